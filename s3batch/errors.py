@@ -1,0 +1,85 @@
+"""Everything that ends a run on purpose, with the exit code it ends with.
+
+    S3BatchError
+    ├── SettingsError          2   settings or usage; nothing was sent
+    ├── JournalError           3   damaged, or not writable
+    │   ├── JournalLockedError 3   another coordinator has it
+    │   └── JournalTooNewError 3   written by a later s3batch
+    ├── EndpointError          4   cannot reach the endpoint or sign in; nothing was sent
+    └── JobFailedError         1   stopped by a rule (a guard of --delete, an unreadable source)
+
+A message says what we were doing and what the other side said; the hint says what to do next.
+What goes wrong with a single key is no exception but a :class:`s3batch.model.Result`.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_SETTINGS = 2
+EXIT_JOURNAL = 3
+EXIT_ENDPOINT = 4
+EXIT_BUG = 70
+EXIT_SIGINT = 130
+EXIT_SIGTERM = 143
+
+
+class S3BatchError(Exception):
+    """One clear sentence, and what to do next."""
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class JobFailedError(S3BatchError):
+    """A rule stopped the job before it could do harm."""
+
+
+class SettingsError(S3BatchError):
+    """A setting is missing, unknown or wrong; nothing was sent."""
+
+    exit_code = EXIT_SETTINGS
+
+
+class JournalError(S3BatchError):
+    """The journal cannot be used."""
+
+    exit_code = EXIT_JOURNAL
+
+
+class JournalLockedError(JournalError):
+    """Another coordinator works on this journal."""
+
+    def __init__(self, path: str, *, holder: str) -> None:
+        super().__init__(
+            f"journal {path} is in use by {holder}",
+            hint="wait for it to end, or give another --journal",
+        )
+
+
+class JournalTooNewError(JournalError):
+    """The journal was written by a later s3batch than this one."""
+
+    def __init__(self, path: str, *, found: int, supported: int) -> None:
+        super().__init__(
+            f"journal {path} has schema {found}, this s3batch reads up to {supported}",
+            hint="upgrade s3batch, or start a new job with --journal elsewhere",
+        )
+
+
+class EndpointError(S3BatchError):
+    """The endpoint cannot be reached, or it refuses to let us in."""
+
+    exit_code = EXIT_ENDPOINT
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status

@@ -1,0 +1,242 @@
+"""The values that travel through the program. No I/O here, and no third-party import.
+
+    LocalFile ──┐
+                ├─compare→ Operation ─journal→ Work ─worker→ Result ─journal→ report
+    Listed ─────┘
+
+Hundreds of thousands of them are made in a run and cross a process boundary, so the hot ones are
+named tuples: immutable, picklable and several times cheaper to make than frozen dataclasses.
+
+Paths and keys are text with ``/`` as separator. A file name that is not UTF-8 is carried by Python's
+``surrogateescape`` (as ``os.fsdecode`` makes it) and goes out as its own bytes. Sizes are bytes,
+times are UTC: seconds since the epoch as float, or ``mtime_ns`` as whole nanoseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What an operation does to its key."""
+
+    UPLOAD = "upload"
+    COPY = "copy"
+    """CopyObject onto itself: content is right, attributes are not."""
+    REDIRECT = "redirect"
+    DELETE = "delete"
+    RECONCILE = "reconcile"
+    """Content or attributes may differ: a worker compares, then it becomes upload, copy or nothing."""
+    CHUNK = "chunk"
+
+
+class State(StrEnum):
+    """How far an operation or a part has come; see the drawing in :mod:`s3batch.journal`."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """Looked at and found right, or withheld by a rule; the bucket was not touched."""
+
+
+class JobState(StrEnum):
+    """How far a job has come. Only the first four leave work for ``s3batch resume``."""
+
+    PLANNING = "planning"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    DONE = "done"
+    SUPERSEDED = "superseded"
+    """A later job with the same source and target took over what was left."""
+
+
+class Reason(StrEnum):
+    """Why an operation exists."""
+
+    MISSING = "missing"
+    CONTENT = "content"
+    METADATA = "metadata"
+    ACL = "acl"
+    ORPHAN = "orphan"
+    FORCED = "forced"
+    REDIRECT = "redirect"
+    UNKNOWN = "unknown"
+    """Only for RECONCILE: the worker finds out."""
+
+
+class Stage:
+    """Operations of a stage are leased when all earlier stages are done and none of theirs failed."""
+
+    MAIN = 0
+    PUBLISH_LAST = 1
+    REDIRECT = 2
+    DELETE = 3
+
+
+class LocalFile(NamedTuple):
+    """A regular file found by the walk."""
+
+    path: str
+    """Relative to the source."""
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class Listed(NamedTuple):
+    """An object as ListObjectsV2 shows it."""
+
+    key: str
+    size: int
+    etag: str
+    """Without the quotes; empty where the store gives none."""
+    modified: float
+
+
+class Known(NamedTuple):
+    """What the journal remembers of our own last write of a key: a cache of facts, never truth."""
+
+    etag: str
+    size: int
+    local_size: int
+    local_mtime_ns: int
+    local_inode: int
+    written: float
+    """The Date of S3's answer to our write."""
+    fingerprint: str
+    """Of the attributes that were applied."""
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """Everything an object carries beside its content. Empty means: not set, not ours to change."""
+
+    content_type: str = ""
+    content_type_configured: bool = False
+    """Whether a setting named it; a guessed type tolerates an unset or generic remote one."""
+    content_encoding: str = ""
+    cache_control: str = ""
+    content_disposition: str = ""
+    content_language: str = ""
+    expires: str = ""
+    acl: str = ""
+    metadata: tuple[tuple[str, str], ...] | None = None
+    """Lower-case names, sorted. ``None``: no metadata is configured, foreign metadata stays."""
+    storage_class: str = ""
+    encryption: str = ""
+    kms_key_id: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    gzip: bool = False
+    """Compress on the way, with Content-Encoding set."""
+
+    def fingerprint(self) -> str:
+        """16 hex digits; equal exactly when the applied attributes are equal."""
+        text = repr([getattr(self, field.name) for field in fields(self)])
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+class Operation(NamedTuple):
+    """One idempotent change to one key. Running it twice leaves the same bucket. A row of the journal."""
+
+    kind: Kind
+    key: str
+    reason: Reason
+    path: str = ""
+    """Local file relative to the job's source; empty where no file is read."""
+    size: int = 0
+    """Bytes that will travel; 0 for COPY and DELETE."""
+    mtime_ns: int = 0
+    inode: int = 0
+    stage: int = Stage.MAIN
+    etag: str = ""
+    """What the listing showed for this key when it was planned; empty if it showed nothing."""
+    detail: str = ""
+    """What else this kind needs: the redirect's target, the chunk's recipe."""
+    id: int = 0
+    """Row number in the journal, given by it; 0 before."""
+    attempts: int = 0
+    recheck: bool = False
+    """A dead run had this leased: ask S3 before sending it again."""
+    upload_id: str = ""
+    """The multipart upload begun for it, if one was."""
+
+
+class Part(NamedTuple):
+    """A piece of a multipart upload, a row of the journal. Numbers start at 1."""
+
+    operation: int
+    number: int
+    offset: int
+    size: int
+    etag: str = ""
+    checksum: str = ""
+    state: State = State.PENDING
+    attempts: int = 0
+
+
+class Step(StrEnum):
+    """What a worker is asked to do for an operation."""
+
+    WHOLE = "whole"
+    BEGIN = "begin"
+    """CreateMultipartUpload."""
+    SURVEY = "survey"
+    """ListParts of an upload a dead run began."""
+    PART = "part"
+    FINISH = "finish"
+    """CompleteMultipartUpload."""
+    ABORT = "abort"
+
+
+class Work(NamedTuple):
+    """What goes to a worker: an operation and the step of it to do now."""
+
+    operation: Operation
+    step: Step = Step.WHOLE
+    parts: tuple[Part, ...] = ()
+    """The one part of PART; all of them for FINISH and SURVEY."""
+    keys: tuple[tuple[int, str], ...] = ()
+    """Rows and keys of one DeleteObjects request (at most 1,000); ``operation`` is then its first."""
+
+
+class Result(NamedTuple):
+    """What came of one operation, or of one step of it. The only thing that comes back from a worker."""
+
+    id: int
+    step: Step = Step.WHOLE
+    part: int = 0
+    error: str = ""
+    """Empty: it worked."""
+    code: str = ""
+    """S3's error code, or ours (``Changed``, ``Vanished``, ``Unreadable``, ``Timeout``, ``Connection``)."""
+    status: int = 0
+    request_id: str = ""
+    retryable: bool = False
+    throttled: bool = False
+    fatal: bool = False
+    """Nothing of this job can succeed: stop."""
+    seconds: float = 0.0
+    sent: int = 0
+    """Bytes of content that travelled."""
+    etag: str = ""
+    checksum: str = ""
+    date: float = 0.0
+    fingerprint: str = ""
+    become: Kind | None = None
+    """For RECONCILE: what the operation turned out to be; ``None`` with no error means nothing to do."""
+    reason: Reason | None = None
+    upload_id: str = ""
+    parts: tuple[Part, ...] = ()
+    """SURVEY: what S3 holds already."""
+    warning: str = ""
+    payload: bytes = b""
+    """For CHUNK: what the archive wants to know of it."""
+    already: bool = False
+    """S3 already had it: nothing was sent."""
