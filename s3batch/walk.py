@@ -1,0 +1,265 @@
+"""The source tree as a stream of files, and a memory of everything in it that is not sent.
+
+    regular file, link to one ........ a LocalFile
+    directory, link to one ........... entered, unless it is one of its own ancestors
+    FIFO, socket, device ............. skipped, its key is kept
+    broken link, vanished, no right .. a problem, its key is kept
+
+The rule it keeps: **what could not be looked at is never taken for absent.** Every path that is in the
+tree and yields no file stands in :attr:`Walk.vetoes`, and no key for it, or below it, may be deleted.
+
+About 7 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
+a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from itertools import islice
+from operator import attrgetter
+from typing import NamedTuple, Protocol
+
+from s3batch.errors import JobFailedError
+from s3batch.model import LocalFile
+
+SLICE = 50_000
+"""Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""
+
+STATE_DIRECTORY = ".s3batch"
+"""Where a plugin keeps its journal; never walked, wherever it is."""
+
+JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock", ".new")
+"""The journal and what stands beside it while it is open."""
+
+_BY_NAME = attrgetter("name")
+
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+class Selects(Protocol):
+    """What the walk asks of a selection; paths are relative to the source."""
+
+    def wants(self, path: str) -> bool:
+        """Whether this file belongs to the job."""
+
+    def enters(self, directory: str) -> bool:
+        """Whether anything below this directory can belong to the job."""
+
+
+class Problem(NamedTuple):
+    """A path that should have been read and could not be: it makes the job fail."""
+
+    path: str
+    """Relative to the source; empty for the source itself."""
+    error: str
+    code: str
+    """``Vanished``, ``BrokenLink`` or ``Unreadable``."""
+    directory: bool
+    """Whether an unknown number of files is behind it, and not one."""
+
+
+class Skipped(NamedTuple):
+    """A path that cannot be an object, or is not wanted as one: worth a warning, no failure."""
+
+    path: str
+    what: str
+
+    def warning(self) -> str:
+        """One sentence for the report."""
+        return f"skipped {self.path}: it is {self.what}; a key of that name is kept"
+
+
+class _Level(NamedTuple):
+    """A directory being walked."""
+
+    entries: Iterator[os.DirEntry[str]]
+    prefix: str
+    """What its paths begin with: empty, or ending with ``/``."""
+    identity: tuple[int, int]
+    """Device and inode."""
+
+
+class Walk:
+    """The files of one source, once, lazily; and what was found beside them.
+
+    ``problems``, ``skipped`` and ``vetoes`` grow while it is iterated. ``complete`` becomes true at the
+    very end, and only if every directory could be read to its end: deletes need that.
+    """
+
+    def __init__(self, root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> None:
+        self.problems: list[Problem] = []
+        self.skipped: list[Skipped] = []
+        self.complete = False
+        self._kept: set[str] = set()
+        self._selection = selection
+        self._follow = symlinks != "skip"
+        self._info = _source(root)
+        self.single = stat.S_ISREG(self._info.st_mode)
+        """The source is one file; its only path is its name."""
+        self.base = os.path.dirname(root) if self.single else root
+        """The directory that every path is relative to."""
+        self._name = os.path.basename(root)
+        self._journal = os.path.realpath(journal) if journal else ""
+        self._journal_names = {os.path.basename(self._journal) + end for end in JOURNAL_SUFFIXES if journal}
+
+    def batches(self, size: int) -> Iterator[list[LocalFile]]:
+        """The files in lists of ``size``, the last one shorter."""
+        files = iter(self)
+        while batch := list(islice(files, size)):
+            yield batch
+
+    @property
+    def vetoes(self) -> list[str]:
+        """Relative to the source: exact paths, and directories ending with ``/``. ``""`` means everything."""
+        return sorted(self._kept)
+
+    def keeps(self, path: str) -> bool:
+        """Whether ``path``, or a directory above it, was there and could not be looked at."""
+        if path in self._kept or "" in self._kept:
+            return True
+        ends = (place for place, letter in enumerate(path, 1) if letter == "/")
+        return any(path[:end] in self._kept for end in ends)
+
+    def __iter__(self) -> Iterator[LocalFile]:
+        if self.single:
+            yield from self._single()
+        else:
+            yield from self._tree()
+        self.complete = not any(problem.directory for problem in self.problems)
+
+    def _single(self) -> Iterator[LocalFile]:
+        if self._selection.wants(self._name):
+            yield _local_file(self._name, self._info)
+
+    def _tree(self) -> Iterator[LocalFile]:
+        """Depth first, without recursion: a tree may be deeper than Python's stack."""
+        wants, is_link, is_file = self._selection.wants, stat.S_ISLNK, stat.S_ISREG
+        levels = [self._level("", self._info)]
+        while levels:
+            entries, prefix, _ = levels[-1]
+            for entry in entries:
+                path = prefix + entry.name
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                    if is_link(info.st_mode) and self._follow:
+                        info = entry.stat()
+                except OSError as error:
+                    self._lost(entry, path, error)
+                    continue
+                if is_file(info.st_mode):
+                    if wants(path) and not self._is_journal(entry.name, prefix):
+                        yield _local_file(path, info)
+                elif stat.S_ISDIR(info.st_mode):
+                    if self._may_enter(path, entry.name, info, levels):
+                        levels.append(self._level(path + "/", info))
+                        break
+                elif wants(path):
+                    self._skip(path, _SPECIAL.get(stat.S_IFMT(info.st_mode), "a symbolic link (symlinks: skip)"))
+            else:
+                levels.pop()
+
+    def _level(self, prefix: str, info: os.stat_result) -> _Level:
+        return _Level(self._entries(prefix), prefix, (info.st_dev, info.st_ino))
+
+    def _entries(self, prefix: str) -> Iterator[os.DirEntry[str]]:
+        """The entries of one directory; a directory that fails half way has a problem and is kept."""
+        try:
+            with os.scandir(os.path.join(self.base, prefix)) as scan:
+                while entries := list(islice(scan, SLICE)):
+                    entries.sort(key=_BY_NAME)
+                    yield from entries
+        except OSError as error:
+            self._unread(prefix, error)
+
+    def _may_enter(self, path: str, name: str, info: os.stat_result, levels: list[_Level]) -> bool:
+        if name == STATE_DIRECTORY:
+            self._keep(path)
+            return False
+        if not self._selection.enters(path):
+            return False
+        if any(level.identity == (info.st_dev, info.st_ino) for level in levels):
+            self._skip(path, "a symbolic link to a directory it is in")
+            return False
+        return True
+
+    def _is_journal(self, name: str, prefix: str) -> bool:
+        if name not in self._journal_names:
+            return False
+        here = os.path.realpath(os.path.join(self.base, prefix))
+        if here != os.path.dirname(self._journal):
+            return False
+        self._keep(prefix + name)
+        return True
+
+    def _lost(self, entry: os.DirEntry[str], path: str, error: OSError) -> None:
+        """An entry was listed and cannot be looked at."""
+        directory = _listed_as_directory(entry)
+        if not (self._selection.enters(path) if directory else self._selection.wants(path)):
+            return
+        self._keep(path)
+        code, text = _why(entry.path, error)
+        self.problems.append(Problem(path, text, code, directory))
+
+    def _unread(self, prefix: str, error: OSError) -> None:
+        path = prefix.rstrip("/")
+        self._keep(path)
+        code = "Vanished" if isinstance(error, FileNotFoundError) else "Unreadable"
+        self.problems.append(Problem(path, f"cannot read the directory: {error.strerror}", code, True))
+
+    def _skip(self, path: str, what: str) -> None:
+        self._keep(path)
+        self.skipped.append(Skipped(path, what))
+
+    def _keep(self, path: str) -> None:
+        """Neither the key of ``path`` nor what was below it, when it still was a directory."""
+        self._kept.update((path, path + "/") if path else ("",))
+
+
+def walk(root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> Walk:
+    """The files of ``root``, a directory or one file. A source that cannot be looked at stops the job."""
+    return Walk(root, selection, symlinks=symlinks, journal=journal)
+
+
+def _source(root: str) -> os.stat_result:
+    try:
+        info = os.stat(root)
+    except OSError as error:
+        raise JobFailedError(
+            f"cannot read the source {root}: {error.strerror}; nothing was sent and nothing deleted",
+            hint="name an existing directory or file as source",
+        ) from error
+    if not stat.S_ISDIR(info.st_mode) and not stat.S_ISREG(info.st_mode):
+        raise JobFailedError(
+            f"the source {root} is {_SPECIAL.get(stat.S_IFMT(info.st_mode), 'no file')}",
+            hint="name a directory or a regular file as source",
+        )
+    return info
+
+
+def _local_file(path: str, info: os.stat_result) -> LocalFile:
+    return LocalFile(path, info.st_size, info.st_mtime_ns, info.st_ino)
+
+
+def _listed_as_directory(entry: os.DirEntry[str]) -> bool:
+    """What the directory itself said of it; nothing is asked again where the file system tells types."""
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _why(local: str, error: OSError) -> tuple[str, str]:
+    """Code and sentence for an entry whose stat failed."""
+    if os.path.islink(local) and error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
+        return "BrokenLink", f"broken symbolic link to {os.readlink(local)}"
+    if error.errno == errno.ENOENT:
+        return "Vanished", "it vanished while its directory was read"
+    return "Unreadable", f"cannot look at it: {error.strerror}"
