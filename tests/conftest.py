@@ -1,0 +1,185 @@
+"""Fixtures for all tests: a server, a bucket, a fault proxy, the program, and no network but loopback.
+
+Which server: S3BATCH_TEST_SERVER=ministack|moto|rclone|seaweedfs|rgw (default ministack).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.rig import buckets, program, servers
+from tests.rig.proxy import FaultProxy
+
+DEFAULT_SERVER = os.environ.get("S3BATCH_TEST_SERVER", "ministack")
+MARKED_FOLDERS = {"servers": "servers", "contract": "servers", "crash": "crash"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test in tests/servers is a server test without saying so."""
+    for item in items:
+        mark = MARKED_FOLDERS.get(item.path.parent.name)
+        if mark:
+            item.add_marker(mark)
+
+
+def _only_loopback(event: str, arguments: tuple) -> None:
+    if event == "socket.connect":
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else "unix"
+        if host not in ("127.0.0.1", "::1", "localhost", "unix"):
+            raise PermissionError(f"a test wants to connect to {host}; tests use this machine only")
+
+
+sys.addaudithook(_only_loopback)
+
+
+@pytest.fixture(autouse=True)
+def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever runs the tests has settings and credentials of his own; none of them counts here."""
+    for name in list(os.environ):
+        if name.startswith(program.FOREIGN) or name == "CI":
+            monkeypatch.delenv(name)
+    nowhere = str(tmp_path_factory.getbasetemp() / "does-not-exist")
+    monkeypatch.setenv("AWS_CONFIG_FILE", nowhere)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", nowhere)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def server_named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], servers.Server]]:
+    """A function from a name to that server, running; each is started once and stopped at the end."""
+    started: dict[str, tuple] = {}
+
+    def named(name: str) -> servers.Server:
+        if name not in started:
+            why = servers.missing(name)
+            if why:
+                pytest.skip(why)
+            context = servers.running(name, tmp_path_factory.mktemp(name))
+            started[name] = (context, context.__enter__())
+        return started[name][1]
+
+    yield named
+    for context, _ in started.values():
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def server(server_named) -> servers.Server:
+    """The S3 server of this run."""
+    return server_named(DEFAULT_SERVER)
+
+
+@pytest.fixture
+def make_bucket(server) -> Iterator[Callable[..., buckets.Bucket]]:
+    """Makes buckets that are gone after the test; ``ownership="BucketOwnerEnforced"`` for one without ACLs."""
+    made: list[buckets.Bucket] = []
+
+    def make(**options: str) -> buckets.Bucket:
+        made.append(buckets.make_bucket(server, **options))
+        return made[-1]
+
+    yield make
+    for bucket in made:
+        buckets.remove_bucket(bucket)
+
+
+@pytest.fixture
+def bucket(make_bucket) -> buckets.Bucket:
+    """A new, empty bucket."""
+    return make_bucket()
+
+
+@pytest.fixture
+def proxy(server) -> Iterator[FaultProxy]:
+    """A fault proxy before the server."""
+    with FaultProxy(server.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_authority() -> trustme.CA:
+    """A certificate authority of our own."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_bundle(tls_authority, tmp_path_factory) -> Path:
+    """Its certificate in a file, for AWS_CA_BUNDLE."""
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    tls_authority.cert_pem.write_to_path(path)
+    return path
+
+
+@pytest.fixture
+def tls_proxy(server, tls_authority) -> Iterator[FaultProxy]:
+    """A fault proxy that speaks TLS to its clients."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls_authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    with FaultProxy(server.url, tls=context) as running:
+        yield running
+
+
+@pytest.fixture
+def clean_env(tmp_path) -> dict[str, str]:
+    """An environment for the program without any setting."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return program.clean_environment(home)
+
+
+@pytest.fixture
+def env(clean_env, server) -> dict[str, str]:
+    """An environment for the program with the server's address and key."""
+    return clean_env | server.environment()
+
+
+@pytest.fixture
+def run_cli(env, tmp_path) -> Callable[..., program.Finished]:
+    """``run_cli(["sync", ...], env=..., cwd=..., timeout=...)``: code, stdout and stderr of the real program."""
+
+    def run_it(arguments, *, env=env, cwd=tmp_path, timeout=120) -> program.Finished:
+        return program.run(arguments, env, cwd, timeout=timeout)
+
+    return run_it
+
+
+@pytest.fixture
+def start_cli(env, tmp_path) -> Iterator[Callable]:
+    """Like ``run_cli``, but returns the running process; what is still running after the test is killed."""
+    processes = []
+
+    def start_it(arguments, *, env=env, cwd=tmp_path, **popen):
+        processes.append(program.start(arguments, env, cwd, **popen))
+        return processes[-1]
+
+    yield start_it
+    for process in processes:
+        if process.poll() is None:
+            program.kill(process)
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+@pytest.fixture
+def make_tree(tmp_path) -> Callable[..., Path]:
+    """``make_tree({"a/b.txt": b"..."})``: a directory with these files."""
+    return partial(_make_tree, tmp_path)
+
+
+def _make_tree(parent: Path, files: dict[str, bytes], name: str = "tree") -> Path:
+    root = parent / name
+    root.mkdir(exist_ok=True)
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    return root

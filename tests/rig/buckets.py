@@ -1,0 +1,96 @@
+"""A bucket as the tests see it: through plain boto3, never through the program under test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.rig.servers import Server
+
+
+def client(server: Server, service: str = "s3", **options: Any) -> Any:
+    """A boto3 client that asks every server in the way each of them understands."""
+    config = Config(
+        s3={"addressing_style": "path"},
+        signature_version=None if service != "s3" else "s3v4",
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=32,
+    )
+    return boto3.Session().client(
+        service,
+        endpoint_url=server.url,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name=server.region,
+        config=config,
+        **options,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What is in a bucket, in few words."""
+
+    name: str
+    server: Server
+    client: Any
+
+    def url(self, prefix: str = "") -> str:
+        return f"s3://{self.name}/{prefix}"
+
+    def listed(self, prefix: str = "") -> Iterator[dict[str, Any]]:
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            yield from page.get("Contents", [])
+
+    def keys(self, prefix: str = "") -> set[str]:
+        return {entry["Key"] for entry in self.listed(prefix)}
+
+    def get(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+
+    def contents(self, prefix: str = "") -> dict[str, bytes]:
+        """Every key below the prefix with its bytes."""
+        return {key: self.get(key) for key in self.keys(prefix)}
+
+    def head(self, key: str) -> dict[str, Any]:
+        return self.client.head_object(Bucket=self.name, Key=key)
+
+    def put(self, key: str, body: bytes = b"", **more: Any) -> dict[str, Any]:
+        return self.client.put_object(Bucket=self.name, Key=key, Body=body, **more)
+
+    def uploads(self) -> list[dict[str, Any]]:
+        """Multipart uploads that are neither completed nor aborted."""
+        return self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])
+
+    def grants(self, key: str) -> list[tuple[str, str]]:
+        """(grantee, permission) pairs of an object's ACL."""
+        acl = self.client.get_object_acl(Bucket=self.name, Key=key)
+        return [(g["Grantee"].get("URI") or g["Grantee"].get("ID", ""), g["Permission"]) for g in acl["Grants"]]
+
+
+def make_bucket(server: Server, *, ownership: str = "ObjectWriter") -> Bucket:
+    """A new bucket. By default one that takes ACLs, as all buckets did before 2023; "" leaves the server's default."""
+    s3, name = client(server), f"test-{uuid.uuid4().hex[:16]}"
+    takes_ownership = ownership and server.name in ("ministack", "moto")
+    s3.create_bucket(Bucket=name, **({"ObjectOwnership": ownership} if takes_ownership else {}))
+    return Bucket(name, server, s3)
+
+
+def remove_bucket(bucket: Bucket) -> None:
+    """The bucket and all that is in it; a server that cannot is left with it until it is stopped."""
+    with suppress(ClientError):
+        for upload in bucket.uploads():
+            bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=upload["Key"], UploadId=upload["UploadId"])
+    with suppress(ClientError):
+        for key in list(bucket.keys()):
+            bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        bucket.client.delete_bucket(Bucket=bucket.name)
