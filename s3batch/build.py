@@ -1,0 +1,82 @@
+"""What a CI says about the build that runs us. Filled by :mod:`s3batch.ci`, read by the cache and by reports."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """Facts of one build; an empty field means that the CI did not say."""
+
+    system: str = ""
+    """``drone``, ``woodpecker``, ``harness`` or another CI's own word."""
+    owner: str = ""
+    repo: str = ""
+    """The bare name, without the owner."""
+    slug: str = ""
+    """``owner/repo``."""
+    link: str = ""
+    """Of the repository."""
+    remote: str = ""
+    """Where the repository is cloned from."""
+    private: str = ""
+    trusted: str = ""
+    avatar: str = ""
+    """Of the repository's owner."""
+    default_branch: str = ""
+    branch: str = ""
+    """What is built; for a pull request the branch it wants to go into."""
+    source_branch: str = ""
+    """Of a pull request; empty for other events."""
+    target_branch: str = ""
+    """Of a pull request; empty for other events."""
+    sha: str = ""
+    before: str = ""
+    ref: str = ""
+    commit_link: str = ""
+    message: str = ""
+    """The whole commit message, several lines."""
+    author: str = ""
+    author_name: str = ""
+    author_email: str = ""
+    author_avatar: str = ""
+    event: str = ""
+    """``push``, ``pull_request``, ``tag``, ``cron``..."""
+    number: str = ""
+    parent: str = ""
+    status: str = ""
+    created: str = ""
+    started: str = ""
+    finished: str = ""
+    deploy: str = ""
+    build_link: str = ""
+    pull_request: str = ""
+    """Its number; empty if this is none."""
+    fork: bool | None = None
+    """Whether the pull request comes from another repository; ``None`` where that cannot be told."""
+    tag: str = ""
+    workspace: str = ""
+    """Absolute path of the clone."""
+    os: str = ""
+    arch: str = ""
+    """As Go names it: ``amd64``, ``arm64``."""
+    card_path: str = ""
+    """Where Drone takes a card from."""
+    output_path: str = ""
+    """The file Harness reads ``key=value`` lines from."""
+
+    @property
+    def is_pull_request(self) -> bool:
+        """Whether it builds what a stranger may have written."""
+        return bool(self.pull_request) or self.event.startswith("pull_request")
+
+    def public(self) -> dict[str, Any]:
+        """JSON-able, for the journal: what differs from empty."""
+        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+
+    @classmethod
+    def from_public(cls, values: dict[str, Any]) -> Self:
+        """Back from :meth:`public`; names of a later version are left out."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})

@@ -1,0 +1,142 @@
+"""Numbers as people write them, and as people like to read them. Pure text and arithmetic.
+
+Sizes are bytes: ``KiB MiB GiB TiB`` and the bare ``K M G T`` are powers of 1024, ``kB MB GB TB`` powers of
+1000. Durations are seconds. Every parser raises ``ValueError`` whose text says what to write instead.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+_POWERS = "kmgtp"
+_SIZE = re.compile(r"([0-9][0-9_]*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*(?:([kmgtp])(i?b)?|b)?(?:/s)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*(ms|us|µs|ns|[wdhms])", re.IGNORECASE)
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BASES = {"0x": 16, "0o": 8, "0b": 2}
+_TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
+_FALSE = frozenset({"0", "f", "false", "no", "n", "off"})
+
+SIZE_HINT = "write bytes, or a number with KiB, MiB, GiB (or kB, MB, GB), such as 16MiB"
+DURATION_HINT = "write a number with s, m, h, d or w, such as 90s, 36h or 7d"
+INTEGER_HINT = "write a whole number"
+BOOLEAN_HINT = "write true or false"
+LIMIT_HINT = "write a number or a percentage, such as 100 or 10%"
+
+
+class Limit(NamedTuple):
+    """``N`` or ``N%`` of something counted later."""
+
+    amount: float
+    percent: bool = False
+
+    def of(self, total: int) -> int:
+        """How many of ``total`` that allows."""
+        return math.floor(total * self.amount / 100) if self.percent else int(self.amount)
+
+
+def parse_size(text: str) -> int:
+    """Bytes. ``50MiB``, ``16M``, ``1.5GiB``, ``5MB``, ``4096``; a trailing ``/s`` is allowed for rates."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(SIZE_HINT)
+    number, power, suffix = found.groups()
+    base = 1000 if power and (suffix or "").lower() == "b" else 1024
+    return _whole(
+        float(number.replace("_", "")) * base ** (_POWERS.index(power.lower()) + 1 if power else 0), SIZE_HINT
+    )
+
+
+def parse_duration(text: str, default_unit: str = "s") -> float:
+    """Seconds. ``90s``, ``7d``, ``1h30m``, ``500ms``; a plain number counts in ``default_unit``."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return _finite(float(text) * _SECONDS[default_unit], DURATION_HINT)
+    parts = _DURATION_PART.findall(text)
+    if not parts or _DURATION_PART.sub("", text).strip():
+        raise ValueError(DURATION_HINT)
+    return _finite(sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts), DURATION_HINT)
+
+
+def parse_integer(text: str) -> int:
+    """As Go reads an integer of base 0 (``0x10``, ``010`` is 8, ``1_0``), and whole floats (Drone's ``1e+06``)."""
+    text = text.strip().lower()
+    sign = -1 if text.startswith("-") else 1
+    digits = text.lstrip("+-") if text[:1] in "+-" else text
+    try:
+        return sign * _magnitude(digits)
+    except (ValueError, OverflowError):
+        raise ValueError(INTEGER_HINT) from None
+
+
+def _magnitude(digits: str) -> int:
+    if not digits[:1].isdigit():
+        raise ValueError(digits)
+    base = _BASES.get(digits[:2], 8 if re.fullmatch(r"0_?[0-7_]+", digits) else 10)
+    if base != 10 or digits.replace("_", "").isdigit():
+        return int(digits, base)
+    number = float(digits)
+    if not number.is_integer():
+        raise ValueError(digits)
+    return int(number)
+
+
+def parse_boolean(text: str) -> bool:
+    """``1 t true yes y on`` and ``0 f false no n off``, in any case."""
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(BOOLEAN_HINT)
+    return word in _TRUE
+
+
+def parse_limit(text: str) -> Limit:
+    """``N`` or ``N%``, neither negative."""
+    text = text.strip()
+    if not text.endswith("%"):
+        count = parse_integer(text) if text else -1
+        if count < 0:
+            raise ValueError(LIMIT_HINT)
+        return Limit(count)
+    if not _NUMBER.fullmatch(text[:-1].strip()):
+        raise ValueError(LIMIT_HINT)
+    return Limit(_finite(float(text[:-1]), LIMIT_HINT), percent=True)
+
+
+def format_size(size: float) -> str:
+    """``999 B``, ``1.5 KiB``, ``12 MiB``: three figures at most, so that columns stay narrow."""
+    amount, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if abs(amount) < 1023.5 or unit == "PiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 9.95 else f"{amount:.1f} {unit}"
+
+
+def format_duration(seconds: float) -> str:
+    """``450 ms``, ``3.2 s``, ``1m 05s``, ``2h 03m``, ``5d 04h``."""
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, large, small, part in ((86400, "d", "h", 3600), (3600, "h", "m", 60), (60, "m", "s", 1)):
+        if whole >= size:
+            return f"{whole // size}{large} {whole % size // part:02d}{small}"
+    raise AssertionError(seconds)
+
+
+def format_count(count: int) -> str:
+    """``1,234,567``."""
+    return f"{count:,}"
+
+
+def _whole(number: float, hint: str) -> int:
+    return round(_finite(number, hint))
+
+
+def _finite(number: float, hint: str) -> float:
+    if not math.isfinite(number):
+        raise ValueError(hint)
+    return number
