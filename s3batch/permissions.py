@@ -1,0 +1,107 @@
+"""Which permission a refused request needed. A pure table; nothing here asks anybody.
+
+AWS names the missing action in newer error texts, and then that is the answer. Everywhere else the
+request itself tells: what S3 calls an operation and what IAM calls its permission are two vocabularies
+(HeadObject needs ``s3:GetObject``, ListObjectsV2 ``s3:ListBucket``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "Forbidden", "403", "UnauthorizedAccess", "UnauthorizedOperation"}
+)
+"""Codes that say: the credentials are right, the permission is missing."""
+
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "PutObject": ("s3:PutObject",),
+    "HeadObject": ("s3:GetObject",),
+    "GetObject": ("s3:GetObject",),
+    "GetObjectAcl": ("s3:GetObjectAcl",),
+    "PutObjectAcl": ("s3:PutObjectAcl",),
+    "GetObjectTagging": ("s3:GetObjectTagging",),
+    "PutObjectTagging": ("s3:PutObjectTagging",),
+    "GetObjectAttributes": ("s3:GetObject", "s3:GetObjectAttributes"),
+    "CopyObject": ("s3:GetObject", "s3:PutObject"),
+    "DeleteObject": ("s3:DeleteObject",),
+    "DeleteObjects": ("s3:DeleteObject",),
+    "HeadBucket": ("s3:ListBucket",),
+    "ListObjects": ("s3:ListBucket",),
+    "ListObjectsV2": ("s3:ListBucket",),
+    "GetBucketLocation": ("s3:GetBucketLocation",),
+    "CreateMultipartUpload": ("s3:PutObject",),
+    "UploadPart": ("s3:PutObject",),
+    "UploadPartCopy": ("s3:GetObject", "s3:PutObject"),
+    "CompleteMultipartUpload": ("s3:PutObject",),
+    "AbortMultipartUpload": ("s3:AbortMultipartUpload",),
+    "ListParts": ("s3:ListMultipartUploadParts",),
+    "ListMultipartUploads": ("s3:ListBucketMultipartUploads",),
+    "CreateInvalidation": ("cloudfront:CreateInvalidation",),
+    "GetInvalidation": ("cloudfront:GetInvalidation",),
+    "ListInvalidations": ("cloudfront:ListInvalidations",),
+    "AssumeRole": ("sts:AssumeRole",),
+    "AssumeRoleWithWebIdentity": ("sts:AssumeRoleWithWebIdentity",),
+}
+"""By the API's name of a request: the IAM actions without which it is refused."""
+
+_WRITES = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload"})
+"""The requests whose headers may ask for more than storing bytes."""
+
+_BY_HEADER = (
+    ("x-amz-acl", "s3:PutObjectAcl"),
+    ("x-amz-tagging", "s3:PutObjectTagging"),
+)
+
+_NAMED = re.compile(r"not authorized to perform:? ([a-z0-9-]+:\w+)", re.IGNORECASE)
+_CALL = re.compile(r"\b[A-Z]\w+\b")
+
+_CALL_OF_KIND = {
+    "upload": "PutObject",
+    "redirect": "PutObject",
+    "chunk": "PutObject",
+    "copy": "CopyObject",
+    "delete": "DeleteObject",
+    "reconcile": "HeadObject",
+}
+
+
+def missing(call: str, code: str, message: str = "", headers: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The IAM actions a refused ``call`` may lack; one when it is certain, none when it was not about permissions.
+
+    ``headers`` are those of the request, by lower-case name: an ACL, tags and a KMS key need actions of their own.
+    """
+    named = _NAMED.search(message)
+    if named:
+        return (named[1],)
+    if code.upper().startswith("KMS."):
+        return _kms(call)
+    if code not in DENIED:
+        return ()
+    return NEEDED.get(call, ()) + _of_headers(call, headers or {})
+
+
+def _of_headers(call: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+    if call not in _WRITES:
+        return ()
+    extra = tuple(action for name, action in _BY_HEADER if headers.get(name))
+    return extra + (_kms(call) if headers.get("x-amz-server-side-encryption", "").startswith("aws:kms") else ())
+
+
+def _kms(call: str) -> tuple[str, ...]:
+    """S3 decrypts to read, and to join the parts of a multipart upload."""
+    if call in {"GetObject", "HeadObject", "UploadPart", "CompleteMultipartUpload"}:
+        return ("kms:Decrypt",)
+    return ("kms:GenerateDataKey", "kms:Decrypt") if call != "PutObject" else ("kms:GenerateDataKey",)
+
+
+def of_failure(operation: str, error: str, code: str, headers: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The same for a failed operation of the journal: its error text may name the request, else its kind does."""
+    named = (word for word in _CALL.findall(error) if word in NEEDED)
+    return missing(next(named, _CALL_OF_KIND.get(operation, "")), code, error, headers)
+
+
+def sentence(actions: tuple[str, ...]) -> str:
+    """``needs s3:PutObject``; empty for no actions."""
+    return f"needs {' and '.join(actions)}" if actions else ""
