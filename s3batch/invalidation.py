@@ -1,0 +1,143 @@
+"""CloudFront: tell the edge caches that objects have changed, once everything else of the job is done.
+
+    all       one wildcard below the target: ``/*`` or ``/site/*``
+    changed   the changed keys themselves; the wildcard where they are too many or too long
+
+The only door to boto3's CloudFront client. Sending an invalidation again is harmless and, with the same
+paths, free: its reference is made of the job and of the paths, and CloudFront answers with the one it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from s3batch.errors import JobFailedError
+from s3batch.permissions import missing, sentence
+
+PATHS_A_REQUEST = 3000
+"""CloudFront's limit: paths in progress per distribution.
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html"""
+
+WILDCARDS = 15
+"""CloudFront's limit: wildcards in progress per distribution."""
+
+PATH_LENGTH = 4000
+"""CloudFront's limit: characters in a path."""
+
+BATCHES = 5
+"""Ours: with more, one wildcard is kinder. Beyond a thousand a month each path is paid for, a wildcard counts as one."""
+
+_UNSAFE = re.compile(rb"[^!$&'()*+,./:;=@\w-]")
+"""What RFC 1738 calls unsafe, and ``?``. Nothing else may be encoded, or CloudFront will not know the object."""
+
+_TOO_MANY = "TooManyInvalidationsInProgress"
+
+
+class Batch(NamedTuple):
+    """One CreateInvalidation request."""
+
+    reference: str
+    """CallerReference: the same for the same job and paths, so that a resumed job does not pay twice."""
+    paths: tuple[str, ...]
+
+
+def wildcard(prefix: str) -> str:
+    """The path for all keys below ``prefix``, which is empty or ends with ``/``."""
+    return f"{path_of(prefix)}*"
+
+
+def path_of(key: str) -> str:
+    """``key`` as CloudFront knows it: with a leading slash, and unsafe characters percent-encoded."""
+    raw = key.encode("utf-8", "surrogateescape")
+    return "/" + _UNSAFE.sub(lambda found: f"%{found[0][0]:02X}".encode(), raw).decode("ascii")
+
+
+def plan(prefix: str, job: str, changed: Iterable[str] | None) -> list[Batch]:
+    """The requests for the ``changed`` keys, or for all below ``prefix`` (``None``). No key, no request."""
+    whole = [_batch(job, [wildcard(prefix)])]
+    if changed is None:
+        return whole
+    paths = sorted({path_of(key) for key in islice(changed, PATHS_A_REQUEST * BATCHES + 1)})
+    if _over_a_limit(paths):
+        return whole
+    return [_batch(job, paths[start : start + PATHS_A_REQUEST]) for start in range(0, len(paths), PATHS_A_REQUEST)]
+
+
+def _over_a_limit(paths: Sequence[str]) -> bool:
+    return (
+        len(paths) > PATHS_A_REQUEST * BATCHES
+        or sum(path.endswith("*") for path in paths) > WILDCARDS
+        or any(len(path) > PATH_LENGTH for path in paths)
+    )
+
+
+def _batch(job: str, paths: Sequence[str]) -> Batch:
+    digest = hashlib.blake2b("\n".join(paths).encode(), digest_size=8).hexdigest()
+    return Batch(f"s3batch-{job}-{digest}", tuple(paths))
+
+
+def connect(session: Any, endpoint_url: str = "") -> Any:
+    """A CloudFront client of the boto3 ``session``; without a URL boto3 finds one (AWS_ENDPOINT_URL_CLOUDFRONT)."""
+    from botocore.config import Config
+
+    config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10, read_timeout=60)
+    region = session.region_name or "us-east-1"  # CloudFront has none, boto3 wants one to sign
+    return session.client("cloudfront", endpoint_url=endpoint_url or None, region_name=region, config=config)
+
+
+def invalidate(client: Any, distribution: str, *, prefix: str, job: str, changed: Iterable[str] | None) -> list[str]:
+    """Ask for the invalidation and return its ids; it is not waited for.
+
+    Where CloudFront has too many paths in progress to take the single ones, the wildcard goes in their place.
+    """
+    batches = plan(prefix, job, changed)
+    whole = plan(prefix, job, None)
+    try:
+        return [_create(client, distribution, batch) for batch in batches]
+    except JobFailedError as error:
+        if batches == whole or not isinstance(error, _TooManyError):
+            raise
+    return [_create(client, distribution, batch) for batch in whole]
+
+
+class _TooManyError(JobFailedError):
+    """CloudFront is busy with as many paths as it takes."""
+
+
+def _create(client: Any, distribution: str, batch: Batch) -> str:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    wanted = {
+        "Paths": {"Quantity": len(batch.paths), "Items": list(batch.paths)},
+        "CallerReference": batch.reference,
+    }
+    try:
+        answer = client.create_invalidation(DistributionId=distribution, InvalidationBatch=wanted)
+    except ClientError as error:
+        raise _refused(distribution, batch, error.response) from error
+    except BotoCoreError as error:
+        raise JobFailedError(f"{_doing(distribution, batch)}: {error}", hint=_LATER) from error
+    return str(answer["Invalidation"]["Id"])
+
+
+_LATER = "the objects are in place; resume the job to ask again"
+
+
+def _refused(distribution: str, batch: Batch, response: Any) -> JobFailedError:
+    """One sentence: what we asked for, what CloudFront said, what to do."""
+    code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
+    request = response.get("ResponseMetadata", {}).get("RequestId", "")
+    needs = sentence(missing("CreateInvalidation", code, message))
+    hint = f"the credentials lack a permission: it {needs}" if needs else _LATER
+    kind = _TooManyError if code == _TOO_MANY else JobFailedError
+    said = f"{code}: {message}" + (f" (request {request})" if request else "")
+    return kind(f"{_doing(distribution, batch)}: {said}", hint=hint)
+
+
+def _doing(distribution: str, batch: Batch) -> str:
+    what = batch.paths[0] if len(batch.paths) == 1 else f"{len(batch.paths)} paths"
+    return f"cannot invalidate {what} of CloudFront distribution {distribution}"
