@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from itertools import islice
@@ -31,8 +32,8 @@ SLICE = 50_000
 STATE_DIRECTORY = ".s3batch"
 """Where a plugin keeps its journal; never walked, wherever it is."""
 
-JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock", ".new")
-"""The journal and what stands beside it while it is open."""
+_BESIDE_JOURNAL = re.compile(r"|-wal|-shm|-journal|\.lock|\.(?:new|damaged)-.*")
+"""How the names of the files beside a journal go on: SQLite's, the lock, one being made, one set aside."""
 
 _BY_NAME = attrgetter("name")
 
@@ -107,8 +108,7 @@ class Walk:
         self.base = os.path.dirname(root) if self.single else root
         """The directory that every path is relative to."""
         self._name = os.path.basename(root)
-        self._journal = os.path.realpath(journal) if journal else ""
-        self._journal_names = {os.path.basename(self._journal) + end for end in JOURNAL_SUFFIXES if journal}
+        self._journal_directory, self._journal_name = os.path.split(os.path.realpath(journal)) if journal else ("", "")
 
     def batches(self, size: int) -> Iterator[list[LocalFile]]:
         """The files in lists of ``size``, the last one shorter."""
@@ -191,10 +191,10 @@ class Walk:
         return True
 
     def _is_journal(self, name: str, prefix: str) -> bool:
-        if name not in self._journal_names:
+        ours = self._journal_name
+        if not ours or not name.startswith(ours) or not _BESIDE_JOURNAL.fullmatch(name, len(ours)):
             return False
-        here = os.path.realpath(os.path.join(self.base, prefix))
-        if here != os.path.dirname(self._journal):
+        if os.path.realpath(os.path.join(self.base, prefix)) != self._journal_directory:
             return False
         self._keep(prefix + name)
         return True

@@ -134,15 +134,15 @@ def test_what_the_selection_leaves_out_is_neither_found_nor_entered(tmp_path: Pa
 
 
 def test_the_journal_and_every_state_directory_are_passed_by_and_kept(tmp_path: Path) -> None:
-    tree(tmp_path, "a", ".s3batch/j.db", "sub/.s3batch/x", "jobs.db", "jobs.db-wal", "jobs.db-shm", "sub/jobs.db")
+    beside = ["j.db", "j.db-wal", "j.db-shm", "j.db-journal", "j.db.lock", "j.db.new-7", "j.db.damaged-2026-wal"]
+    tree(tmp_path, "a", "j.db.html", ".s3batch/j.db", "sub/.s3batch/x", "sub/j.db", *beside)
 
-    found = walk(str(tmp_path), ALL, journal=str(tmp_path / "jobs.db"))
+    found = walk(str(tmp_path), ALL, journal=str(tmp_path / "j.db"))
 
-    assert paths_of(found) == ["a", "sub/jobs.db"]
+    assert paths_of(found) == ["a", "j.db.html", "sub/j.db"]
     assert found.complete
-    assert found.keeps(".s3batch/old.db")
-    assert found.keeps("jobs.db")
-    assert not found.keeps("sub/jobs.db")
+    assert all(found.keeps(path) for path in [".s3batch/old.db", *beside])
+    assert not found.keeps("sub/j.db")
 
 
 class TestLinks:
