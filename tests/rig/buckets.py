@@ -15,12 +15,14 @@ from botocore.exceptions import ClientError
 from tests.rig.servers import Server
 
 
-def client(server: Server, service: str = "s3", **options: Any) -> Any:
-    """A boto3 client that asks every server in the way each of them understands."""
+def client(
+    server: Server, service: str = "s3", *, request_checksum_calculation: str = "when_required", **options: Any
+) -> Any:
+    """A boto3 client that asks in the way every server understands."""
     config = Config(
         s3={"addressing_style": "path"},
         signature_version=None if service != "s3" else "s3v4",
-        request_checksum_calculation="when_required",
+        request_checksum_calculation=request_checksum_calculation,
         response_checksum_validation="when_required",
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=32,
@@ -78,10 +80,12 @@ class Bucket:
 
 
 def make_bucket(server: Server, *, ownership: str = "ObjectWriter") -> Bucket:
-    """A new bucket. By default one that takes ACLs, as all buckets did before 2023; "" leaves the server's default."""
+    """A new bucket. By default one that takes ACLs, public ones too, as all did before 2023; "" for today's default."""
     s3, name = client(server), f"test-{uuid.uuid4().hex[:16]}"
     takes_ownership = ownership and server.name in ("ministack", "moto")
     s3.create_bucket(Bucket=name, **({"ObjectOwnership": ownership} if takes_ownership else {}))
+    if takes_ownership:
+        s3.delete_public_access_block(Bucket=name)
     return Bucket(name, server, s3)
 
 

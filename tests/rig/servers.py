@@ -33,14 +33,14 @@ class Quirk(StrEnum):
 
     ACL_LOST = "takes a canned ACL and forgets it"
     ACL_REFUSED = "knows no ACLs"
-    CHECKSUM_LOST = "does not give a checksum back"
+    CHECKSUM_LOST = "does not give a checksum back (moto: unless x-amz-sdk-checksum-algorithm named it)"
     CHECKSUM_UNVERIFIED = "stores a body whose x-amz-checksum is wrong"
     COMPLETE_ONCE = "completing an upload again is an error"
     CONDITION_IGNORED = "If-None-Match on a PUT is ignored"
     DELETE_CONDITION_IGNORED = "If-Match on a DELETE is ignored"
     EXPIRES_LOST = "forgets Expires"
     KEYS_REFUSED = "cannot hold every key that S3 can"
-    LANGUAGE_RANGE_SUM = "sends the whole object's checksum with a range"
+    RANGE_CHECKSUM = "sends the whole object's checksum with a range"
     MD5_UNVERIFIED = "stores a body whose Content-MD5 is wrong"
     METADATA_RENAMED = "changes the names of user metadata"
     MULTIPART_ETAG = "a multipart ETag is not the MD5 of MD5s"
@@ -54,7 +54,15 @@ class Quirk(StrEnum):
 
 QUIRKS: Mapping[str, frozenset[Quirk]] = {
     "ministack": frozenset({Quirk.SIGNATURE_UNCHECKED, Quirk.SMALL_PARTS}),
-    "moto": frozenset({Quirk.SIGNATURE_UNCHECKED, Quirk.CHECKSUM_UNVERIFIED, Quirk.MD5_UNVERIFIED, Quirk.KEYS_REFUSED}),
+    "moto": frozenset(
+        {
+            Quirk.CHECKSUM_LOST,
+            Quirk.CHECKSUM_UNVERIFIED,
+            Quirk.KEYS_REFUSED,
+            Quirk.MD5_UNVERIFIED,
+            Quirk.SIGNATURE_UNCHECKED,
+        }
+    ),
     "rclone": frozenset(
         {
             Quirk.ACL_REFUSED,
@@ -64,7 +72,7 @@ QUIRKS: Mapping[str, frozenset[Quirk]] = {
             Quirk.DELETE_CONDITION_IGNORED,
             Quirk.EXPIRES_LOST,
             Quirk.KEYS_REFUSED,
-            Quirk.LANGUAGE_RANGE_SUM,
+            Quirk.RANGE_CHECKSUM,
             Quirk.METADATA_RENAMED,
             Quirk.MULTIPART_ETAG,
             Quirk.SMALL_PARTS,
@@ -257,11 +265,7 @@ def _status(port: int) -> int:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, number)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            continue
+    """At once: their data is thrown away, and SeaweedFS takes its time to say good-bye."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
