@@ -6,6 +6,7 @@
     │   ├── JournalLockedError 3   another coordinator has it
     │   └── JournalTooNewError 3   written by a later s3batch
     ├── EndpointError          4   cannot reach the endpoint or sign in; nothing was sent
+    ├── ArchiveError           1   a cache archive is damaged, hostile or beyond a limit
     └── JobFailedError         1   stopped by a rule (a guard of --delete, an unreadable source)
 
 A message says what we were doing and what the other side said; the hint says what to do next.
@@ -40,6 +41,10 @@ class S3BatchError(Exception):
 
 class JobFailedError(S3BatchError):
     """A rule stopped the job before it could do harm."""
+
+
+class ArchiveError(S3BatchError):
+    """A cache archive is damaged, hostile or beyond a limit. It counts as a miss, and nothing of it stays."""
 
 
 class SettingsError(S3BatchError):
