@@ -1,0 +1,90 @@
+"""CloudFront as the emulators of ministack and moto play it: what we ask for is what they have."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import boto3
+import pytest
+
+from s3batch.errors import JobFailedError
+from s3batch.invalidation import connect, invalidate
+from tests.rig import buckets
+from tests.rig.servers import Server
+
+
+@pytest.fixture(params=["ministack", "moto"])
+def cloudfront(request, server_named) -> Server:
+    """A server that speaks CloudFront beside S3."""
+    return server_named(request.param)
+
+
+@pytest.fixture
+def client(cloudfront: Server) -> Any:
+    """Our client: its session knows no endpoint."""
+    session = boto3.Session(cloudfront.access_key, cloudfront.secret_key)
+    return connect(session, cloudfront.url)
+
+
+@pytest.fixture
+def distribution(cloudfront: Server) -> str:
+    """The id of a new distribution."""
+    origin = {"Id": "o", "DomainName": "b.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
+    config = {
+        "CallerReference": uuid.uuid4().hex,
+        "Origins": {"Quantity": 1, "Items": [origin]},
+        "DefaultCacheBehavior": {
+            "TargetOriginId": "o",
+            "ViewerProtocolPolicy": "allow-all",
+            "ForwardedValues": {"QueryString": False, "Cookies": {"Forward": "none"}},
+            "MinTTL": 0,
+        },
+        "Comment": "",
+        "Enabled": True,
+    }
+    made = buckets.client(cloudfront, "cloudfront").create_distribution(DistributionConfig=config)
+    return made["Distribution"]["Id"]
+
+
+def paths_of(client: Any, distribution: str, invalidation: str) -> list[str]:
+    answer = client.get_invalidation(DistributionId=distribution, Id=invalidation)
+    return answer["Invalidation"]["InvalidationBatch"]["Paths"]["Items"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "paths"),
+    [
+        pytest.param(None, ["/site/*"], id="all"),
+        pytest.param(["site/a b", "site/é"], ["/site/%C3%A9", "/site/a%20b"], id="changed"),
+    ],
+)
+def test_the_distribution_has_the_invalidation(client, distribution, changed, paths) -> None:
+    (made,) = invalidate(client, distribution, prefix="site/", job="J", changed=changed)
+
+    assert sorted(paths_of(client, distribution, made)) == paths
+
+
+def test_asking_again_for_the_same_job_is_no_error(client, distribution) -> None:
+    first = invalidate(client, distribution, prefix="", job="J", changed=["a"])
+    again = invalidate(client, distribution, prefix="", job="J", changed=["a"])
+    more = invalidate(client, distribution, prefix="", job="J", changed=["a", "b"])
+
+    assert len(first) == len(again) == len(more) == 1
+    assert more != first
+
+
+def test_an_unknown_distribution_is_one_clear_sentence(client) -> None:
+    with pytest.raises(
+        JobFailedError, match="cannot invalidate /\\* of CloudFront distribution NONE: NoSuchDistribution"
+    ):
+        invalidate(client, "NONE", prefix="", job="J", changed=None)
+
+
+def test_the_variable_of_the_aws_tools_names_the_endpoint(cloudfront, distribution, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT", cloudfront.url)
+    client = connect(boto3.Session(cloudfront.access_key, cloudfront.secret_key))
+
+    (made,) = invalidate(client, distribution, prefix="", job="J", changed=None)
+
+    assert paths_of(client, distribution, made) == ["/*"]
