@@ -1,0 +1,102 @@
+"""One coordinator a journal: a flock on ``JOURNAL.lock``, with the holder's name written in it.
+
+The kernel frees the lock when its holder dies, however it dies, so a dead one's is simply taken. The text
+(pid, host, time) only names the holder in messages. The file stays: removing it would race with the next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+
+from s3batch.errors import JournalError, JournalLockedError
+
+_TRIES = 5
+_PAUSE = 0.02
+"""Seconds between tries: ``jobs list`` touches the lock for an instant to see whether it is held."""
+
+
+class Lock:
+    """The lock of one journal, held from :meth:`take` to :meth:`release`."""
+
+    def __init__(self, journal: str) -> None:
+        self._journal = journal
+        self._path = journal + ".lock"
+        self._file: int | None = None
+
+    def take(self) -> None:
+        """Take the lock, or raise JournalLockedError naming who has it. Taking it twice is once."""
+        if self._file is not None:
+            return
+        file = self._open()
+        if not _try_to_lock(file):
+            os.close(file)
+            raise JournalLockedError(self._journal, holder=self._named())
+        os.ftruncate(file, 0)
+        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()})
+        try:
+            os.pwrite(file, text.encode(), 0)
+        except OSError as error:
+            os.close(file)
+            raise JournalError(f"cannot write {self._path}: {error.strerror}") from error
+        self._file = file
+
+    def release(self) -> None:
+        """Let go of the lock, if held."""
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            os.close(self._file)
+            self._file = None
+
+    def refuse_if_held(self) -> None:
+        """Raise JournalLockedError if another process holds the lock."""
+        if self._file is None and self.holder() is not None:
+            raise JournalLockedError(self._journal, holder=self._named())
+
+    def holder(self) -> tuple[int, str] | None:
+        """Return pid and host of the process that holds the lock, or ``None`` if nobody does."""
+        try:
+            file = os.open(self._path, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return self._written()
+        finally:
+            os.close(file)
+        return None
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise JournalError(f"cannot open {self._path}: {error.strerror}", hint="name another --journal") from error
+
+    def _named(self) -> str:
+        pid, host = self._written()
+        return f"pid {pid} on host {host}"
+
+    def _written(self) -> tuple[int, str]:
+        """Return what the holder wrote; 0 and "?" where it has not come to that yet."""
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                text = json.load(file)
+            return int(text["pid"]), str(text["host"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, "?"
+
+
+def _try_to_lock(file: int) -> bool:
+    for attempt in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if attempt + 1 < _TRIES:
+                time.sleep(_PAUSE)
+        else:
+            return True
+    return False

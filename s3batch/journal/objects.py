@@ -1,0 +1,184 @@
+"""What the target is known to hold: the last listing, and the facts of our own writes.
+
+A listing is a generation: rows of an older one do not count as listed. Facts stay until the same key is
+written or deleted again. All of it is a cache, and losing it costs time, never truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from s3batch.journal.store import Store, all_bindable, bindable
+from s3batch.model import Known, Listed
+
+_LOOK_UP_KEYS = 500
+"""Keys of one query: its text is constant, so SQLite prepares it once."""
+
+_PAGE = 1000
+
+_RECORD = """
+INSERT INTO object (key, size, etag, modified, listed) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    size = excluded.size, etag = excluded.etag, modified = excluded.modified, listed = excluded.listed
+"""
+_COLUMNS = """key, size, etag, modified, listed,
+    known_etag, known_size, local_size, local_mtime_ns, local_inode, written, fingerprint, checksum"""
+_KEYS = ", ".join(["CAST(? AS TEXT)"] * _LOOK_UP_KEYS)
+_LOOK_UP = f"SELECT {_COLUMNS} FROM object WHERE key IN ({_KEYS})"  # noqa: S608 - constants
+_MARK_SEEN = f"UPDATE object SET seen = ? WHERE key IN ({_KEYS})"  # noqa: S608 - constants
+
+_BELOW = "key >= CAST(? AS TEXT) AND key < CAST(? AS TEXT)"
+_ORPHAN = f"{_BELOW} AND listed = ? AND seen <> ?"
+
+_FACTS = "key, known_etag, known_size, local_size, local_mtime_ns, local_inode, written, fingerprint, checksum"
+_KEEP_CHECKSUM = """checksum = CASE WHEN excluded.checksum = '' AND object.known_etag = excluded.known_etag
+        THEN object.checksum ELSE excluded.checksum END"""
+
+_LEARN_WRITTEN = f"""
+INSERT INTO object ({_FACTS})
+SELECT key, etag, CASE WHEN bytes > 0 AND instr(etag, '-') = 0 THEN bytes ELSE size END,
+    size, mtime_ns, inode, written, fingerprint, checksum
+FROM operation
+WHERE id > ? AND +job = ? AND state = 'done' AND kind IN ('upload', 'chunk', 'redirect') AND etag <> ''
+ON CONFLICT (key) DO UPDATE SET
+    known_etag = excluded.known_etag, known_size = excluded.known_size, local_size = excluded.local_size,
+    local_mtime_ns = excluded.local_mtime_ns, local_inode = excluded.local_inode, written = excluded.written,
+    fingerprint = excluded.fingerprint, {_KEEP_CHECKSUM}
+"""  # noqa: S608 - constants
+"""What was sent: its size in the bucket is what travelled (gzip makes it smaller), over several parts the file's."""
+
+_LEARN_COMPARED = f"""
+INSERT INTO object ({_FACTS})
+SELECT key, etag, size, CASE WHEN kind = 'copy' AND size = 0 THEN NULL ELSE size END,
+    mtime_ns, inode, written, fingerprint, checksum
+FROM operation
+WHERE id > ? AND +job = ? AND etag <> ''
+    AND ((kind = 'copy' AND state = 'done') OR (kind = 'reconcile' AND state IN ('done', 'skipped') AND error = ''))
+ON CONFLICT (key) DO UPDATE SET
+    known_etag = excluded.known_etag,
+    known_size = CASE WHEN object.listed > 0 THEN object.size ELSE excluded.known_size END,
+    local_size = coalesce(excluded.local_size, object.local_size, 0),
+    local_mtime_ns = excluded.local_mtime_ns, local_inode = excluded.local_inode,
+    written = CASE WHEN excluded.written > 0 THEN excluded.written ELSE object.modified END,
+    fingerprint = excluded.fingerprint, {_KEEP_CHECKSUM}
+"""  # noqa: S608 - constants
+"""What was found right or copied onto itself: the content is what the listing showed."""
+
+_FORGET_DELETED = """
+DELETE FROM object WHERE key IN
+    (SELECT key FROM operation WHERE id > ? AND +job = ? AND state = 'done' AND kind = 'delete')
+"""
+
+Facts = tuple[Listed | None, Known | None]
+_NOTHING: Facts = (None, None)
+
+
+class Objects:
+    """The table ``object``. Nothing here commits."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
+
+    def claim(self, target: str) -> None:
+        """Forget everything if what is recorded is about another target (and endpoint) than this one."""
+        if self._remembered("target") not in {None, target}:
+            self._store.execute("DELETE FROM object")
+        self._remember("target", target)
+
+    def begin_listing(self) -> int:
+        """Begin a new generation: nothing counts as listed any more."""
+        self.generation += 1
+        self._remember("listing", str(self.generation))
+        return self.generation
+
+    def complete_listing(self) -> None:
+        """Note that the current generation holds every object."""
+        self._remember("complete listing", str(self.generation))
+
+    def listing_is_complete(self) -> bool:
+        """Whether every object of the target has been recorded in the current generation."""
+        return self.generation > 0 and self._remembered("complete listing") == str(self.generation)
+
+    def record(self, objects: Sequence[Listed]) -> None:
+        """Record a page of the listing."""
+        generation = self.generation
+        rows: list[tuple[Any, ...]] = [(*each, generation) for each in objects]
+        if not all_bindable([each[0] for each in objects]):
+            rows = [(bindable(row[0]), *row[1:]) for row in rows]
+        self._store.execute_many(_RECORD, rows)
+
+    def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
+        """Return what is listed and what is known for each of the keys."""
+        found = dict.fromkeys(keys, _NOTHING)
+        generation, new = self.generation, tuple.__new__
+        for batch in _batches(keys):
+            for row in self._store.rows(_LOOK_UP, batch):
+                listed = new(Listed, row[:4]) if row[4] == generation else None
+                known = None if row[5] is None else new(Known, row[5:])
+                found[row[0]] = (listed, known)
+        return found
+
+    def mark_seen(self, keys: Sequence[str]) -> None:
+        """Note that the source has a file for each of these keys."""
+        for batch in _batches(keys):
+            self._store.execute(_MARK_SEEN, (self.generation, *batch))
+
+    def orphans(self, prefix: str) -> Iterator[list[Listed]]:
+        """Yield, a page at a time, the listed objects below ``prefix`` that no file was seen for."""
+        low, high = _range(prefix)
+        while True:
+            page = self._store.rows(
+                f"SELECT key, size, etag, modified FROM object WHERE {_ORPHAN} ORDER BY key LIMIT ?",  # noqa: S608
+                (low, high, self.generation, self.generation, _PAGE),
+            )
+            if not page:
+                return
+            yield [Listed._make(row) for row in page]
+            low = bindable(page[-1][0] + "\0")
+
+    def count_listed(self) -> int:
+        """Return how many objects the current listing holds."""
+        return int(self._store.value("SELECT count(*) FROM object WHERE listed = ?", (self.generation,)))
+
+    def count_orphans(self, prefix: str) -> int:
+        """Return how many objects :meth:`orphans` would yield."""
+        return int(
+            self._store.value(
+                f"SELECT count(*) FROM object WHERE {_ORPHAN}",  # noqa: S608 - constants
+                (*_range(prefix), self.generation, self.generation),
+            )
+        )
+
+    def learn(self, job: int, after: int) -> None:
+        """Turn what a job has done into facts. Doing it again changes nothing."""
+        for statement in (_LEARN_WRITTEN, _LEARN_COMPARED, _FORGET_DELETED):
+            self._store.execute(statement, (after, job))
+
+    def prune(self) -> None:
+        """Forget rows that are neither facts nor in the last listing."""
+        self._store.execute("DELETE FROM object WHERE listed < ? AND known_etag IS NULL", (self.generation,))
+
+    def _remembered(self, name: str) -> str | None:
+        value: str | None = self._store.value("SELECT value FROM remembered WHERE name = ?", (name,))
+        return value
+
+    def _remember(self, name: str, value: str) -> None:
+        self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (name, value))
+
+
+def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:
+    """Yield the keys in lists of exactly the size the queries want; the last is filled with its own last key."""
+    plain = all_bindable(keys)
+    for start in range(0, len(keys), _LOOK_UP_KEYS):
+        batch: list[str | bytes] = list(keys[start : start + _LOOK_UP_KEYS])
+        batch += batch[-1:] * (_LOOK_UP_KEYS - len(batch))
+        yield batch if plain else [bindable(key) if isinstance(key, str) else key for key in batch]
+
+
+def _range(prefix: str) -> tuple[str | bytes, bytes]:
+    """Return the lowest key that starts with ``prefix``, and the lowest beyond them all."""
+    stem = prefix.encode("utf-8", "surrogateescape").rstrip(b"\xff")
+    beyond = stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\xff\xff"
+    return bindable(prefix), beyond

@@ -1,0 +1,397 @@
+"""Operations of one job: added while planning, leased in the order they were added, settled in batches.
+
+Row numbers are given here, not by SQLite, so that a batch knows its own without asking. All rows of a job
+lie above the number at which it began, so a job is read by walking up from there, and leasing is a cursor
+per stage that moves over every row once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from s3batch.journal.store import Store, all_bindable, bindable
+from s3batch.model import Kind, Operation, Part, Reason, Result, State, Step
+
+_KIND_TEXT = {kind: kind.value for kind in Kind}
+_REASON_TEXT = {reason: reason.value for reason in Reason}
+_STATE_TEXT = {state: state.value for state in State}
+_KIND = {kind.value: kind for kind in Kind}
+_REASON = {reason.value: reason for reason in Reason}
+"""Plain text to and from SQLite: binding or making an enum member costs 1 us more a value."""
+
+_PAGE = 1000
+"""Rows read at a time where a caller walks over all of them."""
+
+_INSERT = """
+INSERT OR IGNORE INTO operation
+    (id, job, state, kind, key, reason, path, size, mtime_ns, inode, stage, listed_etag, detail)
+VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, CAST(? AS TEXT))
+"""
+_COLUMNS = (
+    "kind, key, reason, path, size, mtime_ns, inode, stage, listed_etag, detail, id, attempts, recheck, upload_id"
+)
+"""In the order of the fields of Operation."""
+
+_LEASABLE = f"""
+SELECT {_COLUMNS} FROM operation
+WHERE id > ? AND +job = ? AND state = 'pending' AND stage = ? ORDER BY id LIMIT ?
+"""  # noqa: S608 - constants
+_LEASE = """
+UPDATE operation SET state = 'leased'
+WHERE id BETWEEN ? AND ? AND +job = ? AND state = 'pending' AND stage = ?
+"""
+_REPLAN = """
+UPDATE operation SET kind = ?, reason = ?, path = CAST(? AS TEXT), size = ?, mtime_ns = ?, inode = ?, stage = ?,
+    listed_etag = ?, detail = CAST(? AS TEXT), state = 'pending', attempts = 0, recheck = 0, upload_id = '',
+    error = '', code = '', status = 0, request_id = '', seconds = 0, bytes = 0, etag = '', checksum = '',
+    written = 0, fingerprint = ''
+WHERE id = ?
+"""
+_SETTLE = """
+UPDATE operation SET state = ?, attempts = attempts + 1, recheck = 0, error = CAST(? AS TEXT), code = ?, status = ?,
+    request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
+    fingerprint = coalesce(nullif(?, ''), fingerprint)
+WHERE id = ?
+"""
+_BECOME = "UPDATE operation SET kind = ?, reason = coalesce(?, reason), attempts = 0 WHERE id = ?"
+_SETTLE_PART = """
+UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE operation = ? AND number = ?
+"""
+_UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
+"""A worker compared it and there was nothing to do: no operation, but an unchanged file."""
+
+
+class Failure(NamedTuple):
+    """A failed operation, as the report names it."""
+
+    operation: Kind
+    key: str
+    path: str
+    error: str
+    code: str
+    status: int
+    request_id: str
+    attempts: int
+
+
+class Entry(NamedTuple):
+    """A row of the operations, as ``jobs show`` prints it."""
+
+    operation: Operation
+    state: State
+    error: str
+    code: str
+    status: int
+    request_id: str
+    seconds: float
+    sent: int
+    """Bytes of content that travelled, over all attempts."""
+    etag: str
+
+
+class Operations:
+    """The operations of the job :meth:`enter` was called with. Nothing here commits."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._next = 1 + (store.value("SELECT max(id) FROM operation") or 0)
+        self._job = 0
+        self._after = 0
+        self._cursor: dict[int, int] = {}
+
+    @property
+    def last(self) -> int:
+        """The highest row number given so far, by any job."""
+        return self._next - 1
+
+    def enter(self, job: int, after: int) -> None:
+        """Work on the job with this number, whose rows are all above ``after``."""
+        self._job, self._after = job, after
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Let leasing begin at the job's first row again."""
+        self._cursor = {}
+
+    def add(self, operations: Sequence[Operation], state: State) -> list[Operation]:
+        """Insert what has no row yet and return that, numbered; plan anew what has one and changed since."""
+        first = self._next
+        rows = self._rows(operations, first, _STATE_TEXT[state])
+        inserted = self._store.execute_many(_INSERT, rows)
+        self._next += len(rows)
+        if inserted == len(rows):
+            return [_numbered(operation, number) for number, operation in enumerate(operations, first)]
+        found = self._store.rows("SELECT id FROM operation WHERE id >= ?", (first,))
+        fresh = {row[0] for row in found}
+        for number, operation in enumerate(operations, first):
+            if number not in fresh:
+                self._add_again(operation)
+        return [_numbered(operations[number - first], number) for number in sorted(fresh)]
+
+    def lease(self, limit: int, stage: int) -> list[Operation]:
+        """Hand out up to ``limit`` pending rows of a stage, in the order they were added."""
+        cursor = self._cursor.get(stage, self._after)
+        if cursor >= self.last:
+            return []
+        leased = _operations(self._store.rows(_LEASABLE, (cursor, self._job, stage, limit)))
+        if leased:
+            self._store.execute(_LEASE, (leased[0].id, leased[-1].id, self._job, stage))
+        self._cursor[stage] = leased[-1].id if len(leased) == limit else self.last
+        return leased
+
+    def lease_rows(self, numbers: Sequence[int]) -> list[Operation]:
+        """Hand out those of these rows that are pending."""
+        leased = []
+        for number in numbers:
+            rows = self._store.rows(
+                f"SELECT {_COLUMNS} FROM operation WHERE id = ? AND state = 'pending'",  # noqa: S608 - constants
+                (number,),
+            )
+            leased += _operations(rows)
+        self._store.execute_many(
+            "UPDATE operation SET state = 'leased' WHERE id = ?", [(operation.id,) for operation in leased]
+        )
+        return leased
+
+    def settle(self, outcomes: Iterable[tuple[State, Result]]) -> int:
+        """Record outcomes; return how many reconciled files turned out to be unchanged."""
+        whole, parts, become, finished, skipped = [], [], [], [], []
+        for state, result in outcomes:
+            if result.step is Step.PART:
+                parts.append((state, result))
+                if state is not State.FAILED:
+                    continue
+            elif result.step is Step.SURVEY:
+                self._record_survey(result)
+                if not result.error:
+                    continue
+            elif result.step is Step.ABORT or (result.step is Step.BEGIN and not result.error):
+                continue
+            whole.append(_settled(state, result))
+            if result.become is not None:
+                become.append((_KIND_TEXT[result.become], result.reason and result.reason.value, result.id))
+            if state is State.SKIPPED and not result.error:
+                skipped.append(result.id)
+            elif state is State.DONE and result.step is Step.FINISH:
+                finished.append((result.id,))
+        self._store.execute_many(_SETTLE, whole)
+        if become:
+            self._store.execute_many(_BECOME, become)
+        if parts:
+            self._settle_parts(parts)
+        if finished:
+            self._store.execute_many("UPDATE operation SET upload_id = '' WHERE id = ?", finished)
+            self._store.execute_many("DELETE FROM part WHERE operation = ?", finished)
+        return self._count_unchanged(skipped)
+
+    def release(self) -> int:
+        """Put back what a dead run had leased, to be looked up before it is sent again. All of crash recovery."""
+        self._store.execute(
+            "UPDATE part SET state = 'pending' WHERE state = 'leased' AND operation > ?", (self._after,)
+        )
+        self.rewind()
+        return self._store.execute(
+            "UPDATE operation SET state = 'pending', recheck = 1 WHERE id > ? AND +job = ? AND state = 'leased'",
+            (self._after, self._job),
+        )
+
+    def reopen_failed(self) -> int:
+        """Put back what failed, with all its attempts before it."""
+        self._store.execute(
+            "UPDATE part SET state = 'pending' WHERE state = 'failed' AND operation > ?", (self._after,)
+        )
+        self.rewind()
+        return self._store.execute(
+            "UPDATE operation SET state = 'pending', attempts = 0 WHERE id > ? AND +job = ? AND state = 'failed'",
+            (self._after, self._job),
+        )
+
+    def settled(self, keys: Sequence[str]) -> set[str]:
+        """Return those keys whose operation in this job is done, or was found right."""
+        done = set()
+        for key in keys:
+            state = self._store.value(
+                "SELECT state FROM operation WHERE job = ? AND key = CAST(? AS TEXT)", (self._job, bindable(key))
+            )
+            if state in {"done", "skipped"}:
+                done.add(key)
+        return done
+
+    def counts(self) -> dict[Kind, dict[str, int]]:
+        """Return planned, done, failed, skipped and bytes for each kind.
+
+        ``bytes`` is the content of those that are done and carry content. Files that were reconciled and
+        found unchanged are left out: nothing was to be done for them.
+        """
+        rows = self._store.rows(
+            f"""SELECT kind, state, count(*), sum(size) FROM operation
+            WHERE id > ? AND +job = ? AND NOT ({_UNCHANGED}) GROUP BY kind, state""",  # noqa: S608 - constants
+            (self._after, self._job),
+        )
+        counts = {kind: dict.fromkeys(("planned", "done", "failed", "skipped", "bytes"), 0) for kind in Kind}
+        for kind, state, number, size in rows:
+            count = counts[_KIND[kind]]
+            count["planned"] += number
+            if state in count:
+                count[state] += number
+            if state == "done" and kind in {"upload", "chunk"}:
+                count["bytes"] += size
+        return counts
+
+    def open_count(self, stage: int | None) -> int:
+        """Return how many rows, of one stage or of all, are pending or leased."""
+        which = "" if stage is None else "AND stage = ?"
+        return self._count(f"state IN ('pending', 'leased') {which}", () if stage is None else (stage,))
+
+    def failed_count(self, max_stage: int) -> int:
+        """Return how many rows failed in the stages up to this one."""
+        return self._count("state = 'failed' AND stage <= ?", (max_stage,))
+
+    def failures(self, limit: int | None) -> Iterator[Failure]:
+        """Yield the failed operations in the order they were planned."""
+        columns = "kind, key, path, error, code, status, request_id, attempts"
+        for row in self._walk(columns, "state = 'failed'", (), limit):
+            yield Failure(_KIND[row[0]], *row[1:])
+
+    def entries(self, state: State | None) -> Iterator[Entry]:
+        """Yield every row, or those in one state, in the order they were planned."""
+        columns = f"{_COLUMNS}, state, error, code, status, request_id, seconds, bytes, etag"
+        condition, values = ("1", ()) if state is None else ("state = ?", (_STATE_TEXT[state],))
+        width = len(Operation._fields)
+        for row in self._walk(columns, condition, values, None):
+            yield Entry._make((*_operations([row[:width]]), State(row[width]), *row[width + 1 :]))
+
+    def _rows(self, operations: Sequence[Operation], first: int, state: str) -> list[tuple[Any, ...]]:
+        job = self._job
+        rows: list[tuple[Any, ...]] = [
+            (number, job, state, _KIND_TEXT[each[0]], each[1], _REASON_TEXT[each[2]], *each[3:10])
+            for number, each in enumerate(operations, first)
+        ]
+        if all_bindable([row[4] for row in rows]) and all_bindable([row[6] + row[12] for row in rows]):
+            return rows
+        return [(*row[:4], bindable(row[4]), row[5], bindable(row[6]), *row[7:12], bindable(row[12])) for row in rows]
+
+    def _add_again(self, operation: Operation) -> None:
+        """Plan anew an operation whose key has a row, unless that row says the same or is being worked on."""
+        found = self._store.rows(
+            """SELECT id, state, kind, size, mtime_ns, detail, upload_id, error FROM operation
+            WHERE job = ? AND key = CAST(? AS TEXT)""",
+            (self._job, bindable(operation.key)),
+        )
+        number, state, kind, size, mtime_ns, detail, upload_id, error = found[0]
+        same = (size, mtime_ns, detail) == (operation.size, operation.mtime_ns, operation.detail)
+        if state == "leased" or (same and _same_kind(kind, operation.kind)):
+            return
+        if upload_id:
+            self._leave_upload(number)
+        if kind == "reconcile" and state == "skipped" and not error:
+            self._store.execute("UPDATE job SET found_unchanged = found_unchanged - 1 WHERE number = ?", (self._job,))
+        self._store.execute(
+            _REPLAN,
+            (
+                _KIND_TEXT[operation.kind],
+                _REASON_TEXT[operation.reason],
+                bindable(operation.path),
+                *operation[4:9],
+                bindable(operation.detail),
+                number,
+            ),
+        )
+        self._cursor = {stage: min(cursor, number - 1) for stage, cursor in self._cursor.items()}
+
+    def _leave_upload(self, number: int) -> None:
+        """Note the multipart upload of a file that has changed since: it must be aborted, not completed."""
+        self._store.execute(
+            "INSERT INTO upload_left (job, key, upload_id) SELECT job, key, upload_id FROM operation WHERE id = ?",
+            (number,),
+        )
+        self._store.execute("DELETE FROM part WHERE operation = ?", (number,))
+
+    def _record_survey(self, result: Result) -> None:
+        """Mark the parts that S3 says it holds."""
+        self._store.execute_many(
+            "UPDATE part SET state = 'done', etag = ?, checksum = ? WHERE operation = ? AND number = ?",
+            [(part.etag, part.checksum, result.id, part.number) for part in result.parts],
+        )
+
+    def _settle_parts(self, outcomes: list[tuple[State, Result]]) -> None:
+        self._store.execute_many(
+            _SETTLE_PART,
+            [(_STATE_TEXT[state], result.etag, result.checksum, result.id, result.part) for state, result in outcomes],
+        )
+        self._store.execute_many(
+            "UPDATE operation SET bytes = bytes + ? WHERE id = ?",
+            [(result.sent, result.id) for state, result in outcomes if result.sent and state is not State.FAILED],
+        )
+
+    def _count_unchanged(self, skipped: list[int]) -> int:
+        if not skipped:
+            return 0
+        marks = ", ".join(map(str, skipped))
+        return int(
+            self._store.value(f"SELECT count(*) FROM operation WHERE id IN ({marks}) AND {_UNCHANGED}")  # noqa: S608
+        )
+
+    def _count(self, condition: str, values: tuple[Any, ...]) -> int:
+        return int(
+            self._store.value(
+                f"SELECT count(*) FROM operation WHERE id > ? AND +job = ? AND {condition}",  # noqa: S608 - constants
+                (self._after, self._job, *values),
+            )
+        )
+
+    def _walk(self, columns: str, condition: str, values: tuple[Any, ...], limit: int | None) -> Iterator[Any]:
+        """Yield rows page by page, so that nothing is held open while the caller works."""
+        after, left = self._after, limit
+        while left is None or left > 0:
+            page = self._store.rows(
+                f"""SELECT id, {columns} FROM operation
+                WHERE id > ? AND +job = ? AND {condition} ORDER BY id LIMIT ?""",  # noqa: S608 - constants
+                (after, self._job, *values, _PAGE if left is None else min(left, _PAGE)),
+            )
+            if not page:
+                return
+            yield from (row[1:] for row in page)
+            after = page[-1][0]
+            left = None if left is None else left - len(page)
+
+
+def part_rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+    """Return the rows of the table ``part``."""
+    return [
+        (operation, part.number, part.offset, part.size, part.etag, part.checksum, _STATE_TEXT[part.state], 0)
+        for part in parts
+    ]
+
+
+def _numbered(operation: Operation, number: int) -> Operation:
+    return Operation._make((*operation[:10], number, 0, False, ""))
+
+
+def _operations(rows: list[tuple[Any, ...]]) -> list[Operation]:
+    kind, reason, make = _KIND, _REASON, Operation._make
+    return [make((kind[row[0]], row[1], reason[row[2]], *row[3:12], row[12] == 1, row[13])) for row in rows]
+
+
+def _settled(state: State, result: Result) -> tuple[Any, ...]:
+    part_failed = result.step is Step.PART
+    return (
+        _STATE_TEXT[state],
+        bindable(result.error) if result.error else "",
+        result.code,
+        result.status,
+        result.request_id,
+        result.seconds,
+        result.sent,
+        "" if part_failed else result.etag,
+        "" if part_failed else result.checksum,
+        result.date,
+        result.fingerprint,
+        result.id,
+    )
+
+
+def _same_kind(found: str, wanted: Kind) -> bool:
+    """Whether a row's kind is the wanted one, or what a worker has made of it."""
+    return found == wanted.value or (wanted is Kind.RECONCILE and found in {"upload", "copy"})

@@ -1,0 +1,153 @@
+"""The journal's tables, as version 1 made them; docs/journal.md explains every column to the public.
+
+    job 1──n operation 1──n part          what was to be done, and how far it has come
+    job 1──n warning
+    object                                what the target is known to hold: the last listing, and our own facts
+    upload_left                           multipart uploads whose operation was planned anew: to be aborted
+    remembered                            what was found out about the endpoint, and small state of the listing
+
+sqlite-utils makes the tables. It takes 70 ms to import, so this module is imported only where a
+journal is made or migrated. Indexes are few on purpose, since each costs about 3 us a row:
+
+- ``operation (job, key)``, unique: one operation a key and job, found again when planning is repeated;
+- ``operation (key)`` of the few rows with an open multipart upload: adoption, and uploads left behind.
+
+Leasing needs none: it walks up the row numbers once. ``object`` and ``part`` are stored in key order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+JOB: dict[str, Any] = {
+    "number": int,
+    "id": str,
+    "command": str,
+    "source": str,
+    "target": str,
+    "endpoint": str,
+    "state": str,
+    "version": str,
+    "started": float,
+    "ended": float,
+    "exit_code": int,
+    "resumed": int,
+    "planned": int,
+    "files": int,
+    "bytes": int,
+    "unchanged": int,
+    "found_unchanged": int,
+    "retries": int,
+    "requests": str,
+    "settings": str,
+    "after_operation": int,
+}
+
+OPERATION: dict[str, Any] = {
+    "id": int,
+    "job": int,
+    "kind": str,
+    "key": str,
+    "reason": str,
+    "path": str,
+    "size": int,
+    "mtime_ns": int,
+    "inode": int,
+    "stage": int,
+    "listed_etag": str,
+    "detail": str,
+    "state": str,
+    "attempts": int,
+    "recheck": int,
+    "upload_id": str,
+    "error": str,
+    "code": str,
+    "status": int,
+    "request_id": str,
+    "seconds": float,
+    "bytes": int,
+    "etag": str,
+    "checksum": str,
+    "written": float,
+    "fingerprint": str,
+}
+
+UPLOAD_LEFT: dict[str, Any] = {"id": int, "job": int, "key": str, "upload_id": str}
+WARNING: dict[str, Any] = {"id": int, "job": int, "text": str}
+REMEMBERED: dict[str, Any] = {"name": str, "value": str}
+
+KEYED_TABLES = """
+CREATE TABLE part (
+    operation INTEGER NOT NULL REFERENCES operation(id),
+    number INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    etag TEXT NOT NULL DEFAULT '',
+    checksum TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL DEFAULT 'pending',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (operation, number)
+) WITHOUT ROWID;
+
+CREATE TABLE object (
+    key TEXT PRIMARY KEY NOT NULL,
+    size INTEGER NOT NULL DEFAULT 0,
+    etag TEXT NOT NULL DEFAULT '',
+    modified REAL NOT NULL DEFAULT 0,
+    listed INTEGER NOT NULL DEFAULT 0,
+    seen INTEGER NOT NULL DEFAULT 0,
+    known_etag TEXT,
+    known_size INTEGER,
+    local_size INTEGER,
+    local_mtime_ns INTEGER,
+    local_inode INTEGER,
+    written REAL,
+    fingerprint TEXT,
+    checksum TEXT
+) WITHOUT ROWID;
+
+CREATE INDEX operation_with_upload ON operation (key) WHERE upload_id <> '';
+
+CREATE VIEW progress AS
+    SELECT job.id AS job, operation.kind, operation.state, count(*) AS operations, sum(operation.size) AS bytes
+    FROM operation JOIN job ON job.number = operation.job
+    GROUP BY operation.job, operation.kind, operation.state;
+"""
+
+
+def create_tables(db: Database) -> None:
+    """Make version 1 in an empty database, inside the caller's transaction."""
+    _create(db, "job", JOB, pk="number", optional={"ended", "exit_code"})
+    db.table("job").create_index(["id"], unique=True)
+    _create(db, "operation", OPERATION, pk="id", foreign_keys=[("job", "job", "number")])
+    db.table("operation").create_index(["job", "key"], unique=True)
+    _create(db, "upload_left", UPLOAD_LEFT, pk="id", foreign_keys=[("job", "job", "number")])
+    _create(db, "warning", WARNING, pk="id", foreign_keys=[("job", "job", "number")])
+    db.table("warning").create_index(["job", "text"], unique=True)
+    _create(db, "remembered", REMEMBERED, pk="name")
+    for statement in KEYED_TABLES.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+def _create(
+    db: Database,
+    name: str,
+    columns: dict[str, Any],
+    *,
+    pk: str,
+    optional: frozenset[str] | set[str] = frozenset(),
+    foreign_keys: list[tuple[str, str, str]] | None = None,
+) -> None:
+    """Make a table whose columns are empty or zero unless said otherwise, and never NULL but ``optional``."""
+    filled = [column for column in columns if column not in optional and column != pk]
+    db.table(name).create(
+        columns,
+        pk=pk,
+        not_null=filled,
+        defaults={column: columns[column]() for column in filled},
+        foreign_keys=foreign_keys or [],
+    )

@@ -1,0 +1,340 @@
+"""The journal's file and its one connection: made, opened, checked, and every SQLite error given its name.
+
+    a SQLite error           becomes
+    CORRUPT, NOTADB          JournalError, and the file is set aside as NAME.damaged-YYYYmmddHHMMSS
+    FULL, IOERR, READONLY... JournalError that says what is wrong with the disk
+    BUSY, LOCKED             JournalError: another program writes to the file
+
+WAL with synchronous=NORMAL: a commit costs no fsync, and a killed process loses nothing. After a power
+cut the last commits may be missing, which makes work be repeated, never lost.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from s3batch.errors import JournalError, JournalTooNewError
+from s3batch.journal import migrations
+
+CACHE_KIB = 16 * 1024
+"""SQLite's page cache: what keeps inserts into the (job, key) index quick at millions of rows."""
+
+CHECKED_ALWAYS = 16 * 1024 * 1024
+"""Bytes up to which a journal is checked whole on opening (25 ms); above, only after an unclean end."""
+
+BUSY_SECONDS = 10.0
+"""How long to wait for another program (Datasette, a backup) to let go of the file."""
+
+_WHAT_IS_WRONG = {
+    "SQLITE_FULL": "the journal's disk is full",
+    "SQLITE_READONLY": "the journal cannot be written",
+    "SQLITE_CANTOPEN": "the journal cannot be opened",
+    "SQLITE_PERM": "the journal cannot be written",
+    "SQLITE_IOERR": "the journal's disk fails or is full",
+    "SQLITE_BUSY": "another program holds the journal",
+    "SQLITE_LOCKED": "another program holds the journal",
+}
+
+Row = tuple[Any, ...]
+
+
+class Store:
+    """One connection, one thread. Writes collect in an open transaction until :meth:`commit`."""
+
+    def __init__(self, path: str, connection: sqlite3.Connection, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Carry out one writing statement in the open transaction; return how many rows it touched."""
+        self._begin()
+        try:
+            return self._connection.execute(sql, parameters).rowcount
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Carry out one writing statement for each row; return how many rows were touched in all."""
+        self._begin()
+        try:
+            return self._connection.executemany(sql, rows).rowcount
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Return all rows of a query. Text that is not UTF-8 comes back with surrogate escapes."""
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            if not _is_decoding(error):
+                self.fail(error)
+        self._connection.text_factory = _escaped
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            self.fail(error)
+        finally:
+            self._connection.text_factory = str
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401 - whatever the column holds
+        """Return the first column of the first row, or ``None``."""
+        rows = self.rows(sql, parameters)
+        return rows[0][0] if rows else None
+
+    def commit(self) -> None:
+        """Make everything written so far lasting. Free when nothing was written."""
+        self._end("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo everything since the last commit."""
+        self._end("ROLLBACK")
+
+    def vacuum(self) -> None:
+        """Give back the space of forgotten rows; needs as much again while it runs."""
+        self.commit()
+        try:
+            self._connection.execute("VACUUM")
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is undone."""
+        try:
+            self._connection.close()
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    def fail(self, error: sqlite3.Error) -> NoReturn:
+        """Raise the JournalError that ``error`` means, setting a damaged file aside."""
+        if not self.read_only and _is_damage(error):
+            self._connection.close()
+            raise damaged(self.path, str(error)) from error
+        raise _named(self.path, error) from error
+
+    def _begin(self) -> None:
+        if not self._connection.in_transaction:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                self.fail(error)
+
+    def _end(self, how: str) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute(how)
+            except sqlite3.Error as error:
+                self.fail(error)
+
+
+def open_store(path: str, *, create: bool, before_set_aside: Callable[[], None]) -> Store:
+    """Open the journal at ``path``, made first where there is none and ``create`` is true.
+
+    ``before_set_aside`` may raise to keep a file, one that a live coordinator holds, where it is.
+    """
+    if create:
+        _make_if_absent(path)
+    if not os.path.exists(path):
+        raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
+    unclean = _has_content(path + "-wal")
+    connection = _connect(path, "rw")
+    try:
+        _prepare(connection)
+        _check(connection, path, whole=unclean or os.path.getsize(path) <= CHECKED_ALWAYS)
+    except sqlite3.Error as error:
+        connection.close()
+        if not _is_damage(error):
+            raise _named(path, error) from error
+        before_set_aside()
+        raise damaged(path, str(error)) from error
+    except BaseException:
+        connection.close()
+        raise
+    return Store(path, connection, read_only=False)
+
+
+def open_read_only(path: str) -> Store:
+    """Open an existing journal to look at, also while a coordinator writes to it."""
+    if not os.path.exists(path):
+        raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
+    connection = _connect(path, "ro")
+    try:
+        _version(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _named(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return Store(path, connection, read_only=True)
+
+
+def damaged(path: str, why: str) -> JournalError:
+    """Move a damaged journal out of the way, with its WAL so that it can be recovered; return what to raise."""
+    aside = _free_name(f"{path}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            if os.path.exists(path + suffix):
+                os.rename(path + suffix, aside + suffix)
+    except OSError as error:
+        return JournalError(f"journal {path} is damaged ({why}) and cannot be moved aside: {error}")
+    return JournalError(
+        f"journal {path} is damaged ({why}); it is now {aside}",
+        hint="run the same command again: a new journal is begun, and what the bucket holds already is found there",
+    )
+
+
+def bindable(text: str) -> str | bytes:
+    """Return what SQLite takes for ``text``: its own bytes where they are not UTF-8, to be cast to TEXT."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+    return text
+
+
+def all_bindable(texts: Sequence[str]) -> bool:
+    """Whether SQLite takes every text as it is: one look for a whole batch."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _make_if_absent(path: str) -> None:
+    """Make an empty journal under another name, then give it its own: nobody sees half of one."""
+    if _has_content(path):
+        return
+    try:
+        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+        temporary = _free_name(f"{path}.new-{os.getpid()}")
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise JournalError(
+            f"cannot make the journal {path}: {error.strerror}", hint="name another --journal"
+        ) from error
+    try:
+        _fill(temporary)
+        _give_name(temporary, path)
+    except sqlite3.Error as error:
+        raise _named(path, error) from error
+    except OSError as error:
+        raise JournalError(
+            f"cannot make the journal {path}: {error.strerror}", hint="name another --journal"
+        ) from error
+    finally:
+        _remove(temporary)
+
+
+def _fill(path: str) -> None:
+    with closing(_connect(path, "rw")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        migrations.migrate(connection, 0)
+
+
+def _give_name(temporary: str, path: str) -> None:
+    """Name the new file ``path`` unless another process was quicker; theirs is as good as ours."""
+    if os.path.exists(path) and not _has_content(path):
+        os.replace(temporary, path)
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        os.rename(temporary, path)
+
+
+def _connect(path: str, mode: str) -> sqlite3.Connection:
+    location = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
+    try:
+        connection = sqlite3.connect(location, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+    except sqlite3.Error as error:
+        raise _named(path, error) from error
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+
+
+def _check(connection: sqlite3.Connection, path: str, *, whole: bool) -> None:
+    """Refuse what is no journal of ours, and migrate an older one. A damaged one raises sqlite3.DatabaseError."""
+    found = _version(connection, path)
+    if whole:
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise _Damage(str(verdict))
+    if found < migrations.SUPPORTED:
+        migrations.migrate(connection, found)
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != migrations.APPLICATION_ID:
+        raise JournalError(
+            f"{path} is a database of another program, not a journal; it was left as it is",
+            hint="name another --journal",
+        )
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    found = migrations.version_of(connection) if "schema_version" in names else 0
+    if found > migrations.SUPPORTED:
+        raise JournalTooNewError(path, found=found, supported=migrations.SUPPORTED)
+    missing = sorted(migrations.TABLES - names)
+    if missing or not found:
+        raise _Damage(f"no table {missing[0]}" if missing else "no schema version")
+    return found
+
+
+class _Damage(sqlite3.DatabaseError):
+    """What is wrong with a file that SQLite itself would open."""
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    name = getattr(error, "sqlite_errorname", "")
+    return isinstance(error, _Damage) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def _is_decoding(error: sqlite3.Error) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "decode" in str(error)
+
+
+def _named(path: str, error: sqlite3.Error) -> JournalError:
+    name = getattr(error, "sqlite_errorname", "")
+    why = next((text for start, text in _WHAT_IS_WRONG.items() if name.startswith(start)), "the journal cannot be used")
+    return JournalError(f"{why}: {path} ({error})", hint="what is done is done; resume when that is mended")
+
+
+def _has_content(path: str) -> bool:
+    try:
+        return os.path.getsize(path) > 0
+    except OSError:
+        return False
+
+
+def _free_name(wanted: str) -> str:
+    name, number = wanted, 1
+    while os.path.lexists(name):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _remove(path: str) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            os.unlink(path + suffix)
+        except FileNotFoundError:
+            continue

@@ -1,0 +1,105 @@
+"""Multipart uploads that were begun: their parts, and what becomes of those a job leaves behind.
+
+An upload id is on its operation from before the first part is sent until S3 has completed or aborted it,
+so no upload is ever lost from sight. The id of a file that changed meanwhile moves to ``upload_left``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from s3batch.journal.operations import part_rows
+from s3batch.journal.store import Store, bindable
+from s3batch.model import Part, State
+
+_DEAD = "job.state IN ('done', 'superseded')"
+_STATE = {state.value: state for state in State}
+
+
+class UploadLeft(NamedTuple):
+    """A multipart upload that is neither completed nor aborted."""
+
+    job_id: str
+    operation: int
+    """The operation's row; negative where that has been planned anew since. For ``forget_upload``."""
+    key: str
+    upload_id: str
+
+
+def begin(store: Store, operation: int, upload_id: str, parts: Sequence[Part], fingerprint: str) -> None:
+    """Record an upload id with its parts."""
+    store.execute(
+        "UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, fingerprint, operation)
+    )
+    store.execute("DELETE FROM part WHERE operation = ?", (operation,))
+    store.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", part_rows(operation, parts))
+
+
+def parts_of(store: Store, operation: int) -> list[Part]:
+    """Return the parts of an operation's upload by their number."""
+    rows = store.rows(
+        """SELECT operation, number, offset, size, etag, checksum, state, attempts FROM part
+        WHERE operation = ? ORDER BY number""",
+        (operation,),
+    )
+    return [Part._make((*row[:6], _STATE[row[6]], row[7])) for row in rows]
+
+
+def forget(store: Store, operation: int) -> None:
+    """Forget an upload that was completed or aborted, or that S3 does not know any more."""
+    if operation < 0:
+        store.execute("DELETE FROM upload_left WHERE id = ?", (-operation,))
+        return
+    store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (operation,))
+    store.execute("DELETE FROM part WHERE operation = ?", (operation,))
+
+
+def adoptable(store: Store, of: tuple[str, str], key: str, *stamp: Any) -> tuple[int, str] | None:  # noqa: ANN401
+    """Return row and upload id of a dead job's unfinished upload of the very same file.
+
+    ``of`` is target and endpoint; ``stamp`` is size, mtime_ns and fingerprint. The attributes of an upload
+    are fixed when it is begun, so one with another fingerprint will not do.
+    """
+    rows = store.rows(
+        f"""SELECT operation.id, operation.upload_id FROM operation JOIN job ON job.number = operation.job
+        WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id <> '' AND {_DEAD}
+            AND job.target = ? AND job.endpoint = ?
+            AND operation.size = ? AND operation.mtime_ns = ? AND operation.fingerprint = ?
+        ORDER BY operation.id DESC LIMIT 1""",  # noqa: S608 - constants
+        (bindable(key), *of, *stamp),
+    )
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
+    """Move an upload with its parts from a dead job's operation to this one."""
+    row = store.rows(
+        f"""SELECT operation.id, operation.fingerprint FROM operation JOIN job ON job.number = operation.job
+        WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id = ? AND {_DEAD}""",  # noqa: S608 - constants
+        (bindable(key), upload_id),
+    )[0]
+    store.execute("DELETE FROM part WHERE operation = ?", (operation,))
+    store.execute(
+        """UPDATE part SET operation = ?, state = CASE state WHEN 'done' THEN 'done' ELSE 'pending' END
+        WHERE operation = ?""",
+        (operation, row[0]),
+    )
+    store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (row[0],))
+    store.execute("UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, row[1], operation))
+
+
+def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
+    """Return uploads neither completed nor aborted, of one target and endpoint or of all."""
+    dead = _DEAD if of_dead_jobs_only else "1"
+    where = "1" if of is None else "job.target = ? AND job.endpoint = ?"
+    rows = store.rows(
+        f"""SELECT job.id, operation.id, operation.key, operation.upload_id
+        FROM operation JOIN job ON job.number = operation.job
+        WHERE operation.upload_id <> '' AND {dead} AND {where}
+        UNION ALL
+        SELECT job.id, -upload_left.id, upload_left.key, upload_left.upload_id
+        FROM upload_left JOIN job ON job.number = upload_left.job WHERE {where}""",  # noqa: S608 - constants
+        (of or ()) * 2,
+    )
+    return [UploadLeft._make(row) for row in rows]
