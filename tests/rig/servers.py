@@ -65,6 +65,7 @@ QUIRKS: Mapping[str, frozenset[Quirk]] = {
     ),
     "rclone": frozenset(
         {
+            Quirk.ACL_LOST,
             Quirk.ACL_REFUSED,
             Quirk.CHECKSUM_UNVERIFIED,
             Quirk.COMPLETE_ONCE,
