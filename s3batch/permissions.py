@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings
 
 DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "Forbidden", "403", "UnauthorizedAccess", "UnauthorizedOperation"}
@@ -100,6 +104,15 @@ def of_failure(operation: str, error: str, code: str, headers: Mapping[str, str]
     """The same for a failed operation of the journal: its error text may name the request, else its kind does."""
     named = (word for word in _CALL.findall(error) if word in NEEDED)
     return missing(next(named, _CALL_OF_KIND.get(operation, "")), code, error, headers)
+
+
+def headers_of(settings: Settings) -> dict[str, str]:
+    """The headers by which the uploads of a job ask for more than storing bytes."""
+    return {
+        "x-amz-acl": settings.acl,
+        "x-amz-tagging": settings.tags,
+        "x-amz-server-side-encryption": settings.encryption,
+    }
 
 
 def sentence(actions: tuple[str, ...]) -> str:

@@ -1,0 +1,151 @@
+"""What became of a job: the document of ``--json``, and the words people get at the end.
+
+    journal ─document→ dict, exactly as docs/cli.md shows it ─text→ the end block on stderr
+
+Computed from the journal alone, so that a resumed job reports as a whole. Pure: it reads no clock and
+writes nowhere. Hiding secrets and control characters is the business of :mod:`s3batch.output`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from s3batch import permissions
+from s3batch.journal import Failure, Job
+from s3batch.model import JobState, Kind
+from s3batch.units import format_count, format_duration, format_size
+
+SHOWN = 50
+"""Failures, and warnings, that people see of a job; the rest is in the journal."""
+
+REPORTED = (Kind.UPLOAD, Kind.COPY, Kind.DELETE, Kind.REDIRECT, Kind.CHUNK)
+"""Always in the document; others only when there are any."""
+
+_WORDS = {
+    Kind.UPLOAD: ("uploaded", "to upload"),
+    Kind.COPY: ("given new metadata", "to give new metadata"),
+    Kind.DELETE: ("deleted", "to delete"),
+    Kind.REDIRECT: ("redirects set", "redirects to set"),
+    Kind.CHUNK: ("chunks stored", "chunks to store"),
+    Kind.RECONCILE: ("compared", "to compare"),
+}
+"""What is said of an operation that is done, and of one that a dry run found."""
+
+_NOTHING: Mapping[str, int] = {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
+
+
+def document(
+    job: Job,
+    counts: Mapping[Kind, Mapping[str, int]],
+    failures: Iterable[Failure],
+    *,
+    journal: str,
+    now: float,
+    warnings: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The JSON document. ``warnings`` are further ones, that the journal does not have.
+
+    ``now`` (seconds since the epoch) ends a job that still runs, whose exit code is null.
+    """
+    ended = now if job.ended is None else job.ended
+    return {
+        "job": job.id,
+        "command": job.command,
+        "state": str(job.state),
+        "exit_code": job.exit_code,
+        "seconds": round(max(ended - job.started, 0.0), 3),
+        "resumed": bool(job.resumed),
+        "journal": journal,
+        "files": job.files,
+        "bytes": job.bytes,
+        "unchanged": job.unchanged,
+        "operations": {
+            str(kind): {**_NOTHING, **counts.get(kind, {})}
+            for kind in Kind
+            if kind in REPORTED or counts.get(kind, _NOTHING)["planned"]
+        },
+        "requests": dict(sorted(job.requests.items())),
+        "retries": job.retries,
+        "failures": [{**failure._asdict(), "operation": str(failure.operation)} for failure in failures],
+        "warnings": [*job.warnings, *(warning for warning in warnings if warning not in job.warnings)],
+    }
+
+
+def text(
+    document: Mapping[str, Any],
+    *,
+    headers: Mapping[str, str] | None = None,
+    default_journal: bool = False,
+    dry_run: bool = False,
+) -> str:
+    """The end block for people, several lines.
+
+    ``headers`` are :func:`s3batch.permissions.headers_of` the job's settings, ``default_journal`` says that
+    ``resume`` finds the journal by itself.
+    """
+    failures = document["failures"]
+    lines = [_headline(document, dry_run=dry_run)]
+    lines += _listed([f"warning: {warning}" for warning in document["warnings"][:SHOWN]], "warnings", document)
+    lines += _listed([failure_line(failure, headers) for failure in failures[:SHOWN]], "failures", document)
+    if leaves_work(document) and not dry_run:
+        lines.append(f"to finish it: {resume_line(document['job'], document['journal'], default_journal)}")
+    return "\n".join(lines)
+
+
+def resume_line(job: str, journal: str, default_journal: bool) -> str:
+    """The exact command that finishes the job, ready for a POSIX shell."""
+    words = ["s3batch", "resume", job]
+    return shlex.join(words if default_journal else [*words, "--journal", journal])
+
+
+def leaves_work(document: Mapping[str, Any]) -> bool:
+    """Whether ``s3batch resume`` has something to do."""
+    return document["state"] not in {JobState.DONE, JobState.SUPERSEDED}
+
+
+def failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str:
+    """One failed operation: action, path, key, what S3 said, how often it was tried, what permission it lacked."""
+    path, key = failure["path"], failure["key"]
+    what = f"{path} to {key}" if path and key and path != key else key or path
+    tried = f"tried {failure['attempts']} times" if failure["attempts"] > 1 else ""
+    request = f"request {failure['request_id']}" if failure["request_id"] else ""
+    status = f"HTTP {failure['status']}" if failure["status"] else ""
+    facts = ", ".join(filter(None, [status, request, tried]))
+    needs = permissions.of_failure(failure["operation"], failure["error"], failure["code"], headers)
+    line = f"failed: {failure['operation']} {what}: {_said(failure)}"
+    return line + (f" ({facts})" if facts else "") + (f"; {permissions.sentence(needs)}" if needs else "")
+
+
+def _said(failure: Mapping[str, Any]) -> str:
+    code, error = failure["code"], failure["error"]
+    return error if not code or code in error else f"{code}: {error}" if error else code
+
+
+def _headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
+    operations = document["operations"]
+    counted = "planned" if dry_run else "done"
+    parts = [_part(Kind(kind), numbers, counted) for kind, numbers in operations.items() if numbers[counted]]
+    parts += [f"{format_count(document['unchanged'])} unchanged"] if document["unchanged"] else []
+    failed = sum(numbers["failed"] for numbers in operations.values())
+    parts += [f"{format_count(failed)} failed"] if failed else []
+    left = sum(left_of(numbers) for numbers in operations.values())
+    parts += [f"{format_count(left)} left"] if left and not dry_run else []
+    state = "dry run" if dry_run else document["state"]
+    return f"{state} in {format_duration(document['seconds'])}: {', '.join(parts) or 'nothing to do'}"
+
+
+def left_of(numbers: Mapping[str, int]) -> int:
+    """Operations that have not been tried to the end."""
+    return int(numbers["planned"] - numbers["done"] - numbers["failed"] - numbers["skipped"])
+
+
+def _part(kind: Kind, numbers: Mapping[str, int], counted: str) -> str:
+    sent = f" ({format_size(numbers['bytes'])})" if numbers["bytes"] else ""
+    return f"{format_count(numbers[counted])} {_WORDS[kind][counted == 'planned']}{sent}"
+
+
+def _listed(shown: list[str], what: str, document: Mapping[str, Any]) -> list[str]:
+    more = len(document[what]) - len(shown)
+    return [*shown, f"and {format_count(more)} more: s3batch jobs show {document['job']}"] if more else shown

@@ -1,0 +1,212 @@
+"""The JSON document and the end block, from the numbers of a journal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from s3batch.journal import Failure, Job
+from s3batch.model import JobState, Kind
+from s3batch.report import document, failure_line, resume_line, text
+
+JOB = Job(
+    id="20261121-1",
+    command="sync",
+    source="/src",
+    target="s3://b/site/",
+    endpoint="",
+    state=JobState.DONE,
+    settings={},
+    version="1",
+    started=1000.0,
+    ended=1003.25,
+    exit_code=0,
+    resumed=0,
+    planned=True,
+    unchanged=0,
+    files=12,
+    bytes=3400,
+    requests={"PutObject": 3, "ListObjectsV2": 1},
+    retries=2,
+    warnings=[],
+    number=1,
+    after_operation=0,
+)
+REFUSED = Failure(Kind.UPLOAD, "site/a.txt", "a.txt", "Access Denied", "AccessDenied", 403, "R-1", 3)
+
+
+def counts_of(planned: int = 0, done: int = 0, failed: int = 0, skipped: int = 0, bytes: int = 0) -> dict[str, int]:  # noqa: A002
+    return {"planned": planned, "done": done, "failed": failed, "skipped": skipped, "bytes": bytes}
+
+
+def documented(job: Job = JOB, *failures: Failure, **counts: dict[str, int]) -> dict[str, Any]:
+    by_kind = {kind: counts.get(kind.value, counts_of()) for kind in Kind}
+    return document(job, by_kind, failures, journal="/j/x.db", now=1010.0)
+
+
+class TestDocument:
+    def test_it_has_exactly_the_published_keys(self) -> None:
+        assert documented(JOB, REFUSED, upload=counts_of(4, 3, 1, 0, 99)) == {
+            "job": "20261121-1",
+            "command": "sync",
+            "state": "done",
+            "exit_code": 0,
+            "seconds": 3.25,
+            "resumed": False,
+            "journal": "/j/x.db",
+            "files": 12,
+            "bytes": 3400,
+            "unchanged": 0,
+            "operations": {
+                "upload": counts_of(4, 3, 1, 0, 99),
+                "copy": counts_of(),
+                "redirect": counts_of(),
+                "delete": counts_of(),
+                "chunk": counts_of(),
+            },
+            "requests": {"ListObjectsV2": 1, "PutObject": 3},
+            "retries": 2,
+            "failures": [
+                {
+                    "operation": "upload",
+                    "key": "site/a.txt",
+                    "path": "a.txt",
+                    "error": "Access Denied",
+                    "code": "AccessDenied",
+                    "status": 403,
+                    "request_id": "R-1",
+                    "attempts": 3,
+                }
+            ],
+            "warnings": [],
+        }
+
+    def test_it_is_json_without_types_of_ours(self) -> None:
+        found = documented(JOB._replace(resumed=2), REFUSED._replace(path="caf\udce9"))
+
+        assert json.loads(json.dumps(found)) == found
+        assert found["resumed"] is True
+        assert type(found["state"]) is str
+        assert type(found["failures"][0]["operation"]) is str
+
+    def test_a_job_that_still_runs_has_no_exit_code_and_lasts_until_now(self) -> None:
+        found = documented(JOB._replace(state=JobState.RUNNING, ended=None, exit_code=None))
+
+        assert (found["state"], found["exit_code"], found["seconds"]) == ("running", None, 10.0)
+
+    def test_comparisons_are_shown_only_while_there_are_any(self) -> None:
+        assert "reconcile" not in documented()["operations"]
+        assert documented(JOB, reconcile=counts_of(2))["operations"]["reconcile"]["planned"] == 2
+
+    def test_further_warnings_are_added_once(self) -> None:
+        found = document(JOB._replace(warnings=["a"]), {}, (), journal="j", now=0, warnings=["a", "b"])
+
+        assert found["warnings"] == ["a", "b"]
+
+
+class TestText:
+    @pytest.mark.parametrize(
+        ("job", "counts", "expected"),
+        [
+            pytest.param(JOB, {}, "done in 3.2 s: nothing to do", id="nothing"),
+            pytest.param(
+                JOB._replace(unchanged=1204),
+                {"upload": counts_of(120, 120, bytes=45 << 20), "copy": counts_of(3, 3), "delete": counts_of(2, 2)},
+                "done in 3.2 s: 120 uploaded (45 MiB), 3 given new metadata, 2 deleted, 1,204 unchanged",
+                id="all done",
+            ),
+            pytest.param(
+                JOB._replace(state=JobState.INTERRUPTED),
+                {"upload": counts_of(9, 2, 1, 1, bytes=512)},
+                "interrupted in 3.2 s: 2 uploaded (512 B), 1 failed, 5 left",
+                id="interrupted",
+            ),
+        ],
+    )
+    def test_the_first_line_says_what_was_done(
+        self, job: Job, counts: dict[str, dict[str, int]], expected: str
+    ) -> None:
+        assert text(documented(job, **counts)).splitlines()[0] == expected
+
+    def test_a_dry_run_says_what_would_be_done_and_offers_no_resume(self) -> None:
+        found = documented(JOB._replace(state=JobState.PLANNING), upload=counts_of(9), delete=counts_of(1))
+
+        assert text(found, dry_run=True) == "dry run in 3.2 s: 9 to upload, 1 to delete"
+
+    def test_a_finished_job_is_one_line(self) -> None:
+        assert "\n" not in text(documented(JOB, upload=counts_of(1, 1)))
+
+    @pytest.mark.parametrize("state", [JobState.FAILED, JobState.INTERRUPTED, JobState.RUNNING, JobState.PLANNING])
+    def test_work_left_behind_ends_with_the_line_that_finishes_it(self, state: JobState) -> None:
+        last = text(documented(JOB._replace(state=state))).splitlines()[-1]
+
+        assert last == "to finish it: s3batch resume 20261121-1 --journal /j/x.db"
+
+    def test_every_failure_is_named_up_to_a_limit(self) -> None:
+        failures = [REFUSED._replace(key=f"k{n}", path=f"k{n}") for n in range(53)]
+        lines = text(documented(JOB._replace(state=JobState.FAILED), *failures)).splitlines()
+
+        assert [line.split()[2] for line in lines if line.startswith("failed: ")] == [f"k{n}:" for n in range(50)]
+        assert lines[-2] == "and 3 more: s3batch jobs show 20261121-1"
+
+    def test_warnings_are_shown_up_to_a_limit(self) -> None:
+        lines = text(documented(JOB._replace(warnings=[f"w{n}" for n in range(51)]))).splitlines()
+
+        assert lines[1:3] == ["warning: w0", "warning: w1"]
+        assert lines[-1] == "and 1 more: s3batch jobs show 20261121-1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "headers", "expected"),
+    [
+        pytest.param(
+            {},
+            {},
+            "failed: upload a.txt to site/a.txt: AccessDenied: Access Denied (HTTP 403, request R-1, tried 3 times); "
+            "needs s3:PutObject",
+            id="refused",
+        ),
+        pytest.param(
+            {"path": "site/a.txt", "attempts": 1},
+            {"x-amz-acl": "public-read"},
+            "failed: upload site/a.txt: AccessDenied: Access Denied (HTTP 403, request R-1); "
+            "needs s3:PutObject and s3:PutObjectAcl",
+            id="refused with an ACL",
+        ),
+        pytest.param(
+            {"error": "the file vanished", "code": "Vanished", "status": 0, "request_id": "", "attempts": 0},
+            {},
+            "failed: upload a.txt to site/a.txt: Vanished: the file vanished",
+            id="a local trouble",
+        ),
+        pytest.param(
+            {"operation": Kind.DELETE, "path": "", "error": "", "code": "SlowDown", "status": 503, "attempts": 10},
+            {},
+            "failed: delete site/a.txt: SlowDown (HTTP 503, request R-1, tried 10 times)",
+            id="no words",
+        ),
+        pytest.param(
+            {"key": "", "path": "d", "error": "cannot read the directory", "code": "", "status": 0, "request_id": ""},
+            {},
+            "failed: upload d: cannot read the directory (tried 3 times)",
+            id="no key",
+        ),
+    ],
+)
+def test_a_failure_says(changes: dict[str, Any], headers: dict[str, str], expected: str) -> None:
+    (failure,) = documented(JOB, REFUSED._replace(**changes))["failures"]
+
+    assert failure_line(failure, headers) == expected
+
+
+def test_the_resume_line_survives_a_shell() -> None:
+    line = resume_line("J1", "/my jobs/it's.db", False)
+
+    assert shlex.split(line) == ["s3batch", "resume", "J1", "--journal", "/my jobs/it's.db"]
+
+
+def test_the_resume_line_of_the_default_journal_is_short() -> None:
+    assert resume_line("J1", "/state/x.db", True) == "s3batch resume J1"
