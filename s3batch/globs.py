@@ -1,0 +1,126 @@
+"""Two kinds of patterns, each compiled once: the star glob of the settings, and gitignore's.
+
+    star       per-file settings    only ``*`` is special and it crosses ``/``; the whole text must match
+    gitignore  include, exclude     ``*`` ``?`` ``[...]`` stay inside a segment, ``**`` crosses; ``/`` anchors, ``!`` negates
+
+Both become regular expressions, which pickle. Matching is case-sensitive. Pure text: no file is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+_TOKEN = re.compile(
+    r"\\(?P<quoted>.)|(?P<star>\*+)|(?P<one>\?)|\[(?P<no>[!^]?)(?P<set>\]?[^\]]*)\]|(?P<text>.)", re.DOTALL
+)
+_SPECIAL_IN_SET = re.compile(r"([\\\[^&~|])")
+_END = {(False, False): "/?", (True, False): "/", (False, True): "(?:/.*)?", (True, True): "/.*"}
+"""What may follow a match, by whether only directories match and whether all below them does."""
+_WILD = re.compile(r"[*?\[\\]")
+
+
+def star(pattern: str) -> re.Pattern[str]:
+    """For ``fullmatch``: ``*`` is any run of characters, ``/`` included, and nothing else is special.
+
+    Each piece between two stars is taken where it first occurs and not looked for again (an atomic
+    group): that decides the same, and keeps the time linear for patterns with many stars.
+    """
+    head, *pieces = pattern.split("*")
+    if not pieces:
+        return re.compile(re.escape(pattern))
+    *middle, tail = pieces
+    run = "".join(f"(?>.*?{re.escape(piece)})" for piece in middle if piece)
+    return re.compile(f"{re.escape(head)}{run}.*{re.escape(tail)}", re.DOTALL)
+
+
+def literals(pattern: str) -> int:
+    """How many characters of a star glob are not stars: what makes one more specific than another."""
+    return len(pattern) - pattern.count("*")
+
+
+class _Line(NamedTuple):
+    """One gitignore pattern, taken apart."""
+
+    negated: bool
+    anchored: bool
+    directory: bool
+    segments: tuple[str, ...]
+
+    def regex(self, *, below: bool) -> str:
+        """For paths without and directories with a trailing ``/``; ``below``: also for all that is under a match."""
+        path = "".join(_segment(segment, last) for segment, last in _with_last(self.segments))
+        start = "" if self.anchored else "(?:.*/)?"
+        return start + path + _END[self.directory, below]
+
+    def root(self) -> tuple[str, ...] | None:
+        """The leading segments that every match begins with; ``None`` where it may match anywhere."""
+        if not self.anchored:
+            return None
+        wild = (n for n, segment in enumerate(self.segments) if _WILD.search(segment))
+        return self.segments[: next(wild, len(self.segments))]
+
+
+def _with_last(segments: tuple[str, ...]) -> Iterable[tuple[str, bool]]:
+    return ((segment, n == len(segments)) for n, segment in enumerate(segments, 1))
+
+
+def _segment(segment: str, last: bool) -> str:
+    if segment == "**":
+        return "[^/].*" if last else "(?:.*/)?"
+    return "".join(map(_token, _TOKEN.finditer(segment))) + ("" if last else "/")
+
+
+def _token(token: re.Match[str]) -> str:
+    if token["star"]:
+        return "[^/]*"
+    if token["one"]:
+        return "[^/]"
+    if token["set"]:
+        return "(?!/)[" + ("^" if token["no"] else "") + _SPECIAL_IN_SET.sub(r"\\\1", token["set"]) + "]"
+    return re.escape(token["quoted"] or token[0])
+
+
+def _line(pattern: str) -> _Line:
+    negated = pattern.startswith("!")
+    body = pattern[negated:]
+    inner = body.removesuffix("/")
+    segments = tuple(segment for segment in inner.split("/") if segment)
+    return _Line(negated, "/" in inner, body.endswith("/"), segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """A list of gitignore patterns: the last one that matches a path says yes, or no if it is negated."""
+
+    groups: tuple[tuple[bool, re.Pattern[str]], ...] = ()
+    """Runs of neighbours that say the same, as one expression each; the last first."""
+    roots: tuple[tuple[str, ...] | None, ...] = ()
+    """Where matches of the patterns that say yes begin."""
+
+    @classmethod
+    def of(cls, patterns: Iterable[str], *, below: bool = False) -> Patterns:
+        """``below``: what lies under a matching directory matches too. ``ValueError`` for one that cannot be read."""
+        lines = [line for pattern in patterns if (line := _line(pattern.strip())).segments]
+        groups = [
+            (not negated, _compiled([line.regex(below=below) for line in run]))
+            for negated, run in groupby(reversed(lines), key=lambda line: line.negated)
+        ]
+        return cls(tuple(groups), tuple(line.root() for line in lines if not line.negated))
+
+    def verdict(self, path: str) -> bool | None:
+        """What the last matching pattern says; ``None`` if none matches. A directory's path ends with ``/``."""
+        for says, regex in self.groups:
+            if regex.fullmatch(path):
+                return says
+        return None
+
+
+def _compiled(regexes: list[str]) -> re.Pattern[str]:
+    try:
+        return re.compile("|".join(regexes), re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"a pattern cannot be read: {error.msg}") from None

@@ -1,0 +1,32 @@
+"""``max_delete``: how many objects one job may delete before it is taken for a mistake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s3batch.units import Limit, parse_limit
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """``N`` objects, or ``N%`` of those below the target; none: as many as it takes."""
+
+    limit: Limit | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> DeleteLimit:
+        """``SettingsError`` for anything but ``N`` and ``N%``."""
+        if not settings.max_delete:
+            return cls()
+        try:
+            return cls(parse_limit(settings.max_delete))
+        except ValueError as error:
+            raise settings.bad("max_delete", str(error)) from None
+
+    def exceeded(self, planned: int, existing: int) -> bool:
+        """Whether ``planned`` deletes of ``existing`` objects are too many."""
+        return self.limit is not None and planned > self.limit.of(existing)

@@ -1,0 +1,164 @@
+"""What a string-or-map setting says, as ``pattern → value``. Text in, plain dicts out; which pattern wins is for rules.
+
+    "" or null or {}      nothing: the setting is not set
+    a JSON object         the map; numbers and booleans become text, null drops the pair
+    any other text        that text for all files, exactly as it stands (``{"*": text}``)
+
+Drone turns yaml ``metadata: {version: 2}`` into ``{"version":2}``: that is why numbers keep the digits they
+were written with. What cannot travel in an HTTP header is refused here, before any request.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from s3batch.units import BOOLEAN_HINT, parse_boolean
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings
+
+EVERYTHING = "*"
+"""The pattern of a plain string."""
+
+Pairs = tuple[tuple[str, str], ...]
+"""A flat map, sorted by name."""
+
+_UNSET = ("", "null")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What RFC 9110 lets a header's name be."""
+_MAX_TAGS, _MAX_TAG_KEY, _MAX_TAG_VALUE = 10, 128, 256
+"""S3's limits: tags of an object, characters of a tag."""
+
+
+def texts(settings: Settings, name: str) -> dict[str, str]:
+    """A string or a map of strings, such as ``acl`` or ``cache_control``."""
+    text = _text(settings, name)
+    if text in _UNSET:
+        return {}
+    given = _read(text)
+    if not isinstance(given, dict):
+        return {EVERYTHING: header(settings, name, text)}
+    return {pattern: header(settings, name, value) for pattern, value in _flat(settings, name, given).items()}
+
+
+def metadata(settings: Settings, name: str = "metadata") -> dict[str, Pairs] | None:
+    """Names in lower case, as they travel. ``None``: not set."""
+    maps = _maps(settings, name)
+    return {pattern: _metadata(settings, name, pairs) for pattern, pairs in maps.items()} or None
+
+
+def tags(settings: Settings, name: str = "tags") -> dict[str, Pairs]:
+    """Tags keep the case of their keys."""
+    return {pattern: _tags(settings, name, pairs) for pattern, pairs in _maps(settings, name).items()}
+
+
+def switches(settings: Settings, name: str) -> dict[str, bool]:
+    """A boolean, a list of patterns (JSON, or joined by commas as Drone does), or a map of booleans."""
+    text = _text(settings, name)
+    if text in _UNSET:
+        return {}
+    given = _read(text)
+    if isinstance(given, dict):
+        return {pattern: _boolean(settings, name, value) for pattern, value in _flat(settings, name, given).items()}
+    if isinstance(given, list):
+        return dict.fromkeys(_patterns(settings, name, given), True)
+    try:
+        return {EVERYTHING: parse_boolean(text)}
+    except ValueError:
+        return dict.fromkeys(_patterns(settings, name, text.split(",")), True)
+
+
+def strings(settings: Settings, name: str) -> dict[str, str]:
+    """A JSON object of strings and nothing else, such as ``redirects``."""
+    text = _text(settings, name)
+    given = {} if text in _UNSET else _read(text, numbers_as_text=False)
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise settings.bad(name, 'write a map of strings, such as {"old/page": "/new/page"}')
+    return {key: header(settings, name, value) for key, value in given.items()}
+
+
+def header(settings: Settings, name: str, value: str) -> str:
+    """The value without the spaces around it, which no server keeps; ``SettingsError`` if it cannot be a header's."""
+    if not value.isascii():
+        raise settings.bad(name, f"write {value!r} in ASCII: it travels in an HTTP header")
+    return _one_line(settings, name, value)
+
+
+def _one_line(settings: Settings, name: str, value: str) -> str:
+    value = value.strip()
+    if _CONTROL.search(value):
+        raise settings.bad(name, f"write {value!r} on one line, without control characters")
+    return value
+
+
+def _text(settings: Settings, name: str) -> str:
+    return (getattr(settings, name) or "").strip()
+
+
+def _read(text: str, *, numbers_as_text: bool = True) -> Any:
+    """The JSON value; ``None`` if it is no JSON."""
+    number = str if numbers_as_text else None
+    try:
+        return json.loads(text, parse_int=number, parse_float=number, parse_constant=number)
+    except ValueError:
+        return None
+
+
+def _flat(settings: Settings, name: str, given: dict[str, Any]) -> dict[str, str]:
+    """Numbers are text already; booleans become it, null drops its pair."""
+    flat = {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
+    if nested := [key for key, value in flat.items() if isinstance(value, dict | list)]:
+        raise settings.bad(name, f"give {nested[0]!r} a plain value, not a map or a list")
+    return {key: value for key, value in flat.items() if value is not None}
+
+
+def _maps(settings: Settings, name: str) -> dict[str, dict[str, str]]:
+    """A map is one for all files, a map of maps one for each pattern; a mixture is neither."""
+    text = _text(settings, name)
+    given = {} if text in _UNSET else _read(text)
+    hint = 'write a map for all files, such as {"version": "2"}, or a map of such maps by pattern'
+    if not isinstance(given, dict):
+        raise settings.bad(name, hint)
+    given = {key: value for key, value in given.items() if value is not None}
+    nested = [isinstance(value, dict) for value in given.values()]
+    if not any(nested):
+        return {EVERYTHING: _flat(settings, name, given)} if given else {}
+    if not all(nested):
+        raise settings.bad(name, f"{hint}, not both at once")
+    return {pattern: _flat(settings, name, pairs) for pattern, pairs in given.items()}
+
+
+def _metadata(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
+    lower = {key.lower(): _one_line(settings, name, value) for key, value in pairs.items()}
+    if len(lower) != len(pairs):
+        raise settings.bad(name, "names of metadata have no case: give each only once")
+    if odd := [key for key in pairs if not _TOKEN.fullmatch(key)]:
+        raise settings.bad(name, f"{odd[0]!r} cannot name metadata: use letters, digits and hyphens")
+    return tuple(sorted(lower.items()))
+
+
+def _tags(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
+    if len(pairs) > _MAX_TAGS:
+        raise settings.bad(name, f"an object has at most {_MAX_TAGS} tags")
+    for key, value in pairs.items():
+        if not 0 < len(key) <= _MAX_TAG_KEY or len(value) > _MAX_TAG_VALUE:
+            raise settings.bad(
+                name, f"a tag is a key of 1 to {_MAX_TAG_KEY} and a value of 0 to {_MAX_TAG_VALUE} characters"
+            )
+    return tuple(sorted(pairs.items()))
+
+
+def _boolean(settings: Settings, name: str, value: str) -> bool:
+    try:
+        return parse_boolean(value)
+    except ValueError:
+        raise settings.bad(name, f"{BOOLEAN_HINT} for each pattern") from None
+
+
+def _patterns(settings: Settings, name: str, given: list[Any]) -> list[str]:
+    if not all(isinstance(pattern, str) for pattern in given):
+        raise settings.bad(name, 'write true, or a list of patterns such as ["*.html", ".css"]')
+    return [pattern.strip() for pattern in given if pattern.strip()]

@@ -1,0 +1,218 @@
+"""Which attributes a file's object gets: each per-file setting is a map from pattern to value, one pattern wins.
+
+A pattern matches a path when
+  - its ``*``-glob matches the path relative to the source, or the absolute path, or
+  - it begins with ``.`` (or is empty: no extension) and equals the extension; a second try ignores case.
+
+Of several, this order decides, never the order in the map (Drone hands maps over with sorted keys):
+
+    exact relative path  >  most literal characters  >  extension, longest suffix first  >  "*"
+
+and the pattern's text breaks ties. An empty value means: no such header. A path costs about 1 µs where no
+setting holds a glob, because then all files with one extension are alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from s3batch import content_types, maps
+from s3batch.globs import literals, star
+from s3batch.model import Attributes
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings
+
+CANNED_ACLS = frozenset(
+    {
+        "private",
+        "public-read",
+        "public-read-write",
+        "authenticated-read",
+        "aws-exec-read",
+        "bucket-owner-read",
+        "bucket-owner-full-control",
+        "log-delivery-write",
+    }
+)
+ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
+
+_TEXTS = (
+    "acl",
+    "content_type",
+    "content_encoding",
+    "cache_control",
+    "content_disposition",
+    "content_language",
+    "expires",
+    "storage_class",
+)
+_CACHE_SIZE = 10_000
+"""Extensions remembered before starting afresh: a tree of ``name.HASH`` files must not fill the memory."""
+
+Described = tuple[Attributes, str]
+"""Attributes and their fingerprint."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """The values of one setting by pattern, sorted so that the first that matches wins."""
+
+    otherwise: T
+    """For a path that no pattern matches."""
+    exact: Mapping[str, T] = field(default_factory=dict)
+    globs: tuple[tuple[re.Pattern[str], T], ...] = ()
+    extensions: Mapping[str, T] = field(default_factory=dict)
+    folded: Mapping[str, T] = field(default_factory=dict)
+    """The same by extension in lower case."""
+    everything: tuple[T, ...] = ()
+    """The value of ``*``, if there is one."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, T], root: str, otherwise: T) -> Choice[T]:
+        """``root``: the source's absolute path, with which the absolute paths of all files begin."""
+        ordered = sorted(values, key=lambda pattern: (-literals(pattern), pattern))
+        extensions = [pattern for pattern in ordered if pattern.startswith(".") or not pattern]
+        return cls(
+            otherwise,
+            exact=dict(values),
+            globs=tuple((star(p), values[p]) for p in ordered if literals(p) and ("*" in p or p.startswith(root))),
+            extensions={pattern: values[pattern] for pattern in extensions},
+            folded={pattern.lower(): values[pattern] for pattern in reversed(extensions)},
+            everything=tuple(values[p] for p in ordered if p and not literals(p))[:1],
+        )
+
+    def get(self, path: str, absolute: str) -> T:
+        """The value for this file."""
+        return next(self.matches(path, absolute), self.otherwise)
+
+    def matches(self, path: str, absolute: str) -> Iterator[T]:
+        """The values of all patterns that match, the winner first."""
+        if path in self.exact:
+            yield self.exact[path]
+        for regex, value in self.globs:
+            if regex.fullmatch(path) or regex.fullmatch(absolute):
+                yield value
+        if self.extensions:
+            yield from self._of_extension(path)
+        yield from self.everything
+
+    def _of_extension(self, path: str) -> Iterator[T]:
+        suffixes = extensions_of(path)
+        yield from (self.extensions[suffix] for suffix in suffixes if suffix in self.extensions)
+        yield from (self.folded[suffix.lower()] for suffix in suffixes if suffix.lower() in self.folded)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All per-file settings, ready to be asked. Frozen and picklable; what it remembers changes no answer."""
+
+    root: str
+    """The absolute path of the source, with one ``/`` at its end."""
+    choices: Mapping[str, Choice[Any]]
+    """By the name of the setting, which is that of the attribute too."""
+    encryption: str = ""
+    kms_key_id: str = ""
+    _depth: int = 0
+    """Dots in the longest extension that a setting names; 0 where a glob needs the whole path."""
+    _named: frozenset[str] = frozenset()
+    """Patterns that may be a file's own path: such a file is not like the others with its extension."""
+    _remembered: dict[str, Described] = field(default_factory=dict, repr=False, compare=False)
+    """By extension."""
+    _made: dict[tuple[Any, ...], Described] = field(default_factory=dict, repr=False, compare=False)
+    """One object for all files that are to have the same attributes, and one computation of its fingerprint."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, source_root: str) -> Rules:
+        """``SettingsError`` for every value that could not work; ``source_root``: the source's absolute path."""
+        root = source_root.rstrip("/") + "/"
+        choices = {
+            name: Choice.of(values, root, otherwise) for name, (values, otherwise) in _configured(settings).items()
+        }
+        patterns = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
+        dots = max((pattern.count(".") for pattern in patterns if pattern.startswith(".")), default=1)
+        depth = 0 if any(choice.globs for choice in choices.values()) else dots
+        return cls(root, choices, *_encryption(settings), depth, patterns)
+
+    def attributes(self, path: str) -> Attributes:
+        """What the object of this file (relative to the source) is to carry. Equal ones are the same object."""
+        return self._describe(path)[0]
+
+    def fingerprint(self, path: str) -> str:
+        """``attributes(path).fingerprint()``, computed once: it is asked for every file of every run."""
+        return self._describe(path)[1]
+
+    def redirect_acl(self, name: str) -> str:
+        """Everybody may follow a redirect, unless the ``acl`` setting says something about its name."""
+        return next(self.choices["acl"].matches(name, self.root + name), "public-read")
+
+    def _describe(self, path: str) -> Described:
+        if not self._depth or path in self._named:
+            return self._decide(path)
+        extension = ".".join(["", *path.rpartition("/")[2].rsplit(".", self._depth)[1:]])
+        found = self._remembered.get(extension)
+        if found is None:
+            if len(self._remembered) >= _CACHE_SIZE:
+                self._remembered.clear()
+            found = self._remembered[extension] = self._decide(path)
+        return found
+
+    def _decide(self, path: str) -> Described:
+        absolute = self.root + path
+        chosen = (*(choice.get(path, absolute) for choice in self.choices.values()), content_types.guess(path))
+        made = self._made.get(chosen)
+        if made is None:
+            attributes = self._attributes(chosen[-1], **dict(zip(self.choices, chosen, strict=False)))
+            made = self._made[chosen] = (attributes, attributes.fingerprint())
+        return made
+
+    def _attributes(
+        self, guessed: str, *, content_type: str, content_encoding: str, gzip: bool, **others: Any
+    ) -> Attributes:
+        # a file that some setting calls br or zstd already is compressed: gzip leaves it alone
+        gzip = gzip and content_encoding.lower() in ("", "gzip")
+        return Attributes(
+            content_type=content_type or guessed,
+            content_type_configured=bool(content_type),
+            content_encoding="gzip" if gzip else content_encoding,
+            gzip=gzip,
+            encryption=self.encryption,
+            kms_key_id=self.kms_key_id,
+            **others,
+        )
+
+
+def extensions_of(path: str) -> list[str]:
+    """``.tar.gz`` and ``.gz`` for ``a.b/c.tar.gz``, the longest first; an empty one for a name without a dot."""
+    pieces = path.rpartition("/")[2].split(".")
+    return ["." + ".".join(pieces[start:]) for start in range(1, len(pieces))] or [""]
+
+
+def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
+    """For each per-file setting its values by pattern, and what a file gets that none of them matches."""
+    texts = {name: maps.texts(settings, name) for name in _TEXTS}
+    metadata = maps.metadata(settings)
+    if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
+        raise settings.bad("acl", f"{odd[0]!r} is none of S3's canned ACLs: {', '.join(sorted(CANNED_ACLS))}")
+    return {
+        **{name: (values, "private" if name == "acl" and values else "") for name, values in texts.items()},
+        "metadata": ({}, None) if metadata is None else (metadata, ()),
+        "tags": (maps.tags(settings), ()),
+        "gzip": (maps.switches(settings, "gzip"), False),
+    }
+
+
+def _encryption(settings: Settings) -> tuple[str, str]:
+    """The kind of encryption and the KMS key; a key alone means ``aws:kms``."""
+    key = maps.header(settings, "kms_key_id", settings.kms_key_id or "")
+    kind = (settings.encryption or "").strip() or ("aws:kms" if key else "")
+    if kind not in ("", *ENCRYPTIONS):
+        raise settings.bad("encryption", f"write one of {', '.join(ENCRYPTIONS)}")
+    if key and kind == "AES256":
+        raise settings.bad("kms_key_id", "a key is for encryption aws:kms only")
+    return kind, key

@@ -1,0 +1,66 @@
+"""Which files of the source belong to the job: ``include`` and ``exclude``, in gitignore's language.
+
+    exclude  exactly gitignore: the last matching pattern wins, ``!`` takes a file back, and nothing
+             comes back from inside an excluded directory, which is why such a directory is not entered
+    include  if given, only what matches it (itself, or by a directory above it) is wanted at all
+
+A path is wanted when ``include`` lets it in and ``exclude`` does not throw it out. Paths are relative to the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from s3batch.globs import Patterns
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Frozen and picklable. Without patterns it wants everything."""
+
+    include: Patterns = field(default_factory=Patterns)
+    exclude: Patterns = field(default_factory=Patterns)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Selection:
+        """``SettingsError`` for a pattern that cannot be read."""
+        return cls(include=_patterns(settings, "include", below=True), exclude=_patterns(settings, "exclude"))
+
+    def wants(self, path: str) -> bool:
+        """Whether this file belongs to the job."""
+        return (not self.include.groups or self._included(path)) and (
+            not self.exclude.groups or not self._excluded(path)
+        )
+
+    def enters(self, directory: str) -> bool:
+        """Whether anything below this directory can belong to the job."""
+        return self._may_include(directory) and (not self.exclude.groups or not self._excluded(directory + "/"))
+
+    def _included(self, path: str) -> bool:
+        says = self.include.verdict(path)
+        return not self.include.roots if says is None else says
+
+    def _may_include(self, directory: str) -> bool:
+        if not self.include.roots:
+            return True
+        segments = tuple(directory.split("/"))
+        return any(root is None or all(map(str.__eq__, root, segments)) for root in self.include.roots)
+
+    def _excluded(self, path: str) -> bool:
+        end = path.find("/") + 1
+        while 0 < end < len(path):
+            if self.exclude.verdict(path[:end]):
+                return True
+            end = path.find("/", end) + 1
+        return bool(self.exclude.verdict(path))
+
+
+def _patterns(settings: Settings, name: str, *, below: bool = False) -> Patterns:
+    try:
+        return Patterns.of(getattr(settings, name), below=below)
+    except ValueError as error:
+        raise settings.bad(name, str(error)) from None

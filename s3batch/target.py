@@ -1,0 +1,100 @@
+"""Where files go: the bucket, and the key of each file.
+
+    prefix   empty, or ends with exactly one ``/``: nothing outside it is ever listed for deletion
+    key      prefix + path, after ``strip_prefix`` has taken away the front of the path
+
+A key never begins with ``/`` and never holds ``.`` or ``..`` taken from the target.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s3batch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings
+
+_WEBSITE = re.compile(r"(?P<name>.+)\.s3-website[-.][a-z0-9-]+\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
+_WILD = re.compile(r"\*\*|\*|\?|[^*?]+")
+_WILDCARDS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+_UP_HINT = "write a target without '..'"
+_BUCKET_HINT = "write the bucket's name alone; what comes below it is the target"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bucket and the place in it. Frozen and picklable."""
+
+    bucket: str
+    prefix: str
+    warnings: tuple[str, ...] = ()
+    """What the user should hear once."""
+    whole: str = ""
+    """The target as a key, for a source that is one file; empty where the target names a directory."""
+    stripped: re.Pattern[str] | None = None
+    """What is taken away from the front of every path."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Target:
+        """``SettingsError`` for a bucket or a target that cannot be."""
+        if not settings.bucket:
+            raise settings.bad("bucket", "say which bucket")
+        if _not_a_name(settings.bucket):
+            raise settings.bad("bucket", _BUCKET_HINT)
+        if _goes_up(settings.target):
+            raise settings.bad("target", _UP_HINT)
+        return normalise(settings.bucket, settings.target, settings.strip_prefix or "")
+
+    def key(self, path: str) -> str:
+        """The key of a file; ``path`` is relative to the source."""
+        return self.prefix + (path if self.stripped is None else self._strip(self.stripped, path))
+
+    def key_of_single(self, name: str) -> str:
+        """The key of a source that is one file: the target itself, or ``name`` below it if it ends with ``/``."""
+        return self.whole or self.key(name)
+
+    @staticmethod
+    def _strip(front: re.Pattern[str], path: str) -> str:
+        found = front.match(path)
+        # a path that would vanish as a whole stays as it is: an empty name is no key
+        return (path[found.end() :].lstrip("/") if found else "") or path
+
+
+def normalise(bucket: str, target: str, strip_prefix: str = "") -> Target:
+    """``target`` without empty and ``.`` segments; a website's host name becomes its bucket, with a warning."""
+    if _not_a_name(bucket):
+        raise SettingsError(f"bucket {bucket!r} is no bucket's name", hint=_BUCKET_HINT)
+    if _goes_up(target):
+        raise SettingsError(f"target {target!r} leaves the bucket", hint=_UP_HINT)
+    website = _WEBSITE.fullmatch(bucket)
+    name = website["name"] if website else bucket
+    warning = f"bucket {bucket} is the host name of a website; its bucket is {name}"
+    whole = "/".join(segment for segment in target.split("/") if segment not in ("", "."))
+    return Target(
+        bucket=name,
+        prefix=whole and f"{whole}/",
+        warnings=(warning,) if website else (),
+        whole="" if target.endswith("/") else whole,
+        stripped=_front(strip_prefix),
+    )
+
+
+def _goes_up(target: str) -> bool:
+    return ".." in target.split("/")
+
+
+def _not_a_name(bucket: str) -> bool:
+    # an access point's ARN stands for a bucket too
+    return "/" in bucket and not bucket.startswith("arn:")
+
+
+def _front(strip_prefix: str) -> re.Pattern[str] | None:
+    """``*`` and ``?`` stay inside a segment, ``**`` crosses; all else is literal."""
+    plain = strip_prefix.removeprefix("./").lstrip("/")
+    if not plain:
+        return None
+    return re.compile("".join(_WILDCARDS.get(piece) or re.escape(piece) for piece in _WILD.findall(plain)), re.DOTALL)
