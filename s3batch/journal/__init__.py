@@ -51,7 +51,7 @@ class Journal:
     def open(cls, path: str, *, create: bool = True) -> Self:
         """Open the journal to work with, made first where there is none; a damaged one is set aside and named."""
         lock = Lock(path)
-        return cls(open_store(path, create=create, before_set_aside=lock.refuse_if_held), lock)
+        return cls(open_store(path, create=create, refuse_if_held=lock.refuse_if_held), lock)
 
     @classmethod
     def read_only(cls, path: str) -> Self:
@@ -90,12 +90,11 @@ class Journal:
         self._depth += 1
         try:
             yield
+            if self._depth == 1:
+                self.commit()
         except BaseException:
             self._store.rollback()
             raise
-        else:
-            if self._depth == 1:
-                self.commit()
         finally:
             self._depth -= 1
 
@@ -120,7 +119,7 @@ class Journal:
                 self._jobs.flush(self._current.number)
         return self._jobs.find(self._current.id)
 
-    def begin_job(  # noqa: PLR0913 - the columns of a job
+    def begin_job(
         self, command: str, source: str, target: str, endpoint: str, settings: dict[str, Any], version: str
     ) -> str:
         """Begin a job and return its id; unfinished ones with the same source and target are superseded."""
@@ -177,7 +176,7 @@ class Journal:
         with self.batch():
             self._jobs.restart_plan(self._current.number)
 
-    def add_tally(  # noqa: PLR0913 - independent counts
+    def add_tally(
         self,
         *,
         files: int = 0,
@@ -296,7 +295,7 @@ class Journal:
         self.commit()
         return self.parts(operation_id)
 
-    def uploads_left(self, of_dead_jobs_only: bool) -> list[UploadLeft]:  # noqa: FBT001 - reads well where it is called
+    def uploads_left(self, of_dead_jobs_only: bool) -> list[UploadLeft]:
         """Return uploads neither completed nor aborted: to the job's own target and endpoint, without a job to any.
 
         Those of a dead job, and those whose file has changed since; if not ``of_dead_jobs_only`` all others too.
@@ -354,7 +353,7 @@ class Journal:
 
     # -- the rest
 
-    def remember(self, name: str, value: Any) -> None:  # noqa: ANN401 - anything JSON can say
+    def remember(self, name: str, value: Any) -> None:
         """Keep what was found out about the endpoint."""
         with self.batch():
             self._store.execute(
@@ -362,7 +361,7 @@ class Journal:
                 (f"endpoint {name}", bindable(json.dumps(value))),
             )
 
-    def recall(self, name: str) -> Any:  # noqa: ANN401 - as above
+    def recall(self, name: str) -> Any:
         """Return what was kept under this name, or ``None``."""
         text = self._store.value("SELECT value FROM remembered WHERE name = ?", (f"endpoint {name}",))
         return None if text is None else json.loads(text)
@@ -377,7 +376,7 @@ class Journal:
         forgotten = [job for job in finished[keep:] if job.id not in busy]
         with self.batch():
             for job in forgotten:
-                self._jobs.forget(job.number)
+                self._jobs.forget(job)
             self._objects.prune()
         self._store.vacuum()
         return len(forgotten)

@@ -80,7 +80,7 @@ class Jobs:
             "started": now,
             "after_operation": after,
         }
-        places = ", ".join(["?"] * len(columns))
+        places = ", ".join("CAST(? AS TEXT)" if isinstance(value, str) else "?" for value in columns.values())
         values = [bindable(value) if isinstance(value, str) else value for value in columns.values()]
         self._store.execute(f"INSERT INTO job ({', '.join(columns)}) VALUES ({places})", values)  # noqa: S608
         return self.find(job_id)
@@ -172,15 +172,15 @@ class Jobs:
             )
             self._totals.clear()
 
-    def forget(self, number: int) -> None:
+    def forget(self, job: Job) -> None:
         """Forget a job with its operations, parts and warnings."""
-        self._store.execute("DELETE FROM part WHERE operation IN (SELECT id FROM operation WHERE job = ?)", (number,))
-        for statement in (
-            "DELETE FROM operation WHERE job = ?",
-            "DELETE FROM warning WHERE job = ?",
-            "DELETE FROM job WHERE number = ?",
-        ):
-            self._store.execute(statement, (number,))
+        rows = (job.after_operation, job.number)
+        self._store.execute(
+            "DELETE FROM part WHERE operation IN (SELECT id FROM operation WHERE id > ? AND +job = ?)", rows
+        )
+        self._store.execute("DELETE FROM operation WHERE id > ? AND +job = ?", rows)
+        self._store.execute("DELETE FROM warning WHERE job = ?", (job.number,))
+        self._store.execute("DELETE FROM job WHERE number = ?", (job.number,))
 
     def _select(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants

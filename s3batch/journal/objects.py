@@ -165,7 +165,7 @@ class Objects:
         return value
 
     def _remember(self, name: str, value: str) -> None:
-        self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (name, value))
+        self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, CAST(? AS TEXT))", (name, bindable(value)))
 
 
 def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:

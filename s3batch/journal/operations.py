@@ -54,7 +54,13 @@ UPDATE operation SET state = ?, attempts = attempts + 1, recheck = 0, error = CA
     fingerprint = coalesce(nullif(?, ''), fingerprint)
 WHERE id = ?
 """
-_BECOME = "UPDATE operation SET kind = ?, reason = coalesce(?, reason), attempts = 0 WHERE id = ?"
+_BECOME = """
+UPDATE operation SET kind = ?, reason = coalesce(?, reason),
+    attempts = CASE WHEN state = 'pending' AND error = '' THEN 0 ELSE attempts END
+WHERE id = ?
+"""
+"""Comparing was no attempt at what the operation has become."""
+
 _SETTLE_PART = """
 UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE operation = ? AND number = ?
 """
@@ -156,34 +162,15 @@ class Operations:
 
     def settle(self, outcomes: Iterable[tuple[State, Result]]) -> int:
         """Record outcomes; return how many reconciled files turned out to be unchanged."""
-        whole, parts, become, finished, skipped = [], [], [], [], []
-        for state, result in outcomes:
-            if result.step is Step.PART:
-                parts.append((state, result))
-                if state is not State.FAILED:
-                    continue
-            elif result.step is Step.SURVEY:
-                self._record_survey(result)
-                if not result.error:
-                    continue
-            elif result.step is Step.ABORT or (result.step is Step.BEGIN and not result.error):
-                continue
-            whole.append(_settled(state, result))
-            if result.become is not None:
-                become.append((_KIND_TEXT[result.become], result.reason and result.reason.value, result.id))
-            if state is State.SKIPPED and not result.error:
-                skipped.append(result.id)
-            elif state is State.DONE and result.step is Step.FINISH:
-                finished.append((result.id,))
-        self._store.execute_many(_SETTLE, whole)
-        if become:
-            self._store.execute_many(_BECOME, become)
-        if parts:
-            self._settle_parts(parts)
-        if finished:
-            self._store.execute_many("UPDATE operation SET upload_id = '' WHERE id = ?", finished)
-            self._store.execute_many("DELETE FROM part WHERE operation = ?", finished)
-        return self._count_unchanged(skipped)
+        outcomes = list(outcomes)
+        whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
+        self._store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
+        self._settle_become([result for _, result in whole if result.become is not None])
+        self._settle_finished([(result.id,) for state, result in whole if _is_finished(state, result)])
+        if len(whole) != len(outcomes) or any(result.step is Step.PART for _, result in whole):
+            self._settle_parts([(state, result) for state, result in outcomes if result.step is Step.PART])
+            self._settle_surveys([result for _, result in outcomes if result.step is Step.SURVEY])
+        return self._count_unchanged([result.id for state, result in whole if state is State.SKIPPED])
 
     def release(self) -> int:
         """Put back what a dead run had leased, to be looked up before it is sent again. All of crash recovery."""
@@ -197,13 +184,14 @@ class Operations:
         )
 
     def reopen_failed(self) -> int:
-        """Put back what failed, with all its attempts before it."""
+        """Put back what failed, with all its attempts before it, and the deletes that were withheld for it."""
         self._store.execute(
             "UPDATE part SET state = 'pending' WHERE state = 'failed' AND operation > ?", (self._after,)
         )
         self.rewind()
         return self._store.execute(
-            "UPDATE operation SET state = 'pending', attempts = 0 WHERE id > ? AND +job = ? AND state = 'failed'",
+            """UPDATE operation SET state = 'pending', attempts = 0
+            WHERE id > ? AND +job = ? AND (state = 'failed' OR (state = 'skipped' AND kind = 'delete'))""",
             (self._after, self._job),
         )
 
@@ -280,12 +268,14 @@ class Operations:
             (self._job, bindable(operation.key)),
         )
         number, state, kind, size, mtime_ns, detail, upload_id, error = found[0]
+        found_right = kind == "reconcile" and state == "skipped" and not error
+        withheld = state == "skipped" and not found_right
         same = (size, mtime_ns, detail) == (operation.size, operation.mtime_ns, operation.detail)
-        if state == "leased" or (same and _same_kind(kind, operation.kind)):
+        if state == "leased" or (same and _same_kind(kind, operation.kind) and not withheld):
             return
         if upload_id:
             self._leave_upload(number)
-        if kind == "reconcile" and state == "skipped" and not error:
+        if found_right:
             self._store.execute("UPDATE job SET found_unchanged = found_unchanged - 1 WHERE number = ?", (self._job,))
         self._store.execute(
             _REPLAN,
@@ -308,12 +298,19 @@ class Operations:
         )
         self._store.execute("DELETE FROM part WHERE operation = ?", (number,))
 
-    def _record_survey(self, result: Result) -> None:
-        """Mark the parts that S3 says it holds."""
-        self._store.execute_many(
-            "UPDATE part SET state = 'done', etag = ?, checksum = ? WHERE operation = ? AND number = ?",
-            [(part.etag, part.checksum, result.id, part.number) for part in result.parts],
-        )
+    def _settle_become(self, results: list[Result]) -> None:
+        """Record what reconciled operations turned out to be."""
+        rows = [
+            (_KIND_TEXT[each.become], each.reason and each.reason.value, each.id) for each in results if each.become
+        ]
+        if rows:
+            self._store.execute_many(_BECOME, rows)
+
+    def _settle_finished(self, rows: list[tuple[int]]) -> None:
+        """Forget the multipart uploads that S3 has completed."""
+        if rows:
+            self._store.execute_many("UPDATE operation SET upload_id = '' WHERE id = ?", rows)
+            self._store.execute_many("DELETE FROM part WHERE operation = ?", rows)
 
     def _settle_parts(self, outcomes: list[tuple[State, Result]]) -> None:
         self._store.execute_many(
@@ -323,6 +320,13 @@ class Operations:
         self._store.execute_many(
             "UPDATE operation SET bytes = bytes + ? WHERE id = ?",
             [(result.sent, result.id) for state, result in outcomes if result.sent and state is not State.FAILED],
+        )
+
+    def _settle_surveys(self, results: list[Result]) -> None:
+        """Mark the parts that S3 says it holds."""
+        self._store.execute_many(
+            "UPDATE part SET state = 'done', etag = ?, checksum = ? WHERE operation = ? AND number = ?",
+            [(part.etag, part.checksum, result.id, part.number) for result in results for part in result.parts],
         )
 
     def _count_unchanged(self, skipped: list[int]) -> int:
@@ -366,16 +370,32 @@ def part_rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
 
 
 def _numbered(operation: Operation, number: int) -> Operation:
-    return Operation._make((*operation[:10], number, 0, False, ""))
+    return tuple.__new__(Operation, (*operation[:10], number, 0, False, ""))
 
 
 def _operations(rows: list[tuple[Any, ...]]) -> list[Operation]:
-    kind, reason, make = _KIND, _REASON, Operation._make
-    return [make((kind[row[0]], row[1], reason[row[2]], *row[3:12], row[12] == 1, row[13])) for row in rows]
+    kind, reason, new = _KIND, _REASON, tuple.__new__
+    return [new(Operation, (kind[row[0]], row[1], reason[row[2]], *row[3:12], row[12] == 1, row[13])) for row in rows]
+
+
+def _is_about_all_of_it(state: State, result: Result) -> bool:
+    """Whether an outcome is that of its operation, not only of a step of it. A step that failed for good is."""
+    match result.step:
+        case Step.WHOLE | Step.FINISH:
+            return True
+        case Step.PART:
+            return state is State.FAILED
+        case Step.BEGIN | Step.SURVEY:
+            return bool(result.error)
+    return False
+
+
+def _is_finished(state: State, result: Result) -> bool:
+    return state is State.DONE and result.step is Step.FINISH
 
 
 def _settled(state: State, result: Result) -> tuple[Any, ...]:
-    part_failed = result.step is Step.PART
+    of_part = result.step is Step.PART
     return (
         _STATE_TEXT[state],
         bindable(result.error) if result.error else "",
@@ -384,8 +404,8 @@ def _settled(state: State, result: Result) -> tuple[Any, ...]:
         result.request_id,
         result.seconds,
         result.sent,
-        "" if part_failed else result.etag,
-        "" if part_failed else result.checksum,
+        "" if of_part else result.etag,
+        "" if of_part else result.checksum,
         result.date,
         result.fingerprint,
         result.id,

@@ -47,10 +47,12 @@ Row = tuple[Any, ...]
 class Store:
     """One connection, one thread. Writes collect in an open transaction until :meth:`commit`."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection, *, read_only: bool) -> None:
+    def __init__(self, path: str, connection: sqlite3.Connection, refuse_if_held: Callable[[], None] | None) -> None:
         self.path = path
-        self.read_only = read_only
+        self.read_only = refuse_if_held is None
         self._connection = connection
+        self._refuse_if_held = refuse_if_held
+        self._closed = False
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Carry out one writing statement in the open transaction; return how many rows it touched."""
@@ -83,7 +85,7 @@ class Store:
         finally:
             self._connection.text_factory = str
 
-    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401 - whatever the column holds
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """Return the first column of the first row, or ``None``."""
         rows = self.rows(sql, parameters)
         return rows[0][0] if rows else None
@@ -106,15 +108,15 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; what was not committed is undone."""
-        try:
+        if not self._closed:
+            self._closed = True
             self._connection.close()
-        except sqlite3.Error as error:
-            self.fail(error)
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
         """Raise the JournalError that ``error`` means, setting a damaged file aside."""
-        if not self.read_only and _is_damage(error):
-            self._connection.close()
+        if self._refuse_if_held is not None and _is_damage(error):
+            self.close()
+            self._refuse_if_held()
             raise damaged(self.path, str(error)) from error
         raise _named(self.path, error) from error
 
@@ -126,17 +128,17 @@ class Store:
                 self.fail(error)
 
     def _end(self, how: str) -> None:
-        if self._connection.in_transaction:
+        if not self._closed and self._connection.in_transaction:
             try:
                 self._connection.execute(how)
             except sqlite3.Error as error:
                 self.fail(error)
 
 
-def open_store(path: str, *, create: bool, before_set_aside: Callable[[], None]) -> Store:
+def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None]) -> Store:
     """Open the journal at ``path``, made first where there is none and ``create`` is true.
 
-    ``before_set_aside`` may raise to keep a file, one that a live coordinator holds, where it is.
+    ``refuse_if_held`` raises where a live coordinator holds the file: then it is not set aside.
     """
     if create:
         _make_if_absent(path)
@@ -151,12 +153,12 @@ def open_store(path: str, *, create: bool, before_set_aside: Callable[[], None])
         connection.close()
         if not _is_damage(error):
             raise _named(path, error) from error
-        before_set_aside()
+        refuse_if_held()
         raise damaged(path, str(error)) from error
     except BaseException:
         connection.close()
         raise
-    return Store(path, connection, read_only=False)
+    return Store(path, connection, refuse_if_held)
 
 
 def open_read_only(path: str) -> Store:
@@ -172,7 +174,7 @@ def open_read_only(path: str) -> Store:
     except BaseException:
         connection.close()
         raise
-    return Store(path, connection, read_only=True)
+    return Store(path, connection, None)
 
 
 def damaged(path: str, why: str) -> JournalError:

@@ -55,7 +55,7 @@ def forget(store: Store, operation: int) -> None:
     store.execute("DELETE FROM part WHERE operation = ?", (operation,))
 
 
-def adoptable(store: Store, of: tuple[str, str], key: str, *stamp: Any) -> tuple[int, str] | None:  # noqa: ANN401
+def adoptable(store: Store, of: tuple[str, str], key: str, *stamp: Any) -> tuple[int, str] | None:
     """Return row and upload id of a dead job's unfinished upload of the very same file.
 
     ``of`` is target and endpoint; ``stamp`` is size, mtime_ns and fingerprint. The attributes of an upload
@@ -64,10 +64,10 @@ def adoptable(store: Store, of: tuple[str, str], key: str, *stamp: Any) -> tuple
     rows = store.rows(
         f"""SELECT operation.id, operation.upload_id FROM operation JOIN job ON job.number = operation.job
         WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id <> '' AND {_DEAD}
-            AND job.target = ? AND job.endpoint = ?
+            AND job.target = CAST(? AS TEXT) AND job.endpoint = ?
             AND operation.size = ? AND operation.mtime_ns = ? AND operation.fingerprint = ?
         ORDER BY operation.id DESC LIMIT 1""",  # noqa: S608 - constants
-        (bindable(key), *of, *stamp),
+        (bindable(key), bindable(of[0]), of[1], *stamp),
     )
     return (rows[0][0], rows[0][1]) if rows else None
 
@@ -92,7 +92,7 @@ def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
 def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
     """Return uploads neither completed nor aborted, of one target and endpoint or of all."""
     dead = _DEAD if of_dead_jobs_only else "1"
-    where = "1" if of is None else "job.target = ? AND job.endpoint = ?"
+    where = "1" if of is None else "job.target = CAST(? AS TEXT) AND job.endpoint = ?"
     rows = store.rows(
         f"""SELECT job.id, operation.id, operation.key, operation.upload_id
         FROM operation JOIN job ON job.number = operation.job
@@ -100,6 +100,6 @@ def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -
         UNION ALL
         SELECT job.id, -upload_left.id, upload_left.key, upload_left.upload_id
         FROM upload_left JOIN job ON job.number = upload_left.job WHERE {where}""",  # noqa: S608 - constants
-        (of or ()) * 2,
+        () if of is None else (bindable(of[0]), of[1]) * 2,
     )
     return [UploadLeft._make(row) for row in rows]
