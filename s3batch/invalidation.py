@@ -82,7 +82,7 @@ def _batch(job: str, paths: Sequence[str]) -> Batch:
 
 def connect(session: Any, endpoint_url: str = "") -> Any:
     """A CloudFront client of the boto3 ``session``; without a URL boto3 finds one (AWS_ENDPOINT_URL_CLOUDFRONT)."""
-    from botocore.config import Config
+    from botocore.config import Config  # noqa: PLC0415 - boto3 is loaded where it is needed
 
     config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10, read_timeout=60)
     region = session.region_name or "us-east-1"  # CloudFront has none, boto3 wants one to sign
@@ -109,7 +109,7 @@ class _TooManyError(JobFailedError):
 
 
 def _create(client: Any, distribution: str, batch: Batch) -> str:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
 
     wanted = {
         "Paths": {"Quantity": len(batch.paths), "Items": list(batch.paths)},

@@ -156,7 +156,7 @@ class Bars:
 
 
 def _bars(stream: TextIO, totals: Totals) -> tuple[Bar[Any], Bar[Any]]:
-    from tqdm import tqdm  # 30 ms, and of no use in a log
+    from tqdm import tqdm  # noqa: PLC0415 - 30 ms, and of no use in a log
 
     tqdm.monitor_interval = 0  # its monitor is a thread
     tqdm.set_lock(threading.RLock())  # its default adds a semaphore of multiprocessing, and a process to watch it
