@@ -14,10 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from s3batch import units
 from s3batch.build import Build
@@ -173,7 +173,7 @@ class Settings:
 
     # -- what goes where ---------------------------------------------------------------------------------------
     source: str = setting(".", "Directory, file or glob to send, relative to the working directory.", Topic.WHAT, _SYNC)
-    bucket: str = setting("", "Name of the bucket.", Topic.WHAT, _SYNC | _CACHE | {"jobs prune"})
+    bucket: str = setting("", "Name of the bucket.", Topic.WHAT, _SYNC | _CACHE)
     target: str = setting("/", "Prefix in the bucket, or s3://BUCKET/PREFIX.", Topic.WHAT, _SYNC)
     include: tuple[str, ...] = setting(
         (), "Only files that one of these gitignore-like patterns matches, relative to the source.",
@@ -555,6 +555,45 @@ def taken_by(command: str) -> dict[str, Setting]:
     """The settings a command takes; ``config`` and ``plugin`` take all."""
     everything = command in {"config", "plugin"}
     return {name: row for name, row in TABLE.items() if everything or command in row.commands}
+
+
+def spellings(command: str) -> dict[str, Setting]:
+    """Every name and alias a command knows, each with the setting it means. A name is never another's alias."""
+    rows = taken_by(command)
+    aliases = {alias: row for row in rows.values() for alias in row.aliases}
+    return {**aliases, **rows}
+
+
+def names_of(row: Setting, command: str) -> tuple[str, ...]:
+    """The name and those aliases that mean this setting for ``command``."""
+    known = spellings(command)
+    return tuple(name for name in row.names if known[name].name == row.name)
+
+
+class Given(NamedTuple):
+    """A value as somebody wrote it, and where: a variable's name, a flag, a config file."""
+
+    text: str
+    origin: str
+
+
+def first_given(names: Iterable[str], environ: Mapping[str, str]) -> Given | None:
+    """The first of these variables that is not empty."""
+    return next((Given(environ[name], name) for name in names if environ.get(name, "").strip()), None)
+
+
+def unknown(what: str, name: str, known: Iterable[str], *, prefix: str = "", origin: str = "") -> SettingsError:
+    """The one sentence about a name nobody knows, with the nearest that somebody does.
+
+    ``prefix`` is what all of them begin with, and no likeness.
+    """
+    import difflib  # noqa: PLC0415 - only needed to complain
+
+    bare = sorted(each.removeprefix(prefix) for each in known)
+    near = difflib.get_close_matches(name.removeprefix(prefix), bare, n=1)
+    where = f" (from {origin})" if origin else ""
+    hint = f"did you mean {prefix}{near[0]}?" if near else "see s3batch --help"
+    return SettingsError(f"there is no {what} {name}{where}", hint=hint)
 
 
 def parse(row: Setting, text: str, origin: str) -> Any:

@@ -105,13 +105,13 @@ def parse_limit(text: str) -> Limit:
 
 
 def format_size(size: float) -> str:
-    """``999 B``, ``1.5 KiB``, ``12 MiB``: three figures at most, so that columns stay narrow."""
+    """``999 B``, ``1.5 KiB``, ``12 MiB``: four figures at most, so that columns stay narrow."""
     amount, unit = float(size), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if abs(amount) < 1023.5 or unit == "PiB":
             break
         amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 9.95 else f"{amount:.1f} {unit}"
+    return f"{amount:.0f} {unit}" if amount.is_integer() or abs(amount) >= 9.95 else f"{amount:.1f} {unit}"
 
 
 def format_duration(seconds: float) -> str:

@@ -1,0 +1,279 @@
+"""``main``: from a command line to an exit code. Everything that goes wrong becomes one sentence here.
+
+Nothing heavy is imported before a command is known to need it: ``s3batch --version`` and ``jobs list`` start without
+an AWS library, and a typo is answered at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, TextIO
+
+import s3batch
+from s3batch import errors
+from s3batch.errors import S3BatchError, SettingsError
+from s3batch.model import Kind
+from s3batch.output import Output
+from s3batch.settings import COMMANDS, TABLE, Settings, unknown
+
+_ROUTES = {
+    "sync": ("s3batch.sync", "run"),
+    "resume": ("s3batch.sync", "resume"),
+    "cache restore": ("s3batch.cache", "run_restore"),
+    "cache rebuild": ("s3batch.cache", "run_rebuild"),
+    "cache clear": ("s3batch.cache", "run_clear"),
+    "cache list": ("s3batch.cache", "run_list"),
+    "cache prune": ("s3batch.cache", "run_prune"),
+    "cache inspect": ("s3batch.cache", "run_inspect"),
+    "jobs list": ("s3batch.jobs", "run_list"),
+    "jobs show": ("s3batch.jobs", "run_show"),
+    "jobs prune": ("s3batch.jobs", "run_prune"),
+    "verify": ("s3batch.verify", "run"),
+    "doctor": ("s3batch.doctor", "run"),
+}
+"""Where each command lives: ``(settings, output) -> exit code``."""
+_HELP = ("-h", "--help")
+_TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
+
+
+class _Terminated(BaseException):
+    """SIGTERM, before or after the coordinator had it in hand."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call of ``main``: what is known of it so far, for the sentence that may have to be said about it."""
+
+    argv: Sequence[str]
+    environ: Mapping[str, str]
+    output: Output
+    command: str = ""
+    settings: Settings | None = None
+    real: bool = False
+    """Whether this is the process itself, and not a test inside another."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def wants_json(self) -> bool:
+        """Also before the settings are known, and if they never are."""
+        if self.settings:
+            return self.settings.json
+        words = list(self.argv[: self.argv.index("--")] if "--" in self.argv else self.argv)
+        names = ["S3BATCH_JSON", *(["PLUGIN_JSON"] if self.command == "plugin" else [])]
+        said = [word for word in words if word in {"--json", "--no-json"}]
+        if said:
+            return said[-1] == "--json"
+        return any(self.environ.get(name, "").strip().lower() in _TRUE for name in names)
+
+    @property
+    def wants_traceback(self) -> bool:
+        """``-vv``."""
+        if self.settings:
+            return self.settings.verbose >= 2
+        return "-vv" in self.argv or sum(word in {"-v", "--verbose"} for word in self.argv) >= 2
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+) -> int:
+    """Run s3batch and return its exit code; never raises, never exits.
+
+    Without arguments it is the process's own command line, environment and streams.
+    """
+    call = _Call(
+        argv=list(sys.argv[1:] if argv is None else argv),
+        environ=os.environ if environ is None else environ,
+        output=Output(stdout or sys.stdout, stderr or sys.stderr),
+        real=environ is None,
+    )
+    call.output.redact(_secrets_of(call.environ))
+    if argv is None:
+        _make_termination_an_exception()
+    try:
+        return _checked(call)
+    except BrokenPipeError:
+        _forget_stdout(stdout)
+        return errors.EXIT_FAILED
+
+
+def _checked(call: _Call) -> int:
+    """The error boundary."""
+    try:
+        code = _run(call)
+        call.output.flush()
+    except BrokenPipeError:
+        raise
+    except S3BatchError as error:
+        return _fail(call, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail(call, "interrupted", errors.EXIT_SIGINT)
+    except _Terminated:
+        return _fail(call, "terminated", errors.EXIT_SIGTERM)
+    except Exception as error:  # noqa: BLE001 - the boundary: what is left is a bug, told in one sentence
+        sentence = f"this is a bug in s3batch: {type(error).__name__}: {error}"
+        hint = "please report it" if call.wants_traceback else "run it again with -vv for the traceback, and report it"
+        return _fail(call, f"{sentence}; {hint}", errors.EXIT_BUG)
+    return code
+
+
+def _run(call: _Call) -> int:
+    call.command, rest = _peel(call.argv)
+    if call.command in {"--help", "--version"}:
+        from s3batch.cli import help as helps  # noqa: PLC0415 - --version and a typo are answered at once
+
+        call.output.data(f"s3batch {s3batch.__version__}" if call.command == "--version" else helps.overview())
+        return errors.EXIT_DONE
+    if any(word in _HELP for word in _before_dashes(rest)):
+        from s3batch.cli import help as helps  # noqa: PLC0415 - as above
+
+        call.output.data(helps.of(call.command))
+        return errors.EXIT_DONE
+    return _config(call, rest) if call.command == "config" else _work(call, rest)
+
+
+def _work(call: _Call, rest: Sequence[str]) -> int:
+    from s3batch.cli import load  # noqa: PLC0415 - configargparse comes with it
+
+    settings = _loaded(call, call.command, rest)
+    if settings is None:
+        call.output.info("neither restore nor rebuild is true: nothing to do")
+        return errors.EXIT_DONE
+    load.require(settings)
+    module, name = _ROUTES[settings.command]
+    use_case: Callable[[Settings, Output], int] = getattr(importlib.import_module(module), name)
+    return use_case(settings, call.output)
+
+
+def _config(call: _Call, rest: Sequence[str]) -> int:
+    from s3batch.cli import config  # noqa: PLC0415 - only one command needs it
+
+    about, flags = _peel(rest) if rest and not rest[0].startswith("-") else ("config", rest)
+    settings = _loaded(call, about, flags)
+    if settings is None:
+        call.output.info("neither restore nor rebuild is true: nothing to do")
+        return errors.EXIT_DONE
+    return config.show(settings, call.output, call.environ)
+
+
+def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
+    """The settings, with the output set up as they say."""
+    from s3batch.cli import load  # noqa: PLC0415 - configargparse comes with it
+
+    if command == "plugin" and rest:
+        raise SettingsError(f"plugin takes no arguments, {rest[0]!r} was given", hint="it reads PLUGIN_ variables")
+    environ = load.with_env_file(command, rest, call.environ)
+    if call.real:  # boto3 reads the process's environment, and so do the workers it starts
+        os.environ.update(environ)
+    call.environ = environ
+    call.output.redact(_secrets_of(environ))
+    settings = load.plugin_settings(environ) if command == "plugin" else load.settings_of(command, rest, environ)
+    if settings:
+        call.settings, call.command = settings, settings.command
+        call.output.quiet, call.output.verbose = settings.quiet, settings.verbose
+        call.output.log_format = settings.log_format
+        call.output.redact(settings.secrets())
+    return settings
+
+
+def _peel(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The command, of one or two words, and what follows it."""
+    words = list(argv)
+    if not words:
+        raise SettingsError("no command is given", hint="see s3batch --help")
+    if words[0] in (*_HELP, "help"):
+        return "--help", []
+    if words[0] == "--version":
+        return "--version", []
+    two = " ".join(words[:2])
+    if two in COMMANDS:
+        return two, words[2:]
+    if words[0] in COMMANDS:
+        return words[0], words[1:]
+    raise _no_such_command(words)
+
+
+def _no_such_command(words: list[str]) -> SettingsError:
+    family = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+    if family:
+        choices = ", ".join(name.partition(" ")[2] for name in family)
+        return SettingsError(
+            f"{words[0]} needs to know what to do", hint=f"write s3batch {words[0]} and one of {choices}"
+        )
+    if words[0].startswith("-"):
+        flag = words[0].partition("=")[0]
+        return SettingsError(f"the command comes first, and {flag} is none", hint="write s3batch COMMAND [flags]")
+    return unknown("command", words[0], COMMANDS)
+
+
+def _before_dashes(words: Sequence[str]) -> Sequence[str]:
+    return words[: list(words).index("--")] if "--" in words else words
+
+
+def _fail(call: _Call, sentence: str, code: int) -> int:
+    """Say what went wrong, on stderr for people and with ``--json`` on stdout for programs."""
+    call.output.error(sentence)
+    if call.wants_traceback:
+        call.output.error(traceback.format_exc().rstrip())
+    if call.wants_json and not call.output.data_written:
+        call.output.document(_failure_document(call, sentence, code))
+    call.output.flush()
+    return code
+
+
+def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
+    """The document of a run, for one that came to nothing."""
+    nothing = {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
+    interrupted = code in {errors.EXIT_SIGINT, errors.EXIT_SIGTERM}
+    return {
+        "job": None,
+        "command": call.command,
+        "state": "interrupted" if interrupted else "failed",
+        "exit_code": code,
+        "seconds": 0.0,
+        "resumed": False,
+        "journal": None,
+        "files": 0,
+        "bytes": 0,
+        "unchanged": 0,
+        "operations": {kind.value: dict(nothing) for kind in Kind},
+        "requests": {},
+        "retries": 0,
+        "failures": [],
+        "warnings": [],
+        "error": call.output.clean(sentence),
+    }
+
+
+def _secrets_of(environ: Mapping[str, str]) -> list[str]:
+    """What may be a secret in the environment, known before any setting is parsed."""
+    rows = [row for row in TABLE.values() if row.secret]
+    names = {name for row in rows for name in (*row.plugin_names, *row.plugin_cache, row.variable, *row.also)}
+    names |= {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"}
+    return [environ[name] for name in names if environ.get(name)]
+
+
+def _make_termination_an_exception() -> None:
+    """So that a SIGTERM before the coordinator listens for it still ends with a report."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _forget_stdout(given: TextIO | None) -> None:
+    """Nobody reads it any more; without this Python complains about it once more when it ends."""
+    if given is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,140 @@
+"""The help texts, made from the table of settings, equal on every Python and in every terminal."""
+
+from __future__ import annotations
+
+import textwrap
+
+from s3batch import units
+from s3batch.cli.options import SHORT
+from s3batch.settings import COMMANDS, Form, Setting, Topic, flag_of, names_of, taken_by
+
+WIDTH = 100
+_COLUMN = 34
+_USAGE = {
+    "sync": "SOURCE s3://BUCKET/PREFIX",
+    "verify": "SOURCE s3://BUCKET/PREFIX",
+    "doctor": "s3://BUCKET/PREFIX",
+    "resume": "[JOB]",
+    "jobs show": "[JOB]",
+    "config": "[COMMAND]",
+}
+_FOOT = (
+    "Each flag --foo-bar can also be given as the variable S3BATCH_FOO_BAR, or as foo_bar below [s3batch] or "
+    "[s3batch.COMMAND] in a TOML file: --config FILE, else S3BATCH_CONFIG, else config.toml in "
+    "$XDG_CONFIG_HOME/s3batch. Flags win over variables, variables over the file. Sizes: 16MiB, 5MB; durations: 90s, 7d."
+)
+_PLUGIN = """usage: s3batch plugin
+
+Run as a step of Drone, Woodpecker or Harness: no arguments, every setting is a PLUGIN_ variable.
+With restore, rebuild, cache or mount it is the cache, else the sync; mode says it outright.
+s3batch config plugin shows what a step would do with the environment as it is."""
+_METAVARS = {
+    Form.TEXT: "TEXT",
+    Form.URL: "URL",
+    Form.INTEGER: "N",
+    Form.SIZE: "SIZE",
+    Form.DURATION: "TIME",
+    Form.DAYS: "TIME",
+    Form.LIMIT: "N|N%",
+    Form.LIST: "LIST",
+    Form.RULES: "TEXT|MAP",
+    Form.MAP: "MAP",
+}
+
+
+def overview() -> str:
+    """The commands, on one screen."""
+    rows = [_row(f"  {_with_arguments(name)}", text) for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Put a tree of files into S3, lose nothing, and finish what was killed.",
+            "",
+            "usage: s3batch COMMAND [flags]",
+            "",
+            *rows,
+            "",
+            "s3batch COMMAND --help shows the flags of a command; s3batch --version the version.",
+        ]
+    )
+
+
+def of(command: str) -> str:
+    """The flags of one command, by topic."""
+    if command == "plugin":
+        return _PLUGIN
+    usage = f"usage: s3batch {_with_arguments(command)} [flags]"
+    return "\n".join([usage, "", _sentence(COMMANDS[command]), *_topics(command), "", *textwrap.wrap(_FOOT, WIDTH)])
+
+
+def default_of(row: Setting) -> str:
+    """The default as a person would write it; empty if there is none."""
+    if row.shown_default:
+        return row.shown_default
+    value = row.default
+    if value in ("", None, ()) or (value == 0 and row.form is not Form.BOOLEAN):
+        return ""
+    if row.form is Form.BOOLEAN:
+        return "true" if value else ""
+    if row.form is Form.SIZE:
+        return units.format_size(value).replace(" ", "")
+    return _duration(value) if row.form in {Form.DURATION, Form.DAYS} else str(value)
+
+
+def metavar(row: Setting) -> str:
+    """What stands for the value of a flag; empty if it takes none."""
+    return "|".join(row.choices) if row.choices and row.form is Form.TEXT else _METAVARS.get(row.form, "")
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if (seconds > size and seconds % size == 0) or seconds == 86400 == size:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def _with_arguments(command: str) -> str:
+    return f"{command} {_USAGE[command]}" if command in _USAGE else command
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _topics(command: str) -> list[str]:
+    rows = (
+        taken_by(command).values()
+        if command != "config"
+        else [row for row in taken_by("config").values() if _common(row)]
+    )
+    lines: list[str] = []
+    for topic in Topic:
+        found = [row for row in rows if row.topic is topic]
+        if found:
+            lines += ["", f"{topic.value}:", *(_row(f"  {_flags(row, command)}", _explained(row)) for row in found)]
+        if found and topic is Topic.OUTPUT:
+            lines += [_row("  --config FILE", "Read settings from this TOML file."), _row("  -h, --help", "Show this.")]
+    return lines
+
+
+def _common(row: Setting) -> bool:
+    """``config`` takes every flag of the command it is about; its own help shows only those about itself."""
+    return row.topic is Topic.OUTPUT and row.name != "progress"
+
+
+def _flags(row: Setting, command: str) -> str:
+    short = [letter for letter, name in SHORT.items() if name == row.name]
+    off = row.form is Form.BOOLEAN and row.default
+    names = [flag_of(f"no_{row.name}" if off else row.name), *(flag_of(name) for name in names_of(row, command)[1:])]
+    return " ".join(filter(None, (", ".join([*short, *names]), metavar(row))))
+
+
+def _explained(row: Setting) -> str:
+    text = f"Turn off: {row.help[0].lower()}{row.help[1:]}" if row.form is Form.BOOLEAN and row.default else row.help
+    default = "" if row.form is Form.BOOLEAN else default_of(row)
+    return f"{text} [{default}]" if default else text
+
+
+def _row(left: str, text: str) -> str:
+    lines = textwrap.wrap(text, WIDTH - _COLUMN)
+    first = [left] if len(left) > _COLUMN - 2 else [left.ljust(_COLUMN) + lines.pop(0)]
+    return "\n".join([*first, *(" " * _COLUMN + line for line in lines)])

@@ -1,0 +1,228 @@
+"""From a command line and an environment to :class:`s3batch.settings.Settings`.
+
+    flag  >  variable  >  config file  >  default
+
+Variables are ``S3BATCH_FOO_BAR``, then those of the AWS tools (``AWS_REGION``...); for the plugin those of the CI come
+first (:mod:`s3batch.ci`). Empty means unset everywhere. What is found wrong here is found before any request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from s3batch import ci, dotenv
+from s3batch.cli import options
+from s3batch.errors import SettingsError
+from s3batch.settings import (
+    JOURNAL_DIRECTORY,
+    TABLE,
+    Given,
+    Settings,
+    first_given,
+    names_of,
+    parse,
+    taken_by,
+    unknown,
+    variable_of,
+)
+
+_S3 = "s3://"
+_CONFIG_VARIABLE = variable_of(options.CONFIG)
+_NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
+"""Variables of the test suite, not settings."""
+PLUGIN_REGION = "us-east-1"
+"""What drone-s3-sync uses where no region is given."""
+_WITH_BUILD = "cache "
+"""Commands that look at the build outside a plugin too: their key is made of it."""
+
+
+def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings ``command`` was given. SettingsError says what is wrong, where it came from, what to write."""
+    _refuse_unknown(environ)
+    said = options.read(command, argv, _variables(command, environ), _config_file(argv, environ))
+    given, job = _with_words(command, said)
+    return _settings(command, given, environ, job=job)
+
+
+def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
+    """The settings of a plugin step; ``None`` if it is a cache step that wants neither restore nor rebuild."""
+    _refuse_unknown(environ)
+    command, variables = ci.from_environment(environ)
+    if command == ci.NOTHING_TO_DO:
+        return None
+    said = options.read(command, [], variables, _config_file([], environ))
+    return _settings(command, said.given, environ, plugin=True)
+
+
+def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, completed by the file of ``env_file``; what is really set, and not empty, wins."""
+    named = options.value_of_flag(argv, "env_file")
+    given = Given(named, "--env-file") if named else None
+    found = given or (ci.env_file(environ) if command == "plugin" else _env_file_variable(environ))
+    if not found:
+        return dict(environ)
+    try:
+        with open(found.text, encoding="utf-8", errors="surrogateescape") as file:
+            read = dotenv.parse(file.read(), found.text)
+    except OSError as error:
+        problem = f"env_file {found.text} (from {found.origin}) cannot be read: {error.strerror}"
+        raise SettingsError(problem, hint="give the path of a file of NAME=value lines") from None
+    return {**read, **{name: text for name, text in environ.items() if text.strip() or name not in read}}
+
+
+def _env_file_variable(environ: Mapping[str, str]) -> Given | None:
+    return first_given([TABLE["env_file"].variable], environ)
+
+
+def require(settings: Settings) -> None:
+    """SettingsError if the command lacks something it cannot do without."""
+    command = settings.command
+    online = "bucket" in taken_by(command)
+    if online and not settings.bucket:
+        raise _missing_bucket(settings)
+    if command in {"cache restore", "cache rebuild"} and not settings.cache:
+        raise SettingsError("cache is missing", hint="name the directories and files to cache with --cache")
+    if settings.executor == "dask" and not settings.scheduler:
+        raise SettingsError("scheduler is missing", hint="executor dask needs --scheduler, such as tcp://host:8786")
+    if bool(settings.access_key) != bool(settings.secret_key):
+        one, other = ("access_key", "secret_key") if settings.access_key else ("secret_key", "access_key")
+        raise SettingsError(f"{one} (from {settings.origin(one)}) is set and {other} is not", hint="give both or none")
+
+
+def _missing_bucket(settings: Settings) -> SettingsError:
+    if settings.plugin:
+        return SettingsError("Must set 'bucket'", hint="add bucket to the settings of the step")
+    source = "SOURCE " if settings.command in {"sync", "verify"} else ""
+    return SettingsError(
+        "bucket is missing", hint=f"write s3batch {settings.command} {source}s3://BUCKET/PREFIX, or give --bucket"
+    )
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {variable_of(name) for row in TABLE.values() for name in row.names} | {_CONFIG_VARIABLE}
+    for name in sorted(environ):
+        ours = name.startswith("S3BATCH_") and not name.startswith(_NOT_OURS_TO_CHECK)
+        if ours and name not in known and environ[name].strip():
+            raise unknown("variable", name, known, prefix="S3BATCH_")
+
+
+def _variables(command: str, environ: Mapping[str, str]) -> dict[str, Given]:
+    found = {
+        row.name: first_given([*map(variable_of, names_of(row, command)), *row.also], environ)
+        for row in taken_by(command).values()
+    }
+    return {name: given for name, given in found.items() if given}
+
+
+def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.ConfigFile | None:
+    named = options.value_of_flag(argv, options.CONFIG) or environ.get(_CONFIG_VARIABLE, "").strip()
+    path = os.path.expanduser(named) or os.path.join(_config_directory(environ), "config.toml")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return options.ConfigFile(path, file.read())
+    except FileNotFoundError:
+        if not named:
+            return None
+        raise SettingsError(f"there is no config file {path}", hint="give another --config or none") from None
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise SettingsError(f"config file {path} cannot be read: {problem}", hint="mend it or give another") from None
+
+
+def _config_directory(environ: Mapping[str, str]) -> str:
+    if environ.get("XDG_CONFIG_HOME"):
+        return os.path.join(environ["XDG_CONFIG_HOME"], "s3batch")
+    import platformdirs  # noqa: PLC0415 - costs 15 ms that most runs in a CI need not pay
+
+    return platformdirs.user_config_dir("s3batch", appauthor=False)
+
+
+def _state_directory(environ: Mapping[str, str]) -> str:
+    if environ.get("XDG_STATE_HOME"):
+        return os.path.join(environ["XDG_STATE_HOME"], "s3batch")
+    import platformdirs  # noqa: PLC0415 - as above
+
+    return platformdirs.user_state_dir("s3batch", appauthor=False)
+
+
+def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:
+    """Words that are no flags, where this command has a place for them; the job if one was named."""
+    words = list(said.words)
+    job = words.pop(0) if words and command in {"resume", "jobs show"} else ""
+    given = dict(said.given)
+    taken = taken_by(command)
+    if words and command in {"sync", "verify"} and not words[0].startswith(_S3):
+        given["source"] = _agreed("source", words.pop(0), given)
+    place = "target" if "target" in taken else "prefix"
+    if words and place in taken and (words[0].startswith(_S3) or command in {"sync", "verify"}):
+        given[place] = _agreed(place, words.pop(0), given)
+    if words:
+        raise SettingsError(f"{command} has no place for {words[0]!r}", hint=f"see s3batch {command} --help")
+    return given, job
+
+
+def _agreed(name: str, word: str, given: Mapping[str, Given]) -> Given:
+    """A word and a flag may say the same, but not each something else."""
+    flag = TABLE[name].flag
+    if name in given and given[name].origin == flag and given[name].text != word:
+        raise SettingsError(f"{name} is {word!r} and also {given[name].text!r} (from {flag})", hint="leave out one")
+    return Given(word, f"argument {name.upper()}")
+
+
+def _settings(
+    command: str, given: dict[str, Given], environ: Mapping[str, str], *, plugin: bool = False, job: str = ""
+) -> Settings:
+    given = _own_credentials(_with_url_taken_apart(given), plugin=plugin)
+    given = _with_session_token(given, environ)
+    values: dict[str, Any] = {name: parse(TABLE[name], one.text, one.origin) for name, one in given.items()}
+    if plugin and not values.get("region") and not values.get("profile"):
+        values["region"] = PLUGIN_REGION
+    workspace = os.getcwd()
+    return Settings(
+        **values,
+        command=command,
+        job=job,
+        plugin=plugin,
+        workspace=workspace,
+        state_directory=os.path.join(workspace, JOURNAL_DIRECTORY) if plugin else _state_directory(environ),
+        build=ci.build(environ) if plugin or command.startswith(_WITH_BUILD) else None,
+        origins={name: one.origin for name, one in given.items()},
+    )
+
+
+def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:
+    """``s3://BUCKET/PREFIX`` where a target or prefix is expected names the bucket too."""
+    for name in ("target", "prefix"):
+        if name not in given or not given[name].text.startswith(_S3):
+            continue
+        url, origin = given[name]
+        bucket, _, prefix = url.removeprefix(_S3).partition("/")
+        if not bucket:
+            raise SettingsError(f"{name} cannot be {url!r} (from {origin})", hint="write s3://BUCKET/PREFIX")
+        other = given.get("bucket")
+        if other and other.origin == "--bucket" and other.text != bucket:
+            raise SettingsError(f"bucket is {bucket!r} in {url!r} and {other.text!r} in --bucket", hint="leave out one")
+        given = {**given, "bucket": Given(bucket, origin), name: Given(prefix, origin)}
+    return given
+
+
+def _own_credentials(given: dict[str, Given], *, plugin: bool) -> dict[str, Given]:
+    """Leave to boto3 what is its own: half a pair of AWS variables, and all of them where a profile is named.
+
+    A plugin with only one of the two keys falls back to boto3's chain, as drone-s3-sync does.
+    """
+    pair = [name for name in ("access_key", "secret_key") if name in given]
+    from_aws = [name for name in pair if given[name].origin.startswith("AWS_")]
+    half = len(pair) == 1 and (plugin or from_aws)
+    dropped = pair if half else from_aws if "profile" in given and len(from_aws) == len(pair) else []
+    return {name: one for name, one in given.items() if name not in dropped}
+
+
+def _with_session_token(given: dict[str, Given], environ: Mapping[str, str]) -> dict[str, Given]:
+    """AWS_SESSION_TOKEN belongs to AWS_ACCESS_KEY_ID, and to no key that was given otherwise."""
+    if "session_token" in given or "access_key" not in given or given["access_key"].origin != "AWS_ACCESS_KEY_ID":
+        return given
+    token = first_given(["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"], environ)
+    return {**given, "session_token": token} if token else given

@@ -1,0 +1,254 @@
+"""Flags, variables and config file of one command: the only door to configargparse.
+
+Each command has a parser of its own (configargparse does not carry a config file over to sub-parsers), made from the
+table of settings. It sorts out who wins, flag > variable > config file, and nothing else: every value stays the text
+it was, together with where it came from, and :func:`s3batch.settings.parse` makes values of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, TextIO
+
+import configargparse
+
+from s3batch import units
+from s3batch.cli import config_file
+from s3batch.errors import SettingsError
+from s3batch.settings import (
+    TABLE,
+    Form,
+    Given,
+    Setting,
+    flag_of,
+    names_of,
+    spellings,
+    split_list,
+    taken_by,
+    unknown,
+    variable_of,
+    wrong,
+)
+
+SHORT = {"-v": "verbose", "-q": "quiet"}
+"""The flags of one letter."""
+CONFIG = "config"
+"""``--config FILE`` is about the settings and none itself."""
+_END = "--"
+"""Stands after the last word; no flag takes it for a value."""
+_VALUELESS = frozenset({Form.BOOLEAN, Form.COUNT})
+
+
+class ConfigFile(NamedTuple):
+    """A config file that was read."""
+
+    path: str
+    text: str
+
+
+class Said(NamedTuple):
+    """What a command was told: settings by name, and the words that are no flags, in order."""
+
+    given: dict[str, Given]
+    words: list[str]
+
+
+def read(command: str, argv: Sequence[str], variables: Mapping[str, Given], file: ConfigFile | None) -> Said:
+    """Sort out what ``command`` was told by flags, by variables (by name of setting), and by a config file."""
+    flags, after = _split(argv)
+    parser = _Parser(command, variables, file)
+    spelled = list(_spelled_out(flags, command))
+    namespace, rest = parser.parse_known_args(
+        args=spelled,
+        env_vars={variable_of(name): given.text for name, given in variables.items()},
+        config_file_contents=file.text if file else "",
+    )
+    words = [word for word in rest if not _is_flag(word)]
+    for word in rest:
+        if _is_flag(word):
+            raise unknown_flag(word, command)
+    return Said(parser.given(namespace), [word for word in [*words, *after] if word])
+
+
+def value_of_flag(argv: Sequence[str], name: str) -> str:
+    """The value of a flag that has to be known before all others; empty if it is not there."""
+    flag, value = flag_of(name), ""
+    flags, _ = _split(argv)
+    for word, following in pairwise([*flags, ""]):
+        if word == flag:
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
+
+
+def has_flag(argv: Sequence[str], *flags: str) -> bool:
+    """Whether one of these is there, before any ``--``."""
+    return any(word in flags for word in _split(argv)[0])
+
+
+def unknown_flag(word: str, command: str) -> SettingsError:
+    """The one sentence about a flag this command does not have. Its value is not in it: it may be a secret."""
+    flag = word.partition("=")[0]
+    name = flag.lstrip("-").replace("-", "_")
+    row = next((row for row in TABLE.values() for alias in row.names if name in {alias, f"no_{alias}"}), None)
+    if row and command == "resume":
+        return SettingsError(
+            f"resume goes on with the settings its job was begun with, {flag} cannot be given",
+            hint="leave it out, or start a new job",
+        )
+    if row:
+        return SettingsError(f"{command} takes no {flag}", hint=f"it is a flag of {', '.join(sorted(row.commands))}")
+    flags = [flag_of(each) for each in spellings(command)] + [flag_of(CONFIG), "--help", "--version"]
+    return unknown("flag", flag, flags, prefix="--")
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What stands before ``--`` and after it."""
+    words = list(argv)
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and word != "-"
+
+
+def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
+    """Flags in their long form; those that were given an empty value are left out, which is what empty means."""
+    known = spellings(command)
+    skip = False
+    for word, following in pairwise([*words, _END]):
+        flag, equals, value = word.partition("=")
+        row = known.get(flag.removeprefix("--").replace("-", "_")) if flag.startswith("--") else None
+        if skip:
+            skip = False
+        elif _is_short(word):
+            yield from (flag_of(SHORT[f"-{letter}"]) for letter in word[1:])
+        elif row and equals and not value.strip():
+            continue
+        elif row and equals and row.form in _VALUELESS:
+            yield from _switched(row, value, row.flag)
+        elif row and row.form not in _VALUELESS and not following.strip():
+            skip = True
+        else:
+            yield word
+
+
+def _is_short(word: str) -> bool:
+    return len(word) > 1 and word[0] == "-" and all(f"-{letter}" in SHORT for letter in word[1:])
+
+
+def _switched(row: Setting, text: str, origin: str) -> list[str]:
+    """A value of a flag that takes none, as that flag: ``true`` is ``--foo``, ``false`` is ``--no-foo``."""
+    try:
+        if row.form is Form.COUNT:
+            return [row.flag] * _count(text)
+        return [row.flag if units.parse_boolean(text) else flag_of(f"no_{row.name}")]
+    except ValueError as error:
+        raise wrong(row, text, origin, str(error)) from None
+
+
+def _count(text: str) -> int:
+    try:
+        return int(units.parse_boolean(text))
+    except ValueError:
+        return max(units.parse_integer(text), 0)
+
+
+class _Switch(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
+    """``--foo`` and ``--no-foo``."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, "false" if (option_string or "").startswith("--no-") else "true")
+
+
+class _Count(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
+    """``--verbose --verbose`` is 2."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, str(int(getattr(namespace, self.dest) or 0) + 1))
+
+
+class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
+    """A flag that may come several times: what they all say, as one JSON list."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        before = split_list(getattr(namespace, self.dest) or "")
+        setattr(namespace, self.dest, json.dumps([*before, *split_list(values)]))
+
+
+class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configargparse has no types
+    """Hands configargparse the entries of our TOML file."""
+
+    command = ""
+    path = ""
+
+    def parse(self, stream: TextIO) -> dict[str, str]:
+        return config_file.entries(stream.read(), self.command, self.path)
+
+
+class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # configargparse has no types
+    """The settings of one command; complains with a SettingsError and never exits."""
+
+    def __init__(self, command: str, variables: Mapping[str, Given], file: ConfigFile | None) -> None:
+        self._command = command
+        self._variables = variables
+        self._path = file.path if file else ""
+        super().__init__(
+            prog=f"s3batch {command}",
+            add_help=False,
+            allow_abbrev=False,
+            add_config_file_help=False,
+            add_env_var_help=False,
+            config_file_parser_class=type("_", (_Tables,), {"command": command, "path": self._path}),
+        )
+        self.add_argument(flag_of(CONFIG), default=None)
+        for row in taken_by(command).values():
+            self._add(row)
+
+    def _add(self, row: Setting) -> None:
+        names = names_of(row, self._command)
+        flags = [flag_of(name) for name in names]
+        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect}
+        more: dict[str, Any] = {"action": actions[row.form]} if row.form in actions else {}
+        if row.form is Form.BOOLEAN:
+            flags += [flag_of(f"no_{name}") for name in names]
+        if row.form in _VALUELESS:
+            more["nargs"] = 0
+        self.add_argument(*flags, dest=row.name, default=None, env_var=row.variable, **more)
+
+    def given(self, namespace: Any) -> dict[str, Given]:
+        """Every setting somebody gave, with where."""
+        origins = dict(self._origins())
+        texts = {name: getattr(namespace, name) for name in taken_by(self._command)}
+        return {
+            name: Given(text, origins.get(name, TABLE[name].flag)) for name, text in texts.items() if text is not None
+        }
+
+    def _origins(self) -> Iterator[tuple[str, str]]:
+        for source, settings in self.get_source_to_settings_dict().items():
+            for key, (action, _) in settings.items():
+                if source == "environment_variables" or source.startswith("config_file"):
+                    yield action.dest, self._origin(key)
+
+    def _origin(self, key: str) -> str:
+        """``key`` is a variable's name, or a key of the config file."""
+        name = key.removeprefix("S3BATCH_").lower()
+        if key.startswith("S3BATCH_") and name in self._variables:
+            return self._variables[name].origin
+        return f"config file {self._path}"
+
+    def error(self, message: str) -> None:
+        raise SettingsError(message, hint=f"see s3batch {self._command} --help")
+
+    def get_possible_config_keys(self, action: Any) -> list[str]:
+        return [action.dest] if action.dest in TABLE else []
+
+    def convert_item_to_command_line_arg(self, action: Any, key: str, value: str) -> list[str]:
+        row = TABLE[action.dest]
+        if not value.strip():
+            return []
+        return _switched(row, value, self._origin(key)) if row.form in _VALUELESS else [f"{row.flag}={value}"]
