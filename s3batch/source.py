@@ -1,0 +1,96 @@
+"""Where a job's files are: what the setting ``source`` means on this disk.
+
+    a path that exists      is what it says, whatever characters it holds
+    else one with * ? [     a glob: ``*`` stays inside a segment, ``**`` crosses; only files match it,
+                            and keys are relative to the part before the first segment with one of these
+    else                    an error, and nothing is deleted
+
+Paths are relative to the workspace. A plugin looks for ``/abs`` below the workspace first, as drone-s3-sync does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from s3batch.errors import JobFailedError, S3BatchError, SettingsError
+from s3batch.globs import Patterns
+from s3batch.settings import Settings
+from s3batch.walk import Selects
+
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A directory, a single file, or those files below a directory that a glob matches. Picklable."""
+
+    root: str
+    """Absolute; what keys are relative to, or the one file."""
+    pattern: str = ""
+    """Glob relative to ``root``; empty: everything."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is one file, whose key may be the target itself."""
+        return not os.path.isdir(self.root)
+
+    def select(self, selection: Selects) -> Selects:
+        """``selection``, narrowed to what the glob matches."""
+        return _Narrowed(selection, Patterns.of([f"/{self.pattern}"]), self.pattern) if self.pattern else selection
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrowed:
+    """A selection of which only the files a glob matches are left."""
+
+    selection: Selects
+    matches: Patterns
+    pattern: str
+
+    def wants(self, path: str) -> bool:
+        return bool(self.matches.verdict(path)) and self.selection.wants(path)
+
+    def enters(self, directory: str) -> bool:
+        segments = self.pattern.split("/")
+        deep_enough = "**" in segments or directory.count("/") + 1 < len(segments)
+        return deep_enough and self.selection.enters(directory)
+
+
+def resolve(settings: Settings) -> Source:
+    """What ``settings.source`` means now.
+
+    A missing source is a SettingsError; for a plugin a JobFailedError, since its exit code is 1 there.
+    """
+    for path in map(settings.at_workspace, _readings(settings)):
+        if os.path.isdir(path) or os.path.isfile(path):
+            return Source(path)
+        if os.path.exists(path):
+            raise settings.bad("source", "give a directory, a file or a glob: this is a device, pipe or socket")
+    for glob in _readings(settings) if _WILD.search(settings.source) else ():
+        fixed, pattern = _taken_apart(glob)
+        root = settings.at_workspace(fixed)
+        if os.path.isdir(root):
+            return Source(root, pattern)
+    raise _missing(settings)
+
+
+def _readings(settings: Settings) -> list[str]:
+    """What it may mean, the likeliest first."""
+    below = [settings.source.lstrip("/")] if settings.plugin else []
+    return list(dict.fromkeys([*below, settings.source]))
+
+
+def _taken_apart(glob: str) -> tuple[str, str]:
+    """Its fixed part, which may be empty, and the rest."""
+    segments = glob.split("/")
+    wild = next(n for n, segment in enumerate(segments) if _WILD.search(segment))
+    fixed = "/".join(segments[:wild])
+    return (fixed or "/" if glob.startswith("/") else fixed), "/".join(filter(None, segments[wild:]))
+
+
+def _missing(settings: Settings) -> S3BatchError:
+    message = f"source {settings.source!r} (from {settings.origin('source')}) does not exist"
+    hint = f"give a path relative to {settings.at_workspace('.')}, or an absolute one"
+    return JobFailedError(message, hint=hint) if settings.plugin else SettingsError(message, hint=hint)
