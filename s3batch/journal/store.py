@@ -64,6 +64,8 @@ class Store:
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
         """Carry out one writing statement for each row; return how many rows were touched in all."""
+        if not rows:
+            return 0
         self._begin()
         try:
             return self._connection.executemany(sql, rows).rowcount

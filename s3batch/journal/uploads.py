@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from s3batch.journal.operations import part_rows
+from s3batch.journal.settling import STATE_TEXT
 from s3batch.journal.store import Store, bindable
 from s3batch.model import Part, State
 
@@ -33,7 +33,7 @@ def begin(store: Store, operation: int, upload_id: str, parts: Sequence[Part], f
         "UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, fingerprint, operation)
     )
     store.execute("DELETE FROM part WHERE operation = ?", (operation,))
-    store.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", part_rows(operation, parts))
+    store.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _rows(operation, parts))
 
 
 def parts_of(store: Store, operation: int) -> list[Part]:
@@ -103,3 +103,11 @@ def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -
         () if of is None else (bindable(of[0]), of[1]) * 2,
     )
     return [UploadLeft._make(row) for row in rows]
+
+
+def _rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+    """Return the rows of the table ``part``."""
+    return [
+        (operation, part.number, part.offset, part.size, part.etag, part.checksum, STATE_TEXT[part.state], 0)
+        for part in parts
+    ]

@@ -1,0 +1,121 @@
+"""Settling: what came of operations and of their parts, written in one transaction.
+
+A result tells about its whole operation or, while a multipart upload is under way, about one step of it.
+A step that failed for good has failed its operation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s3batch.journal.store import Store, bindable
+from s3batch.model import Kind, Reason, Result, State, Step
+
+KIND_TEXT = {kind: kind.value for kind in Kind}
+REASON_TEXT = {reason: reason.value for reason in Reason}
+STATE_TEXT = {state: state.value for state in State}
+"""Plain text for SQLite: binding an enum member costs 1 us more a value."""
+
+_SETTLE = """
+UPDATE operation SET state = ?, attempts = attempts + 1, recheck = 0, error = CAST(? AS TEXT), code = ?, status = ?,
+    request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
+    fingerprint = coalesce(nullif(?, ''), fingerprint)
+WHERE id = ?
+"""
+_BECOME = """
+UPDATE operation SET kind = ?, reason = coalesce(?, reason),
+    attempts = CASE WHEN state = 'pending' AND error = '' THEN 0 ELSE attempts END
+WHERE id = ?
+"""
+"""Comparing was no attempt at what the operation has become."""
+
+_SETTLE_PART = """
+UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE operation = ? AND number = ?
+"""
+UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
+"""A worker compared it and there was nothing to do: no operation, but an unchanged file."""
+
+
+def settle(store: Store, outcomes: list[tuple[State, Result]]) -> int:
+    """Record outcomes; return how many reconciled files turned out to be unchanged."""
+    whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
+    store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
+    _settle_become(store, [result for _, result in whole if result.become is not None])
+    _settle_finished(store, [(result.id,) for state, result in whole if _is_finished(state, result)])
+    _settle_parts(store, [(state, result) for state, result in outcomes if result.step is Step.PART])
+    _settle_surveys(store, [result for _, result in outcomes if result.step is Step.SURVEY])
+    return _count_unchanged(store, [result.id for state, result in whole if state is State.SKIPPED])
+
+
+def _settle_become(store: Store, results: list[Result]) -> None:
+    """Record what reconciled operations turned out to be."""
+    rows = [(KIND_TEXT[each.become], each.reason and each.reason.value, each.id) for each in results if each.become]
+    store.execute_many(_BECOME, rows)
+
+
+def _settle_finished(store: Store, rows: list[tuple[int]]) -> None:
+    """Forget the multipart uploads that S3 has completed."""
+    store.execute_many("UPDATE operation SET upload_id = '' WHERE id = ?", rows)
+    store.execute_many("DELETE FROM part WHERE operation = ?", rows)
+
+
+def _settle_parts(store: Store, outcomes: list[tuple[State, Result]]) -> None:
+    store.execute_many(
+        _SETTLE_PART,
+        [(STATE_TEXT[state], result.etag, result.checksum, result.id, result.part) for state, result in outcomes],
+    )
+    store.execute_many(
+        "UPDATE operation SET bytes = bytes + ? WHERE id = ?",
+        [(result.sent, result.id) for state, result in outcomes if result.sent and state is not State.FAILED],
+    )
+
+
+def _settle_surveys(store: Store, results: list[Result]) -> None:
+    """Mark the parts that S3 says it holds."""
+    store.execute_many(
+        "UPDATE part SET state = 'done', etag = ?, checksum = ? WHERE operation = ? AND number = ?",
+        [(part.etag, part.checksum, result.id, part.number) for result in results for part in result.parts],
+    )
+
+
+def _count_unchanged(store: Store, skipped: list[int]) -> int:
+    if not skipped:
+        return 0
+    marks = ", ".join(map(str, skipped))
+    return int(
+        store.value(f"SELECT count(*) FROM operation WHERE id IN ({marks}) AND {UNCHANGED}")  # noqa: S608
+    )
+
+
+def _is_about_all_of_it(state: State, result: Result) -> bool:
+    """Whether an outcome is that of its operation, not only of a step of it. A step that failed for good is."""
+    match result.step:
+        case Step.WHOLE | Step.FINISH:
+            return True
+        case Step.PART:
+            return state is State.FAILED
+        case Step.BEGIN | Step.SURVEY:
+            return bool(result.error)
+    return False
+
+
+def _is_finished(state: State, result: Result) -> bool:
+    return state is State.DONE and result.step is Step.FINISH
+
+
+def _settled(state: State, result: Result) -> tuple[Any, ...]:
+    of_part = result.step is Step.PART
+    return (
+        STATE_TEXT[state],
+        bindable(result.error) if result.error else "",
+        result.code,
+        result.status,
+        result.request_id,
+        result.seconds,
+        result.sent,
+        "" if of_part else result.etag,
+        "" if of_part else result.checksum,
+        result.date,
+        result.fingerprint,
+        result.id,
+    )

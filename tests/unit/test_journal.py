@@ -1,0 +1,438 @@
+"""The journal's jobs and operations: what is added, handed out, recorded and counted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from s3batch.errors import SettingsError
+from s3batch.journal import Journal
+from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
+
+ODD = os.fsdecode(b"caf\xe9/\xff.txt")
+
+
+@pytest.fixture
+def journal(tmp_path: Path):
+    with Journal.open(str(tmp_path / "journal.db")) as journal:
+        begin(journal)
+        yield journal
+
+
+def begin(journal: Journal, target: str = "s3://bucket/site/", **settings) -> str:
+    return journal.begin_job("sync", "/src", target, "http://127.0.0.1", settings, "1.0")
+
+
+def upload(key: str, size: int = 10, mtime_ns: int = 1, **more) -> Operation:
+    return Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, mtime_ns, 7, **more)
+
+
+def reconcile(key: str, **more) -> Operation:
+    return upload(key, **more)._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN)
+
+
+def state_of(journal: Journal, key: str) -> State:
+    return next(entry.state for entry in journal.operations() if entry.operation.key == key)
+
+
+def keys(operations) -> list[str]:
+    return [operation.key for operation in operations]
+
+
+def test_added_operations_come_back_numbered_and_are_leased_in_their_order(journal):
+    added = journal.add([upload("b"), upload("a"), upload("c")])
+
+    assert keys(added) == ["b", "a", "c"]
+    assert [operation.id for operation in added] == sorted(operation.id for operation in added)
+    assert journal.lease(2, Stage.MAIN) == added[:2]
+    assert journal.lease(2, Stage.MAIN) == added[2:]
+    assert journal.lease(2, Stage.MAIN) == []
+
+
+def test_every_field_of_an_operation_comes_back_as_it_was_given(journal):
+    given = Operation(Kind.REDIRECT, "k", Reason.REDIRECT, "p", 1, 2**62, 2**62, Stage.REDIRECT, "etag", '{"to": "/x"}')
+
+    (added,) = journal.add([given])
+
+    assert added == given._replace(id=added.id)
+    assert journal.lease(1, Stage.REDIRECT) == [added]
+
+
+def test_an_operation_added_as_leased_is_not_handed_out_again(journal):
+    (added,) = journal.add([upload("a")], lease=True)
+
+    assert journal.lease(9, Stage.MAIN) == []
+    assert state_of(journal, "a") is State.LEASED
+    assert journal.release() == 1
+    assert journal.lease(9, Stage.MAIN) == [added._replace(recheck=True)]
+
+
+def test_a_stage_hands_out_its_own_operations_only(journal):
+    journal.add([upload("late", stage=Stage.PUBLISH_LAST), upload("now")])
+
+    assert keys(journal.lease(9, Stage.MAIN)) == ["now"]
+    assert keys(journal.lease(9, Stage.PUBLISH_LAST)) == ["late"]
+
+
+def test_leasing_goes_on_with_what_was_added_since(journal):
+    journal.add([upload("a")])
+    journal.lease(9, Stage.MAIN)
+    journal.lease(9, Stage.MAIN)
+    journal.add([upload("b")])
+
+    assert keys(journal.lease(9, Stage.MAIN)) == ["b"]
+
+
+def test_adding_an_existing_operation_changes_nothing(journal):
+    journal.add([upload("a"), upload("b")])
+
+    assert keys(journal.add([upload("a"), upload("c"), upload("b"), upload("c")])) == ["c"]
+    assert keys(journal.lease(9, Stage.MAIN)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("state", "again", "expected"),
+    [
+        pytest.param(State.PENDING, upload("k"), State.PENDING, id="pending and the same: stays"),
+        pytest.param(State.PENDING, upload("k", size=99), State.PENDING, id="pending and changed: planned anew"),
+        pytest.param(State.LEASED, upload("k", size=99), State.LEASED, id="on its way: left alone"),
+        pytest.param(State.DONE, upload("k"), State.DONE, id="done and the same: stays done"),
+        pytest.param(State.DONE, upload("k", mtime_ns=99), State.PENDING, id="done but changed since: again"),
+        pytest.param(State.DONE, reconcile("k"), State.DONE, id="done, now to be compared: was done"),
+        pytest.param(State.FAILED, upload("k"), State.FAILED, id="failed and the same: stays failed"),
+        pytest.param(State.FAILED, upload("k", size=99), State.PENDING, id="failed and changed: again"),
+        pytest.param(State.SKIPPED, upload("k"), State.PENDING, id="withheld: again"),
+        pytest.param(
+            State.PENDING,
+            Operation(Kind.DELETE, "k", Reason.ORPHAN, stage=Stage.DELETE),
+            State.PENDING,
+            id="the file has gone: the delete takes its place",
+        ),
+    ],
+)
+def test_planning_again_meets_a_row_in_any_state(journal, state, again, expected):
+    (added,) = journal.add([upload("k")])
+    journal.lease(1, Stage.MAIN)
+    if state is not State.LEASED:
+        journal.settle([(state, Result(added.id, error="x" if state is State.FAILED else ""))])
+
+    assert journal.add([again]) == []
+
+    assert state_of(journal, "k") is expected
+    if state is not expected or (expected is State.PENDING and again != upload("k")):
+        assert journal.lease(9, again.stage) == [again._replace(id=added.id)]
+
+
+def test_a_reconciled_file_that_was_found_right_stays_so_when_planned_again(journal):
+    (added,) = journal.add([reconcile("k")], lease=True)
+    journal.settle([(State.SKIPPED, Result(added.id))])
+
+    journal.add([reconcile("k")])
+
+    assert (state_of(journal, "k"), journal.job.unchanged) == (State.SKIPPED, 1)
+
+
+def test_a_reconciled_file_that_changed_since_is_no_longer_counted_as_unchanged(journal):
+    (added,) = journal.add([reconcile("k")], lease=True)
+    journal.settle([(State.SKIPPED, Result(added.id))])
+
+    journal.add([reconcile("k", size=99)])
+
+    assert (state_of(journal, "k"), journal.job.unchanged) == (State.PENDING, 0)
+
+
+def test_settling_records_what_s3_answered(journal):
+    (added,) = journal.add([upload("a")], lease=True)
+
+    journal.settle(
+        [(State.DONE, Result(added.id, status=200, request_id="R", seconds=0.5, sent=10, etag="e", date=5.0))]
+    )
+
+    (entry,) = journal.operations(State.DONE)
+    assert entry.operation == added._replace(attempts=1)
+    assert (entry.status, entry.request_id, entry.seconds, entry.sent, entry.etag) == (200, "R", 0.5, 10, "e")
+
+
+def test_a_fault_worth_retrying_is_handed_out_when_it_is_due_and_not_by_the_cursor(journal):
+    (added,) = journal.add([upload("a")])
+    journal.lease(1, Stage.MAIN)
+    journal.settle([(State.PENDING, Result(added.id, error="reset", retryable=True))])
+
+    assert journal.lease(9, Stage.MAIN) == []
+    assert journal.lease_rows([added.id, 999]) == [added._replace(attempts=1)]
+    assert journal.lease_rows([added.id]) == []
+
+
+def test_a_failure_is_named_with_everything_the_report_needs(journal):
+    (added,) = journal.add([upload("a")], lease=True)
+    answer = Result(added.id, error="denied", code="AccessDenied", status=403, request_id="R")
+    journal.settle([(State.PENDING, answer)])
+    journal.settle([(State.FAILED, answer)])
+
+    assert list(journal.failures()) == [(Kind.UPLOAD, "a", "a", "denied", "AccessDenied", 403, "R", 2)]
+    assert (journal.failed_count(Stage.MAIN), journal.open_count()) == (1, 0)
+
+
+def test_failures_can_be_limited_and_are_read_a_page_at_a_time(journal):
+    added = journal.add([upload(f"k{number:04d}") for number in range(2500)], lease=True)
+    journal.settle([(State.FAILED, Result(operation.id, error="x")) for operation in added])
+
+    assert keys(journal.failures()) == keys(added)
+    assert keys(journal.failures(1200)) == keys(added)[:1200]
+    assert list(journal.failures(0)) == []
+
+
+@pytest.mark.parametrize("become", [Kind.UPLOAD, Kind.COPY])
+def test_a_reconciled_operation_becomes_what_the_worker_found(journal, become):
+    (added,) = journal.add([reconcile("a")], lease=True)
+
+    journal.settle([(State.PENDING, Result(added.id, become=become, reason=Reason.CONTENT))])
+
+    (leased,) = journal.lease_rows([added.id])
+    assert leased == added._replace(kind=become, reason=Reason.CONTENT, attempts=0)
+
+
+def test_what_was_compared_and_then_failed_keeps_its_attempts(journal):
+    (added,) = journal.add([reconcile("a")], lease=True)
+
+    journal.settle([(State.FAILED, Result(added.id, become=Kind.UPLOAD, error="denied"))])
+
+    (failure,) = journal.failures()
+    assert (failure.operation, failure.attempts) == (Kind.UPLOAD, 1)
+
+
+def test_counts_are_per_kind_and_leave_out_what_was_found_unchanged(journal):
+    added = journal.add(
+        [
+            upload("done"),
+            upload("failed", size=5),
+            upload("open", size=5),
+            reconcile("same"),
+            reconcile("unsure"),
+            Operation(Kind.DELETE, "gone", Reason.ORPHAN, stage=Stage.DELETE),
+        ],
+        lease=True,
+    )
+    states = [State.DONE, State.FAILED, State.PENDING, State.SKIPPED, State.FAILED, State.SKIPPED]
+    journal.settle(
+        (state, Result(operation.id, error="x" if state is State.FAILED else ""))
+        for operation, state in zip(added, states, strict=True)
+    )
+
+    counts = journal.counts()
+
+    assert counts[Kind.UPLOAD] == {"planned": 3, "done": 1, "failed": 1, "skipped": 0, "bytes": 10}
+    assert counts[Kind.RECONCILE] == {"planned": 1, "done": 0, "failed": 1, "skipped": 0, "bytes": 0}
+    assert counts[Kind.DELETE] == {"planned": 1, "done": 0, "failed": 0, "skipped": 1, "bytes": 0}
+    assert counts[Kind.COPY]["planned"] == 0
+    assert journal.job.unchanged == 1
+    assert (journal.open_count(), journal.open_count(Stage.MAIN), journal.open_count(Stage.DELETE)) == (1, 1, 0)
+
+
+def test_resume_takes_back_what_was_leased_and_what_failed_and_what_was_withheld(journal):
+    added = journal.add([upload("leased"), upload("failed"), upload("done"), upload("kept")], lease=True)
+    (delete,) = journal.add([Operation(Kind.DELETE, "x", Reason.ORPHAN, stage=Stage.DELETE)], lease=True)
+    states = [State.LEASED, State.FAILED, State.DONE, State.SKIPPED, State.SKIPPED]
+    journal.settle(
+        (state, Result(operation.id, error="why"))
+        for operation, state in zip([*added, delete], states, strict=True)
+        if state is not State.LEASED
+    )
+
+    assert (journal.release(), journal.reopen_failed()) == (1, 2)
+    assert journal.lease(9, Stage.MAIN) == [added[0]._replace(recheck=True), added[1]]
+    assert journal.lease(9, Stage.DELETE) == [delete]
+
+
+def test_settled_keys_are_those_done_or_found_right(journal):
+    done, right, failed = journal.add([upload("done"), reconcile("right"), upload(ODD)], lease=True)
+    journal.settle(
+        [(State.DONE, Result(done.id)), (State.SKIPPED, Result(right.id)), (State.FAILED, Result(failed.id))]
+    )
+
+    assert journal.settled(["done", "right", ODD, "never seen"]) == {"done", "right"}
+
+
+def test_names_that_are_not_utf8_come_back_as_they_went_in(journal):
+    given = upload(ODD, detail=ODD)
+
+    added = journal.add([upload("plain"), given])
+
+    assert added[1] == given._replace(id=added[1].id)
+    assert journal.lease(9, Stage.MAIN) == added
+    assert journal.add([given]) == []
+    journal.settle([(State.FAILED, Result(added[1].id, error=f"no {ODD}"))])
+    (failure,) = journal.failures()
+    assert (failure.key, failure.path, failure.error) == (ODD, ODD, f"no {ODD}")
+
+
+def test_a_job_keeps_what_it_was_begun_with(journal):
+    job_id = journal.begin_job("sync", f"/src/{ODD}", "s3://bucket/other/", "", {"acl": {"*": ODD}}, "1.0")
+
+    job = journal.job
+
+    assert (job.id, journal.job_id) == (job_id, job_id)
+    assert (job.command, job.source, job.target) == ("sync", f"/src/{ODD}", "s3://bucket/other/")
+    assert (job.settings, job.version, job.state) == ({"acl": {"*": ODD}}, "1.0", JobState.PLANNING)
+    assert (job.ended, job.exit_code, job.resumed, job.planned, job.warnings) == (None, None, 0, False, [])
+
+
+def test_a_job_id_says_when_it_began_and_is_unique(journal):
+    first, second = journal.job_id, begin(journal)
+
+    assert first != second
+    assert first[8] == first[15] == "-"
+    assert len(first) == len("20261121-211455-3f2a9c")
+
+
+def test_totals_add_up_over_batches_and_reopening(tmp_path):
+    with Journal.open(str(tmp_path / "j")) as journal:
+        begin(journal)
+        journal.add_tally(files=2, bytes=20, unchanged=1, requests={"PutObject": 2}, retries=1)
+        journal.commit()
+    with Journal.open(str(tmp_path / "j")) as journal:
+        journal.open_job()
+        journal.add_tally(files=1, requests={"PutObject": 1, "ListObjectsV2": 1})
+
+        job = journal.job
+
+    assert (job.files, job.bytes, job.unchanged, job.retries, job.resumed) == (3, 20, 1, 1, 1)
+    assert job.requests == {"PutObject": 3, "ListObjectsV2": 1}
+
+
+def test_planning_again_counts_files_from_zero_but_keeps_the_requests(journal):
+    journal.add_tally(files=2, bytes=20, unchanged=1, requests={"PutObject": 2}, retries=1)
+    journal.plan_complete()
+    assert journal.job.planned
+    journal.add_tally(files=5)
+
+    journal.restart_plan()
+
+    job = journal.job
+    assert (job.files, job.bytes, job.unchanged, job.planned) == (0, 0, 0, False)
+    assert (job.retries, job.requests) == (1, {"PutObject": 2})
+
+
+def test_the_same_warning_is_kept_once(journal):
+    for text in ("odd", ODD, "odd"):
+        journal.warn(text)
+
+    assert journal.job.warnings == ["odd", ODD]
+
+
+def test_a_new_job_supersedes_unfinished_ones_of_the_same_source_and_target_only(journal):
+    same = journal.job_id
+    other = begin(journal, "s3://bucket/elsewhere/")
+    newest = begin(journal)
+
+    assert {job.id: job.state for job in journal.jobs()} == {
+        newest: JobState.PLANNING,
+        other: JobState.PLANNING,
+        same: JobState.SUPERSEDED,
+    }
+    assert [job.id for job in journal.jobs()] == [newest, other, same]
+
+
+def test_a_new_job_knows_nothing_of_the_operations_of_an_old_one(journal):
+    journal.add([upload("a"), upload("b")])
+
+    begin(journal)
+
+    assert journal.lease(9, Stage.MAIN) == []
+    assert (journal.open_count(), journal.counts()[Kind.UPLOAD]["planned"]) == (0, 0)
+    assert keys(journal.add([upload("a")])) == ["a"]
+
+
+@pytest.mark.parametrize("state", [JobState.PLANNING, JobState.RUNNING, JobState.INTERRUPTED, JobState.FAILED])
+def test_the_newest_unfinished_job_is_resumed(journal, state):
+    journal.set_state(state, 1)
+
+    job = journal.open_job()
+
+    assert (job.id, job.resumed, job.state) == (journal.job_id, 1, state)
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(journal):
+    assert journal.open_job(journal.job_id[:-2]).id == journal.job_id
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        pytest.param(None, "has no unfinished job", id="nothing left"),
+        pytest.param("20990101", "has no job 20990101", id="no such job"),
+        pytest.param("", "has no job", id="no name at all"),
+    ],
+)
+def test_what_cannot_be_resumed_is_said_in_a_sentence(journal, wanted, sentence):
+    journal.set_state(JobState.DONE, 0)
+
+    with pytest.raises(SettingsError, match=sentence):
+        journal.open_job(wanted)
+
+
+def test_a_finished_job_cannot_be_resumed_but_looked_at(journal):
+    journal.add([upload("a")])
+    job_id = journal.job_id
+    journal.set_state(JobState.DONE, 0)
+    begin(journal, "s3://other/")
+
+    with pytest.raises(SettingsError, match="is done"):
+        journal.open_job(job_id)
+    job = journal.look_at(job_id)
+
+    assert (job.state, job.exit_code, job.ended is not None) == (JobState.DONE, 0, True)
+    assert keys(entry.operation for entry in journal.operations()) == ["a"]
+
+
+def test_without_a_job_there_is_nothing_to_work_on(tmp_path):
+    with Journal.open(str(tmp_path / "j")) as journal, pytest.raises(RuntimeError, match="no job"):
+        journal.plan_complete()
+
+
+def test_a_batch_is_one_transaction_and_is_undone_when_it_fails(journal, tmp_path):
+    with Journal.read_only(journal.path) as onlooker, pytest.raises(ZeroDivisionError), journal.batch():
+        journal.add([upload("a")])
+        onlooker.look_at(journal.job_id)
+        assert list(onlooker.operations()) == []
+        raise ZeroDivisionError
+
+    assert list(journal.operations()) == []
+    assert keys(journal.add([upload("a")])) == ["a"]
+
+
+def test_what_is_leased_is_committed_even_inside_a_batch(journal):
+    with journal.batch():
+        journal.add([upload("a")])
+        journal.lease(1, Stage.MAIN)
+        with Journal.read_only(journal.path) as onlooker:
+            onlooker.look_at(journal.job_id)
+            assert [entry.state for entry in onlooker.operations()] == [State.LEASED]
+
+
+def test_what_was_found_out_about_the_endpoint_is_remembered(journal):
+    journal.remember("trailing checksums", value=False)
+    journal.remember("quirks", [ODD, 1])
+
+    with Journal.open(journal.path) as again:
+        assert (again.recall("trailing checksums"), again.recall("quirks")) == (False, [ODD, 1])
+        assert again.recall("never asked") is None
+
+
+def test_pruning_forgets_finished_jobs_and_keeps_the_others(journal):
+    first = journal.job_id
+    journal.add([upload("a")])
+    journal.warn("odd")
+    journal.set_state(JobState.DONE, 0)
+    second = begin(journal)
+    journal.set_state(JobState.DONE, 0)
+    unfinished = begin(journal)
+    journal.add([upload("b")])
+
+    assert journal.prune(keep=1) == 1
+    assert [job.id for job in journal.jobs()] == [unfinished, second]
+    assert first not in {job.id for job in journal.jobs()}
+    assert keys(entry.operation for entry in journal.operations()) == ["b"]
+    assert keys(journal.lease(9, Stage.MAIN)) == ["b"]
