@@ -283,8 +283,8 @@ def run_prune(settings: Settings, output: Output) -> int:
     for each in pruned:
         _say_pruned(each, output)
     forgotten, aborted = sum(each.forgotten for each in pruned), sum(len(each.aborted) for each in pruned)
-    would = "would have been " if settings.dry_run else ""
-    output.info(f"{forgotten} jobs {would}forgotten, {aborted} multipart uploads {would}aborted")
+    would = "would be " if settings.dry_run else ""
+    output.info(f"{_some(forgotten, 'job')} {would}forgotten, {_some(aborted, 'multipart upload')} {would}aborted")
     return EXIT_FAILED if any(each.failures for each in pruned) else EXIT_DONE
 
 
@@ -403,6 +403,10 @@ def abort_upload(bucket: Bucket, left: UploadLeft) -> str:
 def _date(seconds: float) -> str:
     """UTC, as in ``2026-11-21T21:30:50Z``."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -343,7 +343,7 @@ class TestPrune:
         ran = Ran(run_prune, settings())
 
         assert ran.code == 0
-        assert ran.err == "1 jobs forgotten, 0 multipart uploads aborted\n"
+        assert ran.err == "1 job forgotten, 0 multipart uploads aborted\n"
         assert [row["job"] for row in Ran(run_list, settings(json=True)).json["jobs"]] == [kept]
 
     def test_a_dry_run_forgets_nothing(self, settings: Callable[..., Settings], journal: Journal) -> None:
