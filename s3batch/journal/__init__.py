@@ -137,6 +137,7 @@ class Journal:
             }
             job = self._jobs.begin(columns, self._operations.last)
             self._enter(job)
+            self._objects.begin_listing()
         return job.id
 
     def open_job(self, job_id: str | None = None) -> Job:

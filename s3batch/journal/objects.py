@@ -57,13 +57,14 @@ WHERE id > ? AND +job = ? AND etag <> ''
     AND ((kind = 'copy' AND state = 'done') OR (kind = 'reconcile' AND state IN ('done', 'skipped') AND error = ''))
 ON CONFLICT (key) DO UPDATE SET
     known_etag = excluded.known_etag,
-    known_size = CASE WHEN object.listed > 0 THEN object.size ELSE excluded.known_size END,
+    known_size = CASE WHEN object.listed = ? THEN object.size
+        WHEN excluded.local_size IS NULL THEN coalesce(object.known_size, 0) ELSE excluded.known_size END,
     local_size = coalesce(excluded.local_size, object.local_size, 0),
     local_mtime_ns = excluded.local_mtime_ns, local_inode = excluded.local_inode,
-    written = CASE WHEN excluded.written > 0 THEN excluded.written ELSE object.modified END,
+    written = CASE WHEN excluded.written > 0 THEN excluded.written WHEN object.listed = ? THEN object.modified ELSE 0 END,
     fingerprint = excluded.fingerprint, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
-"""What was found right or copied onto itself: the content is what the listing showed."""
+"""What was found right or copied onto itself: the content is what the listing showed. A copy has no size of its own."""
 
 _FORGET_DELETED = """
 DELETE FROM object WHERE key IN
@@ -85,6 +86,7 @@ class Objects:
         """Forget everything if what is recorded is about another target (and endpoint) than this one."""
         if self._remembered("target") not in {None, target}:
             self._store.execute("DELETE FROM object")
+            self.begin_listing()
         self._remember("target", target)
 
     def begin_listing(self) -> int:
@@ -153,8 +155,9 @@ class Objects:
 
     def learn(self, job: int, after: int) -> None:
         """Turn what a job has done into facts. Doing it again changes nothing."""
-        for statement in (_LEARN_WRITTEN, _LEARN_COMPARED, _FORGET_DELETED):
-            self._store.execute(statement, (after, job))
+        self._store.execute(_LEARN_WRITTEN, (after, job))
+        self._store.execute(_LEARN_COMPARED, (after, job, self.generation, self.generation))
+        self._store.execute(_FORGET_DELETED, (after, job))
 
     def prune(self) -> None:
         """Forget rows that are neither facts nor in the last listing."""

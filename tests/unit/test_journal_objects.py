@@ -1,0 +1,285 @@
+"""The listing and the facts: what the journal knows of the target, and when it no longer does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from s3batch.journal import Journal
+from s3batch.model import JobState, Kind, Known, Listed, Operation, Reason, Result, Stage, State
+
+ODD = os.fsdecode(b"site/caf\xe9")
+NOTHING = (None, None)
+
+
+@pytest.fixture
+def journal(tmp_path: Path):
+    with Journal.open(str(tmp_path / "journal.db")) as journal:
+        begin(journal)
+        yield journal
+
+
+def begin(journal: Journal, target: str = "s3://bucket/site/", endpoint: str = "http://127.0.0.1") -> str:
+    return journal.begin_job("sync", "/src", target, endpoint, {}, "1.0")
+
+
+def listed(key: str, size: int = 10, etag: str = "e", modified: float = 100.0) -> Listed:
+    return Listed(key, size, etag, modified)
+
+
+def list_again(journal: Journal, *objects: Listed) -> None:
+    journal.begin_listing()
+    journal.record_listing(list(objects))
+    journal.listing_complete()
+
+
+def do(journal: Journal, operation: Operation, state: State, **result) -> None:
+    (added,) = journal.add([operation], lease=True)
+    journal.settle([(state, Result(added.id, **result))])
+
+
+def fact(journal: Journal, key: str) -> Known | None:
+    return journal.look_up([key])[key][1]
+
+
+def test_a_look_up_answers_for_every_key(journal):
+    list_again(journal, listed("a"), listed(ODD, 3))
+
+    assert journal.look_up(["a", "b", ODD]) == {"a": (listed("a"), None), "b": NOTHING, ODD: (listed(ODD, 3), None)}
+    assert journal.look_up([]) == {}
+
+
+@pytest.mark.parametrize("number", [1, 499, 500, 501, 1000, 1203])
+def test_a_look_up_takes_any_number_of_keys(journal, number):
+    keys = [f"k{n}" for n in range(number)]
+    list_again(journal, *map(listed, keys))
+
+    assert journal.look_up(keys) == {key: (listed(key), None) for key in keys}
+
+
+def test_the_last_word_of_a_listing_about_a_key_counts(journal):
+    list_again(journal, listed("a", 1), listed("a", 2))
+    journal.record_listing([listed("a", 3)])
+
+    assert journal.look_up(["a"])["a"] == (listed("a", 3), None)
+    assert journal.count_listed() == 1
+
+
+def test_an_older_listing_does_not_count(journal):
+    list_again(journal, listed("old"), listed("both", 1))
+    journal.mark_seen(["both"])
+
+    list_again(journal, listed("both", 2))
+
+    assert journal.look_up(["old", "both"]) == {"old": NOTHING, "both": (listed("both", 2), None)}
+    assert journal.count_listed() == 1
+    assert list(journal.orphans("")) == [[listed("both", 2)]]
+
+
+def test_a_listing_is_complete_only_when_it_was_said_so(journal):
+    assert not journal.listing_is_complete
+    journal.begin_listing()
+    assert not journal.listing_is_complete
+    journal.listing_complete()
+    assert journal.listing_is_complete
+
+    with Journal.open(journal.path) as again:
+        assert again.listing_is_complete
+        again.begin_listing()
+        assert not again.listing_is_complete
+
+
+def test_orphans_are_what_is_listed_below_the_prefix_and_was_not_seen(journal):
+    inside = ["site/", "site/a", "site/b/c", "site/~", "site/\U0001f600", "site/\uffff"]
+    outside = ["site", "site-old/a", "site0", "sita/", "\U0001f600"]
+    list_again(journal, *map(listed, [*inside, *outside]))
+    journal.mark_seen(["site/b/c", "site-old/a", "site/never listed"])
+
+    orphans = [each.key for page in journal.orphans("site/") for each in page]
+
+    assert sorted(orphans) == sorted(set(inside) - {"site/b/c"})
+    assert journal.count_orphans("site/") == len(inside) - 1
+    assert journal.count_orphans("") == len(inside) + len(outside) - 2
+
+
+def test_orphans_come_in_pages_while_deletes_are_added(journal):
+    keys = [f"site/{number:05d}" for number in range(2500)]
+    list_again(journal, *map(listed, keys))
+
+    pages = []
+    for page in journal.orphans("site/"):
+        pages.append(len(page))
+        journal.add([Operation(Kind.DELETE, each.key, Reason.ORPHAN, stage=Stage.DELETE) for each in page])
+
+    assert pages == [1000, 1000, 500]
+    assert journal.open_count(Stage.DELETE) == 2500
+
+
+def test_names_that_are_not_utf8_are_listed_and_seen_like_others(journal):
+    list_again(journal, listed("site/a"), listed(ODD), listed(ODD + "\udcff"))
+    journal.mark_seen(["site/a", ODD])
+
+    assert list(journal.orphans(ODD)) == [[listed(ODD + "\udcff")]]
+    assert list(journal.orphans("site/")) == [[listed(ODD + "\udcff")]]
+
+
+UPLOAD = Operation(Kind.UPLOAD, "k", Reason.MISSING, "k", 10, 5, 6)
+RECONCILE = Operation(Kind.RECONCILE, "k", Reason.UNKNOWN, "k", 10, 5, 6)
+COPY = Operation(Kind.COPY, "k", Reason.METADATA, "k", 0, 5, 6)
+ANSWER = {"etag": "new", "date": 200.0, "fingerprint": "f", "checksum": "c"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "state", "result", "known"),
+    [
+        pytest.param(
+            UPLOAD,
+            State.DONE,
+            {**ANSWER, "sent": 10},
+            Known("new", 10, 10, 5, 6, 200.0, "f", "c"),
+            id="an upload",
+        ),
+        pytest.param(
+            UPLOAD,
+            State.DONE,
+            {**ANSWER, "sent": 4},
+            Known("new", 4, 10, 5, 6, 200.0, "f", "c"),
+            id="an upload that was compressed: the object is smaller than the file",
+        ),
+        pytest.param(
+            UPLOAD,
+            State.DONE,
+            {**ANSWER, "etag": "new-2", "sent": 4},
+            Known("new-2", 10, 10, 5, 6, 200.0, "f", "c"),
+            id="a multipart upload of which the rest was sent",
+        ),
+        pytest.param(
+            UPLOAD,
+            State.DONE,
+            {**ANSWER, "already": True},
+            Known("new", 10, 10, 5, 6, 200.0, "f", "c"),
+            id="an upload that S3 had already",
+        ),
+        pytest.param(
+            RECONCILE,
+            State.SKIPPED,
+            {**ANSWER, "etag": "e", "date": 0.0},
+            Known("e", 4, 10, 5, 6, 100.0, "f", "c"),
+            id="found right: size and time are those listed",
+        ),
+        pytest.param(
+            COPY,
+            State.DONE,
+            ANSWER,
+            Known("new", 4, 0, 5, 6, 200.0, "f", "c"),
+            id="a copy: the size is the listed one",
+        ),
+        pytest.param(UPLOAD, State.DONE, {**ANSWER, "etag": ""}, None, id="no ETag: nothing to know it by"),
+        pytest.param(UPLOAD, State.FAILED, {**ANSWER, "error": "x"}, None, id="failed"),
+        pytest.param(RECONCILE, State.SKIPPED, {**ANSWER, "error": "x"}, None, id="not compared"),
+    ],
+)
+def test_what_a_job_has_done_becomes_a_fact(journal, operation, state, result, known):
+    list_again(journal, listed("k", 4))
+    do(journal, operation, state, **result)
+
+    journal.learn()
+    journal.learn()
+
+    assert journal.look_up(["k"]) == {"k": (listed("k", 4), known)}
+
+
+def test_a_fact_is_known_though_the_object_is_not_listed(journal):
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+    journal.learn()
+
+    assert journal.look_up(["k"])["k"] == (None, Known("new", 10, 10, 5, 6, 200.0, "f", "c"))
+    assert (journal.count_listed(), journal.count_orphans("")) == (0, 0)
+
+
+def test_a_copy_keeps_the_size_of_the_file_it_was_made_from(journal):
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+    journal.set_state(JobState.FAILED, 1)
+    begin(journal)
+    do(journal, COPY, State.DONE, etag="copied", date=300.0, fingerprint="g")
+
+    journal.learn()
+
+    assert fact(journal, "k") == Known("copied", 10, 10, 5, 6, 300.0, "g", "")
+
+
+def test_a_checksum_stays_known_as_long_as_the_etag_does(journal):
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+    begin(journal)
+    do(journal, COPY, State.DONE, etag="new", date=300.0, fingerprint="g")
+
+    journal.learn()
+
+    assert fact(journal, "k") == Known("new", 10, 10, 5, 6, 300.0, "g", "c")
+
+
+def test_a_deleted_object_is_forgotten(journal):
+    list_again(journal, listed("k"), listed("kept"))
+    do(journal, Operation(Kind.DELETE, "k", Reason.ORPHAN, stage=Stage.DELETE), State.DONE)
+    do(journal, Operation(Kind.DELETE, "kept", Reason.ORPHAN, stage=Stage.DELETE), State.SKIPPED)
+
+    journal.learn()
+
+    assert journal.look_up(["k", "kept"]) == {"k": NOTHING, "kept": (listed("kept"), None)}
+
+
+def test_what_a_dead_job_had_done_is_learnt_when_it_is_superseded(journal):
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+
+    begin(journal)
+
+    assert fact(journal, "k") == Known("new", 10, 10, 5, 6, 200.0, "f", "c")
+
+
+def test_only_the_job_at_work_is_learnt_from(journal):
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+    journal.set_state(JobState.DONE, 0)
+    begin(journal)
+
+    journal.learn()
+
+    assert fact(journal, "k") is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"target": "s3://other/site/"}, id="another bucket"),
+        pytest.param({"endpoint": "http://127.0.0.2"}, id="another endpoint"),
+    ],
+)
+def test_facts_are_about_one_target_at_one_endpoint(journal, other):
+    list_again(journal, listed("k"))
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+    journal.learn()
+    first = journal.job_id
+
+    begin(journal, **other)
+    assert journal.look_up(["k"]) == {"k": NOTHING}
+
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+    journal.learn()
+    journal.open_job(first)
+    assert journal.look_up(["k"]) == {"k": NOTHING}
+    assert not journal.listing_is_complete
+
+
+def test_pruning_forgets_objects_of_old_listings_and_keeps_facts(journal):
+    list_again(journal, listed("old"), listed("k"))
+    do(journal, UPLOAD, State.DONE, **ANSWER)
+    journal.learn()
+    list_again(journal, listed("new"))
+    journal.set_state(JobState.DONE, 0)
+
+    journal.prune()
+
+    with Journal.open(journal.path) as again:
+        assert again.look_up(["old", "new"]) == {"old": NOTHING, "new": (listed("new"), None)}
+        assert fact(again, "k") is not None
