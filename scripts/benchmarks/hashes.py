@@ -1,0 +1,68 @@
+"""What each program hashes, seen in its own requests rather than believed: one small upload through a recorder."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+
+import trustme
+
+from scripts.benchmarks import sinks
+from scripts.benchmarks.measure import measured
+from scripts.benchmarks.tools import TOOLS, Errand
+from tests.rig.faults import Request
+from tests.rig.proxy import FaultProxy
+
+UNSIGNED = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+
+
+def seen(tool: str, directory: Path, *, size: int, tls: bool, signed: bool) -> str:
+    """In words, what was computed over the content of one file of ``size`` bytes."""
+    directory.mkdir(parents=True)
+    (directory / "tree").mkdir()
+    (directory / "tree" / "file").write_bytes(bytes(size))
+    with sinks.running("plain", directory) as sink:
+        context, environment = _tls(directory) if tls else (None, {})
+        with FaultProxy(sink.url, tls=context) as recorder:
+            errand = Errand(directory / "tree", "bench/hashes", recorder.url, directory / "journal.db", signed)
+            measured(TOOLS[tool](errand), plain_environment(directory) | sink.environment | environment, directory)
+            return describe(
+                request for request in recorder.requests if request.operation in ("PutObject", "UploadPart")
+            )
+
+
+def plain_environment(home: Path) -> dict[str, str]:
+    """What every program gets: nothing of the caller's."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONPATH": str(sinks.servers.ROOT),
+    }
+
+
+def describe(requests: Iterable[Request]) -> str:
+    """Names of the digests in the heads of upload requests."""
+    found: list[str] = []
+    for headers in (request.headers for request in requests):
+        payload = headers.get("x-amz-content-sha256", "")
+        names = ["SHA-256 signed" if payload and not payload.startswith(UNSIGNED) else ""]
+        names += ["MD5" if "content-md5" in headers or "x-amz-meta-md5chksum" in headers else ""]
+        names += [
+            name.removeprefix("x-amz-checksum-").upper() for name in headers if name.startswith("x-amz-checksum-")
+        ]
+        names += [headers.get("x-amz-trailer", "").removeprefix("x-amz-checksum-").upper()]
+        found += [name for name in names if name and name not in found]
+    return " + ".join(found) or "nothing"
+
+
+def _tls(directory: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    bundle = directory / "recorder-ca.pem"
+    authority.cert_pem.write_to_path(bundle)
+    return context, {"AWS_CA_BUNDLE": str(bundle), "SSL_CERT_FILE": str(bundle)}

@@ -1,0 +1,83 @@
+"""The servers that are measured against: the null server, plain, slow or with TLS, and rclone's real one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trustme
+
+from tests.rig import buckets, servers
+
+SOURCE = servers.ROOT / "scripts" / "s3sink.c"
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """A server to send to, and what a client must know of it."""
+
+    url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def running(kind: str, directory: Path) -> Iterator[Sink]:
+    """The sink of this kind: plain, latency (20 ms on every request), tls, or rclone."""
+    if kind == "rclone":
+        with servers.running("rclone", directory / "rclone") as server:
+            buckets.client(server).create_bucket(Bucket="bench")
+            keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+            yield Sink(server.url, keys)
+        return
+    environment = trust(directory) if kind == "tls" else {}
+    port = servers.free_port()
+    delay = {"DELAY_US": "20000"} if kind == "latency" else {}
+    process = subprocess.Popen([built(kind == "tls"), str(port)], cwd=directory, env=os.environ | delay)
+    try:
+        await_port(port)
+        keys = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
+        yield Sink(f"http{'s' if kind == 'tls' else ''}://127.0.0.1:{port}", keys | environment)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def built(tls: bool) -> str:
+    """Path of the null server, compiled when its source is newer."""
+    program = Path(tempfile.gettempdir()) / f"s3batch-bench-{os.getuid()}" / ("s3sink-tls" if tls else "s3sink")
+    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+        program.parent.mkdir(mode=0o700, exist_ok=True)
+        extra = ["-DTLS", "-lssl", "-lcrypto"] if tls else []
+        subprocess.run(["gcc", "-O2", "-pthread", str(SOURCE), "-o", str(program), *extra], check=True)
+    return str(program)
+
+
+def trust(directory: Path) -> dict[str, str]:
+    """Certificates for the null server in ``directory``, and how clients are told to trust them."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    (directory / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    (directory / "key.pem").write_bytes(certificate.private_key_pem.bytes())
+    bundle = directory / "ca.pem"
+    authority.cert_pem.write_to_path(bundle)
+    return {"AWS_CA_BUNDLE": str(bundle), "SSL_CERT_FILE": str(bundle)}
+
+
+def await_port(port: int, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
