@@ -71,7 +71,9 @@ def _with_last(segments: tuple[str, ...]) -> Iterable[tuple[str, bool]]:
 def _segment(segment: str, last: bool) -> str:
     if segment == "**":
         return "[^/].*" if last else "(?:.*/)?"
-    return "".join(map(_token, _TOKEN.finditer(segment))) + ("" if last else "/")
+    # a lone star must not take the nothing behind a directory's slash
+    name = "".join(map(_token, _TOKEN.finditer(segment))) if segment != "*" else "[^/]+"
+    return name if last else f"{name}/"
 
 
 def _token(token: re.Match[str]) -> str:

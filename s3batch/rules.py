@@ -89,7 +89,7 @@ class Choice(Generic[T]):
 
     def get(self, path: str, absolute: str) -> T:
         """The value for this file."""
-        return next(self.matches(path, absolute), self.otherwise)
+        return next(self.matches(path, absolute), self.otherwise) if self.exact else self.otherwise
 
     def matches(self, path: str, absolute: str) -> Iterator[T]:
         """The values of all patterns that match, the winner first."""
