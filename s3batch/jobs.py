@@ -113,13 +113,13 @@ def _jobs_of(path: str, settings: Settings, output: Output) -> list[Found]:
 def _with_states(journal: Journal) -> Iterator[Found]:
     """The jobs of a journal. Its lock is one for all of them, so only the newest at work can be the one that runs."""
     holder = journal.holder()
+    tallies = journal.tallies()
     for job in journal.jobs():
         state = shown_state(job, running=holder is not None)
         mine, holder = (holder, None) if state == RUNNING else (None, holder)
-        journal.look_at(job.id)
-        counts = list(journal.counts().values())
-        done, failed = (sum(count[name] for count in counts) for name in ("done", "failed"))
-        yield Found(journal.path, job, state, mine, done, sum(map(report.left_of, counts)), failed)
+        tally = tallies[job.number]
+        left = tally[State.PENDING] + tally[State.LEASED]
+        yield Found(journal.path, job, state, mine, tally[State.DONE], left, tally[State.FAILED])
 
 
 def shown_state(job: Job, *, running: bool) -> str:

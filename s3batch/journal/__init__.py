@@ -14,6 +14,9 @@ Sizes are bytes, times are UTC seconds since the epoch. docs/journal.md describe
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -41,6 +44,9 @@ class Journal:
     def __init__(self, store: Store, lock: Lock) -> None:
         self._store = store
         self._lock = lock
+        self._shown = ""
+        self._folder = ""
+        """A copy's own directory."""
         self._depth = 0
         self._job: Job | None = None
         self._jobs = Jobs(store)
@@ -58,10 +64,20 @@ class Journal:
         """Open a journal to look at, also while its job runs; takes no lock."""
         return cls(open_read_only(path), Lock(path))
 
+    def scratch(self) -> Self:
+        """A private copy for a rehearsal, gone when it is closed; this journal goes on holding its own lock."""
+        folder = tempfile.mkdtemp(prefix="s3batch-")
+        copy = type(self)(open_store(os.path.join(folder, "journal.db"), create=True), self._lock)
+        self._store.copy_to(copy._store)
+        copy._objects, copy._operations = Objects(copy._store), Operations(copy._store)
+        copy._shown, copy._folder = self.path, folder
+        self._store.close()
+        return copy
+
     @property
     def path(self) -> str:
-        """The file's name as given."""
-        return self._store.path
+        """The file's name as given; a copy tells its original's."""
+        return self._shown or self._store.path
 
     def lock(self) -> None:
         """Be the one coordinator of this journal until :meth:`close`; JournalLockedError names another."""
@@ -77,6 +93,8 @@ class Journal:
             self._store.close()
         finally:
             self._lock.release()
+            if self._folder:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -250,6 +268,10 @@ class Journal:
     def counts(self) -> dict[Kind, dict[str, int]]:
         """Return planned, done, failed, skipped and bytes for each kind; RECONCILE only what is not unchanged."""
         return self._operations.counts()
+
+    def tallies(self) -> Mapping[int, Mapping[str, int]]:
+        """Return how many operations of every job, by its number, are in each state; a job without any is empty."""
+        return self._operations.tallies()
 
     def open_count(self, stage: int | None = None) -> int:
         """Return how many operations are pending or leased. Reads every row: ask between stages, not between leases."""

@@ -7,6 +7,7 @@ per stage that moves over every row once.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -198,6 +199,15 @@ class Operations:
             if state == "done" and kind in {"upload", "chunk"}:
                 count["bytes"] += size
         return counts
+
+    def tallies(self) -> dict[int, Counter[str]]:
+        """Return how many operations are in each state, for every job by its number, in one walk over all rows."""
+        found: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        for job, state, number in self._store.rows(
+            f"SELECT job, state, count(*) FROM operation WHERE NOT ({UNCHANGED}) GROUP BY job, state"  # noqa: S608
+        ):
+            found[job][state] += number
+        return found
 
     def open_count(self, stage: int | None) -> int:
         """Return how many rows, of one stage or of all, are pending or leased."""
