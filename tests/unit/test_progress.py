@@ -94,13 +94,13 @@ class TestLines:
             pytest.param(
                 Totals(files_planned=100, files_done=50, bytes_planned=40 * MIB, bytes_done=10 * MIB, planning=False),
                 Totals(),
-                "working: 50 of 100 operations, 10 MiB of 40 MiB, 1.0 MiB/s, 30.0 s left",
+                "working: 50 of 100 operations, 10 MiB of 40 MiB, 1 MiB/s, 30.0 s left",
                 id="the slower of bytes and operations tells the time left",
             ),
             pytest.param(
                 Totals(files_planned=100, files_done=95, bytes_planned=10 * MIB, bytes_done=9 * MIB, planning=False),
                 Totals(files_done=90, bytes_done=8 * MIB),
-                "working: 95 of 100 operations, 9.0 MiB of 10 MiB, 102 KiB/s, 10.0 s left",
+                "working: 95 of 100 operations, 9 MiB of 10 MiB, 102 KiB/s, 10.0 s left",
                 id="what an earlier run did counts for no rate",
             ),
             pytest.param(
