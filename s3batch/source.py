@@ -36,6 +36,11 @@ class Source:
         """Whether it is one file, whose key may be the target itself."""
         return not os.path.isdir(self.root)
 
+    @property
+    def base(self) -> str:
+        """The directory that every path is relative to."""
+        return os.path.dirname(self.root) if self.is_file else self.root
+
     def select(self, selection: Selects) -> Selects:
         """``selection``, narrowed to what the glob matches."""
         return _Narrowed(selection, Patterns.of([f"/{self.pattern}"]), self.pattern) if self.pattern else selection

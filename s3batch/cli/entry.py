@@ -26,7 +26,7 @@ from s3batch.settings import COMMANDS, TABLE, Settings, unknown
 
 _ROUTES = {
     "sync": ("s3batch.sync", "run"),
-    "resume": ("s3batch.sync", "resume"),
+    "resume": ("s3batch.resume", "run"),
     "cache restore": ("s3batch.cache", "run_restore"),
     "cache rebuild": ("s3batch.cache", "run_rebuild"),
     "cache clear": ("s3batch.cache", "run_clear"),

@@ -44,9 +44,9 @@ class Journal:
     def __init__(self, store: Store, lock: Lock) -> None:
         self._store = store
         self._lock = lock
-        self._shown = ""
+        self._original: Journal | None = None
         self._folder = ""
-        """A copy's own directory."""
+        """Of a copy: what it was made from, and the directory it has to itself."""
         self._depth = 0
         self._job: Job | None = None
         self._jobs = Jobs(store)
@@ -65,19 +65,18 @@ class Journal:
         return cls(open_read_only(path), Lock(path))
 
     def scratch(self) -> Self:
-        """A private copy for a rehearsal, gone when it is closed; this journal goes on holding its own lock."""
+        """A private copy for a rehearsal; closing it removes it, and closes this journal too."""
         folder = tempfile.mkdtemp(prefix="s3batch-")
-        copy = type(self)(open_store(os.path.join(folder, "journal.db"), create=True), self._lock)
-        self._store.copy_to(copy._store)
-        copy._objects, copy._operations = Objects(copy._store), Operations(copy._store)
-        copy._shown, copy._folder = self.path, folder
-        self._store.close()
+        path = os.path.join(folder, "journal.db")
+        self._store.copy_to(path)
+        copy = type(self).open(path)
+        copy._original, copy._folder = self, folder
         return copy
 
     @property
     def path(self) -> str:
         """The file's name as given; a copy tells its original's."""
-        return self._shown or self._store.path
+        return self._original.path if self._original else self._store.path
 
     def lock(self) -> None:
         """Be the one coordinator of this journal until :meth:`close`; JournalLockedError names another."""
@@ -93,8 +92,9 @@ class Journal:
             self._store.close()
         finally:
             self._lock.release()
-            if self._folder:
+            if self._original is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
+                self._original.close()
 
     def __enter__(self) -> Self:
         return self

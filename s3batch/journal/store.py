@@ -108,6 +108,14 @@ class Store:
         except sqlite3.Error as error:
             self.fail(error)
 
+    def copy_to(self, path: str) -> None:
+        """Write a compact copy of everything committed to a new file."""
+        self.commit()
+        try:
+            self._connection.execute("VACUUM INTO ?", (path,))
+        except sqlite3.Error as error:
+            self.fail(error)
+
     def close(self) -> None:
         """Close the connection; what was not committed is undone."""
         if not self._closed:

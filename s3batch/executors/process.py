@@ -1,0 +1,161 @@
+"""A worker process: frames of work in from the coordinator's socket, frames of results out.
+
+    frame = 4 bytes of length, big-endian, then a pickle of (word, payload)
+    in    start Brief | work [...] | credentials Credentials | narrow | drain
+    out   results ([...], requests, doubts) | dropped [...]
+
+It lives exactly as long as its coordinator: when the socket ends it ends, whatever it was doing. It ignores
+SIGINT and SIGTERM, because the coordinator decides what is still finished.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+from s3batch.crash_points import reach
+from s3batch.executors.runner import Runner
+from s3batch.model import Operation, Result, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LENGTH = struct.Struct("!I")
+_FLUSH_EVERY = 0.02
+"""Seconds: results are gathered so long, or until there are enough for a frame."""
+_FLUSH_AT = 200
+
+
+class Framed:
+    """Frames over a stream socket, as both ends use them. Pickle is safe here: both ends are us."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._in = bytearray()
+        self._out = bytearray()
+
+    def queue(self, word: str, payload: Any = None) -> None:  # noqa: ANN401
+        """Add a frame to what is to be sent."""
+        data = pickle.dumps((word, payload), protocol=pickle.HIGHEST_PROTOCOL)
+        self._out += _LENGTH.pack(len(data))
+        self._out += data
+
+    def flush(self) -> bool:
+        """Send what the socket takes; True when nothing is left."""
+        while self._out:
+            try:
+                sent = self.sock.send(self._out)
+            except BlockingIOError:
+                return False
+            del self._out[:sent]
+        return True
+
+    def receive(self) -> Iterator[tuple[str, Any]]:
+        """The frames that have arrived whole. Raises ``EOFError`` when the other end is gone."""
+        try:
+            data = self.sock.recv(1024 * 1024)
+        except BlockingIOError:
+            return
+        except ConnectionResetError as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        self._in += data
+        while len(self._in) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._in)[0]
+            if len(self._in) < end:
+                return
+            frame = bytes(self._in[_LENGTH.size : end])
+            del self._in[:end]
+            yield pickle.loads(frame)  # noqa: S301 - see the class
+
+
+def pack(works: list[Work]) -> list[tuple[Any, ...]]:
+    """Works as bare tuples: a third of the time to pickle."""
+    return [(tuple(work.operation), *work[1:]) for work in works]
+
+
+def unpack(rows: list[tuple[Any, ...]]) -> list[Work]:
+    """The works :func:`pack` was given."""
+    return [Work(Operation._make(row[0]), *row[1:]) for row in rows]
+
+
+class Worker:
+    """The process's loop."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # noqa: FBT003
+        self._frames = Framed(sock)
+        self._runner: Runner | None = None
+        self._flushed = time.monotonic()
+
+    def run(self) -> None:
+        """Until the coordinator is gone."""
+        while self._runner is None:
+            self._wait_for_start()
+        self._runner.lane.watch(self._frames.sock, self._listen)
+        while True:
+            waiting = bool(self._runner.results) or not self._frames.flush()
+            self._runner.turn(_FLUSH_EVERY if waiting else 5.0)
+            self._report(self._runner)
+
+    def _wait_for_start(self) -> None:
+        self._frames.sock.setblocking(True)  # noqa: FBT003
+        for word, payload in self._frames.receive():
+            self._obey(word, payload)
+        self._frames.sock.setblocking(False)  # noqa: FBT003
+
+    def _listen(self) -> None:
+        for word, payload in self._frames.receive():
+            self._obey(word, payload)
+
+    def _obey(self, word: str, payload: Any) -> None:  # noqa: ANN401
+        if word == "start":
+            self._runner = Runner(payload)
+            reach("worker-started")
+            return
+        assert self._runner is not None
+        if word == "work":
+            self._runner.take(unpack(payload))
+        elif word == "credentials":
+            self._runner.lane.sign_in_again(payload)
+        elif word == "narrow":
+            self._runner.lane.narrow()
+        elif word == "drain":
+            self._frames.queue("dropped", pack(self._runner.drop()))
+
+    def _report(self, runner: Runner) -> None:
+        now = time.monotonic()
+        count = len(runner.results)
+        if count and (count >= _FLUSH_AT or now - self._flushed >= _FLUSH_EVERY or not runner.busy):
+            lane = runner.lane
+            rows = [tuple(result) for result in runner.results]
+            self._frames.queue("results", (rows, dict(lane.requests), dict(lane.doubts)))
+            runner.results.clear()
+            lane.requests.clear()
+            lane.doubts.clear()
+            self._flushed = now
+        self._frames.flush()
+
+
+def results_of(rows: list[tuple[Any, ...]]) -> list[Result]:
+    """The results a worker reported as bare tuples."""
+    return [Result._make(row) for row in rows]
+
+
+def main(fd: int) -> None:
+    """The process's entry point: ``fd`` is its end of the coordinator's socket pair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    try:
+        Worker(socket.socket(fileno=fd)).run()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the coordinator is gone; threads must not keep us

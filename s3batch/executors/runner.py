@@ -1,0 +1,77 @@
+"""Runs work on a lane: as many pieces at once as the store and the memory take. The inside of every worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from s3batch.crash_points import reach
+from s3batch.model import Kind, Step
+from s3batch.s3.bucket import carrier
+from s3batch.s3.lane import Lane
+from s3batch.worker import carry_out, tools_for
+
+if TYPE_CHECKING:
+    from s3batch.model import Result, Work
+    from s3batch.worker import Brief
+
+_BYTES_IN_FLIGHT = 64 * 1024 * 1024
+"""Of content in memory at once, in one worker; a single larger piece still goes."""
+
+
+class Runner:
+    """Takes work, turns its loop, gives results. One thread."""
+
+    def __init__(self, brief: Brief) -> None:
+        self.lane = Lane(brief.endpoint, carrier(brief.endpoint), limit=brief.limit, bandwidth=brief.bandwidth)
+        self.results: list[Result] = []
+        """Whoever forwards them clears the list."""
+        self._tools = tools_for(brief)
+        self._backlog: deque[Work] = deque()
+        self._weight = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way or waits."""
+        return bool(self._backlog) or self.lane.active > 0
+
+    def take(self, works: list[Work]) -> None:
+        """Queue ``works`` and begin what there is room for."""
+        self._backlog.extend(works)
+        self._begin()
+
+    def drop(self) -> list[Work]:
+        """What was not begun; it will not be."""
+        dropped = list(self._backlog)
+        self._backlog.clear()
+        return dropped
+
+    def turn(self, timeout: float) -> None:
+        """Let the loop deal with what happens within ``timeout`` seconds, then begin what there is room for."""
+        self.lane.turn(timeout)
+        self._begin()
+
+    def _begin(self) -> None:
+        backlog, lane = self._backlog, self.lane
+        while backlog and lane.has_room:
+            weight = _weight(backlog[0])
+            if self._weight and self._weight + weight > _BYTES_IN_FLIGHT:
+                return
+            work = backlog.popleft()
+            self._weight += weight
+            reach("part-sending" if work.step is Step.PART else "sending")
+            lane.start(carry_out(work, self._tools), lambda results, weight=weight: self._ended(results, weight))
+
+    def _ended(self, results: list[Result], weight: int) -> None:
+        self._weight -= weight
+        self.results += results
+        reach(_POINTS.get(results[0].step, "stored"))
+
+
+_POINTS = {Step.PART: "part-stored", Step.BEGIN: "upload-begun", Step.FINISH: "completed"}
+
+
+def _weight(work: Work) -> int:
+    if work.step is Step.PART:
+        return work.parts[0].size
+    return work.operation.size if work.step is Step.WHOLE and work.operation.kind is not Kind.RECONCILE else 0

@@ -1,0 +1,59 @@
+"""What is to be done for one file: nothing, compare, or send. Pure: no clock, no disk, no client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch import compare
+from s3batch.model import Kind, Operation, Reason
+
+if TYPE_CHECKING:
+    from s3batch.model import Known, Listed, LocalFile
+
+CONTENT_KNOWN = "content-known"
+"""An operation's detail: the journal vouches for the content, only attributes are in question."""
+
+
+def decide(  # noqa: PLR0913 - everything a decision depends on
+    file: LocalFile, key: str, listed: Listed | None, known: Known | None, fingerprint: str, *, stage: int, gzip: bool
+) -> Operation | None:
+    """The operation that ``file`` needs, or ``None`` when the object under ``key`` is right as it is.
+
+    ``known`` is what the journal remembers of our last write, or ``None`` where it is not to be trusted;
+    ``fingerprint`` is of the attributes wanted; with ``gzip`` the stored size says nothing about the file's.
+    """
+
+    def operation(kind: Kind, reason: Reason, detail: str = "") -> Operation:
+        etag = listed.etag if listed else ""
+        return Operation(kind, key, reason, file.path, file.size, file.mtime_ns, file.inode, stage, etag, detail)
+
+    if listed is None:
+        return operation(Kind.UPLOAD, Reason.MISSING)
+    if known is not None and compare.unchanged(file, listed, known, known.fingerprint):
+        if known.fingerprint == fingerprint:
+            return None
+        return operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
+    if listed.size != file.size and not gzip:
+        return operation(Kind.UPLOAD, Reason.CONTENT)
+    return operation(Kind.RECONCILE, Reason.UNKNOWN)
+
+
+PARTS_LIMIT = 10_000
+"""S3's limit of parts in one upload."""
+OBJECT_LIMIT = 5 * 1024**4
+"""Bytes: S3's limit of one object."""
+
+
+def part_size_for(size: int, wanted: int) -> int:
+    """``wanted``, doubled until ``size`` fits S3's 10,000 parts."""
+    while size > wanted * PARTS_LIMIT:
+        wanted *= 2
+    return wanted
+
+
+def layout(size: int, part_size: int) -> list[tuple[int, int, int]]:
+    """Number, offset and size of each part."""
+    return [
+        (number, offset, min(part_size, size - offset))
+        for number, offset in enumerate(range(0, size, part_size), start=1)
+    ]

@@ -1,0 +1,250 @@
+"""One bucket as the coordinator sees it: the few requests it makes itself, one after the other, with retries.
+
+Everything that comes in numbers (uploads, copies, deletes) goes to the workers instead.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from s3batch.errors import EndpointError
+from s3batch.s3 import calls
+from s3batch.s3.client import connect
+from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
+from s3batch.s3.lane import Lane, ask, outcome
+from s3batch.s3.listing import Page, Upload, parse_page, parse_uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from s3batch.s3.calls import Answer, Call
+    from s3batch.s3.client import Login
+    from s3batch.s3.endpoint import Endpoint
+    from s3batch.settings import Settings
+
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0
+_TRIES_TO_REACH = 4
+"""For an endpoint that never answered: a wrong address should be said in seconds."""
+
+
+def back_off(attempt: int) -> float:
+    """Seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
+    return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))  # noqa: S311 - not a secret
+
+
+def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
+    """Calls through boto3, which is imported with the first of them."""
+    kept: list[Callable[[Call], Answer]] = []
+
+    def carry(call: Call) -> Answer:
+        if not kept:
+            from s3batch.s3.reference import Carrier  # noqa: PLC0415 - see above
+
+            kept.append(Carrier(endpoint))
+        return kept[0](call)
+
+    return carry
+
+
+class Bucket:
+    """Requests to one bucket, blocking, retried. Raises :class:`EndpointError` or :class:`CallError`."""
+
+    def __init__(self, endpoint: Endpoint, login: Login, *, tries: int = 10) -> None:
+        self.endpoint = endpoint
+        self.login = login
+        self.tries = tries
+        self.retries = 0
+        self.lane = Lane(endpoint, carrier(endpoint))
+        self._reached = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings, bucket: str) -> Bucket:
+        """The bucket the settings mean, not yet contacted."""
+        endpoint, login = connect(settings, bucket)
+        return cls(endpoint, login, tries=settings.retries)
+
+    def ask(self, call: Call) -> Answer:
+        """The answer to ``call`` once it is not a passing fault: ok, or a refusal to be looked at.
+
+        Raises :class:`EndpointError` when the store cannot be reached or refuses the sign-in.
+        """
+        attempt = 0
+        while True:
+            fault, answer = self._once(call)
+            if fault is None or answer is not None and not fault.retryable and not self._second_chance(fault):
+                self._check_sign_in(call, fault)
+                assert answer is not None
+                return answer
+            attempt += 1
+            if attempt >= (self.tries if self._reached else min(self.tries, _TRIES_TO_REACH)):
+                self._give_up(call, fault, answer, attempt)
+                assert answer is not None
+                return answer
+            self.retries += 1
+            time.sleep(back_off(attempt))
+
+    def must(self, call: Call) -> Answer:
+        """The answer to ``call``, which has to be ok. Raises :class:`CallError` otherwise."""
+        answer = self.ask(call)
+        if not answer.ok or hides_error(answer):
+            raise CallError(call.name, call.key, fault_of(answer))
+        return answer
+
+    def _once(self, call: Call) -> tuple[Fault | None, Answer | None]:
+        try:
+            answer = self.lane.call(call)
+        except CallError as error:
+            return error.fault, None
+        self._reached = True
+        return (None, answer) if answer.ok and not hides_error(answer) else (fault_of(answer), answer)
+
+    def _second_chance(self, fault: Fault) -> bool:
+        """Whether something about how we ask can be mended: the region, the credentials."""
+        if fault.region and fault.region != self.endpoint.region:
+            self._use(self.endpoint.moved_to(fault.region))
+            return True
+        if fault.signed_out and (credentials := self.login.renewed()):
+            self.lane.sign_in_again(credentials)
+            return True
+        return False
+
+    def _use(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.lane.close()
+        self.lane = Lane(endpoint, carrier(endpoint))
+
+    def _check_sign_in(self, call: Call, fault: Fault | None) -> None:
+        if fault is not None and fault.signed_out:
+            raise EndpointError(
+                f"{self.endpoint.name()} refuses the credentials ({call.name}: {fault})",
+                hint="check access key, secret key, session token and region",
+                code=fault.code,
+                status=fault.status,
+            )
+
+    def _give_up(self, call: Call, fault: Fault, answer: Answer | None, attempts: int) -> None:
+        if answer is None:
+            raise EndpointError(
+                f"{call.name}: {fault.message} (tried {attempts} times)",
+                hint="check endpoint_url and the network",
+                code=fault.code,
+            )
+
+    # --- what the coordinator asks ----------------------------------------------------------
+
+    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[Page]:
+        """The listing below ``prefix``, page by page; the next page is under way while one is looked at.
+
+        Raises :class:`EndpointError` when the bucket cannot be listed, whatever the reason.
+        """
+        ahead: list[Any] = []
+        token, more = "", True
+        answer = self._listed(calls.list_objects(prefix, start_after=start_after))
+        while more:
+            page = self._page(answer)
+            more, token = bool(page.token), page.token
+            if more:
+                ahead = self._fetch_ahead(calls.list_objects(prefix, token=token))
+            yield page
+            if more:
+                answer = self._arrived(ahead, calls.list_objects(prefix, token=token))
+
+    def _fetch_ahead(self, call: Call) -> list[Any]:
+        ahead: list[Any] = []
+        self.lane.start(outcome(ask(call)), ahead.append)
+        return ahead
+
+    def _arrived(self, ahead: list[Any], call: Call) -> Answer:
+        while not ahead:
+            self.lane.turn(1.0)
+        answer = ahead[0]
+        if isinstance(answer, CallError) or not answer.ok:
+            return self._listed(call)
+        checked: Answer = answer
+        return checked
+
+    def _page(self, answer: Answer) -> Page:
+        try:
+            return parse_page(answer.body)
+        except ValueError as error:
+            raise EndpointError(
+                f"{self.endpoint.name()} does not speak S3: {error}", hint="check endpoint_url"
+            ) from error
+
+    def _listed(self, call: Call) -> Answer:
+        answer = self.ask(call)
+        if not answer.ok:
+            raise listing_refused(self.endpoint, fault_of(answer))
+        return answer
+
+    def head(self, key: str) -> Answer | None:
+        """HEAD of ``key``; ``None`` when there is no such object. Raises :class:`CallError` on a refusal."""
+        call = calls.head_object(key)
+        answer = self.ask(call)
+        if answer.status == 404:
+            return None
+        if not answer.ok:
+            raise CallError(call.name, key, fault_of(answer))
+        return answer
+
+    def get(self, key: str) -> Answer | None:
+        """The object ``key``; ``None`` when there is none. Raises :class:`CallError` on a refusal."""
+        call = calls.get_object(key)
+        answer = self.ask(call)
+        if answer.status == 404:
+            return None
+        if not answer.ok:
+            raise CallError(call.name, key, fault_of(answer))
+        return answer
+
+    def put(self, key: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """Store ``body`` under ``key``, with a checksum the store verifies."""
+        checked = {"content-md5": calls.md5_header(body), **(headers or {})}
+        return self.must(calls.put_object(key, body, checked))
+
+    def delete(self, key: str) -> None:
+        """Delete ``key``; no object of that name is fine."""
+        answer = self.ask(calls.delete_object(key))
+        if not answer.ok and answer.status != 404:
+            raise CallError("DeleteObject", key, fault_of(answer))
+
+    def list_uploads(self, prefix: str) -> Iterator[Upload]:
+        """Multipart uploads in progress below ``prefix``; none where the store cannot tell."""
+        markers = ("", "")
+        while True:
+            answer = self.ask(calls.list_multipart_uploads(prefix, *markers))
+            if not answer.ok:
+                return
+            uploads, markers = parse_uploads(answer.body)
+            yield from uploads
+            if markers == ("", ""):
+                return
+
+    def abort_multipart_upload(self, key: str, upload_id: str) -> None:
+        """Give up an upload; one that is gone already is fine."""
+        answer = self.ask(calls.abort_multipart_upload(key, upload_id))
+        if not answer.ok and answer.status != 404:
+            raise CallError("AbortMultipartUpload", key, fault_of(answer))
+
+    def close(self) -> None:
+        """Close its connections."""
+        self.lane.close()
+
+
+def listing_refused(endpoint: Endpoint, fault: Fault) -> EndpointError:
+    """Why the bucket cannot be listed, and what to do about it."""
+    hints = {
+        "NoSuchBucket": "create it, or correct the bucket's name",
+        "NotFound": "create it, or correct the bucket's name",
+        "AccessDenied": "these credentials need s3:ListBucket on it",
+        "PermanentRedirect": "it is in another region: set region",
+    }
+    words = "does not exist" if fault.code == "NoSuchBucket" else "cannot be listed"
+    return EndpointError(
+        f"bucket {endpoint.bucket!r} at {endpoint.name()} {words} (ListObjectsV2: {fault})",
+        hint=hints.get(fault.code, "check endpoint_url, region and bucket"),
+        code=fault.code,
+        status=fault.status,
+    )

@@ -1,0 +1,175 @@
+"""One S3 request and its answer, as values.
+
+Both lanes carry out the same :class:`Call`: the lean lane as bytes on a socket, the reference lane
+through boto3. Nothing here knows how. Header names are lower case throughout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from base64 import b64encode
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Body = bytes | bytearray | memoryview
+
+_PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*\Z")
+
+
+class Call(NamedTuple):
+    """One request to the job's bucket, by S3's own name for it."""
+
+    name: str
+    """S3's name of the operation, as in its API reference: ``PutObject``."""
+    method: str
+    key: str = ""
+    """Empty for a request about the bucket itself."""
+    query: str = ""
+    """Already encoded and in canonical order: ``list-type=2&prefix=a%2F``."""
+    headers: Mapping[str, str] = {}
+    """Without host, date, length, checksum and authorization; the lane adds those."""
+    body: Body = b""
+
+
+class Answer(NamedTuple):
+    """What S3 said. ``headers`` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Body = b""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was carried out."""
+        return 200 <= self.status < 300
+
+
+def encode(text: str, safe: str = "") -> str:
+    """``text`` percent-encoded as SigV4 wants it: only unreserved characters (and ``safe``) stay."""
+    if _PLAIN.match(text) and (safe == "/" or "/" not in text):
+        return text
+    return quote(os.fsencode(text), safe=safe + "-_.~")
+
+
+def query(pairs: Iterable[tuple[str, str]]) -> str:
+    """``pairs`` as a canonical query string, sorted by encoded name."""
+    return "&".join(f"{name}={value}" for name, value in sorted((encode(name), encode(value)) for name, value in pairs))
+
+
+def put_object(key: str, body: Body, headers: Mapping[str, str]) -> Call:
+    """Store ``body`` under ``key``."""
+    return Call("PutObject", "PUT", key, "", headers, body)
+
+
+def head_object(key: str) -> Call:
+    """Ask for size, ETag, attributes and stored checksum of ``key``."""
+    return Call("HeadObject", "HEAD", key, "", {"x-amz-checksum-mode": "ENABLED"})
+
+
+def get_object(key: str, first: int = 0, last: int = -1) -> Call:
+    """Fetch ``key``, or its bytes ``first`` to ``last`` inclusive."""
+    headers = {} if last < 0 else {"range": f"bytes={first}-{last}"}
+    return Call("GetObject", "GET", key, "", headers)
+
+
+def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Call:
+    """Copy ``source_key`` (by default the key itself) to ``key``; the source name is encoded as S3 decodes it."""
+    source = f"/{source_bucket}/{encode(source_key or key, '/')}"
+    return Call("CopyObject", "PUT", key, "", {**headers, "x-amz-copy-source": source})
+
+
+def delete_object(key: str) -> Call:
+    """Delete one key: for the few that DeleteObjects cannot name in XML."""
+    return Call("DeleteObject", "DELETE", key)
+
+
+_XML_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+_XML_SPECIAL = re.compile('[&<>"\r\n\t]')
+_XML_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def fits_xml(key: str) -> bool:
+    """Whether XML 1.0 can name ``key``: no control character, nothing that is not UTF-8."""
+    return not _XML_ILLEGAL.search(key)
+
+
+def _escape(text: str) -> str:
+    return _XML_SPECIAL.sub(lambda match: _XML_ESCAPES[match[0]], text)
+
+
+def delete_objects(keys: Iterable[str]) -> Call:
+    """Delete up to 1,000 keys (S3's limit) in one request; only failures are listed in the answer."""
+    rows = "".join(f"<Object><Key>{_escape(key)}</Key></Object>" for key in keys)
+    body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>{rows}</Delete>'.encode()
+    # Content-MD5 is what every store takes here; newer checksums are refused by some.
+    return Call("DeleteObjects", "POST", "", "delete=", {"content-md5": md5_header(body)}, body)
+
+
+def list_objects(prefix: str, *, token: str = "", start_after: str = "", limit: int = 1000) -> Call:
+    """One page of the listing; names come url-encoded, so that no key can break the XML."""
+    pairs = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix), ("max-keys", str(limit))]
+    if token:
+        pairs.append(("continuation-token", token))
+    elif start_after:
+        pairs.append(("start-after", start_after))
+    return Call("ListObjectsV2", "GET", "", query(pairs))
+
+
+def create_multipart_upload(key: str, headers: Mapping[str, str]) -> Call:
+    """Begin a multipart upload; the attributes go here, not with the parts."""
+    return Call("CreateMultipartUpload", "POST", key, "uploads=", headers)
+
+
+def upload_part(key: str, upload_id: str, number: int, body: Body) -> Call:
+    """Send one part. Sending it again replaces it."""
+    return Call("UploadPart", "PUT", key, query([("partNumber", str(number)), ("uploadId", upload_id)]), {}, body)
+
+
+def complete_multipart_upload(
+    key: str, upload_id: str, parts: Iterable[tuple[int, str, str]], checksum_name: str, headers: Mapping[str, str]
+) -> Call:
+    """Make one object of ``parts``: number, ETag, checksum (may be empty), in ascending order."""
+    tag = f"Checksum{checksum_name.upper()}"
+    rows = "".join(
+        f"<Part><ETag>{_escape(etag)}</ETag>{f'<{tag}>{checksum}</{tag}>' if checksum else ''}"
+        f"<PartNumber>{number}</PartNumber></Part>"
+        for number, etag, checksum in parts
+    )
+    body = (
+        f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</CompleteMultipartUpload>'
+    ).encode()
+    return Call("CompleteMultipartUpload", "POST", key, query([("uploadId", upload_id)]), headers, body)
+
+
+def abort_multipart_upload(key: str, upload_id: str) -> Call:
+    """Give up a multipart upload and the parts it holds."""
+    return Call("AbortMultipartUpload", "DELETE", key, query([("uploadId", upload_id)]))
+
+
+def list_parts(key: str, upload_id: str, marker: int = 0) -> Call:
+    """One page (1,000) of the parts S3 holds for an upload, after part ``marker``."""
+    pairs = [("uploadId", upload_id)] + ([("part-number-marker", str(marker))] if marker else [])
+    return Call("ListParts", "GET", key, query(pairs))
+
+
+def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str = "") -> Call:
+    """One page of the multipart uploads in progress below ``prefix``."""
+    pairs = [("uploads", ""), ("prefix", prefix), ("encoding-type", "url")]
+    if key_marker:
+        pairs += [("key-marker", key_marker), ("upload-id-marker", upload_marker)]
+    return Call("ListMultipartUploads", "GET", "", query(pairs))
+
+
+def get_object_acl(key: str) -> Call:
+    """Read the grants of ``key``."""
+    return Call("GetObjectAcl", "GET", key, "acl=")
+
+
+def md5_header(body: Body) -> str:
+    """``body``'s Content-MD5."""
+    return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -1,0 +1,91 @@
+"""Where the bucket is and how to talk to it: one picklable value, made once by the coordinator.
+
+Workers get it over their pipe, so the secrets in it are in memory only and its repr shows none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+from urllib.parse import urlsplit
+
+from s3batch.s3.calls import encode
+from s3batch.s3.sigv4 import Credentials
+
+Signing = Literal["auto", "always", "never"]
+
+SIGN_UP_TO = 64 * 1024
+"""Bytes. Over plain HTTP bodies up to here are signed (SHA-256) beside their checksum; larger ones carry
+the checksum alone, because hashing them would be most of the CPU. ``sign_payload: always`` signs all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One bucket on one store, as the lanes need it."""
+
+    bucket: str
+    region: str
+    host: str
+    port: int
+    tls: bool
+    path_style: bool
+    credentials: Credentials | None = field(repr=False)
+    """``None``: requests are not signed (a public bucket)."""
+    base_path: str = ""
+    url: str = ""
+    """The endpoint URL as given; empty for AWS itself."""
+    ca_bundle: str = ""
+    sign_payload: Signing = "auto"
+    checksum: str = "crc64nvme"
+    lane: Literal["lean", "reference"] = "lean"
+    timeout: float = 60.0
+    """Seconds without any progress on a connection."""
+
+    @property
+    def server_name(self) -> str:
+        """The host to resolve and to expect in the certificate, the bucket included where it is part of it."""
+        return self.host.strip("[]") if self.path_style else f"{self.bucket}.{self.host}"
+
+    @property
+    def host_header(self) -> str:
+        """What goes into ``Host``."""
+        name = self.host if self.path_style else self.server_name
+        return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
+
+    def path(self, key: str) -> str:
+        """The request path of ``key``, or of the bucket for an empty one."""
+        if self.path_style:
+            return f"{self.base_path}/{self.bucket}/{encode(key, '/')}" if key else f"{self.base_path}/{self.bucket}"
+        return f"{self.base_path}/{encode(key, '/')}"
+
+    def signs_body(self, size: int) -> bool:
+        """Whether a body of ``size`` bytes is hashed into the signature."""
+        if self.sign_payload == "auto":
+            return not self.tls and size <= SIGN_UP_TO
+        return self.sign_payload == "always"
+
+    def name(self) -> str:
+        """For messages: the URL people know."""
+        return self.url or f"{'https' if self.tls else 'http'}://{self.host}"
+
+    def moved_to(self, region: str) -> Endpoint:
+        """The same bucket in the region the store said it is in."""
+        host = self.host if self.url else self.host.replace(self.region, region)
+        return replace(self, region=region, host=host)
+
+
+def split_url(url: str) -> tuple[str, int, bool, str]:
+    """Host, port, whether TLS, and base path of an endpoint URL; without a scheme it is https.
+
+    Raises ``ValueError`` with what is wrong.
+    """
+    parts = urlsplit(url if "://" in url else f"https://{url}")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"scheme {parts.scheme!r} is neither http nor https")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("it must hold no query, fragment or user name")
+    tls = parts.scheme == "https"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return host, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/")

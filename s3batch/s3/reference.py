@@ -1,0 +1,140 @@
+"""The reference lane: the same calls through boto3, whose answer counts; the only door to boto3 and s3transfer.
+
+A call's own headers, query and body replace what botocore made of the bare parameters, just before it
+signs; so both lanes say exactly the same, and endpoint rules, redirects, retries and signing are
+botocore's. Its settings are ours on purpose: no checksum trailers, which several stores refuse or even
+store inside the object.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import boto3
+from botocore import UNSIGNED, xform_name
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.manager import TransferConfig, TransferManager
+
+from s3batch.s3.calls import Answer
+from s3batch.s3.faults import CallError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from s3batch.s3.calls import Call
+    from s3batch.s3.endpoint import Endpoint
+
+_NEEDED: dict[str, dict[str, Any]] = {
+    "CompleteMultipartUpload": {"MultipartUpload": {"Parts": []}},
+    "DeleteObjects": {"Delete": {"Objects": [{"Key": "-"}]}},
+    "PutObjectTagging": {"Tagging": {"TagSet": []}},
+    "CopyObject": {"CopySource": "-/-"},
+}
+"""Parameters botocore insists on; their wire form is replaced by the call's own."""
+
+
+class Carrier:
+    """Carries out calls through one boto3 client; thread-safe, as botocore's clients are."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._client = client(endpoint)
+        self._now = threading.local()
+        events = self._client.meta.events
+        events.register("before-call.s3", self._replace)
+        events.register("before-parse.s3", self._keep)
+
+    def __call__(self, call: Call) -> Answer:
+        """Carry out ``call``. Raises :class:`CallError` when no answer comes."""
+        self._now.call, self._now.answer = call, None
+        try:
+            self._method(call)
+        except ClientError:
+            pass  # an answer all the same: it was kept
+        except BotoCoreError as error:
+            raise CallError(call.name, call.key, Fault("Connection", str(error))) from error
+        answer: Answer | None = self._now.answer
+        if answer is None:
+            raise CallError(call.name, call.key, Fault("Connection", "no answer"))
+        return answer
+
+    def _method(self, call: Call) -> None:
+        method = getattr(self._client, xform_name(call.name))
+        parameters: dict[str, Any] = {"Bucket": self._endpoint.bucket, **_NEEDED.get(call.name, {})}
+        if call.key:
+            parameters["Key"] = call.key
+        pairs = dict(parse_qsl(call.query, keep_blank_values=True))
+        if "uploadId" in pairs:
+            parameters["UploadId"] = pairs["uploadId"]
+        if "partNumber" in pairs:
+            parameters["PartNumber"] = int(pairs["partNumber"])
+        response = method(**parameters)
+        if call.name == "GetObject":
+            body = response["Body"].read()
+            kept: Answer = self._now.answer
+            self._now.answer = kept._replace(body=body)
+
+    def _replace(self, params: dict[str, Any], **_: object) -> None:
+        call: Call = self._now.call
+        params["query_string"] = dict(parse_qsl(call.query, keep_blank_values=True))
+        params["headers"].update(call.headers)
+        params["body"] = bytes(call.body)
+
+    def _keep(self, response_dict: dict[str, Any], **_: object) -> None:
+        body = response_dict["body"]
+        self._now.answer = Answer(
+            response_dict["status_code"],
+            {name.lower(): value for name, value in response_dict["headers"].items()},
+            body if isinstance(body, bytes) else b"",
+        )
+
+
+def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:  # noqa: ANN401 - boto3 makes its clients' classes at run time
+    """A boto3 client with our settings and the endpoint's credentials."""
+    credentials = endpoint.credentials
+    addressing = "path" if endpoint.path_style else "auto"
+    config = Config(
+        connect_timeout=min(endpoint.timeout, 20),
+        read_timeout=endpoint.timeout,
+        retries={"total_max_attempts": 3, "mode": "standard"},
+        max_pool_connections=64,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": addressing, "payload_signing_enabled": endpoint.sign_payload == "always"},
+        **({} if credentials else {"signature_version": UNSIGNED}),
+    )
+    return boto3.session.Session().client(
+        service,
+        region_name=endpoint.region,
+        endpoint_url=url or (endpoint.url if service == "s3" else "") or None,
+        verify=endpoint.ca_bundle or None,
+        aws_access_key_id=credentials.access_key if credentials else None,
+        aws_secret_access_key=credentials.secret_key if credentials else None,
+        aws_session_token=credentials.token or None if credentials else None,
+        config=config,
+    )
+
+
+def copy_large(endpoint: Endpoint, key: str, part_size: int, parameters: Mapping[str, Any]) -> None:
+    """Copy a key onto itself in parts, for objects CopyObject refuses (above 5 GiB).
+
+    ``parameters`` are those of CreateMultipartUpload in boto3's names. Raises :class:`CallError`.
+    """
+    source = {"Bucket": endpoint.bucket, "Key": key}
+    config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size, max_request_concurrency=8)
+    try:
+        with TransferManager(client(endpoint), config) as manager:
+            manager.copy(source, endpoint.bucket, key, dict(parameters)).result()
+    except ClientError as error:
+        said, about = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+        fault = Fault(
+            str(said.get("Code", "")), str(said.get("Message", "")),
+            int(about.get("HTTPStatusCode", 0)), str(about.get("RequestId", "")),
+        )  # fmt: skip
+        raise CallError("UploadPartCopy", key, fault) from error
+    except BotoCoreError as error:
+        raise CallError("UploadPartCopy", key, Fault("Connection", str(error))) from error
+

@@ -1,0 +1,585 @@
+"""What a worker does with an operation: a few S3 calls and a :class:`Result`. It knows neither plan nor journal.
+
+Each kind of work is one coroutine that awaits :func:`s3batch.s3.lane.ask`; the lane runs many of them at
+once. Every failure of one key becomes a ``Result``; only trouble of the whole process passes through.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from s3batch import compare
+from s3batch.content import ContentError, Source, compressed, md5, multipart_digests
+from s3batch.planner import CONTENT_KNOWN
+from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.redirects import Redirect
+from s3batch.s3 import calls
+from s3batch.s3.checksums import WHOLE_OBJECT, Running, digest
+from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
+from s3batch.s3.lane import ask, aside
+from s3batch.s3.listing import copied_etag, parse_completed, parse_delete_errors, parse_parts, parse_upload_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from s3batch.rules import Rules
+    from s3batch.s3.calls import Answer, Body
+    from s3batch.s3.endpoint import Endpoint
+
+COPY_LIMIT = 5 * 1024**3
+"""Bytes: the largest object CopyObject takes."""
+_ASIDE_ABOVE = 8 * 1024 * 1024
+"""Bytes: hashing more than this on the loop would keep other answers waiting."""
+_OWN_CODES_RETRYABLE = frozenset({"Changed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """Everything a worker has to know of its job; it crosses the process boundary once."""
+
+    endpoint: Endpoint
+    root: str
+    """The source: a directory, or one file."""
+    rules: Rules
+    limit: int = 64
+    """Requests in flight in this worker."""
+    bandwidth: float = 0.0
+    """Bytes per second for this worker; 0 for no limit."""
+    part_size: int = 16 * 1024 * 1024
+    copy_limit: int = COPY_LIMIT
+    dry_run: bool = False
+    """Look and compare, change nothing."""
+    extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
+    """Who carries out kinds that others define (chunks): an importable function taking work and tools."""
+
+
+@dataclass(slots=True)
+class Tools:
+    """What the coroutines of one worker share."""
+
+    brief: Brief
+    source: Source
+    acl_refused: bool = False
+    """The bucket has ACLs disabled: stop sending them."""
+    acl_unreadable: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
+    """For extensions: what they keep between operations."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the bucket is."""
+        return self.brief.endpoint
+
+    def attributes(self, operation: Operation) -> Attributes:
+        """What the object of this operation's file should carry."""
+        wanted = self.brief.rules.attributes(operation.path)
+        return replace(wanted, acl="") if self.acl_refused and wanted.acl else wanted
+
+
+def tools_for(brief: Brief) -> Tools:
+    """Fresh tools; nothing is opened yet."""
+    return Tools(brief, Source(brief.root))
+
+
+async def carry_out(work: Work, tools: Tools) -> list[Result]:
+    """Do ``work`` once and say how it went; the coordinator decides about retries.
+
+    One result, or one per key of a DeleteObjects batch. ``KeyboardInterrupt`` and ``MemoryError`` do pass
+    through: they are about the process, not about this key.
+    """
+    started = time.monotonic()
+    try:
+        results = await _way(work, tools)
+    except (MemoryError, RecursionError):
+        raise
+    except CallError as error:
+        results = [failed(work, error.fault, error.name)]
+    except ContentError as error:
+        results = [_failed_content(work, error)]
+    except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
+        results = [Result(work.operation.id, work.step, error=f"{type(error).__name__}: {error}", code="Bug")]
+    seconds = time.monotonic() - started
+    upload_id = work.operation.upload_id
+    return [result._replace(seconds=seconds, upload_id=result.upload_id or upload_id) for result in results]
+
+
+async def _way(work: Work, tools: Tools) -> list[Result]:
+    if work.keys:
+        return await _delete_batch(work, tools)
+    step = _STEPS.get(work.step)
+    if step is not None:
+        return [await step(work, tools)]
+    kind = work.operation.kind
+    for extended, function in tools.brief.extensions:
+        if extended is kind:
+            return [await function(work, tools)]
+    return [await _KINDS[kind](work.operation, tools)]
+
+
+def failed(work: Work, fault: Fault, call: str) -> Result:
+    """The result of a refused call, with S3's words for it."""
+    part = work.parts[0].number if work.step is Step.PART else 0
+    return Result(
+        work.operation.id, work.step, part, error=f"{call}: {fault}", code=fault.code, status=fault.status,
+        request_id=fault.request_id, retryable=fault.retryable, throttled=fault.throttled, fatal=fault.fatal,
+    )  # fmt: skip
+
+
+def _failed_content(work: Work, error: ContentError) -> Result:
+    part = work.parts[0].number if work.step is Step.PART else 0
+    retryable = error.code in _OWN_CODES_RETRYABLE
+    return Result(work.operation.id, work.step, part, error=str(error), code=error.code, retryable=retryable)
+
+
+def _checked(answer: Answer, call: calls.Call) -> Answer:
+    """``answer`` if it is ok. Raises :class:`CallError` otherwise."""
+    if not answer.ok or hides_error(answer):
+        raise CallError(call.name, call.key, fault_of(answer))
+    return answer
+
+
+async def must(call: calls.Call) -> Answer:
+    """The answer to ``call``, which has to be ok. Raises :class:`CallError`."""
+    return _checked(await ask(call), call)
+
+
+# --- digests -------------------------------------------------------------------------------
+
+
+def checksum_header(tools: Tools, body: Body) -> dict[str, str]:
+    """The header by which S3 verifies ``body``."""
+    name = tools.endpoint.checksum
+    if not name:
+        return {}
+    if name == "md5":
+        return {"content-md5": calls.md5_header(body)}
+    return {f"x-amz-checksum-{name}": digest(name, body)}
+
+
+def confirm(answer: Answer, call: calls.Call, headers: dict[str, str], body: Body) -> str:
+    """Make sure S3 stored what we sent; the checksum it confirmed, if it is of the whole object.
+
+    A store that verifies checksums repeats ours. One that ignores them but gives an MD5 as ETag is held to
+    that. Raises :class:`CallError` (retryable) when what is stored is not what was sent.
+    """
+    for name, sent in headers.items():
+        if name.startswith("x-amz-checksum-") and (stored := answer.headers.get(name)):
+            if stored != sent:
+                raise _mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
+            return sent
+    etag = compare.md5_of(answer.headers.get("etag", ""))
+    encrypted = answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
+    if etag and not encrypted and "content-md5" not in headers:
+        mine = md5(iter([bytes(body)]))
+        if etag != mine:
+            raise _mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
+    return ""
+
+
+def _mismatch(call: calls.Call, words: str) -> CallError:
+    return CallError(call.name, call.key, Fault("ChecksumMismatch", words))
+
+
+def etag_of(answer: Answer) -> str:
+    """The ETag without its quotes."""
+    return answer.headers.get("etag", "").strip('"')
+
+
+def date_of(answer: Answer) -> float:
+    """When S3 answered, by its own clock; 0 when it does not say."""
+    text = answer.headers.get("date", "")
+    return _seconds(text) if text else 0.0
+
+
+@lru_cache(maxsize=64)
+def _seconds(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return 0.0
+
+
+@lru_cache(maxsize=4096)
+def _headers(attributes: Attributes) -> dict[str, str]:
+    return dict(compare.put_headers(attributes))
+
+
+@lru_cache(maxsize=4096)
+def _fingerprint(attributes: Attributes) -> str:
+    return attributes.fingerprint()
+
+
+# --- uploads -------------------------------------------------------------------------------
+
+
+async def _upload(operation: Operation, tools: Tools) -> Result:
+    attributes = tools.attributes(operation)
+    body: Body = tools.source.read(operation.path, operation.size, operation.mtime_ns)
+    if attributes.gzip:
+        body = compressed(bytes(body))
+    if operation.recheck and (found := await _already_there(operation, attributes, body)):
+        return found
+    checksum = checksum_header(tools, body)
+    call = calls.put_object(operation.key, body, {**_headers(attributes), **checksum})
+    answer = await ask(call)
+    warning = ""
+    if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
+        tools.acl_refused, warning = True, ACL_WARNING
+        attributes = replace(attributes, acl="")
+        call = calls.put_object(operation.key, body, {**_headers(attributes), **checksum})
+        answer = await ask(call)
+    stored = confirm(_checked(answer, call), call, checksum, body)
+    return Result(
+        operation.id, sent=len(body), etag=etag_of(answer), checksum=stored, date=date_of(answer),
+        fingerprint=_fingerprint(tools.brief.rules.attributes(operation.path)), warning=warning,
+        request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
+ACL_READ_WARNING = "ACLs cannot be read ({}): they are not compared; the permission s3:GetObjectAcl is missing"
+
+
+async def _already_there(operation: Operation, attributes: Attributes, body: Body) -> Result | None:
+    """A dead run may have sent this: what S3 already holds is not sent twice."""
+    call = calls.head_object(operation.key)
+    answer = await ask(call)
+    if answer.status == 404:
+        return None
+    if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
+        return None
+    if not _same_content(answer, body):
+        return None
+    remote = compare.RemoteAttributes.from_headers(answer.headers)
+    if compare.difference(attributes, remote, None) is not None:
+        return None
+    return Result(
+        operation.id, etag=etag_of(answer), already=True, date=_seconds(answer.headers.get("last-modified", "")),
+        fingerprint=_fingerprint(attributes),
+    )  # fmt: skip
+
+
+def _same_content(answer: Answer, body: Body) -> bool:
+    if etag := compare.md5_of(answer.headers.get("etag", "")):
+        return etag == md5(iter([bytes(body)]))
+    for name in WHOLE_OBJECT:
+        if stored := answer.headers.get(f"x-amz-checksum-{name}"):
+            return "-" not in stored and stored == digest(name, body)
+    return False
+
+
+# --- multipart uploads ---------------------------------------------------------------------
+
+
+async def _begin(work: Work, tools: Tools) -> Result:
+    operation = work.operation
+    tools.source.check(operation.path, operation.size, operation.mtime_ns)
+    attributes = tools.attributes(operation)
+    headers = dict(_headers(attributes))
+    name = tools.endpoint.checksum
+    if name in WHOLE_OBJECT:
+        headers |= {"x-amz-checksum-algorithm": name.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+    call = calls.create_multipart_upload(operation.key, headers)
+    answer = await ask(call)
+    warning = ""
+    if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
+        tools.acl_refused, warning = True, ACL_WARNING
+        headers.pop("x-amz-acl", None)
+        answer = await ask(calls.create_multipart_upload(operation.key, headers))
+    upload_id = parse_upload_id(_checked(answer, call).body)
+    return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
+
+
+async def _survey(work: Work, tools: Tools) -> Result:
+    """What S3 holds of an upload that a dead run began; the file must still be the one."""
+    operation = work.operation
+    tools.source.check(operation.path, operation.size, operation.mtime_ns)
+    held: list[Part] = []
+    marker = 0
+    while True:
+        call = calls.list_parts(operation.key, operation.upload_id, marker)
+        answer = await ask(call)
+        if answer.status == 404:
+            return Result(operation.id, work.step, error="the upload is gone", code="NoSuchUpload", status=404)
+        page, marker = parse_parts(_checked(answer, call).body, operation.id)
+        held += page
+        if not marker:
+            return Result(operation.id, work.step, parts=tuple(held), upload_id=operation.upload_id)
+
+
+async def _part(work: Work, tools: Tools) -> Result:
+    operation, part = work.operation, work.parts[0]
+    body = tools.source.read(operation.path, operation.size, operation.mtime_ns, part.offset, part.size)
+    checksum = checksum_header(tools, body)
+    if part.etag and compare.md5_of(part.etag) == md5(iter([bytes(body)])):
+        value = next(iter(checksum.values()), "") if part.checksum else ""
+        return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
+    call = calls.upload_part(operation.key, operation.upload_id, part.number, body)._replace(headers=checksum)
+    answer = await ask(call)
+    if answer.status == 404:
+        return failed(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
+    stored = confirm(_checked(answer, call), call, checksum, body)
+    return Result(
+        operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=stored,
+        request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+async def _finish(work: Work, tools: Tools) -> Result:
+    operation, parts = work.operation, work.parts
+    tools.source.check(operation.path, operation.size, operation.mtime_ns)
+    name = tools.endpoint.checksum
+    headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
+    rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
+    call = calls.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
+    answer = await ask(call)
+    if answer.status == 404 or hides_error(answer):
+        return await _perhaps_finished(work, answer, tools)
+    completed = parse_completed(_checked(answer, call).body)
+    attributes = tools.brief.rules.attributes(operation.path)
+    return Result(
+        operation.id, work.step, etag=completed.get("ETag", "").strip('"'),
+        checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
+        fingerprint=_fingerprint(attributes), request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
+    """An earlier Complete may have worked and its answer been lost: then our object is there."""
+    operation = work.operation
+    answer = await ask(calls.head_object(operation.key))
+    expected = compare.multipart_etag([bytes.fromhex(part.etag) for part in work.parts if compare.md5_of(part.etag)])
+    ours = answer.ok and int(answer.headers.get("content-length", -1)) == operation.size
+    if not ours or etag_of(answer) != expected:
+        fault = fault_of(refusal)
+        code = "NoSuchUpload" if refusal.status == 404 else fault.code
+        return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
+    fingerprint = _fingerprint(tools.brief.rules.attributes(operation.path))
+    date = _seconds(answer.headers.get("last-modified", ""))
+    return Result(operation.id, work.step, etag=expected, date=date, fingerprint=fingerprint, already=True)
+
+
+async def _abort(work: Work, _: Tools) -> Result:
+    call = calls.abort_multipart_upload(work.operation.key, work.operation.upload_id)
+    answer = await ask(call)
+    if answer.status != 404:
+        _checked(answer, call)
+    return Result(work.operation.id, work.step)
+
+
+# --- comparing and copying -----------------------------------------------------------------
+
+
+async def _reconcile(operation: Operation, tools: Tools) -> Result:
+    """Find out whether content or attributes differ. A copy is done at once; an upload goes back to be leased."""
+    head = await ask(calls.head_object(operation.key))
+    if head.status == 404:
+        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.MISSING)
+    _checked(head, calls.head_object(operation.key))
+    attributes = tools.attributes(operation)
+    if not await _equal(operation, head, attributes, tools):
+        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
+    remote = compare.RemoteAttributes.from_headers(head.headers)
+    reason, warning = compare.difference(attributes, remote, None), ""
+    if reason is None and attributes.acl:
+        reason, warning = await _acl_differs(operation.key, attributes.acl, tools)
+    if reason is None:
+        return Result(
+            operation.id, etag=etag_of(head), date=_seconds(head.headers.get("last-modified", "")),
+            fingerprint=_fingerprint(tools.brief.rules.attributes(operation.path)), warning=warning, already=True,
+        )  # fmt: skip
+    if tools.brief.dry_run:
+        return Result(operation.id, become=Kind.COPY, reason=reason)
+    return (await _copy_from(operation, head, tools))._replace(become=Kind.COPY, reason=reason)
+
+
+async def _equal(operation: Operation, head: Answer, attributes: Attributes, tools: Tools) -> bool:
+    """Whether the object holds what the file holds, by the strongest evidence the store gives."""
+    if operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag:
+        return True
+    if attributes.gzip:
+        body = tools.source.read(operation.path, operation.size, operation.mtime_ns)
+        packed = compressed(bytes(body))
+        return int(head.headers.get("content-length", -1)) == len(packed) and _same_content(head, packed)
+    if int(head.headers.get("content-length", -1)) != operation.size:
+        return False
+    compare_now = lambda: _same_digest(operation, head, tools)  # noqa: E731
+    if operation.size > _ASIDE_ABOVE:
+        return bool(await aside(compare_now))
+    return compare_now()
+
+
+
+
+def _same_digest(operation: Operation, head: Answer, tools: Tools) -> bool:
+    def blocks() -> Iterable[bytes]:
+        return tools.source.blocks(operation.path, operation.size, operation.mtime_ns)
+
+    etag = etag_of(head)
+    if plain := compare.md5_of(etag):
+        if plain == md5(iter(blocks())):
+            return True
+        if head.headers.get("x-amz-server-side-encryption", "AES256") == "AES256":
+            return False
+    whole = head.headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE"
+    for name in ("crc64nvme", "crc32c", "crc32", "sha256", "sha1"):
+        stored = head.headers.get(f"x-amz-checksum-{name}", "")
+        if stored and whole and "-" not in stored:
+            running = Running(name)
+            for block in blocks():
+                running.update(block)
+            return running.base64() == stored
+    return _same_multipart(operation, etag, tools)
+
+
+def _same_multipart(operation: Operation, etag: str, tools: Tools) -> bool:
+    """Recompute a multipart ETag with the part sizes that could have made it."""
+    count = etag.rpartition("-")[2]
+    if not count.isdigit():
+        return False
+    for size in compare.part_size_candidates(operation.size, int(count), tools.brief.part_size):
+        blocks = tools.source.blocks(operation.path, operation.size, operation.mtime_ns)
+        if compare.multipart_etag(multipart_digests(blocks, size)) == etag:
+            return True
+    return False
+
+
+async def _acl_differs(key: str, wanted: str, tools: Tools) -> tuple[Reason | None, str]:
+    if tools.acl_unreadable or tools.acl_refused:
+        return None, ""
+    answer = await ask(calls.get_object_acl(key))
+    if answer.ok:
+        return (None if compare.acl_matches(wanted, bytes(answer.body)) else Reason.ACL), ""
+    fault = fault_of(answer)
+    if fault.retryable and not answer.status == 501:
+        raise CallError("GetObjectAcl", key, fault)
+    tools.acl_unreadable = True
+    return None, ACL_READ_WARNING.format(f"GetObjectAcl: {fault}")
+
+
+async def _copy(operation: Operation, tools: Tools) -> Result:
+    call = calls.head_object(operation.key)
+    return await _copy_from(operation, await must(call), tools)
+
+
+async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result:
+    """CopyObject onto itself: own attributes applied, what is not ours kept."""
+    attributes = tools.attributes(operation)
+    remote = compare.RemoteAttributes.from_headers(head.headers)
+    size = int(head.headers.get("content-length", 0))
+    warning = ""
+    if size > tools.brief.copy_limit:
+        await aside(lambda: _copy_in_parts(operation.key, attributes, remote, tools))
+        answer = await must(calls.head_object(operation.key))
+        date = _seconds(answer.headers.get("last-modified", ""))
+        etag = etag_of(answer)
+    else:
+        answer, warning = await _copy_whole(operation.key, attributes, remote, tools)
+        date, etag = date_of(answer), copied_etag(answer.body)
+    fingerprint = _fingerprint(tools.brief.rules.attributes(operation.path))
+    return Result(operation.id, etag=etag, date=date, fingerprint=fingerprint, warning=warning)
+
+
+async def _copy_whole(
+    key: str, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools
+) -> tuple[Answer, str]:
+    bucket = tools.endpoint.bucket
+    call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
+    answer = await ask(call)
+    if attributes.acl and answer.status == 400 and fault_of(answer).code == "AccessControlListNotSupported":
+        tools.acl_refused = True
+        call = calls.copy_object(key, bucket, compare.copy_headers(replace(attributes, acl=""), remote))
+        return await must(call), ACL_WARNING
+    return _checked(answer, call), ""
+
+
+def _copy_in_parts(key: str, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools) -> None:
+    from s3batch.s3.reference import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
+
+    part_size = min(512 * 1024 * 1024, tools.brief.copy_limit)
+    copy_large(tools.endpoint, key, part_size, compare.copy_headers(attributes, remote))
+
+
+# --- redirects and deletes -----------------------------------------------------------------
+
+
+async def _redirect(operation: Operation, tools: Tools) -> Result:
+    """An empty object that sends browsers elsewhere; one that does so already is left alone."""
+    head = await ask(calls.head_object(operation.key))
+    location = operation.detail
+    if head.ok and head.headers.get("x-amz-website-redirect-location", "") == location:
+        return Result(operation.id, etag=etag_of(head), already=True)
+    if tools.brief.dry_run:
+        return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
+    acl = tools.brief.rules.redirect_acl(operation.key)
+    wanted = Redirect(operation.key, location)
+    plain = calls.put_object(operation.key, b"", wanted.headers(""))
+    if acl and not tools.acl_refused:
+        call = calls.put_object(operation.key, b"", wanted.headers(acl))
+        answer = await ask(call)
+        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
+            return Result(operation.id, etag=etag_of(_checked(answer, call)), date=date_of(answer))
+        tools.acl_refused = True
+        return Result(operation.id, etag=etag_of(await must(plain)), warning=ACL_WARNING)
+    answer = await must(plain)
+    return Result(operation.id, etag=etag_of(answer), date=date_of(answer))
+
+
+async def _delete(operation: Operation, _: Tools) -> Result:
+    call = calls.delete_object(operation.key)
+    answer = await ask(call)
+    if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
+        _checked(answer, call)
+    return Result(operation.id)
+
+
+async def _delete_batch(work: Work, tools: Tools) -> list[Result]:
+    """Up to 1,000 keys in one request. Errors come inside the answer, and each is named."""
+    call = calls.delete_objects(key for _, key in work.keys)
+    answer = await ask(call)
+    if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
+        return [await _delete_row(row, key, tools) for row, key in work.keys]
+    if not answer.ok:
+        fault = fault_of(answer)
+        return [failed(work, fault, call.name)._replace(id=row) for row, _ in work.keys]
+    errors = {error.get("Key", ""): error for error in parse_delete_errors(answer.body)}
+    return [_delete_result(row, errors.get(key), answer) for row, key in work.keys]
+
+
+async def _delete_row(row: int, key: str, tools: Tools) -> Result:
+    operation = Operation(Kind.DELETE, key, Reason.ORPHAN, id=row)
+    try:
+        return await _delete(operation, tools)
+    except CallError as error:
+        return failed(Work(operation), error.fault, error.name)
+
+
+def _delete_result(row: int, error: dict[str, str] | None, answer: Answer) -> Result:
+    if error is None or error.get("Code") == "NoSuchKey":
+        return Result(row)
+    request_id = answer.headers.get("x-amz-request-id", "")
+    fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status, request_id)
+    return Result(
+        row, error=f"DeleteObjects: {fault}", code=fault.code, status=fault.status, request_id=request_id,
+        retryable=fault.retryable, throttled=fault.throttled,
+    )  # fmt: skip
+
+
+_STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
+    Step.BEGIN: _begin,
+    Step.SURVEY: _survey,
+    Step.PART: _part,
+    Step.FINISH: _finish,
+    Step.ABORT: _abort,
+}
+_KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
+    Kind.UPLOAD: _upload,
+    Kind.COPY: _copy,
+    Kind.REDIRECT: _redirect,
+    Kind.DELETE: _delete,
+    Kind.RECONCILE: _reconcile,
+}
