@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from s3batch.settings import Settings
 from s3batch.units import Limit, parse_limit
-
-if TYPE_CHECKING:
-    from s3batch.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

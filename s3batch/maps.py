@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from s3batch.settings import Settings
 from s3batch.units import BOOLEAN_HINT, parse_boolean
-
-if TYPE_CHECKING:
-    from s3batch.settings import Settings
 
 EVERYTHING = "*"
 """The pattern of a plain string."""
@@ -132,12 +130,13 @@ def _maps(settings: Settings, name: str) -> dict[str, dict[str, str]]:
 
 
 def _metadata(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
-    lower = {key.lower(): _one_line(settings, name, value) for key, value in pairs.items()}
-    if len(lower) != len(pairs):
-        raise settings.bad(name, "names of metadata have no case: give each only once")
     if odd := [key for key in pairs if not _TOKEN.fullmatch(key)]:
         raise settings.bad(name, f"{odd[0]!r} cannot name metadata: use letters, digits and hyphens")
-    return tuple(sorted(lower.items()))
+    if len({key.lower().replace("_", "-") for key in pairs}) != len(pairs):
+        raise settings.bad(
+            name, "give each name once: names that differ only in case, or in - and _, are one in some stores"
+        )
+    return tuple(sorted((key.lower(), _one_line(settings, name, value)) for key, value in pairs.items()))
 
 
 def _tags(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:

@@ -7,12 +7,10 @@ name is the address visitors ask for. Its key is never an orphan, however the na
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from s3batch.maps import strings
-
-if TYPE_CHECKING:
-    from s3batch.settings import Settings
+from s3batch.settings import Settings
 
 _CLASH_HINT = "a key can be a file or a redirect, not both"
 

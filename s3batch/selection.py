@@ -10,12 +10,9 @@ A path is wanted when ``include`` lets it in and ``exclude`` does not throw it o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from s3batch.globs import Patterns
-
-if TYPE_CHECKING:
-    from s3batch.settings import Settings
+from s3batch.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from s3batch.errors import SettingsError
-
-if TYPE_CHECKING:
-    from s3batch.settings import Settings
+from s3batch.settings import Settings
 
 _WEBSITE = re.compile(r"(?P<name>.+)\.s3-website[-.][a-z0-9-]+\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
 _WILD = re.compile(r"\*\*|\*|\?|[^*?]+")

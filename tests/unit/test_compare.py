@@ -246,7 +246,9 @@ def test_after_a_copy_there_is_no_difference(encryption: dict[str, str]) -> None
         assert difference(attributes, RemoteAttributes.from_headers(copied)) is None
 
 
-@pytest.mark.parametrize(("head", "may"), [({}, True), ({"x-amz-server-side-encryption": "AES256"}, True), (KMS, False)])
+@pytest.mark.parametrize(
+    ("head", "may"), [({}, True), ({"x-amz-server-side-encryption": "AES256"}, True), (KMS, False)]
+)
 def test_with_kms_an_etag_is_no_md5(head: dict[str, str], may: bool) -> None:
     assert RemoteAttributes.from_headers(head).etag_may_be_md5 is may
 
@@ -285,7 +287,9 @@ OTHER_FULL = policy(grant("them", "FULL_CONTROL"), OWNER)
         pytest.param(policy(OWNER, namespace=""), "private", id="no namespace"),
         pytest.param(PUBLIC_READ, "public-read", id="public-read"),
         pytest.param(PUBLIC_WRITE, "public-read-write", id="public-read-write in moto's order"),
-        pytest.param(policy(OWNER, grant("AllUsers", "READ", "WRITE")), "public-read-write", id="public-read-write in RGW's form"),
+        pytest.param(
+            policy(OWNER, grant("AllUsers", "READ", "WRITE")), "public-read-write", id="public-read-write in RGW's form"
+        ),
         pytest.param(AUTHENTICATED, "authenticated-read", id="authenticated-read"),
         pytest.param(OTHER_READ, "bucket-owner-read", id="bucket-owner-read"),
         pytest.param(OTHER_FULL, "bucket-owner-full-control", id="bucket-owner-full-control"),

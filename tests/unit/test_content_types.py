@@ -84,8 +84,14 @@ def test_every_text_type_and_no_other_says_utf_8() -> None:
     extensions = [extension for line in _TABLE.split("\n") for extension in line.split()[1:]]
 
     assert len(extensions) > 800
-    assert {guess(f"a.{extension}").partition("/")[0] for extension in extensions if guess(f"a.{extension}").endswith(TEXT)} == {"text"}
-    assert not [extension for extension in extensions if guess(f"a.{extension}").startswith("text/") and not guess(f"a.{extension}").endswith(TEXT)]
+    assert {
+        guess(f"a.{extension}").partition("/")[0] for extension in extensions if guess(f"a.{extension}").endswith(TEXT)
+    } == {"text"}
+    assert not [
+        extension
+        for extension in extensions
+        if guess(f"a.{extension}").startswith("text/") and not guess(f"a.{extension}").endswith(TEXT)
+    ]
 
 
 def test_no_extension_is_in_the_table_twice_or_out_of_reach() -> None:

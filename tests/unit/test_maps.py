@@ -85,7 +85,10 @@ def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, maps.
         pytest.param('[{"a": "b"}]', "write a map for all files", id="a list"),
         pytest.param('{"*": {"a": {"b": "c"}}}', "give 'a' a plain value", id="too deep"),
         pytest.param('{"a": ["b"]}', "give 'a' a plain value", id="a list inside"),
-        pytest.param('{"Key": "1", "key": "2"}', "each only once", id="twice in different case"),
+        pytest.param('{"Key": "1", "key": "2"}', "give each name once", id="twice in different case"),
+        pytest.param(
+            '{"a_b": "1", "a-b": "2"}', "give each name once", id="twice for a store that knows no underscore"
+        ),
         pytest.param('{"a b": "1"}', "'a b' cannot name metadata", id="a name with a space"),
         pytest.param('{"": "1"}', "'' cannot name metadata", id="no name"),
         pytest.param('{"ü": "1"}', "'ü' cannot name metadata", id="a name that is not ASCII"),

@@ -98,7 +98,18 @@ def test_one_pattern_wins_by_a_fixed_order(given: Any, path: str, value: str) ->
     assert cache_control(given, path) == value
 
 
-@pytest.mark.parametrize("name", ["content_type", "content_encoding", "cache_control", "content_disposition", "content_language", "expires", "storage_class"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "content_type",
+        "content_encoding",
+        "cache_control",
+        "content_disposition",
+        "content_language",
+        "expires",
+        "storage_class",
+    ],
+)
 def test_every_setting_takes_a_string_a_glob_and_an_extension(name: str) -> None:
     for given in ("value", {"*/a.x": "value"}, {".x": "value"}, {"b/a.x": "value"}):
         assert getattr(rules(**{name: given}).attributes("b/a.x"), name) == "value"
@@ -234,7 +245,19 @@ def test_extensions_come_longest_first(path: str, extensions: list[str]) -> None
 
 @pytest.mark.parametrize("given", [{}, DOCS, {"cache_control": {".tar.gz": "1", ".gz": "2", "b.tar.gz": "3"}}])
 def test_what_was_asked_before_changes_no_answer(given: dict[str, Any]) -> None:
-    paths = ["a.gz", "a.tar.gz", "b.tar.gz", "c.tar.gz", "noext", "end.", "A.GZ", "a.js", "public/a.js", "d.gz", "x.tar.js"]
+    paths = [
+        "a.gz",
+        "a.tar.gz",
+        "b.tar.gz",
+        "c.tar.gz",
+        "noext",
+        "end.",
+        "A.GZ",
+        "a.js",
+        "public/a.js",
+        "d.gz",
+        "x.tar.js",
+    ]
     busy = rules(**given)
 
     assert [busy.attributes(path) for path in paths * 2] == [rules(**given).attributes(path) for path in paths * 2]

@@ -22,7 +22,9 @@ def selection(*, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -
         pytest.param((), ("node_modules",), "a/node_modules/b/c", False, id="inside an excluded directory"),
         pytest.param((), ("build/",), "build", True, id="a file with an excluded directory's name"),
         pytest.param((), ("*.map", "!keep.map"), "keep.map", True, id="taken back"),
-        pytest.param((), ("build/", "!build/keep"), "build/keep", False, id="nothing comes back from inside, as in git"),
+        pytest.param(
+            (), ("build/", "!build/keep"), "build/keep", False, id="nothing comes back from inside, as in git"
+        ),
         pytest.param((), ("build/*", "!build/keep"), "build/keep", True, id="the directory itself was not excluded"),
         pytest.param((), ("/*", "!/public"), "public/a", True, id="all but one directory"),
         pytest.param(("*.html",), (), "a/b.html", True, id="included by name"),

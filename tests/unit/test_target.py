@@ -35,7 +35,7 @@ def test_the_prefix_is_empty_or_ends_with_one_slash(target: str, prefix: str) ->
 def test_a_target_that_goes_up_is_refused(target: str) -> None:
     settings = Settings(bucket="b", target=target, origins={"target": "PLUGIN_TARGET"})
 
-    with pytest.raises(SettingsError, match="without '..'"):
+    with pytest.raises(SettingsError, match=r"without '\.\.'"):
         normalise("b", target)
     with pytest.raises(SettingsError, match=r"target cannot be '.*' \(from PLUGIN_TARGET\)"):
         Target.from_settings(settings)
