@@ -27,6 +27,8 @@ DEFAULT = "default"
 """The origin of a value nobody gave."""
 JOURNAL = "journal"
 """The origin of a value a resumed job was begun with."""
+_LONGEST_SHOWN = 200
+"""Characters of a wrong value; a map may be pages long."""
 JOURNAL_DIRECTORY = ".s3batch"
 """Below the workspace; never uploaded, cached or deleted."""
 
@@ -612,7 +614,8 @@ def parse(row: Setting, text: str, origin: str) -> Any:
 
 def wrong(row: Setting, value: object, origin: str, instead: str) -> SettingsError:
     """The one sentence about a value that cannot be; a secret's value is not in it."""
-    shown = "***" if row.secret else str(_plain(value))
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    shown = "***" if row.secret else text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
     return SettingsError(f"{row.name} cannot be {shown!r} (from {origin})", hint=instead)
 
 

@@ -64,7 +64,7 @@ def parse_integer(text: str) -> int:
     """As Go reads an integer of base 0 (``0x10``, ``010`` is 8, ``1_0``), and whole floats (Drone's ``1e+06``)."""
     text = text.strip().lower()
     sign = -1 if text.startswith("-") else 1
-    digits = text.lstrip("+-") if text[:1] in "+-" else text
+    digits = text[1:] if text[:1] in {"+", "-"} else text
     try:
         return sign * _magnitude(digits)
     except (ValueError, OverflowError):
@@ -72,7 +72,7 @@ def parse_integer(text: str) -> int:
 
 
 def _magnitude(digits: str) -> int:
-    if not digits[:1].isdigit():
+    if not (digits.isascii() and digits[:1].isdigit()):
         raise ValueError(digits)
     base = _BASES.get(digits[:2], 8 if re.fullmatch(r"0_?[0-7_]+", digits) else 10)
     if base != 10 or digits.replace("_", "").isdigit():
@@ -94,14 +94,14 @@ def parse_boolean(text: str) -> bool:
 def parse_limit(text: str) -> Limit:
     """``N`` or ``N%``, neither negative."""
     text = text.strip()
-    if not text.endswith("%"):
-        count = parse_integer(text) if text else -1
-        if count < 0:
-            raise ValueError(LIMIT_HINT)
-        return Limit(count)
-    if not _NUMBER.fullmatch(text[:-1].strip()):
+    try:
+        percent = text.endswith("%")
+        amount = float(text.removesuffix("%")) if percent else parse_integer(text)
+    except ValueError:
+        raise ValueError(LIMIT_HINT) from None
+    if amount < 0:
         raise ValueError(LIMIT_HINT)
-    return Limit(_finite(float(text[:-1]), LIMIT_HINT), percent=True)
+    return Limit(_finite(amount, LIMIT_HINT), percent)
 
 
 def format_size(size: float) -> str:
