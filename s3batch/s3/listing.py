@@ -82,7 +82,7 @@ def _seconds(text: bytes) -> float:
 
 
 def _fraction(text: bytes) -> float:
-    return float(text[19:23]) if text[19:20] == b"." else 0.0
+    return float(text[19:].rstrip(b"Z")) if text[19:20] == b"." else 0.0  # some stores write two digits, some nine
 
 
 def _elements(body: Body, name: str) -> Iterator[dict[str, str]]:
