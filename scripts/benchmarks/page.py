@@ -49,7 +49,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _workload(result: dict[str, Any]) -> str:
-    lines = [f"## {result['title']}", "", f"{result['rounds']} rounds, {result['date']}: `{result['command']}`", ""]
+    lines = [f"## {result['title']}", "", f"Rounds: {result['rounds']}, {result['date']}: `{result['command']}`", ""]
     lines += ["| program | hashes | wall s (min-max) | CPU s | peak MiB | wall / s5cmd | CPU / s5cmd |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     lines += [_row(tool, result) for tool in result["runs"]]

@@ -46,7 +46,8 @@ class Workload:
     def quick(self) -> Workload:
         """A tenth of it."""
         fewer = max(1, self.files // 10) if self.files > 10 else self.files
-        return replace(self, files=fewer, size=self.size if self.files > 10 else self.size // 10)
+        size = self.size if self.files > 10 else self.size // 10
+        return replace(self, files=fewer, size=size, title=f"A tenth of: {self.title}")
 
 
 WORKLOADS = (
