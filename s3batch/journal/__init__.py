@@ -41,12 +41,11 @@ class Journal:
     Any trouble with the file or its disk is a JournalError, and then nothing of the open transaction counts.
     """
 
-    def __init__(self, store: Store, lock: Lock) -> None:
+    def __init__(self, store: Store, lock: Lock, original: Journal | None = None) -> None:
         self._store = store
         self._lock = lock
-        self._original: Journal | None = None
-        self._folder = ""
-        """Of a copy: what it was made from, and the directory it has to itself."""
+        self._original = original
+        """Of a copy in a directory of its own: what it was made from."""
         self._depth = 0
         self._job: Job | None = None
         self._jobs = Jobs(store)
@@ -69,9 +68,8 @@ class Journal:
         folder = tempfile.mkdtemp(prefix="s3batch-")
         path = os.path.join(folder, "journal.db")
         self._store.copy_to(path)
-        copy = type(self).open(path)
-        copy._original, copy._folder = self, folder
-        return copy
+        lock = Lock(path)
+        return type(self)(open_store(path, create=False, refuse_if_held=lock.refuse_if_held), lock, self)
 
     @property
     def path(self) -> str:
@@ -93,7 +91,7 @@ class Journal:
         finally:
             self._lock.release()
             if self._original is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                shutil.rmtree(os.path.dirname(self._store.path), ignore_errors=True)
                 self._original.close()
 
     def __enter__(self) -> Self:

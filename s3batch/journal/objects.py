@@ -16,6 +16,8 @@ _LOOK_UP_KEYS = 500
 """Keys of one query: its text is constant, so SQLite prepares it once."""
 
 _PAGE = 1000
+_BEYOND_ALL = b"\xff" * 1025
+"""Sorts after every key: S3's keys have at most 1,024 bytes."""
 
 _RECORD = """
 INSERT INTO object (key, size, etag, modified, listed) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)
@@ -183,5 +185,5 @@ def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:
 def _range(prefix: str) -> tuple[str | bytes, bytes]:
     """Return the lowest key that starts with ``prefix``, and the lowest beyond them all."""
     stem = prefix.encode("utf-8", "surrogateescape").rstrip(b"\xff")
-    beyond = stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\xff\xff"
+    beyond = stem[:-1] + bytes([stem[-1] + 1]) if stem else _BEYOND_ALL
     return bindable(prefix), beyond

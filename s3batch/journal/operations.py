@@ -32,6 +32,11 @@ _COLUMNS = (
 )
 """In the order of the fields of Operation."""
 
+_HIGHEST = """
+SELECT max(coalesce((SELECT max(id) FROM operation), 0), coalesce((SELECT max(after_operation) FROM job), 0))
+"""
+"""Above the rows, and above where the jobs begin: a number that was skipped or pruned must not be given below one."""
+
 _LEASABLE = f"""
 SELECT {_COLUMNS} FROM operation
 WHERE id > ? AND +job = ? AND state = 'pending' AND stage = ? ORDER BY id LIMIT ?
@@ -82,7 +87,7 @@ class Operations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._next = 1 + (store.value("SELECT max(id) FROM operation") or 0)
+        self._next: int = 1 + store.value(_HIGHEST)
         self._job = 0
         self._after = 0
         self._cursor: dict[int, int] = {}

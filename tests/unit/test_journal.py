@@ -345,6 +345,22 @@ def test_a_new_job_knows_nothing_of_the_operations_of_an_old_one(journal):
     assert keys(journal.add([upload("a")])) == ["a"]
 
 
+@pytest.mark.parametrize("pruned", [False, True])
+def test_row_numbers_stay_above_where_the_job_began_when_reopened(tmp_path, pruned):
+    with Journal.open(str(tmp_path / "j")) as journal:
+        begin(journal)
+        journal.add([upload("a"), upload("a"), upload("a")])
+        journal.set_state(JobState.DONE, 0)
+        begin(journal)
+        if pruned:
+            journal.prune()
+    with Journal.open(str(tmp_path / "j")) as journal:
+        journal.open_job()
+        journal.add([upload("b")])
+
+        assert keys(journal.lease(9, Stage.MAIN)) == ["b"]
+
+
 @pytest.mark.parametrize("state", [JobState.PLANNING, JobState.RUNNING, JobState.INTERRUPTED, JobState.FAILED])
 def test_the_newest_unfinished_job_is_resumed(journal, state):
     journal.set_state(state, 1)

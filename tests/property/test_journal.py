@@ -1,0 +1,207 @@
+"""Drive a real journal beside a model: a dict from key to how far its operation has come."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from s3batch.journal import Journal
+from s3batch.model import JobState, Kind, Listed, Operation, Reason, Result, Stage, State
+
+keys = st.one_of(
+    st.sampled_from("abcdef"),
+    st.binary(min_size=1, max_size=6).filter(lambda name: b"\0" not in name).map(os.fsdecode),
+)
+stages = st.sampled_from([Stage.MAIN, Stage.PUBLISH_LAST, Stage.DELETE])
+stamps = st.integers(min_value=0, max_value=3)
+OUTCOMES = [State.DONE, State.FAILED, State.PENDING, State.SKIPPED]
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int
+    operation: Operation
+    state: State
+    attempts: int = 0
+    recheck: bool = False
+    unhanded: bool = True
+    """Whether the cursor has not passed it since it became pending."""
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """Every rule is done to both; the invariants say that they tell the same."""
+
+    leased = Bundle("leased")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.mkdtemp(prefix="s3batch-test-")
+        self.journal = Journal.open(os.path.join(self.folder, "journal.db"))
+        self.begin()
+
+    def teardown(self) -> None:
+        self.journal.close()
+        shutil.rmtree(self.folder)
+
+    def begin(self) -> None:
+        self.journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1")
+        self.rows: dict[str, Row] = {}
+        self.highest = 0
+
+    @rule(
+        target=leased,
+        planned=st.lists(st.tuples(keys, stages, stamps), max_size=8),
+        lease=st.booleans(),
+    )
+    def add(self, planned, lease):
+        operations = [
+            Operation(Kind.UPLOAD, key, Reason.MISSING, key, 1, stamp, stage=stage) for key, stage, stamp in planned
+        ]
+        added = self.journal.add(operations, lease=lease)
+
+        fresh = []
+        for operation in operations:
+            if operation.key in self.rows:
+                self.plan_again(operation)
+            else:
+                new = next(each for each in added if each.key == operation.key)
+                assert new == operation._replace(id=new.id)
+                fresh.append(operation.key)
+                self.rows[operation.key] = Row(new.id, operation, State.LEASED if lease else State.PENDING)
+        assert [each.key for each in added] == fresh
+        assert all(each.id > self.highest for each in added)
+        self.highest = max([self.highest, *(each.id for each in added)])
+        return multiple(*(fresh if lease else []))
+
+    def plan_again(self, operation: Operation) -> None:
+        row = self.rows[operation.key]
+        same = row.operation.mtime_ns == operation.mtime_ns
+        if row.state is not State.LEASED and (not same or row.state is State.SKIPPED):
+            self.rows[operation.key] = Row(row.id, operation, State.PENDING)
+
+    @rule(target=leased, limit=st.integers(1, 5), stage=stages)
+    def lease(self, limit, stage):
+        self.journal.rewind()
+        got = self.journal.lease(limit, stage)
+
+        pending = [row for row in self.rows.values() if row.state is State.PENDING and row.operation.stage == stage]
+        expected = sorted(pending, key=lambda row: row.id)[:limit]
+        assert [(each.id, each.key, each.attempts, each.recheck) for each in got] == [
+            (row.id, row.operation.key, row.attempts, row.recheck) for row in expected
+        ]
+        for each in got:
+            self.set(each.key, state=State.LEASED)
+        return multiple(*(each.key for each in got))
+
+    @rule(outcomes=st.lists(st.tuples(consumes(leased), st.sampled_from(OUTCOMES)), max_size=4))
+    def settle(self, outcomes):
+        known = {key: state for key, state in outcomes if key in self.rows and self.rows[key].state is State.LEASED}
+        self.journal.settle(
+            (state, Result(self.rows[key].id, error="x" if state is State.FAILED else ""))
+            for key, state in known.items()
+        )
+        for key, state in known.items():
+            self.set(key, state=state, attempts=self.rows[key].attempts + 1, recheck=False)
+
+    @rule(key=consumes(leased))
+    def settle_and_retry_when_due(self, key):
+        if key in self.rows and self.rows[key].state is State.LEASED:
+            row = self.rows[key]
+            self.journal.settle([(State.PENDING, Result(row.id, error="reset"))])
+            self.set(key, attempts=row.attempts + 1, recheck=False)
+            (again,) = self.journal.lease_rows([row.id])
+            assert (again.key, again.attempts) == (key, row.attempts + 1)
+
+    @rule(in_the_middle=st.booleans())
+    def crash_and_resume(self, in_the_middle):
+        if in_the_middle:
+            self.journal._operations.add([Operation(Kind.UPLOAD, "lost", Reason.MISSING)], State.LEASED)
+        self.journal.close()
+        self.journal = Journal.open(os.path.join(self.folder, "journal.db"))
+        self.journal.open_job()
+        leased = [key for key, row in self.rows.items() if row.state is State.LEASED]
+        assert self.journal.release() == len(leased)
+        for key in leased:
+            self.set(key, state=State.PENDING, recheck=True)
+
+    @rule()
+    def reopen_failed(self):
+        failed = [key for key, row in self.rows.items() if row.state is State.FAILED]
+        assert self.journal.reopen_failed() == len(failed)
+        for key in failed:
+            self.set(key, state=State.PENDING, attempts=0)
+
+    @rule()
+    def begin_another_job(self):
+        self.begin()
+
+    @rule()
+    def finish_and_prune(self):
+        self.journal.set_state(JobState.DONE, 0)
+        self.begin()
+        self.journal.prune()
+        assert len(self.journal.jobs()) == 1
+
+    def set(self, key: str, **changes) -> None:
+        self.rows[key] = replace(self.rows[key], **changes)
+
+    @invariant()
+    def every_row_is_as_in_the_model(self):
+        rows = sorted(self.rows.values(), key=lambda row: row.id)
+        assert [(entry.operation, entry.state) for entry in self.journal.operations()] == [
+            (row.operation._replace(id=row.id, attempts=row.attempts, recheck=row.recheck), row.state) for row in rows
+        ]
+
+    @invariant()
+    def the_counts_agree(self):
+        states = [row.state for row in self.rows.values()]
+        count = self.journal.counts()[Kind.UPLOAD]
+        assert count == {
+            "planned": len(states),
+            **{str(state): states.count(state) for state in (State.DONE, State.FAILED, State.SKIPPED)},
+            "bytes": states.count(State.DONE),
+        }
+        assert self.journal.open_count() == states.count(State.PENDING) + states.count(State.LEASED)
+        assert self.journal.failed_count(Stage.DELETE) == states.count(State.FAILED)
+
+
+TestJournal = JournalMachine.TestCase
+TestJournal.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestJournal = pytest.mark.slow(TestJournal)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    listed=st.dictionaries(keys, st.integers(0, 9), max_size=20),
+    seen=st.sets(keys, max_size=10),
+    earlier=st.sets(keys, max_size=10),
+    prefix=st.one_of(st.just(""), keys),
+)
+def test_orphans_are_the_set_difference_below_the_prefix(listed, seen, earlier, prefix):
+    with tempfile.TemporaryDirectory() as folder, Journal.open(os.path.join(folder, "j")) as journal:
+        journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1")
+        for objects in (dict.fromkeys(earlier, 1), listed):
+            journal.begin_listing()
+            journal.record_listing([Listed(key, size, "e", 1.0) for key, size in objects.items()])
+        journal.mark_seen(sorted(seen))
+
+        orphans = [each for page in journal.orphans(prefix) for each in page]
+
+        assert {each.key: each.size for each in orphans} == {
+            key: size
+            for key, size in listed.items()
+            if key not in seen and os.fsencode(key).startswith(os.fsencode(prefix))
+        }
+        assert [os.fsencode(each.key) for each in orphans] == sorted(os.fsencode(each.key) for each in orphans)
+        assert (journal.count_orphans(prefix), journal.count_listed()) == (len(orphans), len(listed))
+        found = journal.look_up(sorted({*listed, *seen, *earlier}))
+        assert {key: facts[0].size for key, facts in found.items() if facts[0]} == listed
