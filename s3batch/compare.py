@@ -139,7 +139,7 @@ def difference(wanted: Attributes, remote: RemoteAttributes, remote_acl: str | N
     """Why the object must be copied onto itself, or ``None``. ``remote_acl``: from :func:`canned_acl`, if it was read."""
     if next(changes(wanted, remote), None):
         return Reason.METADATA
-    if wanted.acl and remote_acl and not same_acl(wanted.acl, remote_acl):
+    if wanted.acl and not same_acl(wanted.acl, remote_acl or ""):
         return Reason.ACL
     return None
 
@@ -217,8 +217,11 @@ def canned_acl(acl_xml: bytes) -> str:
 
 
 def same_acl(wanted: str, found: str) -> bool:
-    """Whether an object that was given ``wanted`` may look like ``found`` (from :func:`canned_acl`) afterwards."""
-    return found in _LOOKS_LIKE.get(wanted, {wanted})
+    """Whether an object that was given ``wanted`` may look like ``found`` (from :func:`canned_acl`) afterwards.
+
+    What could not be read is no difference: it would be one on every run.
+    """
+    return not found or found in _LOOKS_LIKE.get(wanted, {wanted})
 
 
 def acl_matches(wanted: str, acl_xml: bytes) -> bool:

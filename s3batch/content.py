@@ -68,7 +68,7 @@ class Source:
         wanted = size - offset if length < 0 else length
         fd = self.open(path, size, mtime_ns)
         try:
-            body = os.pread(fd, wanted, offset) if wanted else b""
+            body: bytes | bytearray = os.pread(fd, wanted, offset) if wanted else b""
             if len(body) < wanted:  # one read gives at most 2 GiB
                 body = _rest(fd, bytearray(body), wanted, offset)
             self._check(fd, path, size, mtime_ns)

@@ -18,7 +18,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from s3batch.crash_points import reach
 from s3batch.errors import EXIT_SIGINT, EXIT_SIGTERM, EndpointError, S3BatchError
@@ -80,7 +80,7 @@ class Signals:
         """Whether the one who runs looks at ``seen`` by himself."""
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> Self:
         for signum in (signal.SIGINT, signal.SIGTERM):
             self._before[signum] = signal.signal(signum, self._note)
         return self
@@ -243,7 +243,7 @@ class Coordinator:
             self._executor.submit(works)
 
     def _due_rows(self, now: float, limit: int) -> list[int]:
-        rows = []
+        rows: list[int] = []
         while self._due and self._due[0][0] <= now and len(rows) < limit:
             rows.append(heapq.heappop(self._due)[1])
         return rows

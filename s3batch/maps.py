@@ -42,10 +42,9 @@ def texts(settings: Settings, name: str) -> dict[str, str]:
     return {pattern: header(settings, name, value) for pattern, value in _flat(settings, name, given).items()}
 
 
-def metadata(settings: Settings, name: str = "metadata") -> dict[str, Pairs] | None:
-    """Names in lower case, as they travel. ``None``: not set."""
-    maps = _maps(settings, name)
-    return {pattern: _metadata(settings, name, pairs) for pattern, pairs in maps.items()} or None
+def metadata(settings: Settings, name: str = "metadata") -> dict[str, Pairs]:
+    """Names in lower case, as they travel."""
+    return {pattern: _metadata(settings, name, pairs) for pattern, pairs in _maps(settings, name).items()}
 
 
 def tags(settings: Settings, name: str = "tags") -> dict[str, Pairs]:

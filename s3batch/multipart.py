@@ -1,4 +1,4 @@
-"""Files too large for one request: each upload's way through begin, parts and finish, as values in and out.
+r"""Files too large for one request: each upload's way through begin, parts and finish, as values in and out.
 
     begin ──> parts … ──> finish ──> settled
       ^         |  \\
@@ -55,8 +55,10 @@ class Uploads:
     def __init__(
         self, journal: Journal, part_size: int, fingerprint: Callable[[str], str], found: Callable[[str], str]
     ) -> None:
-        """``fingerprint`` of the attributes a path wants; ``found`` gives the id of an own unfinished upload of a
-        key that S3 knows and the journal does not, or ``""``."""
+        """Tell what the job decides: ``fingerprint`` of the attributes a path wants, and which upload was ``found``.
+
+        The latter gives the id of an own unfinished upload of a key that only S3 knows of, or ``""``.
+        """
         self._journal = journal
         self._part_size = part_size
         self._fingerprint = fingerprint

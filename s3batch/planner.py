@@ -14,7 +14,7 @@ CONTENT_KNOWN = "content-known"
 """An operation's detail: the journal vouches for the content, only attributes are in question."""
 
 
-def decide(  # noqa: PLR0913 - everything a decision depends on
+def decide(
     file: LocalFile, key: str, listed: Listed | None, known: Known | None, fingerprint: str, *, stage: int, gzip: bool
 ) -> Operation | None:
     """The operation that ``file`` needs, or ``None`` when the object under ``key`` is right as it is.

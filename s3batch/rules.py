@@ -64,7 +64,8 @@ class Choice(Generic[T]):
     otherwise: T
     """For a path that no pattern matches."""
     exact: Mapping[str, T] = field(default_factory=dict)
-    globs: tuple[tuple[re.Pattern[str], T], ...] = ()
+    globs: tuple[tuple[re.Pattern[str], bool, T], ...] = ()
+    """With whether the absolute path is what it can match; a leading star matches there whatever it would without."""
     extensions: Mapping[str, T] = field(default_factory=dict)
     folded: Mapping[str, T] = field(default_factory=dict)
     """The same by extension in lower case."""
@@ -79,7 +80,11 @@ class Choice(Generic[T]):
         return cls(
             otherwise,
             exact=dict(values),
-            globs=tuple((star(p), values[p]) for p in ordered if literals(p) and ("*" in p or p.startswith(root))),
+            globs=tuple(
+                (star(p), p.startswith(("*", "/")), values[p])
+                for p in ordered
+                if literals(p) and ("*" in p or p.startswith(root))
+            ),
             extensions={pattern: values[pattern] for pattern in extensions},
             folded={pattern.lower(): values[pattern] for pattern in reversed(extensions)},
             everything=tuple(values[p] for p in ordered if p and not literals(p))[:1],
@@ -87,14 +92,14 @@ class Choice(Generic[T]):
 
     def get(self, path: str, absolute: str) -> T:
         """The value for this file."""
-        return next(self.matches(path, absolute), self.otherwise) if self.exact else self.otherwise
+        return next(self.matches(path, absolute), self.otherwise)
 
     def matches(self, path: str, absolute: str) -> Iterator[T]:
         """The values of all patterns that match, the winner first."""
         if path in self.exact:
             yield self.exact[path]
-        for regex, value in self.globs:
-            if regex.fullmatch(path) or regex.fullmatch(absolute):
+        for regex, of_absolute, value in self.globs:
+            if regex.fullmatch(absolute if of_absolute else path):
                 yield value
         if self.extensions:
             yield from self._of_extension(path)
@@ -106,6 +111,9 @@ class Choice(Generic[T]):
         yield from (self.folded[suffix.lower()] for suffix in suffixes if suffix.lower() in self.folded)
 
 
+_NOTHING = Choice("")
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """All per-file settings, ready to be asked. Frozen and picklable; what it remembers changes no answer."""
@@ -113,7 +121,7 @@ class Rules:
     root: str
     """The absolute path of the source, with one ``/`` at its end."""
     choices: Mapping[str, Choice[Any]]
-    """By the name of the setting, which is that of the attribute too."""
+    """Of the settings that are set, by their names, which are those of the attributes too."""
     encryption: str = ""
     kms_key_id: str = ""
     _depth: int = 0
@@ -130,7 +138,9 @@ class Rules:
         """``SettingsError`` for every value that could not work; ``source_root``: the source's absolute path."""
         root = source_root.rstrip("/") + "/"
         choices = {
-            name: Choice.of(values, root, otherwise) for name, (values, otherwise) in _configured(settings).items()
+            name: Choice.of(values, root, otherwise)
+            for name, (values, otherwise) in _configured(settings).items()
+            if values
         }
         patterns = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
         dots = max((pattern.count(".") for pattern in patterns if pattern.startswith(".")), default=1)
@@ -147,7 +157,8 @@ class Rules:
 
     def redirect_acl(self, name: str) -> str:
         """Everybody may follow a redirect, unless the ``acl`` setting says something about its name."""
-        return next(self.choices["acl"].matches(name, self.root + name), "public-read")
+        acl = self.choices.get("acl", _NOTHING)
+        return next(acl.matches(name, self.root + name), "public-read")
 
     def _describe(self, path: str) -> Described:
         if not self._depth or path in self._named:
@@ -170,7 +181,7 @@ class Rules:
         return made
 
     def _attributes(
-        self, guessed: str, *, content_type: str, content_encoding: str, gzip: bool, **others: Any
+        self, guessed: str, *, content_type: str = "", content_encoding: str = "", gzip: bool = False, **others: Any
     ) -> Attributes:
         # a file that some setting calls br or zstd already is compressed: gzip leaves it alone
         gzip = gzip and content_encoding.lower() in ("", "gzip")
@@ -194,12 +205,11 @@ def extensions_of(path: str) -> list[str]:
 def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     """For each per-file setting its values by pattern, and what a file gets that none of them matches."""
     texts = {name: maps.texts(settings, name) for name in _TEXTS}
-    metadata = maps.metadata(settings)
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
         raise settings.bad("acl", f"{odd[0]!r} is none of S3's canned ACLs: {', '.join(sorted(CANNED_ACLS))}")
     return {
-        **{name: (values, "private" if name == "acl" and values else "") for name, values in texts.items()},
-        "metadata": ({}, None) if metadata is None else (metadata, ()),
+        **{name: (values, "private" if name == "acl" else "") for name, values in texts.items()},
+        "metadata": (maps.metadata(settings), ()),
         "tags": (maps.tags(settings), ()),
         "gzip": (maps.switches(settings, "gzip"), False),
     }

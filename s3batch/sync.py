@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, planner, report
+from s3batch import __version__, permissions, planner, report
 from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -277,7 +277,7 @@ class Sync:
         self._count(files, quiet)
         return operations
 
-    def _decide_one(self, file: LocalFile, key: str, listed: Listed | None, known: Any) -> Operation | None:  # noqa: ANN401
+    def _decide_one(self, file: LocalFile, key: str, listed: Listed | None, known: Any) -> Operation | None:
         if file.size > planner.OBJECT_LIMIT:
             raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
         attributes = self.wanted.rules.attributes(file.path)
@@ -296,18 +296,15 @@ class Sync:
         return kept[1]
 
     def _count(self, files: list[LocalFile], quiet: list[str]) -> None:
-        if self.resumed and quiet:
-            unchanged = len(quiet) - len(self.journal.settled(quiet))
-        else:
-            unchanged = len(quiet)
+        unchanged = len(quiet) - len(self.journal.settled(quiet)) if self.resumed and quiet else len(quiet)
         self.totals.unchanged += unchanged
         self.journal.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)
 
     def _troubled(self, walked: Walk) -> list[Operation]:
         """Operations that will fail: what the walk found and could not read must be named, and tried again."""
         return [
-            Operation(Kind.UPLOAD, self.wanted.key(path), Reason.MISSING, path)
-            for path in (each.path + "/" * each.directory for each in walked.problems)
+            Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
+            for path in (each.path + "/" * (each.directory and bool(each.path)) for each in walked.problems)
         ]
 
     def _replan(self, operation: Operation) -> Operation | None:
@@ -352,19 +349,18 @@ class Sync:
     def _orphans(self, walked: Walk) -> Iterator[list[Listed]]:
         """What no file answers to and no rule protects."""
         protected = protected_keys(self.wanted.redirects)
+        vetoes = [self.wanted.key(veto) for veto in walked.vetoes] if self.wanted.target.stripped else []
         for batch in self.journal.orphans(self.prefix):
-            kept = [each for each in batch if each.key not in protected and self._may_go(each.key, walked)]
+            kept = [each for each in batch if each.key not in protected and self._may_go(each.key, walked, vetoes)]
             if kept:
                 yield kept
 
-    def _may_go(self, key: str, walked: Walk) -> bool:
+    def _may_go(self, key: str, walked: Walk, vetoes: list[str]) -> bool:
+        """Whether no rule keeps ``key``; ``vetoes`` are the walk's as keys, where paths are not simply their ends."""
         path = key[len(self.prefix) :]
         if path.startswith(KEPT) or not self.wanted.selection.wants(path) or walked.keeps(path):
             return False
-        if self.wanted.target.stripped is None:
-            return True
-        vetoed = [self.wanted.key(veto) for veto in walked.vetoes]
-        return not any(key == veto or (veto.endswith("/") and key.startswith(veto)) for veto in vetoed)
+        return not any(key == veto or (veto.endswith("/") and key.startswith(veto)) for veto in vetoes)
 
     # --- multipart uploads of others --------------------------------------------------------
 
@@ -383,7 +379,7 @@ class Sync:
         """No upload that a dead job of this journal began outlives the one that took over."""
         for left in self.journal.uploads_left(of_dead_jobs_only=True):
             self.bucket.abort_multipart_upload(left.key, left.upload_id)
-            self.journal.forget_upload(left.operation_id)
+            self.journal.forget_upload(left.operation)
 
     # --- parts ------------------------------------------------------------------------------
 
@@ -400,7 +396,7 @@ class Sync:
             return InlineExecutor(replace(brief, limit=in_flight, bandwidth=float(self.settings.bandwidth or 0)))
         return LocalExecutor(brief, count)
 
-    def _coordinator(self, executor: Executor, progress: Any) -> Coordinator:  # noqa: ANN401
+    def _coordinator(self, executor: Executor, progress: Any) -> Coordinator:
         uploads = Uploads(
             self.journal,
             self.settings.part_size,
@@ -435,10 +431,7 @@ class Sync:
 
     def _end(self, stopped: S3BatchError | None) -> int:
         failed = self.journal.failed_count(Stage.DELETE) > 0
-        if stopped is not None:
-            code = stopped.exit_code
-        else:
-            code = EXIT_FAILED if failed else EXIT_DONE
+        code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
         self.journal.set_state(state, code)
@@ -450,7 +443,12 @@ class Sync:
             self.output.error(str(stopped))
         if self.settings.json:
             self.output.document({**document, "plan": self.plan} if self.settings.dry_run else document)
-        self.output.info(
-            report.text(document, default_journal=not self.settings.journal, dry_run=self.settings.dry_run)
-        )
+        words = report.text(
+            document, headers=permissions.headers_of(self.settings), dry_run=self.settings.dry_run,
+            default_journal=not self.settings.journal and not self.settings.plugin,
+        )  # fmt: skip
+        if code:
+            self.output.error(words)
+        else:
+            self.output.info(words)
         return code

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
 from s3batch.content import ContentError, Source, compressed, md5, multipart_digests
-from s3batch.planner import CONTENT_KNOWN
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.planner import CONTENT_KNOWN
 from s3batch.redirects import Redirect
 from s3batch.s3 import calls
 from s3batch.s3.checksums import WHOLE_OBJECT, Running, digest
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
-from s3batch.s3.lane import ask, aside
+from s3batch.s3.lane import aside, ask
 from s3batch.s3.listing import copied_etag, parse_completed, parse_delete_errors, parse_parts, parse_upload_id
 
 if TYPE_CHECKING:
@@ -407,12 +407,9 @@ async def _equal(operation: Operation, head: Answer, attributes: Attributes, too
         return int(head.headers.get("content-length", -1)) == len(packed) and _same_content(head, packed)
     if int(head.headers.get("content-length", -1)) != operation.size:
         return False
-    compare_now = lambda: _same_digest(operation, head, tools)  # noqa: E731
     if operation.size > _ASIDE_ABOVE:
-        return bool(await aside(compare_now))
-    return compare_now()
-
-
+        return bool(await aside(lambda: _same_digest(operation, head, tools)))
+    return _same_digest(operation, head, tools)
 
 
 def _same_digest(operation: Operation, head: Answer, tools: Tools) -> bool:

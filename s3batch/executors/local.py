@@ -5,6 +5,7 @@ A worker that dies is replaced; what it had is reported as lost, to be looked up
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3batch.executors import News
 from s3batch.executors.process import Framed, pack, results_of, unpack
@@ -44,7 +45,7 @@ class _Process:
         for end in (mine, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
         arguments = [sys.executable, "-P", "-c", _BEGIN, str(theirs.fileno()), json.dumps(sys.path)]
-        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+        self.process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
         )
         theirs.close()
@@ -56,10 +57,8 @@ class _Process:
     def tell(self, word: str, payload: object = None) -> None:
         """Send a frame; a dead worker shows when it is next read from."""
         self.frames.queue(word, payload)
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.frames.flush()
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def end(self) -> None:
         """Close its socket, which ends it, and make sure."""
@@ -121,16 +120,16 @@ class LocalExecutor:
                 self._replace(process, news)
         return news
 
-    def _hear(self, process: _Process, word: str, payload: object, news: News) -> None:
+    def _hear(self, process: _Process, word: str, payload: Any, news: News) -> None:
         if word == "results":
-            rows, requests, doubts = payload  # type: ignore[misc]
+            rows, requests, doubts = payload
             results: list[Result] = results_of(rows)
             for result in results:
                 process.given.pop((result.id, result.step, result.part), None)
             news.results += results
             news.count(requests, doubts)
         elif word == "dropped":
-            works = unpack(payload)  # type: ignore[arg-type]
+            works = unpack(payload)
             for work in works:
                 for tag in _tags(work):
                     process.given.pop(tag, None)

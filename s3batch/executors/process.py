@@ -40,7 +40,7 @@ class Framed:
         self._in = bytearray()
         self._out = bytearray()
 
-    def queue(self, word: str, payload: Any = None) -> None:  # noqa: ANN401
+    def queue(self, word: str, payload: Any = None) -> None:
         """Add a frame to what is to be sent."""
         data = pickle.dumps((word, payload), protocol=pickle.HIGHEST_PROTOCOL)
         self._out += _LENGTH.pack(len(data))
@@ -90,7 +90,7 @@ class Worker:
     """The process's loop."""
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)  # noqa: FBT003
+        sock.setblocking(False)
         self._frames = Framed(sock)
         self._runner: Runner | None = None
         self._flushed = time.monotonic()
@@ -106,21 +106,22 @@ class Worker:
             self._report(self._runner)
 
     def _wait_for_start(self) -> None:
-        self._frames.sock.setblocking(True)  # noqa: FBT003
+        self._frames.sock.setblocking(True)
         for word, payload in self._frames.receive():
             self._obey(word, payload)
-        self._frames.sock.setblocking(False)  # noqa: FBT003
+        self._frames.sock.setblocking(False)
 
     def _listen(self) -> None:
         for word, payload in self._frames.receive():
             self._obey(word, payload)
 
-    def _obey(self, word: str, payload: Any) -> None:  # noqa: ANN401
+    def _obey(self, word: str, payload: Any) -> None:
         if word == "start":
             self._runner = Runner(payload)
             reach("worker-started")
             return
-        assert self._runner is not None
+        if self._runner is None:
+            raise EOFError(f"{word} before start")
         if word == "work":
             self._runner.take(unpack(payload))
         elif word == "credentials":

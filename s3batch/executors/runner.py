@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.crash_points import reach
@@ -60,9 +61,9 @@ class Runner:
             work = backlog.popleft()
             self._weight += weight
             reach("part-sending" if work.step is Step.PART else "sending")
-            lane.start(carry_out(work, self._tools), lambda results, weight=weight: self._ended(results, weight))
+            lane.start(carry_out(work, self._tools), partial(self._ended, weight))
 
-    def _ended(self, results: list[Result], weight: int) -> None:
+    def _ended(self, weight: int, results: list[Result]) -> None:
         self._weight -= weight
         self.results += results
         reach(_POINTS.get(results[0].step, "stored"))

@@ -31,7 +31,7 @@ _TRIES_TO_REACH = 4
 
 def back_off(attempt: int) -> float:
     """Seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
-    return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))  # noqa: S311 - not a secret
+    return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))
 
 
 def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
@@ -73,15 +73,12 @@ class Bucket:
         attempt = 0
         while True:
             fault, answer = self._once(call)
-            if fault is None or answer is not None and not fault.retryable and not self._second_chance(fault):
+            if answer is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
                 self._check_sign_in(call, fault)
-                assert answer is not None
                 return answer
             attempt += 1
             if attempt >= (self.tries if self._reached else min(self.tries, _TRIES_TO_REACH)):
-                self._give_up(call, fault, answer, attempt)
-                assert answer is not None
-                return answer
+                return self._last_answer(call, fault, answer, attempt)
             self.retries += 1
             time.sleep(back_off(attempt))
 
@@ -124,13 +121,14 @@ class Bucket:
                 status=fault.status,
             )
 
-    def _give_up(self, call: Call, fault: Fault, answer: Answer | None, attempts: int) -> None:
-        if answer is None:
-            raise EndpointError(
-                f"{call.name}: {fault.message} (tried {attempts} times)",
-                hint="check endpoint_url and the network",
-                code=fault.code,
-            )
+    def _last_answer(self, call: Call, fault: Fault | None, answer: Answer | None, attempts: int) -> Answer:
+        if answer is not None:
+            return answer
+        raise EndpointError(
+            f"{call.name}: {fault.message if fault else 'no answer'} (tried {attempts} times)",
+            hint="check endpoint_url and the network",
+            code=fault.code if fault else "Connection",
+        )
 
     # --- what the coordinator asks ----------------------------------------------------------
 

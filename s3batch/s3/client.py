@@ -11,11 +11,11 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 from s3batch.errors import EndpointError
-from s3batch.s3.endpoint import Endpoint, split_url
+from s3batch.s3.endpoint import Endpoint, Signing, split_url
 from s3batch.s3.sigv4 import Credentials
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DEFAULT_REGION = "us-east-1"
 class Login:
     """The job's credentials, renewed before they run out. Asked by the coordinator only."""
 
-    def __init__(self, credentials: Any = None, fixed: Credentials | None = None) -> None:  # noqa: ANN401
+    def __init__(self, credentials: Any = None, fixed: Credentials | None = None) -> None:
         """``credentials`` are botocore's (they renew themselves), ``fixed`` a pair given outright."""
         self._source = credentials
         self._fixed = fixed
@@ -45,7 +45,7 @@ class Login:
         before = self.current()
         if self._source is not None and hasattr(self._source, "_refresh"):
             self._source._expiry_time = None  # noqa: SLF001 - botocore has no public way to say "these are dead"
-            self._source.refresh_needed = lambda refresh_in=None: True  # noqa: ARG005
+            self._source.refresh_needed = lambda refresh_in=None: True
             after = self.current()
             del self._source.refresh_needed
             return after if after != before else None
@@ -57,7 +57,8 @@ def connect(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
     plain = not settings.profile and not settings.assume_role and not _configuration_file()
     if plain and settings.access_key and settings.secret_key:
         fixed = Credentials(settings.access_key, settings.secret_key, settings.session_token)
-        login, configured = Login(fixed=fixed), {}
+        login = Login(fixed=fixed)
+        configured: dict[str, str] = {}
     else:
         login, configured = _by_boto3(settings)
     return _endpoint(settings, bucket, login.current(), configured), login
@@ -85,7 +86,7 @@ def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, 
         bucket=bucket, region=region, host=host, port=port, tls=tls, base_path=base_path, url=url,
         path_style=path_style, credentials=credentials,
         ca_bundle=os.environ.get("AWS_CA_BUNDLE", "") or configured.get("ca_bundle", ""),
-        sign_payload=settings.sign_payload, checksum=_checksum(settings.checksum),
+        sign_payload=cast("Signing", settings.sign_payload), checksum=_checksum(settings.checksum),
         lane=_lane(settings, bucket, host, configured, tls=tls), timeout=float(settings.timeout),
     )  # fmt: skip
 
@@ -103,12 +104,12 @@ def _needs_path(host: str, bucket: str, url: str, *, tls: bool) -> bool:
     """A bucket goes into the host's name only where DNS and certificates surely know it there: on AWS."""
     if "." in bucket and tls:
         return True
-    return bool(url) and not host.endswith((".amazonaws.com", ".amazonaws.com.cn")) or not _DNS_NAME.match(
+    return (bool(url) and not host.endswith((".amazonaws.com", ".amazonaws.com.cn"))) or not _DNS_NAME.match(
         bucket.replace(".", "-")
     )
 
 
-def _lane(settings: Settings, bucket: str, host: str, configured: dict[str, str], *, tls: bool) -> Any:  # noqa: ANN401
+def _lane(settings: Settings, bucket: str, host: str, configured: dict[str, str], *, tls: bool) -> Any:
     """The reference lane where the lean one does not apply: proxies, ARNs, directory buckets, dual-stack..."""
     if settings.lane != "auto":
         return settings.lane
@@ -137,7 +138,7 @@ def _by_boto3(settings: Settings) -> tuple[Login, dict[str, str]]:
     import boto3  # noqa: PLC0415 - see the module's docstring
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-    pair = {}
+    pair: dict[str, Any] = {}
     if settings.access_key and settings.secret_key:
         pair = {
             "aws_access_key_id": settings.access_key,
@@ -161,7 +162,7 @@ def _by_boto3(settings: Settings) -> tuple[Login, dict[str, str]]:
     return Login(credentials), _configured(session)
 
 
-def _configured(session: Any) -> dict[str, str]:  # noqa: ANN401
+def _configured(session: Any) -> dict[str, str]:
     """What the AWS configuration file says of S3."""
     core = session._session  # noqa: SLF001 - boto3 hides botocore's session, which alone knows
     section = core.get_scoped_config()
@@ -179,7 +180,7 @@ def _configured(session: Any) -> dict[str, str]:  # noqa: ANN401
 _SPECIAL = ("use_accelerate_endpoint", "use_dualstack_endpoint", "us_east_1_regional_endpoint")
 
 
-def _assumed(session: Any, settings: Settings) -> Any:  # noqa: ANN401
+def _assumed(session: Any, settings: Settings) -> Any:
     """Credentials of the role to assume; they renew themselves."""
     from botocore.credentials import RefreshableCredentials  # noqa: PLC0415
 

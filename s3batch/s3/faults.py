@@ -1,8 +1,8 @@
 """What went wrong, and what that means: try again, give up this key, or stop the job.
 
-    retryable   the store is busy or the way to it broke; the same request may work later
-    permanent   this key cannot be done as asked; the others can
-    fatal       nothing of this job can succeed (signed out, bucket gone)
+retryable   the store is busy or the way to it broke; the same request may work later
+permanent   this key cannot be done as asked; the others can
+fatal       nothing of this job can succeed (signed out, bucket gone)
 """
 
 from __future__ import annotations
@@ -46,25 +46,29 @@ SIGNED_OUT = frozenset(
 FATAL = SIGNED_OUT | {"NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp"}
 
 # Complaints about the content of the request that boto3 would meet just the same.
-_CERTAIN = RETRYABLE | FATAL | {
-    "AccessControlListNotSupported",
-    "AccessDenied",
-    "EntityTooLarge",
-    "EntityTooSmall",
-    "InvalidDigest",
-    "InvalidEncryptionAlgorithmError",
-    "InvalidPart",
-    "InvalidPartOrder",
-    "InvalidStorageClass",
-    "InvalidTag",
-    "KeyTooLongError",
-    "KMS.DisabledException",
-    "KMS.NotFoundException",
-    "MetadataTooLarge",
-    "NoSuchKey",
-    "NoSuchUpload",
-    "PreconditionFailed",
-}
+_CERTAIN = (
+    RETRYABLE
+    | FATAL
+    | {
+        "AccessControlListNotSupported",
+        "AccessDenied",
+        "EntityTooLarge",
+        "EntityTooSmall",
+        "InvalidDigest",
+        "InvalidEncryptionAlgorithmError",
+        "InvalidPart",
+        "InvalidPartOrder",
+        "InvalidStorageClass",
+        "InvalidTag",
+        "KeyTooLongError",
+        "KMS.DisabledException",
+        "KMS.NotFoundException",
+        "MetadataTooLarge",
+        "NoSuchKey",
+        "NoSuchUpload",
+        "PreconditionFailed",
+    }
+)
 
 _FIELD = re.compile(rb"<(Code|Message|RequestId|Region|Endpoint|Resource)>([^<]*)</")
 

@@ -165,9 +165,10 @@ class Lane:
 
     def call(self, call: Call) -> Answer:
         """Carry out one call and wait for its answer: for the coordinator's own few requests."""
-        return self.run(ask(call))
+        answer: Answer = self.run(ask(call))
+        return answer
 
-    def run(self, coroutine: Any) -> Any:  # noqa: ANN401 - returns what the coroutine returns
+    def run(self, coroutine: Any) -> Any:
         """Run ``coroutine`` to its end and return what it returns."""
         box: list[Any] = []
         self.start(outcome(coroutine), box.append)
@@ -334,7 +335,7 @@ class Lane:
             sock = self._context().wrap_socket(
                 sock, server_hostname=self.endpoint.server_name, do_handshake_on_connect=False
             )
-        sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        sock.setblocking(False)
         sock.connect_ex(address)  # its failure shows when the socket is ready
         line = _Line(sock, self._pace.grant if self._pace else None)
         line.task = None
@@ -443,7 +444,7 @@ class Lane:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max(4, min(self.limit, 32)), "aside")
             receiver, self._waker = socket.socketpair()
-            receiver.setblocking(False)  # noqa: FBT003
+            receiver.setblocking(False)
             self.watch(receiver, lambda: self._collect(receiver))
         self._threads.submit(self._beside, task, function, fallback)
 
@@ -498,7 +499,7 @@ class Pace:
         return max(0.005, (min(self._LEAST, self._rate / 8) - self._have) / self._rate)
 
 
-async def outcome(coroutine: Any) -> Any:  # noqa: ANN401
+async def outcome(coroutine: Any) -> Any:
     """The outcome of ``coroutine``, what it raised included: the loop must go on either way."""
     try:
         return await coroutine

@@ -8,7 +8,7 @@ from functools import lru_cache
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from s3batch.model import Listed, Part
 
@@ -78,7 +78,7 @@ def _seconds(text: bytes) -> float:
     """``2026-11-21T20:15:00`` in seconds since the epoch."""
     digits = text.decode()
     parts = (digits[0:4], digits[5:7], digits[8:10], digits[11:13], digits[14:16], digits[17:19])
-    return float(timegm((*map(int, parts), 0, 0, 0)))  # type: ignore[arg-type]
+    return float(timegm((*map(int, parts), 0, 0, 0)))
 
 
 def _fraction(text: bytes) -> float:
@@ -87,7 +87,7 @@ def _fraction(text: bytes) -> float:
 
 def _elements(body: Body, name: str) -> Iterator[dict[str, str]]:
     """Each element called ``name`` as a mapping of its children's names to their texts."""
-    for element in ElementTree.fromstring(bytes(body)).iter():  # noqa: S314 - no entities: S3's own answers
+    for element in ET.fromstring(bytes(body)).iter():  # noqa: S314 - no entities: S3's own answers
         if element.tag.rpartition("}")[2] == name:
             yield {child.tag.rpartition("}")[2]: child.text or "" for child in element}
 

@@ -92,7 +92,7 @@ class Carrier:
         )
 
 
-def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:  # noqa: ANN401 - boto3 makes its clients' classes at run time
+def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:
     """A boto3 client with our settings and the endpoint's credentials."""
     credentials = endpoint.credentials
     addressing = "path" if endpoint.path_style else "auto"
@@ -118,16 +118,17 @@ def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:  # no
     )
 
 
-def copy_large(endpoint: Endpoint, key: str, part_size: int, parameters: Mapping[str, Any]) -> None:
+def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[str, str]) -> None:
     """Copy a key onto itself in parts, for objects CopyObject refuses (above 5 GiB).
 
-    ``parameters`` are those of CreateMultipartUpload in boto3's names. Raises :class:`CallError`.
+    ``headers`` are the attributes of the copy. Raises :class:`CallError`.
     """
     source = {"Bucket": endpoint.bucket, "Key": key}
     config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size, max_request_concurrency=8)
     try:
-        with TransferManager(client(endpoint), config) as manager:
-            manager.copy(source, endpoint.bucket, key, dict(parameters)).result()
+        through = client(endpoint)
+        with TransferManager(through, config) as manager:
+            manager.copy(source, endpoint.bucket, key, _parameters(through, headers)).result()
     except ClientError as error:
         said, about = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
         fault = Fault(
@@ -138,3 +139,14 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, parameters: Mapping
     except BotoCoreError as error:
         raise CallError("UploadPartCopy", key, Fault("Connection", str(error))) from error
 
+
+_META = "x-amz-meta-"
+
+
+def _parameters(through: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+    """``headers`` as boto3's parameters, by botocore's own model of CreateMultipartUpload."""
+    members = through.meta.service_model.operation_model("CreateMultipartUpload").input_shape.members
+    names = {shape.serialization.get("name", "").lower(): name for name, shape in members.items()}
+    found: dict[str, Any] = {names[name]: value for name, value in headers.items() if name in names}
+    metadata = {name[len(_META) :]: value for name, value in headers.items() if name.startswith(_META)}
+    return {**found, "Metadata": metadata, "MetadataDirective": "REPLACE"}

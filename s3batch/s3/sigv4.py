@@ -40,7 +40,7 @@ class Signer:
         self._scope = ""
         self._key = b""
 
-    def sign(  # noqa: PLR0913 - the six things a signature covers
+    def sign(
         self, method: str, path: str, query: str, headers: Mapping[str, str], payload: str, now: float | None = None
     ) -> dict[str, str]:
         """``headers`` plus date, payload hash, token and authorization.

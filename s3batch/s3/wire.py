@@ -11,6 +11,7 @@ business (:mod:`s3batch.s3.lane`).
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from typing import TYPE_CHECKING
 
@@ -216,7 +217,5 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket; never raises."""
-        try:
+        with contextlib.suppress(OSError):
             self.sock.close()
-        except OSError:
-            pass
