@@ -24,7 +24,8 @@ VALUES = st.dictionaries(PATTERN, st.sampled_from(["1", "2", "3"]), max_size=6)
 
 def chosen(values: dict[str, str], path: str, otherwise: str = "none") -> str:
     rules = Rules.from_settings(Settings(content_language=json.dumps(values)), ROOT)
-    return next(rules.choices["content_language"].matches(path, f"{ROOT}/{path}"), otherwise)
+    choice = rules.choices.get("content_language")
+    return next(choice.matches(path, f"{ROOT}/{path}"), otherwise) if choice else otherwise
 
 
 def upstream_glob(pattern: str, text: str) -> bool:

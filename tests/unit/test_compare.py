@@ -322,6 +322,10 @@ def test_an_acl_that_was_set_is_found_again_and_no_other(want: str, documents: l
     assert [document for document in every if acl_matches(want, document)] == documents
 
 
+def test_an_answer_that_cannot_be_read_is_no_reason_to_copy_on_every_run() -> None:
+    assert acl_matches("private", b"not implemented")
+
+
 FILE = LocalFile("a", 10, 1_700_000_000_000_000_001, 77)
 LISTED = Listed("a", 10, "etag", 1_700_000_100.0)
 KNOWN = Known("etag", 10, 10, FILE.mtime_ns, 77, 1_700_000_100.0, "print", "")

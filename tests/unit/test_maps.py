@@ -58,10 +58,10 @@ def test_what_no_header_can_carry_is_a_settings_error(text: str, hint: str) -> N
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param("", None, id="V8: empty is not set"),
-        pytest.param("null", None, id="V3: null is not set"),
-        pytest.param("{}", None, id="an empty map is not set"),
-        pytest.param('{"a": null}', None, id="nothing but null is not set"),
+        pytest.param("", {}, id="V8: empty is not set"),
+        pytest.param("null", {}, id="V3: null is not set"),
+        pytest.param("{}", {}, id="an empty map is not set"),
+        pytest.param('{"a": null}', {}, id="nothing but null is not set"),
         pytest.param('{"custom-meta": "abc123"}', {"*": (("custom-meta", "abc123"),)}, id="V6: a flat map is for all files"),
         pytest.param('{"*.png": {"CustomMeta": "abc123"}}', {"*.png": (("custommeta", "abc123"),)}, id="V7: a map by pattern; names in lower case"),
         pytest.param('{"b": "2", "a": "1"}', {"*": (("a", "1"), ("b", "2"))}, id="sorted"),
@@ -72,7 +72,7 @@ def test_what_no_header_can_carry_is_a_settings_error(text: str, hint: str) -> N
         pytest.param('{"a": " x "}', {"*": (("a", "x"),)}, id="spaces around a value go"),
     ],
 )  # fmt: skip
-def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, maps.Pairs] | None) -> None:
+def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, maps.Pairs]) -> None:
     assert maps.metadata(given("metadata", text)) == expected
 
 
