@@ -53,8 +53,8 @@ class Output:
 
     def data(self, text: str) -> None:
         """A line (or several) of stdout."""
-        self.data_written = True
         _write(self._stdout, self.clean(text) + "\n")
+        self.data_written = True
 
     def document(self, document: Mapping[str, Any]) -> None:
         """The one JSON document of a run with ``--json``."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from s3batch.cli import help as helps
 from s3batch.output import MASK, Output
-from s3batch.settings import DEFAULT, Setting, Settings, taken_by
+from s3batch.settings import DEFAULT, Form, Setting, Settings, taken_by
 
 _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 """Read by boto3 itself; shown, because they decide which keys are used."""
@@ -35,17 +35,19 @@ def _row(row: Setting, settings: Settings, environ: Mapping[str, str]) -> tuple[
         value, origin = (environ[variable], variable) if variable else (value, origin)
     if row.secret and value:
         return row.name, MASK, MASK, origin
-    value = list(value) if isinstance(value, tuple) else value
-    return row.name, value, _shown(row, value, origin), origin
+    shown = _by_default(row) if origin == DEFAULT and value == row.default else _shown(value)
+    return row.name, list(value) if isinstance(value, tuple) else value, shown, origin
 
 
-def _shown(row: Setting, value: Any, origin: str) -> str:
-    if origin == DEFAULT and row.shown_default:
-        return f"({row.shown_default})"
+def _by_default(row: Setting) -> str:
+    if row.form is Form.BOOLEAN:
+        return _shown(row.default)
+    return f"({row.shown_default})" if row.shown_default else helps.default_of(row) or "-"
+
+
+def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list):
-        return ", ".join(value) or "-"
-    if origin == DEFAULT:
-        return helps.default_of(row) or "-"
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,277 @@
+"""Help, messages, exit codes and the JSON document: what holds for every command."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import s3batch
+from s3batch.cli import main
+from s3batch.settings import COMMANDS, taken_by
+
+DOCUMENT = {
+    "job", "command", "state", "exit_code", "seconds", "resumed", "journal", "files", "bytes", "unchanged",
+    "operations", "requests", "retries", "failures", "warnings", "error",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--version", "x"]])
+def test_the_version_is_told(call, argv):
+    assert call(*argv).out == f"s3batch {s3batch.__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"]])
+def test_the_overview_names_every_command_on_one_screen(call, argv):
+    answer = call(*argv)
+
+    assert answer.code == 0
+    assert all(f"\n  {command}" in answer.out for command in COMMANDS)
+    assert len(answer.out.splitlines()) <= 24
+    assert max(map(len, answer.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"config", "plugin"}])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_the_help_of_a_command_explains_every_flag_it_takes(call, command, flag):
+    answer = call(*command.split(), flag)
+
+    assert answer.code == 0
+    for row in taken_by(command).values():
+        assert row.flag in answer.out or f"--no-{row.flag[2:]}" in answer.out
+    assert max(map(len, answer.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", ["config", "plugin"])
+def test_the_other_commands_have_help_too(call, command):
+    answer = call(command, "--help")
+
+    assert answer.out.startswith(f"usage: s3batch {command}")
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "sentence"),
+    [
+        pytest.param([], {}, "no command is given; see s3batch --help", id="nothing"),
+        pytest.param(["snyc"], {}, "there is no command snyc; did you mean sync?", id="a command with a typo"),
+        pytest.param(["--quiet", "sync"], {}, "the command comes first, and --quiet is none; write s3batch COMMAND "
+                     "[flags]", id="a flag before the command"),
+        pytest.param(["jobs"], {}, "jobs needs to know what to do; write s3batch jobs and one of list, show, prune",
+                     id="half a command"),
+        pytest.param(["cache", "restor"], {}, "cache needs to know what to do; write s3batch cache and one of restore, "
+                     "rebuild, clear, list, prune, inspect", id="half a command with a typo"),
+        pytest.param(["sync"], {}, "bucket is missing; write s3batch sync SOURCE s3://BUCKET/PREFIX, or give --bucket",
+                     id="no bucket"),
+        pytest.param(["doctor"], {}, "bucket is missing; write s3batch doctor s3://BUCKET/PREFIX, or give --bucket",
+                     id="no bucket for the doctor"),
+        pytest.param(["sync", "a", "s3:///p"], {}, "target cannot be 's3:///p' (from argument TARGET); "
+                     "write s3://BUCKET/PREFIX", id="a URL without a bucket"),
+        pytest.param(["sync", "a", "s3://b", "c"], {}, "sync has no place for 'c'; see s3batch sync --help",
+                     id="a word too many"),
+        pytest.param(["sync", "a", "s3://b", "--bucket", "c"], {}, "bucket is 'b' in 's3://b' and 'c' in --bucket; "
+                     "leave out one", id="two buckets"),
+        pytest.param(["sync", "a", "--source", "b", "s3://b"], {}, "source is 'a' and also 'b' (from --source); "
+                     "leave out one", id="two sources"),
+        pytest.param(["sync", "--delte"], {}, "there is no flag --delte; did you mean --delete?", id="a typo"),
+        pytest.param(["sync", "--secret-kye=hunter2hunter2"], {}, "there is no flag --secret-kye; did you mean "
+                     "--secret-key?", id="a typo, and its value is not shown"),
+        pytest.param(["sync", "-x"], {}, "there is no flag -x; see s3batch --help", id="a letter nobody knows"),
+        pytest.param(["sync", "--workers"], {}, "argument --workers: expected one argument; see s3batch sync --help",
+                     id="a flag without its value"),
+        pytest.param(["sync", "--workers", "many"], {}, "workers cannot be 'many' (from --workers); write a whole number",
+                     id="a wrong value"),
+        pytest.param(["sync", "--delete=perhaps"], {}, "delete cannot be 'perhaps' (from --delete); write true or false",
+                     id="a wrong boolean"),
+        pytest.param(["sync"], {"S3BATCH_DELETE": "perhaps"}, "delete cannot be 'perhaps' (from S3BATCH_DELETE); write "
+                     "true or false", id="a wrong variable"),
+        pytest.param(["sync"], {"S3BATCH_WORKER": "2"}, "there is no variable S3BATCH_WORKER; did you mean "
+                     "S3BATCH_WORKERS?", id="a variable with a typo"),
+        pytest.param(["sync", "--ttl", "7"], {}, "sync takes no --ttl; it is a flag of cache prune, cache rebuild, cache "
+                     "restore", id="another command's flag"),
+        pytest.param(["resume", "--delete"], {}, "resume goes on with the settings its job was begun with, --delete "
+                     "cannot be given; leave it out, or start a new job", id="resume with a setting"),
+        pytest.param(["resume", "7", "8"], {}, "resume has no place for '8'; see s3batch resume --help", id="two jobs"),
+        pytest.param(["cache", "rebuild", "--bucket", "b"], {}, "cache is missing; name the directories and files to "
+                     "cache with --cache", id="nothing to cache"),
+        pytest.param(["sync", "a", "s3://b", "--executor", "dask"], {}, "scheduler is missing; executor dask needs "
+                     "--scheduler, such as tcp://host:8786", id="Dask without a scheduler"),
+        pytest.param(["sync", "a", "s3://b", "--access-key", "AKIA"], {}, "access_key (from --access-key) is set and "
+                     "secret_key is not; give both or none", id="half a pair of keys"),
+        pytest.param(["plugin", "--bucket"], {}, "plugin takes no arguments, '--bucket' was given; it reads PLUGIN_ "
+                     "variables", id="a plugin with arguments"),
+        pytest.param(["plugin"], {}, "Must set 'bucket'; add bucket to the settings of the step", id="a plugin alone"),
+        pytest.param(["plugin"], {"PLUGIN_BUCKET": "b", "PLUGIN_DELETE": "maybe"}, "delete cannot be 'maybe' (from "
+                     "PLUGIN_DELETE); write true or false", id="a plugin's wrong value"),
+        pytest.param(["plugin"], {"PLUGIN_BUKET": "b"}, "there is no setting buket (from PLUGIN_BUKET); did you mean "
+                     "bucket?", id="a plugin's typo"),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_sentence_and_exit_code_2(call, argv, env, sentence):
+    answer = call(*argv, env=env)
+
+    assert (answer.code, answer.out, answer.err) == (2, "", f"s3batch: error: {sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "env"),
+    [
+        pytest.param(["sync", "--json"], {}, id="a flag"),
+        pytest.param(["sync", "--delte", "--json"], {}, id="a flag behind a mistake"),
+        pytest.param(["sync"], {"S3BATCH_JSON": "true"}, id="a variable"),
+        pytest.param(["plugin"], {"PLUGIN_JSON": "yes"}, id="a plugin's setting"),
+        pytest.param(["nonsense", "--json"], {}, id="no command"),
+    ],
+)
+def test_with_json_a_failure_is_a_document_too(call, argv, env):
+    answer = call(*argv, env=env)
+
+    assert answer.code == 2
+    assert set(answer.json) == DOCUMENT
+    assert (answer.json["state"], answer.json["exit_code"], answer.json["failures"]) == ("failed", 2, [])
+    assert answer.json["error"] in answer.err
+    assert answer.json["operations"]["upload"] == {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
+
+
+@pytest.mark.parametrize("argv", [["sync", "--json", "--no-json"], ["sync", "--", "--json"]])
+def test_without_json_stdout_stays_empty(call, argv):
+    assert call(*argv).out == ""
+
+
+def test_resume_takes_credentials_speed_journal_and_output_only():
+    assert set(taken_by("resume")) == {
+        "endpoint_url", "region", "path_style", "profile", "access_key", "secret_key", "session_token", "assume_role",
+        "assume_role_session_name", "external_id", "user_role_arn", "user_role_external_id", "oidc_token_id",
+        "sign_payload", "workers", "max_concurrency", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",
+        "multipart_threshold", "part_size", "journal", "json", "progress", "verbose", "quiet", "log_format", "env_file",
+    }  # fmt: skip
+
+
+def test_a_cache_step_that_wants_nothing_does_nothing(call):
+    answer = call("plugin", PLUGIN_CACHE="vendor", PLUGIN_RESTORE="false", PLUGIN_BUCKET="b")
+
+    assert (answer.code, answer.out) == (0, "")
+    assert "neither restore nor rebuild" in answer.err
+
+
+def test_config_is_a_table_for_people(call):
+    answer = call("config", "sync", "dist", "s3://b/p", "--access-key", "AKIAEXAMPLE", "--secret-key", "s3cr3ts3cr3t")
+
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert lines[0] == ["setting", "value", "from"]
+    assert ["bucket", "b", "argument", "TARGET"] in lines
+    assert ["access_key", "***", "--access-key"] in lines
+    assert ["part_size", "16MiB", "default"] in lines
+    assert "s3cr3t" not in answer.out
+
+
+def test_config_without_a_command_shows_every_setting(call):
+    assert set(call("config", "--json").json["settings"]) == set(taken_by("config"))
+
+
+def test_config_shows_what_a_plugin_step_would_do(call):
+    answer = call("config", "plugin", PLUGIN_BUCKET="b", PLUGIN_ACL="private", AWS_DEFAULT_REGION="")
+
+    assert ["acl", "private", "PLUGIN_ACL"] in [line.split() for line in answer.out.splitlines()]
+    assert ["region", "us-east-1", "default"] in [line.split() for line in answer.out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("env", "region"),
+    [
+        pytest.param({}, "us-east-1", id="default"),
+        pytest.param({"AWS_REGION": "eu-west-1"}, "eu-west-1", id="AWS_REGION"),
+        pytest.param({"PLUGIN_REGION": "r", "AWS_REGION": "eu-west-1"}, "r", id="the setting"),
+    ],
+)
+def test_a_plugin_has_a_region_in_any_case(call, env, region):
+    out = call("config", "plugin", PLUGIN_BUCKET="b", **env).out
+
+    assert ["region", region] in [line.split()[:2] for line in out.splitlines()]
+
+
+def test_an_env_file_of_a_plugin_step_counts_and_the_real_environment_wins(call, workspace):
+    (workspace / "step.env").write_text("PLUGIN_ACL=private\nPLUGIN_TARGET=file\nexport PLUGIN_BUCKET=b\n")
+
+    out = call("config", "plugin", PLUGIN_ENV_FILE="step.env", PLUGIN_TARGET="real").out
+
+    rows = [line.split() for line in out.splitlines()]
+    assert ["acl", "private", "PLUGIN_ACL"] in rows
+    assert ["target", "real", "PLUGIN_TARGET"] in rows
+    assert ["bucket", "b", "PLUGIN_BUCKET"] in rows
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["jobs", "list"], ["jobs", "show", "--help"], ["sync", "--nope"]])
+@pytest.mark.slow
+def test_what_needs_no_server_loads_no_aws_library(tmp_path, argv):
+    script = (
+        "import sys; from s3batch.cli import main; main();"
+        "print([name for name in ('boto3', 'botocore', 'awscrt', 's3transfer', 'tqdm') if name in sys.modules])"
+    )
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+
+    ran = subprocess.run([sys.executable, "-c", script, *argv], env=environ, text=True, capture_output=True, check=True)
+
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_a_reader_that_went_away_is_met_in_silence(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "s3batch", "config"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 1
+
+
+class Interrupting(io.StringIO):
+    """Stands for a person who presses Ctrl-C while we write."""
+
+    pressed = False
+
+    def write(self, text):
+        if not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def test_an_interrupt_ends_with_130_and_the_document():
+    out, err = Interrupting(), io.StringIO()
+
+    code = main(["config", "sync", "--json"], {}, out, err)
+
+    document = json.loads(out.getvalue())
+    assert (code, document["state"], document["exit_code"]) == (130, "interrupted", 130)
+    assert err.getvalue() == "s3batch: error: interrupted\n"
+
+
+class Broken(io.StringIO):
+    """Stands for a bug: nothing here expects this error."""
+
+    def write(self, text):
+        raise ZeroDivisionError("secret-in-a-message")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence", "traceback"),
+    [
+        pytest.param([], "run it again with -vv for the traceback, and report it", False, id="plain"),
+        pytest.param(["-vv"], "please report it", True, id="with -vv"),
+    ],
+)
+def test_a_bug_is_one_sentence_and_with_vv_a_traceback(argv, sentence, traceback):
+    err = io.StringIO()
+
+    code = main(["config", "sync", *argv], {"AWS_SECRET_ACCESS_KEY": "secret-in-a-message"}, Broken(), err)
+
+    lines = err.getvalue().splitlines()
+    assert code == 70
+    assert lines[0] == f"s3batch: error: this is a bug in s3batch: ZeroDivisionError: ***; {sentence}"
+    assert (len(lines) > 1) is traceback
+    assert "secret-in-a-message" not in err.getvalue()
