@@ -1,0 +1,177 @@
+"""The manifest of a rebuild, from its plan and what the workers said. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from s3batch.archive.columns import NONE, filled
+from s3batch.archive.hashing import HASH_SIZE
+from s3batch.archive.manifest import Chunks, Extents, Manifest
+from s3batch.archive.pack import Packed
+from s3batch.archive.packplan import PackPlan
+from s3batch.archive.scan import Found, Problem
+from s3batch.archive.survey import file_hash
+from s3batch.archive.tree import Tree
+
+_Extent = tuple[int, int, int, int]
+"""Start, length, chunk, offset in the chunk."""
+
+
+@dataclass(slots=True)
+class Assembled:
+    """A manifest and what is not in it."""
+
+    manifest: Manifest
+    found: Found
+    """The walk without what could not be read: its rows are the manifest's rows."""
+    problems: list[Problem]
+
+
+def assemble(plan: PackPlan, results: Iterable[Packed], roots: tuple[str, ...]) -> Assembled:
+    """Needs the result of every recipe. Files that could not be read are left out and named."""
+    work = _Assembly(plan)
+    work.take_base()
+    for packed in results:
+        work.take(packed)
+    work.finish_windows()
+    work.share()
+    manifest = work.manifest(roots)
+    bad = work.bad
+    if not bad:
+        return Assembled(manifest, plan.survey.found, [])
+    tree = manifest.tree
+    for row, target in tree.links.items():
+        if target in bad:
+            bad[row] = f"it is a hard link to {tree.path(target)}: {bad[target]}"
+    problems = [Problem(tree.path(row), error) for row, error in sorted(bad.items())]
+    return Assembled(*_without(manifest, plan.survey.found, set(bad)), problems)
+
+
+class _Assembly:
+    """Columns of the new manifest being filled."""
+
+    def __init__(self, plan: PackPlan) -> None:
+        count = len(plan.survey.found.tree)
+        self._plan = plan
+        self._tree = plan.survey.found.tree
+        self._hashes = plan.survey.hashes
+        self._chunk = filled("I", NONE, count)
+        self._at = filled("I", 0, count)
+        self._extents: dict[int, list[_Extent]] = defaultdict(list)
+        self._windows: dict[int, dict[int, bytes]] = defaultdict(dict)
+        self._chunks = Chunks()
+        self._numbers: dict[bytes, int] = {}
+        self._stored: dict[bytes, int] = {}
+        self.bad: dict[int, str] = {}
+
+    def take_base(self) -> None:
+        """What is used again of the base."""
+        base, reuse = self._plan.survey.base, self._plan.reuse
+        if base is None:
+            return
+        chunks = base.chunks
+        self._stored = dict(zip(chunks.all_ids(), chunks.stored, strict=True))
+        numbers = {old: self._number(chunks.id(old), chunks.raws[old]) for old in reuse.kept}
+        spans = base.extents.spans()
+        for row, old in enumerate(reuse.rows):
+            if old < 0:
+                continue
+            if base.chunk[old] != NONE:
+                self._chunk[row], self._at[row] = numbers[base.chunk[old]], base.at[old]
+            elif old in spans:
+                extents = base.extents
+                self._extents[row] = [
+                    (extents.starts[n], extents.lengths[n], numbers[extents.chunks[n]], extents.ats[n])
+                    for n in range(*spans[old])
+                ]
+
+    def take(self, packed: Packed) -> None:
+        """The items of one new chunk."""
+        if packed.stored:
+            self._stored[packed.id] = packed.stored
+        number = self._number(packed.id, packed.raw) if packed.id else NONE
+        items, sparse = self._plan.items, self._plan.survey.found.sparse
+        ats, mtimes = array("I", packed.ats), array("q", packed.mtimes)
+        problems = {index: text for index, _, text in packed.problems}
+        for index, digest in enumerate(packed.each_hash()):
+            item = packed.first + index
+            row = items.rows[item]
+            if index in problems:
+                self.bad[row] = problems[index]
+            elif items.lengths[item] == self._tree.sizes[row] and row not in sparse:
+                self._chunk[row], self._at[row] = number, ats[index]
+                self._hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = digest
+                self._tree.mtimes[row] = mtimes[index]
+            else:
+                self._windows[row][items.starts[item]] = digest
+                if row not in sparse:
+                    self._extents[row].append((items.starts[item], items.lengths[item], number, ats[index]))
+        for index, start, length, at in packed.extents:
+            self._extents[items.rows[packed.first + index]].append((start, length, number, at))
+
+    def finish_windows(self) -> None:
+        """Hashes of large files from their windows."""
+        for row, parts in self._windows.items():
+            digest = file_hash(self._tree.sizes[row], parts)
+            self._hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = digest
+
+    def share(self) -> None:
+        """Files with the same content as an earlier one lie where that one lies."""
+        for row, earlier in self._plan.reuse.same.items():
+            if earlier in self.bad:
+                self.bad[row] = self.bad[earlier]
+            self._chunk[row], self._at[row] = self._chunk[earlier], self._at[earlier]
+            if earlier in self._extents:
+                self._extents[row] = self._extents[earlier]
+
+    def manifest(self, roots: tuple[str, ...]) -> Manifest:
+        """The columns as they are now."""
+        extents = Extents()
+        for row in sorted(self._extents):
+            for extent in sorted(self._extents[row]):
+                extents.add(row, *extent)
+        return Manifest(roots, self._tree, self._hashes, self._chunk, self._at, extents, self._chunks)
+
+    def _number(self, identity: bytes, raw: int) -> int:
+        if identity not in self._numbers:
+            self._numbers[identity] = self._chunks.add(identity, raw, self._stored.get(identity, 0))
+        return self._numbers[identity]
+
+
+def _without(manifest: Manifest, found: Found, dropped: set[int]) -> tuple[Manifest, Found]:
+    """Both without some rows."""
+    old = manifest.tree
+    keep = [row for row in range(len(old)) if row not in dropped]
+    new_row = dict(zip(keep, range(len(keep)), strict=True))
+    tree = Tree(
+        names=[old.names[row] for row in keep],
+        kinds=bytearray(old.kinds[row] for row in keep),
+        modes=array("H", [old.modes[row] for row in keep]),
+        sizes=array("q", [old.sizes[row] for row in keep]),
+        mtimes=array("q", [old.mtimes[row] for row in keep]),
+        targets={new_row[row]: target for row, target in old.targets.items() if row in new_row},
+        links={new_row[row]: new_row[target] for row, target in old.links.items() if row in new_row},
+    )
+    for path, first, last in old.spans():
+        count = sum(row in new_row for row in range(first, last))
+        if count:
+            tree.dirs.append(path)
+            tree.starts.append(tree.starts[-1] + count)
+    extents = Extents()
+    columns = manifest.extents
+    for row, *extent in zip(columns.rows, columns.starts, columns.lengths, columns.chunks, columns.ats, strict=True):
+        if row in new_row:
+            extents.add(new_row[row], *extent)
+    hashes = bytearray(b"".join(manifest.hash(row) for row in keep))
+    chunk, at = (array("I", [column[row] for row in keep]) for column in (manifest.chunk, manifest.at))
+    smaller = Found(
+        tree=tree,
+        ctimes=array("q", [found.ctimes[row] for row in keep]),
+        inodes=array("Q", [found.inodes[row] for row in keep]),
+        devices=array("Q", [found.devices[row] for row in keep]),
+        started_ns=found.started_ns,
+    )
+    return Manifest(manifest.roots, tree, hashes, chunk, at, extents, manifest.chunks), smaller

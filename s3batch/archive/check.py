@@ -1,0 +1,164 @@
+"""Every rule a manifest must keep before anything is restored from it. A hostile one is refused as a whole.
+
+Paths are plain components below the manifest's own roots; each directory is an entry that comes before what it
+holds; links point at earlier files; every reference lies inside its chunk, and two may overlap only where they
+mean the same bytes; sizes and counts are within the limits. Written to cost about 1 µs an entry.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+from s3batch.archive.columns import NONE
+from s3batch.archive.manifest import Manifest
+from s3batch.archive.paths import OWN, check_path, inside, inside_any, join, split
+from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
+from s3batch.errors import ArchiveError
+
+_PERMISSIONS = 0o777
+_CHUNK_BITS = 32
+_UNSAFE = frozenset({"", ".", ".."})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much an archive may ask of us. Bytes, but for ``entries``."""
+
+    manifest_stored: int = 256 << 20
+    manifest_raw: int = 1 << 30
+    entries: int = 5_000_000
+    chunk_raw: int = 32 << 20
+    total: int = 20 << 30
+    """Of all files together, holes included."""
+
+
+def check(manifest: Manifest, limits: Limits) -> None:
+    """Raise :class:`ArchiveError` for the first broken rule. Strips setuid, setgid and sticky in place."""
+    tree = manifest.tree
+    _check_columns(tree, limits)
+    _check_roots(manifest.roots)
+    _check_paths(tree, manifest.roots)
+    _check_links(tree)
+    _check_chunks(manifest, limits)
+    _check_references(manifest)
+    _check_extents(manifest)
+    if max(tree.modes, default=0) > _PERMISSIONS:
+        tree.modes = array("H", [mode & _PERMISSIONS for mode in tree.modes])
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise ArchiveError(f"the manifest is damaged or hostile: {rule}")
+
+
+def _check_columns(tree: Tree, limits: Limits) -> None:
+    _require(tree.starts[-1] == len(tree), "its directories and entries disagree")
+    _require(max(tree.kinds, default=0) <= HARDLINK, "an entry is of an unknown kind")
+    _require(min(tree.sizes, default=0) >= 0, "a size is negative")
+    total = sum(tree.sizes)
+    if total > limits.total:
+        raise ArchiveError(
+            f"the files of the archive have {total:,} bytes, over the limit of {limits.total:,}", hint="raise max_size"
+        )
+    others = any(size and kind != FILE for size, kind in zip(tree.sizes, tree.kinds, strict=True))
+    _require(not others, "something that is no file has a size")
+
+
+def _check_roots(roots: tuple[str, ...]) -> None:
+    for root in roots:
+        if root != ".":
+            check_path(root)
+        _require(not inside(root, OWN), f"it claims {OWN}")
+    nested = any(one != other and inside(one, other) for one in roots for other in roots)
+    _require(not nested and len(set(roots)) == len(roots), "its roots overlap")
+
+
+def _check_paths(tree: Tree, roots: tuple[str, ...]) -> None:
+    """Every entry is at or below a root, in a directory that is an entry before it (or a root's parent)."""
+    parents = {split(root)[0] for root in roots if root != "."}
+    listed = set(roots)
+    made: set[str] = {""} if "." in listed else set()
+    _require(len(set(tree.dirs)) == len(tree.dirs), "a directory is listed twice")
+    for path, first, last in tree.spans():
+        names = tree.names[first:last]
+        _require(len(set(names)) == last - first > 0, f"the directory {path!r} is empty or lists a name twice")
+        _check_names(path, names)
+        if path not in made:
+            _require(path in parents, f"{path!r} is no directory of its own")
+            _require(all(join(path, name) in listed for name in names), f"{path!r} lies outside its roots")
+        row = tree.kinds.find(DIR, first, last)
+        while row >= 0:
+            made.add(join(path, tree.names[row]))
+            row = tree.kinds.find(DIR, row + 1, last)
+
+
+def _check_names(path: str, names: list[str]) -> None:
+    if "/" in "".join(names) or not _UNSAFE.isdisjoint(names):
+        raise ArchiveError(f"the archive has an unsafe name in {path!r}")
+    _require(path != "" or OWN not in names, f"it holds {OWN}")
+
+
+def _check_links(tree: Tree) -> None:
+    good = all(target < row and tree.kinds[target] == FILE for row, target in tree.links.items())
+    _require(good, "a hard link does not point at an earlier file")
+    _require(all(tree.targets.values()), "a symbolic link points nowhere")
+
+
+def _check_chunks(manifest: Manifest, limits: Limits) -> None:
+    largest = max(manifest.chunks.raws, default=0)
+    if largest > limits.chunk_raw:
+        raise ArchiveError(f"a chunk has {largest:,} raw bytes, over the limit of {limits.chunk_raw:,}")
+
+
+def _check_references(manifest: Manifest) -> None:
+    raws, count = manifest.chunks.raws, len(manifest.chunks)
+    sizes, kinds = manifest.tree.sizes, manifest.tree.kinds
+    placed = [row for row, chunk in enumerate(manifest.chunk) if chunk != NONE]
+    for row in placed:
+        chunk = manifest.chunk[row]
+        good = chunk < count and kinds[row] == FILE and sizes[row] and manifest.at[row] + sizes[row] <= raws[chunk]
+        _require(bool(good), f"{manifest.tree.path(row)!r} lies outside its chunk")
+    _check_overlaps(manifest, placed)
+
+
+def _check_overlaps(manifest: Manifest, placed: list[int]) -> None:
+    """Two files may share bytes of a chunk only if they are the same content."""
+    keys = {row: (manifest.chunk[row] << _CHUNK_BITS) | manifest.at[row] for row in placed}
+    sizes = manifest.tree.sizes
+    before, end = -1, -1
+    for row in sorted(placed, key=keys.__getitem__):
+        if keys[row] < end:
+            same = (
+                keys[before] == keys[row]
+                and sizes[before] == sizes[row]
+                and manifest.hash(before) == manifest.hash(row)
+            )
+            _require(same, f"{manifest.tree.path(row)!r} overlaps {manifest.tree.path(before)!r}")
+        before, end = row, keys[row] + sizes[row]
+
+
+def _check_extents(manifest: Manifest) -> None:
+    extents, tree, raws = manifest.extents, manifest.tree, manifest.chunks.raws
+    before, end = -1, 0
+    columns = (extents.rows, extents.starts, extents.lengths, extents.chunks, extents.ats)
+    for row, start, length, chunk, at in zip(*columns, strict=True):
+        if row != before:
+            _require(before < row < len(tree), "its extents are out of order")
+            _require(tree.kinds[row] == FILE and manifest.chunk[row] == NONE, "an extent belongs to no large file")
+            end = 0
+        _require(start >= end and 0 < length <= tree.sizes[row] - start, "an extent lies outside its file")
+        _require(chunk < len(raws) and at + length <= raws[chunk], "an extent lies outside its chunk")
+        before, end = row, start + length
+
+
+def selected_rows(tree: Tree, roots: tuple[str, ...]) -> bytearray:
+    """For every row 1 if it is at or below one of ``roots``, else 0."""
+    chosen = bytearray(len(tree))
+    for path, first, last in tree.spans():
+        if inside_any(path, roots):
+            chosen[first:last] = b"\1" * (last - first)
+        else:
+            rows = range(first, last)
+            chosen[first:last] = bytes(inside_any(join(path, tree.names[row]), roots) for row in rows)
+    return chosen

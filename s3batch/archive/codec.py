@@ -1,0 +1,96 @@
+"""The one door to zstd: frames that carry their content size, read within limits.
+
+Stored bytes are not the same across zstd versions, so nothing may depend on them; ids are of raw bytes.
+Contexts are kept per thread: making one costs more than compressing a small chunk.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import IO, Protocol
+
+import zstandard
+
+from s3batch.archive.columns import Bytes
+from s3batch.errors import ArchiveError
+
+LEVEL = 3
+MAX_WINDOW = 1 << 27
+"""Bytes; what a frame may ask a reader to keep."""
+
+_SAMPLE = 128 << 10
+_WORTHWHILE = 1.03
+"""A sample that shrinks by less is taken for compressed data: wheels, images, archives."""
+_FAST_LEVEL = -5
+
+_contexts = threading.local()
+
+
+class Readable(Protocol):
+    """A source of bytes: a file, or chunks of a download behind a ``read``."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes; empty at the end."""
+        ...
+
+
+def compress(raw: Bytes, *, level: int = LEVEL, long: bool = False) -> bytes:
+    """One zstd frame. What does not shrink is passed through at the fastest level."""
+    view = memoryview(raw).cast("B")
+    if len(view) >= 2 * _SAMPLE and not (_shrinks(view[:_SAMPLE]) or _shrinks(view[len(view) // 2 :][:_SAMPLE])):
+        level = min(level, _FAST_LEVEL)
+    return _compressor(level, long).compress(view)
+
+
+def decompress(frame: bytes, *, raw_length: int | None = None, limit: int) -> bytes:
+    """The content of exactly one frame, of ``raw_length`` bytes if given, at most ``limit``.
+
+    Both lengths and the window are looked up in the frame's header first, so that a bomb costs no memory.
+    """
+    try:
+        header = zstandard.get_frame_parameters(frame)
+        _check_header(header, raw_length, limit)
+        return _decompressor().decompress(frame, max_output_size=limit, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise ArchiveError(f"not a readable zstd frame: {error}") from error
+
+
+def open_stream(source: Readable) -> IO[bytes]:
+    """A reader of a zstd stream of unknown size, of one or several frames."""
+    context = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    return context.stream_reader(source, read_across_frames=True)  # type: ignore[arg-type]
+
+
+StreamError = zstandard.ZstdError
+
+
+def _check_header(header: zstandard.FrameParameters, raw_length: int | None, limit: int) -> None:
+    if header.content_size > limit or header.window_size > MAX_WINDOW:
+        raise ArchiveError(f"a zstd frame of {header.content_size:,} bytes is over the limit of {limit:,}")
+    if raw_length is not None and header.content_size != raw_length:
+        raise ArchiveError(f"a zstd frame of {header.content_size:,} bytes should hold {raw_length:,}")
+
+
+def _shrinks(sample: memoryview) -> bool:
+    return len(sample) >= _WORTHWHILE * len(_compressor(1, long=False).compress(sample))
+
+
+def _compressor(level: int, long: bool) -> zstandard.ZstdCompressor:
+    made: dict[tuple[int, bool], zstandard.ZstdCompressor] = _contexts.__dict__.setdefault("compressors", {})
+    if (level, long) not in made:
+        made[level, long] = _new_compressor(level, long)
+    return made[level, long]
+
+
+def _new_compressor(level: int, long: bool) -> zstandard.ZstdCompressor:
+    if not long:
+        return zstandard.ZstdCompressor(level=level)
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, enable_ldm=True, window_log=25)
+    return zstandard.ZstdCompressor(compression_params=parameters)
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    known: zstandard.ZstdDecompressor | None = getattr(_contexts, "decompressor", None)
+    if known is None:
+        known = _contexts.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    return known

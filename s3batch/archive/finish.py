@@ -1,0 +1,115 @@
+"""The coordinator's half of a restore: what comes before the chunks, and what comes after them.
+
+    prepare   room where something else lies → directories → large files at full size, empty ones
+    (workers write the chunks)
+    finish    times of large files → hard links → symbolic links → modes and times of directories, deepest first
+
+Symbolic links are made when nothing is left to be written through them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from s3batch.archive.directories import Directories
+from s3batch.archive.paths import split
+from s3batch.archive.restore import OURS, RestorePlan
+from s3batch.archive.undo import Undo
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
+    """Make the directories and the files no chunk fills at one go. All of it is on record first."""
+    tree = plan.manifest.tree
+    with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
+        _make_parents(plan.roots if plan.chosen.count(1) else (), workspace, directories, undo)
+        _open_up(plan, directories)
+        for row in plan.aside:
+            undo.move_aside(tree.path(row))
+        for row in plan.dirs:
+            undo.make_dir(tree.path(row))
+        undo.will_make(map(tree.path, plan.made_rows()))
+        for row in plan.empty:
+            _make_file(directories, plan, row)
+            _commit_file(directories, plan, row)
+        for row in plan.large:
+            _make_file(directories, plan, row)
+
+
+def finish(plan: RestorePlan, workspace: str) -> None:
+    """Do what may only be done when every chunk is written."""
+    tree = plan.manifest.tree
+    with Directories(workspace, plan.roots) as directories:
+        for row in plan.large:
+            _commit_file(directories, plan, row)
+        for row, target in plan.links.items():
+            _link(directories, tree.path(target), tree.path(row))
+        for row in plan.symlinks:
+            _symlink(directories, tree.path(row), tree.targets[row], tree.mtimes[row])
+    with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
+        for row in reversed(plan.touched_dirs):
+            path = tree.path(row)
+            descriptor = directories.open(path)
+            os.fchmod(descriptor, tree.modes[row])
+            os.utime(descriptor, ns=(tree.mtimes[row], tree.mtimes[row]))
+
+
+def _make_parents(roots: Iterable[str], workspace: str, directories: Directories, undo: Undo) -> None:
+    """What lies above the roots, as any ``mkdir -p`` would make it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for root in roots:
+        missing = []
+        path = split(root)[0]
+        while path not in ("", "/") and not os.path.lexists(os.path.join(workspace, path)):
+            missing.append(path)
+            path = split(path)[0]
+        for path in reversed(missing):
+            undo.make_dir(path, 0o777 & ~mask)
+        directories.open(split(root)[0])
+
+
+def _open_up(plan: RestorePlan, directories: Directories) -> None:
+    """Let us work in directories that are there and closed to us; :func:`finish` sets their modes."""
+    for row, mode in plan.closed_dirs.items():
+        parent, name = split(plan.manifest.tree.path(row))
+        os.chmod(name, mode | OURS, dir_fd=directories.open(parent))
+
+
+def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
+    """A file of the right size that reads as zeros."""
+    parent, name = split(plan.manifest.tree.path(row))
+    file = os.open(name, _NEW, 0o600, dir_fd=directories.open(parent))
+    try:
+        os.ftruncate(file, plan.manifest.tree.sizes[plan.content.get(row, row)])
+    finally:
+        os.close(file)
+
+
+def _commit_file(directories: Directories, plan: RestorePlan, row: int) -> None:
+    tree = plan.manifest.tree
+    parent, name = split(tree.path(row))
+    file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directories.open(parent))
+    try:
+        os.fchmod(file, tree.modes[row])
+        os.utime(file, ns=(tree.mtimes[row], tree.mtimes[row]))
+    finally:
+        os.close(file)
+
+
+def _link(directories: Directories, existing: str, path: str) -> None:
+    (source_parent, source), (parent, name) = split(existing), split(path)
+    held = os.dup(directories.open(source_parent))
+    try:
+        os.link(source, name, src_dir_fd=held, dst_dir_fd=directories.open(parent), follow_symlinks=False)
+    finally:
+        os.close(held)
+
+
+def _symlink(directories: Directories, path: str, target: str, mtime_ns: int) -> None:
+    parent, name = split(path)
+    descriptor = directories.open(parent)
+    os.symlink(target, name, dir_fd=descriptor)
+    os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=descriptor, follow_symlinks=False)

@@ -1,0 +1,277 @@
+"""The workers' half of a rebuild: read files, hash them, make a chunk of them.
+
+A plan (a :class:`.table.Table` that :mod:`.packplan` writes) has one row for each item: a whole file, or a window
+of a large one. A recipe names the rows of one chunk. What comes back is the chunk's body and, for every item, its
+hash, its place in the chunk and its time as it was when it was read.
+
+A file counts as read only if size and times are after reading what the walk saw, or what they were before
+reading: else it is read once more, and then it is a problem with its name. A chunk is made of the others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from array import array
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from s3batch.archive import codec
+from s3batch.archive.directories import Directories
+from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
+from s3batch.archive.packed import Record, decode, encode
+from s3batch.archive.table import Recipe, Table
+from s3batch.errors import ArchiveError
+
+SPARSE = 1
+"""Flag of an item: look for holes."""
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_TRIES = 2
+
+CHANGED, VANISHED, UNREADABLE = "Changed", "Vanished", "Unreadable"
+
+
+class Packed(Record, kw_only=True):
+    """What became of a recipe, small enough for a row of the journal. Item n is row ``first + n`` of the plan."""
+
+    chunk: int
+    """Its number in the plan."""
+    first: int
+    id: bytes = b""
+    """Empty if no item could be read."""
+    raw: int = 0
+    """Bytes of content in the chunk."""
+    stored: int = 0
+    """Bytes of its body; 0 if it was known and not made again."""
+    hashes: bytes = b""
+    """16 bytes an item."""
+    ats: bytes = b""
+    """Offsets in the chunk, 4 bytes an item, in this machine's order."""
+    mtimes: bytes = b""
+    """8 bytes an item."""
+    extents: list[tuple[int, int, int, int]]
+    """Of items with holes: item, offset in the file, length, offset in the chunk."""
+    problems: list[tuple[int, str, str]]
+    """Items that are not in the chunk: item, code (``Changed``, ``Vanished``, ``Unreadable``), what happened."""
+
+    def each_hash(self) -> Iterator[bytes]:
+        """The hash of each item, zeros for a problem."""
+        return (self.hashes[at : at + HASH_SIZE] for at in range(0, len(self.hashes), HASH_SIZE))
+
+    def to_bytes(self) -> bytes:
+        """For ``Result.payload``."""
+        return encode(self)
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Packed:
+        """The reverse of :meth:`to_bytes`."""
+        return decode(payload, cls, what="the journal's record of a chunk")
+
+
+class BuiltChunk(NamedTuple):
+    """A chunk and what is in it."""
+
+    packed: Packed
+    body: bytes
+    """One zstd frame; empty if the base archive has this chunk already."""
+
+
+def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL, long: bool = False) -> BuiltChunk:
+    """Read the items of ``recipe`` from the plan file ``plan`` and make their chunk."""
+    opened = _open_plan(plan)
+    packed, raw = _read(opened, recipe, keep=True)
+    if not raw:
+        return BuiltChunk(packed, b"")
+    packed.id = chunk_id(raw)
+    packed.raw = len(raw)
+    body = b"" if packed.id in opened.known else codec.compress(raw, level=level, long=long)
+    packed.stored = len(body)
+    return BuiltChunk(packed, body)
+
+
+def hash_items(plan: str, recipe: Recipe) -> Packed:
+    """The hashes of the items of ``recipe``, nothing stored."""
+    return _read(_open_plan(plan), recipe, keep=False)[0]
+
+
+def close_plans() -> None:
+    """Let go of mapped plans and open directories; a worker does it when its job is over."""
+    _open_plan.cache_clear()
+
+
+class _Item(NamedTuple):
+    start: int
+    length: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    flags: int
+
+
+class _Plan:
+    """A plan file mapped by this process, with the directories it reads from."""
+
+    def __init__(self, path: str) -> None:
+        self.table = Table(path)
+        workspace, *roots = self.table.texts("roots")
+        self.directories = Directories(workspace, roots)
+        ids = bytes(self.table.column("known"))
+        self.known = frozenset(ids[at : at + ID_SIZE] for at in range(0, len(ids), ID_SIZE))
+
+    def __del__(self) -> None:
+        self.directories.close()
+
+    def items(self, recipe: Recipe) -> Iterator[tuple[str, bytes, _Item]]:
+        """Directory, name and facts of each item."""
+        rows = (recipe.first, recipe.last)
+        names = self.table.names("names", *rows)
+        columns = [self.table.column(name, *rows) for name in ("start", "length", "size", "mtime", "ctime", "flags")]
+        current, path = -1, ""
+        for directory, name, *facts in zip(self.table.column("dir", *rows), names, *columns, strict=True):
+            if directory != current:
+                current, path = directory, self.table.texts("dirs", directory, directory + 1)[0]
+            yield path, name, _Item(*facts)
+
+
+@lru_cache(maxsize=2)
+def _open_plan(path: str) -> _Plan:
+    return _Plan(path)
+
+
+class _UnreadError(Exception):
+    """An item that could not be read, with its code; it never leaves this module."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def _read(plan: _Plan, recipe: Recipe, *, keep: bool) -> tuple[Packed, memoryview]:
+    """Read all items, into one buffer if they are kept."""
+    reading = _Reading(plan, recipe, keep=keep)
+    for index, (path, name, item) in enumerate(plan.items(recipe)):
+        reading.add(index, path, name, item)
+    return reading.packed(), reading.kept()
+
+
+class _Reading:
+    """Items of one recipe being read into one buffer. Whole files of equal content are kept once."""
+
+    def __init__(self, plan: _Plan, recipe: Recipe, *, keep: bool) -> None:
+        lengths = plan.table.column("length", recipe.first, recipe.last)
+        self._buffer = memoryview(bytearray(sum(lengths) if keep else max(lengths, default=0)))
+        self._end = 0
+        self._keep = keep
+        self._directories = plan.directories
+        self._seen: dict[tuple[bytes, int], int] = {}
+        self._packed = Packed(chunk=recipe.chunk, first=recipe.first, extents=[], problems=[])
+        self._hashes: list[bytes] = []
+        self._ats = array("I")
+        self._mtimes = array("q")
+
+    def add(self, index: int, path: str, name: bytes, item: _Item) -> None:
+        """Read one item; a failure becomes a problem."""
+        view = self._buffer[self._end : self._end + item.length]
+        try:
+            mtime_ns, stretches = _read_item(self._directories, path, name, item, view)
+        except _UnreadError as error:
+            self._packed.problems.append((index, error.code, str(error)))
+            self._note(bytes(HASH_SIZE), 0, 0)
+            return
+        digest = zeros_hash(item.length) if stretches == [] else content_hash(view)
+        if stretches is None:
+            at = self._seen.setdefault((digest, item.length), self._end)
+            self._end += item.length if self._keep and at == self._end else 0
+        else:
+            at = self._end
+            self._squeeze(index, item, stretches)
+        self._note(digest, at, mtime_ns)
+
+    def packed(self) -> Packed:
+        """What was read so far."""
+        self._packed.hashes = b"".join(self._hashes)
+        self._packed.ats, self._packed.mtimes = self._ats.tobytes(), self._mtimes.tobytes()
+        return self._packed
+
+    def kept(self) -> memoryview:
+        """The raw bytes of the chunk."""
+        return self._buffer[: self._end]
+
+    def _note(self, digest: bytes, at: int, mtime_ns: int) -> None:
+        self._hashes.append(digest)
+        self._ats.append(at)
+        self._mtimes.append(mtime_ns)
+
+    def _squeeze(self, index: int, item: _Item, stretches: list[tuple[int, int]]) -> None:
+        """Move the data of a window with holes together."""
+        window = self._end
+        for start, length in stretches if self._keep else ():
+            source = window + start - item.start
+            self._buffer[self._end : self._end + length] = self._buffer[source : source + length]
+            self._packed.extents.append((index, start, length, self._end))
+            self._end += length
+
+
+def _read_item(
+    directories: Directories, path: str, name: bytes, item: _Item, view: memoryview
+) -> tuple[int, list[tuple[int, int]] | None]:
+    """Fill ``view``; the file's mtime, and where its data is if it may have holes."""
+    try:
+        file = os.open(name, _OPEN, dir_fd=directories.open(path))
+        try:
+            stretches = _data_stretches(file, item) if item.flags & SPARSE else None
+            return _read_stable(file, item, view if stretches != [] else view[:0]), stretches
+        finally:
+            os.close(file)
+    except FileNotFoundError as error:
+        raise _UnreadError(VANISHED, str(error)) from error
+    except (OSError, ArchiveError) as error:
+        raise _UnreadError(UNREADABLE, str(error)) from error
+
+
+def _read_stable(file: int, item: _Item, view: memoryview) -> int:
+    """Read until nothing changed meanwhile; the mtime that belongs to what was read.
+
+    A window must be of the file the walk saw, or it would not fit the file's other windows.
+    """
+    expected = item.size, item.mtime_ns, item.ctime_ns
+    for _ in range(_TRIES):
+        complete = _fill(file, item.start, view)
+        status = os.fstat(file)
+        facts = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        if complete and facts == expected:
+            return status.st_mtime_ns
+        if facts[0] != item.size or item.length != item.size:
+            break
+        expected = facts
+    raise _UnreadError(CHANGED, "it changed while it was read")
+
+
+def _fill(file: int, start: int, view: memoryview) -> bool:
+    """Read until ``view`` is full; false if the file ends before."""
+    done = 0
+    while done < len(view):
+        count = os.preadv(file, [view[done:]], start + done)
+        if not count:
+            return False
+        done += count
+    return True
+
+
+def _data_stretches(file: int, item: _Item) -> list[tuple[int, int]]:
+    """Offsets and lengths of what is no hole in the window."""
+    found: list[tuple[int, int]] = []
+    at, end = item.start, item.start + item.length
+    while at < end:
+        try:
+            at = os.lseek(file, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break
+            raise
+        stop = min(os.lseek(file, at, os.SEEK_HOLE), end)
+        if at < end:
+            found.append((at, stop - at))
+        at = stop
+    return found

@@ -1,0 +1,28 @@
+"""The one door to msgspec: typed values as MessagePack, and back, with one error for everything that is not so."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from s3batch.errors import ArchiveError
+
+Value = TypeVar("Value")
+
+
+class Record(msgspec.Struct):
+    """A stored value: a map from field names. Fields a later version added are passed over."""
+
+
+def encode(value: object) -> bytes:
+    """MessagePack."""
+    return msgspec.msgpack.encode(value)
+
+
+def decode(data: bytes | memoryview, kind: type[Value], *, what: str) -> Value:
+    """A ``kind`` from MessagePack; ``what`` names it in the error."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise ArchiveError(f"{what} is damaged: {error}") from error

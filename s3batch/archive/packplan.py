@@ -1,0 +1,180 @@
+"""Which bytes go into which new chunk, and which chunks of the base are used again. Pure, but for the plan file.
+
+    survey ─→ plan_packing ─→ PackPlan ──write──→ plan file ─→ workers: build_chunk(recipe)
+                                 │                                        │
+                                 └──────────────→ assemble ←──────────────┘
+
+Small files are packed in path order and cut where the path says so, not where a count does: so two builds of
+almost the same tree make almost the same chunks. Windows of large files are chunks of their own. A chunk of the
+base of which little is still used is not kept: what lives in it is packed again (it is on disk, nothing is fetched).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from s3batch.archive.hashing import WINDOW
+from s3batch.archive.pack import SPARSE, Packed
+from s3batch.archive.reuse import Reuse, choose_reuse
+from s3batch.archive.survey import Survey, file_hash, windows
+from s3batch.archive.table import Recipe, names_columns, write_table
+from s3batch.archive.tree import FILE, Tree
+
+_CUT_FROM = 2 << 20
+"""Bytes a pack has before a path may end it."""
+_CUT_MEAN = 6 << 20
+"""Bytes after which, on average, a path does; together with ``_CUT_FROM`` a mean of 8 MiB."""
+_CAP = 24 << 20
+"""Bytes no pack exceeds."""
+
+
+@dataclass(slots=True)
+class Items:
+    """What is to be read: whole files and windows of large ones, in columns. Grouped into recipes."""
+
+    rows: array[int] = field(default_factory=lambda: array("I"))
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    lengths: array[int] = field(default_factory=lambda: array("I"))
+    recipes: list[Recipe] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, row: int, start: int, length: int) -> None:
+        """Append one item to the recipe that is being filled."""
+        self.rows.append(row)
+        self.starts.append(start)
+        self.lengths.append(length)
+
+    def cut(self) -> None:
+        """End a recipe here, if it has an item."""
+        first = self.recipes[-1].last if self.recipes else 0
+        if len(self.rows) > first:
+            self.recipes.append(Recipe(len(self.recipes), first, len(self.rows)))
+
+
+@dataclass(slots=True)
+class PackPlan:
+    """What a rebuild will do."""
+
+    survey: Survey
+    items: Items
+    reuse: Reuse
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The chunks to be built."""
+        return self.items.recipes
+
+    def raw_size(self) -> int:
+        """Bytes to be read and packed."""
+        return sum(self.items.lengths)
+
+
+def hash_plan(survey: Survey) -> Items:
+    """The items to hash before packing is planned, in recipes of about 64 MiB or 4,000 files for ``hash_items``."""
+    items = Items()
+    held = 0
+    tree = survey.found.tree
+    for row in survey.to_hash:
+        for start, length in windows(tree.sizes[row]):
+            items.add(row, start, length)
+            held += length + (16 << 10)
+            if held >= 64 << 20:
+                items.cut()
+                held = 0
+    items.cut()
+    return items
+
+
+def learn_hashes(survey: Survey, items: Items, results: Iterable[Packed]) -> None:
+    """Take the results of ``hash_items``; files that could not be read stay unknown and will be named in packing."""
+    parts: dict[int, dict[int, bytes]] = {}
+    failed: set[int] = set()
+    for packed in results:
+        problems = {index for index, _, _ in packed.problems}
+        for index, digest in enumerate(packed.each_hash()):
+            row = items.rows[packed.first + index]
+            parts.setdefault(row, {})[items.starts[packed.first + index]] = digest
+            if index in problems:
+                failed.add(row)
+    for row in survey.to_hash:
+        if row not in failed:
+            survey.learn(row, file_hash(survey.found.tree.sizes[row], parts.get(row, {})))
+
+
+def plan_packing(survey: Survey) -> PackPlan:
+    """Decide for every file: bytes it shares with the base or another file, or bytes to be packed."""
+    reuse = choose_reuse(survey)
+    items = Items()
+    _add_windows(items, survey, reuse)
+    _add_packs(items, survey, reuse)
+    return PackPlan(survey, items, reuse)
+
+
+def write_items(path: str, survey: Survey, items: Items, workspace: str, roots: Iterable[str]) -> None:
+    """The plan file for ``hash_items`` and ``build_chunk``."""
+    found, tree, rows = survey.found, survey.found.tree, items.rows
+    directories = tree.directory_of_rows()
+    columns = {
+        "dir": array("I", [directories[row] for row in rows]),
+        "start": items.starts,
+        "length": items.lengths,
+        "size": array("q", [tree.sizes[row] for row in rows]),
+        "mtime": array("q", [tree.mtimes[row] for row in rows]),
+        "ctime": array("q", [found.ctimes[row] for row in rows]),
+        "flags": bytes(SPARSE if row in found.sparse else 0 for row in rows),
+        "known": bytes(survey.base.chunks.ids) if survey.base else b"",
+        **names_columns("names", [tree.names[row] for row in rows]),
+        **names_columns("dirs", tree.dirs),
+        **names_columns("roots", [workspace, *roots]),
+    }
+    write_table(path, columns, {})
+
+
+def _new_rows(survey: Survey, reuse: Reuse) -> Iterator[tuple[int, int]]:
+    """Rows of files whose bytes are to be packed, with their sizes."""
+    tree = survey.found.tree
+    for row, (kind, size, old) in enumerate(zip(tree.kinds, tree.sizes, reuse.rows, strict=True)):
+        if kind == FILE and size and old < 0 and row not in reuse.same:
+            yield row, size
+
+
+def _add_windows(items: Items, survey: Survey, reuse: Reuse) -> None:
+    """Whole windows of large files, each a chunk."""
+    for row, size in _new_rows(survey, reuse):
+        if size < WINDOW:
+            continue
+        for start, length in windows(size):
+            if length == WINDOW:
+                items.add(row, start, length)
+                items.cut()
+
+
+def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
+    """Small files and the ends of large ones, in path order."""
+    tree, held = survey.found.tree, 0
+    for row, size in _new_rows(survey, reuse):
+        if size < WINDOW:
+            start, length = 0, size
+        elif size % WINDOW:
+            start, length = size - size % WINDOW, size % WINDOW
+        else:
+            continue
+        if held + length > _CAP:
+            items.cut()
+            held = 0
+        items.add(row, start, length)
+        held += length
+        if held >= _CUT_FROM and _ends_pack(tree, row, length):
+            items.cut()
+            held = 0
+    items.cut()
+
+
+def _ends_pack(tree: Tree, row: int, length: int) -> bool:
+    return zlib.crc32(os.fsencode(tree.path(row))) * _CUT_MEAN < length << 32

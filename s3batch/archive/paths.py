@@ -1,0 +1,86 @@
+"""Which paths a cache may hold, and where they may go. Pure text.
+
+A root is a path the user listed. It is relative to the workspace (``vendor/bundle``; ``.`` is all of it) or, where
+the user wrote it so, absolute. Every path of an archive lies at or below a root and is written as the root is.
+Nothing here looks at the disk; :mod:`.directories` makes sure that the disk agrees.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Sequence
+
+from s3batch.errors import ArchiveError, SettingsError
+
+OWN = ".s3batch"
+"""Directory in the workspace that is ours; never cached, never restored."""
+
+
+def parse_roots(listed: Iterable[str], workspace: str) -> tuple[str, ...]:
+    """The listed paths in one spelling, sorted, without those that lie in another one."""
+    roots = sorted({_parse_root(path.strip(), workspace) for path in listed if path.strip()})
+    return tuple(root for root in roots if not any(root != other and inside(root, other) for other in roots))
+
+
+def _parse_root(path: str, workspace: str) -> str:
+    if "\0" in path:
+        raise SettingsError(f"cache: {path!r} is no path")
+    absolute = posixpath.normpath(posixpath.join(workspace, path)).replace("//", "/")
+    root = posixpath.relpath(absolute, workspace) if inside(absolute, workspace) else absolute
+    if root == "/":
+        raise SettingsError("cache: the whole file system cannot be cached", hint="list the directories you need")
+    if absolute == root and not path.startswith("/"):
+        raise SettingsError(f"cache: {path} leaves the workspace {workspace}", hint="write it as an absolute path")
+    if inside(root, OWN):
+        raise SettingsError(f"cache: {path} is where s3batch keeps its own files", hint="leave it out")
+    return root
+
+
+def inside(path: str, root: str) -> bool:
+    """Whether ``path`` is ``root`` or lies below it, by whole components."""
+    if root == ".":
+        return not path.startswith("/")
+    return path == root or path.startswith(root + "/" if root != "/" else root)
+
+
+def inside_any(path: str, roots: Sequence[str]) -> bool:
+    """Whether ``path`` is at or below one of ``roots``."""
+    return any(inside(path, root) for root in roots)
+
+
+def join(directory: str, name: str) -> str:
+    """The path of an entry; the workspace itself is the directory ``""``."""
+    if not directory:
+        return name
+    return directory + name if directory == "/" else f"{directory}/{name}"
+
+
+def split(path: str) -> tuple[str, str]:
+    """Directory and name; the reverse of :func:`join`."""
+    return posixpath.split(path)
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether ``name`` is one component that stays where it is."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def check_path(path: str) -> None:
+    """Raise unless every component of ``path`` is a plain name."""
+    parts = path.removeprefix("/").split("/")
+    if not all(is_safe_name(part) for part in parts):
+        raise ArchiveError(f"the path {path!r} in the archive is not safe")
+
+
+def encode(texts: Sequence[str]) -> bytes:
+    """Names in a row with NUL between them, as the bytes the file system had."""
+    return os.fsencode("\0".join(texts))
+
+
+def decode(blob: bytes | bytearray | memoryview, count: int) -> list[str]:
+    """The names of :func:`encode`; ``count`` tells none from one that is empty."""
+    texts = os.fsdecode(bytes(blob)).split("\0") if count else []
+    if len(texts) != count or (not count and len(blob)):
+        raise ArchiveError(f"a list of names holds {len(texts):,} where {count:,} belong")
+    return texts

@@ -1,0 +1,311 @@
+"""What a restore has to do to make the tree on disk the tree of the manifest. Pure, but for the plan file.
+
+    manifest + what is there ─→ plan_restore ─→ RestorePlan ──write──→ plan file ─→ workers: unpack_chunk(recipe)
+
+A file is right if kind, size, mtime and mode are; a right one is not touched, and a chunk no wrong file needs is not
+fetched. What is there and not in the manifest stays. Whatever lies where something else belongs is moved aside first
+(:mod:`.undo`), so that every file is made new and none is ever opened for writing in place.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from posixpath import normpath
+
+from s3batch.archive.check import selected_rows
+from s3batch.archive.columns import NONE
+from s3batch.archive.hashing import ID_SIZE
+from s3batch.archive.manifest import Manifest
+from s3batch.archive.paths import inside_any, join
+from s3batch.archive.scan import Found
+from s3batch.archive.table import Recipe, names_columns, write_table
+from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows
+
+KEEP, INSIDE, SKIP = "keep", "inside", "skip"
+"""Policies for symbolic links: make all, only those that point into the roots by their text, none."""
+
+OURS = 0o700
+"""What we need of a directory while we work in it."""
+
+PIECE = 1
+"""Flag of an item: written into a file that is there already."""
+
+
+@dataclass(slots=True)
+class Items:
+    """Stretches of chunks to be written, in columns, those of one chunk together."""
+
+    rows: array[int] = field(default_factory=lambda: array("I"))
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    lengths: array[int] = field(default_factory=lambda: array("I"))
+    ats: array[int] = field(default_factory=lambda: array("I"))
+    flags: bytearray = field(default_factory=bytearray)
+    recipes: list[Recipe] = field(default_factory=list)
+
+    def add(self, row: int, start: int, length: int, at: int, flag: int) -> None:
+        """Append one."""
+        self.rows.append(row)
+        self.starts.append(start)
+        self.lengths.append(length)
+        self.ats.append(at)
+        self.flags.append(flag)
+
+
+@dataclass(slots=True)
+class RestorePlan:
+    """What is wrong, by rows of the manifest."""
+
+    manifest: Manifest
+    roots: tuple[str, ...]
+    """Where it may write: roots the manifest has and the user asked for."""
+    matched: array[int]
+    """For every row the row of the same path in the walk, or -1."""
+    chosen: bytearray
+    """1 for each row below ``roots``."""
+    aside: list[int] = field(default_factory=list)
+    """Rows at whose path something else is."""
+    small: array[int] = field(default_factory=lambda: array("I"))
+    """Files that lie in one chunk."""
+    empty: list[int] = field(default_factory=list)
+    large: list[int] = field(default_factory=list)
+    """Files with extents or holes: made at full size first, filled by pieces, timed last."""
+    links: dict[int, int] = field(default_factory=dict)
+    """Hard links to make, each to a row that is right by then."""
+    symlinks: list[int] = field(default_factory=list)
+    dirs: list[int] = field(default_factory=list)
+    """Directories that are missing."""
+    touched_dirs: list[int] = field(default_factory=list)
+    """Directories whose mode or time is to be set at the end."""
+    closed_dirs: dict[int, int] = field(default_factory=dict)
+    """Those among them that are there and do not let us in, with their modes."""
+    skipped_symlinks: list[int] = field(default_factory=list)
+    """Left out by the policy."""
+    content: dict[int, int] = field(default_factory=dict)
+    """Hard links whose file is not chosen: the row whose bytes and size they get."""
+    items: Items = field(default_factory=Items)
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The chunks to fetch, largest first; ``recipe.chunk`` is the manifest's number."""
+        return self.items.recipes
+
+    def files(self) -> int:
+        """Files to be made."""
+        return len(self.small) + len(self.empty) + len(self.large)
+
+    def size(self) -> int:
+        """Bytes to be written."""
+        return sum(self.items.lengths)
+
+    def nothing_to_do(self) -> bool:
+        """Whether the tree is right already."""
+        return not (self.files() or self.links or self.symlinks or self.dirs or self.touched_dirs or self.aside)
+
+    def made_rows(self) -> Iterator[int]:
+        """Rows of everything that will be made, directories excepted."""
+        yield from self.small
+        yield from self.empty
+        yield from self.large
+        yield from self.links
+        yield from self.symlinks
+
+
+def plan_restore(
+    manifest: Manifest,
+    asked: Sequence[str],
+    found: Found,
+    *,
+    symlinks: str = KEEP,
+    wrong: frozenset[int] = frozenset(),
+) -> RestorePlan:
+    """Compare; ``found`` is a walk of ``common_roots``, ``wrong`` are its rows whose content was found to differ."""
+    roots = common_roots(manifest.roots, asked)
+    chosen = selected_rows(manifest.tree, roots)
+    plan = RestorePlan(manifest, roots, match_rows(manifest.tree, found.tree), chosen)
+    _compare(plan, found, wrong)
+    _compare_links(plan, found, wrong)
+    _apply_policy(plan, symlinks)
+    _fill_items(plan)
+    _choose_dirs(plan, found)
+    return plan
+
+
+def common_roots(held: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    """Paths that are at or below a root on both sides."""
+    mutual = {one for one in held if inside_any(one, asked)} | {one for one in asked if inside_any(one, held)}
+    return tuple(sorted(mutual))
+
+
+def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
+    """The plan file for ``unpack_chunk``."""
+    tree, items, rows = plan.manifest.tree, plan.items, plan.items.rows
+    directories = tree.directory_of_rows()
+    columns = {
+        "row": rows,
+        "dir": array("I", [directories[row] for row in rows]),
+        "mode": array("H", [tree.modes[row] for row in rows]),
+        "mtime": array("q", [tree.mtimes[row] for row in rows]),
+        "start": items.starts,
+        "length": items.lengths,
+        "at": items.ats,
+        "flags": bytes(items.flags),
+        "chunk_ids": bytes(plan.manifest.chunks.ids),
+        "chunk_raw": plan.manifest.chunks.raws,
+        **names_columns("names", [tree.names[row] for row in rows]),
+        **names_columns("dirs", tree.dirs),
+        **names_columns("roots", [workspace, *plan.roots]),
+    }
+    write_table(path, columns, {"id_size": ID_SIZE})
+
+
+def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
+    """Sort every chosen row, hard links excepted, into what is to be done about it; right ones into nothing."""
+    tree, special = plan.manifest.tree, frozenset(found.special)
+    spans = plan.manifest.extents.spans()
+    for row, (chosen, kind, other) in enumerate(zip(plan.chosen, tree.kinds, plan.matched, strict=True)):
+        if not chosen or kind == HARDLINK:
+            continue
+        if other >= 0:
+            if other not in wrong and _is_right(plan, found, row, other, row):
+                continue
+            plan.aside.append(row)
+        elif special and tree.path(row) in special:
+            plan.aside.append(row)
+        _sort_in(plan, row, row, spans)
+
+
+def _is_right(plan: RestorePlan, found: Found, row: int, other: int, content: int) -> bool:
+    tree, there = plan.manifest.tree, found.tree
+    kind, other_kind = tree.kinds[content], there.kinds[other]
+    if kind == FILE:
+        return (
+            tree.mtimes[row] == there.mtimes[other]
+            and tree.sizes[content] == there.sizes[there.links.get(other, other)]
+            and tree.modes[row] == there.modes[other]
+            and other_kind in (FILE, HARDLINK)
+        )
+    return kind == other_kind and (kind == DIR or tree.targets[row] == there.targets[other])
+
+
+def _sort_in(plan: RestorePlan, row: int, content: int, spans: dict[int, tuple[int, int]]) -> None:
+    """``content`` is the row whose bytes it has: another one only for a link cut off from its file."""
+    tree = plan.manifest.tree
+    kind = FILE if content != row else tree.kinds[row]
+    if kind == DIR:
+        plan.dirs.append(row)
+    elif kind == SYMLINK:
+        plan.symlinks.append(row)
+    elif not tree.sizes[content]:
+        plan.empty.append(row)
+    elif plan.manifest.chunk[content] == NONE or content in spans:
+        plan.large.append(row)
+    else:
+        plan.small.append(row)
+    if content != row:
+        plan.content[row] = content
+
+
+def _compare_links(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
+    """A hard link is right if it is the same inode as its file, and that stays. Without its file, it becomes one."""
+    tree, spans, special = plan.manifest.tree, plan.manifest.extents.spans(), frozenset(found.special)
+    remade = set(plan.made_rows())
+    leaders: dict[int, int] = {}
+    for row, target in tree.links.items():
+        if not plan.chosen[row]:
+            continue
+        other = plan.matched[row]
+        leader = target if plan.chosen[target] else leaders.setdefault(target, row)
+        if leader == row:
+            right = other >= 0 and other not in wrong and _is_right(plan, found, row, other, target)
+        else:
+            right = other >= 0 and leader not in remade and _same_inode(found, other, plan.matched[leader])
+        if right:
+            continue
+        if other >= 0 or tree.path(row) in special:
+            plan.aside.append(row)
+        if leader == row:
+            _sort_in(plan, row, target, spans)
+            remade.add(row)
+        else:
+            plan.links[row] = leader
+
+
+def _same_inode(found: Found, one: int, other: int) -> bool:
+    return other >= 0 and (found.devices[one], found.inodes[one]) == (found.devices[other], found.inodes[other])
+
+
+def _apply_policy(plan: RestorePlan, symlinks: str) -> None:
+    """Leave out the links the policy does not want; what is at their place then stays."""
+    if symlinks == KEEP:
+        return
+    left_out = {row for row in plan.symlinks if symlinks == SKIP or not _points_inside(plan, row)}
+    plan.symlinks = [row for row in plan.symlinks if row not in left_out]
+    plan.aside = [row for row in plan.aside if row not in left_out]
+    plan.skipped_symlinks = sorted(left_out)
+
+
+def _points_inside(plan: RestorePlan, row: int) -> bool:
+    """By its text alone; nothing is looked up on disk."""
+    tree = plan.manifest.tree
+    target = tree.targets[row]
+    if target.startswith("/"):
+        return False
+    reached = normpath(join(tree.dirs[tree.directory(row)], target))
+    return not reached.startswith("..") and inside_any(reached, plan.roots)
+
+
+def _fill_items(plan: RestorePlan) -> None:
+    """The stretches to be written, chunk by chunk, each chunk's in row order."""
+    manifest, content = plan.manifest, plan.content
+    pieces: list[tuple[int, int, int, int, int, int]] = []
+    for row in plan.small:
+        source = content.get(row, row)
+        pieces.append((manifest.chunk[source], row, 0, manifest.tree.sizes[source], manifest.at[source], 0))
+    extents, spans = manifest.extents, manifest.extents.spans()
+    for row in plan.large:
+        for n in range(*spans.get(content.get(row, row), (0, 0))):
+            piece = (extents.chunks[n], row, extents.starts[n], extents.lengths[n], extents.ats[n], PIECE)
+            pieces.append(piece)
+    pieces.sort()
+    plan.items = _grouped(pieces)
+    plan.items.recipes.sort(key=lambda recipe: -manifest.chunks.raws[recipe.chunk])
+
+
+def _grouped(pieces: list[tuple[int, int, int, int, int, int]]) -> Items:
+    items = Items()
+    for chunk, group in groupby(pieces, key=itemgetter(0)):
+        first = len(items.rows)
+        for _, row, start, length, at, flag in group:
+            items.add(row, start, length, at, flag)
+        items.recipes.append(Recipe(chunk, first, len(items.rows)))
+    return items
+
+
+def _choose_dirs(plan: RestorePlan, found: Found) -> None:
+    """Directories to be given mode and time at the end: wrong ones, new ones, and those we change."""
+    tree, there = plan.manifest.tree, found.tree
+    changed = {tree.dirs[tree.directory(row)] for rows in (plan.made_rows(), plan.dirs, plan.aside) for row in rows}
+    new = set(plan.dirs)
+    for row, path in _chosen_dirs(plan):
+        other = plan.matched[row]
+        if row in new:
+            plan.touched_dirs.append(row)
+        elif path in changed or tree.modes[row] != there.modes[other] or tree.mtimes[row] != there.mtimes[other]:
+            plan.touched_dirs.append(row)
+            if there.modes[other] & OURS != OURS:
+                plan.closed_dirs[row] = there.modes[other]
+
+
+def _chosen_dirs(plan: RestorePlan) -> Iterator[tuple[int, str]]:
+    """Rows and paths of the directories it may write to."""
+    tree = plan.manifest.tree
+    for path, first, last in tree.spans():
+        row = tree.kinds.find(DIR, first, last)
+        while row >= 0:
+            if plan.chosen[row]:
+                yield row, join(path, tree.names[row])
+            row = tree.kinds.find(DIR, row + 1, last)

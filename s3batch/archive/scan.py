@@ -1,0 +1,189 @@
+"""What is on disk below the roots, as a :class:`Tree` with the facts that tell an unchanged file. About 7 µs an entry.
+
+Links are never followed. Sockets, fifos and devices are named, not kept. A directory that cannot be read is a
+problem with its name; what vanishes meanwhile was not there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from array import array
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+from s3batch.archive.directories import Directories
+from s3batch.archive.paths import OWN, join, split
+from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
+from s3batch.errors import ArchiveError
+
+_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIR, stat.S_IFLNK: SYMLINK}
+_SPARSE_FROM = 1 << 20
+"""Bytes; below, holes are not worth looking for."""
+PERMISSIONS = 0o777
+
+
+class Problem(NamedTuple):
+    """A path that could not be dealt with, and why."""
+
+    path: str
+    error: str
+
+
+@dataclass(slots=True)
+class Found:
+    """A walk: the tree, and for each row what the file system says beside it."""
+
+    tree: Tree = field(default_factory=Tree)
+    ctimes: array[int] = field(default_factory=lambda: array("q"))
+    inodes: array[int] = field(default_factory=lambda: array("Q"))
+    devices: array[int] = field(default_factory=lambda: array("Q"))
+    sparse: set[int] = field(default_factory=set)
+    """Rows of files with holes."""
+    missing: list[str] = field(default_factory=list)
+    """Roots that are not there."""
+    problems: list[Problem] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
+    """Paths of sockets, fifos and devices; they have no row."""
+    started_ns: int = 0
+    """When the walk began, UTC: what changed later may have changed after it was seen."""
+
+
+def scan(workspace: str, roots: Sequence[str], *, exclude: Collection[str] = ()) -> Found:
+    """Walk ``roots``; ``exclude`` are paths, spelled as roots are, that do not exist for us (the journal)."""
+    found = Found(started_ns=time.time_ns())
+    with Directories(workspace, roots, access=os.O_RDONLY) as directories:
+        scanner = _Scanner(found, directories, frozenset((*exclude, OWN)))
+        scanner.run(roots)
+    return found
+
+
+class _Scanner:
+    """One walk: the columns being filled, and the directories still to be entered."""
+
+    def __init__(self, found: Found, directories: Directories, exclude: frozenset[str]) -> None:
+        self._found = found
+        self._directories = directories
+        self._exclude = exclude
+        self._exclude_names = frozenset(split(path)[1] for path in exclude)
+        self._first_names: dict[tuple[int, int], int] = {}
+        self._append = _appenders(found)
+
+    def run(self, roots: Sequence[str]) -> None:
+        """Parents of roots first, then everything below each root, depth first."""
+        todo: list[str] = [""] if "." in roots else []
+        for parent, group in groupby(sorted(split(root) for root in roots if root != "."), key=lambda pair: pair[0]):
+            todo += self._roots_of(parent, [name for _, name in group])
+        todo.reverse()
+        while todo:
+            below = self._directory(todo.pop())
+            below.reverse()
+            todo += below
+
+    def _roots_of(self, parent: str, names: list[str]) -> list[str]:
+        below: list[str] = []
+        try:
+            descriptor = self._directories.open(parent)
+        except FileNotFoundError:
+            self._found.missing += [join(parent, name) for name in names]
+            return below
+        except (OSError, ArchiveError) as error:
+            self._found.problems += [Problem(join(parent, name), str(error)) for name in names]
+            return below
+        for name in names:
+            try:
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                self._entry(parent, descriptor, name, status, below)
+            except FileNotFoundError:
+                self._found.missing.append(join(parent, name))
+            except OSError as error:
+                self._found.problems.append(Problem(join(parent, name), str(error)))
+        self._end(parent)
+        return below
+
+    def _directory(self, path: str) -> list[str]:
+        """Add the entries of one directory; return the directories among them."""
+        below: list[str] = []
+        try:
+            descriptor = self._directories.open(path)
+            with os.scandir(descriptor) as listing:
+                entries = sorted(listing, key=attrgetter("name"))
+        except FileNotFoundError:
+            return below
+        except (OSError, ArchiveError) as error:
+            self._found.problems.append(Problem(path or ".", str(error)))
+            return below
+        for entry in entries:
+            try:
+                self._entry(path, descriptor, entry.name, entry.stat(follow_symlinks=False), below)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._found.problems.append(Problem(join(path, entry.name), str(error)))
+        self._end(path)
+        return below
+
+    def _end(self, path: str) -> None:
+        """The rows added since the last call are the entries of ``path``; an empty directory leaves no trace."""
+        tree = self._found.tree
+        if len(tree) > tree.starts[-1]:
+            tree.dirs.append(path)
+            tree.starts.append(len(tree))
+
+    def _entry(self, parent: str, descriptor: int, name: str, status: os.stat_result, below: list[str]) -> None:
+        """One row, or nothing; whatever may raise comes before the first column grows."""
+        mode = status.st_mode
+        kind = _KINDS.get(stat.S_IFMT(mode))
+        if kind is None:
+            self._found.special.append(join(parent, name))
+            return
+        if name in self._exclude_names and join(parent, name) in self._exclude:
+            return
+        size = 0
+        row = len(self._found.tree.names)
+        if kind == FILE:
+            size = status.st_size
+            if status.st_nlink > 1:
+                kind = self._first_name(row, status)
+                size = size if kind == FILE else 0
+            if size >= _SPARSE_FROM and status.st_blocks * 512 < 0.9 * size:
+                self._found.sparse.add(row)
+        elif kind == DIR:
+            below.append(join(parent, name))
+        else:
+            self._found.tree.targets[row] = os.readlink(name, dir_fd=descriptor)
+        names, kinds, modes, sizes, mtimes, ctimes, inodes, devices = self._append
+        names(name)
+        kinds(kind)
+        modes(mode & PERMISSIONS)
+        sizes(size)
+        mtimes(status.st_mtime_ns)
+        ctimes(status.st_ctime_ns)
+        inodes(status.st_ino)
+        devices(status.st_dev)
+
+    def _first_name(self, row: int, status: os.stat_result) -> int:
+        first = self._first_names.setdefault((status.st_dev, status.st_ino), row)
+        if first == row:
+            return FILE
+        self._found.tree.links[row] = first
+        return HARDLINK
+
+
+def _appenders(found: Found) -> tuple[Callable[..., None], ...]:
+    """The columns' ``append`` in the order of :meth:`_Scanner._entry`: looked up once, called for every entry."""
+    tree = found.tree
+    return (
+        tree.names.append,
+        tree.kinds.append,
+        tree.modes.append,
+        tree.sizes.append,
+        tree.mtimes.append,
+        found.ctimes.append,
+        found.inodes.append,
+        found.devices.append,
+    )

@@ -1,0 +1,129 @@
+"""Which files of a walk are known by content already, and which must be hashed to find out. Pure.
+
+unchanged by the local state's facts ─────────────→ hash known
+same size and mtime as the base, if that is trusted → hash known
+same size as some content of the base, or as another large enough file here → to be hashed
+everything else ──────────────────────────────────→ new: hashed while it is packed
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from s3batch.archive.hashing import HASH_SIZE, WINDOW, content_hash, joined_hash, zeros_hash
+from s3batch.archive.manifest import Manifest
+from s3batch.archive.scan import Found
+from s3batch.archive.state import RACY_NS, State
+from s3batch.archive.tree import FILE, Tree, match_rows
+
+DUPLICATES_FROM = 64 << 10
+"""Bytes; smaller files are looked for twice only within their chunk, which costs no reading."""
+
+
+@dataclass(slots=True)
+class Survey:
+    """A walk and what is known of the content of its files."""
+
+    found: Found
+    hashes: bytearray
+    """16 bytes a row; of a FILE whose hash is not known, zeros."""
+    known: bytearray
+    """1 for each FILE whose hash is known."""
+    base: Manifest | None
+    base_rows: array[int]
+    """For every row the row of the same path in the base, or -1."""
+    to_hash: array[int]
+    """Rows to be hashed before the packing is planned."""
+
+    def learn(self, row: int, digest: bytes) -> None:
+        """Take a content hash."""
+        self.hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = digest
+        self.known[row] = 1
+
+    def hash(self, row: int) -> bytes:
+        """The content hash of a row that is known."""
+        return bytes(self.hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE])
+
+
+def survey(
+    found: Found,
+    *,
+    state: State | None = None,
+    base: Manifest | None = None,
+    trust_mtime: bool = False,
+    duplicates_from: int = DUPLICATES_FROM,
+) -> Survey:
+    """Sort the files of a walk; ``base`` is the archive whose chunks may be used again."""
+    tree = found.tree
+    rows = match_rows(tree, base.tree) if base else array("q", [-1]) * len(tree)
+    result = Survey(found, bytearray(HASH_SIZE * len(tree)), bytearray(len(tree)), base, rows, array("I"))
+    empty = content_hash(b"")
+    for row, (kind, size) in enumerate(zip(tree.kinds, tree.sizes, strict=True)):
+        if kind == FILE and not size:
+            result.learn(row, empty)
+    if state:
+        _take_over(result, state.manifest, unchanged_rows(found, state))
+    if base and trust_mtime:
+        _take_over(result, base, _same_times(tree, base.tree, rows))
+    result.to_hash = array("I", _worth_hashing(result, duplicates_from))
+    return result
+
+
+def unchanged_rows(found: Found, state: State) -> Iterable[tuple[int, int]]:
+    """Rows of files that are as the state knew them, with their rows in its manifest."""
+    tree, old = found.tree, state.manifest.tree
+    latest = state.taken_ns - RACY_NS
+    kinds, old_kinds = tree.kinds, old.kinds
+    facts = [
+        (tree.mtimes, old.mtimes),
+        (tree.sizes, old.sizes),
+        (found.ctimes, state.ctimes),
+        (found.inodes, state.inodes),
+        (found.devices, state.devices),
+    ]
+    (mtimes, old_mtimes), *others = facts
+    for row, other in enumerate(match_rows(tree, old)):
+        if other < 0 or mtimes[row] != old_mtimes[other] or not kinds[row] == FILE == old_kinds[other]:
+            continue
+        if found.ctimes[row] < latest and all(now[row] == then[other] for now, then in others):
+            yield row, other
+
+
+def _same_times(tree: Tree, old: Tree, rows: array[int]) -> Iterable[tuple[int, int]]:
+    for row, other in enumerate(rows):
+        if other < 0 or not tree.kinds[row] == FILE == old.kinds[other]:
+            continue
+        if tree.sizes[row] == old.sizes[other] and tree.mtimes[row] == old.mtimes[other]:
+            yield row, other
+
+
+def _take_over(result: Survey, manifest: Manifest, pairs: Iterable[tuple[int, int]]) -> None:
+    hashes, known, old = result.hashes, result.known, manifest.hashes
+    for row, other in pairs:
+        hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = old[other * HASH_SIZE : (other + 1) * HASH_SIZE]
+        known[row] = 1
+
+
+def _worth_hashing(result: Survey, duplicates_from: int) -> Iterable[int]:
+    """Files that may turn out to be content we have: by their size."""
+    tree, known = result.found.tree, result.known
+    in_base = set(result.base.tree.sizes) if result.base else set()
+    times = Counter(size for size in tree.sizes if duplicates_from <= size < WINDOW)
+    for row, (kind, size) in enumerate(zip(tree.kinds, tree.sizes, strict=True)):
+        if kind == FILE and not known[row] and (size in in_base or times.get(size, 0) > 1):
+            yield row
+
+
+def windows(size: int) -> Iterable[tuple[int, int]]:
+    """Start and length of each window of a file, bytes."""
+    return ((start, min(WINDOW, size - start)) for start in range(0, size, WINDOW))
+
+
+def file_hash(size: int, window_hashes: dict[int, bytes]) -> bytes:
+    """The content hash from the hashes of its windows by start; windows that are missing are holes."""
+    if size < WINDOW:
+        return window_hashes[0] if 0 in window_hashes else zeros_hash(size)
+    return joined_hash(window_hashes.get(start) or zeros_hash(length) for start, length in windows(size))

@@ -1,0 +1,135 @@
+"""Plans as columns in a file that workers map, so that a task is three numbers and not two thousand paths.
+
+    length of the head, 8 bytes │ head (MessagePack) │ column │ column │ ... each at a multiple of 8
+
+Written once under another name and renamed, never changed; made and read on one machine in its own byte order.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from array import array
+from collections.abc import Mapping
+from itertools import accumulate
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from s3batch.archive.columns import Bytes
+from s3batch.archive.packed import Record, decode, encode
+from s3batch.archive.paths import encode as encode_names
+
+Columns = Mapping[str, "array[int] | Bytes"]
+
+
+class Recipe(NamedTuple):
+    """What a worker is asked for: rows ``first`` to ``last`` (not included) of a plan, for one chunk."""
+
+    chunk: int
+    """Number of the chunk in the plan."""
+    first: int
+    last: int
+
+    def text(self) -> str:
+        """As it stands in the journal."""
+        return f"{self.chunk} {self.first} {self.last}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The reverse of :meth:`text`."""
+        return cls(*map(int, text.split()))
+
+
+class _Head(Record, kw_only=True):
+    numbers: dict[str, int]
+    columns: dict[str, tuple[str, int, int]]
+    """Type code, offset from the start of the file, length in bytes."""
+
+
+def names_columns(key: str, names: list[str]) -> dict[str, array[int] | Bytes]:
+    """``key`` and ``key_starts`` for :func:`write_table`; read back by :meth:`Table.names`."""
+    blob = encode_names(names)
+    ends = accumulate((len(name) + 1 for name in blob.split(b"\0")), initial=0)
+    return {key: blob, f"{key}_starts": array("Q", ends if names else [0])}
+
+
+def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None:
+    """Write the file; ``numbers`` are what a worker needs beside the columns."""
+    raws = {name: _raw(values) for name, values in columns.items()}
+    head, offsets = _layout(columns, raws, numbers)
+    scratch = f"{path}.new"
+    with open(scratch, "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for name, raw in raws.items():
+            file.seek(offsets[name])
+            file.write(raw)
+        file.truncate(max(file.tell(), 8 + len(head)))
+    os.replace(scratch, path)
+
+
+def _layout(columns: Columns, raws: Mapping[str, Bytes], numbers: Mapping[str, int]) -> tuple[bytes, dict[str, int]]:
+    """The head and the offsets in it. Its own length depends on them, so room is left for the widest."""
+    room = 512 + 64 * len(columns) + len(encode(dict(numbers)))
+    offsets, end = {}, -(-room // 8) * 8
+    for name, raw in raws.items():
+        offsets[name] = end
+        end += -(-len(raw) // 8) * 8
+    described: dict[str, tuple[str, int, int]] = {
+        name: (values.typecode if isinstance(values, array) else "B", offsets[name], len(raws[name]))
+        for name, values in columns.items()
+    }
+    return encode(_Head(numbers=dict(numbers), columns=described)), offsets
+
+
+def _raw(values: array[int] | Bytes) -> Bytes:
+    return memoryview(values).cast("B") if isinstance(values, array) else values
+
+
+class Table:
+    """A plan, mapped read-only. Columns are memoryviews: valid until :meth:`close`."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        length = int.from_bytes(self._map[:8], "little")
+        head = decode(self._map[8 : 8 + length], _Head, what=f"the plan {path}")
+        self.numbers = head.numbers
+        whole = memoryview(self._map)
+        self._columns = {
+            name: whole[offset : offset + size].cast(code)  # type: ignore[call-overload]
+            for name, (code, offset, size) in head.columns.items()
+        }
+
+    def column(self, name: str, first: int = 0, last: int | None = None) -> memoryview:
+        """Values ``first`` to ``last``."""
+        view: memoryview = self._columns[name][first:last]
+        return view
+
+    def names(self, key: str, first: int, last: int) -> list[bytes]:
+        """Names ``first`` to ``last`` of a list written by :func:`names_columns`."""
+        if first == last:
+            return []
+        starts = self._columns[f"{key}_starts"]
+        return bytes(self._columns[key][starts[first] : starts[last] - 1]).split(b"\0")
+
+    def texts(self, key: str, first: int = 0, last: int | None = None) -> list[str]:
+        """The same as text."""
+        return [os.fsdecode(name) for name in self.names(key, first, self.count(key) if last is None else last)]
+
+    def count(self, key: str) -> int:
+        """How many names a list has."""
+        return len(self._columns[f"{key}_starts"]) - 1
+
+    def close(self) -> None:
+        """Unmap the file."""
+        for view in self._columns.values():
+            view.release()
+        self._columns.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

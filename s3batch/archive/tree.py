@@ -1,0 +1,94 @@
+"""A tree in columns: row n of every column is one entry. What the walk finds and what a manifest holds.
+
+    dirs     "vendor"   "vendor/bundle"   "vendor/bundle/gems"    directories that hold entries
+    starts   0          1                 3                  5    first row of each, and the end
+    names    "bundle"   "gems" "LICENSE"  "a.rb" "b.rb"
+
+Entries of one directory are neighbours, sorted by name; a directory follows the one that holds it. A root's
+parent is in ``dirs`` without being an entry itself. About 150 bytes an entry, most of them its name.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from s3batch.archive.paths import join
+
+FILE, DIR, SYMLINK, HARDLINK = range(4)
+
+
+def _codes(code: str) -> array[int]:
+    return array(code)
+
+
+@dataclass(slots=True)
+class Tree:
+    """Filled row by row by whoever makes it; not changed afterwards."""
+
+    dirs: list[str] = field(default_factory=list)
+    starts: array[int] = field(default_factory=lambda: array("Q", [0]))
+    names: list[str] = field(default_factory=list)
+    kinds: bytearray = field(default_factory=bytearray)
+    modes: array[int] = field(default_factory=lambda: _codes("H"))
+    """Permission bits; never setuid, setgid or sticky."""
+    sizes: array[int] = field(default_factory=lambda: _codes("q"))
+    """Bytes of a FILE; 0 for everything else."""
+    mtimes: array[int] = field(default_factory=lambda: _codes("q"))
+    """Nanoseconds."""
+    targets: dict[int, str] = field(default_factory=dict)
+    """What a SYMLINK says."""
+    links: dict[int, int] = field(default_factory=dict)
+    """The row of the FILE a HARDLINK is another name of; always an earlier row."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def directory(self, row: int) -> int:
+        """Index in ``dirs`` of the directory that holds the entry."""
+        return bisect_right(self.starts, row) - 1
+
+    def path(self, row: int) -> str:
+        """Where the entry is: relative to the workspace, or absolute."""
+        return join(self.dirs[self.directory(row)], self.names[row])
+
+    def spans(self) -> Iterator[tuple[str, int, int]]:
+        """Each directory with its first row and the row after its last."""
+        return zip(self.dirs, self.starts, self.starts[1:], strict=False)
+
+    def counts(self) -> array[int]:
+        """Entries of each directory."""
+        return array("I", [last - first for _, first, last in self.spans()])
+
+    def paths(self) -> Iterator[str]:
+        """All paths, in row order."""
+        for directory, first, last in self.spans():
+            for row in range(first, last):
+                yield join(directory, self.names[row])
+
+    def directory_of_rows(self) -> array[int]:
+        """For every row the index of its directory."""
+        column: array[int] = array("I")
+        for index, (first, last) in enumerate(zip(self.starts, self.starts[1:], strict=False)):
+            column.extend(array("I", [index]) * (last - first))
+        return column
+
+
+def match_rows(left: Tree, right: Tree) -> array[int]:
+    """For every row of ``left`` the row of the same path in ``right``, or -1.
+
+    Directories with the same names on both sides, nearly all of them, cost one comparison of lists.
+    """
+    there = {path: (first, last) for path, first, last in right.spans()}
+    rows = array("q", [-1]) * len(left)
+    for path, first, last in left.spans():
+        other_first, other_last = there.get(path, (0, 0))
+        names, others = left.names[first:last], right.names[other_first:other_last]
+        if names == others:
+            rows[first:last] = array("q", range(other_first, other_last))
+        else:
+            known = dict(zip(others, range(other_first, other_last), strict=True))
+            rows[first:last] = array("q", [known.get(name, -1) for name in names])
+    return rows

@@ -1,0 +1,155 @@
+"""The record of what a restore changes, written before each change, so that a failed one leaves no trace.
+
+    <folder>/record     first the label and the roots, then
+                        A path   what was at path is now <folder>/<number>, counted from 1
+                        D path   directory that will be made
+                        F path   file, link or symlink that will be made
+    <folder>/1 2 3 ...  what was moved aside
+
+A restore that fails is undone: what it made is removed, what it moved aside comes back. So is one that was killed,
+as soon as another archive is to be restored; the same archive goes on with the record it finds. In the end the
+record and what was moved aside are removed. It outlives a killed process; it is not synced for a power cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from s3batch.archive.directories import Directories
+from s3batch.archive.paths import split
+from s3batch.errors import ArchiveError
+
+_RECORD = "record"
+_ASIDE, _DIR, _FILE, _ROOT = "A", "D", "F", "R"
+
+
+class Undo:
+    """One restore's record, for the coordinator alone. Make it before the walk the restore is planned from."""
+
+    def __init__(self, folder: str, workspace: str, roots: Sequence[str], label: str) -> None:
+        """``folder`` is only ours; ``label`` names the archive and where it goes."""
+        undo_leftovers(folder, workspace, unless=label)
+        entries = _read(folder)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._directories = Directories(workspace, roots)
+        self._ours = {entry[1:] for entry in entries[1:] if entry[0] == _FILE}
+        self._count = sum(entry[0] == _ASIDE for entry in entries[1:])
+        self._file = os.open(
+            os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        if not entries:
+            self._write([label, *(_ROOT + root for root in roots)])
+
+    def will_make(self, paths: Iterable[str]) -> None:
+        """Files, links and symlinks that are about to be made; their places are free by now."""
+        self._write([_FILE + path for path in paths])
+
+    def make_dir(self, path: str, mode: int = 0o700) -> None:
+        """Make one directory whose parent is there."""
+        self._write([_DIR + path])
+        if self._directories.is_anchor(path):
+            os.mkdir(path, mode)
+            return
+        parent, name = split(path)
+        os.mkdir(name, mode, dir_fd=self._directories.open(parent))
+
+    def move_aside(self, path: str) -> None:
+        """Make room at ``path``. What an earlier run of this restore made there is removed."""
+        parent, name = split(path)
+        self._directories.forget(path)
+        descriptor = self._directories.open(parent)
+        if path in self._ours:
+            _remove(name, descriptor)
+            return
+        self._write([_ASIDE + path])
+        self._count += 1
+        try:
+            os.rename(name, os.path.join(self._folder, str(self._count)), src_dir_fd=descriptor)
+        except FileNotFoundError:
+            return
+        except OSError:
+            # another file system, or a layer of a container image: what cannot be moved is only removed
+            _remove(name, descriptor)
+
+    def commit(self) -> None:
+        """The restore is complete: forget how to undo it."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Leave the record for the next run."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        self._directories.close()
+
+    def _write(self, entries: list[str]) -> None:
+        data = memoryview(os.fsencode("".join(entry + "\0" for entry in entries)))
+        while data:
+            data = data[os.write(self._file, data) :]
+
+
+def undo_leftovers(folder: str, workspace: str, *, unless: str = "") -> int:
+    """Undo what the record in ``folder`` says, if it is not that of ``unless``; return how many paths it named."""
+    entries = _read(folder)
+    if not entries or entries[0] == unless:
+        return 0
+    by_kind: dict[str, list[str]] = {kind: [] for kind in (_ASIDE, _DIR, _FILE, _ROOT)}
+    for entry in entries[1:]:
+        by_kind[entry[0]].append(entry[1:])
+    with Directories(workspace, by_kind[_ROOT]) as directories:
+        for path in by_kind[_FILE]:
+            _at(directories, path, os.unlink)
+        for path in reversed(by_kind[_DIR]):
+            directories.forget(path)
+            _at(directories, path, os.rmdir)
+        for number in range(len(by_kind[_ASIDE]), 0, -1):
+            _bring_back(directories, by_kind[_ASIDE][number - 1], os.path.join(folder, str(number)))
+    shutil.rmtree(folder, ignore_errors=True)
+    return len(entries) - 1
+
+
+def _read(folder: str) -> list[str]:
+    """The entries; one that was cut off is as good as not written."""
+    try:
+        with open(os.path.join(folder, _RECORD), "rb") as file:
+            return [os.fsdecode(entry) for entry in file.read().split(b"\0")[:-1]]
+    except FileNotFoundError:
+        return []
+
+
+class _Removal(Protocol):
+    def __call__(self, path: str, *, dir_fd: int | None = None) -> None: ...
+
+
+def _at(directories: Directories, path: str, remove: _Removal) -> None:
+    """Remove ``path`` if it is there; a directory that holds something of someone else's stays."""
+    with contextlib.suppress(OSError, ArchiveError):
+        if directories.is_anchor(path):
+            remove(path)
+        else:
+            parent, name = split(path)
+            remove(name, dir_fd=directories.open(parent))
+
+
+def _bring_back(directories: Directories, path: str, kept: str) -> None:
+    if not os.path.lexists(kept):
+        return
+    parent, name = split(path)
+    with contextlib.suppress(OSError, ArchiveError):
+        os.rename(kept, name, dst_dir_fd=directories.open(parent))
+
+
+def _remove(name: str, directory: int) -> None:
+    """Whatever is at ``name``, directories with all they hold; links are removed, not followed."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except (IsADirectoryError, PermissionError):
+        shutil.rmtree(name, dir_fd=directory)
+    except FileNotFoundError:
+        return

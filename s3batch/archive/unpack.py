@@ -1,0 +1,167 @@
+"""The workers' half of a restore: prove a chunk, then write its files.
+
+No byte is written before the whole chunk matches its id. A file costs four calls of the kernel: open (new, never
+through a link), write, set its time, close. The time is the commit mark: a file that was cut off half-way has
+another one, and the next run makes it again.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from functools import lru_cache
+
+from s3batch.archive import codec
+from s3batch.archive.directories import Directories
+from s3batch.archive.hashing import chunk_id
+from s3batch.archive.packed import Record, decode, encode
+from s3batch.archive.restore import PIECE
+from s3batch.archive.table import Recipe, Table
+from s3batch.errors import ArchiveError
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_INTO = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Unpacked(Record, kw_only=True):
+    """What a worker made of a chunk."""
+
+    chunk: int
+    files: int
+    """Whole files made."""
+    written: int
+    """Bytes written, pieces included."""
+    rows: bytes
+    """Rows of the manifest, 4 bytes each: whole files only."""
+    inodes: bytes
+    """Their inodes, 8 bytes each."""
+    devices: bytes
+    """Their devices, 8 bytes each."""
+    ctimes: bytes
+    """Their change times, nanoseconds, 8 bytes each."""
+
+    def to_bytes(self) -> bytes:
+        """For ``Result.payload``."""
+        return encode(self)
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Unpacked:
+        """The reverse of :meth:`to_bytes`."""
+        return decode(payload, cls, what="the journal's record of a restored chunk")
+
+
+def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> Unpacked:
+    """Write what the plan file ``plan`` wants of this chunk. ``ArchiveError`` if it is not the right chunk."""
+    opened = _open_plan(plan)
+    raw = memoryview(opened.prove(recipe.chunk, body))
+    before = os.umask(0)
+    try:
+        return _Writing(opened, recipe).run(raw)
+    finally:
+        os.umask(before)
+
+
+def close_plans() -> None:
+    """Let go of mapped plans and open directories; a worker does it when its job is over."""
+    _open_plan.cache_clear()
+
+
+class _Plan:
+    """A plan file mapped by this process, with the directories it writes to."""
+
+    def __init__(self, path: str) -> None:
+        self.table = Table(path)
+        workspace, *roots = self.table.texts("roots")
+        self.directories = Directories(workspace, roots)
+
+    def __del__(self) -> None:
+        self.directories.close()
+
+    def prove(self, chunk: int, body: bytes) -> bytes:
+        """The raw bytes, if they are those of the chunk."""
+        size = self.table.numbers["id_size"]
+        expected = bytes(self.table.column("chunk_ids", chunk * size, (chunk + 1) * size))
+        length = self.table.column("chunk_raw")[chunk]
+        raw = codec.decompress(body, raw_length=length, limit=length)
+        if chunk_id(raw) != expected:
+            raise ArchiveError(f"the chunk {expected.hex()} holds other bytes than its name says")
+        return raw
+
+
+@lru_cache(maxsize=2)
+def _open_plan(path: str) -> _Plan:
+    return _Plan(path)
+
+
+class _Writing:
+    """The items of one recipe being written."""
+
+    def __init__(self, plan: _Plan, recipe: Recipe) -> None:
+        self._plan = plan
+        self._recipe = recipe
+        self._rows = array("I")
+        self._inodes = array("Q")
+        self._devices = array("Q")
+        self._ctimes = array("q")
+
+    def run(self, raw: memoryview) -> Unpacked:
+        """Write all of them."""
+        table, rows = self._plan.table, (self._recipe.first, self._recipe.last)
+        names = table.names("names", *rows)
+        columns = [
+            table.column(name, *rows) for name in ("dir", "row", "mode", "mtime", "start", "length", "at", "flags")
+        ]
+        current, parent, written = -1, -1, 0
+        for name, directory, row, mode, mtime, start, length, at, flags in zip(names, *columns, strict=True):
+            if directory != current:
+                parent = self._plan.directories.open(table.texts("dirs", directory, directory + 1)[0])
+                current = directory
+            if flags & PIECE:
+                _write_piece(parent, name, raw[at : at + length], start)
+            else:
+                self._write_file(parent, name, mode, mtime, raw[at : at + length])
+                self._rows.append(row)
+            written += length
+        return self._unpacked(written)
+
+    def _write_file(self, parent: int, name: bytes, mode: int, mtime_ns: int, content: memoryview) -> None:
+        file = os.open(name, _NEW, mode, dir_fd=parent)
+        try:
+            if os.write(file, content) != len(content):
+                _write_all(file, content)
+            os.utime(file, ns=(mtime_ns, mtime_ns))
+            status = os.fstat(file)
+        finally:
+            os.close(file)
+        self._inodes.append(status.st_ino)
+        self._devices.append(status.st_dev)
+        self._ctimes.append(status.st_ctime_ns)
+
+    def _unpacked(self, written: int) -> Unpacked:
+        return Unpacked(
+            chunk=self._recipe.chunk,
+            files=len(self._rows),
+            written=written,
+            rows=self._rows.tobytes(),
+            inodes=self._inodes.tobytes(),
+            devices=self._devices.tobytes(),
+            ctimes=self._ctimes.tobytes(),
+        )
+
+
+def _write_all(file: int, content: memoryview) -> None:
+    """From the start: the write before was cut short."""
+    done = 0
+    while done < len(content):
+        done += os.pwrite(file, content[done:], done)
+
+
+def _write_piece(parent: int, name: bytes, content: memoryview, start: int) -> None:
+    """A stretch of a large file, which is there at full size."""
+    file = os.open(name, _INTO, dir_fd=parent)
+    try:
+        done = 0
+        while done < len(content):
+            done += os.pwrite(file, content[done:], start + done)
+    finally:
+        os.close(file)

@@ -1,0 +1,168 @@
+"""A whole rebuild and a whole restore in one process, over a dictionary of chunks: what the cache's use case will do."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from s3batch.archive import assemble, finish, pack, packplan, remember, restore, scan, stored, survey, unpack, verify
+from s3batch.archive.manifest import Manifest
+from s3batch.archive.paths import parse_roots
+from s3batch.archive.state import State
+from s3batch.archive.undo import Undo
+
+
+@dataclass
+class Store:
+    """Chunks by id, and how many were put and fetched since the last look."""
+
+    chunks: dict[bytes, bytes] = field(default_factory=dict)
+    puts: int = 0
+    gets: int = 0
+
+    def put(self, identity: bytes, body: bytes) -> None:
+        self.chunks[identity] = body
+        self.puts += 1
+
+    def get(self, identity: bytes) -> bytes:
+        self.gets += 1
+        return self.chunks[identity]
+
+
+@dataclass
+class Rebuilt:
+    stored: bytes
+    manifest: Manifest
+    state: State
+    problems: list[scan.Problem]
+    puts: int
+    hashed: int
+    found: scan.Found
+
+
+def rebuild(
+    workspace: Path,
+    listed: list[str],
+    store: Store,
+    *,
+    state: State | None = None,
+    base: Manifest | None = None,
+    **options,
+) -> Rebuilt:
+    roots = parse_roots(listed, str(workspace))
+    own = workspace / ".s3batch"
+    own.mkdir(exist_ok=True)
+    plan_file = str(own / "plan")
+    store.puts = 0
+
+    found = scan.scan(str(workspace), roots)
+    surveyed = survey.survey(found, state=state, base=base, **options)
+    items = packplan.hash_plan(surveyed)
+    packplan.write_items(plan_file, surveyed, items, str(workspace), roots)
+    packplan.learn_hashes(surveyed, items, [pack.hash_items(plan_file, recipe) for recipe in items.recipes])
+    pack.close_plans()
+    plan = packplan.plan_packing(surveyed)
+    packplan.write_items(plan_file, surveyed, plan.items, str(workspace), roots)
+    results = []
+    for recipe in plan.recipes:
+        built = pack.build_chunk(plan_file, recipe)
+        if built.body:
+            store.put(built.packed.id, built.body)
+        results.append(pack.Packed.from_bytes(built.packed.to_bytes()))
+    pack.close_plans()
+    done = assemble.assemble(plan, results, roots)
+    done.manifest.created = 1.0
+    body = stored.encode_manifest(done.manifest)
+    memory = remember.rebuilt_state(body, done.manifest, done.found, key="k", etag="e")
+    return Rebuilt(body, done.manifest, memory, done.problems, store.puts, len(surveyed.to_hash), found)
+
+
+@dataclass
+class Restored:
+    plan: restore.RestorePlan
+    state: State
+    gets: int
+
+
+def restore_tree(
+    workspace: Path,
+    listed: list[str],
+    body: bytes,
+    store: Store,
+    *,
+    check: bool = False,
+    fail_after: int = -1,
+    **options,
+) -> Restored:
+    """``fail_after`` chunks the store is gone: ``ConnectionError``, and everything is undone."""
+    asked = parse_roots(listed, str(workspace))
+    manifest = stored.decode_manifest(body)
+    own = workspace / ".s3batch"
+    own.mkdir(parents=True, exist_ok=True)
+    plan_file, folder = str(own / "plan"), str(own / "restore")
+    roots = restore.common_roots(manifest.roots, asked)
+    undo = Undo(folder, str(workspace), roots, manifest.tree_id())
+    store.gets = 0
+    try:
+        found = scan.scan(str(workspace), roots)
+        wrong = _verify(plan_file, workspace, roots, found, manifest) if check else frozenset()
+        plan = restore.plan_restore(manifest, asked, found, wrong=wrong, **options)
+        restore.write_restore(plan_file, plan, str(workspace))
+        finish.prepare(plan, str(workspace), undo)
+        results = []
+        for recipe in plan.recipes:
+            if store.gets == fail_after:
+                raise ConnectionError("the store is gone")
+            results.append(unpack.unpack_chunk(plan_file, recipe, store.get(manifest.chunks.id(recipe.chunk))))
+        finish.finish(plan, str(workspace))
+    except BaseException:
+        undo.close()
+        from s3batch.archive.undo import undo_leftovers
+
+        undo_leftovers(folder, str(workspace))
+        raise
+    finally:
+        unpack.close_plans()
+    undo.commit()
+    state = remember.restored_state(body, plan, found, results, key="k", etag="e", now_ns=time.time_ns())
+    return Restored(plan, state, store.gets)
+
+
+def _verify(plan_file, workspace, roots, found, manifest) -> frozenset[int]:
+    surveyed = verify.verification(found, manifest)
+    items = packplan.hash_plan(surveyed)
+    packplan.write_items(plan_file, surveyed, items, str(workspace), roots)
+    packplan.learn_hashes(surveyed, items, [pack.hash_items(plan_file, recipe) for recipe in items.recipes])
+    pack.close_plans()
+    return verify.wrong_rows(surveyed, manifest)
+
+
+def snapshot(top: Path, *, times: bool = True) -> dict[bytes, tuple]:
+    """Everything a restore must bring back, by path in bytes: kind, mode, mtime, content or target, first other name."""
+    found: dict[bytes, tuple] = {}
+    names: dict[tuple[int, int], bytes] = {}
+    start = os.fsencode(top)
+    for directory, dirs, files in os.walk(start):
+        dirs.sort()
+        if directory == start and b".s3batch" in dirs:
+            dirs.remove(b".s3batch")
+        for name in sorted([*dirs, *files]):
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            relative = os.path.relpath(path, start)
+            content: object = None
+            if stat.S_ISREG(status.st_mode):
+                with open(path, "rb") as file:
+                    content = file.read(), names.setdefault((status.st_dev, status.st_ino), relative)
+            elif stat.S_ISLNK(status.st_mode):
+                content = os.readlink(path)
+            found[relative] = (
+                stat.S_IFMT(status.st_mode),
+                stat.S_IMODE(status.st_mode),
+                status.st_mtime_ns if times else 0,
+                content,
+            )
+    return found
