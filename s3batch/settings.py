@@ -118,6 +118,8 @@ class Setting:
     """Further ones that only cache plugins know, after those."""
     also: tuple[str, ...] = ()
     """Variables of the AWS tools, read after ``S3BATCH_``, in every mode."""
+    short: str = ""
+    """Its flag of one letter, such as ``-v``."""
     secret: bool = False
     choices: tuple[str, ...] = ()
     minimum: float | None = None
@@ -447,10 +449,10 @@ class Settings:
         choices=("auto", "bar", "plain", "none"),
     )  # fmt: skip
     verbose: int = setting(
-        0, "Say more; twice: tracebacks too.", Topic.OUTPUT, _EVERY, Form.COUNT,
+        0, "Say more; twice: tracebacks too.", Topic.OUTPUT, _EVERY, Form.COUNT, short="-v",
         plugin=("PLUGIN_VERBOSE", "PLUGIN_DEBUG", "DEBUG"),
     )  # fmt: skip
-    quiet: bool = setting(False, "Say only warnings and errors.", Topic.OUTPUT, _EVERY, Form.BOOLEAN)
+    quiet: bool = setting(False, "Say only warnings and errors.", Topic.OUTPUT, _EVERY, Form.BOOLEAN, short="-q")
     log_format: str = setting("text", "How lines on stderr look.", Topic.OUTPUT, _EVERY, choices=("text", "json"))
     env_file: str = setting(
         "", "File of NAME=value lines to read first; the real environment wins.", Topic.OUTPUT, _EVERY

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 
 from s3batch import units
-from s3batch.cli.options import SHORT
 from s3batch.settings import COMMANDS, Form, Setting, Topic, flag_of, names_of, taken_by
 
 WIDTH = 100
@@ -87,7 +86,7 @@ def metavar(row: Setting) -> str:
 
 def _duration(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if (seconds > size and seconds % size == 0) or seconds == 86400 == size:
+        if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
     return f"{seconds:g}s"
 
@@ -122,10 +121,9 @@ def _common(row: Setting) -> bool:
 
 
 def _flags(row: Setting, command: str) -> str:
-    short = [letter for letter, name in SHORT.items() if name == row.name]
     off = row.form is Form.BOOLEAN and row.default
     names = [flag_of(f"no_{row.name}" if off else row.name), *(flag_of(name) for name in names_of(row, command)[1:])]
-    return " ".join(filter(None, (", ".join([*short, *names]), metavar(row))))
+    return " ".join(filter(None, (", ".join(filter(None, [row.short, *names])), metavar(row))))
 
 
 def _explained(row: Setting) -> str:

@@ -32,8 +32,7 @@ from s3batch.settings import (
     wrong,
 )
 
-SHORT = {"-v": "verbose", "-q": "quiet"}
-"""The flags of one letter."""
+_SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
 CONFIG = "config"
 """``--config FILE`` is about the settings and none itself."""
 _END = "--"
@@ -126,7 +125,7 @@ def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
         if skip:
             skip = False
         elif _is_short(word):
-            yield from (flag_of(SHORT[f"-{letter}"]) for letter in word[1:])
+            yield from (_SHORT[f"-{letter}"] for letter in word[1:])
         elif row and equals and not value.strip():
             continue
         elif row and equals and row.form in _VALUELESS:
@@ -138,7 +137,7 @@ def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
 
 
 def _is_short(word: str) -> bool:
-    return len(word) > 1 and word[0] == "-" and all(f"-{letter}" in SHORT for letter in word[1:])
+    return len(word) > 1 and word[0] == "-" and all(f"-{letter}" in _SHORT for letter in word[1:])
 
 
 def _switched(row: Setting, text: str, origin: str) -> list[str]:
