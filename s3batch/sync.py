@@ -43,7 +43,7 @@ from s3batch.walk import Selects, Walk, walk
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from s3batch.executors import Executor
     from s3batch.model import Attributes
@@ -143,6 +143,8 @@ class Sync:
     """Whether this run changed an object, or would have."""
     plan: list[dict[str, str]] = field(default_factory=list)
     """What a dry run would do, for its JSON document."""
+    tell: Callable[[Operation], None] | None = None
+    """Takes each operation of a dry run, instead of stdout."""
     _prints: dict[int, tuple[Attributes, str]] = field(default_factory=dict)
     _found_uploads: dict[str, str] | None = None
     _bucket: Bucket | None = None
@@ -166,14 +168,15 @@ class Sync:
         """Run, report, and say how it ended."""
         stopped: S3BatchError | None = None
         try:
-            self._carry_out()
+            self.carry_out()
         except S3BatchError as error:
             stopped = error
         except CallError as error:
             stopped = JobFailedError(str(error))
         return self._end(stopped)
 
-    def _carry_out(self) -> None:
+    def carry_out(self) -> None:
+        """Run, without a report; what stops the job is raised."""
         progress = make(self._progress_kind(), self.output.stderr)
         executor: Executor | None = None
         try:
@@ -422,7 +425,9 @@ class Sync:
 
     def _tell(self, operation: Operation) -> None:
         """A line of the plan that a dry run prints."""
-        if self.settings.json:
+        if self.tell is not None:
+            self.tell(operation)
+        elif self.settings.json:
             self.plan.append({"operation": operation.kind, "key": operation.key, "reason": operation.reason})
         else:
             self.output.data(f"{operation.kind} {operation.key} {operation.reason}")
