@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("S3BATCH_TEST_BIN", ROOT / ".venv-servers" / "bin"))
+WITH_RGW = os.environ.get("S3BATCH_TEST_RGW") == "1"
 START_SECONDS = 90
 ACCESS_KEY, SECRET_KEY = "S3BATCHTESTKEY000009", "no-secret-at-all-only-for-tests-0123456"
 
@@ -189,7 +190,7 @@ def installed(name: str) -> str:
 def missing(name: str) -> str:
     """Why this server cannot be started here; empty when it can."""
     if name == "rgw":
-        return "" if os.environ.get("S3BATCH_TEST_RGW") == "1" else "set S3BATCH_TEST_RGW=1 to test with Ceph's gateway"
+        return "" if WITH_RGW else "set S3BATCH_TEST_RGW=1 to test with Ceph's gateway"
     program = {"moto": "moto_server", "seaweedfs": "weed"}.get(name, name)
     return "" if installed(program) else f"{program} is not installed; ./scripts/test installs it in .venv-servers"
 
