@@ -20,7 +20,6 @@ from typing import Any, TextIO
 import s3batch
 from s3batch import errors
 from s3batch.errors import S3BatchError, SettingsError
-from s3batch.model import Kind
 from s3batch.output import Output
 from s3batch.settings import COMMANDS, TABLE, Settings, unknown
 
@@ -233,6 +232,8 @@ def _fail(call: _Call, sentence: str, code: int) -> int:
 
 def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
     """The document of a run, for one that came to nothing."""
+    from s3batch.report import REPORTED  # noqa: PLC0415 - only a failure with --json needs it
+
     nothing = {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
     interrupted = code in {errors.EXIT_SIGINT, errors.EXIT_SIGTERM}
     return {
@@ -246,7 +247,7 @@ def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
         "files": 0,
         "bytes": 0,
         "unchanged": 0,
-        "operations": {kind.value: dict(nothing) for kind in Kind},
+        "operations": {str(kind): dict(nothing) for kind in REPORTED},
         "requests": {},
         "retries": 0,
         "failures": [],
