@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Self
 from s3batch.crash_points import reach
 from s3batch.errors import EXIT_SIGINT, EXIT_SIGTERM, EndpointError, S3BatchError
 from s3batch.model import Kind, Result, Stage, State, Step, Work
-from s3batch.s3.bucket import back_off
 from s3batch.s3.calls import fits_xml
+from s3batch.s3.carry import back_off
 from s3batch.s3.faults import SIGNED_OUT
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Coordinator:
         self._ = parts
         self._journal = parts.journal
         self._executor = parts.executor
-        self._open: Counter[int] = Counter()
+        self._open = dict.fromkeys((Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE), 0)
         """Operations of each stage not yet settled for good."""
         self._leased: dict[int, Operation] = {}
         self._due: list[tuple[float, int]] = []

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from s3batch.settings import Settings
 from s3batch.units import BOOLEAN_HINT, parse_boolean
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings  # workers read rules, not settings
 
 EVERYTHING = "*"
 """The pattern of a plain string."""

@@ -7,10 +7,12 @@ name is the address visitors ask for. Its key is never an orphan, however the na
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.maps import strings
-from s3batch.settings import Settings
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings  # workers read rules, not settings
 
 _CLASH_HINT = "a key can be a file or a redirect, not both"
 

@@ -17,12 +17,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s3batch import content_types, maps
 from s3batch.globs import literals, star
 from s3batch.model import Attributes
-from s3batch.settings import Settings
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings  # workers read rules, not settings
 
 CANNED_ACLS = frozenset(
     {

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s3batch.executors import Executor
-    from s3batch.model import Attributes
     from s3batch.output import Output
     from s3batch.settings import Settings
 
@@ -97,6 +96,8 @@ class Wanted:
 
     settings: Settings
     source: Source
+    single: bool
+    """Whether the source is one file, whose key may be the target itself."""
     target: Target
     rules: Rules
     selection: Selects
@@ -114,7 +115,7 @@ class Wanted:
         except ValueError as error:
             raise settings.bad("publish_last", str(error)) from None
         return cls(
-            settings=settings, source=source, target=target,
+            settings=settings, source=source, single=source.is_file, target=target,
             rules=Rules.from_settings(settings, source.base),
             selection=source.select(Selection.from_settings(settings)),
             redirects=parse(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
@@ -122,7 +123,7 @@ class Wanted:
 
     def key(self, path: str) -> str:
         """The key of the file at ``path``."""
-        return self.target.key_of_single(path) if self.source.is_file else self.target.key(path)
+        return self.target.key_of_single(path) if self.single else self.target.key(path)
 
     def stage(self, path: str) -> int:
         """When the file at ``path`` is sent."""
@@ -145,7 +146,6 @@ class Sync:
     """What a dry run would do, for its JSON document."""
     tell: Callable[[Operation], None] | None = None
     """Takes each operation of a dry run, instead of stdout."""
-    _prints: dict[int, tuple[Attributes, str]] = field(default_factory=dict)
     _found_uploads: dict[str, str] | None = None
     _bucket: Bucket | None = None
     _walk: Walk | None = None
@@ -233,7 +233,7 @@ class Sync:
     def _list(self) -> None:
         self.totals.phase = "listing"
         self.journal.begin_listing()
-        for page in self.bucket.list_objects(self.wanted.target.whole if self.wanted.source.is_file else self.prefix):
+        for page in self.bucket.list_objects(self.wanted.target.whole if self.wanted.single else self.prefix):
             self.journal.record_listing(page.objects)
             reach("listed-page")
         self.journal.listing_complete()
@@ -285,18 +285,9 @@ class Sync:
             raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
         attributes = self.wanted.rules.attributes(file.path)
         return planner.decide(
-            file, key, listed, known if self.settings.trust_journal else None, self._print(attributes),
+            file, key, listed, known if self.settings.trust_journal else None, self.wanted.rules.fingerprint(file.path),
             stage=self.wanted.stage(file.path), gzip=attributes.gzip,
         )  # fmt: skip
-
-    def _print(self, attributes: Attributes) -> str:
-        """The attributes' fingerprint. Rules give out the same few objects again and again."""
-        kept = self._prints.get(id(attributes))
-        if kept is None or kept[0] is not attributes:
-            if len(self._prints) > 10_000:
-                self._prints.clear()
-            kept = self._prints[id(attributes)] = (attributes, attributes.fingerprint())
-        return kept[1]
 
     def _count(self, files: list[LocalFile], quiet: list[str]) -> None:
         unchanged = len(quiet) - len(self.journal.settled(quiet)) if self.resumed and quiet else len(quiet)
@@ -403,7 +394,7 @@ class Sync:
         uploads = Uploads(
             self.journal,
             self.settings.part_size,
-            lambda path: self._print(self.wanted.rules.attributes(path)),
+            self.wanted.rules.fingerprint,
             self._found_upload,
         )
         return Coordinator(

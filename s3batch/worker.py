@@ -208,11 +208,6 @@ def _headers(attributes: Attributes) -> dict[str, str]:
     return dict(compare.put_headers(attributes))
 
 
-@lru_cache(maxsize=4096)
-def _fingerprint(attributes: Attributes) -> str:
-    return attributes.fingerprint()
-
-
 # --- uploads -------------------------------------------------------------------------------
 
 
@@ -235,7 +230,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     stored = confirm(_checked(answer, call), call, checksum, body)
     return Result(
         operation.id, sent=len(body), etag=etag_of(answer), checksum=stored, date=date_of(answer),
-        fingerprint=_fingerprint(tools.brief.rules.attributes(operation.path)), warning=warning,
+        fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning,
         request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
@@ -259,7 +254,7 @@ async def _already_there(operation: Operation, attributes: Attributes, body: Bod
         return None
     return Result(
         operation.id, etag=etag_of(answer), already=True, date=_seconds(answer.headers.get("last-modified", "")),
-        fingerprint=_fingerprint(attributes),
+        fingerprint=tools.brief.rules.fingerprint(operation.path),
     )  # fmt: skip
 
 
@@ -340,11 +335,10 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if answer.status == 404 or hides_error(answer):
         return await _perhaps_finished(work, answer, tools)
     completed = parse_completed(_checked(answer, call).body)
-    attributes = tools.brief.rules.attributes(operation.path)
     return Result(
         operation.id, work.step, etag=completed.get("ETag", "").strip('"'),
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
-        fingerprint=_fingerprint(attributes), request_id=answer.headers.get("x-amz-request-id", ""),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 
@@ -358,7 +352,7 @@ async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result
         fault = fault_of(refusal)
         code = "NoSuchUpload" if refusal.status == 404 else fault.code
         return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
-    fingerprint = _fingerprint(tools.brief.rules.attributes(operation.path))
+    fingerprint = tools.brief.rules.fingerprint(operation.path)
     date = _seconds(answer.headers.get("last-modified", ""))
     return Result(operation.id, work.step, etag=expected, date=date, fingerprint=fingerprint, already=True)
 
@@ -390,7 +384,7 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     if reason is None:
         return Result(
             operation.id, etag=etag_of(head), date=_seconds(head.headers.get("last-modified", "")),
-            fingerprint=_fingerprint(tools.brief.rules.attributes(operation.path)), warning=warning, already=True,
+            fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning, already=True,
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
@@ -477,7 +471,7 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
     else:
         answer, warning = await _copy_whole(operation.key, attributes, remote, tools)
         date, etag = date_of(answer), copied_etag(answer.body)
-    fingerprint = _fingerprint(tools.brief.rules.attributes(operation.path))
+    fingerprint = tools.brief.rules.fingerprint(operation.path)
     return Result(operation.id, etag=etag, date=date, fingerprint=fingerprint, warning=warning)
 
 

@@ -7,10 +7,13 @@ mean the same bytes; sizes and counts are within the limits. Written to cost abo
 
 from __future__ import annotations
 
+import operator
 from array import array
 from dataclasses import dataclass
+from typing import NoReturn
 
 from s3batch.archive.columns import NONE
+from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import OWN, check_path, inside, inside_any, join, split
 from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
@@ -49,7 +52,11 @@ def check(manifest: Manifest, limits: Limits) -> None:
 
 def _require(holds: bool, rule: str) -> None:
     if not holds:
-        raise ArchiveError(f"the manifest is damaged or hostile: {rule}")
+        _refuse(rule)
+
+
+def _refuse(rule: str) -> NoReturn:
+    raise ArchiveError(f"the manifest is damaged or hostile: {rule}")
 
 
 def _check_columns(tree: Tree, limits: Limits) -> None:
@@ -61,8 +68,8 @@ def _check_columns(tree: Tree, limits: Limits) -> None:
         raise ArchiveError(
             f"the files of the archive have {total:,} bytes, over the limit of {limits.total:,}", hint="raise max_size"
         )
-    others = any(size and kind != FILE for size, kind in zip(tree.sizes, tree.kinds, strict=True))
-    _require(not others, "something that is no file has a size")
+    sized = any(map(operator.and_, map(bool, tree.sizes), map(bool, tree.kinds)))
+    _require(not sized, "something that is no file has a size")
 
 
 def _check_roots(roots: tuple[str, ...]) -> None:
@@ -112,30 +119,29 @@ def _check_chunks(manifest: Manifest, limits: Limits) -> None:
 
 
 def _check_references(manifest: Manifest) -> None:
-    raws, count = manifest.chunks.raws, len(manifest.chunks)
-    sizes, kinds = manifest.tree.sizes, manifest.tree.kinds
+    """Each file lies within its chunk, and two share bytes only if they are the same content."""
+    sizes, kinds, count = manifest.tree.sizes, manifest.tree.kinds, len(manifest.chunks)
+    places = [chunk << _CHUNK_BITS | at for chunk, at in zip(manifest.chunk, manifest.at, strict=True)]
+    ends = [(chunk << _CHUNK_BITS) + raw for chunk, raw in enumerate(manifest.chunks.raws)]
     placed = [row for row, chunk in enumerate(manifest.chunk) if chunk != NONE]
     for row in placed:
         chunk = manifest.chunk[row]
-        good = chunk < count and kinds[row] == FILE and sizes[row] and manifest.at[row] + sizes[row] <= raws[chunk]
-        _require(bool(good), f"{manifest.tree.path(row)!r} lies outside its chunk")
-    _check_overlaps(manifest, placed)
-
-
-def _check_overlaps(manifest: Manifest, placed: list[int]) -> None:
-    """Two files may share bytes of a chunk only if they are the same content."""
-    keys = {row: (manifest.chunk[row] << _CHUNK_BITS) | manifest.at[row] for row in placed}
-    sizes = manifest.tree.sizes
+        if chunk >= count or kinds[row] != FILE or not sizes[row] or places[row] + sizes[row] > ends[chunk]:
+            _refuse(f"{manifest.tree.path(row)!r} lies outside its chunk")
     before, end = -1, -1
-    for row in sorted(placed, key=keys.__getitem__):
-        if keys[row] < end:
-            same = (
-                keys[before] == keys[row]
-                and sizes[before] == sizes[row]
-                and manifest.hash(before) == manifest.hash(row)
-            )
-            _require(same, f"{manifest.tree.path(row)!r} overlaps {manifest.tree.path(before)!r}")
-        before, end = row, keys[row] + sizes[row]
+    for row in sorted(placed, key=places.__getitem__):
+        place = places[row]
+        if place < end and not (places[before] == place and _same_content(manifest, before, row)):
+            _refuse(f"{manifest.tree.path(row)!r} overlaps {manifest.tree.path(before)!r}")
+        before, end = row, place + sizes[row]
+
+
+def _same_content(manifest: Manifest, one: int, other: int) -> bool:
+    hashes, size = manifest.hashes, HASH_SIZE
+    return (
+        manifest.tree.sizes[one] == manifest.tree.sizes[other]
+        and hashes[one * size : one * size + size] == hashes[other * size : other * size + size]
+    )
 
 
 def _check_extents(manifest: Manifest) -> None:

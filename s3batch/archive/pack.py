@@ -100,13 +100,8 @@ def close_plans() -> None:
     _open_plan.cache_clear()
 
 
-class _Item(NamedTuple):
-    start: int
-    length: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    flags: int
+_Item = tuple[int, int, int, int, int, int]
+"""Start and length of what is to be read; size, mtime, ctime of the file as the walk saw it; flags."""
 
 
 class _Plan:
@@ -128,10 +123,12 @@ class _Plan:
         names = self.table.names("names", *rows)
         columns = [self.table.column(name, *rows) for name in ("start", "length", "size", "mtime", "ctime", "flags")]
         current, path = -1, ""
-        for directory, name, *facts in zip(self.table.column("dir", *rows), names, *columns, strict=True):
+        for directory, name, item in zip(
+            self.table.column("dir", *rows), names, zip(*columns, strict=True), strict=True
+        ):
             if directory != current:
                 current, path = directory, self.table.texts("dirs", directory, directory + 1)[0]
-            yield path, name, _Item(*facts)
+            yield path, name, item
 
 
 @lru_cache(maxsize=2)
@@ -151,7 +148,7 @@ def _read(plan: _Plan, recipe: Recipe, *, keep: bool) -> tuple[Packed, memoryvie
     """Read all items, into one buffer if they are kept."""
     reading = _Reading(plan, recipe, keep=keep)
     for index, (path, name, item) in enumerate(plan.items(recipe)):
-        reading.add(index, path, name, item)
+        reading.take(index, path, name, item)
     return reading.packed(), reading.kept()
 
 
@@ -170,22 +167,29 @@ class _Reading:
         self._ats = array("I")
         self._mtimes = array("q")
 
-    def add(self, index: int, path: str, name: bytes, item: _Item) -> None:
+    def take(self, index: int, path: str, name: bytes, item: _Item) -> None:
         """Read one item; a failure becomes a problem."""
-        view = self._buffer[self._end : self._end + item.length]
+        length = item[1]
+        view = self._buffer[self._end : self._end + length]
+        if _read_quickly(self._directories, path, name, item, view):
+            self._keep_whole(content_hash(view), length, item[3])
+            return
         try:
             mtime_ns, stretches = _read_item(self._directories, path, name, item, view)
         except _UnreadError as error:
             self._packed.problems.append((index, error.code, str(error)))
             self._note(bytes(HASH_SIZE), 0, 0)
             return
-        digest = zeros_hash(item.length) if stretches == [] else content_hash(view)
         if stretches is None:
-            at = self._seen.setdefault((digest, item.length), self._end)
-            self._end += item.length if self._keep and at == self._end else 0
+            self._keep_whole(content_hash(view), length, mtime_ns)
         else:
-            at = self._end
+            self._note(content_hash(view) if stretches else zeros_hash(length), self._end, mtime_ns)
             self._squeeze(index, item, stretches)
+
+    def _keep_whole(self, digest: bytes, length: int, mtime_ns: int) -> None:
+        at = self._seen.setdefault((digest, length), self._end)
+        if self._keep and at == self._end:
+            self._end += length
         self._note(digest, at, mtime_ns)
 
     def packed(self) -> Packed:
@@ -207,21 +211,42 @@ class _Reading:
         """Move the data of a window with holes together."""
         window = self._end
         for start, length in stretches if self._keep else ():
-            source = window + start - item.start
+            source = window + start - item[0]
             self._buffer[self._end : self._end + length] = self._buffer[source : source + length]
             self._packed.extents.append((index, start, length, self._end))
             self._end += length
 
 
-def _read_item(
-    directories: Directories, path: str, name: bytes, item: _Item, view: memoryview
-) -> tuple[int, list[tuple[int, int]] | None]:
-    """Fill ``view``; the file's mtime, and where its data is if it may have holes."""
+def _read_quickly(directories: Directories, path: str, name: bytes, item: _Item, view: memoryview) -> bool:
+    """Read a whole file in four calls of the kernel; false for everything out of the ordinary, failures included."""
+    start, length, size, mtime_ns, ctime_ns, flags = item
+    if start or flags:
+        return False
     try:
         file = os.open(name, _OPEN, dir_fd=directories.open(path))
         try:
-            stretches = _data_stretches(file, item) if item.flags & SPARSE else None
-            return _read_stable(file, item, view if stretches != [] else view[:0]), stretches
+            count = os.readv(file, [view])
+            status = os.fstat(file)
+        finally:
+            os.close(file)
+    except (OSError, ArchiveError):
+        return False
+    same = status.st_mtime_ns == mtime_ns and status.st_ctime_ns == ctime_ns and status.st_size == size
+    return same and count == length
+
+
+def _read_item(
+    directories: Directories, path: str, name: bytes, item: _Item, view: memoryview
+) -> tuple[int, list[tuple[int, int]] | None]:
+    """Fill ``view`` with care; the file's mtime, and where its data is if it may have holes."""
+    start, length, *facts, flags = item
+    try:
+        file = os.open(name, _OPEN, dir_fd=directories.open(path))
+        try:
+            stretches = _data_stretches(file, start, start + length) if flags & SPARSE else None
+            return _read_stable(
+                file, start, view if stretches != [] else view[:0], facts, whole=length == facts[0]
+            ), stretches
         finally:
             os.close(file)
     except FileNotFoundError as error:
@@ -230,19 +255,20 @@ def _read_item(
         raise _UnreadError(UNREADABLE, str(error)) from error
 
 
-def _read_stable(file: int, item: _Item, view: memoryview) -> int:
+def _read_stable(file: int, start: int, view: memoryview, expected: list[int], *, whole: bool) -> int:
     """Read until nothing changed meanwhile; the mtime that belongs to what was read.
 
-    A window must be of the file the walk saw, or it would not fit the file's other windows.
+    ``expected`` are the size and times the walk saw. A window must be of just that file, or it would not fit the
+    file's other windows.
     """
-    expected = item.size, item.mtime_ns, item.ctime_ns
+    size = expected[0]
     for _ in range(_TRIES):
-        complete = _fill(file, item.start, view)
+        complete = _fill(file, start, view)
         status = os.fstat(file)
-        facts = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         if complete and facts == expected:
             return status.st_mtime_ns
-        if facts[0] != item.size or item.length != item.size:
+        if facts[0] != size or not whole:
             break
         expected = facts
     raise _UnreadError(CHANGED, "it changed while it was read")
@@ -259,10 +285,9 @@ def _fill(file: int, start: int, view: memoryview) -> bool:
     return True
 
 
-def _data_stretches(file: int, item: _Item) -> list[tuple[int, int]]:
-    """Offsets and lengths of what is no hole in the window."""
+def _data_stretches(file: int, at: int, end: int) -> list[tuple[int, int]]:
+    """Offsets and lengths of what is no hole between ``at`` and ``end``."""
     found: list[tuple[int, int]] = []
-    at, end = item.start, item.start + item.length
     while at < end:
         try:
             at = os.lseek(file, at, os.SEEK_DATA)

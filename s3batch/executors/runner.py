@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.crash_points import reach
 from s3batch.model import Kind, Step
-from s3batch.s3.bucket import carrier
+from s3batch.s3.carry import carrier
 from s3batch.s3.lane import Lane
 from s3batch.worker import carry_out, tools_for
 

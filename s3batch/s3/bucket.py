@@ -5,47 +5,27 @@ Everything that comes in numbers (uploads, copies, deletes) goes to the workers 
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
 from s3batch.s3 import calls
+from s3batch.s3.carry import back_off, carrier
 from s3batch.s3.client import connect
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import Lane, ask, outcome
 from s3batch.s3.listing import Page, Upload, parse_page, parse_uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from s3batch.s3.calls import Answer, Call
     from s3batch.s3.client import Login
     from s3batch.s3.endpoint import Endpoint
     from s3batch.settings import Settings
 
-_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0
 _TRIES_TO_REACH = 4
 """For an endpoint that never answered: a wrong address should be said in seconds."""
-
-
-def back_off(attempt: int) -> float:
-    """Seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
-    return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))
-
-
-def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
-    """Calls through boto3, which is imported with the first of them."""
-    kept: list[Callable[[Call], Answer]] = []
-
-    def carry(call: Call) -> Answer:
-        if not kept:
-            from s3batch.s3.reference import Carrier  # noqa: PLC0415 - see above
-
-            kept.append(Carrier(endpoint))
-        return kept[0](call)
-
-    return carry
 
 
 class Bucket:

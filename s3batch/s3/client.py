@@ -12,7 +12,6 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.request import getproxies, proxy_bypass
 
 from s3batch.errors import EndpointError
 from s3batch.s3.endpoint import Endpoint, Signing, split_url
@@ -118,6 +117,10 @@ def _lane(settings: Settings, bucket: str, host: str, configured: dict[str, str]
 
 
 def _proxied(host: str, *, tls: bool) -> bool:
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return False
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - 20 ms that most runs need not pay
+
     proxies = getproxies()
     if ("https" if tls else "http") not in proxies or _is_loopback(host):
         return False
