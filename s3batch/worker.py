@@ -216,7 +216,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     body: Body = tools.source.read(operation.path, operation.size, operation.mtime_ns)
     if attributes.gzip:
         body = compressed(bytes(body))
-    if operation.recheck and (found := await _already_there(operation, attributes, body)):
+    if operation.recheck and (found := await _already_there(operation, attributes, body, tools)):
         return found
     checksum = checksum_header(tools, body)
     call = calls.put_object(operation.key, body, {**_headers(attributes), **checksum})
@@ -239,7 +239,7 @@ ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): obj
 ACL_READ_WARNING = "ACLs cannot be read ({}): they are not compared; the permission s3:GetObjectAcl is missing"
 
 
-async def _already_there(operation: Operation, attributes: Attributes, body: Body) -> Result | None:
+async def _already_there(operation: Operation, attributes: Attributes, body: Body, tools: Tools) -> Result | None:
     """A dead run may have sent this: what S3 already holds is not sent twice."""
     call = calls.head_object(operation.key)
     answer = await ask(call)
