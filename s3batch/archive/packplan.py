@@ -157,24 +157,35 @@ def _add_windows(items: Items, survey: Survey, reuse: Reuse) -> None:
 
 def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
     """Small files and the ends of large ones, in path order."""
-    tree, held = survey.found.tree, 0
+    held, ends_pack = 0, _Cuts(survey.found.tree)
     for row, size in _new_rows(survey, reuse):
-        if size < WINDOW:
-            start, length = 0, size
-        elif size % WINDOW:
-            start, length = size - size % WINDOW, size % WINDOW
-        else:
+        start = 0 if size < WINDOW else size - size % WINDOW
+        length = size - start
+        if not length:
             continue
         if held + length > _CAP:
             items.cut()
             held = 0
         items.add(row, start, length)
         held += length
-        if held >= _CUT_FROM and _ends_pack(tree, row, length):
+        if held >= _CUT_FROM and ends_pack(row, length):
             items.cut()
             held = 0
     items.cut()
 
 
-def _ends_pack(tree: Tree, row: int, length: int) -> bool:
-    return zlib.crc32(os.fsencode(tree.path(row))) * _CUT_MEAN < length << 32
+class _Cuts:
+    """Whether a path ends a pack: as likely as the file is long, and for the same path always the same."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._directories = tree.directory_of_rows()
+        self._directory = -1
+        self._seed = 0
+
+    def __call__(self, row: int, length: int) -> bool:
+        directory = self._directories[row]
+        if directory != self._directory:
+            self._directory = directory
+            self._seed = zlib.crc32(os.fsencode(self._tree.dirs[directory]))
+        return zlib.crc32(os.fsencode(self._tree.names[row]), self._seed) * _CUT_MEAN < length << 32

@@ -24,7 +24,9 @@ from s3batch.errors import ArchiveError
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIR, stat.S_IFLNK: SYMLINK}
 _SPARSE_FROM = 1 << 20
 """Bytes; below, holes are not worth looking for."""
+_SPARSE_PART = 0.9
 PERMISSIONS = 0o777
+_FORMAT = 0o170000
 
 
 class Problem(NamedTuple):
@@ -137,25 +139,20 @@ class _Scanner:
     def _entry(self, parent: str, descriptor: int, name: str, status: os.stat_result, below: list[str]) -> None:
         """One row, or nothing; whatever may raise comes before the first column grows."""
         mode = status.st_mode
-        kind = _KINDS.get(stat.S_IFMT(mode))
-        if kind is None:
-            self._found.special.append(join(parent, name))
-            return
+        kind = _KINDS.get(mode & _FORMAT, -1)
+        size = 0
         if name in self._exclude_names and join(parent, name) in self._exclude:
             return
-        size = 0
-        row = len(self._found.tree.names)
         if kind == FILE:
             size = status.st_size
-            if status.st_nlink > 1:
-                kind = self._first_name(row, status)
+            if status.st_nlink > 1 or size >= _SPARSE_FROM:
+                kind = self._rare_file(status)
                 size = size if kind == FILE else 0
-            if size >= _SPARSE_FROM and status.st_blocks * 512 < 0.9 * size:
-                self._found.sparse.add(row)
-        elif kind == DIR:
-            below.append(join(parent, name))
+        elif kind < 0:
+            self._found.special.append(join(parent, name))
+            return
         else:
-            self._found.tree.targets[row] = os.readlink(name, dir_fd=descriptor)
+            self._no_file(kind, parent, descriptor, name, below)
         names, kinds, modes, sizes, mtimes, ctimes, inodes, devices = self._append
         names(name)
         kinds(kind)
@@ -166,12 +163,23 @@ class _Scanner:
         inodes(status.st_ino)
         devices(status.st_dev)
 
-    def _first_name(self, row: int, status: os.stat_result) -> int:
-        first = self._first_names.setdefault((status.st_dev, status.st_ino), row)
-        if first == row:
-            return FILE
-        self._found.tree.links[row] = first
-        return HARDLINK
+    def _rare_file(self, status: os.stat_result) -> int:
+        """The kind of a file that has other names, or may have holes."""
+        row = len(self._found.tree)
+        if status.st_nlink > 1:
+            first = self._first_names.setdefault((status.st_dev, status.st_ino), row)
+            if first != row:
+                self._found.tree.links[row] = first
+                return HARDLINK
+        if status.st_size >= _SPARSE_FROM and status.st_blocks * 512 < _SPARSE_PART * status.st_size:
+            self._found.sparse.add(row)
+        return FILE
+
+    def _no_file(self, kind: int, parent: str, descriptor: int, name: str, below: list[str]) -> None:
+        if kind == DIR:
+            below.append(join(parent, name))
+        else:
+            self._found.tree.targets[len(self._found.tree)] = os.readlink(name, dir_fd=descriptor)
 
 
 def _appenders(found: Found) -> tuple[Callable[..., None], ...]:

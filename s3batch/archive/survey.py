@@ -19,6 +19,7 @@ from s3batch.archive.scan import Found
 from s3batch.archive.state import RACY_NS, State
 from s3batch.archive.tree import FILE, Tree, match_rows
 
+_IS_FILE = bytes(kind == FILE for kind in range(256))
 DUPLICATES_FROM = 64 << 10
 """Bytes; smaller files are looked for twice only within their chunk, which costs no reading."""
 
@@ -64,12 +65,32 @@ def survey(
     for row, (kind, size) in enumerate(zip(tree.kinds, tree.sizes, strict=True)):
         if kind == FILE and not size:
             result.learn(row, empty)
-    if state:
+    if state and nothing_changed(found, state):
+        result.hashes, result.known = bytearray(state.manifest.hashes), tree.kinds.translate(_IS_FILE)
+    elif state:
         _take_over(result, state.manifest, unchanged_rows(found, state))
     if base and trust_mtime:
         _take_over(result, base, _same_times(tree, base.tree, rows))
     result.to_hash = array("I", _worth_hashing(result, duplicates_from))
     return result
+
+
+def nothing_changed(found: Found, state: State) -> bool:
+    """Whether the whole tree is as the state knew it, every time included: nothing needs to be done."""
+    if found.tree != state.manifest.tree:
+        return False
+    facts = (found.ctimes, state.ctimes), (found.inodes, state.inodes), (found.devices, state.devices)
+    kinds, latest = found.tree.kinds, state.taken_ns - RACY_NS
+    return all(_same_for_files(kinds, now, then) for now, then in facts) and not any(
+        ctime >= latest and kind == FILE for kind, ctime in zip(kinds, found.ctimes, strict=True)
+    )
+
+
+def _same_for_files(kinds: bytearray, now: array[int], then: array[int]) -> bool:
+    """A restore remembers nothing of directories and links."""
+    if now == then:
+        return True
+    return not any(a != b and kind == FILE for kind, a, b in zip(kinds, now, then, strict=True))
 
 
 def unchanged_rows(found: Found, state: State) -> Iterable[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 import time
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ from s3batch.archive import assemble, finish, pack, packplan, remember, restore,
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import parse_roots
 from s3batch.archive.state import State
-from s3batch.archive.undo import Undo
+from s3batch.archive.undo import Undo, undo_leftovers
+
+OLD = 1_500_000_000_123_456_789
 
 
 @dataclass
@@ -120,8 +123,6 @@ def restore_tree(
         finish.finish(plan, str(workspace))
     except BaseException:
         undo.close()
-        from s3batch.archive.undo import undo_leftovers
-
         undo_leftovers(folder, str(workspace))
         raise
     finally:
@@ -166,3 +167,21 @@ def snapshot(top: Path, *, times: bool = True) -> dict[bytes, tuple]:
                 content,
             )
     return found
+
+
+def fill(top, files, *, mtime_ns=OLD):
+    """Files from a table of path and content; all times in the past, so that none is racy."""
+    for path, content in files.items():
+        full = top / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        full.write_bytes(content)
+        os.utime(full, ns=(mtime_ns, mtime_ns))
+
+
+def noise(size, seed=1):
+    return random.Random(seed).randbytes(size)
+
+
+def settle():
+    """Until changes of now are no longer racy."""
+    time.sleep(0.06)

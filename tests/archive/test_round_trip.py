@@ -1,15 +1,12 @@
 import os
 import random
-import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s3batch.archive.hashing import WINDOW
-from tests.archive.cycle import Store, rebuild, restore_tree, snapshot
-
-OLD = 1_500_000_000_123_456_789
+from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, snapshot
 
 
 @pytest.fixture
@@ -22,24 +19,6 @@ def here(tmp_path):
 def there(tmp_path):
     (tmp_path / "there").mkdir()
     return tmp_path / "there"
-
-
-def fill(top, files, *, mtime_ns=OLD):
-    """Files from a table of path and content; all times in the past, so that none is racy."""
-    for path, content in files.items():
-        full = top / path
-        full.parent.mkdir(parents=True, exist_ok=True)
-        full.write_bytes(content)
-        os.utime(full, ns=(mtime_ns, mtime_ns))
-
-
-def noise(size, seed=1):
-    return random.Random(seed).randbytes(size)
-
-
-def settle():
-    """Until changes of now are no longer racy."""
-    time.sleep(0.06)
 
 
 def test_everything_a_tree_has_comes_back(here, there):
