@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable
@@ -92,7 +93,7 @@ def known_results() -> dict[str, Any]:
 
 def said_how(result: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """With the date and the command that makes the same again."""
-    command = " ".join(["scripts/bench", *sys.argv[1:]])
+    command = shlex.join(["scripts/bench", *sys.argv[1:]])
     return result | {"date": dt.datetime.now(dt.UTC).date().isoformat(), "command": command}
 
 

@@ -26,7 +26,11 @@ def seen(tool: str, directory: Path, *, size: int, tls: bool, signed: bool) -> s
         context, environment = _tls(directory) if tls else (None, {})
         with FaultProxy(sink.url, tls=context) as recorder:
             errand = Errand(directory / "tree", "bench/hashes", recorder.url, directory / "journal.db", signed)
-            measured(TOOLS[tool](errand), plain_environment(directory) | sink.environment | environment, directory)
+            run = measured(
+                TOOLS[tool](errand), plain_environment(directory) | sink.environment | environment, directory
+            )
+            if run.code != 0:
+                raise SystemExit(f"{tool} failed with exit code {run.code} through the recorder:\n{run.output}")
             return describe(
                 request for request in recorder.requests if request.operation in ("PutObject", "UploadPart")
             )

@@ -20,6 +20,8 @@ CPU is that of all processes of a program, memory the peak of the sum of their p
 [`scripts/s3sink.c`](../scripts/s3sink.c) checks and stores nothing and costs next to nothing, so that the client is what
 is measured; it and the clients share the machine. "hashes" is what was seen in the requests of each program: whether
 the SHA-256 of each body is part of the signature, and which checksum or MD5 goes along for the server to verify.
+"s5cmd" uploads into an empty prefix by its `cp`, several times cheaper than its `sync`, which looks for what is there;
+s3batch, rclone and the AWS command line always do their `sync`, and s3batch keeps its journal, on disk.
 """
 
 

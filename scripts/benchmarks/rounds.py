@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scripts.benchmarks import hashes, sinks
@@ -51,13 +51,14 @@ def _rounds(workload: Workload, rounds: int, tree: Path, sink: Sink, scratch: Pa
     runs: Runs = {tool: [] for tool in workload.tools}
     if workload.repeated:
         for tool in workload.tools:
-            _run(tool, _errand(workload, tree, sink, scratch, tool, 0), environment, scratch)
+            _run(tool, _errand(workload, tree, sink, scratch, tool, 0, first=True), environment, scratch)
     for number in range(rounds):
         for tool in _turned(workload.tools, number):
             if number and tool in workload.slow:
                 runs[tool].append(None)
                 continue
-            errand = _errand(workload, tree, sink, scratch, tool, 0 if workload.repeated else number)
+            again = workload.repeated
+            errand = _errand(workload, tree, sink, scratch, tool, 0 if again else number, first=not again)
             runs[tool].append(_run(tool, errand, environment, scratch))
     return runs
 
@@ -68,9 +69,11 @@ def _turned(tools: tuple[str, ...], number: int) -> Iterator[str]:
     yield from tools[shift:] + tools[:shift]
 
 
-def _errand(workload: Workload, tree: Path, sink: Sink, scratch: Path, tool: str, number: int) -> Errand:
-    name = f"{workload.name}-{tool}-{number}"
-    return Errand(tree, f"bench/{name}", sink.url, scratch / f"{name}.db", workload.signed)
+def _errand(
+    workload: Workload, tree: Path, sink: Sink, scratch: Path, tool: str, number: int, *, first: bool
+) -> Errand:
+    name = f"{workload.name}-{tool.replace(' ', '-')}-{number}"
+    return Errand(tree, f"bench/{name}", sink.url, scratch / f"{name}.db", workload.signed, first)
 
 
 def _run(tool: str, errand: Errand, environment: dict[str, str], scratch: Path) -> Measurement:
@@ -105,7 +108,7 @@ def journal(place: Place, workload: Workload, rounds: int) -> dict[str, object]:
         environment = hashes.plain_environment(scratch) | sink.environment
         for number in range(rounds):
             report = scratch / f"share-{number}.json"
-            errand = replace(_errand(workload, tree, sink, scratch, "journal", number), signed=True)
+            errand = _errand(workload, tree, sink, scratch, "journal", number, first=True)
             command = TOOLS["s3batch"](errand)
             command[1:3] = ["-m", "scripts.benchmarks.journal_share", str(report)]
             run = measured(command, environment, scratch)

@@ -23,7 +23,9 @@ class Errand:
     url: str
     journal: Path
     signed: bool
-    """Whether s3batch shall sign the SHA-256 of each body, as s5cmd and rclone do over plain HTTP."""
+    """Whether s3batch shall sign the SHA-256 of each body, as s5cmd does over plain HTTP."""
+    first: bool = True
+    """Whether the target is known to be empty."""
 
 
 def s3batch(errand: Errand) -> list[str]:
@@ -33,8 +35,17 @@ def s3batch(errand: Errand) -> list[str]:
 
 
 def s5cmd(errand: Errand) -> list[str]:
+    """Into an empty prefix by ``cp``, which costs a fifth of its ``sync``."""
+    return _s5cmd_command("cp" if errand.first else "sync", errand)
+
+
+def s5cmd_sync(errand: Errand) -> list[str]:
+    return _s5cmd_command("sync", errand)
+
+
+def _s5cmd_command(verb: str, errand: Errand) -> list[str]:
     command = [_s5cmd(), "--endpoint-url", errand.url, "--log", "error"]
-    return [*command, "sync", f"{errand.tree}/", f"s3://{errand.target}/"]
+    return [*command, verb, f"{errand.tree}/", f"s3://{errand.target}/"]
 
 
 def rclone(errand: Errand) -> list[str]:
@@ -49,7 +60,13 @@ def aws(errand: Errand) -> list[str]:
     return [*command, "--endpoint-url", errand.url, "--only-show-errors"]
 
 
-TOOLS: dict[str, Callable[[Errand], list[str]]] = {"s3batch": s3batch, "s5cmd": s5cmd, "rclone": rclone, "aws": aws}
+TOOLS: dict[str, Callable[[Errand], list[str]]] = {
+    "s3batch": s3batch,
+    "s5cmd": s5cmd,
+    "s5cmd sync": s5cmd_sync,
+    "rclone": rclone,
+    "aws": aws,
+}
 
 
 def versions() -> dict[str, str]:
