@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from s3batch.archive.paths import inside, join, split
+from s3batch.archive.paths import inside, is_safe_name, join, split
 from s3batch.errors import ArchiveError
 
 _KEEP = 200
@@ -43,8 +43,8 @@ class Directories:
         missing: list[str] = []
         while path not in self._open and path not in self._anchors:
             path, name = split(path)
-            if not name:
-                raise ArchiveError(f"{path} is outside the listed paths")
+            if not is_safe_name(name):
+                raise ArchiveError(f"{join(path, name)} is outside the listed paths")
             missing.append(name)
         descriptor = self._open.get(path)
         if descriptor is None:
