@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, permissions, planner, report
+from s3batch import __version__, deletes, permissions, planner, report
 from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -26,20 +26,15 @@ from s3batch.errors import (
 )
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
-from s3batch.globs import Patterns
 from s3batch.journal import Journal
-from s3batch.limits import DeleteLimit
 from s3batch.model import JobState, Kind, Listed, LocalFile, Operation, Reason, Result, Stage
 from s3batch.multipart import Uploads
 from s3batch.progress import Totals, make
-from s3batch.redirects import Redirect, parse, protected_keys, refuse_uploaded
-from s3batch.rules import Rules
+from s3batch.redirects import refuse_uploaded
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
-from s3batch.selection import Selection
-from s3batch.source import Source, resolve
-from s3batch.target import Target
-from s3batch.walk import Selects, Walk, walk
+from s3batch.walk import Walk, walk
+from s3batch.wanted import KEPT, Wanted
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
@@ -53,8 +48,6 @@ BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 """Requests at most: at 20 ms a request 128 are 6,400 objects a second and worker. The lane opens them as needed."""
-KEPT = ".s3batch/"
-"""What we keep below the target ourselves: never an orphan."""
 
 
 def run(settings: Settings, output: Output) -> int:
@@ -88,46 +81,6 @@ def _journal(settings: Settings) -> Journal:
     except BaseException:
         journal.close()
         raise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The settings made into what the job needs; whatever is wrong with them shows here, before any request."""
-
-    settings: Settings
-    source: Source
-    single: bool
-    """Whether the source is one file, whose key may be the target itself."""
-    target: Target
-    rules: Rules
-    selection: Selects
-    redirects: tuple[Redirect, ...]
-    delete_limit: DeleteLimit
-    last: Patterns
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Wanted:
-        """Raises :class:`SettingsError`; :class:`JobFailedError` for a source that is not there."""
-        target = Target.from_settings(settings)
-        source = resolve(settings)
-        try:
-            last = Patterns.of(settings.publish_last)
-        except ValueError as error:
-            raise settings.bad("publish_last", str(error)) from None
-        return cls(
-            settings=settings, source=source, single=source.is_file, target=target,
-            rules=Rules.from_settings(settings, source.base),
-            selection=source.select(Selection.from_settings(settings)),
-            redirects=parse(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
-        )  # fmt: skip
-
-    def key(self, path: str) -> str:
-        """The key of the file at ``path``."""
-        return self.target.key_of_single(path) if self.single else self.target.key(path)
-
-    def stage(self, path: str) -> int:
-        """When the file at ``path`` is sent."""
-        return Stage.PUBLISH_LAST if self.last.groups and self.last.verdict(path) else Stage.MAIN
 
 
 @dataclass(slots=True)
@@ -209,40 +162,48 @@ class Sync:
 
     def _later_stages(self, coordinator: Coordinator, *, planned: bool) -> None:
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
-            if self._failed():
+            if self._failed(before=stage):
                 return
             coordinator.run(stage)
-        walked = self._walk
-        if not planned and walked is not None:
-            self._plan_deletes(coordinator, walked)
-            if walked.complete and not walked.problems:
-                self.journal.plan_complete()
-                reach("planned")
-        if self._failed():
+        if self._failed(before=Stage.DELETE):
             return
+        if not planned and self._walk is not None:
+            self._plan_deletes(coordinator, self._walk)
         coordinator.run(Stage.DELETE)
         self._abort_left_uploads()
         self.journal.learn()
         reach("learned")
 
-    def _failed(self) -> bool:
-        return self.journal.failed_count(Stage.REDIRECT) > 0
+    def _failed(self, *, before: int) -> bool:
+        """Whether a stage before this one left something undone: then nothing of this one, and no delete, is begun."""
+        failed = self.journal.failed_count(before - 1) > 0
+        if failed and self.settings.delete:
+            self.journal.warn(deletes.WITHHELD)
+        return failed
+
+    def _plan_deletes(self, coordinator: Coordinator, walked: Walk) -> None:
+        """The last of the plan, after a complete walk."""
+        if walked.problems or not walked.complete:  # readable by now, or its operation would have failed
+            raise JobFailedError(
+                f"{len(walked.problems)} paths could not be read while the source was walked", hint="resume walks again"
+            )
+        if self.settings.delete:
+            for batch in deletes.plan(self.wanted, self.journal, walked):
+                coordinator.add(batch)
+            reach("deleting")
+        self.journal.plan_complete()
+        reach("planned")
 
     # --- planning ---------------------------------------------------------------------------
 
     def _list(self) -> None:
         self.totals.phase = "listing"
         self.journal.begin_listing()
-        for page in self.bucket.list_objects(self.wanted.target.whole if self.wanted.single else self.prefix):
+        for page in self.bucket.list_objects(self.wanted.listed):
             self.journal.record_listing(page.objects)
             reach("listed-page")
         self.journal.listing_complete()
         reach("listed")
-
-    @property
-    def prefix(self) -> str:
-        """Nothing outside it is ever touched, but redirects."""
-        return self.wanted.target.prefix
 
     def _plan(self, coordinator: Coordinator) -> Iterator[None]:
         """Walk and decide, a batch of files at each step."""
@@ -310,52 +271,6 @@ class Sync:
             return None
         return operation._replace(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, upload_id="")
 
-    # --- deletes ----------------------------------------------------------------------------
-
-    def _plan_deletes(self, coordinator: Coordinator, walked: Walk) -> None:
-        if not self.settings.delete:
-            return
-        if self._failed() or not walked.complete or walked.problems:
-            self.journal.warn("nothing was deleted, because not everything else went well")
-            return
-        count = sum(len(batch) for batch in self._orphans(walked))
-        if not count:
-            return
-        if not self.journal.job.files and not self.settings.allow_empty_source:
-            raise JobFailedError(
-                f"the source {self.wanted.source.root} holds no file; refusing to delete {count} objects below "
-                f"{self.wanted.target.bucket}/{self.prefix}",
-                hint="set allow_empty_source if that is what you want",
-            )
-        existing = self.journal.count_listed()
-        if self.wanted.delete_limit.exceeded(count, existing):
-            raise JobFailedError(
-                f"{count} of {existing} objects would be deleted, which is more than max_delete "
-                f"{self.settings.max_delete} allows; nothing was deleted",
-                hint="look at it with --dry-run, then raise max_delete",
-            )
-        for batch in self._orphans(walked):
-            coordinator.add(
-                [Operation(Kind.DELETE, each.key, Reason.ORPHAN, stage=Stage.DELETE, etag=each.etag) for each in batch]
-            )
-        reach("deleting")
-
-    def _orphans(self, walked: Walk) -> Iterator[list[Listed]]:
-        """What no file answers to and no rule protects."""
-        protected = protected_keys(self.wanted.redirects)
-        vetoes = [self.wanted.key(veto) for veto in walked.vetoes] if self.wanted.target.stripped else []
-        for batch in self.journal.orphans(self.prefix):
-            kept = [each for each in batch if each.key not in protected and self._may_go(each.key, walked, vetoes)]
-            if kept:
-                yield kept
-
-    def _may_go(self, key: str, walked: Walk, vetoes: list[str]) -> bool:
-        """Whether no rule keeps ``key``; ``vetoes`` are the walk's as keys, where paths are not simply their ends."""
-        path = key[len(self.prefix) :]
-        if path.startswith(KEPT) or not self.wanted.selection.wants(path) or walked.keeps(path):
-            return False
-        return not any(key == veto or (veto.endswith("/") and key.startswith(veto)) for veto in vetoes)
-
     # --- multipart uploads of others --------------------------------------------------------
 
     def _found_upload(self, key: str) -> str:
@@ -364,7 +279,7 @@ class Sync:
             mine = {left.upload_id for left in self.journal.uploads_left(of_dead_jobs_only=False)}
             self._found_uploads = {
                 upload.key: upload.upload_id
-                for upload in self.bucket.list_uploads(self.prefix)
+                for upload in self.bucket.list_uploads(self.wanted.listed)
                 if upload.upload_id not in mine
             }
         return self._found_uploads.pop(key, "")

@@ -34,6 +34,8 @@ class Target:
     """The target as a key, for a source that is one file; empty where the target names a directory."""
     stripped: re.Pattern[str] | None = None
     """What is taken away from the front of every path."""
+    stripped_text: str = ""
+    """The same as text, where it holds no wildcard: a key can be told which path it may come from."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Target:
@@ -71,12 +73,14 @@ def normalise(bucket: str, target: str, strip_prefix: str = "") -> Target:
     name = website["name"] if website else bucket
     warning = f"bucket {bucket} is the host name of a website; its bucket is {name}"
     whole = "/".join(segment for segment in target.split("/") if segment not in ("", "."))
+    front = strip_prefix.removeprefix("./").lstrip("/")
     return Target(
         bucket=name,
         prefix=whole and f"{whole}/",
         warnings=(warning,) if website else (),
         whole="" if target.endswith("/") else whole,
-        stripped=_front(strip_prefix),
+        stripped=_front(front),
+        stripped_text="" if re.search(r"[*?]", front) else front,
     )
 
 
@@ -89,9 +93,8 @@ def _not_a_name(bucket: str) -> bool:
     return "/" in bucket and not bucket.startswith("arn:")
 
 
-def _front(strip_prefix: str) -> re.Pattern[str] | None:
+def _front(plain: str) -> re.Pattern[str] | None:
     """``*`` and ``?`` stay inside a segment, ``**`` crosses; all else is literal."""
-    plain = strip_prefix.removeprefix("./").lstrip("/")
     if not plain:
         return None
     return re.compile("".join(_WILDCARDS.get(piece) or re.escape(piece) for piece in _WILD.findall(plain)), re.DOTALL)

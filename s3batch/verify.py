@@ -20,7 +20,8 @@ from s3batch.coordinator import Signals
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
-from s3batch.sync import Sync, Wanted
+from s3batch.sync import Sync
+from s3batch.wanted import Wanted
 
 if TYPE_CHECKING:
     from s3batch.output import Output

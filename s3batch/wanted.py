@@ -1,0 +1,87 @@
+"""What a sync job is to do: its settings, made into values that can be asked. Whatever is wrong with them shows here.
+
+Nothing in it reads a file's content or asks S3, and every job makes the same of the same settings: so a resumed
+one goes on with the plan it was begun with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s3batch.globs import Patterns
+from s3batch.limits import DeleteLimit
+from s3batch.model import Stage
+from s3batch.redirects import Redirect, parse
+from s3batch.rules import Rules
+from s3batch.selection import Selection
+from s3batch.source import Source, resolve
+from s3batch.target import Target
+
+if TYPE_CHECKING:
+    from s3batch.settings import Settings
+    from s3batch.walk import Selects
+
+KEPT = ".s3batch/"
+"""What we keep below the target ourselves: never an orphan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The settings made into what the job needs; whatever is wrong with them shows here, before any request."""
+
+    settings: Settings
+    source: Source
+    single: bool
+    """Whether the source is one file, whose key may be the target itself."""
+    target: Target
+    rules: Rules
+    selection: Selects
+    redirects: tuple[Redirect, ...]
+    delete_limit: DeleteLimit
+    last: Patterns
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Wanted:
+        """Raises :class:`SettingsError`; :class:`JobFailedError` for a source that is not there."""
+        target = Target.from_settings(settings)
+        source = resolve(settings)
+        try:
+            last = Patterns.of(settings.publish_last)
+        except ValueError as error:
+            raise settings.bad("publish_last", str(error)) from None
+        return cls(
+            settings=settings, source=source, single=source.is_file, target=target,
+            rules=Rules.from_settings(settings, source.base),
+            selection=source.select(Selection.from_settings(settings)),
+            redirects=parse(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
+        )  # fmt: skip
+
+    @property
+    def prefix(self) -> str:
+        """Nothing outside it is ever touched, but redirects and the one key of a source that is a file."""
+        return self.target.prefix
+
+    @property
+    def is_one_key(self) -> bool:
+        """The source is a file and the target its whole key: nothing is below it."""
+        return self.single and bool(self.target.whole)
+
+    @property
+    def listed(self) -> str:
+        """What the keys begin with that have to be listed."""
+        return self.target.whole if self.is_one_key else self.prefix
+
+    def key(self, path: str) -> str:
+        """The key of the file at ``path``."""
+        return self.target.key_of_single(path) if self.single else self.target.key(path)
+
+    def stage(self, path: str) -> int:
+        """When the file at ``path`` is sent."""
+        return Stage.PUBLISH_LAST if self.last.groups and self.last.verdict(path) else Stage.MAIN
+
+    def selects(self, key: str) -> bool:
+        """Whether a file of the source that would have this key belongs to the job."""
+        path = key[len(self.prefix) :]
+        front = self.target.stripped_text
+        return self.selection.wants(path) or bool(front and self.selection.wants(front + path))
