@@ -226,6 +226,14 @@ def test_the_lock_of_a_killed_coordinator_is_taken_over(path):
             journal.lock()
 
 
+def test_what_a_dead_holder_wrote_does_not_mix_with_the_next_ones_name(path):
+    Path(path + ".lock").write_text(json.dumps({"pid": 1, "host": "h" * 500}))
+
+    with Journal.open(path) as journal:
+        journal.lock()
+        assert journal.holder() == (os.getpid(), socket.gethostname())
+
+
 def test_a_lock_file_with_nothing_in_it_is_still_a_lock(path):
     with Journal.open(path) as journal, Journal.open(path) as second:
         journal.lock()
@@ -303,6 +311,20 @@ def test_a_damaged_journal_that_is_at_work_is_not_moved(path):
             Journal.open(path)
 
         assert os.path.exists(path)
+
+
+def test_damage_that_shows_to_one_without_the_lock_does_not_move_the_file_of_its_holder(path, monkeypatch):
+    monkeypatch.setattr(store, "CHECKED_ALWAYS", 0)
+    job_id = make(path, 20_000)
+    with Journal.open(path) as journal, Journal.open(path) as second:
+        journal.lock()
+        second.look_at(job_id)
+        overwrite(path, 65536, b"\xa5" * 65536)
+
+        with pytest.raises(JournalLockedError):
+            list(second.operations())
+
+    assert os.path.exists(path)
 
 
 def test_an_onlooker_does_not_move_a_damaged_journal(path):

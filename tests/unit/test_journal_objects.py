@@ -264,6 +264,7 @@ def test_facts_are_about_one_target_at_one_endpoint(journal, other):
     begin(journal, **other)
     assert journal.look_up(["k"]) == {"k": NOTHING}
 
+    list_again(journal, listed("k"))
     do(journal, UPLOAD, State.DONE, **ANSWER)
     journal.learn()
     journal.open_job(first)
