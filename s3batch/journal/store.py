@@ -56,6 +56,7 @@ class Store:
         self._connection = connection
         self._refuse_if_held = refuse_if_held
         self._closed = False
+        self._damage: JournalError | None = None
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Carry out one writing statement in the open transaction; return how many rows it touched."""
@@ -126,11 +127,13 @@ class Store:
             self._connection.close()
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
-        """Raise the JournalError that ``error`` means, setting a damaged file aside."""
-        if self._refuse_if_held is not None and _is_damage(error):
+        """Raise the JournalError that ``error`` means, setting a damaged file aside. Damage is said again at every use."""
+        if self._damage is None and self._refuse_if_held is not None and _is_damage(error):
             self.close()
             self._refuse_if_held()
-            raise damaged(self.path, str(error)) from error
+            self._damage = damaged(self.path, str(error))
+        if self._damage is not None:
+            raise self._damage from error
         raise _named(self.path, error) from error
 
     def _begin(self) -> None:

@@ -297,6 +297,8 @@ def test_damage_that_shows_while_at_work_sets_the_file_aside_too(path, monkeypat
 
     with journal, pytest.raises(JournalError) as caught:
         list(journal.operations())
+    with pytest.raises(JournalError, match="it is now"):
+        journal.failed_count(Stage.DELETE)
 
     assert os.path.exists(aside_of(caught.value))
     assert not os.path.exists(path)
