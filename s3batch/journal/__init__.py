@@ -287,6 +287,17 @@ class Journal:
         """Yield all operations, or those in one state."""
         return self._operations.entries(state)
 
+    def last_change(self, after: int) -> int:
+        """Return the highest row above ``after`` with which a sync, this one or an earlier, changed the target; else 0.
+
+        ``after`` is an earlier answer, or :attr:`Job.after_operation`: rows are numbered over all jobs.
+        """
+        return self._operations.last_change(after, *self._target)
+
+    def changed_keys(self, after: int) -> Iterator[str]:
+        """Yield the keys of all such rows."""
+        return self._operations.changed_keys(after, *self._target)
+
     # -- multipart uploads
 
     def begin_upload(self, operation_id: int, upload_id: str, parts: list[Part], fingerprint: str = "") -> None:
@@ -396,6 +407,7 @@ class Journal:
         finished = [job for job in self.jobs() if job.state in {JobState.DONE, JobState.SUPERSEDED}]
         forgotten = [job for job in finished[keep:] if job.id not in busy]
         with self.batch():
+            self._operations.keep_last()
             for job in forgotten:
                 self._jobs.forget(job)
             self._objects.prune()

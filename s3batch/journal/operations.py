@@ -33,9 +33,12 @@ _COLUMNS = (
 """In the order of the fields of Operation."""
 
 _HIGHEST = """
-SELECT max(coalesce((SELECT max(id) FROM operation), 0), coalesce((SELECT max(after_operation) FROM job), 0))
+SELECT max(
+    coalesce((SELECT max(id) FROM operation), 0),
+    coalesce((SELECT max(after_operation) FROM job), 0),
+    coalesce((SELECT CAST(value AS INTEGER) FROM remembered WHERE name = 'highest operation'), 0))
 """
-"""Above the rows, and above where the jobs begin: a number that was skipped or pruned must not be given below one."""
+"""Also above where the jobs begin, since numbers are skipped, and above what was pruned: none is given twice."""
 
 _LEASABLE = f"""
 SELECT {_COLUMNS} FROM operation
@@ -44,6 +47,10 @@ WHERE id > ? AND +job = ? AND state = 'pending' AND stage = ? ORDER BY id LIMIT 
 _LEASE = """
 UPDATE operation SET state = 'leased'
 WHERE id BETWEEN ? AND ? AND +job = ? AND state = 'pending' AND stage = ?
+"""
+_CHANGE = """
+id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') AND job IN (
+    SELECT number FROM job WHERE command = 'sync' AND target = CAST(? AS TEXT) AND endpoint = ?)
 """
 _REPLAN = """
 UPDATE operation SET kind = ?, reason = ?, path = CAST(? AS TEXT), size = ?, mtime_ns = ?, inode = ?, stage = ?,
@@ -96,6 +103,10 @@ class Operations:
     def last(self) -> int:
         """The highest row number given so far, by any job."""
         return self._next - 1
+
+    def keep_last(self) -> None:
+        """Remember the highest row number, before rows are forgotten."""
+        self._store.execute("INSERT OR REPLACE INTO remembered VALUES ('highest operation', ?)", (str(self.last),))
 
     def enter(self, job: int, after: int) -> None:
         """Work on the job with this number, whose rows are all above ``after``."""
@@ -172,6 +183,23 @@ class Operations:
             WHERE id > ? AND +job = ? AND (state = 'failed' OR (state = 'skipped' AND kind = 'delete'))""",
             (self._after, self._job),
         )
+
+    def last_change(self, after: int, target: str, endpoint: str) -> int:
+        """Return the highest row above ``after`` with which any sync changed the target; 0 if none did."""
+        values = (after, bindable(target), endpoint)
+        return int(self._store.value(f"SELECT coalesce(max(id), 0) FROM operation WHERE {_CHANGE}", values))  # noqa: S608
+
+    def changed_keys(self, after: int, target: str, endpoint: str) -> Iterator[str]:
+        """Yield the keys of those rows, in their order."""
+        while True:
+            page = self._store.rows(
+                f"SELECT id, key FROM operation WHERE {_CHANGE} ORDER BY id LIMIT ?",  # noqa: S608 - constants
+                (after, bindable(target), endpoint, _PAGE),
+            )
+            if not page:
+                return
+            yield from (row[1] for row in page)
+            after = page[-1][0]
 
     def settled(self, keys: Sequence[str]) -> set[str]:
         """Return those keys whose operation in this job is done, or was found right."""

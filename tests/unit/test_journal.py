@@ -361,6 +361,18 @@ def test_row_numbers_stay_above_where_the_job_began_when_reopened(tmp_path, prun
         assert keys(journal.lease(9, Stage.MAIN)) == ["b"]
 
 
+def test_the_row_numbers_of_pruned_jobs_are_not_given_again(tmp_path):
+    with Journal.open(str(tmp_path / "j")) as journal:
+        begin(journal)
+        before = journal.add([upload("a"), upload("b")])[-1].id
+        journal.set_state(JobState.DONE, 0)
+        journal.prune()
+    with Journal.open(str(tmp_path / "j")) as journal:
+        begin(journal)
+
+        assert journal.add([upload("a")])[0].id > before
+
+
 @pytest.mark.parametrize("state", [JobState.PLANNING, JobState.RUNNING, JobState.INTERRUPTED, JobState.FAILED])
 def test_the_newest_unfinished_job_is_resumed(journal, state):
     journal.set_state(state, 1)
@@ -401,6 +413,25 @@ def test_a_finished_job_cannot_be_resumed_but_looked_at(journal):
 
     assert (job.state, job.exit_code, job.ended is not None) == (JobState.DONE, 0, True)
     assert keys(entry.operation for entry in journal.operations()) == ["a"]
+
+
+def test_changes_of_the_target_are_told_over_all_its_syncs(journal):
+    def change(key: str, state: State, kind: Kind = Kind.UPLOAD) -> int:
+        (added,) = journal.add([upload(key)._replace(kind=kind)], lease=True)
+        journal.settle([(state, Result(added.id))])
+        return added.id
+
+    assert (journal.last_change(0), list(journal.changed_keys(0))) == (0, [])
+    change("first", State.DONE)
+    begin(journal, "s3://another/")
+    change("elsewhere", State.DONE)
+    begin(journal)
+    last = change(ODD, State.DONE, Kind.DELETE)
+    change("failed", State.FAILED)
+    change("same", State.SKIPPED, Kind.RECONCILE)
+
+    assert (journal.last_change(0), list(journal.changed_keys(0))) == (last, ["first", ODD])
+    assert (journal.last_change(last), list(journal.changed_keys(last))) == (0, [])
 
 
 def test_without_a_job_there_is_nothing_to_work_on(tmp_path):
