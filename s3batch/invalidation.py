@@ -5,6 +5,9 @@
 
 The only door to boto3's CloudFront client. Sending an invalidation again is harmless and, with the same
 paths, free: its reference is made of the job and of the paths, and CloudFront answers with the one it has.
+
+What is still to be invalidated is a row number in the journal: changes in higher rows are owed, by whichever
+job they were made. So neither a resumed job nor a new one in the place of a failed one forgets them.
 """
 
 from __future__ import annotations
@@ -13,10 +16,16 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JobFailedError
 from s3batch.permissions import missing, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3batch.journal import Journal
+    from s3batch.settings import Settings
 
 PATHS_A_REQUEST = 3000
 """CloudFront's limit: paths in progress per distribution.
@@ -80,6 +89,40 @@ def _batch(job: str, paths: Sequence[str]) -> Batch:
     return Batch(f"s3batch-{job}-{digest}", tuple(paths))
 
 
+def begin(settings: Settings, journal: Journal) -> None:
+    """A job begins: what it changes will be owed, beside what earlier ones owe."""
+    if settings.cloudfront_distribution and journal.recall(_mark(settings, journal)) is None:
+        journal.remember(_mark(settings, journal), journal.job.after_operation)
+
+
+def is_due(settings: Settings, journal: Journal, *, changed: bool) -> bool:
+    """Whether a job that ``changed`` something, or did not, would end with an invalidation."""
+    owed = changed or journal.last_change(journal.recall(_mark(settings, journal)) or journal.job.after_operation)
+    return bool(settings.cloudfront_distribution and (settings.cloudfront_always or owed))
+
+
+def settle(settings: Settings, journal: Journal, prefix: str, session: Callable[[], Any]) -> bool:
+    """Invalidate what is owed, and owe it no more; whether anything had to be. ``session``: makes the boto3 session.
+
+    Raises :class:`JobFailedError`, and then it is still owed.
+    """
+    if not settings.cloudfront_distribution:
+        return False
+    after = journal.recall(_mark(settings, journal)) or 0
+    last = journal.last_change(after)
+    if not last and not settings.cloudfront_always:
+        return False
+    changed = journal.changed_keys(after) if settings.cloudfront_paths == "changed" and last else None
+    client = connect(session(), settings.cloudfront_endpoint)
+    invalidate(client, settings.cloudfront_distribution, prefix=prefix, job=journal.job_id, changed=changed)
+    journal.remember(_mark(settings, journal), last or after)
+    return True
+
+
+def _mark(settings: Settings, journal: Journal) -> str:
+    return f"invalidated {settings.cloudfront_distribution} {journal.job.target}"
+
+
 def connect(session: Any, endpoint_url: str = "") -> Any:
     """A CloudFront client of the boto3 ``session``; without a URL boto3 finds one (AWS_ENDPOINT_URL_CLOUDFRONT)."""
     from botocore.config import Config  # noqa: PLC0415 - boto3 is loaded where it is needed
@@ -124,7 +167,7 @@ def _create(client: Any, distribution: str, batch: Batch) -> str:
     return str(answer["Invalidation"]["Id"])
 
 
-_LATER = "the objects are in place; resume the job to ask again"
+_LATER = "the objects are in place; resume the job, or sync again with cloudfront_always"
 
 
 def _refused(distribution: str, batch: Batch, response: Any) -> JobFailedError:

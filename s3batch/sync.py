@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, permissions, planner, report
+from s3batch import __version__, deletes, invalidation, permissions, planner, report
 from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -61,6 +61,7 @@ def run(settings: Settings, output: Output) -> int:
         reach("begun")
         for warning in wanted.target.warnings:
             journal.warn(warning)
+        invalidation.begin(settings, journal)
         return Sync(wanted, journal, signals, output).run()
 
 
@@ -173,6 +174,7 @@ class Sync:
         self._abort_left_uploads()
         self.journal.learn()
         reach("learned")
+        self._invalidate()
 
     def _failed(self, *, before: int) -> bool:
         """Whether a stage before this one left something undone: then nothing of this one, and no delete, is begun."""
@@ -271,6 +273,21 @@ class Sync:
             return None
         return operation._replace(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, upload_id="")
 
+    # --- when all is done ----------------------------------------------------------------------
+
+    def _invalidate(self) -> None:
+        """Tell CloudFront, or say that a dry run would."""
+        settings = self.settings
+        if not settings.dry_run:
+            invalidation.settle(settings, self.journal, self.wanted.prefix, self._session)
+        elif self.tell is None and invalidation.is_due(settings, self.journal, changed=self.changed):
+            self._say("invalidate", invalidation.wildcard(self.wanted.prefix), settings.cloudfront_paths)
+
+    def _session(self) -> Any:
+        from s3batch.s3.reference import session  # noqa: PLC0415 - boto3, which few jobs need
+
+        return session(self.bucket.login.current(), self.bucket.endpoint.region, self.settings.profile)
+
     # --- multipart uploads of others --------------------------------------------------------
 
     def _found_upload(self, key: str) -> str:
@@ -333,10 +350,14 @@ class Sync:
         """A line of the plan that a dry run prints."""
         if self.tell is not None:
             self.tell(operation)
-        elif self.settings.json:
-            self.plan.append({"operation": operation.kind, "key": operation.key, "reason": operation.reason})
         else:
-            self.output.data(f"{operation.kind} {operation.key} {operation.reason}")
+            self._say(operation.kind, operation.key, operation.reason)
+
+    def _say(self, operation: str, key: str, reason: str) -> None:
+        if self.settings.json:
+            self.plan.append({"operation": operation, "key": key, "reason": reason})
+        else:
+            self.output.data(f"{operation} {key} {reason}")
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -345,14 +366,18 @@ class Sync:
         code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
+        frowned_upon = "" if code else self._frowned_upon()
+        code = EXIT_FAILED if frowned_upon else code
         self.journal.set_state(state, code)
         document = report.document(
             self.journal.job, self.journal.counts(), self.journal.failures(),
             journal=self.journal.path, now=time.time(),
         )  # fmt: skip
-        if stopped is not None:
-            self.output.error(str(stopped))
+        wrong = str(stopped) if stopped is not None else frowned_upon
+        if wrong:
+            self.output.error(wrong)
         if self.settings.json:
+            document |= {"error": wrong} if wrong else {}
             self.output.document({**document, "plan": self.plan} if self.settings.dry_run else document)
         words = report.text(
             document, headers=permissions.headers_of(self.settings), dry_run=self.settings.dry_run,
@@ -363,3 +388,11 @@ class Sync:
         else:
             self.output.info(words)
         return code
+
+    def _frowned_upon(self) -> str:
+        """What ``fail_on`` makes of a job that went well: empty, or why its exit code is 1 all the same."""
+        changed = self.changed or any(count["done"] for count in self.journal.counts().values())
+        seen = {"warnings": bool(self.journal.job.warnings), "changes": changed, "nothing": not changed}
+        words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}
+        found = [name for name in self.settings.fail_on if seen[name]]
+        return f"{words[found[0]]}, and fail_on says {', '.join(self.settings.fail_on)}" if found else ""

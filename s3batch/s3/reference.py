@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from s3batch.s3.calls import Call
     from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.sigv4 import Credentials
 
 _NEEDED: dict[str, dict[str, Any]] = {
     "CompleteMultipartUpload": {"MultipartUpload": {"Parts": []}},
@@ -115,6 +116,17 @@ def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:
         aws_secret_access_key=credentials.secret_key if credentials else None,
         aws_session_token=credentials.token or None if credentials else None,
         config=config,
+    )
+
+
+def session(credentials: Credentials | None, region: str, profile: str = "") -> Any:
+    """A boto3 session that signs in as the job does, for AWS services beside S3."""
+    return boto3.session.Session(
+        aws_access_key_id=credentials.access_key if credentials else None,
+        aws_secret_access_key=credentials.secret_key if credentials else None,
+        aws_session_token=credentials.token or None if credentials else None,
+        region_name=region,
+        profile_name=profile or None,
     )
 
 
