@@ -165,9 +165,8 @@ class Coordinator:
         self._count_planned((*fresh, *others))
         if at_once:
             self._give(fresh)
-        else:
-            # a row that is in the journal already may have been planned anew: let the lease look
-            self._leasable += len(now)
+        # a row that is in the journal already may have been planned anew: let the lease look
+        self._leasable += len(now) - len(fresh) * at_once
 
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._.totals
