@@ -30,7 +30,7 @@ from s3batch.journal.objects import Facts, Objects
 from s3batch.journal.operations import Entry, Failure, Operations
 from s3batch.journal.store import Store, bindable, open_read_only, open_store
 from s3batch.journal.uploads import UploadLeft
-from s3batch.model import JobState, Kind, Listed, Operation, Part, Result, State
+from s3batch.model import JobState, Kind, Known, Listed, Operation, Part, Result, State
 
 __all__ = ["Entry", "Facts", "Failure", "Job", "Journal", "UploadLeft"]
 
@@ -213,10 +213,11 @@ class Journal:
     # -- operations
 
     def add(self, operations: list[Operation], *, lease: bool = False) -> list[Operation]:
-        """Add operations and return, numbered, those whose key had none in this job; ``lease`` them at once.
+        """Add operations and return, numbered, those that were not open before; ``lease`` leases them at once.
 
-        One whose key has a row with another plan (size, mtime, kind) replaces that plan: the row is pending
-        again and comes by :meth:`lease`. A row that is leased stays as it is: its worker sees the change.
+        These are the ones whose key had no operation in this job, or a closed one with another plan (size, mtime,
+        kind). A pending one with another plan is planned anew and comes by :meth:`lease`; a leased one stays as it
+        is: its worker sees the change.
         """
         with self.batch():
             return self._operations.add(operations, State.LEASED if lease else State.PENDING)
@@ -382,6 +383,15 @@ class Journal:
         """Turn what this job has done into facts about the target. Doing it again changes nothing."""
         with self.batch():
             self._objects.learn(self._current.number, self._current.after_operation)
+
+    def take_facts(self, facts: Sequence[tuple[str, Known]]) -> None:
+        """Believe what another journal has known of objects, if the listing shows them just so and we know nothing."""
+        with self.batch():
+            self._objects.take(facts)
+
+    def facts(self, prefix: str) -> Iterator[list[tuple[str, Known]]]:
+        """Yield, a page at a time by key, what is known of the objects below ``prefix``, after :meth:`learn`."""
+        return self._objects.current(prefix, self._current.number)
 
     # -- the rest
 

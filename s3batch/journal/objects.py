@@ -73,6 +73,18 @@ DELETE FROM object WHERE key IN
     (SELECT key FROM operation WHERE id > ? AND +job = ? AND state = 'done' AND kind = 'delete')
 """
 
+_TAKE = """
+UPDATE object SET known_etag = ?, known_size = ?, local_size = ?, local_mtime_ns = ?, local_inode = ?, written = ?,
+    fingerprint = ?, checksum = ?
+WHERE key = CAST(? AS TEXT) AND listed = ? AND etag = ? AND (known_etag IS NULL OR known_etag <> etag)
+"""
+_CURRENT = f"""
+SELECT {_FACTS} FROM object
+WHERE {_BELOW} AND known_etag IS NOT NULL AND ((listed = ? AND etag = known_etag) OR EXISTS (
+    SELECT 1 FROM operation WHERE job = ? AND operation.key = object.key AND state = 'done'))
+ORDER BY key LIMIT ?
+"""  # noqa: S608 - constants
+
 Facts = tuple[Listed | None, Known | None]
 _NOTHING: Facts = (None, None)
 
@@ -160,6 +172,19 @@ class Objects:
         self._store.execute(_LEARN_WRITTEN, (after, job))
         self._store.execute(_LEARN_COMPARED, (after, job, self.generation, self.generation))
         self._store.execute(_FORGET_DELETED, (after, job))
+
+    def take(self, facts: Sequence[tuple[str, Known]]) -> None:
+        """Believe these of the objects that are listed just so, where we know nothing of them ourselves."""
+        generation = self.generation
+        rows = [(*known, bindable(key), generation, known.etag) for key, known in facts]
+        self._store.execute_many(_TAKE, rows)
+
+    def current(self, prefix: str, job: int) -> Iterator[list[tuple[str, Known]]]:
+        """Yield, a page at a time by key, the facts of objects as they are after ``job`` has been learned."""
+        low, high = _range(prefix)
+        while page := self._store.rows(_CURRENT, (low, high, self.generation, job, _PAGE)):
+            yield [(row[0], Known._make(row[1:])) for row in page]
+            low = bindable(page[-1][0] + "\0")
 
     def prune(self) -> None:
         """Forget rows that are neither facts nor in the last listing."""

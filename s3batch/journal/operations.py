@@ -53,8 +53,8 @@ id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') A
     SELECT number FROM job WHERE command = 'sync' AND target = CAST(? AS TEXT) AND endpoint = ?)
 """
 _REPLAN = """
-UPDATE operation SET kind = ?, reason = ?, path = CAST(? AS TEXT), size = ?, mtime_ns = ?, inode = ?, stage = ?,
-    listed_etag = ?, detail = CAST(? AS TEXT), state = 'pending', attempts = 0, recheck = 0, upload_id = '',
+UPDATE operation SET state = ?, kind = ?, reason = ?, path = CAST(? AS TEXT), size = ?, mtime_ns = ?, inode = ?,
+    stage = ?, listed_etag = ?, detail = CAST(? AS TEXT), attempts = 0, recheck = 0, upload_id = '',
     error = '', code = '', status = 0, request_id = '', seconds = 0, bytes = 0, etag = '', checksum = '',
     written = 0, fingerprint = ''
 WHERE id = ?
@@ -118,7 +118,7 @@ class Operations:
         self._cursor = {}
 
     def add(self, operations: Sequence[Operation], state: State) -> list[Operation]:
-        """Insert what has no row yet and return that, numbered; plan anew what has one and changed since."""
+        """Insert what has no row yet, plan anew what has one and changed since; return what this has opened."""
         first = self._next
         rows = self._rows(operations, first, STATE_TEXT[state])
         inserted = self._store.execute_many(_INSERT, rows)
@@ -127,10 +127,10 @@ class Operations:
             return [_numbered(operation, number) for number, operation in enumerate(operations, first)]
         found = self._store.rows("SELECT id FROM operation WHERE id >= ?", (first,))
         fresh = {row[0] for row in found}
-        for number, operation in enumerate(operations, first):
-            if number not in fresh:
-                self._add_again(operation)
-        return [_numbered(operations[number - first], number) for number in sorted(fresh)]
+        again = [each for number, each in enumerate(operations, first) if number not in fresh]
+        opened = [reopened for each in again if (reopened := self._add_again(each, state)) is not None]
+        opened += [_numbered(operations[number - first], number) for number in fresh]
+        return sorted(opened, key=_number)
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
         """Hand out up to ``limit`` pending rows of a stage, in the order they were added."""
@@ -275,26 +275,34 @@ class Operations:
             return rows
         return [(*row[:4], bindable(row[4]), row[5], bindable(row[6]), *row[7:12], bindable(row[12])) for row in rows]
 
-    def _add_again(self, operation: Operation) -> None:
-        """Plan anew an operation whose key has a row, unless that row says the same or is being worked on."""
+    def _add_again(self, operation: Operation, state: State) -> Operation | None:
+        """Plan anew an operation whose key has a row, unless that row says the same or is being worked on.
+
+        Return it if the row was closed. One that was pending stays so, and comes by lease.
+        """
         found = self._store.rows(
             """SELECT id, state, kind, size, mtime_ns, detail, upload_id, error FROM operation
             WHERE job = ? AND key = CAST(? AS TEXT)""",
             (self._job, bindable(operation.key)),
         )
-        number, state, kind, size, mtime_ns, detail, upload_id, error = found[0]
-        found_right = kind == "reconcile" and state == "skipped" and not error
-        withheld = state == "skipped" and not found_right
+        number, was, kind, size, mtime_ns, detail, upload_id, error = found[0]
+        found_right = kind == "reconcile" and was == "skipped" and not error
+        withheld = was == "skipped" and not found_right
         same = (size, mtime_ns, detail) == (operation.size, operation.mtime_ns, operation.detail)
-        if state == "leased" or (same and _same_kind(kind, operation.kind) and not withheld):
-            return
+        if was == "leased" or (same and _same_kind(kind, operation.kind) and not withheld):
+            return None
         if upload_id:
             self._leave_upload(number)
         if found_right:
             self._store.execute("UPDATE job SET found_unchanged = found_unchanged - 1 WHERE number = ?", (self._job,))
+        self._replan(operation, number, State.PENDING if was == "pending" else state)
+        return None if was == "pending" else _numbered(operation, number)
+
+    def _replan(self, operation: Operation, number: int, state: State) -> None:
         self._store.execute(
             _REPLAN,
             (
+                STATE_TEXT[state],
                 KIND_TEXT[operation.kind],
                 REASON_TEXT[operation.reason],
                 bindable(operation.path),
@@ -335,6 +343,10 @@ class Operations:
             yield from (row[1:] for row in page)
             after = page[-1][0]
             left = None if left is None else left - len(page)
+
+
+def _number(operation: Operation) -> int:
+    return operation.id
 
 
 def _numbered(operation: Operation, number: int) -> Operation:

@@ -31,8 +31,6 @@ class Row:
     state: State
     attempts: int = 0
     recheck: bool = False
-    unhanded: bool = True
-    """Whether the cursor has not passed it since it became pending."""
 
 
 class JournalMachine(RuleBasedStateMachine):
@@ -66,25 +64,28 @@ class JournalMachine(RuleBasedStateMachine):
         ]
         added = self.journal.add(operations, lease=lease)
 
-        fresh = []
+        opened = []
         for operation in operations:
-            if operation.key in self.rows:
-                self.plan_again(operation)
-            else:
+            row = self.rows.get(operation.key)
+            if row is None:
                 new = next(each for each in added if each.key == operation.key)
                 assert new == operation._replace(id=new.id)
-                fresh.append(operation.key)
+                assert new.id > self.highest
+                opened.append(operation.key)
                 self.rows[operation.key] = Row(new.id, operation, State.LEASED if lease else State.PENDING)
-        assert [each.key for each in added] == fresh
-        assert all(each.id > self.highest for each in added)
+            elif self.is_planned_anew(row, operation):
+                closed = row.state is not State.PENDING
+                if closed:
+                    opened.append(operation.key)
+                self.rows[operation.key] = Row(row.id, operation, State.LEASED if closed and lease else State.PENDING)
+        assert sorted(each.key for each in added) == sorted(opened)
+        assert [each.id for each in added] == sorted(each.id for each in added)
         self.highest = max([self.highest, *(each.id for each in added)])
-        return multiple(*(fresh if lease else []))
+        return multiple(*(opened if lease else []))
 
-    def plan_again(self, operation: Operation) -> None:
-        row = self.rows[operation.key]
+    def is_planned_anew(self, row: Row, operation: Operation) -> bool:
         same = row.operation.mtime_ns == operation.mtime_ns
-        if row.state is not State.LEASED and (not same or row.state is State.SKIPPED):
-            self.rows[operation.key] = Row(row.id, operation, State.PENDING)
+        return row.state is not State.LEASED and (not same or row.state is State.SKIPPED)
 
     @rule(target=leased, limit=st.integers(1, 5), stage=stages)
     def lease(self, limit, stage):

@@ -118,11 +118,25 @@ def test_planning_again_meets_a_row_in_any_state(journal, state, again, expected
     if state is not State.LEASED:
         journal.settle([(state, Result(added.id, error="x" if state is State.FAILED else ""))])
 
-    assert journal.add([again]) == []
+    reopened = journal.add([again])
 
     assert state_of(journal, "k") is expected
-    if state is not expected or (expected is State.PENDING and again != upload("k")):
+    if expected is State.PENDING and (again != upload("k") or state is State.SKIPPED):
+        assert reopened == ([] if state is State.PENDING else [again._replace(id=added.id)])
         assert journal.lease(9, again.stage) == [again._replace(id=added.id)]
+    else:
+        assert reopened == []
+
+
+def test_what_is_reopened_can_be_leased_at_once(journal):
+    (added,) = journal.add([upload("k")], lease=True)
+    journal.settle([(State.DONE, Result(added.id))])
+    again = upload("k", size=99)
+
+    opened = journal.add([upload("new"), again], lease=True)
+
+    assert opened == [again._replace(id=added.id), upload("new")._replace(id=opened[1].id)]
+    assert (state_of(journal, "k"), journal.lease(9, Stage.MAIN)) == (State.LEASED, [])
 
 
 def test_a_reconciled_file_that_was_found_right_stays_so_when_planned_again(journal):
