@@ -1,27 +1,23 @@
-"""The README says what the program does."""
+"""The README names only what there is (its settings table: tests/cli/test_docs.py)."""
 
 import re
 
 import pytest
 
 from s3batch.settings import COMMANDS
-from scripts import regenerate
+from tests.rig.program import ROOT
 
-README = regenerate.README.read_text()
-
-
-def test_the_settings_table_is_the_programs_own():
-    assert regenerate.with_settings(README) == README, "run scripts/regen"
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
 def test_a_link_of_the_readme_leads_somewhere(link):
-    assert (regenerate.README.parent / link).exists()
+    assert (ROOT / link).exists()
 
 
 @pytest.mark.parametrize("script", sorted(set(re.findall(r"\./(scripts/[a-z_0-9.-]+|\.ci/[a-z]+)", README))))
 def test_a_script_the_readme_names_can_be_run(script):
-    assert (regenerate.README.parent / script).stat().st_mode & 0o111
+    assert (ROOT / script).stat().st_mode & 0o111
 
 
 def test_a_command_the_readme_names_is_one():
