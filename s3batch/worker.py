@@ -13,12 +13,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
-from s3batch.content import ContentError, Source, compressed, md5, multipart_digests
+from s3batch.content import ContentError, Source, compressed, md5
+from s3batch.evidence import Evidence, same
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
-from s3batch.planner import CONTENT_KNOWN
+from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.redirects import Redirect
 from s3batch.s3 import calls
-from s3batch.s3.checksums import WHOLE_OBJECT, Running, digest
+from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import aside, ask
 from s3batch.s3.listing import copied_etag, parse_completed, parse_delete_errors, parse_parts, parse_upload_id
@@ -192,11 +193,12 @@ def etag_of(answer: Answer) -> str:
 def date_of(answer: Answer) -> float:
     """When S3 answered, by its own clock; 0 when it does not say."""
     text = answer.headers.get("date", "")
-    return _seconds(text) if text else 0.0
+    return seconds_of(text) if text else 0.0
 
 
 @lru_cache(maxsize=64)
-def _seconds(date: str) -> float:
+def seconds_of(date: str) -> float:
+    """An HTTP date in seconds since the epoch; 0 for what is none."""
     try:
         return parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -228,8 +230,9 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
         call = calls.put_object(operation.key, body, {**_headers(attributes), **checksum})
         answer = await ask(call)
     stored = confirm(_checked(answer, call), call, checksum, body)
+    noted = stored or checksum.get(f"x-amz-checksum-{tools.endpoint.checksum}", "")
     return Result(
-        operation.id, sent=len(body), etag=etag_of(answer), checksum=stored, date=date_of(answer),
+        operation.id, sent=len(body), etag=etag_of(answer), checksum=noted, date=date_of(answer),
         fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning,
         request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
@@ -247,24 +250,16 @@ async def _already_there(operation: Operation, attributes: Attributes, body: Bod
         return None
     if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
         return None
-    if not _same_content(answer, body):
+    evidence = Evidence.from_head(answer.headers)
+    if not same(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
         return None
     remote = compare.RemoteAttributes.from_headers(answer.headers)
     if compare.difference(attributes, remote, None) is not None:
         return None
     return Result(
-        operation.id, etag=etag_of(answer), already=True, date=_seconds(answer.headers.get("last-modified", "")),
+        operation.id, etag=etag_of(answer), already=True, date=seconds_of(answer.headers.get("last-modified", "")),
         fingerprint=tools.brief.rules.fingerprint(operation.path),
     )  # fmt: skip
-
-
-def _same_content(answer: Answer, body: Body) -> bool:
-    if etag := compare.md5_of(answer.headers.get("etag", "")):
-        return etag == md5(iter([bytes(body)]))
-    for name in WHOLE_OBJECT:
-        if stored := answer.headers.get(f"x-amz-checksum-{name}"):
-            return "-" not in stored and stored == digest(name, body)
-    return False
 
 
 # --- multipart uploads ---------------------------------------------------------------------
@@ -353,7 +348,7 @@ async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result
         code = "NoSuchUpload" if refusal.status == 404 else fault.code
         return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
     fingerprint = tools.brief.rules.fingerprint(operation.path)
-    date = _seconds(answer.headers.get("last-modified", ""))
+    date = seconds_of(answer.headers.get("last-modified", ""))
     return Result(operation.id, work.step, etag=expected, date=date, fingerprint=fingerprint, already=True)
 
 
@@ -370,12 +365,16 @@ async def _abort(work: Work, _: Tools) -> Result:
 
 async def _reconcile(operation: Operation, tools: Tools) -> Result:
     """Find out whether content or attributes differ. A copy is done at once; an upload goes back to be leased."""
+    attributes = tools.attributes(operation)
+    if known := await _by_record(operation, attributes, tools):
+        return known
     head = await ask(calls.head_object(operation.key))
     if head.status == 404:
         return Result(operation.id, become=Kind.UPLOAD, reason=Reason.MISSING)
     _checked(head, calls.head_object(operation.key))
-    attributes = tools.attributes(operation)
-    if not await _equal(operation, head, attributes, tools):
+    size = int(head.headers.get("content-length", -2))
+    by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
+    if not (by_journal or await _equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
         return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
     remote = compare.RemoteAttributes.from_headers(head.headers)
     reason, warning = compare.difference(attributes, remote, None), ""
@@ -383,7 +382,7 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         reason, warning = await _acl_differs(operation.key, attributes.acl, tools)
     if reason is None:
         return Result(
-            operation.id, etag=etag_of(head), date=_seconds(head.headers.get("last-modified", "")),
+            operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
             fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning, already=True,
         )  # fmt: skip
     if tools.brief.dry_run:
@@ -391,52 +390,38 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     return (await _copy_from(operation, head, tools))._replace(become=Kind.COPY, reason=reason)
 
 
-async def _equal(operation: Operation, head: Answer, attributes: Attributes, tools: Tools) -> bool:
-    """Whether the object holds what the file holds, by the strongest evidence the store gives."""
-    if operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag:
-        return True
-    if attributes.gzip:
-        body = tools.source.read(operation.path, operation.size, operation.mtime_ns)
-        packed = compressed(bytes(body))
-        return int(head.headers.get("content-length", -1)) == len(packed) and _same_content(head, packed)
-    if int(head.headers.get("content-length", -1)) != operation.size:
-        return False
-    if operation.size > _ASIDE_ABOVE:
-        return bool(await aside(lambda: _same_digest(operation, head, tools)))
-    return _same_digest(operation, head, tools)
+async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
+    """The answer where the object is known to be ours still: by reading the file alone. ``None``: S3 must be asked."""
+    known, _, checksum = operation.detail.partition(" ")
+    if known != ATTRIBUTES_KNOWN:
+        return None
+    equal = await _equal(operation, attributes, Evidence.from_record(operation.etag, checksum), -1, tools)
+    if equal is None:
+        return None
+    if not equal:
+        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
+    fingerprint = tools.brief.rules.fingerprint(operation.path)
+    return Result(operation.id, etag=operation.etag, fingerprint=fingerprint, already=True)
 
 
-def _same_digest(operation: Operation, head: Answer, tools: Tools) -> bool:
+async def _equal(
+    operation: Operation, attributes: Attributes, evidence: Evidence, size: int, tools: Tools
+) -> bool | None:
+    """Whether the object holds what the file holds, or nobody knows; ``size``: of the object, -1 if not known."""
+
     def blocks() -> Iterable[bytes]:
         return tools.source.blocks(operation.path, operation.size, operation.mtime_ns)
 
-    etag = etag_of(head)
-    if plain := compare.md5_of(etag):
-        if plain == md5(iter(blocks())):
-            return True
-        if head.headers.get("x-amz-server-side-encryption", "AES256") == "AES256":
-            return False
-    whole = head.headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE"
-    for name in ("crc64nvme", "crc32c", "crc32", "sha256", "sha1"):
-        stored = head.headers.get(f"x-amz-checksum-{name}", "")
-        if stored and whole and "-" not in stored:
-            running = Running(name)
-            for block in blocks():
-                running.update(block)
-            return running.base64() == stored
-    return _same_multipart(operation, etag, tools)
-
-
-def _same_multipart(operation: Operation, etag: str, tools: Tools) -> bool:
-    """Recompute a multipart ETag with the part sizes that could have made it."""
-    count = etag.rpartition("-")[2]
-    if not count.isdigit():
+    length, part_size = operation.size, tools.brief.part_size
+    if attributes.gzip:
+        packed = compressed(bytes(tools.source.read(operation.path, operation.size, operation.mtime_ns)))
+        length, blocks = len(packed), lambda: [packed]
+    if size not in (-1, length):
         return False
-    for size in compare.part_size_candidates(operation.size, int(count), tools.brief.part_size):
-        blocks = tools.source.blocks(operation.path, operation.size, operation.mtime_ns)
-        if compare.multipart_etag(multipart_digests(blocks, size)) == etag:
-            return True
-    return False
+    if length > _ASIDE_ABOVE:
+        verdict: bool | None = await aside(lambda: same(blocks, length, evidence, part_size))
+        return verdict
+    return same(blocks, length, evidence, part_size)
 
 
 async def _acl_differs(key: str, wanted: str, tools: Tools) -> tuple[Reason | None, str]:
@@ -466,7 +451,7 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
     if size > tools.brief.copy_limit:
         await aside(lambda: _copy_in_parts(operation.key, attributes, remote, tools))
         answer = await must(calls.head_object(operation.key))
-        date = _seconds(answer.headers.get("last-modified", ""))
+        date = seconds_of(answer.headers.get("last-modified", ""))
         etag = etag_of(answer)
     else:
         answer, warning = await _copy_whole(operation.key, attributes, remote, tools)

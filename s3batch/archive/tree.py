@@ -92,3 +92,8 @@ def match_rows(left: Tree, right: Tree) -> array[int]:
             known = dict(zip(others, range(other_first, other_last), strict=True))
             rows[first:last] = array("q", [known.get(name, -1) for name in names])
     return rows
+
+
+def files_of(tree: Tree) -> int:
+    """How many files a tree has, hard links among them; directories and symbolic links are none."""
+    return tree.kinds.count(FILE) + tree.kinds.count(HARDLINK)

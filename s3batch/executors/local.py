@@ -76,11 +76,11 @@ def _tags(work: Work) -> Iterable[Tag]:
 class LocalExecutor:
     """A pool of worker processes; they start with the first work, so a run with nothing to do has none."""
 
-    def __init__(self, brief: Brief, count: int) -> None:
-        """``brief.limit`` and ``brief.bandwidth`` are per worker."""
+    def __init__(self, brief: Brief, count: int, queued: int = _QUEUED) -> None:
+        """``brief.limit`` and ``brief.bandwidth`` are per worker; so is ``queued``, which may be small for long work."""
         self._brief = brief
         self._count = count
-        self._depth = brief.limit + _QUEUED
+        self._depth = brief.limit + queued
         self._processes: list[_Process] = []
         self._selector = selectors.DefaultSelector()
         self._draining = False

@@ -14,7 +14,7 @@ from s3batch.s3.carry import back_off, carrier
 from s3batch.s3.client import connect
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import Lane, ask, outcome
-from s3batch.s3.listing import Page, Upload, parse_page, parse_uploads
+from s3batch.s3.listing import Page, Upload, parse_delete_errors, parse_page, parse_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.settings import Settings
 
+_DELETE_BATCH = 1000
 _TRIES_TO_REACH = 4
 """For an endpoint that never answered: a wrong address should be said in seconds."""
 
@@ -187,6 +188,24 @@ class Bucket:
         answer = self.ask(calls.delete_object(key))
         if not answer.ok and answer.status != 404:
             raise CallError("DeleteObject", key, fault_of(answer))
+
+    def delete_many(self, keys: list[str]) -> None:
+        """Delete ``keys``, up to 1,000 in a request. Raises :class:`CallError` for the first that stays."""
+        for key in (key for key in keys if not calls.fits_xml(key)):
+            self.delete(key)
+        plain = [key for key in keys if calls.fits_xml(key)]
+        for at in range(0, len(plain), _DELETE_BATCH):
+            batch = plain[at : at + _DELETE_BATCH]
+            answer = self.ask(calls.delete_objects(batch))
+            if answer.status in (400, 405, 501):  # a store without DeleteObjects
+                for key in batch:
+                    self.delete(key)
+                continue
+            if not answer.ok:
+                raise CallError("DeleteObjects", batch[0], fault_of(answer))
+            for error in parse_delete_errors(answer.body):
+                fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
+                raise CallError("DeleteObjects", error.get("Key", ""), fault)
 
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
         """Multipart uploads in progress below ``prefix``; none where the store cannot tell."""

@@ -11,6 +11,8 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
+from s3batch.errors import S3BatchError
+
 if TYPE_CHECKING:
     from s3batch.s3.calls import Answer
 
@@ -108,7 +110,7 @@ class Fault(NamedTuple):
         return f"{said}: {self.message}" if self.message else said
 
 
-class CallError(Exception):
+class CallError(S3BatchError):
     """A call failed where the caller had no use for a failing answer."""
 
     def __init__(self, name: str, key: str, fault: Fault) -> None:

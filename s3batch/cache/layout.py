@@ -1,0 +1,28 @@
+"""Where a cache's objects are, below the ``prefix`` setting.
+
+v1/k/<scope>/<paths>/<key>    a manifest: the key object
+v1/c/<id[:2]>/<id>            a chunk, shared by every cache below the prefix
+v1/gc/<time>                  what a clean-up is about to delete, or has deleted
+v1/x/<...>                    a manifest that was evicted; its chunks live until it goes too
+"""
+
+from __future__ import annotations
+
+ROOT = "v1/"
+KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
+
+
+def base_of(prefix: str) -> str:
+    """The ``prefix`` setting as keys begin with it: empty, or ending with one slash."""
+    plain = "/".join(segment for segment in prefix.split("/") if segment)
+    return f"{plain}/" if plain else ""
+
+
+def chunk_key(base: str, identity: bytes) -> str:
+    """The key of a chunk."""
+    name = identity.hex()
+    return f"{base}{CHUNKS}{name[:2]}/{name}"
+
+
+SIGNATURE = "x-amz-meta-s3b-sig"
+"""Metadata of a manifest: who knows the secret made it, for this very key."""

@@ -1,0 +1,79 @@
+"""What workers do for the cache: hash files, store chunks, fetch chunks. Three coroutines, one recipe each.
+
+The recipe stands in the operation's ``detail`` and names rows of a plan file, whose path is the operation's
+``path``; what came of it goes back in ``Result.payload``. Making a chunk keeps the CPU busy for some 50 ms, in which
+this worker's other requests wait: that is less than what handing it to a thread would cost.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from s3batch.archive.pack import build_chunk, hash_items
+from s3batch.archive.table import Recipe
+from s3batch.archive.unpack import unpack_chunk
+from s3batch.cache.layout import chunk_key
+from s3batch.errors import ArchiveError
+from s3batch.model import Result
+from s3batch.s3 import calls
+from s3batch.s3.faults import CallError, fault_of
+from s3batch.s3.lane import ask
+from s3batch.worker import checksum_header, confirm, date_of, etag_of, must, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from s3batch.model import Work
+    from s3batch.worker import Tools
+
+DAMAGED = "Damaged"
+"""Our code for a chunk that does not hold what its name says."""
+
+
+async def hash_files(work: Work, _: Tools) -> Result:
+    """The hashes of some files; nothing travels."""
+    packed = hash_items(work.operation.path, Recipe.from_text(work.operation.detail))
+    return Result(work.operation.id, payload=packed.to_bytes())
+
+
+async def store_chunk(
+    work: Work, tools: Tools, *, prefix: str, level: int, keep: float, headers: Mapping[str, str]
+) -> Result:
+    """Make a chunk and store it, unless the store has it and it is younger than ``keep`` seconds.
+
+    An older one is stored again, so that no clean-up takes it for forgotten.
+    """
+    operation = work.operation
+    packed, body = build_chunk(operation.path, Recipe.from_text(operation.detail), level=level)
+    payload = packed.to_bytes()
+    if not body:
+        return Result(operation.id, payload=payload, already=True)
+    key = chunk_key(prefix, packed.id)
+    held = await ask(calls.head_object(key))
+    if held.ok and time.time() - seconds_of(held.headers.get("last-modified", "")) < keep:
+        return Result(operation.id, payload=payload, etag=etag_of(held), already=True)
+    checksum = checksum_header(tools, body)
+    call = calls.put_object(key, body, {"content-type": "application/zstd", **headers, **checksum})
+    answer = await ask(call)
+    if not answer.ok:
+        raise CallError(call.name, key, fault_of(answer))
+    stored = confirm(answer, call, checksum, body)
+    return Result(
+        operation.id, sent=len(body), payload=payload, etag=etag_of(answer), checksum=stored, date=date_of(answer)
+    )
+
+
+async def fetch_chunk(work: Work, _: Tools) -> Result:
+    """Fetch a chunk, prove it, and write its files."""
+    operation = work.operation
+    answer = await must(calls.get_object(operation.key))
+    try:
+        made = unpack_chunk(operation.path, Recipe.from_text(operation.detail), bytes(answer.body))
+    except ArchiveError as error:
+        return Result(operation.id, error=str(error), code=DAMAGED)
+    except OSError as error:
+        return Result(
+            operation.id, error=f"cannot write {error.filename or 'a file'}: {error.strerror}", code="Unwritable"
+        )
+    return Result(operation.id, sent=len(answer.body), payload=made.to_bytes(), etag=etag_of(answer))
