@@ -78,8 +78,7 @@ def _base(session: Session, names: Names, state: State | None) -> Hit | None:
     """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
     if hit := look(session, names.own, state):
         return hit
-    known = [state.key] if state is not None and state.key in names.read else []
-    for key in dict.fromkeys([*known, *names.read]):
+    for key in dict.fromkeys([*([state.key] if state is not None else []), *names.read]):
         if key != names.own and (hit := look(session, key, state)):
             return hit
     return None
