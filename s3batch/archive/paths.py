@@ -84,3 +84,11 @@ def decode(blob: bytes | bytearray | memoryview, count: int) -> list[str]:
     if len(texts) != count or (not count and len(blob)):
         raise ArchiveError(f"a list of names holds {len(texts):,} where {count:,} belong")
     return texts
+
+
+def points_inside(directory: str, target: str, roots: Sequence[str]) -> bool:
+    """Whether a symbolic link in ``directory`` stays in ``roots``, by its text alone: nothing is looked up on disk."""
+    if target.startswith("/"):
+        return False
+    reached = posixpath.normpath(join(directory, target))
+    return not reached.startswith("..") and inside_any(reached, roots)

@@ -14,13 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from posixpath import normpath
 
 from s3batch.archive.check import selected_rows
 from s3batch.archive.columns import NONE
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import inside_any, join
+from s3batch.archive.paths import inside_any, join, points_inside
 from s3batch.archive.scan import Found
 from s3batch.archive.table import Recipe, names_columns, write_table
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows
@@ -256,13 +255,8 @@ def _apply_policy(plan: RestorePlan, symlinks: str) -> None:
 
 
 def _points_inside(plan: RestorePlan, row: int) -> bool:
-    """By its text alone; nothing is looked up on disk."""
     tree = plan.manifest.tree
-    target = tree.targets[row]
-    if target.startswith("/"):
-        return False
-    reached = normpath(join(tree.dirs[tree.directory(row)], target))
-    return not reached.startswith("..") and inside_any(reached, plan.roots)
+    return points_inside(tree.dirs[tree.directory(row)], tree.targets[row], plan.roots)
 
 
 def _fill_items(plan: RestorePlan) -> None:

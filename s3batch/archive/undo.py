@@ -37,7 +37,7 @@ class Undo:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self._folder = folder
         self._directories = Directories(workspace, roots)
-        self._ours = {entry[1:] for entry in entries[1:] if entry[0] == _FILE}
+        self._ours = {entry[1:] for entry in entries[1:] if entry[0] in (_FILE, _DIR)}
         self._count = sum(entry[0] == _ASIDE for entry in entries[1:])
         self._file = os.open(
             os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -47,11 +47,14 @@ class Undo:
 
     def will_make(self, paths: Iterable[str]) -> None:
         """Files, links and symlinks that are about to be made; their places are free by now."""
-        self._write([_FILE + path for path in paths])
+        listed = list(paths)
+        self._write([_FILE + path for path in listed])
+        self._ours.update(listed)
 
     def make_dir(self, path: str, mode: int = 0o700) -> None:
         """Make one directory whose parent is there."""
         self._write([_DIR + path])
+        self._ours.add(path)
         if self._directories.is_anchor(path):
             os.mkdir(path, mode)
             return
@@ -59,7 +62,7 @@ class Undo:
         os.mkdir(name, mode, dir_fd=self._directories.open(parent))
 
     def move_aside(self, path: str) -> None:
-        """Make room at ``path``. What an earlier run of this restore made there is removed."""
+        """Make room at ``path``. What this restore made there itself is removed."""
         parent, name = split(path)
         self._directories.forget(path)
         descriptor = self._directories.open(parent)

@@ -1,0 +1,84 @@
+"""The one archive old readers understand: every listed path in one tar.gz, names as drone-s3cache wrote them.
+
+The same tree always gives the same bytes, so whether it has to be sent again can be told by its hash.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+from typing import IO, Protocol, cast
+
+from s3batch.archive.directories import Directories
+from s3batch.archive.scan import Found, Problem
+from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
+from s3batch.errors import ArchiveError
+
+_TYPES = {FILE: tarfile.REGTYPE, DIR: tarfile.DIRTYPE, SYMLINK: tarfile.SYMTYPE, HARDLINK: tarfile.LNKTYPE}
+LEVEL = 6
+
+
+class Writable(Protocol):
+    """Where the archive goes: a file, or parts of an upload behind a ``write``."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of ``data``."""
+        ...
+
+
+def write_s3cache(
+    sink: Writable, found: Found, workspace: str, roots: tuple[str, ...], level: int = LEVEL
+) -> list[Problem]:
+    """Write the walk ``found`` of ``roots`` to ``sink``; return the files that could not be read."""
+    problems: list[Problem] = []
+    left_out: set[int] = set()
+    with (
+        Directories(workspace, roots) as directories,
+        gzip.GzipFile(filename="", fileobj=cast("IO[bytes]", sink), mode="wb", compresslevel=level, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        for row in range(len(found.tree)):
+            if found.tree.links.get(row) in left_out:
+                continue
+            try:
+                _add(archive, found, row, directories)
+            except (PermissionError, FileNotFoundError) as error:
+                left_out.add(row)
+                problems.append(Problem(found.tree.path(row), str(error)))
+            archive.members.clear()  # type: ignore[attr-defined] # or a million members stay in memory
+    return problems
+
+
+def _add(archive: tarfile.TarFile, found: Found, row: int, directories: Directories) -> None:
+    member = _member(found, row)
+    if found.tree.kinds[row] != FILE:
+        archive.addfile(member)
+        return
+    parent = directories.open(found.tree.dirs[found.tree.directory(row)])
+    descriptor = os.open(
+        found.tree.names[row], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
+    )
+    with open(descriptor, "rb") as file:
+        before = os.fstat(descriptor)
+        member.size, member.mtime = before.st_size, before.st_mtime_ns // 1_000_000_000
+        try:
+            archive.addfile(member, file)
+        except OSError as error:
+            raise ArchiveError(f"{found.tree.path(row)} could not be read to its end: {error}") from error
+        after = os.fstat(descriptor)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise ArchiveError(f"{found.tree.path(row)} changed while it was read", hint="run the rebuild again")
+
+
+def _member(found: Found, row: int) -> tarfile.TarInfo:
+    tree = found.tree
+    member = tarfile.TarInfo(tree.path(row).lstrip("/"))
+    member.type = _TYPES[tree.kinds[row]]
+    member.mode = tree.modes[row]
+    member.mtime = tree.mtimes[row] // 1_000_000_000
+    if row in tree.links:
+        member.linkname = tree.path(tree.links[row]).lstrip("/")
+    else:
+        member.linkname = tree.targets.get(row, "")
+    return member

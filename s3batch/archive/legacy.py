@@ -1,0 +1,337 @@
+"""Archives of the plugins s3batch replaces, read safely: tar, plain or in gzip or zstd, told by their first bytes.
+
+They are read as a stream and under the rules of our own archives: names are placed below the listed paths or left
+out, no link is followed, nothing is written in place, what is in the way is moved aside, links come after files,
+setuid and devices never. Python's ``data`` filter has a say as well. A failure is undone by the caller's record.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import tarfile
+import zlib
+from dataclasses import dataclass, field
+from typing import IO, cast
+
+from s3batch.archive import codec
+from s3batch.archive.check import Limits
+from s3batch.archive.codec import Readable
+from s3batch.archive.directories import Directories
+from s3batch.archive.paths import inside_any, points_inside, split
+from s3batch.archive.placement import Placement
+from s3batch.archive.restore import INSIDE, KEEP
+from s3batch.archive.scan import PERMISSIONS, Problem
+from s3batch.archive.undo import Undo
+from s3batch.errors import ArchiveError
+
+_HEAD = 512
+_BLOCK = 1 << 20
+_META_LIMIT = 1 << 20
+"""Bytes of one extended header; longer ones are no names but an attack on memory."""
+_META = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_NOWHERE = "/.s3batch/nowhere"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, codec.StreamError, UnicodeError)
+
+
+@dataclass(slots=True)
+class Extracted:
+    """What came out of a legacy archive."""
+
+    files: int = 0
+    """Made; those that were right already are not counted."""
+    right: int = 0
+    size: int = 0
+    """Bytes written."""
+    left_out: list[Problem] = field(default_factory=list)
+    """Members that may not or cannot be restored."""
+
+
+def kind_of(head: bytes) -> str | None:
+    """``gzip``, ``zstd`` or ``tar`` by the first 512 bytes of an object; ``None`` if it is none of them."""
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return "zstd"
+    try:
+        tarfile.TarInfo.frombuf(head[:_HEAD], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
+    return "tar"
+
+
+def extract_legacy(
+    source: Readable,
+    workspace: str,
+    roots: tuple[str, ...],
+    undo: Undo,
+    *,
+    limits: Limits | None = None,
+    symlinks: str = KEEP,
+) -> Extracted:
+    """Restore what lies at or below ``roots``. On any error the caller undoes; nothing is half restored then."""
+    limits = limits or Limits()
+    with Directories(workspace, roots) as directories:
+        extraction = _Extraction(Placement(roots, workspace), directories, undo, roots, limits, symlinks, workspace)
+        try:
+            stream = _open(source, limits)
+            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
+                while (member := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined] # or a million members stay in memory
+                    extraction.take(member, archive)
+            _drain(stream)
+        except _UNREADABLE as error:
+            raise ArchiveError(f"not a readable archive: {error}") from error
+        extraction.finish()
+    return extraction.done
+
+
+def _drain(stream: IO[bytes]) -> None:
+    """Read the padding: gzip and zstd check their sums only at the very end."""
+    while stream.read(_BLOCK):
+        continue
+
+
+def _open(source: Readable, limits: Limits) -> IO[bytes]:
+    head = b""
+    while len(head) < _HEAD and (more := source.read(_HEAD - len(head))):
+        head += more
+    whole = cast("IO[bytes]", _Stream(head, source, limits.total))
+    match kind_of(head):
+        case "gzip":
+            plain: Readable = cast("Readable", gzip.GzipFile(fileobj=whole))
+        case "zstd":
+            plain = codec.open_stream(whole)
+        case "tar":
+            plain = whole
+        case _:
+            raise ArchiveError("the object is no tar archive, neither plain nor in gzip or zstd")
+    return cast("IO[bytes]", _Stream(b"", plain, limits.total + limits.manifest_raw))
+
+
+class _Stream:
+    """Bytes that were read ahead, then the source; no more than ``limit`` in all."""
+
+    def __init__(self, head: bytes, source: Readable, limit: int) -> None:
+        self._head = head
+        self._source = source
+        self._left = limit
+        self._limit = limit
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes."""
+        if self._head:
+            data, self._head = self._head[:size] if size >= 0 else self._head, self._head[size:] if size >= 0 else b""
+            return data
+        data = self._source.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ArchiveError(f"the archive holds more than {self._limit:,} bytes", hint="raise max_size")
+        return data
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose extended headers have a limit; the rest of their processing is the standard library's."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _META and self.size > _META_LIMIT:
+            raise tarfile.ReadError(f"an extended header of {self.size:,} bytes")
+        return cast("tarfile.TarInfo", super()._proc_member(archive))  # type: ignore[misc]
+
+
+@dataclass(slots=True)
+class _Extraction:
+    """One archive being restored."""
+
+    placement: Placement
+    directories: Directories
+    undo: Undo
+    roots: tuple[str, ...]
+    limits: Limits
+    symlinks: str
+    workspace: str
+    done: Extracted = field(default_factory=Extracted)
+    _entries: int = 0
+    _total: int = 0
+    _files: set[str] = field(default_factory=set)
+    """Restored or found right: what a hard link may name."""
+    _known: set[str] = field(default_factory=set)
+    """Directories that are there."""
+    _dirs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _links: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def take(self, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
+        """Restore one member, or leave it out and say so."""
+        self._count(member)
+        path = self.placement.place(member.name)
+        if path is None:
+            self._leave_out(member.name, "it is outside the listed paths")
+        elif member.isdir():
+            if path != ".":
+                self._make_dirs(path)
+                self._dirs[path] = member.mode & PERMISSIONS, _mtime_ns(member)
+        elif member.issym():
+            self._take_symlink(member, path)
+        elif member.islnk():
+            self._take_link(member, path)
+        elif member.isreg():
+            self._take_file(member, path, cast("IO[bytes]", archive.extractfile(member)))
+        else:
+            self._leave_out(path, "it is no file, directory or link")
+
+    def finish(self) -> None:
+        """Links, when nothing is left to be written through them; then directories, deepest first."""
+        for path, (target, mtime_ns) in self._links.items():
+            if path in self._known:
+                raise ArchiveError(f"{path} is a link and a directory in the same archive")
+            parent, name = self._make_room(path)
+            os.symlink(target, name, dir_fd=parent)
+            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=parent, follow_symlinks=False)
+        with Directories(self.workspace, self.roots, access=os.O_RDONLY) as directories:
+            for path in sorted(self._dirs, reverse=True):
+                mode, mtime_ns = self._dirs[path]
+                descriptor = directories.open(path)
+                os.fchmod(descriptor, mode)
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+
+    def _count(self, member: tarfile.TarInfo) -> None:
+        self._entries += 1
+        self._total += member.size if member.isreg() else 0
+        if member.size < 0:
+            raise ArchiveError(f"{member.name!r} in the archive has a negative size")
+        if self._entries > self.limits.entries or self._total > self.limits.total:
+            raise ArchiveError(f"the archive is over the limit of {self.limits.total:,} bytes", hint="raise max_size")
+
+    def _leave_out(self, name: str, why: str) -> None:
+        self.done.left_out.append(Problem(name, why))
+
+    def _take_file(self, member: tarfile.TarInfo, path: str, content: IO[bytes]) -> None:
+        _filter(member, path)
+        self._files.add(path)
+        self._links.pop(path, None)
+        if self._is_right(member, path):
+            self.done.right += 1
+            return
+        parent, name = self._make_room(path)
+        file = os.open(name, _NEW, 0o600, dir_fd=parent)
+        try:
+            while block := content.read(_BLOCK):
+                self.done.size += _write_all(file, block)
+            os.fchmod(file, member.mode & PERMISSIONS)
+            os.utime(file, ns=(_mtime_ns(member), _mtime_ns(member)))
+        finally:
+            os.close(file)
+        self.done.files += 1
+
+    def _take_link(self, member: tarfile.TarInfo, path: str) -> None:
+        existing = self.placement.place(member.linkname)
+        if existing is None or existing not in self._files or existing == path:
+            self._leave_out(path, f"it is a hard link to {member.linkname}, which is not restored before it")
+            return
+        source_parent, source = split(existing)
+        parent, name = self._make_room(path)
+        held = os.dup(parent)
+        try:
+            descriptor = self.directories.open(source_parent)
+            os.link(source, name, src_dir_fd=descriptor, dst_dir_fd=held, follow_symlinks=False)
+        finally:
+            os.close(held)
+        self._files.add(path)
+        self.done.files += 1
+
+    def _take_symlink(self, member: tarfile.TarInfo, path: str) -> None:
+        try:
+            _filter(member, path)
+        except ArchiveError as error:
+            self._leave_out(path, error.message)
+            return
+        if self.symlinks == KEEP or (
+            self.symlinks == INSIDE and points_inside(split(path)[0], member.linkname, self.roots)
+        ):
+            self._files.discard(path)
+            self._links[path] = member.linkname, _mtime_ns(member)
+        else:
+            self._leave_out(path, f"symbolic links: {self.symlinks}")
+
+    def _is_right(self, member: tarfile.TarInfo, path: str) -> bool:
+        parent, name = split(path)
+        try:
+            there = os.stat(name, dir_fd=self.directories.open(parent), follow_symlinks=False)
+        except (FileNotFoundError, ArchiveError):
+            return False
+        facts = there.st_size, there.st_mtime_ns, stat.S_IMODE(there.st_mode)
+        return stat.S_ISREG(there.st_mode) and facts == (member.size, _mtime_ns(member), member.mode & PERMISSIONS)
+
+    def _make_room(self, path: str) -> tuple[int, str]:
+        """Descriptor of the directory and free name in it, on record as about to be made."""
+        directory, name = split(path)
+        self._make_dirs(directory)
+        parent = self.directories.open(directory)
+        if _exists(parent, name):
+            self.directories.forget(path)
+            self.undo.move_aside(path)
+            parent = self.directories.open(directory)
+        self.undo.will_make([path])
+        return parent, name
+
+    def _make_dirs(self, path: str) -> None:
+        """The directory and all above it; what is no directory gives way, but only at or below a root."""
+        missing = []
+        while path not in self._known and path not in ("", "/") and not self.directories.is_anchor(path):
+            missing.append(path)
+            path = split(path)[0]
+        if self.directories.is_anchor(path):
+            self.directories.open(path, make=True)
+        for directory in reversed(missing):
+            self._make_dir(directory)
+            self._known.add(directory)
+
+    def _make_dir(self, path: str) -> None:
+        parent, name = split(path)
+        try:
+            there = os.stat(name, dir_fd=self.directories.open(parent), follow_symlinks=False)
+        except FileNotFoundError:
+            self.undo.make_dir(path, 0o755)
+            return
+        if stat.S_ISDIR(there.st_mode):
+            return
+        if not inside_any(path, self.roots):
+            raise ArchiveError(f"{path} is a link or no directory; it is not followed")
+        self.undo.move_aside(path)
+        self.undo.make_dir(path, 0o755)
+
+
+def _filter(member: tarfile.TarInfo, path: str) -> None:
+    """Python's own opinion of a member. Only the verdict counts; what is on disk is not its business but ours."""
+    try:
+        tarfile.data_filter(member.replace(name=path.lstrip("/"), deep=False), _NOWHERE)
+    except tarfile.FilterError as error:
+        raise ArchiveError(f"the archive is not safe: {error}") from error
+
+
+def _exists(parent: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _mtime_ns(member: tarfile.TarInfo) -> int:
+    """Seconds may be a float in newer formats; beyond what a file system holds they are an attack or an accident."""
+    return max(-(2**62), min(2**62, int(member.mtime * 1_000_000_000)))
+
+
+def _write_all(file: int, block: bytes) -> int:
+    view = memoryview(block)
+    while view:
+        view = view[os.write(file, view) :]
+    return len(block)

@@ -1,0 +1,69 @@
+"""Where the members of another tool's archive belong in this workspace. Pure text.
+
+Two families wrote them: relative names as they were listed (an absolute path with its first slash cut off), and
+absolute names of a workspace that may have been elsewhere. The latter are recognised by the listed path in them,
+component by component, and what stands before it is the old workspace, the same for every member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from s3batch.archive.paths import OWN, inside
+from s3batch.errors import ArchiveError
+
+_Parts = tuple[str, ...]
+
+
+class Placement:
+    """Maps names to paths below ``roots``. Stateful: the first member shows where the old workspace was."""
+
+    def __init__(self, roots: Sequence[str], workspace: str) -> None:
+        self._roots = [(root, _parts(root)) for root in roots]
+        self._workspace = _parts(workspace)
+        self._old: dict[str, _Parts] = {}
+
+    def place(self, name: str) -> str | None:
+        """The path, ``None`` if it is below no root; :class:`ArchiveError` for a name that goes up."""
+        parts = _parts(name)
+        if ".." in parts or "\0" in name:
+            raise ArchiveError(f"the name {name!r} in the archive is not safe")
+        for root, wanted in self._roots:
+            below = self._below(root, wanted, parts, absolute=name.startswith("/"))
+            if below is None:
+                continue
+            path = "/".join((*wanted, *below))
+            path = f"/{path}" if root.startswith("/") else path
+            return None if inside(path, OWN) else path or "."
+        return None
+
+    def _below(self, root: str, wanted: _Parts, parts: _Parts, *, absolute: bool) -> _Parts | None:
+        """The components after the root's own, or ``None``."""
+        if root.startswith("/"):
+            return _after(parts, wanted)
+        if root not in self._old:
+            old = self._old_workspace(wanted, parts, absolute=absolute)
+            if old is None:
+                return None
+            self._old[root] = old
+        return _after(parts, self._old[root] + wanted)
+
+    def _old_workspace(self, wanted: _Parts, parts: _Parts, *, absolute: bool) -> _Parts | None:
+        """What stands before the root in the first member that has it: that is the root itself, in all these tools."""
+        if not absolute:
+            return next((old for old in ((), self._workspace) if _after(parts, old + wanted) is not None), None)
+        count = len(wanted)
+        if parts[len(parts) - count :] == wanted:
+            return parts[: len(parts) - count]
+        if _after(parts, self._workspace + wanted) is not None:
+            return self._workspace
+        places = range(len(parts) - count + 1)
+        return next((parts[:at] for at in places if parts[at : at + count] == wanted), None)
+
+
+def _parts(path: str) -> _Parts:
+    return tuple(part for part in path.split("/") if part not in ("", "."))
+
+
+def _after(parts: _Parts, start: _Parts) -> _Parts | None:
+    return parts[len(start) :] if parts[: len(start)] == start else None
