@@ -157,16 +157,22 @@ def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[Change]:
 
 
 def unchanged(file: LocalFile, listed: Listed, known: Known, fingerprint: str) -> bool:
-    """Whether nothing needs to be read, hashed or asked: the file is the one we sent, the object the one we wrote.
+    """Whether nothing needs to be read, hashed or asked: the file is the one we sent, the object the one we wrote."""
+    return untouched(file, known) and still_ours(listed, known) and fingerprint == known.fingerprint
+
+
+def untouched(file: LocalFile, known: Known) -> bool:
+    """Whether the file is the one we sent, by size, mtime and inode."""
+    return (file.size, file.mtime_ns, file.inode) == (known.local_size, known.local_mtime_ns, known.local_inode)
+
+
+def still_ours(listed: Listed, known: Known) -> bool:
+    """Whether the object is the one we wrote.
 
     The listing must not show a later write than ours: another one may have left size and ETag as they were.
     """
-    return (
-        (file.size, file.mtime_ns, file.inode) == (known.local_size, known.local_mtime_ns, known.local_inode)
-        and (listed.etag, listed.size) == (known.etag, known.size)
-        and listed.modified <= known.written + LISTING_GRAIN
-        and fingerprint == known.fingerprint
-    )
+    same = (listed.etag, listed.size) == (known.etag, known.size)
+    return same and listed.modified <= known.written + LISTING_GRAIN
 
 
 def put_headers(attributes: Attributes) -> dict[str, str]:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 CONTENT_KNOWN = "content-known"
 """An operation's detail: the journal vouches for the content, only attributes are in question."""
 
+ATTRIBUTES_KNOWN = "attributes-known"
+"""The other way round: the object is as we wrote it, attributes and all, and whether the file still holds the same
+is in question. Behind a blank comes the checksum of what was written, if there is one."""
+
 
 def decide(
     file: LocalFile, key: str, listed: Listed | None, known: Known | None, fingerprint: str, *, stage: int, gzip: bool
@@ -29,10 +33,12 @@ def decide(
 
     if listed is None:
         return operation(Kind.UPLOAD, Reason.MISSING)
-    if known is not None and compare.unchanged(file, listed, known, known.fingerprint):
-        if known.fingerprint == fingerprint:
-            return None
-        return operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
+    if known is not None and compare.still_ours(listed, known):
+        if compare.untouched(file, known):
+            alike = known.fingerprint == fingerprint
+            return None if alike else operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
+        if known.fingerprint == fingerprint and known.local_size == file.size:
+            return operation(Kind.RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} {known.checksum}".rstrip())
     if listed.size != file.size and not gzip:
         return operation(Kind.UPLOAD, Reason.CONTENT)
     return operation(Kind.RECONCILE, Reason.UNKNOWN)

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, invalidation, permissions, planner, report
+from s3batch import __version__, deletes, invalidation, manifest, permissions, planner, report
 from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -48,6 +48,8 @@ BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 """Requests at most: at 20 ms a request 128 are 6,400 objects a second and worker. The lane opens them as needed."""
+
+_AFTER_ALL = Stage.DELETE + 1
 
 
 def run(settings: Settings, output: Output) -> int:
@@ -174,12 +176,15 @@ class Sync:
         self._abort_left_uploads()
         self.journal.learn()
         reach("learned")
+        if self._failed(before=_AFTER_ALL):
+            return
         self._invalidate()
+        manifest.store(self.wanted, self.journal, self.bucket)
 
     def _failed(self, *, before: int) -> bool:
         """Whether a stage before this one left something undone: then nothing of this one, and no delete, is begun."""
         failed = self.journal.failed_count(before - 1) > 0
-        if failed and self.settings.delete:
+        if failed and self.settings.delete and before <= Stage.DELETE:
             self.journal.warn(deletes.WITHHELD)
         return failed
 
@@ -206,6 +211,7 @@ class Sync:
             reach("listed-page")
         self.journal.listing_complete()
         reach("listed")
+        manifest.fetch(self.wanted, self.journal, self.bucket)
 
     def _plan(self, coordinator: Coordinator) -> Iterator[None]:
         """Walk and decide, a batch of files at each step."""
@@ -362,7 +368,7 @@ class Sync:
     # --- the end ----------------------------------------------------------------------------
 
     def _end(self, stopped: S3BatchError | None) -> int:
-        failed = self.journal.failed_count(Stage.DELETE) > 0
+        failed = self._failed(before=_AFTER_ALL)
         code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE

@@ -1,0 +1,80 @@
+"""Does a local file hold what an object holds? By what is known of the object's content, without reading it back.
+
+    ETag of an MD5's form ...... the MD5 of the content, unless it is encrypted with KMS
+    a whole-object checksum .... what it says (SHA256, CRC64NVME...)
+    an ETag of parts ........... recomputed with the part sizes that could have made it
+
+Equal is always certain. Different is certain only where the evidence is of the content for sure; otherwise
+nobody knows, and whoever asked has to find out more or send the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from s3batch import compare
+from s3batch.content import md5, multipart_digests
+from s3batch.s3.checksums import NAMES, Running
+
+Blocks = Callable[[], Iterable[bytes]]
+"""The local content from its beginning, each time it is called."""
+
+_NAMES_BY_LENGTH = {8: ("crc32", "crc32c"), 12: ("crc64nvme",), 28: ("sha1",), 44: ("sha256",)}
+"""Characters of a checksum in base64, and the algorithms it may be of: the journal notes no name."""
+
+
+class Evidence(NamedTuple):
+    """What is known of an object's content."""
+
+    etag: str
+    checksums: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Values of the whole object in base64, each with the algorithms it may be of."""
+    etag_is_md5: bool = True
+    """Whether an ETag of an MD5's form is one for sure."""
+
+    @classmethod
+    def from_head(cls, headers: Mapping[str, str]) -> Evidence:
+        """From the headers of a HEAD, their names in lower case."""
+        whole = headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE"
+        found = [(name, headers.get(f"x-amz-checksum-{name}", "")) for name in NAMES]
+        checksums = [((name,), value) for name, value in found if whole and value and "-" not in value]
+        plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
+        return cls(headers.get("etag", "").strip('"'), tuple(checksums), plain)
+
+    @classmethod
+    def from_record(cls, etag: str, checksum: str) -> Evidence:
+        """From what was noted when it was written; ``checksum`` may be empty."""
+        names = _NAMES_BY_LENGTH.get(len(checksum), ())
+        return cls(etag, ((names, checksum),) if names else (), etag_is_md5=False)
+
+
+def same(blocks: Blocks, size: int, evidence: Evidence, part_size: int) -> bool | None:
+    """Whether ``size`` bytes of local content are the object's; ``None`` if that cannot be told.
+
+    ``part_size``: our own, tried first for an object that was sent in parts.
+    """
+    plain = compare.md5_of(evidence.etag)
+    if plain:
+        if plain == md5(iter(blocks())):
+            return True
+        if evidence.etag_is_md5:
+            return False
+    for names, value in evidence.checksums[:1]:
+        return any(_checksum(name, blocks()) == value for name in names)
+    return True if _same_parts(blocks, size, evidence.etag, part_size) else None
+
+
+def _checksum(name: str, blocks: Iterable[bytes]) -> str:
+    running = Running(name)
+    for block in blocks:
+        running.update(block)
+    return running.base64()
+
+
+def _same_parts(blocks: Blocks, size: int, etag: str, part_size: int) -> bool:
+    count = etag.rpartition("-")[2]
+    if "-" not in etag or not count.isdigit():
+        return False
+    candidates = compare.part_size_candidates(size, int(count), part_size)
+    return any(compare.multipart_etag(multipart_digests(iter(blocks()), each)) == etag for each in candidates)

@@ -1,0 +1,198 @@
+"""``object_manifest``: what the journal knows of every object, kept in the bucket for a runner that has no journal.
+
+    LIST, GET of the manifest ── facts of the objects that are listed as they were written ──> journal ──> plan
+
+With it a fresh checkout costs no HEAD for an object that is as we wrote it: its attributes are known, and whether
+its file still holds the same is found out by reading the file. It is a cache and never truth: what the listing
+shows otherwise is not believed, and a manifest that cannot be read is a warning.
+
+``.s3batch/manifest`` below the target is a gzip of lines of JSON. Both are in the standard library, are written
+and read as a stream, and open with ``zcat``; zstd and msgpack would save no byte (ETags do not compress), only
+some 3 µs of CPU an object, less than the walk takes to find its file.
+
+    {"s3batch": "manifest", "version": 1, "target": "BUCKET/PREFIX"}
+    [key below the prefix, ETag, size, written, fingerprint of the attributes, local size, checksum]      a line each
+    {"blake2b": "..."}                                                             over all lines before, in hex
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from s3batch.compare import put_headers
+from s3batch.errors import EndpointError
+from s3batch.model import Attributes, Known
+from s3batch.s3.faults import CallError
+from s3batch.wanted import KEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from s3batch.journal import Journal
+    from s3batch.s3.bucket import Bucket
+    from s3batch.s3.calls import Body
+    from s3batch.wanted import Wanted
+
+NAME = f"{KEPT}manifest"
+VERSION = 1
+_LEVEL = 3
+_LONGEST_LINE = 16 * 1024
+"""Characters: a key has at most 1,024 bytes, which JSON may write six times as long."""
+_BATCH = 1000
+_NOBODYS_INODE = -1
+"""No file has it: a fact from elsewhere says nothing about a file of this machine but its content."""
+
+Facts = list[tuple[str, Known]]
+"""A page of them, each with its key."""
+
+
+class DamagedError(Exception):
+    """This is no manifest, or not all of one."""
+
+
+def fetch(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
+    """After the listing: believe the manifest, if there is one that the journal does not know."""
+    if not (_applies(wanted) and wanted.settings.trust_journal):
+        return
+    key = wanted.prefix + NAME
+    listed, _ = journal.look_up([key])[key]
+    if listed is None or listed.etag == _remembered(wanted, journal).get("etag"):
+        return
+    try:
+        answer = bucket.get(key)
+        if answer is None:
+            return
+        with journal.batch():  # a damaged end takes back what its beginning said
+            digest = _load(answer.body, _header(wanted), wanted.prefix, journal.take_facts)
+            _remember(wanted, journal, listed.etag, digest)
+    except (CallError, DamagedError) as error:
+        journal.warn(f"the object manifest {key} is not used: {error}")
+
+
+def store(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
+    """After a job that went well: write the manifest anew, if it would say something else than the one there is."""
+    if not _applies(wanted) or wanted.settings.dry_run:
+        return
+    key = wanted.prefix + NAME
+    listed, _ = journal.look_up([key])[key]
+    before = _remembered(wanted, journal)
+    body, digest = _written(journal.facts(wanted.prefix), _header(wanted), wanted.prefix)
+    if listed is not None and before == {"etag": listed.etag, "digest": digest}:
+        return
+    try:
+        answer = bucket.put(key, body, _headers(wanted))
+    except (CallError, EndpointError) as error:
+        journal.warn(f"the object manifest {key} could not be written: {error}")
+        return
+    _remember(wanted, journal, answer.headers.get("etag", "").strip('"'), digest)
+
+
+def _applies(wanted: Wanted) -> bool:
+    return wanted.settings.object_manifest and not wanted.is_one_key
+
+
+def _header(wanted: Wanted) -> dict[str, Any]:
+    return {"s3batch": "manifest", "version": VERSION, "target": f"{wanted.target.bucket}/{wanted.prefix}"}
+
+
+def _headers(wanted: Wanted) -> dict[str, str]:
+    """No ACL: what the bucket gives an object by itself is private. Encrypted as the objects are."""
+    attributes = Attributes(
+        content_type="application/gzip", encryption=wanted.rules.encryption, kms_key_id=wanted.rules.kms_key_id
+    )
+    return put_headers(attributes)
+
+
+def _remembered(wanted: Wanted, journal: Journal) -> dict[str, str]:
+    """ETag and digest of the manifest that this journal last read or wrote."""
+    found: dict[str, str] = journal.recall(f"manifest {wanted.target.bucket}/{wanted.prefix}") or {}
+    return found
+
+
+def _remember(wanted: Wanted, journal: Journal, etag: str, digest: str) -> None:
+    journal.remember(f"manifest {wanted.target.bucket}/{wanted.prefix}", {"etag": etag, "digest": digest})
+
+
+# --- the format ------------------------------------------------------------------------------
+
+
+def _written(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> tuple[bytes, str]:
+    """The manifest, and its digest. The same facts give the same bytes."""
+    out, digest = io.BytesIO(), hashlib.blake2b(digest_size=32)
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=out, mtime=0) as file:
+        for block in _blocks(pages, header, prefix):
+            digest.update(block)
+            file.write(block)
+        file.write(_line({"blake2b": digest.hexdigest()}))
+    return out.getvalue(), digest.hexdigest()
+
+
+def _blocks(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> Iterator[bytes]:
+    yield _line(header)
+    for page in pages:
+        yield b"".join(_line(_row(key[len(prefix) :], known)) for key, known in page)
+
+
+def _row(name: str, known: Known) -> list[Any]:
+    return [name, known.etag, known.size, known.written, known.fingerprint, known.local_size, known.checksum]
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _load(body: Body, header: dict[str, Any], prefix: str, take: Callable[[Facts], None]) -> str:
+    """Give ``take`` the facts in batches, and return the digest. The last line tells whether they are to be believed."""
+    lines, digest, facts = _lines(body), hashlib.blake2b(digest_size=32), Facts()
+    first = next(lines, b"")
+    if _value(first) != header:
+        raise DamagedError("it is not of this target, or of another version of s3batch")
+    digest.update(first)
+    for line in lines:
+        if line.startswith(b"{"):
+            take(facts)
+            return _confirmed(line, digest.hexdigest())
+        digest.update(line)
+        facts.append(_fact(line, prefix))
+        if len(facts) == _BATCH:
+            take(facts)
+            facts = Facts()
+    raise DamagedError("its end is missing")
+
+
+def _lines(body: Body) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+        try:
+            while line := file.readline(_LONGEST_LINE):
+                yield line
+        except (OSError, EOFError, zlib.error) as error:
+            raise DamagedError(f"it is damaged: {error}") from error
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise DamagedError(f"it is damaged: {error}") from error
+
+
+def _fact(line: bytes, prefix: str) -> tuple[str, Known]:
+    try:
+        name, etag, size, written, fingerprint, local_size, checksum = _value(line)
+        known = Known(
+            str(etag), int(size), int(local_size), 0, _NOBODYS_INODE, float(written), str(fingerprint), str(checksum)
+        )
+        return prefix + name, known
+    except (TypeError, ValueError) as error:
+        raise DamagedError(f"it is damaged: {error}") from error
+
+
+def _confirmed(line: bytes, digest: str) -> str:
+    if _value(line) != {"blake2b": digest}:
+        raise DamagedError("it is damaged: its digest is another one")
+    return digest
