@@ -1,0 +1,48 @@
+"""``s3batch doctor``: try whatever a job with these settings will ask of this bucket, and say what is allowed.
+
+    listing ─> the bucket's own rules ─> one probe object: write, look, read, copy, parts, delete ─> clean up ─> table
+
+Everything happens below ``PREFIX/.s3batch/doctor-<random>/``, which no sync sends, deletes or calls extra. What was
+written is removed, whatever happens; what cannot be removed is named. Nothing is remembered.
+
+A refusal of something the settings need makes the exit code 1. An endpoint that cannot be reached, or does not let
+us in, ends with 4 before anything is tried, as it does everywhere.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from s3batch.doctor.checks import examine
+from s3batch.doctor.visit import Visit
+from s3batch.s3.bucket import Bucket
+
+if TYPE_CHECKING:
+    from s3batch.output import Output
+    from s3batch.settings import Settings
+
+_TRIES = 3
+"""A passing fault is no finding, but nobody waits minutes for a row of a table."""
+
+
+def run(settings: Settings, output: Output) -> int:
+    """Examine the endpoint, print what was found, and say whether everything needed is allowed."""
+    started = time.monotonic()
+    patient = replace(settings, retries=min(settings.retries, _TRIES))
+    visit = Visit.from_settings(patient)
+    visit.admit(Bucket.from_settings(patient, visit.target.bucket))
+    try:
+        examine(visit)
+    finally:
+        visit.discharge()
+    found = visit.findings
+    if settings.json:
+        output.document(found.document(visit.about(), time.monotonic() - started))
+    else:
+        output.data(found.table())
+        for warning in found.warnings:
+            output.warn(warning)
+        (output.error if found.exit_code else output.info)(found.verdict())
+    return found.exit_code

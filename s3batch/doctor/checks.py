@@ -1,0 +1,414 @@
+"""The checks of a visit, in order. Each makes a request that jobs make, about the probe, and notes how it went.
+
+    list ─> what the bucket does by itself ─> upload ─┬─> head, get, copy, attributes, redirect, parts, conditions
+                                                      └─> delete ─> names, batch
+
+Without the first upload nothing else is tried, and without the first delete no second key is written: it would stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from s3batch import compare, permissions
+from s3batch.compare import RemoteAttributes
+from s3batch.content import md5
+from s3batch.doctor import surroundings
+from s3batch.doctor.probe import BODY
+from s3batch.doctor.visit import Visit
+from s3batch.model import Attributes
+from s3batch.s3 import calls
+from s3batch.s3.bucket import listing_refused
+from s3batch.s3.checksums import WHOLE_OBJECT, digest
+from s3batch.s3.endpoint import SIGN_UP_TO
+from s3batch.s3.faults import Fault
+from s3batch.s3.listing import parse_completed, parse_page, parse_parts, parse_upload_id
+
+if TYPE_CHECKING:
+    from s3batch.doctor.probe import Reply
+
+T = TypeVar("T")
+
+_VALUES = 10
+"""Values of one setting that are tried; a site may have thousands."""
+_ACL_REFUSED = "AccessControlListNotSupported"
+_IN_HEADERS = (*WHOLE_OBJECT, "sha256")
+"""Checksums that travel in a header of their own."""
+_NO_BATCHES = frozenset({400, 405, 501})
+"""Answers to DeleteObjects after which a job deletes one by one."""
+_UPLOAD = "upload"
+
+# --- all of it -----------------------------------------------------------------------------
+
+
+def examine(visit: Visit) -> None:
+    """Try everything. Raises :class:`EndpointError` if nobody answers, or we are not let in, or there is no bucket."""
+    listing(visit)
+    surroundings.about_us(visit)
+    surroundings.versioning(visit)
+    surroundings.lifecycle(visit)
+    keeps = surroundings.object_lock(visit)
+    if keeps:
+        visit.not_tried(_UPLOAD, "PutObject", f"the bucket's object lock would keep a probe for {keeps}")
+    elif upload(visit):
+        for check in _WITH_A_PROBE:
+            check(visit)
+    surroundings.cloudfront(visit)
+
+
+def listing(visit: Visit) -> None:
+    """Reachability and sign-in come with it."""
+    reply = visit.probe.first(calls.list_objects(visit.target.prefix, limit=1))
+    fault = reply.fault
+    if fault is None:
+        try:
+            parse_page(reply.answer.body)
+        except ValueError as error:
+            fault = Fault("NotS3", str(error), reply.answer.status)
+    if fault is not None and fault.code in {"NoSuchBucket", "NotFound", "NotS3"}:
+        raise listing_refused(visit.probe.bucket.endpoint, fault)
+    visit.note("see what is there", reply)
+
+
+# --- the first upload ----------------------------------------------------------------------
+
+
+def upload(visit: Visit) -> bool:
+    """Write the probe as jobs write; where that is refused, look for the setting with which it is not."""
+    reply = visit.probe.put(visit.headers)
+    if reply.fault is None:
+        return visit.note(_UPLOAD, reply)
+    hint = next(_mended(visit, reply.fault), "")
+    if hint and reply.fault.code in permissions.DENIED:
+        return visit.note(f"{_UPLOAD} ({hint})", reply._replace(fault=None))
+    visit.note(_UPLOAD, reply, hint=hint)
+    return bool(hint)
+
+
+def _mended(visit: Visit, fault: Fault) -> Iterator[str]:
+    """Ways in which the store does take it; the visit goes on in the way that was named."""
+    probe = visit.probe
+    if fault.code in permissions.DENIED:
+        # a policy may insist on what the settings give to every object: an ACL, tags, a storage class
+        whole = compare.put_headers(visit.rules.attributes("s3batch-doctor"))
+        if whole != visit.headers and probe.put(whole).fault is None:
+            visit.headers = whole
+            yield "only with the headers that all files get"
+        return
+    for words, changes in _WAYS:
+        other = probe.otherwise(**changes)
+        if probe.put(visit.headers, bucket=other).fault is None:
+            probe.bucket = other
+            yield f"it works with {words}"
+    if visit.headers and probe.put({}).fault is None:
+        visit.headers = {}
+        yield "it works without encryption"
+
+
+_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("sign_payload: always", {"sign_payload": "always"}),
+    ("checksum: md5", {"checksum": "md5"}),
+    ("checksum: none", {"checksum": ""}),
+    ("sign_payload: always and checksum: none", {"sign_payload": "always", "checksum": ""}),
+)
+
+
+# --- with a probe --------------------------------------------------------------------------
+
+
+def unsigned(visit: Visit) -> None:
+    """Larger bodies travel unsigned, small ones too over TLS."""
+    endpoint = visit.probe.bucket.endpoint
+    if endpoint.signs_body(SIGN_UP_TO + 1):
+        return
+    over_http = endpoint.signs_body(1)
+    reply = visit.probe.put(visit.headers, bucket=visit.probe.otherwise(sign_payload="never") if over_http else None)
+    visit.note("upload without signing the content", reply, hint="set sign_payload: always")
+
+
+def head(visit: Visit) -> None:
+    """Compare what is there with what was sent."""
+    reply = visit.probe.ask(calls.head_object(visit.probe.key))
+    headers = reply.answer.headers
+    length = headers.get("content-length", "")
+    effect = f"{length} bytes are stored, {len(BODY)} were sent" if length != str(len(BODY)) else ""
+    if not visit.note("compare", reply, effect=effect):
+        return
+    visit.findings.fact("etag_is_md5", compare.md5_of(headers.get("etag", "")) == md5(iter([BODY])))
+    name = visit.probe.bucket.endpoint.checksum
+    if name in _IN_HEADERS:
+        visit.findings.fact("gives_checksums_back", f"x-amz-checksum-{name}" in headers)
+
+
+def fetch(visit: Visit) -> None:
+    """Read, and read a piece: what a restore of a cache does."""
+    reply = visit.probe.ask(calls.get_object(visit.probe.key))
+    effect = "" if reply.answer.body == BODY else "what came back is not what was sent"
+    visit.note("read", reply, effect=effect)
+    piece = visit.probe.ask(calls.get_object(visit.probe.key, 2, 5))
+    visit.findings.fact("ranges", piece.answer.status == 206 and piece.answer.body == BODY[2:6])
+
+
+def copy(visit: Visit) -> None:
+    """Change metadata in place."""
+    probe = visit.probe
+    wanted = replace(visit.plain, content_type="text/x-probe", content_type_configured=True, metadata=(("probe", "2"),))
+    headers = {**visit.headers, **compare.put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
+    reply = probe.ask(calls.copy_object(probe.key, visit.target.bucket, headers))
+    visit.note("change metadata in place", reply, effect=_not_given_back(visit, wanted) if reply.fault is None else "")
+
+
+def _not_given_back(visit: Visit, wanted: Attributes) -> str:
+    """What the probe does not carry although it was sent; empty: nothing, or it cannot be told."""
+    found = visit.probe.ask(calls.head_object(visit.probe.key))
+    if found.fault is not None:
+        return ""
+    lost = list(compare.changes(wanted, RemoteAttributes.from_headers(found.answer.headers)))
+    return f"{', '.join(map(str, lost))}: each run would send it again" if lost else ""
+
+
+def attributes(visit: Visit) -> None:
+    """Each value of each per-file setting, on an object of its own."""
+    for name, value in _values(visit):
+        changed = {"gzip": False, "content_encoding": "gzip"} if name == "gzip" else {name: value}
+        wanted = replace(visit.plain, content_type_configured=name == "content_type", **changed)
+        if name == "acl":
+            _acl(visit, wanted)
+            continue
+        reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
+        effect = _not_given_back(visit, wanted) if reply.fault is None else ""
+        visit.note(f"{name.replace('_', ' ')} {_shown(value)}".rstrip(), reply, effect=effect)
+        if name == "tags":
+            copied = {**visit.headers, "x-amz-metadata-directive": "REPLACE"}
+            again = visit.probe.ask(calls.copy_object(visit.probe.key, visit.target.bucket, copied))
+            visit.note("change metadata of a tagged object", again)
+
+
+def _values(visit: Visit) -> Iterator[tuple[str, Any]]:
+    if visit.rules.encryption:
+        yield "encryption", visit.rules.encryption
+    for name, choice in visit.rules.choices.items():
+        values = [value for value in dict.fromkeys(choice.exact.values()) if value]
+        yield from ((name, value) for value in values[:_VALUES])
+        if len(values) > _VALUES:
+            visit.findings.warnings.append(f"of {len(values)} values of {name} the first {_VALUES} were tried")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{name}={text}" for name, text in value)
+    return "" if value is True else str(value)
+
+
+def _acl(visit: Visit, wanted: Attributes) -> None:
+    """A bucket without ACLs is no reason to fail: uploads go on without."""
+    reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
+    disabled = reply.fault is not None and reply.fault.code == _ACL_REFUSED
+    hint = "the bucket has ACLs disabled, objects are stored without; leave acl out" if disabled else ""
+    if not visit.note(f"acl {wanted.acl}", reply, needed=not disabled, hint=hint):
+        return
+    read = visit.probe.ask(calls.get_object_acl(visit.probe.key))
+    lost = read.fault is None and not compare.acl_matches(wanted.acl, bytes(read.answer.body))
+    effect = f"the object's ACL is {compare.canned_acl(bytes(read.answer.body))}: each run would set it again"
+    visit.note(
+        f"compare acl {wanted.acl}", read, needed=read.fault is None, effect=effect if lost else "",
+        hint="ACLs are then not compared",
+    )  # fmt: skip
+
+
+def redirect(visit: Visit) -> None:
+    """The first one stands for all."""
+    if not visit.redirects:
+        return
+    wanted = visit.redirects[0]
+    acl = visit.rules.redirect_acl(wanted.key)
+    reply = visit.probe.put(visit.headers | wanted.headers(acl), b"")
+    if reply.fault is not None and reply.fault.code == _ACL_REFUSED:
+        reply = visit.probe.put(visit.headers | wanted.headers(""), b"")
+    found = visit.probe.ask(calls.head_object(visit.probe.key)).answer.headers
+    kept = found.get("x-amz-website-redirect-location", "") == wanted.location
+    visit.note("redirects", reply, effect="" if kept else "the store forgets where it leads")
+    outside = [each.key for each in visit.redirects if not each.key.startswith(visit.target.prefix)]
+    if outside:
+        visit.findings.warnings.append(
+            f"redirects such as {outside[0]!r} are written outside the target, where nothing was tried"
+        )
+
+
+def conditions(visit: Visit) -> None:
+    """Whether a store keeps a second writer from replacing what the first one wrote."""
+    reply = visit.probe.put({**visit.headers, "if-none-match": "*"})
+    if reply.answer.status == 412:
+        visit.findings.fact("conditional_writes", True)
+    elif reply.fault is None:
+        visit.findings.fact("conditional_writes", False, "ignored: of two writers of one cache the last one wins")
+    else:
+        visit.findings.fact("conditional_writes", False, f"refused: {reply.fault}")
+
+
+def checksums(visit: Visit) -> None:
+    """A deliberately wrong one."""
+    probe = visit.probe
+    name = probe.bucket.endpoint.checksum
+    refuses = []
+    if name in _IN_HEADERS:
+        wrong = {f"x-amz-checksum-{name}": digest(name, b"something else")}
+        refuses.append(_refuses(visit, wrong))
+        visit.findings.fact("verifies_checksums", refuses[0], f"{'yes' if refuses[0] else 'no'} ({name})")
+    refuses.append(_refuses(visit, {"content-md5": calls.md5_header(b"something else")}))
+    visit.findings.fact("verifies_md5", refuses[-1])
+    if not refuses[0] and name:
+        visit.findings.warnings.append(
+            f"the store does not verify {name}: each upload is checked by its ETag, where that is an MD5; "
+            "a large file's parts are, too"
+        )
+
+
+def _refuses(visit: Visit, wrong: dict[str, str]) -> bool:
+    reply = visit.probe.once(calls.put_object(visit.probe.key, BODY, {**visit.headers, **wrong}))
+    return reply.fault is not None and 400 <= reply.fault.status < 500
+
+
+# --- large files ---------------------------------------------------------------------------
+
+
+def parts(visit: Visit) -> None:
+    """A multipart upload from its beginning to its end, and another that is given up."""
+    upload_id = _begin(visit)
+    if not upload_id:
+        return
+    part = _part(visit, upload_id)
+    if part is not None:
+        _parts_listed(visit, upload_id)
+        _complete(visit, upload_id, part)
+    _give_up(visit, upload_id if part is None else "")
+
+
+def _begin(visit: Visit, *, noted: bool = True) -> str:
+    probe, name = visit.probe, visit.probe.bucket.endpoint.checksum
+    kind = {"x-amz-checksum-algorithm": name.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+    headers = visit.headers | (kind if name in WHOLE_OBJECT else {})
+    reply = probe.ask(calls.create_multipart_upload(probe.key, headers))
+    upload_id = _read(parse_upload_id, reply) or ""
+    if upload_id:
+        probe.began(upload_id)
+    if noted:
+        visit.note("upload large files", reply, effect="" if upload_id else "the answer names no upload id")
+    return upload_id
+
+
+def _read(parse: Callable[[Any], T], reply: Reply) -> T | None:
+    """What an answer in XML says; ``None`` for a refusal, and for what nobody can read."""
+    if reply.fault is not None:
+        return None
+    try:
+        return parse(reply.answer.body)
+    except (ValueError, KeyError, SyntaxError):
+        return None
+
+
+def _part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
+    """ETag and checksum of the one part."""
+    probe = visit.probe
+    checksum = probe.checksum(BODY)
+    call = calls.upload_part(probe.key, upload_id, 1, BODY)
+    reply = probe.ask(call._replace(headers=checksum))
+    if not visit.note("upload a part", reply):
+        return None
+    name = probe.bucket.endpoint.checksum
+    return reply.answer.headers.get("etag", ""), checksum.get(f"x-amz-checksum-{name}", "")
+
+
+def _parts_listed(visit: Visit, upload_id: str) -> None:
+    probe = visit.probe
+    reply = probe.ask(calls.list_parts(probe.key, upload_id))
+    listed, _ = _read(lambda body: parse_parts(body, 0), reply) or ([], 0)
+    shown = [part.number for part in listed] == [1]
+    visit.note("resume large files", reply, effect="" if shown else "the part that was sent is not listed")
+    uploads = probe.ask(calls.list_multipart_uploads(probe.folder))
+    visit.note(
+        "find uploads that dead runs left", uploads, needed=False,
+        hint="without a journal of its own a new run sends such a file anew",
+    )  # fmt: skip
+
+
+def _complete(visit: Visit, upload_id: str, part: tuple[str, str]) -> None:
+    probe, name = visit.probe, visit.probe.bucket.endpoint.checksum
+    etag, checksum = part
+    headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and checksum else {}
+    reply = probe.ask(calls.complete_multipart_upload(probe.key, upload_id, [(1, etag, checksum)], name, headers))
+    if not visit.note("finish large files", reply):
+        return
+    probe.ended(upload_id)
+    stored = (_read(parse_completed, reply) or {}).get("ETag", "").strip('"')
+    usual = compare.multipart_etag([bytes.fromhex(md5(iter([BODY])))])
+    words = "" if stored == usual else "no, its own: large files of other tools may have to be read to be compared"
+    visit.findings.fact("usual_multipart_etags", stored == usual, words)
+
+
+def _give_up(visit: Visit, upload_id: str) -> None:
+    upload_id = upload_id or _begin(visit, noted=False)
+    if not upload_id:
+        return
+    reply = visit.probe.ask(calls.abort_multipart_upload(visit.probe.key, upload_id))
+    if visit.note("give up large files", reply):
+        visit.probe.ended(upload_id)
+
+
+# --- deletes -------------------------------------------------------------------------------
+
+
+def deletes(visit: Visit) -> None:
+    """One, then names that are hard to keep, and all of those in one request."""
+    needed = visit.settings.delete
+    reply = visit.probe.ask(calls.delete_object(visit.probe.key))
+    effect = "the object is still there" if visit.probe.ask(calls.head_object(visit.probe.key)).answer.ok else ""
+    if not visit.note("delete", reply, needed=needed, effect=effect):
+        visit.not_tried("delete many at once", "DeleteObjects", "more objects would stay", needed=False)
+        return
+    stored = names(visit)
+    if not stored:
+        return
+    batch = visit.probe.ask(calls.delete_objects(stored))
+    one_by_one = batch.fault is not None and batch.fault.status in _NO_BATCHES
+    if visit.note("delete many at once", batch, needed=needed and not one_by_one, hint="objects go one by one"):
+        visit.probe.forget(stored)
+
+
+_NAMES = ("a", "a b+c%20", "a!b", "a/b", "B", "é", "\uff61", "\U0001f600", "new\nline", "x//y", "under_score~")
+"""Capitals, a separator, what URLs and XML encode, and two letters that UTF-8 and UTF-16 put in different order."""
+
+
+def names(visit: Visit) -> list[str]:
+    """The keys that could be stored; whether each is listed as it was written, and in the order of their bytes."""
+    probe = visit.probe
+    keys = [f"{probe.folder}names/{name}" for name in _NAMES]
+    stored = [key for key in keys if probe.put(visit.headers, b"", key=key).fault is None]
+    reply = probe.ask(calls.list_objects(f"{probe.folder}names/"))
+    page = _read(parse_page, reply)
+    if page is None:
+        visit.findings.fact("keeps_any_name", None, "unknown, the listing cannot be read")
+        return stored
+    shown = [each.key for each in page.objects]
+    lost = [key.partition("/names/")[2] for key in keys if key not in shown]
+    visit.findings.fact("keeps_any_name", not lost, f"no, it loses {', '.join(map(repr, lost))}" if lost else "")
+    in_order = shown == sorted(shown, key=lambda key: key.encode("utf-8", "surrogateescape"))
+    visit.findings.fact("lists_in_byte_order", in_order, "" if in_order else "no, so large listings are not split")
+    visit.findings.fact("encodes_listed_names", b"<EncodingType>" in bytes(reply.answer.body))
+    return stored
+
+
+_WITH_A_PROBE: tuple[Callable[[Visit], None], ...] = (
+    unsigned,
+    head,
+    fetch,
+    copy,
+    attributes,
+    redirect,
+    parts,
+    checksums,
+    conditions,
+    deletes,
+)

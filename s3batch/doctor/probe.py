@@ -1,0 +1,231 @@
+"""The probe: the only keys a doctor's visit touches, every request about them, and their removal.
+
+Whatever may have been stored is noted before anything else is done with the answer, so that the clean-up knows it
+also when an answer was lost or the visit was interrupted. A store that ignores the prefix of a listing must not make
+us delete what is not ours: every key is checked against the folder.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from xml.etree import ElementTree as ET
+
+from s3batch.errors import EndpointError
+from s3batch.s3 import calls
+from s3batch.s3.bucket import Bucket
+from s3batch.s3.calls import Answer, Call
+from s3batch.s3.checksums import digest
+from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
+from s3batch.s3.listing import parse_page
+from s3batch.worker import confirm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from s3batch.s3.calls import Body
+
+FOLDER = ".s3batch/doctor-"
+"""Below the target, in what no sync looks at; random digits follow."""
+BODY = b"s3batch doctor: remove me if you find me\n"
+_STORES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload"})
+
+
+class Reply(NamedTuple):
+    """What came of one request."""
+
+    call: Call
+    answer: Answer
+    """Status 0 where none came."""
+    fault: Fault | None
+    """``None``: it was carried out."""
+
+
+class Probe:
+    """The keys of one visit. Not to be used after :meth:`clean_up`."""
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self.bucket = bucket
+        self.folder = f"{prefix}{FOLDER}{secrets.token_hex(8)}/"
+        self.key = f"{self.folder}probe"
+        self.skew: float | None = None
+        """Seconds by which the store's clock is ahead of ours; the Date it is told by has whole seconds."""
+        self._stored: set[str] = set()
+        self._uploads: set[tuple[str, str]] = set()
+        self._began_upload = False
+        self._versioned = False
+        self._others: list[Bucket] = []
+
+    # --- asking -----------------------------------------------------------------------------
+
+    def first(self, call: Call) -> Reply:
+        """Make the first request. Raises :class:`EndpointError` if nobody answers or we are not let in."""
+        sent = time.time()
+        answer = self.bucket.ask(call)
+        self._tell_time(answer, sent)
+        return self._after(call, answer, fresh=False)
+
+    def ask(self, call: Call, bucket: Bucket | None = None) -> Reply:
+        """Make a request; a refusal and a broken connection are answers too."""
+        fresh = self._before(call)
+        try:
+            answer = (bucket or self.bucket).ask(call)
+        except EndpointError as error:
+            return Reply(call, Answer(0, {}), Fault(error.code, error.message, error.status))
+        return self._after(call, answer, fresh=fresh)
+
+    def once(self, call: Call) -> Reply:
+        """The same for a request that shall be refused, and is not to be tried again for that."""
+        fresh = self._before(call)
+        try:
+            answer = self.bucket.lane.call(call)
+        except CallError as error:
+            return Reply(call, Answer(0, {}), error.fault)
+        return self._after(call, answer, fresh=fresh)
+
+    def _before(self, call: Call) -> bool:
+        """Note what may come of it; whether it is the first that could store its key."""
+        self._began_upload = self._began_upload or call.name == "CreateMultipartUpload"
+        fresh = call.name in _STORES and call.key not in self._stored
+        if fresh:
+            self._stored.add(call.key)
+        return fresh
+
+    def _after(self, call: Call, answer: Answer, *, fresh: bool) -> Reply:
+        fault = fault_of(answer) if not answer.ok or hides_error(answer) else None
+        if fresh and 400 <= answer.status < 500:
+            self._stored.discard(call.key)  # refused for certain
+        if answer.headers.get("x-amz-version-id", "null") != "null":
+            self._versioned = True
+        if call.name == "DeleteObject" and fault is None:
+            self._stored.discard(call.key)
+        return Reply(call, answer, fault)
+
+    def _tell_time(self, answer: Answer, sent: float) -> None:
+        if date := answer.headers.get("date"):
+            with suppress(ValueError):
+                self.skew = parsedate_to_datetime(date).timestamp() + 0.5 - (sent + time.time()) / 2
+
+    def put(
+        self, headers: Mapping[str, str], body: Body = BODY, *, key: str = "", bucket: Bucket | None = None
+    ) -> Reply:
+        """Store ``body`` with a checksum as jobs do, and hold the store to it."""
+        checksum = self.checksum(body, bucket)
+        call = calls.put_object(key or self.key, body, {**headers, **checksum})
+        reply = self.ask(call, bucket)
+        if reply.fault is None:
+            try:
+                confirm(reply.answer, call, checksum, body)
+            except CallError as error:
+                return reply._replace(fault=error.fault)
+        return reply
+
+    def checksum(self, body: Body, bucket: Bucket | None = None) -> dict[str, str]:
+        """The header by which the store verifies ``body``."""
+        name = (bucket or self.bucket).endpoint.checksum
+        if not name:
+            return {}
+        return (
+            {"content-md5": calls.md5_header(body)} if name == "md5" else {f"x-amz-checksum-{name}": digest(name, body)}
+        )
+
+    def otherwise(self, **changes: Any) -> Bucket:
+        """The bucket asked in another way; ``changes`` are fields of its endpoint."""
+        other = Bucket(replace(self.bucket.endpoint, **changes), self.bucket.login, tries=self.bucket.tries)
+        self._others.append(other)
+        return other
+
+    def began(self, upload_id: str) -> None:
+        """Note a multipart upload of the key."""
+        self._uploads.add((self.key, upload_id))
+
+    def ended(self, upload_id: str) -> None:
+        """It is completed or aborted."""
+        self._uploads.discard((self.key, upload_id))
+
+    def forget(self, keys: list[str]) -> None:
+        """These are deleted."""
+        self._stored.difference_update(keys)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def clean_up(self) -> list[str]:
+        """Remove everything; what is left, and why."""
+        left = [*self._abort_uploads(), *self._delete_objects(), *self._delete_versions()]
+        for bucket in self._others:
+            bucket.close()
+        return left
+
+    def requests(self) -> dict[str, int]:
+        """How often each request was made."""
+        total = self.bucket.lane.requests.copy()
+        for bucket in self._others:
+            if bucket is not self.bucket:
+                total.update(bucket.lane.requests)
+        return dict(total)
+
+    def _abort_uploads(self) -> Iterator[str]:
+        for key, upload_id in sorted(self._uploads | set(self._uploads_listed())):
+            fault = self.ask(calls.abort_multipart_upload(key, upload_id)).fault
+            if fault is not None and fault.status != 404:
+                yield f"the multipart upload {upload_id} of {key} ({fault})"
+
+    def _uploads_listed(self) -> Iterator[tuple[str, str]]:
+        """Also those whose begin was not heard of."""
+        if not self._began_upload:
+            return
+        try:
+            for upload in self.bucket.list_uploads(self.folder):
+                if upload.key.startswith(self.folder):
+                    yield upload.key, upload.upload_id
+        except EndpointError:
+            return
+
+    def _delete_objects(self) -> Iterator[str]:
+        """Those we know of, and those a store that folds names holds under others."""
+        if not self._stored:
+            return
+        left: dict[str, str] = {}
+        for key in sorted(self._stored | self.listed()):
+            fault = self.ask(calls.delete_object(key)).fault
+            if fault is not None and fault.status != 404:
+                left[key] = str(fault)
+        left |= dict.fromkeys(self.listed() - left.keys(), "still there after its delete")
+        yield from (f"{key} ({why})" for key, why in sorted(left.items()))
+
+    def listed(self) -> set[str]:
+        """The keys the store shows below the folder; empty where it shows none."""
+        reply = self.ask(calls.list_objects(self.folder))
+        try:
+            found = parse_page(reply.answer.body).objects if reply.fault is None else []
+        except ValueError:
+            return set()
+        return {each.key for each in found if each.key.startswith(self.folder)}
+
+    def _delete_versions(self) -> Iterator[str]:
+        """Where the bucket keeps versions, a delete only hides what we wrote."""
+        if not self._versioned:
+            return
+        query = calls.query([("versions", ""), ("prefix", self.folder)])
+        reply = self.ask(Call("ListObjectVersions", "GET", "", query))
+        if reply.fault is not None:
+            yield f"old versions below {self.folder} ({reply.fault})"
+            return
+        for key, version in _versions(reply.answer.body):
+            if key.startswith(self.folder):
+                query = calls.query([("versionId", version)])
+                fault = self.ask(Call("DeleteObject", "DELETE", key, query)).fault
+                if fault is not None:
+                    yield f"version {version} of {key} ({fault})"
+
+
+def _versions(body: Body) -> Iterator[tuple[str, str]]:
+    """Keys and version ids of a ListObjectVersions answer, delete markers included."""
+    for element in ET.fromstring(bytes(body)).iter():  # noqa: S314 - from the store we trust with the data
+        if element.tag.rpartition("}")[2] in {"Version", "DeleteMarker"}:
+            found = {child.tag.rpartition("}")[2]: child.text or "" for child in element}
+            yield found.get("Key", ""), found.get("VersionId", "null")

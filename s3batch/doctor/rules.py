@@ -1,0 +1,123 @@
+"""What a bucket does by itself: lifecycle rules, read and judged by what they would do below one prefix. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.s3.calls import Body
+
+_COLD = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes whose objects cannot be read without being restored first."""
+
+
+class Lifecycle(NamedTuple):
+    """An enabled lifecycle rule."""
+
+    name: str
+    prefix: str
+    narrowed: bool
+    """Tags or sizes say more about which objects it is for."""
+    expires: str
+    """When it deletes objects: ``after 30 days``, ``on 2030-01-01``; empty: never."""
+    cold: str
+    """When it moves them to a class that cannot be read at once."""
+    aborts: int
+    """Days until it aborts a multipart upload; 0: never."""
+
+    def concerns(self, prefix: str) -> bool:
+        """Whether it may apply to a key below ``prefix``."""
+        return self.prefix.startswith(prefix) or prefix.startswith(self.prefix)
+
+    def warnings(self) -> Iterator[str]:
+        """What people should know before they keep a cache, or a site, below its prefix."""
+        which = f"objects below {self.prefix!r}" if self.prefix else "every object"
+        which += " that its tags and sizes select" if self.narrowed else ""
+        if self.expires:
+            yield (
+                f"lifecycle rule {self.name!r} deletes {which} {self.expires}: what a sync stored is sent again, and "
+                "chunks that caches share go while they are needed; let s3batch cache prune tidy caches instead"
+            )
+        if self.cold:
+            yield f"lifecycle rule {self.name!r} moves {which} {self.cold}: caches there cannot be restored"
+        if self.aborts:
+            yield (
+                f"lifecycle rule {self.name!r} aborts multipart uploads after {_days(self.aborts)}: a large file that "
+                "was interrupted has to be resumed by then, or it is sent anew"
+            )
+
+
+def parse_lifecycle(body: Body) -> list[Lifecycle]:
+    """The enabled rules of a GetBucketLifecycleConfiguration answer. Raises ``ET.ParseError`` when it is none."""
+    document = ET.fromstring(bytes(body))  # noqa: S314 - from the store we trust with the data
+    return [_rule(rule) for rule in document.iterfind("{*}Rule") if rule.findtext("{*}Status") == "Enabled"]
+
+
+def _rule(rule: ET.Element) -> Lifecycle:
+    prefixes = (rule.findtext(path) for path in ("{*}Filter/{*}And/{*}Prefix", "{*}Filter/{*}Prefix", "{*}Prefix"))
+    narrowing = ("Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
+    return Lifecycle(
+        name=rule.findtext("{*}ID") or "without a name",
+        prefix=next(filter(None, prefixes), ""),
+        narrowed=any(rule.find(f"{{*}}Filter//{{*}}{name}") is not None for name in narrowing),
+        expires=_when(rule.find("{*}Expiration")),
+        cold=next((_cooled(each) for each in rule.iterfind("{*}Transition") if _is_cold(each)), ""),
+        aborts=int(rule.findtext("{*}AbortIncompleteMultipartUpload/{*}DaysAfterInitiation") or 0),
+    )
+
+
+def _is_cold(transition: ET.Element) -> bool:
+    return (transition.findtext("{*}StorageClass") or "") in _COLD
+
+
+def _cooled(transition: ET.Element) -> str:
+    return f"to {transition.findtext('{*}StorageClass')} {_when(transition)}"
+
+
+def _when(element: ET.Element | None) -> str:
+    """Empty also for an expiration that only removes delete markers."""
+    if element is None:
+        return ""
+    if days := element.findtext("{*}Days"):
+        return f"after {_days(int(days))}"
+    date = element.findtext("{*}Date")
+    return f"on {date[:10]}" if date else ""
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'s' * (count != 1)}"
+
+
+class Lock(NamedTuple):
+    """A bucket's object lock."""
+
+    enabled: bool
+    mode: str
+    """Of the default retention; empty: there is none."""
+    days: int
+
+    @property
+    def keeps(self) -> str:
+        """For how long nothing that is written can be removed; empty: it can."""
+        return f"{_days(self.days)} ({self.mode})" if self.mode else ""
+
+
+def parse_lock(body: Body) -> Lock:
+    """A GetObjectLockConfiguration answer. Raises ``ET.ParseError`` when it is none."""
+    document = ET.fromstring(bytes(body))  # noqa: S314 - as above
+    retention = "{*}Rule/{*}DefaultRetention/"
+    days = int(document.findtext(f"{retention}{{*}}Days") or 0)
+    years = int(document.findtext(f"{retention}{{*}}Years") or 0)
+    return Lock(
+        document.findtext("{*}ObjectLockEnabled") == "Enabled",
+        document.findtext(f"{retention}{{*}}Mode") or "",
+        days or years * 365,
+    )
+
+
+def parse_versioning(body: Body) -> str:
+    """``Enabled``, ``Suspended`` or empty. Raises ``ET.ParseError`` for what is no answer to GetBucketVersioning."""
+    return ET.fromstring(bytes(body)).findtext("{*}Status") or ""  # noqa: S314 - as above

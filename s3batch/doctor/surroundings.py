@@ -1,0 +1,112 @@
+"""What can be told without writing: where the bucket is, whose clock is right, and what the bucket does by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from xml.etree import ElementTree as ET
+
+from s3batch import permissions
+from s3batch.doctor.rules import parse_lifecycle, parse_lock, parse_versioning
+from s3batch.doctor.visit import Visit
+from s3batch.s3.calls import Call
+from s3batch.units import format_duration
+
+_SKEW_WORTH_A_WORD = 60.0
+"""Seconds. S3 refuses what is signed more than 15 minutes off; s3batch corrects for it when it is told."""
+_GRAIN = 2.0
+"""Seconds. A Date is cut to whole ones."""
+_NOTHING_THERE = frozenset({404, 405, 501})
+"""Nothing is configured, or the store knows no such thing."""
+
+T = TypeVar("T")
+
+
+def about_us(visit: Visit) -> None:
+    """Where we are, as whom, how requests are made."""
+    endpoint, found, settings = visit.probe.bucket.endpoint, visit.findings, visit.settings
+    head = visit.probe.ask(Call("HeadBucket", "HEAD")).answer
+    region = head.headers.get("x-amz-bucket-region") or endpoint.region
+    wrong = settings.region not in ("", region)
+    found.fact("region", region, f"{region}; the settings say {settings.region}" if wrong else region)
+    keys = f"the keys from {settings.origin('access_key')}" if settings.access_key else "what boto3 found"
+    found.fact("signed_in_with", f"the role {settings.assume_role}, by {keys}" if settings.assume_role else keys)
+    found.fact("requests_by", endpoint.lane, "our own client" if endpoint.lane == "lean" else "boto3")
+    style = "path" if endpoint.path_style else "host"
+    found.fact("bucket_in", style, f"the {style} of each request")
+    clock(visit)
+
+
+def clock(visit: Visit) -> None:
+    """Ours, measured against the store's."""
+    skew = visit.probe.skew
+    visit.findings.fact("clock", None if skew is None else round(skew, 1), _clock(skew))
+    if skew is not None and abs(skew) > _SKEW_WORTH_A_WORD:
+        visit.findings.warnings.append(f"the store's clock is {_clock(skew)}; S3 refuses what is signed 15 minutes off")
+
+
+def _clock(skew: float | None) -> str:
+    if skew is None:
+        return "unknown, no answer had a Date"
+    if abs(skew) < _GRAIN:
+        return "as ours"
+    return f"{format_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} ours"
+
+
+def versioning(visit: Visit) -> None:
+    """Whether what is replaced stays."""
+    status, unseen = _configured(visit, "GetBucketVersioning", "versioning=", parse_versioning)
+    visit.findings.fact("versioning", None if unseen else (status or "off").lower(), unseen)
+    if status == "Enabled":
+        visit.findings.warnings.append(
+            "the bucket keeps old versions: what is replaced or deleted is still stored and paid for, until a "
+            "lifecycle rule removes old versions"
+        )
+
+
+def lifecycle(visit: Visit) -> None:
+    """Rules that delete, freeze or abort what we store."""
+    rules, unseen = _configured(visit, "GetBucketLifecycleConfiguration", "lifecycle=", parse_lifecycle)
+    concerned = [rule for rule in rules or [] if rule.concerns(visit.target.prefix)]
+    value = None if unseen else [rule._asdict() for rule in concerned]
+    words = ", ".join(rule.name for rule in concerned) or "no rule for the target"
+    visit.findings.fact("lifecycle", value, unseen or words)
+    visit.findings.warnings += [warning for rule in concerned for warning in rule.warnings()]
+
+
+def object_lock(visit: Visit) -> str:
+    """For how long the bucket keeps whatever is written, by itself; empty: it does not."""
+    lock, unseen = _configured(visit, "GetObjectLockConfiguration", "object-lock=", parse_lock)
+    on = lock is not None and lock.enabled
+    keeps = lock.keeps if lock else ""
+    words = f"on, each object is kept for {keeps}" if keeps else "on, without default retention" if on else "off"
+    visit.findings.fact("object_lock", None if unseen else on, unseen or words)
+    return keeps
+
+
+def _configured(visit: Visit, name: str, query: str, parse: Callable[[Any], T]) -> tuple[T | None, str]:
+    """What is configured, if anything; and why it cannot be told, if it cannot."""
+    reply = visit.probe.ask(Call(name, "GET", "", query))
+    fault = reply.fault
+    if fault is None:
+        try:
+            return parse(reply.answer.body), ""
+        except (ET.ParseError, ValueError):
+            return None, "unknown, the answer cannot be read"
+    if fault.status in _NOTHING_THERE:
+        return None, ""
+    needs = permissions.sentence(permissions.missing(name, fault.code, fault.message))
+    return None, "; ".join(filter(None, (f"unknown, {name} is refused: {fault}", needs)))
+
+
+def cloudfront(visit: Visit) -> None:
+    """There is no way to try an invalidation without one."""
+    settings = visit.settings
+    if not settings.cloudfront_distribution:
+        return
+    where = settings.cloudfront_endpoint or "https://cloudfront.amazonaws.com"
+    visit.not_tried(
+        f"invalidate {settings.cloudfront_distribution}", "CreateInvalidation",
+        f"it would invalidate; a job asks {where} with the same credentials", needed=False,
+        hint=permissions.sentence(permissions.NEEDED["CreateInvalidation"]),
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""A visit: what the settings ask for, the probe it is tried with, and the notes that are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from s3batch import compare, permissions
+from s3batch.doctor.findings import Check, Findings, Outcome
+from s3batch.doctor.probe import Probe, Reply
+from s3batch.limits import DeleteLimit
+from s3batch.model import Attributes
+from s3batch.redirects import Redirect, parse
+from s3batch.rules import Rules
+from s3batch.s3.bucket import Bucket
+from s3batch.selection import Selection
+from s3batch.settings import Settings
+from s3batch.target import Target
+
+
+@dataclass(slots=True)
+class Visit:
+    """What the settings ask for, where, and what was found so far."""
+
+    settings: Settings
+    target: Target
+    rules: Rules
+    redirects: tuple[Redirect, ...]
+    findings: Findings = field(default_factory=Findings)
+    headers: dict[str, str] = field(default_factory=dict)
+    """What every object of ours is stored with, as far as it is the same for all."""
+    _probe: Probe | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Visit:
+        """Raises :class:`SettingsError` for whatever a job would refuse. The source is not looked at."""
+        target = Target.from_settings(settings)
+        Selection.from_settings(settings)
+        DeleteLimit.from_settings(settings)
+        rules = Rules.from_settings(settings, settings.at_workspace(settings.source))
+        visit = cls(settings, target, rules, parse(settings))
+        visit.headers = compare.put_headers(visit.plain)
+        visit.findings.warnings += target.warnings
+        return visit
+
+    @property
+    def plain(self) -> Attributes:
+        """What an object carries that no per-file setting is for."""
+        rules = self.rules
+        return Attributes(
+            content_type="application/octet-stream", encryption=rules.encryption, kms_key_id=rules.kms_key_id
+        )
+
+    @property
+    def probe(self) -> Probe:
+        """After :meth:`admit`."""
+        if self._probe is None:
+            raise RuntimeError("there is no bucket yet")
+        return self._probe
+
+    def admit(self, bucket: Bucket) -> None:
+        """Take the bucket to examine."""
+        self._probe = Probe(bucket, self.target.prefix)
+
+    def discharge(self) -> None:
+        """Remove what was written, and close the connections."""
+        probe = self.probe
+        left = probe.clean_up()
+        self.findings.warnings += [f"left behind: {each}" for each in left]
+        self.findings.requests = probe.requests()
+        probe.bucket.close()
+
+    def about(self) -> dict[str, Any]:
+        """Whom it is about, for the document."""
+        endpoint = self.probe.bucket.endpoint
+        return {"bucket": self.target.bucket, "prefix": self.target.prefix, "endpoint": endpoint.name()}
+
+    # --- noting -----------------------------------------------------------------------------
+
+    def note(self, needed_for: str, reply: Reply, *, needed: bool = True, hint: str = "", effect: str = "") -> bool:
+        """Add the row of a request; ``effect`` says what it did not do although it was carried out."""
+        fault, call = reply.fault, reply.call
+        outcome = Outcome.REFUSED if fault else Outcome.NO_EFFECT if effect else Outcome.ALLOWED
+        lacking = permissions.missing(call.name, fault.code, fault.message, call.headers) if fault else ()
+        check = Check(
+            needed_for=needed_for,
+            call=call.name,
+            outcome=outcome,
+            needed=needed,
+            fault=fault,
+            words="" if fault else effect,
+            permissions=lacking,
+            hint="" if outcome is Outcome.ALLOWED else hint,
+        )
+        self.findings.checks.append(check)
+        return outcome is Outcome.ALLOWED
+
+    def not_tried(self, needed_for: str, call: str, words: str, *, needed: bool = True, hint: str = "") -> None:
+        """Add the row of a request that was not made."""
+        self.findings.checks.append(
+            Check(needed_for=needed_for, call=call, outcome=Outcome.NOT_TRIED, needed=needed, words=words, hint=hint)
+        )
