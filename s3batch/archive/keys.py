@@ -1,0 +1,227 @@
+"""Names of a cache's objects, and which of them a build may read and write. Pure text.
+
+    <prefix>v1/k/<owner>/<repo>/<branch>/<version>/<key>   manifest; <owner>/<repo>/<branch> is the scope
+    <prefix>v1/c/<first 2 digits>/<id>                     chunk, shared by all scopes
+    <prefix>v1/x/<scope>/<version>/<key>                   manifest put aside by the clean-up
+    <prefix>v1/gc/<time>                                   the clean-up's list of candidates
+
+Each component is percent-encoded, so a branch ``feat/x`` is one component and cannot reach into another scope. ``~``
+is encoded too: components with a plain one are ours, such as ``~pr-12``, and no branch can be named so.
+
+A build reads its own scope, then that of its target branch, then that of the default branch, never the other way. A
+pull request writes to a scope of its own, and from a fork, or with ``read_only``, nothing is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from posixpath import normpath
+from typing import NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+from s3batch.archive.hashing import chunk_id
+from s3batch.errors import SettingsError
+
+DEFAULT_KEY = "default"
+MAX_KEY = 512
+"""Bytes of an encoded key."""
+_MAX_COMPONENT = 200
+_FORMAT = "1"
+_PULL_REQUESTS = frozenset({"pull_request", "pull_request_closed"})
+_OLD_DEFAULT_BRANCH = "master"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What the CI says of the build."""
+
+    owner: str
+    repo: str
+    branch: str = ""
+    """The branch built; for a pull request the one it comes from. May be empty for a tag."""
+    target_branch: str = ""
+    default_branch: str = ""
+    event: str = "push"
+    pull_request: str = ""
+    """Its number."""
+    tag: str = ""
+    fork: bool = False
+    """A pull request from another repository, or one of which that cannot be told."""
+    read_only: bool = False
+
+    def is_pull_request(self) -> bool:
+        """Whether others than the repository's own people may have written what is built."""
+        return self.event in _PULL_REQUESTS or bool(self.pull_request)
+
+
+class Scopes(NamedTuple):
+    """Where a build may write, and where it looks, in this order."""
+
+    write: str | None
+    read: tuple[str, ...]
+
+
+class Lookup(NamedTuple):
+    """One try of a restore: an object, or the newest of those whose names begin so."""
+
+    key: str
+    is_prefix: bool
+    scope: str
+    wanted: str
+    """The cache key or the restore key it tries, as the user wrote it."""
+
+
+class ManifestKey(NamedTuple):
+    """The parts of a manifest's object key, decoded where they were encoded."""
+
+    scope: str
+    version: str
+    key: str
+
+
+class LegacyObject(NamedTuple):
+    """An object an older plugin may have written, and which of the listed paths it would hold."""
+
+    key: str
+    roots: tuple[str, ...]
+
+
+def scopes(build: Build) -> Scopes:
+    """Where a build may write and read."""
+    own = _own_component(build)
+    names = [own, *(encode(branch) for branch in (build.target_branch, build.default_branch) if branch)]
+    read = tuple(dict.fromkeys(f"{repository(build)}/{name}" for name in names if name))
+    writes = own and not build.read_only and not (build.is_pull_request() and (build.fork or not build.pull_request))
+    return Scopes(f"{repository(build)}/{own}" if writes else None, read)
+
+
+def repository(build: Build) -> str:
+    """The first two components of its scopes."""
+    if not build.owner or not build.repo:
+        raise SettingsError(
+            "the cache does not know which repository this is", hint="run it in a CI, or set DRONE_REPO to owner/name"
+        )
+    return f"{encode(build.owner)}/{encode(build.repo)}"
+
+
+def _own_component(build: Build) -> str:
+    if build.is_pull_request():
+        return f"~pr-{encode(build.pull_request)}" if build.pull_request else ""
+    if build.branch:
+        return encode(build.branch)
+    return f"~tag-{encode(build.tag)}" if build.tag else encode(build.default_branch or _OLD_DEFAULT_BRANCH)
+
+
+def encode(text: str) -> str:
+    """One component; a very long one is cut and told apart by a hash."""
+    encoded = _quote(text)
+    if encoded in (".", ".."):
+        return encoded.replace(".", "%2E")
+    if len(encoded) <= _MAX_COMPONENT:
+        return encoded
+    kept = encoded[: _MAX_COMPONENT - 20]
+    kept = kept[: kept.rindex("%")] if "%" in kept[-2:] else kept
+    return f"{kept}~{chunk_id(os.fsencode(text)).hex()[:16]}"
+
+
+def decode(component: str) -> str:
+    """What :func:`encode` made of a text that was not cut."""
+    return os.fsdecode(unquote_to_bytes(component))
+
+
+def _quote(text: str) -> str:
+    return quote(os.fsencode(text), safe="").replace("~", "%7E")
+
+
+def _encode_key(key: str, setting: str) -> str:
+    encoded = _quote(key)
+    if len(encoded) > MAX_KEY:
+        raise SettingsError(f"{setting}: {key[:60]!r}... has {len(encoded)} bytes as a key, {MAX_KEY} are allowed")
+    return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
+
+
+def paths_version(roots: Iterable[str], system: str) -> str:
+    """12 hex digits: caches of other paths, other formats or other systems are not found by mistake."""
+    parts = "\0".join([_FORMAT, system, *sorted(roots)])
+    return chunk_id(os.fsencode(parts)).hex()[:12]
+
+
+def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
+    """The key object. ``prefix`` is empty or ends with a slash."""
+    if not key:
+        raise SettingsError("cache_key: the key is empty", hint="leave it out for the default, owner/repo/branch")
+    return f"{prefix}v1/k/{scope}/{version}/{_encode_key(key, 'cache_key')}"
+
+
+def lookups(prefix: str, read: Sequence[str], version: str, key: str, restore_keys: Sequence[str]) -> list[Lookup]:
+    """What a restore tries, in order: the key in every scope, then each restore key in every scope."""
+    exact = [Lookup(manifest_key(prefix, scope, version, key), False, scope, key) for scope in read]
+    return exact + [
+        Lookup(f"{prefix}v1/k/{scope}/{version}/{_encode_key(wanted, 'restore_keys')}", True, scope, wanted)
+        for wanted in restore_keys
+        for scope in read
+    ]
+
+
+def parse_manifest_key(prefix: str, object_key: str) -> ManifestKey | None:
+    """The parts, or ``None`` for an object that is no manifest in use."""
+    start = f"{prefix}v1/k/"
+    parts = object_key.removeprefix(start).split("/")
+    if not object_key.startswith(start) or len(parts) != len(("owner", "repo", "branch", "version", "key")):
+        return None
+    return ManifestKey("/".join(parts[:3]), parts[3], decode(parts[4]))
+
+
+def chunk_key(prefix: str, identity: bytes) -> str:
+    """The object of a chunk."""
+    name = identity.hex()
+    return f"{prefix}v1/c/{name[:2]}/{name}"
+
+
+def parse_chunk_key(prefix: str, object_key: str) -> bytes | None:
+    """The chunk's id, or ``None`` for an object that is no chunk."""
+    name = object_key.rpartition("/")[2]
+    try:
+        identity = bytes.fromhex(name)
+    except ValueError:
+        return None
+    return identity if chunk_key(prefix, identity) == object_key else None
+
+
+def aside_key(prefix: str, object_key: str) -> str:
+    """Where the clean-up puts a manifest it takes out of use."""
+    return f"{prefix}v1/x/{object_key.removeprefix(f'{prefix}v1/k/')}"
+
+
+def candidates_key(prefix: str, timestamp: str) -> str:
+    """The clean-up's list of chunks nobody used at that time."""
+    return f"{prefix}v1/gc/{timestamp}"
+
+
+def cleared_prefixes(prefix: str, build: Build) -> tuple[str, ...]:
+    """What ``[CLEAR CACHE]`` removes: all of this repository, old plugins' objects included, or a pull request's own.
+
+    Where the old plugins' directory would hold this cache of all repositories, only :func:`legacy_objects` are theirs.
+    """
+    if build.is_pull_request():
+        own = scopes(build).write
+        return (f"{prefix}v1/k/{own}/",) if own else ()
+    if build.read_only:
+        return ()
+    ours, old = f"{prefix}v1/k/{repository(build)}/", f"{build.repo}/"
+    return (ours,) if f"{prefix}v1/".startswith(old) else (ours, old)
+
+
+def legacy_objects(build: Build, listed: Sequence[str], prefix: str = "", key: str = "") -> list[LegacyObject]:
+    """Where older plugins would have put this cache. ``key`` is the rendered ``cache_key``, if one is set."""
+    whole = LegacyObject(f"{build.repo}/{build.repo}.tar.gz", tuple(listed))
+    each = [LegacyObject(f"{build.repo}/{root}.tar.gz", (root,)) for root in listed if not root.startswith("/")]
+    branch = hashlib.md5(os.fsencode(build.branch or _OLD_DEFAULT_BRANCH), usedforsecurity=False).hexdigest()
+    tops = [build.repo, *([prefix.rstrip("/")] if prefix else [])]
+    mounts = [
+        LegacyObject(normpath(f"{top}/{key or branch}/{root.lstrip('/')}"), (root,)) for top in tops for root in listed
+    ]
+    return [whole, *each, *(mount for mount in mounts if not mount.key.startswith(".."))]

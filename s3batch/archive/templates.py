@@ -1,0 +1,199 @@
+"""Cache keys with Go-style templates, as drone-cache has them: fields and five functions, and nothing cleverer.
+
+    v1-{{ .Repo.Name }}-{{ arch }}-{{ checksum "package-lock.json" }}-{{ hashFiles "go.sum" "*/go.sum" }}
+
+``checksum`` is the MD5 of a file, ``hashFiles`` the SHA-256 of the raw SHA-256 digests of all files its patterns
+match (patterns in order, matches sorted, ``*`` and ``**`` stay within one directory level); both are empty when
+there is no such file, which is a warning. ``epoch`` are seconds, ``arch`` and ``os`` are Go's names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import hashlib
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from s3batch.errors import SettingsError
+
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "Repo.Avatar": ("DRONE_REPO_AVATAR",),
+    "Repo.Branch": ("DRONE_REPO_BRANCH", "CI_REPO_DEFAULT_BRANCH"),
+    "Repo.Link": ("DRONE_REPO_LINK", "CI_REPO_URL"),
+    "Repo.Name": ("DRONE_REPO_NAME", "CI_REPO_NAME"),
+    "Repo.Namespace": ("DRONE_REPO_NAMESPACE", "DRONE_REPO_OWNER", "CI_REPO_OWNER"),
+    "Repo.Owner": ("DRONE_REPO_OWNER", "DRONE_REPO_NAMESPACE", "CI_REPO_OWNER"),
+    "Repo.Private": ("DRONE_REPO_PRIVATE", "CI_REPO_PRIVATE"),
+    "Repo.Trusted": ("DRONE_REPO_TRUSTED", "CI_REPO_TRUSTED"),
+    "Build.Created": ("DRONE_BUILD_CREATED", "CI_PIPELINE_CREATED"),
+    "Build.Deploy": ("DRONE_DEPLOY_TO", "CI_PIPELINE_DEPLOY_TARGET"),
+    "Build.Event": ("DRONE_BUILD_EVENT", "CI_PIPELINE_EVENT"),
+    "Build.Finished": ("DRONE_BUILD_FINISHED",),
+    "Build.Link": ("DRONE_BUILD_LINK", "CI_PIPELINE_URL"),
+    "Build.Number": ("DRONE_BUILD_NUMBER", "CI_PIPELINE_NUMBER"),
+    "Build.Started": ("DRONE_BUILD_STARTED", "CI_PIPELINE_STARTED"),
+    "Build.Status": ("DRONE_BUILD_STATUS",),
+    "Commit.Author.Name": ("DRONE_COMMIT_AUTHOR", "CI_COMMIT_AUTHOR"),
+    "Commit.Author.Email": ("DRONE_COMMIT_AUTHOR_EMAIL", "CI_COMMIT_AUTHOR_EMAIL"),
+    "Commit.Author.Avatar": ("DRONE_COMMIT_AUTHOR_AVATAR", "CI_PIPELINE_AVATAR"),
+    "Commit.Branch": ("DRONE_COMMIT_BRANCH", "CI_COMMIT_BRANCH"),
+    "Commit.Link": ("DRONE_COMMIT_LINK",),
+    "Commit.Message": ("DRONE_COMMIT_MESSAGE", "CI_COMMIT_MESSAGE"),
+    "Commit.Ref": ("DRONE_COMMIT_REF", "CI_COMMIT_REF"),
+    "Commit.Remote": ("DRONE_REMOTE_URL", "CI_REPO_CLONE_URL"),
+    "Commit.Sha": ("DRONE_COMMIT_SHA", "DRONE_COMMIT", "CI_COMMIT_SHA"),
+}
+"""Every field a template may name, and the CI's variables it comes from: the first that is not empty."""
+
+_DEFAULTS = {
+    "Commit.Branch": "master",
+    "Commit.Ref": "refs/heads/master",
+    "Build.Event": "push",
+    "Build.Status": "success",
+    "Repo.Private": "false",
+    "Repo.Trusted": "false",
+}
+_ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_WORD = re.compile(r"""\s*(?:(\.[A-Za-z][A-Za-z.]*)|([A-Za-z]+)|"((?:[^"\\]|\\["\\])*)"|`([^`]*)`)""")
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386", "armv7l": "arm", "armv6l": "arm"}
+
+
+@dataclass(slots=True)
+class Rendered:
+    """A key, and what was odd about it."""
+
+    text: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def build_facts(environment: Mapping[str, str]) -> dict[str, str]:
+    """The value of every field, from the CI's variables."""
+    return {name: _first(environment, names) or _DEFAULTS.get(name, "") for name, names in FIELDS.items()}
+
+
+def render(
+    template: str, facts: Mapping[str, str], workspace: str, *, now: float, setting: str = "cache_key"
+) -> Rendered:
+    """The key; :class:`SettingsError` for a template that is wrong or names an unknown field or function."""
+    result = Rendered("")
+    renderer = _Renderer(template, facts, workspace, now, setting, result.warnings)
+    text = _ACTION.sub(renderer.action, template)
+    if "{{" in _ACTION.sub("", template):
+        renderer.refuse("a {{ has no }}")
+    result.text = text
+    return result
+
+
+def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((environment[name] for name in names if environment.get(name)), "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Renderer:
+    template: str
+    facts: Mapping[str, str]
+    workspace: str
+    now: float
+    setting: str
+    warnings: list[str]
+
+    def action(self, found: re.Match[str]) -> str:
+        """What one ``{{ ... }}`` stands for."""
+        kinds, values = zip(*self._words(found[1]), strict=True) if found[1].strip() else ((), ())
+        if kinds == ("field",):
+            return self._field(values[0])
+        if kinds[:1] != ("function",) or not set(kinds[1:]) <= {"text"}:
+            self.refuse(f"{found[0]} is neither a field nor a function with texts")
+        return self._call(values[0], list(values[1:]))
+
+    def refuse(self, why: str) -> NoReturn:
+        """Stop; nothing was sent yet."""
+        raise SettingsError(f"{self.setting}: {self.template!r} is no template: {why}")
+
+    def _words(self, text: str) -> list[tuple[str, str]]:
+        words, end = [], 0
+        text = text.strip()
+        while end < len(text):
+            found = _WORD.match(text, end)
+            if not found:
+                self.refuse(f"{text[end:].strip()!r} is not understood")
+            field_name, function, quoted, raw = found.groups()
+            if field_name is not None:
+                words.append(("field", field_name[1:]))
+            elif function is not None:
+                words.append(("function", function))
+            else:
+                words.append(("text", re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else raw))
+            end = found.end()
+        return words
+
+    def _field(self, name: str) -> str:
+        if name not in FIELDS:
+            self._unknown("field", f".{name}", [f".{known}" for known in FIELDS])
+        return self.facts.get(name, "")
+
+    def _call(self, name: str, arguments: list[str]) -> str:
+        functions: dict[str, tuple[int | None, Callable[..., str]]] = {
+            "checksum": (1, self._checksum),
+            "hashFiles": (None, self._hash_files),
+            "epoch": (0, lambda: str(int(self.now))),
+            "arch": (0, go_arch),
+            "os": (0, go_os),
+        }
+        if name not in functions:
+            self._unknown("function", name, list(functions))
+        count, function = functions[name]
+        if (not arguments) if count is None else len(arguments) != count:
+            self.refuse(f"{name} takes {'one or more texts' if count is None else f'{count} texts'}")
+        return function(*arguments)
+
+    def _unknown(self, kind: str, name: str, known: list[str]) -> NoReturn:
+        close = difflib.get_close_matches(name, known, 1)
+        self.refuse(f"there is no {kind} {name}" + (f", did you mean {close[0]}?" if close else ""))
+
+    def _checksum(self, path: str) -> str:
+        try:
+            with open(os.path.join(self.workspace, path), "rb") as file:
+                return hashlib.file_digest(file, "md5").hexdigest()
+        except OSError as error:
+            self.warnings.append(f"{self.setting}: checksum of {path}: {error.strerror}; it counts as empty")
+            return ""
+
+    def _hash_files(self, *patterns: str) -> str:
+        files = [path for pattern in patterns for path in self._matches(pattern)]
+        if not files:
+            self.warnings.append(f"{self.setting}: no file matches {', '.join(patterns)}; hashFiles counts as empty")
+            return ""
+        whole = hashlib.sha256()
+        try:
+            for path in files:
+                with open(path, "rb") as file:
+                    whole.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            self.warnings.append(f"{self.setting}: hashFiles of {path}: {error.strerror}; it counts as empty")
+            return ""
+        return whole.hexdigest()
+
+    def _matches(self, pattern: str) -> list[str]:
+        """Sorted; Go negates a class with ``^``, Python with ``!``, and Go's ``*`` matches a leading dot."""
+        python = pattern.replace("[^", "[!")
+        found = glob.glob(python, root_dir=self.workspace, recursive=False, include_hidden=True)
+        paths = [os.path.join(self.workspace, path) for path in sorted(found)]
+        return [path for path in paths if os.path.isfile(path)]
+
+
+def go_arch(machine: str = "") -> str:
+    """The processor as Go names it: ``amd64``, ``arm64``."""
+    machine = (machine or platform.machine()).lower()
+    return _MACHINES.get(machine, machine)
+
+
+def go_os() -> str:
+    """The operating system as Go names it: ``linux``, ``darwin``, ``windows``."""
+    return {"win32": "windows"}.get(sys.platform, sys.platform)

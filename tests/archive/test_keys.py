@@ -1,0 +1,196 @@
+import hashlib
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3batch.archive import keys
+from s3batch.archive.keys import Build, Lookup, scopes
+from s3batch.errors import SettingsError
+
+HERE = {"owner": "octo", "repo": "hello"}
+
+SCOPES = [
+    pytest.param(
+        Build(**HERE, branch="main", default_branch="main"), "octo/hello/main", ["octo/hello/main"], id="default branch"
+    ),
+    pytest.param(
+        Build(**HERE, branch="feat/x", default_branch="main"),
+        "octo/hello/feat%2Fx",
+        ["octo/hello/feat%2Fx", "octo/hello/main"],
+        id="a branch falls back to the default branch",
+    ),
+    pytest.param(
+        Build(
+            **HERE, event="pull_request", pull_request="12", branch="feat", target_branch="dev", default_branch="main"
+        ),
+        "octo/hello/~pr-12",
+        ["octo/hello/~pr-12", "octo/hello/dev", "octo/hello/main"],
+        id="a pull request has its own scope and falls back to its target",
+    ),
+    pytest.param(
+        Build(**HERE, event="pull_request", pull_request="12", target_branch="dev", default_branch="main", fork=True),
+        None,
+        ["octo/hello/~pr-12", "octo/hello/dev", "octo/hello/main"],
+        id="a fork writes nowhere",
+    ),
+    pytest.param(
+        Build(**HERE, event="pull_request", target_branch="main", default_branch="main"),
+        None,
+        ["octo/hello/main"],
+        id="a pull request without a number writes nowhere",
+    ),
+    pytest.param(
+        Build(**HERE, branch="main", default_branch="main", read_only=True), None, ["octo/hello/main"], id="read only"
+    ),
+    pytest.param(
+        Build(**HERE, event="tag", tag="v1.0", default_branch="main"),
+        "octo/hello/~tag-v1.0",
+        ["octo/hello/~tag-v1.0", "octo/hello/main"],
+        id="a tag has its own scope",
+    ),
+    pytest.param(Build(**HERE), "octo/hello/master", ["octo/hello/master"], id="nothing known"),
+]
+
+
+@pytest.mark.parametrize(("build", "write", "read"), SCOPES)
+def test_a_build_writes_to_its_scope_and_reads_towards_the_default_branch(build, write, read):
+    assert scopes(build) == (write, tuple(read))
+
+
+def test_without_a_repository_there_is_no_cache():
+    with pytest.raises(SettingsError, match="which repository"):
+        scopes(Build(owner="", repo="x"))
+
+
+@pytest.mark.parametrize("branch", ["~pr-12", "pr-12", "../main", "..", ".", "%2E%2E", "main/", "~tag-v1"])
+def test_no_branch_can_take_the_place_of_a_pull_request_or_another_branch(branch):
+    mine = scopes(Build(**HERE, branch=branch)).write
+    other = scopes(Build(**HERE, branch="main")).write
+    pull_request = scopes(Build(**HERE, event="pull_request", pull_request="12")).write
+
+    assert mine not in (other, pull_request)
+    assert len(mine.split("/")) == 3
+    assert mine.split("/")[2] not in (".", "..")
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_different_names_are_different_components(one, other):
+    encoded = [
+        keys.encode(one.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")) for one in (one, other)
+    ]
+
+    assert (encoded[0] == encoded[1]) == (one == other)
+    assert all("/" not in part and part.isascii() and part not in (".", "..") and len(part) <= 200 for part in encoded)
+
+
+def test_very_long_branches_stay_apart():
+    one, other = keys.encode("ä" * 300 + "1"), keys.encode("ä" * 300 + "2")
+
+    assert one != other
+    assert max(len(one), len(other)) <= 200
+
+
+def test_a_restore_tries_the_key_in_every_scope_and_then_the_restore_keys():
+    tries = keys.lookups("ci/", ("o/r/feat", "o/r/main"), "abc", "v1-x/y", ["v1-", "v"])
+
+    assert tries == [
+        Lookup("ci/v1/k/o/r/feat/abc/v1-x%2Fy", False, "o/r/feat", "v1-x/y"),
+        Lookup("ci/v1/k/o/r/main/abc/v1-x%2Fy", False, "o/r/main", "v1-x/y"),
+        Lookup("ci/v1/k/o/r/feat/abc/v1-", True, "o/r/feat", "v1-"),
+        Lookup("ci/v1/k/o/r/main/abc/v1-", True, "o/r/main", "v1-"),
+        Lookup("ci/v1/k/o/r/feat/abc/v", True, "o/r/feat", "v"),
+        Lookup("ci/v1/k/o/r/main/abc/v", True, "o/r/main", "v"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "error"), [pytest.param("", "empty", id="empty"), pytest.param("ö" * 200, "512", id="too long")]
+)
+def test_a_key_that_is_none_is_a_settings_error(key, error):
+    with pytest.raises(SettingsError, match=error):
+        keys.manifest_key("", "o/r/b", "abc", key)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_a_manifest_key_can_be_read_back(key):
+    name = keys.manifest_key("p/", "o/r/feat%2Fx", "abc", key)
+
+    assert keys.parse_manifest_key("p/", name) == ("o/r/feat%2Fx", "abc", key)
+    assert keys.parse_manifest_key("", name) is None
+
+
+def test_chunks_lie_under_their_first_two_digits():
+    identity = bytes(range(32))
+
+    name = keys.chunk_key("p/", identity)
+
+    assert name == f"p/v1/c/00/{identity.hex()}"
+    assert keys.parse_chunk_key("p/", name) == identity
+    assert keys.parse_chunk_key("", name) is None
+    assert keys.parse_chunk_key("p/", f"p/v1/c/01/{identity.hex()}") is None
+    assert keys.parse_chunk_key("p/", "p/v1/c/00/nothex") is None
+
+
+def test_the_clean_up_has_its_own_places():
+    assert keys.aside_key("p/", "p/v1/k/o/r/main/abc/default") == "p/v1/x/o/r/main/abc/default"
+    assert keys.candidates_key("p/", "20261121T000000Z") == "p/v1/gc/20261121T000000Z"
+
+
+def test_other_paths_or_another_system_are_another_version():
+    one = keys.paths_version(["a", "b"], "linux/amd64")
+
+    assert one == keys.paths_version(["b", "a"], "linux/amd64")
+    assert len({one, keys.paths_version(["a"], "linux/amd64"), keys.paths_version(["a", "b"], "linux/arm64")}) == 3
+    assert len(one) == 12
+
+
+CLEARED = [
+    pytest.param(Build(**HERE, branch="main"), "ci/", ("ci/v1/k/octo/hello/", "hello/"), id="all of the repository"),
+    pytest.param(
+        Build(**HERE, event="pull_request", pull_request="7"),
+        "",
+        ("v1/k/octo/hello/~pr-7/",),
+        id="a pull request's own",
+    ),
+    pytest.param(Build(**HERE, event="pull_request", pull_request="7", fork=True), "", (), id="nothing from a fork"),
+    pytest.param(Build(**HERE, branch="main", read_only=True), "", (), id="nothing when read only"),
+    pytest.param(Build(owner="o", repo="v1", branch="m"), "", ("v1/k/o/v1/",), id="a repository named like our layout"),
+    pytest.param(Build(owner="o", repo="ci", branch="m"), "ci/x/", ("ci/x/v1/k/o/ci/",), id="or like the prefix"),
+]
+
+
+@pytest.mark.parametrize(("build", "prefix", "cleared"), CLEARED)
+def test_clear_cache_never_reaches_another_repository(build, prefix, cleared):
+    assert keys.cleared_prefixes(prefix, build) == cleared
+
+
+def test_old_plugins_objects_are_looked_for_under_their_names():
+    branch = hashlib.md5(b"feat/x").hexdigest()
+
+    found = keys.legacy_objects(Build(**HERE, branch="feat/x"), ["vendor/bundle", "/root/.m2"])
+
+    assert branch == "55726d16c77c349356ed6bf92426a21c"
+    assert found == [
+        ("hello/hello.tar.gz", ("vendor/bundle", "/root/.m2")),
+        ("hello/vendor/bundle.tar.gz", ("vendor/bundle",)),
+        (f"hello/{branch}/vendor/bundle", ("vendor/bundle",)),
+        (f"hello/{branch}/root/.m2", ("/root/.m2",)),
+    ]
+
+
+def test_old_plugins_objects_with_a_root_and_a_key_of_their_own():
+    found = keys.legacy_objects(Build(**HERE), ["v"], prefix="remote/", key="../up")
+
+    assert [one.key for one in found] == ["hello/hello.tar.gz", "hello/v.tar.gz", "up/v", "up/v"]
+
+
+def test_without_a_branch_old_keys_are_those_of_master():
+    [*_, last] = keys.legacy_objects(Build(**HERE), ["v"])
+
+    assert last.key == f"hello/{hashlib.md5(b'master').hexdigest()}/v"
+
+
+def test_a_name_that_is_not_utf_8_has_a_key():
+    assert keys.encode(os.fsdecode(b"caf\xe9")) == "caf%E9"
