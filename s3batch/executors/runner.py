@@ -24,7 +24,7 @@ class Runner:
     """Takes work, turns its loop, gives results. One thread."""
 
     def __init__(self, brief: Brief) -> None:
-        self.lane = Lane(brief.endpoint, carrier(brief.endpoint), limit=brief.limit, bandwidth=brief.bandwidth)
+        self.lane = Lane(brief.endpoint, carrier, limit=brief.limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
         """Whoever forwards them clears the list."""
         self._tools = tools_for(brief)

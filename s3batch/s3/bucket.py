@@ -37,7 +37,7 @@ class Bucket:
         self.login = login
         self.tries = tries
         self.retries = 0
-        self.lane = Lane(endpoint, carrier(endpoint))
+        self.lane = Lane(endpoint, carrier)
         self._reached = False
 
     @classmethod
@@ -91,7 +91,7 @@ class Bucket:
     def _use(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.lane.close()
-        self.lane = Lane(endpoint, carrier(endpoint))
+        self.lane = Lane(endpoint, carrier)
 
     def _check_sign_in(self, call: Call, fault: Fault | None) -> None:
         if fault is not None and fault.signed_out:

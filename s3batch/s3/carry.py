@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ def back_off(attempt: int) -> float:
 
 
 def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
-    """Calls through boto3, which is imported with the first of them."""
+    """Calls through boto3, which is imported with the first of them; any thread may make it."""
     kept: list[Callable[[Call], Answer]] = []
+    making = threading.Lock()
 
     def carry(call: Call) -> Answer:
-        if not kept:
-            from s3batch.s3.reference import Carrier  # noqa: PLC0415 - see above
+        with making:
+            if not kept:
+                from s3batch.s3.reference import Carrier  # noqa: PLC0415 - see above
 
-            kept.append(Carrier(endpoint))
+                kept.append(Carrier(endpoint))
         return kept[0](call)
 
     return carry

@@ -18,6 +18,9 @@ SIGN_UP_TO = 64 * 1024
 """Bytes. Over plain HTTP bodies up to here are signed (SHA-256) beside their checksum; larger ones carry
 the checksum alone, because hashing them would be most of the CPU. ``sign_payload: always`` signs all."""
 
+AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+"""How the names of S3's own hosts end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -38,6 +41,8 @@ class Endpoint:
     sign_payload: Signing = "auto"
     checksum: str = "crc64nvme"
     lane: Literal["lean", "reference"] = "lean"
+    variants: tuple[str, ...] = ()
+    """Which other names of Amazon's S3 are wanted: ``fips``, ``dualstack``, ``accelerate``; only boto3 knows those."""
     timeout: float = 60.0
     """Seconds without any progress on a connection."""
 
@@ -70,8 +75,8 @@ class Endpoint:
 
     def moved_to(self, region: str) -> Endpoint:
         """The same bucket in the region the store said it is in."""
-        host = self.host if self.url else self.host.replace(self.region, region)
-        return replace(self, region=region, host=host)
+        amazon = self.host.endswith(AMAZON)
+        return replace(self, region=region, host=self.host.replace(self.region, region) if amazon else self.host)
 
 
 def split_url(url: str) -> tuple[str, int, bool, str]:

@@ -14,34 +14,48 @@ is halved when the store says SlowDown, and then grows by one per round, as TCP 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import heapq
 import selectors
 import socket
-import ssl
 import time
 import types
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.s3.calls import Answer, Call
+from s3batch.s3.dial import Dialler
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, puzzling
+from s3batch.s3.pace import Pace
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer
 from s3batch.s3.wire import BrokenConnectionError, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
+    from s3batch.s3.dial import Address
     from s3batch.s3.endpoint import Endpoint
+
+    Carry = Callable[[Call], Answer]
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 FIRST_WINDOW = 8
+_ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
+"""What a store in another region says beside a redirect; BadRequest is all that an answer to HEAD can say."""
 _STALE_TRIES = 3
-_RESOLVE_EVERY = 60.0
-"""Seconds; S3's names have a short life and many addresses."""
+_OPEN_WITHIN = 15.0
+"""Seconds: a store that has not taken the connection by then is not there."""
+_LESSONS = 2
+"""What one call may teach about how to ask: the bucket's region, the store's clock."""
+OVERRULED = 5
+"""So many answers to the lean lane that boto3 had overruled: boto3 is what this store wants."""
+_AGREED = 3
+"""So many refusals of one code that boto3 met just the same: it need not be asked about those again."""
 
 
 class Aside(NamedTuple):
@@ -77,23 +91,25 @@ def pause(seconds: float) -> Generator[Pause, None, None]:
 class _Task:
     """A running coroutine and the call it waits for."""
 
-    __slots__ = ("call", "connection", "coroutine", "done", "skewed", "tries")
+    __slots__ = ("call", "coroutine", "done", "lessons", "tries")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None]) -> None:
         self.coroutine = coroutine
         self.done = done
         self.call: Call | None = None
         self.tries = 0
-        self.skewed = False
+        self.lessons = 0
 
 
 class _Line(Connection):
     """A connection as the lane keeps it: who waits on it, and what the selector watches."""
 
-    __slots__ = ("task", "watched")
+    __slots__ = ("address", "dialler", "task", "watched")
 
     task: _Task | None
     watched: int
+    address: Address
+    dialler: Dialler
 
 
 class Lane:
@@ -105,13 +121,13 @@ class Lane:
     def __init__(
         self,
         endpoint: Endpoint,
-        carry: Callable[[Call], Answer],
+        carrier: Callable[[Endpoint], Carry],
         *,
         limit: int = 64,
         bandwidth: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``carry`` does a call through boto3, blocking; ``bandwidth`` is bytes per second, 0 for no limit."""
+        """``carrier`` makes what does a call through boto3; ``bandwidth`` is bytes per second, 0 for no limit."""
         self.limit = limit
         self.window: float = min(FIRST_WINDOW, limit)
         self.active = 0
@@ -119,9 +135,9 @@ class Lane:
         self.requests: Counter[str] = Counter()
         """Requests sent, by S3's name; whoever reports them clears it."""
         self.doubts: Counter[str] = Counter()
-        """Answers that puzzled the lean lane, by S3's code; boto3 decided."""
+        """Refusals of the lean lane that boto3 had overruled, by S3's code; whoever reports them clears it."""
         self.throttled = 0
-        self._carry = carry
+        self._carrier = carrier
         self._clock = clock
         self._slow_start = True
         self._narrowed = 0.0
@@ -130,26 +146,35 @@ class Lane:
         self._lines: set[_Line] = set()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_number = 0
-        self._addresses: deque[Any] = deque()
-        self._resolved = 0.0
         self._checked = 0.0
         self._skew = 0.0
+        self._overruled = 0
+        self._agreed: Counter[str] = Counter()
         self._pace = Pace(bandwidth, clock) if bandwidth else None
+        self._held: deque[Callable[[], None]] = deque()
+        """Those who wait for bandwidth; one in the midst of a body is first."""
         self._threads: ThreadPoolExecutor | None = None
-        self._from_threads: deque[tuple[_Task, Any, BaseException | None]] = deque()
-        self._waker: socket.socket | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._from_threads: deque[tuple[_Task, Any, BaseException | None, Answer | None]] = deque()
+        self._waker: tuple[socket.socket, socket.socket] | None = None
+        self._dialler = Dialler(endpoint, clock)
+        self.endpoint = endpoint
         self.use(endpoint)
 
     def use(self, endpoint: Endpoint) -> None:
-        """Take a changed endpoint: fresh credentials, the bucket's real region."""
+        """Take a changed endpoint: fresh credentials, the bucket's real region, the other lane."""
+        if (endpoint.server_name, endpoint.port) != (self.endpoint.server_name, self.endpoint.port):
+            self._dialler = Dialler(endpoint, self._clock)
+            for line in self._idle.copy():
+                self._drop(line)
         self.endpoint = endpoint
         self._host = endpoint.host_header
         self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
+        self._carry = self._carrier(endpoint)
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign what is sent from now on with ``credentials``."""
-        self._signer = Signer(credentials, self.endpoint.region)
+        if credentials != self.endpoint.credentials:
+            self.use(replace(self.endpoint, credentials=credentials))
 
     # --- coroutines -------------------------------------------------------------------------
 
@@ -186,7 +211,7 @@ class Lane:
             task.done(stop.value)
             return
         if type(wish) is Call:
-            task.call, task.tries = wish, 0
+            task.call, task.tries, task.lessons = wish, 0, 0
             self._ask(task, wish)
         elif type(wish) is Aside:
             self._aside(task, wish.function)
@@ -198,22 +223,29 @@ class Lane:
     def _ask(self, task: _Task, call: Call) -> None:
         self.requests[call.name] += 1
         if self.endpoint.lane == "reference":
-            self._aside(task, lambda: self._carry(call))
-            return
-        self._send(task, call)
+            self._through_boto(task, call)
+        elif self._pace is not None and (self._held or self._pace.empty):
+            self._hold(lambda: self._send(task, call))
+        else:
+            self._send(task, call)
 
-    def _send(self, task: _Task, call: Call) -> None:
+    def _send(self, task: _Task, call: Call, *, anew: bool = False) -> None:
+        """Send on a kept connection, or on a new one."""
         try:
-            line = self._idle.pop() if self._idle else self._connect()
+            line = self._idle.pop() if self._idle and not anew else self._connect()
         except OSError as error:
             fault = Fault("Connection", f"cannot reach {self.endpoint.name()}: {error.strerror or error}")
-            self.later(0.0, lambda: self._resume(task, error=CallError(call.name, call.key, fault)))
+            self._fail(task, call, fault)
             return
         line.task = task
         line.progress = self._clock()
         line.begin(self._head(call), call.body, no_body=call.method == "HEAD")
         if not line.handshaking:
             self._pump(line)
+
+    def _fail(self, task: _Task, call: Call, fault: Fault) -> None:
+        """Have the coroutine told in the next turn, so that a row of failures is no deep recursion."""
+        self.later(0.0, lambda: self._resume(task, error=CallError(call.name, call.key, fault)))
 
     def _head(self, call: Call) -> bytes:
         endpoint = self.endpoint
@@ -242,11 +274,37 @@ class Lane:
         except BrokenConnectionError as error:
             self._broken(line, error)
             return
-        if blocked and self._pace is not None and self._pace.empty:
+        if blocked and line.starved:
             self._watch(line, READ)
-            self.later(self._pace.delay(), lambda: self._pump(line) if line in self._lines and line.task else None)
+            self._hold(lambda: self._go_on(line), first=True)
             return
         self._watch(line, READ | WRITE if blocked else READ)
+
+    def _go_on(self, line: _Line) -> None:
+        if line.task is not None:
+            line.progress = self._clock()
+            self._pump(line)
+
+    def _hold(self, go: Callable[[], None], *, first: bool = False) -> None:
+        """Call ``go`` when there is bandwidth for it."""
+        if not self._held and self._pace is not None:
+            self.later(self._pace.delay(), self._let_go)
+        if first:
+            self._held.appendleft(go)
+        else:
+            self._held.append(go)
+
+    def _let_go(self) -> None:
+        held, pace = self._held, self._pace
+        if pace is None:
+            return
+        while held and not pace.empty:
+            go = held.popleft()
+            held.appendleft(_nothing)  # so that nobody overtakes, and no second timer is set
+            go()
+            held.remove(_nothing)
+        if held:
+            self.later(pace.delay(), self._let_go)
 
     def _ready(self, line: _Line, events: int) -> None:
         line.progress = self._clock()
@@ -266,7 +324,7 @@ class Lane:
     def _answered(self, line: _Line, answer: Answer) -> None:
         task = line.task
         line.task = None
-        if line.reusable:
+        if line.reusable and line.dialler is self._dialler:
             self._idle.append(line)
         else:
             self._drop(line)
@@ -275,30 +333,43 @@ class Lane:
         self._judge(task, task.call, answer)
 
     def _judge(self, task: _Task, call: Call, answer: Answer) -> None:
+        if self._count(answer) or answer.status == 404:
+            self._resume(task, answer)
+        elif task.lessons < _LESSONS and self._learns(answer):
+            task.lessons += 1
+            self._ask(task, call)
+        elif puzzling(answer) and self._agreed[fault_of(answer).code] < _AGREED:
+            self._through_boto(task, call, answer)
+        else:
+            self._resume(task, answer)
+
+    def _count(self, answer: Answer) -> bool:
+        """Let the window know how it went; whether it went well."""
         if answer.ok and not hides_error(answer):
             self._widen()
-        elif answer.status in (429, 503) or (answer.status != 404 and fault_of(answer).throttled):
+            return True
+        if answer.status in (429, 503) or (answer.status != 404 and fault_of(answer).throttled):
             self.narrow()
             self.throttled += 1
-        elif answer.status == 403 and not task.skewed and fault_of(answer).code == "RequestTimeTooSkewed":
-            self._learn_clock(answer)
-            task.skewed = True
-            self._send(task, call)
-            return
-        elif puzzling(answer):
-            self.doubts[fault_of(answer).code] += 1
-            self._aside(task, lambda: self._carry(call), fallback=answer)
-            return
-        self._resume(task, answer)
+        return False
 
-    def _learn_clock(self, answer: Answer) -> None:
-        if date := answer.headers.get("date"):
-            self._skew = parsedate_to_datetime(date).timestamp() - time.time()
+    def _learns(self, answer: Answer) -> bool:
+        """Whether the refusal says how to ask better: in another region, or by the store's clock."""
+        fault = fault_of(answer)
+        if fault.region and (answer.status in (301, 307) or fault.code in _ELSEWHERE):
+            if fault.region != self.endpoint.region:  # else another call in flight has taught it already
+                self.use(self.endpoint.moved_to(fault.region))
+            return True
+        date = answer.headers.get("date", "")
+        if fault.code != "RequestTimeTooSkewed" or not date:
+            return False
+        self._skew = parsedate_to_datetime(date).timestamp() - time.time()
+        return True
 
     def _broken(self, line: _Line, error: BrokenConnectionError) -> None:
         """Sending failed; the store may have answered first (a refusal), and then that is the answer."""
         try:
-            answer = line.receive() if not line.handshaking else None
+            answer = None if line.opening else line.receive()
         except BrokenConnectionError:
             answer = None
         if answer is None:
@@ -315,50 +386,27 @@ class Lane:
         if task is None or task.call is None:
             return
         task.tries += 1
-        if not error.used:
-            self._addresses.rotate(-1)
-        again = _STALE_TRIES if error.used else len(self._addresses)
-        if task.tries < again and not error.timed_out:
-            self._send(task, task.call)
+        if line.opening:
+            again = task.tries < line.dialler.failed(line.address) and not error.distrusted
+        else:
+            again = error.used and not error.timed_out and task.tries < _STALE_TRIES and not _once_only(task.call)
+        if again:
+            self._send(task, task.call, anew=True)
             return
-        code = "Timeout" if error.timed_out else "Connection"
-        fault = Fault(code, f"no answer from {self.endpoint.name()}: {error}")
-        self._resume(task, error=CallError(task.call.name, task.call.key, fault))
+        code = "Timeout" if error.timed_out else "Untrusted" if error.distrusted else "Connection"
+        self._fail(task, task.call, Fault(code, f"no answer from {self.endpoint.name()}: {error}"))
 
     # --- connections ------------------------------------------------------------------------
 
     def _connect(self) -> _Line:
-        family, address = self._address()
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.endpoint.tls:
-            sock = self._context().wrap_socket(
-                sock, server_hostname=self.endpoint.server_name, do_handshake_on_connect=False
-            )
-        sock.setblocking(False)
-        sock.connect_ex(address)  # its failure shows when the socket is ready
+        sock, address = self._dialler.open()
         line = _Line(sock, self._pace.grant if self._pace else None)
         line.task = None
         line.watched = READ | WRITE
+        line.address, line.dialler = address, self._dialler
         self._selector.register(sock, READ | WRITE, line)
         self._lines.add(line)
         return line
-
-    def _address(self) -> tuple[int, Any]:
-        now = self._clock()
-        if not self._addresses or now - self._resolved > _RESOLVE_EVERY:
-            found = socket.getaddrinfo(self.endpoint.server_name, self.endpoint.port, type=socket.SOCK_STREAM)
-            self._addresses = deque((family, address) for family, _, _, _, address in found)
-            self._resolved = now
-        if len(self._addresses) > 1 and self.endpoint.url == "":
-            self._addresses.rotate(-1)
-        chosen: tuple[int, Any] = self._addresses[0]
-        return chosen
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=self.endpoint.ca_bundle or None)
-        return self._tls
 
     def _watch(self, line: _Line, events: int) -> None:
         if line.watched != events and line.watched >= 0:
@@ -410,9 +458,11 @@ class Lane:
             self._time_out(now)
 
     def _time_out(self, now: float) -> None:
+        timeout = self.endpoint.timeout
         for line in list(self._lines):
-            if line.task is not None and now - line.progress > self.endpoint.timeout:
-                words = f"nothing came for {self.endpoint.timeout:g} s"
+            limit = min(timeout, _OPEN_WITHIN) if line.opening else timeout
+            if line.task is not None and now - line.progress > limit and not line.starved:
+                words = f"{'no connection' if line.opening else 'nothing came'} for {limit:g} s"
                 self._lost(line, BrokenConnectionError(words, used=line.used, timed_out=True))
 
     def close(self) -> None:
@@ -440,63 +490,64 @@ class Lane:
 
     # --- threads ----------------------------------------------------------------------------
 
-    def _aside(self, task: _Task, function: Callable[[], Any], fallback: Answer | None = None) -> None:
+    def _through_boto(self, task: _Task, call: Call, refusal: Answer | None = None) -> None:
+        """Have boto3 ask; ``refusal`` is what the lean lane was told."""
+        self._aside(task, lambda: self._carry(call), refusal)
+
+    def _aside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None = None) -> None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max(4, min(self.limit, 32)), "aside")
-            receiver, self._waker = socket.socketpair()
+            receiver, waker = self._waker = socket.socketpair()
             receiver.setblocking(False)
-            self.watch(receiver, lambda: self._collect(receiver))
-        self._threads.submit(self._beside, task, function, fallback)
+            waker.setblocking(False)
+            self.watch(receiver, self._collect)
+        self._threads.submit(self._beside, task, function, refusal)
 
-    def _beside(self, task: _Task, function: Callable[[], Any], fallback: Answer | None) -> None:
+    def _beside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None) -> None:
+        """On a thread: what ``function`` returns or raises goes to the loop."""
         try:
-            came: tuple[_Task, Any, BaseException | None] = (task, function(), None)
-        except CallError as error:  # boto3 could not ask either: then the first answer counts
-            came = (task, fallback, None) if fallback is not None else (task, None, error)
+            self._from_threads.append((task, function(), None, refusal))
         except Exception as error:  # noqa: BLE001 - handed to the coroutine, whose boundary it is
-            came = (task, None, error)
-        self._from_threads.append(came)
+            self._from_threads.append((task, None, error, refusal))
         if self._waker is not None:
-            self._waker.send(b".")
+            with contextlib.suppress(OSError):  # full: the loop will wake anyway; closed: nobody waits
+                self._waker[1].send(b".")
 
-    def _collect(self, receiver: socket.socket) -> None:
-        receiver.recv(4096)
+    def _collect(self) -> None:
+        if self._waker is not None:
+            self._waker[0].recv(4096)
         while self._from_threads:
-            task, value, error = self._from_threads.popleft()
-            self._resume(task, value, error)
+            task, value, error, refusal = self._from_threads.popleft()
+            if refusal is not None:
+                self._settle(task, value, refusal)
+            else:
+                if type(value) is Answer:
+                    self._count(value)
+                self._resume(task, value, error)
+
+    def _settle(self, task: _Task, answer: Answer | None, refusal: Answer) -> None:
+        """The lean lane was refused: what boto3 was told counts, if it was told anything."""
+        code = fault_of(refusal).code
+        if answer is None:
+            self._resume(task, refusal)
+            return
+        if answer.ok and not hides_error(answer):
+            self.doubts[code] += 1
+            self._overruled += 1
+            if self._overruled == OVERRULED:
+                self.use(replace(self.endpoint, lane="reference"))
+        else:
+            self._agreed[code] += 1
+        self._resume(task, answer)
 
 
-class Pace:
-    """A bandwidth limit: hands out bytes at a steady rate."""
+def _once_only(call: Call) -> bool:
+    """Whether repeating a call whose answer was lost may give another answer than the first try did."""
+    return "if-none-match" in call.headers
 
-    _LEAST = 16 * 1024
 
-    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
-        """``rate`` in bytes per second."""
-        self._rate = rate
-        self._clock = clock
-        self._last = clock()
-        self._have = 0.0
-
-    def grant(self, wanted: int) -> int:
-        """How many of ``wanted`` bytes may go now; 0 means wait."""
-        now = self._clock()
-        self._have = min(self._rate / 4, self._have + (now - self._last) * self._rate)
-        self._last = now
-        if self.empty and self._have < wanted:
-            return 0
-        granted = min(wanted, max(1, int(self._have)))
-        self._have -= granted
-        return granted
-
-    @property
-    def empty(self) -> bool:
-        """Whether too little is left to be worth a send."""
-        return self._have < min(self._LEAST, self._rate / 8)
-
-    def delay(self) -> float:
-        """Seconds until there is something to hand out again."""
-        return max(0.005, (min(self._LEAST, self._rate / 8) - self._have) / self._rate)
+def _nothing() -> None:
+    """Holds a place in the queue for bandwidth."""
 
 
 async def outcome(coroutine: Any) -> Any:

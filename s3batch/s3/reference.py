@@ -15,10 +15,19 @@ from urllib.parse import parse_qsl
 import boto3
 from botocore import UNSIGNED, xform_name
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's, which is no OSError
+    ConnectTimeoutError,
+    HTTPClientError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
 from s3transfer.manager import TransferConfig, TransferManager
 
-from s3batch.s3.calls import Answer
+from s3batch.s3.calls import Answer, encode
 from s3batch.s3.faults import CallError, Fault
 
 if TYPE_CHECKING:
@@ -35,6 +44,8 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "CopyObject": {"CopySource": "-/-"},
 }
 """Parameters botocore insists on; their wire form is replaced by the call's own."""
+_PLACE = "-"
+"""Stands in for the key: botocore takes only UTF-8, file names are bytes."""
 
 
 class Carrier:
@@ -53,10 +64,10 @@ class Carrier:
         self._now.call, self._now.answer = call, None
         try:
             self._method(call)
-        except ClientError:
+        except (ClientError, ResponseParserError):
             pass  # an answer all the same: it was kept
         except BotoCoreError as error:
-            raise CallError(call.name, call.key, Fault("Connection", str(error))) from error
+            raise CallError(call.name, call.key, fault_without_answer(error, self._endpoint)) from error
         answer: Answer | None = self._now.answer
         if answer is None:
             raise CallError(call.name, call.key, Fault("Connection", "no answer"))
@@ -66,7 +77,7 @@ class Carrier:
         method = getattr(self._client, xform_name(call.name))
         parameters: dict[str, Any] = {"Bucket": self._endpoint.bucket, **_NEEDED.get(call.name, {})}
         if call.key:
-            parameters["Key"] = call.key
+            parameters["Key"] = _PLACE
         pairs = dict(parse_qsl(call.query, keep_blank_values=True))
         if "uploadId" in pairs:
             parameters["UploadId"] = pairs["uploadId"]
@@ -79,10 +90,15 @@ class Carrier:
             self._now.answer = kept._replace(body=body)
 
     def _replace(self, params: dict[str, Any], **_: object) -> None:
+        """What botocore made of the parameters gives way to the call's own key, query, headers and body."""
         call: Call = self._now.call
-        params["query_string"] = dict(parse_qsl(call.query, keep_blank_values=True))
-        params["headers"].update(call.headers)
+        url = params["url"].partition("?")[0]
+        if call.key:
+            url = url.removesuffix(_PLACE) + encode(call.key, "/")
+        params["url"] = f"{url}?{call.query}" if call.query else url
+        params["headers"].update({name: _latin(value) for name, value in call.headers.items()})
         params["body"] = bytes(call.body)
+        params["context"].get("checksum", {}).pop("request_algorithm", None)  # the call brings its own
 
     def _keep(self, response_dict: dict[str, Any], **_: object) -> None:
         body = response_dict["body"]
@@ -93,10 +109,25 @@ class Carrier:
         )
 
 
+def _latin(value: str) -> str:
+    """``value`` so that http.client, which writes headers in Latin-1, writes the same bytes as the lean lane."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def fault_without_answer(error: BotoCoreError, endpoint: Endpoint) -> Fault:
+    """What boto3 could not do, in our words: only trouble on the way is worth another try."""
+    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Fault("Untrusted", f"no answer from {endpoint.name()}: {error}")
+    if isinstance(error, (ConnectTimeoutError, ReadTimeoutError)):
+        return Fault("Timeout", f"no answer from {endpoint.name()}: {error}")
+    if isinstance(error, (HTTPClientError, ConnectionError)):
+        return Fault("Connection", f"no answer from {endpoint.name()}: {error}")
+    return Fault(type(error).__name__, str(error))
+
+
 def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:
     """A boto3 client with our settings and the endpoint's credentials."""
     credentials = endpoint.credentials
-    addressing = "path" if endpoint.path_style else "auto"
     config = Config(
         connect_timeout=min(endpoint.timeout, 20),
         read_timeout=endpoint.timeout,
@@ -104,7 +135,8 @@ def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:
         max_pool_connections=64,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": addressing, "payload_signing_enabled": endpoint.sign_payload == "always"},
+        s3=_s3_config(endpoint),
+        **{f"use_{name}_endpoint": True for name in ("fips", "dualstack") if name in endpoint.variants},
         **({} if credentials else {"signature_version": UNSIGNED}),
     )
     return boto3.session.Session().client(
@@ -119,15 +151,12 @@ def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:
     )
 
 
-def session(credentials: Credentials | None, region: str, profile: str = "") -> Any:
-    """A boto3 session that signs in as the job does, for AWS services beside S3."""
-    return boto3.session.Session(
-        aws_access_key_id=credentials.access_key if credentials else None,
-        aws_secret_access_key=credentials.secret_key if credentials else None,
-        aws_session_token=credentials.token or None if credentials else None,
-        region_name=region,
-        profile_name=profile or None,
-    )
+def _s3_config(endpoint: Endpoint) -> dict[str, Any]:
+    addressing = "path" if endpoint.path_style else "virtual" if endpoint.url else "auto"
+    config: dict[str, Any] = {"addressing_style": addressing}
+    if endpoint.sign_payload != "auto":  # left to itself botocore signs over plain HTTP only
+        config["payload_signing_enabled"] = endpoint.sign_payload == "always"
+    return config | ({"use_accelerate_endpoint": True} if "accelerate" in endpoint.variants else {})
 
 
 def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[str, str]) -> None:
@@ -149,7 +178,7 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[st
         )  # fmt: skip
         raise CallError("UploadPartCopy", key, fault) from error
     except BotoCoreError as error:
-        raise CallError("UploadPartCopy", key, Fault("Connection", str(error))) from error
+        raise CallError("UploadPartCopy", key, fault_without_answer(error, endpoint)) from error
 
 
 _META = "x-amz-meta-"

@@ -12,13 +12,14 @@ business (:mod:`s3batch.s3.lane`).
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
 from s3batch.s3.calls import Answer
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from s3batch.s3.calls import Body
@@ -33,11 +34,13 @@ _JOIN_UP_TO = 16 * 1024
 class BrokenConnectionError(Exception):
     """The exchange came to no answer."""
 
-    def __init__(self, message: str, *, used: bool, timed_out: bool = False) -> None:
+    def __init__(self, message: str, *, used: bool = False, timed_out: bool = False, distrusted: bool = False) -> None:
         super().__init__(message)
         self.used = used
         """The connection had answered before, so the store may merely have closed it as idle."""
         self.timed_out = timed_out
+        self.distrusted = distrusted
+        """The store's certificate is not one we trust: no other try will fare better."""
 
 
 class Reply:
@@ -74,9 +77,13 @@ class Reply:
             del self._buffer[: end + 4]
         if self._chunked:
             return self._dechunked()
-        if 0 <= self._length <= len(self._buffer):
-            return Answer(self._status, self._headers, self._buffer)
-        return None
+        surplus = len(self._buffer) - self._length
+        if self._length < 0 or surplus < 0:
+            return None
+        if surplus:  # a body after HEAD, or one longer than announced: what follows cannot be told from it
+            del self._buffer[self._length :]
+            self.keep = False
+        return Answer(self._status, self._headers, self._buffer)
 
     def end(self) -> Answer | None:
         """The store closed the connection: an answer without a length ends here, any other is cut."""
@@ -96,7 +103,7 @@ class Reply:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         self._status, self._headers = status, headers
-        self.keep = headers.get("connection", "").lower() != "close" and lines[0][7] == "1"
+        self.keep = "close" not in headers.get("connection", "").lower() and lines[0][7] == "1"
         if self._no_body or status in (204, 304):
             self._length = 0
         elif headers.get("transfer-encoding", "").lower() == "chunked":
@@ -115,6 +122,8 @@ class Reply:
             if line_end < 0:
                 return None
             size = int(bytes(self._buffer[at:line_end]).split(b";")[0], 16)
+            if size < 0:
+                raise ValueError("a chunk has less than no bytes")
             if size == 0:
                 return Answer(self._status, self._headers, body)
             at = line_end + 2 + size + 2
@@ -126,18 +135,20 @@ class Reply:
 class Connection:
     """One keep-alive connection to the store, TLS or not."""
 
-    __slots__ = ("_grant", "_out", "_reply", "fd", "handshaking", "progress", "sock", "tls", "used")
+    __slots__ = ("_grant", "_granted", "_out", "_reply", "handshaking", "opening", "progress", "sock", "tls", "used")
 
     def __init__(self, sock: socket.socket, grant: Callable[[int], int] | None = None) -> None:
         """``grant`` says how many of so many bytes may be sent now (a bandwidth limit); ``None``: all."""
         self.sock = sock
-        self.fd = sock.fileno()
         self.tls = isinstance(sock, ssl.SSLSocket)
+        self.opening = True
+        """Until the store's end has answered the connect, and TLS is agreed on."""
         self.handshaking = self.tls
         self.used = False
         self.progress = 0.0
         """When bytes last moved, monotonic seconds; kept by the lane."""
         self._grant = grant
+        self._granted = 0
         self._out: list[memoryview] = []
         self._reply = Reply(no_body=True)
 
@@ -145,6 +156,11 @@ class Connection:
     def reusable(self) -> bool:
         """Whether it can carry another exchange after the one just answered."""
         return self._reply.keep and not self._out
+
+    @property
+    def starved(self) -> bool:
+        """Whether it waits for the bandwidth limit, not for its socket."""
+        return self._grant is not None and bool(self._out) and not self._granted and not self.handshaking
 
     def begin(self, head: bytes, body: Body, *, no_body: bool) -> None:
         """Start an exchange; ``no_body`` where none comes back (HEAD)."""
@@ -157,9 +173,8 @@ class Connection:
     def send(self) -> bool:
         """Send what the socket takes; True when it waits for room, False when all is sent or reading comes first."""
         try:
-            if self.handshaking:
-                self.sock.do_handshake()  # type: ignore[attr-defined]
-                self.handshaking = False
+            if self.opening:
+                self._open()
             while self._out:
                 if not self._send_some():
                     return True
@@ -171,18 +186,29 @@ class Connection:
             raise self._broken(error) from error
         return False
 
+    def _open(self) -> None:
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        if self.handshaking:
+            self.sock.do_handshake()  # type: ignore[attr-defined]
+            self.handshaking = False
+
     def _send_some(self) -> bool:
         """Send once; False when the bandwidth limit says wait."""
         out = self._out
         if self._grant is not None:
-            allowed = self._grant(len(out[0]))
-            if not allowed:
+            # what was granted and not sent stays granted: TLS wants a send repeated with no less than before
+            self._granted = self._granted or self._grant(len(out[0]))
+            if not self._granted:
                 return False
-            sent = self.sock.send(out[0][:allowed])
+            sent = self.sock.send(out[0][: self._granted])
+            self._granted -= sent
         elif self.tls or len(out) == 1:
             sent = self.sock.send(out[0])
         else:
             sent = self.sock.sendmsg(out)
+        self.opening = False
         while out and sent >= len(out[0]):
             sent -= len(out[0])
             del out[0]
@@ -212,6 +238,8 @@ class Connection:
         return answer
 
     def _broken(self, error: Exception) -> BrokenConnectionError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return BrokenConnectionError(f"its certificate is not trusted: {error.verify_message}", distrusted=True)
         words = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return BrokenConnectionError(words, used=self.used)
 

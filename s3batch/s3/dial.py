@@ -1,0 +1,124 @@
+"""Where connections come from: the endpoint's addresses, one after the other, and TLS with its certificates."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections import deque
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3batch.s3.endpoint import Endpoint
+
+_RESOLVE_EVERY = 60.0
+"""Seconds; S3's names have a short life and many addresses."""
+_UNDER_WAY = (0, errno.EINPROGRESS)
+
+Address = tuple[int, Any]
+"""The address family, and what :meth:`socket.socket.connect` takes."""
+
+
+class Dialler:
+    """Opens non-blocking connections to one endpoint. An address that failed is asked last."""
+
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], float]) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._addresses: deque[Address] = deque()
+        self._resolved = 0.0
+        self._context: ssl.SSLContext | None = None
+        self.session: ssl.SSLSession | None = None
+        """A TLS session to go on with: it saves the costly half of a handshake."""
+
+    def open(self) -> tuple[socket.socket, Address]:
+        """A socket that is being connected. Raises ``OSError`` when there is no address that could be tried."""
+        self._resolve()
+        refused = OSError("there is no address")
+        for _ in range(len(self._addresses)):
+            address = self._addresses[0]
+            try:
+                return self._begin(address), address
+            except OSError as error:
+                refused = error
+                self.failed(address)
+        raise refused
+
+    def failed(self, address: Address) -> int:
+        """Ask ``address`` last from now on. How many there are."""
+        if self._addresses and self._addresses[0] == address:
+            self._addresses.rotate(-1)
+        return len(self._addresses)
+
+    def _begin(self, address: Address) -> socket.socket:
+        sock = socket.socket(address[0], socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._endpoint.tls:
+                sock = self._wrapped(sock)
+            sock.setblocking(False)
+            code = sock.connect_ex(address[1])
+        except BaseException:
+            sock.close()
+            raise
+        if code not in _UNDER_WAY:
+            sock.close()
+            raise OSError(code, os.strerror(code))
+        return sock
+
+    def _wrapped(self, sock: socket.socket) -> ssl.SSLSocket:
+        if self._context is None:
+            self._context = tls_context(self._endpoint.ca_bundle)
+        return self._context.wrap_socket(
+            sock, server_hostname=self._endpoint.server_name, do_handshake_on_connect=False, session=self.session
+        )
+
+    def _resolve(self) -> None:
+        now = self._clock()
+        if self._addresses and now - self._resolved < _RESOLVE_EVERY:
+            if self._endpoint.url == "":  # Amazon's many addresses are there to be used
+                self._addresses.rotate(-1)
+            return
+        try:
+            found = socket.getaddrinfo(self._endpoint.server_name, self._endpoint.port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError(errno.EINVAL, f"{self._endpoint.server_name!r} cannot be a host's name") from error
+        except OSError:
+            if not self._addresses:  # what was right a minute ago is better than nothing
+                raise
+        else:
+            self._addresses = deque((family, address) for family, _, _, _, address in found)
+        self._resolved = now
+
+
+def tls_context(ca_bundle: str) -> ssl.SSLContext:
+    """Verify with ``ca_bundle``, or with the system's certificates, or with botocore's where a system has none.
+
+    Raises ``OSError`` that names the file which cannot be used.
+    """
+    bundle = ca_bundle or ("" if _system_has_certificates() else _botocore_bundle())
+    try:
+        return ssl.create_default_context(cafile=bundle or None)
+    except OSError as error:
+        words = error.strerror or "it holds no certificate"
+        raise OSError(errno.EINVAL, f"certificates {bundle!r} (AWS_CA_BUNDLE) cannot be used: {words}") from error
+
+
+def _system_has_certificates() -> bool:
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile) or bool(paths.capath and any(Path(paths.capath).iterdir()))
+
+
+def _botocore_bundle() -> str:
+    """The bundle that botocore brings along, found without importing it."""
+    spec = find_spec("botocore")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        bundle = Path(place) / "cacert.pem"
+        if bundle.exists():
+            return str(bundle)
+    return ""

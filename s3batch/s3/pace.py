@@ -1,0 +1,49 @@
+"""A bandwidth limit: bytes handed out at a steady rate. Whoever gets none waits, the lane says how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PIECE = 16 * 1024
+"""Bytes: less is not worth a send, unless the rate itself is small."""
+_SAVED = 0.25
+"""Seconds: what was not asked for is kept so long, and may then go at once."""
+
+
+class Pace:
+    """Hands out bytes at ``rate`` a second."""
+
+    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
+        """``rate`` in bytes per second; ``clock`` in seconds."""
+        self._rate = rate
+        self._clock = clock
+        self._least = min(_PIECE, rate / 8)
+        self._last = clock()
+        self._have = 0.0
+
+    def grant(self, wanted: int) -> int:
+        """How many of ``wanted`` bytes may go now; 0 means wait."""
+        have = self._filled()
+        if have < self._least and have < wanted:
+            return 0
+        granted = min(wanted, max(1, int(have)))
+        self._have -= granted
+        return granted
+
+    @property
+    def empty(self) -> bool:
+        """Whether too little is there to be worth a send."""
+        return self._filled() < self._least
+
+    def delay(self) -> float:
+        """Seconds until there is something to hand out again."""
+        return max(0.001, (self._least - self._filled()) / self._rate)
+
+    def _filled(self) -> float:
+        now = self._clock()
+        self._have = min(self._rate * _SAVED, self._have + (now - self._last) * self._rate)
+        self._last = now
+        return self._have
