@@ -159,6 +159,17 @@ def _s3_config(endpoint: Endpoint) -> dict[str, Any]:
     return config | ({"use_accelerate_endpoint": True} if "accelerate" in endpoint.variants else {})
 
 
+def session(credentials: Credentials | None, region: str, profile: str = "") -> Any:
+    """A boto3 session that signs in as the job does, for AWS services beside S3."""
+    return boto3.session.Session(
+        aws_access_key_id=credentials.access_key if credentials else None,
+        aws_secret_access_key=credentials.secret_key if credentials else None,
+        aws_session_token=credentials.token or None if credentials else None,
+        region_name=region,
+        profile_name=profile or None,
+    )
+
+
 def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[str, str]) -> None:
     """Copy a key onto itself in parts, for objects CopyObject refuses (above 5 GiB).
 
