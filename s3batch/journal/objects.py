@@ -63,7 +63,9 @@ ON CONFLICT (key) DO UPDATE SET
         WHEN excluded.local_size IS NULL THEN coalesce(object.known_size, 0) ELSE excluded.known_size END,
     local_size = coalesce(excluded.local_size, object.local_size, 0),
     local_mtime_ns = excluded.local_mtime_ns, local_inode = excluded.local_inode,
-    written = CASE WHEN excluded.written > 0 THEN excluded.written WHEN object.listed = ? THEN object.modified ELSE 0 END,
+    written = CASE WHEN excluded.written > 0 THEN excluded.written
+        WHEN object.known_etag = excluded.known_etag AND object.written > 0 THEN object.written
+        WHEN object.listed = ? THEN object.modified ELSE 0 END,
     fingerprint = excluded.fingerprint, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
 """What was found right or copied onto itself: the content is what the listing showed. A copy has no size of its own."""

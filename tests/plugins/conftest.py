@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from s3batch.cli import main
+from tests.conftest import DEFAULT_SERVER
 from tests.plugins import ci
 from tests.rig import buckets, program
 from tests.rig.faults import Request
@@ -127,3 +128,9 @@ def step(tmp_path: Path, bucket, proxy, monkeypatch) -> Step:
     home.mkdir()
     monkeypatch.chdir(workspace)
     return Step(workspace, bucket, proxy, home)
+
+
+@pytest.fixture(scope="session")
+def kms_key(server_named) -> str:
+    """The ARN of a key for encryption."""
+    return buckets.client(server_named(DEFAULT_SERVER), "kms").create_key()["KeyMetadata"]["Arn"]

@@ -45,7 +45,6 @@ def test_a_fresh_runner_lists_fetches_and_reads_its_own_files(step) -> None:
 
     run = step.run()
 
-    assert first.changed[-1] == ("PutObject", "site/img/ä b.svg")
     assert first.requests[-1].key == KEY
     assert run.code == 0, run.err
     assert run.counts == Counter({"ListObjectsV2": 1, "GetObject": 1})
@@ -113,17 +112,15 @@ def test_it_is_no_orphan_no_file_of_the_source_and_private(step) -> None:
     assert [row[0] for row in lines(step)[1:-1]] == ["app.js", "img/ä b.svg", "index.html"]
 
 
-def test_a_deleted_object_leaves_the_manifest(step) -> None:
+def test_an_object_that_was_lost_is_sent_and_noted_again(step) -> None:
     step.run()
     step.bucket.client.delete_object(Bucket=step.bucket.name, Key="site/empty")
     fresh_checkout(step)
 
     run = step.run()
 
-    assert run.changed == [("PutObject", "site/empty"), ("PutObject", KEY)] or KEY in dict.fromkeys(
-        request.key for request in run.changes
-    )
-    assert "site/empty" in step.bucket.keys()
+    assert run.changes[0].key == "site/empty"
+    assert [row[0] for row in lines(step)[1:-1]] == ["app.js", "empty", "img/ä b.svg", "index.html"]
 
 
 def damaged(kind: str, body: bytes) -> bytes:
@@ -161,7 +158,7 @@ def test_one_that_cannot_be_read_is_a_warning_and_no_more(step, kind) -> None:
     run = step.run()
 
     assert run.code == 0, run.err
-    assert f"the object manifest {KEY} is not used: it is" in run.err
+    assert f"the object manifest {KEY} is not used: it" in run.err
     assert run.counts["HeadObject"] == len(FILES)
     assert run.changed == [("PutObject", KEY)]
 
@@ -216,9 +213,9 @@ def test_the_same_facts_are_the_same_bytes(step) -> None:
     assert manifest._written([facts], header, "site/") == (body, digest)
 
 
-def test_compressed_large_and_encrypted_objects_are_known_by_their_content_too(step) -> None:
+def test_compressed_large_and_encrypted_objects_are_known_by_their_content_too(step, kms_key) -> None:
     step.files({"dist/big": os.urandom(11 << 20), "dist/plain.css": "p{}" * 500})
-    settings = {"multipart_threshold": "6MiB", "part_size": "5MiB", "gzip": "*.css", "encryption": "aws:kms"}
+    settings = {"multipart_threshold": "6MiB", "part_size": "5MiB", "gzip": "*.css", "kms_key_id": kms_key}
     first = step.run(settings)
     fresh_checkout(step)
 

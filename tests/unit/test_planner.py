@@ -1,0 +1,72 @@
+"""What is to be done for one file, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3batch.model import Kind, Known, Listed, LocalFile, Operation, Reason
+from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN, decide, layout, part_size_for
+
+FILE = LocalFile("a.txt", 5, 1_000, 7)
+LISTED = Listed("t/a.txt", 5, "e", 100.0)
+KNOWN = Known("e", 5, 5, 1_000, 7, 100.0, "F", "C")
+UPLOAD, RECONCILE = Kind.UPLOAD, Kind.RECONCILE
+
+
+@pytest.mark.parametrize(
+    ("listed", "known", "wanted"),
+    [
+        pytest.param(None, None, (UPLOAD, Reason.MISSING, ""), id="no object"),
+        pytest.param(None, KNOWN, (UPLOAD, Reason.MISSING, ""), id="an object that was ours and is gone"),
+        pytest.param(LISTED._replace(size=6), None, (UPLOAD, Reason.CONTENT, ""), id="another size"),
+        pytest.param(LISTED, None, (RECONCILE, Reason.UNKNOWN, ""), id="the same size and nothing known"),
+        pytest.param(LISTED, KNOWN, None, id="file and object as we left them"),
+        pytest.param(
+            LISTED, KNOWN._replace(fingerprint="G"), (RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN), id="other attributes"
+        ),
+        pytest.param(
+            LISTED, KNOWN._replace(local_mtime_ns=9), (RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} C"), id="touched"
+        ),
+        pytest.param(
+            LISTED, KNOWN._replace(local_inode=-1, checksum=""), (RECONCILE, Reason.UNKNOWN, ATTRIBUTES_KNOWN),
+            id="another checkout, no checksum noted",
+        ),
+        pytest.param(
+            LISTED, KNOWN._replace(local_inode=-1, fingerprint="G"), (RECONCILE, Reason.UNKNOWN, ""),
+            id="another checkout and other attributes",
+        ),
+        pytest.param(
+            LISTED, KNOWN._replace(local_size=4, local_inode=-1), (RECONCILE, Reason.UNKNOWN, ""),
+            id="another size before",
+        ),
+        pytest.param(LISTED._replace(etag="f"), KNOWN, (RECONCILE, Reason.UNKNOWN, ""), id="somebody else's object"),
+        pytest.param(
+            LISTED._replace(modified=102.0), KNOWN, (RECONCILE, Reason.UNKNOWN, ""), id="written again since, all alike"
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_needs(listed, known, wanted) -> None:
+    found = decide(FILE, "t/a.txt", listed, known, "F", stage=2, gzip=False)
+
+    if wanted is None:
+        assert found is None
+        return
+    kind, reason, detail = wanted
+    etag = listed.etag if listed else ""
+    assert found == Operation(kind, "t/a.txt", reason, "a.txt", 5, 1_000, 7, 2, etag, detail)
+
+
+def test_the_size_of_a_compressed_object_says_nothing() -> None:
+    found = decide(FILE, "t/a.txt", LISTED._replace(size=3), None, "F", stage=0, gzip=True)
+
+    assert found is not None
+    assert found.kind is Kind.RECONCILE
+
+
+def test_parts_grow_until_ten_thousand_are_enough() -> None:
+    assert part_size_for(10_000 * 16, 16) == 16
+    assert part_size_for(10_000 * 16 + 1, 16) == 32
+
+
+def test_parts_cover_the_file_once() -> None:
+    assert layout(25, 10) == [(1, 0, 10), (2, 10, 10), (3, 20, 5)]
