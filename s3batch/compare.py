@@ -66,7 +66,7 @@ _BOOKKEEPING = re.compile(
     re.VERBOSE,
 )
 
-_GROUPS = "http://acs.amazonaws.com/groups/"
+_GROUPS = "http://acs.amazonaws.com/groups/global/"
 _SHAPES = {
     frozenset[str](): "private",
     frozenset({"AllUsers READ"}): "public-read",

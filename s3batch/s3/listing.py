@@ -94,8 +94,9 @@ def _elements(body: Body, name: str) -> Iterator[dict[str, str]]:
 
 def parse_upload_id(body: Body) -> str:
     """The upload id in an answer to CreateMultipartUpload."""
-    for found in _elements(body, "InitiateMultipartUploadResult"):
-        return found["UploadId"]
+    for name in ("InitiateMultipartUploadResult", "InitiateMultipartUpload"):  # the second is what rclone says
+        for found in _elements(body, name):
+            return found["UploadId"]
     raise ValueError("the answer to CreateMultipartUpload names no upload id")
 
 

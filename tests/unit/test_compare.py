@@ -257,7 +257,7 @@ OWNER = '<Grant><Grantee xsi:type="CanonicalUser"><ID>me</ID></Grantee><Permissi
 
 
 def grant(who: str, *permissions: str) -> str:
-    grantee = f"<URI>http://acs.amazonaws.com/groups/{who}</URI>" if who[0].isupper() else f"<ID>{who}</ID>"
+    grantee = f"<URI>http://acs.amazonaws.com/groups/global/{who}</URI>" if who[0].isupper() else f"<ID>{who}</ID>"
     rights = "".join(f"<Permission>{permission}</Permission>" for permission in permissions)
     return f"<Grant><Grantee>{grantee}</Grantee>{rights}</Grant>"
 
