@@ -112,7 +112,7 @@ class Manifest:
 
     def timed_tree_id(self) -> str:
         """64 hex digits over everything but chunks."""
-        return tree_hash([*self._identity(), self.tree.mtimes.tobytes()]).hex()
+        return tree_hash([*self._identity(), to_planes(self.tree.mtimes)]).hex()
 
     def _identity(self) -> list[bytes]:
         tree = self.tree
