@@ -247,6 +247,11 @@ class Journal:
             self._jobs.count({}, {"found_unchanged": found_unchanged})
         self.commit()
 
+    def put_back(self, ids: Sequence[int]) -> None:
+        """Put back what was leased and never begun; it comes by :meth:`lease` again, as if it had not been leased."""
+        with self.batch():
+            self._operations.put_back(ids)
+
     def release(self) -> int:
         """Put back what a dead run had leased, to be looked up before it is sent again; return how many."""
         with self.batch():

@@ -161,6 +161,15 @@ class Operations:
         """Record outcomes; return how many reconciled files turned out to be unchanged."""
         return settle(self._store, list(outcomes))
 
+    def put_back(self, numbers: Sequence[int]) -> None:
+        """Put back what was leased and never begun: S3 has not heard of it, so there is nothing to look up."""
+        self._store.execute_many(
+            "UPDATE operation SET state = 'pending' WHERE id = ? AND state = 'leased'",
+            [(number,) for number in numbers],
+        )
+        for number in numbers:
+            self._lower_cursor(number)
+
     def release(self) -> int:
         """Put back what a dead run had leased, to be looked up before it is sent again. All of crash recovery."""
         self._store.execute(
@@ -311,6 +320,10 @@ class Operations:
                 number,
             ),
         )
+        self._lower_cursor(number)
+
+    def _lower_cursor(self, number: int) -> None:
+        """Let leasing come by this row again."""
         self._cursor = {stage: min(cursor, number - 1) for stage, cursor in self._cursor.items()}
 
     def _leave_upload(self, number: int) -> None:

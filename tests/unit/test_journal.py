@@ -179,6 +179,18 @@ def test_a_fault_worth_retrying_is_handed_out_when_it_is_due_and_not_by_the_curs
     assert journal.lease_rows([added.id]) == []
 
 
+def test_what_was_never_begun_is_put_back_as_it_was(journal):
+    added = journal.add([upload("a"), upload("b"), upload("c")])
+    journal.lease(9, Stage.MAIN)
+    journal.settle([(State.DONE, Result(added[0].id))])
+
+    journal.put_back([added[0].id, added[1].id])
+
+    assert journal.lease(9, Stage.MAIN) == [added[1]]
+    journal.put_back([])
+    assert journal.lease(9, Stage.MAIN) == []
+
+
 def test_a_failure_is_named_with_everything_the_report_needs(journal):
     (added,) = journal.add([upload("a")], lease=True)
     answer = Result(added.id, error="denied", code="AccessDenied", status=403, request_id="R")
