@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from s3batch.settings import Settings
 
 _DELETE_BATCH = 1000
+_HINTS = {
+    "Connection": "check endpoint_url and the network",
+    "Timeout": "check endpoint_url and the network",
+    "Untrusted": "set AWS_CA_BUNDLE to a file with the certificate of its authority",
+}
 _TRIES_TO_REACH = 4
 """For an endpoint that never answered: a wrong address should be said in seconds."""
 
@@ -33,12 +38,16 @@ class Bucket:
     """Requests to one bucket, blocking, retried. Raises :class:`EndpointError` or :class:`CallError`."""
 
     def __init__(self, endpoint: Endpoint, login: Login, *, tries: int = 10) -> None:
-        self.endpoint = endpoint
         self.login = login
         self.tries = tries
         self.retries = 0
         self.lane = Lane(endpoint, carrier)
         self._reached = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint as the lane knows it by now: it learns the bucket's region."""
+        return self.lane.endpoint
 
     @classmethod
     def from_settings(cls, settings: Settings, bucket: str) -> Bucket:
@@ -54,11 +63,12 @@ class Bucket:
         attempt = 0
         while True:
             fault, answer = self._once(call)
+            attempt += 1
             if answer is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
                 self._check_sign_in(call, fault)
                 return answer
-            attempt += 1
-            if attempt >= (self.tries if self._reached else min(self.tries, _TRIES_TO_REACH)):
+            most = self.tries if self._reached else min(self.tries, _TRIES_TO_REACH)
+            if attempt >= most or (fault is not None and not (fault.retryable or fault.signed_out)):
                 return self._last_answer(call, fault, answer, attempt)
             self.retries += 1
             time.sleep(back_off(attempt))
@@ -79,19 +89,11 @@ class Bucket:
         return (None, answer) if answer.ok and not hides_error(answer) else (fault_of(answer), answer)
 
     def _second_chance(self, fault: Fault) -> bool:
-        """Whether something about how we ask can be mended: the region, the credentials."""
-        if fault.region and fault.region != self.endpoint.region:
-            self._use(self.endpoint.moved_to(fault.region))
-            return True
+        """Whether we can be somebody else."""
         if fault.signed_out and (credentials := self.login.renewed()):
             self.lane.sign_in_again(credentials)
             return True
         return False
-
-    def _use(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.lane.close()
-        self.lane = Lane(endpoint, carrier)
 
     def _check_sign_in(self, call: Call, fault: Fault | None) -> None:
         if fault is not None and fault.signed_out:
@@ -105,11 +107,10 @@ class Bucket:
     def _last_answer(self, call: Call, fault: Fault | None, answer: Answer | None, attempts: int) -> Answer:
         if answer is not None:
             return answer
-        raise EndpointError(
-            f"{call.name}: {fault.message if fault else 'no answer'} (tried {attempts} times)",
-            hint="check endpoint_url and the network",
-            code=fault.code if fault else "Connection",
-        )
+        fault = fault or Fault("Connection", "no answer")
+        tried = f" (tried {attempts} times)" if attempts > 1 else ""
+        hint = _HINTS.get(fault.code, "check the settings")
+        raise EndpointError(f"{call.name}: {fault.message}{tried}", hint=hint, code=fault.code)
 
     # --- what the coordinator asks ----------------------------------------------------------
 
@@ -123,6 +124,8 @@ class Bucket:
         answer = self._listed(calls.list_objects(prefix, start_after=start_after))
         while more:
             page = self._page(answer)
+            if page.token and page.token == token:
+                raise EndpointError(f"{self.endpoint.name()} gives the same page of the listing again and again")
             more, token = bool(page.token), page.token
             if more:
                 ahead = self._fetch_ahead(calls.list_objects(prefix, token=token))

@@ -10,117 +10,157 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.request import getproxies, proxy_bypass
 
 from s3batch.errors import EndpointError
-from s3batch.s3.endpoint import Endpoint, Signing, split_url
+from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
 from s3batch.s3.sigv4 import Credentials
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s3batch.settings import Settings
 
 _DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 DEFAULT_REGION = "us-east-1"
+_APART = ("us-iso", "eu-iso", "eusc-")
+"""Regions whose hosts have names of their own, which boto3 knows."""
+_RENEW_AFTER = 60.0
+"""Seconds: new credentials refused sooner are refused for good."""
 
 
 class Login:
     """The job's credentials, renewed before they run out. Asked by the coordinator only."""
 
-    def __init__(self, credentials: Any = None, fixed: Credentials | None = None) -> None:
-        """``credentials`` are botocore's (they renew themselves), ``fixed`` a pair given outright."""
-        self._source = credentials
+    def __init__(self, fixed: Credentials | None = None, resolve: Callable[[], Any] | None = None) -> None:
+        """``fixed`` is a pair given outright; ``resolve`` finds botocore's credentials, which renew themselves."""
         self._fixed = fixed
+        self._resolve = resolve
+        self._source = resolve() if resolve is not None else None
+        self._renewed = -_RENEW_AFTER
 
     def current(self) -> Credentials | None:
-        """What to sign with now; ``None`` where there is nobody to be. May block for a renewal."""
+        """What to sign with now; ``None`` where there is nobody to be. May block for a renewal.
+
+        Raises :class:`EndpointError` when credentials that ran out cannot be renewed.
+        """
         if self._source is None:
             return self._fixed
-        frozen = self._source.get_frozen_credentials()
+        frozen = _asked(self._source.get_frozen_credentials)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
 
     def renewed(self) -> Credentials | None:
         """Credentials resolved anew after the store refused the old ones; ``None`` if there are no others."""
+        now = time.monotonic()
+        if self._resolve is None or now - self._renewed < _RENEW_AFTER:
+            return None
+        self._renewed = now
         before = self.current()
-        if self._source is not None and hasattr(self._source, "_refresh"):
-            self._source._expiry_time = None  # noqa: SLF001 - botocore has no public way to say "these are dead"
-            self._source.refresh_needed = lambda refresh_in=None: True
-            after = self.current()
-            del self._source.refresh_needed
-            return after if after != before else None
-        return None
+        self._source = self._resolve()
+        after = self.current()
+        return after if after != before else None
 
 
 def connect(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
-    """The endpoint of ``bucket`` and who signs in to it. Raises :class:`EndpointError`."""
-    plain = not settings.profile and not settings.assume_role and not _configuration_file()
-    if plain and settings.access_key and settings.secret_key:
-        fixed = Credentials(settings.access_key, settings.secret_key, settings.session_token)
-        login = Login(fixed=fixed)
-        configured: dict[str, str] = {}
+    """The endpoint of ``bucket`` and who signs in to it. Raises :class:`EndpointError`, :class:`SettingsError`."""
+    if _plain(settings):
+        login = Login(Credentials(settings.access_key, settings.secret_key, settings.session_token))
+        configured = Configured()
     else:
         login, configured = _by_boto3(settings)
     return _endpoint(settings, bucket, login.current(), configured), login
 
 
+def _plain(settings: Settings) -> bool:
+    """Whether the settings say all there is to know, so that boto3 need not be asked."""
+    if not (settings.access_key and settings.secret_key) or settings.profile:
+        return False
+    if settings.assume_role or settings.user_role_arn or settings.oidc_token_id:
+        return False
+    if settings.region.startswith(_APART) and not settings.endpoint_url:
+        return False
+    return not _configuration_file() and not any(os.environ.get(name) for name in _TELLING)
+
+
+_TELLING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+"""Variables by which an AWS configuration may say more than the settings do."""
+
+
 def _configuration_file() -> bool:
-    """Whether an AWS configuration may say more than the settings do."""
-    if os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE"):
-        return True
-    return Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser().exists()
+    files = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
+    return any(Path(os.environ.get(name) or usual).expanduser().exists() for name, usual in files)
 
 
-def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, configured: dict[str, str]) -> Endpoint:
-    region = settings.region or configured.get("region") or DEFAULT_REGION
-    url = settings.endpoint_url or configured.get("endpoint_url", "")
+class Configured(NamedTuple):
+    """What the AWS configuration says of S3, resolved by boto3."""
+
+    region: str = ""
+    endpoint_url: str = ""
+    aws_url: str = ""
+    """Of Amazon's own S3 in that region."""
+    ca_bundle: str = ""
+    addressing_style: str = "auto"
+    variants: tuple[str, ...] = ()
+
+
+def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, configured: Configured) -> Endpoint:
+    region = settings.region or configured.region or DEFAULT_REGION
+    url = settings.endpoint_url or configured.endpoint_url
     if url and "://" not in url:
         url = f"https://{url}"
     try:
-        host, port, tls, base_path = split_url(url or _aws_host(region))
+        host, port, tls, base_path = split_url(url or configured.aws_url or _aws_url(region))
     except ValueError as error:
         raise settings.bad("endpoint_url", f"{error}; write something like https://s3.example.com:9000") from error
-    style = configured.get("addressing_style", "auto")
-    path_style = settings.path_style or style == "path" or (style == "auto" and _needs_path(host, bucket, url, tls=tls))
-    return Endpoint(
+    endpoint = Endpoint(
         bucket=bucket, region=region, host=host, port=port, tls=tls, base_path=base_path, url=url,
-        path_style=path_style, credentials=credentials,
-        ca_bundle=os.environ.get("AWS_CA_BUNDLE", "") or configured.get("ca_bundle", ""),
+        path_style=_path_style(settings, bucket, url, configured.addressing_style, tls=tls),
+        credentials=credentials, ca_bundle=_ca_bundle(configured),
         sign_payload=cast("Signing", settings.sign_payload), checksum=_checksum(settings.checksum),
-        lane=_lane(settings, bucket, host, configured, tls=tls), timeout=float(settings.timeout),
+        variants=configured.variants, timeout=float(settings.timeout),
     )  # fmt: skip
+    return endpoint.through(_lane(settings, endpoint))
 
 
-def _aws_host(region: str) -> str:
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return f"https://s3.{region}.{suffix}"
+def _aws_url(region: str) -> str:
+    return f"https://s3.{region}{AMAZON[region.startswith('cn-')]}"
 
 
 def _checksum(name: str) -> str:
     return {"auto": "crc64nvme", "none": ""}.get(name, name)
 
 
-def _needs_path(host: str, bucket: str, url: str, *, tls: bool) -> bool:
+def _ca_bundle(configured: Configured) -> str:
+    """Where boto3 looks too."""
+    return os.environ.get("AWS_CA_BUNDLE", "") or configured.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE", "")
+
+
+def _path_style(settings: Settings, bucket: str, url: str, style: str, *, tls: bool) -> bool:
     """A bucket goes into the host's name only where DNS and certificates surely know it there: on AWS."""
-    if "." in bucket and tls:
+    if bucket.startswith("arn:"):
+        return False
+    if settings.path_style or style == "path":
         return True
-    return (bool(url) and not host.endswith((".amazonaws.com", ".amazonaws.com.cn"))) or not _DNS_NAME.match(
-        bucket.replace(".", "-")
-    )
+    if ("." in bucket and tls) or not _DNS_NAME.match(bucket.replace(".", "-")):
+        return True
+    return bool(url) and style != "virtual"
 
 
-def _lane(settings: Settings, bucket: str, host: str, configured: dict[str, str], *, tls: bool) -> Any:
+def _lane(settings: Settings, endpoint: Endpoint) -> Any:
     """The reference lane where the lean one does not apply: proxies, ARNs, directory buckets, dual-stack..."""
+    bucket = endpoint.bucket
+    special = bucket.startswith("arn:") or bucket.endswith(("--x-s3", ".mrap")) or bool(endpoint.variants)
+    if special and settings.lane == "lean":
+        raise settings.bad("lane", f"the lean lane cannot reach {bucket}; write auto or reference")
     if settings.lane != "auto":
         return settings.lane
-    special = bucket.startswith("arn:") or bucket.endswith(("--x-s3", ".mrap")) or "special" in configured
-    return "reference" if special or _proxied(host, tls=tls) else "lean"
+    return "reference" if special or _proxied(endpoint.server_name, tls=endpoint.tls) else "lean"
 
 
 def _proxied(host: str, *, tls: bool) -> bool:
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return False
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - 20 ms that most runs need not pay
-
     proxies = getproxies()
     if ("https" if tls else "http") not in proxies or _is_loopback(host):
         return False
@@ -129,7 +169,7 @@ def _proxied(host: str, *, tls: bool) -> bool:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
@@ -137,9 +177,26 @@ def _is_loopback(host: str) -> bool:
 # --- where boto3 decides -------------------------------------------------------------------
 
 
-def _by_boto3(settings: Settings) -> tuple[Login, dict[str, str]]:
+def _by_boto3(settings: Settings) -> tuple[Login, Configured]:
+    if settings.oidc_token_id and not settings.assume_role:
+        raise settings.bad("oidc_token_id", "it is for assuming a role: give assume_role too")
+    login = Login(resolve=lambda: _asked(lambda: _credentials(_session(settings), settings)))
+    return login, _asked(lambda: _configured(_session(settings), settings))
+
+
+def _asked(question: Callable[[], Any]) -> Any:
+    """What boto3 answers. Raises :class:`EndpointError` with its words when it cannot."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        return question()
+    except (BotoCoreError, ClientError) as error:
+        hint = "give access_key and secret_key, or a profile that works"
+        raise EndpointError(f"cannot sign in: {error}", hint=hint) from error
+
+
+def _session(settings: Settings) -> Any:
     import boto3  # noqa: PLC0415 - see the module's docstring
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     pair: dict[str, Any] = {}
     if settings.access_key and settings.secret_key:
@@ -148,62 +205,82 @@ def _by_boto3(settings: Settings) -> tuple[Login, dict[str, str]]:
             "aws_secret_access_key": settings.secret_key,
             "aws_session_token": settings.session_token or None,
         }
-    try:
-        session = boto3.session.Session(profile_name=settings.profile or None, **pair)
-        credentials = session.get_credentials()
-        if settings.assume_role:
-            credentials = _assumed(session, settings)
-        if credentials is not None:
-            credentials.get_frozen_credentials()
-    except (BotoCoreError, ClientError) as error:
-        raise EndpointError(f"cannot sign in: {error}", hint="give access_key and secret_key, or a profile") from error
-    if credentials is None:
+    return boto3.session.Session(profile_name=settings.profile or None, **pair)
+
+
+def _credentials(session: Any, settings: Settings) -> Any:
+    """Whoever the settings, the environment or the machine say we are; then the role, or the two, to assume."""
+    credentials: Any = None if settings.oidc_token_id else session.get_credentials()
+    if credentials is None and not settings.oidc_token_id:
         raise EndpointError(
             "no credentials found: neither settings nor environment, profile, web identity or instance role has any",
             hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (in a plugin: access_key and secret_key)",
         )
-    return Login(credentials), _configured(session)
+    if settings.assume_role:
+        token, external_id = settings.oidc_token_id, settings.external_id
+        proof = {"WebIdentityToken": token} if token else {"ExternalId": external_id}
+        credentials = _assumed(session, settings, credentials, {"RoleArn": settings.assume_role, **proof})
+    if settings.user_role_arn:
+        asked = {"RoleArn": settings.user_role_arn, "ExternalId": settings.user_role_external_id}
+        credentials = _assumed(session, settings, credentials, asked)
+    credentials.get_frozen_credentials()
+    return credentials
 
 
-def _configured(session: Any) -> dict[str, str]:
-    """What the AWS configuration file says of S3."""
-    core = session._session  # noqa: SLF001 - boto3 hides botocore's session, which alone knows
-    section = core.get_scoped_config()
-    special = section.get("s3", {}) if isinstance(section.get("s3"), dict) else {}
-    values = {
-        "region": core.get_config_variable("region"),
-        "endpoint_url": section.get("endpoint_url"),
-        "ca_bundle": core.get_config_variable("ca_bundle"),
-        "addressing_style": special.get("addressing_style"),
-        "special": "yes" if any(special.get(name) == "true" for name in _SPECIAL) else None,
-    }
-    return {name: str(value) for name, value in values.items() if value}
+def _assumed(session: Any, settings: Settings, base: Any, asked: dict[str, str]) -> Any:
+    """Credentials of a role, assumed by those of ``base`` or by a web identity's token; they renew themselves."""
+    from botocore.credentials import RefreshableCredentials  # noqa: PLC0415 - see the module's docstring
 
-
-_SPECIAL = ("use_accelerate_endpoint", "use_dualstack_endpoint", "us_east_1_regional_endpoint")
-
-
-def _assumed(session: Any, settings: Settings) -> Any:
-    """Credentials of the role to assume; they renew themselves."""
-    from botocore.credentials import RefreshableCredentials  # noqa: PLC0415
-
-    url = os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL") or None
-    sts = session.client("sts", region_name=settings.region or DEFAULT_REGION, endpoint_url=url)
-    asked: dict[str, Any] = {
-        "RoleArn": settings.assume_role,
-        "RoleSessionName": settings.assume_role_session_name or "s3batch",
-    }
+    given = {name: value for name, value in asked.items() if value}
+    given["RoleSessionName"] = settings.assume_role_session_name or "s3batch"
 
     def fetch() -> dict[str, str]:
-        if settings.oidc_token_id:
-            answer = sts.assume_role_with_web_identity(**asked, WebIdentityToken=settings.oidc_token_id)
-        else:
-            external = {"ExternalId": settings.external_id} if settings.external_id else {}
-            answer = sts.assume_role(**asked, **external)
-        got = answer["Credentials"]
+        sts = _sts(session, settings, base)
+        by_token = "WebIdentityToken" in given
+        got = (sts.assume_role_with_web_identity if by_token else sts.assume_role)(**given)["Credentials"]
         return {
             "access_key": got["AccessKeyId"], "secret_key": got["SecretAccessKey"], "token": got["SessionToken"],
             "expiry_time": got["Expiration"].isoformat(),
         }  # fmt: skip
 
     return RefreshableCredentials.create_from_metadata(fetch(), refresh_using=fetch, method="sts-assume-role")
+
+
+def _sts(session: Any, settings: Settings, base: Any) -> Any:
+    """An STS client that signs with what ``base`` is now."""
+    from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
+
+    keys = base.get_frozen_credentials() if base is not None else None
+    pair = {
+        "aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key, "aws_session_token": keys.token,
+    } if keys else {}  # fmt: skip
+    config = Config(connect_timeout=10, retries={"total_max_attempts": 4, "mode": "standard"})
+    return session.client(
+        "sts", region_name=settings.region or session.region_name or DEFAULT_REGION, config=config, **pair
+    )
+
+
+def _configured(session: Any, settings: Settings) -> Configured:
+    """What boto3 makes of configuration file and environment, read off a client of it."""
+    from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
+
+    def about(**options: Any) -> Any:
+        return session.client("s3", region_name=settings.region or None, **options).meta
+
+    found = about()
+    bare = about(config=Config(ignore_configured_endpoint_urls=True))
+    own = settings.endpoint_url or found.endpoint_url != bare.endpoint_url
+    region = found.region_name if found.region_name != "aws-global" else DEFAULT_REGION
+    s3 = found.config.s3 or {}
+    wanted = {
+        "fips": found.config.use_fips_endpoint,
+        "dualstack": found.config.use_dualstack_endpoint or s3.get("use_dualstack_endpoint"),
+        "accelerate": s3.get("use_accelerate_endpoint"),
+    }
+    return Configured(
+        region=region, endpoint_url=found.endpoint_url if own and not settings.endpoint_url else "",
+        aws_url=bare.endpoint_url if region.startswith(_APART) else "",
+        ca_bundle=session._session.get_config_variable("ca_bundle") or "",  # noqa: SLF001 - only botocore's knows
+        addressing_style=s3.get("addressing_style") or "auto",
+        variants=tuple(name for name, on in wanted.items() if on) if not own else (),
+    )  # fmt: skip

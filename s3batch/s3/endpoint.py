@@ -69,6 +69,10 @@ class Endpoint:
             return not self.tls and size <= SIGN_UP_TO
         return self.sign_payload == "always"
 
+    def through(self, lane: Literal["lean", "reference"]) -> Endpoint:
+        """The same bucket by that lane."""
+        return replace(self, lane=lane)
+
     def name(self) -> str:
         """For messages: the URL people know."""
         return self.url or f"{'https' if self.tls else 'http'}://{self.host}"
