@@ -70,8 +70,9 @@ def _run(settings: Settings, output: Output, work: Callable[[Session], dict[str,
     """One job of the cache, from its journal to its report; trouble becomes a warning where it may."""
     with _journal(settings) as journal, Signals() as signals:
         session = Session(settings, output, journal, signals)
-        names_of(settings)
         session.begin()
+        for warning in names_of(settings).warnings:
+            session.warn(warning)
         stopped: S3BatchError | None = None
         found: dict[str, Any] = {}
         try:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from s3batch.cache.layout import CLEANUPS, chunk_key
+from s3batch.archive.keys import chunk_key
+from s3batch.cache.layout import CLEANUPS
 from s3batch.s3.faults import CallError
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.cache.resolve import cleared_by
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, EndpointError, JobFailedError, S3BatchError, SettingsError
+from s3batch.errors import EXIT_DONE, EXIT_FAILED, EndpointError, S3BatchError, SettingsError
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.faults import CallError
 
 if TYPE_CHECKING:
     from s3batch.output import Output
@@ -26,8 +25,8 @@ def run_clear(settings: Settings, output: Output) -> int:
         removed = _clear(settings, prefixes)
     except SettingsError:
         raise
-    except (S3BatchError, CallError) as error:
-        return _failed(settings, output, error if isinstance(error, S3BatchError) else JobFailedError(str(error)))
+    except S3BatchError as error:
+        return _failed(settings, output, error)
     words = "would remove" if settings.dry_run else "removed"
     return _said(settings, output, f"cache cleared: {words} {len(removed)} objects", removed)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3batch.archive.check import Limits
 from s3batch.archive.signing import is_signed
 from s3batch.archive.stored import decode_manifest
 from s3batch.cache.layout import SIGNATURE
@@ -20,7 +19,7 @@ from s3batch.worker import etag_of, seconds_of
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.state import State
-    from s3batch.cache.names import Names
+    from s3batch.cache.resolve import Names
     from s3batch.cache.session import Session
     from s3batch.s3.calls import Answer
 
@@ -39,11 +38,8 @@ class Hit:
 
 def find(session: Session, names: Names, state: State | None) -> Hit | None:
     """The cache to restore: an exact key, else the newest one below a prefix. Raises what the store says no with."""
-    for key in names.read:
-        if hit := look(session, key, state):
-            return hit
-    for prefix in names.prefixes:
-        for key in _newest_first(session, prefix):
+    for lookup in names.lookups:
+        for key in _newest_first(session, lookup.key) if lookup.is_prefix else [lookup.key]:
             if hit := look(session, key, state):
                 return hit
     return None
@@ -67,9 +63,8 @@ def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
     if secret and not is_signed(secret, key, stored, answer.headers.get(SIGNATURE, "")):
         session.warn(f"the cache {key} is not signed with this secret: it is left alone")
         return None
-    limits = Limits(total=session.settings.max_size) if session.settings.max_size else Limits()
     try:
-        manifest = decode_manifest(stored, limits)
+        manifest = decode_manifest(stored, session.limits())
     except ArchiveError as error:
         session.warn(f"the cache {key} cannot be used: {error}")
         return None

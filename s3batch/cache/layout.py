@@ -8,7 +8,6 @@ v1/x/<...>                    a manifest that was evicted; its chunks live until
 
 from __future__ import annotations
 
-ROOT = "v1/"
 KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
 
 
@@ -16,12 +15,6 @@ def base_of(prefix: str) -> str:
     """The ``prefix`` setting as keys begin with it: empty, or ending with one slash."""
     plain = "/".join(segment for segment in prefix.split("/") if segment)
     return f"{plain}/" if plain else ""
-
-
-def chunk_key(base: str, identity: bytes) -> str:
-    """The key of a chunk."""
-    name = identity.hex()
-    return f"{base}{CHUNKS}{name[:2]}/{name}"
 
 
 SIGNATURE = "x-amz-meta-s3b-sig"

@@ -8,6 +8,7 @@ The manifest is published last and at one go: a build that dies leaves chunks no
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from s3batch import __version__
 from s3batch.archive import pack, packplan, remember
 from s3batch.archive.assemble import assemble
+from s3batch.archive.compat import write_s3cache
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, save_state
 from s3batch.archive.stored import encode_manifest
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from s3batch.archive.scan import Found
     from s3batch.archive.state import State
     from s3batch.archive.survey import Survey
-    from s3batch.cache.names import Names
+    from s3batch.cache.resolve import Names
     from s3batch.cache.session import Session
     from s3batch.model import Result
 
@@ -64,6 +66,8 @@ def rebuild(session: Session, names: Names) -> Rebuilt:
     """Store what is new, publish, remember. Raises with the old cache as it was."""
     found = scan(session.workspace, session.roots)
     _tell_problems(session, found)
+    if session.settings.compat:
+        return _rebuild_old(session, names, found)
     state = load_state(session.state_path)
     base = _base(session, names, state)
     own = base is not None and base.key == names.own
@@ -78,7 +82,7 @@ def _base(session: Session, names: Names, state: State | None) -> Hit | None:
     """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
     if hit := look(session, names.own, state):
         return hit
-    for key in dict.fromkeys([*([state.key] if state is not None else []), *names.read]):
+    for key in dict.fromkeys([*([state.key] if state is not None else []), *names.exact]):
         if key != names.own and (hit := look(session, key, state)):
             return hit
     return None
@@ -183,3 +187,17 @@ def _publish(session: Session, names: Names, manifest: Manifest) -> tuple[bytes,
         raise CallError(call.name, names.own, fault_of(answer))
     reach("manifest-published")
     return stored, etag_of(answer)
+
+
+def _rebuild_old(session: Session, names: Names, found: Found) -> Rebuilt:
+    """``compat: s3cache``: one tar.gz of all paths where drone-s3cache looks for it."""
+    key = names.legacy[0].key
+    with tempfile.TemporaryFile(dir=session.own) as file:
+        problems = write_s3cache(file, found, session.workspace, session.roots)
+        file.seek(0)
+        body = file.read()
+    for problem in problems:
+        session.warn(f"{problem.path} is not cached: {problem.error}")
+    if not session.settings.dry_run:
+        session.bucket.put(key, body, {"content-type": "application/gzip", **session.encryption_headers()})
+    return Rebuilt(key, files_of(found.tree), sum(found.tree.sizes), 1, len(body), published=True)

@@ -7,6 +7,7 @@ Until the last step every change can be undone, and is, when a chunk cannot be h
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from contextlib import closing
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive import pack, packplan, remember, unpack, verify
 from s3batch.archive.finish import finish, prepare
+from s3batch.archive.keys import chunk_key
+from s3batch.archive.legacy import extract_legacy
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, save_state
 from s3batch.archive.tree import files_of
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import Hit, find, touch
-from s3batch.cache.layout import chunk_key
 from s3batch.cache.work import fetch_chunk, hash_files
 from s3batch.coordinator import InterruptedJobError
 from s3batch.errors import JobFailedError
@@ -30,7 +32,7 @@ from s3batch.model import Kind, Operation, Reason, Stage
 if TYPE_CHECKING:
     from s3batch.archive.restore import RestorePlan
     from s3batch.archive.scan import Found
-    from s3batch.cache.names import Names
+    from s3batch.cache.resolve import Names
     from s3batch.cache.session import Session
     from s3batch.model import Result
 
@@ -59,7 +61,7 @@ def restore(session: Session, names: Names) -> Restored:
     hit = find(session, names, state)
     if hit is None:
         undo_leftovers(session.undo_path, session.workspace)
-        return Restored("")
+        return restore_legacy(session, names) or Restored("")
     if session.settings.dry_run:
         return _summary(hit, None, [])
     try:
@@ -155,3 +157,32 @@ def _summary(hit: Hit, plan: RestorePlan | None, results: list[Result]) -> Resto
         len(results),
         sum(result.sent for result in results),
     )
+
+
+def restore_legacy(session: Session, names: Names) -> Restored | None:
+    """Restore what an older plugin left, all of it or nothing; ``None`` if there is nothing."""
+    taken = ""
+    files = size = 0
+    covered: set[str] = set()
+    for old in names.legacy:
+        if covered.issuperset(old.roots):
+            continue
+        answer = session.bucket.get(old.key)
+        if answer is None:
+            continue
+        label = f"legacy {old.key} {answer.headers.get('etag', '')}"
+        try:
+            with closing(Undo(session.undo_path, session.workspace, old.roots, label)) as undo:
+                done = extract_legacy(
+                    io.BytesIO(answer.body), session.workspace, old.roots, undo,
+                    limits=session.limits(), symlinks=session.settings.cache_symlinks,
+                )  # fmt: skip
+                undo.commit()
+        except BaseException:
+            undo_leftovers(session.undo_path, session.workspace)
+            raise
+        for problem in done.left_out:
+            session.warn(f"{problem.path} in {old.key} is not restored: {problem.error}")
+        taken, files, size = taken or old.key, files + done.files + done.right, size + done.size
+        covered.update(old.roots)
+    return Restored(taken, files, size, files) if taken else None

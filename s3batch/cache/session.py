@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, report
+from s3batch.archive.check import Limits
 from s3batch.archive.paths import OWN, parse_roots
 from s3batch.archive.signing import sign
 from s3batch.archive.tree import files_of
@@ -98,6 +99,10 @@ class Session:
     def tally(self, manifest: Manifest) -> None:
         """Count what the cache holds for the report."""
         self.journal.add_tally(files=files_of(manifest.tree), bytes=manifest.raw_size())
+
+    def limits(self) -> Limits:
+        """What an archive may ask of us."""
+        return Limits(total=self.settings.max_size) if self.settings.max_size else Limits()
 
     def remove_plan(self) -> None:
         """The plan file has served."""

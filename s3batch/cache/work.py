@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from s3batch.archive.keys import chunk_key
 from s3batch.archive.pack import build_chunk, hash_items
 from s3batch.archive.table import Recipe
 from s3batch.archive.unpack import unpack_chunk
-from s3batch.cache.layout import chunk_key
 from s3batch.errors import ArchiveError
 from s3batch.model import Result
 from s3batch.s3 import calls
