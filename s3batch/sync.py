@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s3batch.executors import Executor
+    from s3batch.executors.dask import Cluster
     from s3batch.output import Output
     from s3batch.settings import Settings
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
-"""Requests at most: at 20 ms a request 128 are 6,400 objects a second and worker. The lane opens them as needed."""
+"""Requests at most, of a worker and of this machine: at 20 ms a request 128 are 6,400 objects a second and worker.
+The lane opens them as needed."""
 
 _AFTER_ALL = Stage.DELETE + 1
 
@@ -55,7 +58,7 @@ _AFTER_ALL = Stage.DELETE + 1
 def run(settings: Settings, output: Output) -> int:
     """``s3batch sync``. The exit code."""
     wanted = Wanted.from_settings(settings)
-    with _journal(settings) as journal, Signals() as signals:
+    with _cluster(wanted) as cluster, _journal(settings) as journal, Signals() as signals:
         journal.begin_job(
             "sync", wanted.source.root, f"{wanted.target.bucket}/{wanted.target.prefix}", settings.endpoint_url,
             settings.public(), __version__,
@@ -64,15 +67,30 @@ def run(settings: Settings, output: Output) -> int:
         for warning in wanted.target.warnings:
             journal.warn(warning)
         invalidation.begin(settings, journal)
-        return Sync(wanted, journal, signals, output).run()
+        return Sync(wanted, journal, signals, output, cluster).run()
 
 
 def resume(settings: Settings, output: Output) -> int:
     """``s3batch resume`` for a sync: ``settings`` are the job's own, with the new credentials and speed in them."""
     wanted = Wanted.from_settings(settings)
-    with _journal(settings) as journal, Signals() as signals:
+    with _cluster(wanted) as cluster, _journal(settings) as journal, Signals() as signals:
         journal.open_job(settings.job or None)
-        return Sync(wanted, journal, signals, output, resumed=True).run()
+        return Sync(wanted, journal, signals, output, cluster, resumed=True).run()
+
+
+@contextmanager
+def _cluster(wanted: Wanted) -> Iterator[Cluster | None]:
+    """The Dask cluster, if that is where the workers are. One that cannot be used shows here, before any request."""
+    if wanted.settings.executor != "dask":
+        yield None
+        return
+    from s3batch.executors import dask  # noqa: PLC0415 - few want it
+
+    cluster = dask.connect(wanted.settings, wanted.source.root, wanted.settings.journal_path())
+    try:
+        yield cluster
+    finally:
+        cluster.close()
 
 
 def _journal(settings: Settings) -> Journal:
@@ -94,6 +112,7 @@ class Sync:
     journal: Journal
     signals: Signals
     output: Output
+    cluster: Cluster | None = None
     resumed: bool = False
     totals: Totals = field(default_factory=Totals)
     changed: bool = False
@@ -140,8 +159,10 @@ class Sync:
                 self.journal.learn()
                 self.journal.release()
                 self.journal.reopen_failed()
-            planned = self.journal.job.planned
+            # deletes of an earlier run are old decisions: their keys may have files again
+            planned = self.journal.job.planned and not self.journal.open_count(Stage.DELETE)
             if not planned:
+                self.journal.withdraw()
                 self._list()
             self.journal.set_state(JobState.RUNNING)
             executor = self._executor()
@@ -168,6 +189,8 @@ class Sync:
             if self._failed(before=stage):
                 return
             coordinator.run(stage)
+            if stage == Stage.PUBLISH_LAST:
+                reach("published")
         if self._failed(before=Stage.DELETE):
             return
         if not planned and self._walk is not None:
@@ -316,14 +339,17 @@ class Sync:
     # --- parts ------------------------------------------------------------------------------
 
     def _executor(self) -> Executor:
-        count = self.settings.workers or usable_cpus()
-        in_flight = self.settings.max_concurrency or min(IN_FLIGHT, IN_FLIGHT_PER_WORKER * count)
+        count = self.cluster.count if self.cluster else self.settings.workers or usable_cpus()
+        most = IN_FLIGHT_PER_WORKER * count
+        in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
         count = min(count, in_flight)
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
             part_size=self.settings.part_size, dry_run=self.settings.dry_run,
         )  # fmt: skip
+        if self.cluster:
+            return self.cluster.executor(brief, count)
         if self.settings.executor == "inline":
             return InlineExecutor(replace(brief, limit=in_flight, bandwidth=float(self.settings.bandwidth or 0)))
         return LocalExecutor(brief, count)

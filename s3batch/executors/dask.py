@@ -1,0 +1,483 @@
+"""Workers on an existing Dask cluster: each of its processes hosts one of ours, and tasks are the way to it.
+
+    coordinator ──task: exchange(works)──> scheduler ──> Dask worker ──> hosted worker, its own thread
+                <──────── results ────────           <──             <── whatever is done by now
+
+A task is one exchange: it takes hundreds of pieces of work along, waits a moment, and brings back what is
+done; the hosted worker goes on meanwhile, so there is no barrier between tasks, and no task lasts. Each is
+pinned to the process that has the worker. When Dask loses that process, what it had is reported as lost.
+
+Dask's own threads only put what they hear into one queue; everything else belongs to the coordinator's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import time
+import uuid
+from collections import deque
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s3batch import __version__
+from s3batch.errors import EndpointError, JobFailedError, SettingsError
+from s3batch.executors import News, Tag, hosted, samples, tags_of
+from s3batch.executors.hosted import Answer, Ask, Place, Sealed
+from s3batch.executors.process import pack, results_of, unpack
+from s3batch.executors.runner import weight_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from s3batch.model import Work
+    from s3batch.s3.sigv4 import Credentials
+    from s3batch.settings import Settings
+    from s3batch.worker import Brief
+
+_CONNECT = 10.0
+"""Seconds to reach the scheduler."""
+_LOOK = 60.0
+"""Seconds for all workers to look at the source."""
+_QUEUED = 1024
+"""Pieces of work given to a worker beside those in flight: what it does while an exchange is under way."""
+_DELETES = 16
+"""DeleteObjects requests given to a worker."""
+_BYTES = 256 * 1024 * 1024
+"""Of content given to a worker, so that the last large files are spread over all."""
+_MEMBERS_EVERY = 1.0
+_IDLE = 30.0
+"""Seconds without an exchange after which a worker is begun afresh: it may have given us up."""
+_REFUSED = 10.0
+"""Seconds before a Dask worker that did not see the source is asked again."""
+_ABANDONED = 60.0
+"""Seconds without any worker before the job stops."""
+_PRIORITY = 10
+"""Before the tasks of others, for they are short."""
+_INSTALL = "pip install 's3batch[dask]', here and on the cluster"
+_SHARED = "the source must be on a file system that every Dask worker sees at the same path, or use --executor local"
+
+
+# --- the cluster -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Dask cluster that has what we need."""
+
+    client: Any
+    address: str
+    """The scheduler's."""
+    root: str
+    """The source."""
+    but: str
+    """Paths beginning with this change all the time: the journal's."""
+    members: tuple[str, ...]
+    """The Dask workers that have been looked at."""
+    count: int
+    """How many of them to use, when there are so many."""
+
+    def place(self) -> Place:
+        """What every worker has to see."""
+        return Place(__version__, self.root, samples.take(self.root, self.but))
+
+    def executor(self, brief: Brief, count: int) -> DaskExecutor:
+        """Runs workers here, at most ``count``."""
+        return DaskExecutor(replace(self, count=count), brief)
+
+    def close(self) -> None:
+        """Leave it."""
+        with contextlib.suppress(Exception):  # it may have gone before us
+            self.client.close()
+
+
+def connect(settings: Settings, root: str, journal: str) -> Cluster:
+    """The cluster of ``settings.scheduler``, its workers able to read the source at ``root``.
+
+    Raises :class:`SettingsError` when they are not, :class:`EndpointError` when there is none.
+    """
+    client = _client(settings)
+    cluster = Cluster(client, settings.scheduler, root, journal, (), settings.workers or 0)
+    try:
+        members = _members(cluster)
+        _look_twice(cluster, members)
+    except BaseException:
+        cluster.close()
+        raise
+    return replace(cluster, members=members, count=settings.workers or len(members))
+
+
+def _client(settings: Settings) -> Any:
+    address = settings.scheduler
+    if not address:
+        raise SettingsError("executor dask needs a cluster", hint="give --scheduler tcp://HOST:8786")
+    try:
+        import distributed  # noqa: PLC0415 - who has none of it is told so
+    except ImportError as error:
+        raise SettingsError(f"executor dask needs the package distributed: {error}", hint=_INSTALL) from None
+    for name in ("distributed", "distributed.client"):  # what they have to say, we say
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        asyncio.run(_knock(distributed.Security(), distributed.comm.connect, address))
+        return distributed.Client(address, timeout=_CONNECT, set_as_default=False, name="s3batch")
+    except (ValueError, TypeError) as error:
+        raise settings.bad("scheduler", f"write it like tcp://HOST:8786: {error}") from None
+    except OSError as error:
+        raise EndpointError(f"cannot reach the Dask scheduler at {address}: {error}") from None
+
+
+async def _knock(security: Any, connect: Callable[..., Any], address: str) -> None:
+    """Raise what is wrong with ``address``; a client that fails to connect does not end cleanly."""
+    comm = await connect(address, timeout=_CONNECT, **security.get_connection_args("client"))
+    await comm.close()
+
+
+def _members(cluster: Cluster) -> tuple[str, ...]:
+    """The Dask workers to use now. Nothing is sent to a cluster without s3batch: it would break its workers."""
+    try:
+        theirs = cluster.client.run_on_scheduler(hosted.version)
+    except OSError as error:
+        raise EndpointError(f"cannot reach the Dask scheduler at {cluster.address}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - it is what the scheduler raised, mostly ModuleNotFoundError
+        raise SettingsError(f"the Dask scheduler at {cluster.address} has no s3batch: {error}", hint=_INSTALL) from None
+    if theirs != __version__:
+        raise SettingsError(f"the Dask scheduler has s3batch {theirs}, and this is {__version__}", hint=_INSTALL)
+    members = sorted(cluster.client.nthreads())
+    if not members:
+        hint = "start one, or let an adaptive cluster keep at least one"
+        raise EndpointError(f"the Dask cluster at {cluster.address} has no workers", hint=hint)
+    return tuple(members[: cluster.count or None])
+
+
+def _look_twice(cluster: Cluster, members: tuple[str, ...]) -> None:
+    """Raise :class:`SettingsError` unless all ``members`` see the source; a file may change once meanwhile."""
+    if _look(cluster, members) and (trouble := _look(cluster, members)):
+        raise trouble
+
+
+def _look(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
+    ask = partial(cluster.client.run, hosted.look, cluster.place(), workers=list(members), on_error="return")
+    try:
+        answers = cluster.client.sync(ask, callback_timeout=_LOOK)
+    except (OSError, TimeoutError) as error:
+        raise EndpointError(f"the Dask workers do not answer: {error}") from None
+    for member in members:
+        words = answers.get(member, "it has gone")
+        if words:
+            hint = _INSTALL if isinstance(words, Exception) else _SHARED
+            return SettingsError(f"Dask worker {member}: {words}", hint=hint)
+    return None
+
+
+# --- the executor ----------------------------------------------------------------------------
+
+
+class _Seat:
+    """One of our workers in a Dask worker, and what it has been given."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.token = uuid.uuid4().hex
+        self.open = False
+        self.number = 0
+        self.asked: Any = None
+        """The task under way; at most one, so nothing overtakes."""
+        self.answered = time.monotonic()
+        self.given: dict[Tag, Work] = {}
+        self.weight = 0
+        self.words: dict[str, Any] = {}
+        """To be told with the next exchange."""
+
+    def give(self, work: Work) -> None:
+        """Note that it has ``work``."""
+        self.given.update(dict.fromkeys(tags_of(work), work))
+        self.weight += weight_of(work)
+
+    def forget(self, tag: Tag) -> None:
+        """Note that this has come back."""
+        work = self.given.pop(tag, None)
+        if work is not None and not work.keys:
+            self.weight -= weight_of(work)
+
+    def release(self) -> None:
+        """Let Dask forget the task."""
+        if self.asked is not None:
+            self.asked.release()
+            self.asked = None
+
+
+class _Opened(NamedTuple):
+    """A worker is there, unless ``trouble`` says why not."""
+
+    seat: _Seat
+    trouble: str
+
+
+class _Answered(NamedTuple):
+    seat: _Seat
+    answer: Answer
+
+
+class _Members(NamedTuple):
+    """The Dask workers there are; ``None`` when the scheduler did not say."""
+
+    addresses: tuple[str, ...] | None
+
+
+class DaskExecutor:
+    """Our workers in as many Dask workers as were there at the start; one that is lost makes room for another."""
+
+    def __init__(self, cluster: Cluster, brief: Brief) -> None:
+        """``brief.limit`` and ``brief.bandwidth`` are per worker."""
+        self._cluster = cluster
+        self._client = cluster.client
+        self._brief = brief
+        self._depth = brief.limit + _QUEUED
+        self._arrived: queue.SimpleQueue[_Opened | _Answered | _Members] = queue.SimpleQueue()
+        self._members = cluster.members
+        self._asked_for_members = self._manned = time.monotonic()
+        self._seats: dict[str, _Seat] = {}
+        self._refused: dict[str, float] = {}
+        self._trouble = "they have gone"
+        self._waiting: deque[Work] = deque()
+        self._waiting_tags = 0
+        self._dropped: list[Work] = []
+        self._draining = False
+
+    # --- what the coordinator asks for --------------------------------------------------------
+
+    def room(self) -> int:
+        """Enough that no worker runs dry."""
+        return self._depth * self._cluster.count - self.outstanding()
+
+    def outstanding(self) -> int:
+        """Results still to come."""
+        return self._waiting_tags + sum(len(seat.given) for seat in self._seats.values())
+
+    def submit(self, works: list[Work]) -> None:
+        """Take ``works``; each worker gets its share with its next exchange."""
+        if not self._seats:
+            self._manned = time.monotonic()
+        self._queue(works)
+        self._fill()
+        self._hand_out()
+
+    def poll(self, timeout: float) -> News:
+        """What came back. Raises :class:`JobFailedError` when the cluster is gone."""
+        news = News(dropped=self._dropped)
+        self._dropped = []
+        self._ask_for_members()
+        for arrival in self._arrivals(0.0 if news.dropped else timeout):
+            self._hear(arrival, news)
+        if self._client.status != "running":
+            self._cut_off(news)
+        else:
+            self._hand_out()
+        return news
+
+    def sign_in_again(self, credentials: Credentials) -> None:
+        """Tell every worker, and those still to be begun."""
+        self._brief = replace(self._brief, endpoint=replace(self._brief.endpoint, credentials=credentials))
+        self._tell_all("credentials", credentials)
+
+    def narrow(self) -> None:
+        """Halve every worker's window."""
+        self._tell_all("narrow")
+
+    def drain(self) -> None:
+        """Keep what was not handed out, and have the workers hand back what they did not begin."""
+        self._draining = True
+        self._dropped += self._waiting
+        self._waiting.clear()
+        self._waiting_tags = 0
+        self._tell_all("drain")
+
+    def close(self) -> None:
+        """End our workers; the Dask workers stay."""
+        with contextlib.suppress(Exception):  # a cluster that is gone has ended them already
+            self._client.sync(self._dismiss, callback_timeout=3)
+        for seat in self._seats.values():
+            seat.release()
+        self._seats.clear()
+
+    def _tell_all(self, word: str, payload: object = None) -> None:
+        for seat in self._seats.values():
+            seat.words[word] = payload
+
+    # --- members and seats --------------------------------------------------------------------
+
+    def _ask_for_members(self) -> None:
+        now = time.monotonic()
+        if (self._seats or self._waiting) and now - self._asked_for_members > _MEMBERS_EVERY:
+            self._asked_for_members = now
+            self._client.loop.add_callback(self._find_members)
+
+    async def _find_members(self) -> None:
+        """On Dask's thread."""
+        try:
+            self._arrived.put(_Members(tuple(await self._client.nthreads())))
+        except Exception:  # noqa: BLE001 - the client's status tells when it matters
+            self._arrived.put(_Members(None))
+
+    def _fill(self) -> None:
+        """Begin workers where there are none yet."""
+        now = time.monotonic()
+        free = [
+            address
+            for address in self._members
+            if address not in self._seats and now - self._refused.get(address, -_REFUSED) >= _REFUSED
+        ][: max(0, self._cluster.count - len(self._seats))]
+        if free and not self._draining:
+            place, brief = self._cluster.place(), Sealed(self._brief)
+            for address in free:
+                seat = self._seats[address] = _Seat(address)
+                self._client.loop.add_callback(self._begin, seat, place, brief)
+
+    async def _begin(self, seat: _Seat, place: Place, brief: Sealed) -> None:
+        """On Dask's thread. Not a task: a task that a Dask worker cannot unpickle breaks it."""
+        try:
+            answers = await self._client.run(
+                hosted.begin, seat.token, place, brief, workers=[seat.address], on_error="return"
+            )
+            self._arrived.put(_Opened(seat, str(answers.get(seat.address, "it has gone"))))
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no worker
+            self._arrived.put(_Opened(seat, f"{type(error).__name__}: {error}"))
+
+    async def _dismiss(self) -> None:
+        """On Dask's thread."""
+        addresses = [seat.address for seat in self._seats.values()]
+        tokens = [seat.token for seat in self._seats.values()]
+        if addresses:
+            await self._client.run(hosted.dismiss, tokens, workers=addresses, on_error="ignore")
+
+    # --- handing out ----------------------------------------------------------------------------
+
+    def _queue(self, works: Iterable[Work]) -> None:
+        for work in works:
+            self._waiting.append(work)
+            self._waiting_tags += len(work.keys) or 1
+
+    def _hand_out(self) -> None:
+        """An exchange with every worker that has none and needs one; the least busy first."""
+        now = time.monotonic()
+        for seat in sorted(self._seats.values(), key=lambda each: len(each.given)):
+            if not seat.open or seat.asked is not None:
+                continue
+            if not seat.given and now - seat.answered > _IDLE:
+                del self._seats[seat.address]
+                continue
+            works = self._share(seat)
+            if works or seat.given:
+                self._ask(seat, works)
+        if self._waiting:
+            self._fill()
+
+    def _share(self, seat: _Seat) -> list[Work]:
+        """What ``seat`` gets now, so that all have about the same."""
+        fair = -(-self.outstanding() // len(self._seats))
+        works: list[Work] = []
+        while self._waiting and self._fits(seat, self._waiting[0], fair):
+            work = self._waiting.popleft()
+            self._waiting_tags -= len(work.keys) or 1
+            seat.give(work)
+            works.append(work)
+        return works
+
+    def _fits(self, seat: _Seat, work: Work, fair: int) -> bool:
+        if not seat.given:
+            return True
+        most = max(self._depth, _DELETES * len(work.keys))
+        return len(seat.given) < min(fair, most) and seat.weight + weight_of(work) <= _BYTES
+
+    def _ask(self, seat: _Seat, works: list[Work]) -> None:
+        seat.number += 1
+        ask = Sealed(Ask(pack(works), seat.words))
+        seat.words = {}
+        seat.asked = self._client.submit(
+            hosted.exchange, seat.token, seat.number, ask, key=f"s3batch-{seat.token}-{seat.number}", pure=False,
+            workers=[seat.address], allow_other_workers=False, priority=_PRIORITY,
+        )  # fmt: skip
+        seat.asked.add_done_callback(partial(self._listen, seat))
+
+    def _listen(self, seat: _Seat, task: Any) -> None:
+        """On Dask's thread."""
+        try:
+            answer: Answer = task.result().open()
+        except BaseException as error:  # noqa: BLE001 - also a cancelled task means that its works are lost
+            answer = hosted.nothing(f"{type(error).__name__}: {error}")
+        self._arrived.put(_Answered(seat, answer))
+
+    # --- taking back ----------------------------------------------------------------------------
+
+    def _arrivals(self, timeout: float) -> Iterator[_Opened | _Answered | _Members]:
+        with contextlib.suppress(queue.Empty):
+            yield self._arrived.get(timeout=timeout) if timeout > 0 else self._arrived.get_nowait()
+            while True:
+                yield self._arrived.get_nowait()
+
+    def _hear(self, arrival: _Opened | _Answered | _Members, news: News) -> None:
+        if isinstance(arrival, _Members):
+            if arrival.addresses is not None:
+                self._count(arrival.addresses, news)
+        elif self._seats.get(arrival.seat.address) is not arrival.seat:
+            return  # given up already
+        elif isinstance(arrival, _Opened):
+            self._opened(arrival.seat, arrival.trouble)
+        else:
+            self._take(arrival.seat, arrival.answer, news)
+
+    def _opened(self, seat: _Seat, trouble: str) -> None:
+        seat.open, seat.answered = not trouble, time.monotonic()
+        if trouble:
+            self._trouble = f"{seat.address}: {trouble}"
+            self._refused[seat.address] = time.monotonic()
+            del self._seats[seat.address]
+
+    def _take(self, seat: _Seat, answer: Answer, news: News) -> None:
+        seat.release()
+        seat.answered = time.monotonic()
+        results = results_of(answer.results)
+        for result in results:
+            seat.forget((result.id, result.step, result.part))
+        news.results += results
+        news.count(answer.requests, answer.doubts)
+        dropped = unpack(answer.dropped)
+        for tag in (tag for work in dropped for tag in tags_of(work)):
+            seat.forget(tag)
+        if self._draining:
+            news.dropped += dropped
+        else:
+            self._queue(dropped)
+        if answer.gone:
+            self._lose(seat, news)
+
+    def _lose(self, seat: _Seat, news: News) -> None:
+        del self._seats[seat.address]
+        seat.release()
+        news.lost += {id(work): work for work in seat.given.values()}.values()
+
+    def _count(self, addresses: tuple[str, ...], news: News) -> None:
+        """Compare who is there with whom we have."""
+        self._members = addresses
+        for seat in [each for address, each in self._seats.items() if address not in addresses]:
+            self._lose(seat, news)
+        if any(seat.open for seat in self._seats.values()):
+            self._manned = time.monotonic()
+        elif time.monotonic() - self._manned > _ABANDONED and not self._draining:
+            raise JobFailedError(
+                f"the Dask cluster at {self._cluster.address} has had no worker for us for {_ABANDONED:g} s "
+                f"({self._trouble})",
+                hint="resume when it has",
+            )
+        self._fill()
+
+    def _cut_off(self, news: News) -> None:
+        """The scheduler is gone, and its workers with it."""
+        for seat in list(self._seats.values()):
+            self._lose(seat, news)
+        if not self._draining:
+            words = f"the connection to the Dask scheduler at {self._cluster.address} is gone"
+            raise JobFailedError(words, hint="resume when it is back")

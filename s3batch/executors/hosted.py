@@ -1,0 +1,248 @@
+"""A worker on a thread of a process that is not ours, such as a Dask worker's.
+
+    look      does this process have the same s3batch, and see the same source?
+    open      the same, and begin a worker for a token
+    exchange  work and words in, what came back out; waits a little for something to come back
+    dismiss   end it now
+
+Exchanges are numbered: one that is asked twice, because its answer went astray, is answered twice but done
+once. A worker that nobody asks for a minute takes its coordinator for dead: it begins nothing more, ends what
+is under way, and goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+import socket
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s3batch import __version__
+from s3batch.executors.process import pack, unpack
+from s3batch.executors.runner import Runner
+from s3batch.executors.samples import Sample, unlike
+
+if TYPE_CHECKING:
+    from s3batch.model import Result
+    from s3batch.worker import Brief
+
+WAIT = 0.25
+"""Seconds an exchange waits at most: so long new work may have to wait for its turn."""
+_PATIENCE = 60.0
+"""Seconds without an exchange after which there is no coordinator."""
+_FLUSH_EVERY = 0.05
+"""Seconds: results are gathered so long, or until there are enough to be worth an answer."""
+_FLUSH_AT = 500
+
+
+class Sealed:
+    """A value on its way. No log shows what is in it: Dask prints the arguments of a task that fails."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, value: object) -> None:
+        self._data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def __repr__(self) -> str:
+        return f"<{len(self._data)} sealed bytes>"
+
+    def open(self) -> Any:
+        """The value. Pickle is safe here: both ends are us."""
+        return pickle.loads(self._data)  # noqa: S301 - see above
+
+
+class Place(NamedTuple):
+    """What the coordinator sees, to be compared with what a worker sees."""
+
+    version: str
+    root: str
+    samples: tuple[Sample, ...]
+
+
+class Ask(NamedTuple):
+    """What goes to a worker in one exchange."""
+
+    works: list[tuple[Any, ...]]
+    """As :func:`~s3batch.executors.process.pack` makes them."""
+    words: dict[str, Any]
+    """``drain``, ``narrow``, ``credentials``, each with its payload."""
+
+
+class Answer(NamedTuple):
+    """What comes back in one exchange."""
+
+    results: list[tuple[Any, ...]]
+    requests: dict[str, int]
+    doubts: dict[str, int]
+    dropped: list[tuple[Any, ...]]
+    """Work that was not begun and will not be."""
+    gone: str = ""
+    """Why there is no worker any more; empty while there is one."""
+
+
+def nothing(gone: str = "") -> Answer:
+    """An answer with nothing in it."""
+    return Answer([], {}, {}, [], gone)
+
+
+class Hosted:
+    """One worker: its thread, and what goes in and out."""
+
+    def __init__(self, token: str, brief: Brief) -> None:
+        self._token = token
+        self._ears, self._knocker = socket.socketpair()
+        self._ears.setblocking(False)
+        self._news = threading.Condition()
+        self._inbox: list[Ask] = []
+        self._results: list[Result] = []
+        self._requests: Counter[str] = Counter()
+        self._doubts: Counter[str] = Counter()
+        self._dropped: list[tuple[Any, ...]] = []
+        self._gone = ""
+        self._dismissed = False
+        self._heard = self._flushed = time.monotonic()
+        self._one_at_a_time = threading.Lock()
+        self._last: tuple[int, Answer] = (0, nothing())
+        threading.Thread(target=self._live, args=(brief,), name=f"s3batch-{token[:8]}", daemon=True).start()
+
+    # --- on the asking threads --------------------------------------------------------------
+
+    def exchange(self, number: int, ask: Ask) -> Answer:
+        """Give it ``ask``, take what came back."""
+        with self._one_at_a_time:
+            if number != self._last[0]:
+                self._last = (number, self._swap(ask))
+            return self._last[1]
+
+    def _swap(self, ask: Ask) -> Answer:
+        with self._news:
+            self._heard = time.monotonic()
+            self._inbox.append(ask)
+            self._knock()
+            self._news.wait_for(lambda: self._results or self._dropped or self._gone, WAIT)
+            answer = Answer(
+                [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
+                self._gone,
+            )  # fmt: skip
+            self._results, self._dropped = [], []
+            self._requests.clear()
+            self._doubts.clear()
+            return answer
+
+    def dismiss(self) -> None:
+        """End at once; what is under way is forgotten."""
+        self._dismissed = True
+        self._knock()
+
+    def _knock(self) -> None:
+        with contextlib.suppress(OSError):  # it has gone
+            self._knocker.send(b".")
+
+    # --- on its own thread ------------------------------------------------------------------
+
+    def _live(self, brief: Brief) -> None:
+        words = "it was dismissed, or not asked for too long"
+        try:
+            self._work(Runner(brief))
+        except Exception as error:  # noqa: BLE001 - whoever asks next is told; this thread has nobody else to tell
+            words = f"{type(error).__name__}: {error}"
+        _workers.pop(self._token, None)
+        with self._news:
+            self._gone = words
+            self._news.notify_all()
+        self._ears.close()
+        self._knocker.close()
+
+    def _work(self, runner: Runner) -> None:
+        runner.lane.watch(self._ears, lambda: self._listen(runner))
+        try:
+            while not self._dismissed and (runner.busy or runner.results or not self._is_forsaken()):
+                runner.turn(_FLUSH_EVERY if runner.results else 1.0)
+                if self._is_forsaken():
+                    self._drop(runner)
+                self._report(runner)
+        finally:
+            runner.lane.close()
+
+    def _is_forsaken(self) -> bool:
+        return time.monotonic() - self._heard > _PATIENCE
+
+    def _listen(self, runner: Runner) -> None:
+        self._ears.recv(4096)
+        with self._news:
+            asks, self._inbox = self._inbox, []
+        for ask in asks:
+            self._obey(runner, ask)
+
+    def _obey(self, runner: Runner, ask: Ask) -> None:
+        if "credentials" in ask.words:
+            runner.sign_in_again(ask.words["credentials"])
+        if "narrow" in ask.words:
+            runner.lane.narrow()
+        if "drain" in ask.words:
+            self._drop(runner)
+        runner.take(unpack(ask.works))
+
+    def _drop(self, runner: Runner) -> None:
+        with self._news:
+            self._dropped += pack(runner.drop())
+            self._news.notify_all()
+
+    def _report(self, runner: Runner) -> None:
+        now = time.monotonic()
+        count = len(runner.results)
+        if not count or (count < _FLUSH_AT and now - self._flushed < _FLUSH_EVERY and runner.busy):
+            return
+        with self._news:
+            self._results += runner.results
+            self._requests.update(runner.lane.requests)
+            self._doubts.update(runner.lane.doubts)
+            self._news.notify_all()
+        runner.results.clear()
+        runner.lane.requests.clear()
+        runner.lane.doubts.clear()
+        self._flushed = now
+
+
+_workers: dict[str, Hosted] = {}
+"""Those of this process, by token: one for each job and each time it was opened here."""
+
+
+def version() -> str:
+    """The s3batch of this process."""
+    return __version__
+
+
+async def look(place: Place) -> str:
+    """Why work for ``place`` cannot be done in this process; empty when it can."""
+    if place.version != __version__:
+        return f"{socket.gethostname()} has s3batch {__version__}, and this is {place.version}"
+    return await asyncio.to_thread(unlike, place.root, place.samples)
+
+
+async def begin(token: str, place: Place, brief: Sealed) -> str:
+    """Begin a worker, unless ``place`` is not what this process sees: then why."""
+    if words := await look(place):
+        return words
+    if token not in _workers:
+        _workers[token] = Hosted(token, brief.open())
+    return ""
+
+
+def exchange(token: str, number: int, ask: Sealed) -> Sealed:
+    """One exchange with the worker of ``token``."""
+    worker = _workers.get(token)
+    if worker is None:
+        return Sealed(nothing("this process has no such worker"))
+    return Sealed(worker.exchange(number, ask.open()))
+
+
+def dismiss(tokens: list[str]) -> None:
+    """End these workers, as far as they are here."""
+    for token in tokens:
+        if worker := _workers.get(token):
+            worker.dismiss()

@@ -1,0 +1,101 @@
+"""Whether another machine sees the same source: some of its files, compared by size, time and content.
+
+The source may be read-only, so nothing is written to find out. Size and mtime are what every file is held
+to before it is sent; a file system that shows another mtime elsewhere would have every file "changed".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FILES = 8
+_LOOK_AT = 1000
+"""Directory entries looked at, at most, to find them."""
+_HEAD = 64 * 1024
+"""Bytes of each that are compared."""
+
+
+class Sample(NamedTuple):
+    """One file as it is seen here."""
+
+    path: str
+    """Relative to the root; empty when the root is the file."""
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+def take(root: str, but: str = "") -> tuple[Sample, ...]:
+    """Some of the files below ``root``, a directory or a file; none whose path starts with ``but``."""
+    found = [path for path in _files(root) if not but or not os.path.join(root, path).startswith(but)]
+    step = -(-len(found) // _FILES) or 1
+    return tuple(sample for path in found[::step] if (sample := _sample(root, path)) is not None)
+
+
+def _files(root: str) -> Iterator[str]:
+    """Paths of the first files a walk meets, for as many entries as we look at."""
+    if not os.path.isdir(root):
+        yield ""
+        return
+    directories, left = [""], _LOOK_AT
+    while directories and left > 0:
+        below = directories.pop()
+        for name, is_directory in _entries(os.path.join(root, below), left):
+            left -= 1
+            if is_directory:
+                directories.append(os.path.join(below, name))
+            else:
+                yield os.path.join(below, name)
+
+
+def _entries(directory: str, limit: int) -> list[tuple[str, bool]]:
+    """Names of directories and regular files, and which they are; none of what cannot be read."""
+    found: list[tuple[str, bool]] = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry, _ in zip(entries, range(limit), strict=False):
+                if entry.is_dir(follow_symlinks=False) or entry.is_file():
+                    found.append((entry.name, entry.is_dir(follow_symlinks=False)))
+    except OSError:
+        return found
+    return found
+
+
+def _sample(root: str, path: str) -> Sample | None:
+    try:
+        return _seen(root, path)
+    except OSError:
+        return None
+
+
+def _seen(root: str, path: str) -> Sample:
+    with open(os.path.join(root, path) if path else root, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        return Sample(path, status.st_size, status.st_mtime_ns, hashlib.sha256(file.read(_HEAD)).digest())
+
+
+def unlike(root: str, samples: tuple[Sample, ...]) -> str:
+    """How this machine sees ``root`` differently, in words; empty when it does not."""
+    if not os.path.exists(root):
+        return f"{socket.gethostname()} has no {root}"
+    for sample in samples:
+        name = os.path.join(root, sample.path) if sample.path else root
+        try:
+            seen = _seen(root, sample.path)
+        except OSError as error:
+            return f"{socket.gethostname()} cannot read {name}: {error.strerror}"
+        if seen != sample:
+            return f"{socket.gethostname()} has another {_aspect(sample, seen)} for {name}"
+    return ""
+
+
+def _aspect(sample: Sample, seen: Sample) -> str:
+    if seen.size != sample.size:
+        return "size"
+    return "content" if seen.digest != sample.digest else "modification time"
