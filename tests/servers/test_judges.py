@@ -1,0 +1,62 @@
+"""Programs we did not write look at a target after a sync of ours and must find nothing to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.rig import servers
+
+AWS = Path(os.environ.get("S3BATCH_TEST_AWS", servers.ROOT / ".venv-judges" / "bin" / "aws"))
+RCLONE = servers.BIN / "rclone"
+
+TREE = {
+    "index.html": b"<h1>hello</h1>",
+    "empty": b"",
+    "deep/er/still/file.txt": b"content\n",
+    "names/with space & umlaut äöü + plus %.txt": b"odd",
+    "names/quote'\"": b"quotes",
+    **{f"many/{number:04}.txt": b"number %d" % number for number in range(300)},
+}
+
+
+@pytest.fixture
+def synced(make_tree, bucket, run_cli, env):
+    """A tree with a file large enough for parts, and its bucket after a sync."""
+    tree = make_tree(TREE)
+    (tree / "large.bin").write_bytes(os.urandom(11 << 20))
+    arguments = ["--multipart-threshold", "5MiB", "--part-size", "5MiB"]
+
+    done = run_cli(["sync", str(tree), bucket.url("site"), *arguments])
+
+    assert done.code == 0, done.stderr
+    return tree, bucket, env
+
+
+def test_rclone_check_reads_every_byte_and_finds_no_difference(synced):
+    tree, bucket, env = synced
+    remote = f":s3,provider=Other,env_auth=true,force_path_style=true:{bucket.name}/site"
+    environment = {**env, "RCLONE_S3_ENDPOINT": env["AWS_ENDPOINT_URL"], "RCLONE_CONFIG": os.devnull}
+
+    judged = subprocess.run(
+        [RCLONE, "check", "--download", str(tree), remote], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert judged.returncode == 0, judged.stderr
+    assert "0 differences found" in judged.stderr
+
+
+@pytest.mark.skipif(not AWS.exists(), reason="the AWS command line is not installed: scripts/environment judges")
+def test_the_aws_command_line_would_send_and_delete_nothing(synced):
+    tree, bucket, env = synced
+
+    judged = subprocess.run(
+        [AWS, "s3", "sync", "--dryrun", "--size-only", "--delete", str(tree), bucket.url("site")],
+        env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert judged.returncode == 0, judged.stderr
+    assert judged.stdout == ""
