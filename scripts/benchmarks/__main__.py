@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import page, rounds, tools
+from scripts.benchmarks import caches, page, rounds, tools
 from scripts.benchmarks.workloads import GIB, WORKLOADS, Workload, free_bytes
 from tests.rig.servers import ROOT
 
@@ -21,6 +21,8 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 SPECIAL = {
     "memory": "peak memory of s3batch at 20,000 and at 500,000 files",
     "journal": "the journal's share of s3batch's CPU",
+    "cache-node": "the cache on a node_modules of 50,000 files, beside tar and zstd",
+    "cache-venv": "the cache on a .venv of 30,000 files, beside tar and zstd",
 }
 
 
@@ -80,6 +82,8 @@ def chosen(options: argparse.Namespace, place: rounds.Place) -> dict[str, Callab
     small = WORKLOADS[0].quick() if options.quick else WORKLOADS[0]
     jobs["memory"] = lambda: rounds.memory(place, 20_000 // scale, 500_000 // scale)
     jobs["journal"] = lambda: rounds.journal(place, small, count)
+    for tree in caches.TREES:
+        jobs[f"cache-{tree}"] = lambda tree=tree: caches.compare(tree, count, place)
     return {name: job for name, job in jobs.items() if name in options.workloads}
 
 

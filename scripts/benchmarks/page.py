@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scripts.benchmarks import caches
+
 MIB = 1 << 20
 INTRODUCTION = """\
 # Benchmarks
@@ -27,11 +29,12 @@ s3batch, rclone and the AWS command line always do their `sync`, and s3batch kee
 
 def page(results: dict[str, Any], versions: dict[str, str]) -> str:
     """The whole document."""
-    sections = [_workload(results[name]) for name in results if "runs" in results[name]]
+    sections = [_workload(result) for result in results.values() if "hashes" in result]
     if "memory" in results:
         sections.append(_memory(results["memory"]))
     if "journal" in results:
         sections.append(_journal(results["journal"]))
+    sections += [_cache(result) for result in results.values() if "tree" in result]
     return "\n".join([INTRODUCTION, _machine(versions), *sections])
 
 
@@ -129,3 +132,22 @@ def _journal(result: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _cache(result: dict[str, Any]) -> str:
+    name = {"node": "a node_modules", "venv": "a .venv"}[result["tree"]]
+    head = ["case", "wall s", "CPU s", "MiB sent or fetched", "requests", "peak MiB", "goals"]
+    lines = [
+        f"## The cache: {name} of {result['files']:,} files",
+        "",
+        f"Rounds: {result['rounds']}, {result['date']}: `{result['command']}`",
+        "",
+        "Each cell: s3batch / the other = ratio. The other is `tar | zstd -3 -T0` and one upload, or one download and",
+        "`zstd -d | tar x`, by s5cmd, to the same server (rclone serve s3); it does all of that in every case.",
+        "",
+        f"| {' | '.join(head)} |",
+        f"| {' | '.join(['---', *['---:'] * 5, '---'])} |",
+        *(f"| {' | '.join(row)} |" for row in caches.rows(result)),
+        "",
+    ]
+    return "\n".join(lines)

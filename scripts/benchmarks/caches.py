@@ -1,0 +1,246 @@
+"""The cache beside what CI caches do: ``tar | zstd -3`` and one upload, one download and ``zstd -d | tar x``.
+
+On trees made by real package managers, against rclone's real server. Every case starts from the same place: a
+workspace that was restored or rebuilt, with what the case changes. Both sides take turns, round after round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.benchmarks import hashes, sinks
+from scripts.benchmarks.measure import Measurement, measured
+from scripts.benchmarks.rounds import Place, say
+from scripts.benchmarks.sinks import Sink
+from scripts.benchmarks.tools import s5cmd_program
+from scripts.benchmarks.workloads import MIB
+
+NODE = [
+    "next@14.2.3", "react@18", "react-dom@18", "@mui/material@5", "@mui/icons-material@5", "date-fns@3", "lodash@4",
+    "rxjs@7", "typescript@5.4", "webpack@5", "jest@29", "eslint@8", "@babel/preset-env@7", "aws-sdk@2", "@angular/core@17",
+]  # fmt: skip
+PYTHON = [
+    "numpy==1.26.3", "pyarrow==15.0.0", "pandas<3", "scipy", "scikit-learn", "matplotlib", "jupyterlab", "django",
+    "sympy", "botocore", "boto3", "sqlalchemy", "pillow", "networkx", "statsmodels", "ansible-core", "plotly<6", "nltk",
+]  # fmt: skip
+TREES = {
+    "node": ("node_modules", NODE, ["three@0.160"], ["next@14.2.4"]),
+    "venv": (".venv", PYTHON, ["polars<2"], ["numpy==1.26.4", "pyarrow==15.0.2"]),
+}
+"""Name: the directory, what is in it, the package that is added, the version bump."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A row of the table. Goals are parts of what tar and zstd need; ``sent`` is of bytes stored."""
+
+    name: str
+    title: str
+    cpu: float = 0.0
+    wall: float = 0.0
+    sent: float = 0.0
+    requests: int = 0
+
+
+CASES = (
+    Case("full", "full rebuild", cpu=1.05, wall=0.7, sent=0.92),
+    Case("same", "nothing changed", cpu=0.10, requests=2),
+    Case("touched", "all mtimes changed", cpu=0.25),
+    Case("added", "one package added", sent=1 / 17),
+    Case("bumped", "big version bump", cpu=0.45, sent=0.33),
+    Case("restore", "full restore, every hash verified", cpu=1.0, wall=0.6),
+    Case("right", "restore onto a right tree", cpu=0.17, requests=1),
+)
+
+
+def compare(tree: str, rounds: int, place: Place) -> dict[str, object]:
+    """The results for one tree, ready for JSON."""
+    directory, *_ = TREES[tree]
+    made = {name: _made(tree, name, place.trees) for name in ("base", "added", "bumped")}
+    scratch = place.scratch / f"cache-{tree}"
+    scratch.mkdir()
+    runs: dict[str, dict[str, list[dict[str, float]]]] = {case.name: {"s3batch": [], "tar": []} for case in CASES}
+    with sinks.running("rclone", scratch) as sink:
+        for number in range(rounds):
+            bench = _Bench(scratch / str(number), directory, made, sink, number)
+            for case, side, run, sent, requests in bench.all():
+                figures = {"wall": run.wall, "cpu": run.cpu, "memory": run.memory, "sent": sent, "requests": requests}
+                runs[case][side].append(figures)
+                say(f"  {tree:5} {case:8} {side:8} {run.wall:7.2f} s wall {run.cpu:7.2f} s CPU {sent / MIB:8.1f} MiB")
+            shutil.rmtree(scratch / str(number))
+    return {"tree": tree, "rounds": rounds, "files": _count(made["base"]), "runs": runs}
+
+
+class _Bench:
+    """One round: both sides through all cases."""
+
+    def __init__(self, place: Path, directory: str, made: dict[str, Path], sink: Sink, number: int) -> None:
+        self._ours, self._theirs = place / "ours", place / "theirs"
+        for workspace in (self._ours, self._theirs):
+            workspace.mkdir(parents=True)
+            subprocess.run(["cp", "-a", made["base"], workspace / directory], check=True)
+        self._directory, self._made, self._sink, self._number = directory, made, sink, number
+        self._environment = hashes.plain_environment(place) | sink.environment
+        self._blob = place / "blob.tar.zst"
+        os.sync()
+
+    def all(self) -> Iterator[tuple[str, str, Measurement, float, int]]:
+        for case, prepare in self._rebuilds():
+            for workspace in (self._ours, self._theirs):
+                prepare(workspace)
+            yield case, "s3batch", *self._command("rebuild")
+            yield case, "tar", self._tar(), float(self._blob.stat().st_size), 1
+        yield "right", "s3batch", *self._command("restore")
+        for workspace in (self._ours, self._theirs):
+            shutil.rmtree(workspace / self._directory)
+        shutil.rmtree(self._ours / ".s3batch")
+        yield "restore", "s3batch", *self._command("restore")
+        untarred = self._untar()
+        yield "restore", "tar", untarred, float(self._blob.stat().st_size), 1
+        yield "right", "tar", untarred, float(self._blob.stat().st_size), 1
+
+    def _rebuilds(self) -> Iterator[tuple[str, Callable[[Path], None]]]:
+        yield "full", lambda _: None
+        yield "same", lambda _: None
+        yield "touched", lambda workspace: _touch(workspace / self._directory)
+        yield "added", lambda workspace: _change(workspace / self._directory, self._made["base"], self._made["added"])
+        yield (
+            "bumped",
+            lambda workspace: _change(workspace / self._directory, self._made["added"], self._made["bumped"]),
+        )
+
+    def _command(self, what: str) -> tuple[Measurement, float, int]:
+        command = [sys.executable, "-m", "s3batch", "cache", what, "--bucket", "bench", "--cache", self._directory]
+        command += ["--prefix", f"round-{self._number}", "--endpoint-url", self._sink.url, "--json", "--fail-on-error"]
+        run = measured([*command, "--journal", str(self._ours.parent / "journal.db")], self._environment, self._ours)
+        if run.code != 0:
+            raise SystemExit(f"s3batch cache {what} failed:\n{run.output}")
+        document = json.loads(run.output[run.output.index("{") :])
+        cache = document["cache"]
+        sent = cache.get("sent", cache.get("fetched", 0)) + cache.get("manifest", 0)
+        return run, float(sent), sum(document["requests"].values())
+
+    def _tar(self) -> Measurement:
+        target = f"s3://bench/tar-{self._number}"
+        upload = f"{s5cmd_program()} --endpoint-url {self._sink.url} --log error cp {self._blob} {target}"
+        return self._shell(f"tar -cf - {self._directory} | zstd -3 -T0 -q -f -o {self._blob} && {upload}")
+
+    def _untar(self) -> Measurement:
+        source = f"s3://bench/tar-{self._number}"
+        download = f"{s5cmd_program()} --endpoint-url {self._sink.url} --log error cp {source} {self._blob}"
+        return self._shell(f"{download} && zstd -d -q -c {self._blob} | tar -xf -")
+
+    def _shell(self, script: str) -> Measurement:
+        run = measured(["sh", "-c", script], self._environment, self._theirs)
+        if run.code != 0:
+            raise SystemExit(f"{script} failed:\n{run.output}")
+        return run
+
+
+def _made(tree: str, name: str, parent: Path) -> Path:
+    """A tree, installed when it is not there yet."""
+    directory, base, added, bumped = TREES[tree]
+    wanted = {"base": base, "added": [*base, *added], "bumped": _bumped([*base, *added], bumped)}[name]
+    place = parent / f"cache-{tree}-{name}"
+    if not (place / "made").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        say(f"installing {tree} ({name})")
+        _install(tree, place, wanted)
+        (place / "made").touch()
+    return place / directory
+
+
+def _bumped(packages: list[str], bumped: list[str]) -> list[str]:
+    names = {_name(package) for package in bumped}
+    return [package for package in packages if _name(package) not in names] + bumped
+
+
+def _name(package: str) -> str:
+    return package[:1] + package[1:].split("@", maxsplit=1)[0].split("=", maxsplit=1)[0].split("<", maxsplit=1)[0]
+
+
+def _install(tree: str, place: Path, packages: list[str]) -> None:
+    if tree == "node":
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--legacy-peer-deps"]
+        (place / "package.json").write_text("{}")
+        subprocess.run([*command, *packages], cwd=place, check=True, stdout=subprocess.DEVNULL)
+        return
+    subprocess.run([sys.executable, "-m", "venv", place / ".venv"], check=True)
+    pip = [str(place / ".venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *packages], check=True, stdout=subprocess.DEVNULL)
+
+
+def _change(root: Path, before: Path, after: Path) -> None:
+    """Make in ``root`` the changes that lead from one tree to the other, as a package manager does: only those."""
+    old, new = _files(before), _files(after)
+    for path in old.keys() - new.keys():
+        (root / path).unlink()
+    for path in new:
+        if path not in old or not _same(before / path, after / path):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).unlink(missing_ok=True)
+            shutil.copy(after / path, root / path, follow_symlinks=False)
+
+
+def _files(root: Path) -> dict[str, int]:
+    return {
+        os.path.relpath(os.path.join(directory, name), root): 0
+        for directory, _, names in os.walk(root)
+        for name in names
+        if not name.endswith(".pyc")
+    }
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+
+
+def _touch(root: Path) -> None:
+    for directory, _, names in os.walk(root):
+        for name in names:
+            os.utime(os.path.join(directory, name), follow_symlinks=False)
+
+
+def _count(root: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(root))
+
+
+def rows(result: dict) -> Iterator[list[str]]:
+    """The table's rows: medians, and the ratio of each measure round by round."""
+    for case in CASES:
+        ours, theirs = result["runs"][case.name]["s3batch"], result["runs"][case.name]["tar"]
+
+        def median(side: list[dict[str, float]], measure: str) -> float:
+            return statistics.median(run[measure] for run in side)
+
+        def ratio(measure: str, ours: list = ours, theirs: list = theirs) -> float:
+            return statistics.median(a[measure] / b[measure] for a, b in zip(ours, theirs, strict=True) if b[measure])
+
+        verdicts = []
+        for measure, goal in (("cpu", case.cpu), ("wall", case.wall), ("sent", case.sent)):
+            if goal:
+                word = "met" if ratio(measure) <= goal else "missed"
+                verdicts.append(f"{measure} ≤ {goal:.2f}: **{word}**")
+        if case.requests:
+            word = "met" if median(ours, "requests") <= case.requests else "missed"
+            verdicts.append(f"requests ≤ {case.requests}: **{word}**")
+        yield [
+            case.title,
+            f"{median(ours, 'wall'):.2f} / {median(theirs, 'wall'):.2f} = {ratio('wall'):.2f}",
+            f"{median(ours, 'cpu'):.2f} / {median(theirs, 'cpu'):.2f} = {ratio('cpu'):.2f}",
+            f"{median(ours, 'sent') / MIB:.1f} / {median(theirs, 'sent') / MIB:.1f} = {ratio('sent'):.3f}",
+            f"{median(ours, 'requests'):.0f}",
+            f"{max(run['memory'] for run in ours) / MIB:.0f}",
+            "; ".join(verdicts),
+        ]
