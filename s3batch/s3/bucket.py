@@ -12,7 +12,7 @@ from s3batch.errors import EndpointError
 from s3batch.s3 import calls
 from s3batch.s3.carry import back_off, carrier
 from s3batch.s3.client import connect
-from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
+from s3batch.s3.faults import MISREAD, CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import Lane, ask, outcome
 from s3batch.s3.listing import Page, Upload, parse_delete_errors, parse_page, parse_uploads
 
@@ -43,6 +43,7 @@ class Bucket:
         self.retries = 0
         self.lane = Lane(endpoint, carrier)
         self._reached = False
+        self._welcome = False
 
     @property
     def endpoint(self) -> Endpoint:
@@ -86,6 +87,7 @@ class Bucket:
         except CallError as error:
             return error.fault, None
         self._reached = True
+        self._welcome = self._welcome or answer.ok
         return (None, answer) if answer.ok and not hides_error(answer) else (fault_of(answer), answer)
 
     def _second_chance(self, fault: Fault) -> bool:
@@ -96,7 +98,7 @@ class Bucket:
         return False
 
     def _check_sign_in(self, call: Call, fault: Fault | None) -> None:
-        if fault is not None and fault.signed_out:
+        if fault is not None and (fault.signed_out or (fault.code == MISREAD and not self._welcome)):
             raise EndpointError(
                 f"{self.endpoint.name()} refuses the credentials ({call.name}: {fault})",
                 hint="check access key, secret key, session token and region",

@@ -39,12 +39,13 @@ SIGNED_OUT = frozenset(
         "InvalidAccessKeyId",
         "InvalidToken",
         "TokenRefreshRequired",
-        "SignatureDoesNotMatch",
         "AuthFailure",
         "UnrecognizedClientException",
     }
 )
 """The credentials are wrong for every key, so no other key needs to be tried with them."""
+MISREAD = "SignatureDoesNotMatch"
+"""A wrong secret, or a store that reads a request in another way than it was written: certain only before any success."""
 FATAL = SIGNED_OUT | {"NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp"}
 
 # Complaints about the content of the request that boto3 would meet just the same.
@@ -156,13 +157,18 @@ def fault_of(answer: Answer) -> Fault:
     )
 
 
+_ERROR_DOCUMENT = re.compile(rb"\s*(<\?xml[^>]*>)?\s*<Error\b")
+
+
 def hides_error(answer: Answer) -> bool:
     """Whether a 200 carries an error document, as CopyObject and CompleteMultipartUpload may."""
-    return answer.status == 200 and b"<Error" in answer.body[:200]
+    return answer.status == 200 and b"<Error" in answer.body[:200] and _ERROR_DOCUMENT.match(answer.body) is not None
 
 
 def puzzling(answer: Answer) -> bool:
     """Whether the lean lane should let boto3 ask again: redirects and complaints about the form of a request."""
     if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):
         return True
+    if answer.status == 403:  # a store may reckon the signature of an odd key in a way of its own
+        return fault_of(answer).code == MISREAD
     return answer.status == 400 and fault_of(answer).code not in _CERTAIN

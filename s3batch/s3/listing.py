@@ -56,11 +56,17 @@ def _row(row: bytes, *, encoded: bool) -> Listed:
         return Listed(
             _name(key, encoded=encoded),
             int(found[b"Size"]),
-            etag.replace("&quot;", "").strip('"') if "&" in etag or '"' in etag else etag,
+            _bare(etag),
             _seconds(found[b"LastModified"][:19]) + _fraction(found[b"LastModified"]),
         )
     except KeyError as error:
         raise ValueError(f"a listed object has no {error.args[0].decode()}: {row[:80]!r}") from error
+
+
+def _bare(etag: str) -> str:
+    """Without the quotes, however they are written: SeaweedFS says ``&#34;``."""
+    etag = etag.replace("&quot;", "")
+    return (unescape(etag) if "&" in etag else etag).strip('"')
 
 
 def _name(text: str, *, encoded: bool) -> str:
