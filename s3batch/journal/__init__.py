@@ -142,7 +142,7 @@ class Journal:
         with self.batch():
             for older in self._jobs.same_and_unfinished(command, source, target, endpoint):
                 self._objects.learn(older.number, older.after_operation)
-                self._jobs.supersede(older.number)
+                self._jobs.supersede(older)
             columns = {
                 "command": command,
                 "source": source,
@@ -256,6 +256,14 @@ class Journal:
         """Put back what a dead run had leased, to be looked up before it is sent again; return how many."""
         with self.batch():
             return self._operations.release()
+
+    def withdraw(self) -> int:
+        """Set aside, for a resume that plans anew, everything pending until it is added again; return how many.
+
+        What nobody adds again stays skipped: its file is gone, or its orphan has a file again.
+        """
+        with self.batch():
+            return self._operations.withdraw()
 
     def reopen_failed(self) -> int:
         """Put back what failed, for a resume; return how many."""

@@ -120,9 +120,13 @@ class Jobs:
             (state.value, ended, exit_code, number),
         )
 
-    def supersede(self, number: int) -> None:
-        """Mark a job as taken over; when and how it ended stays as it was."""
-        self._store.execute("UPDATE job SET state = 'superseded' WHERE number = ?", (number,))
+    def supersede(self, job: Job) -> None:
+        """Mark a dead job as taken over, its leases void; when and how it ended stays as it was."""
+        self._store.execute("UPDATE job SET state = 'superseded' WHERE number = ?", (job.number,))
+        self._store.execute(
+            "UPDATE operation SET state = 'pending', recheck = 1 WHERE id > ? AND +job = ? AND state = 'leased'",
+            (job.after_operation, job.number),
+        )
 
     def resume(self, number: int) -> None:
         """Count one more run of a job."""

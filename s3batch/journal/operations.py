@@ -61,6 +61,10 @@ WHERE id = ?
 """
 
 
+WITHDRAWN = "a later run of this job found no need for it"
+"""Why an operation is skipped that a resume has not planned again."""
+
+
 class Failure(NamedTuple):
     """A failed operation, as the report names it."""
 
@@ -181,14 +185,25 @@ class Operations:
             (self._after, self._job),
         )
 
+    def withdraw(self) -> int:
+        """Skip what is pending until it is planned again: its file may be gone, its orphan have a file again."""
+        self.rewind()
+        return self._store.execute(
+            "UPDATE operation SET state = 'skipped', error = ? WHERE id > ? AND +job = ? AND state = 'pending'",
+            (WITHDRAWN, self._after, self._job),
+        )
+
     def reopen_failed(self) -> int:
-        """Put back what failed, with all its attempts before it, and the deletes that were withheld for it."""
+        """Put back what failed, with all its attempts before it, and the deletes that were withheld for it.
+
+        S3 may have done what failed, and only its answers were lost: that is looked up.
+        """
         self._store.execute(
             "UPDATE part SET state = 'pending' WHERE state = 'failed' AND operation > ?", (self._after,)
         )
         self.rewind()
         return self._store.execute(
-            """UPDATE operation SET state = 'pending', attempts = 0
+            """UPDATE operation SET state = 'pending', attempts = 0, recheck = (state = 'failed')
             WHERE id > ? AND +job = ? AND (state = 'failed' OR (state = 'skipped' AND kind = 'delete'))""",
             (self._after, self._job),
         )
@@ -287,25 +302,35 @@ class Operations:
     def _add_again(self, operation: Operation, state: State) -> Operation | None:
         """Plan anew an operation whose key has a row, unless that row says the same or is being worked on.
 
-        Return it if the row was closed. One that was pending stays so, and comes by lease.
+        Return it if the row was closed. One that was pending stays so, and comes by lease. One that is done says
+        the same only if the object is listed as it was written: somebody may have deleted it since.
         """
         found = self._store.rows(
-            """SELECT id, state, kind, size, mtime_ns, detail, upload_id, error FROM operation
+            """SELECT id, state, kind, size, mtime_ns, detail, upload_id, error, etag FROM operation
             WHERE job = ? AND key = CAST(? AS TEXT)""",
             (self._job, bindable(operation.key)),
         )
-        number, was, kind, size, mtime_ns, detail, upload_id, error = found[0]
+        number, was, kind, size, mtime_ns, detail, upload_id, error, etag = found[0]
         found_right = kind == "reconcile" and was == "skipped" and not error
-        withheld = was == "skipped" and not found_right
         same = (size, mtime_ns, detail) == (operation.size, operation.mtime_ns, operation.detail)
-        if was == "leased" or (same and _same_kind(kind, operation.kind) and not withheld):
+        same = same and _same_kind(kind, operation.kind)
+        as_it_left_it = (was == "done" or found_right) and etag == operation.etag
+        if was == "leased" or (same and (was in {"pending", "failed"} or as_it_left_it)):
             return None
+        if same and error == WITHDRAWN:
+            return self._restore(number, state)
         if upload_id:
             self._leave_upload(number)
         if found_right:
             self._store.execute("UPDATE job SET found_unchanged = found_unchanged - 1 WHERE number = ?", (self._job,))
         self._replan(operation, number, State.PENDING if was == "pending" else state)
         return None if was == "pending" else _numbered(operation, number)
+
+    def _restore(self, number: int, state: State) -> Operation:
+        """Take back a withdrawal: what an earlier run knows of the row still counts."""
+        self._store.execute("UPDATE operation SET state = ?, error = '' WHERE id = ?", (STATE_TEXT[state], number))
+        self._lower_cursor(number)
+        return _operations(self._store.rows(f"SELECT {_COLUMNS} FROM operation WHERE id = ?", (number,)))[0]  # noqa: S608
 
     def _replan(self, operation: Operation, number: int, state: State) -> None:
         self._store.execute(

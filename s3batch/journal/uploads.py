@@ -91,7 +91,8 @@ def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
 
 def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
     """Return uploads neither completed nor aborted, of one target and endpoint or of all."""
-    dead = _DEAD if of_dead_jobs_only else "1"
+    # no run has a need for a skipped operation: what was begun for it is left too
+    dead = f"({_DEAD} OR operation.state = 'skipped')" if of_dead_jobs_only else "1"
     where = "1" if of is None else "job.target = CAST(? AS TEXT) AND job.endpoint = ?"
     rows = store.rows(
         f"""SELECT job.id, operation.id, operation.key, operation.upload_id

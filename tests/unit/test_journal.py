@@ -268,7 +268,7 @@ def test_resume_takes_back_what_was_leased_and_what_failed_and_what_was_withheld
     )
 
     assert (journal.release(), journal.reopen_failed()) == (1, 2)
-    assert journal.lease(9, Stage.MAIN) == [added[0]._replace(recheck=True), added[1]]
+    assert journal.lease(9, Stage.MAIN) == [each._replace(recheck=True) for each in added[:2]]
     assert journal.lease(9, Stage.DELETE) == [delete]
 
 
@@ -359,6 +359,17 @@ def test_a_new_job_supersedes_unfinished_ones_of_the_same_source_and_target_only
         same: JobState.SUPERSEDED,
     }
     assert [job.id for job in journal.jobs()] == [newest, other, same]
+
+
+def test_nothing_of_a_superseded_job_stays_leased(journal):
+    old = journal.job_id
+    journal.add([upload("a"), upload("b")], lease=True)
+    begin(journal)
+    journal.add([upload("a")], lease=True)
+
+    journal.look_at(old)
+
+    assert [entry.state for entry in journal.operations()] == [State.PENDING, State.PENDING]
 
 
 def test_a_new_job_knows_nothing_of_the_operations_of_an_old_one(journal):
