@@ -130,7 +130,7 @@ def test_when_cloudfront_is_busy_with_paths_the_wildcard_goes_instead() -> None:
 def test_a_wildcard_that_is_one_too_many_fails() -> None:
     client = CloudFront(refusal("TooManyInvalidationsInProgress"))
 
-    with pytest.raises(JobFailedError, match="resume the job to ask again"):
+    with pytest.raises(JobFailedError, match="resume the job, or sync again with cloudfront_always"):
         invalidate(client, "D", prefix="", job="J", changed=None)
     assert len(client.asked) == 1
 
@@ -147,13 +147,13 @@ def test_a_wildcard_that_is_one_too_many_fails() -> None:
         pytest.param(
             refusal("NoSuchDistribution"),
             "cannot invalidate /site/* of CloudFront distribution D: NoSuchDistribution: No (request R-1); "
-            "the objects are in place; resume the job to ask again",
+            "the objects are in place; resume the job, or sync again with cloudfront_always",
             id="no such distribution",
         ),
         pytest.param(
             EndpointConnectionError(endpoint_url="http://cf"),
             'cannot invalidate /site/* of CloudFront distribution D: Could not connect to the endpoint URL: "http://cf"; '
-            "the objects are in place; resume the job to ask again",
+            "the objects are in place; resume the job, or sync again with cloudfront_always",
             id="no answer",
         ),
     ],
