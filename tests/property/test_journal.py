@@ -137,7 +137,7 @@ class JournalMachine(RuleBasedStateMachine):
         failed = [key for key, row in self.rows.items() if row.state is State.FAILED]
         assert self.journal.reopen_failed() == len(failed)
         for key in failed:
-            self.set(key, state=State.PENDING, attempts=0)
+            self.set(key, state=State.PENDING, attempts=0, recheck=True)
 
     @rule()
     def begin_another_job(self):

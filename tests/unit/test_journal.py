@@ -272,6 +272,38 @@ def test_resume_takes_back_what_was_leased_and_what_failed_and_what_was_withheld
     assert journal.lease(9, Stage.DELETE) == [delete]
 
 
+def test_what_a_resume_does_not_plan_again_is_withdrawn(journal):
+    _, kept, changed, done = journal.add([upload("gone"), upload("kept"), upload("changed"), upload("done")])
+    journal.lease(9, Stage.MAIN)
+    journal.settle([(State.DONE, Result(done.id))])
+    journal.release()
+
+    assert journal.withdraw() == 3
+    assert journal.open_count() == 0
+    opened = journal.add([upload("kept"), upload("changed", size=99), upload("done")])
+
+    assert opened == [kept._replace(recheck=True), upload("changed", size=99)._replace(id=changed.id)]
+    assert journal.lease(9, Stage.MAIN) == opened
+    assert (state_of(journal, "gone"), state_of(journal, "done")) == (State.SKIPPED, State.DONE)
+
+
+@pytest.mark.parametrize(
+    ("listed", "state"),
+    [
+        pytest.param("e", State.DONE, id="listed as it was written: stays done"),
+        pytest.param("", State.PENDING, id="deleted since: again"),
+        pytest.param("other", State.PENDING, id="overwritten since: again"),
+    ],
+)
+def test_what_is_done_stays_so_only_while_the_bucket_still_has_it(journal, listed, state):
+    (added,) = journal.add([upload("k")], lease=True)
+    journal.settle([(State.DONE, Result(added.id, etag="e"))])
+
+    journal.add([upload("k", etag=listed)])
+
+    assert state_of(journal, "k") is state
+
+
 def test_settled_keys_are_those_done_or_found_right(journal):
     done, right, failed = journal.add([upload("done"), reconcile("right"), upload(ODD)], lease=True)
     journal.settle(
