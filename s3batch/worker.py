@@ -22,7 +22,15 @@ from s3batch.s3 import calls
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import aside, ask
-from s3batch.s3.listing import copied_etag, parse_completed, parse_delete_errors, parse_parts, parse_upload_id
+from s3batch.s3.listing import (
+    copied_etag,
+    parse_completed,
+    parse_delete_errors,
+    parse_parts,
+    parse_tags,
+    parse_upload_id,
+    parse_uploads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -67,6 +75,7 @@ class Tools:
     acl_refused: bool = False
     """The bucket has ACLs disabled: stop sending them."""
     acl_unreadable: bool = False
+    tags_unreadable: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
     """For extensions: what they keep between operations."""
 
@@ -89,8 +98,8 @@ def tools_for(brief: Brief) -> Tools:
 async def carry_out(work: Work, tools: Tools) -> list[Result]:
     """Do ``work`` once and say how it went; the coordinator decides about retries.
 
-    One result, or one per key of a DeleteObjects batch. ``KeyboardInterrupt`` and ``MemoryError`` do pass
-    through: they are about the process, not about this key.
+    One result, or one per key of a DeleteObjects batch, also when it fails. ``KeyboardInterrupt`` and
+    ``MemoryError`` do pass through: they are about the process, not about this key.
     """
     started = time.monotonic()
     try:
@@ -98,14 +107,24 @@ async def carry_out(work: Work, tools: Tools) -> list[Result]:
     except (MemoryError, RecursionError):
         raise
     except CallError as error:
-        results = [failed(work, error.fault, error.name)]
+        results = _each(work, failed(work, error.fault, error.name))
     except ContentError as error:
         results = [_failed_content(work, error)]
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
-        results = [Result(work.operation.id, work.step, error=f"{type(error).__name__}: {error}", code="Bug")]
+        bug = Result(work.operation.id, work.step, error=f"{type(error).__name__}: {error}", code="Bug")
+        results = _each(work, bug._replace(part=_part_number(work)))
     seconds = time.monotonic() - started
     upload_id = work.operation.upload_id
     return [result._replace(seconds=seconds, upload_id=result.upload_id or upload_id) for result in results]
+
+
+def _each(work: Work, result: Result) -> list[Result]:
+    """``result`` for every key that ``work`` is about: one that is not told of would be waited for for ever."""
+    return [result._replace(id=row) for row, _ in work.keys] or [result]
+
+
+def _part_number(work: Work) -> int:
+    return work.parts[0].number if work.step is Step.PART else 0
 
 
 async def _way(work: Work, tools: Tools) -> list[Result]:
@@ -123,17 +142,17 @@ async def _way(work: Work, tools: Tools) -> list[Result]:
 
 def failed(work: Work, fault: Fault, call: str) -> Result:
     """The result of a refused call, with S3's words for it."""
-    part = work.parts[0].number if work.step is Step.PART else 0
     return Result(
-        work.operation.id, work.step, part, error=f"{call}: {fault}", code=fault.code, status=fault.status,
+        work.operation.id, work.step, _part_number(work), error=f"{call}: {fault}", code=fault.code, status=fault.status,
         request_id=fault.request_id, retryable=fault.retryable, throttled=fault.throttled, fatal=fault.fatal,
     )  # fmt: skip
 
 
 def _failed_content(work: Work, error: ContentError) -> Result:
-    part = work.parts[0].number if work.step is Step.PART else 0
     retryable = error.code in _OWN_CODES_RETRYABLE
-    return Result(work.operation.id, work.step, part, error=str(error), code=error.code, retryable=retryable)
+    return Result(
+        work.operation.id, work.step, _part_number(work), error=str(error), code=error.code, retryable=retryable
+    )
 
 
 def _checked(answer: Answer, call: calls.Call) -> Answer:
@@ -240,6 +259,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
 
 ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
 ACL_READ_WARNING = "ACLs cannot be read ({}): they are not compared; the permission s3:GetObjectAcl is missing"
+TAGS_READ_WARNING = "tags cannot be read ({}): they are not compared; the permission s3:GetObjectTagging is missing"
 
 
 async def _already_there(operation: Operation, attributes: Attributes, body: Body, tools: Tools) -> Result | None:
@@ -268,6 +288,8 @@ async def _already_there(operation: Operation, attributes: Attributes, body: Bod
 async def _begin(work: Work, tools: Tools) -> Result:
     operation = work.operation
     tools.source.check(operation.path, operation.size, operation.mtime_ns)
+    if operation.recheck and (begun := await _begun_already(operation.key)):
+        return Result(operation.id, work.step, upload_id=begun)
     attributes = tools.attributes(operation)
     headers = dict(_headers(attributes))
     name = tools.endpoint.checksum
@@ -284,8 +306,15 @@ async def _begin(work: Work, tools: Tools) -> Result:
     return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
 
 
+async def _begun_already(key: str) -> str:
+    """The id of the newest upload of ``key``: ours, if an earlier try began it and the answer was lost."""
+    answer = await ask(calls.list_multipart_uploads(key))
+    uploads = [each for each in parse_uploads(answer.body)[0] if each.key == key] if answer.ok else []
+    return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
+
+
 async def _survey(work: Work, tools: Tools) -> Result:
-    """What S3 holds of an upload that a dead run began; the file must still be the one."""
+    """What S3 holds of an upload that was begun; the file must still be the one."""
     operation = work.operation
     tools.source.check(operation.path, operation.size, operation.mtime_ns)
     held: list[Part] = []
@@ -294,7 +323,7 @@ async def _survey(work: Work, tools: Tools) -> Result:
         call = calls.list_parts(operation.key, operation.upload_id, marker)
         answer = await ask(call)
         if answer.status == 404:
-            return Result(operation.id, work.step, error="the upload is gone", code="NoSuchUpload", status=404)
+            return await _perhaps_finished(work, answer, tools)
         page, marker = parse_parts(_checked(answer, call).body, operation.id)
         held += page
         if not marker:
@@ -330,6 +359,8 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if answer.status == 404 or hides_error(answer):
         return await _perhaps_finished(work, answer, tools)
     completed = parse_completed(_checked(answer, call).body)
+    if operation.recheck:  # somebody else may have begun it, with other attributes
+        return await _made_right(work, await must(calls.head_object(operation.key)), tools)
     return Result(
         operation.id, work.step, etag=completed.get("ETag", "").strip('"'),
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
@@ -338,18 +369,36 @@ async def _finish(work: Work, tools: Tools) -> Result:
 
 
 async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
-    """An earlier Complete may have worked and its answer been lost: then our object is there."""
+    """S3 does not know the upload. An earlier Complete may have worked and its answer been lost: our object is there."""
+    head = await ask(calls.head_object(work.operation.key))
+    if head.ok and await _is_ours(work, head, tools):
+        return await _made_right(work, head, tools)
+    fault = fault_of(refusal)
+    code = "NoSuchUpload" if refusal.status == 404 else fault.code
+    return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
+
+
+async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
+    """Whether an object is made of these parts, all of which S3 had taken, or else holds what the file holds."""
+    operation, etags = work.operation, [part.etag for part in work.parts]
+    if not all(etags) or int(head.headers.get("content-length", -1)) != operation.size:
+        return False
+    if all(map(compare.md5_of, etags)) and etag_of(head) == compare.multipart_etag(list(map(bytes.fromhex, etags))):
+        return True
+    evidence = Evidence.from_head(head.headers)
+    return bool(await _equal(operation, tools.attributes(operation), evidence, operation.size, tools))
+
+
+async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
+    """The result for an object whose content is ours; its attributes may be those of whoever began the upload."""
     operation = work.operation
-    answer = await ask(calls.head_object(operation.key))
-    expected = compare.multipart_etag([bytes.fromhex(part.etag) for part in work.parts if compare.md5_of(part.etag)])
-    ours = answer.ok and int(answer.headers.get("content-length", -1)) == operation.size
-    if not ours or etag_of(answer) != expected:
-        fault = fault_of(refusal)
-        code = "NoSuchUpload" if refusal.status == 404 else fault.code
-        return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
-    fingerprint = tools.brief.rules.fingerprint(operation.path)
-    date = seconds_of(answer.headers.get("last-modified", ""))
-    return Result(operation.id, work.step, etag=expected, date=date, fingerprint=fingerprint, already=True)
+    reason, warning = await _attributes_differ(operation.key, tools.attributes(operation), head, tools)
+    if reason is not None:
+        return (await _copy_from(operation, head, tools))._replace(step=work.step, already=True)
+    return Result(
+        operation.id, work.step, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning, already=True,
+    )  # fmt: skip
 
 
 async def _abort(work: Work, _: Tools) -> Result:
@@ -376,10 +425,7 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
     if not (by_journal or await _equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
         return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
-    remote = compare.RemoteAttributes.from_headers(head.headers)
-    reason, warning = compare.difference(attributes, remote, None), ""
-    if reason is None and attributes.acl:
-        reason, warning = await _acl_differs(operation.key, attributes.acl, tools)
+    reason, warning = await _attributes_differ(operation.key, attributes, head, tools)
     if reason is None:
         return Result(
             operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
@@ -387,7 +433,8 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
-    return (await _copy_from(operation, head, tools))._replace(become=Kind.COPY, reason=reason)
+    copied = await _copy_from(operation._replace(reason=reason), head, tools)
+    return copied if copied.already else copied._replace(become=Kind.COPY, reason=reason)
 
 
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
@@ -424,6 +471,30 @@ async def _equal(
     return same(blocks, length, evidence, part_size)
 
 
+async def _attributes_differ(key: str, attributes: Attributes, head: Answer, tools: Tools) -> tuple[Reason | None, str]:
+    """Why the object's attributes are not the wanted ones, if they are not; and a warning."""
+    reason, warning = compare.difference(attributes, compare.RemoteAttributes.from_headers(head.headers), None), ""
+    if reason is None and attributes.tags:
+        reason, warning = await _tags_differ(key, attributes.tags, tools)
+    if reason is None and attributes.acl:
+        reason, other = await _acl_differs(key, attributes.acl, tools)
+        warning = warning or other
+    return reason, warning
+
+
+async def _tags_differ(key: str, wanted: tuple[tuple[str, str], ...], tools: Tools) -> tuple[Reason | None, str]:
+    if tools.tags_unreadable:
+        return None, ""
+    answer = await ask(calls.get_object_tagging(key))
+    if answer.ok:
+        return (None if parse_tags(answer.body) == wanted else Reason.METADATA), ""
+    fault = fault_of(answer)
+    if fault.retryable and not answer.status == 501:
+        raise CallError("GetObjectTagging", key, fault)
+    tools.tags_unreadable = True
+    return None, TAGS_READ_WARNING.format(f"GetObjectTagging: {fault}")
+
+
 async def _acl_differs(key: str, wanted: str, tools: Tools) -> tuple[Reason | None, str]:
     if tools.acl_unreadable or tools.acl_refused:
         return None, ""
@@ -446,31 +517,37 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
     """CopyObject onto itself: own attributes applied, what is not ours kept."""
     attributes = tools.attributes(operation)
     remote = compare.RemoteAttributes.from_headers(head.headers)
-    size = int(head.headers.get("content-length", 0))
-    warning = ""
-    if size > tools.brief.copy_limit:
-        await aside(lambda: _copy_in_parts(operation.key, attributes, remote, tools))
-        answer = await must(calls.head_object(operation.key))
-        date = seconds_of(answer.headers.get("last-modified", ""))
-        etag = etag_of(answer)
-    else:
-        answer, warning = await _copy_whole(operation.key, attributes, remote, tools)
-        date, etag = date_of(answer), copied_etag(answer.body)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
-    return Result(operation.id, etag=etag, date=date, fingerprint=fingerprint, warning=warning)
+    if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
+        await aside(lambda: _copy_in_parts(operation.key, attributes, remote, tools))
+        after = await must(calls.head_object(operation.key))
+        date = seconds_of(after.headers.get("last-modified", ""))
+        return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
+    answer, warning = await _copy_whole(operation, attributes, remote, tools)
+    if answer is None:
+        date = seconds_of(head.headers.get("last-modified", ""))
+        return Result(
+            operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, warning=warning, already=True
+        )
+    etag = copied_etag(answer.body)
+    return Result(operation.id, etag=etag, date=date_of(answer), fingerprint=fingerprint, warning=warning)
 
 
 async def _copy_whole(
-    key: str, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools
-) -> tuple[Answer, str]:
-    bucket = tools.endpoint.bucket
-    call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
-    answer = await ask(call)
-    if attributes.acl and answer.status == 400 and fault_of(answer).code == "AccessControlListNotSupported":
-        tools.acl_refused = True
-        call = calls.copy_object(key, bucket, compare.copy_headers(replace(attributes, acl=""), remote))
-        return await must(call), ACL_WARNING
-    return _checked(answer, call), ""
+    operation: Operation, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools
+) -> tuple[Answer | None, str]:
+    """The answer, and a warning. ``None``: only the ACL was to be set, and the bucket takes none."""
+    key, bucket, warning = operation.key, tools.endpoint.bucket, ""
+    if attributes.acl:
+        call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
+        answer = await ask(call)
+        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
+            return _checked(answer, call), ""
+        tools.acl_refused, warning = True, ACL_WARNING
+    if operation.reason is Reason.ACL:
+        return None, warning
+    plain = compare.copy_headers(replace(attributes, acl=""), remote)
+    return await must(calls.copy_object(key, bucket, plain)), warning
 
 
 def _copy_in_parts(key: str, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools) -> None:
@@ -520,8 +597,7 @@ async def _delete_batch(work: Work, tools: Tools) -> list[Result]:
     if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
         return [await _delete_row(row, key, tools) for row, key in work.keys]
     if not answer.ok:
-        fault = fault_of(answer)
-        return [failed(work, fault, call.name)._replace(id=row) for row, _ in work.keys]
+        return _each(work, failed(work, fault_of(answer), call.name))
     errors = {error.get("Key", ""): error for error in parse_delete_errors(answer.body)}
     return [_delete_result(row, errors.get(key), answer) for row, key in work.keys]
 

@@ -170,6 +170,11 @@ def get_object_acl(key: str) -> Call:
     return Call("GetObjectAcl", "GET", key, "acl=")
 
 
+def get_object_tagging(key: str) -> Call:
+    """Read the tags of ``key``."""
+    return Call("GetObjectTagging", "GET", key, "tagging=")
+
+
 def md5_header(body: Body) -> str:
     """``body``'s Content-MD5."""
     return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

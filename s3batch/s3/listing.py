@@ -167,3 +167,8 @@ def copied_etag(body: Body) -> str:
     """The new ETag in an answer to CopyObject, without quotes; empty where the store does not say."""
     found = _ETAG.search(body)
     return unescape(found[1].decode()).strip('"') if found else ""
+
+
+def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:
+    """The tags in an answer to GetObjectTagging, sorted."""
+    return tuple(sorted((row["Key"], row.get("Value", "")) for row in _elements(body, "Tag")))

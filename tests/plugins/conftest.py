@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,15 @@ from tests.rig import buckets, program
 from tests.rig.faults import Request
 from tests.rig.proxy import FaultProxy
 
-LOOKING = {"ListObjectsV2", "HeadObject", "GetObject", "GetObjectAcl", "ListMultipartUploads", "ListParts"}
+LOOKING = {
+    "ListObjectsV2",
+    "HeadObject",
+    "GetObject",
+    "GetObjectAcl",
+    "GetObjectTagging",
+    "ListMultipartUploads",
+    "ListParts",
+}
 """Requests that change nothing."""
 
 
@@ -121,13 +130,33 @@ class Step:
 
 
 @pytest.fixture
-def step(tmp_path: Path, bucket, proxy, monkeypatch) -> Step:
+def step(make_step) -> Step:
     """A step in an empty workspace, on an empty bucket that takes ACLs, behind a recording proxy."""
+    return make_step(DEFAULT_SERVER)
+
+
+@pytest.fixture
+def make_step(tmp_path: Path, server_named, monkeypatch) -> Iterator[Callable[[str], Step]]:
+    """Such a step on the server of this name."""
     workspace, home = tmp_path / "drone" / "src", tmp_path / "home"
-    workspace.mkdir(parents=True)
-    home.mkdir()
-    monkeypatch.chdir(workspace)
-    return Step(workspace, bucket, proxy, home)
+    with ExitStack() as stack:
+
+        def make(server: str) -> Step:
+            workspace.mkdir(parents=True)
+            home.mkdir()
+            monkeypatch.chdir(workspace)
+            bucket = buckets.make_bucket(server_named(server))
+            stack.callback(buckets.remove_bucket, bucket)
+            proxy = stack.enter_context(FaultProxy(bucket.server.url))
+            return Step(workspace, bucket, proxy, home)
+
+        yield make
+
+
+@pytest.fixture
+def proxy(step) -> FaultProxy:
+    """The step's own."""
+    return step.proxy
 
 
 @pytest.fixture(scope="session")
