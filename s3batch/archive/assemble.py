@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE, filled
 from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.manifest import Chunks, Extents, Manifest
@@ -30,6 +31,7 @@ class Assembled:
     problems: list[Problem]
 
 
+@paused()
 def assemble(plan: PackPlan, results: Iterable[Packed], roots: tuple[str, ...]) -> Assembled:
     """Needs the result of every recipe. Files that could not be read are left out and named."""
     work = _Assembly(plan)

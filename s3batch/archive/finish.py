@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
 from s3batch.archive.paths import split
 from s3batch.archive.restore import OURS, RestorePlan
@@ -20,6 +21,7 @@ from s3batch.archive.undo import Undo
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+@paused()
 def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
     """Make the directories and the files no chunk fills at one go. All of it is on record first."""
     tree = plan.manifest.tree
@@ -30,7 +32,7 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
             undo.move_aside(tree.path(row))
         for row in plan.dirs:
             undo.make_dir(tree.path(row))
-        undo.will_make(map(tree.path, plan.made_rows()))
+        undo.will_make(tree.paths_of(plan.made_rows()))
         for row in plan.empty:
             _make_file(directories, plan, row)
             _commit_file(directories, plan, row)
@@ -38,6 +40,7 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
             _make_file(directories, plan, row)
 
 
+@paused()
 def finish(plan: RestorePlan, workspace: str) -> None:
     """Do what may only be done when every chunk is written."""
     tree = plan.manifest.tree

@@ -279,7 +279,7 @@ class _Extraction:
             self.directories.forget(path)
             self.undo.move_aside(path)
             parent = self.directories.open(directory)
-        self.undo.will_make([path])
+        self.undo.will_make_one(path)
         return parent, name
 
     def _make_dirs(self, path: str) -> None:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from s3batch.archive import codec
+from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
 from s3batch.archive.packed import Record, decode, encode
@@ -77,6 +78,7 @@ class BuiltChunk(NamedTuple):
     """One zstd frame; empty if the base archive has this chunk already."""
 
 
+@paused()
 def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL, long: bool = False) -> BuiltChunk:
     """Read the items of ``recipe`` from the plan file ``plan`` and make their chunk."""
     opened = _open_plan(plan)
@@ -90,6 +92,7 @@ def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL, long: bo
     return BuiltChunk(packed, body)
 
 
+@paused()
 def hash_items(plan: str, recipe: Recipe) -> Packed:
     """The hashes of the items of ``recipe``, nothing stored."""
     return _read(_open_plan(plan), recipe, keep=False)[0]

@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from s3batch.archive.collector import paused
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.pack import SPARSE, Packed
 from s3batch.archive.reuse import Reuse, choose_reuse
@@ -75,6 +76,7 @@ class PackPlan:
         return sum(self.items.lengths)
 
 
+@paused()
 def hash_plan(survey: Survey) -> Items:
     """The items to hash before packing is planned, in recipes of about 64 MiB or 4,000 files for ``hash_items``."""
     items = Items()
@@ -91,6 +93,7 @@ def hash_plan(survey: Survey) -> Items:
     return items
 
 
+@paused()
 def learn_hashes(survey: Survey, items: Items, results: Iterable[Packed]) -> None:
     """Take the results of ``hash_items``; files that could not be read stay unknown and will be named in packing."""
     parts: dict[int, dict[int, bytes]] = {}
@@ -107,6 +110,7 @@ def learn_hashes(survey: Survey, items: Items, results: Iterable[Packed]) -> Non
             survey.learn(row, file_hash(survey.found.tree.sizes[row], parts.get(row, {})))
 
 
+@paused()
 def plan_packing(survey: Survey) -> PackPlan:
     """Decide for every file: bytes it shares with the base or another file, or bytes to be packed."""
     reuse = choose_reuse(survey)
@@ -116,6 +120,7 @@ def plan_packing(survey: Survey) -> PackPlan:
     return PackPlan(survey, items, reuse)
 
 
+@paused()
 def write_items(path: str, survey: Survey, items: Items, workspace: str, roots: Iterable[str]) -> None:
     """The plan file for ``hash_items`` and ``build_chunk``."""
     found, tree, rows = survey.found, survey.found.tree, items.rows

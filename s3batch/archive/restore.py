@@ -10,12 +10,12 @@ fetched. What is there and not in the manifest stays. Whatever lies where someth
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 
 from s3batch.archive.check import selected_rows
+from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
@@ -30,6 +30,8 @@ KEEP, INSIDE, SKIP = "keep", "inside", "skip"
 OURS = 0o700
 """What we need of a directory while we work in it."""
 
+_ROW_BITS = 32
+_ROW_MASK = (1 << _ROW_BITS) - 1
 PIECE = 1
 """Flag of an item: written into a file that is there already."""
 
@@ -52,6 +54,11 @@ class Items:
         self.lengths.append(length)
         self.ats.append(at)
         self.flags.append(flag)
+
+    def cut(self, chunk: int, first: int) -> None:
+        """The items from ``first`` on are those of ``chunk``."""
+        if first < len(self.rows):
+            self.recipes.append(Recipe(chunk, first, len(self.rows)))
 
 
 @dataclass(slots=True)
@@ -113,6 +120,7 @@ class RestorePlan:
         yield from self.symlinks
 
 
+@paused()
 def plan_restore(
     manifest: Manifest,
     asked: Sequence[str],
@@ -141,6 +149,7 @@ def common_roots(held: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(mutual))
 
 
+@paused()
 def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
     """The plan file for ``unpack_chunk``."""
     tree, items, rows = plan.manifest.tree, plan.items, plan.items.rows
@@ -166,8 +175,8 @@ def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
 def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
     """Sort every chosen row, hard links excepted, into what is to be done about it; right ones into nothing."""
     tree, special = plan.manifest.tree, frozenset(found.special)
-    spans = plan.manifest.extents.spans()
-    for row, (chosen, kind, other) in enumerate(zip(plan.chosen, tree.kinds, plan.matched, strict=True)):
+    columns = zip(plan.chosen, tree.kinds, plan.matched, plan.manifest.chunk, strict=True)
+    for row, (chosen, kind, other, chunk) in enumerate(columns):
         if not chosen or kind == HARDLINK:
             continue
         if other >= 0:
@@ -176,7 +185,10 @@ def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
             plan.aside.append(row)
         elif special and tree.path(row) in special:
             plan.aside.append(row)
-        _sort_in(plan, row, row, spans)
+        if chunk != NONE:
+            plan.small.append(row)
+        else:
+            _sort_in(plan, row, row)
 
 
 def _all_right(plan: RestorePlan, found: Found) -> bool:
@@ -197,7 +209,7 @@ def _is_right(plan: RestorePlan, found: Found, row: int, other: int, content: in
     return kind == other_kind and (kind == DIR or tree.targets[row] == there.targets[other])
 
 
-def _sort_in(plan: RestorePlan, row: int, content: int, spans: dict[int, tuple[int, int]]) -> None:
+def _sort_in(plan: RestorePlan, row: int, content: int) -> None:
     """``content`` is the row whose bytes it has: another one only for a link cut off from its file."""
     tree = plan.manifest.tree
     kind = FILE if content != row else tree.kinds[row]
@@ -207,7 +219,7 @@ def _sort_in(plan: RestorePlan, row: int, content: int, spans: dict[int, tuple[i
         plan.symlinks.append(row)
     elif not tree.sizes[content]:
         plan.empty.append(row)
-    elif plan.manifest.chunk[content] == NONE or content in spans:
+    elif plan.manifest.chunk[content] == NONE:
         plan.large.append(row)
     else:
         plan.small.append(row)
@@ -217,7 +229,7 @@ def _sort_in(plan: RestorePlan, row: int, content: int, spans: dict[int, tuple[i
 
 def _compare_links(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
     """A hard link is right if it is the same inode as its file, and that stays. Without its file, it becomes one."""
-    tree, spans, special = plan.manifest.tree, plan.manifest.extents.spans(), frozenset(found.special)
+    tree, special = plan.manifest.tree, frozenset(found.special)
     remade = set(plan.made_rows())
     leaders: dict[int, int] = {}
     for row, target in tree.links.items():
@@ -234,7 +246,7 @@ def _compare_links(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> No
         if other >= 0 or tree.path(row) in special:
             plan.aside.append(row)
         if leader == row:
-            _sort_in(plan, row, target, spans)
+            _sort_in(plan, row, target)
             remade.add(row)
         else:
             plan.links[row] = leader
@@ -261,35 +273,43 @@ def _points_inside(plan: RestorePlan, row: int) -> bool:
 
 def _fill_items(plan: RestorePlan) -> None:
     """The stretches to be written, chunk by chunk, each chunk's in row order."""
-    manifest, content = plan.manifest, plan.content
-    pieces: list[tuple[int, int, int, int, int, int]] = []
-    for row in plan.small:
-        source = content.get(row, row)
-        pieces.append((manifest.chunk[source], row, 0, manifest.tree.sizes[source], manifest.at[source], 0))
-    extents, spans = manifest.extents, manifest.extents.spans()
+    manifest, content, items = plan.manifest, plan.content, plan.items
+    places = [manifest.chunk[content.get(row, row)] << _ROW_BITS | row for row in plan.small]
+    pieces = _pieces_by_place(plan)
+    places += pieces
+    places.sort()
+    before, first = NONE, 0
+    for place in places:
+        chunk, row = place >> _ROW_BITS, place & _ROW_MASK
+        if chunk != before:
+            items.cut(before, first)
+            before, first = chunk, len(items.rows)
+        if place in pieces:
+            for n in pieces[place]:
+                items.add(row, manifest.extents.starts[n], manifest.extents.lengths[n], manifest.extents.ats[n], PIECE)
+        else:
+            source = content.get(row, row)
+            items.add(row, 0, manifest.tree.sizes[source], manifest.at[source], 0)
+    items.cut(before, first)
+    items.recipes.sort(key=lambda recipe: -manifest.chunks.raws[recipe.chunk])
+
+
+def _pieces_by_place(plan: RestorePlan) -> dict[int, list[int]]:
+    """Extents of the files to be made, by chunk and row."""
+    chunks, spans = plan.manifest.extents.chunks, plan.manifest.extents.spans() if plan.large else {}
+    pieces: dict[int, list[int]] = defaultdict(list)
     for row in plan.large:
-        for n in range(*spans.get(content.get(row, row), (0, 0))):
-            piece = (extents.chunks[n], row, extents.starts[n], extents.lengths[n], extents.ats[n], PIECE)
-            pieces.append(piece)
-    pieces.sort()
-    plan.items = _grouped(pieces)
-    plan.items.recipes.sort(key=lambda recipe: -manifest.chunks.raws[recipe.chunk])
-
-
-def _grouped(pieces: list[tuple[int, int, int, int, int, int]]) -> Items:
-    items = Items()
-    for chunk, group in groupby(pieces, key=itemgetter(0)):
-        first = len(items.rows)
-        for _, row, start, length, at, flag in group:
-            items.add(row, start, length, at, flag)
-        items.recipes.append(Recipe(chunk, first, len(items.rows)))
-    return items
+        for n in range(*spans.get(plan.content.get(row, row), (0, 0))):
+            pieces[chunks[n] << _ROW_BITS | row].append(n)
+    return dict(pieces)
 
 
 def _choose_dirs(plan: RestorePlan, found: Found) -> None:
     """Directories to be given mode and time at the end: wrong ones, new ones, and those we change."""
     tree, there = plan.manifest.tree, found.tree
-    changed = {tree.dirs[tree.directory(row)] for rows in (plan.made_rows(), plan.dirs, plan.aside) for row in rows}
+    directories = tree.directory_of_rows()
+    touched = {directories[row] for rows in (plan.made_rows(), plan.dirs, plan.aside) for row in rows}
+    changed = {tree.dirs[index] for index in touched}
     new = set(plan.dirs)
     for row, path in _chosen_dirs(plan):
         other = plan.matched[row]

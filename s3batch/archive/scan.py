@@ -16,6 +16,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
 from s3batch.archive.paths import OWN, join, split
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
@@ -55,6 +56,7 @@ class Found:
     """When the walk began, UTC: what changed later may have changed after it was seen."""
 
 
+@paused()
 def scan(workspace: str, roots: Sequence[str], *, exclude: Collection[str] = ()) -> Found:
     """Walk ``roots``; ``exclude`` are paths, spelled as roots are, that do not exist for us (the journal)."""
     found = Found(started_ns=time.time_ns())

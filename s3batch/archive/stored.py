@@ -11,6 +11,7 @@ from itertools import accumulate
 
 from s3batch.archive import codec
 from s3batch.archive.check import Limits, check
+from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE, filled, from_planes, to_planes
 from s3batch.archive.hashing import ALGORITHM, HASH_SIZE, ID_SIZE
 from s3batch.archive.manifest import Chunks, Extents, Manifest
@@ -59,6 +60,7 @@ class _Stored(Record, kw_only=True):
     extent_ats: bytes
 
 
+@paused()
 def encode_manifest(manifest: Manifest, *, level: int = 3) -> bytes:
     """The stored form."""
     tree, chunks, extents = manifest.tree, manifest.chunks, manifest.extents
@@ -98,6 +100,7 @@ def encode_manifest(manifest: Manifest, *, level: int = 3) -> bytes:
     return codec.compress(encode(stored), level=level)
 
 
+@paused()
 def decode_manifest(stored: bytes, limits: Limits | None = None) -> Manifest:
     """The manifest, checked; :class:`ArchiveError` names the first rule it breaks."""
     limits = limits or Limits()

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from s3batch.archive.collector import paused
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, content_hash, joined_hash, zeros_hash
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.scan import Found
@@ -49,6 +50,7 @@ class Survey:
         return bytes(self.hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE])
 
 
+@paused()
 def survey(
     found: Found,
     *,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from s3batch.archive.paths import join
@@ -67,6 +67,11 @@ class Tree:
         for directory, first, last in self.spans():
             for row in range(first, last):
                 yield join(directory, self.names[row])
+
+    def paths_of(self, rows: Iterable[int]) -> Iterator[str]:
+        """The paths of many rows, without searching for each."""
+        directories = self.directory_of_rows()
+        return (join(self.dirs[directories[row]], self.names[row]) for row in rows)
 
     def directory_of_rows(self) -> array[int]:
         """For every row the index of its directory."""

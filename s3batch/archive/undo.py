@@ -17,6 +17,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from s3batch.archive.directories import Directories
@@ -24,6 +25,7 @@ from s3batch.archive.paths import split
 from s3batch.errors import ArchiveError
 
 _RECORD = "record"
+_BATCH = 10_000
 _ASIDE, _DIR, _FILE, _ROOT = "A", "D", "F", "R"
 
 
@@ -47,9 +49,14 @@ class Undo:
 
     def will_make(self, paths: Iterable[str]) -> None:
         """Files, links and symlinks that are about to be made; their places are free by now."""
-        listed = list(paths)
-        self._write([_FILE + path for path in listed])
-        self._ours.update(listed)
+        rest = iter(paths)
+        while batch := list(islice(rest, _BATCH)):
+            self._write([_FILE + path for path in batch])
+
+    def will_make_one(self, path: str) -> None:
+        """The same, for a path that may have to give way to another one of this restore."""
+        self._write([_FILE + path])
+        self._ours.add(path)
 
     def make_dir(self, path: str, mode: int = 0o700) -> None:
         """Make one directory whose parent is there."""

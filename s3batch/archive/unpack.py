@@ -12,6 +12,7 @@ from array import array
 from functools import lru_cache
 
 from s3batch.archive import codec
+from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
 from s3batch.archive.hashing import chunk_id
 from s3batch.archive.packed import Record, decode, encode
@@ -50,6 +51,7 @@ class Unpacked(Record, kw_only=True):
         return decode(payload, cls, what="the journal's record of a restored chunk")
 
 
+@paused()
 def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> Unpacked:
     """Write what the plan file ``plan`` wants of this chunk. ``ArchiveError`` if it is not the right chunk."""
     opened = _open_plan(plan)
