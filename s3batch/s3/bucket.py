@@ -219,7 +219,11 @@ class Bucket:
             answer = self.ask(calls.list_multipart_uploads(prefix, *markers))
             if not answer.ok:
                 return
-            uploads, markers = parse_uploads(answer.body)
+            try:
+                uploads, markers = parse_uploads(answer.body)
+            except ValueError:  # a key that XML cannot hold
+                answer = self.must(calls.list_multipart_uploads(prefix, *markers, encoded=True))
+                uploads, markers = parse_uploads(answer.body, encoded=True)
             yield from uploads
             if markers == ("", ""):
                 return

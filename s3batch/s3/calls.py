@@ -79,7 +79,8 @@ def get_object(key: str, first: int = 0, last: int = -1) -> Call:
 
 def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Call:
     """Copy ``source_key`` (by default the key itself) to ``key``; the source name is encoded as S3 decodes it."""
-    source = f"/{source_bucket}/{encode(source_key or key, '/')}"
+    name = encode(source_key or key, "/")
+    source = f"{source_bucket}/object/{name}" if source_bucket.startswith("arn:") else f"/{source_bucket}/{name}"
     return Call("CopyObject", "PUT", key, "", {**headers, "x-amz-copy-source": source})
 
 
@@ -157,9 +158,16 @@ def list_parts(key: str, upload_id: str, marker: int = 0) -> Call:
     return Call("ListParts", "GET", key, query(pairs))
 
 
-def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str = "") -> Call:
-    """One page of the multipart uploads in progress below ``prefix``."""
-    pairs = [("uploads", ""), ("prefix", prefix), ("encoding-type", "url")]
+def list_multipart_uploads(
+    prefix: str, key_marker: str = "", upload_marker: str = "", *, encoded: bool = False
+) -> Call:
+    """One page of the multipart uploads in progress below ``prefix``.
+
+    ``encoded``: with url-encoded names, for when a key breaks the XML; Ceph does that and does not say so.
+    """
+    pairs = [("uploads", ""), ("prefix", prefix)]
+    if encoded:
+        pairs.append(("encoding-type", "url"))
     if key_marker:
         pairs += [("key-marker", key_marker), ("upload-id-marker", upload_marker)]
     return Call("ListMultipartUploads", "GET", "", query(pairs))

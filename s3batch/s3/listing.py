@@ -92,8 +92,12 @@ def _fraction(text: bytes) -> float:
 
 
 def _elements(body: Body, name: str) -> Iterator[dict[str, str]]:
-    """Each element called ``name`` as a mapping of its children's names to their texts."""
-    for element in ET.fromstring(bytes(body)).iter():  # noqa: S314 - no entities: S3's own answers
+    """Each element called ``name`` as a mapping of its children's names to their texts. Raises ``ValueError``."""
+    try:
+        document = ET.fromstring(bytes(body))  # noqa: S314 - no entities: S3's own answers
+    except ET.ParseError as error:
+        raise ValueError(f"this is no answer of S3: {bytes(body[:80])!r}") from error
+    for element in document.iter():
         if element.tag.rpartition("}")[2] == name:
             yield {child.tag.rpartition("}")[2]: child.text or "" for child in element}
 
@@ -137,10 +141,12 @@ class Upload(NamedTuple):
     initiated: float
 
 
-def parse_uploads(body: Body) -> tuple[list[Upload], tuple[str, str]]:
-    """A page of ListMultipartUploads, and the two markers to go on after; empty on the last page."""
+def parse_uploads(body: Body, *, encoded: bool = False) -> tuple[list[Upload], tuple[str, str]]:
+    """A page of ListMultipartUploads, and the two markers to go on after; empty on the last page.
+
+    ``encoded``: names were asked for url-encoded. Raises ``ValueError`` for what is no such page.
+    """
     top = next(_elements(body, "ListMultipartUploadsResult"), {})
-    encoded = top.get("EncodingType", "").strip() == "url"
     uploads = [
         Upload(
             _name(row["Key"], encoded=encoded), row["UploadId"], _seconds(row.get("Initiated", _NEVER)[:19].encode())
@@ -148,7 +154,8 @@ def parse_uploads(body: Body) -> tuple[list[Upload], tuple[str, str]]:
         for row in _elements(body, "Upload")
     ]
     if top.get("IsTruncated", "").strip() == "true" and uploads:
-        return uploads, (top.get("NextKeyMarker") or uploads[-1].key, top.get("NextUploadIdMarker", ""))
+        marker = _name(top.get("NextKeyMarker", ""), encoded=encoded) or uploads[-1].key
+        return uploads, (marker, top.get("NextUploadIdMarker", ""))
     return uploads, ("", "")
 
 

@@ -21,6 +21,7 @@ from s3batch.s3.listing import copied_etag, parse_completed, parse_delete_errors
 from s3batch.worker import seconds_of
 from tests.rig.servers import Quirk
 
+LANES = ("lean", "reference")
 MIB = 1 << 20
 LONG = "long-" + "x" * 900
 ODD = [
@@ -274,9 +275,8 @@ def test_a_multipart_upload_is_begun_sent_listed_and_completed(store):
 
     assert ([(part.number, part.size, part.operation) for part in held], more) == ([(1, 5 * MIB, 7), (2, 7, 7)], 0)
     assert [part.etag for part in held] == [etag.strip('"') for etag in etags] == [md5(body) for body in bodies]
-    assert parse_completed(completed.body)["ETag"].strip('"') == compare.multipart_etag(
-        [hashlib.md5(body).digest() for body in bodies]
-    )
+    said = parse_completed(completed.body).get("ETag", "").strip('"')
+    assert said == ("" if store.place == "rgw" else compare.multipart_etag([hashlib.md5(b).digest() for b in bodies]))
     assert int(head.headers["content-length"]) == 5 * MIB + 7
     assert head.headers["content-type"] == "text/large"
     expected = compare.multipart_etag([hashlib.md5(body).digest() for body in bodies])
@@ -316,6 +316,16 @@ def test_a_small_part_that_is_not_the_last_is_refused(store):
     answer = store.bucket.ask(calls.complete_multipart_upload(store.key("k"), upload_id, rows, "crc32", {}))
 
     assert (answer.ok and not hides_error(answer)) is store.has(Quirk.SMALL_PARTS)
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_an_upload_whose_key_breaks_xml_is_seen_too(places, lane):
+    store = places.store("fake", lane)
+    upload_id = begin(store, "\x01 & more")
+
+    assert [(each.key, each.upload_id) for each in store.bucket.list_uploads(store.prefix)] == [
+        (store.key("\x01 & more"), upload_id)
+    ]
 
 
 # --- conditions ----------------------------------------------------------------------------

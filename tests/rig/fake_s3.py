@@ -407,13 +407,15 @@ class FakeS3:
         )
 
     def _list_multipart_uploads(self, request: Seen, _: dict[str, Stored]) -> Reply:
+        encoded = request.query.get("encoding-type") == "url"
         rows = "".join(
-            f"<Upload><Key>{_url(upload.key)}</Key><UploadId>{upload_id}</UploadId><Initiated>{_iso(time.time())}</Initiated></Upload>"
+            f"<Upload><Key>{_url(upload.key) if encoded else escape(upload.key)}</Key><UploadId>{upload_id}</UploadId>"
+            f"<Initiated>{_iso(time.time())}</Initiated></Upload>"
             for upload_id, upload in self.uploads.items()
             if upload.key.startswith(request.query.get("prefix", ""))
         )
         return _xml(
-            f"<ListMultipartUploadsResult {_NS}><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>{rows}</ListMultipartUploadsResult>"
+            f"<ListMultipartUploadsResult {_NS}><IsTruncated>false</IsTruncated>{rows}</ListMultipartUploadsResult>"
         )
 
 
