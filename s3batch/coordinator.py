@@ -16,13 +16,16 @@ from __future__ import annotations
 import heapq
 import signal
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from s3batch.crash_points import reach
 from s3batch.errors import EXIT_SIGINT, EXIT_SIGTERM, EndpointError, S3BatchError
+from s3batch.executors import Tag, tags_of
 from s3batch.model import Kind, Result, Stage, State, Step, Work
+from s3batch.multipart import LOST
 from s3batch.s3.calls import fits_xml
 from s3batch.s3.carry import back_off
 from s3batch.s3.faults import SIGNED_OUT
@@ -41,9 +44,12 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds for what is under way after the first signal: what CI systems give before they kill."""
 HOPELESS = 50
-"""The same permanent error so many times before anything worked: no other operation will fare better."""
+"""The same permanent error so many times before anything worked: no other operation will fare better.
+
+So many operations are handed out, no more, until one has worked.
+"""
 _KILLS = 3
-"""An operation whose worker died so often is taken for the killer."""
+"""An operation whose worker died so often is taken for the killer; the last time no other suspect was out."""
 _CHANGES = 5
 """A file that changed so often while it was read is given up."""
 DELETE_BATCH = 1000
@@ -133,21 +139,30 @@ class Coordinator:
         self._again: list[tuple[float, int, Work]] = []
         """Pieces of multipart uploads to be tried again, by when."""
         self._tries: Counter[tuple[int, Step, int]] = Counter()
-        self._suspects: Counter[int] = Counter()
-        """Operations whose worker died: S3 may have them."""
+        self._suspects: Counter[Tag] = Counter()
+        """Operations, and pieces of uploads, whose worker died: S3 may have them."""
+        self._apart: deque[Work] = deque()
+        """Suspects of two deaths. They go one at a time, so that a third death has one culprit."""
+        self._alone: Work | None = None
+        """The one of them that is out."""
         self._changes: Counter[int] = Counter()
         self._refusals: Counter[str] = Counter()
         self._worked = False
         self._last_good = time.monotonic()
         self._renewed = time.monotonic()
-        self._leasable = 0
+        self._refused_until = 0.0
+        """Credentials renewed because of refusals are given until then (monotonic seconds) to work."""
+        self._together: dict[int, float] = {}
+        """The pauses of deletes refused in one answer, by attempt: what was one request is to be one again."""
+        self._leasable = False
+        """Whether the journal may hold operations of the stage at work that no lease has come by."""
+        self._stage = Stage.MAIN
 
     # --- a stage ----------------------------------------------------------------------------
 
     def expect(self, stage: int, count: int) -> None:
         """So many operations of a stage are in the journal already, pending (a resumed job)."""
         self._open[stage] += count
-        self._leasable += count
         self._journal.rewind()
 
     def add(self, operations: list[Operation]) -> None:
@@ -156,7 +171,7 @@ class Coordinator:
             return
         now = [each for each in operations if each.stage == Stage.MAIN and each.kind is not Kind.DELETE]
         later = [each for each in operations if each.stage != Stage.MAIN or each.kind is Kind.DELETE]
-        at_once = bool(now) and not self._leasable and self._executor.room() >= len(now)
+        at_once = bool(now) and not self._leasable and self._room() >= len(now)
         fresh = self._journal.add(now, lease=at_once) if now else []
         others = self._journal.add(later) if later else []
         for operation in (*fresh, *others):
@@ -166,7 +181,7 @@ class Coordinator:
         if at_once:
             self._give(fresh)
         # a row that is in the journal already may have been planned anew: let the lease look
-        self._leasable += len(now) - len(fresh) * at_once
+        self._leasable = self._leasable or len(now) > len(fresh) * at_once
 
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._.totals
@@ -175,7 +190,7 @@ class Coordinator:
 
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
-        self._leasable = self._open[stage]
+        self._stage, self._leasable = stage, self._open[stage] > 0
         if planning is None and not self._leasable:
             return
         self._journal.rewind()
@@ -225,21 +240,27 @@ class Coordinator:
     # --- handing out ------------------------------------------------------------------------
 
     def _hand_out(self, stage: int) -> None:
-        room = self._executor.room()
+        each = DELETE_BATCH if stage == Stage.DELETE else 1
         now = time.monotonic()
-        if room > 0 and self._due and self._due[0][0] <= now:
-            self._give(self._journal.lease_rows(self._due_rows(now, room)))
+        if self._due and self._due[0][0] <= now and (room := self._room()) > 0:
+            self._give(self._journal.lease_rows(self._due_rows(now, room * each)))
         while self._again and self._again[0][0] <= now:
             self._.uploads.requeue(heapq.heappop(self._again)[2])
-        room = self._executor.room() - self._.uploads.count
-        if room > 0 and self._leasable > 0:
-            wanted = room * DELETE_BATCH if stage == Stage.DELETE else room
-            leased = self._journal.lease(wanted, stage)
-            self._leasable = self._leasable - len(leased) if leased else 0
+        if self._leasable and (room := self._room() - self._.uploads.count) > 0:
+            leased = self._journal.lease(room * each, stage)
+            self._leasable = len(leased) == room * each
             reach("leased")
             self._give(leased)
         if self._.uploads.count and (works := self._.uploads.work(max(0, self._executor.room()))):
-            self._executor.submit(works)
+            self._submit(works)
+        if self._apart and self._alone is None:
+            self._alone = self._apart.popleft()
+            self._executor.submit([self._alone])
+
+    def _room(self) -> int:
+        """How many operations to hand out: few until one has worked, lest a wrong key cost a request for each file."""
+        room = self._executor.room()
+        return room if self._worked else min(room, HOPELESS - self._executor.outstanding())
 
     def _due_rows(self, now: float, limit: int) -> list[int]:
         rows: list[int] = []
@@ -254,7 +275,7 @@ class Coordinator:
         if self._.dry_run:
             operations = self._only_looking(operations)
         for operation in operations:
-            if self._suspects.get(operation.id):
+            if self._suspects and self._suspects.get((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
             self._leased[operation.id] = operation
             if self._in_parts(operation):
@@ -267,8 +288,19 @@ class Coordinator:
             batch = deletes[at : at + DELETE_BATCH]
             works.append(Work(batch[0], keys=tuple((each.id, each.key) for each in batch)))
         if works:
-            self._executor.submit(works)
+            self._submit(works)
             reach("dispatched")
+
+    def _submit(self, works: list[Work]) -> None:
+        """Hand out ``works``, but keep apart those that may have killed two workers."""
+        if self._suspects:
+            self._apart += [work for work in works if self._deaths(work) >= _KILLS - 1]
+            works = [work for work in works if self._deaths(work) < _KILLS - 1]
+        if works:
+            self._executor.submit(works)
+
+    def _deaths(self, work: Work) -> int:
+        return max(self._suspects.get(tag, 0) for tag in tags_of(work))
 
     def _only_looking(self, operations: list[Operation]) -> list[Operation]:
         """Those that have something to find out; the others are what the dry run would do."""
@@ -288,23 +320,38 @@ class Coordinator:
 
     def _take(self, news: News) -> None:
         outcomes: list[tuple[State, Result]] = []
-        throttled = False
-        for result in news.results:
-            throttled = throttled or result.throttled
-            outcomes += self._judge(result)
-        for work in news.lost:
-            outcomes += self._lost(work)
-        if throttled:
-            self._executor.narrow()
+        self._together.clear()
         if news.requests:
             self._journal.add_tally(requests=news.requests)
-        if outcomes:
-            self._journal.settle(outcomes)
-            reach("deleted" if outcomes[0][1].step is Step.WHOLE and not outcomes[0][1].etag else "settled")
+        try:
+            self._judge_all(news, outcomes)
+        finally:  # what one result says of the whole job undoes nothing of what the others say of their own
+            if outcomes:
+                self._journal.settle(outcomes)
+                reach("deleted" if self._stage == Stage.DELETE else "settled")
+        if any(result.throttled for result in news.results):
+            self._executor.narrow()
+
+    def _judge_all(self, news: News, outcomes: list[tuple[State, Result]]) -> None:
+        """Judge everything, also after one of them has stopped the job."""
+        stopped: StoppedError | None = None
+        judged = (partial(self._judge, result) for result in news.results)
+        lost = (partial(self._lost, work) for work in news.lost)
+        for judge in (*judged, *lost):
+            try:
+                outcomes += judge()
+            except StoppedError as error:
+                stopped = stopped or error
+        rows = [row for work in news.dropped for row, step, _ in tags_of(work) if step is Step.WHOLE]
+        self._journal.put_back([row for row in rows if self._leased.pop(row, None)])
+        if stopped is not None:
+            raise stopped
 
     def _judge(self, result: Result) -> list[tuple[State, Result]]:
         if result.warning:
             self._journal.warn(result.warning)
+        if self._alone is not None and (result.id, result.step, result.part) in tags_of(self._alone):
+            self._alone = None
         if result.step is not Step.WHOLE:
             return self._judge_step(result)
         operation = self._leased.pop(result.id)
@@ -339,13 +386,15 @@ class Coordinator:
     def _bad(self, operation: Operation, result: Result) -> tuple[State, Result]:
         if result.code == "Changed":
             return self._changed(operation, result)
-        if result.code in SIGNED_OUT:
+        more = operation.attempts + 1 < self._.tries
+        if result.code in SIGNED_OUT and more:
             self._sign_in_again(result)
-            self._schedule(operation.id, back_off(1))
-            return State.PENDING, result
-        if result.retryable and operation.attempts + 1 < self._.tries:
+        if more and (result.retryable or result.code in SIGNED_OUT):
             self._journal.add_tally(retries=1)
-            self._schedule(operation.id, back_off(operation.attempts + 1))
+            pause = back_off(operation.attempts + 1)
+            if operation.kind is Kind.DELETE:
+                pause = self._together.setdefault(operation.attempts, pause)
+            self._schedule(operation.id, pause)
             return State.PENDING, result
         self._check_hope(result)
         self._settled(operation, failed=True)
@@ -371,22 +420,25 @@ class Coordinator:
         return State.PENDING, result
 
     def _lost(self, work: Work) -> list[tuple[State, Result]]:
-        """Its worker died. Every piece goes again, to be looked up first, unless it seems to be the killer."""
-        if work.step is not Step.WHOLE:
-            self._suspects[work.operation.id] += 1
-            if self._suspects[work.operation.id] >= _KILLS * 4:
-                words = Result(work.operation.id, work.step, error=_KILLER, code="WorkerLost")
-                return self._judge_step(words)
-            self._.uploads.requeue(work)
+        """Its worker died. It goes again, after S3 has been asked, unless it seems to be the killer."""
+        if self._alone is not None and tags_of(work) == tags_of(self._alone):
+            self._alone = None
+        for tag in tags_of(work):
+            self._suspects[tag] += 1
+        if work.step is Step.WHOLE:
+            return [self._lost_row(row) for row, _, _ in tags_of(work) if row in self._leased]
+        if self._deaths(work) < _KILLS:
+            self._.uploads.lost(work)
             return []
-        rows = [row for row, _ in work.keys] or [work.operation.id]
-        return [self._lost_row(row) for row in rows if row in self._leased]
+        row, step, part = tags_of(work)[0]
+        upload_id = work.operation.upload_id
+        return self._judge_step(Result(row, step, part, error=_KILLER, code=LOST, upload_id=upload_id))
 
     def _lost_row(self, row: int) -> tuple[State, Result]:
-        self._suspects[row] += 1
         operation = self._leased.pop(row)
-        result = Result(row, error=_KILLER, code="WorkerLost")
-        if self._suspects[row] >= _KILLS:
+        result = Result(row, error=_KILLER, code=LOST)
+        if self._suspects[row, Step.WHOLE, 0] >= _KILLS:
+            self._check_hope(result)
             self._settled(operation, failed=True)
             return State.FAILED, result
         self._schedule(row, 0.0)
@@ -429,9 +481,10 @@ class Coordinator:
     def _bad_step(self, result: Result) -> list[tuple[State, Result]]:
         tag = (result.id, result.step, result.part)
         self._tries[tag] += 1
-        if result.code in SIGNED_OUT:
+        more = self._tries[tag] < self._.tries
+        if result.code in SIGNED_OUT and more:
             self._sign_in_again(result)
-        elif result.code == "Changed" or not result.retryable or self._tries[tag] >= self._.tries:
+        elif result.code == "Changed" or not result.retryable or not more:
             if result.step is not Step.ABORT and result.code != "Changed":
                 self._check_hope(result)
             verdict = self._.uploads.give_up(result)
@@ -444,16 +497,24 @@ class Coordinator:
     # --- when nothing can work --------------------------------------------------------------
 
     def _sign_in_again(self, result: Result) -> None:
-        credentials = self._.login.renewed()
+        """Have everybody sign with credentials resolved anew: once for all who were refused with the old ones."""
+        now = time.monotonic()
+        renew = now >= self._refused_until
+        credentials = self._.login.renewed() if renew else self._.login.current()
         if credentials is None:
             raise self._stopped(f"the credentials are refused ({result.error})", "sign in anew, then resume")
+        if renew:
+            self._refused_until = now + GRACE
         self._executor.sign_in_again(credentials)
 
     def _check_hope(self, result: Result) -> None:
+        """Stop the job if what failed here for good tells that nothing else will fare better."""
         if result.fatal:
             raise self._stopped(result.error, "correct it, then resume")
-        if result.code in ("Connection", "Timeout") and time.monotonic() - self._last_good > GRACE:
+        if result.retryable and time.monotonic() - self._last_good > GRACE:
             raise self._stopped(f"the endpoint is gone: {result.error}", "resume when it is back")
+        if result.code in _OF_ONE_FILE:
+            return
         self._refusals[result.code] += 1
         if not self._worked and self._refusals[result.code] >= HOPELESS:
             words = f"the first {HOPELESS} operations all failed alike: {result.error}"
@@ -476,4 +537,6 @@ class Coordinator:
 
 
 _OVER = object()
+_OF_ONE_FILE = frozenset({"Changed", "Vanished", "Unreadable"})
+"""Reasons of ours that say nothing of the store, nor of any other file."""
 _KILLER = "the worker process died while it worked on this (out of memory?)"

@@ -1,7 +1,8 @@
 """Named points at which a test can have the program killed: ``S3BATCH_TEST_CRASH_AT=stored:3``.
 
-The third time the program reaches the point ``stored``, the process sends itself SIGKILL, which nothing
-can catch. Without the variable a point costs one call of an empty function. tests/crash uses every name.
+The third time a process reaches the point ``stored``, it sends itself SIGKILL, which nothing can catch. With a
+third part, ``stored:3:FILE``, only the first of all processes to get there dies: it makes FILE. Without the
+variable a point costs one call of an almost empty function. tests/crash uses every name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NAMES = (
 )  # fmt: skip
 """In the order a job meets them: the coordinator's, the worker's, the cache's."""
 
-_wanted, _, _count = os.environ.get("S3BATCH_TEST_CRASH_AT", "").partition(":")
+_wanted, _count, _once = [*os.environ.get("S3BATCH_TEST_CRASH_AT", "").split(":", 2), "", ""][:3]
 _seen: Counter[str] = Counter()
 
 
@@ -27,5 +28,16 @@ def reach(name: str) -> None:
     if name != _wanted:
         return
     _seen[name] += 1
-    if _seen[name] == int(_count or 1):
+    if _seen[name] == int(_count or 1) and _is_first():
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_first() -> bool:
+    """Whether no other process has died here, where only one is to."""
+    if not _once:
+        return True
+    try:
+        os.close(os.open(_once, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True

@@ -2,9 +2,10 @@ r"""Files too large for one request: each upload's way through begin, parts and 
 
     begin ──> parts … ──> finish ──> settled
       ^         |  \\
-      |         |   └ the file changed, a part is refused: abort ──> settled
-      +─────────┴── S3 does not know the upload (any more): once, from the start
-    survey (an upload that a dead run began: what does S3 hold?) ──> parts
+      |         |   ├ the file changed, a part is refused: abort ──> settled
+      |         |   └ it cannot be sent today: settled as failed, and kept for a resume
+      +─────────┴── S3 does not know the upload (any more), or will not have its parts: once, from the start
+    survey (begun by a dead run, or a worker died with parts: what does S3 hold?) ──> parts
 
 The coordinator asks :class:`Uploads` for work and tells it results; it keeps the journal's ``part`` rows and
 never talks to S3. Parts of one file go to all workers; so many files are under way at once that their parts
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.crash_points import reach
 from s3batch.model import Operation, Part, Result, State, Step, Work
-from s3batch.planner import layout, part_size_for
+from s3batch.planner import PARTS_LIMIT, layout, part_size_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 OPEN_AT_ONCE = 32
 """Files being sent in parts at the same time."""
+LEAST_PART = 5 * 1024 * 1024
+"""Bytes: S3's limit for every part but the last."""
+LOST = "WorkerLost"
+"""Our code for a worker process that died."""
+_REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+"""S3 will never complete this upload; another one it will."""
 
 
 @dataclass(slots=True)
@@ -37,9 +44,17 @@ class _Upload:
     waiting: deque[int] = field(default_factory=deque)
     """Numbers of parts to send."""
     under_way: int = 0
+    doubtful: set[int] = field(default_factory=set)
+    """Parts whose worker died: S3 may hold them."""
+    asked: frozenset[int] = frozenset()
+    """Those of them that the survey under way is about."""
+    found: bool = False
+    """Only S3 knew of it: how it was begun is not known."""
     restarted: bool = False
     failure: Result | None = None
     """Why it is being aborted."""
+    again: bool = False
+    """Once it is aborted, begin anew."""
 
 
 class Verdict(NamedTuple):
@@ -84,28 +99,42 @@ class Uploads:
         while self._ready and len(works) < limit:
             works.append(self._ready.popleft())
         for upload in self._open.values():
-            while upload.waiting and len(works) < limit and upload.failure is None:
+            if upload.failure is not None:
+                continue
+            if upload.doubtful and not upload.asked and len(works) < limit:
+                upload.asked = frozenset(upload.doubtful)
+                works.append(self._survey(upload))
+            while upload.waiting and len(works) < limit:
                 part = upload.parts[upload.waiting.popleft()]
                 upload.under_way += 1
                 works.append(Work(upload.operation, Step.PART, (part,)))
         return works
 
     def _start(self, operation: Operation) -> None:
-        fingerprint = self._fingerprint(operation.path)
-        adoptable = None
+        found = False
         if not operation.upload_id:
+            fingerprint = self._fingerprint(operation.path)
             adoptable = self._journal.adoptable(operation.key, operation.size, operation.mtime_ns, fingerprint)
-        if adoptable is not None:
-            self._journal.adopt(operation.id, operation.key, adoptable[0])
-            operation = operation._replace(upload_id=adoptable[0])
-        elif not operation.upload_id and (upload_id := self._found(operation.key)):
-            operation = operation._replace(upload_id=upload_id)
-        self._open[operation.id] = _Upload(operation)
-        self._ready.append(Work(operation, Step.SURVEY if operation.upload_id else Step.BEGIN))
+            if adoptable is not None:
+                self._journal.adopt(operation.id, operation.key, adoptable[0])
+                operation = operation._replace(upload_id=adoptable[0])
+            elif upload_id := self._found(operation.key):
+                found = True
+                operation = operation._replace(upload_id=upload_id, recheck=True)
+        upload = self._open[operation.id] = _Upload(operation, found=found)
+        if operation.upload_id:
+            upload.parts = {part.number: part for part in self._journal.parts(operation.id)}
+            self._ready.append(self._survey(upload))
+        else:
+            self._ready.append(Work(operation, Step.BEGIN))
+
+    @staticmethod
+    def _survey(upload: _Upload) -> Work:
+        return Work(upload.operation, Step.SURVEY, tuple(part for _, part in sorted(upload.parts.items())))
 
     def requeue(self, work: Work) -> None:
-        """Take back a piece of work: to be tried again, or lost with its worker."""
-        upload = self._open.get(work.operation.id)
+        """Take back a piece of work that is to be tried again."""
+        upload = self._current(work)
         if upload is None:
             return
         if work.step is not Step.PART:
@@ -115,60 +144,109 @@ class Uploads:
         upload.waiting.append(work.parts[0].number)
         self._close_failed(upload)
 
+    def lost(self, work: Work) -> None:
+        """Take back a piece of work whose worker died: S3 may have done it, and is asked first."""
+        upload = self._current(work)
+        if upload is None:
+            return
+        match work.step:
+            case Step.PART:
+                upload.under_way -= 1
+                upload.doubtful.add(work.parts[0].number)
+                self._close_failed(upload)
+            case Step.SURVEY if upload.asked:
+                upload.asked = frozenset()
+            case Step.BEGIN:
+                upload.operation = upload.operation._replace(recheck=True)
+                self._ready.append(work._replace(operation=upload.operation))
+            case _:
+                self._ready.append(work)
+
+    def _current(self, work: Work) -> _Upload | None:
+        """The upload that ``work`` is a piece of, unless that is over or has been begun again since."""
+        upload = self._open.get(work.operation.id)
+        return upload if upload is not None and upload.operation.upload_id == work.operation.upload_id else None
+
     def take(self, result: Result) -> Verdict | None:
-        """Go on with an upload after a good result, or one it can mend; the verdict once it is over."""
+        """Go on with an upload after a good result; the verdict once it is over."""
         upload = self._open[result.id]
         match result.step:
             case Step.BEGIN:
                 self._begun(upload, result.upload_id)
-            case Step.SURVEY:
+            case Step.SURVEY if result.already:
+                return self._over(upload, result._replace(step=Step.FINISH))
+            case Step.SURVEY if upload.failure is None:
                 self._surveyed(upload, result)
             case Step.PART:
                 self._part_done(upload, result)
             case Step.FINISH:
                 return self._over(upload, result)
             case Step.ABORT:
-                self._journal.forget_upload(upload.operation.id)
-                return self._over(upload, upload.failure or result)
+                return self._aborted(upload, result)
+        return None
+
+    def _aborted(self, upload: _Upload, result: Result) -> Verdict | None:
+        self._journal.forget_upload(upload.operation.id)
+        if not upload.again:
+            return self._over(upload, upload.failure or result)
+        upload.again, upload.failure = False, None
+        self._begin_again(upload)
         return None
 
     def mends(self, result: Result) -> bool:
         """Whether a failed result only means to begin this upload again, which is done once."""
         upload = self._open[result.id]
-        gone = result.code in ("NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall")
-        if not gone or upload.restarted:
+        if upload.restarted or upload.failure is not None or result.step in (Step.BEGIN, Step.ABORT):
             return False
-        upload.restarted = True
-        upload.under_way = 0
-        self._journal.forget_upload(upload.operation.id)
+        if result.code == "NoSuchUpload":
+            upload.restarted = True
+            self._journal.forget_upload(upload.operation.id)
+            self._begin_again(upload)
+            return True
+        strange = upload.found and result.status == 400 and not result.retryable
+        if result.code in _REFUSED or strange:
+            upload.restarted = upload.again = True
+            self.give_up(result)
+            return True
+        return False
+
+    def _begin_again(self, upload: _Upload) -> None:
         upload.operation = upload.operation._replace(upload_id="")
-        upload.waiting.clear()
-        upload.parts.clear()
+        upload.under_way, upload.asked, upload.found = 0, frozenset(), False
+        for kept in (upload.waiting, upload.parts, upload.doubtful):
+            kept.clear()
         self._ready.append(Work(upload.operation, Step.BEGIN))
-        return True
 
     def again(self, result: Result) -> Work:
         """The piece of work that gave ``result``, to be put back by :meth:`requeue`."""
         upload = self._open[result.id]
-        if result.step is Step.PART:
-            return Work(upload.operation, Step.PART, (upload.parts[result.part],))
-        parts = tuple(part for _, part in sorted(upload.parts.items())) if result.step is Step.FINISH else ()
-        return Work(upload.operation, result.step, parts)
+        match result.step:
+            case Step.PART:
+                return Work(upload.operation, Step.PART, (upload.parts[result.part],))
+            case Step.SURVEY | Step.FINISH:
+                return self._survey(upload)._replace(step=result.step)
+            case Step.BEGIN:  # its answer may have been lost
+                upload.operation = upload.operation._replace(recheck=True)
+        return Work(upload.operation, result.step)
 
     def stale(self, result: Result) -> bool:
         """Whether a result is of an upload that has been begun again since, or is over."""
         upload = self._open.get(result.id)
         if upload is None:
             return True
-        return result.step in (Step.PART, Step.FINISH) and result.upload_id != upload.operation.upload_id
+        return result.step is not Step.BEGIN and result.upload_id != upload.operation.upload_id
 
     def give_up(self, result: Result) -> Verdict | None:
-        """A failure that stays: abort the upload, then settle with ``result``. Parts under way end first."""
+        """A failure that stays: abort the upload once its parts under way have ended, then settle with ``result``.
+
+        What may work another day is not aborted but left as it is, for a resume.
+        """
         upload = self._open[result.id]
         upload.under_way -= result.step is Step.PART
+        parked = upload.failure is None and (result.retryable or result.code == LOST)
         if upload.failure is None:
             upload.failure = result
-        if result.step is Step.ABORT or (result.step is Step.BEGIN and not upload.operation.upload_id):
+        if parked or result.step in (Step.BEGIN, Step.ABORT):
             return self._over(upload, upload.failure)
         self._close_failed(upload)
         return None
@@ -193,13 +271,27 @@ class Uploads:
     def _surveyed(self, upload: _Upload, result: Result) -> None:
         """Trust what journal and S3 agree on; have compared what only S3 has; send the rest."""
         operation, held = upload.operation, {part.number: part for part in result.parts}
-        planned = self._journal.parts(operation.id)
-        if not planned:
-            size = held[1].size if 1 in held else self._part_size
+        if upload.asked:
+            for number in upload.asked:
+                upload.parts[number] = _agreed(upload.parts[number], held.get(number))
+            upload.waiting.extend(sorted(upload.asked))
+            upload.doubtful -= upload.asked
+            upload.asked = frozenset()
+            return
+        if not upload.parts:
+            size = self._size_of_found(operation, held.get(1))
             planned = [Part(operation.id, *place) for place in layout(operation.size, size)]
             fingerprint = self._fingerprint(operation.path)
             self._journal.begin_upload(operation.id, operation.upload_id, planned, fingerprint)
-        self._queue(upload, [_agreed(part, held.get(part.number)) for part in planned])
+            upload.parts = {part.number: part for part in planned}
+        self._queue(upload, [_agreed(part, held.get(number)) for number, part in sorted(upload.parts.items())])
+
+    def _size_of_found(self, operation: Operation, first: Part | None) -> int:
+        """The part size somebody began with, where all of the file can go on with it; else our own."""
+        begun = first.size if first is not None else 0
+        if min(LEAST_PART, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
+            return begun
+        return part_size_for(operation.size, self._part_size)
 
     def _part_done(self, upload: _Upload, result: Result) -> None:
         upload.under_way -= 1
@@ -211,9 +303,12 @@ class Uploads:
         self._finish_if_whole(upload)
 
     def _finish_if_whole(self, upload: _Upload) -> None:
-        if not upload.waiting and not upload.under_way and all(p.state is State.DONE for p in upload.parts.values()):
+        if upload.waiting or upload.under_way or upload.doubtful:
+            return
+        if all(part.state is State.DONE for part in upload.parts.values()):
             parts = tuple(part for _, part in sorted(upload.parts.items()))
             self._ready.append(Work(upload.operation, Step.FINISH, parts))
+            reach("finishing")
 
     def _over(self, upload: _Upload, result: Result) -> Verdict:
         del self._open[upload.operation.id]

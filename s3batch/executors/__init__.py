@@ -9,11 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from s3batch.model import Step
+
 if TYPE_CHECKING:
     from collections import Counter
 
     from s3batch.model import Result, Work
     from s3batch.s3.sigv4 import Credentials
+
+Tag = tuple[int, Step, int]
+"""Row, step and part: what a result and the work it came of have in common."""
+
+
+def tags_of(work: Work) -> list[Tag]:
+    """One for each result that will come of ``work``."""
+    if work.keys:
+        return [(row, Step.WHOLE, 0) for row, _ in work.keys]
+    return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ class InlineExecutor:
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
-        self._runner.lane.sign_in_again(credentials)
+        self._runner.sign_in_again(credentials)
 
     def narrow(self) -> None:
         """Its own lane has done so already."""

@@ -15,13 +15,10 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch.executors import News
+from s3batch.executors import News, Tag, tags_of
 from s3batch.executors.process import Framed, pack, results_of, unpack
-from s3batch.model import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from s3batch.model import Result, Work
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker import Brief
@@ -33,8 +30,6 @@ _BEGIN = (
 _QUEUED = 192
 """Pieces of work waiting in a worker beside those in flight, so that it never runs dry."""
 _SOCKET_BUFFER = 1024 * 1024
-
-Tag = tuple[int, Step, int]
 
 
 class _Process:
@@ -65,12 +60,6 @@ class _Process:
         self.frames.sock.close()
         self.process.kill()
         self.process.wait()
-
-
-def _tags(work: Work) -> Iterable[Tag]:
-    if work.keys:
-        return [(row, Step.WHOLE, 0) for row, _ in work.keys]
-    return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
 
 
 class LocalExecutor:
@@ -105,7 +94,7 @@ class LocalExecutor:
             at += share
             if batch:
                 for work in batch:
-                    process.given.update(dict.fromkeys(_tags(work), work))
+                    process.given.update(dict.fromkeys(tags_of(work), work))
                 process.tell("work", pack(batch))
 
     def poll(self, timeout: float) -> News:
@@ -131,7 +120,7 @@ class LocalExecutor:
         elif word == "dropped":
             works = unpack(payload)
             for work in works:
-                for tag in _tags(work):
+                for tag in tags_of(work):
                     process.given.pop(tag, None)
             news.dropped += works
 

@@ -125,7 +125,7 @@ class Worker:
         if word == "work":
             self._runner.take(unpack(payload))
         elif word == "credentials":
-            self._runner.lane.sign_in_again(payload)
+            self._runner.sign_in_again(payload)
         elif word == "narrow":
             self._runner.lane.narrow()
         elif word == "drain":

@@ -14,6 +14,7 @@ from s3batch.worker import carry_out, tools_for
 
 if TYPE_CHECKING:
     from s3batch.model import Result, Work
+    from s3batch.s3.sigv4 import Credentials
     from s3batch.worker import Brief
 
 _BYTES_IN_FLIGHT = 64 * 1024 * 1024
@@ -30,6 +31,8 @@ class Runner:
         self._tools = tools_for(brief)
         self._backlog: deque[Work] = deque()
         self._weight = 0
+        self._halted = False
+        """The store refuses us altogether: begin nothing more until the coordinator has something to say to that."""
 
     @property
     def busy(self) -> bool:
@@ -39,6 +42,12 @@ class Runner:
     def take(self, works: list[Work]) -> None:
         """Queue ``works`` and begin what there is room for."""
         self._backlog.extend(works)
+        self._begin()
+
+    def sign_in_again(self, credentials: Credentials) -> None:
+        """Sign with these from now on."""
+        self.lane.sign_in_again(credentials)
+        self._halted = False
         self._begin()
 
     def drop(self) -> list[Work]:
@@ -54,8 +63,8 @@ class Runner:
 
     def _begin(self) -> None:
         backlog, lane = self._backlog, self.lane
-        while backlog and lane.has_room:
-            weight = _weight(backlog[0])
+        while backlog and lane.has_room and not self._halted:
+            weight = weight_of(backlog[0])
             if self._weight and self._weight + weight > _BYTES_IN_FLIGHT:
                 return
             work = backlog.popleft()
@@ -65,6 +74,7 @@ class Runner:
 
     def _ended(self, weight: int, results: list[Result]) -> None:
         self._weight -= weight
+        self._halted = self._halted or any(result.fatal for result in results)
         self.results += results
         reach(_POINTS.get(results[0].step, "stored"))
 
@@ -72,7 +82,8 @@ class Runner:
 _POINTS = {Step.PART: "part-stored", Step.BEGIN: "upload-begun", Step.FINISH: "completed"}
 
 
-def _weight(work: Work) -> int:
+def weight_of(work: Work) -> int:
+    """Bytes of content that carrying it out holds in memory."""
     if work.step is Step.PART:
         return work.parts[0].size
     return work.operation.size if work.step is Step.WHOLE and work.operation.kind is not Kind.RECONCILE else 0

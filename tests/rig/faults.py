@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Request:
-    """One request as it was seen; what is below ``status`` is filled in while it goes on."""
+    """One request as it was seen; ``status`` and what is below it is filled in while it goes on."""
 
     operation: str
     method: str
@@ -34,6 +34,8 @@ class Request:
     body: bytes = b""
     """The first 64 KiB of what was sent."""
     started: float = field(default_factory=time.monotonic)
+    answered: float = 0.0
+    """When the head of the answer was given; 0: not yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from typing import Self
@@ -205,7 +206,7 @@ class FaultProxy:
                 link.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             async for block in body_blocks(link.reader, request.headers):
                 request.sent += len(block)
-        request.status = fault.status
+        request.status, request.answered = fault.status, time.monotonic()
         link.writer.write(error_reply(request, fault))
         await link.writer.drain()
         return fault.read_body
@@ -254,7 +255,7 @@ class FaultProxy:
                 return await self._refuse(link, request, fault)
             link.reset()
             return False
-        request.status = status
+        request.status, request.answered = status, time.monotonic()
         link.writer.write(head)
         meddling = fault if isinstance(fault, DuringReply) else DuringReply()
         try:

@@ -1,0 +1,15 @@
+"""The scene of every crash test."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite("tests.crash.scene")
+
+from tests.crash.scene import Scene, make_scene  # noqa: E402 - its assertions are to tell what they saw
+
+
+@pytest.fixture
+def scene(tmp_path, bucket, proxy, env) -> Scene:
+    """A tree and a bucket that does not hold it yet."""
+    return make_scene(tmp_path, bucket, proxy, env)
