@@ -27,6 +27,7 @@ from s3batch.s3.listing import (
     parse_completed,
     parse_delete_errors,
     parse_parts,
+    parse_tags,
     parse_upload_id,
     parse_uploads,
 )
@@ -74,6 +75,7 @@ class Tools:
     acl_refused: bool = False
     """The bucket has ACLs disabled: stop sending them."""
     acl_unreadable: bool = False
+    tags_unreadable: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
     """For extensions: what they keep between operations."""
 
@@ -257,6 +259,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
 
 ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
 ACL_READ_WARNING = "ACLs cannot be read ({}): they are not compared; the permission s3:GetObjectAcl is missing"
+TAGS_READ_WARNING = "tags cannot be read ({}): they are not compared; the permission s3:GetObjectTagging is missing"
 
 
 async def _already_there(operation: Operation, attributes: Attributes, body: Body, tools: Tools) -> Result | None:
@@ -430,7 +433,8 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
-    return (await _copy_from(operation, head, tools))._replace(become=Kind.COPY, reason=reason)
+    copied = await _copy_from(operation._replace(reason=reason), head, tools)
+    return copied if copied.already else copied._replace(become=Kind.COPY, reason=reason)
 
 
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
@@ -469,10 +473,26 @@ async def _equal(
 
 async def _attributes_differ(key: str, attributes: Attributes, head: Answer, tools: Tools) -> tuple[Reason | None, str]:
     """Why the object's attributes are not the wanted ones, if they are not; and a warning."""
-    reason = compare.difference(attributes, compare.RemoteAttributes.from_headers(head.headers), None)
+    reason, warning = compare.difference(attributes, compare.RemoteAttributes.from_headers(head.headers), None), ""
+    if reason is None and attributes.tags:
+        reason, warning = await _tags_differ(key, attributes.tags, tools)
     if reason is None and attributes.acl:
-        return await _acl_differs(key, attributes.acl, tools)
-    return reason, ""
+        reason, other = await _acl_differs(key, attributes.acl, tools)
+        warning = warning or other
+    return reason, warning
+
+
+async def _tags_differ(key: str, wanted: tuple[tuple[str, str], ...], tools: Tools) -> tuple[Reason | None, str]:
+    if tools.tags_unreadable:
+        return None, ""
+    answer = await ask(calls.get_object_tagging(key))
+    if answer.ok:
+        return (None if parse_tags(answer.body) == wanted else Reason.METADATA), ""
+    fault = fault_of(answer)
+    if fault.retryable and not answer.status == 501:
+        raise CallError("GetObjectTagging", key, fault)
+    tools.tags_unreadable = True
+    return None, TAGS_READ_WARNING.format(f"GetObjectTagging: {fault}")
 
 
 async def _acl_differs(key: str, wanted: str, tools: Tools) -> tuple[Reason | None, str]:
@@ -497,31 +517,37 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
     """CopyObject onto itself: own attributes applied, what is not ours kept."""
     attributes = tools.attributes(operation)
     remote = compare.RemoteAttributes.from_headers(head.headers)
-    size = int(head.headers.get("content-length", 0))
-    warning = ""
-    if size > tools.brief.copy_limit:
-        await aside(lambda: _copy_in_parts(operation.key, attributes, remote, tools))
-        answer = await must(calls.head_object(operation.key))
-        date = seconds_of(answer.headers.get("last-modified", ""))
-        etag = etag_of(answer)
-    else:
-        answer, warning = await _copy_whole(operation.key, attributes, remote, tools)
-        date, etag = date_of(answer), copied_etag(answer.body)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
-    return Result(operation.id, etag=etag, date=date, fingerprint=fingerprint, warning=warning)
+    if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
+        await aside(lambda: _copy_in_parts(operation.key, attributes, remote, tools))
+        after = await must(calls.head_object(operation.key))
+        date = seconds_of(after.headers.get("last-modified", ""))
+        return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
+    answer, warning = await _copy_whole(operation, attributes, remote, tools)
+    if answer is None:
+        date = seconds_of(head.headers.get("last-modified", ""))
+        return Result(
+            operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, warning=warning, already=True
+        )
+    etag = copied_etag(answer.body)
+    return Result(operation.id, etag=etag, date=date_of(answer), fingerprint=fingerprint, warning=warning)
 
 
 async def _copy_whole(
-    key: str, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools
-) -> tuple[Answer, str]:
-    bucket = tools.endpoint.bucket
-    call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
-    answer = await ask(call)
-    if attributes.acl and answer.status == 400 and fault_of(answer).code == "AccessControlListNotSupported":
-        tools.acl_refused = True
-        call = calls.copy_object(key, bucket, compare.copy_headers(replace(attributes, acl=""), remote))
-        return await must(call), ACL_WARNING
-    return _checked(answer, call), ""
+    operation: Operation, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools
+) -> tuple[Answer | None, str]:
+    """The answer, and a warning. ``None``: only the ACL was to be set, and the bucket takes none."""
+    key, bucket, warning = operation.key, tools.endpoint.bucket, ""
+    if attributes.acl:
+        call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
+        answer = await ask(call)
+        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
+            return _checked(answer, call), ""
+        tools.acl_refused, warning = True, ACL_WARNING
+    if operation.reason is Reason.ACL:
+        return None, warning
+    plain = compare.copy_headers(replace(attributes, acl=""), remote)
+    return await must(calls.copy_object(key, bucket, plain)), warning
 
 
 def _copy_in_parts(key: str, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools) -> None:
