@@ -151,18 +151,19 @@ class Rules:
 
     def attributes(self, path: str) -> Attributes:
         """What the object of this file (relative to the source) is to carry. Equal ones are the same object."""
-        return self._describe(path)[0]
+        return self.describe(path)[0]
 
     def fingerprint(self, path: str) -> str:
         """``attributes(path).fingerprint()``, computed once: it is asked for every file of every run."""
-        return self._describe(path)[1]
+        return self.describe(path)[1]
 
     def redirect_acl(self, name: str) -> str:
         """Everybody may follow a redirect, unless the ``acl`` setting says something about its name."""
         acl = self.choices.get("acl", _NOTHING)
         return next(acl.matches(name, self.root + name), "public-read")
 
-    def _describe(self, path: str) -> Described:
+    def describe(self, path: str) -> Described:
+        """The attributes and their fingerprint, both for the price of one."""
         if not self._depth or path in self._named:
             return self._decide(path)
         extension = ".".join(["", *path.rpartition("/")[2].rsplit(".", self._depth)[1:]])

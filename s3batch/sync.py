@@ -28,7 +28,7 @@ from s3batch.errors import (
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Listed, LocalFile, Operation, Reason, Result, Stage
+from s3batch.model import JobState, Kind, Listed, LocalFile, Operation, Reason, Result, Stage, State
 from s3batch.multipart import Uploads
 from s3batch.progress import Totals, make
 from s3batch.redirects import refuse_uploaded
@@ -121,6 +121,10 @@ class Sync:
     """What a dry run would do, for its JSON document."""
     tell: Callable[[Operation], None] | None = None
     """Takes each operation of a dry run, instead of stdout."""
+    thorough: bool = False
+    """One failure keeps nothing else from being looked at; for a verify, which changes nothing."""
+    extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
+    """See :attr:`s3batch.worker.Brief.extensions`."""
     _found_uploads: dict[str, str] | None = None
     _bucket: Bucket | None = None
     _walk: Walk | None = None
@@ -206,14 +210,15 @@ class Sync:
 
     def _failed(self, *, before: int) -> bool:
         """Whether a stage before this one left something undone: then nothing of this one, and no delete, is begun."""
-        failed = self.journal.failed_count(before - 1) > 0
+        failed = self.journal.failed_count(before - 1) > 0 and not self.thorough
         if failed and self.settings.delete and before <= Stage.DELETE:
             self.journal.warn(deletes.WITHHELD)
         return failed
 
     def _plan_deletes(self, coordinator: Coordinator, walked: Walk) -> None:
         """The last of the plan, after a complete walk."""
-        if walked.problems or not walked.complete:  # readable by now, or its operation would have failed
+        if (walked.problems or not walked.complete) and not self.thorough:
+            # readable by now, or its operation would have failed
             raise JobFailedError(
                 f"{len(walked.problems)} paths could not be read while the source was walked", hint="resume walks again"
             )
@@ -246,7 +251,10 @@ class Sync:
         for batch in walked.batches(BATCH):
             coordinator.add(self._decide(batch))
             yield
-        coordinator.add(self._troubled(walked))
+        if self.settings.dry_run:
+            self._fail(walked)
+        else:
+            coordinator.add(self._troubled(walked))
         redirects = [
             Operation(Kind.REDIRECT, each.key, Reason.REDIRECT, stage=Stage.REDIRECT, detail=each.location)
             for each in self.wanted.redirects
@@ -275,9 +283,9 @@ class Sync:
     def _decide_one(self, file: LocalFile, key: str, listed: Listed | None, known: Any) -> Operation | None:
         if file.size > planner.OBJECT_LIMIT:
             raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
-        attributes = self.wanted.rules.attributes(file.path)
+        attributes, fingerprint = self.wanted.rules.describe(file.path)
         return planner.decide(
-            file, key, listed, known if self.settings.trust_journal else None, self.wanted.rules.fingerprint(file.path),
+            file, key, listed, known if self.settings.trust_journal else None, fingerprint,
             stage=self.wanted.stage(file.path), gzip=attributes.gzip,
         )  # fmt: skip
 
@@ -292,6 +300,15 @@ class Sync:
             Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
             for path in (each.path + "/" * (each.directory and bool(each.path)) for each in walked.problems)
         ]
+
+    def _fail(self, walked: Walk) -> None:
+        """The same for a dry run, which carries nothing out that could fail."""
+        troubled = self._troubled(walked)
+        why = dict(zip((each.path for each in troubled), walked.problems, strict=True))
+        failed = [
+            Result(row.id, error=why[row.path].error, code=why[row.path].code) for row in self.journal.add(troubled)
+        ]
+        self.journal.settle([(State.FAILED, result) for result in failed])
 
     def _replan(self, operation: Operation) -> Operation | None:
         try:
@@ -346,7 +363,7 @@ class Sync:
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
-            part_size=self.settings.part_size, dry_run=self.settings.dry_run,
+            part_size=self.settings.part_size, dry_run=self.settings.dry_run, extensions=self.extensions,
         )  # fmt: skip
         if self.cluster:
             return self.cluster.executor(brief, count)

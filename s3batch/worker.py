@@ -233,7 +233,9 @@ def _headers(attributes: Attributes) -> dict[str, str]:
 
 
 async def _upload(operation: Operation, tools: Tools) -> Result:
-    attributes = tools.attributes(operation)
+    attributes, fingerprint = tools.brief.rules.describe(operation.path)
+    if attributes.acl and tools.acl_refused:
+        attributes = replace(attributes, acl="")
     body: Body = tools.source.read(operation.path, operation.size, operation.mtime_ns)
     if attributes.gzip:
         body = compressed(bytes(body))
@@ -252,7 +254,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     noted = stored or checksum.get(f"x-amz-checksum-{tools.endpoint.checksum}", "")
     return Result(
         operation.id, sent=len(body), etag=etag_of(answer), checksum=noted, date=date_of(answer),
-        fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning,
+        fingerprint=fingerprint, warning=warning,
         request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
