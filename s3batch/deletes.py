@@ -65,8 +65,11 @@ def _orphans(wanted: Wanted, journal: Journal, walked: Walk) -> Iterator[list[Li
 
 
 def _may_go(key: str, wanted: Wanted, walked: Walk, vetoes: list[str]) -> bool:
-    """Whether no rule keeps ``key``; ``vetoes`` are the walk's as keys, where paths are not simply their ends."""
+    """Whether no rule keeps ``key``; ``vetoes`` are the walk's as keys, where paths are not simply their ends.
+
+    The prefix itself is a folder's marker, as consoles make them, and stays.
+    """
     path = key[len(wanted.prefix) :]
-    if path.startswith(KEPT) or not wanted.selects(key) or walked.keeps(path):
+    if not path or path.startswith(KEPT) or not wanted.selects(key) or walked.keeps(path):
         return False
     return not any(key == veto or (veto.endswith("/") and key.startswith(veto)) for veto in vetoes)

@@ -1,10 +1,14 @@
-"""``s3batch verify``: does the target hold exactly what the source holds? Reads everything, believes nothing, writes nothing.
+"""``s3batch verify``: does the target hold exactly what the source holds? Believes no journal, writes nothing.
 
 It is a rehearsal of a sync with delete, in a journal of its own: whatever that would do is a difference.
 
     upload of a key that is not there    missing
     upload, copy or redirect otherwise   different
     delete                               extra
+
+Where a sync would send a file again because nothing proves that the object holds it, the object is read. What a sync
+leaves alone (excluded files, ``.s3batch/``, keys of files that could not be read) is not extra. Every difference is
+named, also after a file that could not be compared; that one is a failure, and either makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -15,12 +19,14 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, report
-from s3batch.coordinator import Signals
+from s3batch import __version__, permissions, report
+from s3batch.coordinator import InterruptedJobError, Signals, StoppedError
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
+from s3batch.readback import EXTENSIONS
 from s3batch.sync import Sync
+from s3batch.units import format_count
 from s3batch.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -36,16 +42,14 @@ class Difference:
     """``missing``, ``different`` or ``extra``."""
     key: str
     path: str
+    """Empty where there is no file: for what is extra, and for redirects."""
     reason: str
-    """What differs: ``content``, ``metadata``, ``acl``..."""
+    """What differs, of what is different: ``content``, ``metadata``, ``acl`` or ``redirect``."""
 
 
 def run(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
-    looking = replace(
-        settings, dry_run=True, trust_journal=False, delete=True, allow_empty_source=True, max_delete="",
-    )  # fmt: skip
-    wanted = Wanted.from_settings(looking)
+    wanted = Wanted.from_settings(_looking(settings))
     differences: list[Difference] = []
 
     def tell(operation: Operation) -> None:
@@ -59,11 +63,24 @@ def run(settings: Settings, output: Output) -> int:
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         Signals() as signals,
     ):
-        journal.begin_job(
-            "verify", wanted.source.root, f"{wanted.target.bucket}/{wanted.target.prefix}", "", {}, __version__
-        )
-        Sync(wanted, journal, signals, output, tell=tell).carry_out()
-        return _report(journal, differences, settings, output)
+        place = f"{wanted.target.bucket}/{wanted.prefix}"
+        journal.begin_job("verify", wanted.source.root, place, "", {}, __version__)
+        for warning in wanted.target.warnings:
+            journal.warn(warning)
+        stopped = None
+        try:
+            Sync(wanted, journal, signals, output, tell=tell, thorough=True, extensions=EXTENSIONS).carry_out()
+        except StoppedError as error:
+            stopped = error
+        return _report(journal, differences, stopped, settings, output)
+
+
+def _looking(settings: Settings) -> Settings:
+    """What a sync would do that believes nothing, deletes whatever is not there, and does none of it."""
+    return replace(
+        settings, dry_run=True, trust_journal=False, delete=True, allow_empty_source=True, max_delete="",
+        object_manifest=False, cloudfront_distribution="",
+    )  # fmt: skip
 
 
 def _difference(operation: Operation) -> Difference:
@@ -74,25 +91,43 @@ def _difference(operation: Operation) -> Difference:
     return Difference("different", operation.key, operation.path, operation.reason.value)
 
 
-def _report(journal: Journal, differences: list[Difference], settings: Settings, output: Output) -> int:
-    failures = list(journal.failures())
-    code = EXIT_FAILED if differences or failures else EXIT_DONE
-    journal.set_state(JobState.FAILED if code else JobState.DONE, code)
-    job = journal.job
+def _report(
+    journal: Journal, differences: list[Difference], stopped: StoppedError | None, settings: Settings, output: Output
+) -> int:
+    code = stopped.exit_code if stopped else EXIT_FAILED if differences or journal.failed_count(_ALL) else EXIT_DONE
+    interrupted = isinstance(stopped, InterruptedJobError)
+    journal.set_state(JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE, code)
+    document = _compared(report.document(journal.job, {}, journal.failures(), journal="", now=time.time()), differences)
+    if stopped is not None:
+        output.error(str(stopped))
+        document["error"] = str(stopped)
     if settings.json:
-        document = report.document(job, {}, failures, journal="", now=time.time())
-        output.document(_compared(document, differences))
-        return code
-    for failure in failures:
-        output.error(report.failure_line(failure._asdict()))
-    words = f"{len(differences)} differences" if differences else "no difference"
-    output.info(
-        f"{job.files} files compared: {words}" + (f", {len(failures)} could not be compared" if failures else "")
-    )
+        output.document(document)
+    else:
+        _say(document, settings, output)
     return code
+
+
+_ALL = 1 << 30
+"""A stage after every stage."""
 
 
 def _compared(document: dict[str, Any], differences: list[Difference]) -> dict[str, Any]:
     """The job's document with the differences in the place of its operations."""
     kept = {name: value for name, value in document.items() if name not in ("job", "journal", "operations", "resumed")}
-    return {**kept, "differences": [asdict(difference) for difference in differences]}
+    failures = [{**failure, "operation": "compare"} for failure in document["failures"]]
+    return {**kept, "failures": failures, "differences": [asdict(difference) for difference in differences]}
+
+
+def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:
+    """What people get on stderr; the differences are on stdout already."""
+    for warning in document["warnings"]:
+        output.warn(warning)
+    for failure in document["failures"]:
+        output.error(report.failure_line(failure, permissions.headers_of(settings)))
+    found, failed = len(document["differences"]), len(document["failures"])
+    words = f"{format_count(found)} difference{'s' * (found != 1)}" if found else "no difference"
+    more = f", {format_count(failed)} could not be compared" if failed else ""
+    unfinished = ", not all of it was looked at" if document["state"] == JobState.INTERRUPTED else ""
+    files = document["files"]
+    output.info(f"{format_count(files)} file{'s' * (files != 1)} compared: {words}{more}{unfinished}")

@@ -1,0 +1,87 @@
+"""What a worker does for ``s3batch verify``: compare as a sync would, and read the object where that finds a difference.
+
+A sync sends a file again when nothing proves that the object holds it. That is no difference yet: an ETag may be of
+parts nobody can guess, of KMS, or of a store's own making, and two compressors make different bytes of one text. So
+the object itself has the last word here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from s3batch.model import Kind, Operation, Reason, Result, Work
+from s3batch.planner import CONTENT_KNOWN
+from s3batch.s3 import calls
+from s3batch.s3.lane import ask
+from s3batch.worker import carry_out, etag_of, must
+
+if TYPE_CHECKING:
+    from s3batch.worker import Tools
+
+_PIECE = 2 * 1024 * 1024
+"""Bytes read at once; many objects are read at the same time."""
+
+
+async def compare(work: Work, tools: Tools) -> Result:
+    """Whether a file and its object differ, and in what."""
+    [result] = await carry_out(work, _plain(tools))
+    if result.error or result.reason is not Reason.CONTENT:
+        return result
+    etag = await _same_when_read(work.operation, tools)
+    if not etag:
+        return result
+    proved = work.operation._replace(detail=CONTENT_KNOWN, etag=etag)
+    return (await carry_out(Work(proved), _plain(tools)))[0]
+
+
+async def compare_redirect(work: Work, tools: Tools) -> Result:
+    """Whether a redirect is there, and leads where it should."""
+    operation = work.operation
+    call = calls.head_object(operation.key)
+    answer = await ask(call)
+    if answer.status == 404:
+        return Result(operation.id, become=Kind.REDIRECT, reason=Reason.MISSING)
+    location = (answer if answer.ok else await must(call)).headers.get("x-amz-website-redirect-location", "")
+    if location != operation.detail:
+        return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
+    return Result(operation.id, already=True)
+
+
+EXTENSIONS = ((Kind.RECONCILE, compare), (Kind.REDIRECT, compare_redirect))
+"""For :attr:`s3batch.worker.Brief.extensions`."""
+
+
+def _plain(tools: Tools) -> Tools:
+    """The same tools without these extensions; what they learn stays learned."""
+    found: Tools | None = tools.memory.get("readback")
+    if found is None:
+        found = tools.memory["readback"] = replace(tools, brief=replace(tools.brief, extensions=()))
+    return found
+
+
+async def _same_when_read(operation: Operation, tools: Tools) -> str:
+    """The ETag of the object if its bytes are the file's; empty if they are not."""
+    if tools.attributes(operation).gzip:
+        return await _same_unpacked(operation, tools)
+    etag = operation.etag
+    for offset in range(0, operation.size, _PIECE):
+        length = min(_PIECE, operation.size - offset)
+        answer = await must(calls.get_object(operation.key, offset, offset + length - 1))
+        mine = tools.source.read(operation.path, operation.size, operation.mtime_ns, offset, length)
+        if answer.body != mine:
+            return ""
+        etag = etag_of(answer)
+    return etag
+
+
+async def _same_unpacked(operation: Operation, tools: Tools) -> str:
+    answer = await must(calls.get_object(operation.key))
+    mine = tools.source.read(operation.path, operation.size, operation.mtime_ns)
+    unpacker = zlib.decompressobj(31)
+    try:
+        theirs = unpacker.decompress(bytes(answer.body), operation.size + 1)
+    except zlib.error:
+        return ""
+    return etag_of(answer) if theirs == mine and unpacker.eof else ""
