@@ -127,7 +127,7 @@ class _Writing:
         return self._unpacked(written)
 
     def _write_file(self, parent: int, name: bytes, mode: int, mtime_ns: int, content: memoryview) -> None:
-        file = os.open(name, _NEW, mode, dir_fd=parent)
+        file = _open_new(name, mode, parent)
         try:
             if os.write(file, content) != len(content):
                 _write_all(file, content)
@@ -149,6 +149,15 @@ class _Writing:
             devices=self._devices.tobytes(),
             ctimes=self._ctimes.tobytes(),
         )
+
+
+def _open_new(name: bytes, mode: int, parent: int) -> int:
+    """A new file. What is there can only be what a worker that died had begun to make: the place was free."""
+    try:
+        return os.open(name, _NEW, mode, dir_fd=parent)
+    except FileExistsError:
+        os.unlink(name, dir_fd=parent)
+        return os.open(name, _NEW, mode, dir_fd=parent)
 
 
 def _write_all(file: int, content: memoryview) -> None:

@@ -26,6 +26,7 @@ from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import Hit, find, touch
 from s3batch.cache.work import fetch_chunk, hash_files
 from s3batch.coordinator import InterruptedJobError
+from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 
@@ -97,6 +98,7 @@ def _restore(session: Session, hit: Hit) -> Restored:
             prepare(plan, workspace, undo)
             results = _fetch(session, plan)
             finish(plan, workspace)
+        reach("restored")
         undo.commit()
     unpacked = [unpack.Unpacked.from_bytes(result.payload) for result in results]
     save_state(

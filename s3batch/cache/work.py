@@ -14,6 +14,7 @@ from s3batch.archive.keys import chunk_key
 from s3batch.archive.pack import build_chunk, hash_items
 from s3batch.archive.table import Recipe
 from s3batch.archive.unpack import unpack_chunk
+from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
 from s3batch.model import Result
 from s3batch.s3 import calls
@@ -59,6 +60,7 @@ async def store_chunk(
     if not answer.ok:
         raise CallError(call.name, key, fault_of(answer))
     stored = confirm(answer, call, checksum, body)
+    reach("chunk-stored")
     return Result(
         operation.id, sent=len(body), payload=payload, etag=etag_of(answer), checksum=stored, date=date_of(answer)
     )
@@ -76,4 +78,5 @@ async def fetch_chunk(work: Work, _: Tools) -> Result:
         return Result(
             operation.id, error=f"cannot write {error.filename or 'a file'}: {error.strerror}", code="Unwritable"
         )
+    reach("unpacked")
     return Result(operation.id, sent=len(answer.body), payload=made.to_bytes(), etag=etag_of(answer))
