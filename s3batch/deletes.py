@@ -8,6 +8,7 @@ no more go than ``max_delete`` allows. A key outside the target's prefix is neve
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError
@@ -72,4 +73,6 @@ def _may_go(key: str, wanted: Wanted, walked: Walk, vetoes: list[str]) -> bool:
     path = key[len(wanted.prefix) :]
     if not path or path.startswith(KEPT) or not wanted.selects(key) or walked.keeps(path):
         return False
+    if key.startswith("/") and os.path.isfile(os.path.join(wanted.source.base, key.lstrip("/"))):
+        return False  # drone-s3-sync once wrote such keys, and takes them for the file's
     return not any(key == veto or (veto.endswith("/") and key.startswith(veto)) for veto in vetoes)

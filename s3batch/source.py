@@ -41,6 +41,11 @@ class Source:
         """The directory that every path is relative to."""
         return os.path.dirname(self.root) if self.is_file else self.root
 
+    @property
+    def name(self) -> str:
+        """The one file's path, relative to :attr:`base`."""
+        return os.path.basename(self.root)
+
     def select(self, selection: Selects) -> Selects:
         """``selection``, narrowed to what the glob matches."""
         return _Narrowed(selection, Patterns.of([f"/{self.pattern}"]), self.pattern) if self.pattern else selection

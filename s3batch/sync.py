@@ -22,6 +22,7 @@ from s3batch.crash_points import reach
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
+    EndpointError,
     JobFailedError,
     S3BatchError,
 )
@@ -145,6 +146,8 @@ class Sync:
 
     def run(self) -> int:
         """Run, report, and say how it ended."""
+        if self.settings.plugin:
+            self.output.info(f'Synchronizing with bucket "{self.wanted.target.bucket}"')
         stopped: S3BatchError | None = None
         try:
             self.carry_out()
@@ -234,9 +237,14 @@ class Sync:
     def _list(self) -> None:
         self.totals.phase = "listing"
         self.journal.begin_listing()
-        for page in self.bucket.list_objects(self.wanted.listed):
-            self.journal.record_listing(page.objects)
-            reach("listed-page")
+        try:
+            for page in self.bucket.list_objects(self.wanted.listed):
+                self.journal.record_listing(page.objects)
+                reach("listed-page")
+        except EndpointError as error:
+            if error.code not in permissions.DENIED:
+                raise
+            raise JobFailedError(error.message, hint=error.hint) from error  # we are signed in, and lack a permission
         self.journal.listing_complete()
         reach("listed")
         manifest.fetch(self.wanted, self.journal, self.bucket)
@@ -394,6 +402,9 @@ class Sync:
         self.changed = True
         if self.settings.dry_run:
             self._tell(operation)
+        elif self.output.verbose:
+            kind, reason = result.become or operation.kind, result.reason or operation.reason
+            self.output.detail(f"{kind} {operation.key} {reason}")
 
     def _tell(self, operation: Operation) -> None:
         """A line of the plan that a dry run prints."""

@@ -6,21 +6,25 @@ one goes on with the plan it was begun with.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.globs import Patterns
 from s3batch.limits import DeleteLimit
 from s3batch.model import Stage
-from s3batch.redirects import Redirect, parse
+from s3batch.redirects import Redirect, parse, refuse_uploaded
 from s3batch.rules import Rules
 from s3batch.selection import Selection
 from s3batch.source import Source, resolve
 from s3batch.target import Target
+from s3batch.walk import Selects, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from s3batch.model import LocalFile
     from s3batch.settings import Settings
-    from s3batch.walk import Selects
 
 KEPT = ".s3batch/"
 """What we keep below the target ourselves: never an orphan."""
@@ -50,12 +54,14 @@ class Wanted:
             last = Patterns.of(settings.publish_last)
         except ValueError as error:
             raise settings.bad("publish_last", str(error)) from None
-        return cls(
+        wanted = cls(
             settings=settings, source=source, single=source.is_file, target=target,
             rules=Rules.from_settings(settings, source.base),
             selection=source.select(Selection.from_settings(settings)),
             redirects=parse(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
         )  # fmt: skip
+        wanted.refuse_one_key_for_two()
+        return wanted
 
     @property
     def prefix(self) -> str:
@@ -82,6 +88,33 @@ class Wanted:
 
     def selects(self, key: str) -> bool:
         """Whether a file of the source that would have this key belongs to the job."""
-        path = key[len(self.prefix) :]
-        front = self.target.stripped_text
-        return self.selection.wants(path) or bool(front and self.selection.wants(front + path))
+        return any(self.selection.wants(path) for path in [key[len(self.prefix) :], *self.paths(key)])
+
+    def paths(self, key: str) -> list[str]:
+        """Which files of the source might have this key, as far as a key can be told where it comes from."""
+        path, front = key[len(self.prefix) :], self.target.stripped_text
+        candidates = [self.source.name] if self.single else [path, *([front + path] if front else [])]
+        return [each for each in candidates if self.key(each) == key]
+
+    def refuse_one_key_for_two(self) -> None:
+        """``SettingsError`` where a redirect has a file's key, or ``strip_prefix`` gives two files one key.
+
+        Only the latter has to walk the source for it, at 7 µs and 32 bytes a file.
+        """
+        for redirect in self.redirects:
+            found = [path for path in self.paths(redirect.key) if self.selection.wants(path)]
+            if any(os.path.isfile(os.path.join(self.source.base, path)) for path in found):
+                refuse_uploaded(self.settings, self.redirects, [redirect.key])
+        seen: set[int] = set()
+        for file in self._stripped():
+            key = self.key(file.path)
+            if hash(key) in seen:
+                raise self.settings.bad(
+                    "strip_prefix", f"{file.path!r} and another file would both have the key {key!r}"
+                )
+            seen.add(hash(key))
+
+    def _stripped(self) -> Iterable[LocalFile]:
+        if not self.target.stripped:
+            return ()
+        return walk(self.source.root, self.selection, symlinks=self.settings.symlinks)

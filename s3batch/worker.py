@@ -566,6 +566,8 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
     """An empty object that sends browsers elsewhere; one that does so already is left alone."""
     head = await ask(calls.head_object(operation.key))
     location = operation.detail
+    if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm
+        _checked(head, calls.head_object(operation.key))
     if head.ok and head.headers.get("x-amz-website-redirect-location", "") == location:
         return Result(operation.id, etag=etag_of(head), already=True)
     if tools.brief.dry_run:
