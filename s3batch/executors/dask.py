@@ -51,6 +51,8 @@ _BYTES = 256 * 1024 * 1024
 _MEMBERS_EVERY = 1.0
 _IDLE = 30.0
 """Seconds without an exchange after which a worker is begun afresh: it may have given us up."""
+_DISMISS = 3.0
+"""Seconds to tell our workers to end; those who are not told end by themselves."""
 _REFUSED = 10.0
 """Seconds before a Dask worker that did not see the source is asked again."""
 _ABANDONED = 60.0
@@ -112,8 +114,6 @@ def connect(settings: Settings, root: str, journal: str) -> Cluster:
 
 def _client(settings: Settings) -> Any:
     address = settings.scheduler
-    if not address:
-        raise SettingsError("executor dask needs a cluster", hint="give --scheduler tcp://HOST:8786")
     try:
         import distributed  # noqa: PLC0415 - who has none of it is told so
     except ImportError as error:
@@ -297,8 +297,9 @@ class DaskExecutor:
 
     def close(self) -> None:
         """End our workers; the Dask workers stay."""
-        with contextlib.suppress(Exception):  # a cluster that is gone has ended them already
-            self._client.sync(self._dismiss, callback_timeout=3)
+        if self._client.status == "running":  # a cluster that is gone has ended them already
+            with contextlib.suppress(Exception):
+                self._client.sync(self._dismiss, callback_timeout=_DISMISS)
         for seat in self._seats.values():
             seat.release()
         self._seats.clear()

@@ -1,0 +1,326 @@
+"""Who of a Dask cluster gets which work, and what becomes of it; the cluster itself is played."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from s3batch.errors import JobFailedError
+from s3batch.executors import dask, hosted
+from s3batch.executors.hosted import Answer, Sealed
+from s3batch.executors.process import unpack
+from s3batch.model import Kind, Operation, Part, Reason, Result, Stage, Step, Work
+from s3batch.s3.endpoint import Endpoint
+from s3batch.worker import Brief
+
+MIB = 1024 * 1024
+
+
+class Task:
+    """A Dask future that a test answers."""
+
+    def __init__(self, address: str, token: str, number: int, ask: Sealed) -> None:
+        self.address, self.token, self.number = address, token, number
+        self.works, self.words = unpack(ask.open().works), ask.open().words
+        self.answered = False
+
+    def add_done_callback(self, function: Any) -> None:
+        self._listener = function
+
+    def release(self) -> None:
+        self.answered = True
+
+    def result(self) -> Sealed:
+        return self._result
+
+    @property
+    def rows(self) -> list[int]:
+        return [work.operation.id for work in self.works]
+
+    def reply(self, *, dropped: list[Work] | None = None, gone: str = "", done: list[int] | None = None) -> None:
+        results = [tuple(Result(row)) for row in (self.rows if done is None else done)]
+        self._result = Sealed(Answer(results, {"PutObject": len(results)}, {}, hosted.pack(dropped or []), gone))
+        self._listener(self)
+
+
+class FakeClient:
+    """What of ``distributed.Client`` is used; whatever Dask does on its thread is done at once."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.status = "running"
+        self.loop = self
+        self.addresses = list(addresses)
+        self.refusals: dict[str, Any] = {}
+        self.tasks: list[Task] = []
+        self.dismissed: list[str] = []
+
+    def add_callback(self, function: Any, *arguments: Any) -> None:
+        asyncio.run(function(*arguments))
+
+    def sync(self, function: Any, callback_timeout: float) -> None:
+        asyncio.run(function())
+
+    async def nthreads(self) -> dict[str, int]:
+        return dict.fromkeys(self.addresses, 1)
+
+    async def run(self, function: Any, *arguments: Any, workers: list[str], on_error: str) -> dict[str, Any]:
+        if function is hosted.dismiss:
+            self.dismissed += arguments[0]
+        return {each: self.refusals.get(each, "") for each in workers if each in self.addresses}
+
+    def submit(self, function: Any, *arguments: Any, workers: list[str], **_: Any) -> Task:
+        assert function is hosted.exchange
+        self.tasks.append(Task(workers[0], *arguments))
+        return self.tasks[-1]
+
+    def open_tasks(self) -> dict[str, Task]:
+        """What has been asked and not answered, by address; no worker is asked twice at once."""
+        asked = [task for task in self.tasks if not task.answered]
+        assert len({task.address for task in asked}) == len(asked)
+        return {task.address: task for task in asked}
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient("a", "b")
+
+
+@pytest.fixture
+def now(monkeypatch) -> SimpleNamespace:
+    clock = SimpleNamespace(time=1000.0)
+    monkeypatch.setattr(dask.time, "monotonic", lambda: clock.time)
+    return clock
+
+
+@pytest.fixture
+def executor(client, now, tmp_path) -> dask.DaskExecutor:
+    endpoint = Endpoint(
+        bucket="b", region="r", host="h", port=80, tls=False, path_style=True, credentials=None, checksum=""
+    )
+    cluster = dask.Cluster(client, "tcp://s:1", str(tmp_path), "", ("a", "b"), 2)
+    return dask.DaskExecutor(cluster, Brief(endpoint=endpoint, root=str(tmp_path), rules=None, limit=4))
+
+
+def works(*rows: int) -> list[Work]:
+    return [Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows]
+
+
+def lost(news) -> list[int]:
+    return sorted(work.operation.id for work in news.lost)
+
+
+def look_again(executor, now):
+    """The next look at who is there; what it brought."""
+    now.time += 2
+    return executor.poll(0)
+
+
+def test_work_is_spread_over_the_workers_and_comes_back_as_results(client, executor):
+    executor.submit(works(*range(10)))
+    executor.poll(0)
+    tasks = client.open_tasks()
+    assert sorted(len(task.works) for task in tasks.values()) == [5, 5]
+    assert executor.outstanding() == 10
+
+    for task in tasks.values():
+        task.reply()
+    news = executor.poll(0)
+
+    assert sorted(result.id for result in news.results) == list(range(10))
+    assert news.requests == {"PutObject": 10}
+    assert (executor.outstanding(), client.open_tasks()) == (0, {})
+
+
+def test_a_worker_with_work_left_is_asked_again_and_given_more_meanwhile(client, executor):
+    executor.submit(works(1, 2, 3, 4))
+    executor.poll(0)
+    first = client.open_tasks()["a"]
+    first.reply(done=first.rows[:1])
+    executor.poll(0)
+    second = client.open_tasks()["a"]
+
+    assert (second.number, second.rows) == (first.number + 1, [])
+    executor.submit(works(5, 6, 7, 8))
+    second.reply(done=[])
+    executor.poll(0)
+    assert len(client.open_tasks()["a"].rows) >= 2
+
+
+def test_large_parts_wait_here_until_a_worker_has_room_for_them(client, executor):
+    operation = Operation(Kind.UPLOAD, "k", Reason.MISSING, "p", size=6400 * MIB, id=1, upload_id="u")
+    parts = [Work(operation, Step.PART, (Part(1, number, 0, 64 * MIB),)) for number in range(1, 101)]
+    executor.submit(parts)
+    executor.poll(0)
+
+    assert [len(task.works) for task in client.open_tasks().values()] == [4, 4]
+    assert executor.outstanding() == 100
+
+
+def test_a_batch_of_deletes_counts_by_its_keys(client, executor):
+    keys = tuple((row, f"k{row}") for row in range(1, 1001))
+    work = Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1, stage=Stage.DELETE), keys=keys)
+    executor.submit([work])
+    executor.poll(0)
+
+    assert executor.outstanding() == 1000
+    (task,) = client.open_tasks().values()
+    task.reply(done=[row for row, _ in keys])
+    executor.poll(0)
+    assert executor.outstanding() == 0
+
+
+def test_the_work_of_a_dask_worker_that_is_gone_is_lost_and_another_takes_its_place(client, executor, now):
+    executor.submit(works(1, 2, 3, 4))
+    executor.poll(0)
+    had = client.open_tasks()["a"].rows
+    client.addresses = ["b", "c"]
+    news = look_again(executor, now)
+
+    assert lost(news) == sorted(had)
+    assert executor.outstanding() == 2
+    executor.submit(works(5, 6))
+    executor.poll(0)
+    assert "c" in client.open_tasks()
+
+
+def test_what_a_lost_worker_still_says_is_not_heard(client, executor, now):
+    executor.submit(works(1, 2))
+    executor.poll(0)
+    task = client.open_tasks()["a"]
+    client.addresses = ["b"]
+    look_again(executor, now)
+    task.reply()
+
+    assert executor.poll(0).results == []
+
+
+@pytest.mark.parametrize("how", ["gone", "raised"])
+def test_work_given_to_a_process_that_forgot_its_worker_is_lost_and_the_worker_begun_anew(client, executor, how):
+    executor.submit(works(1, 2))
+    executor.poll(0)
+    task = client.open_tasks()["a"]
+    if how == "gone":
+        task.reply(done=[], gone="this process has no such worker")
+    else:
+        task.result = lambda: 1 / 0
+        task._listener(task)
+    news = executor.poll(0)
+
+    assert lost(news) == task.rows
+    executor.submit(works(3, 4))
+    executor.poll(0)
+    assert client.open_tasks()["a"].token != task.token
+
+
+def test_what_a_worker_gave_up_unasked_is_handed_out_again(client, executor):
+    executor.submit(works(1))
+    executor.poll(0)
+    (task,) = client.open_tasks().values()
+    task.reply(done=[], dropped=works(1))
+    news = executor.poll(0)
+
+    assert (news.dropped, news.lost, executor.outstanding()) == ([], [], 1)
+    executor.poll(0)
+    assert [each.rows for each in client.open_tasks().values()] == [[1]]
+
+
+def test_drain_gives_back_what_waits_here_and_there(client, executor):
+    executor.submit(works(*range(1, 5000)))
+    executor.poll(0)
+    given = {row for task in client.open_tasks().values() for row in task.rows}
+    executor.drain()
+    here = executor.poll(0)
+    assert len(here.dropped) == 4999 - len(given)
+
+    for task in client.open_tasks().values():
+        task.reply(done=task.rows[:1])
+    executor.poll(0)
+    there = client.open_tasks()
+    assert all("drain" in task.words for task in there.values())
+    for task in there.values():
+        task.reply(done=[], dropped=[])
+    executor.poll(0)
+    assert executor.outstanding() == len(given) - 2
+
+
+def test_fresh_credentials_and_narrow_go_with_the_next_exchange(client, executor):
+    executor.submit(works(1, 2, 3))
+    executor.poll(0)
+    executor.sign_in_again("fresh")
+    executor.narrow()
+    for task in client.open_tasks().values():
+        task.reply(done=[])
+    executor.poll(0)
+
+    assert [task.words for task in client.open_tasks().values()] == [{"credentials": "fresh", "narrow": None}] * 2
+
+
+def test_a_worker_that_was_not_asked_for_long_is_begun_anew_before_it_gets_work(client, executor, now):
+    executor.submit(works(1))
+    executor.poll(0)
+    (first,) = client.open_tasks().values()
+    first.reply()
+    executor.poll(0)
+    now.time += 100
+    executor.submit(works(*range(2, 10)))
+    executor.poll(0)
+    executor.poll(0)
+
+    assert first.token not in {task.token for task in client.open_tasks().values()}
+    assert sum(len(task.works) for task in client.open_tasks().values()) == 8
+
+
+def test_a_newcomer_that_does_not_see_the_source_gets_no_work_until_it_does(client, executor, now):
+    client.refusals["b"] = "host has no /src"
+    executor.submit(works(1, 2, 3, 4))
+    executor.poll(0)
+    assert list(client.open_tasks()) == ["a"]
+
+    client.refusals.clear()
+    look_again(executor, now)
+    assert list(client.open_tasks()) == ["a"]
+    now.time += 10
+    executor.submit(works(*range(5, 20)))
+    executor.poll(0)
+    assert sorted(client.open_tasks()) == ["a", "b"]
+
+
+def test_a_cluster_without_workers_stops_the_job_after_a_while(client, executor, now):
+    executor.submit(works(1, 2))
+    executor.poll(0)
+    client.addresses = []
+    assert lost(look_again(executor, now)) == [1, 2]
+    executor.submit(works(1, 2))
+    look_again(executor, now)
+    now.time += 100
+
+    with pytest.raises(JobFailedError, match="no worker for us for 60 s"):
+        executor.poll(0)
+
+
+def test_a_lost_scheduler_stops_the_job_and_a_drained_one_only_loses(client, executor):
+    executor.submit(works(1, 2))
+    executor.poll(0)
+    client.status = "connecting"
+    with pytest.raises(JobFailedError, match="the connection to the Dask scheduler at tcp://s:1 is gone"):
+        executor.poll(0)
+    assert executor.outstanding() == 0
+
+    client.status = "running"
+    executor.submit(works(3))
+    executor.poll(0)
+    executor.drain()
+    client.status = "closed"
+    assert lost(executor.poll(0)) == [3]
+
+
+def test_close_dismisses_every_worker(client, executor):
+    executor.submit(works(1, 2))
+    executor.poll(0)
+    tokens = sorted(task.token for task in client.tasks)
+    executor.close()
+
+    assert sorted(client.dismissed) == tokens

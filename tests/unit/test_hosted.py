@@ -1,0 +1,184 @@
+"""A worker in a process that is not ours: what it answers, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+
+from s3batch import __version__
+from s3batch.executors import hosted
+from s3batch.executors.hosted import Ask, Place, Sealed
+from s3batch.executors.process import pack, results_of, unpack
+from s3batch.model import Kind, Operation, Reason, Result, Work
+
+
+class FakeRunner:
+    """Does what ``now`` allows, at most ``room`` things at once."""
+
+    made: list[FakeRunner] = []  # noqa: RUF012
+
+    def __init__(self, brief: SimpleNamespace) -> None:
+        self.brief = brief
+        self.results: list[Result] = []
+        self.taken: list[Work] = []
+        self.lane = self
+        self.requests, self.doubts = Counter(), Counter()
+        self.signed_with: list[str] = []
+        self.narrowed = 0
+        self.closed = False
+        FakeRunner.made.append(self)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.taken)
+
+    def watch(self, sock, ready) -> None:
+        self.sock, self.ready = sock, ready
+
+    def take(self, works: list[Work]) -> None:
+        self.taken += works
+
+    def drop(self) -> list[Work]:
+        dropped, self.taken = self.taken, []
+        return dropped
+
+    def sign_in_again(self, credentials: str) -> None:
+        self.signed_with.append(credentials)
+
+    def narrow(self) -> None:
+        self.narrowed += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+    def turn(self, timeout: float) -> None:
+        self.sock.setblocking(True)
+        self.sock.settimeout(min(timeout, 0.01))
+        with suppress(TimeoutError):
+            self.ready()
+        if self.brief.breaks and self.taken:
+            raise MemoryError("no room")
+        if not self.brief.stuck:
+            self.requests["PutObject"] += len(self.taken)
+            self.results += [Result(work.operation.id) for work in self.taken]
+            self.taken = []
+
+
+@pytest.fixture
+def begin(monkeypatch):
+    """Begin a worker; its token and runner."""
+    monkeypatch.setattr(hosted, "Runner", FakeRunner)
+    monkeypatch.setattr(hosted, "WAIT", 2.0)
+    tokens: list[str] = []
+
+    def run(*, stuck: bool = False, breaks: bool = False) -> str:
+        tokens.append(f"token-{len(tokens)}")
+        brief = Sealed(SimpleNamespace(stuck=stuck, breaks=breaks))
+        assert asyncio.run(hosted.begin(tokens[-1], Place(__version__, "/", ()), brief)) == ""
+        return tokens[-1]
+
+    yield run
+    hosted.dismiss(tokens)
+
+
+def works(*rows: int) -> list[tuple]:
+    return pack([Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows])
+
+
+def exchange(token: str, number: int, *rows: int, **words: object) -> hosted.Answer:
+    return hosted.exchange(token, number, Sealed(Ask(works(*rows), words))).open()
+
+
+def rows_of(answer: hosted.Answer) -> list[int]:
+    return [result.id for result in results_of(answer.results)]
+
+
+def until(happened) -> None:
+    end = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_an_exchange_brings_work_and_takes_what_is_done(begin):
+    answer = exchange(begin(), 1, 7, 8)
+
+    assert rows_of(answer) == [7, 8]
+    assert answer.requests == {"PutObject": 2}
+    assert answer.gone == ""
+
+
+def test_an_exchange_asked_twice_is_answered_twice_and_done_once(begin):
+    token = begin()
+    first, again = exchange(token, 1, 7), exchange(token, 1, 7)
+
+    assert rows_of(first) == rows_of(again) == [7]
+    assert exchange(token, 2, 8).requests == {"PutObject": 1}
+
+
+def test_what_takes_longer_than_an_exchange_comes_with_a_later_one(begin, monkeypatch):
+    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    token = begin(stuck=True)
+    runner = FakeRunner.made[-1]
+
+    assert rows_of(exchange(token, 1, 7)) == []
+    runner.brief.stuck = False
+    monkeypatch.setattr(hosted, "WAIT", 5.0)
+    assert rows_of(exchange(token, 2)) == [7]
+
+
+def test_words_reach_the_runner_and_drain_gives_back_what_was_not_begun(begin, monkeypatch):
+    token = begin(stuck=True)
+    monkeypatch.setattr(hosted, "WAIT", 0.05)
+    exchange(token, 1, 7, 8, credentials="fresh", narrow=None)
+    monkeypatch.setattr(hosted, "WAIT", 5.0)
+    answer = exchange(token, 2, drain=None)
+
+    assert [work.operation.id for work in unpack(answer.dropped)] == [7, 8]
+    assert (FakeRunner.made[-1].signed_with, FakeRunner.made[-1].narrowed) == (["fresh"], 1)
+
+
+def test_a_worker_that_breaks_says_so_and_is_gone(begin):
+    token = begin(breaks=True)
+
+    assert exchange(token, 1, 7).gone == "MemoryError: no room"
+    assert exchange(token, 2).gone == "this process has no such worker"
+
+
+def test_a_worker_that_nobody_asks_drops_its_work_and_goes(begin, monkeypatch):
+    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    token = begin(stuck=True)
+    exchange(token, 1, 7)
+    monkeypatch.setattr(hosted, "_PATIENCE", 0.0)
+    until(lambda: FakeRunner.made[-1].closed)
+
+    assert exchange(token, 2).gone == "this process has no such worker"
+
+
+def test_a_dismissed_worker_ends_with_work_under_way(begin, monkeypatch):
+    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    token = begin(stuck=True)
+    exchange(token, 1, 7)
+    hosted.dismiss([token, "another job's"])
+
+    until(lambda: FakeRunner.made[-1].closed)
+
+
+def test_another_version_and_another_source_are_refused(tmp_path):
+    other = Place("0.0.0", str(tmp_path), ())
+    elsewhere = Place(__version__, str(tmp_path / "none"), ())
+
+    assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted.look(other))
+    assert "has no" in asyncio.run(hosted.begin("t", elsewhere, Sealed(None)))
+
+
+def test_a_sealed_value_shows_nothing():
+    sealed = Sealed({"secret_key": "hunter2"})
+
+    assert "hunter2" not in f"{sealed} {sealed!r}"
+    assert sealed.open() == {"secret_key": "hunter2"}

@@ -1,0 +1,87 @@
+"""Whether another machine sees the same source."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from s3batch.executors import samples
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for number in range(40):
+        path = root / f"d{number % 4}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"content %d" % number)
+    return root
+
+
+def test_a_source_is_like_itself(tree):
+    taken = samples.take(str(tree))
+
+    assert 1 <= len(taken) <= 8
+    assert len({os.path.dirname(sample.path) for sample in taken}) > 1
+    assert samples.unlike(str(tree), taken) == ""
+
+
+def test_one_file_as_source_is_its_own_sample(tree):
+    root = str(tree / "d0" / "f0")
+
+    assert [sample.path for sample in samples.take(root)] == [""]
+    assert samples.unlike(root, samples.take(root)) == ""
+
+
+def test_an_empty_source_has_only_to_be_there(tmp_path):
+    assert samples.take(str(tmp_path)) == ()
+    assert samples.unlike(str(tmp_path), ()) == ""
+    assert samples.unlike(str(tmp_path / "none"), ()).endswith(f"has no {tmp_path / 'none'}")
+
+
+def write(path: Path) -> None:
+    path.write_bytes(b"longer than it was before")
+
+
+def rewrite(path: Path) -> None:
+    """Other bytes, the same size and time."""
+    status = path.stat()
+    path.write_bytes(b"x" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(Path.unlink, "cannot read", id="gone"),
+        pytest.param(write, "another size", id="longer"),
+        pytest.param(rewrite, "another content", id="other bytes of that size and time"),
+        pytest.param(lambda path: os.utime(path, ns=(1, 1)), "another modification time", id="a copy"),
+    ],
+)
+def test_a_file_seen_otherwise_is_named(tree, change, words):
+    taken = samples.take(str(tree))
+    path = tree / taken[-1].path
+    change(path)
+
+    assert words in samples.unlike(str(tree), taken)
+    assert str(path) in samples.unlike(str(tree), taken)
+
+
+def test_what_the_journal_writes_is_no_sample(tree):
+    shutil.rmtree(tree / "d0")
+    journal = tree / "j.db"
+    for name in ("j.db", "j.db-wal", "j.db-shm"):
+        (tree / name).write_bytes(b"always changing")
+
+    assert "j.db" not in {sample.path[:4] for sample in samples.take(str(tree), str(journal))}
+
+
+def test_links_into_nowhere_and_special_files_are_passed_over(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+
+    assert samples.take(str(tmp_path)) == ()
