@@ -11,7 +11,6 @@ import ipaddress
 import os
 import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.request import getproxies, proxy_bypass
 
@@ -91,7 +90,8 @@ _TELLING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_USE_FIPS_ENDPOINT", "AWS_
 
 def _configuration_file() -> bool:
     files = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
-    return any(Path(os.environ.get(name) or usual).expanduser().exists() for name, usual in files)
+    # not Path.exists(): that fails where a home may not be entered, as in an image run by another user
+    return any(os.path.exists(os.path.expanduser(os.environ.get(name) or usual)) for name, usual in files)
 
 
 class Configured(NamedTuple):

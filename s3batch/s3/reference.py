@@ -104,7 +104,7 @@ class Carrier:
         body = response_dict["body"]
         self._now.answer = Answer(
             response_dict["status_code"],
-            {name.lower(): value for name, value in response_dict["headers"].items()},
+            {name.lower(): _as_sent(value) for name, value in response_dict["headers"].items()},
             body if isinstance(body, bytes) else b"",
         )
 
@@ -112,6 +112,11 @@ class Carrier:
 def _latin(value: str) -> str:
     """``value`` so that http.client, which writes headers in Latin-1, writes the same bytes as the lean lane."""
     return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _as_sent(value: str) -> str:
+    """The other way round, as :mod:`s3batch.s3.wire` reads it."""
+    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
 def fault_without_answer(error: BotoCoreError, endpoint: Endpoint) -> Fault:

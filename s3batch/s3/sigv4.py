@@ -86,4 +86,5 @@ class Signer:
 
 def _folded(value: str) -> str:
     """A header's value as SigV4 wants it: trimmed, runs of spaces made one."""
-    return " ".join(value.split()) if "  " in value or value[:1] == " " or value[-1:] == " " else value
+    odd = "  " in value or "\t" in value or value[:1] == " " or value[-1:] == " "
+    return " ".join(value.split()) if odd else value

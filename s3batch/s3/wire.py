@@ -92,7 +92,7 @@ class Reply:
         return None
 
     def _parse_head(self, head: bytes) -> None:
-        lines = head.decode("latin-1").split("\r\n")
+        lines = head.decode("utf-8", "surrogateescape").split("\r\n")
         if not lines[0].startswith("HTTP/1."):
             raise ValueError(f"this is no HTTP answer: {lines[0][:40]!r}")
         status = int(lines[0][9:12])

@@ -1,0 +1,144 @@
+"""An answer is the same however the network cuts it up, and never one byte more or less than was sent."""
+
+from __future__ import annotations
+
+import http.client
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3batch.s3.calls import Answer
+from s3batch.s3.wire import Reply
+
+NAME = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map("x-".__add__)
+VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), max_size=20).filter(str.isprintable)
+HEADERS = st.dictionaries(NAME, VALUE.map(str.strip), max_size=5)
+STATUS = st.sampled_from([200, 206, 301, 400, 403, 404, 412, 500, 503])
+BODY = st.one_of(st.binary(max_size=300), st.just(b"\r\n\r\n0\r\n\r\n"), st.just(b"HTTP/1.1 200 OK\r\n\r\n"))
+CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=50)
+
+
+def head(status: int, headers: dict[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def chunks(body: bytes, sizes: list[int]) -> bytes:
+    out, at = b"", 0
+    for size in [*sizes, len(body)]:
+        piece = body[at : at + size]
+        at += len(piece)
+        if piece:
+            out += b"%x;extension=1\r\n%s\r\n" % (len(piece), piece)
+    return out + b"0\r\nTrailer: x\r\n\r\n"
+
+
+def fed(reply: Reply, data: bytes, cuts: list[int]) -> Answer | None:
+    """What comes of feeding ``data`` in slices; it must be whole with the last byte, not before."""
+    at, answer = 0, None
+    for size in [*cuts, len(data)]:
+        piece = data[at : at + size]
+        at += len(piece)
+        if piece:
+            assert answer is None
+            answer = reply.feed(piece)
+    return answer
+
+
+@given(status=STATUS, headers=HEADERS, body=BODY, cuts=CUTS)
+def test_a_body_of_known_length(status, headers, body, cuts):
+    reply = Reply(no_body=False)
+
+    answer = fed(reply, head(status, {**headers, "content-length": str(len(body))}) + body, cuts)
+
+    assert answer is not None
+    assert (answer.status, bytes(answer.body), reply.keep) == (status, body, True)
+    assert {name: answer.headers[name] for name in headers} == headers
+
+
+@given(status=STATUS, headers=HEADERS, body=BODY, cuts=CUTS, sizes=CUTS)
+def test_a_body_in_chunks(status, headers, body, cuts, sizes):
+    reply = Reply(no_body=False)
+
+    answer = fed(reply, head(status, {**headers, "Transfer-Encoding": "chunked"}) + chunks(body, sizes), cuts)
+
+    assert answer is not None
+    assert (answer.status, bytes(answer.body), reply.keep) == (status, body, True)
+
+
+@given(status=STATUS, headers=HEADERS, body=BODY, cuts=CUTS)
+def test_a_body_that_ends_with_the_connection(status, headers, body, cuts):
+    reply = Reply(no_body=False)
+
+    assert fed(reply, head(status, headers) + body, cuts) is None
+    answer = reply.end()
+
+    assert answer is not None
+    assert (answer.status, bytes(answer.body), reply.keep) == (status, body, False)
+
+
+@given(status=STATUS, headers=HEADERS, cuts=CUTS, length=st.integers(0, 10**13))
+def test_an_answer_to_head_has_no_body_whatever_its_length_says(status, headers, cuts, length):
+    reply = Reply(no_body=True)
+
+    answer = fed(reply, head(status, {**headers, "content-length": str(length)}), cuts)
+
+    assert answer is not None
+    assert (bytes(answer.body), answer.headers["content-length"], reply.keep) == (b"", str(length), True)
+
+
+@given(body=BODY, cuts=CUTS, interim=st.integers(1, 3))
+def test_interim_answers_are_passed_over(body, cuts, interim):
+    reply = Reply(no_body=False)
+    data = b"HTTP/1.1 100 Continue\r\n\r\n" * interim + head(200, {"content-length": str(len(body))}) + body
+
+    answer = fed(reply, data, cuts)
+
+    assert answer is not None
+    assert bytes(answer.body) == body
+
+
+@given(body=BODY, missing=st.integers(1, 300), cuts=CUTS, chunked=st.booleans())
+def test_a_cut_answer_is_none(body, missing, cuts, chunked):
+    framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(len(body))}
+    data = head(200, framing) + (chunks(body, [7]) if chunked else body)
+    reply = Reply(no_body=False)
+
+    assert fed(reply, data[: max(0, len(data) - missing)], cuts) is None
+    assert reply.end() is None
+
+
+@given(data=st.binary(max_size=200), cuts=CUTS)
+def test_anything_else_is_refused_or_waited_for_and_never_loops(data, cuts):
+    reply = Reply(no_body=False)
+    try:
+        for size in cuts:
+            if reply.feed(data[:size]) is not None:
+                return
+    except ValueError:
+        return
+    reply.end()
+
+
+class Wire:
+    """What http.client takes for a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def makefile(self, _: str) -> io.BytesIO:
+        return io.BytesIO(self.data)
+
+
+@given(status=STATUS, headers=HEADERS, body=BODY, sizes=CUTS, chunked=st.booleans())
+def test_python_itself_reads_the_same(status, headers, body, sizes, chunked):
+    framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(len(body))}
+    data = head(status, headers | framing) + (chunks(body, sizes) if chunked else body)
+
+    ours = Reply(no_body=False).feed(data)
+    theirs = http.client.HTTPResponse(Wire(data))
+    theirs.begin()
+
+    assert ours is not None
+    assert (ours.status, bytes(ours.body)) == (theirs.status, theirs.read())
