@@ -1,5 +1,6 @@
 """The coordinator's half of a restore: what comes before the chunks, and what comes after them.
 
+    check_room
     prepare   room where something else lies → directories → large files at full size, empty ones
     (workers write the chunks)
     finish    times of large files → hard links → symbolic links → modes and times of directories, deepest first
@@ -10,15 +11,49 @@ Symbolic links are made when nothing is left to be written through them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import stat
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
-from s3batch.archive.paths import split
+from s3batch.archive.paths import inside, split
 from s3batch.archive.restore import OURS, RestorePlan
 from s3batch.archive.undo import Undo
+from s3batch.errors import ArchiveError
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def check_room(plan: RestorePlan, workspace: str) -> None:
+    """:class:`ArchiveError` if a file system lacks the bytes or the inodes for what is to be made."""
+    tree, items = plan.manifest.tree, plan.items
+    directories = tree.directory_of_rows()
+    size: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+    tops = [_top(path, plan.roots) for path in tree.dirs]
+    for row, length in zip(items.rows, items.lengths, strict=True):
+        size[tops[directories[row]]] += length
+    for row in (*plan.made_rows(), *plan.dirs):
+        files[tops[directories[row]]] += 1
+    for top, count in files.items():
+        _require_room(os.path.join(workspace, top), size[top], count)
+
+
+def _top(directory: str, roots: Sequence[str]) -> str:
+    """What decides on which file system a directory is: the workspace, or its absolute root."""
+    return next((root for root in roots if root.startswith("/") and inside(directory, root)), "")
+
+
+def _require_room(path: str, size: int, files: int) -> None:
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    status = os.statvfs(path)
+    free = status.f_bavail * status.f_frsize
+    if size > free:
+        raise ArchiveError(f"restoring needs {size:,} bytes at {path}, {free:,} are free")
+    if status.f_files and files > status.f_favail:
+        raise ArchiveError(f"restoring needs {files:,} inodes at {path}, {status.f_favail:,} are free")
 
 
 @paused()
@@ -27,6 +62,7 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
     tree = plan.manifest.tree
     with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
         _make_parents(plan.roots if plan.chosen.count(1) else (), workspace, directories, undo)
+        _note_dirs(plan, directories, undo)
         _open_up(plan, directories)
         for row in plan.aside:
             undo.move_aside(tree.path(row))
@@ -72,6 +108,17 @@ def _make_parents(roots: Iterable[str], workspace: str, directories: Directories
         for path in reversed(missing):
             undo.make_dir(path, 0o777 & ~mask)
         directories.open(split(root)[0])
+
+
+def _note_dirs(plan: RestorePlan, directories: Directories, undo: Undo) -> None:
+    """Put on record how the directories are that are there and will change."""
+    new = set(plan.dirs)
+    for row in plan.touched_dirs:
+        if row not in new:
+            path = plan.manifest.tree.path(row)
+            parent, name = split(path)
+            status = os.stat(name, dir_fd=directories.open(parent), follow_symlinks=False)
+            undo.will_change(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
 
 
 def _open_up(plan: RestorePlan, directories: Directories) -> None:

@@ -4,11 +4,13 @@
                         A path   what was at path is now <folder>/<number>, counted from 1
                         D path   directory that will be made
                         F path   file, link or symlink that will be made
+                        M mode mtime path   directory that is there, as it was before anything changed in it
+                        B        undoing has begun to bring things back: what was made is gone
     <folder>/1 2 3 ...  what was moved aside
 
 A restore that fails is undone: what it made is removed, what it moved aside comes back. So is one that was killed,
 as soon as another archive is to be restored; the same archive goes on with the record it finds. In the end the
-record and what was moved aside are removed. It outlives a killed process; it is not synced for a power cut.
+record is removed, then what was moved aside; a folder without a record means nothing. It outlives a killed process; it is not synced for a power cut.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from s3batch.errors import ArchiveError
 
 _RECORD = "record"
 _BATCH = 10_000
-_ASIDE, _DIR, _FILE, _ROOT = "A", "D", "F", "R"
+_ASIDE, _DIR, _FILE, _ROOT, _MODE, _BACK = "A", "D", "F", "R", "M", "B"
 
 
 class Undo:
@@ -36,6 +38,8 @@ class Undo:
         """``folder`` is only ours; ``label`` names the archive and where it goes."""
         undo_leftovers(folder, workspace, unless=label)
         entries = _read(folder)
+        if not entries:
+            shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self._folder = folder
         self._directories = Directories(workspace, roots)
@@ -52,6 +56,10 @@ class Undo:
         rest = iter(paths)
         while batch := list(islice(rest, _BATCH)):
             self._write([_FILE + path for path in batch])
+
+    def will_change(self, path: str, mode: int, mtime_ns: int) -> None:
+        """A directory that is there: what is made in it changes its time, and it may get another mode."""
+        self._write([f"{_MODE}{mode} {mtime_ns} {path}"])
 
     def will_make_one(self, path: str) -> None:
         """The same, for a path that may have to give way to another one of this restore."""
@@ -89,7 +97,7 @@ class Undo:
     def commit(self) -> None:
         """The restore is complete: forget how to undo it."""
         self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        forget(self._folder)
 
     def close(self) -> None:
         """Leave the record for the next run."""
@@ -107,21 +115,50 @@ class Undo:
 def undo_leftovers(folder: str, workspace: str, *, unless: str = "") -> int:
     """Undo what the record in ``folder`` says, if it is not that of ``unless``; return how many paths it named."""
     entries = _read(folder)
-    if not entries or entries[0] == unless:
+    if not entries or (entries[0] == unless and _BACK not in entries):
         return 0
-    by_kind: dict[str, list[str]] = {kind: [] for kind in (_ASIDE, _DIR, _FILE, _ROOT)}
+    by_kind: dict[str, list[str]] = {kind: [] for kind in (_ASIDE, _DIR, _FILE, _ROOT, _MODE, _BACK)}
     for entry in entries[1:]:
         by_kind[entry[0]].append(entry[1:])
     with Directories(workspace, by_kind[_ROOT]) as directories:
-        for path in by_kind[_FILE]:
-            _at(directories, path, os.unlink)
-        for path in reversed(by_kind[_DIR]):
-            directories.forget(path)
-            _at(directories, path, os.rmdir)
+        if not by_kind[_BACK]:
+            _remove_made(directories, by_kind)
+            _append(os.path.join(folder, _RECORD), _BACK)
         for number in range(len(by_kind[_ASIDE]), 0, -1):
             _bring_back(directories, by_kind[_ASIDE][number - 1], os.path.join(folder, str(number)))
-    shutil.rmtree(folder, ignore_errors=True)
+    with Directories(workspace, by_kind[_ROOT], access=os.O_RDONLY) as directories:
+        for fact in reversed(by_kind[_MODE]):
+            _set_back(directories, fact)
+    forget(folder)
     return len(entries) - 1
+
+
+def _remove_made(directories: Directories, by_kind: dict[str, list[str]]) -> None:
+    for path in by_kind[_FILE]:
+        _at(directories, path, os.unlink)
+    for path in reversed(by_kind[_DIR]):
+        directories.forget(path)
+        _at(directories, path, os.rmdir)
+
+
+def _append(record: str, entry: str) -> None:
+    with open(record, "ab") as file:
+        file.write(f"{entry}\0".encode())
+
+
+def _set_back(directories: Directories, fact: str) -> None:
+    mode, mtime_ns, path = fact.split(" ", 2)
+    with contextlib.suppress(OSError, ArchiveError):
+        descriptor = directories.open(path)
+        os.fchmod(descriptor, int(mode))
+        os.utime(descriptor, ns=(int(mtime_ns), int(mtime_ns)))
+
+
+def forget(folder: str) -> None:
+    """The record first: without it the rest means nothing, should we be killed here."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, _RECORD))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(folder: str) -> list[str]:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch import __version__
-from s3batch.archive import pack, packplan, remember
+from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
 from s3batch.archive.compat import write_s3cache
 from s3batch.archive.scan import scan
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 KEEP_UNTOUCHED = 12 * 3600.0
 """Seconds; a chunk that is there and older is stored again: half the time a clean-up leaves young ones alone."""
+_STORE_ALL = float("-inf")
+"""No chunk is younger than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ def rebuild(session: Session, names: Names) -> Rebuilt:
     if session.settings.compat:
         return _rebuild_old(session, names, found)
     state = load_state(session.state_path)
+    if session.distrusted:
+        return _rebuild(session, names, found, state, None)
     base = _base(session, names, state)
     own = base is not None and base.key == names.own
     if own and not session.settings.override:
@@ -119,7 +123,11 @@ def _rebuild(session: Session, names: Names, found: Found, state: State | None, 
         )  # fmt: skip
         session.remove_plan()
     if not same and not verify_after_publishing(session, manifest):
+        session.distrust()
         return _rebuild(session, names, scan(session.workspace, session.roots), state, None)
+    if not session.settings.dry_run:
+        session.trust_again()
+        undo.forget(session.undo_path)
     return Rebuilt(
         names.own,
         files_of(manifest.tree),
@@ -157,8 +165,8 @@ def _pack(session: Session, looked: Survey) -> tuple[list[Result], Assembled]:
         for recipe in plan.recipes
     ]  # fmt: skip
     function = partial(
-        store_chunk, prefix=session.base, level=session.settings.compression_level, keep=KEEP_UNTOUCHED,
-        headers=session.encryption_headers(),
+        store_chunk, prefix=session.base, level=session.settings.compression_level,
+        keep=_STORE_ALL if session.distrusted else KEEP_UNTOUCHED, headers=session.encryption_headers(),
     )  # fmt: skip
     results = session.carry_out(function, operations, "storing") if operations else []
     if session.journal.failed_count(Stage.DELETE):
@@ -176,7 +184,7 @@ def _publish(session: Session, names: Names, manifest: Manifest) -> tuple[bytes,
     headers = session.manifest_headers(names.own, stored, manifest)
     if session.settings.dry_run:
         return stored, ""
-    if not session.settings.override:
+    if not session.settings.override and not session.distrusted:
         headers["if-none-match"] = "*"
     reach("manifest-publishing")
     call = calls.put_object(names.own, stored, {"content-md5": calls.md5_header(stored), **headers})

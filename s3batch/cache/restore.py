@@ -24,7 +24,7 @@ from s3batch.archive.state import load_state, save_state
 from s3batch.archive.tree import files_of
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import Hit, find, touch
-from s3batch.cache.work import fetch_chunk, hash_files
+from s3batch.cache.work import DAMAGED, fetch_chunk, hash_files
 from s3batch.coordinator import InterruptedJobError
 from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from s3batch.model import Result
 
 _SPARE_INODES = 100
+_NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
+"""Codes of a chunk that is gone or holds something else: no rebuild would notice, as the manifest names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,11 @@ class Restored:
 def restore(session: Session, names: Names) -> Restored:
     """Restore, or find that there is nothing to restore from. Raises with everything undone."""
     state = load_state(session.state_path)
-    hit = find(session, names, state)
+    try:
+        hit = find(session, names, state)
+    except BaseException:
+        undo_leftovers(session.undo_path, session.workspace)
+        raise
     if hit is None:
         undo_leftovers(session.undo_path, session.workspace)
         return restore_legacy(session, names) or Restored("")
@@ -146,6 +152,8 @@ def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
     results = session.carry_out(fetch_chunk, operations, "restoring")
     if session.journal.failed_count(Stage.DELETE):
         failure = next(session.journal.failures(1))
+        if any(each.code in _NOT_AS_NAMED for each in session.journal.failures()):
+            session.distrust()
         raise JobFailedError(f"a chunk cannot be had: {failure.error}; nothing was restored")
     return results
 

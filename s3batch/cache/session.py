@@ -81,6 +81,7 @@ class Session:
         self.state_path = os.path.join(self.own, f"cache-{digest}.state")
         self.plan_path = os.path.join(self.own, f"cache-{digest}.plan")
         self.undo_path = os.path.join(self.own, f"cache-{digest}.undo")
+        self.distrust_path = os.path.join(self.own, f"cache-{digest}.distrust")
 
     def begin(self) -> None:
         """Begin a job in the journal."""
@@ -103,6 +104,21 @@ class Session:
     def limits(self) -> Limits:
         """What an archive may ask of us."""
         return Limits(total=self.settings.max_size) if self.settings.max_size else Limits()
+
+    def distrust(self) -> None:
+        """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
+        with open(self.distrust_path, "w", encoding="utf-8") as file:
+            file.write("a chunk could not be had\n")
+
+    @property
+    def distrusted(self) -> bool:
+        """Whether there is such a note."""
+        return os.path.exists(self.distrust_path)
+
+    def trust_again(self) -> None:
+        """Everything has been stored anew, or was all there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.distrust_path)
 
     def remove_plan(self) -> None:
         """The plan file has served."""
