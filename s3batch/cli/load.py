@@ -9,6 +9,7 @@ first (:mod:`s3batch.ci`). Empty means unset everywhere. What is found wrong her
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -127,6 +128,8 @@ def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.Con
             return None
         raise SettingsError(f"there is no config file {path}", hint="give another --config or none") from None
     except (OSError, UnicodeDecodeError) as error:
+        if not named and not os.path.exists(path):  # a home of somebody else, as images have it: nobody's settings
+            return None
         problem = getattr(error, "strerror", None) or "it is not UTF-8"
         raise SettingsError(f"config file {path} cannot be read: {problem}", hint="mend it or give another") from None
 
@@ -145,6 +148,18 @@ def _state_directory(environ: Mapping[str, str]) -> str:
     import platformdirs  # noqa: PLC0415 - as above
 
     return platformdirs.user_state_dir("s3batch", appauthor=False)
+
+
+def _plugin_state_directory(workspace: str) -> str:
+    """``.s3batch`` in the workspace, where a later step finds it; a private one where we may not write there."""
+    usual = os.path.join(workspace, JOURNAL_DIRECTORY)
+    other = os.path.join(tempfile.gettempdir(), f"s3batch-{os.getuid()}")
+    if os.access(usual if os.path.isdir(usual) else workspace, os.W_OK | os.X_OK):
+        return usual
+    try:
+        return other if os.stat(other).st_uid == os.getuid() else usual
+    except FileNotFoundError:
+        return other
 
 
 def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:
@@ -186,7 +201,7 @@ def _settings(
         job=job,
         plugin=plugin,
         workspace=workspace,
-        state_directory=os.path.join(workspace, JOURNAL_DIRECTORY) if plugin else _state_directory(environ),
+        state_directory=_plugin_state_directory(workspace) if plugin else _state_directory(environ),
         build=ci.build(environ) if plugin or command.startswith(_WITH_BUILD) else None,
         origins={name: one.origin for name, one in given.items()},
     )
