@@ -19,8 +19,8 @@ LABEL org.opencontainers.image.title="s3batch" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links=/wheels s3batch \
- && useradd --create-home --uid 1000 s3batch
+    pip install --no-cache-dir --no-index --find-links=/wheels s3batch
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER s3batch
+# No USER: a CI clones the workspace as root, and a plugin restores caches into it and keeps its journal there.
+# Any other user will do for a sync (docker run --user 1000); what it may not write, it says.
 ENTRYPOINT ["s3batch", "plugin"]

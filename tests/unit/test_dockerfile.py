@@ -1,0 +1,116 @@
+"""The Dockerfile, as far as it can be judged without building it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from s3batch.settings import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "Dockerfile").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def instructions(text: str) -> list[tuple[str, str]]:
+    """Name and arguments of each, comments gone and continued lines joined."""
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    joined = re.sub(r"\\\n\s*", " ", lines)
+    return [(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+
+
+def stages() -> list[list[tuple[str, str]]]:
+    found: list[list[tuple[str, str]]] = []
+    for word, rest in instructions(TEXT):
+        if word == "FROM":
+            found.append([])
+        found[-1].append((word, rest))
+    return found
+
+
+BUILD, IMAGE = stages()
+
+
+def of(stage: list[tuple[str, str]], word: str) -> list[str]:
+    return [rest for each, rest in stage if each == word]
+
+
+def test_both_stages_are_of_one_pinned_python_so_that_wheels_of_the_first_fit_the_second():
+    [first], [second] = of(BUILD, "FROM"), of(IMAGE, "FROM")
+
+    assert first == f"{second} AS build"
+    assert re.fullmatch(r"python:3\.\d+-slim", second)
+
+
+def test_that_python_is_one_the_project_supports():
+    minor = int(re.search(r"python:3\.(\d+)", TEXT)[1])
+
+    assert minor >= int(PROJECT["project"]["requires-python"].removeprefix(">=3."))
+    assert f"py3{minor}" in (ROOT / "tox.ini").read_text()
+
+
+def test_the_entry_point_is_the_plugin_without_a_shell():
+    [entry] = of(IMAGE, "ENTRYPOINT")
+
+    program, command = json.loads(entry)
+    assert program in PROJECT["project"]["scripts"]
+    assert command in COMMANDS
+    assert of(IMAGE, "CMD") == []
+
+
+def test_the_image_holds_no_compiler_and_downloads_nothing():
+    [run] = of(IMAGE, "RUN")
+
+    assert not re.search(r"apt|gcc|g\+\+|build-essential|curl|wget|git\b", run)
+    assert "--no-index" in run
+    assert "--no-cache-dir" in run
+    assert of(IMAGE, "COPY") == of(IMAGE, "ADD") == []
+
+
+def test_every_pip_leaves_no_cache_behind():
+    pips = [part for stage in (BUILD, IMAGE) for run in of(stage, "RUN") for part in run.split("&&") if "pip " in part]
+
+    assert len(pips) == 3
+    assert all("--no-cache-dir" in pip for pip in pips)
+
+
+def test_what_is_copied_is_there_and_is_what_the_wheel_is_made_of():
+    sources = [source for copy in of(BUILD, "COPY") for source in copy.split()[:-1]]
+    ignored = (ROOT / ".dockerignore").read_text().split()
+
+    assert all((ROOT / source).exists() for source in sources)
+    assert {f"!{source}" for source in sources} <= set(ignored)
+    needed = {"pyproject.toml", PROJECT["project"]["readme"], *PROJECT["project"]["license-files"], "s3batch"}
+    assert set(sources) == needed
+
+
+@pytest.mark.parametrize("label", ["title", "description", "licenses", "version", "revision"])
+def test_the_image_says_what_it_is(label):
+    [labels] = of(IMAGE, "LABEL")
+
+    assert f"org.opencontainers.image.{label}=" in labels
+
+
+def test_its_labels_are_the_projects_own():
+    [labels] = of(IMAGE, "LABEL")
+    found = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', labels))
+
+    assert found["title"] == PROJECT["project"]["name"]
+    assert found["description"] == PROJECT["project"]["description"]
+    assert found["licenses"] == PROJECT["project"]["license"]
+    arguments = {argument.partition("=")[0] for argument in of(IMAGE, "ARG")}
+    assert {found["version"], found["revision"]} == {f"${{{name}}}" for name in arguments}
+
+
+def test_the_user_is_the_one_who_owns_the_workspace_of_a_ci():
+    assert of(IMAGE, "USER") == []
+    assert "# No USER: a CI clones the workspace as root" in TEXT
+
+
+def test_nothing_secret_and_nothing_unpinned_is_in_it():
+    assert not re.search(r"(?i)secret|password|token|:latest", TEXT)
+    assert of(BUILD, "ADD") == []
