@@ -9,6 +9,7 @@ import pytest
 
 from tests.rig import buckets
 from tests.rig.faults import Refuse
+from tests.rig.servers import Server
 
 INVALIDATION = "CreateInvalidation"
 
@@ -16,6 +17,11 @@ INVALIDATION = "CreateInvalidation"
 @pytest.fixture
 def distribution(server) -> str:
     """The id of a new distribution."""
+    return distribution_on(server)
+
+
+def distribution_on(server: Server) -> str:
+    """Make a distribution and return its id."""
     origin = {"Id": "o", "DomainName": "b.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
     config = {
         "CallerReference": uuid.uuid4().hex,
