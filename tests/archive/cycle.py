@@ -114,6 +114,7 @@ def restore_tree(
         wrong = _verify(plan_file, workspace, roots, found, manifest) if check else frozenset()
         plan = restore.plan_restore(manifest, asked, found, wrong=wrong, **options)
         restore.write_restore(plan_file, plan, str(workspace))
+        finish.check_room(plan, str(workspace))
         finish.prepare(plan, str(workspace), undo)
         results = []
         for recipe in plan.recipes:

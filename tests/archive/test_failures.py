@@ -3,10 +3,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 
-from s3batch.archive import codec
+from s3batch.archive import codec, unpack
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.errors import ArchiveError
@@ -222,3 +223,53 @@ def test_a_directory_closed_to_us_is_opened_and_closed_again(here, there):
     restore_tree(there, ["d"], built.stored, store)
 
     assert snapshot(there) == snapshot(here)
+
+
+def test_a_chunk_unpacked_twice_is_unpacked(here, there):
+    """Its worker died before it could say that it was done: the same operation is carried out again."""
+    store = Store()
+    built = rebuild(here, ["d"], store)
+    original = unpack.unpack_chunk
+    times = []
+
+    def twice(*args):
+        times.append(original(*args).files)
+        return original(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpack, "unpack_chunk", twice)
+        restore_tree(there, ["d"], built.stored, store)
+
+    assert len(times) == len(built.manifest.chunks)
+    assert snapshot(there) == snapshot(here)
+
+
+@pytest.mark.parametrize(
+    ("free", "error"),
+    [
+        pytest.param({"f_bavail": 1000}, "bytes at", id="no bytes left"),
+        pytest.param({"f_favail": 10}, "inodes at", id="no inodes left"),
+        pytest.param({"f_favail": 0, "f_files": 0}, None, id="a file system without inodes"),
+    ],
+)
+def test_a_full_disk_is_noticed_before_anything_is_written(here, there, monkeypatch, free, error):
+    store = Store()
+    built = rebuild(here, ["d"], store)
+    facts = {"f_bavail": 1 << 30, "f_frsize": 1, "f_files": 1 << 20, "f_favail": 1 << 20} | free
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**facts))
+
+    if error:
+        with pytest.raises(ArchiveError, match=error):
+            restore_tree(there, ["d"], built.stored, store)
+        assert (snapshot(there), store.gets) == ({}, 0)
+    else:
+        restore_tree(there, ["d"], built.stored, store)
+
+
+def test_a_missing_path_leaves_no_empty_parents(here, there):
+    store = Store()
+    built = rebuild(here, ["d", "gone/for/good"], store)
+
+    restore_tree(there, ["d", "gone/for/good"], built.stored, store)
+
+    assert sorted(os.listdir(there)) == [".s3batch", "d"]
