@@ -20,7 +20,9 @@ def instructions(text: str) -> list[tuple[str, str]]:
     """Name and arguments of each, comments gone and continued lines joined."""
     lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     joined = re.sub(r"\\\n\s*", " ", lines)
-    return [(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+    return [
+        (word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)
+    ]
 
 
 def stages() -> list[list[tuple[str, str]]]:

@@ -1,0 +1,142 @@
+"""What the image does, without an engine to build it: the wheel in an empty environment, run as a CI runs the image.
+
+As nobody in particular, in a workspace that is not his, with PLUGIN_ variables and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rig.program import ROOT
+
+pytestmark = pytest.mark.slow
+NOBODY = 65534
+AS_ROOT = os.geteuid() == 0
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A directory that everybody may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="s3batch-image-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def wheel(place) -> Path:
+    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", place, ROOT)
+    [built] = place.glob("s3batch-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def program(place, wheel) -> Path:
+    """The entry point, with what the wheel says it needs and nothing else."""
+    python = next(filter(anybody_may_run, ("/usr/local/bin/python3", "/usr/bin/python3", sys.executable)), None)
+    if python is None:
+        pytest.skip("there is no Python that another user may run")
+    subprocess.run([python, "-m", "venv", place / "venv"], check=True)
+    pip(place / "venv/bin/python", "install", "--only-binary=:all:", wheel)
+    return place / "venv/bin/s3batch"
+
+
+def pip(python: str | Path, *arguments: str | Path) -> None:
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    subprocess.run([python, "-m", "pip", arguments[0], *quiet, *arguments[1:]], check=True, timeout=300)
+
+
+def anybody_may_run(python: str) -> bool:
+    """Whether it is new enough, makes environments, and can be run by who is nobody."""
+    code = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
+    real = os.path.realpath(python)
+    tested = subprocess.run([*as_nobody(), real, "-c", code], capture_output=True, check=False)
+    reachable = all(Path(folder).stat().st_mode & 0o001 for folder in Path(real).parents)
+    return Path(real).exists() and tested.returncode == 0 and (reachable or not AS_ROOT)
+
+
+def as_nobody() -> list[str]:
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if AS_ROOT else []
+
+
+@pytest.fixture
+def workspace(place) -> Iterator[Path]:
+    """As a CI cloned it: somebody else's, to be read only."""
+    folder = Path(tempfile.mkdtemp(dir=place))
+    (folder / "public/sub").mkdir(parents=True)
+    (folder / "public/index.html").write_text("<h1>hello</h1>")
+    (folder / "public/sub/a b.txt").write_text("some text")
+    folder.chmod(0o555)
+    yield folder
+    folder.chmod(0o755)
+
+
+@pytest.fixture
+def plugin(program, server, bucket, place) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the entry point with these settings and nothing else."""
+
+    def run(folder: Path, home: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+        keys = {"endpoint": server.url, "access_key": server.access_key, "secret_key": server.secret_key}
+        given = {"bucket": bucket.name, **keys, **settings}
+        temporary = Path(tempfile.mkdtemp(dir=place))
+        temporary.chmod(0o777)
+        environment = {f"PLUGIN_{name.upper()}": text for name, text in given.items()} | {"TMPDIR": str(temporary)}
+        environment |= {"HOME": home} if home else {}
+        return subprocess.run(
+            [*as_nobody(), program, "plugin"],
+            env=environment, cwd=folder, text=True, capture_output=True, check=False, timeout=120,
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_wheel_holds_every_module_and_no_test(wheel):
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3batch").rglob("*.py")}
+
+    assert held == modules
+
+
+def test_the_entry_point_runs_where_nothing_else_is_installed(program):
+    ran = subprocess.run([*as_nobody(), program, "--version"], env={}, text=True, capture_output=True, check=True)
+
+    assert ran.stdout.startswith("s3batch ")
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "/root", "/", ""], ids=["none", "root's", "the root", "unset"])
+def test_a_sync_works_for_who_owns_neither_workspace_nor_home(plugin, workspace, bucket, home):
+    finished = plugin(workspace, source="public", target="/site", delete="true", home=home)
+
+    assert finished.returncode == 0, finished.stderr
+    assert bucket.contents() == {"site/index.html": b"<h1>hello</h1>", "site/sub/a b.txt": b"some text"}
+    assert sorted(os.listdir(workspace)) == ["public"]
+    assert "the workspace cannot be written, so the journal is in" in finished.stderr
+
+
+def test_who_owns_the_workspace_finds_the_journal_there(plugin, workspace, bucket):
+    if AS_ROOT:
+        os.chown(workspace, NOBODY, NOBODY)
+    workspace.chmod(0o755)
+
+    finished = plugin(workspace, source="public")
+
+    assert finished.returncode == 0, finished.stderr
+    assert "warning" not in finished.stderr
+    assert [name for name in os.listdir(workspace / ".s3batch") if name.endswith(".db")]
+    assert bucket.keys() == {"index.html", "sub/a b.txt"}
+
+
+def test_a_wrong_setting_is_told_in_one_sentence(plugin, workspace):
+    finished = plugin(workspace, source="public", delete="perhaps")
+
+    assert finished.returncode == 2
+    assert "delete cannot be 'perhaps' (from PLUGIN_DELETE); write true or false" in finished.stderr
