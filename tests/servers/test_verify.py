@@ -5,11 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -310,27 +308,50 @@ def test_a_file_that_cannot_be_read_is_named_and_everything_else_compared(verify
     assert said(document) == ["different site/index.html index.html content", "extra site/old.txt", "missing r"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root reads everything")
-def test_content_that_may_not_be_read_is_no_difference_and_no_success(synced, bucket, env, tmp_path):
+def test_content_that_may_not_be_read_is_no_difference_and_no_success(verify, synced, as_nobody):
     tree = synced()
-    os.chmod(tree / "a/b.txt", 0)
+    (tree / "a/b.txt").chmod(0)
 
-    code, document = verify_as_nobody(tree, bucket, env, tmp_path)
+    with as_nobody(tree):
+        code, document = verify(tree)
 
     assert (code, said(document)) == (1, [])
     assert [(failure["path"], failure["code"]) for failure in document["failures"]] == [("a/b.txt", "Unreadable")]
 
 
-def verify_as_nobody(tree: Path, bucket, env: dict[str, str], tmp_path: Path) -> tuple[int, Any]:
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    ran = subprocess.run(
-        [*drop, sys.executable, "-m", "s3batch", "verify", tree, bucket.url("site"), "--json"],
-        env=env | {"XDG_STATE_HOME": "/nowhere"}, cwd="/", text=True, capture_output=True, check=False, timeout=120,
-    )  # fmt: skip
-    return ran.returncode, json.loads(ran.stdout)
+def test_a_directory_that_may_not_be_read_hides_no_difference_elsewhere(verify, synced, bucket, as_nobody):
+    tree = synced()
+    (tree / "a").chmod(0)
+    bucket.put("site/old.txt", b"")
+
+    with as_nobody(tree):
+        code, document = verify(tree)
+
+    (tree / "a").chmod(0o755)
+    assert (code, said(document)) == (1, ["extra site/old.txt"])
+    assert [(failure["path"], failure["code"]) for failure in document["failures"]] == [("a/", "Unreadable")]
+
+
+@pytest.fixture
+def as_nobody() -> Callable[[Path], AbstractContextManager[None]]:
+    """Root reads everything: while this lasts it is somebody who may only enter what leads to the tree."""
+
+    @contextmanager
+    def dropped(tree: Path) -> Iterator[None]:
+        above = [folder for folder in tree.parents if folder.stat().st_uid == os.geteuid() and folder != Path("/")]
+        modes = {folder: folder.stat().st_mode for folder in above}
+        root = os.geteuid() == 0
+        for folder in above if root else []:
+            folder.chmod(modes[folder] | 0o011)
+        os.seteuid(65534 if root else os.geteuid())
+        try:
+            yield
+        finally:
+            os.seteuid(0 if root else os.geteuid())
+            for folder, mode in modes.items() if root else []:
+                folder.chmod(mode)
+
+    return dropped
 
 
 def test_a_warning_is_said_to_people_too(call, synced, bucket):
