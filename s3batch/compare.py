@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -181,9 +181,12 @@ def put_headers(attributes: Attributes) -> dict[str, str]:
     headers |= _metadata_headers(attributes.metadata or ())
     if attributes.acl:
         headers["x-amz-acl"] = attributes.acl
-    if attributes.tags:
-        headers["x-amz-tagging"] = urlencode(attributes.tags, quote_via=quote, safe="")
-    return headers
+    return headers | tag_header(attributes.tags)
+
+
+def tag_header(tags: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """For all requests that take tags with the object."""
+    return {"x-amz-tagging": urlencode(tags, quote_via=quote, safe="")} if tags else {}
 
 
 def copy_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:

@@ -114,6 +114,10 @@ class Known(NamedTuple):
     checksum: str
 
 
+COMPRESSED = "z"
+"""The end of a fingerprint with which not the file's own bytes were sent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
     """Everything an object carries beside its content. Empty means: not set, not ours to change."""
@@ -137,9 +141,10 @@ class Attributes:
     """Compress on the way, with Content-Encoding set."""
 
     def fingerprint(self) -> str:
-        """16 hex digits; equal exactly when the applied attributes are equal."""
+        """16 hex digits; equal exactly when the applied attributes are equal. Behind them a ``z`` for gzip."""
         text = repr([getattr(self, field.name) for field in fields(self)])
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        return digest + COMPRESSED * self.gzip
 
 
 class Operation(NamedTuple):

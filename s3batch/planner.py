@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch import compare
-from s3batch.model import Kind, Operation, Reason
+from s3batch.model import COMPRESSED, Kind, Operation, Reason
 
 if TYPE_CHECKING:
     from s3batch.model import Known, Listed, LocalFile
@@ -34,9 +34,10 @@ def decide(
     if listed is None:
         return operation(Kind.UPLOAD, Reason.MISSING)
     if known is not None and compare.still_ours(listed, known):
-        if compare.untouched(file, known):
-            alike = known.fingerprint == fingerprint
-            return None if alike else operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
+        if compare.untouched(file, known) and known.fingerprint == fingerprint:
+            return None
+        if compare.untouched(file, known) and known.fingerprint.endswith(COMPRESSED) == gzip:
+            return operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
         if known.fingerprint == fingerprint and known.local_size == file.size:
             return operation(Kind.RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} {known.checksum}".rstrip())
     if listed.size != file.size and not gzip:

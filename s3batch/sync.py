@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, invalidation, manifest, permissions, planner, report
+from s3batch import __version__, deletes, invalidation, manifest, permissions, planner, report, worker
 from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -371,7 +371,8 @@ class Sync:
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
-            part_size=self.settings.part_size, dry_run=self.settings.dry_run, extensions=self.extensions,
+            part_size=self.settings.part_size, copy_limit=worker.COPY_LIMIT,
+            dry_run=self.settings.dry_run, extensions=self.extensions,
         )  # fmt: skip
         if self.cluster:
             return self.cluster.executor(brief, count)

@@ -521,7 +521,8 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
     remote = compare.RemoteAttributes.from_headers(head.headers)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
-        await aside(lambda: _copy_in_parts(operation.key, attributes, remote, tools))
+        headers = {**compare.copy_headers(attributes, remote), **await _kept_tags(operation.key, attributes)}
+        await aside(lambda: _copy_in_parts(operation.key, headers, tools))
         after = await must(calls.head_object(operation.key))
         date = seconds_of(after.headers.get("last-modified", ""))
         return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
@@ -552,11 +553,22 @@ async def _copy_whole(
     return await must(calls.copy_object(key, bucket, plain)), warning
 
 
-def _copy_in_parts(key: str, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools) -> None:
+async def _kept_tags(key: str, attributes: Attributes) -> dict[str, str]:
+    """The header for tags that are not ours: a copy in parts drops them, which CopyObject does not."""
+    if attributes.tags:
+        return {}
+    call = calls.get_object_tagging(key)
+    answer = await ask(call)
+    if answer.status in (400, 404, 405, 501):  # a store without tags
+        return {}
+    return compare.tag_header(parse_tags(_checked(answer, call).body))
+
+
+def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
     from s3batch.s3.reference import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
 
     part_size = min(512 * 1024 * 1024, tools.brief.copy_limit)
-    copy_large(tools.endpoint, key, part_size, compare.copy_headers(attributes, remote))
+    copy_large(tools.endpoint, key, part_size, headers)
 
 
 # --- redirects and deletes -----------------------------------------------------------------

@@ -206,4 +206,4 @@ def _parameters(through: Any, headers: Mapping[str, str]) -> dict[str, Any]:
     names = {shape.serialization.get("name", "").lower(): name for name, shape in members.items()}
     found: dict[str, Any] = {names[name]: value for name, value in headers.items() if name in names}
     metadata = {name[len(_META) :]: value for name, value in headers.items() if name.startswith(_META)}
-    return {**found, "Metadata": metadata, "MetadataDirective": "REPLACE"}
+    return {**found, "Metadata": metadata, "MetadataDirective": "REPLACE", "TaggingDirective": "REPLACE"}

@@ -27,7 +27,7 @@ def _map(lines: list[str]) -> dict[str, Any]:
         if _indent(line) != indent:
             continue
         key, _, value = line.strip().partition(":") if not line.strip().startswith('"') else _quoted(line.strip())
-        below = [each for each in _until_dedent(lines[at + 1 :], indent)]
+        below = _until_dedent(lines[at + 1 :], indent)
         found[_scalar(key)] = _scalar(value.strip()) if value.strip() else _map(below)
     return found
 

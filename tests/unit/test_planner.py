@@ -56,6 +56,21 @@ def test_a_file_needs(listed, known, wanted) -> None:
     assert found == Operation(kind, "t/a.txt", reason, "a.txt", 5, 1_000, 7, 2, etag, detail)
 
 
+@pytest.mark.parametrize(
+    ("known", "gzip", "detail"),
+    [
+        pytest.param("Fz", True, CONTENT_KNOWN, id="compressed before and now"),
+        pytest.param("Fz", False, "", id="compressed before, and by chance as long as the file"),
+        pytest.param("F", True, "", id="compressed now"),
+    ],
+)
+def test_other_attributes_leave_the_content_alone_unless_compression_is_one_of_them(known, gzip, detail) -> None:
+    found = decide(FILE, "t/a.txt", LISTED, KNOWN._replace(fingerprint=known), "G", stage=0, gzip=gzip)
+
+    assert found is not None
+    assert (found.kind, found.detail) == (Kind.RECONCILE, detail)
+
+
 def test_the_size_of_a_compressed_object_says_nothing() -> None:
     found = decide(FILE, "t/a.txt", LISTED._replace(size=3), None, "F", stage=0, gzip=True)
 
