@@ -160,7 +160,7 @@ class Bucket:
     def _listed(self, call: Call) -> Answer:
         answer = self.ask(call)
         if not answer.ok:
-            raise listing_refused(self.endpoint, fault_of(answer))
+            raise refused(self.endpoint, call.name, fault_of(answer))
         return answer
 
     def head(self, key: str) -> Answer | None:
@@ -175,13 +175,24 @@ class Bucket:
 
     def get(self, key: str) -> Answer | None:
         """The object ``key``; ``None`` when there is none. Raises :class:`CallError` on a refusal."""
-        call = calls.get_object(key)
+        return self._found(calls.get_object(key))
+
+    def get_range(self, key: str, first: int, last: int, etag: str = "") -> Answer | None:
+        """Its bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is named."""
+        call = calls.get_object(key, first, last)
+        return self._found(call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call)
+
+    def _found(self, call: Call) -> Answer | None:
+        """The answer to a GET; a bucket that is not there is no missing object."""
         answer = self.ask(call)
+        if answer.ok:
+            return answer
+        fault = fault_of(answer)
+        if fault.code == "NoSuchBucket":
+            raise refused(self.endpoint, call.name, fault)
         if answer.status == 404:
             return None
-        if not answer.ok:
-            raise CallError(call.name, key, fault_of(answer))
-        return answer
+        raise CallError(call.name, call.key, fault)
 
     def put(self, key: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """Store ``body`` under ``key``, with a checksum the store verifies."""
@@ -239,8 +250,8 @@ class Bucket:
         self.lane.close()
 
 
-def listing_refused(endpoint: Endpoint, fault: Fault) -> EndpointError:
-    """Why the bucket cannot be listed, and what to do about it."""
+def refused(endpoint: Endpoint, call: str, fault: Fault) -> EndpointError:
+    """Why nothing can be had of the bucket, and what to do about it."""
     hints = {
         "NoSuchBucket": "create it, or correct the bucket's name",
         "NotFound": "create it, or correct the bucket's name",
@@ -249,7 +260,7 @@ def listing_refused(endpoint: Endpoint, fault: Fault) -> EndpointError:
     }
     words = "does not exist" if fault.code == "NoSuchBucket" else "cannot be listed"
     return EndpointError(
-        f"bucket {endpoint.bucket!r} at {endpoint.name()} {words} (ListObjectsV2: {fault})",
+        f"bucket {endpoint.bucket!r} at {endpoint.name()} {words} ({call}: {fault})",
         hint=hints.get(fault.code, "check endpoint_url, region and bucket"),
         code=fault.code,
         status=fault.status,

@@ -394,7 +394,8 @@ class Lane:
             self._send(task, task.call, anew=True)
             return
         code = "Timeout" if error.timed_out else "Untrusted" if error.distrusted else "Connection"
-        self._fail(task, task.call, Fault(code, f"no answer from {self.endpoint.name()}: {error}"))
+        words = "cannot reach" if line.opening else "no answer from"
+        self._fail(task, task.call, Fault(code, f"{words} {self.endpoint.name()}: {error}"))
 
     # --- connections ------------------------------------------------------------------------
 
@@ -472,6 +473,8 @@ class Lane:
             self._drop(line)
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+        for end in self._waker or ():
+            end.close()
         self._selector.close()
 
     # --- the window -------------------------------------------------------------------------

@@ -31,9 +31,13 @@ QUERY = st.lists(st.tuples(WORD, KEY | st.just("")), max_size=4, unique_by=lambd
 WHEN = st.integers(0, 4102444800)
 TOKEN = st.one_of(st.just(""), st.text("abcXYZ012/+=", min_size=1, max_size=200))
 
+SECRET = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
+CREDENTIALS = st.builds(Credentials, st.just("AKID"), SECRET, TOKEN)
+
 
 def signed_by_botocore(url, method, headers, credentials, region, now) -> dict[str, str]:
-    judge = auth.S3SigV4Auth(BotoCredentials(*credentials), "s3", region)
+    signs = BotoCredentials(credentials.access_key, credentials.secret_key, credentials.token or None)
+    judge = auth.S3SigV4Auth(signs, "s3", region)
     request = AWSRequest(method, url, headers=headers)
     when = datetime.datetime.fromtimestamp(now, datetime.UTC)
     payload = headers["X-Amz-Content-SHA256"]
@@ -46,15 +50,12 @@ def signed_by_botocore(url, method, headers, credentials, region, now) -> dict[s
 
 
 @given(
-    key=KEY, pairs=QUERY, headers=HEADERS, token=TOKEN, now=WHEN, region=WORD,
-    secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40),
+    key=KEY, pairs=QUERY, headers=HEADERS, credentials=CREDENTIALS, scope=st.tuples(WHEN, WORD),
     payload=st.sampled_from([UNSIGNED, EMPTY_SHA256, "ab" * 32]), method=st.sampled_from(["GET", "PUT", "POST", "HEAD"]),
     path_style=st.booleans(),
 )  # fmt: skip
-def test_a_request_is_signed_as_botocore_signs_it(
-    key, pairs, headers, token, now, region, secret, payload, method, path_style
-):
-    credentials = Credentials("AKID", secret, token)
+def test_a_request_is_signed_as_botocore_signs_it(key, pairs, headers, credentials, scope, payload, method, path_style):
+    now, region = scope
     endpoint = Endpoint(
         bucket="bucket-a", region=region, host="s3.example.com", port=443, tls=True, path_style=path_style,
         credentials=credentials,
@@ -65,13 +66,11 @@ def test_a_request_is_signed_as_botocore_signs_it(
     ours = Signer(credentials, region).sign(
         method, path, query, {"host": endpoint.host_header, **headers}, payload, now
     )
-    theirs = signed_by_botocore(
-        url, method, {**headers, "X-Amz-Content-SHA256": payload}, ("AKID", secret, token or None), region, now
-    )
+    theirs = signed_by_botocore(url, method, {**headers, "X-Amz-Content-SHA256": payload}, credentials, region, now)
 
     assert ours["authorization"] == theirs["authorization"]
     assert ours["x-amz-date"] == theirs["x-amz-date"]
-    assert ours.get("x-amz-security-token", "") == token
+    assert ours.get("x-amz-security-token", "") == credentials.token
 
 
 @given(first=WHEN, second=WHEN, region=WORD)

@@ -1,0 +1,686 @@
+"""The lane against servers that say exactly what the test tells them: connections, retries, redirects, second opinions."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import ssl
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from s3batch.s3 import calls, dial
+from s3batch.s3.calls import Answer
+from s3batch.s3.endpoint import Endpoint, split_url
+from s3batch.s3.faults import CallError
+from s3batch.s3.lane import OVERRULED, Lane, aside, ask, outcome, pause
+from s3batch.s3.sigv4 import Credentials
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
+from tests.rig.scripted import CLOSE, CLOSE_UNREAD, OK, RESET, Scripted, wait
+
+HEAD = calls.head_object("key")
+GET = calls.get_object("key")
+PUT = calls.put_object("key", b"body", {})
+
+
+def endpoint_of(url: str, **changes) -> Endpoint:
+    host, port, tls, base_path = split_url(url)
+    endpoint = Endpoint(
+        bucket="bucket", region="us-east-1", host=host, port=port, tls=tls, path_style=True, url=url,
+        base_path=base_path, credentials=Credentials(ACCESS_KEY, SECRET_KEY), timeout=5.0,
+    )  # fmt: skip
+    return replace(endpoint, **changes)
+
+
+def no_boto(_: Endpoint):
+    def carry(call: calls.Call) -> Answer:
+        raise AssertionError(f"boto3 was asked for {call.name}")
+
+    return carry
+
+
+@pytest.fixture
+def lane_to():
+    """A function from a server, or its URL, to a lane; all are closed after the test."""
+    made = []
+
+    def to(server, carrier=no_boto, *, limit=8, bandwidth=0.0, **changes) -> Lane:
+        url = server if isinstance(server, str) else server.url
+        made.append(Lane(endpoint_of(url, **changes), carrier, limit=limit, bandwidth=bandwidth))
+        return made[-1]
+
+    yield to
+    for lane in made:
+        lane.close()
+
+
+@pytest.fixture
+def fake():
+    with FakeS3() as running:
+        yield running
+
+
+def all_of(lane: Lane, wanted: list[calls.Call]) -> list:
+    """The outcomes of calls that are under way at once, in no certain order."""
+    came = []
+    for call in wanted:
+        lane.start(outcome(ask(call)), came.append)
+    while len(came) < len(wanted):
+        lane.turn(1.0)
+    return came
+
+
+# --- connections ---------------------------------------------------------------------------
+
+
+def test_a_connection_is_kept_for_the_next_call(fake, lane_to):
+    lane = lane_to(fake)
+
+    for _ in range(3):
+        lane.call(PUT)
+
+    assert len({request.client for request in fake.requests}) == 1
+
+
+def test_calls_at_once_have_a_connection_each(fake, lane_to):
+    lane = lane_to(fake)
+
+    answers = all_of(lane, [PUT] * 8)
+
+    assert [answer.status for answer in answers] == [200] * 8
+    assert len({request.client for request in fake.requests}) == 8
+
+
+@pytest.mark.parametrize(
+    "manners",
+    [
+        pytest.param(Manners(keeps_connections=False), id="Connection: close"),
+        pytest.param(Manners(protocol="HTTP/1.0"), id="HTTP/1.0"),
+    ],
+)
+def test_a_server_that_closes_after_each_answer_is_served_by_new_connections(fake, lane_to, manners):
+    fake.manners = manners
+    lane = lane_to(fake)
+
+    assert lane.call(PUT).status == 200
+    assert bytes(lane.call(GET).body) == b"body"
+    assert len({request.client for request in fake.requests}) == 2
+
+
+def test_answers_in_chunks_are_put_together(fake, lane_to):
+    fake.manners = Manners(answers_in_chunks=True)
+    lane = lane_to(fake)
+    body = bytes(range(256)) * 100
+
+    lane.call(calls.put_object("key", body, {}))
+
+    assert bytes(lane.call(GET).body) == body
+    assert len({request.client for request in fake.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    "farewell",
+    [
+        pytest.param([OK, CLOSE], id="closed while idle"),
+        pytest.param([OK, RESET], id="reset by the next request"),
+        pytest.param([OK, b"HTTP/1.1 200 OK\r\nContent-", CLOSE], id="closed within the next answer"),
+    ],
+)
+def test_a_kept_connection_that_dies_is_replaced_unseen(lane_to, farewell):
+    with Scripted([farewell, [OK, OK]]) as server:
+        lane = lane_to(server)
+
+        answers = [lane.call(PUT), lane.call(PUT)]
+
+    assert [bytes(answer.body) for answer in answers] == [b"ok", b"ok"]
+    assert server.connections == 2
+
+
+def test_many_dead_connections_do_not_use_up_the_tries_of_a_call(lane_to):
+    scripts = [[OK, RESET]] * 6 + [[OK, OK]]
+    with Scripted(scripts) as server:
+        lane = lane_to(server)
+        all_of(lane, [PUT] * 6)
+
+        answer = lane.call(PUT)
+
+    assert answer.status == 200
+
+
+def test_a_write_that_must_happen_once_is_not_repeated_behind_its_back(lane_to):
+    with Scripted([[OK, RESET], [OK]]) as server:
+        lane = lane_to(server)
+        lane.call(PUT)
+
+        with pytest.raises(CallError) as lost:
+            lane.call(calls.put_object("lock", b"", {"if-none-match": "*"}))
+
+    assert lost.value.fault.code == "Connection"
+    assert server.connections == 1
+
+
+def test_a_new_connection_that_breaks_is_a_fault_worth_a_retry(lane_to):
+    with Scripted([[CLOSE_UNREAD]]) as server, pytest.raises(CallError) as lost:
+        lane_to(server).call(PUT)
+
+    assert lost.value.fault.code == "Connection"
+    assert lost.value.fault.retryable
+
+
+def test_a_refusal_that_comes_before_the_body_is_sent_is_the_answer(lane_to):
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    body = b"x" * (32 << 20)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        lane = lane_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        came = []
+        lane.start(outcome(ask(calls.put_object("key", body, {}))), came.append)
+        lane.turn(0.1)
+        peer, _ = listener.accept()
+        peer.recv(1000)
+        peer.sendall(refusal)
+        while not came:
+            lane.turn(1.0)
+        peer.close()
+
+    assert came[0].status == 403
+
+
+def test_an_answer_before_the_request_was_whole_ends_the_connection(lane_to):
+    """What is left of the body must not be read as the next request."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        lane = lane_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        came = []
+        lane.start(outcome(ask(calls.put_object("key", b"x" * (32 << 20), {}))), came.append)
+        lane.turn(0.1)
+        peer, _ = listener.accept()
+        peer.sendall(OK)
+        while not came:
+            lane.turn(1.0)
+
+        assert came[0].status == 200
+        assert lane._lines == set()
+        peer.close()
+
+
+def test_a_body_after_head_does_not_spoil_the_next_answer(lane_to):
+    chatty = b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nNot Found"
+    with Scripted([[chatty], [OK]]) as server:
+        lane = lane_to(server)
+
+        answers = [lane.call(HEAD), lane.call(GET)]
+
+    assert [(answer.status, bytes(answer.body)) for answer in answers] == [(404, b""), (200, b"ok")]
+
+
+def test_interim_answers_are_passed_over(lane_to):
+    with Scripted([[b"HTTP/1.1 100 Continue\r\n\r\n" + OK]]) as server:
+        assert bytes(lane_to(server).call(PUT).body) == b"ok"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", id="another protocol"),
+        pytest.param(b"HTTP/1.1 abc\r\n\r\n", id="no status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", id="no length"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n\r\n", id="chunk of less than nothing"
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000, id="endless head"),
+    ],
+)
+def test_what_is_no_answer_is_a_fault(lane_to, nonsense):
+    with Scripted([[nonsense, wait(2)]]) as server, pytest.raises(CallError) as lost:
+        lane_to(server).call(GET)
+
+    assert lost.value.fault.code == "Connection"
+
+
+# --- addresses -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """What the resolver knows, by host name."""
+    known = {}
+
+    def resolve(host, port, **_):
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in known[host]]
+
+    monkeypatch.setattr(dial.socket, "getaddrinfo", resolve)
+    return known
+
+
+def test_a_name_nobody_knows_is_said(names, lane_to):
+    with pytest.raises(CallError, match=r"cannot reach http://s3\.nowhere\.example:80: Name or service not known"):
+        lane_to("http://s3.nowhere.example:80").call(GET)
+
+
+def test_a_name_that_can_be_none_is_said(lane_to):
+    with pytest.raises(CallError, match="cannot be a host's name"):
+        lane_to(f"http://{'x' * 70}.example").call(GET)
+
+
+def test_a_port_where_nobody_listens_is_said(lane_to):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(CallError, match=rf"cannot reach http://127.0.0.1:{port}: Connection refused"):
+        lane_to(f"http://127.0.0.1:{port}").call(GET)
+
+
+def test_all_calls_find_the_address_that_works(names, fake, lane_to):
+    names["two.example"] = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
+    lane = lane_to(f"http://two.example:{fake.port}")
+
+    answers = all_of(lane, [PUT] * 8)
+
+    assert [answer.status for answer in answers] == [200] * 8
+    assert lane._dialler._addresses[0][0] is socket.AF_INET
+
+
+def test_an_address_is_asked_for_again_and_the_old_one_kept_when_nobody_answers(names, fake, monkeypatch, lane_to):
+    names["one.example"] = [(socket.AF_INET, "127.0.0.1")]
+    fake.manners = Manners(keeps_connections=False)
+    lane = lane_to(f"http://one.example:{fake.port}")
+    lane.call(PUT)
+
+    names.clear()
+    monkeypatch.setattr(dial, "_RESOLVE_EVERY", 0.0)
+
+    assert lane.call(PUT).status == 200
+
+
+def test_an_ipv6_endpoint_is_reached(lane_to):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        server = FakeS3(host="::1")
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    with server:
+        lane = lane_to(server)
+
+        assert lane.call(PUT).status == 200
+        assert server.requests[0].headers["host"] == f"[::1]:{server.port}"
+
+
+def test_a_base_path_goes_before_the_bucket(lane_to):
+    with Scripted([[OK]]) as server:
+        lane_to(server.url + "/storage/s3/").call(PUT)
+
+    assert server.heads[0][1].startswith(b"PUT /storage/s3/bucket/key HTTP/1.1\r\n")
+
+
+# --- time ----------------------------------------------------------------------------------
+
+
+def test_silence_ends_a_call(lane_to):
+    with Scripted([[wait(30)]]) as server, pytest.raises(CallError, match=r"nothing came for 0\.2 s") as lost:
+        lane_to(server, timeout=0.2).call(GET)
+
+    assert lost.value.fault.code == "Timeout"
+    assert lost.value.fault.retryable
+
+
+def test_an_answer_that_stalls_halfway_ends_a_call(lane_to):
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
+
+    with Scripted([[half, wait(30)]]) as server, pytest.raises(CallError, match=r"nothing came for 0\.2 s"):
+        lane_to(server, timeout=0.2).call(GET)
+
+
+def test_a_connection_that_nobody_takes_ends_a_call(lane_to, monkeypatch):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        taken = [socket.socket() for _ in range(4)]
+        for sock in taken:
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+
+        with pytest.raises(CallError, match=r"no connection for 0\.2 s"):
+            lane_to(f"http://127.0.0.1:{port}", timeout=0.2).call(GET)
+        for sock in taken:
+            sock.close()
+
+
+# --- the store teaches ---------------------------------------------------------------------
+
+
+def test_the_stores_clock_is_learned_once(fake, lane_to):
+    fake.manners = Manners(clock=-3600.0)
+    lane = lane_to(fake)
+
+    answers = [lane.call(PUT) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [200] * 3
+    assert len(fake.requests) == 4
+
+
+def test_the_buckets_region_is_learned_once_by_all_calls_under_way(fake, lane_to):
+    fake.manners = Manners(region="eu-south-9")
+    lane = lane_to(fake)
+
+    answers = all_of(lane, [PUT] * 6)
+    lane.call(PUT)
+
+    assert [answer.status for answer in answers] == [200] * 6
+    assert lane.endpoint.region == "eu-south-9"
+    assert len(fake.requests) <= 13
+    assert not lane.doubts
+
+
+@pytest.mark.parametrize("status", [301, 307, 400])
+def test_a_region_named_in_a_header_alone_is_learned_too(fake, lane_to, status):
+    fake.meddle = lambda request: (
+        Reply(status, {"x-amz-bucket-region": "eu-south-9"})
+        if "us-east-1" in request.headers["authorization"]
+        else None
+    )
+    fake.manners = Manners(region="eu-south-9")
+
+    assert lane_to(fake).call(HEAD).status == 404
+
+
+def test_amazons_host_moves_with_the_region():
+    endpoint = Endpoint(
+        bucket="b-one", region="us-east-1", host="s3.us-east-1.amazonaws.com", port=443, tls=True, path_style=False,
+        credentials=None,
+    )  # fmt: skip
+
+    assert endpoint.moved_to("eu-west-1").server_name == "b-one.s3.eu-west-1.amazonaws.com"
+    assert replace(endpoint, host="s3.us-east-1.example").moved_to("eu-west-1").host == "s3.us-east-1.example"
+
+
+# --- second opinions -----------------------------------------------------------------------
+
+
+class Boto:
+    """Stands in for the reference lane: says what the test wants, and counts."""
+
+    def __init__(self, *answers: Answer | Exception) -> None:
+        self.answers, self.asked, self.made = answers, Counter(), 0
+
+    def __call__(self, endpoint: Endpoint):
+        self.made += 1
+        return self.carry
+
+    def carry(self, call: calls.Call) -> Answer:
+        self.asked[call.name] += 1
+        answer = self.answers[min(self.asked.total(), len(self.answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def refusing(status: int, code: str):
+    return lambda _: Reply(status, {}, error(code))
+
+
+GOOD = Answer(200, {}, b"by boto3")
+BAD = Answer(400, {}, error("InvalidArgument"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        pytest.param(400, "InvalidArgument", id="form of the request"),
+        pytest.param(411, "MissingContentLength", id="length missing"),
+        pytest.param(501, "NotImplemented", id="not implemented"),
+        pytest.param(307, "TemporaryRedirect", id="redirect"),
+        pytest.param(403, "SignatureDoesNotMatch", id="signature read otherwise"),
+    ],
+)
+def test_what_puzzles_the_lean_lane_is_asked_again_by_boto3_whose_answer_counts(fake, lane_to, status, code):
+    fake.meddle, boto = refusing(status, code), Boto(GOOD)
+    lane = lane_to(fake, boto)
+
+    answer = lane.call(PUT)
+
+    assert bytes(answer.body) == b"by boto3"
+    assert lane.doubts == {code: 1}
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "EntityTooLarge", "KeyTooLongError", "ExpiredToken"])
+def test_what_is_certain_is_not_asked_twice(fake, lane_to, code):
+    fake.meddle = refusing(400, code)
+
+    assert lane_to(fake).call(PUT).status == 400
+
+
+def test_after_some_refusals_that_boto3_had_overruled_boto3_carries_the_rest(fake, lane_to):
+    fake.meddle, boto = refusing(400, "InvalidArgument"), Boto(GOOD)
+    lane = lane_to(fake, boto)
+
+    for _ in range(OVERRULED + 3):
+        lane.call(PUT)
+
+    assert len(fake.requests) == OVERRULED
+    assert boto.asked["PutObject"] == OVERRULED + 3
+    assert lane.endpoint.lane == "reference"
+    assert lane.doubts == {"InvalidArgument": OVERRULED}
+
+
+def test_after_some_refusals_that_boto3_met_too_it_is_not_asked_any_more(fake, lane_to):
+    fake.meddle, boto = refusing(400, "InvalidArgument"), Boto(BAD)
+    lane = lane_to(fake, boto)
+
+    answers = [lane.call(PUT) for _ in range(10)]
+
+    assert [answer.status for answer in answers] == [400] * 10
+    assert boto.asked["PutObject"] == 3
+    assert not lane.doubts
+
+
+def test_when_boto3_cannot_ask_the_first_answer_counts(fake, lane_to):
+    fake.meddle = refusing(400, "InvalidArgument")
+    lane = lane_to(fake, Boto(ValueError("no")))
+
+    assert lane.call(PUT).status == 400
+
+
+def test_the_reference_lane_opens_its_window_and_narrows_it(fake, lane_to):
+    slow = Answer(503, {}, error("SlowDown"))
+    lane = lane_to(fake, Boto(*[GOOD] * 20, slow), limit=64, lane="reference")
+
+    for _ in range(20):
+        lane.call(PUT)
+    wide = lane.window
+    lane.call(PUT)
+
+    assert wide == 28
+    assert lane.window < wide
+    assert lane.throttled == 1
+    assert fake.requests == []
+
+
+# --- the window ----------------------------------------------------------------------------
+
+
+def test_the_window_opens_with_each_answer_and_halves_once_for_a_burst_of_refusals(fake, lane_to):
+    lane = lane_to(fake, limit=64)
+    all_of(lane, [PUT] * 40)
+    wide = lane.window
+
+    fake.meddle = refusing(503, "SlowDown")
+    all_of(lane, [PUT] * 20)
+
+    assert wide == 48
+    assert lane.window == pytest.approx(10, abs=1)
+    assert lane.throttled == 20
+
+
+def test_after_a_refusal_the_window_grows_slowly(fake, lane_to):
+    lane = lane_to(fake, limit=64)
+    all_of(lane, [PUT] * 40)
+    lane.narrow()
+    narrow = lane.window
+
+    all_of(lane, [PUT] * 10)
+
+    assert narrow < lane.window < narrow + 10
+
+
+# --- credentials ---------------------------------------------------------------------------
+
+
+def test_after_signing_in_again_both_lanes_use_the_new_credentials(fake, lane_to):
+    fake.keys["NEWKEY"] = "new-secret"
+    seen = []
+
+    def carrier(endpoint):
+        seen.append(endpoint.credentials.access_key)
+        return Boto(GOOD).carry
+
+    lane = lane_to(fake, carrier)
+    lane.call(PUT)
+    lane.sign_in_again(Credentials("NEWKEY", "new-secret"))
+    lane.sign_in_again(Credentials("NEWKEY", "new-secret"))
+
+    assert lane.call(PUT).status == 200
+    assert "Credential=NEWKEY/" in fake.requests[-1].headers["authorization"]
+    assert seen == [ACCESS_KEY, "NEWKEY"]
+
+
+def test_a_public_bucket_is_asked_without_a_signature(fake, lane_to):
+    lane_to(fake, credentials=None).call(HEAD)
+
+    assert "authorization" not in fake.requests[0].headers
+
+
+# --- TLS -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secure(tls_authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls_authority.issue_cert("127.0.0.1").configure_cert(context)
+    with FakeS3(tls=context) as running:
+        yield running
+
+
+def test_a_trusted_store_is_spoken_to_over_tls_on_kept_connections(secure, ca_bundle, lane_to):
+    lane = lane_to(secure, ca_bundle=str(ca_bundle))
+    body = bytes(range(256)) * 4096
+
+    answers = all_of(lane, [calls.put_object("key", body, {})] * 4)
+
+    assert [answer.status for answer in answers] == [200] * 4
+    assert bytes(lane.call(GET).body) == body
+    assert {request.headers["x-amz-content-sha256"] for request in secure.requests[:4]} == {"UNSIGNED-PAYLOAD"}
+    assert len({request.client for request in secure.requests}) == 4
+
+
+def test_a_store_with_a_strange_certificate_is_not_trusted_and_not_asked_again(secure, lane_to):
+    lane = lane_to(secure)
+
+    with pytest.raises(CallError, match="its certificate is not trusted") as refused:
+        lane.call(GET)
+
+    assert refused.value.fault.code == "Untrusted"
+    assert not refused.value.fault.retryable
+    assert secure.requests == []
+
+
+def test_a_bundle_that_is_not_there_is_named(secure, lane_to):
+    with pytest.raises(CallError, match=r"certificates '/no/such.pem' \(AWS_CA_BUNDLE\) cannot be used: No such file"):
+        lane_to(secure, ca_bundle="/no/such.pem").call(GET)
+
+
+def test_without_certificates_of_the_system_botocores_are_used(monkeypatch):
+    monkeypatch.setattr(dial, "_system_has_certificates", lambda: False)
+
+    assert dial.tls_context("").cert_store_stats()["x509_ca"] > 50
+
+
+def test_plain_http_to_a_tls_port_is_a_fault(secure, lane_to):
+    with pytest.raises(CallError):
+        lane_to(secure.url.replace("https", "http")).call(GET)
+
+
+def test_tls_to_a_plain_port_is_a_fault(fake, lane_to):
+    with pytest.raises(CallError) as lost:
+        lane_to(fake.url.replace("http", "https")).call(GET)
+
+    assert lost.value.fault.code == "Connection"
+
+
+# --- bandwidth -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "rate", "tls"),
+    [
+        pytest.param(256 << 10, 6, 3 << 20, False, id="a few large ones"),
+        pytest.param(256 << 10, 6, 3 << 20, True, id="a few large ones over TLS"),
+        pytest.param(2 << 10, 150, 600 << 10, False, id="many small ones"),
+    ],
+)
+def test_bandwidth_is_kept_to(request, fake, lane_to, ca_bundle, tls, size, count, rate):
+    server = request.getfixturevalue("secure") if tls else fake
+    lane = lane_to(server, limit=64, bandwidth=rate, ca_bundle=str(ca_bundle) if tls else "")
+    started = time.monotonic()
+
+    answers = all_of(lane, [calls.put_object(f"k{n}", b"x" * size, {}) for n in range(count)])
+    took = time.monotonic() - started
+
+    sent = count * (size + 450)
+    assert all(answer.ok for answer in answers)
+    assert sent / took == pytest.approx(rate, rel=0.15)
+
+
+def test_bodies_held_back_by_the_bandwidth_go_one_after_the_other(fake, lane_to):
+    """A body that has begun must not starve until the store gives it up."""
+    lane = lane_to(fake, limit=64, bandwidth=1 << 20, timeout=0.3)
+    began = []
+    fake.meddle = lambda seen: began.append((time.monotonic(), seen.key))
+
+    answers = all_of(lane, [calls.put_object(f"k{n}", b"x" * (100 << 10), {}) for n in range(10)])
+
+    assert [answer.status for answer in answers] == [200] * 10
+    assert [key for _, key in began] == [f"k{n}" for n in range(10)]
+
+
+# --- coroutines ----------------------------------------------------------------------------
+
+
+def test_a_coroutine_may_wait_and_use_threads(fake, lane_to):
+    lane = lane_to(fake)
+
+    async def several() -> tuple[int, int, str]:
+        first = (await ask(PUT)).status
+        await pause(0.01)
+        second = await aside(lambda: 7)
+        try:
+            await aside(lambda: 1 // 0)
+        except ZeroDivisionError as error:
+            return first, second, str(error)
+
+    assert lane.run(several()) == (200, 7, "integer division or modulo by zero")
+    assert lane.active == 0
+
+
+def test_requests_are_counted_by_their_names(fake, lane_to):
+    lane = lane_to(fake)
+
+    all_of(lane, [PUT, PUT, HEAD])
+
+    assert lane.requests == {"PutObject": 2, "HeadObject": 1}
+
+
+def test_a_closed_lane_leaves_nothing_open(fake, lane_to):
+    lane = Lane(endpoint_of(fake.url), Boto(GOOD), limit=4)
+    lane.call(PUT)
+    lane.run(aside(lambda: 1))
+    sockets = [line.sock for line in lane._lines] + list(lane._waker)
+
+    lane.close()
+    gc.collect()
+
+    assert [sock.fileno() for sock in sockets] == [-1] * len(sockets)
