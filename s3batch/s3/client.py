@@ -34,11 +34,14 @@ _RENEW_AFTER = 60.0
 class Login:
     """The job's credentials, renewed before they run out. Asked by the coordinator only."""
 
-    def __init__(self, fixed: Credentials | None = None, resolve: Callable[[], Any] | None = None) -> None:
-        """``fixed`` is a pair given outright; ``resolve`` finds botocore's credentials, which renew themselves."""
+    def __init__(
+        self, fixed: Credentials | None = None, source: Any = None, resolve: Callable[[], Any] | None = None
+    ) -> None:
+        """``fixed`` is a pair given outright, ``source`` botocore's credentials; ``resolve`` finds such anew."""
         self._fixed = fixed
+        self._source = source
         self._resolve = resolve
-        self._source = resolve() if resolve is not None else None
+        self._last = fixed
         self._renewed = -_RENEW_AFTER
 
     def current(self) -> Credentials | None:
@@ -49,7 +52,8 @@ class Login:
         if self._source is None:
             return self._fixed
         frozen = _asked(self._source.get_frozen_credentials)
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+        self._last = Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+        return self._last
 
     def renewed(self) -> Credentials | None:
         """Credentials resolved anew after the store refused the old ones; ``None`` if there are no others."""
@@ -57,7 +61,7 @@ class Login:
         if self._resolve is None or now - self._renewed < _RENEW_AFTER:
             return None
         self._renewed = now
-        before = self.current()
+        before = self._last
         self._source = self._resolve()
         after = self.current()
         return after if after != before else None
@@ -180,8 +184,13 @@ def _is_loopback(host: str) -> bool:
 def _by_boto3(settings: Settings) -> tuple[Login, Configured]:
     if settings.oidc_token_id and not settings.assume_role:
         raise settings.bad("oidc_token_id", "it is for assuming a role: give assume_role too")
-    login = Login(resolve=lambda: _asked(lambda: _credentials(_session(settings), settings)))
-    return login, _asked(lambda: _configured(_session(settings), settings))
+
+    def resolve() -> Any:
+        return _asked(lambda: _credentials(_session(settings), settings))
+
+    session = _asked(lambda: _session(settings))
+    login = Login(source=_asked(lambda: _credentials(session, settings)), resolve=resolve)
+    return login, _asked(lambda: _configured(session, settings))
 
 
 def _asked(question: Callable[[], Any]) -> Any:
@@ -264,8 +273,10 @@ def _configured(session: Any, settings: Settings) -> Configured:
     """What boto3 makes of configuration file and environment, read off a client of it."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
+    nobody = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "-")  # else it would sign in again
+
     def about(**options: Any) -> Any:
-        return session.client("s3", region_name=settings.region or None, **options).meta
+        return session.client("s3", region_name=settings.region or None, **nobody, **options).meta
 
     found = about()
     bare = about(config=Config(ignore_configured_endpoint_urls=True))

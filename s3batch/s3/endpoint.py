@@ -97,4 +97,6 @@ def split_url(url: str) -> tuple[str, int, bool, str]:
         raise ValueError("it must hold no query, fragment or user name")
     tls = parts.scheme == "https"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if not host.isascii():
+        host = host.encode("idna").decode()
     return host, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/")

@@ -46,8 +46,6 @@ SIGNED_OUT = frozenset(
 """The credentials are wrong for every key, so no other key needs to be tried with them."""
 MISREAD = "SignatureDoesNotMatch"
 """A wrong secret, or a store that reads a request in another way than it was written: certain only before any success."""
-GONE = frozenset({"NoSuchKey", "NotFound"})
-"""There is no such object; an answer to HEAD has no better word for it."""
 FATAL = SIGNED_OUT | {"NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp"}
 
 # Complaints about the content of the request that boto3 would meet just the same.
