@@ -50,6 +50,8 @@ So many operations are handed out, no more, until one has worked.
 """
 _KILLS = 3
 """An operation whose worker died so often is taken for the killer; the last time no other suspect was out."""
+_DEATHS = 12
+"""So many dead workers before anything worked: it is not an operation that kills them."""
 _CHANGES = 5
 """A file that changed so often while it was read is given up."""
 DELETE_BATCH = 1000
@@ -143,6 +145,8 @@ class Coordinator:
         """Operations, and pieces of uploads, whose worker died: S3 may have them."""
         self._apart: deque[Work] = deque()
         """Suspects of two deaths. They go one at a time, so that a third death has one culprit."""
+        self._deaths = 0
+        """How often workers died, before anything worked."""
         self._alone: Work | None = None
         """The one of them that is out."""
         self._changes: Counter[int] = Counter()
@@ -294,12 +298,12 @@ class Coordinator:
     def _submit(self, works: list[Work]) -> None:
         """Hand out ``works``, but keep apart those that may have killed two workers."""
         if self._suspects:
-            self._apart += [work for work in works if self._deaths(work) >= _KILLS - 1]
-            works = [work for work in works if self._deaths(work) < _KILLS - 1]
+            self._apart += [work for work in works if self._suspicion(work) >= _KILLS - 1]
+            works = [work for work in works if self._suspicion(work) < _KILLS - 1]
         if works:
             self._executor.submit(works)
 
-    def _deaths(self, work: Work) -> int:
+    def _suspicion(self, work: Work) -> int:
         return max(self._suspects.get(tag, 0) for tag in tags_of(work))
 
     def _only_looking(self, operations: list[Operation]) -> list[Operation]:
@@ -342,6 +346,11 @@ class Coordinator:
                 outcomes += judge()
             except StoppedError as error:
                 stopped = stopped or error
+        if news.lost and not self._worked:
+            self._deaths += 1
+            if self._deaths >= _DEATHS and stopped is None:
+                words = f"{_DEATHS} worker processes died before anything was done"
+                stopped = self._stopped(words, "look for what ends them (memory?), then resume")
         rows = [row for work in news.dropped for row, step, _ in tags_of(work) if step is Step.WHOLE]
         self._journal.put_back([row for row in rows if self._leased.pop(row, None)])
         if stopped is not None:
@@ -427,7 +436,7 @@ class Coordinator:
             self._suspects[tag] += 1
         if work.step is Step.WHOLE:
             return [self._lost_row(row) for row, _, _ in tags_of(work) if row in self._leased]
-        if self._deaths(work) < _KILLS:
+        if self._suspicion(work) < _KILLS:
             self._.uploads.lost(work)
             return []
         row, step, part = tags_of(work)[0]

@@ -100,10 +100,20 @@ def main(
     if argv is None:
         _make_termination_an_exception()
     try:
-        return _checked(call)
+        code = _checked(call)
     except BrokenPipeError:
         _forget_stdout(stdout)
-        return errors.EXIT_FAILED
+        code = errors.EXIT_FAILED
+    if argv is None:
+        _leave_threads_behind(code)
+    return code
+
+
+def _leave_threads_behind(code: int) -> None:
+    """End now if a thread still waits for a store that says nothing: boto3 cannot be interrupted, a user can."""
+    if any(each is not threading.main_thread() and not each.daemon for each in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _checked(call: _Call) -> int:

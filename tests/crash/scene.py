@@ -124,14 +124,20 @@ def sent_twice(requests: list[Request]) -> list[tuple[str, str, str]]:
 
 
 def make_scene(
-    directory: Path, bucket: Bucket, proxy: FaultProxy, environment: Mapping[str, str], *, big: int = 41 * MIB
+    directory: Path,
+    bucket: Bucket,
+    proxy: FaultProxy,
+    environment: Mapping[str, str],
+    *,
+    pages: int = 24,
+    big: int = 41 * MIB,
 ) -> Scene:
     """The tree on disk, and in the bucket what an earlier deploy left there."""
     scene = Scene(
         directory / "tree", bucket, proxy, {**environment, "AWS_ENDPOINT_URL": proxy.url}, directory / "journal.db"
     )
     chance = random.Random(20261121)
-    scene.files = {f"page/{number:02}.html": chance.randbytes(1500 + number) for number in range(24)}
+    scene.files = {f"page/{number:02}.html": chance.randbytes(1500 + number) for number in range(pages)}
     scene.files |= {
         "big.bin": chance.randbytes(big), "second.bin": chance.randbytes(11 * MIB), "empty": b"",
         "ünï cödé+%20.txt": b"name", "index.html": b"<html>published last</html>", "style.css": b"body {}",
@@ -192,6 +198,22 @@ def kill_both(process: subprocess.Popen[str]) -> None:
     """A worker, and then the coordinator."""
     kill_one(process)
     kill_coordinator(process)
+
+
+def kill_sender(process: subprocess.Popen[str], request: Request) -> None:
+    """The worker that sent ``request``, for a proxy's ``Call``; the server never sees that."""
+    for pid in workers_of(process):
+        if request.port in _ports_of(pid):
+            os.kill(pid, signal.SIGKILL)
+    raise ConnectionAbortedError
+
+
+def _ports_of(pid: int) -> set[int]:
+    """Local ports of a process's TCP connections."""
+    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
+    sockets = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")}
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].partition(":")[2], 16) for row in rows if row[9] in sockets}
 
 
 KILLS: dict[str, Callable[[subprocess.Popen[str]], None]] = {

@@ -61,12 +61,14 @@ def test_a_job_outlives_a_worker_that_dies(scene: Scene, tmp_path, point: str):
 
 
 @pytest.mark.parametrize("point", ["worker-started", "sending", "stored", "part-stored", "completed"])
-def test_what_kills_every_worker_is_named_and_resumed(scene: Scene, point: str):
+def test_what_kills_every_worker_is_named_and_resumed(small_scene: Scene, point: str):
+    scene = small_scene
+
     killed = scene.sync(crash_at=point)
 
     resumed = scene.resume()
 
-    assert killed.code == 1
+    assert killed.code in (1, 4)
     assert "died" in killed.stderr
     assert "s3batch resume" in killed.stderr
     assert resumed.code == 0, resumed.stderr

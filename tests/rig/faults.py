@@ -33,6 +33,8 @@ class Request:
     """Bytes of body the client was given."""
     body: bytes = b""
     """The first 64 KiB of what was sent."""
+    port: int = 0
+    """Of the client's end of the connection."""
     started: float = field(default_factory=time.monotonic)
     answered: float = 0.0
     """When the head of the answer was given; 0: not yet."""

@@ -172,6 +172,7 @@ class FaultProxy:
         except asyncio.IncompleteReadError:
             return False
         request = parse(head)
+        request.port = link.writer.get_extra_info("peername")[1]
         fault = next((rule.fault for rule in self.rules if rule.takes(request)), None)
         request.action = type(fault).__name__ if fault else ""
         with self._seen:

@@ -1,0 +1,129 @@
+"""SIGKILL in the middle of the work: of the coordinator, of workers, of all of them at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.crash.scene import KILLS, PREFIX, Scene, await_workers, kill_sender
+from tests.rig import program
+from tests.rig.faults import Call, Delay
+
+SURVIVED = ("one worker", "all workers")
+
+
+@pytest.mark.parametrize("moment", [("PutObject", 6), ("UploadPart", 5), ("CompleteMultipartUpload", 1)], ids=str)
+@pytest.mark.parametrize("victim", KILLS)
+def test_a_kill_in_the_middle_loses_nothing(scene: Scene, victim: str, moment: tuple[str, int]):
+    scene.proxy.latency = 0.03
+    process = scene.start()
+    assert scene.proxy.wait_for(*moment)
+
+    KILLS[victim](process)
+    ended = program.finish(process)
+    resumed = ended if victim in SURVIVED else scene.resume()
+
+    assert resumed.code == 0, resumed.stderr
+    scene.assert_all_well()
+
+
+def test_workers_end_with_their_coordinator(scene: Scene):
+    scene.proxy.on("PutObject", Delay(30))
+    process = scene.start()
+    workers = await_workers(process, 2)
+
+    os.kill(process.pid, signal.SIGKILL)
+
+    until = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_kill_while_resuming_loses_nothing_either(scene: Scene):
+    scene.proxy.latency = 0.03
+    for moment in (("PutObject", 4), ("UploadPart", 6), ("UploadPart", 9), ("PutObject", 20)):
+        process = scene.start()
+        scene.proxy.wait_for(*moment, timeout=10)
+        program.kill(process)
+
+    resumed = scene.resume()
+
+    assert resumed.code == 0, resumed.stderr
+    scene.assert_all_well()
+
+
+def test_one_operation_that_kills_its_workers_is_named_and_fails_nobody_else(scene: Scene):
+    poison, last = f"{PREFIX}page/05.html", {f"{PREFIX}index.html", "go"}
+    running: list[subprocess.Popen[str]] = []
+    deaths = scene.proxy.on("PutObject", Call(lambda request: kill_sender(running[0], request)), key=poison)
+
+    running.append(scene.start("--json"))
+    ended = program.finish(running[0])
+
+    assert ended.code == 1
+    assert [(each["key"], each["code"]) for each in ended.json["failures"]] == [(poison, "WorkerLost")]
+    assert deaths.applied == 3
+    assert scene.bucket.keys() >= set(scene.expected()) - {poison} - last
+    scene.proxy.forget()
+    assert scene.resume().code == 0
+    scene.assert_mirrored()
+
+
+def test_a_file_that_comes_back_between_kill_and_resume_is_not_deleted(scene: Scene):
+    killed = scene.sync(crash_at="planned")
+    scene.files["old/1"] = b"here again"
+    (scene.tree / "old").mkdir()
+    (scene.tree / "old" / "1").write_bytes(b"here again")
+
+    resumed = scene.resume()
+
+    assert killed.code == -signal.SIGKILL
+    assert resumed.code == 0, resumed.stderr
+    scene.assert_mirrored()
+
+
+def test_a_file_that_goes_between_kill_and_resume_is_no_failure(scene: Scene):
+    killed = scene.sync(crash_at="settled:1")
+    for path in ("page/03.html", "big.bin", "page/23.html"):
+        (scene.tree / path).unlink()
+        del scene.files[path]
+
+    resumed = scene.resume()
+
+    assert killed.code == -signal.SIGKILL
+    assert resumed.code == 0, resumed.stderr
+    scene.assert_mirrored()
+
+
+def test_an_object_that_goes_between_kill_and_resume_is_sent_again(scene: Scene):
+    killed = scene.sync(crash_at="deleting")
+    for path in ("page/03.html", "second.bin"):
+        scene.bucket.client.delete_object(Bucket=scene.bucket.name, Key=PREFIX + path)
+
+    resumed = scene.resume()
+
+    assert killed.code == -signal.SIGKILL
+    assert resumed.code == 0, resumed.stderr
+    scene.assert_mirrored()
+
+
+def test_a_file_that_changes_between_kill_and_resume_is_sent_as_it_is_now(scene: Scene):
+    scene.proxy.latency = 0.03
+    process = scene.start()
+    assert scene.proxy.wait_for("UploadPart", 5)
+    program.kill(process)
+    for path in ("big.bin", "page/03.html"):
+        scene.files[path] = scene.files[path][::-1]
+        (scene.tree / path).write_bytes(scene.files[path])
+
+    resumed = scene.resume()
+
+    assert resumed.code == 0, resumed.stderr
+    scene.assert_mirrored()
+    scene.assert_journal_healthy()
