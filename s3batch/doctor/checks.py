@@ -20,11 +20,11 @@ from s3batch.doctor.probe import BODY
 from s3batch.doctor.visit import Visit
 from s3batch.model import Attributes
 from s3batch.s3 import calls
-from s3batch.s3.bucket import listing_refused
+from s3batch.s3.bucket import refused
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
 from s3batch.s3.faults import Fault
-from s3batch.s3.listing import parse_page, parse_parts, parse_upload_id
+from s3batch.s3.listing import parse_page, parse_parts, parse_tags, parse_upload_id
 
 if TYPE_CHECKING:
     from s3batch.doctor.probe import Reply
@@ -68,7 +68,7 @@ def listing(visit: Visit) -> None:
         except ValueError as error:
             fault = Fault("NotS3", str(error), reply.answer.status)
     if fault is not None and fault.code in {"NoSuchBucket", "NotFound", "NotS3"}:
-        raise listing_refused(visit.probe.bucket.endpoint, fault)
+        raise refused(visit.probe.bucket.endpoint, reply.call.name, fault)
     visit.note("see what is there", reply)
 
 
@@ -180,10 +180,20 @@ def attributes(visit: Visit) -> None:
         reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
         effect = _not_given_back(visit, wanted) if reply.fault is None else ""
         visit.note(f"{name.replace('_', ' ')} {_shown(value)}".rstrip(), reply, effect=effect)
-        if name == "tags":
-            copied = {**visit.headers, "x-amz-metadata-directive": "REPLACE"}
-            again = visit.probe.ask(calls.copy_object(visit.probe.key, visit.target.bucket, copied))
-            visit.note("change metadata of a tagged object", again)
+        if name == "tags" and reply.fault is None:
+            _tagged(visit, value)
+
+
+def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
+    """Tags are compared by a request of their own, and a copy takes them along, which needs rights of its own."""
+    read = visit.probe.ask(calls.get_object_tagging(visit.probe.key))
+    found = _read(parse_tags, read)
+    effect = "the answer is no list of tags" if found is None else "the store forgets them" if found != wanted else ""
+    hint = "tags are not compared" if found is None else "each run would send them again"
+    visit.note(f"compare tags {_shown(wanted)}", read, needed=found is not None, effect=effect, hint=hint)
+    headers = {**visit.headers, "x-amz-metadata-directive": "REPLACE"}
+    copied = visit.probe.ask(calls.copy_object(visit.probe.key, visit.target.bucket, headers))
+    visit.note("change metadata of a tagged object", copied)
 
 
 def _values(visit: Visit) -> Iterator[tuple[str, Any]]:

@@ -66,7 +66,7 @@ def test_a_bucket_that_takes_everything_is_healthy(examine, bucket):
 
     assert (code, failed(document), document["state"]) == (0, [], "done")
     assert {row["call"] for row in document["checks"]} >= {
-        "ListObjectsV2", "PutObject", "HeadObject", "GetObject", "CopyObject", "GetObjectAcl", "CreateMultipartUpload",
+        "ListObjectsV2", "PutObject", "HeadObject", "GetObject", "CopyObject", "GetObjectAcl", "GetObjectTagging", "CreateMultipartUpload",
         "UploadPart", "ListParts", "ListMultipartUploads", "CompleteMultipartUpload", "AbortMultipartUpload",
         "DeleteObject", "DeleteObjects",
     }  # fmt: skip
@@ -127,6 +127,7 @@ REFUSALS = [
     pytest.param("DeleteObjects", {"delete": True}, ["DeleteObjects"], ["s3:DeleteObject"], id="delete many"),
     pytest.param("DeleteObjects", {}, [], ["s3:DeleteObject"], id="delete many, not needed"),
     pytest.param("GetObjectAcl", {"acl": "private"}, [], ["s3:GetObjectAcl"], id="read an ACL, optional"),
+    pytest.param("GetObjectTagging", {"tags": '{"a": "b"}'}, [], ["s3:GetObjectTagging"], id="read tags, optional"),
 ]
 
 
