@@ -37,7 +37,7 @@ def parse_page(body: Body) -> Page:
     Values of a listing hold no markup, so the rows are cut out of the text: a third of the time a parser takes.
     """
     data = bytes(body)
-    if b"ListBucketResult" not in data[:1000] or not data.rstrip().endswith(b"</ListBucketResult>"):
+    if b"<ListBucketResult" not in data[:1000] or not data.rstrip().endswith(b"</ListBucketResult>"):
         raise ValueError(f"this is no listing: {data[:80]!r}")
     encoded = _ENCODED.search(data) is not None
     objects = [_row(match[1], encoded=encoded) for match in _ROW.finditer(data)]
