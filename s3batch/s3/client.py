@@ -199,7 +199,7 @@ def _asked(question: Callable[[], Any]) -> Any:
 
     try:
         return question()
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, RuntimeError) as error:  # RuntimeError: expired even when refreshed
         hint = "give access_key and secret_key, or a profile that works"
         raise EndpointError(f"cannot sign in: {error}", hint=hint) from error
 

@@ -28,7 +28,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
-from s3batch.s3.calls import Answer, Call
+from s3batch.s3.calls import Answer, Call, get_object
 from s3batch.s3.dial import Dialler
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, puzzling
 from s3batch.s3.pace import Pace
@@ -72,8 +72,15 @@ class Pause(NamedTuple):
 
 @types.coroutine
 def ask(call: Call) -> Generator[Call, Answer, Answer]:
-    """S3's answer to ``call``, whatever its status. Raises :class:`CallError` when none came."""
-    return (yield call)
+    """S3's answer to ``call``, whatever its status. Raises :class:`CallError` when none came.
+
+    A refusal of HEAD has no words, so an expired token cannot be told from a missing permission: GET asks why.
+    """
+    answer = yield call
+    if call.method == "HEAD" and answer.status in (400, 403) and call.key:
+        words = yield get_object(call.key, 0, 0)
+        answer = (yield call) if words.ok or words.status == 404 else words
+    return answer
 
 
 @types.coroutine

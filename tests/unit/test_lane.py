@@ -14,7 +14,7 @@ import pytest
 from s3batch.s3 import calls, dial
 from s3batch.s3.calls import Answer
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.faults import CallError
+from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.lane import OVERRULED, Lane, aside, ask, outcome, pause
 from s3batch.s3.sigv4 import Credentials
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
@@ -525,6 +525,33 @@ def test_after_a_refusal_the_window_grows_slowly(fake, lane_to):
     all_of(lane, [PUT] * 10)
 
     assert narrow < lane.window < narrow + 10
+
+
+# --- answers without words -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [pytest.param("ExpiredToken", 400, id="expired token"), pytest.param("AccessDenied", 403, id="no permission")],
+)
+def test_a_refused_head_gets_its_words_from_a_get(fake, lane_to, code, status):
+    fake.meddle = lambda request: Reply(status, {}, b"" if request.method == "HEAD" else error(code))
+
+    answer = lane_to(fake).call(HEAD)
+
+    assert (answer.status, fault_of(answer).code) == (status, code)
+    assert [(request.name, request.headers.get("range")) for request in fake.requests] == [
+        ("HeadObject", None), ("GetObject", "bytes=0-0"),
+    ]  # fmt: skip
+
+
+def test_a_head_refused_for_once_is_asked_again(fake, lane_to):
+    lane = lane_to(fake)
+    lane.call(PUT)
+    refusals = [Reply(400)]
+    fake.meddle = lambda request: refusals.pop() if refusals and request.method == "HEAD" else None
+
+    assert lane.call(HEAD).headers["content-length"] == "4"
 
 
 # --- credentials ---------------------------------------------------------------------------
