@@ -126,6 +126,8 @@ class Sync:
     """One failure keeps nothing else from being looked at; for a verify, which changes nothing."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """See :attr:`s3batch.worker.Brief.extensions`."""
+    _withheld: bool = False
+    """Whether no delete was begun, because something else failed."""
     _found_uploads: dict[str, str] | None = None
     _bucket: Bucket | None = None
     _walk: Walk | None = None
@@ -215,7 +217,7 @@ class Sync:
         """Whether a stage before this one left something undone: then nothing of this one, and no delete, is begun."""
         failed = self.journal.failed_count(before - 1) > 0 and not self.thorough
         if failed and self.settings.delete and before <= Stage.DELETE:
-            self.journal.warn(deletes.WITHHELD)
+            self._withheld = True
         return failed
 
     def _plan_deletes(self, coordinator: Coordinator, walked: Walk) -> None:
@@ -432,7 +434,7 @@ class Sync:
         self.journal.set_state(state, code)
         document = report.document(
             self.journal.job, self.journal.counts(), self.journal.failures(),
-            journal=self.journal.path, now=time.time(),
+            journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
         )  # fmt: skip
         wrong = str(stopped) if stopped is not None else frowned_upon
         if wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -195,14 +196,33 @@ def test_f5_pipes_and_sockets_are_skipped_with_a_warning_and_their_keys_stay(ste
     assert "warning: skipped socket: it is a socket" in run.err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_decision_14_an_unreadable_file_fails_alone(step) -> None:
-    (step.workspace / "dist" / "a.txt").chmod(0)
+def test_decision_14_an_unreadable_file_fails_alone(step, monkeypatch) -> None:
+    """Root, as whom a container runs, may read everything: the refusal is the kernel's in all but that."""
+    real = os.open
 
-    run = step.run()
+    def refusing(path, *arguments, **more):
+        if path == "a.txt":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, *arguments, **more)
 
-    assert (run.code, step.bucket.keys()) == (1, {"sub/b.txt"})
-    assert "failed: upload a.txt" in run.err
+    monkeypatch.setattr("s3batch.content.os.open", refusing)
+    step.bucket.put("orphan", b"")
+
+    run = step.run({"delete": True})
+
+    assert (run.code, step.bucket.keys()) == (1, {"sub/b.txt", "orphan"})
+    assert "failed: upload a.txt: Unreadable: cannot read 'a.txt': Permission denied" in run.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every directory")
+def test_decision_14_an_unreadable_directory_fails_and_nothing_is_deleted(step) -> None:
+    step.run()
+    (step.workspace / "dist" / "sub").chmod(0)
+
+    run = step.run({"delete": True})
+    (step.workspace / "dist" / "sub").chmod(0o755)
+
+    assert (run.code, step.bucket.keys()) == (1, EVERY)
 
 
 # --- F9-F12: keys ----------------------------------------------------------------------------------------

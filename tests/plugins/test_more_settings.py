@@ -106,6 +106,7 @@ def test_resume_goes_on_with_the_later_stages(step, proxy) -> None:
     order = [request.key or request.operation for request in run.changes]
     assert run.code == 0, run.err
     assert (order[0], order[-2:]) == ("app.js", ["old", "DeleteObjects"])
+    assert "warning" not in run.err
     assert step.bucket.keys() == {key.removeprefix("dist/") for key in SITE} | {"old"}
 
 

@@ -68,6 +68,15 @@ def test_metadata(step, text, wanted) -> None:
     step.is_settled({}, PLUGIN_METADATA=text)
 
 
+@pytest.mark.parametrize("value", ["Grüße aus 日本", "=?not a word", " inner  blanks "])
+def test_any_text_can_be_a_value_of_metadata(step, value) -> None:
+    run = step.run({"metadata": {"k": value}})
+
+    assert run.code == 0, run.err
+    assert run.headers("a.txt")["x-amz-meta-k"].isascii()
+    step.is_settled({"metadata": {"k": value}})
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

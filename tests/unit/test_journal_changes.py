@@ -1,0 +1,139 @@
+"""What the journal tells about changes over several jobs, and facts that come from elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3batch.journal import Journal
+from s3batch.model import Kind, Known, Listed, Operation, Reason, Result, State
+
+
+@pytest.fixture
+def journal(tmp_path):
+    with Journal.open(str(tmp_path / "journal.db")) as opened:
+        yield opened
+
+
+def begin(journal: Journal, target: str = "b/t/", command: str = "sync") -> int:
+    journal.begin_job(command, "/src", target, "http://s3", {}, "1")
+    return journal.job.after_operation
+
+
+def do(journal: Journal, kind: Kind, *keys: str, state: State = State.DONE) -> None:
+    added = journal.add([Operation(kind, key, Reason.MISSING, size=3) for key in keys], lease=True)
+    journal.settle([(state, Result(each.id, etag="e", date=50.0, fingerprint="f")) for each in added])
+
+
+def test_changes_are_counted_over_the_jobs_of_a_target(journal) -> None:
+    start = begin(journal)
+    do(journal, Kind.UPLOAD, "t/a")
+    begin(journal)
+    do(journal, Kind.COPY, "t/b")
+    do(journal, Kind.DELETE, "t/c")
+    do(journal, Kind.REDIRECT, "r")
+
+    assert list(journal.changed_keys(start)) == ["t/a", "t/b", "t/c", "r"]
+    assert list(journal.changed_keys(journal.last_change(start))) == []
+    assert journal.last_change(journal.last_change(start)) == 0
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.SKIPPED, State.PENDING])
+def test_what_was_not_done_changed_nothing(journal, state) -> None:
+    start = begin(journal)
+    do(journal, Kind.UPLOAD, "t/a", state=state)
+
+    assert journal.last_change(start) == 0
+
+
+@pytest.mark.parametrize(("target", "command"), [("b/other/", "sync"), ("b/t/", "cache rebuild")])
+def test_another_target_and_a_cache_are_not_counted(journal, target, command) -> None:
+    start = begin(journal, target, command)
+    do(journal, Kind.UPLOAD, "t/a")
+    begin(journal)
+
+    assert journal.last_change(start) == 0
+
+
+def test_changed_keys_come_page_by_page(journal, monkeypatch) -> None:
+    monkeypatch.setattr("s3batch.journal.operations._PAGE", 2)
+    start = begin(journal)
+    do(journal, Kind.UPLOAD, *"abcde")
+
+    assert list(journal.changed_keys(start)) == list("abcde")
+
+
+# --- facts -------------------------------------------------------------------------------------------
+
+FOREIGN = Known("e1", 3, 3, 0, -1, 40.0, "f", "c")
+
+
+def listed(journal: Journal, *objects: Listed) -> None:
+    journal.begin_listing()
+    journal.record_listing(list(objects))
+    journal.listing_complete()
+
+
+def test_facts_from_elsewhere_are_believed_of_objects_that_are_listed_just_so(journal) -> None:
+    begin(journal)
+    listed(journal, Listed("t/a", 3, "e1", 40.0), Listed("t/b", 3, "other", 40.0))
+
+    journal.take_facts([("t/a", FOREIGN), ("t/b", FOREIGN), ("t/not listed", FOREIGN)])
+
+    assert journal.look_up(["t/a"])["t/a"][1] == FOREIGN
+    assert journal.look_up(["t/b"])["t/b"][1] is None
+    assert journal.look_up(["t/not listed"])["t/not listed"] == (None, None)
+
+
+def test_our_own_facts_are_not_overwritten_unless_they_are_stale(journal) -> None:
+    begin(journal)
+    do(journal, Kind.UPLOAD, "t/a")
+    journal.learn()
+    own = journal.look_up(["t/a"])["t/a"][1]
+    listed(journal, Listed("t/a", 3, "e", 50.0))
+    journal.take_facts([("t/a", FOREIGN._replace(etag="e"))])
+    assert journal.look_up(["t/a"])["t/a"][1] == own
+
+    listed(journal, Listed("t/a", 3, "e1", 60.0))
+    journal.take_facts([("t/a", FOREIGN)])
+    assert journal.look_up(["t/a"])["t/a"][1] == FOREIGN
+
+
+def test_facts_are_those_of_objects_that_are_there(journal) -> None:
+    begin(journal)
+    listed(
+        journal, Listed("t/kept", 3, "e1", 40.0), Listed("t/gone", 3, "e1", 40.0), Listed("t/foreign", 3, "x", 40.0),
+        Listed("u/outside", 3, "e1", 40.0),
+    )  # fmt: skip
+    journal.take_facts([(key, FOREIGN) for key in ("t/kept", "t/gone", "u/outside")])
+    do(journal, Kind.UPLOAD, "t/new")
+    do(journal, Kind.DELETE, "t/gone")
+    journal.learn()
+
+    assert [key for page in journal.facts("t/") for key, _ in page] == ["t/kept", "t/new"]
+
+
+def test_a_fact_of_an_object_that_somebody_removed_is_not_told(journal) -> None:
+    begin(journal)
+    do(journal, Kind.UPLOAD, "t/a", "t/b")
+    journal.learn()
+    begin(journal)
+    listed(journal, Listed("t/a", 3, "e", 50.0))
+
+    assert [key for page in journal.facts("t/") for key, _ in page] == ["t/a"]
+
+
+def test_a_comparison_by_content_alone_keeps_the_time_of_the_write(journal) -> None:
+    begin(journal)
+    do(journal, Kind.UPLOAD, "t/a")
+    journal.learn()
+    begin(journal)
+    listed(journal, Listed("t/a", 3, "e", 50.9))
+    (added,) = journal.add(
+        [Operation(Kind.RECONCILE, "t/a", Reason.UNKNOWN, size=3, mtime_ns=9, inode=8, path="a")], lease=True
+    )
+    journal.settle([(State.SKIPPED, Result(added.id, etag="e", fingerprint="f", already=True))])
+    journal.learn()
+
+    known = journal.look_up(["t/a"])["t/a"][1]
+    assert known is not None
+    assert (known.written, known.local_mtime_ns, known.local_inode) == (50.0, 9, 8)
