@@ -2,12 +2,17 @@
 
 A file is read only while it still is the one that was planned: same size, same mtime, before and after.
 So what is sent has one length and one digest, and a file that changes is planned again, never sent torn.
+
+A file system's clock ticks every 1 to 10 ms, and writes within one tick leave the same mtime. So a file that was
+written only just now is not trusted yet.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -16,10 +21,14 @@ if TYPE_CHECKING:
 
 _BLOCK = 1024 * 1024
 _GZIP_LEVEL = 6
+_TICK_NS = 20_000_000
+"""Nanoseconds: twice the slowest tick of Linux (100 Hz)."""
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
+"""The system's or the file server's trouble of this moment."""
 
 
 class ContentError(Exception):
-    """The file cannot be sent as planned. ``code`` is ours: ``Changed``, ``Vanished``, ``Unreadable``."""
+    """The file cannot be sent as planned. ``code`` is ours: ``Changed``, ``Vanished``, ``Unreadable``, ``Busy``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -45,19 +54,23 @@ class Source:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ContentError("Vanished", f"{path!r} is gone: {error.strerror}") from error
         except OSError as error:
-            raise ContentError("Unreadable", f"cannot read {path!r}: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         try:
             self._check(fd, path, size, mtime_ns)
+            if abs(time.time_ns() - mtime_ns) < _TICK_NS:
+                raise ContentError("Changed", f"{path!r} is being written")
         except ContentError:
             os.close(fd)
             raise
         return fd
 
     @staticmethod
-    def _check(fd: int, path: str, size: int, mtime_ns: int) -> None:
+    def _check(fd: int, path: str, size: int, mtime_ns: int) -> int:
+        """The ctime, which nobody can set back."""
         found = os.fstat(fd)
         if found.st_size != size or found.st_mtime_ns != mtime_ns:
             raise ContentError("Changed", f"{path!r} changed after it was planned")
+        return found.st_ctime_ns
 
     def check(self, path: str, size: int, mtime_ns: int) -> None:
         """Raise :class:`ContentError` unless ``path`` is as planned."""
@@ -68,27 +81,37 @@ class Source:
         wanted = size - offset if length < 0 else length
         fd = self.open(path, size, mtime_ns)
         try:
+            before = self._check(fd, path, size, mtime_ns)
             body: bytes | bytearray = os.pread(fd, wanted, offset) if wanted else b""
             if len(body) < wanted:  # one read gives at most 2 GiB
                 body = _rest(fd, bytearray(body), wanted, offset)
-            self._check(fd, path, size, mtime_ns)
+            after = self._check(fd, path, size, mtime_ns)
         except OSError as error:
-            raise ContentError("Unreadable", f"cannot read {path!r}: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         finally:
             os.close(fd)
-        if len(body) != wanted:
-            raise ContentError("Changed", f"{path!r} became shorter while it was read")
+        if len(body) != wanted or before != after:
+            raise ContentError("Changed", f"{path!r} changed while it was read")
         return body
 
     def blocks(self, path: str, size: int, mtime_ns: int) -> Iterator[bytes]:
         """The whole content in blocks of 1 MiB, of a file that is as planned before and after."""
         fd = self.open(path, size, mtime_ns)
         try:
+            before = self._check(fd, path, size, mtime_ns)
             while block := os.read(fd, _BLOCK):
                 yield block
-            self._check(fd, path, size, mtime_ns)
+            if self._check(fd, path, size, mtime_ns) != before:
+                raise ContentError("Changed", f"{path!r} changed while it was read")
+        except OSError as error:
+            raise _unreadable(path, error) from error
         finally:
             os.close(fd)
+
+
+def _unreadable(path: str, error: OSError) -> ContentError:
+    code = "Busy" if error.errno in _PASSING else "Unreadable"
+    return ContentError(code, f"cannot read {path!r}: {error.strerror}")
 
 
 def _rest(fd: int, body: bytearray, wanted: int, offset: int) -> bytearray:

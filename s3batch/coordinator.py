@@ -520,10 +520,10 @@ class Coordinator:
         """Stop the job if what failed here for good tells that nothing else will fare better."""
         if result.fatal:
             raise self._stopped(result.error, "correct it, then resume")
-        if result.retryable and time.monotonic() - self._last_good > GRACE:
-            raise self._stopped(f"the endpoint is gone: {result.error}", "resume when it is back")
         if result.code in _OF_ONE_FILE:
             return
+        if result.retryable and time.monotonic() - self._last_good > GRACE:
+            raise self._stopped(f"the endpoint is gone: {result.error}", "resume when it is back")
         self._refusals[result.code] += 1
         if not self._worked and self._refusals[result.code] >= HOPELESS:
             words = f"the first {HOPELESS} operations all failed alike: {result.error}"
@@ -546,6 +546,6 @@ class Coordinator:
 
 
 _OVER = object()
-_OF_ONE_FILE = frozenset({"Changed", "Vanished", "Unreadable"})
+_OF_ONE_FILE = frozenset({"Changed", "Vanished", "Unreadable", "Busy"})
 """Reasons of ours that say nothing of the store, nor of any other file."""
 _KILLER = "the worker process died while it worked on this (out of memory?)"

@@ -43,7 +43,7 @@ COPY_LIMIT = 5 * 1024**3
 """Bytes: the largest object CopyObject takes."""
 _ASIDE_ABOVE = 8 * 1024 * 1024
 """Bytes: hashing more than this on the loop would keep other answers waiting."""
-_OWN_CODES_RETRYABLE = frozenset({"Changed"})
+_OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,209 @@
+"""A file is read as it was planned, or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import resource
+import threading
+import time
+
+import pytest
+
+from s3batch.content import ContentError, Source, compressed, md5, multipart_digests
+
+MIB = 1024 * 1024
+LONG_AGO = 1_600_000_000_000_000_000
+BODY = bytes(range(256)) * 1024
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """A source with one old file in it: source, size, mtime."""
+    path = tmp_path / "file"
+    path.write_bytes(BODY)
+    os.utime(path, ns=(LONG_AGO, LONG_AGO))
+    return Source(str(tmp_path)), len(BODY), LONG_AGO
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "expected"),
+    [
+        pytest.param(0, -1, BODY, id="all of it"),
+        pytest.param(1000, 500, BODY[1000:1500], id="a part"),
+        pytest.param(len(BODY) - 7, 7, BODY[-7:], id="the end"),
+        pytest.param(0, 0, b"", id="nothing"),
+    ],
+)
+def test_a_file_as_planned_is_read(planned, offset, length, expected):
+    source, size, mtime = planned
+
+    assert source.read("file", size, mtime, offset, length) == expected
+
+
+def test_blocks_are_all_of_it(planned):
+    source, size, mtime = planned
+
+    assert b"".join(source.blocks("file", size, mtime)) == BODY
+
+
+def test_a_source_that_is_one_file_is_read_by_its_name(tmp_path):
+    (tmp_path / "only").write_bytes(b"x")
+    os.utime(tmp_path / "only", ns=(LONG_AGO, LONG_AGO))
+
+    assert Source(str(tmp_path / "only")).read("only", 1, LONG_AGO) == b"x"
+
+
+def change_size(path):
+    path.write_bytes(BODY + b"!")
+
+
+def change_time(path):
+    os.utime(path, ns=(LONG_AGO + 1, LONG_AGO + 1))
+
+
+def take_away(path):
+    path.unlink()
+
+
+def become_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def become_a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def become_a_dangling_link(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def become_an_endless_link(path):
+    path.unlink()
+    path.symlink_to("file")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (change_size, "Changed"), (change_time, "Changed"), (become_a_pipe, "Changed"),
+        (become_a_directory, "Changed"), (take_away, "Vanished"), (become_a_dangling_link, "Vanished"),
+        (become_an_endless_link, "Unreadable"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "way",
+    [Source.read, Source.check, lambda *arguments: list(Source.blocks(*arguments))],
+    ids=["read", "check", "blocks"],
+)
+def test_what_is_not_as_planned_is_not_read(planned, tmp_path, change, code, way):
+    source, size, mtime = planned
+    change(tmp_path / "file")
+
+    with pytest.raises(ContentError) as caught:
+        way(source, "file", size, mtime)
+
+    assert caught.value.code == code
+    assert "'file'" in str(caught.value)
+
+
+def test_a_file_written_this_very_moment_is_not_trusted_yet(tmp_path):
+    path = tmp_path / "new"
+    path.write_bytes(b"half")
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
+
+    with pytest.raises(ContentError, match="being written") as caught:
+        Source(str(tmp_path)).read("new", 4, now)
+
+    assert caught.value.code == "Changed"
+    time.sleep(0.021)
+    assert Source(str(tmp_path)).read("new", 4, now) == b"half"
+
+
+def test_a_change_while_it_is_read_shows_even_if_the_time_is_set_back(planned, tmp_path):
+    source, size, mtime = planned
+    blocks = source.blocks("file", size, mtime)
+    next(blocks)
+
+    (tmp_path / "file").write_bytes(BODY[::-1])
+    os.utime(tmp_path / "file", ns=(LONG_AGO, LONG_AGO))
+
+    with pytest.raises(ContentError, match="changed while it was read"):
+        list(blocks)
+
+
+def test_no_read_of_a_file_that_is_rewritten_all_the_time_is_torn(tmp_path):
+    path, ended = tmp_path / "file", threading.Event()
+    bodies = [letter * 4 * MIB for letter in (b"a", b"b")]
+    path.write_bytes(bodies[0])
+
+    def rewrite() -> None:
+        with path.open("r+b", buffering=0) as file:
+            for turn in range(1_000_000):
+                if ended.is_set():
+                    return
+                file.seek(0)
+                file.write(bodies[turn % 2])
+                ended.wait(0.03 * (turn % 3 == 0))
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    read, refused = 0, 0
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        found = path.stat()
+        time.sleep(0.021)
+        try:
+            body = Source(str(tmp_path)).read("file", found.st_size, found.st_mtime_ns)
+        except ContentError:
+            refused += 1
+        else:
+            read += 1
+            assert len(set(body)) == 1
+    ended.set()
+    writer.join()
+
+    assert refused > 0
+
+
+def test_a_process_that_has_no_descriptor_left_may_try_again(planned):
+    source, size, mtime = planned
+    source.check("file", size, mtime)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        while True:
+            try:
+                held.append(os.dup(0))
+            except OSError:
+                break
+
+        with pytest.raises(ContentError) as caught:
+            source.read("file", size, mtime)
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert caught.value.code == "Busy"
+
+
+@pytest.mark.parametrize("size", [0, 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 11 * MIB])
+def test_digests_of_parts_are_those_of_the_parts(size):
+    body = (BODY * (size // len(BODY) + 1))[:size]
+    parts = [body[at : at + 5 * MIB] for at in range(0, size, 5 * MIB)] or [b""]
+    blocks = [body[at : at + MIB] for at in range(0, size, MIB)]
+
+    assert multipart_digests(iter(blocks), 5 * MIB) == [hashlib.md5(part).digest() for part in parts]
+    assert md5(iter(blocks)) == hashlib.md5(body).hexdigest()
+
+
+def test_compressing_gives_the_same_bytes_each_time():
+    assert compressed(BODY) == compressed(bytearray(BODY))
+    assert gzip.decompress(compressed(BODY)) == BODY
