@@ -247,6 +247,14 @@ def test_a_target_is_a_prefix(step, target, prefix) -> None:
     step.is_settled({"target": target, "delete": True})
 
 
+def test_f10_directories_are_parted_by_slashes(step) -> None:
+    step.files({"dist/x/y/z.txt": "deep"})
+
+    run = step.run({"target": "t"})
+
+    assert (run.code, step.bucket.get("t/x/y/z.txt")) == (0, b"deep")
+
+
 ODD = ["a b+c%d#e?f&g=h.txt", "ümläut/日本語.txt", "per%20cent", "quo'te\"s", "back\\slash", "tilde~", "new\nline", "é"]
 
 

@@ -94,7 +94,7 @@ def step(step):
 
 
 @pytest.mark.parametrize("denied", TABLE)
-def test_a_missing_permission_is_named(step, proxy, denied) -> None:
+def test_o4_a_missing_permission_is_named(step, proxy, denied) -> None:
     if "big" in denied.says[0]:
         step.files({"dist/big": os.urandom(7 << 20)})
     for key, (body, attributes) in denied.objects.items():
