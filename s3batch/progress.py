@@ -44,6 +44,8 @@ class Totals:
     """The walk still runs: what is planned can only grow."""
     phase: str = ""
     """What is done now, in one word."""
+    unit: str = "operations"
+    """What ``files_planned`` and ``files_done`` count."""
 
 
 class Progress(Protocol):
@@ -102,7 +104,7 @@ def line(totals: Totals, first: Totals, seconds: float) -> str:
     """Where the job is; rate and time left are those of the ``seconds`` since it was at ``first``."""
     more = "+" if totals.planning else ""
     parts = [
-        f"{format_count(totals.files_done)} of {format_count(totals.files_planned)}{more} operations",
+        f"{format_count(totals.files_done)} of {format_count(totals.files_planned)}{more} {totals.unit}",
         f"{format_size(totals.bytes_done)} of {format_size(totals.bytes_planned)}{more}",
         f"{format_size((totals.bytes_done - first.bytes_done) / seconds)}/s",
     ]

@@ -73,6 +73,36 @@ def document(
     }
 
 
+def without_job(
+    command: str,
+    state: JobState,
+    exit_code: int,
+    *,
+    seconds: float = 0.0,
+    requests: Mapping[str, int] | None = None,
+    retries: int = 0,
+    warnings: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The same document of a run that has no job in any journal."""
+    return {
+        "job": None,
+        "command": command,
+        "state": str(state),
+        "exit_code": exit_code,
+        "seconds": round(seconds, 3),
+        "resumed": False,
+        "journal": None,
+        "files": 0,
+        "bytes": 0,
+        "unchanged": 0,
+        "operations": {str(kind): dict(_NOTHING) for kind in REPORTED},
+        "requests": dict(sorted((requests or {}).items())),
+        "retries": retries,
+        "failures": [],
+        "warnings": list(warnings),
+    }
+
+
 def text(
     document: Mapping[str, Any],
     *,

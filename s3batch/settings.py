@@ -53,7 +53,7 @@ COMMANDS: dict[str, str] = {
 _CACHE = frozenset(name for name in COMMANDS if name.startswith("cache "))
 _SYNC = frozenset({"sync", "verify", "doctor"})
 _ARCHIVE = frozenset({"cache restore", "cache rebuild"})
-_KEYED = _ARCHIVE | {"cache clear", "cache list", "cache inspect"}
+_KEYED = _ARCHIVE | {"cache inspect"}
 _ONLINE = _SYNC | _CACHE | {"resume", "jobs prune"}
 _WORKING = frozenset({"sync", "verify", "resume"}) | _ARCHIVE
 _JOURNALLED = _WORKING | {"doctor", "jobs list", "jobs show", "jobs prune"}
@@ -347,7 +347,7 @@ class Settings:
         Topic.CACHE, frozenset({"cache rebuild"}), Form.BOOLEAN,
     )  # fmt: skip
     cache_secret: str = setting(
-        "", "Signs caches; with it an unsigned one is a miss.", Topic.CACHE, _CACHE, secret=True
+        "", "Signs caches; with it an unsigned one is a miss.", Topic.CACHE, _CACHE | {"resume"}, secret=True
     )
 
     # -- endpoint and credentials ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     <prefix>v1/k/<owner>/<repo>/<branch>/<version>/<key>   manifest; <owner>/<repo>/<branch> is the scope
     <prefix>v1/c/<first 2 digits>/<id>                     chunk, shared by all scopes
     <prefix>v1/x/<scope>/<version>/<key>                   manifest put aside by the clean-up
-    <prefix>v1/gc/<time>                                   the clean-up's list of candidates
+    <prefix>v1/gc/<what>                                   notes of the clean-up
 
 Each component is percent-encoded, so a branch ``feat/x`` is one component and cannot reach into another scope. ``~``
 is encoded too: components with a plain one are ours, such as ``~pr-12``, and no branch can be named so.
@@ -196,30 +196,29 @@ def aside_key(prefix: str, object_key: str) -> str:
     return f"{prefix}v1/x/{object_key.removeprefix(f'{prefix}v1/k/')}"
 
 
-def candidates_key(prefix: str, timestamp: str) -> str:
-    """The clean-up's list of chunks nobody used at that time."""
-    return f"{prefix}v1/gc/{timestamp}"
-
-
 def cleared_prefixes(prefix: str, build: Build) -> tuple[str, ...]:
-    """What ``[CLEAR CACHE]`` removes: all of this repository, old plugins' objects included, or a pull request's own.
+    """What ``[CLEAR CACHE]`` removes: all of this repository, or a pull request's own. Empty: it may not.
 
-    Where the old plugins' directory would hold this cache of all repositories, only :func:`legacy_objects` are theirs.
+    Last comes the old plugins' directory; where the cache of all repositories is in there, that is nobody's own
+    (:func:`is_cleared`).
     """
     if build.is_pull_request():
         own = scopes(build).write
         return (f"{prefix}v1/k/{own}/",) if own else ()
-    if build.read_only:
-        return ()
-    ours, old = f"{prefix}v1/k/{repository(build)}/", f"{build.repo}/"
-    return (ours,) if f"{prefix}v1/".startswith(old) else (ours, old)
+    return () if build.read_only else (f"{prefix}v1/k/{repository(build)}/", f"{build.repo}/")
+
+
+def is_cleared(prefix: str, cleared: Sequence[str], key: str) -> bool:
+    """Whether an object below one of ``cleared`` goes: nothing of our layout but what is below the first."""
+    return key.startswith(cleared[0]) or not key.startswith(tuple(f"{prefix}v1/{part}/" for part in "kcx"))
 
 
 def legacy_objects(build: Build, listed: Sequence[str], prefix: str = "", key: str = "") -> list[LegacyObject]:
     """Where older plugins would have put this cache. ``key`` is the rendered ``cache_key``, if one is set."""
     whole = LegacyObject(f"{build.repo}/{build.repo}.tar.gz", tuple(listed))
     each = [LegacyObject(f"{build.repo}/{root}.tar.gz", (root,)) for root in listed if not root.startswith("/")]
-    branch = hashlib.md5(os.fsencode(build.branch or _OLD_DEFAULT_BRANCH), usedforsecurity=False).hexdigest()
+    built = build.target_branch or build.branch or _OLD_DEFAULT_BRANCH  # in Drone, a pull request's is its target
+    branch = hashlib.md5(os.fsencode(built), usedforsecurity=False).hexdigest()
     tops = [build.repo, *([prefix.rstrip("/")] if prefix else [])]
     mounts = [
         LegacyObject(normpath(f"{top}/{key or branch}/{root.lstrip('/')}"), (root,)) for top in tops for root in listed

@@ -15,6 +15,8 @@ from s3batch.errors import ArchiveError, SettingsError
 
 OWN = ".s3batch"
 """Directory in the workspace that is ours; never cached, never restored."""
+KEEP, INSIDE, SKIP = "keep", "inside", "skip"
+"""Policies for symbolic links: all, only those that point into the roots by their text, none."""
 
 
 def parse_roots(listed: Iterable[str], workspace: str) -> tuple[str, ...]:
@@ -92,3 +94,8 @@ def points_inside(directory: str, target: str, roots: Sequence[str]) -> bool:
         return False
     reached = posixpath.normpath(join(directory, target))
     return not reached.startswith("..") and inside_any(reached, roots)
+
+
+def link_is_wanted(policy: str, directory: str, target: str, roots: Sequence[str]) -> bool:
+    """Whether the policy takes a symbolic link in ``directory``."""
+    return policy == KEEP or (policy == INSIDE and points_inside(directory, target, roots))

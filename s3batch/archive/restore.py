@@ -19,13 +19,10 @@ from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import inside_any, join, points_inside
+from s3batch.archive.paths import KEEP, inside_any, join, link_is_wanted
 from s3batch.archive.scan import Found
 from s3batch.archive.table import Recipe, names_columns, write_table
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows
-
-KEEP, INSIDE, SKIP = "keep", "inside", "skip"
-"""Policies for symbolic links: make all, only those that point into the roots by their text, none."""
 
 OURS = 0o700
 """What we need of a directory while we work in it."""
@@ -260,15 +257,15 @@ def _apply_policy(plan: RestorePlan, symlinks: str) -> None:
     """Leave out the links the policy does not want; what is at their place then stays."""
     if symlinks == KEEP:
         return
-    left_out = {row for row in plan.symlinks if symlinks == SKIP or not _points_inside(plan, row)}
+    tree, roots = plan.manifest.tree, plan.roots
+    left_out = {
+        row
+        for row in plan.symlinks
+        if not link_is_wanted(symlinks, tree.dirs[tree.directory(row)], tree.targets[row], roots)
+    }
     plan.symlinks = [row for row in plan.symlinks if row not in left_out]
     plan.aside = [row for row in plan.aside if row not in left_out]
     plan.skipped_symlinks = sorted(left_out)
-
-
-def _points_inside(plan: RestorePlan, row: int) -> bool:
-    tree = plan.manifest.tree
-    return points_inside(tree.dirs[tree.directory(row)], tree.targets[row], plan.roots)
 
 
 def _fill_items(plan: RestorePlan) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
-from s3batch.archive.paths import OWN, join, split
+from s3batch.archive.paths import KEEP, OWN, join, link_is_wanted, split
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
 
@@ -57,11 +57,14 @@ class Found:
 
 
 @paused()
-def scan(workspace: str, roots: Sequence[str], *, exclude: Collection[str] = ()) -> Found:
-    """Walk ``roots``; ``exclude`` are paths, spelled as roots are, that do not exist for us (the journal)."""
+def scan(workspace: str, roots: Sequence[str], *, exclude: Collection[str] = (), symlinks: str = KEEP) -> Found:
+    """Walk ``roots``; ``exclude`` are paths, spelled as roots are, that do not exist for us (the journal).
+
+    Nor do the symbolic links that the policy ``symlinks`` does not take.
+    """
     found = Found(started_ns=time.time_ns())
     with Directories(workspace, roots, access=os.O_RDONLY) as directories:
-        scanner = _Scanner(found, directories, frozenset((*exclude, OWN)))
+        scanner = _Scanner(found, directories, frozenset((*exclude, OWN)), symlinks)
         scanner.run(roots)
     return found
 
@@ -69,9 +72,11 @@ def scan(workspace: str, roots: Sequence[str], *, exclude: Collection[str] = ())
 class _Scanner:
     """One walk: the columns being filled, and the directories still to be entered."""
 
-    def __init__(self, found: Found, directories: Directories, exclude: frozenset[str]) -> None:
+    def __init__(self, found: Found, directories: Directories, exclude: frozenset[str], symlinks: str) -> None:
         self._found = found
         self._directories = directories
+        self._symlinks = symlinks
+        self._roots: Sequence[str] = ()
         self._exclude = exclude
         self._exclude_names = frozenset(split(path)[1] for path in exclude)
         self._first_names: dict[tuple[int, int], int] = {}
@@ -79,6 +84,7 @@ class _Scanner:
 
     def run(self, roots: Sequence[str]) -> None:
         """Parents of roots first, then everything below each root, depth first."""
+        self._roots = roots
         todo: list[str] = [""] if "." in roots else []
         for parent, group in groupby(sorted(split(root) for root in roots if root != "."), key=lambda pair: pair[0]):
             todo += self._roots_of(parent, [name for _, name in group])
@@ -153,8 +159,10 @@ class _Scanner:
         elif kind < 0:
             self._found.special.append(join(parent, name))
             return
-        else:
-            self._no_file(kind, parent, descriptor, name, below)
+        elif kind == DIR:
+            below.append(join(parent, name))
+        elif not self._takes_link(parent, descriptor, name):
+            return
         names, kinds, modes, sizes, mtimes, ctimes, inodes, devices = self._append
         names(name)
         kinds(kind)
@@ -177,11 +185,13 @@ class _Scanner:
             self._found.sparse.add(row)
         return FILE
 
-    def _no_file(self, kind: int, parent: str, descriptor: int, name: str, below: list[str]) -> None:
-        if kind == DIR:
-            below.append(join(parent, name))
-        else:
-            self._found.tree.targets[len(self._found.tree)] = os.readlink(name, dir_fd=descriptor)
+    def _takes_link(self, parent: str, descriptor: int, name: str) -> bool:
+        """Note where a link points, if the policy wants it."""
+        target = os.readlink(name, dir_fd=descriptor)
+        if not link_is_wanted(self._symlinks, parent, target, self._roots):
+            return False
+        self._found.tree.targets[len(self._found.tree)] = target
+        return True
 
 
 def _appenders(found: Found) -> tuple[Callable[..., None], ...]:

@@ -22,43 +22,13 @@ from typing import NoReturn
 
 from s3batch.errors import SettingsError
 
-FIELDS: Mapping[str, tuple[str, ...]] = {
-    "Repo.Avatar": ("DRONE_REPO_AVATAR",),
-    "Repo.Branch": ("DRONE_REPO_BRANCH", "CI_REPO_DEFAULT_BRANCH"),
-    "Repo.Link": ("DRONE_REPO_LINK", "CI_REPO_URL"),
-    "Repo.Name": ("DRONE_REPO_NAME", "CI_REPO_NAME"),
-    "Repo.Namespace": ("DRONE_REPO_NAMESPACE", "DRONE_REPO_OWNER", "CI_REPO_OWNER"),
-    "Repo.Owner": ("DRONE_REPO_OWNER", "DRONE_REPO_NAMESPACE", "CI_REPO_OWNER"),
-    "Repo.Private": ("DRONE_REPO_PRIVATE", "CI_REPO_PRIVATE"),
-    "Repo.Trusted": ("DRONE_REPO_TRUSTED", "CI_REPO_TRUSTED"),
-    "Build.Created": ("DRONE_BUILD_CREATED", "CI_PIPELINE_CREATED"),
-    "Build.Deploy": ("DRONE_DEPLOY_TO", "CI_PIPELINE_DEPLOY_TARGET"),
-    "Build.Event": ("DRONE_BUILD_EVENT", "CI_PIPELINE_EVENT"),
-    "Build.Finished": ("DRONE_BUILD_FINISHED",),
-    "Build.Link": ("DRONE_BUILD_LINK", "CI_PIPELINE_URL"),
-    "Build.Number": ("DRONE_BUILD_NUMBER", "CI_PIPELINE_NUMBER"),
-    "Build.Started": ("DRONE_BUILD_STARTED", "CI_PIPELINE_STARTED"),
-    "Build.Status": ("DRONE_BUILD_STATUS",),
-    "Commit.Author.Name": ("DRONE_COMMIT_AUTHOR", "CI_COMMIT_AUTHOR"),
-    "Commit.Author.Email": ("DRONE_COMMIT_AUTHOR_EMAIL", "CI_COMMIT_AUTHOR_EMAIL"),
-    "Commit.Author.Avatar": ("DRONE_COMMIT_AUTHOR_AVATAR", "CI_PIPELINE_AVATAR"),
-    "Commit.Branch": ("DRONE_COMMIT_BRANCH", "CI_COMMIT_BRANCH"),
-    "Commit.Link": ("DRONE_COMMIT_LINK",),
-    "Commit.Message": ("DRONE_COMMIT_MESSAGE", "CI_COMMIT_MESSAGE"),
-    "Commit.Ref": ("DRONE_COMMIT_REF", "CI_COMMIT_REF"),
-    "Commit.Remote": ("DRONE_REMOTE_URL", "CI_REPO_CLONE_URL"),
-    "Commit.Sha": ("DRONE_COMMIT_SHA", "DRONE_COMMIT", "CI_COMMIT_SHA"),
-}
-"""Every field a template may name, and the CI's variables it comes from: the first that is not empty."""
-
-_DEFAULTS = {
-    "Commit.Branch": "master",
-    "Commit.Ref": "refs/heads/master",
-    "Build.Event": "push",
-    "Build.Status": "success",
-    "Repo.Private": "false",
-    "Repo.Trusted": "false",
-}
+FIELDS = (
+    "Repo.Avatar", "Repo.Branch", "Repo.Link", "Repo.Name", "Repo.Namespace", "Repo.Owner", "Repo.Private",
+    "Repo.Trusted", "Build.Created", "Build.Deploy", "Build.Event", "Build.Finished", "Build.Link", "Build.Number",
+    "Build.Started", "Build.Status", "Commit.Author.Avatar", "Commit.Author.Email", "Commit.Author.Name",
+    "Commit.Branch", "Commit.Link", "Commit.Message", "Commit.Ref", "Commit.Remote", "Commit.Sha",
+)  # fmt: skip
+"""Every field a template may name."""
 _ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _WORD = re.compile(r"""\s*(?:(\.[A-Za-z][A-Za-z.]*)|([A-Za-z]+)|"((?:[^"\\]|\\["\\])*)"|`([^`]*)`)""")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386", "armv7l": "arm", "armv6l": "arm"}
@@ -72,11 +42,6 @@ class Rendered:
     warnings: list[str] = field(default_factory=list)
 
 
-def build_facts(environment: Mapping[str, str]) -> dict[str, str]:
-    """The value of every field, from the CI's variables."""
-    return {name: _first(environment, names) or _DEFAULTS.get(name, "") for name, names in FIELDS.items()}
-
-
 def render(
     template: str, facts: Mapping[str, str], workspace: str, *, now: float, setting: str = "cache_key"
 ) -> Rendered:
@@ -88,10 +53,6 @@ def render(
         renderer.refuse("a {{ has no }}")
     result.text = text
     return result
-
-
-def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((environment[name] for name in names if environment.get(name)), "")
 
 
 @dataclass(frozen=True, slots=True)

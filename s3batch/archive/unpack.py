@@ -65,7 +65,7 @@ def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> Unpacked:
 
 def close_plans() -> None:
     """Let go of mapped plans and open directories; a worker does it when its job is over."""
-    _open_plan.cache_clear()
+    _mapped.cache_clear()
 
 
 class _Plan:
@@ -90,8 +90,14 @@ class _Plan:
         return raw
 
 
-@lru_cache(maxsize=2)
 def _open_plan(path: str) -> _Plan:
+    """The plan that lies there now: a process that outlives one finds the next at the same place."""
+    status = os.stat(path)
+    return _mapped(path, status.st_ino, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _mapped(path: str, _inode: int, _mtime_ns: int) -> _Plan:
     return _Plan(path)
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from s3batch.archive.keys import chunk_key
 from s3batch.cache.layout import CLEANUPS
+from s3batch.errors import EndpointError
 from s3batch.s3.faults import CallError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
 
+DELETION = "d-"
+"""What the names of records begin with."""
 _CLOCKS_DIFFER = 300.0
 """Seconds that our clock and the store's may be apart."""
 _WAIT = 120.0
@@ -41,9 +44,12 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 def read_record(bucket: Bucket, key: str) -> Record | None:
-    """The record, or ``None`` if it is gone."""
+    """The record, or ``None`` if it is gone or cannot be read: then anything may have been deleted."""
     answer = bucket.get(key)
-    return None if answer is None else msgspec.json.decode(bytes(answer.body), type=Record)
+    try:
+        return None if answer is None else msgspec.json.decode(bytes(answer.body), type=Record)
+    except msgspec.MsgspecError:
+        return None
 
 
 def write_record(bucket: Bucket, key: str, record: Record) -> None:
@@ -57,13 +63,13 @@ def verify_after_publishing(session: Session, manifest: Manifest) -> bool:
     try:
         records = [
             listed.key
-            for page in session.bucket.list_objects(session.base + CLEANUPS)
+            for page in session.bucket.list_objects(session.base + CLEANUPS + DELETION)
             for listed in page.objects
             if listed.modified >= since
         ]
         mine = {identity.hex() for identity in manifest.chunks.all_ids()} if records else set()
         return all(_unharmed(session, key, mine) for key in records)
-    except CallError as error:
+    except (CallError, EndpointError) as error:
         session.output.detail(f"clean-ups cannot be looked at: {error}")
         return True
 

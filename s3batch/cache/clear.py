@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch import report
+from s3batch.archive.keys import is_cleared
+from s3batch.cache.job import exit_code
+from s3batch.cache.look import looking
 from s3batch.cache.resolve import cleared_by
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, EndpointError, S3BatchError, SettingsError
-from s3batch.s3.bucket import Bucket
+from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
+from s3batch.model import JobState
+from s3batch.units import format_count
 
 if TYPE_CHECKING:
+    from s3batch.cache.look import Look
     from s3batch.output import Output
     from s3batch.settings import Settings
 
@@ -20,36 +26,43 @@ def run_clear(settings: Settings, output: Output) -> int:
     """Clear, and say how much; nothing there is fine. The exit code."""
     prefixes, refusal = cleared_by(settings)
     if refusal:
-        return _said(settings, output, refusal, [])
+        output.info(f"nothing is cleared: {refusal}")
+        if settings.json:
+            document = report.without_job(settings.command, JobState.DONE, EXIT_DONE, warnings=[refusal])
+            output.document({**document, "cache": {"removed": []}})
+        return EXIT_DONE
     try:
-        removed = _clear(settings, prefixes)
+        with looking(settings, output) as look:
+            return _clear(look, prefixes)
     except SettingsError:
         raise
     except S3BatchError as error:
         return _failed(settings, output, error)
-    words = "would remove" if settings.dry_run else "removed"
-    return _said(settings, output, f"cache cleared: {words} {len(removed)} objects", removed)
 
 
-def _clear(settings: Settings, prefixes: tuple[str, ...]) -> list[str]:
-    bucket = Bucket.from_settings(settings, settings.bucket)
-    keys = [each.key for prefix in prefixes for page in bucket.list_objects(prefix) for each in page.objects]
-    if not settings.dry_run:
+def _clear(look: Look, prefixes: tuple[str, ...]) -> int:
+    bucket, rehearsal = look.bucket, look.settings.dry_run
+    listed = (each.key for prefix in prefixes for page in bucket.list_objects(prefix) for each in page.objects)
+    keys = [key for key in listed if is_cleared(look.base, prefixes, key)]
+    if rehearsal and not look.settings.json:
+        for key in keys:
+            look.output.data(f"delete {key}")
+    elif not rehearsal:
         bucket.delete_many(keys)
-    return keys
-
-
-def _said(settings: Settings, output: Output, words: str, removed: list[str]) -> int:
-    output.info(words)
-    if settings.json:
-        output.document({"command": "cache clear", "state": "done", "exit_code": EXIT_DONE, "removed": removed})
+    words = "would remove" if rehearsal else "removed"
+    look.output.info(f"cache cleared: {words} {format_count(len(keys))} objects")
+    look.document({"removed": keys})
     return EXIT_DONE
 
 
 def _failed(settings: Settings, output: Output, error: S3BatchError) -> int:
-    output.warn(f"the cache was not cleared: {error}")
-    strict = settings.fail_on_error or (settings.command == "cache clear" and not settings.plugin)
-    code = EXIT_DONE if not strict else error.exit_code if isinstance(error, EndpointError) else EXIT_FAILED
+    """In a build no reason to stop, unless asked; a person who asked for nothing else wants to know."""
+    code = exit_code(settings, error, missed=False)
+    if settings.command == "cache clear" and not settings.plugin:
+        code = EXIT_ENDPOINT if error.exit_code == EXIT_ENDPOINT else EXIT_FAILED
+    words = f"the cache was not cleared: {error}"
+    (output.error if code else output.warn)(words)
     if settings.json:
-        output.document({"command": "cache clear", "state": "failed", "exit_code": code, "warnings": [str(error)]})
+        document = report.without_job(settings.command, JobState.FAILED, code, warnings=[] if code else [words])
+        output.document({**document, **({"error": words} if code else {}), "cache": {"removed": []}})
     return code

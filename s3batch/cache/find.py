@@ -1,7 +1,8 @@
 """Finding the manifest: the first of the keys that may be read, proved, or a miss with the reason.
 
 A manifest that is damaged, too large or not signed by whom it must be signed is no manifest: it is warned of, and the
-next key is tried.
+next key is tried. So is a key that must not be read: to those who may not list a bucket, S3 says AccessDenied of
+objects that are not there.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s3batch import permissions
 from s3batch.archive.signing import is_signed
 from s3batch.archive.stored import decode_manifest
 from s3batch.cache.layout import SIGNATURE
-from s3batch.errors import ArchiveError
+from s3batch.errors import ArchiveError, JobFailedError
+from s3batch.s3 import calls
 from s3batch.s3.faults import CallError
 from s3batch.worker import etag_of, seconds_of
 
 if TYPE_CHECKING:
+    from s3batch.archive.keys import Lookup
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.state import State
-    from s3batch.cache.resolve import Names
     from s3batch.cache.session import Session
     from s3batch.s3.calls import Answer
+
+_KEPT = ("x-amz-meta-", "content-type")
+"""Headers of a manifest that stay as they are when it is marked as used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +40,35 @@ class Hit:
     """When the object was last written, seconds since the epoch."""
     stored: bytes
     manifest: Manifest
+    headers: dict[str, str]
+    """What it carries: its type and metadata."""
 
 
-def find(session: Session, names: Names, state: State | None) -> Hit | None:
-    """The cache to restore: an exact key, else the newest one below a prefix. Raises what the store says no with."""
-    for lookup in names.lookups:
-        for key in _newest_first(session, lookup.key) if lookup.is_prefix else [lookup.key]:
-            if hit := look(session, key, state):
-                return hit
-    return None
+def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | None]:
+    """The cache to restore: an exact key, else the newest one below a prefix; and the first refusal on the way."""
+    refused: CallError | None = None
+    for lookup in session.names.lookups:
+        try:
+            for key in _keys(session, lookup):
+                if hit := look(session, key, state):
+                    return hit, None
+        except CallError as error:
+            if not is_denied(error):
+                raise
+            refused = refused or error
+    return None, refused
+
+
+def is_denied(error: CallError) -> bool:
+    """Whether the permission is missing, or the object."""
+    return error.fault.code in permissions.DENIED
+
+
+def denied(error: CallError) -> JobFailedError:
+    """The same, with the permission it takes."""
+    needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
+    also = " and s3:ListBucket, without which a cache that is not there looks the same" if needs else ""
+    return JobFailedError(f"{error}", hint=needs + also)
 
 
 def look(session: Session, key: str, state: State | None) -> Hit | None:
@@ -51,38 +77,59 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
         head = session.bucket.head(key)
         if head is None:
             return None
-        if etag_of(head) == state.etag:
-            return Hit(key, state.etag, _modified(head), state.stored, state.manifest)
+        if etag_of(head) == state.etag and _is_signed(session, key, state.stored, head):
+            return Hit(key, state.etag, _modified(head), state.stored, state.manifest, _headers(head))
     answer = session.bucket.get(key)
     return None if answer is None else _believed(session, key, answer)
 
 
 def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
     stored = bytes(answer.body)
-    secret = session.settings.cache_secret
-    if secret and not is_signed(secret, key, stored, answer.headers.get(SIGNATURE, "")):
-        session.warn(f"the cache {key} is not signed with this secret: it is left alone")
+    if not _is_signed(session, key, stored, answer):
+        session.warn(f"the cache {session.title(key)} is not signed with this secret: it is left alone ({key})")
         return None
     try:
         manifest = decode_manifest(stored, session.limits())
     except ArchiveError as error:
-        session.warn(f"the cache {key} cannot be used: {error}")
+        session.warn(f"the cache {session.title(key)} cannot be used: {error} ({key})")
         return None
-    return Hit(key, etag_of(answer), _modified(answer), stored, manifest)
+    return Hit(key, etag_of(answer), _modified(answer), stored, manifest, _headers(answer))
+
+
+def _is_signed(session: Session, key: str, stored: bytes, answer: Answer) -> bool:
+    secret = session.settings.cache_secret
+    return not secret or is_signed(secret, key, stored, answer.headers.get(SIGNATURE, ""))
 
 
 def _modified(answer: Answer) -> float:
     return seconds_of(answer.headers.get("last-modified", ""))
 
 
-def _newest_first(session: Session, prefix: str) -> list[str]:
-    listed = [each for page in session.bucket.list_objects(prefix) for each in page.objects]
+def _headers(answer: Answer) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name.startswith(_KEPT)}
+
+
+def _keys(session: Session, lookup: Lookup) -> list[str]:
+    """The key itself, or those it is a prefix of, newest first."""
+    if not lookup.is_prefix:
+        return [lookup.key]
+    listed = [each for page in session.bucket.list_objects(lookup.key) for each in page.objects]
     return [each.key for each in sorted(listed, key=lambda each: each.modified, reverse=True)]
 
 
-def touch(session: Session, hit: Hit, headers: dict[str, str]) -> None:
-    """Let the store see that a cache is used, so that clean-ups by age leave it. Without the right to: no matter."""
+def touch(session: Session, hit: Hit) -> None:
+    """Have the store see that a cache is used, so that clean-ups by age leave it. Without the right to: no matter.
+
+    A copy of the object onto itself, and only while it is the one we know: what another build has published
+    meanwhile stays.
+    """
+    headers = {
+        **hit.headers,
+        **session.encryption_headers(),
+        "x-amz-metadata-directive": "REPLACE",
+        "x-amz-copy-source-if-match": f'"{hit.etag}"',
+    }
     try:
-        session.bucket.put(hit.key, hit.stored, headers)
+        session.bucket.must(calls.copy_object(hit.key, session.settings.bucket, headers))
     except CallError as error:
         session.output.detail(f"the cache {hit.key} could not be marked as used: {error}")

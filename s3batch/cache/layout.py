@@ -1,14 +1,19 @@
-"""Where a cache's objects are, below the ``prefix`` setting.
+"""Where a cache's objects are, below the ``prefix`` setting, and what people call them.
 
 v1/k/<scope>/<paths>/<key>    a manifest: the key object
 v1/c/<id[:2]>/<id>            a chunk, shared by every cache below the prefix
-v1/gc/<time>                  what a clean-up is about to delete, or has deleted
+v1/gc/<what>                  what a clean-up is about to delete, or has deleted
 v1/x/<...>                    a manifest that was evicted; its chunks live until it goes too
 """
 
 from __future__ import annotations
 
+from s3batch.archive.keys import DEFAULT_KEY, decode, parse_manifest_key
+
 KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
+
+SIGNATURE = "x-amz-meta-s3b-sig"
+"""Metadata of a manifest: who knows the secret made it, for this very key."""
 
 
 def base_of(prefix: str) -> str:
@@ -17,5 +22,10 @@ def base_of(prefix: str) -> str:
     return f"{plain}/" if plain else ""
 
 
-SIGNATURE = "x-amz-meta-s3b-sig"
-"""Metadata of a manifest: who knows the secret made it, for this very key."""
+def title(base: str, key: str) -> str:
+    """A key object as people know it: ``owner/repo/branch``, and its own name if it has one."""
+    parts = parse_manifest_key(base, key)
+    if parts is None:
+        return key
+    scope = "/".join(map(decode, parts.scope.split("/")))
+    return scope if parts.key == DEFAULT_KEY else f"{scope} {parts.key}"

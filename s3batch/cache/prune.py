@@ -14,25 +14,31 @@ import json
 import os
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from s3batch.cache.catalog import Entry, UnreadableError, listed, read
-from s3batch.cache.cleanups import Record, write_record
-from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED, KEYS, base_of
+from s3batch.archive.keys import aside_key, parse_chunk_key
+from s3batch.cache.catalog import Entry, entries
+from s3batch.cache.cleanups import DELETION, Record, write_record
+from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED
+from s3batch.cache.look import looking
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JobFailedError
 from s3batch.s3 import calls
-from s3batch.s3.bucket import Bucket
 from s3batch.units import format_count, format_size
+from s3batch.worker import etag_of, seconds_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.cache.look import Look
     from s3batch.model import Listed
     from s3batch.output import Output
     from s3batch.settings import Settings
 
-_LOCK, _NOTED, _DELETION = "lock", "noted", "d-"
+_LOCK, _NOTED = "lock", "noted"
 _KEEP_RECORDS = 7 * 86400.0
 """Seconds; longer than any build that might still ask for them."""
 
@@ -46,167 +52,184 @@ class Noted(msgspec.Struct, kw_only=True):
 
 def run_prune(settings: Settings, output: Output) -> int:
     """Evict, mark, sweep. The exit code."""
-    base = base_of(settings.prefix)
-    bucket = Bucket.from_settings(settings, settings.bucket)
-    prune = Prune(settings, output, bucket, base)
-    if settings.read_only:
-        output.info("nothing to do: read_only")
-        return EXIT_DONE
-    if settings.dry_run:
-        return prune.run()
-    _lock(settings, bucket, base)
-    try:
-        return prune.run()
-    finally:
-        bucket.delete(base + CLEANUPS + _LOCK)
+    with looking(settings, output) as look:
+        if settings.read_only:
+            output.info("nothing to do: read_only is set")
+            look.document({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
+            return EXIT_DONE
+        if settings.dry_run:
+            return Prune(look).run()
+        with _locked(look):
+            return Prune(look).run()
 
 
-def _lock(settings: Settings, bucket: Bucket, base: str) -> None:
-    key = base + CLEANUPS + _LOCK
-    held = bucket.head(key)
+@contextmanager
+def _locked(look: Look) -> Iterator[None]:
+    """One prune at a time, where the store has conditional writes."""
+    key = f"{look.base}{CLEANUPS}{_LOCK}"
+    held = look.bucket.head(key)
     if held is not None:
-        from s3batch.worker import seconds_of  # noqa: PLC0415 - the rare case
-
-        if time.time() - seconds_of(held.headers.get("last-modified", "")) < settings.lock_timeout:
+        if time.time() - seconds_of(held.headers.get("last-modified", "")) < look.settings.lock_timeout:
             raise JobFailedError(
                 f"another prune is at work ({key} is there)", hint="wait for it, or lower lock_timeout"
             )
-        bucket.delete(key)
+        look.bucket.delete(key)
     body = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "at": time.time()}).encode()
-    answer = bucket.ask(calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)}))
+    call = calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)})
+    answer = look.bucket.ask(call)
     if answer.status == 412:
         raise JobFailedError("another prune has just begun", hint="wait for it to end")
+    try:
+        yield
+    finally:
+        now = look.bucket.head(key)
+        if now is not None and etag_of(now) == etag_of(answer):  # nobody took it over from us
+            look.bucket.delete(key)
 
 
 @dataclass(slots=True)
 class Prune:
     """One run."""
 
-    settings: Settings
-    output: Output
-    bucket: Bucket
-    base: str
+    look: Look
     now: float = field(default_factory=time.time)
     evicted: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     deleted: int = 0
     freed: int = 0
     noted: int = 0
 
     def run(self) -> int:
-        """All of it; what cannot be read stops the sweep, because nobody knows what it needs."""
-        try:
-            kept = self._evict(self._entries(KEYS))
-            marked = {chunk for entry in (*kept, *self._evicted_entries()) for chunk in entry.chunks}
-            self._sweep(marked)
-        except UnreadableError as error:
-            self.output.error(f"no chunk was removed, because a cache cannot be read: {error}")
-            return self._report(EXIT_FAILED)
-        return self._report(EXIT_DONE)
+        """All of it. What cannot be read stops the sweep, because nobody knows what it needs."""
+        found = [*self._evict(), *self._evicted_entries()]
+        self.unreadable = [entry.key for entry in found if entry.error]
+        for entry in found:
+            if entry.error:
+                self.look.warn(f"{entry.key}: {entry.error}")
+        if not self.unreadable:
+            self._sweep({chunk for entry in found for chunk in entry.chunks})
+        return self._report()
+
+    @property
+    def _rehearsal(self) -> bool:
+        return self.look.settings.dry_run
 
     # --- manifests --------------------------------------------------------------------------
 
-    def _entries(self, below: str) -> list[Entry]:
-        found = (read(self.bucket, self.base, each, below) for each in listed(self.bucket, self.base, below))
-        return [entry for entry in found if entry is not None]
-
-    def _evict(self, entries: list[Entry]) -> list[Entry]:
+    def _evict(self) -> list[Entry]:
         """Evict what the policies say; all entries whose chunks are still needed, the evicted ones among them."""
-        for entry in _to_evict(entries, self.settings, self.now):
+        found = list(entries(self.look.bucket, self.look.base))
+        for entry in to_evict(found, self.look.settings, self.now):
             self.evicted.append(entry.name)
-            if not self.settings.dry_run:
+            if not self._rehearsal:
                 self._move(entry)
-        return entries
+        return found
 
     def _move(self, entry: Entry) -> None:
-        call = calls.copy_object(f"{self.base}{EVICTED}{entry.name}", self.bucket.endpoint.bucket, {}, entry.key)
-        self.bucket.must(call)
-        self.bucket.delete(entry.key)
+        aside = aside_key(self.look.base, entry.key)
+        self.look.bucket.must(calls.copy_object(aside, self.look.bucket.endpoint.bucket, {}, entry.key))
+        self.look.bucket.delete(entry.key)
 
     def _evicted_entries(self) -> list[Entry]:
         """The evicted manifests that still hold their chunks; those evicted longer than ``grace`` ago go."""
-        entries = []
-        for found in list(listed(self.bucket, self.base, EVICTED)):
-            if self.now - found.modified > self.settings.grace:
-                if not self.settings.dry_run:
-                    self.bucket.delete(found.key)
-            elif entry := read(self.bucket, self.base, found, EVICTED):
-                entries.append(entry)
-        return entries
+        held = []
+        for entry in list(entries(self.look.bucket, self.look.base, EVICTED)):
+            if self.now - entry.modified <= self.look.settings.grace:
+                held.append(entry)
+            elif not self._rehearsal:
+                self.look.bucket.delete(entry.key)
+        return held
 
     # --- chunks -----------------------------------------------------------------------------
 
     def _sweep(self, marked: set[str]) -> None:
-        unnamed = {
-            _id_of(each): each
-            for each in listed(self.bucket, self.base, CHUNKS)
-            if _id_of(each) not in marked and self.now - each.modified > self.settings.grace
-        }
+        unnamed = {chunk: each for chunk, each in self._old_chunks() if chunk not in marked}
         due = self._due(unnamed)
-        if due and not self.settings.dry_run:
+        if self._rehearsal:
+            self.deleted, self.freed = len(due), sum(each.size for each in due.values())
+        elif due:
             self._delete(due)
         left = {chunk: each.modified for chunk, each in unnamed.items() if chunk not in due}
         self.noted = len(left)
-        if not self.settings.dry_run:
+        if not self._rehearsal:
             body = msgspec.json.encode(Noted(at=self.now, chunks=left))
-            self.bucket.put(self.base + CLEANUPS + _NOTED, body, {"content-type": "application/json"})
+            self.look.bucket.put(f"{self.look.base}{CLEANUPS}{_NOTED}", body, {"content-type": "application/json"})
             self._forget_old_records()
+
+    def _old_chunks(self) -> Iterator[tuple[str, Listed]]:
+        """Chunks by id, older than ``grace``. What has another form of name is not ours to delete."""
+        for each in self._listed(CHUNKS):
+            identity = parse_chunk_key(self.look.base, each.key)
+            if identity is not None and self.now - each.modified > self.look.settings.grace:
+                yield identity.hex(), each
+
+    def _listed(self, below: str) -> Iterator[Listed]:
+        for page in self.look.bucket.list_objects(self.look.base + below):
+            yield from page.objects
 
     def _due(self, unnamed: dict[str, Listed]) -> dict[str, Listed]:
         """What an earlier run noted, long enough ago, and nobody has written since."""
-        answer = self.bucket.get(self.base + CLEANUPS + _NOTED)
-        if answer is None:
-            return {}
-        noted = msgspec.json.decode(bytes(answer.body), type=Noted)
-        if self.now - noted.at < self.settings.grace / 2:
+        noted = self._noted()
+        if noted is None or self.now - noted.at < self.look.settings.grace / 2:
             return {}
         return {chunk: each for chunk, each in unnamed.items() if noted.chunks.get(chunk) == each.modified}
 
+    def _noted(self) -> Noted | None:
+        """What the last run wrote; a note that cannot be read is none."""
+        answer = self.look.bucket.get(f"{self.look.base}{CLEANUPS}{_NOTED}")
+        try:
+            return None if answer is None else msgspec.json.decode(bytes(answer.body), type=Noted)
+        except msgspec.MsgspecError:
+            return None
+
     def _delete(self, due: dict[str, Listed]) -> None:
         """Say what will go, look once more who names it, then delete."""
-        record = f"{self.base}{CLEANUPS}{_DELETION}{self.now:.3f}"
-        write_record(self.bucket, record, Record(done=False, ids=sorted(due)))
+        bucket, record = self.look.bucket, f"{self.look.base}{CLEANUPS}{DELETION}{self.now:.3f}"
+        write_record(bucket, record, Record(done=False, ids=sorted(due)))
         try:
-            named = {chunk for entry in self._entries(KEYS) for chunk in entry.chunks}
+            found = list(entries(bucket, self.look.base))
+            self.unreadable = [entry.key for entry in found if entry.error]
+            named = set(due) if self.unreadable else {chunk for entry in found for chunk in entry.chunks}
             going = [each for chunk, each in sorted(due.items()) if chunk not in named]
-            self.bucket.delete_many([each.key for each in going])
+            bucket.delete_many([each.key for each in going])
             self.deleted, self.freed = len(going), sum(each.size for each in going)
         finally:
-            write_record(self.bucket, record, Record(done=True, ids=sorted(due)))
+            write_record(bucket, record, Record(done=True, ids=sorted(due)))
 
     def _forget_old_records(self) -> None:
-        for found in list(listed(self.bucket, self.base, CLEANUPS + _DELETION)):
+        for found in list(self._listed(CLEANUPS + DELETION)):
             if self.now - found.modified > _KEEP_RECORDS:
-                self.bucket.delete(found.key)
+                self.look.bucket.delete(found.key)
 
-    def _report(self, code: int) -> int:
-        words = "would be evicted" if self.settings.dry_run else "evicted"
-        self.output.info(
-            f"{format_count(len(self.evicted))} caches {words}, {format_count(self.deleted)} chunks "
-            f"({format_size(self.freed)}) deleted, {format_count(self.noted)} unnamed chunks noted for a later run"
+    # --- the end ----------------------------------------------------------------------------
+
+    def _report(self) -> int:
+        look, would = self.look, "would be " if self._rehearsal else ""
+        look.output.info(
+            f"{format_count(len(self.evicted))} caches {would}evicted, {format_count(self.deleted)} chunks "
+            f"({format_size(self.freed)}) {would}deleted, {format_count(self.noted)} unnamed chunks noted for a later run"
         )
-        document: dict[str, Any] = {
-            "command": "cache prune", "state": "failed" if code else "done", "exit_code": code,
-            "evicted": self.evicted, "deleted_chunks": self.deleted, "freed": self.freed, "noted": self.noted,
-        }  # fmt: skip
-        if self.settings.json:
-            self.output.document(document)
-        else:
+        if not look.settings.json:
             for name in self.evicted:
-                self.output.data(f"evict {name}")
+                look.output.data(f"evict {name}")
+        wrong = ""
+        if self.unreadable:
+            wrong = f"no chunk was removed, because {len(self.unreadable)} caches cannot be read: {self.unreadable[0]}"
+            look.output.error(f"{wrong}; evict it by ttl, or delete it")
+        code = EXIT_FAILED if wrong else EXIT_DONE
+        look.document(
+            {"evicted": self.evicted, "deleted_chunks": self.deleted, "freed": self.freed, "noted": self.noted},
+            code, wrong,
+        )  # fmt: skip
         return code
 
 
-def _id_of(found: Listed) -> str:
-    return found.key.rpartition("/")[2]
-
-
-def _to_evict(entries: list[Entry], settings: Settings, now: float) -> list[Entry]:
+def to_evict(found: list[Entry], settings: Settings, now: float) -> list[Entry]:
     """Which caches the policies give up: unused for ``ttl``, beyond ``keep_last`` of a branch, beyond ``max_size``."""
     going: dict[str, Entry] = {}
-    newest = sorted(entries, key=lambda entry: entry.modified, reverse=True)
     seen: dict[str, int] = {}
     held: dict[str, int] = {}
-    for entry in newest:
+    for entry in sorted(found, key=lambda entry: entry.modified, reverse=True):
         seen[entry.scope] = seen.get(entry.scope, 0) + 1
         too_old = settings.ttl and now - entry.modified > settings.ttl
         too_many = settings.keep_last and seen[entry.scope] > settings.keep_last

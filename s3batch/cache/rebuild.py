@@ -7,39 +7,35 @@ The manifest is published last and at one go: a build that dies leaves chunks no
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch import __version__
 from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
-from s3batch.archive.compat import write_s3cache
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, save_state
-from s3batch.archive.stored import encode_manifest
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
 from s3batch.cache.cleanups import verify_after_publishing
-from s3batch.cache.find import Hit, look
+from s3batch.cache.compat import rebuild_old
+from s3batch.cache.find import Hit, is_denied, look, touch
+from s3batch.cache.job import Outcome
+from s3batch.cache.publish import publish
 from s3batch.cache.work import hash_files, store_chunk
-from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, fault_of
-from s3batch.worker import etag_of
+from s3batch.s3.faults import CallError
+from s3batch.units import format_count, format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.assemble import Assembled
     from s3batch.archive.manifest import Manifest
+    from s3batch.archive.packplan import PackPlan
     from s3batch.archive.scan import Found
     from s3batch.archive.state import State
     from s3batch.archive.survey import Survey
-    from s3batch.cache.resolve import Names
     from s3batch.cache.session import Session
     from s3batch.model import Result
 
@@ -49,11 +45,10 @@ _STORE_ALL = float("-inf")
 """No chunk is younger than this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild came to."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cached:
+    """What is to be told of the cache."""
 
-    key: str
     files: int
     bytes: int
     chunks: int = 0
@@ -64,78 +59,113 @@ class Rebuilt:
     """Whether there is a new manifest."""
 
 
-def rebuild(session: Session, names: Names) -> Rebuilt:
+def rebuild(session: Session) -> Outcome:
     """Store what is new, publish, remember. Raises with the old cache as it was."""
-    found = scan(session.workspace, session.roots)
-    _tell_problems(session, found)
+    if not session.settings.override and not session.settings.compat and _is_there(session):
+        return _kept(session)
+    found = _scanned(session)
     if session.settings.compat:
-        return _rebuild_old(session, names, found)
+        return rebuild_old(session, found)
     state = load_state(session.state_path)
     if session.distrusted:
-        return _rebuild(session, names, found, state, None)
-    base = _base(session, names, state)
-    own = base is not None and base.key == names.own
-    if own and not session.settings.override:
-        return Rebuilt(names.own, files_of(found.tree), sum(found.tree.sizes))
-    if own and state is not None and base is not None and base.etag == state.etag and nothing_changed(found, state):
-        return Rebuilt(names.own, files_of(found.tree), sum(found.tree.sizes))
-    return _rebuild(session, names, found, state, base)
+        return _rebuilt(session, found, state, None)
+    base = _base(session, state)
+    if base is None or base.key != session.names.own:
+        return _rebuilt(session, found, state, base)
+    if state is not None and base.etag == state.etag and nothing_changed(found, state):
+        _keep_alive(session, base)
+        return _told(session, _Cached(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
+    return _rebuilt(session, found, state, base)
 
 
-def _base(session: Session, names: Names, state: State | None) -> Hit | None:
+def _is_there(session: Session) -> bool:
+    return not session.distrusted and session.bucket.head(session.names.own) is not None
+
+
+def _base(session: Session, state: State | None) -> Hit | None:
     """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
-    if hit := look(session, names.own, state):
-        return hit
-    for key in dict.fromkeys([*([state.key] if state is not None else []), *names.exact]):
-        if key != names.own and (hit := look(session, key, state)):
-            return hit
+    own = session.names.own
+    for key in dict.fromkeys([own, *([state.key] if state is not None else []), *session.names.exact]):
+        try:
+            if hit := look(session, key, state):
+                return hit
+        except CallError as error:
+            if not is_denied(error):
+                raise
+            session.output.detail(f"no base for the new cache: {error}")
     return None
 
 
-def _tell_problems(session: Session, found: Found) -> None:
+def _scanned(session: Session) -> Found:
+    """The walk, with a warning for what is not cached."""
+    found = scan(
+        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks
+    )  # fmt: skip
     for root in found.missing:
-        session.warn(f"{root} is not there: it is not cached")
+        hint = " (names are taken as they are: * is no wildcard here)" if "*" in root else ""
+        session.warn(f"{root} is not there: it is not cached{hint}")
     for problem in found.problems:
         session.warn(f"{problem.path} is not cached: {problem.error}")
     if found.special:
         session.warn(f"{len(found.special)} sockets, pipes or devices are not cached, such as {found.special[0]}")
-    if not len(found.tree):
+    if not len(found.tree) and session.roots != (".",):
         raise JobFailedError("none of the paths to cache is there; the cache stays as it was")
+    size, limit = sum(found.tree.sizes), session.limits().total
+    if size > limit:
+        raise JobFailedError(
+            f"the paths to cache have {format_size(size)}, and a restore takes up to {format_size(limit)}",
+            hint="raise max_size, in restore too, or cache less",
+        )
+    return found
 
 
-def _rebuild(session: Session, names: Names, found: Found, state: State | None, base: Hit | None) -> Rebuilt:
-    looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=session.settings.trust_mtime)
+def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | None) -> Outcome:
+    settings, own = session.settings, session.names.own
+    looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash(session, looked)
-    results, done = _pack(session, looked)
-    manifest = done.manifest
+    plan = packplan.plan_packing(looked)
+    packplan.write_items(session.plan_path, looked, plan.items, session.workspace, session.roots)
+    operations = _operations(session, plan)
+    if settings.dry_run:
+        return _rehearsed(session, found, operations)
+    results = _stored(session, operations)
+    done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], session.roots)
     for problem in done.problems:
         session.warn(f"{problem.path} is not cached: {problem.error}")
-    sent = [result for result in results if result.sent]
-    session.tally(manifest)
-    same = base is not None and base.key == names.own and base.manifest.timed_tree_id() == manifest.timed_tree_id()
+    same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     if same and base is not None:
-        stored, etag, manifest = base.stored, base.etag, base.manifest
-    else:
-        stored, etag = _publish(session, names, manifest)
-    if not session.settings.dry_run:
-        save_state(
-            session.state_path, remember.rebuilt_state(stored, manifest, done.found, key=names.own, etag=etag)
-        )  # fmt: skip
-        session.remove_plan()
-    if not same and not verify_after_publishing(session, manifest):
+        _save(session, done, base.stored, base.etag, base.manifest)
+        _keep_alive(session, base)
+    elif not _published(session, done):
+        return _kept(session)
+    elif not verify_after_publishing(session, done.manifest):
         session.distrust()
-        return _rebuild(session, names, scan(session.workspace, session.roots), state, None)
-    if not session.settings.dry_run:
-        session.trust_again()
-        undo.forget(session.undo_path)
-    return Rebuilt(
-        names.own,
-        files_of(manifest.tree),
-        manifest.raw_size(),
-        len(sent),
-        sum(result.sent for result in sent),
-        not same,
-    )
+        return _rebuilt(session, _scanned(session), state, None)
+    session.trust_again()
+    undo.forget(session.undo_path)
+    return _told(session, _counted(done, results, published=not same))
+
+
+def _published(session: Session, done: Assembled) -> bool:
+    """Whether it is ours that lies under the key now."""
+    published = publish(session, done.manifest)
+    if published is not None:
+        _save(session, done, *published, done.manifest)
+    session.remove_plan()
+    return published is not None
+
+
+def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest: Manifest) -> None:
+    key = session.names.own
+    save_state(session.state_path, remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag))
+    session.remove_plan()
+
+
+def _keep_alive(session: Session, base: Hit) -> None:
+    """A cache that needs no change is used, too."""
+    ttl = session.settings.ttl
+    if ttl and time.time() - base.modified > ttl / 4 and not session.settings.dry_run:
+        touch(session, base)
 
 
 def _hash(session: Session, looked: Survey) -> None:
@@ -153,59 +183,84 @@ def _hash(session: Session, looked: Survey) -> None:
     packplan.learn_hashes(looked, items, results)
 
 
-def _pack(session: Session, looked: Survey) -> tuple[list[Result], Assembled]:
-    """Make and store the new chunks; the manifest that names them and those of the base."""
-    plan = packplan.plan_packing(looked)
-    packplan.write_items(session.plan_path, looked, plan.items, session.workspace, session.roots)
-    operations = [
-        Operation(
-            Kind.CHUNK, f"chunk {recipe.chunk}", Reason.MISSING, session.plan_path,
-            sum(plan.items.lengths[recipe.first : recipe.last]), detail=recipe.text(),
-        )
-        for recipe in plan.recipes
-    ]  # fmt: skip
+def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
+    """The chunks to make, each with the number of files it holds. Before it is made, its first file is its name."""
+    items, tree = plan.items, plan.survey.found.tree
+    operations = {}
+    for recipe in plan.recipes:
+        path, start = tree.path(items.rows[recipe.first]), items.starts[recipe.first]
+        operation = Operation(
+            Kind.CHUNK, f"{path}@{start}" if start else path, Reason.MISSING, session.plan_path,
+            sum(items.lengths[recipe.first : recipe.last]), detail=recipe.text(),
+        )  # fmt: skip
+        operations[operation] = recipe.last - recipe.first
+    return operations
+
+
+def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
+    """The new chunks, made and stored."""
     function = partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
         keep=_STORE_ALL if session.distrusted else KEEP_UNTOUCHED, headers=session.encryption_headers(),
     )  # fmt: skip
     results = session.carry_out(function, operations, "storing") if operations else []
     if session.journal.failed_count(Stage.DELETE):
-        failure = next(session.journal.failures(1))
-        raise JobFailedError(f"a chunk cannot be stored: {failure.error}; the cache stays as it was")
-    packed = [pack.Packed.from_bytes(result.payload) for result in results]
-    return results, assemble(plan, packed, session.roots)
+        failures = list(session.journal.failures())
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise JobFailedError(f"a chunk cannot be stored{more}: {failures[0].error}; the cache stays as it was")
+    return results
 
 
-def _publish(session: Session, names: Names, manifest: Manifest) -> tuple[bytes, str]:
-    """Put the manifest under the key; what was there is replaced at one go, or kept if ``override`` is false."""
-    manifest.created, manifest.tool = time.time(), f"s3batch {__version__}"
-    manifest.system = f"{os.uname().sysname}-{os.uname().machine}"
-    stored = encode_manifest(manifest, level=session.settings.compression_level)
-    headers = session.manifest_headers(names.own, stored, manifest)
-    if session.settings.dry_run:
-        return stored, ""
-    if not session.settings.override and not session.distrusted:
-        headers["if-none-match"] = "*"
-    reach("manifest-publishing")
-    call = calls.put_object(names.own, stored, {"content-md5": calls.md5_header(stored), **headers})
-    answer = session.bucket.ask(call)
-    if answer.status == 412:
-        session.output.info(f"the cache {names.own} is there already, and override is false")
-    elif not answer.ok:
-        raise CallError(call.name, names.own, fault_of(answer))
-    reach("manifest-published")
-    return stored, etag_of(answer)
+# --- what is told ---------------------------------------------------------------------------
 
 
-def _rebuild_old(session: Session, names: Names, found: Found) -> Rebuilt:
-    """``compat: s3cache``: one tar.gz of all paths where drone-s3cache looks for it."""
-    key = names.legacy[0].key
-    with tempfile.TemporaryFile(dir=session.own) as file:
-        problems = write_s3cache(file, found, session.workspace, session.roots)
-        file.seek(0)
-        body = file.read()
-    for problem in problems:
-        session.warn(f"{problem.path} is not cached: {problem.error}")
-    if not session.settings.dry_run:
-        session.bucket.put(key, body, {"content-type": "application/gzip", **session.encryption_headers()})
-    return Rebuilt(key, files_of(found.tree), sum(found.tree.sizes), 1, len(body), published=True)
+def _counted(done: Assembled, results: list[Result], *, published: bool) -> _Cached:
+    sent = [result.sent for result in results if result.sent]
+    manifest = done.manifest
+    return _Cached(
+        files=files_of(manifest.tree), bytes=manifest.raw_size(), chunks=len(sent), sent=sum(sent), published=published
+    )  # fmt: skip
+
+
+def _told(session: Session, cached: _Cached) -> Outcome:
+    if cached.chunks:
+        how = f"{format_count(cached.chunks)} chunks ({format_size(cached.sent)}) sent, the rest was there"
+    else:
+        how = "nothing but the list of files sent" if cached.published else "nothing changed, nothing sent"
+    session.journal.add_tally(files=cached.files, bytes=cached.bytes)
+    return Outcome(
+        words=f"cached {session.names.title}: {_amount(cached.files, cached.bytes)}: {how}",
+        cache={
+            **_named(session), "files": cached.files, "bytes": cached.bytes, "chunks": cached.chunks,
+            "sent": cached.sent, "published": cached.published,
+        },
+        changed=cached.published,
+    )  # fmt: skip
+
+
+def _rehearsed(session: Session, found: Found, operations: dict[Operation, int]) -> Outcome:
+    for operation in operations:
+        session.tell(operation)
+    files, size = files_of(found.tree), sum(found.tree.sizes)
+    session.journal.add_tally(files=files, bytes=size)
+    new = sum(operation.size for operation in operations)
+    how = f"would send {format_count(len(operations))} chunks (of {format_size(new)}, before compression)"
+    cache = {**_named(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}
+    return Outcome(
+        words=f"dry run for {session.names.title}: {_amount(files, size)}: {how}", cache=cache, changed=bool(operations)
+    )  # fmt: skip
+
+
+def _kept(session: Session) -> Outcome:
+    return Outcome(
+        words=f"the cache {session.names.title} is there already, and override is false: it stays",
+        cache={**_named(session), "files": 0, "bytes": 0, "chunks": 0, "sent": 0, "published": False},
+    )
+
+
+def _named(session: Session) -> dict[str, str]:
+    return {"key": session.names.own, "name": session.names.title}
+
+
+def _amount(files: int, size: int) -> str:
+    return f"{format_count(files)} files, {format_size(size)}"

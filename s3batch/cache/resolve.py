@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from s3batch.archive import keys
 from s3batch.archive.paths import parse_roots
-from s3batch.archive.templates import Rendered, render
-from s3batch.cache.layout import base_of
+from s3batch.archive.templates import Rendered, go_arch, go_os, render
+from s3batch.cache.layout import base_of, title
 
 if TYPE_CHECKING:
     from s3batch.build import Build
     from s3batch.settings import Settings
 
-_SKIP, _CLEAR = "[NO CACHE]", "[CLEAR CACHE]"
+SKIP, CLEAR = "[NO CACHE]", "[CLEAR CACHE]"
 _NO_OWNER = "local"
 """Owner of a repository that no CI tells of: a run on somebody's own machine."""
 
@@ -25,14 +25,20 @@ _NO_OWNER = "local"
 class Names:
     """The objects of one cache, by their full keys."""
 
+    base: str
+    """What every key begins with: the ``prefix`` setting."""
+    roots: tuple[str, ...]
+    """The paths to cache."""
     own: str
-    """The key object of this build; what a rebuild writes, if it may."""
+    """The key object of this build: what a rebuild writes, if it may. Empty if it has none."""
     lookups: tuple[keys.Lookup, ...]
     """What a restore tries, in order."""
     legacy: tuple[keys.LegacyObject, ...]
     """What older plugins may have left; tried last."""
     refusal: str
     """Why this build writes nothing; empty: it may."""
+    untrusted: bool
+    """Whether strangers may have written what is built: then nothing of other scopes is touched."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -40,58 +46,99 @@ class Names:
         """The key objects that are not prefixes."""
         return tuple(lookup.key for lookup in self.lookups if not lookup.is_prefix)
 
+    @property
+    def title(self) -> str:
+        """This build's cache as people know it."""
+        return title(self.base, self.own) if self.own else "this build"
+
 
 def command_of(settings: Settings) -> str:
-    """``skip``, ``clear`` or nothing: what the commit message says about the cache. Skipping beats clearing."""
+    """:data:`SKIP`, :data:`CLEAR` or nothing: what the commit message says. Skipping beats clearing."""
     message = settings.build.message if settings.build else ""
-    if _SKIP in message:
-        return "skip"
-    return "clear" if _CLEAR in message else ""
+    return next((word for word in (SKIP, CLEAR) if word in message), "")
 
 
 def names_of(settings: Settings) -> Names:
-    """The objects of this build's cache. ``SettingsError`` for a template that is none."""
+    """The objects of this build's cache. ``SettingsError`` for paths, keys and templates that are none."""
     base, build = base_of(settings.prefix), build_of(settings)
     roots = parse_roots(settings.cache, settings.at_workspace("."))
-    version = keys.paths_version(roots, f"{os.uname().sysname}-{os.uname().machine}".lower())
+    if not roots:
+        raise settings.bad("cache", "list the directories and files to cache")
+    version = keys.paths_version(roots, system())
     key = _rendered(settings, settings.cache_key, "cache_key")
     others = [_rendered(settings, each, "restore_keys") for each in settings.restore_keys]
     scopes = keys.scopes(build)
     name = key.text or keys.DEFAULT_KEY
-    lookups = keys.lookups(base, scopes.read, version, name, [other.text for other in others])
     own = scopes.write or (scopes.read[0] if scopes.read else "")
     return Names(
+        base=base,
+        roots=roots,
         own=keys.manifest_key(base, own, version, name) if own else "",
-        lookups=tuple(lookups),
-        legacy=tuple(keys.legacy_objects(build, roots, base, key.text)),
+        lookups=tuple(
+            keys.lookups(base, scopes.read, version, name, [other.text for other in others if other.text])
+        ),
+        legacy=_legacy(settings, build, roots, key.text),
         refusal="" if scopes.write else _refusal(build),
+        untrusted=build.is_pull_request(),
         warnings=tuple(warning for each in (key, *others) for warning in each.warnings),
-    )
+    )  # fmt: skip
+
+
+def system() -> str:
+    """What a cache is made on and for, such as ``linux/amd64``."""
+    return f"{go_os()}/{go_arch()}"
+
+
+def compat_key(settings: Settings) -> str:
+    """Where drone-s3cache looks for this repository's cache."""
+    return keys.legacy_objects(build_of(settings), ())[0].key
 
 
 def cleared_by(settings: Settings) -> tuple[tuple[str, ...], str]:
-    """The prefixes whose objects a clear removes, and why it must not, if so."""
+    """The prefixes whose objects a clear removes, and why it must not, if so.
+
+    What old plugins left is a directory of the bucket named after the repository. Where no CI says what that is, a
+    directory of that name may be anybody's.
+    """
     build = build_of(settings)
     prefixes = keys.cleared_prefixes(base_of(settings.prefix), build)
-    return prefixes, "" if prefixes else _refusal(build)
+    return prefixes if _is_named(settings) else prefixes[:1], "" if prefixes else _refusal(build)
+
+
+def _is_named(settings: Settings) -> bool:
+    return settings.build is not None and bool(settings.build.repo)
+
+
+def _legacy(settings: Settings, build: keys.Build, roots: tuple[str, ...], key: str) -> tuple[keys.LegacyObject, ...]:
+    """None where caches must be signed: nobody signed those. None either where no CI says how they were named."""
+    if settings.cache_secret or not _is_named(settings):
+        return ()
+    return tuple(keys.legacy_objects(build, roots, base_of(settings.prefix), key))
 
 
 def build_of(settings: Settings) -> keys.Build:
-    """What names a cache, of what the CI says of the build; a fork that cannot be told is taken for one."""
+    """What names a cache, of what the CI says of the build.
+
+    No CI tells surely whether a pull request is from a fork. One that cannot be told writes, like every pull request,
+    to a scope that no other build reads.
+    """
     build = settings.build
-    owner = build.owner if build else ""
-    repo = build.repo if build else ""
-    return keys.Build(
-        owner=owner or _NO_OWNER,
-        repo=repo or os.path.basename(settings.at_workspace(".")) or "root",
-        branch=(build.source_branch or build.branch) if build else "",
-        target_branch=build.target_branch if build else "",
-        default_branch=build.default_branch if build else "",
-        event=(build.event if build else "") or "push",
-        pull_request=build.pull_request if build else "",
-        tag=build.tag if build else "",
-        fork=bool(build and build.is_pull_request and build.fork),
+    found = keys.Build(
+        owner=(build.owner if build else "") or _NO_OWNER,
+        repo=(build.repo if build else "") or os.path.basename(settings.at_workspace(".")) or "root",
         read_only=settings.read_only,
+    )
+    if build is None:
+        return found
+    return replace(
+        found,
+        branch=build.source_branch or build.branch,
+        target_branch=build.target_branch,
+        default_branch=build.default_branch,
+        event=build.event or "push",
+        pull_request=build.pull_request,
+        tag=build.tag,
+        fork=bool(build.fork),
     )
 
 
@@ -107,17 +154,24 @@ def _rendered(settings: Settings, template: str, name: str) -> Rendered:
 
 def _facts(build: Build | None) -> dict[str, str]:
     """The fields of drone-cache's templates; those a CI did not tell have drone-cache's own defaults."""
-    if build is None:
-        return {"Commit.Branch": "master", "Commit.Ref": "refs/heads/master", "Build.Event": "push"}
+    told = _told(build) if build else {}
+    defaults = {
+        "Commit.Branch": "master", "Commit.Ref": "refs/heads/master", "Build.Event": "push",
+        "Build.Status": "success", "Repo.Private": "false", "Repo.Trusted": "false",
+    }  # fmt: skip
+    return defaults | {name: value for name, value in told.items() if value}
+
+
+def _told(build: Build) -> dict[str, str]:
     return {
         "Repo.Avatar": build.avatar, "Repo.Branch": build.default_branch, "Repo.Link": build.link,
         "Repo.Name": build.repo, "Repo.Namespace": build.owner, "Repo.Owner": build.owner,
-        "Repo.Private": build.private or "false", "Repo.Trusted": build.trusted or "false",
-        "Build.Created": build.created, "Build.Deploy": build.deploy, "Build.Event": build.event or "push",
+        "Repo.Private": build.private, "Repo.Trusted": build.trusted,
+        "Build.Created": build.created, "Build.Deploy": build.deploy, "Build.Event": build.event,
         "Build.Finished": build.finished, "Build.Link": build.build_link, "Build.Number": build.number,
-        "Build.Started": build.started, "Build.Status": build.status or "success",
+        "Build.Started": build.started, "Build.Status": build.status,
         "Commit.Author.Name": build.author_name or build.author, "Commit.Author.Email": build.author_email,
-        "Commit.Author.Avatar": build.author_avatar, "Commit.Branch": build.branch or "master",
+        "Commit.Author.Avatar": build.author_avatar, "Commit.Branch": build.branch,
         "Commit.Link": build.commit_link, "Commit.Message": build.message,
-        "Commit.Ref": build.ref or "refs/heads/master", "Commit.Remote": build.remote, "Commit.Sha": build.sha,
+        "Commit.Ref": build.ref, "Commit.Remote": build.remote, "Commit.Sha": build.sha,
     }  # fmt: skip

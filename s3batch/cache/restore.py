@@ -7,114 +7,149 @@ Until the last step every change can be undone, and is, when a chunk cannot be h
 
 from __future__ import annotations
 
-import io
-import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive import pack, packplan, remember, unpack, verify
-from s3batch.archive.finish import finish, prepare
+from s3batch.archive.finish import check_room, finish, prepare
 from s3batch.archive.keys import chunk_key
-from s3batch.archive.legacy import extract_legacy
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, save_state
 from s3batch.archive.tree import files_of
 from s3batch.archive.undo import Undo, undo_leftovers
-from s3batch.cache.find import Hit, find, touch
+from s3batch.cache.find import denied, find, touch
+from s3batch.cache.job import Outcome
+from s3batch.cache.old import restore_old
+from s3batch.cache.outputs import tell_harness
 from s3batch.cache.work import DAMAGED, fetch_chunk, hash_files
 from s3batch.coordinator import InterruptedJobError
 from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
+from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.restore import RestorePlan
     from s3batch.archive.scan import Found
-    from s3batch.cache.resolve import Names
+    from s3batch.cache.find import Hit
     from s3batch.cache.session import Session
     from s3batch.model import Result
+    from s3batch.s3.faults import CallError
 
-_SPARE_INODES = 100
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
 """Codes of a chunk that is gone or holds something else: no rebuild would notice, as the manifest names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a restore came to."""
+@dataclass(slots=True)
+class _Work:
+    """A restore being planned and carried out."""
 
-    key: str
-    """The key object taken; empty for a miss."""
-    files: int = 0
-    """Files the cache holds."""
-    bytes: int = 0
-    made: int = 0
-    """Files that were not right and have been made."""
-    chunks: int = 0
-    fetched: int = 0
-    """Bytes of chunks."""
+    hit: Hit
+    roots: tuple[str, ...]
+    """Where it may write."""
+    found: Found
+    plan: RestorePlan
 
 
-def restore(session: Session, names: Names) -> Restored:
+def restore(session: Session) -> Outcome:
     """Restore, or find that there is nothing to restore from. Raises with everything undone."""
-    state = load_state(session.state_path)
     try:
-        hit = find(session, names, state)
-    except BaseException:
-        undo_leftovers(session.undo_path, session.workspace)
+        outcome = _restore(session)
+    except BaseException as error:
+        if not isinstance(error, InterruptedJobError):  # after that the same command goes on from here
+            _undo(session)
+        tell_harness(session.settings, session.output, hit=False)
         raise
+    partial = bool(outcome.cache.get("missing"))
+    tell_harness(session.settings, session.output, hit=not outcome.missed, partial=partial)
+    return outcome
+
+
+def _undo(session: Session) -> None:
+    if not session.settings.dry_run:
+        undo_leftovers(session.undo_path, session.workspace)
+
+
+def _restore(session: Session) -> Outcome:
+    hit, refused = find(session, load_state(session.state_path))
     if hit is None:
-        undo_leftovers(session.undo_path, session.workspace)
-        return restore_legacy(session, names) or Restored("")
-    if session.settings.dry_run:
-        return _summary(hit, None, [])
-    try:
-        restored = _restore(session, hit)
-    except InterruptedJobError:
-        raise  # the same command goes on from here
-    except BaseException:
-        undo_leftovers(session.undo_path, session.workspace)
-        raise
-    if names.own and names.own == hit.key and _aged(session, hit):
-        touch(session, hit, session.manifest_headers(hit.key, hit.stored, hit.manifest))
-    return restored
+        _undo(session)
+        return restore_old(session) or _missed(session, refused)
+    tree = hit.manifest.tree
+    age = format_duration(max(0.0, time.time() - hit.manifest.created))
+    amount = f"{format_count(files_of(tree))} files, {format_size(hit.manifest.raw_size())}"
+    session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {amount}, made {age} ago")
+    outcome = _rehearsed(session, hit) if session.settings.dry_run else _restored(session, hit)
+    if not session.settings.dry_run and _is_to_be_touched(session, hit):
+        touch(session, hit)
+    return outcome
 
 
-def _aged(session: Session, hit: Hit) -> bool:
-    ttl = session.settings.ttl
-    return bool(ttl) and time.time() - hit.modified > ttl / 4
+def _missed(session: Session, refused: CallError | None) -> Outcome:
+    """A plain miss, if nobody refused to tell."""
+    if refused is not None:
+        raise denied(refused)
+    names = session.names
+    words = f"no cache for {names.title}"
+    return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
 
 
-def _restore(session: Session, hit: Hit) -> Restored:
+def _fallback(session: Session, hit: Hit) -> str:
+    return "" if hit.key == session.names.own else " (a fallback)"
+
+
+def _is_to_be_touched(session: Session, hit: Hit) -> bool:
+    """Whether a clean-up by age might soon take it for forgotten, and this build may write there."""
+    names, ttl = session.names, session.settings.ttl
+    may = not names.refusal and (hit.key == names.own or not names.untrusted)
+    return may and bool(ttl) and time.time() - hit.modified > ttl / 4
+
+
+def _planned(session: Session, hit: Hit, roots: tuple[str, ...]) -> _Work:
+    for missing in sorted(set(session.roots) - set(roots)):
+        session.warn(f"{session.title(hit.key)} does not hold {missing}")
+    found = scan(session.workspace, roots, exclude=session.excluded())
+    wrong = _wrong(session, found, hit, roots)
+    policy = session.settings.cache_symlinks
+    return _Work(hit, roots, found, plan_restore(hit.manifest, session.roots, found, symlinks=policy, wrong=wrong))
+
+
+def _rehearsed(session: Session, hit: Hit) -> Outcome:
+    work = _planned(session, hit, common_roots(hit.manifest.roots, session.roots))
+    for operation in _operations(session, work.plan):
+        session.tell(operation)
+    return _outcome(session, work, [])
+
+
+def _restored(session: Session, hit: Hit) -> Outcome:
     manifest, workspace = hit.manifest, session.workspace
     roots = common_roots(manifest.roots, session.roots)
-    for missing in sorted(set(session.roots) - set(roots)):
-        session.warn(f"the cache {hit.key} does not hold {missing}")
-    with closing(Undo(session.undo_path, workspace, roots, f"{manifest.timed_tree_id()} {' '.join(roots)}")) as undo:
-        found = scan(workspace, roots)
-        wrong = _wrong(session, found, hit, roots)
-        plan = plan_restore(manifest, session.roots, found, symlinks=session.settings.cache_symlinks, wrong=wrong)
+    label = f"{manifest.timed_tree_id()} {' '.join(roots)}"
+    with closing(Undo(session.undo_path, workspace, roots, label)) as undo:
+        work = _planned(session, hit, roots)
         results: list[Result] = []
-        if not plan.nothing_to_do():
-            _check_room(plan, workspace)
-            write_restore(session.plan_path, plan, workspace)
-            prepare(plan, workspace, undo)
-            results = _fetch(session, plan)
-            finish(plan, workspace)
+        if not work.plan.nothing_to_do():
+            check_room(work.plan, workspace)
+            write_restore(session.plan_path, work.plan, workspace)
+            prepare(work.plan, workspace, undo)
+            results = _fetch(session, work.plan)
+            finish(work.plan, workspace)
         reach("restored")
         undo.commit()
+    _remember(session, work, results)
+    return _outcome(session, work, results)
+
+
+def _remember(session: Session, work: _Work, results: list[Result]) -> None:
     unpacked = [unpack.Unpacked.from_bytes(result.payload) for result in results]
-    save_state(
-        session.state_path,
-        remember.restored_state(
-            hit.stored, plan, found, unpacked, key=hit.key, etag=hit.etag, now_ns=time.time_ns()
-        ),
-    )  # fmt: skip
+    state = remember.restored_state(
+        work.hit.stored, work.plan, work.found, unpacked, key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns()
+    )
+    save_state(session.state_path, state)
     session.remove_plan()
-    return _summary(hit, plan, results)
 
 
 def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> frozenset[int]:
@@ -129,70 +164,49 @@ def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> 
     return verify.wrong_rows(survey, hit.manifest)
 
 
-def _check_room(plan: RestorePlan, workspace: str) -> None:
-    """Refuse what cannot fit, before anything is written."""
-    room = os.statvfs(workspace)
-    if plan.size() > room.f_bavail * room.f_frsize:
-        raise JobFailedError(
-            f"the cache needs {plan.size()} bytes, {workspace} has {room.f_bavail * room.f_frsize} free"
-        )
-    if room.f_files and plan.files() + _SPARE_INODES > room.f_favail:
-        raise JobFailedError(f"the cache needs {plan.files()} inodes, {workspace} has {room.f_favail} free")
-
-
-def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
+def _operations(session: Session, plan: RestorePlan) -> dict[Operation, int]:
+    """The chunks to fetch, each with the number of stretches of files it holds."""
     chunks = plan.manifest.chunks
-    operations = [
+    return {
         Operation(
             Kind.CHUNK, chunk_key(session.base, chunks.id(recipe.chunk)), Reason.MISSING, session.plan_path,
             chunks.stored[recipe.chunk], detail=recipe.text(),
-        )
+        ): recipe.last - recipe.first
         for recipe in plan.recipes
-    ]  # fmt: skip
-    results = session.carry_out(fetch_chunk, operations, "restoring")
+    }  # fmt: skip
+
+
+def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
+    results = session.carry_out(fetch_chunk, _operations(session, plan), "restoring")
     if session.journal.failed_count(Stage.DELETE):
-        failure = next(session.journal.failures(1))
-        if any(each.code in _NOT_AS_NAMED for each in session.journal.failures()):
+        failures = list(session.journal.failures())
+        if any(failure.code in _NOT_AS_NAMED for failure in failures):
             session.distrust()
-        raise JobFailedError(f"a chunk cannot be had: {failure.error}; nothing was restored")
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise JobFailedError(f"a chunk cannot be had{more}: {failures[0].error}")
     return results
 
 
-def _summary(hit: Hit, plan: RestorePlan | None, results: list[Result]) -> Restored:
-    return Restored(
-        hit.key,
-        files_of(hit.manifest.tree),
-        hit.manifest.raw_size(),
-        plan.files() if plan else 0,
-        len(results),
-        sum(result.sent for result in results),
-    )
-
-
-def restore_legacy(session: Session, names: Names) -> Restored | None:
-    """Restore what an older plugin left, all of it or nothing; ``None`` if there is nothing."""
-    taken = ""
-    files = size = 0
-    covered: set[str] = set()
-    for old in names.legacy:
-        if covered.issuperset(old.roots):
-            continue
-        answer = session.bucket.get(old.key)
-        if answer is None:
-            continue
-        label = f"legacy {old.key} {answer.headers.get('etag', '')}"
-        try:
-            with closing(Undo(session.undo_path, session.workspace, old.roots, label)) as undo:
-                done = extract_legacy(
-                    io.BytesIO(answer.body), session.workspace, old.roots, undo,
-                    limits=session.limits(), symlinks=session.settings.cache_symlinks,
-                )  # fmt: skip
-                undo.commit()
-        except BaseException:
-            undo_leftovers(session.undo_path, session.workspace)
-            raise
-        for problem in done.left_out:
-            session.warn(f"{problem.path} in {old.key} is not restored: {problem.error}")
-        taken, files, size = taken or old.key, files + done.files + done.right, size + done.size
-        covered.update(old.roots)
-    return Restored(taken, files, size, files) if taken else None
+def _outcome(session: Session, work: _Work, results: list[Result]) -> Outcome:
+    hit, plan, names = work.hit, work.plan, session.names
+    files, size = files_of(hit.manifest.tree), hit.manifest.raw_size()
+    made = plan.files() + len(plan.links)
+    sent = sum(result.sent for result in results)
+    session.journal.add_tally(files=files, bytes=size, unchanged=max(0, files - made))
+    if session.settings.dry_run:
+        how = f"would fetch {format_count(len(plan.recipes))} chunks for {format_count(made)} files"
+    elif plan.nothing_to_do():
+        how = "everything was right already"
+    else:
+        how = f"{format_count(len(results))} chunks ({format_size(sent)}) fetched for {format_count(made)} files"
+    verb = "dry run for" if session.settings.dry_run else "restored"
+    amount = f"{format_count(files)} files, {format_size(size)}"
+    return Outcome(
+        words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount}: {how}",
+        cache={
+            "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key == names.own,
+            "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent,
+            "missing": sorted(set(session.roots) - set(work.roots)),
+        },
+        changed=not plan.nothing_to_do(),
+    )  # fmt: skip

@@ -1,8 +1,4 @@
-"""What restore and rebuild share: one job of the cache, with its journal, its bucket and its workers.
-
-Everything local that belongs to a cache lies in ``.s3batch/`` of the workspace: the state (what the last restore or
-rebuild left on disk), the plan files workers map, and what a restore needs to be undone.
-"""
+"""What restore and rebuild share: one job of the cache, with its journal, its bucket and its workers."""
 
 from __future__ import annotations
 
@@ -11,22 +7,19 @@ import hashlib
 import os
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, report
+from s3batch import __version__
 from s3batch.archive.check import Limits
-from s3batch.archive.paths import OWN, parse_roots
-from s3batch.archive.signing import sign
-from s3batch.archive.tree import files_of
-from s3batch.cache.layout import SIGNATURE, base_of
-from s3batch.coordinator import Coordinator, InterruptedJobError, Parts
-from s3batch.errors import EXIT_DONE, JobFailedError, S3BatchError
+from s3batch.archive.paths import inside, inside_any
+from s3batch.cache.layout import title
+from s3batch.coordinator import Coordinator, Parts
+from s3batch.errors import JobFailedError
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
-from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, Work
+from s3batch.model import JobState, Kind, Operation, Reason, Stage, Work
 from s3batch.multipart import Uploads
 from s3batch.progress import Totals, make
 from s3batch.rules import Rules
@@ -35,27 +28,45 @@ from s3batch.settings import Settings
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from s3batch.archive.manifest import Manifest
+    from s3batch.cache.resolve import Names
     from s3batch.coordinator import Signals
     from s3batch.executors import Executor
+    from s3batch.journal import Journal
+    from s3batch.model import Result
     from s3batch.output import Output
+    from s3batch.progress import Progress
 
 _IN_FLIGHT_PER_WORKER = 4
 """Chunks of some MiB: enough to overlap making, sending and waiting; more would only hold memory."""
 _QUEUED = 2
 _TRIES = 3
+_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock")
+"""What belongs to a journal, by the ends of the names."""
 
 
 @dataclass(slots=True)
 class _Heard:
-    """The results of one round of work, by operation."""
+    """The results of one round of work, and how many files they were about."""
 
+    files_of: Mapping[str, int]
+    progress: Progress
+    totals: Totals
     results: list[Result] = field(default_factory=list)
 
-    def take(self, _: Operation, result: Result) -> None:
+    def take(self, operation: Operation, result: Result) -> None:
         self.results.append(result)
+        self.totals.files_done += self.files_of[operation.key]
+        self.totals.bytes_done += operation.size
+
+    def update(self, totals: Totals) -> None:
+        """Show files, where the coordinator counts chunks."""
+        self.totals.failed = totals.failed
+        self.progress.update(self.totals)
+
+    def close(self) -> None:
+        self.progress.close()
 
 
 @dataclass
@@ -66,44 +77,67 @@ class Session:
     output: Output
     journal: Journal
     signals: Signals
-    totals: Totals = field(default_factory=Totals)
+    names: Names
+    own: str
+    """Directory of our own files."""
     started: float = field(default_factory=time.time)
+    plan: list[dict[str, str]] = field(default_factory=list)
+    """What a dry run would do, for its JSON document."""
 
     def __post_init__(self) -> None:
         self.workspace = self.settings.at_workspace(".")
-        self.roots = parse_roots(self.settings.cache, self.workspace)
-        if not self.roots:
-            raise self.settings.bad("cache", "list the directories and files to cache")
-        self.base = base_of(self.settings.prefix)
-        self.own = os.path.join(self.workspace, OWN)
-        os.makedirs(self.own, mode=0o700, exist_ok=True)
-        digest = hashlib.blake2b("\0".join(self.roots).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
-        self.state_path = os.path.join(self.own, f"cache-{digest}.state")
-        self.plan_path = os.path.join(self.own, f"cache-{digest}.plan")
-        self.undo_path = os.path.join(self.own, f"cache-{digest}.undo")
-        self.distrust_path = os.path.join(self.own, f"cache-{digest}.distrust")
+        self.roots = self.names.roots
+        self.base = self.names.base
+        digest = hashlib.blake2b(os.fsencode("\0".join((self.workspace, *self.roots))), digest_size=6).hexdigest()
+        stem = os.path.join(self.own, f"cache-{digest}")
+        self.state_path = f"{stem}.state"
+        self.undo_path = f"{stem}.undo"
+        self.plan_path = f"{stem}.{self.settings.command.rpartition(' ')[2]}"
+        self.distrust_path = f"{stem}.distrust"
 
-    def begin(self) -> None:
-        """Begin a job in the journal."""
-        target = f"{self.settings.bucket}/{self.base}"
-        self.journal.begin_job(
-            self.settings.command, self.workspace, target, self.settings.endpoint_url, self.settings.public(),
-            __version__,
-        )  # fmt: skip
+    def begin(self, *, resumed: bool) -> None:
+        """Begin a job in the journal, or take up the one that was left."""
+        if resumed:
+            self.journal.open_job(self.settings.job or None)
+            self.journal.release()
+            self.journal.reopen_failed()
+            self.journal.withdraw()  # what is still to be done is found anew
+            self.journal.restart_plan()
+        else:
+            target = f"{self.settings.bucket}/{self.base}"
+            self.journal.begin_job(
+                self.settings.command, self.workspace, target, self.settings.endpoint_url, self.settings.public(),
+                __version__,
+            )  # fmt: skip
         self.journal.set_state(JobState.RUNNING)
+        for warning in self.names.warnings:
+            self.warn(warning)
 
     def warn(self, text: str) -> None:
         """Say what is not as it should be, and keep it for the report."""
         self.output.warn(text)
         self.journal.warn(text)
 
-    def tally(self, manifest: Manifest) -> None:
-        """Count what the cache holds for the report."""
-        self.journal.add_tally(files=files_of(manifest.tree), bytes=manifest.raw_size())
+    def tell(self, operation: Operation) -> None:
+        """A line of the plan that a dry run prints."""
+        if self.settings.json:
+            self.plan.append({"operation": operation.kind, "key": operation.key, "reason": operation.reason})
+        else:
+            self.output.data(f"{operation.kind} {operation.key} {operation.reason}")
+
+    def title(self, key: str) -> str:
+        """A key object as people know it."""
+        return title(self.base, key)
 
     def limits(self) -> Limits:
         """What an archive may ask of us."""
         return Limits(total=self.settings.max_size) if self.settings.max_size else Limits()
+
+    def excluded(self) -> tuple[str, ...]:
+        """Our own files, where they lie below a cached path: they are no part of it."""
+        ours = [self.own, *(self.journal.path + end for end in _SIDE_FILES)]
+        spelled = [os.path.relpath(path, self.workspace) if inside(path, self.workspace) else path for path in ours]
+        return tuple(path for path in spelled if inside_any(path, self.roots))
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
@@ -131,38 +165,36 @@ class Session:
         key = {"x-amz-server-side-encryption-aws-kms-key-id": settings.kms_key_id} if settings.kms_key_id else {}
         return {"x-amz-server-side-encryption": settings.encryption, **key} if settings.encryption else {}
 
-    def manifest_headers(self, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:
-        """What a manifest's object carries: enough to list caches without reading them, and its signature."""
-        secret = self.settings.cache_secret
-        signature = {SIGNATURE: sign(secret, key, stored)} if secret else {}
-        return {
-            "content-type": "application/zstd",
-            "x-amz-meta-s3b-tree": manifest.tree_id(),
-            "x-amz-meta-s3b-raw": str(manifest.raw_size()),
-            "x-amz-meta-s3b-files": str(len(manifest.tree)),
-            "x-amz-meta-s3b-chunks": str(len(manifest.chunks.raws)),
-            **signature,
-            **self.encryption_headers(),
-        }
-
     @cached_property
     def bucket(self) -> Bucket:
         """The bucket, not yet contacted."""
         return Bucket.from_settings(self.settings, self.settings.bucket)
 
+    def close(self) -> None:
+        """Let go of the bucket, and have its requests counted."""
+        if "bucket" in self.__dict__:
+            self.journal.add_tally(requests=self.bucket.lane.requests, retries=self.bucket.retries)
+            self.bucket.close()
+
     # --- workers ----------------------------------------------------------------------------
 
     def executor(self, function: Callable[..., Any]) -> Executor:
         """Workers whose chunks ``function`` carries out; processes start with the first work."""
+        rules = Rules.from_settings(Settings(), self.workspace)
+        extensions = ((Kind.CHUNK, function),)
+        return self._executor(
+            Brief(endpoint=self.bucket.endpoint, root=self.workspace, rules=rules, extensions=extensions)
+        )
+
+    def _executor(self, brief: Brief) -> Executor:
         count = self.settings.workers or usable_cpus()
         in_flight = self.settings.max_concurrency or _IN_FLIGHT_PER_WORKER * count
         count = min(count, in_flight)
-        brief = Brief(
-            endpoint=self.bucket.endpoint, root=self.workspace, rules=Rules.from_settings(Settings(), self.workspace),
-            limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
-            extensions=((Kind.CHUNK, function),),
-        )  # fmt: skip
-        return InlineExecutor(brief) if self.settings.executor == "inline" else LocalExecutor(brief, count, _QUEUED)
+        bandwidth = float(self.settings.bandwidth or 0)
+        if self.settings.executor == "inline":
+            return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
+        brief = replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count)
+        return LocalExecutor(brief, count, _QUEUED)
 
     def compute(self, function: Callable[..., Any], details: Iterable[str]) -> list[Result]:
         """What ``function`` makes of each recipe: work that reads local files only and needs no journal."""
@@ -194,48 +226,57 @@ class Session:
                 raise JobFailedError(f"cannot look at the files: {words}")
         return sorted(results, key=lambda result: result.id)
 
-    def carry_out(self, function: Callable[..., Any], operations: Iterable[Operation], phase: str) -> list[Result]:
-        """Journal ``operations`` and have them done, all of them; their results. Failures are in the journal."""
-        heard = _Heard()
+    def carry_out(self, function: Callable[..., Any], operations: Mapping[Operation, int], phase: str) -> list[Result]:
+        """Journal ``operations`` and have them done; their results. Failures are in the journal.
+
+        With each operation comes the number of files it is about.
+        """
+        totals = Totals(
+            files_planned=sum(operations.values()), bytes_planned=sum(each.size for each in operations),
+            planning=False, phase=phase, unit="files",
+        )  # fmt: skip
+        files_of = {operation.key: files for operation, files in operations.items()}
+        heard = _Heard(files_of, make(self._progress_kind(), self.output.stderr), totals)
+        self._run(self.executor(function), list(operations), heard, heard.take)
+        return heard.results
+
+    def upload(self, path: str, key: str, attributes: Settings) -> None:
+        """Send a file of ours, in parts if it is large; its failure is in the journal."""
+        (root, name), status = os.path.split(path), os.stat(path)
+        rules = Rules.from_settings(attributes, root)
+        executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
+        operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, status.st_size, status.st_mtime_ns, status.st_ino)
+        uploads = Uploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
         progress = make(self._progress_kind(), self.output.stderr)
-        executor = self.executor(function)
-        self.totals.phase = phase
+        self._run(executor, [operation], progress, lambda *_: None, uploads)
+        for left in self.journal.uploads_left(of_dead_jobs_only=True):
+            self.bucket.abort_multipart_upload(left.key, left.upload_id)
+            self.journal.forget_upload(left.operation)
+
+    def _run(
+        self, executor: Executor, operations: list[Operation], progress: Progress,
+        heard: Callable[[Operation, Result], None], uploads: Uploads | None = None,
+    ) -> None:  # fmt: skip
+        parts = Parts(
+            journal=self.journal, executor=executor, uploads=uploads or Uploads(self.journal, 1, _nothing, _nothing),
+            login=self.bucket.login, signals=self.signals, totals=Totals(), progress=progress,
+            tries=self.settings.retries, multipart_threshold=self.settings.multipart_threshold,
+            whole=lambda _: False, replan=lambda _: None, heard=heard,
+        )  # fmt: skip
         try:
-            coordinator = self._coordinator(executor, progress, heard)
-            coordinator.run(Stage.MAIN, _added(coordinator, list(operations)))
+            coordinator = Coordinator(parts)
+            coordinator.run(Stage.MAIN, _added(coordinator, operations))
         finally:
             progress.close()
             executor.close()
-        return heard.results
-
-    def _coordinator(self, executor: Executor, progress: Any, heard: _Heard) -> Coordinator:
-        never = Uploads(self.journal, 1, lambda _: "", lambda _: "")
-        return Coordinator(
-            Parts(
-                journal=self.journal, executor=executor, uploads=never, login=self.bucket.login,
-                signals=self.signals, totals=self.totals, progress=progress, tries=self.settings.retries,
-                multipart_threshold=1, whole=lambda _: True, replan=lambda _: None, heard=heard.take,
-            )
-        )  # fmt: skip
 
     def _progress_kind(self) -> str:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
         return "none" if quiet else self.settings.progress
 
-    # --- the end ----------------------------------------------------------------------------
 
-    def end(self, code: int, stopped: S3BatchError | None = None) -> dict[str, Any]:
-        """Close the job with ``code``; its document."""
-        if "bucket" in self.__dict__:
-            self.journal.add_tally(requests=self.bucket.lane.requests, retries=self.bucket.retries)
-            self.bucket.close()
-        interrupted = isinstance(stopped, InterruptedJobError)
-        failed = code != EXIT_DONE or stopped is not None
-        state = JobState.INTERRUPTED if interrupted else JobState.FAILED if failed else JobState.DONE
-        self.journal.set_state(state, code)
-        return report.document(
-            self.journal.job, self.journal.counts(), self.journal.failures(), journal=self.journal.path, now=time.time()
-        )
+def _nothing(_: str) -> str:
+    return ""
 
 
 def _added(coordinator: Coordinator, operations: list[Operation]) -> Iterator[None]:

@@ -20,7 +20,8 @@ from s3batch.model import Result
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.lane import ask
-from s3batch.worker import checksum_header, confirm, date_of, etag_of, must, seconds_of
+from s3batch.sending import send
+from s3batch.worker import date_of, etag_of, must, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,16 +55,16 @@ async def store_chunk(
     held = await ask(calls.head_object(key))
     if held.ok and time.time() - seconds_of(held.headers.get("last-modified", "")) < keep:
         return Result(operation.id, payload=payload, etag=etag_of(held), already=True)
-    checksum = checksum_header(tools, body)
-    call = calls.put_object(key, body, {"content-type": "application/zstd", **headers, **checksum})
-    answer = await ask(call)
+    call = calls.put_object(key, body, {"content-type": "application/zstd", **headers})
+    sent = await send(call, tools.checks)
+    answer = sent.answer
     if not answer.ok:
         raise CallError(call.name, key, fault_of(answer))
-    stored = confirm(answer, call, checksum, body)
     reach("chunk-stored")
     return Result(
-        operation.id, sent=len(body), payload=payload, etag=etag_of(answer), checksum=stored, date=date_of(answer)
-    )
+        operation.id, sent=len(body), payload=payload, etag=etag_of(answer), checksum=sent.checksum,
+        date=date_of(answer), warning=sent.warning,
+    )  # fmt: skip
 
 
 async def fetch_chunk(work: Work, _: Tools) -> Result:

@@ -21,7 +21,7 @@ import s3batch
 from s3batch import errors
 from s3batch.errors import S3BatchError, SettingsError
 from s3batch.output import Output
-from s3batch.settings import COMMANDS, TABLE, Settings, unknown
+from s3batch.settings import COMMANDS, JOURNAL_DIRECTORY, TABLE, Settings, unknown
 
 _ROUTES = {
     "sync": ("s3batch.sync", "run"),
@@ -156,12 +156,22 @@ def _work(call: _Call, rest: Sequence[str]) -> int:
 
     settings = _loaded(call, call.command, rest)
     if settings is None:
-        call.output.info("neither restore nor rebuild is true: nothing to do")
-        return errors.EXIT_DONE
+        return _nothing_wanted(call)
     load.require(settings)
     module, name = _ROUTES[settings.command]
     use_case: Callable[[Settings, Output], int] = getattr(importlib.import_module(module), name)
     return use_case(settings, call.output)
+
+
+def _nothing_wanted(call: _Call) -> int:
+    """A cache step that is to do neither of the two things it can."""
+    call.output.info("neither restore nor rebuild is true: nothing to do")
+    if call.wants_json:
+        from s3batch import report  # noqa: PLC0415 - few ask for it
+        from s3batch.model import JobState  # noqa: PLC0415 - as above
+
+        call.output.document(report.without_job(call.command, JobState.DONE, errors.EXIT_DONE))
+    return errors.EXIT_DONE
 
 
 def _config(call: _Call, rest: Sequence[str]) -> int:
@@ -192,7 +202,16 @@ def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
         call.output.quiet, call.output.verbose = settings.quiet, settings.verbose
         call.output.log_format = settings.log_format
         call.output.redact(settings.secrets())
+        _warn_of_lost_journal(settings, call.output)
     return settings
+
+
+def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
+    if settings.plugin and not settings.journal and settings.state_directory != settings.at_workspace(JOURNAL_DIRECTORY):
+        output.warn(
+            f"the workspace cannot be written, so the journal is in {settings.state_directory}: a later step cannot "
+            "resume this job"
+        )
 
 
 def _peel(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -242,28 +261,12 @@ def _fail(call: _Call, sentence: str, code: int) -> int:
 
 def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
     """The document of a run, for one that came to nothing."""
-    from s3batch.report import REPORTED  # noqa: PLC0415 - only a failure with --json needs it
+    from s3batch import report  # noqa: PLC0415 - only a failure with --json needs it
+    from s3batch.model import JobState  # noqa: PLC0415 - as above
 
-    nothing = {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
     interrupted = code in {errors.EXIT_SIGINT, errors.EXIT_SIGTERM}
-    return {
-        "job": None,
-        "command": call.command,
-        "state": "interrupted" if interrupted else "failed",
-        "exit_code": code,
-        "seconds": 0.0,
-        "resumed": False,
-        "journal": None,
-        "files": 0,
-        "bytes": 0,
-        "unchanged": 0,
-        "operations": {str(kind): dict(nothing) for kind in REPORTED},
-        "requests": {},
-        "retries": 0,
-        "failures": [],
-        "warnings": [],
-        "error": call.output.clean(sentence),
-    }
+    state = JobState.INTERRUPTED if interrupted else JobState.FAILED
+    return {**report.without_job(call.command, state, code), "error": call.output.clean(sentence)}
 
 
 def _secrets_of(environ: Mapping[str, str]) -> list[str]:

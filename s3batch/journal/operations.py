@@ -239,11 +239,11 @@ class Operations:
     def counts(self) -> dict[Kind, dict[str, int]]:
         """Return planned, done, failed, skipped and bytes for each kind.
 
-        ``bytes`` is the content of those that are done and carry content. Files that were reconciled and
-        found unchanged are left out: nothing was to be done for them.
+        ``bytes`` is the content of those that are done and carry content; of chunks, what of it has travelled.
+        Files that were reconciled and found unchanged are left out: nothing was to be done for them.
         """
         rows = self._store.rows(
-            f"""SELECT kind, state, count(*), sum(size) FROM operation
+            f"""SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation
             WHERE id > ? AND +job = ? AND NOT ({UNCHANGED}) GROUP BY kind, state""",  # noqa: S608 - constants
             (self._after, self._job),
         )

@@ -133,9 +133,8 @@ def test_chunks_lie_under_their_first_two_digits():
     assert keys.parse_chunk_key("p/", "p/v1/c/00/nothex") is None
 
 
-def test_the_clean_up_has_its_own_places():
+def test_what_the_clean_up_takes_out_of_use_has_its_own_place():
     assert keys.aside_key("p/", "p/v1/k/o/r/main/abc/default") == "p/v1/x/o/r/main/abc/default"
-    assert keys.candidates_key("p/", "20261121T000000Z") == "p/v1/gc/20261121T000000Z"
 
 
 def test_other_paths_or_another_system_are_another_version():
@@ -156,14 +155,30 @@ CLEARED = [
     ),
     pytest.param(Build(**HERE, event="pull_request", pull_request="7", fork=True), "", (), id="nothing from a fork"),
     pytest.param(Build(**HERE, branch="main", read_only=True), "", (), id="nothing when read only"),
-    pytest.param(Build(owner="o", repo="v1", branch="m"), "", ("v1/k/o/v1/",), id="a repository named like our layout"),
-    pytest.param(Build(owner="o", repo="ci", branch="m"), "ci/x/", ("ci/x/v1/k/o/ci/",), id="or like the prefix"),
 ]
 
 
 @pytest.mark.parametrize(("build", "prefix", "cleared"), CLEARED)
 def test_clear_cache_never_reaches_another_repository(build, prefix, cleared):
     assert keys.cleared_prefixes(prefix, build) == cleared
+
+
+@pytest.mark.parametrize(
+    ("prefix", "repo", "key", "goes"),
+    [
+        pytest.param("", "v1", "v1/k/o/v1/main/abc/default", True, id="our own key"),
+        pytest.param("", "v1", "v1/k/o/other/main/abc/default", False, id="another repository's key"),
+        pytest.param("", "v1", "v1/c/00/0011", False, id="a chunk of everybody's"),
+        pytest.param("", "v1", "v1/v1.tar.gz", True, id="what an old plugin left for a repository of that name"),
+        pytest.param("ci/x/", "ci", "ci/x/v1/k/o/other/main/abc/default", False, id="the prefix is named like it"),
+        pytest.param("ci/x/", "ci", "ci/ci.tar.gz", True, id="and an old plugin's object there"),
+    ],
+)
+def test_clear_cache_spares_the_cache_of_others_inside_its_own_name(prefix, repo, key, goes):
+    cleared = keys.cleared_prefixes(prefix, Build(owner="o", repo=repo, branch="m"))
+
+    assert key.startswith(cleared)
+    assert keys.is_cleared(prefix, cleared, key) is goes
 
 
 def test_old_plugins_objects_are_looked_for_under_their_names():
@@ -184,6 +199,12 @@ def test_old_plugins_objects_with_a_root_and_a_key_of_their_own():
     found = keys.legacy_objects(Build(**HERE), ["v"], prefix="remote/", key="../up")
 
     assert [one.key for one in found] == ["hello/hello.tar.gz", "hello/v.tar.gz", "up/v", "up/v"]
+
+
+def test_a_pull_request_looks_where_drone_cache_kept_its_target_branch():
+    build = Build(**HERE, event="pull_request", pull_request="7", branch="feat/x", target_branch="main")
+
+    assert keys.legacy_objects(build, ["v"])[-1].key == f"hello/{hashlib.md5(b'main').hexdigest()}/v"
 
 
 def test_without_a_branch_old_keys_are_those_of_master():

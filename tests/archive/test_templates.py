@@ -5,18 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.archive.templates import FIELDS, build_facts, go_arch, go_os, render
+from s3batch.archive.templates import go_arch, go_os, render
 from s3batch.errors import SettingsError
 from tests.archive.cycle import fill
 
-DRONE = {
-    "DRONE_REPO_NAME": "hello",
-    "DRONE_REPO_OWNER": "octo",
-    "DRONE_COMMIT_BRANCH": "feat/x",
-    "DRONE_COMMIT_SHA": "abc123",
-    "DRONE_COMMIT_REF": "refs/heads/feat/x",
-    "DRONE_COMMIT_MESSAGE": "a {{ message }}",
-    "DRONE_BUILD_NUMBER": "7",
+FACTS = {
+    "Repo.Name": "hello",
+    "Commit.Branch": "feat/x",
+    "Commit.Ref": "refs/heads/feat/x",
+    "Commit.Message": "a {{ message }}",
+    "Build.Event": "push",
+    "Build.Status": "success",
 }
 
 
@@ -30,7 +29,7 @@ def workspace(tmp_path):
 
 
 def text(template, workspace="/nowhere"):
-    return render(template, build_facts(DRONE), workspace, now=1234.9).text
+    return render(template, FACTS, workspace, now=1234.9).text
 
 
 def sha(*contents):
@@ -42,7 +41,7 @@ TEMPLATES = [
     pytest.param("{{ .Repo.Name }}-{{.Commit.Branch}}", "hello-feat/x", id="fields, with and without spaces"),
     pytest.param("{{ .Commit.Ref }}", "refs/heads/feat/x", id="the ref is the ref, not the commit"),
     pytest.param("{{ .Commit.Message }}", "a {{ message }}", id="values are not templates"),
-    pytest.param("{{ .Build.Event }}/{{ .Build.Status }}", "push/success", id="defaults"),
+    pytest.param("{{ .Build.Event }}/{{ .Build.Status }}", "push/success", id="two in one"),
     pytest.param("{{ .Repo.Link }}|", "|", id="known and not set"),
     pytest.param("{{ epoch }}", "1234", id="seconds"),
     pytest.param("{{ os }}-{{ arch }}", f"{go_os()}-{go_arch()}", id="system"),
@@ -98,13 +97,6 @@ def test_a_wrong_template_is_a_settings_error(template, error):
 def test_any_text_is_a_key_or_a_settings_error(template):
     with contextlib.suppress(SettingsError):
         assert isinstance(text(template), str)
-
-
-def test_the_first_variable_that_is_set_counts():
-    facts = build_facts({"DRONE_REPO_OWNER": "", "CI_REPO_OWNER": "wood", "CI_COMMIT_BRANCH": "dev"})
-
-    assert (facts["Repo.Owner"], facts["Repo.Namespace"], facts["Commit.Branch"]) == ("wood", "wood", "dev")
-    assert facts.keys() == FIELDS.keys()
 
 
 @pytest.mark.parametrize(("machine", "name"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")])

@@ -1,0 +1,82 @@
+"""``compat: s3cache``: one tar.gz of all paths where drone-s3cache looks for it, for pipelines with old readers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from s3batch.archive.compat import write_s3cache
+from s3batch.archive.tree import files_of
+from s3batch.cache.job import Outcome
+from s3batch.cache.resolve import compat_key
+from s3batch.errors import JobFailedError
+from s3batch.model import Stage
+from s3batch.settings import Settings
+from s3batch.units import format_count, format_size
+from s3batch.worker import etag_of
+
+if TYPE_CHECKING:
+    from s3batch.archive.scan import Found
+    from s3batch.cache.session import Session
+
+_MD5 = "x-amz-meta-s3b-md5"
+
+
+def rebuild_old(session: Session, found: Found) -> Outcome:
+    """Write the archive, and send it if it is not the one that is there: the same tree makes the same bytes."""
+    key, path = compat_key(session.settings), f"{session.plan_path}.tar.gz"
+    try:
+        digest = _written(session, found, path)
+        size = os.path.getsize(path)
+        sent = not _is_there(session, key, digest)
+        if sent and not session.settings.dry_run:
+            _send(session, path, key, digest)
+    finally:
+        if os.path.lexists(path):
+            os.unlink(path)
+    return _outcome(session, found, key, size if sent else 0)
+
+
+def _written(session: Session, found: Found, path: str) -> str:
+    """The archive at ``path``; its MD5 in hex."""
+    with open(path, "w+b") as file:
+        problems = write_s3cache(file, found, session.workspace, session.roots)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    for problem in problems:
+        session.warn(f"{problem.path} is not cached: {problem.error}")
+    return digest
+
+
+def _is_there(session: Session, key: str, digest: str) -> bool:
+    head = session.bucket.head(key)
+    return head is not None and (digest in (etag_of(head), head.headers.get(_MD5, "")) or not session.settings.override)
+
+
+def _send(session: Session, path: str, key: str, digest: str) -> None:
+    settings = session.settings
+    attributes = Settings(
+        content_type="application/gzip", metadata=f'{{"{_MD5.removeprefix("x-amz-meta-")}": "{digest}"}}',
+        encryption=settings.encryption, kms_key_id=settings.kms_key_id,
+    )  # fmt: skip
+    session.upload(path, key, attributes)
+    if session.journal.failed_count(Stage.DELETE):
+        raise JobFailedError(f"{key} cannot be stored: {next(session.journal.failures(1)).error}")
+
+
+def _outcome(session: Session, found: Found, key: str, size: int) -> Outcome:
+    files, raw = files_of(found.tree), sum(found.tree.sizes)
+    session.journal.add_tally(files=files, bytes=raw)
+    if session.settings.dry_run:
+        how = f"would send {format_size(size)}" if size else "would send nothing"
+    else:
+        how = f"{format_size(size)} sent" if size else "nothing changed, nothing sent"
+    sent = 0 if session.settings.dry_run else size
+    return Outcome(
+        words=f"cached {key}: {format_count(files)} files, {format_size(raw)}: {how}",
+        cache={
+            "key": key, "name": key, "files": files, "bytes": raw, "chunks": 0, "sent": sent, "published": sent > 0,
+        },
+        changed=size > 0,
+    )  # fmt: skip

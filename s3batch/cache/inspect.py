@@ -1,0 +1,96 @@
+"""``s3batch cache inspect [NAME]``: what one cache holds, entry by entry.
+
+NAME is a key or a name as ``cache list`` shows them; without one it is this repository's newest. Of several caches of
+one name (each list of paths has its own) the newest is shown, and the others are named.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from s3batch.archive import keys
+from s3batch.archive.stored import decode_manifest
+from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
+from s3batch.cache.layout import KEYS, title
+from s3batch.cache.look import looking
+from s3batch.cache.resolve import build_of
+from s3batch.errors import EXIT_DONE, EXIT_FAILED, JobFailedError
+from s3batch.units import format_count, format_duration, format_size
+
+if TYPE_CHECKING:
+    from s3batch.archive.manifest import Manifest
+    from s3batch.cache.look import Look
+    from s3batch.output import Output
+    from s3batch.settings import Settings
+
+_KINDS = {FILE: "file", DIR: "dir", SYMLINK: "symlink", HARDLINK: "hardlink"}
+
+
+def run_inspect(settings: Settings, output: Output) -> int:
+    """The exit code: 1 if there is no such cache."""
+    with looking(settings, output) as look:
+        found = _matching(look, settings.cache_key)
+        if not found:
+            words = f"no cache {settings.cache_key or title(look.base, look.base + KEYS + _own(settings))}"
+            output.error(f"{words}; see s3batch cache list")
+            look.document({}, EXIT_FAILED, words)
+            return EXIT_FAILED
+        for other in found[1:]:
+            look.warn(f"another one of that name, for other paths or older: {other.removeprefix(look.base + KEYS)}")
+        _show(look, found[0])
+        return EXIT_DONE
+
+
+def _own(settings: Settings) -> str:
+    """What the names of this repository's caches begin with."""
+    return f"{keys.repository(build_of(settings))}/"
+
+
+def _matching(look: Look, name: str) -> list[str]:
+    """The key objects that ``name`` means, newest first."""
+    start = look.base + KEYS
+    listed = [each for page in look.bucket.list_objects(start) for each in page.objects]
+    listed.sort(key=lambda each: each.modified, reverse=True)
+    if not name:
+        return [each.key for each in listed if each.key.startswith(start + _own(look.settings))][:1]
+    exact = [each.key for each in listed if name in (each.key, each.key.removeprefix(start))]
+    return exact or [each.key for each in listed if title(look.base, each.key) == name]
+
+
+def _show(look: Look, key: str) -> None:
+    answer = look.bucket.get(key)
+    if answer is None:
+        raise JobFailedError(f"{key} has just gone")
+    manifest = decode_manifest(bytes(answer.body))
+    rows = [_row(manifest, row) for row in range(len(manifest.tree))]
+    name, size = title(look.base, key), manifest.raw_size()
+    if not look.settings.json:
+        look.output.data("\n".join(f"{row['mode']} {row['size']:>12} {row['path']}{_arrow(row)}" for row in rows))
+    age = format_duration(max(0.0, time.time() - manifest.created))
+    look.output.info(
+        f"{name}: {format_count(len(rows))} entries, {format_size(size)} in {len(manifest.chunks)} chunks; "
+        f"made {age} ago by {manifest.tool} on {manifest.system}; paths: {', '.join(manifest.roots)}"
+    )
+    look.document(
+        {
+            "key": key, "name": name, "roots": list(manifest.roots), "created": manifest.created,
+            "tool": manifest.tool, "system": manifest.system, "bytes": size, "chunks": len(manifest.chunks),
+            "entries": rows,
+        }
+    )  # fmt: skip
+
+
+def _row(manifest: Manifest, row: int) -> dict[str, Any]:
+    tree = manifest.tree
+    target = tree.targets.get(row) or (tree.path(tree.links[row]) if row in tree.links else None)
+    return {
+        "path": tree.path(row), "kind": _KINDS[tree.kinds[row]], "mode": f"{tree.modes[row]:04o}",
+        "size": tree.sizes[row], "mtime_ns": tree.mtimes[row], "target": target,
+        "hash": manifest.hash(row).hex() if tree.kinds[row] == FILE else None,
+    }  # fmt: skip
+
+
+def _arrow(row: dict[str, Any]) -> str:
+    arrows = {"symlink": " -> ", "hardlink": " = "}
+    return f"{arrows[row['kind']]}{row['target']}" if row["kind"] in arrows else ""

@@ -1,0 +1,187 @@
+"""One job of the cache, from its journal to its report: what went wrong becomes a warning where it may.
+
+A miss, an unreachable store, a damaged cache, a missing permission break no build unless ``fail_on_error`` (or
+``fail_on_miss``) asks for it. Settings that are wrong always do, before any request; so does a journal that is locked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from s3batch import report
+from s3batch.cache.place import make_writable, own_directory
+from s3batch.cache.resolve import names_of
+from s3batch.cache.session import Session
+from s3batch.coordinator import InterruptedJobError, Signals
+from s3batch.errors import (
+    EXIT_DONE,
+    EXIT_ENDPOINT,
+    EXIT_FAILED,
+    JobFailedError,
+    JournalError,
+    S3BatchError,
+    SettingsError,
+)
+from s3batch.journal import Journal
+from s3batch.model import JobState
+
+if TYPE_CHECKING:
+    from s3batch.cache.resolve import Names
+    from s3batch.output import Output
+    from s3batch.settings import Settings
+
+_NOT_DONE = {"cache restore": "the cache was not restored", "cache rebuild": "the cache was not stored"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a use case came to."""
+
+    words: str
+    """For people, one line."""
+    cache: dict[str, Any] = field(default_factory=dict)
+    """For the document of ``--json``."""
+    missed: bool = False
+    """There was nothing to restore."""
+    changed: bool = False
+    """Whether anything was written, here or there."""
+
+
+UseCase = Callable[[Session], Outcome]
+
+
+def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool = False) -> int:
+    """Carry out the use case; the exit code."""
+    names = checked(settings)
+    try:
+        own = own_directory(settings.at_workspace("."))
+    except S3BatchError as error:
+        return _end_without_journal(settings, output, names, error)
+    if not settings.journal and not make_writable(settings.journal_directory()):
+        settings = replace(settings, state_directory=own)
+    with _journal(settings) as journal, Signals() as signals:
+        session = Session(settings, output, journal, signals, names, own)
+        session.begin(resumed=resumed)
+        outcome, stopped = _carried_out(session, use_case)
+        return _End(session, outcome, stopped).code()
+
+
+def checked(settings: Settings) -> Names:
+    """The names of this build's cache. Raises :class:`SettingsError` for all that can be wrong with its settings."""
+    if settings.executor == "dask":
+        raise settings.bad("executor", "write local: the files of a cache are on this machine")
+    return names_of(settings)
+
+
+def _journal(settings: Settings) -> Journal:
+    """The job's journal, locked; for a dry run a copy that nobody else sees."""
+    journal = Journal.open(settings.journal_path())
+    try:
+        journal.lock()
+        return journal.scratch() if settings.dry_run else journal
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchError | None]:
+    """What it came to, and what stopped it."""
+    nothing = Outcome(words="", cache={"key": session.names.own, "name": session.names.title})
+    try:
+        return use_case(session), None
+    except SettingsError as error:  # found late, and before any request
+        session.journal.set_state(JobState.FAILED, error.exit_code)
+        raise
+    except JournalError:
+        raise
+    except S3BatchError as error:
+        return nothing, error
+    except OSError as error:
+        return nothing, JobFailedError(": ".join(filter(None, [error.filename, error.strerror or str(error)])))
+    finally:
+        session.close()
+
+
+def exit_code(settings: Settings, stopped: S3BatchError | None, *, missed: bool) -> int:
+    """What the build gets to see; 4 where the store could not be reached or refuses the sign-in."""
+    if isinstance(stopped, InterruptedJobError):
+        return stopped.exit_code
+    broken = (stopped is not None and settings.fail_on_error) or (missed and settings.fail_on_miss)
+    if not broken:
+        return EXIT_DONE
+    return EXIT_ENDPOINT if stopped is not None and stopped.exit_code == EXIT_ENDPOINT else EXIT_FAILED
+
+
+class _End:
+    """Closes the job and tells what became of it."""
+
+    def __init__(self, session: Session, outcome: Outcome, stopped: S3BatchError | None) -> None:
+        self._session = session
+        self._outcome = outcome
+        self._stopped = stopped
+
+    def code(self) -> int:
+        """The exit code, when all is said."""
+        settings, journal, output = self._session.settings, self._session.journal, self._session.output
+        stopped, interrupted = self._stopped, isinstance(self._stopped, InterruptedJobError)
+        missed = self._outcome.missed or stopped is not None
+        code = exit_code(settings, stopped, missed=missed)
+        wrong = self._wrong(code)
+        if stopped is not None and not code:
+            self._session.warn(f"{wrong}; the build goes on without it")
+        frowned_upon = "" if code or stopped else self._frowned_upon()
+        code = EXIT_FAILED if frowned_upon else code
+        state = JobState.INTERRUPTED if interrupted else JobState.FAILED if stopped else JobState.DONE
+        journal.set_state(state, code)
+        if code:
+            output.error(wrong or frowned_upon)
+        document = self._document(wrong or frowned_upon if code else "")
+        if settings.json:
+            output.document(document)
+        if not stopped:
+            output.info(self._outcome.words)
+        elif code and not settings.dry_run:
+            output.error(f"to finish it: {report.resume_line(document['job'], journal.path, self._is_found())}")
+        return code
+
+    def _wrong(self, code: int) -> str:
+        if isinstance(self._stopped, InterruptedJobError):
+            return str(self._stopped)
+        if self._stopped is not None:
+            return f"{_NOT_DONE[self._session.settings.command]}: {self._stopped}"
+        return f"{self._outcome.words}, and fail_on_miss is true" if code else ""
+
+    def _frowned_upon(self) -> str:
+        """What ``fail_on`` makes of a job that went well: empty, or why its exit code is 1 all the same."""
+        changed, fail_on = self._outcome.changed, self._session.settings.fail_on
+        seen = {"warnings": bool(self._session.journal.job.warnings), "changes": changed, "nothing": not changed}
+        words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}
+        found = [name for name in fail_on if seen[name]]
+        return f"{words[found[0]]}, and fail_on says {', '.join(fail_on)}" if found else ""
+
+    def _document(self, wrong: str) -> dict[str, Any]:
+        journal = self._session.journal
+        document = report.document(
+            journal.job, journal.counts(), journal.failures(), journal=journal.path, now=time.time()
+        )
+        planned = {"plan": self._session.plan} if self._session.settings.dry_run else {}
+        return {**document, **({"error": wrong} if wrong else {}), "cache": self._outcome.cache, **planned}
+
+    def _is_found(self) -> bool:
+        """Whether ``resume`` finds the journal by itself."""
+        settings = self._session.settings
+        return not settings.journal and not settings.plugin and settings.state_directory != self._session.own
+
+
+def _end_without_journal(settings: Settings, output: Output, names: Names, error: S3BatchError) -> int:
+    """There is nowhere to keep a job."""
+    code = exit_code(settings, error, missed=True)
+    wrong = f"{_NOT_DONE[settings.command]}: {error}"
+    (output.error if code else output.warn)(wrong if code else f"{wrong}; the build goes on without it")
+    if settings.json:
+        document = report.without_job(settings.command, JobState.FAILED, code, warnings=[wrong])
+        output.document({**document, "cache": {"key": names.own, "name": names.title}})
+    return code

@@ -1,0 +1,59 @@
+"""What the commands share that look into the bucket and have no job: clear, list, inspect, prune."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from s3batch import report
+from s3batch.cache.layout import base_of
+from s3batch.errors import EXIT_DONE
+from s3batch.model import JobState
+from s3batch.s3.bucket import Bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.output import Output
+    from s3batch.settings import Settings
+
+
+@dataclass(slots=True)
+class Look:
+    """One run of such a command."""
+
+    settings: Settings
+    output: Output
+    bucket: Bucket
+    base: str
+    """What every key of the cache begins with."""
+    started: float = field(default_factory=time.time)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Say what is not as it should be, and keep it for the document."""
+        self.output.warn(text)
+        self.warnings.append(text)
+
+    def document(self, cache: dict[str, Any], code: int = EXIT_DONE, error: str = "") -> None:
+        """With ``--json``, the document: the keys of a sync's, and what this command found."""
+        if not self.settings.json:
+            return
+        state = JobState.FAILED if error else JobState.DONE
+        document = report.without_job(
+            self.settings.command, state, code, seconds=time.time() - self.started,
+            requests=self.bucket.lane.requests, retries=self.bucket.retries, warnings=self.warnings,
+        )  # fmt: skip
+        self.output.document({**document, **({"error": error} if error else {}), "cache": cache})
+
+
+@contextmanager
+def looking(settings: Settings, output: Output) -> Iterator[Look]:
+    """A look at the bucket, closed at the end."""
+    bucket = Bucket.from_settings(settings, settings.bucket)
+    try:
+        yield Look(settings, output, bucket, base_of(settings.prefix))
+    finally:
+        bucket.close()

@@ -1,0 +1,147 @@
+"""Caches of the plugins before us: restored where there is none of ours, all of it or nothing."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from s3batch.archive.legacy import Extracted, extract_legacy
+from s3batch.archive.undo import Undo
+from s3batch.cache.find import is_denied
+from s3batch.cache.job import Outcome
+from s3batch.errors import ArchiveError
+from s3batch.s3.faults import CallError
+from s3batch.units import format_count, format_size
+from s3batch.worker import etag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.archive.keys import LegacyObject
+    from s3batch.cache.session import Session
+    from s3batch.s3.bucket import Bucket
+
+_BLOCK = 8 << 20
+"""Bytes of one request: an archive may be larger than the memory."""
+_TOTAL = re.compile(r"/(\d+)$")
+
+
+class ObjectReader:
+    """An object as a stream, some MiB at a time, all of them of one and the same object."""
+
+    def __init__(self, bucket: Bucket, key: str, first: bytes, size: int, etag: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._ahead = memoryview(first)
+        self._at = len(first)
+        self._etag = etag
+        self.size = size
+        """Bytes."""
+
+    @classmethod
+    def of(cls, bucket: Bucket, key: str) -> ObjectReader | None:
+        """A reader, with the first bytes in it; ``None`` where there is no such object."""
+        try:
+            answer = bucket.get_range(key, 0, _BLOCK - 1)
+        except CallError as error:
+            if error.fault.status == 416:  # it is empty
+                return cls(bucket, key, b"", 0, "")
+            raise
+        if answer is None:
+            return None
+        total = _TOTAL.search(answer.headers.get("content-range", ""))
+        return cls(bucket, key, bytes(answer.body), int(total[1]) if total else len(answer.body), etag_of(answer))
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes; empty at the end."""
+        if not self._ahead and self._at < self.size:
+            self._ahead = memoryview(self._next())
+        data = self._ahead[:size] if size >= 0 else self._ahead
+        self._ahead = self._ahead[len(data) :]
+        return bytes(data)
+
+    def _next(self) -> bytes:
+        last = min(self._at + _BLOCK, self.size) - 1
+        try:
+            answer = self._bucket.get_range(self._key, self._at, last, self._etag)
+        except CallError as error:
+            if error.fault.status != 412:
+                raise
+            answer = None
+        if answer is None or len(answer.body) != last + 1 - self._at:
+            raise ArchiveError(f"{self._key} changed while it was read")
+        self._at = last + 1
+        return bytes(answer.body)
+
+
+def restore_old(session: Session) -> Outcome | None:
+    """Restore what an older plugin left; ``None`` if there is nothing. What it raises with is for the caller to undo.
+
+    What must not be read is passed over, as if it was not there.
+    """
+    if session.settings.dry_run:
+        taken = [(old, _extracted(session, old, reader, None)) for old, reader in _readers(session)]
+    else:
+        label = f"older caches, by job {session.journal.job_id}"
+        with closing(Undo(session.undo_path, session.workspace, session.roots, label)) as undo:
+            taken = [(old, _extracted(session, old, reader, undo)) for old, reader in _readers(session)]
+            undo.commit()
+    return _outcome(session, taken) if taken else None
+
+
+def _readers(session: Session) -> Iterator[tuple[LegacyObject, ObjectReader]]:
+    """The objects that are there, until every path is covered."""
+    covered: set[str] = set()
+    for old in session.names.legacy:
+        reader = None if covered.issuperset(old.roots) else _reader(session, old)
+        if reader is not None:
+            covered.update(old.roots)
+            yield old, reader
+
+
+def _reader(session: Session, old: LegacyObject) -> ObjectReader | None:
+    try:
+        return ObjectReader.of(session.bucket, old.key)
+    except CallError as error:
+        if not is_denied(error):
+            raise
+        return None
+
+
+def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: Undo | None) -> Extracted:
+    session.output.info(f"found {old.key} of an older plugin: {format_size(reader.size)}")
+    if undo is None:
+        return Extracted()
+    try:
+        done = extract_legacy(
+            reader, session.workspace, old.roots, undo, limits=session.limits(),
+            symlinks=session.settings.cache_symlinks,
+        )  # fmt: skip
+    except ArchiveError as error:
+        raise ArchiveError(f"{old.key}: {error.message}", hint=error.hint) from error
+    for problem in done.left_out:
+        session.warn(f"{problem.path} in {old.key} is not restored: {problem.error}")
+    return done
+
+
+def _outcome(session: Session, taken: list[tuple[LegacyObject, Extracted]]) -> Outcome:
+    missing = sorted(set(session.roots).difference(*(old.roots for old, _ in taken)))
+    for root in missing:
+        session.warn(f"older plugins left no cache of {root}")
+    made = sum(done.files for _, done in taken)
+    files = made + sum(done.right for _, done in taken)
+    size = sum(done.size for _, done in taken)
+    session.journal.add_tally(files=files, bytes=size, unchanged=files - made)
+    keys = ", ".join(old.key for old, _ in taken)
+    words = f"restored {keys} (of an older plugin): {format_count(made)} files made, {format_size(size)}"
+    words = f"dry run: would restore {keys} (of an older plugin)" if session.settings.dry_run else words
+    first = taken[0][0].key
+    return Outcome(
+        words=words,
+        cache={
+            "hit": True, "key": first, "name": first, "exact": False, "files": files, "bytes": size, "made": made,
+            "chunks": 0, "fetched": 0, "missing": missing,
+        },
+        changed=made > 0,
+    )  # fmt: skip

@@ -1,0 +1,59 @@
+"""Publishing a manifest: one object, there at one go. Whoever is last wins, or with ``override: false`` the first."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from s3batch import __version__
+from s3batch.archive.signing import sign
+from s3batch.archive.stored import encode_manifest
+from s3batch.archive.tree import files_of
+from s3batch.cache.layout import SIGNATURE
+from s3batch.cache.resolve import system
+from s3batch.crash_points import reach
+from s3batch.s3 import calls
+from s3batch.s3.faults import CallError, fault_of
+from s3batch.worker import etag_of
+
+if TYPE_CHECKING:
+    from s3batch.archive.manifest import Manifest
+    from s3batch.cache.session import Session
+
+_UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "MethodNotAllowed"})
+"""What stores say that know no conditional writes."""
+
+
+def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
+    """Put the manifest under this build's key: its bytes and ETag. ``None``: another one is there, and it stays."""
+    key = session.names.own
+    manifest.created, manifest.tool, manifest.system = time.time(), f"s3batch {__version__}", system()
+    stored = encode_manifest(manifest, level=session.settings.compression_level)
+    headers = {"content-md5": calls.md5_header(stored), **_headers(session, key, stored, manifest)}
+    only_new = not session.settings.override and not session.distrusted
+    reach("manifest-publishing")
+    condition = {"if-none-match": "*"} if only_new else {}
+    answer = session.bucket.ask(calls.put_object(key, stored, {**headers, **condition}))
+    if only_new and not answer.ok and fault_of(answer).code in _UNCONDITIONAL and session.bucket.head(key) is None:
+        answer = session.bucket.ask(calls.put_object(key, stored, headers))
+    reach("manifest-published")
+    if only_new and (answer.status == 412 or (not answer.ok and fault_of(answer).code in _UNCONDITIONAL)):
+        return None
+    if not answer.ok:
+        raise CallError("PutObject", key, fault_of(answer))
+    return stored, etag_of(answer)
+
+
+def _headers(session: Session, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:
+    """What a manifest's object carries: enough to tell caches apart without reading them, and its signature."""
+    secret = session.settings.cache_secret
+    signature = {SIGNATURE: sign(secret, key, stored)} if secret else {}
+    return {
+        "content-type": "application/zstd",
+        "x-amz-meta-s3b-tree": manifest.tree_id(),
+        "x-amz-meta-s3b-raw": str(manifest.raw_size()),
+        "x-amz-meta-s3b-files": str(files_of(manifest.tree)),
+        "x-amz-meta-s3b-chunks": str(len(manifest.chunks)),
+        **signature,
+        **session.encryption_headers(),
+    }
