@@ -34,22 +34,29 @@ class Readable(Protocol):
         ...
 
 
-def compress(raw: Bytes, *, level: int = LEVEL, long: bool = False) -> bytes:
-    """One zstd frame. What does not shrink is passed through at the fastest level."""
+def compress(raw: Bytes, *, level: int = LEVEL, long: bool = False, checksum: bool = False) -> bytes:
+    """One zstd frame, with zstd's checksum of the content if nothing else vouches for it.
+
+    What does not shrink is passed through at the fastest level.
+    """
     view = memoryview(raw).cast("B")
     if len(view) >= 2 * _SAMPLE and not (_shrinks(view[:_SAMPLE]) or _shrinks(view[len(view) // 2 :][:_SAMPLE])):
         level = min(level, _FAST_LEVEL)
-    return _compressor(level, long).compress(view)
+    return _compressor(level, long, checksum).compress(view)
 
 
-def decompress(frame: bytes, *, raw_length: int | None = None, limit: int) -> bytes:
+def decompress(frame: bytes, *, raw_length: int | None = None, limit: int, checksum: bool = False) -> bytes:
     """The content of exactly one frame, of ``raw_length`` bytes if given, at most ``limit``.
+
+    With ``checksum`` one without a checksum is refused; one that has it is always held to it.
 
     Both lengths and the window are looked up in the frame's header first, so that a bomb costs no memory.
     """
     try:
         header = zstandard.get_frame_parameters(frame)
         _check_header(header, raw_length, limit)
+        if checksum and not header.has_checksum:
+            raise ArchiveError("a zstd frame that should carry a checksum carries none")
         return _decompressor().decompress(frame, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ArchiveError(f"not a readable zstd frame: {error}") from error
@@ -72,20 +79,22 @@ def _check_header(header: zstandard.FrameParameters, raw_length: int | None, lim
 
 
 def _shrinks(sample: memoryview) -> bool:
-    return len(sample) >= _WORTHWHILE * len(_compressor(1, long=False).compress(sample))
+    return len(sample) >= _WORTHWHILE * len(_compressor(1, long=False, checksum=False).compress(sample))
 
 
-def _compressor(level: int, long: bool) -> zstandard.ZstdCompressor:
-    made: dict[tuple[int, bool], zstandard.ZstdCompressor] = _contexts.__dict__.setdefault("compressors", {})
-    if (level, long) not in made:
-        made[level, long] = _new_compressor(level, long)
-    return made[level, long]
+def _compressor(level: int, long: bool, checksum: bool) -> zstandard.ZstdCompressor:
+    made: dict[tuple[int, bool, bool], zstandard.ZstdCompressor] = _contexts.__dict__.setdefault("compressors", {})
+    if (level, long, checksum) not in made:
+        made[level, long, checksum] = _new_compressor(level, long, checksum)
+    return made[level, long, checksum]
 
 
-def _new_compressor(level: int, long: bool) -> zstandard.ZstdCompressor:
+def _new_compressor(level: int, long: bool, checksum: bool) -> zstandard.ZstdCompressor:
     if not long:
-        return zstandard.ZstdCompressor(level=level)
-    parameters = zstandard.ZstdCompressionParameters.from_level(level, enable_ldm=True, window_log=25)
+        return zstandard.ZstdCompressor(level=level, write_checksum=checksum)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, enable_ldm=True, window_log=25, write_checksum=checksum
+    )
     return zstandard.ZstdCompressor(compression_params=parameters)
 
 

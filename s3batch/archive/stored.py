@@ -97,7 +97,7 @@ def encode_manifest(manifest: Manifest, *, level: int = 3) -> bytes:
         extent_chunks=to_planes(extents.chunks),
         extent_ats=to_planes(extents.ats),
     )
-    return codec.compress(encode(stored), level=level)
+    return codec.compress(encode(stored), level=level, checksum=True)
 
 
 @paused()
@@ -106,7 +106,8 @@ def decode_manifest(stored: bytes, limits: Limits | None = None) -> Manifest:
     limits = limits or Limits()
     if len(stored) > limits.manifest_stored:
         raise ArchiveError(f"the manifest has {len(stored):,} bytes, over the limit of {limits.manifest_stored:,}")
-    fields = decode(codec.decompress(stored, limit=limits.manifest_raw), _Stored, what="the manifest")
+    raw = codec.decompress(stored, limit=limits.manifest_raw, checksum=True)
+    fields = decode(raw, _Stored, what="the manifest")
     if fields.v != VERSION or fields.alg != ALGORITHM:
         raise ArchiveError(
             f"the manifest has format {fields.v}/{fields.alg}, this s3batch reads {VERSION}/{ALGORITHM}",
