@@ -19,7 +19,7 @@ from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Ste
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.redirects import Redirect
 from s3batch.s3 import calls
-from s3batch.s3.checksums import WHOLE_OBJECT, digest
+from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import aside, ask
 from s3batch.s3.listing import (
@@ -31,6 +31,7 @@ from s3batch.s3.listing import (
     parse_upload_id,
     parse_uploads,
 )
+from s3batch.sending import Checks, begin_upload, checksum_header, send
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -72,6 +73,7 @@ class Tools:
 
     brief: Brief
     source: Source
+    checks: Checks
     acl_refused: bool = False
     """The bucket has ACLs disabled: stop sending them."""
     acl_unreadable: bool = False
@@ -92,7 +94,7 @@ class Tools:
 
 def tools_for(brief: Brief) -> Tools:
     """Fresh tools; nothing is opened yet."""
-    return Tools(brief, Source(brief.root))
+    return Tools(brief, Source(brief.root), Checks.from_endpoint(brief.endpoint))
 
 
 async def carry_out(work: Work, tools: Tools) -> list[Result]:
@@ -167,41 +169,7 @@ async def must(call: calls.Call) -> Answer:
     return _checked(await ask(call), call)
 
 
-# --- digests -------------------------------------------------------------------------------
-
-
-def checksum_header(tools: Tools, body: Body) -> dict[str, str]:
-    """The header by which S3 verifies ``body``."""
-    name = tools.endpoint.checksum
-    if not name:
-        return {}
-    if name == "md5":
-        return {"content-md5": calls.md5_header(body)}
-    return {f"x-amz-checksum-{name}": digest(name, body)}
-
-
-def confirm(answer: Answer, call: calls.Call, headers: dict[str, str], body: Body) -> str:
-    """Make sure S3 stored what we sent; the checksum it confirmed, if it is of the whole object.
-
-    A store that verifies checksums repeats ours. One that ignores them but gives an MD5 as ETag is held to
-    that. Raises :class:`CallError` (retryable) when what is stored is not what was sent.
-    """
-    for name, sent in headers.items():
-        if name.startswith("x-amz-checksum-") and (stored := answer.headers.get(name)):
-            if stored != sent:
-                raise _mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
-            return sent
-    etag = compare.md5_of(answer.headers.get("etag", ""))
-    encrypted = answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
-    if etag and not encrypted and "content-md5" not in headers:
-        mine = md5(iter([bytes(body)]))
-        if etag != mine:
-            raise _mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
-    return ""
-
-
-def _mismatch(call: calls.Call, words: str) -> CallError:
-    return CallError(call.name, call.key, Fault("ChecksumMismatch", words))
+# --- answers -------------------------------------------------------------------------------
 
 
 def etag_of(answer: Answer) -> str:
@@ -241,20 +209,16 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
         body = compressed(bytes(body))
     if operation.recheck and (found := await _already_there(operation, attributes, body, tools)):
         return found
-    checksum = checksum_header(tools, body)
-    call = calls.put_object(operation.key, body, {**_headers(attributes), **checksum})
-    answer = await ask(call)
-    warning = ""
-    if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
+    call = calls.put_object(operation.key, body, _headers(attributes))
+    sent, warning = await send(call, tools.checks), ""
+    if sent.answer.status == 400 and attributes.acl and fault_of(sent.answer).code == "AccessControlListNotSupported":
         tools.acl_refused, warning = True, ACL_WARNING
-        attributes = replace(attributes, acl="")
-        call = calls.put_object(operation.key, body, {**_headers(attributes), **checksum})
-        answer = await ask(call)
-    stored = confirm(_checked(answer, call), call, checksum, body)
-    noted = stored or checksum.get(f"x-amz-checksum-{tools.endpoint.checksum}", "")
+        call = calls.put_object(operation.key, body, _headers(replace(attributes, acl="")))
+        sent = await send(call, tools.checks)
+    answer = _checked(sent.answer, call)
     return Result(
-        operation.id, sent=len(body), etag=etag_of(answer), checksum=noted, date=date_of(answer),
-        fingerprint=fingerprint, warning=warning,
+        operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
+        date=date_of(answer), fingerprint=fingerprint, warning=sent.warning or warning,
         request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
@@ -292,18 +256,13 @@ async def _begin(work: Work, tools: Tools) -> Result:
     tools.source.check(operation.path, operation.size, operation.mtime_ns)
     if operation.recheck and (begun := await _begun_already(operation.key)):
         return Result(operation.id, work.step, upload_id=begun)
-    attributes = tools.attributes(operation)
-    headers = dict(_headers(attributes))
-    name = tools.endpoint.checksum
-    if name in WHOLE_OBJECT:
-        headers |= {"x-amz-checksum-algorithm": name.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
-    call = calls.create_multipart_upload(operation.key, headers)
-    answer = await ask(call)
-    warning = ""
+    attributes, warning = tools.attributes(operation), ""
+    call = calls.create_multipart_upload(operation.key, _headers(attributes))
+    answer = await begin_upload(call, tools.checks)
     if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
         tools.acl_refused, warning = True, ACL_WARNING
-        headers.pop("x-amz-acl", None)
-        answer = await ask(calls.create_multipart_upload(operation.key, headers))
+        call = calls.create_multipart_upload(operation.key, _headers(replace(attributes, acl="")))
+        answer = await begin_upload(call, tools.checks)
     upload_id = parse_upload_id(_checked(answer, call).body)
     return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
 
@@ -335,25 +294,24 @@ async def _survey(work: Work, tools: Tools) -> Result:
 async def _part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
     body = tools.source.read(operation.path, operation.size, operation.mtime_ns, part.offset, part.size)
-    checksum = checksum_header(tools, body)
     if part.etag and compare.md5_of(part.etag) == md5(iter([bytes(body)])):
-        value = next(iter(checksum.values()), "") if part.checksum else ""
+        value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
-    call = calls.upload_part(operation.key, operation.upload_id, part.number, body)._replace(headers=checksum)
-    answer = await ask(call)
-    if answer.status == 404:
+    call = calls.upload_part(operation.key, operation.upload_id, part.number, body)
+    sent = await send(call, tools.checks)
+    if sent.answer.status == 404:
         return failed(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
-    stored = confirm(_checked(answer, call), call, checksum, body)
+    answer = _checked(sent.answer, call)
     return Result(
-        operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=stored,
-        request_id=answer.headers.get("x-amz-request-id", ""),
+        operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=sent.checksum,
+        request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
     )  # fmt: skip
 
 
 async def _finish(work: Work, tools: Tools) -> Result:
     operation, parts = work.operation, work.parts
     tools.source.check(operation.path, operation.size, operation.mtime_ns)
-    name = tools.endpoint.checksum
+    name = tools.checks.name
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
     call = calls.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
@@ -584,18 +542,17 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
         return Result(operation.id, etag=etag_of(head), already=True)
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
-    acl = tools.brief.rules.redirect_acl(operation.key)
-    wanted = Redirect(operation.key, location)
-    plain = calls.put_object(operation.key, b"", wanted.headers(""))
+    rules, wanted, warning = tools.brief.rules, Redirect(operation.key, location), ""
+    encrypted = compare.put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
+    acl = rules.redirect_acl(operation.key)
     if acl and not tools.acl_refused:
-        call = calls.put_object(operation.key, b"", wanted.headers(acl))
+        call = calls.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
         answer = await ask(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
             return Result(operation.id, etag=etag_of(_checked(answer, call)), date=date_of(answer))
-        tools.acl_refused = True
-        return Result(operation.id, etag=etag_of(await must(plain)), warning=ACL_WARNING)
-    answer = await must(plain)
-    return Result(operation.id, etag=etag_of(answer), date=date_of(answer))
+        tools.acl_refused, warning = True, ACL_WARNING
+    answer = await must(calls.put_object(operation.key, b"", {**encrypted, **wanted.headers("")}))
+    return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning)
 
 
 async def _delete(operation: Operation, _: Tools) -> Result:

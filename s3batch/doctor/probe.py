@@ -22,7 +22,7 @@ from s3batch.s3.calls import Answer, Call
 from s3batch.s3.checksums import digest
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.listing import parse_page
-from s3batch.worker import confirm
+from s3batch.sending import confirm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,7 +119,7 @@ class Probe:
         reply = self.ask(call, bucket)
         if reply.fault is None:
             try:
-                confirm(reply.answer, call, checksum, body)
+                confirm(reply.answer, call, checksum)
             except CallError as error:
                 return reply._replace(fault=error.fault)
         return reply

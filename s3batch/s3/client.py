@@ -124,6 +124,7 @@ def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, 
         path_style=_path_style(settings, bucket, url, configured.addressing_style, tls=tls),
         credentials=credentials, ca_bundle=_ca_bundle(configured),
         sign_payload=cast("Signing", settings.sign_payload), checksum=_checksum(settings.checksum),
+        checksum_fallbacks=("crc32", "md5") if settings.checksum == "auto" else (),
         variants=configured.variants, timeout=float(settings.timeout),
     )  # fmt: skip
     return endpoint.through(_lane(settings, endpoint))

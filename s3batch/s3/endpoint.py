@@ -40,6 +40,8 @@ class Endpoint:
     ca_bundle: str = ""
     sign_payload: Signing = "auto"
     checksum: str = "crc64nvme"
+    checksum_fallbacks: tuple[str, ...] = ()
+    """For a store that does not take it; empty where the user chose it."""
     lane: Literal["lean", "reference"] = "lean"
     variants: tuple[str, ...] = ()
     """Which other names of Amazon's S3 are wanted: ``fips``, ``dualstack``, ``accelerate``; only boto3 knows those."""

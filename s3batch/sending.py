@@ -1,0 +1,159 @@
+"""Sends a body so that what S3 stores is known to be what was sent.
+
+    checksum header ─> the store verifies it, and says it again
+                    └> or its ETag is the MD5 of what it stored, which is held against ours
+                    └> or it proves nothing: then the first object is looked at, at least for its length
+
+A store that does not take the checksum is offered the next one of the ladder, once for all that a worker
+sends, and that is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch import compare
+from s3batch.s3 import calls
+from s3batch.s3.checksums import WHOLE_OBJECT, digest
+from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
+from s3batch.s3.lane import ask
+
+if TYPE_CHECKING:
+    from s3batch.s3.calls import Answer, Body, Call
+    from s3batch.s3.endpoint import Endpoint
+
+CHECKSUM_WARNING = "the store does not take {} checksums ({}): what is sent carries {} instead"
+_DID_NOT_MATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
+
+
+@dataclass(slots=True)
+class Checks:
+    """Which checksum one worker sends, and what is known of the store's proofs."""
+
+    ladder: tuple[str, ...]
+    """The checksum in use and those to fall back to; ``md5`` is Content-MD5, an empty name none at all."""
+    looked: bool = False
+    """Whether the length of an object was compared, where the store proves nothing."""
+
+    @classmethod
+    def from_endpoint(cls, endpoint: Endpoint) -> Checks:
+        """As the settings want it."""
+        return cls((endpoint.checksum, *endpoint.checksum_fallbacks))
+
+    @property
+    def name(self) -> str:
+        """The checksum in use."""
+        return self.ladder[0]
+
+    def weaken(self, used: str) -> bool:
+        """Give up ``used``, which the store refused; whether there is another to try."""
+        if self.name == used and len(self.ladder) > 1:
+            self.ladder = self.ladder[1:]
+        return self.name != used
+
+
+class Sent(NamedTuple):
+    """How it went."""
+
+    answer: Answer
+    """Refused, perhaps."""
+    checksum: str = ""
+    """What the store confirmed of the body in the checksum's own words; empty if it confirmed nothing so."""
+    computed: str = ""
+    """What we reckoned it to be, where it is a checksum S3 may keep."""
+    warning: str = ""
+
+
+def checksum_header(name: str, body: Body) -> dict[str, str]:
+    """The header by which S3 verifies ``body``."""
+    if not name:
+        return {}
+    if name == "md5":
+        return {"content-md5": calls.md5_header(body)}
+    return {f"x-amz-checksum-{name}": digest(name, body)}
+
+
+async def send(call: Call, checks: Checks) -> Sent:
+    """Ask ``call``, which stores its body, with a checksum that the store takes, and make sure of what it stored.
+
+    Raises :class:`CallError` when what is stored is not what was sent; a refusal is in the answer.
+    """
+    warning = ""
+    while True:
+        used = checks.name
+        header = checksum_header(used, call.body)
+        answer = await ask(call._replace(headers={**call.headers, **header}))
+        if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
+            break
+        warning = CHECKSUM_WARNING.format(used, fault_of(answer).code, checks.name or "none")
+    if not answer.ok or hides_error(answer):
+        return Sent(answer, warning=warning)
+    confirmed = confirm(answer, call, header)
+    if confirmed is None and call.name == "PutObject" and not checks.looked:
+        checks.looked = True
+        await _look(call)
+    return Sent(answer, confirmed or "", header.get(f"x-amz-checksum-{used}", ""), warning)
+
+
+async def begin_upload(call: Call, checks: Checks) -> Answer:
+    """Ask ``call``, which begins a multipart upload, for one that keeps a checksum of the whole object."""
+    while True:
+        used, headers = checks.name, dict(call.headers)
+        if used in WHOLE_OBJECT:
+            headers |= {"x-amz-checksum-algorithm": used.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+        answer = await ask(call._replace(headers=headers))
+        if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
+            return answer
+
+
+def refuses_checksum(answer: Answer, used: str) -> bool:
+    """Whether a refusal is about the kind of checksum, not about its value."""
+    if answer.status not in (400, 501) or not used:
+        return False
+    fault = fault_of(answer)
+    words = fault.message.lower()
+    if fault.code in _DID_NOT_MATCH:
+        return False
+    return "checksum" in words or used in words.replace("-", "") or (answer.status == 501 and "header" in words)
+
+
+def confirm(answer: Answer, call: Call, header: dict[str, str]) -> str | None:
+    """The checksum of ``header`` as the store said it again; empty if its ETag proves the body, ``None`` if nothing does.
+
+    Raises :class:`CallError` (retryable) when what is stored is not what was sent.
+    """
+    for name, sent in header.items():
+        stored = answer.headers.get(name, "") if name.startswith("x-amz-") else ""
+        if stored and stored != sent:
+            raise _mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
+        if stored:
+            return sent
+    return "" if _same_md5(answer, call, header) else None
+
+
+def _same_md5(answer: Answer, call: Call, header: dict[str, str]) -> bool:
+    """Whether the ETag proves the body; one that is the MD5 of something else is an error, another kind proves nothing."""
+    etag = compare.md5_of(answer.headers.get("etag", ""))
+    if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
+        return False
+    given = header.get("content-md5")
+    mine = b64decode(given).hex() if given else hashlib.md5(call.body, usedforsecurity=False).hexdigest()
+    if etag != mine:
+        raise _mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
+    return True
+
+
+async def _look(call: Call) -> None:
+    """Compare the length: a store that takes the framing of a request for content is found out."""
+    head = await ask(calls.head_object(call.key))
+    length = head.headers.get("content-length", "")
+    if head.ok and length and int(length) != len(call.body):
+        words = f"the store holds {length} bytes of an object that was sent with {len(call.body)}"
+        raise CallError(call.name, call.key, Fault("Corrupted", words))
+
+
+def _mismatch(call: Call, words: str) -> CallError:
+    return CallError(call.name, call.key, Fault("ChecksumMismatch", words))
