@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from s3batch.units import BOOLEAN_HINT, parse_boolean
 
@@ -50,7 +51,10 @@ def metadata(settings: Settings, name: str = "metadata") -> dict[str, Pairs]:
 
 
 def tags(settings: Settings, name: str = "tags") -> dict[str, Pairs]:
-    """Tags keep the case of their keys."""
+    """Tags keep the case of their keys. ``a=1&b=2``, as S3 and its tools write them, is a map too."""
+    text = _text(settings, name)
+    if text and not text.startswith("{") and all("=" in pair for pair in text.split("&")):
+        return {EVERYTHING: _tags(settings, name, dict(parse_qsl(text, keep_blank_values=True)))}
     return {pattern: _tags(settings, name, pairs) for pattern, pairs in _maps(settings, name).items()}
 
 

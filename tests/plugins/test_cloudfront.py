@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from urllib.parse import unquote
 
@@ -157,3 +158,15 @@ def test_resume_counts_what_earlier_runs_of_the_job_changed(step, proxy) -> None
     resumed = step.run({"mode": "resume", **dict.fromkeys(["source", "bucket", *step.settings])})
 
     assert (resumed.code, paths(resumed)) == (0, ["/a b.css", "/index.html"]), resumed.err
+
+
+@pytest.mark.parametrize("how", ["resume", "run again"])
+def test_a_job_killed_before_its_invalidation_is_not_forgotten(step, how) -> None:
+    killed = step.process({"cloudfront_paths": "changed"}, S3BATCH_TEST_CRASH_AT="learned")
+    settings = {"mode": "resume", **dict.fromkeys(["source", "bucket", *step.settings])}
+
+    run = step.run(settings if how == "resume" else {"cloudfront_paths": "changed"})
+
+    assert (killed.code, killed.of(INVALIDATION)) == (-signal.SIGKILL, [])
+    assert (run.code, paths(run)) == (0, ["/a b.css", "/index.html"]), run.err
+    assert [request.operation for request in run.changes] == [INVALIDATION]

@@ -150,6 +150,14 @@ def test_tags_that_are_not_the_wanted_ones_are_replaced(step) -> None:
     step.is_settled({"tags": {"a": "1", "b": "3"}})
 
 
+@pytest.mark.parametrize("text", ["a=1&kind%20of=x%2Fy", '{"a":1,"kind of":"x/y"}', '{"*":{"a":"1","kind of":"x/y"}}'])
+def test_tags_are_written_as_s3_does_or_as_a_map(step, text) -> None:
+    run = step.run({}, PLUGIN_TAGS=text)
+
+    assert run.code == 0, run.err
+    assert run.headers("app.js")["x-amz-tagging"] == "a=1&kind%20of=x%2Fy"
+
+
 @pytest.mark.parametrize("patterns", ["*.js,*.css", ["*.js", "*.css"], {"*.js": True, "*.css": "yes"}])
 def test_gzip_compresses_on_the_way(step, patterns) -> None:
     run = step.run({"gzip": patterns})

@@ -66,6 +66,13 @@ def test_the_acl_setting_may_say_otherwise(step, acl, sent) -> None:
     assert step.run({"acl": acl, "redirects": {"old": "/new"}}).headers("old")["x-amz-acl"] == sent
 
 
+def test_r1_a_redirect_is_encrypted_as_the_files_are(step, kms_key) -> None:
+    run = step.run({"kms_key_id": kms_key, "redirects": {"old": "/new"}})
+
+    assert run.headers("old")["x-amz-server-side-encryption"] == "aws:kms"
+    assert step.bucket.head("old")["SSEKMSKeyId"] == kms_key
+
+
 @pytest.mark.parametrize("name", ["a.txt", "/a.txt", "site/sub/b.txt"])
 def test_r2_a_redirect_for_a_key_that_a_file_has_is_refused_before_any_request(step, name) -> None:
     target = "site" if name.startswith("site") else "/"
@@ -75,6 +82,15 @@ def test_r2_a_redirect_for_a_key_that_a_file_has_is_refused_before_any_request(s
     assert (run.code, run.requests) == (2, []), run.err
     assert "redirects cannot be" in run.err
     assert "is also a file of the source" in run.err
+
+
+def test_r1_a_passing_fault_of_its_look_up_is_tried_again(step, proxy) -> None:
+    step.run({"redirects": {"old": "/new"}})
+    proxy.on("HeadObject", Refuse(503, "SlowDown"), key="old", times=2)
+
+    run = step.run({"redirects": {"old": "/new"}})
+
+    assert (run.code, run.changed) == (0, []), run.err
 
 
 def test_r3_the_location_is_sent_as_it_is(step) -> None:
