@@ -1,0 +1,260 @@
+"""What the documents say, held against the program: settings, commands, exit codes, and every example for a CI."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from s3batch import errors
+from s3batch.cli import load
+from s3batch.cli import main as program
+from s3batch.doctor.findings import Outcome
+from s3batch.limits import DeleteLimit
+from s3batch.redirects import parse
+from s3batch.rules import Rules
+from s3batch.selection import Selection
+from s3batch.settings import COMMANDS, TABLE, Settings
+from s3batch.target import Target
+from tests.plugins import ci
+from tests.rig import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+CLI = (ROOT / "docs" / "cli.md").read_text()
+DRONE = (ROOT / "docs" / "drone.md").read_text()
+PAGES = {page: (ROOT / "docs" / page).read_text() for page in ("cli.md", "drone.md")}
+IMAGE = "s3batch/s3batch"
+SECRET = {"aws_access_key_id": "AKIAEXAMPLE", "aws_secret_access_key": "a-secret", "s3batch_cache_secret": "another"}
+
+
+# --- the page of the command line ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_documented(command):
+    assert f"`s3batch {command}" in CLI
+
+
+def exit_codes() -> dict[str, int]:
+    return {name: value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+
+
+@pytest.mark.parametrize(("name", "code"), exit_codes().items())
+def test_each_exit_code_is_documented_in_both_places(name, code):
+    row = re.compile(rf"^\| (?:\d+, )?{code}(?:, \d+)? \|", re.MULTILINE)
+
+    assert row.search(CLI), name
+    assert row.search(README), name
+
+
+def test_no_other_exit_code_is_documented():
+    table = CLI.partition("## Exit codes")[2].partition("\n## ")[0]
+    documented = {int(code) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for code in cell.split(",")}
+
+    assert documented == set(exit_codes().values())
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_setting_is_in_the_readme(name):
+    assert f"| `{name}`" in README
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_flag_that_a_page_names_is_one(page):
+    flags = {row.flag for row in TABLE.values()} | {f"--no-{row.flag[2:]}" for row in TABLE.values()}
+    aliases = {f"--{name.replace('_', '-')}" for row in TABLE.values() for name in row.names}
+    others = {"--help", "--version", "--config", "--foo", "--no-foo", "--user", "--entrypoint", "--rm"}
+
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGES[page]))
+
+    assert named - flags - aliases - others == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_of_a_page_leads_somewhere(page):
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", PAGES[page]):
+        path, _, anchor = link.partition("#")
+        target = ROOT / "docs" / path if path else ROOT / "docs" / page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_what_a_check_of_the_doctor_may_come_to_is_documented():
+    assert [outcome.value for outcome in Outcome if f"`{outcome.value}`" not in CLI] == []
+
+
+@pytest.mark.parametrize("what", ["missing", "different", "extra"])
+def test_what_verify_may_find_is_documented(what):
+    assert f"| `{what}` |" in CLI
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    \$ (s3batch .+?)(?:  +#.*)?$", CLI, re.MULTILINE))
+def test_a_command_line_that_is_shown_is_understood(line, tmp_path, monkeypatch):
+    """Up to the first request, which an address where nobody is refuses."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "report.pdf").write_text("%PDF")
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    state = {
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "S3BATCH_RETRIES": "1",
+    }
+    out, err = io.StringIO(), io.StringIO()
+
+    code = program(line.split()[1:], {**keys, **state}, out, err)
+
+    assert code != errors.EXIT_BUG, err.getvalue()
+    assert code != errors.EXIT_SETTINGS or "there is no job" in err.getvalue(), err.getvalue()
+
+
+# --- the examples for a CI ----------------------------------------------------------------------
+
+
+class Example(NamedTuple):
+    """A step of a fenced block in docs/drone.md."""
+
+    heading: str
+    system: str
+    """``drone``, ``woodpecker`` or ``harness``."""
+    name: str
+    settings: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.heading}: {self.name}, {self.system}"
+
+
+def examples() -> Iterator[Example]:
+    heading = ""
+    for line, block in re.findall(r"^(#+ [^\n]+)$|^```yaml\n(.*?)^```$", DRONE, re.MULTILINE | re.DOTALL):
+        if line:
+            heading = line.lstrip("# ")
+            continue
+        first, _, document = block.partition("\n")
+        systems = re.findall(r"Drone|Woodpecker|Harness", first.partition("whole")[0].partition(";")[0])
+        assert first.startswith("# "), block
+        assert systems, block
+        for step in steps(yaml.load(document)):
+            for system in systems:
+                yield Example(heading, system.lower(), step["name"], step["settings"])
+
+
+def steps(document: Any) -> Iterator[dict[str, Any]]:
+    """Every step with our image and settings, however deep it stands."""
+    for each in document if isinstance(document, list) else document.values() if isinstance(document, dict) else []:
+        yield from steps(each)
+    if isinstance(document, dict) and document.get("type") == "Plugin":
+        yield from steps({"step": {"name": document["name"], **document["spec"]}})
+    elif (
+        isinstance(document, dict) and document.get("image") == IMAGE and "settings" in document and "name" in document
+    ):
+        yield document
+
+
+def settings_of(example: Example) -> Settings:
+    """As the image gets them of that CI."""
+    given = {name: without_secrets(value) for name, value in example.settings.items()}
+    settings = load.plugin_settings(ci.SYSTEMS[example.system](given))
+    assert settings is not None
+    return settings
+
+
+def without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping) and "from_secret" in value:
+        return SECRET[value["from_secret"]]
+    found = re.fullmatch(r'<\+secrets\.getValue\("(\w+)"\)>', value) if isinstance(value, str) else None
+    return SECRET[found[1]] if found else value
+
+
+EXAMPLES = list(examples())
+
+
+def test_the_page_has_examples_for_each_ci():
+    assert {example.system for example in EXAMPLES} == {"drone", "woodpecker", "harness"}
+    assert len(EXAMPLES) > 40
+
+
+@pytest.fixture(autouse=True)
+def _in_a_workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_an_example_maps_to_settings_without_a_complaint(example):
+    settings = settings_of(example)
+
+    load.require(settings)
+    if settings.command == "sync":
+        Target.from_settings(settings)
+        Rules.from_settings(settings, "/workspace")
+        Selection.from_settings(settings)
+        DeleteLimit.from_settings(settings)
+        parse(settings)
+
+
+@pytest.mark.parametrize("heading", sorted({example.heading for example in EXAMPLES}))
+def test_the_three_forms_of_an_example_mean_the_same(heading):
+    meant: dict[str, dict[str, dict[str, Any]]] = {}
+    for example in EXAMPLES:
+        if example.heading == heading:
+            values = {**settings_of(example).public(), "build": None}
+            read = {name: as_read(value) for name, value in values.items()}
+            meant.setdefault(example.name, {})[example.system] = read
+
+    for name, forms in meant.items():
+        assert set(forms) == {"drone", "woodpecker", "harness"}, name
+        assert forms["drone"] == forms["woodpecker"] == forms["harness"], name
+
+
+def as_read(value: Any) -> Any:
+    """A map, however its CI wrote it."""
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+
+
+EXPECTED = {
+    "Simple": {"command": "sync", "bucket": "my-bucket", "source": "folder/to/archive", "target": "/target/location"},
+    "Delete what is gone": {"delete": True, "max_delete": "20%"},
+    "Invalidate CloudFront": {"cloudfront_distribution": "9c5785d3ece6a9cdefa4"},
+    "ACL, content type, encoding and cache control": {
+        "acl": '{"private/*":"private","public/*":"public-read"}',
+        "content_type": '{".svg":"image/svg+xml"}',
+        "cache_control": "public, max-age=31536000",
+    },
+    "Metadata for all objects": {"metadata": '{"custom-meta":"abc123"}'},
+    "Metadata by pattern": {"metadata": '{"*.png":{"CustomMeta":"abc123"}}'},
+    "Redirects": {"redirects": '{"some/missing/file":"/somewhere/that/actually/exists"}'},
+    "Dry run": {"dry_run": True},
+    "A large sync by cron": {"journal": "/data/s3batch/files.db", "bandwidth": 100 << 20, "workers": 4},
+    "A key by lock file": {
+        "command": "cache restore", "restore_keys": ("node-",), "cache": ("node_modules", ".npm"),
+        "cache_key": 'node-{{ checksum "package-lock.json" }}',
+    },
+    "Without the cache, and anew": {"command": "cache clear"},
+    "Pull requests": {"read_only": True, "cache_secret": "another"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("heading", "values"), EXPECTED.items())
+def test_an_example_means_what_its_heading_says(heading, values):
+    settings = settings_of(next(example for example in EXAMPLES if example.heading == heading))
+
+    assert {name: getattr(settings, name) for name in values} == values
+
+
+@pytest.mark.parametrize(
+    "name", re.findall(r"`([a-z_]+)`", DRONE.partition("New beside the old ones")[2].partition("##")[0])
+)
+def test_a_setting_the_page_names_as_new_is_one(name):
+    assert name in TABLE
