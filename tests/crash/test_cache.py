@@ -27,7 +27,7 @@ from tests.rig import program
 REBUILD = (
     "added", "dispatched", "settled:1", "settled:3", "manifest-publishing", "manifest-published",
 )  # fmt: skip
-RESTORE = ("added", "dispatched", "settled:1", "settled:3", "restored")
+RESTORE = ("added", "dispatched", "settled:1", "settled:2", "restored")
 REBUILD_WORKER = ("worker-started", "sending:2", "chunk-stored:1", "chunk-stored:2", "stored:2")
 RESTORE_WORKER = ("worker-started", "sending:1", "unpacked:1", "unpacked:2", "stored:1")
 AGAIN = ("the same again", "resume")

@@ -1,0 +1,69 @@
+"""Clean-ups beside builds that write, and builds beside each other."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.archive.cycle import snapshot
+from tests.crash.cache_scene import CacheScene, differences, make_cache_scene
+from tests.crash.eviction import prune, run_rounds, start, write_tree
+from tests.rig import program
+from tests.rig.faults import Call
+
+
+@pytest.fixture
+def scene(tmp_path, bucket, proxy, env) -> CacheScene:
+    return make_cache_scene(tmp_path, bucket, proxy, env)
+
+
+def test_no_clean_up_takes_a_chunk_from_a_build(scene: CacheScene):
+    run_rounds(scene, 3, seed=1)
+
+
+def test_in_the_end_nothing_is_left_that_nobody_names(scene: CacheScene):
+    run_rounds(scene, 2, seed=2)
+
+    for _ in range(5):
+        time.sleep(1.1)  # until everything is older than the grace
+        assert prune(scene).code == 0
+
+    named = {identity.hex() for each in scene.manifests().values() for identity in each.chunks.all_ids()}
+    assert {key.rpartition("/")[2] for key in scene.chunks()} == named
+    assert scene.bucket.keys("v1/x/") == set()
+
+
+def test_chunks_deleted_just_before_publishing_are_stored_again(scene: CacheScene):
+    """The worst moment: a clean-up takes all chunks of a build that is slow to publish."""
+
+    def clean_up(_) -> None:
+        for _ in range(3):
+            time.sleep(1.1)  # the chunks are to be older than the grace
+            assert prune(scene).code == 0
+        assert scene.chunks() == set()
+
+    scene.proxy.on("PutObject", Call(clean_up), key="v1/k/", times=1)
+    scene.rebuild()
+
+    assert scene.missing_chunks() == set()
+    assert scene.run("restore").code == 0
+    scene.assert_restored()
+
+
+def test_of_two_builds_of_one_key_one_wins_whole(scene: CacheScene):
+    chance = random.Random(3)
+    places = [scene.directory / name for name in ("one", "two")]
+    for place in places:
+        place.mkdir()
+        write_tree(place, chance)
+
+    builds = [start(scene, "rebuild", "main", place) for place in places]
+    codes = [program.finish(build).code for build in builds]
+
+    assert codes == [0, 0]
+    assert len(scene.manifests()) == 1
+    assert scene.missing_chunks() == set()
+    assert scene.run("restore").code == 0
+    assert [] in [differences(snapshot(scene.there), snapshot(place)) for place in places]
