@@ -41,6 +41,8 @@ class Entry:
     files: int = 0
     chunks: dict[str, int] = field(default_factory=dict)
     """Stored bytes by id in hex."""
+    etag: str = ""
+    """Of its object when it was listed."""
 
     @property
     def scope(self) -> str:
@@ -71,6 +73,7 @@ def read(bucket: Bucket, base: str, found: Listed, below: str = KEYS) -> Entry |
     return Entry(
         key=found.key, name=name, modified=found.modified, created=manifest.created, size=manifest.raw_size(),
         files=files_of(manifest.tree), chunks=dict(zip(ids, chunks.stored, strict=True)),
+        etag=found.etag,
     )  # fmt: skip
 
 

@@ -25,9 +25,11 @@ from s3batch.cache.catalog import Entry, entries
 from s3batch.cache.cleanups import DELETION, Record, write_record
 from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED
 from s3batch.cache.look import looking
+from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JobFailedError
 from s3batch.s3 import calls
-from s3batch.units import format_count, format_size
+from s3batch.s3.faults import CallError, fault_of
+from s3batch.units import format_size
 from s3batch.worker import etag_of, seconds_of
 
 if TYPE_CHECKING:
@@ -120,15 +122,24 @@ class Prune:
         """Evict what the policies say; all entries whose chunks are still needed, the evicted ones among them."""
         found = list(entries(self.look.bucket, self.look.base))
         for entry in to_evict(found, self.look.settings, self.now):
-            self.evicted.append(entry.name)
-            if not self._rehearsal:
-                self._move(entry)
+            if self._rehearsal or self._move(entry):
+                self.evicted.append(entry.name)
         return found
 
-    def _move(self, entry: Entry) -> None:
-        aside = aside_key(self.look.base, entry.key)
-        self.look.bucket.must(calls.copy_object(aside, self.look.bucket.endpoint.bucket, {}, entry.key))
-        self.look.bucket.delete(entry.key)
+    def _move(self, entry: Entry) -> bool:
+        """Move it aside, unless a build has published under its key since it was listed; whether it went."""
+        bucket, aside = self.look.bucket, aside_key(self.look.base, entry.key)
+        bucket.must(calls.copy_object(aside, bucket.endpoint.bucket, {}, entry.key))
+        held = bucket.head(entry.key)
+        if held is None or (entry.etag and etag_of(held) != entry.etag):
+            return False
+        delete = calls.delete_object(entry.key)
+        answer = bucket.ask(delete._replace(headers={"if-match": f'"{etag_of(held)}"'}))
+        if answer.status in (400, 405, 501):  # a store without conditional deletes
+            bucket.delete(entry.key)
+        elif not answer.ok and answer.status not in (404, 412):
+            raise CallError(delete.name, entry.key, fault_of(answer))
+        return answer.status != 412
 
     def _evicted_entries(self) -> list[Entry]:
         """The evicted manifests that still hold their chunks; those evicted longer than ``grace`` ago go."""
@@ -206,15 +217,15 @@ class Prune:
     def _report(self) -> int:
         look, would = self.look, "would be " if self._rehearsal else ""
         look.output.info(
-            f"{format_count(len(self.evicted))} caches {would}evicted, {format_count(self.deleted)} chunks "
-            f"({format_size(self.freed)}) {would}deleted, {format_count(self.noted)} unnamed chunks noted for a later run"
+            f"{plural(len(self.evicted), 'cache')} {would}evicted, {plural(self.deleted, 'chunk')} "
+            f"({format_size(self.freed)}) {would}deleted, {plural(self.noted, 'unnamed chunk')} noted for a later run"
         )
         if not look.settings.json:
             for name in self.evicted:
                 look.output.data(f"evict {name}")
         wrong = ""
         if self.unreadable:
-            wrong = f"no chunk was removed, because {len(self.unreadable)} caches cannot be read: {self.unreadable[0]}"
+            wrong = f"no chunk was removed, because {plural(len(self.unreadable), 'cache')} cannot be read: {self.unreadable[0]}"
             look.output.error(f"{wrong}; evict it by ttl, or delete it")
         code = EXIT_FAILED if wrong else EXIT_DONE
         look.document(

@@ -52,6 +52,21 @@ def test_chunks_deleted_just_before_publishing_are_stored_again(scene: CacheScen
     scene.assert_restored()
 
 
+def test_what_is_published_while_its_forerunner_is_evicted_stays(scene: CacheScene):
+    scene.rebuild()
+    (scene.here / "deps/p5/f005").write_bytes(b"another build made this")
+    time.sleep(2.1)  # until the cache is older than the ttl
+    scene.proxy.on("CopyObject", Call(lambda _: scene.rebuild(), after=True), times=1)
+
+    done = prune(scene, "--ttl", "1s")
+
+    assert done.code == 0, done.stderr
+    assert len(scene.manifests()) == 1
+    assert scene.missing_chunks() == set()
+    assert scene.run("restore", "--fail-on-miss").code == 0
+    scene.assert_restored()
+
+
 def test_of_two_builds_of_one_key_one_wins_whole(scene: CacheScene):
     chance = random.Random(3)
     places = [scene.directory / name for name in ("one", "two")]
