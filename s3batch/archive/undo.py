@@ -10,33 +10,38 @@
 
 A restore that fails is undone: what it made is removed, what it moved aside comes back. So is one that was killed,
 as soon as another archive is to be restored; the same archive goes on with the record it finds. In the end the
-record is removed, then what was moved aside; a folder without a record means nothing. It outlives a killed process; it is not synced for a power cut.
+record is removed, then what was moved aside; a folder without a record means nothing. It outlives a killed process;
+it is not synced for a power cut.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
 from s3batch.archive.directories import Directories
-from s3batch.archive.paths import split
+from s3batch.archive.paths import inside, inside_any, split
 from s3batch.errors import ArchiveError
 
 _RECORD = "record"
 _BATCH = 10_000
-_ASIDE, _DIR, _FILE, _ROOT, _MODE, _BACK = "A", "D", "F", "R", "M", "B"
+_ASIDE, _DIR, _FILE, _ROOT, _MODE, _BACK = _KINDS = ("A", "D", "F", "R", "M", "B")
+_MODE_FORM = re.compile(r"\d+ -?\d+ ")
 
 
 class Undo:
     """One restore's record, for the coordinator alone. Make it before the walk the restore is planned from."""
 
-    def __init__(self, folder: str, workspace: str, roots: Sequence[str], label: str) -> None:
-        """``folder`` is only ours; ``label`` names the archive and where it goes."""
-        undo_leftovers(folder, workspace, unless=label)
+    def __init__(
+        self, folder: str, workspace: str, roots: Sequence[str], label: str, *, within: Sequence[str] | None = None
+    ) -> None:
+        """``folder`` is only ours; ``label`` names the archive and where it goes; ``within``: see undo_leftovers."""
+        undo_leftovers(folder, workspace, unless=label, within=within)
         entries = _read(folder)
         if not entries:
             shutil.rmtree(folder, ignore_errors=True)
@@ -86,13 +91,15 @@ class Undo:
             return
         self._write([_ASIDE + path])
         self._count += 1
+        kept = os.path.join(self._folder, str(self._count))
         try:
-            os.rename(name, os.path.join(self._folder, str(self._count)), src_dir_fd=descriptor)
+            os.rename(name, kept, src_dir_fd=descriptor)
         except FileNotFoundError:
             return
-        except OSError:
-            # another file system, or a layer of a container image: what cannot be moved is only removed
-            _remove(name, descriptor)
+        except OSError:  # another file system, or a layer of a container image: what cannot be moved is copied
+            with contextlib.suppress(OSError):
+                shutil.move(_place(descriptor, name), kept)
+            _remove(name, descriptor)  # or not even that
 
     def commit(self) -> None:
         """The restore is complete: forget how to undo it."""
@@ -112,9 +119,16 @@ class Undo:
             data = data[os.write(self._file, data) :]
 
 
-def undo_leftovers(folder: str, workspace: str, *, unless: str = "") -> int:
-    """Undo what the record in ``folder`` says, if it is not that of ``unless``; return how many paths it named."""
+def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Sequence[str] | None = None) -> int:
+    """Undo what the record in ``folder`` says, if it is not that of ``unless``; return how many paths it named.
+
+    A record that speaks of roots outside ``within``, the paths a user listed, is none of ours: whoever wrote what is
+    built may have put it there. It is forgotten.
+    """
     entries = _read(folder)
+    if within is not None and not _is_within(entries, within):
+        forget(folder)
+        return 0
     if not entries or (entries[0] == unless and _BACK not in entries):
         return 0
     by_kind: dict[str, list[str]] = {kind: [] for kind in (_ASIDE, _DIR, _FILE, _ROOT, _MODE, _BACK)}
@@ -131,6 +145,18 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "") -> int:
             _set_back(directories, fact)
     forget(folder)
     return len(entries) - 1
+
+
+def _is_within(entries: list[str], within: Sequence[str]) -> bool:
+    """Whether it is a record as we write it, about these paths and directories above them."""
+    for entry in entries[1:]:
+        kind, path = entry[:1], entry[1:]
+        if kind == _MODE:
+            path = _MODE_FORM.sub("", path, count=1)
+        good = kind == _BACK or (kind in _KINDS and inside_any(path, within))
+        if not good and not (kind == _DIR and any(inside(root, path) for root in within)):
+            return False
+    return True
 
 
 def _remove_made(directories: Directories, by_kind: dict[str, list[str]]) -> None:
@@ -189,7 +215,16 @@ def _bring_back(directories: Directories, path: str, kept: str) -> None:
         return
     parent, name = split(path)
     with contextlib.suppress(OSError, ArchiveError):
-        os.rename(kept, name, dst_dir_fd=directories.open(parent))
+        descriptor = directories.open(parent)
+        try:
+            os.rename(kept, name, dst_dir_fd=descriptor)
+        except OSError:
+            shutil.move(kept, _place(descriptor, name))
+
+
+def _place(directory: int, name: str) -> str:
+    """An entry of an open directory for those who take only paths."""
+    return f"/proc/self/fd/{directory}/{name}"
 
 
 def _remove(name: str, directory: int) -> None:

@@ -12,9 +12,9 @@ from s3batch.archive.keys import is_cleared
 from s3batch.cache.job import exit_code
 from s3batch.cache.look import looking
 from s3batch.cache.resolve import cleared_by
+from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
 from s3batch.model import JobState
-from s3batch.units import format_count
 
 if TYPE_CHECKING:
     from s3batch.cache.look import Look
@@ -50,7 +50,7 @@ def _clear(look: Look, prefixes: tuple[str, ...]) -> int:
     elif not rehearsal:
         bucket.delete_many(keys)
     words = "would remove" if rehearsal else "removed"
-    look.output.info(f"cache cleared: {words} {format_count(len(keys))} objects")
+    look.output.info(f"cache cleared: {words} {plural(len(keys), 'object')}")
     look.document({"removed": keys})
     return EXIT_DONE
 

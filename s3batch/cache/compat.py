@@ -10,10 +10,11 @@ from s3batch.archive.compat import write_s3cache
 from s3batch.archive.tree import files_of
 from s3batch.cache.job import Outcome
 from s3batch.cache.resolve import compat_key
+from s3batch.cache.words import amount
 from s3batch.errors import JobFailedError
 from s3batch.model import Stage
 from s3batch.settings import Settings
-from s3batch.units import format_count, format_size
+from s3batch.units import format_size
 from s3batch.worker import etag_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _outcome(session: Session, found: Found, key: str, size: int) -> Outcome:
         how = f"{format_size(size)} sent" if size else "nothing changed, nothing sent"
     sent = 0 if session.settings.dry_run else size
     return Outcome(
-        words=f"cached {key}: {format_count(files)} files, {format_size(raw)}: {how}",
+        words=f"cached {key}: {amount(files, raw)}: {how}",
         cache={
             "key": key, "name": key, "files": files, "bytes": raw, "chunks": 0, "sent": sent, "published": sent > 0,
         },

@@ -15,6 +15,7 @@ from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking
 from s3batch.cache.resolve import build_of
+from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JobFailedError
 from s3batch.units import format_count, format_duration, format_size
 
@@ -69,7 +70,7 @@ def _show(look: Look, key: str) -> None:
         look.output.data("\n".join(f"{row['mode']} {row['size']:>12} {row['path']}{_arrow(row)}" for row in rows))
     age = format_duration(max(0.0, time.time() - manifest.created))
     look.output.info(
-        f"{name}: {format_count(len(rows))} entries, {format_size(size)} in {len(manifest.chunks)} chunks; "
+        f"{name}: {format_count(len(rows))} entries, {format_size(size)} in {plural(len(manifest.chunks), 'chunk')}; "
         f"made {age} ago by {manifest.tool} on {manifest.system}; paths: {', '.join(manifest.roots)}"
     )
     look.document(

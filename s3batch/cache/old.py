@@ -10,9 +10,10 @@ from s3batch.archive.legacy import Extracted, extract_legacy
 from s3batch.archive.undo import Undo
 from s3batch.cache.find import is_denied
 from s3batch.cache.job import Outcome
+from s3batch.cache.words import plural
 from s3batch.errors import ArchiveError
 from s3batch.s3.faults import CallError
-from s3batch.units import format_count, format_size
+from s3batch.units import format_size
 from s3batch.worker import etag_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def restore_old(session: Session) -> Outcome | None:
         taken = [(old, _extracted(session, old, reader, None)) for old, reader in _readers(session)]
     else:
         label = f"older caches, by job {session.journal.job_id}"
-        with closing(Undo(session.undo_path, session.workspace, session.roots, label)) as undo:
+        with closing(Undo(session.undo_path, session.workspace, session.roots, label, within=session.roots)) as undo:
             taken = [(old, _extracted(session, old, reader, undo)) for old, reader in _readers(session)]
             undo.commit()
     return _outcome(session, taken) if taken else None
@@ -134,7 +135,7 @@ def _outcome(session: Session, taken: list[tuple[LegacyObject, Extracted]]) -> O
     size = sum(done.size for _, done in taken)
     session.journal.add_tally(files=files, bytes=size, unchanged=files - made)
     keys = ", ".join(old.key for old, _ in taken)
-    words = f"restored {keys} (of an older plugin): {format_count(made)} files made, {format_size(size)}"
+    words = f"restored {keys} (of an older plugin): {plural(made, 'file')} made, {format_size(size)}"
     words = f"dry run: would restore {keys} (of an older plugin)" if session.settings.dry_run else words
     first = taken[0][0].key
     return Outcome(

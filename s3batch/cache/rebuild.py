@@ -23,11 +23,12 @@ from s3batch.cache.compat import rebuild_old
 from s3batch.cache.find import Hit, is_denied, look, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
+from s3batch.cache.words import amount, plural
 from s3batch.cache.work import hash_files, store_chunk
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.faults import CallError
-from s3batch.units import format_count, format_size
+from s3batch.units import format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.assemble import Assembled
@@ -224,12 +225,12 @@ def _counted(done: Assembled, results: list[Result], *, published: bool) -> _Cac
 
 def _told(session: Session, cached: _Cached) -> Outcome:
     if cached.chunks:
-        how = f"{format_count(cached.chunks)} chunks ({format_size(cached.sent)}) sent, the rest was there"
+        how = f"{plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent, the rest was there"
     else:
         how = "nothing but the list of files sent" if cached.published else "nothing changed, nothing sent"
     session.journal.add_tally(files=cached.files, bytes=cached.bytes)
     return Outcome(
-        words=f"cached {session.names.title}: {_amount(cached.files, cached.bytes)}: {how}",
+        words=f"cached {session.names.title}: {amount(cached.files, cached.bytes)}: {how}",
         cache={
             **_named(session), "files": cached.files, "bytes": cached.bytes, "chunks": cached.chunks,
             "sent": cached.sent, "published": cached.published,
@@ -244,10 +245,10 @@ def _rehearsed(session: Session, found: Found, operations: dict[Operation, int])
     files, size = files_of(found.tree), sum(found.tree.sizes)
     session.journal.add_tally(files=files, bytes=size)
     new = sum(operation.size for operation in operations)
-    how = f"would send {format_count(len(operations))} chunks (of {format_size(new)}, before compression)"
+    how = f"would send {plural(len(operations), 'chunk')} (of {format_size(new)}, before compression)"
     cache = {**_named(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}
     return Outcome(
-        words=f"dry run for {session.names.title}: {_amount(files, size)}: {how}", cache=cache, changed=bool(operations)
+        words=f"dry run for {session.names.title}: {amount(files, size)}: {how}", cache=cache, changed=bool(operations)
     )  # fmt: skip
 
 
@@ -260,7 +261,3 @@ def _kept(session: Session) -> Outcome:
 
 def _named(session: Session) -> dict[str, str]:
     return {"key": session.names.own, "name": session.names.title}
-
-
-def _amount(files: int, size: int) -> str:
-    return f"{format_count(files)} files, {format_size(size)}"

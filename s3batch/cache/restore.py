@@ -24,12 +24,13 @@ from s3batch.cache.find import denied, find, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.old import restore_old
 from s3batch.cache.outputs import tell_harness
+from s3batch.cache.words import amount, plural
 from s3batch.cache.work import DAMAGED, fetch_chunk, hash_files
 from s3batch.coordinator import InterruptedJobError
 from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
-from s3batch.units import format_count, format_duration, format_size
+from s3batch.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.restore import RestorePlan
@@ -70,7 +71,7 @@ def restore(session: Session) -> Outcome:
 
 def _undo(session: Session) -> None:
     if not session.settings.dry_run:
-        undo_leftovers(session.undo_path, session.workspace)
+        undo_leftovers(session.undo_path, session.workspace, within=session.roots)
 
 
 def _restore(session: Session) -> Outcome:
@@ -80,8 +81,8 @@ def _restore(session: Session) -> Outcome:
         return restore_old(session) or _missed(session, refused)
     tree = hit.manifest.tree
     age = format_duration(max(0.0, time.time() - hit.manifest.created))
-    amount = f"{format_count(files_of(tree))} files, {format_size(hit.manifest.raw_size())}"
-    session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {amount}, made {age} ago")
+    held = amount(files_of(tree), hit.manifest.raw_size())
+    session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {held}, made {age} ago")
     outcome = _rehearsed(session, hit) if session.settings.dry_run else _restored(session, hit)
     if not session.settings.dry_run and _is_to_be_touched(session, hit):
         touch(session, hit)
@@ -128,7 +129,7 @@ def _restored(session: Session, hit: Hit) -> Outcome:
     manifest, workspace = hit.manifest, session.workspace
     roots = common_roots(manifest.roots, session.roots)
     label = f"{manifest.timed_tree_id()} {' '.join(roots)}"
-    with closing(Undo(session.undo_path, workspace, roots, label)) as undo:
+    with closing(Undo(session.undo_path, workspace, roots, label, within=session.roots)) as undo:
         work = _planned(session, hit, roots)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
@@ -194,15 +195,14 @@ def _outcome(session: Session, work: _Work, results: list[Result]) -> Outcome:
     sent = sum(result.sent for result in results)
     session.journal.add_tally(files=files, bytes=size, unchanged=max(0, files - made))
     if session.settings.dry_run:
-        how = f"would fetch {format_count(len(plan.recipes))} chunks for {format_count(made)} files"
+        how = f"would fetch {plural(len(plan.recipes), 'chunk')} for {plural(made, 'file')}"
     elif plan.nothing_to_do():
         how = "everything was right already"
     else:
-        how = f"{format_count(len(results))} chunks ({format_size(sent)}) fetched for {format_count(made)} files"
+        how = f"{plural(len(results), 'chunk')} ({format_size(sent)}) fetched for {plural(made, 'file')}"
     verb = "dry run for" if session.settings.dry_run else "restored"
-    amount = f"{format_count(files)} files, {format_size(size)}"
     return Outcome(
-        words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount}: {how}",
+        words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount(files, size)}: {how}",
         cache={
             "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key == names.own,
             "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent,
