@@ -28,6 +28,7 @@ _MODES = MappingProxyType(
         "clear": "cache clear",
         "flush": "cache clear",
         "resume": "resume",
+        "doctor": "doctor",
     }
 )
 _CACHE_WORDS = ("restore", "rebuild", "cache")
@@ -109,12 +110,15 @@ def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, Given]]
     variables = _with_underscores(environ)
     _refuse_unknown(variables)
     command = _command(variables)
-    _refuse_other_family(command, variables)
+    if command != "doctor":  # it examines a step as it stands, whichever it is
+        _refuse_other_family(command, variables)
     rows = taken_by(command).values() if command else ()
     found = {row.name: first_given(_variables(row, command), variables) for row in rows}
     given = {name: Given(value.text, _spelled(value.origin, environ)) for name, value in found.items() if value}
     if "verbose" in given:
         given["verbose"] = _as_count(given["verbose"])
+    if command == "doctor" and "target" not in given and (prefix := _given("prefix", variables)):
+        given["target"] = prefix  # where a cache step writes
     return command, given
 
 
@@ -188,10 +192,11 @@ def _mode(mode: Given, *, restore: bool, rebuild: bool) -> str:
     word = mode.text.strip().lower()
     if word not in _MODES:
         raise SettingsError(
-            f"mode cannot be {mode.text!r} (from {mode.origin})", hint="write sync, restore, rebuild, clear or resume"
+            f"mode cannot be {mode.text!r} (from {mode.origin})",
+            hint="write sync, restore, rebuild, clear, resume or doctor",
         )
     for name, wanted in (("restore", restore), ("rebuild", rebuild)):
-        if wanted and word != name:
+        if wanted and word not in {name, "doctor"}:
             raise SettingsError(
                 f"mode is {word} (from {mode.origin}), and {name} is true", hint="leave one of them out"
             )
@@ -237,7 +242,7 @@ def _variables(row: Setting, command: str) -> tuple[str, ...]:
     """Where a plugin step may have a setting from, the strongest first."""
     aliases = set(row.aliases) - set(names_of(row, command))
     own = tuple(name for name in row.plugin_names if name not in {f"{_PREFIX}{alias.upper()}" for alias in aliases})
-    cache = row.plugin_cache if command.startswith("cache ") else ()
+    cache = row.plugin_cache if command.startswith(("cache ", "doctor")) else ()
     return (*own, *cache, *map(variable_of, names_of(row, command)), *row.also)
 
 

@@ -271,7 +271,7 @@ class Settings:
     # -- cache -------------------------------------------------------------------------------------------------
     mode: str = setting(
         "", "What the plugin does, where the other settings leave it open.", Topic.CACHE, _PLUGIN,
-        choices=("sync", "restore", "rebuild", "clear", "resume"),
+        choices=("sync", "restore", "rebuild", "clear", "resume", "doctor"),
     )  # fmt: skip
     restore: bool = setting(False, "Restore the cache.", Topic.CACHE, _PLUGIN, Form.BOOLEAN)
     rebuild: bool = setting(False, "Rebuild the cache.", Topic.CACHE, _PLUGIN, Form.BOOLEAN)

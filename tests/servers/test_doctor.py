@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,8 @@ from s3batch.doctor import run
 from s3batch.errors import EndpointError
 from s3batch.output import Output
 from s3batch.settings import Settings
-from tests.rig.faults import Refuse, Reset
+from tests.rig import program
+from tests.rig.faults import Delay, Refuse, Reset
 from tests.rig.servers import Quirk
 
 DENIED = Refuse(403, "AccessDenied")
@@ -439,3 +441,18 @@ def test_what_is_known_of_other_servers_is_found(server_named, name):
     assert {fact: document["store"][fact] for fact in EXPECTED_ELSEWHERE[name]} == EXPECTED_ELSEWHERE[name]
     assert bucket.keys() == set()
     buckets.remove_bucket(bucket)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_an_interrupted_visit_leaves_nothing(start_cli, env, bucket, proxy, number, code):
+    proxy.on("UploadPart", Delay(60))
+    process = start_cli(["doctor", bucket.url("site"), "--json"], env=env | {"AWS_ENDPOINT_URL": proxy.url})
+    assert proxy.wait_for("UploadPart")
+
+    process.send_signal(number)
+    finished = program.finish(process, timeout=60)
+
+    assert finished.code == code
+    assert finished.json["state"] == "interrupted"
+    assert bucket.keys() == set()
+    assert bucket.uploads() == []

@@ -145,6 +145,24 @@ def texts(environ):
         pytest.param({"PLUGIN_MODE": "flush"}, "cache clear", {}, id="flush is clear"),
         pytest.param({"PLUGIN_MODE": "resume", "PLUGIN_WORKERS": "2"}, "resume", {"workers": "2"}, id="mode resume"),
         pytest.param(
+            {"PLUGIN_MODE": "doctor", "PLUGIN_BUCKET": "b", "PLUGIN_TARGET": "/t", "PLUGIN_DELETE": "true"},
+            "doctor",
+            {"bucket": "b", "target": "/t", "delete": "true"},
+            id="the doctor for a step of the sync",
+        ),
+        pytest.param(
+            {
+                "PLUGIN_MODE": "doctor",
+                "PLUGIN_REBUILD": "true",
+                "PLUGIN_CACHE": "x",
+                "PLUGIN_PREFIX": "caches",
+                "PLUGIN_SERVER": "http://c",
+            },
+            "doctor",
+            {"target": "caches", "endpoint_url": "http://c"},
+            id="the doctor for a step of the cache",
+        ),
+        pytest.param(
             {"PLUGIN_RESTORE": "true", "CACHE_S3_ENDPOINT": "http://c"},
             "cache restore",
             {"endpoint_url": "http://c"},
@@ -195,7 +213,7 @@ def test_a_step_is_told_by_its_variables(environ, command, settings):
         ),
         pytest.param(
             {"PLUGIN_MODE": "upload"},
-            "mode cannot be 'upload' (from PLUGIN_MODE); write sync, restore, rebuild, clear or resume",
+            "mode cannot be 'upload' (from PLUGIN_MODE); write sync, restore, rebuild, clear, resume or doctor",
             id="a mode there is not",
         ),
         pytest.param(
