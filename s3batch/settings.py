@@ -213,7 +213,7 @@ class Settings:
         "", "Map from name to value, or from pattern to such a map.", Topic.ATTRIBUTES, _SYNC, Form.MAP
     )
     tags: str = setting(
-        "", "Object tags: a=1&b=2 or a map, or a map from pattern to such.", Topic.ATTRIBUTES, _SYNC, Form.RULES
+        "", "Object tags: a=1&b=2 or a map, or a map from pattern to such a map.", Topic.ATTRIBUTES, _SYNC, Form.RULES
     )
     storage_class: str = setting("", "Storage class, such as STANDARD_IA.", Topic.ATTRIBUTES, _SYNC, Form.RULES)
     encryption: str = setting(
