@@ -155,16 +155,6 @@ def _tags(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
     return tuple(sorted(pairs.items()))
 
 
-def _from_query(settings: Settings, name: str, text: str) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
-    except ValueError:
-        raise settings.bad(name, "write a=1&b=2, or a map") from None
-    if len(dict(pairs)) != len(pairs):
-        raise settings.bad(name, "give each tag once")
-    return dict(pairs)
-
-
 def _boolean(settings: Settings, name: str, value: str) -> bool:
     try:
         return parse_boolean(value)

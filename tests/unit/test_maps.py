@@ -123,8 +123,7 @@ def test_tags_may_be_text_as_s3_writes_it() -> None:
     ("text", "hint"),
     [
         pytest.param(json.dumps({f"k{n}": "v" for n in range(11)}), "at most 10 tags", id="eleven"),
-        pytest.param("a=1&b", "write a=1&b=2, or a map", id="half a tag"),
-        pytest.param("a=1&a=2", "give each tag once", id="one twice"),
+        pytest.param("a=1&b", "write a map", id="half a tag"),
         pytest.param(json.dumps({"k" * 129: "v"}), "a key of 1 to 128", id="a long key"),
         pytest.param(json.dumps({"": "v"}), "a key of 1 to 128", id="an empty key"),
         pytest.param(json.dumps({"k": "v" * 257}), "a value of 0 to 256", id="a long value"),
