@@ -1,0 +1,371 @@
+"""Decision 1 of the cache: every setting has its old names, and does what it says. Ids begin with the decision."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+
+import pytest
+
+from tests.plugins.caching import BUILDS, Pipeline, names, s3cache
+from tests.rig.faults import Call, Delay, Refuse
+
+FILES = {"vendor/a": "A" * 100, "vendor/b/c": "C"}
+
+
+@pytest.fixture
+def pipeline(step) -> Pipeline:
+    """A build in Drone of the default branch, with a vendor directory to cache."""
+    return Pipeline(step)
+
+
+@pytest.mark.parametrize("system", [pytest.param(name, id=f"1 {name}") for name in BUILDS])
+def test_what_a_build_caches_the_next_one_has(pipeline, system):
+    pipeline.step.system, build = BUILDS[system]
+    pipeline = Pipeline(pipeline.step, dict(build))
+    pipeline.write(FILES)
+
+    rebuilt, before = pipeline.rebuild(), pipeline.tree()
+    pipeline.next_build()
+    restored = pipeline.restore()
+
+    assert (rebuilt.code, restored.code) == (0, 0)
+    assert pipeline.tree() == before
+    assert pipeline.manifests() == ["octo/site/main/default"]
+    assert "cached octo/site/main: 2 files, 101 B: 1 chunk (" in rebuilt.err
+    assert "found octo/site/main: 2 files, 101 B, made " in restored.err
+    assert "restored octo/site/main: 2 files, 101 B: 1 chunk (" in restored.err
+    assert rebuilt.out + restored.out == ""
+
+
+SIGNED_IN = [
+    pytest.param({"aws_access_key_id": "K", "aws_secret_access_key": "S"}, {}, id="1 names of drone-s3cache"),
+    pytest.param({"access_key": "K", "secret_key": "S"}, {}, id="1 names of drone-cache"),
+    pytest.param({}, {"AWS_ACCESS_KEY_ID": "K", "AWS_SECRET_ACCESS_KEY": "S"}, id="1 secrets of Drone 0.8"),
+    pytest.param({}, {"CACHE_S3_ACCESS_KEY": "K", "CACHE_S3_SECRET_KEY": "S"}, id="1 variables of drone-s3-cache"),
+]
+
+
+@pytest.mark.parametrize(("settings", "variables"), SIGNED_IN)
+def test_keys_arrive_under_every_name_they_had(pipeline, settings, variables):
+    server = pipeline.step.bucket.server
+    real = {"K": server.access_key, "S": server.secret_key}
+    settings = {"access_key": None, "secret_key": None} | {name: real[value] for name, value in settings.items()}
+    pipeline.write(FILES)
+
+    done = pipeline.on({name: real[value] for name, value in variables.items()}).rebuild(**settings)
+
+    assert (done.code, pipeline.manifests()) == (0, ["octo/site/main/default"])
+    assert f"Credential={server.access_key}/" in done.requests[0].headers["authorization"]
+
+
+WRONG = [
+    pytest.param({"restore": True, "rebuild": True}, "restore and rebuild are both true", id="1 both"),
+    pytest.param({"restore": True, "cache": None}, "cache is missing", id="1 nothing to cache"),
+    pytest.param({"restore": True, "bucket": None}, "Must set 'bucket'", id="1 no bucket"),
+    pytest.param({"restore": "maybe"}, "restore cannot be 'maybe'", id="1 a boolean that is none"),
+    pytest.param({"rebuild": True, "ttl": "soon"}, "ttl cannot be 'soon'", id="10 a ttl that is none"),
+    pytest.param({"rebuild": True, "ttl": "-1"}, "ttl cannot be '-1'", id="10 a negative ttl"),
+    pytest.param({"rebuild": True, "compat": "tar"}, "compat cannot be 'tar'", id="1 an unknown compat"),
+    pytest.param({"restore": True, "symlinks": "some"}, "keep, inside or skip", id="1 unknown symlinks"),
+    pytest.param({"rebuild": True, "compression_level": 40}, "at most 22", id="1 a level zstd has not"),
+    pytest.param({"restore": True, "cache": ["../up"]}, "leaves the workspace", id="5 a path that goes up"),
+    pytest.param({"restore": True, "cache": ["/"]}, "the whole file system", id="5 everything"),
+    pytest.param({"restore": True, "cache": [".s3batch/x"]}, "its own files", id="5 our own files"),
+    pytest.param({"restore": True, "cach": ["x"]}, "did you mean cache?", id="1 a typo"),
+    pytest.param({"restore": True, "executor": "dask", "scheduler": "tcp://x:1"}, "on this machine", id="1 dask"),
+    pytest.param({"rebuild": True, "cache_key": "{{ .Repo.Nme }}"}, "did you mean .Repo.Name?", id="3 no such field"),
+    pytest.param({"rebuild": True, "cache_key": "{{ nosuch }}"}, "no function nosuch", id="3 no such function"),
+    pytest.param({"restore": True, "restore_keys": ["{{"]}, "has no }}", id="3 a restore key that is none"),
+    pytest.param({"rebuild": True, "cache_key": "x" * 600}, "512 are allowed", id="3 too long a key"),
+    pytest.param({"restore": True, "max_size": "big", "fail_on_error": False}, "max_size cannot be", id="7 always 2"),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG)
+def test_settings_that_are_wrong_are_exit_code_2_before_any_request(pipeline, settings, said):
+    done = pipeline.run(**settings)
+
+    assert (done.code, done.requests) == (2, [])
+    assert said in done.err
+    assert not (pipeline.workspace / ".s3batch").exists()
+
+
+def test_1_restore_false_does_not_restore(pipeline):
+    pipeline.cached()
+
+    done = pipeline.run(restore=False, rebuild=False)
+
+    assert (done.code, done.requests, pipeline.tree()) == (0, [], {})
+    assert "neither restore nor rebuild is true" in done.err
+
+
+def test_1_prefix_key_and_encryption_are_in_what_is_stored(pipeline, kms_key):
+    pipeline.write(FILES)
+
+    done = pipeline.rebuild(prefix="/caches//ci/", cache_key="v2", encryption="aws:kms", kms_key_id=kms_key)
+
+    (chunk,), (manifest,) = pipeline.keys("caches/ci/v1/c/"), pipeline.keys("caches/ci/v1/k/")
+    assert pipeline.keys() == [chunk, manifest]
+    assert manifest.endswith("/v2")
+    for request in done.of("PutObject"):
+        assert request.headers["x-amz-server-side-encryption"] == "aws:kms"
+        assert request.headers["x-amz-server-side-encryption-aws-kms-key-id"] == kms_key
+    pipeline.next_build()
+    assert pipeline.restore(prefix="caches/ci", cache_key="v2").code == 0
+    assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, id=f"1 {name}") for name in ("crc32c", "sha256", "md5", "none")])
+def test_every_chunk_is_stored_with_the_checksum_that_was_asked_for(pipeline, name):
+    pipeline.write(FILES)
+
+    (chunk,) = [each for each in pipeline.rebuild(checksum=name).of("PutObject") if "/c/" in each.key]
+
+    header = {"md5": "content-md5", "none": ""}.get(name, f"x-amz-checksum-{name}")
+    sent = [each for each in chunk.headers if each.startswith("x-amz-checksum-") or each == "content-md5"]
+    assert sent == ([header] if header else [])
+
+
+def test_1_a_higher_compression_level_sends_less(pipeline):
+    pipeline.write({"vendor/log": "".join(f"{n * n} lines of a log\n" for n in range(60_000))})
+
+    low, high = (
+        sum(each.sent for each in pipeline.rebuild(compression_level=level, prefix=f"l{level}").of("PutObject"))
+        for level in (-5, 15)
+    )
+
+    assert high < low / 2
+
+
+def test_1_override_false_keeps_what_is_there_and_looks_only_once(pipeline):
+    pipeline.cached()
+    pipeline.write({"vendor/new": "n"})
+
+    done = pipeline.rebuild(override=False)
+
+    assert (done.code, [(each.operation, each.status) for each in done.requests]) == (0, [("HeadObject", 200)])
+    assert "is there already, and override is false: it stays" in done.err
+
+
+def test_1_override_false_loses_against_a_build_that_publishes_meanwhile(pipeline):
+    pipeline.cached()
+    (key,) = pipeline.keys("v1/k/")
+    stored = pipeline.step.bucket.get(key)
+    pipeline.step.bucket.client.delete_object(Bucket=pipeline.step.bucket.name, Key=key)
+    pipeline.write({"vendor/new": "n"})
+    just_before = Call(lambda _: pipeline.put(key, stored))
+    pipeline.step.proxy.on("PutObject", just_before, key="/k/", times=1)
+
+    done = pipeline.rebuild(override=False)
+
+    assert done.code == 0
+    assert "it stays" in done.err
+    assert pipeline.step.bucket.get(key) == stored
+
+
+def test_1_read_only_writes_nothing(pipeline):
+    pipeline.write(FILES)
+
+    done = pipeline.rebuild(read_only=True)
+
+    assert (done.code, done.requests) == (0, [])
+    assert "read_only is set" in done.err
+
+
+def test_1_read_only_restores(pipeline):
+    pipeline.cached()
+
+    done = pipeline.restore(read_only=True, ttl="1s")
+
+    assert (done.code, done.changes, len(pipeline.contents())) == (0, [], 2)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "age", "touched"),
+    [
+        pytest.param("8s", 3, True, id="1 older than a quarter of ttl"),
+        pytest.param("8d", 3, False, id="1 younger"),
+        pytest.param("0", 3, False, id="1 no ttl"),
+    ],
+)
+def test_a_restore_marks_an_ageing_cache_as_used(pipeline, monkeypatch, ttl, age, touched):
+    pipeline.cached()
+    (key,) = pipeline.keys("v1/k/")
+    before = pipeline.step.bucket.head(key)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + age)
+
+    done = pipeline.restore(ttl=ttl)
+
+    assert done.code == 0
+    assert done.changed == ([("CopyObject", key)] if touched else [])
+    after = pipeline.step.bucket.head(key)
+    assert (after["ETag"], after["Metadata"]) == (before["ETag"], before["Metadata"])
+    assert pipeline.rebuild().changed == []
+
+
+def test_1_touching_spares_what_another_build_published_meanwhile(pipeline, monkeypatch):
+    pipeline.cached()
+    (key,) = pipeline.keys("v1/k/")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3)
+    pipeline.step.proxy.on("CopyObject", Call(lambda _: pipeline.put(key, b"newer")))
+
+    done = pipeline.restore(ttl="8s")
+
+    assert (done.code, pipeline.step.bucket.get(key)) == (0, b"newer")
+
+
+def test_1_a_cache_that_may_not_be_touched_is_restored_without_a_word(pipeline, monkeypatch):
+    pipeline.cached()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3)
+    pipeline.step.proxy.on("CopyObject", Refuse(403, "AccessDenied"))
+
+    done = pipeline.restore(ttl="8s", fail_on_error=True)
+
+    assert (done.code, len(pipeline.contents()), "warning" in done.err) == (0, 2, False)
+
+
+def test_1_max_size_refuses_a_larger_cache(pipeline):
+    pipeline.cached({"vendor/large": b"x" * 5000})
+
+    done = pipeline.restore(max_size="4kB")
+
+    assert (done.code, pipeline.contents()) == (0, {})
+    assert "over the limit of 4,000; raise max_size" in done.err
+
+
+def test_1_max_size_lets_no_cache_be_made_that_no_restore_would_take(pipeline):
+    pipeline.write({"vendor/large": b"x" * 5000})
+
+    done = pipeline.rebuild(max_size="4kB")
+
+    assert (done.code, pipeline.keys()) == (0, [])
+    assert "warning: the cache was not stored: the paths to cache have 4.9 KiB" in done.err
+
+
+LINKS = {"up": "../../elsewhere", "in": "a", "abs": "/etc/hosts", "over": "../vendor/a"}
+
+
+@pytest.mark.parametrize("when", ["rebuild", "restore"])
+@pytest.mark.parametrize(
+    ("policy", "left"),
+    [
+        pytest.param("keep", {"up", "in", "abs", "over"}, id="1 keep"),
+        pytest.param("inside", {"in", "over"}, id="1 inside"),
+        pytest.param("skip", set(), id="1 skip"),
+    ],
+)
+def test_symlinks_are_kept_or_not_when_caching_and_when_restoring(pipeline, policy, left, when):
+    pipeline.write({"vendor/a": "A"})
+    for name, target in LINKS.items():
+        (pipeline.workspace / "vendor" / name).symlink_to(target)
+
+    pipeline.rebuild(**({"symlinks": policy} if when == "rebuild" else {}))
+    pipeline.next_build()
+    pipeline.restore(**({"symlinks": policy} if when == "restore" else {}))
+
+    found = {name for name in LINKS if (pipeline.workspace / "vendor" / name).is_symlink()}
+    assert found == left
+    assert all(os.readlink(pipeline.workspace / "vendor" / name) == LINKS[name] for name in found)
+
+
+def test_1_verify_finds_what_size_and_time_do_not_tell(pipeline):
+    pipeline.cached({"vendor/a": "good"})
+    pipeline.restore()
+    pipeline.write({"vendor/a": "evil"})  # the same size, and the time of the cached one
+
+    believed = pipeline.restore()
+    untouched = pipeline.contents()
+    verified = pipeline.restore(verify=True)
+
+    assert (believed.code, untouched) == (0, {"vendor/a": b"evil"})
+    assert (verified.code, pipeline.contents()) == (0, {"vendor/a": b"good"})
+
+
+def test_1_trust_mtime_reads_no_file_whose_size_and_time_are_the_same(pipeline):
+    pipeline.cached({"vendor/a": "good"})
+    pipeline.write({"vendor/a": "evil"})
+
+    trusting = pipeline.rebuild(trust_mtime=True)
+    pipeline.step.fresh_runner()
+    careful = pipeline.rebuild()
+
+    assert "nothing but the list of files sent" in trusting.err
+    assert "1 chunk (" in careful.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        pytest.param({}, 0, id="7 a miss is no error"),
+        pytest.param({"fail_on_error": True}, 0, id="7 not even with fail_on_error"),
+        pytest.param({"exit_code": True}, 0, id="7 by drone-cache's name"),
+        pytest.param({"fail_on_miss": True}, 1, id="7 unless fail_on_miss"),
+        pytest.param({"fail_on": "warnings"}, 0, id="7 nor a warning"),
+        pytest.param({"fail_on": "nothing"}, 1, id="1 fail_on nothing"),
+    ],
+)
+def test_a_plain_miss(pipeline, settings, code):
+    done = pipeline.restore(**settings)
+
+    assert (done.code, pipeline.tree()) == (code, {})
+    assert "no cache for octo/site/main" in done.err
+    assert "warning" not in done.err
+
+
+def test_1_timeout_is_the_longest_silence(pipeline):
+    pipeline.cached()
+    pipeline.step.proxy.on("GetObject", Delay(3), times=1)
+
+    done = pipeline.restore(timeout="1s", retries=1)
+
+    assert done.code == 0
+    assert "warning: the cache was not restored: GetObject" in done.err
+
+
+def test_1_compat_writes_what_drone_s3cache_reads(pipeline):
+    pipeline = pipeline.on(cache=["vendor", "one.txt"])
+    pipeline.write({**FILES, "one.txt": "1"})
+
+    first, again = pipeline.rebuild(compat="s3cache"), pipeline.rebuild(compat="s3cache")
+
+    assert (first.code, pipeline.keys()) == (0, ["site/site.tar.gz"]), first.err
+    assert (again.code, again.changed) == (0, [])
+    with tarfile.open(fileobj=io.BytesIO(pipeline.step.bucket.get("site/site.tar.gz"))) as archive:
+        assert sorted(archive.getnames()) == ["one.txt", "vendor", "vendor/a", "vendor/b", "vendor/b/c"]
+    assert [path.name for path in pipeline.workspace.iterdir() if "tar" in path.name] == []
+
+
+def test_1_compat_sends_a_large_archive_in_parts(pipeline):
+    pipeline.write({"vendor/large": os.urandom(34 << 20)})
+
+    done = pipeline.rebuild(compat="s3cache")
+
+    assert (done.code, done.counts["UploadPart"], pipeline.keys()) == (0, 3, ["site/site.tar.gz"])
+    assert pipeline.step.bucket.uploads() == []
+    assert pipeline.rebuild(compat="s3cache").changed == []
+
+
+def test_1_fail_on_changes_tells_a_rebuild_that_published(pipeline):
+    pipeline.write(FILES)
+
+    first, again = pipeline.rebuild(fail_on="changes"), pipeline.rebuild(fail_on="changes")
+
+    assert (first.code, again.code) == (1, 0)
+    assert "something changed, and fail_on says changes" in first.err
+
+
+def test_1_an_old_reader_and_ours_take_the_same_archive(pipeline):
+    pipeline.write(FILES)
+    pipeline.put("site/site.tar.gz", s3cache(pipeline.workspace, "vendor"))
+    pipeline.next_build()
+
+    done = pipeline.restore()
+
+    assert (done.code, sorted(pipeline.contents())) == (0, ["vendor/a", "vendor/b/c"])
+    assert names(done, "PutObject") == []
