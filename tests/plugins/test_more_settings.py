@@ -203,16 +203,26 @@ def test_gzip_that_is_no_longer_wanted_sends_the_file_itself(step) -> None:
     ],
 )
 def test_checksum_chooses_how_s3_verifies_what_it_gets(step, name, header) -> None:
-    step.files({"dist/big": os.urandom(7 << 20)})
+    run = step.run({"checksum": name})
 
-    run = step.run({"checksum": name, "multipart_threshold": "6MiB", "part_size": "5MiB"})
-
-    assert (run.code, step.bucket.get("big")) == (0, (step.workspace / "dist/big").read_bytes()), run.err
+    assert run.code == 0, run.err
     found = run.headers("app.js")
     sent = {each for each in found if each.startswith("x-amz-checksum-") or each == "content-md5"}
     assert sent == ({header} if header else set())
     assert not header or b64decode(found[header])
-    step.is_settled({"checksum": name, "multipart_threshold": "6MiB", "part_size": "5MiB"})
+    step.is_settled({"checksum": name})
+
+
+@pytest.mark.parametrize(("name", "header"), [("auto", "x-amz-checksum-crc64nvme"), ("md5", "content-md5")])
+def test_parts_are_verified_too(step, name, header) -> None:
+    step.files({"dist/big": os.urandom(7 << 20)})
+    settings = {"checksum": name, "multipart_threshold": "6MiB", "part_size": "5MiB"}
+
+    run = step.run(settings)
+
+    assert (run.code, step.bucket.get("big")) == (0, (step.workspace / "dist/big").read_bytes()), run.err
+    assert [header in request.headers for request in run.of("UploadPart")] == [True, True]
+    step.is_settled(settings)
 
 
 # --- speed and the journal ---------------------------------------------------------------------------------------

@@ -214,7 +214,7 @@ def test_the_same_facts_are_the_same_bytes(step) -> None:
 
 
 def test_compressed_large_and_encrypted_objects_are_known_by_their_content_too(step, kms_key) -> None:
-    step.files({"dist/big": os.urandom(11 << 20), "dist/plain.css": "p{}" * 500})
+    step.files({"dist/big": os.urandom(7 << 20), "dist/plain.css": "p{}" * 500})
     settings = {"multipart_threshold": "6MiB", "part_size": "5MiB", "gzip": "*.css", "kms_key_id": kms_key}
     first = step.run(settings)
     fresh_checkout(step)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from s3batch.s3 import calls
 from tests.rig.faults import Delay, Refuse
 
 LOCATION = "x-amz-website-redirect-location"
@@ -113,9 +116,9 @@ def test_l1_the_listing_is_read_always_and_its_refusal_ends_the_step(step, proxy
     assert "s3:ListBucket" in run.err
 
 
-def test_l1_a_failing_second_page_is_a_failed_listing(step, proxy) -> None:
-    for number in range(1001):
-        step.bucket.put(f"many/{number:04}")
+def test_l1_a_failing_second_page_is_a_failed_listing(step, proxy, monkeypatch) -> None:
+    monkeypatch.setattr("s3batch.s3.calls.list_objects", partial(calls.list_objects, limit=2))
+    stored(step, "many/1", "many/2", "many/3")
     proxy.on("ListObjectsV2", Refuse(403, "AccessDenied"), skip=1)
 
     run = step.run({"target": "many", "delete": True})
@@ -289,9 +292,9 @@ def test_a_delete_that_is_refused_names_every_key(step, proxy) -> None:
     assert "needs s3:DeleteObject" in run.err
 
 
-def test_a_job_of_many_deletes_goes_in_thousands(step) -> None:
-    for number in range(1100):
-        step.bucket.put(f"t/{number}")
+def test_l2_a_job_of_many_deletes_goes_in_batches(step, monkeypatch) -> None:
+    monkeypatch.setattr("s3batch.coordinator.DELETE_BATCH", 20)  # S3's limit is 1,000
+    stored(step, *(f"t/{number}" for number in range(30)))
 
     run = step.run({"target": "t", "delete": True})
 
