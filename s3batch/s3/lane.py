@@ -398,6 +398,7 @@ class Lane:
         else:
             again = error.used and not error.timed_out and task.tries < _STALE_TRIES and not _once_only(task.call)
         if again:
+            self.requests[task.call.name] += 1
             self._send(task, task.call, anew=True)
             return
         code = "Timeout" if error.timed_out else "Untrusted" if error.distrusted else "Connection"
@@ -552,8 +553,8 @@ class Lane:
 
 
 def _once_only(call: Call) -> bool:
-    """Whether repeating a call whose answer was lost may give another answer than the first try did."""
-    return "if-none-match" in call.headers
+    """Whether repeating a call whose answer was lost may do, or answer, something else than the first try did."""
+    return "if-none-match" in call.headers or call.name == "CreateMultipartUpload"
 
 
 def _nothing() -> None:

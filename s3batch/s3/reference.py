@@ -53,11 +53,11 @@ class Carrier:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._client = client(endpoint)
+        self._client = client(endpoint, tries=1)  # who asks tries again himself, and counts it
         self._now = threading.local()
         events = self._client.meta.events
         events.register("before-call.s3", self._replace)
-        events.register("before-parse.s3", self._keep)
+        events.register_first("before-parse.s3", self._keep)  # before botocore makes a 500 of a 200
 
     def __call__(self, call: Call) -> Answer:
         """Carry out ``call``. Raises :class:`CallError` when no answer comes."""
@@ -130,13 +130,13 @@ def fault_without_answer(error: BotoCoreError, endpoint: Endpoint) -> Fault:
     return Fault(type(error).__name__, str(error))
 
 
-def client(endpoint: Endpoint, service: str = "s3", url: str = "") -> Any:
+def client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries: int = 3) -> Any:
     """A boto3 client with our settings and the endpoint's credentials."""
     credentials = endpoint.credentials
     config = Config(
         connect_timeout=min(endpoint.timeout, 20),
         read_timeout=endpoint.timeout,
-        retries={"total_max_attempts": 3, "mode": "standard"},
+        retries={"total_max_attempts": tries, "mode": "standard"},
         max_pool_connections=64,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
