@@ -55,7 +55,7 @@ def settings_with(settings: Settings, **changes: Any) -> Settings:
     return Settings(**{name: getattr(settings, name) for name in _USED} | changes)
 
 
-_USED = ("bucket", "endpoint_url", "access_key", "secret_key", "session_token", "region", "lane", "timeout")
+_USED = ("bucket", "endpoint_url", "access_key", "secret_key", "session_token", "region", "lane", "timeout", "checksum")
 
 
 @dataclass(slots=True)
