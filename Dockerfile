@@ -10,7 +10,8 @@ COPY s3batch ./s3batch
 RUN python -m build --wheel --outdir /wheels . \
  && pip wheel --no-cache-dir --wheel-dir /wheels /wheels/s3batch-*.whl
 
-FROM python:3.12-slim
+# As root, for steps that write a workspace a CI cloned as root: docker build --target root.
+FROM python:3.12-slim AS root
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="s3batch" \
@@ -21,6 +22,8 @@ LABEL org.opencontainers.image.title="s3batch" \
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links=/wheels s3batch
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# No USER: a CI clones the workspace as root, and a plugin restores caches into it and keeps its journal there.
-# Any other user will do for a sync (docker run --user 1000); what it may not write, it says.
 ENTRYPOINT ["s3batch", "plugin"]
+
+# The image itself: as nobody in particular. A sync needs no more than to read the workspace.
+FROM root
+USER 65532:65532

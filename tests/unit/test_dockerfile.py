@@ -34,7 +34,7 @@ def stages() -> list[list[tuple[str, str]]]:
     return found
 
 
-BUILD, IMAGE = stages()
+BUILD, IMAGE, FINAL = stages()
 
 
 def of(stage: list[tuple[str, str]], word: str) -> list[str]:
@@ -44,8 +44,8 @@ def of(stage: list[tuple[str, str]], word: str) -> list[str]:
 def test_both_stages_are_of_one_pinned_python_so_that_wheels_of_the_first_fit_the_second():
     [first], [second] = of(BUILD, "FROM"), of(IMAGE, "FROM")
 
-    assert first == f"{second} AS build"
-    assert re.fullmatch(r"python:3\.\d+-slim", second)
+    assert first.removesuffix(" AS build") == second.removesuffix(" AS root")
+    assert re.fullmatch(r"python:3\.\d+-slim AS root", second)
 
 
 def test_that_python_is_one_the_project_supports():
@@ -108,11 +108,14 @@ def test_its_labels_are_the_projects_own():
     assert {found["version"], found["revision"]} == {f"${{{name}}}" for name in arguments}
 
 
-def test_the_user_is_the_one_who_owns_the_workspace_of_a_ci():
-    assert of(IMAGE, "USER") == []
-    assert "# No USER: a CI clones the workspace as root" in TEXT
-
-
 def test_nothing_secret_and_nothing_unpinned_is_in_it():
     assert not re.search(r"(?i)secret|password|token|:latest", TEXT)
     assert of(BUILD, "ADD") == []
+
+
+def test_the_image_runs_as_an_unprivileged_user_unless_the_root_stage_is_asked_for():
+    [user] = of(FINAL, "USER")
+
+    assert of(FINAL, "FROM") == ["root"]
+    assert of(IMAGE, "USER") == []
+    assert int(user.partition(":")[0]) > 0
