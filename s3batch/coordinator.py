@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 from s3batch.crash_points import reach
 from s3batch.errors import EXIT_SIGINT, EXIT_SIGTERM, EndpointError, S3BatchError
 from s3batch.executors import Tag, tags_of
+from s3batch.habits import Doubts
 from s3batch.model import Kind, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
 from s3batch.s3.calls import fits_xml
@@ -134,6 +135,7 @@ class Coordinator:
         self._ = parts
         self._journal = parts.journal
         self._executor = parts.executor
+        self._doubts = Doubts(parts.journal)
         self._open = dict.fromkeys((Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE), 0)
         """Operations of each stage not yet settled for good."""
         self._leased: dict[int, Operation] = {}
@@ -205,8 +207,10 @@ class Coordinator:
                 self._hand_out(stage)
                 self._take(self._executor.poll(0.0 if planning is not None else self._patience()))
                 self._look_around()
-        except StoppedError:
+        except StoppedError as stopped:
             self._wind_down()
+            if self._worked and stopped.exit_code == EndpointError.exit_code:
+                stopped.exit_code = StoppedError.exit_code  # something was sent after all
             raise
         except BaseException:
             self._journal.release()
@@ -327,6 +331,8 @@ class Coordinator:
         self._together.clear()
         if news.requests:
             self._journal.add_tally(requests=news.requests)
+        if news.doubts:
+            self._doubts.count(news.doubts)
         try:
             self._judge_all(news, outcomes)
         finally:  # what one result says of the whole job undoes nothing of what the others say of their own

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, invalidation, manifest, permissions, planner, report, worker
+from s3batch import __version__, deletes, habits, invalidation, manifest, permissions, planner, report, worker
 from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -142,6 +142,7 @@ class Sync:
         """The target's bucket; resolved with the first use."""
         if self._bucket is None:
             self._bucket = Bucket.from_settings(self.settings, self.wanted.target.bucket)
+            habits.begin(self._bucket, self.journal, self.settings.lane)
         return self._bucket
 
     # --- the job ----------------------------------------------------------------------------
