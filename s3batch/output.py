@@ -19,6 +19,11 @@ _SHORTEST_SECRET = 6
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+def one_line(text: str) -> str:
+    """``text`` with its line breaks and tabs shown: a file's name must not end a line, or look like one of ours."""
+    return text.replace("\n", "\\x0a").replace("\t", "\\x09")
+
+
 class Output:
     """Where a run speaks. One per run, used by the coordinator's thread only."""
 

@@ -15,6 +15,7 @@ from typing import Any
 from s3batch import permissions
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
+from s3batch.output import one_line
 from s3batch.units import format_count, format_duration, format_size
 
 SHOWN = 50
@@ -117,7 +118,7 @@ def text(
     """
     failures = document["failures"]
     lines = [_headline(document, dry_run=dry_run)]
-    lines += _listed([f"warning: {warning}" for warning in document["warnings"][:SHOWN]], "warnings", document)
+    lines += _listed([f"warning: {one_line(warning)}" for warning in document["warnings"][:SHOWN]], "warnings", document)
     lines += _listed([failure_line(failure, headers) for failure in failures[:SHOWN]], "failures", document)
     if leaves_work(document) and not dry_run:
         lines.append(f"to finish it: {resume_line(document['job'], document['journal'], default_journal)}")
@@ -144,7 +145,7 @@ def failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None =
     status = f"HTTP {failure['status']}" if failure["status"] else ""
     facts = ", ".join(filter(None, [status, request, tried]))
     needs = permissions.of_failure(failure["operation"], failure["error"], failure["code"], headers)
-    line = f"failed: {failure['operation']} {what}: {_said(failure)}"
+    line = one_line(f"failed: {failure['operation']} {what}: {_said(failure)}")
     return line + (f" ({facts})" if facts else "") + (f"; {permissions.sentence(needs)}" if needs else "")
 
 

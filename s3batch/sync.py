@@ -31,6 +31,7 @@ from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Listed, LocalFile, Operation, Reason, Result, Stage, State
 from s3batch.multipart import Uploads
+from s3batch.output import one_line
 from s3batch.progress import Totals, make
 from s3batch.redirects import refuse_uploaded
 from s3batch.s3.bucket import Bucket
@@ -408,7 +409,7 @@ class Sync:
             self._tell(operation)
         elif self.output.verbose:
             kind, reason = result.become or operation.kind, result.reason or operation.reason
-            self.output.detail(f"{kind} {operation.key} {reason}")
+            self.output.detail(one_line(f"{kind} {operation.key} {reason}"))
 
     def _tell(self, operation: Operation) -> None:
         """A line of the plan that a dry run prints."""
@@ -421,7 +422,7 @@ class Sync:
         if self.settings.json:
             self.plan.append({"operation": operation, "key": key, "reason": reason})
         else:
-            self.output.data(f"{operation} {key} {reason}")
+            self.output.data(one_line(f"{operation} {key} {reason}"))
 
     # --- the end ----------------------------------------------------------------------------
 

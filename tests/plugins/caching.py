@@ -110,12 +110,12 @@ class Pipeline:
 
     # --- the bucket -------------------------------------------------------------------------
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def objects(self, prefix: str = "") -> list[str]:
         return sorted(self.step.bucket.keys(prefix))
 
     def manifests(self) -> list[str]:
         """The caches of ours, by scope and key."""
-        found = [key.removeprefix("v1/k/").split("/") for key in self.keys("v1/k/")]
+        found = [key.removeprefix("v1/k/").split("/") for key in self.objects("v1/k/")]
         return ["/".join([*parts[:3], *parts[4:]]) for parts in found]
 
     def put(self, key: str, body: bytes) -> None:

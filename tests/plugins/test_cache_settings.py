@@ -107,8 +107,8 @@ def test_1_prefix_key_and_encryption_are_in_what_is_stored(pipeline, kms_key):
 
     done = pipeline.rebuild(prefix="/caches//ci/", cache_key="v2", encryption="aws:kms", kms_key_id=kms_key)
 
-    (chunk,), (manifest,) = pipeline.keys("caches/ci/v1/c/"), pipeline.keys("caches/ci/v1/k/")
-    assert pipeline.keys() == [chunk, manifest]
+    (chunk,), (manifest,) = pipeline.objects("caches/ci/v1/c/"), pipeline.objects("caches/ci/v1/k/")
+    assert pipeline.objects() == [chunk, manifest]
     assert manifest.endswith("/v2")
     for request in done.of("PutObject"):
         assert request.headers["x-amz-server-side-encryption"] == "aws:kms"
@@ -152,7 +152,7 @@ def test_1_override_false_keeps_what_is_there_and_looks_only_once(pipeline):
 
 def test_1_override_false_loses_against_a_build_that_publishes_meanwhile(pipeline):
     pipeline.cached()
-    (key,) = pipeline.keys("v1/k/")
+    (key,) = pipeline.objects("v1/k/")
     stored = pipeline.step.bucket.get(key)
     pipeline.step.bucket.client.delete_object(Bucket=pipeline.step.bucket.name, Key=key)
     pipeline.write({"vendor/new": "n"})
@@ -193,7 +193,7 @@ def test_1_read_only_restores(pipeline):
 )
 def test_a_restore_marks_an_ageing_cache_as_used(pipeline, monkeypatch, ttl, age, touched):
     pipeline.cached()
-    (key,) = pipeline.keys("v1/k/")
+    (key,) = pipeline.objects("v1/k/")
     before = pipeline.step.bucket.head(key)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + age)
@@ -209,7 +209,7 @@ def test_a_restore_marks_an_ageing_cache_as_used(pipeline, monkeypatch, ttl, age
 
 def test_1_touching_spares_what_another_build_published_meanwhile(pipeline, monkeypatch):
     pipeline.cached()
-    (key,) = pipeline.keys("v1/k/")
+    (key,) = pipeline.objects("v1/k/")
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3)
     pipeline.step.proxy.on("CopyObject", Call(lambda _: pipeline.put(key, b"newer")))
@@ -244,7 +244,7 @@ def test_1_max_size_lets_no_cache_be_made_that_no_restore_would_take(pipeline):
 
     done = pipeline.rebuild(max_size="4kB")
 
-    assert (done.code, pipeline.keys()) == (0, [])
+    assert (done.code, pipeline.objects()) == (0, [])
     assert "warning: the cache was not stored: the paths to cache have 4.9 KiB" in done.err
 
 
@@ -334,7 +334,7 @@ def test_1_compat_writes_what_drone_s3cache_reads(pipeline):
 
     first, again = pipeline.rebuild(compat="s3cache"), pipeline.rebuild(compat="s3cache")
 
-    assert (first.code, pipeline.keys()) == (0, ["site/site.tar.gz"]), first.err
+    assert (first.code, pipeline.objects()) == (0, ["site/site.tar.gz"]), first.err
     assert (again.code, again.changed) == (0, [])
     with tarfile.open(fileobj=io.BytesIO(pipeline.step.bucket.get("site/site.tar.gz"))) as archive:
         assert sorted(archive.getnames()) == ["one.txt", "vendor", "vendor/a", "vendor/b", "vendor/b/c"]
@@ -346,7 +346,7 @@ def test_1_compat_sends_a_large_archive_in_parts(pipeline):
 
     done = pipeline.rebuild(compat="s3cache")
 
-    assert (done.code, done.counts["UploadPart"], pipeline.keys()) == (0, 3, ["site/site.tar.gz"])
+    assert (done.code, done.counts["UploadPart"], pipeline.objects()) == (0, 3, ["site/site.tar.gz"])
     assert pipeline.step.bucket.uploads() == []
     assert pipeline.rebuild(compat="s3cache").changed == []
 

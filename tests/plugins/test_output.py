@@ -95,6 +95,17 @@ def test_decision_11_a_dry_run_with_max_delete_fails_as_the_run_would(step) -> N
     assert "more than max_delete 0 allows" in run.err
 
 
+def test_decision_11_one_line_an_operation_whatever_its_name(step) -> None:
+    step.files({"dist/new\nupload t/forged missing": "x", "dist/bell\x07": "x"})
+
+    lines = step.run({"dry_run": True}).out.splitlines()
+
+    assert sorted(lines) == [
+        "upload t/a.txt missing", "upload t/b.txt missing", "upload t/bell\\x07 missing",
+        "upload t/new\\x0aupload t/forged missing missing",
+    ]  # fmt: skip
+
+
 # --- O1-O3 ---------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +144,13 @@ def test_o2_every_failure_is_named_with_all_that_helps(step, proxy) -> None:
         assert "HTTP 403, request FAULTPROXY" in line
         assert "needs s3:PutObject" in line
     assert re.search(r"to finish it: s3batch resume \S+ --journal ", run.err)
+
+
+def test_o2_a_name_cannot_break_the_line_that_names_it(step, proxy) -> None:
+    step.files({"dist/x\ny": "x"})
+    proxy.on("PutObject", Refuse(403, "AccessDenied"), key="x\ny")
+
+    assert "failed: upload x\\x0ay to t/x\\x0ay: PutObject: AccessDenied" in step.run().err
 
 
 def test_o2_a_passing_fault_is_tried_again(step, proxy) -> None:

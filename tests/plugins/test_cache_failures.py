@@ -1,0 +1,456 @@
+"""Decisions 7 and 11: a cache breaks no build unless asked, leaves no half, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from s3batch.journal import Journal
+from tests.archive.cycle import noise
+from tests.plugins.caching import Pipeline, names, s3cache
+from tests.rig import program
+from tests.rig.faults import Call, DuringReply, Refuse, Reset
+
+FILES = {"vendor/a": "A" * 100, "vendor/b/c": "C"}
+MINE = {"vendor/a": "not what the cache says", "vendor/mine": "my own"}
+DOCUMENT = {
+    "job", "command", "state", "exit_code", "seconds", "resumed", "journal", "files", "bytes", "unchanged",
+    "operations", "requests", "retries", "failures", "warnings", "cache",
+}  # fmt: skip
+
+
+@pytest.fixture
+def pipeline(step) -> Pipeline:
+    step.settings = {"retries": 1}
+    return Pipeline(step)
+
+
+def gone(pipeline: Pipeline) -> None:
+    """Nobody listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pipeline.settings["endpoint"] = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def signed_out(pipeline: Pipeline) -> None:
+    pipeline.step.proxy.on("", Refuse(403, "InvalidAccessKeyId"))
+
+
+def forbidden(pipeline: Pipeline) -> None:
+    pipeline.step.proxy.on("", Refuse(403, "AccessDenied"))
+
+
+def no_bucket(pipeline: Pipeline) -> None:
+    pipeline.settings["bucket"] = "no-such-bucket-here"
+
+
+def broken(pipeline: Pipeline) -> None:
+    pipeline.step.proxy.on("", Reset())
+
+
+def ailing(pipeline: Pipeline) -> None:
+    pipeline.step.proxy.on("", Refuse(500, "InternalError"))
+
+
+def damaged_chunk(pipeline: Pipeline) -> None:
+    (key,) = pipeline.objects("v1/c/")
+    pipeline.put(key, b"rubbish")
+
+
+def missing_chunk(pipeline: Pipeline) -> None:
+    (key,) = pipeline.objects("v1/c/")
+    pipeline.step.bucket.client.delete_object(Bucket=pipeline.step.bucket.name, Key=key)
+
+
+def flipped_bit(pipeline: Pipeline) -> None:
+    pipeline.step.proxy.on("GetObject", DuringReply(flip=12), key="/c/")
+
+
+def no_room_for_a_file(pipeline: Pipeline) -> None:
+    """Somebody removes its directory while we fetch."""
+    place = pipeline.workspace / "vendor" / "b"
+    pipeline.step.proxy.on("GetObject", Call(lambda _: place.rmdir()), key="/c/")
+
+
+RESTORES = [
+    pytest.param(gone, 4, "cannot reach", id="7 unreachable"),
+    pytest.param(signed_out, 4, "refuses the credentials", id="7 signed out"),
+    pytest.param(no_bucket, 4, "does not exist", id="7 no such bucket"),
+    pytest.param(forbidden, 1, "needs s3:GetObject and s3:ListBucket", id="7 no permission"),
+    pytest.param(broken, 4, "no answer from", id="7 connections break"),
+    pytest.param(ailing, 1, "InternalError", id="7 internal error"),
+    pytest.param(damaged_chunk, 1, "a chunk cannot be had", id="7 a damaged chunk"),
+    pytest.param(missing_chunk, 1, "NoSuchKey", id="7 a missing chunk"),
+    pytest.param(flipped_bit, 1, "a chunk cannot be had", id="7 a bit flipped on the way"),
+    pytest.param(no_room_for_a_file, 1, "cannot write", id="7 a file that cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("trouble", "strict", "said"), RESTORES)
+def test_a_restore_that_fails_leaves_the_tree_as_it_was_and_the_build_goes_on(pipeline, trouble, strict, said):
+    pipeline.cached()
+    pipeline.write(MINE)
+    before = pipeline.tree()
+    trouble(pipeline)
+
+    lenient = pipeline.restore(json=True)
+    after = pipeline.tree()
+    failing = pipeline.restore(fail_on_error=True)
+
+    document = json.loads(lenient.out)
+    assert (lenient.code, failing.code) == (0, strict)
+    assert after == before == pipeline.tree()
+    assert [line for line in lenient.err.splitlines() if "warning" in line] == [
+        line for line in lenient.err.splitlines() if said in line
+    ]
+    assert lenient.err.count("the cache was not restored: ") == 1
+    assert (document["state"], document["exit_code"]) == ("failed", 0)
+    assert document["warnings"] == [lenient.err.partition("warning: ")[2].splitlines()[0]]
+    assert document["cache"]["name"] == "octo/site/main"
+    assert "error: the cache was not restored: " in failing.err
+
+
+REBUILDS = [
+    pytest.param(gone, 4, id="7 unreachable"),
+    pytest.param(signed_out, 4, id="7 signed out"),
+    pytest.param(no_bucket, 4, id="7 no such bucket"),
+    pytest.param(broken, 4, id="7 connections break"),
+    pytest.param(ailing, 1, id="7 internal error"),
+    pytest.param(forbidden, 1, id="7 no permission"),
+]
+
+
+@pytest.mark.parametrize(("trouble", "strict"), REBUILDS)
+def test_a_rebuild_that_fails_leaves_the_cache_as_it_was_and_the_build_goes_on(pipeline, trouble, strict):
+    pipeline.cached()
+    pipeline.write({"vendor/new": "n"})
+    before = {key: pipeline.step.bucket.get(key) for key in pipeline.objects("v1/k/")}
+    trouble(pipeline)
+
+    lenient, failing = pipeline.rebuild(), pipeline.rebuild(fail_on_error=True)
+
+    assert (lenient.code, failing.code) == (0, strict)
+    assert lenient.err.count("warning: the cache was not stored: ") == 1
+    assert "; the build goes on without it" in lenient.err
+    assert "error: the cache was not stored: " in failing.err
+    pipeline.step.proxy.forget()
+    assert {key: pipeline.step.bucket.get(key) for key in pipeline.objects("v1/k/")} == before
+
+
+def test_7_a_store_that_lets_nobody_list_says_forbidden_for_missing_and_a_rebuild_copes(pipeline):
+    pipeline.write(FILES)
+    pipeline.step.proxy.on("GetObject", Refuse(403, "AccessDenied"))
+    pipeline.step.proxy.on("HeadObject", Refuse(403, "AccessDenied"))
+    pipeline.step.proxy.on("ListObjectsV2", Refuse(403, "AccessDenied"))
+
+    done = pipeline.rebuild(fail_on_error=True)
+
+    assert (done.code, pipeline.manifests()) == (0, ["octo/site/main/default"])
+
+
+def test_7_a_damaged_manifest_is_a_miss_with_a_warning_and_the_next_one_is_tried(pipeline):
+    pipeline.cached({"vendor/from": "main"})
+    (key,) = pipeline.objects("v1/k/")
+    pipeline.put(key.replace("/main/", "/feat/"), b"rubbish")
+    feat = pipeline.on({"DRONE_BRANCH": "feat", "DRONE_COMMIT_BRANCH": "feat"})
+
+    done = feat.restore(fail_on_error=True)
+
+    assert (done.code, pipeline.contents()) == (0, {"vendor/from": b"main"})
+    assert done.err.count("warning") == 1
+    assert "warning: the cache octo/site/feat cannot be used: " in done.err
+
+
+@pytest.mark.parametrize("spoil", [damaged_chunk, missing_chunk], ids=["7 damaged", "7 missing"])
+def test_the_rebuild_after_a_failed_restore_mends_the_cache(pipeline, spoil):
+    pipeline.cached(FILES)
+    spoil(pipeline)
+    pipeline.restore()
+    pipeline.write(FILES)
+
+    pipeline.rebuild()
+    pipeline.next_build()
+    done = pipeline.restore(fail_on_error=True)
+
+    assert (done.code, sorted(pipeline.contents())) == (0, sorted(FILES))
+
+
+def test_7_a_half_restored_tree_of_a_killed_restore_is_undone_when_the_store_is_gone(pipeline):
+    pipeline.cached()
+    half(pipeline)
+    gone(pipeline)
+
+    done = pipeline.restore()
+
+    assert (done.code, pipeline.contents()) == (0, {"vendor/mine": b"my own"})
+
+
+def half(pipeline: Pipeline) -> None:
+    """What a restore leaves that is killed after its first chunk: the real program, really killed."""
+    pipeline.write({"vendor/mine": "my own"})
+    environment = program.clean_environment(pipeline.step.home)
+    environment |= pipeline.step.environment({**pipeline.settings, "restore": True}, **pipeline.build)
+    killed = program.run(["plugin"], environment | {"S3BATCH_TEST_CRASH_AT": "unpacked"}, pipeline.workspace)
+    again = program.run(["plugin"], environment | {"S3BATCH_TEST_CRASH_AT": "restored"}, pipeline.workspace)
+    assert (killed.code, again.code) == (0, -signal.SIGKILL)
+
+
+def test_7_a_locked_journal_is_exit_code_3(pipeline):
+    pipeline.cached()
+    pipeline.restore()
+    (path,) = (pipeline.workspace / ".s3batch").glob("cache-restore-*.db")
+
+    with Journal.open(str(path)) as journal:
+        journal.lock()
+        done = pipeline.restore()
+
+    assert (done.code, done.requests) == (3, [])
+    assert "is in use by pid" in done.err
+
+
+@pytest.mark.parametrize("word", ["restore", "rebuild"])
+@pytest.mark.parametrize("settings", [{}, {"dry_run": True}], ids=["7 for real", "7 rehearsed"])
+def test_every_document_has_the_keys_of_a_syncs_and_the_cache(pipeline, word, settings):
+    pipeline.cached()
+    pipeline.write({"vendor/new": "n"} if word == "rebuild" else {})
+
+    done = pipeline.run(**{word: True, "json": True, **settings})
+
+    document = json.loads(done.out)
+    assert set(document) - {"plan"} == DOCUMENT
+    assert (document["command"], document["state"], document["exit_code"]) == (f"cache {word}", "done", 0)
+    assert set(document["cache"]) >= {"key", "name", "files", "bytes", "chunks"}
+
+
+def test_7_the_document_counts_the_bytes_that_really_travelled(pipeline):
+    pipeline.write({"vendor/zeros": bytes(1_000_000), "vendor/more": "x"})
+
+    rebuilt = pipeline.rebuild(json=True)
+    pipeline.next_build()
+    restored = pipeline.restore(json=True)
+
+    sent = sum(request.sent for request in rebuilt.of("PutObject") if "/c/" in request.key)
+    for document in (json.loads(rebuilt.out), json.loads(restored.out)):
+        assert document["operations"]["chunk"] == {"planned": 1, "done": 1, "failed": 0, "skipped": 0, "bytes": sent}
+        assert (document["files"], document["bytes"]) == (2, 1_000_001)
+    assert sent < 1000
+
+
+def test_7_a_dry_run_says_what_a_run_would_do_and_does_nothing(pipeline):
+    pipeline.write({"vendor/large": noise(20 << 20), "vendor/small": "s"})
+
+    rehearsed, rebuilt = pipeline.rebuild(dry_run=True), pipeline.rebuild()
+    objects = pipeline.objects()
+    pipeline.next_build()
+    looked = pipeline.restore(dry_run=True)
+
+    assert rehearsed.changed == looked.changed == []
+    planned = len(rehearsed.out.splitlines())
+    assert planned == len([key for key in names(rebuilt, "PutObject") if "/c/" in key]) > 1
+    assert looked.out.splitlines() == [f"chunk {key} missing" for key in looked_for(looked.out)]
+    assert sorted(looked_for(looked.out)) == [key for key in objects if "/c/" in key]
+    assert pipeline.tree() == {}
+    assert f"would send {planned} chunks" in rehearsed.err
+    assert f"would fetch {planned} chunks for 2 files" in looked.err
+
+
+def looked_for(plan: str) -> list[str]:
+    return [line.split()[1] for line in plan.splitlines()]
+
+
+def test_7_a_dry_run_restores_no_old_cache(pipeline):
+    pipeline.write(FILES)
+    pipeline.put("site/site.tar.gz", s3cache(pipeline.workspace, "vendor"))
+    pipeline.next_build()
+
+    done = pipeline.restore(dry_run=True)
+
+    assert (done.code, pipeline.tree()) == (0, {})
+    assert "would restore site/site.tar.gz (of an older plugin)" in done.err
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["7 hit", "7 miss"])
+def test_harness_reads_whether_there_was_a_cache(pipeline, tmp_path, made):
+    if made:
+        pipeline.cached()
+    told = {"DRONE_OUTPUT": str(tmp_path / "outputs")}
+    (tmp_path / "outputs").write_text("before=1\n")
+
+    pipeline.on(told).restore()
+
+    lines = ["before=1", *(["cache_hit=true", "cache_state=complete"] if made else ["cache_hit=false"])]
+    assert (tmp_path / "outputs").read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param({"DRONE_COMMIT_MESSAGE": "[NO CACHE]"}, id="7 skipped"),
+        pytest.param({"DRONE_COMMIT_MESSAGE": "[CLEAR CACHE]"}, id="7 cleared"),
+        pytest.param({"PLUGIN_ENDPOINT": "http://127.0.0.1:9"}, id="7 unreachable"),
+    ],
+)
+def test_harness_is_told_of_no_hit_where_nothing_was_restored(pipeline, tmp_path, facts):
+    pipeline.cached()
+
+    done = pipeline.on(facts, {"DRONE_OUTPUT": str(tmp_path / "outputs")}).restore()
+
+    assert (done.code, (tmp_path / "outputs").read_text()) == (0, "cache_hit=false\n")
+
+
+def test_7_an_output_file_that_cannot_be_written_is_a_warning(pipeline, tmp_path):
+    pipeline.cached()
+
+    done = pipeline.on({"DRONE_OUTPUT": str(tmp_path / "no" / "such")}).restore()
+
+    assert (done.code, len(pipeline.contents())) == (0, 2)
+    assert "warning: cache_hit cannot be written" in done.err
+
+
+# --- 11: resume --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(pipeline) -> Pipeline:
+    """Some chunks to be stopped between."""
+    pipeline.write({f"vendor/{name}": noise(9 << 20, seed=ord(name)) for name in "abc"})
+    return pipeline
+
+
+def start(pipeline: Pipeline, word: str, **settings: object) -> subprocess.Popen[str]:
+    environment = program.clean_environment(pipeline.step.home)
+    given = {**pipeline.settings, word: True, "workers": 1, "max_concurrency": 1, **settings}
+    pipeline.step.proxy.requests.clear()
+    return program.start(
+        ["plugin"], environment | pipeline.step.environment(given, **pipeline.build), pipeline.workspace
+    )
+
+
+def interrupted(pipeline: Pipeline, word: str, operation: str) -> program.Finished:
+    """Terminated once two chunks have travelled."""
+    pipeline.step.proxy.latency = 0.1
+    process = start(pipeline, word, json=True)
+    assert pipeline.step.proxy.wait_for(operation, 3)
+    os.kill(process.pid, signal.SIGTERM)
+    try:
+        return program.finish(process)
+    finally:
+        pipeline.step.proxy.latency = 0.0
+
+
+def resumed(pipeline: Pipeline, line: str) -> program.Finished:
+    """The command that the end of an interrupted run names."""
+    words = line.partition("to finish it: s3batch ")[2].split()
+    server = pipeline.step.bucket.server
+    keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+    environment = program.clean_environment(pipeline.step.home) | keys
+    pipeline.step.proxy.requests.clear()
+    return program.run([*words, "--json"], environment, pipeline.step.home)
+
+
+@pytest.mark.parametrize("how", ["the same command", "s3batch resume"])
+def test_11_a_terminated_rebuild_is_finished_and_sends_no_chunk_again(large, how):
+    ended = interrupted(large, "rebuild", "PutObject")
+    stored = set(large.objects("v1/c/"))
+    again = large.rebuild() if how == "the same command" else resumed(large, ended.stderr)
+
+    document = json.loads(ended.stdout)
+    assert (ended.code, document["state"], document["exit_code"]) == (143, "interrupted", 143)
+    assert stored
+    assert "error: interrupted by SIGTERM" in ended.stderr
+    assert f"to finish it: s3batch resume {document['job']} --journal {document['journal']}" in ended.stderr
+    assert again.code == 0, again
+    assert stored.isdisjoint(key for key in put_again(large))
+    assert large.manifests() == ["octo/site/main/default"]
+
+
+def put_again(pipeline: Pipeline) -> list[str]:
+    return [request.key for request in pipeline.step.proxy.requests if request.operation == "PutObject"]
+
+
+@pytest.mark.parametrize("how", ["the same command", "s3batch resume"])
+def test_11_a_terminated_restore_is_finished_and_writes_no_right_file_again(large, how):
+    large.rebuild()
+    before = large.tree()
+    large.next_build()
+    ended = interrupted(large, "restore", "GetObject")
+    fetched = {path: path.stat().st_ino for path in (large.workspace / "vendor").iterdir() if is_right(path, before)}
+
+    again = large.restore(json=True) if how == "the same command" else resumed(large, ended.stderr)
+
+    document = json.loads(again.out if how == "the same command" else again.stdout)
+    assert (ended.code, again.code, large.tree()) == (143, 0, before)
+    assert document["resumed"] is (how != "the same command")
+    assert document["command"] == "cache restore"
+    assert {path: path.stat().st_ino for path in fetched} == fetched
+
+
+def is_right(path: Path, tree: dict) -> bool:
+    return path.stat().st_mtime_ns == tree[f"vendor/{path.name}"][2]
+
+
+def test_11_a_signed_job_is_resumed_with_the_secret(large):
+    large.build["S3BATCH_CACHE_SECRET"] = "known to trusted builds only"
+    ended = interrupted(large, "rebuild", "PutObject")
+    words = ended.stderr.partition("to finish it: s3batch ")[2].split()
+    server = large.step.bucket.server
+    keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+    secret = {"S3BATCH_CACHE_SECRET": large.build["S3BATCH_CACHE_SECRET"]}
+
+    done = program.run(words, program.clean_environment(large.step.home) | keys | secret, large.workspace)
+    large.next_build()
+
+    assert done.code == 0, done.stderr
+    assert large.restore().err.count("restored octo/site/main") == 1
+
+
+# --- where nothing may be written ----------------------------------------------------------------
+
+
+def as_nobody(pipeline: Pipeline, **settings: object) -> program.Finished:
+    """The step by somebody who owns nothing here; it needs root to become that."""
+    mine = {"TMPDIR": str(pipeline.step.home.parent / "tmp"), "S3BATCH_EXECUTOR": "inline"}
+    environment = program.clean_environment(pipeline.step.home) | mine
+    environment |= pipeline.step.environment({**pipeline.settings, **settings}, **pipeline.build)
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *program.COMMAND, "plugin"]
+    done = subprocess.run(words, env=environment, cwd=pipeline.workspace, capture_output=True, text=True, check=False)
+    return program.Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def foreign(pipeline, tmp_path) -> Pipeline:
+    """A workspace that is not ours, reachable and readable."""
+    if os.geteuid() or not shutil.which("setpriv"):
+        pytest.skip("only root can become somebody else")
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp").chmod(0o1777)
+    for path in [tmp_path, *tmp_path.parents[:-2], pipeline.step.home]:
+        path.chmod(path.stat().st_mode | 0o055)
+    return pipeline
+
+
+def test_7_a_workspace_of_somebody_else_is_cached_all_the_same(foreign):
+    foreign.write(FILES)
+
+    done, again = as_nobody(foreign, rebuild=True), as_nobody(foreign, rebuild=True)
+
+    assert (done.code, again.code) == (0, 0), done.stderr
+    assert "cached octo/site/main: 2 files" in done.stderr
+    assert "nothing changed, nothing sent" in again.stderr
+    assert not (foreign.workspace / ".s3batch").exists()
+
+
+def test_7_a_workspace_that_cannot_be_written_is_one_sentence_and_no_failed_build(foreign):
+    foreign.cached()
+
+    done = as_nobody(foreign, restore=True)
+
+    assert (done.code, foreign.tree()) == (0, {})
+    (warning,) = [line for line in done.stderr.splitlines() if "the cache was not restored: " in line]
+    assert "Permission denied" in warning
