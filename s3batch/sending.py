@@ -2,7 +2,7 @@
 
     checksum header ─> the store verifies it, and says it again
                     └> or its ETag is the MD5 of what it stored, which is held against ours
-                    └> or it proves nothing: then the first object is looked at, at least for its length
+                    └> or it proves nothing: then the first objects are looked at, at least for their length
 
 A store that does not take the checksum is offered the next one of the ladder, once for all that a worker
 sends, and that is said.
@@ -35,8 +35,8 @@ class Checks:
 
     ladder: tuple[str, ...]
     """The checksum in use and those to fall back to; ``md5`` is Content-MD5, an empty name none at all."""
-    looked: bool = False
-    """Whether the length of an object was compared, where the store proves nothing."""
+    trusted: bool = False
+    """Whether the length of an object was found right, where the store proves nothing."""
 
     @classmethod
     def from_endpoint(cls, endpoint: Endpoint) -> Checks:
@@ -92,9 +92,9 @@ async def send(call: Call, checks: Checks) -> Sent:
     if not answer.ok or hides_error(answer):
         return Sent(answer, warning=warning)
     confirmed = confirm(answer, call, header)
-    if confirmed is None and call.name == "PutObject" and not checks.looked:
-        checks.looked = True
+    if confirmed is None and call.name == "PutObject" and not checks.trusted:
         await _look(call)
+        checks.trusted = True
     return Sent(answer, confirmed or "", header.get(f"x-amz-checksum-{used}", ""), warning)
 
 

@@ -386,12 +386,14 @@ def test_a_store_that_ignores_checksums_is_held_to_its_etag(fake, fake_store, at
     assert (result.code, result.retryable) == ("ChecksumMismatch", True)
 
 
-def test_a_store_that_proves_nothing_is_looked_at_once(fake, fake_store, at_fake, tmp_path):
+def test_a_store_that_proves_nothing_is_looked_at_until_a_length_was_right(fake, fake_store, at_fake, tmp_path):
     fake.manners = Manners(ignores_checksums=True, md5_etags=False)
     works = [Work(planned(fake_store, file(tmp_path, name, b"x"), number=n)) for n, name in enumerate("abc", start=1)]
 
+    (first,) = at_fake(works[0])
     results = at_fake(*works)
 
+    assert first.error == ""
     assert [result.error for result in results] == [""] * 3
     assert [request.name for request in fake.requests].count("HeadObject") == 1
 
