@@ -69,7 +69,7 @@ def missing_chunk(pipeline: Pipeline) -> None:
 
 
 def flipped_bit(pipeline: Pipeline) -> None:
-    pipeline.step.proxy.on("GetObject", DuringReply(flip=12), key="/c/")
+    pipeline.step.proxy.on("GetObject", DuringReply(flip=9), key="/c/")
 
 
 def no_room_for_a_file(pipeline: Pipeline) -> None:
