@@ -101,22 +101,23 @@ def is_due(settings: Settings, journal: Journal, *, changed: bool) -> bool:
     return bool(settings.cloudfront_distribution and (settings.cloudfront_always or owed))
 
 
-def settle(settings: Settings, journal: Journal, prefix: str, session: Callable[[], Any]) -> bool:
-    """Invalidate what is owed, and owe it no more; whether anything had to be. ``session``: makes the boto3 session.
+def settle(settings: Settings, journal: Journal, prefix: str, session: Callable[[], Any]) -> list[str]:
+    """Invalidate what is owed, and owe it no more; the invalidations' ids. ``session``: makes the boto3 session.
 
     Raises :class:`JobFailedError`, and then it is still owed.
     """
     if not settings.cloudfront_distribution:
-        return False
+        return []
     after = journal.recall(_mark(settings, journal)) or 0
     last = journal.last_change(after)
     if not last and not settings.cloudfront_always:
-        return False
+        return []
     changed = journal.changed_keys(after) if settings.cloudfront_paths == "changed" and last else None
     client = connect(session(), settings.cloudfront_endpoint)
-    invalidate(client, settings.cloudfront_distribution, prefix=prefix, job=journal.job_id, changed=changed)
+    made = invalidate(client, settings.cloudfront_distribution, prefix=prefix, job=journal.job_id, changed=changed)
+    journal.add_tally(requests={"CreateInvalidation": len(made)})
     journal.remember(_mark(settings, journal), last or after)
-    return True
+    return made
 
 
 def _mark(settings: Settings, journal: Journal) -> str:

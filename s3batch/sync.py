@@ -337,7 +337,8 @@ class Sync:
         """Tell CloudFront, or say that a dry run would."""
         settings = self.settings
         if not settings.dry_run:
-            invalidation.settle(settings, self.journal, self.wanted.prefix, self._session)
+            for made in invalidation.settle(settings, self.journal, self.wanted.prefix, self._session):
+                self.output.detail(f"invalidation {made} of CloudFront distribution {settings.cloudfront_distribution}")
         elif self.tell is None and invalidation.is_due(settings, self.journal, changed=self.changed):
             self._say("invalidate", invalidation.wildcard(self.wanted.prefix), settings.cloudfront_paths)
 

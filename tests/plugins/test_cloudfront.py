@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import uuid
 from urllib.parse import unquote
@@ -67,6 +68,13 @@ def test_one_invalidation_follows_everything_else(step, target, path) -> None:
     assert run.code == 0, run.err
     assert paths(run) == [path]
     assert run.requests[-1].operation == INVALIDATION
+
+
+def test_the_report_counts_it_and_debug_names_it(step, distribution) -> None:
+    run = step.run({"json": True}, DEBUG="1")
+
+    assert json.loads(run.out)["requests"]["CreateInvalidation"] == 1
+    assert f"of CloudFront distribution {distribution}" in run.err
 
 
 def test_i2_nothing_is_invalidated_when_nothing_changed(step) -> None:

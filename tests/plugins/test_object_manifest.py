@@ -182,6 +182,9 @@ def test_it_is_not_written_when_something_failed(step, proxy) -> None:
     run = step.run()
 
     assert (run.code, run.of("PutObject", KEY)) == (1, [])
+    proxy.rules.clear()
+    resumed = step.run({"mode": "resume", "bucket": None, **dict.fromkeys(step.settings)})
+    assert [request.key for request in resumed.changes] == ["site/app.js", KEY], resumed.err
 
 
 def test_a_dry_run_reads_and_does_not_write_it(step) -> None:
