@@ -1,0 +1,65 @@
+"""Each checksum is the one everybody else reckons, at once and piece by piece."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from base64 import b64decode, b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3batch.s3.checksums import NAMES, WHOLE_OBJECT, Running, digest
+
+
+def reflected(polynomial: int, width: int, body: bytes) -> bytes:
+    """A CRC, bit by bit, by its definition."""
+    ones = (1 << width) - 1
+    register = ones
+    for byte in body:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (polynomial if register & 1 else 0)
+    return (register ^ ones).to_bytes(width // 8)
+
+
+JUDGES = {
+    "crc64nvme": lambda body: reflected(0x9A6C9329AC4BC9B5, 64, body),
+    "crc32c": lambda body: reflected(0x82F63B78, 32, body),
+    "crc32": lambda body: zlib.crc32(body).to_bytes(4),
+    "sha256": lambda body: hashlib.sha256(body).digest(),
+    "sha1": lambda body: hashlib.sha1(body).digest(),
+}
+CHECK = b"123456789"
+KNOWN = {"crc64nvme": "ae8b14860a799888", "crc32c": "e3069283", "crc32": "cbf43926"}
+"""The check values of the catalogue of CRCs."""
+
+
+def test_every_checksum_has_a_judge():
+    assert set(JUDGES) == set(NAMES)
+    assert set(WHOLE_OBJECT) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_crc_has_its_published_check_value(name):
+    assert b64decode(digest(name, CHECK)).hex() == KNOWN[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(body=st.binary(max_size=200), kind=st.sampled_from([bytes, bytearray, memoryview]))
+def test_a_checksum_is_as_its_definition_says(name, body, kind):
+    assert digest(name, kind(body)) == b64encode(JUDGES[name](body)).decode()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "md5"])
+@given(pieces=st.lists(st.binary(max_size=50), max_size=5))
+def test_piece_by_piece_is_as_at_once(name, pieces):
+    running, body = Running(name), b"".join(pieces)
+    for piece in pieces:
+        running.update(piece)
+
+    expected = hashlib.md5(body).digest() if name == "md5" else JUDGES[name](body)
+
+    assert running.digest() == expected
+    assert running.base64() == b64encode(expected).decode()
