@@ -138,6 +138,9 @@ class FaultProxy:
 
     async def _down(self) -> None:
         if self._listener:
+            for sock in self._listener.sockets:
+                self._loop.remove_reader(sock.fileno())
+            await asyncio.sleep(0.01)  # asyncio forgets, open, what it has accepted and not yet begun when it closes
             self._listener.close()
         for link in list(self._links):
             link.reset()
