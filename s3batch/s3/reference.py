@@ -96,7 +96,7 @@ class Carrier:
         if call.key:
             url = url.removesuffix(_PLACE) + encode(call.key, "/")
         params["url"] = f"{url}?{call.query}" if call.query else url
-        params["headers"].update({name: _latin(value) for name, value in call.headers.items()})
+        params["headers"].update(call.headers)
         params["body"] = bytes(call.body)
         params["context"].get("checksum", {}).pop("request_algorithm", None)  # the call brings its own
 
@@ -109,13 +109,8 @@ class Carrier:
         )
 
 
-def _latin(value: str) -> str:
-    """``value`` so that http.client, which writes headers in Latin-1, writes the same bytes as the lean lane."""
-    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
 def _as_sent(value: str) -> str:
-    """The other way round, as :mod:`s3batch.s3.wire` reads it."""
+    """A header as :mod:`s3batch.s3.wire` reads it; http.client reads Latin-1."""
     return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 

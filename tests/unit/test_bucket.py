@@ -1,0 +1,261 @@
+"""The coordinator's own requests: retried while that can help, and told in one sentence when it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3batch.errors import EndpointError
+from s3batch.s3 import bucket as module
+from s3batch.s3 import calls
+from s3batch.s3.bucket import Bucket
+from s3batch.s3.client import Login
+from s3batch.s3.endpoint import Endpoint, split_url
+from s3batch.s3.faults import CallError
+from s3batch.s3.sigv4 import Credentials
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
+from tests.rig.scripted import CLOSE_UNREAD, Scripted
+
+
+@pytest.fixture(scope="module")
+def fake():
+    with FakeS3() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def waits(fake, monkeypatch):
+    """No waiting here; what would have been waited for is kept."""
+    fake.forget()
+    waited = []
+    monkeypatch.setattr(module.time, "sleep", waited.append)
+    return waited
+
+
+def bucket_at(url: str, tries: int = 5) -> Bucket:
+    host, port, tls, _ = split_url(url)
+    credentials = Credentials(ACCESS_KEY, SECRET_KEY)
+    endpoint = Endpoint(
+        bucket="bucket", region="us-east-1", host=host, port=port, tls=tls, path_style=True, url=url,
+        credentials=credentials, timeout=5.0,
+    )  # fmt: skip
+    return Bucket(endpoint, Login(credentials), tries=tries)
+
+
+@pytest.fixture
+def bucket(fake):
+    made = bucket_at(fake.url)
+    yield made
+    made.close()
+
+
+def failing(times: int, reply: Reply):
+    left = [reply] * times
+    return lambda _: left.pop() if left else None
+
+
+BUSY = Reply(503, {}, error("SlowDown"))
+
+
+def test_a_passing_fault_is_tried_again_with_growing_patience(fake, bucket, waits):
+    fake.meddle = failing(3, BUSY)
+
+    bucket.put("key", b"body")
+
+    assert bytes(bucket.get("key").body) == b"body"
+    assert bucket.retries == 3
+    assert len(waits) == 3
+    assert all(0 <= seconds <= 0.1 * 2**attempt for attempt, seconds in enumerate(waits, start=1))
+
+
+def test_a_fault_that_does_not_pass_is_the_answer_in_the_end(fake, bucket):
+    fake.meddle = failing(99, BUSY)
+
+    with pytest.raises(CallError, match="PutObject 'key': SlowDown"):
+        bucket.put("key", b"body")
+
+    assert len(fake.requests) == 5
+
+
+def test_a_hidden_error_is_one(fake, bucket):
+    fake.meddle = failing(1, Reply(200, {}, error("InternalError")))
+    bucket.put("key", b"body")
+
+    assert bucket.retries == 1
+
+
+def test_what_is_not_there_is_none_and_a_refusal_is_raised(fake, bucket):
+    assert bucket.head("key") is None
+    assert bucket.get("key") is None
+
+    fake.meddle = failing(99, Reply(403, {}, error("AccessDenied")))
+    for ask in (bucket.head, bucket.get, bucket.delete):
+        with pytest.raises(CallError, match="AccessDenied"):
+            ask("key")
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        pytest.param(Reply(403, {}, error("InvalidAccessKeyId")), "refuses the credentials", id="nobody"),
+        pytest.param(Reply(400, {}, error("ExpiredToken")), "refuses the credentials", id="expired"),
+        pytest.param(Reply(403, {}, error("SignatureDoesNotMatch")), "refuses the credentials", id="wrong secret"),
+    ],
+)
+def test_a_refused_sign_in_is_told_as_such(fake, bucket, reply, words):
+    fake.meddle = failing(99, reply)
+
+    with pytest.raises(EndpointError, match=words) as refused:
+        bucket.head("key")
+
+    assert refused.value.exit_code == 4
+    assert refused.value.hint
+
+
+def test_a_signature_refused_after_others_were_taken_is_of_that_key_alone(fake, bucket):
+    bucket.put("key", b"")
+    fake.meddle = lambda seen: Reply(403, {}, error("SignatureDoesNotMatch")) if seen.key == "odd" else None
+
+    with pytest.raises(CallError, match="SignatureDoesNotMatch"):
+        bucket.put("odd", b"")
+
+
+def test_an_endpoint_that_never_answers_is_given_up_soon():
+    with Scripted([[CLOSE_UNREAD]]) as server:
+        bucket = bucket_at(server.url, tries=10)
+        with pytest.raises(EndpointError, match=r"HeadObject: .*\(tried 4 times\)") as lost:
+            bucket.head("key")
+        bucket.close()
+
+    assert lost.value.hint == "check endpoint_url and the network"
+
+
+def test_an_endpoint_that_has_answered_is_given_all_tries(fake, bucket):
+    bucket.put("key", b"")
+    fake.manners = Manners(keeps_connections=False)
+    bucket.head("key")
+    replies = iter([1, 2, 3, 4])
+    fake.meddle = lambda _: BUSY if next(replies, 0) else None
+
+    assert bucket.head("key") is not None
+    assert bucket.retries == 4
+
+
+# --- listing -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "hint"),
+    [
+        pytest.param(Reply(404, {}, error("NoSuchBucket")), "does not exist", "create it", id="no bucket"),
+        pytest.param(Reply(403, {}, error("AccessDenied")), "cannot be listed", "s3:ListBucket", id="no permission"),
+        pytest.param(Reply(200, {}, b"<html>Welcome"), "does not speak S3", "check endpoint_url", id="a web site"),
+        pytest.param(
+            Reply(404, {}, b"<html>Oops"), "cannot be listed", "create it", id="a web site that knows nothing"
+        ),
+    ],
+)
+def test_a_bucket_that_cannot_be_listed_is_told_with_what_to_do(fake, bucket, reply, words, hint):
+    fake.meddle = failing(99, reply)
+
+    with pytest.raises(EndpointError, match=words) as refused:
+        list(bucket.list_objects(""))
+
+    assert hint in refused.value.hint
+
+
+def filled(bucket: Bucket, count: int) -> list[str]:
+    keys = [f"k{number:05d}" for number in range(count)]
+    for key in keys:
+        bucket.put(key, b"")
+    return keys
+
+
+def pages_of(bucket: Bucket, limit: int, monkeypatch) -> list[list[str]]:
+    real = calls.list_objects
+    monkeypatch.setattr(module.calls, "list_objects", lambda *args, **more: real(*args, **more | {"limit": limit}))
+    return [[each.key for each in page.objects] for page in bucket.list_objects("")]
+
+
+def test_pages_come_one_after_the_other(fake, bucket, monkeypatch):
+    keys = filled(bucket, 7)
+
+    assert pages_of(bucket, 3, monkeypatch) == [keys[:3], keys[3:6], keys[6:]]
+
+
+def test_a_page_that_fails_for_a_while_is_asked_for_again(fake, bucket, monkeypatch):
+    keys, asked = filled(bucket, 7), []
+
+    def trouble(seen):
+        asked.append(seen)
+        return BUSY if len(asked) in (2, 3) else None
+
+    fake.meddle = trouble
+
+    assert [key for page in pages_of(bucket, 3, monkeypatch) for key in page] == keys
+
+
+def test_a_page_that_fails_for_good_fails_the_listing(fake, bucket, monkeypatch):
+    filled(bucket, 7)
+    fake.meddle = lambda seen: BUSY if "continuation-token" in seen.query else None
+
+    with pytest.raises(EndpointError, match=r"cannot be listed .*SlowDown"):
+        pages_of(bucket, 3, monkeypatch)
+
+
+def test_a_listing_that_turns_in_a_circle_is_ended(fake, bucket):
+    page = (
+        b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+        b"</ListBucketResult>"
+    )
+    fake.meddle = lambda _: Reply(200, {}, page)
+
+    with pytest.raises(EndpointError, match="the same page of the listing again and again"):
+        list(bucket.list_objects(""))
+
+
+def test_the_region_learned_by_listing_is_the_endpoints_from_then_on(fake, bucket):
+    fake.manners = Manners(region="eu-south-9")
+
+    list(bucket.list_objects(""))
+
+    assert bucket.endpoint.region == "eu-south-9"
+
+
+# --- deletes, uploads ----------------------------------------------------------------------
+
+
+def test_many_keys_are_deleted_in_batches_and_those_xml_cannot_hold_one_by_one(fake, bucket):
+    keys = [*filled(bucket, 3), "\x01", "no-utf8-\udcff"]
+    for key in keys[3:]:
+        bucket.put(key, b"")
+
+    bucket.delete_many(keys)
+
+    assert not fake.objects["bucket"]
+    assert [seen.name for seen in fake.requests[-3:]] == ["DeleteObject", "DeleteObject", "DeleteObjects"]
+
+
+def test_a_store_without_batches_is_asked_key_by_key(fake, bucket):
+    keys = filled(bucket, 3)
+    fake.meddle = lambda seen: Reply(501, {}, error("NotImplemented")) if seen.name == "DeleteObjects" else None
+    bucket.lane._carrier = lambda _: lambda _: pytest.fail("boto3 need not be asked")
+    bucket.lane._agreed["NotImplemented"] = 3
+
+    bucket.delete_many(keys)
+
+    assert not fake.objects["bucket"]
+
+
+def test_the_key_that_stays_is_named(fake, bucket):
+    with pytest.raises(CallError, match="DeleteObjects 'locked/k': AccessDenied"):
+        bucket.delete_many(["locked/k"])
+
+
+def test_an_upload_that_is_gone_is_aborted_already(fake, bucket):
+    bucket.abort_multipart_upload("key", "no-such-upload")
+
+
+def test_where_uploads_cannot_be_listed_there_are_none(fake, bucket):
+    fake.meddle = lambda _: Reply(403, {}, error("AccessDenied"))
+
+    assert list(bucket.list_uploads("")) == []
