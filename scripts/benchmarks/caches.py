@@ -24,8 +24,9 @@ from scripts.benchmarks.tools import s5cmd_program
 from scripts.benchmarks.workloads import MIB
 
 NODE = [
-    "next@14.2.3", "react@18", "react-dom@18", "@mui/material@5", "@mui/icons-material@5", "date-fns@3", "lodash@4",
-    "rxjs@7", "typescript@5.4", "webpack@5", "jest@29", "eslint@8", "@babel/preset-env@7", "aws-sdk@2", "@angular/core@17",
+    "next@14.2.3", "react@18", "react-dom@18", "@mui/material@5", "antd@5", "date-fns@3", "lodash@4", "rxjs@7",
+    "typescript@5.4", "webpack@5", "jest@29", "eslint@8", "@babel/preset-env@7", "aws-sdk@2", "@angular/core@17",
+    "@angular/cli@17", "echarts@5", "plotly.js-dist@2", "@swc/core@1.4", "firebase@10", "core-js@3",
 ]  # fmt: skip
 PYTHON = [
     "numpy==1.26.3", "pyarrow==15.0.0", "pandas<3", "scipy", "scikit-learn", "matplotlib", "jupyterlab", "django",
