@@ -10,13 +10,13 @@ what is there already changes nothing.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, habits, invalidation, manifest, permissions, planner, report, worker
+from s3batch import __version__, deletes, habits, invalidation, manifest, permissions, report, worker
 from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -29,15 +29,14 @@ from s3batch.errors import (
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Listed, LocalFile, Operation, Reason, Result, Stage, State
+from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
 from s3batch.output import one_line
+from s3batch.planning import Planning, replanned
 from s3batch.progress import Totals, make
-from s3batch.redirects import refuse_uploaded
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
-from s3batch.walk import Walk, walk
-from s3batch.wanted import KEPT, Wanted
+from s3batch.wanted import Wanted
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from s3batch.output import Output
     from s3batch.settings import Settings
 
-BATCH = 500
-"""Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 """Requests at most, of a worker and of this machine: at 20 ms a request 128 are 6,400 objects a second and worker.
 The lane opens them as needed."""
@@ -131,7 +128,6 @@ class Sync:
     """Whether no delete was begun, because something else failed."""
     _found_uploads: dict[str, str] | None = None
     _bucket: Bucket | None = None
-    _walk: Walk | None = None
 
     @property
     def settings(self) -> Settings:
@@ -181,8 +177,10 @@ class Sync:
             if self.resumed:
                 for stage in (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE):
                     coordinator.expect(stage, self.journal.open_count(stage))
-            coordinator.run(Stage.MAIN, None if planned else self._plan(coordinator))
-            self._later_stages(coordinator, planned=planned)
+            self.totals.phase = "syncing"
+            planning = Planning(self.wanted, self.journal, self.totals, resumed=self.resumed)
+            coordinator.run(Stage.MAIN, None if planned else planning.steps(coordinator.add))
+            self._later_stages(coordinator, None if planned else planning)
         finally:
             progress.close()
             if executor is not None:
@@ -195,7 +193,7 @@ class Sync:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
         return "none" if quiet else self.settings.progress
 
-    def _later_stages(self, coordinator: Coordinator, *, planned: bool) -> None:
+    def _later_stages(self, coordinator: Coordinator, planning: Planning | None) -> None:
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             if self._failed(before=stage):
                 return
@@ -204,8 +202,8 @@ class Sync:
                 reach("published")
         if self._failed(before=Stage.DELETE):
             return
-        if not planned and self._walk is not None:
-            self._plan_deletes(coordinator, self._walk)
+        if planning is not None:
+            planning.finish(coordinator.add, thorough=self.thorough)
         coordinator.run(Stage.DELETE)
         self._abort_left_uploads()
         self.journal.learn()
@@ -222,21 +220,7 @@ class Sync:
             self._withheld = True
         return failed
 
-    def _plan_deletes(self, coordinator: Coordinator, walked: Walk) -> None:
-        """The last of the plan, after a complete walk."""
-        if (walked.problems or not walked.complete) and not self.thorough:
-            # readable by now, or its operation would have failed
-            raise JobFailedError(
-                f"{len(walked.problems)} paths could not be read while the source was walked", hint="resume walks again"
-            )
-        if self.settings.delete:
-            for batch in deletes.plan(self.wanted, self.journal, walked):
-                coordinator.add(batch)
-            reach("deleting")
-        self.journal.plan_complete()
-        reach("planned")
-
-    # --- planning ---------------------------------------------------------------------------
+    # --- the listing ------------------------------------------------------------------------
 
     def _list(self) -> None:
         self.totals.phase = "listing"
@@ -252,84 +236,6 @@ class Sync:
         self.journal.listing_complete()
         reach("listed")
         manifest.fetch(self.wanted, self.journal, self.bucket)
-
-    def _plan(self, coordinator: Coordinator) -> Iterator[None]:
-        """Walk and decide, a batch of files at each step."""
-        self.totals.phase = "syncing"
-        self.journal.restart_plan()
-        self._walk = walked = walk(
-            self.wanted.source.root, self.wanted.selection, symlinks=self.settings.symlinks, journal=self.journal.path
-        )
-        for batch in walked.batches(BATCH):
-            coordinator.add(self._decide(batch))
-            yield
-        if self.settings.dry_run:
-            self._fail(walked)
-        else:
-            coordinator.add(self._troubled(walked))
-        redirects = [
-            Operation(Kind.REDIRECT, each.key, Reason.REDIRECT, stage=Stage.REDIRECT, detail=each.location)
-            for each in self.wanted.redirects
-        ]
-        coordinator.add(redirects)
-        for skipped in walked.skipped:
-            self.journal.warn(skipped.warning())
-
-    def _decide(self, files: list[LocalFile]) -> list[Operation]:
-        keys = [self.wanted.key(file.path) for file in files]
-        refuse_uploaded(self.settings, self.wanted.redirects, keys)
-        facts = self.journal.look_up(keys)
-        operations = []
-        quiet = []
-        for file, key in zip(files, keys, strict=True):
-            operation = self._decide_one(file, key, *facts[key])
-            if operation is None:
-                quiet.append(key)
-            else:
-                operations.append(operation)
-        if self.settings.delete:
-            self.journal.mark_seen(keys)
-        self._count(files, quiet)
-        return operations
-
-    def _decide_one(self, file: LocalFile, key: str, listed: Listed | None, known: Any) -> Operation | None:
-        if file.size > planner.OBJECT_LIMIT:
-            raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
-        attributes, fingerprint = self.wanted.rules.describe(file.path)
-        return planner.decide(
-            file, key, listed, known if self.settings.trust_journal else None, fingerprint,
-            stage=self.wanted.stage(file.path), gzip=attributes.gzip,
-        )  # fmt: skip
-
-    def _count(self, files: list[LocalFile], quiet: list[str]) -> None:
-        unchanged = len(quiet) - len(self.journal.settled(quiet)) if self.resumed and quiet else len(quiet)
-        self.totals.unchanged += unchanged
-        self.journal.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)
-
-    def _troubled(self, walked: Walk) -> list[Operation]:
-        """Operations that will fail: what the walk found and could not read must be named, and tried again."""
-        return [
-            Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
-            for path in (each.path + "/" * (each.directory and bool(each.path)) for each in walked.problems)
-        ]
-
-    def _fail(self, walked: Walk) -> None:
-        """The same for a dry run, which carries nothing out that could fail."""
-        troubled = self._troubled(walked)
-        why = dict(zip((each.path for each in troubled), walked.problems, strict=True))
-        failed = [
-            Result(row.id, error=why[row.path].error, code=why[row.path].code) for row in self.journal.add(troubled)
-        ]
-        self.journal.settle([(State.FAILED, result) for result in failed])
-
-    def _replan(self, operation: Operation) -> Operation | None:
-        try:
-            found = os.stat(os.path.join(self.wanted.source.base, operation.path))
-        except OSError:
-            return None
-        if operation.path.endswith("/"):
-            return None
-        return operation._replace(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, upload_id="")
 
     # --- when all is done ----------------------------------------------------------------------
 
@@ -398,7 +304,7 @@ class Sync:
                 signals=self.signals, totals=self.totals, progress=progress, tries=self.settings.retries,
                 multipart_threshold=self.settings.multipart_threshold,
                 whole=lambda operation: self.wanted.rules.attributes(operation.path).gzip,
-                replan=self._replan, heard=self._heard, dry_run=self.settings.dry_run,
+                replan=partial(replanned, self.wanted), heard=self._heard, dry_run=self.settings.dry_run,
             )
         )  # fmt: skip
 

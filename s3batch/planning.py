@@ -1,0 +1,145 @@
+"""The plan of a sync: walk the source, decide for each file, and at the end for what no file answers to.
+
+    walk ─> files ─ with listing and facts ─> operations ─> journal        a batch at each step, sending goes on meanwhile
+    troubled paths, redirects                                              when the walk is over
+    orphans                                                                when all of that is done and nothing failed
+
+It can be cut anywhere. A resume plans again from the start, and adding what is there already changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s3batch import deletes, planner
+from s3batch.crash_points import reach
+from s3batch.errors import JobFailedError
+from s3batch.model import Kind, Operation, Reason, Result, Stage, State
+from s3batch.redirects import refuse_uploaded
+from s3batch.walk import Walk, walk
+from s3batch.wanted import KEPT, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.journal import Facts, Journal
+    from s3batch.model import LocalFile
+    from s3batch.progress import Totals
+
+BATCH = 500
+"""Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
+
+Add = Callable[[list[Operation]], None]
+
+
+@dataclass(slots=True)
+class Planning:
+    """One walk and what is decided on it."""
+
+    wanted: Wanted
+    journal: Journal
+    totals: Totals
+    resumed: bool = False
+    walked: Walk | None = None
+
+    def steps(self, add: Add) -> Iterator[None]:
+        """Walk and decide, a batch of files at each step; ``add`` takes the operations."""
+        settings, source = self.wanted.settings, self.wanted.source
+        self.journal.restart_plan()
+        self.walked = walked = walk(
+            source.root, self.wanted.selection, symlinks=settings.symlinks, journal=self.journal.path
+        )
+        for batch in walked.batches(BATCH):
+            add(self._decide(batch))
+            yield
+        if settings.dry_run:
+            self._fail(walked)
+        else:
+            add(self._troubled(walked))
+        add(self._redirects())
+        for skipped in walked.skipped:
+            self.journal.warn(skipped.warning())
+
+    def finish(self, add: Add, *, thorough: bool) -> None:
+        """The last of the plan, after all else went well: the deletes. ``thorough``: plan them whatever the walk met."""
+        walked = self.walked
+        if walked is None or ((walked.problems or not walked.complete) and not thorough):
+            # readable by now, or its operation would have failed
+            count = len(walked.problems) if walked else 0
+            raise JobFailedError(
+                f"{count} paths could not be read while the source was walked", hint="resume walks again"
+            )
+        if self.wanted.settings.delete:
+            for batch in deletes.plan(self.wanted, self.journal, walked):
+                add(batch)
+            reach("deleting")
+        self.journal.plan_complete()
+        reach("planned")
+
+    def _decide(self, files: list[LocalFile]) -> list[Operation]:
+        keys = [self.wanted.key(file.path) for file in files]
+        refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
+        facts = self.journal.look_up(keys)
+        operations = []
+        quiet = []
+        for file, key in zip(files, keys, strict=True):
+            operation = self._decide_one(file, key, facts[key])
+            if operation is None:
+                quiet.append(key)
+            else:
+                operations.append(operation)
+        if self.wanted.settings.delete:
+            self.journal.mark_seen(keys)
+        self._count(files, quiet)
+        return operations
+
+    def _decide_one(self, file: LocalFile, key: str, facts: Facts) -> Operation | None:
+        if file.size > planner.OBJECT_LIMIT:
+            raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
+        listed, known = facts
+        attributes, fingerprint = self.wanted.rules.describe(file.path)
+        return planner.decide(
+            file, key, listed, known if self.wanted.settings.trust_journal else None, fingerprint,
+            stage=self.wanted.stage(file.path), gzip=attributes.gzip,
+        )  # fmt: skip
+
+    def _count(self, files: list[LocalFile], quiet: list[str]) -> None:
+        unchanged = len(quiet) - len(self.journal.settled(quiet)) if self.resumed and quiet else len(quiet)
+        self.totals.unchanged += unchanged
+        self.journal.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)
+
+    def _redirects(self) -> list[Operation]:
+        return [
+            Operation(Kind.REDIRECT, each.key, Reason.REDIRECT, stage=Stage.REDIRECT, detail=each.location)
+            for each in self.wanted.redirects
+        ]
+
+    def _troubled(self, walked: Walk) -> list[Operation]:
+        """Operations that will fail: what the walk found and could not read must be named, and tried again."""
+        return [
+            Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
+            for path in (each.path + "/" * (each.directory and bool(each.path)) for each in walked.problems)
+        ]
+
+    def _fail(self, walked: Walk) -> None:
+        """The same for a dry run, which carries nothing out that could fail."""
+        troubled = self._troubled(walked)
+        why = dict(zip((each.path for each in troubled), walked.problems, strict=True))
+        failed = [
+            Result(row.id, error=why[row.path].error, code=why[row.path].code) for row in self.journal.add(troubled)
+        ]
+        self.journal.settle([(State.FAILED, result) for result in failed])
+
+
+def replanned(wanted: Wanted, operation: Operation) -> Operation | None:
+    """``operation`` for the file as it is now; ``None`` where it is gone, or is a directory."""
+    try:
+        found = os.stat(os.path.join(wanted.source.base, operation.path))
+    except OSError:
+        return None
+    if operation.path.endswith("/"):
+        return None
+    return operation._replace(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, upload_id="")
