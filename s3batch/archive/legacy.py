@@ -300,6 +300,8 @@ class _Extraction:
             self.undo.make_dir(path, 0o755)
             return
         if stat.S_ISDIR(there.st_mode):
+            if inside_any(path, self.roots):
+                self.undo.will_change(path, stat.S_IMODE(there.st_mode), there.st_mtime_ns)
             return
         if not inside_any(path, self.roots):
             raise ArchiveError(f"{path} is a link or no directory; it is not followed")

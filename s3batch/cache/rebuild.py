@@ -108,7 +108,8 @@ def _scanned(session: Session) -> Found:
     for problem in found.problems:
         session.warn(f"{problem.path} is not cached: {problem.error}")
     if found.special:
-        session.warn(f"{len(found.special)} sockets, pipes or devices are not cached, such as {found.special[0]}")
+        special = plural(len(found.special), "special file")
+        session.warn(f"no part of the cache: {special}, such as {found.special[0]}")
     if not len(found.tree) and session.roots != (".",):
         raise JobFailedError("none of the paths to cache is there; the cache stays as it was")
     size, limit = sum(found.tree.sizes), session.limits().total

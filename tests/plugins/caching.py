@@ -145,11 +145,12 @@ def s3cache(workspace: Path, *paths: str) -> bytes:
 
 
 def drone_cache(workspace: Path, mount: str, *, packed: str = "tar", was_at: str = "") -> bytes:
-    """meltwater's: absolute names of the workspace it ran in; plain, gzip or zstd."""
+    """meltwater's: absolute names of the workspace it ran in; plain, gzip or zstd. It sees no hard links."""
     file = io.BytesIO()
     top = was_at or str(workspace)
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in [workspace / mount, *sorted((workspace / mount).rglob("*"))]:
+            archive.inodes.clear()
             member = archive.gettarinfo(path)
             member.name = f"{top}/{path.relative_to(workspace)}"  # gettarinfo cuts the first slash off
             archive.addfile(member, path.open("rb") if member.isreg() else None)
