@@ -1,0 +1,163 @@
+"""Answers in XML as the servers write them, taken from the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3batch.model import Listed
+from s3batch.s3.listing import (
+    copied_etag,
+    parse_completed,
+    parse_delete_errors,
+    parse_page,
+    parse_parts,
+    parse_upload_id,
+    parse_uploads,
+)
+
+XML = b'<?xml version="1.0" encoding="UTF-8"?>'
+MD5 = "9dd4e461268c8034f5c8564e155c67a6"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        pytest.param(
+            b"<Key>a/b</Key><LastModified>2026-11-21T22:31:03.590Z</LastModified><ETag>&quot;%s&quot;</ETag><Size>1</Size>",
+            Listed("a/b", 1, MD5, 1795300263.59),
+            id="Amazon",
+        ),
+        pytest.param(
+            b'<Key>a+b%%2Bc</Key><LastModified>2026-11-21T22:31:03Z</LastModified><ETag>"%s"</ETag><Size>0</Size>',
+            Listed("a b+c", 0, MD5, 1795300263.0),
+            id="ministack, and a time without fraction",
+        ),
+        pytest.param(
+            b"<Key>k</Key><ETag>&#34;%s&#34;</ETag><Size>7</Size><LastModified>2026-11-21T22:31:03.1Z</LastModified>",
+            Listed("k", 7, MD5, 1795300263.1),
+            id="SeaweedFS: quotes by number, another order",
+        ),
+        pytest.param(
+            b"<Key>k</Key><LastModified>2026-11-21T22:31:03.123456789Z</LastModified><ETag>%s</ETag><Size>7</Size>",
+            Listed("k", 7, MD5, 1795300263.123456789),
+            id="bare ETag, nanoseconds",
+        ),
+        pytest.param(
+            b"<Key>%%E6%%97%%A5&amp;%%FF</Key><LastModified>2026-11-21T22:31:03Z</LastModified><Size>7</Size><!--%s-->",
+            Listed("日&\udcff", 7, "", 1795300263.0),
+            id="no ETag, no UTF-8",
+        ),
+    ],
+)
+def test_a_row_is_read(row, expected):
+    body = (
+        XML
+        + b"<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents>"
+        + row % MD5.encode()
+        + b"<StorageClass>STANDARD</StorageClass></Contents></ListBucketResult>"
+    )
+
+    page = parse_page(body)
+
+    assert page.token == ""
+    (found,) = page.objects
+    assert found == expected._replace(modified=pytest.approx(expected.modified))
+
+
+def test_a_row_without_a_size_is_no_listing():
+    body = b"<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>"
+
+    with pytest.raises(ValueError, match="has no Size"):
+        parse_page(body)
+
+
+def test_a_page_that_goes_on_must_say_how():
+    with pytest.raises(ValueError, match="gives no token"):
+        parse_page(b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>")
+
+
+def test_the_token_is_taken_as_it_is_meant():
+    body = (
+        b"<ListBucketResult><IsTruncated> true </IsTruncated>"
+        b"<NextContinuationToken>a&amp;b+c%20=</NextContinuationToken></ListBucketResult>"
+    )
+
+    assert parse_page(body).token == "a&b+c%20="
+
+
+def test_an_upload_id_is_found_in_any_namespace():
+    body = (
+        b'<InitiateMultipartUploadResult xmlns="http://x"><UploadId>a&amp;b</UploadId></InitiateMultipartUploadResult>'
+    )
+
+    assert parse_upload_id(body) == "a&b"
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome", b"", b"<Error/>"])
+def test_an_answer_without_upload_id_is_refused(body):
+    with pytest.raises(ValueError, match=r"this is no answer of S3|names no upload id"):
+        parse_upload_id(body)
+
+
+def test_a_completed_upload_says_etag_and_checksum_where_the_store_knows_them():
+    body = (
+        b'<CompleteMultipartUploadResult><ETag>"x-2"</ETag><ChecksumCRC64NVME>c=</ChecksumCRC64NVME>'
+        b"</CompleteMultipartUploadResult>"
+    )
+
+    assert parse_completed(body) == {"ETag": '"x-2"', "ChecksumCRC64NVME": "c="}
+    assert parse_completed(b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>") == {
+        "ETag": ""
+    }
+
+
+def test_parts_go_on_after_the_marker_the_store_gives():
+    row = b"<Part><PartNumber>%d</PartNumber><ETag>&quot;e&quot;</ETag><Size>5</Size></Part>"
+    body = (
+        b"<ListPartsResult><NextPartNumberMarker>1000</NextPartNumberMarker><IsTruncated>true</IsTruncated>"
+        + row % 999
+        + row % 1000
+        + b"</ListPartsResult>"
+    )
+
+    parts, marker = parse_parts(body, 3)
+
+    assert [(part.operation, part.number, part.size, part.etag) for part in parts] == [
+        (3, 999, 5, "e"),
+        (3, 1000, 5, "e"),
+    ]
+    assert marker == 1000
+
+
+def test_uploads_go_on_after_both_markers():
+    body = (
+        b"<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>"
+        b"<NextUploadIdMarker>u</NextUploadIdMarker><Upload><Key>k</Key><UploadId>u</UploadId>"
+        b"<Initiated>2026-11-21T22:31:03.441Z</Initiated></Upload></ListMultipartUploadsResult>"
+    )
+
+    uploads, markers = parse_uploads(body)
+
+    assert [tuple(upload) for upload in uploads] == [("k", "u", 1795300263.0)]
+    assert markers == ("k", "u")
+
+
+def test_the_keys_that_were_not_deleted_are_found():
+    body = (
+        b"<DeleteResult><Error><Key>a&amp;b</Key><Code>AccessDenied</Code><Message>No</Message></Error></DeleteResult>"
+    )
+
+    assert parse_delete_errors(body) == [{"Key": "a&b", "Code": "AccessDenied", "Message": "No"}]
+    assert parse_delete_errors(b"") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "etag"),
+    [
+        (b"<CopyObjectResult><ETag>&quot;x&quot;</ETag></CopyObjectResult>", "x"),
+        (b'<CopyObjectResult><ETag>"x-3"</ETag></CopyObjectResult>', "x-3"),
+        (b"<CopyObjectResult></CopyObjectResult>", ""),
+    ],
+)
+def test_a_copy_says_its_etag_where_the_store_does(body, etag):
+    assert copied_etag(body) == etag

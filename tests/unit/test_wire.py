@@ -1,0 +1,77 @@
+"""Answers as single servers write them; that slices do not matter is a law in tests/property."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3batch.s3.wire import Reply
+
+
+def reply_to(data: bytes, *, no_body: bool = False):
+    reply = Reply(no_body=no_body)
+    return reply, reply.feed(data)
+
+
+@pytest.mark.parametrize(
+    ("head", "keep"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0", True, id="HTTP/1.1"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: Keep-Alive", True, id="said so"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close", False, id="close"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nCONNECTION: Close", False, id="CLOSE"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close, TE", False, id="close and more"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 0", False, id="HTTP/1.0"),
+        pytest.param(b"HTTP/1.1 204 No Content", True, id="nothing by nature"),
+        pytest.param(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99", True, id="nothing in spite of a length"),
+        pytest.param(b"HTTP/1.1 200\r\nContent-Length: 0", True, id="no words"),
+    ],
+)
+def test_whether_a_connection_is_kept(head, keep):
+    reply, answer = reply_to(head + b"\r\n\r\n")
+
+    assert answer is not None
+    assert reply.keep is keep
+
+
+def test_names_are_lower_case_and_values_bare():
+    _, answer = reply_to(b'HTTP/1.1 200 OK\r\nETag:  "x" \r\nX-AMZ-Meta-A:b:c\r\nContent-Length:0\r\n\r\n')
+
+    assert answer.headers == {"etag": '"x"', "x-amz-meta-a": "b:c", "content-length": "0"}
+
+
+def test_values_keep_their_bytes():
+    _, answer = reply_to(b"HTTP/1.1 200 OK\r\nX-A: \xc3\xbc\xff\r\nContent-Length: 0\r\n\r\n")
+
+    assert answer.headers["x-a"].encode("utf-8", "surrogateescape") == b"\xc3\xbc\xff"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 No\r\n\r\n", id="more than announced"
+        ),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\nbody", id="a body where none may be"),
+    ],
+)
+def test_what_comes_too_much_is_not_content_and_ends_the_connection(data):
+    reply, answer = reply_to(data)
+
+    assert bytes(answer.body) in (b"ok", b"")
+    assert not reply.keep
+
+
+def test_how_much_to_read_follows_the_announced_length():
+    reply = Reply(no_body=False)
+    before = reply.appetite
+    reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\nabc")
+
+    assert before == 16 * 1024
+    assert reply.appetite == 499_997
+
+
+def test_a_huge_body_is_read_in_pieces_of_a_mebibyte():
+    reply = Reply(no_body=False)
+    reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
+
+    assert reply.appetite == 1024 * 1024
