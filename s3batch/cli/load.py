@@ -173,6 +173,8 @@ def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str
     place = "target" if "target" in taken else "prefix"
     if words and place in taken and (words[0].startswith(_S3) or command in {"sync", "verify"}):
         given[place] = _agreed(place, words.pop(0), given)
+    if words and command == "cache inspect":
+        given["cache_key"] = _agreed("cache_key", words.pop(0), given)
     if words:
         raise SettingsError(f"{command} has no place for {words[0]!r}", hint=f"see s3batch {command} --help")
     return given, job
