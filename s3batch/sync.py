@@ -27,7 +27,7 @@ from s3batch.errors import (
     S3BatchError,
 )
 from s3batch.executors.inline import InlineExecutor
-from s3batch.executors.local import LocalExecutor, usable_cpus
+from s3batch.executors.local import LocalExecutor, sharing, usable_cpus
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
@@ -279,6 +279,8 @@ class Sync:
         most = IN_FLIGHT_PER_WORKER * count
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
         count = min(count, in_flight)
+        if not self.cluster:
+            count = sharing(self.settings.bandwidth or 0, count)
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,

@@ -27,6 +27,8 @@ _BEGIN = (
     "import json,sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from s3batch.executors.process import main; main(int(sys.argv[1]))"
 )
+_ONE_CAN = 16 * 1024 * 1024
+"""Bytes per second that one worker sends without trouble, even in objects of a few KiB."""
 _QUEUED = 192
 """Pieces of work waiting in a worker beside those in flight, so that it never runs dry."""
 _SOCKET_BUFFER = 1024 * 1024
@@ -160,6 +162,14 @@ class LocalExecutor:
             process.end()
         self._processes.clear()
         self._selector.close()
+
+
+def sharing(bandwidth: float, count: int) -> int:
+    """How many of ``count`` workers to have under a limit of so many bytes per second.
+
+    Each gets an equal part of it, also while another has nothing to send; where one alone can use it up, it is exact.
+    """
+    return 1 if 0 < bandwidth <= _ONE_CAN else count
 
 
 def usable_cpus() -> int:

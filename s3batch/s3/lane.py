@@ -229,12 +229,18 @@ class Lane:
 
     def _ask(self, task: _Task, call: Call) -> None:
         self.requests[call.name] += 1
-        if self.endpoint.lane == "reference":
-            self._through_boto(task, call)
-        elif self._pace is not None and (self._held or self._pace.empty):
-            self._hold(lambda: self._send(task, call))
+        if self._pace is not None and (self._held or self._pace.empty):
+            self._hold(lambda: self._go(task, call))
         else:
+            self._go(task, call)
+
+    def _go(self, task: _Task, call: Call) -> None:
+        if self.endpoint.lane != "reference":
             self._send(task, call)
+            return
+        if self._pace is not None:
+            self._pace.spend(len(call.body))
+        self._through_boto(task, call)
 
     def _send(self, task: _Task, call: Call, *, anew: bool = False) -> None:
         """Send on a kept connection, or on a new one."""
@@ -351,7 +357,9 @@ class Lane:
             self._resume(task, answer)
 
     def _count(self, answer: Answer) -> bool:
-        """Let the window know how it went; whether it went well."""
+        """Let the window know how it went, and the bandwidth what came; whether it went well."""
+        if self._pace is not None:
+            self._pace.spend(len(answer.body))
         if answer.ok and not hides_error(answer):
             self._widen()
             return True

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _PIECE = 16 * 1024
 """Bytes: less is not worth a send, unless the rate itself is small."""
-_SAVED = 0.25
+_SAVED = 0.1
 """Seconds: what was not asked for is kept so long, and may then go at once."""
 
 
@@ -20,7 +20,7 @@ class Pace:
         """``rate`` in bytes per second; ``clock`` in seconds."""
         self._rate = rate
         self._clock = clock
-        self._least = min(_PIECE, rate / 8)
+        self._least = min(_PIECE, rate * _SAVED / 2)
         self._last = clock()
         self._have = 0.0
 
@@ -32,6 +32,10 @@ class Pace:
         granted = min(wanted, max(1, int(have)))
         self._have -= granted
         return granted
+
+    def spend(self, count: int) -> None:
+        """Take note of ``count`` bytes that went without asking: received, or sent by others. It is saved up again."""
+        self._have -= count
 
     @property
     def empty(self) -> bool:

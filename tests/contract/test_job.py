@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 
 import pytest
 
@@ -137,6 +138,21 @@ def test_a_token_that_expires_within_the_job_stops_it_resumably(own, sync):
     assert again.code == 0
     assert stored(own) == ALL
     assert len(own.requests) < 15 + 20 + 40
+
+
+def test_bandwidth_is_that_of_all_workers(own, sync, source):
+    for name in ALL:
+        (source / name).write_bytes(b"x" * (40 << 10))
+        os.utime(source / name, LONG_AGO)
+    came = []
+    own.meddle = lambda seen: came.append((time.monotonic(), len(seen.body)))
+
+    done = sync(own, "--workers", "2", "--bandwidth", "1MiB")
+
+    puts = [each for each in came if each[1]]
+    assert done.code == 0, done.stderr
+    rate = sum(size for _, size in puts[1:]) / (puts[-1][0] - puts[0][0])
+    assert rate == pytest.approx(1 << 20, rel=0.15)
 
 
 def test_nobody_to_be_is_exit_code_4(own, sync):

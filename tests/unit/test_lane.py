@@ -662,6 +662,26 @@ def test_bandwidth_is_kept_to(request, fake, lane_to, ca_bundle, tls, size, coun
     assert sent / took == pytest.approx(rate, rel=0.15)
 
 
+def test_what_comes_counts_too(fake, lane_to):
+    lane = lane_to(fake, limit=8, bandwidth=2 << 20)
+    lane.call(calls.put_object("key", b"x" * (128 << 10), {}))
+    started = time.monotonic()
+
+    for _ in range(12):
+        lane.call(GET)
+
+    assert 11 * (128 << 10) / (time.monotonic() - started) == pytest.approx(2 << 20, rel=0.2)
+
+
+def test_the_reference_lane_keeps_to_the_bandwidth_on_average(fake, lane_to):
+    lane = lane_to(fake, Boto(Answer(200, {})), lane="reference", limit=8, bandwidth=2 << 20)
+    started = time.monotonic()
+
+    all_of(lane, [calls.put_object("key", b"x" * (128 << 10), {})] * 13)
+
+    assert 12 * (128 << 10) / (time.monotonic() - started) == pytest.approx(2 << 20, rel=0.2)
+
+
 def test_bodies_held_back_by_the_bandwidth_go_one_after_the_other(fake, lane_to):
     """A body that has begun must not starve until the store gives it up."""
     lane = lane_to(fake, limit=64, bandwidth=1 << 20, timeout=0.3)

@@ -21,13 +21,13 @@ def test_nothing_is_there_to_begin_with():
     assert Pace(1000.0, Clock()).grant(10) == 0
 
 
-def test_a_second_gives_the_rate_and_no_more_than_a_quarter_is_saved():
+def test_a_second_gives_the_rate_and_no_more_than_a_tenth_is_saved():
     clock = Clock()
     pace = Pace(1_000_000.0, clock)
 
     clock.now += 60
 
-    assert pace.grant(10_000_000) == 250_000
+    assert pace.grant(10_000_000) == 100_000
     assert pace.grant(10_000_000) == 0
 
 
