@@ -16,7 +16,7 @@ from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking
 from s3batch.cache.resolve import build_of
 from s3batch.cache.words import plural
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, JobFailedError
+from s3batch.errors import EXIT_DONE, EXIT_FAILED, ArchiveError, JobFailedError
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run_inspect(settings: Settings, output: Output) -> int:
     with looking(settings, output) as look:
         found = _matching(look, settings.cache_key)
         if not found:
-            words = f"no cache {settings.cache_key or title(look.base, look.base + KEYS + _own(settings))}"
+            words = f"no cache {settings.cache_key or _repository(settings)}"
             output.error(f"{words}; see s3batch cache list")
             look.document({}, EXIT_FAILED, words)
             return EXIT_FAILED
@@ -44,8 +44,13 @@ def run_inspect(settings: Settings, output: Output) -> int:
 
 
 def _own(settings: Settings) -> str:
-    """What the names of this repository's caches begin with."""
+    """What the keys of this repository's caches begin with."""
     return f"{keys.repository(build_of(settings))}/"
+
+
+def _repository(settings: Settings) -> str:
+    build = build_of(settings)
+    return f"of {build.owner}/{build.repo}"
 
 
 def _matching(look: Look, name: str) -> list[str]:
@@ -63,7 +68,10 @@ def _show(look: Look, key: str) -> None:
     answer = look.bucket.get(key)
     if answer is None:
         raise JobFailedError(f"{key} has just gone")
-    manifest = decode_manifest(bytes(answer.body))
+    try:
+        manifest = decode_manifest(bytes(answer.body))
+    except ArchiveError as error:
+        raise ArchiveError(f"{key}: {error.message}", hint=error.hint) from error
     rows = [_row(manifest, row) for row in range(len(manifest.tree))]
     name, size = title(look.base, key), manifest.raw_size()
     if not look.settings.json:

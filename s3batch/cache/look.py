@@ -29,7 +29,7 @@ class Look:
     bucket: Bucket
     base: str
     """What every key of the cache begins with."""
-    started: float = field(default_factory=time.time)
+    started: float
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
@@ -54,6 +54,6 @@ def looking(settings: Settings, output: Output) -> Iterator[Look]:
     """A look at the bucket, closed at the end."""
     bucket = Bucket.from_settings(settings, settings.bucket)
     try:
-        yield Look(settings, output, bucket, base_of(settings.prefix))
+        yield Look(settings, output, bucket, base_of(settings.prefix), time.time())
     finally:
         bucket.close()

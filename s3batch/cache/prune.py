@@ -60,9 +60,9 @@ def run_prune(settings: Settings, output: Output) -> int:
             look.document({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
             return EXIT_DONE
         if settings.dry_run:
-            return Prune(look).run()
+            return Prune(look, time.time()).run()
         with _locked(look):
-            return Prune(look).run()
+            return Prune(look, time.time()).run()
 
 
 @contextmanager
@@ -94,7 +94,8 @@ class Prune:
     """One run."""
 
     look: Look
-    now: float = field(default_factory=time.time)
+    now: float
+    """Seconds since the epoch; one answer for the whole run."""
     evicted: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     deleted: int = 0
