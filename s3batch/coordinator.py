@@ -232,6 +232,8 @@ class Coordinator:
 
     def _patience(self) -> float:
         """How long to wait for news: until something is due, but not for ever: signals, progress."""
+        if self._leasable and not self._executor.outstanding():
+            return 0.0
         due = [heap[0][0] for heap in (self._due, self._again) if heap]
         return min(0.1, max(0.0, min(due) - time.monotonic())) if due else 0.1
 
@@ -268,7 +270,8 @@ class Coordinator:
     def _room(self) -> int:
         """How many operations to hand out: few until one has worked, lest a wrong key cost a request for each file."""
         room = self._executor.room()
-        return room if self._worked else min(room, HOPELESS - self._executor.outstanding())
+        hopeful = self._worked or self._.dry_run
+        return room if hopeful else min(room, HOPELESS - self._executor.outstanding())
 
     def _due_rows(self, now: float, limit: int) -> list[int]:
         rows: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,11 +22,16 @@ _BYTES_IN_FLIGHT = 64 * 1024 * 1024
 """Of content in memory at once, in one worker; a single larger piece still goes."""
 
 
+_OTHER_DESCRIPTORS = 20
+"""The source, a file being read, the coordinator's socket, standard streams, and what Python opens now and then."""
+
+
 class Runner:
     """Takes work, turns its loop, gives results. One thread."""
 
     def __init__(self, brief: Brief) -> None:
-        self.lane = Lane(brief.endpoint, carrier, limit=brief.limit, bandwidth=brief.bandwidth)
+        limit = min(brief.limit, _connections())
+        self.lane = Lane(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
         """Whoever forwards them clears the list."""
         self._tools = tools_for(brief)
@@ -77,6 +83,12 @@ class Runner:
         self._halted = self._halted or any(result.fatal for result in results)
         self.results += results
         reach(_POINTS.get(results[0].step, "stored"))
+
+
+def _connections() -> int:
+    """How many this process may have open, beside what else it has open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(1, soft - _OTHER_DESCRIPTORS)
 
 
 _POINTS = {Step.PART: "part-stored", Step.BEGIN: "upload-begun", Step.FINISH: "completed"}
