@@ -19,6 +19,7 @@ import hashlib
 import heapq
 import selectors
 import socket
+import ssl
 import time
 import types
 from collections import Counter, deque
@@ -416,6 +417,9 @@ class Lane:
     # --- connections ------------------------------------------------------------------------
 
     def _connect(self) -> _Line:
+        if self.endpoint.tls:
+            known = (line.sock.session for line in self._lines if line.used and isinstance(line.sock, ssl.SSLSocket))
+            self._dialler.session = next(known, self._dialler.session)
         sock, address = self._dialler.open()
         line = _Line(sock, self._pace.grant if self._pace else None)
         line.task = None

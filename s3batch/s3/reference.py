@@ -57,7 +57,7 @@ class Carrier:
         self._now = threading.local()
         events = self._client.meta.events
         events.register("before-call.s3", self._replace)
-        events.register("before-parse.s3", self._keep)
+        events.register_first("before-parse.s3", self._keep)  # before botocore calls a 200 it cannot read a 500
 
     def __call__(self, call: Call) -> Answer:
         """Carry out ``call``. Raises :class:`CallError` when no answer comes."""

@@ -604,6 +604,15 @@ def test_a_trusted_store_is_spoken_to_over_tls_on_kept_connections(secure, ca_bu
     assert len({request.client for request in secure.requests}) == 4
 
 
+def test_later_connections_go_on_with_the_tls_session_of_the_first(secure, ca_bundle, lane_to):
+    lane = lane_to(secure, ca_bundle=str(ca_bundle))
+    lane.call(PUT)
+
+    all_of(lane, [PUT] * 4)
+
+    assert sorted(line.sock.session_reused for line in lane._lines) == [False, True, True, True]
+
+
 def test_a_store_with_a_strange_certificate_is_not_trusted_and_not_asked_again(secure, lane_to):
     lane = lane_to(secure)
 
