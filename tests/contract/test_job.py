@@ -10,6 +10,7 @@ import pytest
 
 from tests.rig import fake_s3, program
 from tests.rig.fake_s3 import FakeS3, Manners, Reply, error
+from tests.rig.fake_sts import FakeSts
 
 LONG_AGO = (1_700_000_000,) * 2
 
@@ -138,6 +139,25 @@ def test_a_token_that_expires_within_the_job_stops_it_resumably(own, sync):
     assert again.code == 0
     assert stored(own) == ALL
     assert len(own.requests) < 15 + 20 + 40
+
+
+@pytest.mark.parametrize("lane", ["lean", "reference"])
+def test_credentials_that_expire_within_the_job_are_renewed_for_all_workers(own, sync, lane):
+    sts, asked = FakeSts(own), []
+
+    def meddle(seen):
+        asked.append(seen)
+        if len(asked) == 20:
+            own.expired.add("ASSUMED1")
+        return sts(seen)
+
+    own.meddle = meddle
+    done = sync(own, "--lane", lane, "--assume-role", "arn:aws:iam::1:role/r", "--max-concurrency", "4")
+
+    assert done.code == 0, done.stderr
+    assert stored(own) == ALL
+    assert len(sts.asked) == 2
+    assert "ASSUMED2" in own.requests[-1].headers["authorization"]
 
 
 def test_bandwidth_is_that_of_all_workers(own, sync, source):
