@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ class Runner:
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
         self.lane.sign_in_again(credentials)
+        self._tools.brief = replace(self._tools.brief, endpoint=self.lane.endpoint)
         self._halted = False
         self._begin()
 
