@@ -57,7 +57,9 @@ class Carrier:
         self._now = threading.local()
         events = self._client.meta.events
         events.register("before-call.s3", self._replace)
-        events.register_first("before-parse.s3", self._keep)  # before botocore calls a 200 it cannot read a 500
+        for name in self._client.meta.service_model.operation_names:
+            # by the full name, so before botocore's own handler, which calls a 200 it cannot read a 500
+            events.register_first(f"before-parse.s3.{name}", self._keep)
 
     def __call__(self, call: Call) -> Answer:
         """Carry out ``call``. Raises :class:`CallError` when no answer comes."""
