@@ -177,6 +177,11 @@ def etag_of(answer: Answer) -> str:
     return answer.headers.get("etag", "").strip('"')
 
 
+async def _etag_now(key: str) -> str:
+    """The ETag of ``key`` where the answer to its writing names none, as Ceph's and rclone's may not."""
+    return etag_of(await must(calls.head_object(key)))
+
+
 def date_of(answer: Answer) -> float:
     """When S3 answered, by its own clock; 0 when it does not say."""
     text = answer.headers.get("date", "")
@@ -322,7 +327,7 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if operation.recheck:  # somebody else may have begun it, with other attributes
         return await _made_right(work, await must(calls.head_object(operation.key)), tools)
     return Result(
-        operation.id, work.step, etag=completed.get("ETag", "").strip('"'),
+        operation.id, work.step, etag=completed.get("ETag", "").strip('"') or await _etag_now(operation.key),
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
@@ -490,7 +495,7 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
         return Result(
             operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, warning=warning, already=True
         )
-    etag = copied_etag(answer.body)
+    etag = copied_etag(answer.body) or await _etag_now(operation.key)
     return Result(operation.id, etag=etag, date=date_of(answer), fingerprint=fingerprint, warning=warning)
 
 

@@ -178,6 +178,7 @@ def test_an_object_with_other_attributes_is_copied_onto_itself(store, workshop, 
     (again,) = workshop(Work(operation._replace(kind=Kind.RECONCILE)), cache_control="max-age=2")
 
     assert (result.error, result.become, result.reason) == ("", Kind.COPY, Reason.METADATA)
+    assert result.etag == head.headers["etag"].strip('"')
     assert (head.headers["cache-control"], head.headers["content-disposition"]) == ("max-age=2", "attachment")
     assert bytes(store.bucket.get(store.key("f.txt")).body) == b"content"
     assert again.already
@@ -261,6 +262,9 @@ def test_a_file_in_parts_is_begun_sent_surveyed_and_finished(store, workshop, tm
         (part.number, part.size, part.etag) for part in done
     ]
     assert finished_one.error == ""
+    assert (finished_one.etag == store.bucket.head(store.key("large")).headers["etag"].strip('"')) is (
+        store.place != "rclone"
+    )
     assert bytes(store.bucket.get(store.key("large")).body) == path.read_bytes()
     assert (compared.error, compared.already) == ("", True)
     assert again.error == ""
