@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import boto3
-from botocore import UNSIGNED, xform_name
+from botocore import UNSIGNED, handlers, xform_name
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -57,9 +57,10 @@ class Carrier:
         self._now = threading.local()
         events = self._client.meta.events
         events.register("before-call.s3", self._replace)
-        for name in self._client.meta.service_model.operation_names:
-            # by the full name, so before botocore's own handler, which calls a 200 it cannot read a 500
-            events.register_first(f"before-parse.s3.{name}", self._keep)
+        events.register("before-parse.s3", self._keep)
+        if (handler := getattr(handlers, "_handle_200_error", None)) is not None:
+            # it calls a 200 whose body it cannot read a 500; what a 200 hides is looked at where it matters
+            events.unregister("before-parse.s3.*", handler)
 
     def __call__(self, call: Call) -> Answer:
         """Carry out ``call``. Raises :class:`CallError` when no answer comes."""
