@@ -177,7 +177,7 @@ def test_f4_a_broken_link_fails_and_all_else_is_sent(step) -> None:
     run = step.run({"delete": True})
 
     assert (run.code, step.bucket.keys()) == (1, EVERY | {"broken", "orphan"})
-    assert "failed: upload broken" in run.err
+    assert "failed: upload broken: BrokenLink: 'broken' is a broken symbolic link to 'nowhere'" in run.err
     assert "nothing was deleted, because not everything else went well" in run.err
 
 
