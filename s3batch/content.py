@@ -28,7 +28,10 @@ _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 
 
 class ContentError(Exception):
-    """The file cannot be sent as planned. ``code`` is ours: ``Changed``, ``Vanished``, ``Unreadable``, ``Busy``."""
+    """The file cannot be sent as planned.
+
+    ``code`` is ours: ``Changed``, ``Vanished``, ``BrokenLink``, ``Unreadable``, ``Busy``.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -52,7 +55,7 @@ class Source:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._directory())
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise ContentError("Vanished", f"{path!r} is gone: {error.strerror}") from error
+            raise self._missing(path, error) from error
         except OSError as error:
             raise _unreadable(path, error) from error
         try:
@@ -63,6 +66,13 @@ class Source:
             os.close(fd)
             raise
         return fd
+
+    def _missing(self, path: str, error: OSError) -> ContentError:
+        try:
+            target = os.readlink(path, dir_fd=self._directory())
+        except OSError:
+            return ContentError("Vanished", f"{path!r} is gone: {error.strerror}")
+        return ContentError("BrokenLink", f"{path!r} is a broken symbolic link to {target!r}")
 
     @staticmethod
     def _check(fd: int, path: str, size: int, mtime_ns: int) -> int:

@@ -555,6 +555,6 @@ class Coordinator:
 
 
 _OVER = object()
-_OF_ONE_FILE = frozenset({"Changed", "Vanished", "Unreadable", "Busy"})
+_OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy"})
 """Reasons of ours that say nothing of the store, nor of any other file."""
 _KILLER = "the worker process died while it worked on this (out of memory?)"

@@ -91,7 +91,7 @@ def become_an_endless_link(path):
     ("change", "code"),
     [
         (change_size, "Changed"), (change_time, "Changed"), (become_a_pipe, "Changed"),
-        (become_a_directory, "Changed"), (take_away, "Vanished"), (become_a_dangling_link, "Vanished"),
+        (become_a_directory, "Changed"), (take_away, "Vanished"), (become_a_dangling_link, "BrokenLink"),
         (become_an_endless_link, "Unreadable"),
     ],
 )  # fmt: skip
