@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from s3batch import progress
 from s3batch.cache.catalog import Entry
 from s3batch.cache.prune import to_evict
 from s3batch.settings import Settings
@@ -434,3 +435,40 @@ def test_a_rebuild_beside_a_clean_up_whose_record_is_rubbish_looks_its_chunks_up
     cached()
 
     assert len(bucket.keys("v1/k/")) == 1
+
+
+# --- what people see meanwhile -------------------------------------------------------------------
+
+
+def test_progress_counts_files_and_bytes_of_the_cache(shell, workspace, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 1e-9)
+    for number in range(30):
+        (workspace / "v").mkdir(exist_ok=True)
+        (workspace / "v" / f"{number}").write_bytes(noise(1000, seed=number))
+    plain = DRONE | {"S3BATCH_PROGRESS": "plain"}
+
+    stored = shell("rebuild", "--cache", "v", env=plain).err.splitlines()
+    (workspace / "v" / "7").unlink()
+    restored = shell("restore", "--cache", "v", env=plain).err.splitlines()
+
+    assert any(re.match(r"storing: \d+ of 30 files, .* of 29 KiB", line) for line in stored), stored
+    assert any(re.match(r"restoring: \d of 1 files, .* of 29 KiB", line) for line in restored), restored
+
+
+def test_quiet_says_only_what_is_wrong(shell, cached):
+    cached()
+
+    assert shell("restore", "--cache", "v", "--quiet", env=DRONE).err == ""
+    assert "warning" in shell("rebuild", "--cache", "gone", "--cache", "v", "--quiet", env=DRONE).err
+
+
+@pytest.mark.parametrize("word", ["restore", "rebuild", "list", "inspect", "clear", "prune"])
+def test_every_command_has_one_document_of_the_same_shape(shell, cached, word):
+    cached()
+    paths = ["--cache", "v"] if word in {"restore", "rebuild"} else []
+
+    document = shell(word, *paths, "--json", env=DRONE | {"DRONE_COMMIT_BRANCH": "main"}).json
+
+    assert set(document) == KEYS
+    assert (document["command"], document["state"], document["exit_code"]) == (f"cache {word}", "done", 0)
+    assert sum(document["requests"].values()) > 0

@@ -1,0 +1,80 @@
+"""Where our own files go."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from s3batch.cache import place
+from s3batch.errors import JobFailedError
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch) -> Path:
+    """The temporary directory."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path / "tmp"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "src").mkdir()
+    return tmp_path / "src"
+
+
+def ours(temporary: Path) -> str:
+    return str(temporary / f"s3batch-{os.geteuid()}")
+
+
+def test_they_go_into_the_workspace_for_our_eyes_only(workspace, temporary):
+    path = place.own_directory(str(workspace))
+
+    assert path == str(workspace / ".s3batch")
+    assert os.stat(path).st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("what", ["a link", "a file"])
+def test_a_workspace_that_has_something_else_there_is_left_alone(workspace, temporary, tmp_path, what):
+    (tmp_path / "elsewhere").mkdir()
+    if what == "a link":
+        (workspace / ".s3batch").symlink_to(tmp_path / "elsewhere")
+    else:
+        (workspace / ".s3batch").write_text("not ours")
+
+    assert place.own_directory(str(workspace)) == ours(temporary)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_directory_that_others_may_write_is_not_ours(workspace, temporary):
+    (workspace / ".s3batch").write_text("not ours")
+    Path(ours(temporary)).mkdir()
+    Path(ours(temporary)).chmod(0o777)
+
+    path = place.own_directory(str(workspace))
+
+    assert os.path.dirname(path) == str(temporary)
+    assert path != ours(temporary)
+    assert os.stat(path).st_mode & 0o077 == 0
+
+
+def test_a_link_in_the_temporary_directory_is_not_followed(workspace, temporary, tmp_path):
+    (workspace / ".s3batch").write_text("not ours")
+    (tmp_path / "elsewhere").mkdir()
+    Path(ours(temporary)).symlink_to(tmp_path / "elsewhere")
+
+    path = place.own_directory(str(workspace))
+
+    assert path != ours(temporary)
+    assert not os.path.islink(path)
+
+
+def test_nowhere_to_write_is_one_sentence(workspace, monkeypatch):
+    (workspace / ".s3batch").write_text("not ours")
+    monkeypatch.setattr(tempfile, "tempdir", str(workspace / "no" / "such"))
+
+    with pytest.raises(JobFailedError, match=r"neither .* nor the temporary directory can be written"):
+        place.own_directory(str(workspace))
