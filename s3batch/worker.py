@@ -23,6 +23,7 @@ from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import aside, ask
 from s3batch.s3.listing import (
+    MalformedAnswerError,
     copied_etag,
     parse_completed,
     parse_delete_errors,
@@ -110,6 +111,8 @@ async def carry_out(work: Work, tools: Tools) -> list[Result]:
         raise
     except CallError as error:
         results = _each(work, failed(work, error.fault, error.name))
+    except MalformedAnswerError as error:
+        results = _each(work, failed(work, Fault("MalformedAnswer", str(error)), str(work.step)))
     except ContentError as error:
         results = [_failed_content(work, error)]
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
@@ -323,7 +326,10 @@ async def _finish(work: Work, tools: Tools) -> Result:
     answer = await ask(call)
     if answer.status == 404 or hides_error(answer):
         return await _perhaps_finished(work, answer, tools)
-    completed = parse_completed(_checked(answer, call).body)
+    try:
+        completed = parse_completed(_checked(answer, call).body)
+    except MalformedAnswerError:
+        return await _perhaps_finished(work, answer._replace(status=502), tools)
     if operation.recheck:  # somebody else may have begun it, with other attributes
         return await _made_right(work, await must(calls.head_object(operation.key)), tools)
     return Result(

@@ -29,6 +29,7 @@ RETRYABLE = THROTTLED | {
     "XAmzContentSHA256Mismatch",
     "XAmzContentChecksumMismatch",
     "ChecksumMismatch",
+    "MalformedAnswer",
     "Timeout",
     "Connection",
 }
@@ -161,8 +162,13 @@ _ERROR_DOCUMENT = re.compile(rb"\s*(<\?xml[^>]*>)?\s*<Error\b")
 
 
 def hides_error(answer: Answer) -> bool:
-    """Whether a 200 carries an error document, as CopyObject and CompleteMultipartUpload may."""
-    return answer.status == 200 and b"<Error" in answer.body[:200] and _ERROR_DOCUMENT.match(answer.body) is not None
+    """Whether a 200 carries an error document, as CopyObject and CompleteMultipartUpload may.
+
+    White space may come first, for as long as S3 took. An object that is such a document has a Last-Modified.
+    """
+    if answer.status != 200 or not answer.body or "last-modified" in answer.headers:
+        return False
+    return _ERROR_DOCUMENT.match(answer.body) is not None
 
 
 def puzzling(answer: Answer) -> bool:

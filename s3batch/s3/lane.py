@@ -376,10 +376,12 @@ class Lane:
             if fault.region != self.endpoint.region:  # else another call in flight has taught it already
                 self.use(self.endpoint.moved_to(fault.region))
             return True
-        date = answer.headers.get("date", "")
-        if fault.code != "RequestTimeTooSkewed" or not date:
+        if fault.code != "RequestTimeTooSkewed":
             return False
-        self._skew = parsedate_to_datetime(date).timestamp() - time.time()
+        try:
+            self._skew = parsedate_to_datetime(answer.headers.get("date", "")).timestamp() - time.time()
+        except ValueError:
+            return False
         return True
 
     def _broken(self, line: _Line, error: BrokenConnectionError) -> None:

@@ -24,6 +24,10 @@ _TOKEN = re.compile(rb"<NextContinuationToken>([^<]*)</NextContinuationToken>")
 _ENCODED = re.compile(rb"<EncodingType>\s*url\s*</EncodingType>")
 
 
+class MalformedAnswerError(ValueError):
+    """What came is none of S3's documents: cut, or some proxy's page."""
+
+
 class Page(NamedTuple):
     """One page of the listing; ``token`` is empty on the last."""
 
@@ -32,20 +36,20 @@ class Page(NamedTuple):
 
 
 def parse_page(body: Body) -> Page:
-    """A ListObjectsV2 answer. Raises ``ValueError`` when it is none, or a row lacks what every store gives.
+    """A ListObjectsV2 answer. Raises :class:`MalformedAnswerError` when it is none, or a row lacks what every store gives.
 
     Values of a listing hold no markup, so the rows are cut out of the text: a third of the time a parser takes.
     """
     data = bytes(body)
     if b"<ListBucketResult" not in data[:1000] or not data.rstrip().endswith(b"</ListBucketResult>"):
-        raise ValueError(f"this is no listing: {data[:80]!r}")
+        raise MalformedAnswerError(f"this is no listing: {data[:80]!r}")
     encoded = _ENCODED.search(data) is not None
     objects = [_row(match[1], encoded=encoded) for match in _ROW.finditer(data)]
     token = _TOKEN.search(data)
     if _TRUNCATED.search(data) is None:
         return Page(objects, "")
     if token is None:
-        raise ValueError("the listing goes on but gives no token to go on with")
+        raise MalformedAnswerError("the listing goes on but gives no token to go on with")
     return Page(objects, unescape(token[1].decode()))
 
 
@@ -60,7 +64,7 @@ def _row(row: bytes, *, encoded: bool) -> Listed:
             _seconds(found[b"LastModified"][:19]) + _fraction(found[b"LastModified"]),
         )
     except KeyError as error:
-        raise ValueError(f"a listed object has no {error.args[0].decode()}: {row[:80]!r}") from error
+        raise MalformedAnswerError(f"a listed object has no {error.args[0].decode()}: {row[:80]!r}") from error
 
 
 def _bare(etag: str) -> str:
@@ -92,11 +96,11 @@ def _fraction(text: bytes) -> float:
 
 
 def _elements(body: Body, name: str) -> Iterator[dict[str, str]]:
-    """Each element called ``name`` as a mapping of its children's names to their texts. Raises ``ValueError``."""
+    """Each element called ``name`` as a mapping of its children's names to their texts. Raises :class:`MalformedAnswerError`."""
     try:
         document = ET.fromstring(bytes(body))  # noqa: S314 - no entities: S3's own answers
     except ET.ParseError as error:
-        raise ValueError(f"this is no answer of S3: {bytes(body[:80])!r}") from error
+        raise MalformedAnswerError(f"this is no answer of S3: {bytes(body[:80])!r}") from error
     for element in document.iter():
         if element.tag.rpartition("}")[2] == name:
             yield {child.tag.rpartition("}")[2]: child.text or "" for child in element}
@@ -107,14 +111,14 @@ def parse_upload_id(body: Body) -> str:
     for name in ("InitiateMultipartUploadResult", "InitiateMultipartUpload"):  # the second is what rclone says
         for found in _elements(body, name):
             return found["UploadId"]
-    raise ValueError("the answer to CreateMultipartUpload names no upload id")
+    raise MalformedAnswerError("the answer to CreateMultipartUpload names no upload id")
 
 
 def parse_completed(body: Body) -> dict[str, str]:
     """ETag and checksums in an answer to CompleteMultipartUpload."""
     for found in _elements(body, "CompleteMultipartUploadResult"):
         return found
-    return {}
+    raise MalformedAnswerError("the answer to CompleteMultipartUpload holds no result")
 
 
 def parse_parts(body: Body, operation: int) -> tuple[list[Part], int]:
@@ -144,7 +148,7 @@ class Upload(NamedTuple):
 def parse_uploads(body: Body, *, encoded: bool = False) -> tuple[list[Upload], tuple[str, str]]:
     """A page of ListMultipartUploads, and the two markers to go on after; empty on the last page.
 
-    ``encoded``: names were asked for url-encoded. Raises ``ValueError`` for what is no such page.
+    ``encoded``: names were asked for url-encoded. Raises :class:`MalformedAnswerError` for what is no such page.
     """
     top = next(_elements(body, "ListMultipartUploadsResult"), {})
     uploads = [

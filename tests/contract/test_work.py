@@ -41,6 +41,7 @@ def workshop(store, tmp_path):
 
 
 def finished(runner: Runner, works: tuple[Work, ...]) -> list[Result]:
+    runner.results.clear()
     runner.take(list(works))
     while runner.busy:
         runner.turn(1.0)
@@ -312,7 +313,7 @@ def at_fake(fake_store, tmp_path):
     """One worker at the fake: what it learns it keeps."""
     rules = Rules.from_settings(Settings(), str(tmp_path))
     runner = Runner(Brief(endpoint=fake_store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=4))
-    yield lambda *works: finished(runner, works)[-len(works) :]
+    yield lambda *works: finished(runner, works)
     runner.lane.close()
 
 
@@ -330,7 +331,7 @@ def test_a_store_that_does_not_take_a_checksum_is_offered_another_once(fake, fak
 
     (first,) = at_fake(Work(planned(fake_store, paths[0])))
     seen = len(fake.requests)
-    (_, second) = at_fake(Work(planned(fake_store, paths[1], number=2)), Work(planned(fake_store, paths[1], number=3)))
+    (second, _) = at_fake(Work(planned(fake_store, paths[1], number=2)), Work(planned(fake_store, paths[1], number=3)))
 
     assert (first.error, second.error, second.warning) == ("", "", "")
     assert (
@@ -419,3 +420,42 @@ def test_an_answer_that_confirms_another_checksum_is_no_success(fake, fake_store
     (result,) = at_fake(Work(planned(fake_store, file(tmp_path, "a", b"x"))))
 
     assert (result.code, result.retryable) == ("ChecksumMismatch", True)
+
+
+# --- answers that are none ------------------------------------------------------------------
+
+PORTAL = Reply(200, {"content-type": "text/html"}, b"<html>Welcome to our hotel")
+LATE_ERROR = Reply(200, {}, b'<?xml version="1.0"?>' + b" \n" * 500 + error("InternalError").partition(b"?>")[2])
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param(PORTAL, id="a portal's page"), pytest.param(LATE_ERROR, id="an error, late")]
+)
+def test_an_upload_is_not_finished_by_an_answer_that_says_something_else(fake, fake_store, at_fake, tmp_path, answer):
+    """Also where an older object of that key makes HEAD succeed."""
+    path = file(tmp_path, "f", b"x" * 100)
+    fake_store.bucket.put(fake_store.key("f"), b"an older one")
+    operation = planned(fake_store, path)
+    operation = operation._replace(upload_id=at_fake(Work(operation, Step.BEGIN))[0].upload_id)
+    part = Part(1, 1, 0, 100)
+    (sent,) = at_fake(Work(operation, Step.PART, (part,)))
+    done = Work(operation, Step.FINISH, (part._replace(etag=sent.etag, checksum=sent.checksum),))
+    fake.meddle = lambda request: answer if request.name == "CompleteMultipartUpload" else None
+
+    (first,) = at_fake(done)
+    fake.meddle = lambda _: None
+    (second,) = at_fake(done)
+
+    assert (bool(first.error), first.retryable) == (True, True)
+    assert (second.error, second.already) == ("", False)
+    assert bytes(fake_store.bucket.get(fake_store.key("f")).body) == b"x" * 100
+
+
+@pytest.mark.parametrize("step", [Step.BEGIN, Step.SURVEY])
+def test_a_portals_page_is_tried_again(fake, fake_store, at_fake, tmp_path, step):
+    fake.meddle = lambda _: PORTAL
+    operation = planned(fake_store, file(tmp_path, "f", b"x"), upload_id="" if step is Step.BEGIN else "u")
+
+    (result,) = at_fake(Work(operation, step))
+
+    assert (result.code, result.retryable) == ("MalformedAnswer", True)

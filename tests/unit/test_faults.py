@@ -83,7 +83,8 @@ def test_a_fault_means_something_for_the_job(fault, retryable, throttled, signed
     ("body", "hides"),
     [
         pytest.param(refusal("InternalError"), True, id="an error document"),
-        pytest.param(b"  \n" + refusal("SlowDown"), True, id="after the spaces that keep a connection alive"),
+        pytest.param(b" \n" * 999 + refusal("SlowDown"), True, id="after the spaces that keep a connection alive"),
+        pytest.param(b'<?xml version="1.0"?>' + b" " * 999 + b"<Error>", True, id="spaces after the declaration"),
         pytest.param(b"<Error><Code>X</Code></Error>", True, id="without a declaration"),
         pytest.param(b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>", False, id="a result"),
         pytest.param(
@@ -98,6 +99,7 @@ def test_a_fault_means_something_for_the_job(fault, retryable, throttled, signed
 def test_a_200_may_hide_an_error(body, hides):
     assert hides_error(Answer(200, {}, body)) is hides
     assert not hides_error(Answer(500, {}, body))
+    assert not hides_error(Answer(200, {"last-modified": "Sat, 21 Nov 2026 22:31:03 GMT"}, body))
 
 
 @pytest.mark.parametrize(
