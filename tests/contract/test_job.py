@@ -203,6 +203,24 @@ def test_what_keeps_a_job_from_starting_is_one_sentence_and_exit_code_4(own, syn
     assert stored(own) == set()
 
 
+def test_a_proxy_is_gone_through_by_boto3(own, sync):
+    done = sync(own, AWS_ENDPOINT_URL="http://s3.example.test", HTTP_PROXY=own.url, NO_PROXY="other.test")
+
+    assert done.code == 0, done.stderr
+    assert stored(own) == ALL
+    assert {seen.headers["host"] for seen in own.requests} == {"s3.example.test"}
+    assert not any(by_lean(seen) for seen in own.requests)
+
+
+def test_where_no_proxy_is_wanted_the_lean_lane_goes_straight(own, sync):
+    done = sync(
+        own, AWS_ENDPOINT_URL=f"http://localhost:{own.port}", HTTP_PROXY="http://127.0.0.1:1", NO_PROXY="localhost"
+    )
+
+    assert done.code == 0, done.stderr
+    assert all(by_lean(seen) for seen in own.requests)
+
+
 @pytest.fixture
 def secure(tls_authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

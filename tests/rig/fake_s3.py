@@ -594,11 +594,12 @@ def _handler(fake: FakeS3) -> type[BaseHTTPRequestHandler]:
         def _read(self) -> Seen:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", 0)))
-            path, _, query = self.path.partition("?")
+            target = "/" + self.path.split("/", 3)[3] if self.path.startswith("http://") else self.path  # as a proxy
+            path, _, query = target.partition("?")
             bucket, _, key = path[1:].partition("/")
             pairs = dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
             name = unquote(key, errors="surrogateescape")
-            return Seen(self.command, self.path, unquote(bucket), name, pairs, headers, body, self.client_address)
+            return Seen(self.command, target, unquote(bucket), name, pairs, headers, body, self.client_address)
 
         def log_message(self, *_: object) -> None:
             """Tests look at ``fake.requests``."""
