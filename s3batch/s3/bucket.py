@@ -30,8 +30,11 @@ _HINTS = {
     "Timeout": "check endpoint_url and the network",
     "Untrusted": "set AWS_CA_BUNDLE to a file with the certificate of its authority",
 }
-_TRIES_TO_REACH = 4
-"""For an endpoint that never answered: a wrong address should be said in seconds."""
+
+
+def _tries_to_reach(fault: Fault | None) -> int:
+    """For an endpoint that never answered: a wrong address should be said soon, and a silent one takes its time."""
+    return 2 if fault is not None and fault.code == "Timeout" else 4
 
 
 class Bucket:
@@ -68,7 +71,7 @@ class Bucket:
             if answer is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
                 self._check_sign_in(call, fault)
                 return answer
-            most = self.tries if self._reached else min(self.tries, _TRIES_TO_REACH)
+            most = self.tries if self._reached else min(self.tries, _tries_to_reach(fault))
             if attempt >= most or (fault is not None and not (fault.retryable or fault.signed_out)):
                 return self._last_answer(call, fault, answer, attempt)
             self.retries += 1

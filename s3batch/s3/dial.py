@@ -111,7 +111,12 @@ def tls_context(ca_bundle: str) -> ssl.SSLContext:
 
 def _system_has_certificates() -> bool:
     paths = ssl.get_default_verify_paths()
-    return bool(paths.cafile) or bool(paths.capath and any(Path(paths.capath).iterdir()))
+    if paths.cafile:
+        return True
+    try:
+        return bool(paths.capath and os.listdir(paths.capath))
+    except OSError:
+        return False
 
 
 def _botocore_bundle() -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
 import pytest
 
 from s3batch.errors import EndpointError
@@ -127,6 +130,15 @@ def test_an_endpoint_that_never_answers_is_given_up_soon():
         bucket.close()
 
     assert lost.value.hint == "check endpoint_url and the network"
+
+
+def test_an_endpoint_that_says_nothing_is_given_up_sooner(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bucket = bucket_at(f"http://127.0.0.1:{listener.getsockname()[1]}", tries=10)
+        bucket.lane.use(replace(bucket.endpoint, timeout=0.1))
+        with pytest.raises(EndpointError, match=r"nothing came for 0\.1 s \(tried 2 times\)"):
+            bucket.head("key")
+        bucket.close()
 
 
 def test_an_endpoint_that_has_answered_is_given_all_tries(fake, bucket):

@@ -357,6 +357,15 @@ def test_a_pair_given_outright_needs_no_boto3():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_user_without_a_home_can_be_somebody(monkeypatch):
+    """Containers run by a number that /etc/passwd does not know."""
+    for name in ("HOME", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+
+    assert endpoint().credentials == Credentials("AKID", "secret")
+
+
 def test_nobody_to_be_is_said():
     with pytest.raises(EndpointError, match="no credentials found") as nobody:
         connect(Settings(bucket="b"), "b")
