@@ -24,6 +24,10 @@ Address = tuple[int, Any]
 """The address family, and what :meth:`socket.socket.connect` takes."""
 
 
+class BundleError(OSError):
+    """There is nothing to verify certificates with: trying again is no use."""
+
+
 class Dialler:
     """Opens non-blocking connections to one endpoint. An address that failed is asked last."""
 
@@ -99,14 +103,14 @@ class Dialler:
 def tls_context(ca_bundle: str) -> ssl.SSLContext:
     """Verify with ``ca_bundle``, or with the system's certificates, or with botocore's where a system has none.
 
-    Raises ``OSError`` that names the file which cannot be used.
+    Raises :class:`BundleError` that names the file which cannot be used.
     """
     bundle = ca_bundle or ("" if _system_has_certificates() else _botocore_bundle())
     try:
         return ssl.create_default_context(cafile=bundle or None)
     except OSError as error:
         words = error.strerror or "it holds no certificate"
-        raise OSError(errno.EINVAL, f"certificates {bundle!r} (AWS_CA_BUNDLE) cannot be used: {words}") from error
+        raise BundleError(errno.EINVAL, f"certificates {bundle!r} (AWS_CA_BUNDLE) cannot be used: {words}") from error
 
 
 def _system_has_certificates() -> bool:

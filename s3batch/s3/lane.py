@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.s3.calls import Answer, Call, get_object
-from s3batch.s3.dial import Dialler
+from s3batch.s3.dial import BundleError, Dialler
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, puzzling
 from s3batch.s3.pace import Pace
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer
@@ -49,6 +49,8 @@ FIRST_WINDOW = 8
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
 """What a store in another region says beside a redirect; BadRequest is all that an answer to HEAD can say."""
 _STALE_TRIES = 3
+_KEPT_FOR = 60.0
+"""Seconds: what is on the way may forget an idle connection without telling either end."""
 _OPEN_WITHIN = 15.0
 """Seconds: a store that has not taken the connection by then is not there."""
 _LESSONS = 2
@@ -165,6 +167,7 @@ class Lane:
         self._from_threads: deque[tuple[_Task, Any, BaseException | None, Answer | None]] = deque()
         self._waker: tuple[socket.socket, socket.socket] | None = None
         self._dialler = Dialler(endpoint, clock)
+        self._carry = carrier(endpoint)
         self.endpoint = endpoint
         self.use(endpoint)
 
@@ -174,10 +177,11 @@ class Lane:
             self._dialler = Dialler(endpoint, self._clock)
             for line in self._idle.copy():
                 self._drop(line)
+        if endpoint.through(self.endpoint.lane) != self.endpoint:
+            self._carry = self._carrier(endpoint)
         self.endpoint = endpoint
         self._host = endpoint.host_header
         self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
-        self._carry = self._carrier(endpoint)
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign what is sent from now on with ``credentials``."""
@@ -245,17 +249,28 @@ class Lane:
 
     def _send(self, task: _Task, call: Call, *, anew: bool = False) -> None:
         """Send on a kept connection, or on a new one."""
+        now = self._clock()
         try:
-            line = self._idle.pop() if self._idle and not anew else self._connect()
+            line = self._kept(now) if self._idle and not anew else self._connect()
         except OSError as error:
-            fault = Fault("Connection", f"cannot reach {self.endpoint.name()}: {error.strerror or error}")
+            code = "Untrusted" if isinstance(error, BundleError) else "Connection"
+            fault = Fault(code, f"cannot reach {self.endpoint.name()}: {error.strerror or error}")
             self._fail(task, call, fault)
             return
         line.task = task
-        line.progress = self._clock()
+        line.progress = now
         line.begin(self._head(call), call.body, no_body=call.method == "HEAD")
         if not line.handshaking:
             self._pump(line)
+
+    def _kept(self, now: float) -> _Line:
+        """An idle connection that was used not long ago, or a new one."""
+        while self._idle:
+            line = self._idle.pop()
+            if now - line.progress < _KEPT_FOR:
+                return line
+            self._drop(line)
+        return self._connect()
 
     def _fail(self, task: _Task, call: Call, fault: Fault) -> None:
         """Have the coroutine told in the next turn, so that a row of failures is no deep recursion."""

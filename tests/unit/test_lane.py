@@ -138,6 +138,20 @@ def test_a_kept_connection_that_dies_is_replaced_unseen(lane_to, farewell):
     assert server.connections == 2
 
 
+def test_a_connection_that_was_idle_for_long_is_not_trusted(fake):
+    now = [100.0]
+    lane = Lane(endpoint_of(fake.url), no_boto, clock=lambda: now[0])
+    lane.call(PUT)
+    now[0] += 59
+    lane.call(PUT)
+    now[0] += 61
+    lane.call(PUT)
+    lane.close()
+
+    first, second, third = (request.client for request in fake.requests)
+    assert first == second != third
+
+
 def test_many_dead_connections_do_not_use_up_the_tries_of_a_call(lane_to):
     scripts = [[OK, RESET]] * 6 + [[OK, OK]]
     with Scripted(scripts) as server:
@@ -464,6 +478,7 @@ def test_after_some_refusals_that_boto3_had_overruled_boto3_carries_the_rest(fak
     assert len(fake.requests) == OVERRULED
     assert boto.asked["PutObject"] == OVERRULED + 3
     assert lane.endpoint.lane == "reference"
+    assert boto.made == 1
     assert lane.doubts == {"InvalidArgument": OVERRULED}
 
 
@@ -625,8 +640,12 @@ def test_a_store_with_a_strange_certificate_is_not_trusted_and_not_asked_again(s
 
 
 def test_a_bundle_that_is_not_there_is_named(secure, lane_to):
-    with pytest.raises(CallError, match=r"certificates '/no/such.pem' \(AWS_CA_BUNDLE\) cannot be used: No such file"):
+    words = r"certificates '/no/such.pem' \(AWS_CA_BUNDLE\) cannot be used: No such file"
+
+    with pytest.raises(CallError, match=words) as refused:
         lane_to(secure, ca_bundle="/no/such.pem").call(GET)
+
+    assert not refused.value.fault.retryable
 
 
 def test_without_certificates_of_the_system_botocores_are_used(monkeypatch):
