@@ -53,7 +53,6 @@ def overview() -> str:
     return "\n".join(
         [
             "Put a tree of files into S3, lose nothing, and finish what was killed.",
-            "",
             "usage: s3batch COMMAND [flags]",
             "",
             *rows,
