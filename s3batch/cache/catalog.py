@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.stored import decode_manifest
 from s3batch.archive.tree import files_of
+from s3batch.cache.find import ENCRYPTION
 from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking
 from s3batch.errors import EXIT_DONE, ArchiveError
@@ -41,6 +42,8 @@ class Entry:
     files: int = 0
     chunks: dict[str, int] = field(default_factory=dict)
     """Stored bytes by id in hex."""
+    encryption: dict[str, str] = field(default_factory=dict)
+    """The headers that say how its object is encrypted: a copy is to be, too."""
     etag: str = ""
     """Of its object when it was listed."""
 
@@ -64,15 +67,18 @@ def read(bucket: Bucket, base: str, found: Listed, below: str = KEYS) -> Entry |
     if answer is None:
         return None
     name = found.key[len(base + below) :]
+    encryption = {header: value for header, value in answer.headers.items() if header.startswith(ENCRYPTION)}
     try:
         manifest = decode_manifest(bytes(answer.body))
     except ArchiveError as error:
-        return Entry(key=found.key, name=name, modified=found.modified, error=str(error))
+        return Entry(
+            key=found.key, name=name, modified=found.modified, error=str(error), etag=found.etag, encryption=encryption
+        )
     chunks = manifest.chunks
     ids = (identity.hex() for identity in chunks.all_ids())
     return Entry(
         key=found.key, name=name, modified=found.modified, created=manifest.created, size=manifest.raw_size(),
-        files=files_of(manifest.tree), chunks=dict(zip(ids, chunks.stored, strict=True)),
+        files=files_of(manifest.tree), chunks=dict(zip(ids, chunks.stored, strict=True)), encryption=encryption,
         etag=found.etag,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.compat import write_s3cache
 from s3batch.archive.tree import files_of
+from s3batch.cache.find import head_of
 from s3batch.cache.job import Outcome
 from s3batch.cache.resolve import compat_key
 from s3batch.cache.words import amount
@@ -56,7 +57,7 @@ def _written(session: Session, found: Found, path: str) -> str:
 
 
 def _is_there(session: Session, key: str, digest: str) -> bool:
-    head = session.bucket.head(key)
+    head = head_of(session.bucket, key)
     return head is not None and (digest in (etag_of(head), head.headers.get(_MD5, "")) or not session.settings.override)
 
 

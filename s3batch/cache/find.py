@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.state import State
     from s3batch.cache.session import Session
+    from s3batch.s3.bucket import Bucket
     from s3batch.s3.calls import Answer
 
-_KEPT = ("x-amz-meta-", "content-type")
-"""Headers of a manifest that stay as they are when it is marked as used."""
+ENCRYPTION = "x-amz-server-side-encryption"
+_KEPT = ("x-amz-meta-", "content-type", ENCRYPTION, "x-amz-storage-class")
+"""What the headers of a manifest begin with that stay as they are when it is marked as used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Hit:
     stored: bytes
     manifest: Manifest
     headers: dict[str, str]
-    """What it carries: its type and metadata."""
+    """What it carries: type, metadata, encryption."""
 
 
 def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | None]:
@@ -62,6 +64,16 @@ def find(session: Session, state: State | None) -> tuple[Hit | None, CallError |
 def is_denied(error: CallError) -> bool:
     """Whether the permission is missing, or the object."""
     return error.fault.code in permissions.DENIED
+
+
+def head_of(bucket: Bucket, key: str) -> Answer | None:
+    """The head of an object; ``None`` if there is none, or none that we may know of."""
+    try:
+        return bucket.head(key)
+    except CallError as error:
+        if not is_denied(error):
+            raise
+        return None
 
 
 def denied(error: CallError) -> JobFailedError:

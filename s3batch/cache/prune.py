@@ -130,7 +130,7 @@ class Prune:
     def _move(self, entry: Entry) -> bool:
         """Move it aside, unless a build has published under its key since it was listed; whether it went."""
         bucket, aside = self.look.bucket, aside_key(self.look.base, entry.key)
-        bucket.must(calls.copy_object(aside, bucket.endpoint.bucket, {}, entry.key))
+        bucket.must(calls.copy_object(aside, bucket.endpoint.bucket, entry.encryption, entry.key))
         held = bucket.head(entry.key)
         if held is None or (entry.etag and etag_of(held) != entry.etag):
             return False

@@ -20,7 +20,7 @@ from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
 from s3batch.cache.cleanups import verify_after_publishing
 from s3batch.cache.compat import rebuild_old
-from s3batch.cache.find import Hit, is_denied, look, touch
+from s3batch.cache.find import Hit, head_of, is_denied, look, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
 from s3batch.cache.words import amount, plural
@@ -62,7 +62,7 @@ class _Cached:
 
 def rebuild(session: Session) -> Outcome:
     """Store what is new, publish, remember. Raises with the old cache as it was."""
-    if not session.settings.override and not session.settings.compat and _is_there(session):
+    if not session.settings.override and not session.settings.compat and _stays(session):
         return _kept(session)
     found = _scanned(session)
     if session.settings.compat:
@@ -79,8 +79,9 @@ def rebuild(session: Session) -> Outcome:
     return _rebuilt(session, found, state, base)
 
 
-def _is_there(session: Session) -> bool:
-    return not session.distrusted and session.bucket.head(session.names.own) is not None
+def _stays(session: Session) -> bool:
+    """Whether there is a cache that ``override: false`` keeps; a broken one it does not."""
+    return not session.distrusted and head_of(session.bucket, session.names.own) is not None
 
 
 def _base(session: Session, state: State | None) -> Hit | None:

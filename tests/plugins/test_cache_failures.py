@@ -142,13 +142,14 @@ def test_a_rebuild_that_fails_leaves_the_cache_as_it_was_and_the_build_goes_on(p
     assert {key: pipeline.step.bucket.get(key) for key in pipeline.objects("v1/k/")} == before
 
 
-def test_7_a_store_that_lets_nobody_list_says_forbidden_for_missing_and_a_rebuild_copes(pipeline):
+@pytest.mark.parametrize("settings", [{}, {"override": False}], ids=["7 override", "7 override false"])
+def test_a_store_that_lets_nobody_list_says_forbidden_for_missing_and_a_rebuild_copes(pipeline, settings):
     pipeline.write(FILES)
     pipeline.step.proxy.on("GetObject", Refuse(403, "AccessDenied"))
     pipeline.step.proxy.on("HeadObject", Refuse(403, "AccessDenied"))
     pipeline.step.proxy.on("ListObjectsV2", Refuse(403, "AccessDenied"))
 
-    done = pipeline.rebuild(fail_on_error=True)
+    done = pipeline.rebuild(fail_on_error=True, **settings)
 
     assert (done.code, pipeline.manifests()) == (0, ["octo/site/main/default"])
 

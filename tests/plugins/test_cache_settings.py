@@ -207,6 +207,19 @@ def test_a_restore_marks_an_ageing_cache_as_used(pipeline, monkeypatch, ttl, age
     assert pipeline.rebuild().changed == []
 
 
+def test_1_a_cache_marked_as_used_stays_encrypted(pipeline, monkeypatch, kms_key):
+    pipeline.write(FILES)
+    pipeline.rebuild(encryption="aws:kms", kms_key_id=kms_key)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3)
+
+    done = pipeline.restore(ttl="8s")
+
+    (copy,) = done.of("CopyObject")
+    assert copy.headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert copy.headers["x-amz-server-side-encryption-aws-kms-key-id"] == kms_key
+
+
 def test_1_touching_spares_what_another_build_published_meanwhile(pipeline, monkeypatch):
     pipeline.cached()
     (key,) = pipeline.objects("v1/k/")

@@ -64,6 +64,19 @@ def test_override_false_keeps_what_is_there(cache):
     assert [entry["path"] for entry in cache("inspect", paths=False)["cache"]["entries"]] == ["v", "v/a"]
 
 
+def test_names_that_must_be_encoded_are_found_again_also_by_their_beginning(cache):
+    cache.environment |= {"DRONE_COMMIT_BRANCH": "feat/ö x+y", "DRONE_BRANCH": "feat/ö x+y", "DRONE_SOURCE_BRANCH": ""}
+    fill(cache.workspace, {"v/a": b"A"})
+    cache("rebuild", "--cache-key", "a key/with + and %2F-1")
+    os.unlink(cache.workspace / "v" / "a")
+
+    restored = cache("restore", "--cache-key", "a key/with + and %2F-2", "--restore-keys", "a key/with + and %2F-")
+    listed = cache("list", paths=False)
+
+    assert (restored["cache"]["hit"], restored["cache"]["made"]) == (True, 1)
+    assert listed["cache"]["caches"][0]["name"] == "octo/site/feat/ö x+y a key/with + and %2F-1"
+
+
 def test_a_signature_survives_the_store(cache):
     cache.environment["S3BATCH_CACHE_SECRET"] = "known to trusted builds only"
     fill(cache.workspace, {"v/a": b"A"})
