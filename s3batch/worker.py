@@ -172,6 +172,14 @@ async def must(call: calls.Call) -> Answer:
     return _checked(await ask(call), call)
 
 
+async def settled(call: calls.Call) -> Answer:
+    """The answer to ``call``: ok, or a refusal that stays. Raises :class:`CallError` for a fault that passes."""
+    answer = await ask(call)
+    if not answer.ok and (fault := fault_of(answer)).retryable and answer.status != 501:
+        raise CallError(call.name, call.key, fault)
+    return answer
+
+
 # --- answers -------------------------------------------------------------------------------
 
 
@@ -238,10 +246,7 @@ TAGS_READ_WARNING = "tags cannot be read ({}): they are not compared; the permis
 
 async def _already_there(operation: Operation, attributes: Attributes, body: Body, tools: Tools) -> Result | None:
     """A dead run may have sent this: what S3 already holds is not sent twice."""
-    call = calls.head_object(operation.key)
-    answer = await ask(call)
-    if answer.status == 404:
-        return None
+    answer = await settled(calls.head_object(operation.key))
     if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
         return None
     evidence = Evidence.from_head(answer.headers)
@@ -277,7 +282,7 @@ async def _begin(work: Work, tools: Tools) -> Result:
 
 async def _begun_already(key: str) -> str:
     """The id of the newest upload of ``key``: ours, if an earlier try began it and the answer was lost."""
-    answer = await ask(calls.list_multipart_uploads(key))
+    answer = await settled(calls.list_multipart_uploads(key))
     uploads = [each for each in parse_uploads(answer.body)[0] if each.key == key] if answer.ok else []
     return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
 
@@ -341,7 +346,7 @@ async def _finish(work: Work, tools: Tools) -> Result:
 
 async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
     """S3 does not know the upload. An earlier Complete may have worked and its answer been lost: our object is there."""
-    head = await ask(calls.head_object(work.operation.key))
+    head = await settled(calls.head_object(work.operation.key))
     if head.ok and await _is_ours(work, head, tools):
         return await _made_right(work, head, tools)
     fault = fault_of(refusal)

@@ -17,7 +17,7 @@ STATE_TEXT = {state: state.value for state in State}
 """Plain text for SQLite: binding an enum member costs 1 us more a value."""
 
 _SETTLE = """
-UPDATE operation SET state = ?, attempts = attempts + 1, recheck = 0, error = CAST(? AS TEXT), code = ?, status = ?,
+UPDATE operation SET state = ?, attempts = attempts + 1, recheck = recheck * ?, error = CAST(? AS TEXT), code = ?, status = ?,
     request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
     fingerprint = coalesce(nullif(?, ''), fingerprint)
 WHERE id = ?
@@ -107,6 +107,7 @@ def _settled(state: State, result: Result) -> tuple[Any, ...]:
     of_part = result.step is Step.PART
     return (
         STATE_TEXT[state],
+        state is State.PENDING,  # it may not have come to looking
         bindable(result.error) if result.error else "",
         result.code,
         result.status,

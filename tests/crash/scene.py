@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -102,24 +103,36 @@ class Scene:
         assert self.state() == "done"
 
 
-def sent_twice(requests: list[Request]) -> list[tuple[str, str, str]]:
-    """Content that was sent again although S3 had said that it has it: operation, key, part number.
+Piece = tuple[str, str, str, bytes]
+"""Operation, key, part number, and the beginning of the content: a changed file is another piece."""
+
+
+def acknowledged(requests: list[Request]) -> Counter[Piece]:
+    """How often each piece of content was sent and accepted."""
+    return Counter(_piece(each) for each in list(requests) if each.operation in CONTENT_SENT and each.status == 200)
+
+
+def _piece(request: Request) -> Piece:
+    return request.operation, request.key, request.query.get("partNumber", ""), request.body[:100]
+
+
+def sent_twice(requests: list[Request]) -> list[Piece]:
+    """Content that was sent again although S3 had said that it has it.
 
     What was still under way when its sender died may go twice: whoever asked S3 meanwhile was told that it is not
     there. So a second time counts unless S3 was asked about that key, or part, before it gave its first answer.
     """
-    sent: dict[tuple[str, str, str], Request] = {}
+    sent: dict[Piece, Request] = {}
     asked: dict[str, float] = {}
     twice = []
     for each in list(requests):
         if each.operation in LOOK_UPS:
             asked[each.key] = each.started
         if each.operation in CONTENT_SENT and each.status == 200:
-            what = (each.operation, each.key, each.query.get("partNumber", ""))
-            first = sent.get(what)
+            first = sent.get(_piece(each))
             if first and not first.started < asked.get(each.key, 0.0) < first.answered:
-                twice.append(what)
-            sent[what] = each
+                twice.append(_piece(each))
+            sent[_piece(each)] = each
     return twice
 
 

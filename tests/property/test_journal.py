@@ -116,7 +116,7 @@ class JournalMachine(RuleBasedStateMachine):
         if key in self.rows and self.rows[key].state is State.LEASED:
             row = self.rows[key]
             self.journal.settle([(State.PENDING, Result(row.id, error="reset"))])
-            self.set(key, attempts=row.attempts + 1, recheck=False)
+            self.set(key, attempts=row.attempts + 1)
             (again,) = self.journal.lease_rows([row.id])
             assert (again.key, again.attempts) == (key, row.attempts + 1)
 

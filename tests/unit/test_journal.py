@@ -552,3 +552,14 @@ def test_pruning_forgets_finished_jobs_and_keeps_the_others(journal):
     assert first not in {job.id for job in journal.jobs()}
     assert keys(entry.operation for entry in journal.operations()) == ["b"]
     assert keys(journal.lease(9, Stage.MAIN)) == ["b"]
+
+
+@pytest.mark.parametrize(("state", "recheck"), [(State.PENDING, True), (State.DONE, False)])
+def test_what_was_to_be_looked_up_still_is_if_a_try_came_to_nothing(journal, state, recheck):
+    (added,) = journal.add([upload("k")], lease=True)
+    journal.release()
+    journal.lease(1, Stage.MAIN)
+
+    journal.settle([(state, Result(added.id, error="no answer"))])
+
+    assert [entry.operation.recheck for entry in journal.operations()] == [recheck]
