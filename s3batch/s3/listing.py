@@ -36,7 +36,7 @@ class Page(NamedTuple):
 
 
 def parse_page(body: Body) -> Page:
-    """A ListObjectsV2 answer. Raises :class:`MalformedAnswerError` when it is none, or a row lacks what every store gives.
+    """A ListObjectsV2 answer. Raises ``ValueError`` when it is none, or a row lacks what every store gives.
 
     Values of a listing hold no markup, so the rows are cut out of the text: a third of the time a parser takes.
     """
@@ -96,7 +96,10 @@ def _fraction(text: bytes) -> float:
 
 
 def _elements(body: Body, name: str) -> Iterator[dict[str, str]]:
-    """Each element called ``name`` as a mapping of its children's names to their texts. Raises :class:`MalformedAnswerError`."""
+    """Each element called ``name`` as a mapping of its children's names to their texts.
+
+    Raises :class:`MalformedAnswerError`.
+    """
     try:
         document = ET.fromstring(bytes(body))  # noqa: S314 - no entities: S3's own answers
     except ET.ParseError as error:
