@@ -38,7 +38,9 @@ class Evidence(NamedTuple):
         """From the headers of a HEAD, their names in lower case."""
         whole = headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE"
         found = [(name, headers.get(f"x-amz-checksum-{name}", "")) for name in NAMES]
-        checksums = [((name,), value) for name, value in found if whole and name in _NAMES_BY_LENGTH.get(len(value), ())]
+        checksums = [
+            ((name,), value) for name, value in found if whole and name in _NAMES_BY_LENGTH.get(len(value), ())
+        ]
         plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
         return cls(headers.get("etag", "").strip('"'), tuple(checksums), plain)
 

@@ -118,7 +118,9 @@ def text(
     """
     failures = document["failures"]
     lines = [_headline(document, dry_run=dry_run)]
-    lines += _listed([f"warning: {one_line(warning)}" for warning in document["warnings"][:SHOWN]], "warnings", document)
+    lines += _listed(
+        [f"warning: {one_line(warning)}" for warning in document["warnings"][:SHOWN]], "warnings", document
+    )
     lines += _listed([failure_line(failure, headers) for failure in failures[:SHOWN]], "failures", document)
     if leaves_work(document) and not dry_run:
         lines.append(f"to finish it: {resume_line(document['job'], document['journal'], default_journal)}")

@@ -326,7 +326,9 @@ def _filter(member: tarfile.TarInfo, path: str) -> None:
 
 def _leaves(path: str, target: str) -> bool:
     """Whether a symbolic link at ``path`` leads out of the workspace by its text."""
-    return target.startswith("/") or posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith("..")
+    return target.startswith("/") or posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith(
+        ".."
+    )
 
 
 def _exists(parent: int, name: str) -> bool:

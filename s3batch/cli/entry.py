@@ -207,7 +207,11 @@ def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
 
 
 def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
-    if settings.plugin and not settings.journal and settings.state_directory != settings.at_workspace(JOURNAL_DIRECTORY):
+    if (
+        settings.plugin
+        and not settings.journal
+        and settings.state_directory != settings.at_workspace(JOURNAL_DIRECTORY)
+    ):
         output.warn(
             f"the workspace cannot be written, so the journal is in {settings.state_directory}: a later step cannot "
             "resume this job"
