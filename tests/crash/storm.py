@@ -112,12 +112,13 @@ def _break_network(proxy: FaultProxy, chance: random.Random) -> None:
 
 def _change_tree(scene: Scene, chance: random.Random) -> None:
     """A file new, one changed, one gone, one back."""
-    for path in chance.sample([path for path in scene.files if path.startswith("page/")], 3):
+    pages = [path for path in scene.files if path.startswith("page/")]
+    for path in chance.sample(pages, 3):
         scene.files[path] = chance.randbytes(1000)
         (scene.tree / path).write_bytes(scene.files[path])
-    gone = chance.choice([path for path in scene.files if path.startswith("page/")])
-    del scene.files[gone]
-    (scene.tree / gone).unlink()
+    if len(pages) > 3:
+        del scene.files[pages[-1]]
+        (scene.tree / pages[-1]).unlink()
     scene.files["old/2"] = b"back again"
     (scene.tree / "old").mkdir(exist_ok=True)
     (scene.tree / "old" / "2").write_bytes(b"back again")
