@@ -120,6 +120,16 @@ def test_8_a_build_that_changed_little_sends_little(pipeline):
     assert len(pipeline.contents()) == 3
 
 
+def test_8_a_clean_up_that_is_over_costs_a_rebuild_one_request(pipeline):
+    for name in ("lock", "noted"):
+        pipeline.put(f"v1/gc/{name}", b"{}")
+    pipeline.write(FILES)
+
+    done = pipeline.rebuild()
+
+    assert dict(done.counts) == {"GetObject": 1, "HeadObject": 1, "PutObject": 2, "ListObjectsV2": 1}
+
+
 def test_8_new_times_alone_cost_no_chunk(pipeline):
     pipeline.cached()
     pipeline.restore()

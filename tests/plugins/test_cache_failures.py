@@ -256,12 +256,23 @@ def test_7_a_dry_run_says_what_a_run_would_do_and_does_nothing(pipeline):
     assert looked.out.splitlines() == [f"chunk {key} missing" for key in looked_for(looked.out)]
     assert sorted(looked_for(looked.out)) == [key for key in objects if "/c/" in key]
     assert pipeline.tree() == {}
+    assert not list((pipeline.workspace / ".s3batch").glob("*.state"))
     assert f"would send {planned} chunks" in rehearsed.err
     assert f"would fetch {planned} chunks for 2 files" in looked.err
 
 
 def looked_for(plan: str) -> list[str]:
     return [line.split()[1] for line in plan.splitlines()]
+
+
+def test_7_a_dry_run_leaves_no_job_to_be_resumed(pipeline):
+    pipeline.write(FILES)
+
+    pipeline.rebuild(dry_run=True)
+
+    (path,) = (pipeline.workspace / ".s3batch").glob("cache-rebuild-*.db")
+    with Journal.read_only(str(path)) as journal:
+        assert journal.jobs() == []
 
 
 def test_7_a_dry_run_restores_no_old_cache(pipeline):

@@ -13,6 +13,7 @@ import pytest
 from tests.archive.cycle import noise
 from tests.plugins.caching import Pipeline
 from tests.rig import program
+from tests.rig.faults import Refuse
 
 
 @pytest.fixture
@@ -116,3 +117,34 @@ def test_11_a_signed_job_is_resumed_with_the_secret(large):
 
     assert done.code == 0, done.stderr
     assert large.restore().err.count("restored octo/site/main") == 1
+
+
+def test_11_a_failed_rebuild_is_resumed(large):
+    large.step.proxy.on("PutObject", Refuse(403, "AccessDenied"), key="/c/", times=2)
+    failed = large.rebuild(fail_on_error=True)
+    large.step.proxy.forget()
+
+    done = resumed(large, failed.err)
+
+    assert failed.code == 1
+    assert "error: the cache was not stored: a chunk cannot be stored" in failed.err
+    assert done.code == 0, done.stderr
+    assert (done.json["state"], done.json["resumed"], done.json["failures"]) == ("done", True, [])
+    assert large.manifests() == ["octo/site/main/default"]
+
+
+def test_11_what_was_planned_and_is_gone_since_is_not_carried_out(large):
+    ended = interrupted(large, "rebuild", "PutObject")
+    for name in "abc":
+        (large.workspace / "vendor" / name).unlink()
+    large.write({"vendor/only": "o"})
+
+    done = resumed(large, ended.stderr)
+
+    chunks = done.json["operations"]["chunk"]
+    assert done.code == 0, done.stderr
+    assert (chunks["failed"], done.json["files"]) == (0, 1)
+    assert chunks["planned"] == chunks["done"] + chunks["skipped"]
+    large.next_build()
+    large.restore()
+    assert large.contents() == {"vendor/only": b"o"}

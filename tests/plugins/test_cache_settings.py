@@ -223,13 +223,13 @@ def test_1_a_cache_marked_as_used_stays_encrypted(pipeline, monkeypatch, kms_key
 def test_1_touching_spares_what_another_build_published_meanwhile(pipeline, monkeypatch):
     pipeline.cached()
     (key,) = pipeline.objects("v1/k/")
-    real = time.time
+    real, bucket = time.time, pipeline.step.bucket
     monkeypatch.setattr(time, "time", lambda: real() + 3)
-    pipeline.step.proxy.on("CopyObject", Call(lambda _: pipeline.put(key, b"newer")))
+    pipeline.step.proxy.on("CopyObject", Call(lambda _: bucket.put(key, b"newer", Metadata={"s3b-tree": "newer"})))
 
     done = pipeline.restore(ttl="8s")
 
-    assert (done.code, pipeline.step.bucket.get(key)) == (0, b"newer")
+    assert (done.code, bucket.get(key), bucket.head(key)["Metadata"]) == (0, b"newer", {"s3b-tree": "newer"})
 
 
 def test_1_a_cache_that_may_not_be_touched_is_restored_without_a_word(pipeline, monkeypatch):
