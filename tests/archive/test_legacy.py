@@ -138,9 +138,9 @@ PLACES = [
     pytest.param("vendor", "old/vendor/x", None, id="relative and deeper is something else"),
     pytest.param("vendor", "/old/vendor/x", "vendor/x", id="absolute, elsewhere"),
     pytest.param("vendor", "/old/vendors/x", None, id="absolute, begins alike"),
-    pytest.param("vendor", "/work/space/vendor/x", "vendor/x", id="absolute, here"),
+    pytest.param("vendor", "/here/space/vendor/x", "vendor/x", id="absolute, here"),
     pytest.param("vendor", "work/space/vendor/x", "vendor/x", id="here, first slash cut off"),
-    pytest.param("space", "/work/space/space/x", "space/x", id="here, the path's name occurs in the workspace"),
+    pytest.param("space", "/here/space/space/x", "space/x", id="here, the path's name occurs in the workspace"),
     pytest.param("a/b", "/x/a/b/c", "a/b/c", id="two components"),
     pytest.param("a/b", "/x/a/c/b", None, id="two components, not together"),
     pytest.param("/root/.m2", "/root/.m2/jar", "/root/.m2/jar", id="listed absolute"),
@@ -153,11 +153,11 @@ PLACES = [
 
 @pytest.mark.parametrize(("root", "name", "path"), PLACES)
 def test_a_name_is_placed_by_whole_components(root, name, path):
-    assert Placement([root], "/work/space").place(name) == path
+    assert Placement([root], "/here/space").place(name) == path
 
 
 def test_the_first_member_shows_where_the_old_workspace_was():
-    placement = Placement(["vendor"], "/work/space")
+    placement = Placement(["vendor"], "/here/space")
 
     placed = [placement.place(f"/home/vendor/proj/{rest}") for rest in ("vendor", "vendor/a", "vendor/vendor/b")]
 
@@ -170,7 +170,7 @@ names = st.lists(st.sampled_from(["vendor", "..", ".", "", "a", "work", "space",
 @given(names, st.sampled_from(["", "/"]), st.sampled_from(["vendor", "a/vendor", "/a", "."]))
 def test_no_name_is_placed_outside_the_root(name, slash, root):
     try:
-        path = Placement([root], "/work/space").place(slash + name)
+        path = Placement([root], "/here/space").place(slash + name)
     except ArchiveError:
         return
 
