@@ -1,0 +1,571 @@
+"""Lease, hand out, judge, settle: with a real journal, and an executor whose answers each test decides."""
+
+from __future__ import annotations
+
+import io
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from s3batch.coordinator import HOPELESS, Coordinator, InterruptedJobError, Parts, Signals, StoppedError
+from s3batch.executors import News, tags_of
+from s3batch.journal import Journal
+from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
+from s3batch.multipart import Uploads
+from s3batch.progress import Totals, make
+from s3batch.s3.sigv4 import Credentials
+
+MIB = 1024 * 1024
+LOST = object()
+"""Instead of a result: the worker died."""
+DROPPED = object()
+"""Instead of a result: it was not begun, and drained."""
+
+
+class Scripted:
+    """An executor: ``answer`` says what comes of each piece of work. ``at_once`` of them in one poll."""
+
+    def __init__(self, answer: Callable[[Work], Any], *, room: int = 1000, at_once: int = 1000) -> None:
+        self.answer, self.at_once = answer, at_once
+        self.given: list[Work] = []
+        self.most = 0
+        self.credentials: list[Credentials] = []
+        self.narrowed = 0
+        self.drained = False
+        self._room = room
+        self._waiting: list[Work] = []
+        self._idle = 0
+
+    def room(self) -> int:
+        return self._room - self.outstanding()
+
+    def submit(self, works: list[Work]) -> None:
+        assert works
+        self.given += works
+        self._waiting += works
+        self.most = max(self.most, self.outstanding())
+
+    def poll(self, timeout: float) -> News:
+        news = News()
+        self._idle = 0 if self._waiting else self._idle + 1
+        assert self._idle < 200, "the coordinator waits for nothing"
+        now, self._waiting = self._waiting[: self.at_once], self._waiting[self.at_once :]
+        for work in now:
+            answer = self.answer(work)
+            if answer is LOST:
+                news.lost.append(work)
+            elif answer is DROPPED:
+                if self.drained:
+                    news.dropped.append(work)
+                else:
+                    self._waiting.append(work)
+            else:
+                news.results += answer if isinstance(answer, list) else [answer]
+        return news
+
+    def outstanding(self) -> int:
+        return sum(len(tags_of(work)) for work in self._waiting)
+
+    def sign_in_again(self, credentials: Credentials) -> None:
+        self.credentials.append(credentials)
+
+    def narrow(self) -> None:
+        self.narrowed += 1
+
+    def drain(self) -> None:
+        self.drained = True
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Login:
+    """Credentials that can be renewed so often."""
+
+    def __init__(self, renewals: int = 0) -> None:
+        self.asked, self._renewals = 0, renewals
+
+    def current(self) -> Credentials:
+        return Credentials("key", "secret", str(self.asked))
+
+    def renewed(self) -> Credentials | None:
+        self.asked += 1
+        return self.current() if self.asked <= self._renewals else None
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda least, _: least)
+
+
+@pytest.fixture
+def journal(tmp_path) -> Iterator[Journal]:
+    with Journal.open(str(tmp_path / "journal.db")) as journal:
+        journal.begin_job("sync", "/src", "bucket/", "http://127.0.0.1", {}, "1")
+        yield journal
+
+
+@pytest.fixture
+def coordinate(journal) -> Callable[..., Coordinator]:
+    """``coordinate(executor, tries=3)``: a coordinator with it."""
+
+    def build(executor: Scripted, **more: Any) -> Coordinator:
+        parts: dict[str, Any] = {
+            "journal": journal, "executor": executor, "login": Login(), "signals": Signals(), "totals": Totals(),
+            "uploads": Uploads(journal, 5 * MIB, lambda _: "print", lambda _: ""), "tries": 3,
+            "progress": make("none", io.StringIO()), "multipart_threshold": 8 * MIB, "whole": lambda _: False,
+            "replan": lambda operation: operation, "heard": lambda operation, result: None,
+        }  # fmt: skip
+        return Coordinator(Parts(**parts | more))
+
+    return build
+
+
+def upload(key: object, size: int = 10, **more: Any) -> Operation:
+    return Operation(Kind.UPLOAD, str(key), Reason.MISSING, str(key), size, 1, 7, **more)
+
+
+def delete(key: object) -> Operation:
+    return Operation(Kind.DELETE, str(key), Reason.ORPHAN, stage=Stage.DELETE)
+
+
+def good(work: Work) -> list[Result]:
+    """It worked, whatever it was."""
+    extra = {Step.BEGIN: {"upload_id": "u"}}.get(work.step, {"upload_id": work.operation.upload_id})
+    return [Result(row, step, part, etag="e", **extra) for row, step, part in tags_of(work)]
+
+
+def bad(work: Work, code: str, **more: Any) -> list[Result]:
+    return [
+        Result(row, step, part, error=f"it is {code}", code=code, upload_id=work.operation.upload_id, **more)
+        for row, step, part in tags_of(work)
+    ]
+
+
+def planning(coordinator: Coordinator, *batches: list[Operation]) -> Iterator[None]:
+    for batch in batches:
+        coordinator.add(batch)
+        yield
+
+
+def states(journal: Journal) -> dict[str, State]:
+    return {entry.operation.key: entry.state for entry in journal.operations()}
+
+
+def test_everything_planned_is_handed_out_once_and_settled(journal, coordinate):
+    executor = Scripted(good, room=64)
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, *([upload(n + 100 * m) for n in range(100)] for m in range(9))))
+
+    assert Counter(work.operation.key for work in executor.given) == {str(n): 1 for n in range(900)}
+    assert set(states(journal).values()) == {State.DONE}
+    assert executor.most <= 64
+
+
+def test_later_stages_wait_for_theirs(journal, coordinate):
+    executor = Scripted(good)
+    coordinator = coordinate(executor)
+    last = [upload("index", stage=Stage.PUBLISH_LAST), delete("x"), upload("a")]
+
+    coordinator.run(Stage.MAIN, planning(coordinator, last))
+    after_main = states(journal)
+    coordinator.run(Stage.PUBLISH_LAST)
+
+    assert after_main == {"index": State.PENDING, "x": State.PENDING, "a": State.DONE}
+    assert states(journal) == {"index": State.DONE, "x": State.PENDING, "a": State.DONE}
+
+
+def test_a_file_that_changes_while_hundreds_wait_delays_nobody(journal, coordinate):
+    changes = Counter[str]()
+
+    def answer(work: Work) -> list[Result]:
+        changes[work.operation.key] += 1
+        return bad(work, "Changed", retryable=True) if changes[work.operation.key] == 1 else good(work)
+
+    executor = Scripted(answer, room=10)
+    coordinator = coordinate(executor, replan=lambda operation: operation._replace(mtime_ns=operation.mtime_ns + 1))
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(400)]))
+
+    assert set(states(journal).values()) == {State.DONE}
+    assert set(changes.values()) == {2}
+
+
+def test_a_file_that_never_comes_to_rest_is_given_up(journal, coordinate):
+    executor = Scripted(
+        lambda work: bad(work, "Changed", retryable=True) if work.operation.key == "busy" else good(work)
+    )
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("busy"), upload("calm")]))
+
+    assert states(journal) == {"busy": State.FAILED, "calm": State.DONE}
+    assert [failure.error for failure in journal.failures()] == ["it is Changed, again and again"]
+    assert sum(work.operation.key == "busy" for work in executor.given) == 5
+
+
+@pytest.mark.parametrize(
+    ("failures", "state", "retries"),
+    [(1, State.DONE, 1), (2, State.DONE, 2), (3, State.FAILED, 2), (9, State.FAILED, 2)],
+)
+def test_what_may_pass_is_tried_so_often(journal, coordinate, failures, state, retries):
+    left = [failures]
+
+    def answer(work: Work) -> list[Result]:
+        if work.operation.key == "k" and left[0]:
+            left[0] -= 1
+            return bad(work, "SlowDown", retryable=True, throttled=True)
+        return good(work)
+
+    executor = Scripted(answer)
+    coordinator = coordinate(executor, tries=3)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("k"), upload("other")]))
+
+    assert states(journal) == {"k": state, "other": State.DONE}
+    assert journal.job.retries == retries
+    assert executor.narrowed == min(failures, 3)
+
+
+def test_a_refusal_of_everything_costs_fifty_requests(journal, coordinate):
+    executor = Scripted(lambda work: bad(work, "AccessDenied", status=403), at_once=7)
+    coordinator = coordinate(executor)
+
+    with pytest.raises(StoppedError, match="the first 50 operations all failed alike") as stopped:
+        coordinator.run(
+            Stage.MAIN, planning(coordinator, *([upload(n + 500 * m) for n in range(500)] for m in range(3)))
+        )
+
+    assert stopped.value.exit_code == 4
+    assert len(executor.given) <= 2 * HOPELESS
+    assert executor.most <= HOPELESS
+    assert journal.open_count() >= 1500 - 2 * HOPELESS
+
+
+def test_refusals_do_not_stop_a_job_in_which_something_worked(journal, coordinate):
+    executor = Scripted(lambda work: good(work) if work.operation.key == "0" else bad(work, "AccessDenied", status=403))
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(300)]))
+
+    assert Counter(states(journal).values()) == {State.FAILED: 299, State.DONE: 1}
+
+
+@pytest.mark.parametrize("code", ["Vanished", "Unreadable", "BrokenLink"])
+def test_files_that_cannot_be_read_do_not_stop_a_job(journal, coordinate, code):
+    executor = Scripted(lambda work: good(work) if work.operation.key == "last" else bad(work, code))
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [*(upload(n) for n in range(200)), upload("last")]))
+
+    assert Counter(states(journal).values()) == {State.FAILED: 200, State.DONE: 1}
+
+
+def test_what_worked_beside_a_fatal_failure_is_not_forgotten(journal, coordinate):
+    executor = Scripted(
+        lambda work: bad(work, "NoSuchBucket", fatal=True, status=404) if work.operation.key == "2" else good(work)
+    )
+    coordinator = coordinate(executor)
+
+    with pytest.raises(StoppedError, match="NoSuchBucket") as stopped:
+        coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(6)]))
+
+    found = states(journal)
+    assert {key for key, state in found.items() if state is State.DONE} == set("01345")
+    assert found["2"] is State.PENDING
+    assert stopped.value.exit_code == 1
+
+
+# --- workers that die -----------------------------------------------------------------------
+
+
+def test_what_a_dead_worker_had_is_looked_up_and_done(journal, coordinate):
+    died: set[str] = set()
+
+    def answer(work: Work) -> Any:
+        if work.operation.key in died:
+            return good(work)
+        died.add(work.operation.key)
+        return LOST
+
+    executor = Scripted(answer)
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(20)]))
+
+    assert set(states(journal).values()) == {State.DONE}
+    assert [work.operation.recheck for work in executor.given] == [False] * 20 + [True] * 20
+
+
+def test_only_the_operation_that_kills_its_worker_is_failed(journal, coordinate):
+    """Whoever is out with the killer is lost with it."""
+    out: list[Work] = []
+
+    class Deadly(Scripted):
+        def poll(self, timeout: float) -> News:
+            out[:] = self._waiting
+            return super().poll(timeout)
+
+    def answer(work: Work) -> Any:
+        return LOST if any(each.operation.key == "killer" for each in out) else good(work)
+
+    executor = Deadly(answer, room=40)
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [*(upload(n) for n in range(30)), upload("killer")]))
+
+    found = states(journal)
+    assert found.pop("killer") is State.FAILED
+    assert set(found.values()) == {State.DONE}
+    assert [failure.code for failure in journal.failures()] == ["WorkerLost"]
+
+
+def test_workers_that_die_before_they_do_anything_stop_the_job(journal, coordinate):
+    executor = Scripted(lambda _: LOST, at_once=10)
+    coordinator = coordinate(executor)
+
+    with pytest.raises(StoppedError, match="worker processes died before anything was done"):
+        coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(1000)]))
+
+    assert len(executor.given) <= 12 * 10 + HOPELESS
+
+
+# --- deletes --------------------------------------------------------------------------------
+
+
+def run_deletes(coordinator: Coordinator, count: int) -> None:
+    coordinator.add([delete(n) for n in range(count)])
+    coordinator.run(Stage.DELETE)
+
+
+def test_deletes_go_a_thousand_in_a_request(journal, coordinate):
+    executor = Scripted(good)
+
+    run_deletes(coordinate(executor), 2500)
+
+    assert sorted(len(work.keys) for work in executor.given) == [500, 1000, 1000]
+    assert set(states(journal).values()) == {State.DONE}
+
+
+@pytest.mark.parametrize("trouble", ["Connection", "SlowDown", "lost"])
+def test_deletes_that_failed_together_are_tried_again_together(journal, coordinate, trouble):
+    tries: Counter[int] = Counter()
+
+    def answer(work: Work) -> Any:
+        tries[len(work.keys)] += 1
+        if sum(tries.values()) > 1:
+            return good(work)
+        return LOST if trouble == "lost" else bad(work, trouble, retryable=True)
+
+    executor = Scripted(answer)
+
+    run_deletes(coordinate(executor), 800)
+
+    assert tries == {800: 2}
+    assert set(states(journal).values()) == {State.DONE}
+
+
+def test_keys_that_xml_cannot_name_are_deleted_one_by_one(journal, coordinate):
+    executor = Scripted(good)
+    coordinator = coordinate(executor)
+    coordinator.add([delete("plain"), delete("\x01"), delete("caf\udce9")])
+
+    coordinator.run(Stage.DELETE)
+
+    assert sorted(len(work.keys) for work in executor.given) == [0, 0, 1]
+
+
+# --- credentials ----------------------------------------------------------------------------
+
+
+def test_credentials_are_renewed_once_for_all_who_were_refused(journal, coordinate):
+    executor = Scripted(
+        lambda work: good(work) if executor.credentials else bad(work, "ExpiredToken", fatal=True, status=400)
+    )
+    login = Login(renewals=1)
+    coordinator = coordinate(executor, login=login)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(40)]))
+
+    assert login.asked == 1
+    assert set(states(journal).values()) == {State.DONE}
+
+
+@pytest.mark.parametrize("renewals", [0, 1, 99], ids=["none to be had", "one more", "new ones that do not help"])
+def test_credentials_that_stay_refused_stop_the_job(journal, coordinate, renewals):
+    executor = Scripted(lambda work: bad(work, "ExpiredToken", fatal=True, status=400))
+    coordinator = coordinate(executor, login=Login(renewals))
+
+    with pytest.raises(StoppedError, match="ExpiredToken") as stopped:
+        coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(400)]))
+
+    assert stopped.value.exit_code == 4
+    assert len(executor.given) <= 3 * HOPELESS
+    assert State.FAILED not in states(journal).values()
+
+
+# --- stopping -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_lets_end_what_is_under_way_and_puts_the_rest_back(journal, coordinate, number, code):
+    begun = [0]
+
+    def answer(work: Work) -> Any:
+        begun[0] += 1
+        if begun[0] == 5:
+            signal.raise_signal(number)
+        return good(work) if begun[0] <= 8 else DROPPED
+
+    with Signals() as signals:
+        coordinator = coordinate(Scripted(answer, at_once=5), signals=signals)
+
+        with pytest.raises(InterruptedJobError, match=signal.Signals(number).name) as stopped:
+            coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(100)]))
+
+    assert stopped.value.exit_code == code
+    assert Counter(states(journal).values()) == {State.DONE: 8, State.PENDING: 92}
+    assert not any(entry.operation.recheck for entry in journal.operations())
+
+
+def test_the_second_signal_leaves_what_is_under_way_to_be_looked_up(journal, coordinate):
+    def answer(work: Work) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return DROPPED
+
+    with Signals() as signals:
+        coordinator = coordinate(Scripted(answer), signals=signals)
+
+        with pytest.raises(InterruptedJobError):
+            coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(10)]))
+
+    assert set(states(journal).values()) == {State.PENDING}
+    assert all(entry.operation.recheck for entry in journal.operations())
+
+
+def test_a_signal_where_nothing_is_under_way_raises_at_once():
+    with Signals(), pytest.raises(InterruptedJobError):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_signals_are_as_before_afterwards():
+    before = signal.getsignal(signal.SIGTERM)
+
+    with Signals():
+        assert signal.getsignal(signal.SIGTERM) != before
+
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+# --- comparing, dry runs --------------------------------------------------------------------
+
+
+def reconcile(key: object) -> Operation:
+    return upload(key)._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN)
+
+
+def test_what_is_compared_becomes_an_upload_or_a_copy_or_nothing(journal, coordinate):
+    def answer(work: Work) -> list[Result]:
+        become = {"differs": Kind.UPLOAD, "copied": Kind.COPY}.get(work.operation.key)
+        if work.operation.kind is Kind.UPLOAD or become is None:
+            return [good(work)[0]._replace(already=work.operation.kind is Kind.RECONCILE)]
+        return [good(work)[0]._replace(become=become, reason=Reason.CONTENT)]
+
+    executor = Scripted(answer)
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [reconcile("differs"), reconcile("copied"), reconcile("same")]))
+
+    found = {entry.operation.key: (entry.operation.kind, entry.state) for entry in journal.operations()}
+    assert found == {
+        "differs": (Kind.UPLOAD, State.DONE), "copied": (Kind.COPY, State.DONE), "same": (Kind.RECONCILE, State.SKIPPED),
+    }  # fmt: skip
+    assert journal.job.unchanged == 1
+
+
+def test_a_dry_run_hands_out_nothing_but_comparisons(journal, coordinate):
+    told: list[tuple[Kind, str]] = []
+
+    def answer(work: Work) -> list[Result]:
+        return [good(work)[0]._replace(become=Kind.UPLOAD, reason=Reason.CONTENT)]
+
+    executor = Scripted(answer)
+    coordinator = coordinate(
+        executor, dry_run=True, heard=lambda operation, _: told.append((operation.kind, operation.key))
+    )
+
+    coordinator.run(
+        Stage.MAIN, planning(coordinator, [upload(n) for n in range(2000)], [reconcile("r"), upload("big", 99 * MIB)])
+    )
+    run_deletes(coordinator, 3)
+
+    assert [work.operation.key for work in executor.given] == ["r"]
+    assert Counter(kind for kind, _ in told) == {Kind.UPLOAD: 2002, Kind.DELETE: 3}
+    assert set(states(journal).values()) == {State.SKIPPED}
+
+
+# --- large files ----------------------------------------------------------------------------
+
+
+def test_a_large_file_is_begun_sent_in_parts_and_finished(journal, coordinate):
+    executor = Scripted(good)
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 12 * MIB), upload("small")]))
+
+    steps = [(work.step, work.parts[0].size if work.step is Step.PART else 0) for work in executor.given]
+    assert steps[0] == (Step.WHOLE, 0) or steps[0] == (Step.BEGIN, 0)
+    assert [step for step in steps if step[0] is not Step.WHOLE] == [
+        (Step.BEGIN, 0), (Step.PART, 5 * MIB), (Step.PART, 5 * MIB), (Step.PART, 2 * MIB), (Step.FINISH, 0),
+    ]  # fmt: skip
+    assert set(states(journal).values()) == {State.DONE}
+
+
+def test_one_death_of_a_worker_with_many_parts_fails_nothing(journal, coordinate):
+    died: set[tuple[Step, int]] = set()
+
+    def answer(work: Work) -> Any:
+        if work.step is Step.PART and (tag := (work.step, work.parts[0].number)) not in died:
+            died.add(tag)
+            return LOST
+        return good(work)
+
+    executor = Scripted(answer)
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 200 * MIB)]))
+
+    assert states(journal) == {"big": State.DONE}
+    assert sum(work.step is Step.SURVEY for work in executor.given) == 1
+
+
+def test_a_part_that_is_refused_has_the_upload_aborted(journal, coordinate):
+    executor = Scripted(lambda work: bad(work, "AccessDenied", status=403) if work.step is Step.PART else good(work))
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 50 * MIB), *(upload(n) for n in range(3))]))
+
+    assert states(journal)["big"] is State.FAILED
+    assert [work.step for work in executor.given if work.step in (Step.ABORT, Step.FINISH)] == [Step.ABORT]
+    assert journal.uploads_left(of_dead_jobs_only=False) == []
+
+
+def test_parts_that_cannot_be_sent_today_leave_the_upload_for_a_resume(journal, coordinate):
+    def answer(work: Work) -> list[Result]:
+        if work.step is Step.PART and work.parts[0].number == 2:
+            return bad(work, "InternalError", retryable=True, status=500)
+        return good(work)
+
+    executor = Scripted(answer)
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 50 * MIB)]))
+
+    assert states(journal) == {"big": State.FAILED}
+    assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)] == ["u"]
+    assert sum(work.step is Step.PART and work.parts[0].number == 2 for work in executor.given) == 3
