@@ -86,7 +86,9 @@ def _one_run(scene: Scene, chance: random.Random, *, first: bool, done: Counter[
     ended = program.finish(process)
     done["kills: " + way] += 1
     done[f"exit {ended.code}"] += 1
-    assert ended.code in (0, 1, 4, -9, 130, 143), ended.stderr
+    # a signal that comes while Python itself ends, after all is done, is the system's business
+    late = way in ("SIGTERM", "SIGINT") and ended.code == -signal.Signals[way] and "done in" in ended.stderr
+    assert late or ended.code in (0, 1, 4, -9, 130, 143), (ended.code, ended.stderr)
     assert "Traceback" not in ended.stderr, ended.stderr
     assert "bug" not in ended.stderr, ended.stderr
     return ended.code
