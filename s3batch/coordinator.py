@@ -360,8 +360,9 @@ class Coordinator:
             if self._deaths >= _DEATHS and stopped is None:
                 words = f"{_DEATHS} worker processes died before anything was done"
                 stopped = self._stopped(words, "look for what ends them (memory?), then resume")
-        rows = [row for work in news.dropped for row, step, _ in tags_of(work) if step is Step.WHOLE]
-        self._journal.put_back([row for row in rows if self._leased.pop(row, None)])
+        if news.dropped:
+            rows = [row for work in news.dropped for row, step, _ in tags_of(work) if step is Step.WHOLE]
+            self._journal.put_back([row for row in rows if self._leased.pop(row, None)])
         if stopped is not None:
             raise stopped
 

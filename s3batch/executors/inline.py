@@ -33,7 +33,7 @@ class InlineExecutor:
 
     def poll(self, timeout: float) -> News:
         """Work for up to ``timeout`` seconds, or until something is done."""
-        if self._runner.busy and not self._runner.results:
+        if not self._runner.results:
             self._runner.turn(timeout)
         news = News(results=self._runner.results, dropped=self._dropped)
         self._runner.results, self._dropped = [], []

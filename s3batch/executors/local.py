@@ -32,6 +32,8 @@ _ONE_CAN = 16 * 1024 * 1024
 _QUEUED = 192
 """Pieces of work waiting in a worker beside those in flight, so that it never runs dry."""
 _SOCKET_BUFFER = 1024 * 1024
+_PARTING = 5.0
+"""Seconds to wait for a worker that was killed."""
 
 
 class _Process:
@@ -61,7 +63,8 @@ class _Process:
         """Close its socket, which ends it, and make sure."""
         self.frames.sock.close()
         self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a file system that does not answer
+            self.process.wait(_PARTING)
 
 
 class LocalExecutor:

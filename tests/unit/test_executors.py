@@ -1,0 +1,307 @@
+"""Workers in processes of their own, and in this one: what goes in comes out, also when a worker dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from s3batch.executors import Executor, News, tags_of
+from s3batch.executors.inline import InlineExecutor
+from s3batch.executors.local import LocalExecutor
+from s3batch.executors.process import Framed
+from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.rules import Rules
+from s3batch.s3.endpoint import Endpoint
+from s3batch.s3.sigv4 import Credentials
+from s3batch.settings import Settings
+from s3batch.worker import Brief
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
+
+LONG_AGO = 1_600_000_000_000_000_000
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeS3]:
+    with FakeS3() as running:
+        yield running
+
+
+@pytest.fixture
+def brief(fake, tmp_path) -> Brief:
+    endpoint = Endpoint(
+        bucket="b", region="us-east-1", host="127.0.0.1", port=fake.port, tls=False, path_style=True, url=fake.url,
+        credentials=Credentials(ACCESS_KEY, SECRET_KEY, ""),
+    )  # fmt: skip
+    (tmp_path / "tree").mkdir()
+    rules = Rules.from_settings(Settings(), str(tmp_path / "tree"))
+    return Brief(endpoint=endpoint, root=str(tmp_path / "tree"), rules=rules, limit=8)
+
+
+@pytest.fixture(params=["local", "inline"])
+def executor(request, brief) -> Iterator[Executor]:
+    made: Executor = LocalExecutor(brief, 2) if request.param == "local" else InlineExecutor(brief)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def local(brief) -> Iterator[LocalExecutor]:
+    made = LocalExecutor(brief, 2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def upload(brief) -> Callable[[int], Work]:
+    """``upload(7)``: a file, and the work of sending it."""
+
+    def make(number: int) -> Work:
+        path = Path(brief.root) / str(number)
+        path.write_bytes(b"%d" % number)
+        os.utime(path, ns=(LONG_AGO, LONG_AGO))
+        size = path.stat().st_size
+        return Work(Operation(Kind.UPLOAD, f"k{number}", Reason.MISSING, str(number), size, LONG_AGO, id=number + 1))
+
+    return make
+
+
+def pids(executor: LocalExecutor) -> list[int]:
+    return [process.process.pid for process in executor._processes]
+
+
+def collect(executor: Executor, until: Callable[[News], bool], timeout: float = 30) -> News:
+    """Everything that comes until that is so."""
+    news, end = News(), time.monotonic() + timeout
+    while not until(news):
+        assert time.monotonic() < end, news
+        more = executor.poll(0.1)
+        news.results += more.results
+        news.lost += more.lost
+        news.dropped += more.dropped
+        news.count(more.requests, more.doubts)
+    return news
+
+
+def test_what_goes_in_is_carried_out_and_comes_back(executor, upload, fake):
+    works = [upload(number) for number in range(50)]
+
+    executor.submit(works)
+    news = collect(executor, lambda news: len(news.results) == 50)
+
+    assert {result.id for result in news.results} == {work.operation.id for work in works}
+    assert [result.error for result in news.results if result.error] == []
+    assert {key: stored.body for key, stored in fake.objects["b"].items()} == {f"k{n}": b"%d" % n for n in range(50)}
+    assert news.requests == {"PutObject": 50}
+    assert executor.outstanding() == 0
+
+
+def test_room_is_what_is_not_under_way(executor, upload):
+    empty = executor.room()
+
+    executor.submit([upload(number) for number in range(5)])
+    busy = executor.room()
+    collect(executor, lambda news: len(news.results) == 5)
+
+    assert (empty - busy, executor.room()) == (5, empty)
+
+
+def test_a_batch_of_deletes_counts_as_its_keys_and_fails_as_its_keys(executor, fake):
+    fake.meddle = lambda request: Reply(503, body=error("SlowDown"))
+    keys = tuple((number, f"k{number}") for number in range(1, 301))
+    work = Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys)
+
+    executor.submit([work])
+    outstanding = executor.outstanding()
+    news = collect(executor, lambda news: len(news.results) == 300)
+
+    assert outstanding == 300
+    assert {result.id for result in news.results} == {row for row, _ in keys}
+    assert {(result.code, result.retryable) for result in news.results} == {("SlowDown", True)}
+
+
+def test_a_batch_of_deletes_that_is_not_answered_fails_as_its_keys(executor, brief, fake):
+    fake._server.shutdown()
+    fake._server.server_close()
+    keys = tuple((number, f"k{number}") for number in range(1, 301))
+
+    executor.submit([Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys)])
+    news = collect(executor, lambda news: len(news.results) == 300)
+
+    assert {(result.code, result.retryable) for result in news.results} == {("Connection", True)}
+
+
+def test_a_drain_gives_back_what_was_not_begun_and_finishes_the_rest(executor, upload, fake):
+    def slowly(_: Seen) -> None:
+        time.sleep(0.05)
+
+    fake.meddle = slowly
+    executor.submit([upload(number) for number in range(100)])
+    first = collect(executor, lambda news: bool(news.results))
+
+    executor.drain()
+    rest = collect(executor, lambda _: not executor.outstanding())
+
+    done = len(first.results) + len(rest.results)
+    assert len(rest.dropped) > 10
+    assert done + len(rest.dropped) == 100
+    assert done == len(fake.objects["b"])
+
+
+def test_new_credentials_are_signed_with(executor, upload, fake):
+    fake.expired.add(ACCESS_KEY)
+    fake.keys["NEW"] = "new-secret"
+    executor.submit([upload(1)])
+    refused = collect(executor, lambda news: bool(news.results)).results
+
+    executor.sign_in_again(Credentials("NEW", "new-secret", ""))
+    executor.submit([upload(2)])
+    accepted = collect(executor, lambda news: bool(news.results)).results
+
+    assert [result.fatal for result in refused] == [True]
+    assert [result.error for result in accepted] == [""]
+
+
+def test_a_worker_that_is_refused_altogether_begins_nothing_more(executor, upload, fake):
+    fake.expired.add(ACCESS_KEY)
+
+    executor.submit([upload(number) for number in range(200)])
+    collect(executor, lambda news: bool(news.results))
+    for _ in range(5):
+        executor.poll(0.05)
+
+    assert len(fake.requests) <= 2 * 8 * 2
+
+
+def test_a_file_that_is_gone_fails_alone(executor, upload, brief):
+    works = [upload(number) for number in range(3)]
+    (Path(brief.root) / "1").unlink()
+
+    executor.submit(works)
+    results = collect(executor, lambda news: len(news.results) == 3).results
+
+    assert {result.id: result.code for result in results} == {1: "", 2: "Vanished", 3: ""}
+
+
+# --- processes ------------------------------------------------------------------------------
+
+
+def test_no_process_is_started_for_nothing(local):
+    assert pids(local) == []
+    assert local.poll(0.0).results == []
+
+
+def test_what_a_killed_worker_had_is_lost_and_another_takes_its_place(local, upload, fake):
+    def slowly(_: Seen) -> None:
+        time.sleep(0.02)
+
+    fake.meddle = slowly
+    local.submit([upload(number) for number in range(60)])
+    collect(local, lambda news: bool(news.results))
+    before = pids(local)
+    had = set(local._processes[0].given)
+
+    os.kill(before[0], signal.SIGKILL)
+    news = collect(local, lambda news: bool(news.lost))
+
+    lost = {tag for work in news.lost for tag in tags_of(work)}
+    assert lost
+    assert lost <= had
+    assert len(set(pids(local)) - set(before)) == 1
+    local.submit(news.lost)
+    collect(local, lambda _: not local.outstanding())
+    assert len(fake.objects["b"]) == 60
+
+
+def test_work_for_a_worker_that_died_unnoticed_is_lost_not_forgotten(local, upload):
+    local.submit([upload(0)])
+    collect(local, lambda news: bool(news.results))
+    for pid in pids(local):
+        os.kill(pid, signal.SIGKILL)
+
+    local.submit([upload(number) for number in range(1, 9)])
+
+    assert len(collect(local, lambda news: len(news.lost) == 8).lost) == 8
+
+
+def test_workers_end_with_the_executor(local, upload):
+    local.submit([upload(number) for number in range(4)])
+    started = pids(local)
+
+    local.close()
+
+    assert len(started) == 2
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_worker_ignores_the_signals_its_coordinator_gets(local, upload):
+    local.submit([upload(0)])
+    collect(local, lambda news: bool(news.results))
+
+    for pid in pids(local):
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    local.submit([upload(1)])
+
+    assert [result.error for result in collect(local, lambda news: bool(news.results)).results] == [""]
+
+
+# --- frames and tags ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_arrive_whole_however_they_are_cut(seed):
+    chance = random.Random(seed)
+    sent = [(f"word{number}", chance.randbytes(chance.choice([0, 1, 50, 100_000]))) for number in range(30)]
+    mine, theirs = socket.socketpair()
+    out = Framed(mine)
+    for word, payload in sent:
+        out.queue(word, payload)
+    data, into, got = bytes(out._out), Framed(theirs), []
+
+    while data:
+        size = chance.choice([1, 3, 7, 1000, 60_000])
+        mine.sendall(data[:size])
+        data = data[size:]
+        got += into.receive()
+    mine.close()
+
+    assert got == sent
+    with pytest.raises(EOFError):
+        list(into.receive())
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("work", "tags"),
+    [
+        (Work(Operation(Kind.UPLOAD, "k", Reason.MISSING, id=7)), [(7, Step.WHOLE, 0)]),
+        (Work(Operation(Kind.UPLOAD, "k", Reason.MISSING, id=7), Step.PART, (Part(7, 3, 0, 1),)), [(7, Step.PART, 3)]),
+        (Work(Operation(Kind.UPLOAD, "k", Reason.MISSING, id=7), Step.FINISH, (Part(7, 1, 0, 1),) * 2), [(7, Step.FINISH, 0)]),
+        (Work(Operation(Kind.DELETE, "k", Reason.ORPHAN, id=7), keys=((7, "k"), (8, "l"))),
+         [(7, Step.WHOLE, 0), (8, Step.WHOLE, 0)]),
+    ],
+)  # fmt: skip
+def test_a_piece_of_work_has_a_tag_for_each_result(work, tags):
+    assert tags_of(work) == tags
+
+
+def test_every_step_that_fails_comes_back_under_its_tag(executor, fake, upload):
+    """Else it would be waited for for ever."""
+    fake.meddle = lambda _: Reply(200, body=b"<nonsense/>")
+    fake.objects["b"] = {"k1": Stored(b"", '"x"')}
+    operation = upload(1).operation._replace(upload_id="u")
+    part = Part(operation.id, 2, 0, 1)
+    works = [Work(operation, step, (part,)) for step in Step if step is not Step.WHOLE]
+
+    executor.submit(works)
+    results: list[Result] = collect(executor, lambda news: len(news.results) == len(works)).results
+
+    assert {(result.id, result.step, result.part) for result in results} == {tags_of(work)[0] for work in works}
+    assert executor.outstanding() == 0
