@@ -33,7 +33,7 @@ WANTED = (
     "--delete", "--publish-last", "index.html", "--redirects", '{"go": "/site/index.html"}',
     "--cache-control", '{"style.css": "max-age=60"}',
 )  # fmt: skip
-LOOK_UPS = ("HeadObject", "ListParts")
+LOOK_UPS = ("HeadObject", "ListParts", "ListObjectsV2")
 CONTENT_SENT = ("PutObject", "UploadPart")
 
 
@@ -130,7 +130,8 @@ def sent_twice(requests: list[Request]) -> list[Piece]:
             asked[each.key] = each.started
         if each.operation in CONTENT_SENT and each.status == 200:
             first = sent.get(_piece(each))
-            if first and not first.started < asked.get(each.key, 0.0) < first.answered:
+            looked = max(asked.get(each.key, 0.0), asked.get("", 0.0))
+            if first and not first.started < looked < first.answered:
                 twice.append(_piece(each))
             sent[_piece(each)] = each
     return twice
