@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from s3batch.executors import Executor
     from s3batch.executors.dask import Cluster
     from s3batch.output import Output
+    from s3batch.s3.listing import Upload
     from s3batch.settings import Settings
 
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
@@ -52,6 +53,8 @@ IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 The lane opens them as needed."""
 
 _AFTER_ALL = Stage.DELETE + 1
+_CLOCKS_DIFFER = 300.0
+"""Seconds that our clock and the store's may be apart."""
 
 
 def run(settings: Settings, output: Output) -> int:
@@ -126,7 +129,9 @@ class Sync:
     """See :attr:`s3batch.worker.Brief.extensions`."""
     _withheld: bool = False
     """Whether no delete was begun, because something else failed."""
-    _found_uploads: dict[str, str] | None = None
+    _found_uploads: dict[str, Upload] | None = None
+    _in_doubt: list[str] = field(default_factory=list)
+    """Keys whose upload the run before may have begun without hearing of it."""
     _bucket: Bucket | None = None
 
     @property
@@ -164,6 +169,7 @@ class Sync:
         try:
             if self.resumed:
                 self.journal.learn()
+                self._in_doubt = self.journal.uploads_in_doubt(self.settings.multipart_threshold)
                 self.journal.release()
                 self.journal.reopen_failed()
             # deletes of an earlier run are old decisions: their keys may have files again
@@ -257,20 +263,26 @@ class Sync:
 
     def _found_upload(self, key: str) -> str:
         """An own unfinished upload of ``key`` that only S3 knows of: a fresh runner goes on where a dead one was."""
+        found = self._unclaimed_uploads().pop(key, None)
+        return found.upload_id if found is not None else ""
+
+    def _unclaimed_uploads(self) -> dict[str, Upload]:
+        """Unfinished uploads of the target that this journal does not know, by key; looked up once."""
         if self._found_uploads is None:
             mine = {left.upload_id for left in self.journal.uploads_left(of_dead_jobs_only=False)}
-            self._found_uploads = {
-                upload.key: upload.upload_id
-                for upload in self.bucket.list_uploads(self.wanted.listed)
-                if upload.upload_id not in mine
-            }
-        return self._found_uploads.pop(key, "")
+            listed = self.bucket.list_uploads(self.wanted.listed)
+            self._found_uploads = {upload.key: upload for upload in listed if upload.upload_id not in mine}
+        return self._found_uploads
 
     def _abort_left_uploads(self) -> None:
-        """No upload that a dead job of this journal began outlives the one that took over."""
+        """No upload that a dead run of this journal began outlives the one that took over."""
         for left in self.journal.uploads_left(of_dead_jobs_only=True):
             self.bucket.abort_multipart_upload(left.key, left.upload_id)
             self.journal.forget_upload(left.operation)
+        for key in self._in_doubt:  # its file is gone, or small now: else the upload has been gone on with
+            found = self._unclaimed_uploads().get(key)
+            if found is not None and found.initiated >= self.journal.job.started - _CLOCKS_DIFFER:
+                self.bucket.abort_multipart_upload(key, found.upload_id)
 
     # --- parts ------------------------------------------------------------------------------
 

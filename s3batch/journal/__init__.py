@@ -349,6 +349,13 @@ class Journal:
         of = None if self._job is None else self._target
         return uploads.left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
 
+    def uploads_in_doubt(self, threshold: int) -> list[str]:
+        """Return keys of files of ``threshold`` bytes or more that a dead run had in hand without an upload id.
+
+        S3 may have begun an upload of them all the same. To be asked before :meth:`release`.
+        """
+        return uploads.in_doubt(self._store, self._current.number, threshold)
+
     # -- the listing, and facts
 
     def begin_listing(self) -> int:

@@ -17,7 +17,7 @@ STATE_TEXT = {state: state.value for state in State}
 """Plain text for SQLite: binding an enum member costs 1 us more a value."""
 
 _SETTLE = """
-UPDATE operation SET state = ?, attempts = attempts + 1, recheck = recheck * ?, error = CAST(? AS TEXT), code = ?, status = ?,
+UPDATE operation SET state = ?, attempts = attempts + ?, recheck = recheck * ?, error = CAST(? AS TEXT), code = ?, status = ?,
     request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
     fingerprint = coalesce(nullif(?, ''), fingerprint)
 WHERE id = ?
@@ -32,6 +32,8 @@ WHERE id = ?
 _SETTLE_PART = """
 UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE operation = ? AND number = ?
 """
+CHANGED = "Changed"
+"""The code of a file that is not, or not yet, the one that was planned."""
 UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
 """A worker compared it and there was nothing to do: no operation, but an unchanged file."""
 
@@ -107,6 +109,7 @@ def _settled(state: State, result: Result) -> tuple[Any, ...]:
     of_part = result.step is Step.PART
     return (
         STATE_TEXT[state],
+        result.code != CHANGED or state is State.FAILED,  # waiting until a file is at rest is no attempt
         state is State.PENDING,  # it may not have come to looking
         bindable(result.error) if result.error else "",
         result.code,

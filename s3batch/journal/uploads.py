@@ -106,6 +106,16 @@ def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -
     return [UploadLeft._make(row) for row in rows]
 
 
+def in_doubt(store: Store, job: int, threshold: int) -> list[str]:
+    """Return the keys of large files that were handed out, now or in a run before, and have no upload id."""
+    rows = store.rows(
+        """SELECT key FROM operation WHERE job = ? AND kind = 'upload' AND upload_id = '' AND size >= ?
+        AND (state = 'leased' OR (recheck AND state <> 'done'))""",
+        (job, threshold),
+    )
+    return [key for (key,) in rows]
+
+
 def _rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
     """Return the rows of the table ``part``."""
     return [

@@ -101,6 +101,24 @@ def test_a_file_that_goes_between_kill_and_resume_is_no_failure(scene: Scene):
     scene.assert_mirrored()
 
 
+@pytest.mark.parametrize("left", [b"", b"small now"], ids=["gone", "small"])
+def test_an_upload_that_only_the_store_knows_of_is_aborted_when_its_file_has_gone(scene: Scene, left: bytes):
+    killed = scene.sync("--executor", "inline", crash_at="upload-begun")
+    begun = scene.bucket.uploads()[0]
+    path = begun["Key"].removeprefix(PREFIX)
+    (scene.tree / path).unlink()
+    del scene.files[path]
+    if left:
+        (scene.tree / path).write_bytes(left)
+        scene.files[path] = left
+
+    resumed = scene.resume()
+
+    assert killed.code == -signal.SIGKILL
+    assert resumed.code == 0, resumed.stderr
+    scene.assert_mirrored()
+
+
 def test_an_object_that_goes_between_kill_and_resume_is_sent_again(scene: Scene):
     killed = scene.sync(crash_at="deleting")
     for path in ("page/03.html", "second.bin"):

@@ -205,6 +205,7 @@ def test_a_file_that_never_comes_to_rest_is_given_up(journal, coordinate):
     coordinator.run(Stage.MAIN, planning(coordinator, [upload("busy"), upload("calm")]))
 
     assert states(journal) == {"busy": State.FAILED, "calm": State.DONE}
+    assert [failure.attempts for failure in journal.failures()] == [1]
     assert [failure.error for failure in journal.failures()] == ["it is Changed, again and again"]
     assert sum(work.operation.key == "busy" for work in executor.given) == 5
 
