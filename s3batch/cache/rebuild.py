@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
+from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, save_state
 from s3batch.archive.survey import nothing_changed, survey
@@ -87,7 +88,9 @@ def _stays(session: Session) -> bool:
 def _base(session: Session, state: State | None) -> Hit | None:
     """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
     own = session.names.own
-    for key in dict.fromkeys([own, *([state.key] if state is not None else []), *session.names.exact]):
+    # chunks are shared below one prefix: what was restored from another one has none here
+    restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
+    for key in dict.fromkeys([own, *restored, *session.names.exact]):
         try:
             if hit := look(session, key, state):
                 return hit

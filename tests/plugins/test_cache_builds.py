@@ -280,3 +280,16 @@ def test_9_old_plugins_caches_are_no_signed_ones(pipeline):
     done = pipeline.on(SECRET).restore()
 
     assert (done.code, pipeline.contents(), names(done, "GetObject")[1:]) == (0, {}, [])
+
+
+def test_5_what_came_from_below_one_prefix_is_stored_whole_below_another(pipeline):
+    pipeline.on(prefix="one").cached(FILES)
+    pipeline.on(prefix="one").restore()
+    other = pipeline.on(prefix="other")
+
+    done = other.rebuild()
+    pipeline.next_build()
+    restored = other.restore(fail_on_error=True)
+
+    assert (done.code, restored.code) == (0, 0), done.err + restored.err
+    assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
