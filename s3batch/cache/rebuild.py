@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
+from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, save_state
@@ -25,13 +26,15 @@ from s3batch.cache.find import Hit, head_of, is_denied, look, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
 from s3batch.cache.words import amount, plural
-from s3batch.cache.work import hash_files, store_chunk
+from s3batch.cache.work import store_chunk
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.faults import CallError
 from s3batch.units import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from s3batch.archive.assemble import Assembled
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.packplan import PackPlan
@@ -65,10 +68,12 @@ def rebuild(session: Session) -> Outcome:
     """Store what is new, publish, remember. Raises with the old cache as it was."""
     if not session.settings.override and not session.settings.compat and _stays(session):
         return _kept(session)
-    found = _scanned(session)
     if session.settings.compat:
-        return rebuild_old(session, found)
+        return rebuild_old(session, _scanned(session))
     state = load_state(session.state_path)
+    if state is None:  # likely everything is new
+        session.start_early(_storing(session))
+    found = _scanned(session)
     if session.distrusted:
         return _rebuilt(session, found, state, None)
     base = _base(session, state)
@@ -175,17 +180,12 @@ def _keep_alive(session: Session, base: Hit) -> None:
 
 
 def _hash(session: Session, looked: Survey) -> None:
-    """Hash the files that may turn out to be known, in the workers."""
+    """Hash the files that may turn out to be known."""
     items = packplan.hash_plan(looked)
     if not items.recipes:
         return
     packplan.write_items(session.plan_path, looked, items, session.workspace, session.roots)
-    if len(items.recipes) == 1:  # not worth a process
-        results = [pack.hash_items(session.plan_path, items.recipes[0])]
-        pack.close_plans()
-    else:
-        answers = session.compute(hash_files, [recipe.text() for recipe in items.recipes])
-        results = [pack.Packed.from_bytes(answer.payload) for answer in answers]
+    results = hash_all(session.plan_path, items.recipes, session.processes)
     packplan.learn_hashes(looked, items, results)
 
 
@@ -203,13 +203,17 @@ def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
     return operations
 
 
-def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
-    """The new chunks, made and stored."""
-    function = partial(
+def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
+    """How workers store a chunk."""
+    return partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
         keep=_STORE_ALL if session.distrusted else KEEP_UNTOUCHED, headers=session.encryption_headers(),
     )  # fmt: skip
-    results = session.carry_out(function, operations, "storing") if operations else []
+
+
+def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
+    """The new chunks, made and stored."""
+    results = session.carry_out(_storing(session), operations, "storing") if operations else []
     if session.journal.failed_count(Stage.DELETE):
         failures = list(session.journal.failures())
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""

@@ -79,7 +79,8 @@ class LocalExecutor:
         self._selector = selectors.DefaultSelector()
         self._draining = False
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the processes that are missing; the first work does it too, and waits for them."""
         while len(self._processes) < self._count:
             process = _Process(self._brief)
             self._processes.append(process)
@@ -91,7 +92,7 @@ class LocalExecutor:
 
     def submit(self, works: list[Work]) -> None:
         """Hand ``works`` out, to each worker about as much as it has less than the others."""
-        self._start()
+        self.start()
         share = -(-len(works) // self._count)
         at = 0
         for process in sorted(self._processes, key=lambda each: len(each.given)):
@@ -135,7 +136,7 @@ class LocalExecutor:
         process.end()
         news.lost += {id(work): work for work in process.given.values()}.values()
         if not self._draining:
-            self._start()
+            self.start()
 
     def outstanding(self) -> int:
         """Results still to come."""
