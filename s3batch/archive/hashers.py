@@ -2,25 +2,25 @@
 
     plan file ──recipes n, n + 3, ...──> fork ──pipe──> results
 
-A fork reads files and nothing else: it closes every descriptor it did not open, our sockets and locks among them, and
-what it cannot do is done again here, where failures can be told. With threads about nothing is forked.
+What a fork cannot do is done again here, where failures can be told.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 from collections.abc import Sequence
+from functools import partial
 
+from s3batch import forks
 from s3batch.archive.pack import Packed, close_plans, hash_items
 from s3batch.archive.packed import Record, decode, encode
 from s3batch.archive.table import Recipe
 from s3batch.errors import ArchiveError
+from s3batch.forks import Fork
 
-_DESCRIPTORS = 1 << 20
-"""Above every descriptor we may have open."""
+_PARTING = 5.0
+"""Seconds to wait for a fork that was killed."""
 
 
 class _Share(Record):
@@ -29,15 +29,13 @@ class _Share(Record):
     results: list[Packed]
 
 
-class _Fork:
-    """One fork, hashing its recipes."""
+class _Helper:
+    """A fork, hashing its recipes."""
 
     def __init__(self, plan: str, recipes: Sequence[Recipe]) -> None:
         self._plan, self._recipes = plan, recipes
         self._pipe, theirs = os.pipe()
-        self._pid = os.fork()
-        if not self._pid:
-            _work(plan, recipes, theirs)
+        self._fork = Fork(partial(_work, plan, recipes, theirs), theirs)
         os.close(theirs)
 
     def results(self) -> list[Packed]:
@@ -52,41 +50,26 @@ class _Fork:
     def end(self) -> None:
         """Leave nothing of it behind."""
         os.close(self._pipe)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        self._fork.kill()
+        self._fork.wait(_PARTING)
 
 
 def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packed]:
     """The hashes of every recipe of the plan file, by up to so many processes."""
-    count = min(processes, len(recipes)) if _may_fork() else 1
+    count = min(processes, len(recipes)) if forks.possible() else 1
     close_plans()  # a fork opens its own
     with contextlib.ExitStack() as stack:
         stack.callback(close_plans)
-        forks = []
+        helpers = []
         for number in range(1, count):
-            forks.append(fork := _Fork(plan, recipes[number::count]))
-            stack.callback(fork.end)
+            helpers.append(helper := _Helper(plan, recipes[number::count]))
+            stack.callback(helper.end)
         results = [hash_items(plan, recipe) for recipe in recipes[::count]]
-        for fork in forks:
-            results += fork.results()
+        for helper in helpers:
+            results += helper.results()
     return results
 
 
-def _may_fork() -> bool:
-    return hasattr(os, "fork") and threading.active_count() == 1
-
-
 def _work(plan: str, recipes: Sequence[Recipe], pipe: int) -> None:
-    """The fork's life; it never returns."""
-    code = 1
-    try:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, signal.SIG_DFL)
-        os.closerange(3, pipe)
-        os.closerange(pipe + 1, _DESCRIPTORS)
-        with open(pipe, "wb") as out:
-            out.write(encode(_Share([hash_items(plan, recipe) for recipe in recipes])))
-        code = 0
-    finally:
-        os._exit(code)
+    with open(pipe, "wb") as out:
+        out.write(encode(_Share([hash_items(plan, recipe) for recipe in recipes])))

@@ -184,10 +184,11 @@ class Session:
     def executor(self, function: Callable[..., Any]) -> Executor:
         """Workers whose chunks ``function`` carries out; processes start with the first work."""
         rules = Rules.from_settings(Settings(), self.workspace)
-        extensions = ((Kind.CHUNK, function),)
-        return self._executor(
-            Brief(endpoint=self.bucket.endpoint, root=self.workspace, rules=rules, extensions=extensions)
-        )
+        brief = Brief(
+            endpoint=self.bucket.endpoint, root=self.workspace, rules=rules, extensions=((Kind.CHUNK, function),),
+            sends=not self.settings.command.endswith("restore"),
+        )  # fmt: skip
+        return self._executor(brief)
 
     def start_early(self, function: Callable[..., Any]) -> None:
         """Have workers start while we find out what they are to do; :meth:`carry_out` takes them."""
