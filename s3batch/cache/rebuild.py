@@ -17,12 +17,12 @@ from s3batch.archive.assemble import assemble
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
-from s3batch.archive.state import load_state, save_state
+from s3batch.archive.state import read_state, save_state
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
 from s3batch.cache.cleanups import verify_after_publishing
 from s3batch.cache.compat import rebuild_old
-from s3batch.cache.find import Hit, head_of, is_denied, look, touch
+from s3batch.cache.find import Hit, Seen, head_of, is_denied, look, still_there, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
 from s3batch.cache.words import amount, plural
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.packplan import PackPlan
     from s3batch.archive.scan import Found
-    from s3batch.archive.state import State
+    from s3batch.archive.state import Remembered, State
     from s3batch.archive.survey import Survey
     from s3batch.cache.session import Session
     from s3batch.model import Result
@@ -70,19 +70,33 @@ def rebuild(session: Session) -> Outcome:
         return _kept(session)
     if session.settings.compat:
         return rebuild_old(session, _scanned(session))
-    state = load_state(session.state_path)
-    if state is None:  # likely everything is new
+    remembered = read_state(session.state_path)
+    if remembered is None:  # likely everything is new
         session.start_early(_storing(session))
     found = _scanned(session)
+    if remembered is not None and (seen := _as_it_was(session, remembered, found)):
+        return _unchanged(session, found, seen)
+    state = remembered.state() if remembered is not None else None
     if session.distrusted:
         return _rebuilt(session, found, state, None)
     base = _base(session, state)
     if base is None or base.key != session.names.own:
         return _rebuilt(session, found, state, base)
     if state is not None and base.etag == state.etag and nothing_changed(found, state):
-        _keep_alive(session, base)
-        return _told(session, _Cached(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
+        return _unchanged(session, found, base)
     return _rebuilt(session, found, state, base)
+
+
+def _as_it_was(session: Session, remembered: Remembered, found: Found) -> Seen | None:
+    """The key's own archive, if it is the one we made last and nothing has changed here since."""
+    if session.distrusted or remembered.key != session.names.own or not remembered.is_of(found):
+        return None
+    return still_there(session, remembered)
+
+
+def _unchanged(session: Session, found: Found, base: Seen) -> Outcome:
+    _keep_alive(session, base)
+    return _told(session, _Cached(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
 
 
 def _stays(session: Session) -> bool:
@@ -172,7 +186,7 @@ def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest:
     session.remove_plan()
 
 
-def _keep_alive(session: Session, base: Hit) -> None:
+def _keep_alive(session: Session, base: Seen) -> None:
     """A cache that needs no change is used, too."""
     ttl = session.settings.ttl
     if ttl and time.time() - base.modified > ttl / 4 and not session.settings.dry_run:
