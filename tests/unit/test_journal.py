@@ -174,8 +174,9 @@ def test_an_operation_that_is_done_keeps_nothing_of_its_failed_tries(journal, st
     first, second = journal.add([upload("a"), upload("b")], lease=True)
     refused = Result(first.id, error="busy", code="SlowDown", status=503, request_id="R1", seconds=1.0, sent=4)
     journal.settle([(State.PENDING, refused)])
+    journal.lease_rows([first.id])
     journal.release()
-    journal.lease(9, Stage.MAIN)
+    assert all(each.recheck for each in journal.lease(9, Stage.MAIN))
 
     answer = Result(first.id, status=status, request_id="R2", seconds=0.5, sent=10, etag="e")
     journal.settle([(State.FAILED, Result(second.id, error="denied")), (State.DONE, answer)])
