@@ -113,11 +113,24 @@ def program() -> NoReturn:
 
     Nor is a thread waited for that waits for a store that says nothing: boto3 cannot be interrupted, a user can.
     """
+    _open_standard_streams()
     code = main()
     with contextlib.suppress(OSError):  # nobody reads it any more
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Whoever closed one of the three gets no file or socket of ours in its place, and nothing is written."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we live
 
 
 def _checked(call: _Call) -> int:

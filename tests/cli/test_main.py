@@ -220,6 +220,16 @@ def test_what_needs_no_server_loads_no_aws_library(tmp_path, argv):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_matter(closed):
+    command = f'"{sys.executable}" -m s3batch --version {closed}'
+
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.slow
 def test_a_reader_that_went_away_is_met_in_silence(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "s3batch", "config"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
