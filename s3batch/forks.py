@@ -17,8 +17,6 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-_DESCRIPTORS = 1 << 20
-"""Above every descriptor that may be open."""
 _LOOK_AGAIN = 0.01
 
 
@@ -69,7 +67,7 @@ def _live(work: Callable[[], None], keep: int) -> NoReturn:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_DFL)
         os.closerange(3, keep)
-        os.closerange(max(keep, 2) + 1, _DESCRIPTORS)
+        os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
