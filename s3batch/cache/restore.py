@@ -75,10 +75,11 @@ def _undo(session: Session) -> None:
 
 
 def _restore(session: Session) -> Outcome:
+    if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
+        return outcome
     hit, refused = find(session, load_state(session.state_path))
     if hit is None:
-        _undo(session)
-        return restore_old(session) or _missed(session, refused)
+        return _restored_old(session) or _missed(session, refused)
     tree = hit.manifest.tree
     age = format_duration(max(0.0, time.time() - hit.manifest.created))
     held = amount(files_of(tree), hit.manifest.raw_size())
@@ -87,6 +88,11 @@ def _restore(session: Session) -> Outcome:
     if not session.settings.dry_run and _is_to_be_touched(session, hit):
         touch(session, hit)
     return outcome
+
+
+def _restored_old(session: Session) -> Outcome | None:
+    _undo(session)
+    return restore_old(session)
 
 
 def _missed(session: Session, refused: CallError | None) -> Outcome:

@@ -190,6 +190,17 @@ def test_9_a_pull_request_writes_only_to_its_own_scope_and_nobody_else_reads_tha
     assert seen == [b"main", b"main", b"main", b"mallory"]
 
 
+def test_9_a_pull_request_does_not_write_the_old_archive_that_every_branch_restores(pipeline):
+    pipeline.write(FILES)
+    pipeline.rebuild(compat="s3cache")
+    pipeline.write({"vendor/evil": "e"})
+
+    done = pipeline.on(pull_request(12)).rebuild(compat="s3cache")
+
+    assert (done.code, done.requests) == (0, [])
+    assert "nothing to do: with compat a pull request writes nothing" in done.err
+
+
 def test_9_a_fork_writes_nothing_and_reads(pipeline):
     pipeline.cached()
     fork = pipeline.on(pull_request(12, source="mallory:feat"))

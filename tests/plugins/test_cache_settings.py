@@ -364,6 +364,25 @@ def test_1_compat_sends_a_large_archive_in_parts(pipeline):
     assert pipeline.rebuild(compat="s3cache").changed == []
 
 
+def test_1_with_compat_a_restore_takes_what_the_last_rebuild_wrote_and_no_older_cache_of_ours(pipeline):
+    pipeline.cached({"vendor/from": "before"})
+    pipeline.write({"vendor/from": "compat"})
+    pipeline.rebuild(compat="s3cache")
+    pipeline.next_build()
+
+    done = pipeline.restore(compat="s3cache")
+
+    assert (done.code, pipeline.contents()) == (0, {"vendor/from": b"compat"})
+
+
+def test_1_with_compat_a_cache_of_ours_is_restored_until_there_is_an_archive(pipeline):
+    pipeline.cached({"vendor/from": "before"})
+
+    done = pipeline.restore(compat="s3cache")
+
+    assert (done.code, pipeline.contents()) == (0, {"vendor/from": b"before"})
+
+
 def test_1_fail_on_changes_tells_a_rebuild_that_published(pipeline):
     pipeline.write(FILES)
 
