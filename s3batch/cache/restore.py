@@ -18,7 +18,7 @@ from s3batch.archive.keys import chunk_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, save_state
-from s3batch.archive.tree import files_of
+from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import denied, find, touch
 from s3batch.cache.job import Outcome
@@ -28,7 +28,7 @@ from s3batch.cache.words import amount, plural
 from s3batch.cache.work import DAMAGED, fetch_chunk, hash_files
 from s3batch.coordinator import InterruptedJobError
 from s3batch.crash_points import reach
-from s3batch.errors import JobFailedError
+from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.units import format_duration, format_size
 
@@ -116,6 +116,8 @@ def _is_to_be_touched(session: Session, hit: Hit) -> bool:
 
 
 def _planned(session: Session, hit: Hit, roots: tuple[str, ...]) -> _Work:
+    if any(holds(hit.manifest.tree, path) for path in session.own_directories()):
+        raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
     for missing in sorted(set(session.roots) - set(roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
     found = scan(session.workspace, roots, exclude=session.excluded())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
 from s3batch.archive.check import Limits
-from s3batch.archive.paths import inside, inside_any
+from s3batch.archive.paths import OWN, inside, inside_any
 from s3batch.cache.layout import title
 from s3batch.coordinator import Coordinator, Parts
 from s3batch.errors import JobFailedError
@@ -133,11 +133,15 @@ class Session:
         """What an archive may ask of us."""
         return Limits(total=self.settings.max_size) if self.settings.max_size else Limits()
 
+    def own_directories(self) -> tuple[str, ...]:
+        """What is ours in the workspace, and where our files are if not there."""
+        return os.path.join(self.workspace, OWN), self.own
+
     def excluded(self) -> tuple[str, ...]:
         """Our own files, where they lie below a cached path: they are no part of it."""
-        ours = [self.own, *(self.journal.path + end for end in _SIDE_FILES)]
-        spelled = [os.path.relpath(path, self.workspace) if inside(path, self.workspace) else path for path in ours]
-        return tuple(path for path in spelled if inside_any(path, self.roots))
+        ours = [*self.own_directories(), *(self.journal.path + end for end in _SIDE_FILES)]
+        below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
+        return tuple(path for path in (*ours, *below) if inside_any(path, self.roots))
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from s3batch.cache.session import Session
 from tests.plugins.caching import Pipeline, branch, names, pull_request, s3cache
 from tests.rig.faults import Call
 
@@ -82,6 +83,37 @@ def test_5_our_own_files_are_no_part_of_the_cache(pipeline):
     pipeline.restore()
 
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
+
+
+def test_5_our_own_files_are_no_part_of_a_cache_of_what_holds_the_workspace_either(pipeline):
+    drone = pipeline.workspace.parent
+    pipeline = pipeline.on(cache=[str(drone), "vendor"])
+    pipeline.write(FILES)
+    (drone / "more").write_text("m")
+
+    first, again = pipeline.rebuild(), pipeline.rebuild()
+    pipeline.next_build()
+    (drone / "more").unlink()
+    done = pipeline.restore(fail_on_error=True)
+
+    assert [(each.code, "warning" in each.err) for each in (first, again, done)] == [(0, False)] * 3
+    assert again.changed == []
+    assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
+    assert (drone / "more").read_text() == "m"
+
+
+def test_5_a_cache_that_holds_our_own_files_is_refused(pipeline, monkeypatch):
+    pipeline = pipeline.on(cache=[str(pipeline.workspace.parent)])
+    pipeline.write(FILES)
+    with monkeypatch.context() as careless:
+        careless.setattr(Session, "excluded", lambda _: ())
+        pipeline.rebuild()
+    pipeline.next_build()
+
+    done = pipeline.restore()
+
+    assert (done.code, pipeline.contents()) == (0, {})
+    assert "holds files of s3batch itself" in done.err
 
 
 # --- 8: rebuilds -------------------------------------------------------------------------------
