@@ -96,6 +96,13 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
 
 
 def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
+    hit = _proved(session, key, answer)
+    if hit is None:
+        session.reject(key)
+    return hit
+
+
+def _proved(session: Session, key: str, answer: Answer) -> Hit | None:
     stored = bytes(answer.body)
     if not _is_signed(session, key, stored, answer):
         session.warn(f"the cache {session.title(key)} is not signed with this secret: it is left alone ({key})")

@@ -30,7 +30,7 @@ def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
     manifest.created, manifest.tool, manifest.system = time.time(), f"s3batch {__version__}", system()
     stored = encode_manifest(manifest, level=session.settings.compression_level)
     headers = {"content-md5": calls.md5_header(stored), **_headers(session, key, stored, manifest)}
-    only_new = not session.settings.override and not session.distrusted
+    only_new = not session.settings.override and not session.distrusted and not session.rejected
     reach("manifest-publishing")
     condition = {"if-none-match": "*"} if only_new else {}
     answer = session.bucket.ask(calls.put_object(key, stored, {**headers, **condition}))

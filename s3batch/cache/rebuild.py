@@ -81,18 +81,34 @@ def rebuild(session: Session) -> Outcome:
 
 
 def _stays(session: Session) -> bool:
-    """Whether there is a cache that ``override: false`` keeps; a broken one it does not."""
-    return not session.distrusted and head_of(session.bucket, session.names.own) is not None
+    """Whether there is a cache that ``override: false`` keeps; a broken one it does not.
+
+    Usually it is enough that something is there. It is read where a signature is to be proved, or where the last
+    restore could not use it.
+    """
+    if session.distrusted:
+        return False
+    if not session.settings.cache_secret and not session.rejected:
+        return head_of(session.bucket, session.names.own) is not None
+    try:
+        stays = look(session, session.names.own, load_state(session.state_path)) is not None
+    except CallError as error:
+        if not is_denied(error):
+            raise
+        return False
+    if stays:
+        session.trust_again()
+    return stays
 
 
 def _base(session: Session, state: State | None) -> Hit | None:
     """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
-    own = session.names.own
+    own, rejected = session.names.own, session.rejected
     # chunks are shared below one prefix: what was restored from another one has none here
     restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
     for key in dict.fromkeys([own, *restored, *session.names.exact]):
         try:
-            if hit := look(session, key, state):
+            if not (rejected and key == own) and (hit := look(session, key, state)):
                 return hit
         except CallError as error:
             if not is_denied(error):

@@ -93,7 +93,7 @@ class Session:
         self.state_path = f"{stem}.state"
         self.undo_path = f"{stem}.undo"
         self.plan_path = f"{stem}.{self.settings.command.rpartition(' ')[2]}"
-        self.distrust_path = f"{stem}.distrust"
+        self.distrust_path, self.reject_path = f"{stem}.distrust", f"{stem}.reject"
 
     def begin(self, *, resumed: bool) -> None:
         """Begin a job in the journal, or take up the one that was left."""
@@ -143,6 +143,17 @@ class Session:
         below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
         return tuple(path for path in (*ours, *below) if inside_any(path, self.roots))
 
+    def reject(self, key: str) -> None:
+        """Note that what lies under a key is no cache. Under our own, ``override: false`` does not keep that."""
+        if key == self.names.own and not self.settings.dry_run:
+            with open(self.reject_path, "w", encoding="utf-8") as file:
+                file.write("what is under our key is no cache\n")
+
+    @property
+    def rejected(self) -> bool:
+        """Whether there is such a note."""
+        return os.path.exists(self.reject_path)
+
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
         with open(self.distrust_path, "w", encoding="utf-8") as file:
@@ -155,8 +166,9 @@ class Session:
 
     def trust_again(self) -> None:
         """Everything has been stored anew, or was all there."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.distrust_path)
+        for note in (self.distrust_path, self.reject_path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(note)
 
     def remove_plan(self) -> None:
         """The plan file has served."""

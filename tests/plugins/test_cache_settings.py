@@ -150,6 +150,66 @@ def test_1_override_false_keeps_what_is_there_and_looks_only_once(pipeline):
     assert "is there already, and override is false: it stays" in done.err
 
 
+def unreadable(pipeline, key):
+    pipeline.put(key, b"rubbish")
+
+
+def unsigned(pipeline, key):
+    pipeline.step.bucket.client.copy_object(
+        Bucket=pipeline.step.bucket.name, Key=key, CopySource=f"{pipeline.step.bucket.name}/{key}",
+        MetadataDirective="REPLACE", Metadata={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spoil", "secret", "restores"),
+    [
+        pytest.param(unreadable, "", True, id="1 one that no restore can read"),
+        pytest.param(unreadable, "hush", False, id="1 one that cannot be read"),
+        pytest.param(unsigned, "hush", True, id="1 an unsigned one"),
+        pytest.param(unsigned, "hush", False, id="1 an unsigned one, without a restore before"),
+    ],
+)
+def test_override_false_keeps_no_cache_that_is_none(pipeline, spoil, secret, restores):
+    pipeline = pipeline.on(override=False, **({"cache_secret": secret} if secret else {}))
+    pipeline.cached()
+    spoil(pipeline, pipeline.objects("v1/k/")[0])
+    if restores:
+        pipeline.on(override=None).restore()
+    pipeline.write({"vendor/new": "n"})
+
+    done, again = pipeline.rebuild(), pipeline.rebuild()
+
+    assert (done.code, "override is false" in done.err, done.err.count("warning:") <= 1) == (0, False, True), done.err
+    assert (again.changed, "it stays" in again.err) == ([], True)
+    pipeline.next_build()
+    assert pipeline.on(override=None).restore(fail_on_miss=True).code == 0
+    assert list(pipeline.contents()) == ["vendor/new"]
+
+
+def test_1_override_false_keeps_a_signed_cache(pipeline):
+    pipeline = pipeline.on(override=False, cache_secret="hush").cached()
+    pipeline.write({"vendor/new": "n"})
+
+    done = pipeline.rebuild()
+
+    assert (done.code, done.changed, "it stays" in done.err) == (0, [], True)
+
+
+def test_1_override_false_keeps_what_another_build_mended_after_our_restore(pipeline):
+    pipeline.cached()
+    (key,) = pipeline.objects("v1/k/")
+    good = pipeline.step.bucket.get(key)
+    unreadable(pipeline, key)
+    pipeline.restore()
+    pipeline.put(key, good)
+    pipeline.write({"vendor/new": "n"})
+
+    done = pipeline.rebuild(override=False)
+
+    assert (done.changed, "it stays" in done.err) == ([], True)
+
+
 def test_1_override_false_loses_against_a_build_that_publishes_meanwhile(pipeline):
     pipeline.cached()
     (key,) = pipeline.objects("v1/k/")
