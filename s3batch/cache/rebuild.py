@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 KEEP_UNTOUCHED = 12 * 3600.0
 """Seconds; a chunk that is there and older is stored again: half the time a clean-up leaves young ones alone."""
+_TRIES = 3
+"""How often a cache is published of which a clean-up at once removes chunks."""
 _STORE_ALL = float("-inf")
 """No chunk is younger than this."""
 
@@ -141,7 +143,7 @@ def _scanned(session: Session) -> Found:
     return found
 
 
-def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | None) -> Outcome:
+def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | None, *, tries: int = _TRIES) -> Outcome:
     settings, own = session.settings, session.names.own
     looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash(session, looked)
@@ -162,7 +164,12 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
         return _kept(session)
     elif not verify_after_publishing(session, done.manifest):
         session.distrust()
-        return _rebuilt(session, _scanned(session), state, None)
+        if tries == 1:
+            raise JobFailedError(
+                f"chunks of {session.names.title} were stored {_TRIES} times and were gone again each time",
+                hint="see which clean-up of this bucket removes them: a lifecycle rule, or a prune with a short grace",
+            )
+        return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
     session.trust_again()
     undo.forget(session.undo_path)
     return _told(session, _counted(done, results, published=not same))
