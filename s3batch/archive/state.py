@@ -7,6 +7,7 @@ very moment they were taken: so facts younger than 50 ms before that are not bel
 
 from __future__ import annotations
 
+import contextlib
 import os
 from array import array
 from dataclasses import dataclass, field
@@ -68,10 +69,15 @@ def save_state(path: str, state: State) -> None:
         inodes=to_planes(state.inodes),
         devices=to_planes(state.devices),
     )
-    scratch = f"{path}.new"
-    with open(scratch, "wb") as file:
-        file.write(codec.compress(encode(record), level=1))
-    os.replace(scratch, path)
+    scratch = f"{path}.{os.getpid()}"
+    try:
+        with open(scratch, "wb") as file:
+            file.write(codec.compress(encode(record), level=1))
+        os.replace(scratch, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
 
 
 def load_state(path: str) -> State | None:

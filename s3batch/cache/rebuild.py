@@ -16,7 +16,7 @@ from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
 from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
-from s3batch.archive.state import load_state, save_state
+from s3batch.archive.state import load_state
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
 from s3batch.cache.cleanups import verify_after_publishing
@@ -185,9 +185,7 @@ def _published(session: Session, done: Assembled) -> bool:
 
 
 def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest: Manifest) -> None:
-    key = session.names.own
-    save_state(session.state_path, remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag))
-    session.remove_plan()
+    session.remember(remember.rebuilt_state(stored, manifest, done.found, key=session.names.own, etag=etag))
 
 
 def _keep_alive(session: Session, base: Hit) -> None:

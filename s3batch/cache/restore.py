@@ -17,7 +17,7 @@ from s3batch.archive.finish import check_room, finish, prepare
 from s3batch.archive.keys import chunk_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
-from s3batch.archive.state import load_state, save_state
+from s3batch.archive.state import load_state
 from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import denied, find, touch
@@ -157,8 +157,7 @@ def _remember(session: Session, work: _Work, results: list[Result]) -> None:
     state = remember.restored_state(
         work.hit.stored, work.plan, work.found, unpacked, key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns()
     )
-    save_state(session.state_path, state)
-    session.remove_plan()
+    session.remember(state)
 
 
 def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> frozenset[int]:

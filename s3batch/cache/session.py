@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch import __version__
 from s3batch.archive.check import Limits
 from s3batch.archive.paths import OWN, inside, inside_any
+from s3batch.archive.state import save_state
 from s3batch.cache.layout import title
 from s3batch.coordinator import Coordinator, Parts
 from s3batch.errors import JobFailedError
@@ -30,6 +31,7 @@ from s3batch.worker import Brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from s3batch.archive.state import State
     from s3batch.cache.resolve import Names
     from s3batch.coordinator import Signals
     from s3batch.executors import Executor
@@ -88,11 +90,11 @@ class Session:
         self.workspace = self.settings.at_workspace(".")
         self.roots = self.names.roots
         self.base = self.names.base
-        digest = hashlib.blake2b(os.fsencode("\0".join((self.workspace, *self.roots))), digest_size=6).hexdigest()
-        stem = os.path.join(self.own, f"cache-{digest}")
+        stem = os.path.join(self.own, f"cache-{_digest(self.workspace, *self.roots)}")
         self.state_path = f"{stem}.state"
         self.undo_path = f"{stem}.undo"
-        self.plan_path = f"{stem}.{self.settings.command.rpartition(' ')[2]}"
+        # whoever holds the journal is alone with it; two caches of the same paths may be at work at once
+        self.plan_path = f"{stem}-{_digest(self.journal.path)}.{self.settings.command.rpartition(' ')[2]}"
         self.distrust_path, self.reject_path = f"{stem}.distrust", f"{stem}.reject"
 
     def begin(self, *, resumed: bool) -> None:
@@ -146,8 +148,7 @@ class Session:
     def reject(self, key: str) -> None:
         """Note that what lies under a key is no cache. Under our own, ``override: false`` does not keep that."""
         if key == self.names.own and not self.settings.dry_run:
-            with open(self.reject_path, "w", encoding="utf-8") as file:
-                file.write("what is under our key is no cache\n")
+            _note(self.reject_path, "what is under our key is no cache\n")
 
     @property
     def rejected(self) -> bool:
@@ -156,8 +157,7 @@ class Session:
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
-        with open(self.distrust_path, "w", encoding="utf-8") as file:
-            file.write("a chunk could not be had\n")
+        _note(self.distrust_path, "a chunk could not be had\n")
 
     @property
     def distrusted(self) -> bool:
@@ -169,6 +169,14 @@ class Session:
         for note in (self.distrust_path, self.reject_path):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(note)
+
+    def remember(self, state: State) -> None:
+        """Keep what a later step would otherwise find out by reading every file; all is well without it."""
+        try:
+            save_state(self.state_path, state)
+        except OSError as error:
+            self.warn(f"the next step reads every file, because nothing can be kept in {self.own}: {error.strerror}")
+        self.remove_plan()
 
     def remove_plan(self) -> None:
         """The plan file has served."""
@@ -289,6 +297,16 @@ class Session:
     def _progress_kind(self) -> str:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
         return "none" if quiet else self.settings.progress
+
+
+def _note(path: str, text: str) -> None:
+    """What cannot be written for want of room is found out again by the next restore."""
+    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b(os.fsencode("\0".join(texts)), digest_size=6).hexdigest()
 
 
 def _nothing(_: str) -> str:

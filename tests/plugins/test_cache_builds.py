@@ -7,6 +7,7 @@ import time
 import pytest
 
 from s3batch.cache.session import Session
+from tests.archive.cycle import noise
 from tests.plugins.caching import Pipeline, branch, names, pull_request, s3cache
 from tests.rig.faults import Call
 
@@ -199,6 +200,26 @@ def test_8_of_two_builds_at_once_one_complete_cache_wins(pipeline):
 
     assert done.code == 0
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c", "vendor/mine"]
+
+
+def test_8_two_caches_of_the_same_paths_may_be_made_at_once(pipeline):
+    pipeline = pipeline.on(cache=["vendor"])
+    pipeline.cached({f"vendor/{n}": noise(9 << 20, n) for n in range(2)})
+    pipeline.write({f"vendor/{n}": noise(9 << 20, n) for n in range(1, 4)})
+    others = []
+    meanwhile = Call(
+        lambda _: others.append(pipeline.step.process({**pipeline.settings, "rebuild": True}, **pipeline.build))
+    )
+    pipeline.step.proxy.on("PutObject", meanwhile, key="two/v1/c/", times=1)
+
+    done = pipeline.rebuild(prefix="two", max_concurrency=1)
+
+    assert [(each.code, "warning" in each.err) for each in (done, *others)] == [(0, False)] * 2, done.err
+    before = pipeline.tree()
+    for prefix in ("", "two"):
+        pipeline.next_build()
+        assert pipeline.restore(prefix=prefix, fail_on_miss=True).code == 0
+        assert pipeline.tree() == before
 
 
 # --- 9: builds nobody vouches for ---------------------------------------------------------------

@@ -341,6 +341,24 @@ def test_7_an_output_file_that_cannot_be_written_is_a_warning(pipeline, tmp_path
     assert "warning: cache_hit cannot be written" in done.err
 
 
+def test_7_what_cannot_be_remembered_for_want_of_room_is_stored_and_restored_all_the_same(pipeline):
+    pipeline.write(FILES)
+    pipeline.rebuild()
+    (state,) = (pipeline.workspace / ".s3batch").glob("*.state")
+    state.unlink()
+    (state / "no").mkdir(parents=True)  # a name that cannot be written, also by root
+    pipeline.write({"vendor/new": "n"})
+
+    rebuilt = pipeline.rebuild(fail_on_error=True)
+    shutil.rmtree(pipeline.workspace / "vendor")
+    restored = pipeline.restore(fail_on_error=True)
+
+    assert (rebuilt.code, restored.code, sorted(pipeline.contents())) == (0, 0, sorted({**FILES, "vendor/new": ""}))
+    for done in (rebuilt, restored):
+        assert "warning: the next step reads every file, because nothing can be kept in" in done.err
+    assert sorted((pipeline.workspace / ".s3batch").glob("*.state*")) == [state]
+
+
 # --- where nothing may be written ----------------------------------------------------------------
 
 
