@@ -124,6 +124,20 @@ def test_4_each_path_has_its_own_archive(pipeline):
     assert "warning: older plugins left no cache of gone" in done.err
 
 
+def test_4_what_the_archive_of_all_paths_does_not_hold_is_taken_from_the_paths_own(pipeline):
+    pipeline = pipeline.on(cache=["vendor/bundle", "node_modules", "gone"])
+    pipeline.write({**FILES, "node_modules/m": "M"})
+    pipeline.put("site/site.tar.gz", s3cache(pipeline.workspace, "node_modules"))  # the last one listed then
+    pipeline.put("site/vendor/bundle.tar.gz", s3cache(pipeline.workspace, "vendor/bundle"))
+    pipeline.next_build()
+
+    done = pipeline.restore()
+
+    assert (done.code, sorted(pipeline.contents())) == (0, ["node_modules/m", *sorted(FILES)])
+    assert done.err.count("warning:") == 1
+    assert "warning: older plugins left no cache of gone" in done.err
+
+
 def test_4_a_branch_of_drone_cache_is_its_own_and_a_pull_requests_is_its_target(pipeline):
     pipeline.write(FILES)
     pipeline.put(f"site/{md5('dev')}/vendor/bundle", drone_cache(pipeline.workspace, "vendor/bundle"))
