@@ -1,7 +1,8 @@
 """One job of the cache, from its journal to its report: what went wrong becomes a warning where it may.
 
 A miss, an unreachable store, a damaged cache, a missing permission break no build unless ``fail_on_error`` (or
-``fail_on_miss``) asks for it. Settings that are wrong always do, before any request; so does a journal that is locked.
+``fail_on_miss``) asks for it, nor does a full disk. Settings that are wrong always do, before any request; so does a
+journal that is locked.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from s3batch.errors import (
     EXIT_FAILED,
     JobFailedError,
     JournalError,
+    JournalLockedError,
+    JournalTooNewError,
     S3BatchError,
     SettingsError,
 )
@@ -62,11 +65,18 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
         return _end_without_journal(settings, output, names, error)
     if not settings.journal and not make_writable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
-    with _journal(settings) as journal, Signals() as signals:
-        session = Session(settings, output, journal, signals, names, own)
-        session.begin(resumed=resumed)
-        outcome, stopped = _carried_out(session, use_case)
-        return _End(session, outcome, stopped).code()
+    try:
+        with _journal(settings) as journal, Signals() as signals:
+            session = Session(settings, output, journal, signals, names, own)
+            session.begin(resumed=resumed)
+            outcome, stopped = _carried_out(session, use_case)
+            return _End(session, outcome, stopped).code()
+    except (JournalLockedError, JournalTooNewError):
+        raise
+    except JournalError as error:  # its disk is full, or fails
+        if resumed:
+            raise
+        return _end_without_journal(settings, output, names, error)
 
 
 def checked(settings: Settings) -> Names:

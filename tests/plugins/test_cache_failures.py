@@ -359,6 +359,33 @@ def test_7_what_cannot_be_remembered_for_want_of_room_is_stored_and_restored_all
     assert sorted((pipeline.workspace / ".s3batch").glob("*.state*")) == [state]
 
 
+@pytest.fixture
+def little_room(pipeline, tmp_path) -> Pipeline:
+    """A cache of 300 kB, and a workspace on a disk of 1 MiB."""
+    pipeline.cached({"vendor/a": noise(300_000), "vendor/b": "B"})
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(pipeline.workspace)]
+    if subprocess.run(mounted, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    os.chdir(pipeline.workspace)
+    yield pipeline
+    os.chdir(tmp_path)
+    subprocess.run(["umount", "--lazy", str(pipeline.workspace)], check=True)
+
+
+@pytest.mark.parametrize("room", [0, 4, 40, 100, 300, 400], ids=lambda room: f"7 {room} KiB left")
+def test_a_full_disk_breaks_no_build_and_leaves_no_half(little_room, room):
+    usage = os.statvfs(little_room.workspace)
+    (little_room.workspace / "full").write_bytes(b"x" * (usage.f_bavail * usage.f_frsize - (room << 10)))
+
+    restored, strict = little_room.restore(), little_room.restore(fail_on_error=True)
+    rebuilt = little_room.rebuild(cache=["full"])
+
+    assert (restored.code, rebuilt.code) == (0, 0), restored.err + rebuilt.err
+    assert (restored.err.count("warning:"), strict.code) == (1, 1)
+    assert "the build goes on without it" in restored.err
+    assert list(little_room.tree()) == ["full"]
+
+
 # --- where nothing may be written ----------------------------------------------------------------
 
 
