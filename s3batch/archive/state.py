@@ -13,6 +13,7 @@ from array import array
 from dataclasses import dataclass, field
 
 from s3batch.archive import codec
+from s3batch.archive.check import Limits
 from s3batch.archive.columns import filled, from_planes, to_planes
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.packed import Record, decode, encode
@@ -80,14 +81,14 @@ def save_state(path: str, state: State) -> None:
         raise
 
 
-def load_state(path: str) -> State | None:
+def load_state(path: str, limits: Limits | None = None) -> State | None:
     """The state, or ``None`` if there is none or it is of no use: then files are hashed."""
     try:
         with open(path, "rb") as file:
             record = decode(codec.decompress(file.read(), limit=_LIMIT), _Stored, what=path)
         if record.version != _VERSION:
             return None
-        manifest = decode_manifest(record.manifest)
+        manifest = decode_manifest(record.manifest, limits)
         count = len(manifest.tree)
         return State(
             stored=record.manifest,

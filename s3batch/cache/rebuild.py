@@ -16,7 +16,6 @@ from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
 from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
-from s3batch.archive.state import load_state
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
 from s3batch.cache.cleanups import verify_after_publishing
@@ -70,7 +69,7 @@ def rebuild(session: Session) -> Outcome:
     found = _scanned(session)
     if session.settings.compat:
         return rebuild_old(session, found)
-    state = load_state(session.state_path)
+    state = session.remembered()
     if session.distrusted:
         return _rebuilt(session, found, state, None)
     base = _base(session, state)
@@ -93,7 +92,7 @@ def _stays(session: Session) -> bool:
     if not session.settings.cache_secret and not session.rejected:
         return head_of(session.bucket, session.names.own) is not None
     try:
-        stays = look(session, session.names.own, load_state(session.state_path)) is not None
+        stays = look(session, session.names.own, session.remembered()) is not None
     except CallError as error:
         if not is_denied(error):
             raise

@@ -17,7 +17,6 @@ from s3batch.archive.finish import check_room, finish, prepare
 from s3batch.archive.keys import chunk_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
-from s3batch.archive.state import load_state
 from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import denied, find, touch
@@ -77,7 +76,7 @@ def _undo(session: Session) -> None:
 def _restore(session: Session) -> Outcome:
     if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
         return outcome
-    hit, refused = find(session, load_state(session.state_path))
+    hit, refused = find(session, session.remembered())
     if hit is None:
         return _restored_old(session) or _missed(session, refused)
     tree = hit.manifest.tree

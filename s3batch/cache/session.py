@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch import __version__
 from s3batch.archive.check import Limits
 from s3batch.archive.paths import OWN, inside, inside_any
-from s3batch.archive.state import save_state
+from s3batch.archive.state import load_state, save_state
 from s3batch.cache.layout import title
 from s3batch.coordinator import Coordinator, Parts
 from s3batch.errors import JobFailedError
@@ -169,6 +169,10 @@ class Session:
         for note in (self.distrust_path, self.reject_path):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(note)
+
+    def remembered(self) -> State | None:
+        """What an earlier step kept, if it is within the limits of this one."""
+        return load_state(self.state_path, self.limits())
 
     def remember(self, state: State) -> None:
         """Keep what a later step would otherwise find out by reading every file; all is well without it."""

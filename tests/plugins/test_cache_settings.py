@@ -312,6 +312,16 @@ def test_1_max_size_refuses_a_larger_cache(pipeline):
     assert "over the limit of 4,000; raise max_size" in done.err
 
 
+def test_1_max_size_refuses_a_larger_cache_also_where_an_earlier_step_took_it(pipeline):
+    pipeline.cached(FILES)
+    pipeline.restore()
+
+    done = pipeline.restore(max_size="50", fail_on_miss=True)
+
+    assert done.code == 1
+    assert "over the limit of 50; raise max_size" in done.err
+
+
 def test_1_max_size_lets_no_cache_be_made_that_no_restore_would_take(pipeline):
     pipeline.write({"vendor/large": b"x" * 5000})
 
