@@ -66,7 +66,7 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     if not settings.journal and not make_writable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
     try:
-        with _journal(settings) as journal, Signals() as signals:
+        with _journal(settings, resumed=resumed) as journal, Signals() as signals:
             session = Session(settings, output, journal, signals, names, own)
             session.begin(resumed=resumed)
             outcome, stopped = _carried_out(session, use_case)
@@ -86,8 +86,19 @@ def checked(settings: Settings) -> Names:
     return names_of(settings)
 
 
-def _journal(settings: Settings) -> Journal:
-    """The job's journal, locked; for a dry run a copy that nobody else sees."""
+def _journal(settings: Settings, *, resumed: bool) -> Journal:
+    """The job's journal, locked; for a dry run a copy that nobody else sees. Instead of a damaged one a new one."""
+    try:
+        return _opened(settings)
+    except (JournalLockedError, JournalTooNewError):
+        raise
+    except JournalError:
+        if resumed:
+            raise
+        return _opened(settings)  # a damaged one has been moved aside
+
+
+def _opened(settings: Settings) -> Journal:
     journal = Journal.open(settings.journal_path())
     try:
         journal.lock()

@@ -359,6 +359,18 @@ def test_7_what_cannot_be_remembered_for_want_of_room_is_stored_and_restored_all
     assert sorted((pipeline.workspace / ".s3batch").glob("*.state*")) == [state]
 
 
+def test_7_a_damaged_journal_is_replaced_and_the_cache_restored(pipeline):
+    pipeline.cached(FILES)
+    pipeline.restore()
+    (path,) = (pipeline.workspace / ".s3batch").glob("cache-restore-*.db")
+    path.write_bytes(b"rubbish" * 1000)
+    shutil.rmtree(pipeline.workspace / "vendor")
+
+    done = pipeline.restore(fail_on_error=True)
+
+    assert (done.code, sorted(pipeline.contents())) == (0, sorted(FILES))
+
+
 @pytest.fixture
 def little_room(pipeline, tmp_path) -> Pipeline:
     """A cache of 300 kB, and a workspace on a disk of 1 MiB."""
