@@ -7,6 +7,7 @@ objects that are not there.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,13 @@ def head_of(bucket: Bucket, key: str) -> Answer | None:
         if not is_denied(error):
             raise
         return None
+
+
+def etag_of_ours(bucket: Bucket, key: str, body: bytes) -> str:
+    """The ETag of what is there, if it is ``body``; else empty. Tells our own object, when the answer to it was lost."""
+    head = head_of(bucket, key)
+    etag = etag_of(head) if head is not None else ""
+    return etag if etag == hashlib.md5(body, usedforsecurity=False).hexdigest() else ""
 
 
 def denied(error: CallError) -> JobFailedError:

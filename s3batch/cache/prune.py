@@ -23,6 +23,7 @@ import msgspec
 from s3batch.archive.keys import aside_key, parse_chunk_key
 from s3batch.cache.catalog import Entry, entries
 from s3batch.cache.cleanups import DELETION, Record, write_record
+from s3batch.cache.find import etag_of_ours
 from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED
 from s3batch.cache.look import looking
 from s3batch.cache.words import plural
@@ -78,13 +79,14 @@ def _locked(look: Look) -> Iterator[None]:
     body = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "at": time.time()}).encode()
     call = calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)})
     answer = look.bucket.ask(call)
-    if answer.status == 412:
+    etag = etag_of_ours(look.bucket, key, body) if answer.status == 412 else etag_of(answer)
+    if answer.status == 412 and not etag:
         raise JobFailedError("another prune has just begun", hint="wait for it to end")
     try:
         yield
     finally:
         now = look.bucket.head(key)
-        if now is not None and etag_of(now) == etag_of(answer):  # nobody took it over from us
+        if now is not None and etag_of(now) == etag:  # nobody took it over from us
             look.bucket.delete(key)
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.plugins.caching import BUILDS, Pipeline, names, s3cache
-from tests.rig.faults import Call, Delay, Refuse
+from tests.rig.faults import Call, Delay, Refuse, Reset
 
 FILES = {"vendor/a": "A" * 100, "vendor/b/c": "C"}
 
@@ -224,6 +224,16 @@ def test_1_override_false_loses_against_a_build_that_publishes_meanwhile(pipelin
     assert done.code == 0
     assert "it stays" in done.err
     assert pipeline.step.bucket.get(key) == stored
+
+
+def test_1_override_false_knows_its_own_cache_when_the_answer_to_it_was_lost(pipeline):
+    pipeline.write(FILES)
+    pipeline.step.proxy.on("PutObject", Reset(after=True), key="/k/", times=1)
+
+    done, again = pipeline.rebuild(override=False), pipeline.rebuild()
+
+    assert (done.code, "it stays" in done.err, "1 chunk" in done.err) == (0, False, True)
+    assert (again.changed, dict(again.counts)) == ([], {"HeadObject": 1})
 
 
 def test_1_read_only_writes_nothing(pipeline):
