@@ -47,19 +47,38 @@ class Hit:
     """What it carries: type, metadata, encryption."""
 
 
-def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | None]:
-    """The cache to restore: an exact key, else the newest one below a prefix; and the first refusal on the way."""
+def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | ArchiveError | None]:
+    """The cache to restore: an exact key, else the newest one below a prefix; without one, what went wrong first.
+
+    A damaged one on the way is warned of where another one takes its place.
+    """
     refused: CallError | None = None
+    damaged: list[ArchiveError] = []
     for lookup in session.names.lookups:
         try:
             for key in _keys(session, lookup):
-                if hit := look(session, key, state):
+                if hit := _tried(session, key, state, damaged):
+                    _warn(session, damaged)
                     return hit, None
         except CallError as error:
             if not is_denied(error):
                 raise
             refused = refused or error
-    return None, refused
+    _warn(session, damaged[1:])
+    return None, next(iter(damaged), refused)
+
+
+def _warn(session: Session, damaged: list[ArchiveError]) -> None:
+    for error in damaged:
+        session.warn(str(error))
+
+
+def _tried(session: Session, key: str, state: State | None, damaged: list[ArchiveError]) -> Hit | None:
+    try:
+        return look(session, key, state)
+    except ArchiveError as error:
+        damaged.append(error)
+        return None
 
 
 def is_denied(error: CallError) -> bool:
@@ -92,7 +111,10 @@ def denied(error: CallError) -> JobFailedError:
 
 
 def look(session: Session, key: str, state: State | None) -> Hit | None:
-    """The manifest under ``key``, if there is one to be believed. What the state remembers is not fetched again."""
+    """The manifest under ``key``, if there is one to be believed. What the state remembers is not fetched again.
+
+    :class:`ArchiveError` if it is damaged, or more than the limits allow.
+    """
     if state is not None and state.key == key:
         head = session.bucket.head(key)
         if head is None:
@@ -104,22 +126,16 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
 
 
 def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
-    hit = _proved(session, key, answer)
-    if hit is None:
-        session.reject(key)
-    return hit
-
-
-def _proved(session: Session, key: str, answer: Answer) -> Hit | None:
     stored = bytes(answer.body)
     if not _is_signed(session, key, stored, answer):
         session.warn(f"the cache {session.title(key)} is not signed with this secret: it is left alone ({key})")
+        session.reject(key)
         return None
     try:
         manifest = decode_manifest(stored, session.limits())
     except ArchiveError as error:
-        session.warn(f"the cache {session.title(key)} cannot be used: {error} ({key})")
-        return None
+        session.reject(key)
+        raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error
     return Hit(key, etag_of(answer), _modified(answer), stored, manifest, _headers(answer))
 
 

@@ -25,7 +25,7 @@ from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import hash_files, store_chunk
-from s3batch.errors import JobFailedError
+from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.faults import CallError
 from s3batch.units import format_size
@@ -97,6 +97,9 @@ def _stays(session: Session) -> bool:
         if not is_denied(error):
             raise
         return False
+    except ArchiveError as error:
+        session.warn(str(error))
+        return False
     if stays:
         session.trust_again()
     return stays
@@ -115,6 +118,8 @@ def _base(session: Session, state: State | None) -> Hit | None:
             if not is_denied(error):
                 raise
             session.output.detail(f"no base for the new cache: {error}")
+        except ArchiveError as error:
+            session.warn(str(error))
     return None
 
 

@@ -76,9 +76,12 @@ def _undo(session: Session) -> None:
 def _restore(session: Session) -> Outcome:
     if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
         return outcome
-    hit, refused = find(session, session.remembered())
+    hit, trouble = find(session, session.remembered())
     if hit is None:
-        return _restored_old(session) or _missed(session, refused)
+        outcome = _restored_old(session) or _missed(session, trouble)
+        if isinstance(trouble, ArchiveError):
+            session.warn(str(trouble))
+        return outcome
     tree = hit.manifest.tree
     age = format_duration(max(0.0, time.time() - hit.manifest.created))
     held = amount(files_of(tree), hit.manifest.raw_size())
@@ -94,10 +97,12 @@ def _restored_old(session: Session) -> Outcome | None:
     return restore_old(session)
 
 
-def _missed(session: Session, refused: CallError | None) -> Outcome:
-    """A plain miss, if nobody refused to tell."""
-    if refused is not None:
-        raise denied(refused)
+def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outcome:
+    """A plain miss, if nobody refused to tell, and none was damaged."""
+    if isinstance(trouble, ArchiveError):
+        raise trouble
+    if trouble is not None:
+        raise denied(trouble)
     names = session.names
     words = f"no cache for {names.title}"
     return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)

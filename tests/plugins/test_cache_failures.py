@@ -67,6 +67,11 @@ def missing_chunk(pipeline: Pipeline) -> None:
     pipeline.step.bucket.client.delete_object(Bucket=pipeline.step.bucket.name, Key=key)
 
 
+def damaged_manifest(pipeline: Pipeline) -> None:
+    (key,) = pipeline.objects("v1/k/")
+    pipeline.put(key, b"rubbish")
+
+
 def flipped_bit(pipeline: Pipeline) -> None:
     pipeline.step.proxy.on("GetObject", DuringReply(flip=9), key="/c/")
 
@@ -85,6 +90,7 @@ RESTORES = [
     pytest.param(broken, 4, "no answer from", id="7 connections break"),
     pytest.param(ailing, 1, "InternalError", id="7 internal error"),
     pytest.param(damaged_chunk, 1, "a chunk cannot be had", id="7 a damaged chunk"),
+    pytest.param(damaged_manifest, 1, "cannot be used: not a readable zstd frame", id="7 a damaged manifest"),
     pytest.param(missing_chunk, 1, "NoSuchKey", id="7 a missing chunk"),
     pytest.param(flipped_bit, 1, "a chunk cannot be had", id="7 a bit flipped on the way"),
     pytest.param(no_room_for_a_file, 1, "cannot write", id="7 a file that cannot be written"),
