@@ -126,6 +126,8 @@ class _Assembly:
         for row, earlier in self._plan.reuse.same.items():
             if earlier in self.bad:
                 self.bad[row] = self.bad[earlier]
+            elif self._hash(row) != self._hash(earlier):
+                self.bad[row] = f"{self._tree.path(earlier)}, which held the same, changed while it was read"
             self._chunk[row], self._at[row] = self._chunk[earlier], self._at[earlier]
             if earlier in self._extents:
                 self._extents[row] = self._extents[earlier]
@@ -137,6 +139,9 @@ class _Assembly:
             for extent in sorted(self._extents[row]):
                 extents.add(row, *extent)
         return Manifest(roots, self._tree, self._hashes, self._chunk, self._at, extents, self._chunks)
+
+    def _hash(self, row: int) -> bytearray:
+        return self._hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE]
 
     def _number(self, identity: bytes, raw: int) -> int:
         if identity not in self._numbers:

@@ -18,6 +18,14 @@ NONE = 0xFFFFFFFF
 """In a column of chunk numbers: this entry has no chunk."""
 
 
+_FIRST, _LAST = -(1 << 63), (1 << 63) - 1
+
+
+def nanoseconds(value: int) -> int:
+    """A time as a column can hold it: from 1677 to 2262. File systems know others."""
+    return max(_FIRST, min(_LAST, value))
+
+
 def filled(code: str, value: int, count: int) -> array[int]:
     """``count`` times the same value."""
     return array(code, [value]) * count

@@ -20,7 +20,7 @@ from s3batch.archive import codec
 from s3batch.archive.check import Limits
 from s3batch.archive.codec import Readable
 from s3batch.archive.directories import Directories
-from s3batch.archive.paths import KEEP, inside_any, link_is_wanted, split
+from s3batch.archive.paths import KEEP, inside, inside_any, link_is_wanted, split
 from s3batch.archive.placement import Placement
 from s3batch.archive.scan import PERMISSIONS, Problem
 from s3batch.archive.undo import Undo
@@ -53,6 +53,8 @@ class Extracted:
     """Bytes written."""
     left_out: list[Problem] = field(default_factory=list)
     """Members that may not or cannot be restored."""
+    roots: set[str] = field(default_factory=set)
+    """The listed paths it held something of."""
 
 
 def kind_of(head: bytes) -> str | None:
@@ -174,7 +176,9 @@ class _Extraction:
         path = self.placement.place(member.name)
         if path is None:
             self._leave_out(member.name, "it is outside the listed paths")
-        elif member.isdir():
+            return
+        self.done.roots.update(root for root in self.roots if inside(path, root))
+        if member.isdir():
             if path != ".":
                 self._make_dirs(path)
                 self._dirs[path] = member.mode & PERMISSIONS, _mtime_ns(member)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from s3batch.archive import codec
 from s3batch.archive.collector import paused
+from s3batch.archive.columns import nanoseconds
 from s3batch.archive.directories import Directories
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
 from s3batch.archive.packed import Record, decode, encode
@@ -304,9 +305,9 @@ def _read_stable(file: int, start: int, view: memoryview, expected: list[int], *
     for _ in range(_TRIES):
         complete = _fill(file, start, view)
         status = os.fstat(file)
-        facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        facts = [status.st_size, nanoseconds(status.st_mtime_ns), status.st_ctime_ns]
         if complete and facts == expected:
-            return status.st_mtime_ns
+            return facts[1]
         if facts[0] != size or not whole:
             break
         expected = facts

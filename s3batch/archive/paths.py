@@ -22,7 +22,10 @@ KEEP, INSIDE, SKIP = "keep", "inside", "skip"
 def parse_roots(listed: Iterable[str], workspace: str) -> tuple[str, ...]:
     """The listed paths in one spelling, sorted, without those that lie in another one."""
     roots = sorted({_parse_root(path.strip(), workspace) for path in listed if path.strip()})
-    return tuple(root for root in roots if not any(root != other and inside(root, other) for other in roots))
+    places = {root: posixpath.normpath(posixpath.join(workspace, root)) for root in roots}
+    return tuple(
+        root for root in roots if not any(root != other and inside(places[root], places[other]) for other in roots)
+    )
 
 
 def _parse_root(path: str, workspace: str) -> str:

@@ -203,7 +203,9 @@ def _is_right(plan: RestorePlan, found: Found, row: int, other: int, content: in
             and tree.modes[row] == there.modes[other]
             and other_kind in (FILE, HARDLINK)
         )
-    return kind == other_kind and (kind == DIR or tree.targets[row] == there.targets[other])
+    if kind == DIR or kind != other_kind:
+        return kind == other_kind
+    return tree.targets[row] == there.targets[other] and tree.mtimes[row] == there.mtimes[other]
 
 
 def _sort_in(plan: RestorePlan, row: int, content: int) -> None:

@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from s3batch.archive.collector import paused
+from s3batch.archive.columns import nanoseconds
 from s3batch.archive.directories import Directories
 from s3batch.archive.hashing import tree_hash
 from s3batch.archive.paths import KEEP, OWN, join, link_is_wanted, split
@@ -179,7 +180,10 @@ class _Scanner:
         kinds(kind)
         modes(mode & PERMISSIONS)
         sizes(size)
-        mtimes(status.st_mtime_ns)
+        try:  # costs nothing where a time fits, as nearly all do
+            mtimes(status.st_mtime_ns)
+        except OverflowError:
+            mtimes(nanoseconds(status.st_mtime_ns))
         ctimes(status.st_ctime_ns)
         inodes(status.st_ino)
         devices(status.st_dev)

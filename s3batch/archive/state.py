@@ -7,11 +7,13 @@ very moment they were taken: so facts younger than 50 ms before that are not bel
 
 from __future__ import annotations
 
+import contextlib
 import os
 from array import array
 from dataclasses import dataclass, field
 
 from s3batch.archive import codec
+from s3batch.archive.check import Limits
 from s3batch.archive.columns import filled, from_planes, to_planes
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.packed import Record, decode, encode
@@ -64,8 +66,8 @@ class _Stored(Record, kw_only=True):
 class Remembered:
     """A state as it lies on disk: who only asks whether anything changed need not take it apart."""
 
-    def __init__(self, record: _Stored) -> None:
-        self._record = record
+    def __init__(self, record: _Stored, limits: Limits | None) -> None:
+        self._record, self._limits = record, limits
         self.key, self.etag, self.stored = record.key, record.etag, record.manifest
 
     def is_of(self, found: Found) -> bool:
@@ -77,10 +79,10 @@ class Remembered:
         )
 
     def state(self) -> State | None:
-        """All of it, or ``None`` if it is damaged."""
+        """All of it, or ``None`` if it is damaged or over the limits."""
         record = self._record
         try:
-            manifest = decode_manifest(record.manifest)
+            manifest = decode_manifest(record.manifest, self._limits)
             count = len(manifest.tree)
             return State(
                 stored=record.manifest,
@@ -110,23 +112,28 @@ def save_state(path: str, state: State) -> None:
         devices=to_planes(state.devices),
         walk=state.walk,
     )
-    scratch = f"{path}.new"
-    with open(scratch, "wb") as file:
-        file.write(codec.compress(encode(record), level=1))
-    os.replace(scratch, path)
+    scratch = f"{path}.{os.getpid()}"
+    try:
+        with open(scratch, "wb") as file:
+            file.write(codec.compress(encode(record), level=1))
+        os.replace(scratch, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
 
 
-def load_state(path: str) -> State | None:
+def load_state(path: str, limits: Limits | None = None) -> State | None:
     """The state, or ``None`` if there is none or it is of no use: then files are hashed."""
-    remembered = read_state(path)
+    remembered = read_state(path, limits)
     return remembered.state() if remembered is not None else None
 
 
-def read_state(path: str) -> Remembered | None:
+def read_state(path: str, limits: Limits | None = None) -> Remembered | None:
     """The same, not yet taken apart."""
     try:
         with open(path, "rb") as file:
             record = decode(codec.decompress(file.read(), limit=_LIMIT), _Stored, what=path)
     except (OSError, ArchiveError):
         return None
-    return Remembered(record) if record.version == _VERSION else None
+    return Remembered(record, limits) if record.version == _VERSION else None

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from s3batch.archive.paths import join
+from s3batch.archive.paths import join, split
 
 FILE, DIR, SYMLINK, HARDLINK = range(4)
 
@@ -97,6 +97,12 @@ def match_rows(left: Tree, right: Tree) -> array[int]:
             known = dict(zip(others, range(other_first, other_last), strict=True))
             rows[first:last] = array("q", [known.get(name, -1) for name in names])
     return rows
+
+
+def holds(tree: Tree, path: str) -> bool:
+    """Whether there is such an entry."""
+    parent, name = split(path)
+    return any(directory == parent and name in tree.names[first:last] for directory, first, last in tree.spans())
 
 
 def files_of(tree: Tree) -> int:

@@ -7,6 +7,7 @@ objects that are not there.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,19 +55,38 @@ class Hit(Seen):
     manifest: Manifest
 
 
-def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | None]:
-    """The cache to restore: an exact key, else the newest one below a prefix; and the first refusal on the way."""
+def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | ArchiveError | None]:
+    """The cache to restore: an exact key, else the newest one below a prefix; without one, what went wrong first.
+
+    A damaged one on the way is warned of where another one takes its place.
+    """
     refused: CallError | None = None
+    damaged: list[ArchiveError] = []
     for lookup in session.names.lookups:
         try:
             for key in _keys(session, lookup):
-                if hit := look(session, key, state):
+                if hit := _tried(session, key, state, damaged):
+                    _warn(session, damaged)
                     return hit, None
         except CallError as error:
             if not is_denied(error):
                 raise
             refused = refused or error
-    return None, refused
+    _warn(session, damaged[1:])
+    return None, next(iter(damaged), refused)
+
+
+def _warn(session: Session, damaged: list[ArchiveError]) -> None:
+    for error in damaged:
+        session.warn(str(error))
+
+
+def _tried(session: Session, key: str, state: State | None, damaged: list[ArchiveError]) -> Hit | None:
+    try:
+        return look(session, key, state)
+    except ArchiveError as error:
+        damaged.append(error)
+        return None
 
 
 def is_denied(error: CallError) -> bool:
@@ -84,6 +104,13 @@ def head_of(bucket: Bucket, key: str) -> Answer | None:
         return None
 
 
+def etag_of_ours(bucket: Bucket, key: str, body: bytes) -> str:
+    """The ETag of what is there, if it is ``body``; else empty. Tells our own object, when the answer to it was lost."""
+    head = head_of(bucket, key)
+    etag = etag_of(head) if head is not None else ""
+    return etag if etag == hashlib.md5(body, usedforsecurity=False).hexdigest() else ""
+
+
 def denied(error: CallError) -> JobFailedError:
     """The same, with the permission it takes."""
     needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
@@ -92,7 +119,10 @@ def denied(error: CallError) -> JobFailedError:
 
 
 def look(session: Session, key: str, state: State | None) -> Hit | None:
-    """The manifest under ``key``, if there is one to be believed. What the state remembers is not fetched again."""
+    """The manifest under ``key``, if there is one to be believed. What the state remembers is not fetched again.
+
+    :class:`ArchiveError` if it is damaged, or more than the limits allow.
+    """
     if state is not None and state.key == key:
         seen = _seen(key, session.bucket.head(key))
         if seen is None:
@@ -126,12 +156,13 @@ def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
     stored = bytes(answer.body)
     if not _is_signed(session, key, stored, answer.headers):
         session.warn(f"the cache {session.title(key)} is not signed with this secret: it is left alone ({key})")
+        session.reject(key)
         return None
     try:
         manifest = decode_manifest(stored, session.limits())
     except ArchiveError as error:
-        session.warn(f"the cache {session.title(key)} cannot be used: {error} ({key})")
-        return None
+        session.reject(key)
+        raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error
     return Hit(key, etag_of(answer), _modified(answer), _headers(answer), stored, manifest)
 
 

@@ -1,7 +1,8 @@
 """One job of the cache, from its journal to its report: what went wrong becomes a warning where it may.
 
 A miss, an unreachable store, a damaged cache, a missing permission break no build unless ``fail_on_error`` (or
-``fail_on_miss``) asks for it. Settings that are wrong always do, before any request; so does a journal that is locked.
+``fail_on_miss``) asks for it, nor does a full disk. Settings that are wrong always do, before any request; so does a
+journal that is locked.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from s3batch.errors import (
     EXIT_FAILED,
     JobFailedError,
     JournalError,
+    JournalLockedError,
+    JournalTooNewError,
     S3BatchError,
     SettingsError,
 )
@@ -62,11 +65,18 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
         return _end_without_journal(settings, output, names, error)
     if not settings.journal and not make_writable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
-    with _journal(settings) as journal, Signals() as signals:
-        session = Session(settings, output, journal, signals, names, own)
-        session.begin(resumed=resumed)
-        outcome, stopped = _carried_out(session, use_case)
-        return _End(session, outcome, stopped).code()
+    try:
+        with _journal(settings, resumed=resumed) as journal, Signals() as signals:
+            session = Session(settings, output, journal, signals, names, own)
+            session.begin(resumed=resumed)
+            outcome, stopped = _carried_out(session, use_case)
+            return _End(session, outcome, stopped).code()
+    except (JournalLockedError, JournalTooNewError):
+        raise
+    except JournalError as error:  # its disk is full, or fails
+        if resumed:
+            raise
+        return _end_without_journal(settings, output, names, error)
 
 
 def checked(settings: Settings) -> Names:
@@ -76,8 +86,19 @@ def checked(settings: Settings) -> Names:
     return names_of(settings)
 
 
-def _journal(settings: Settings) -> Journal:
-    """The job's journal, locked; for a dry run a copy that nobody else sees."""
+def _journal(settings: Settings, *, resumed: bool) -> Journal:
+    """The job's journal, locked; for a dry run a copy that nobody else sees. Instead of a damaged one a new one."""
+    try:
+        return _opened(settings)
+    except (JournalLockedError, JournalTooNewError):
+        raise
+    except JournalError:
+        if resumed:
+            raise
+        return _opened(settings)  # a damaged one has been moved aside
+
+
+def _opened(settings: Settings) -> Journal:
     journal = Journal.open(settings.journal_path())
     try:
         journal.lock()

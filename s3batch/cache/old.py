@@ -17,8 +17,6 @@ from s3batch.units import format_size
 from s3batch.worker import etag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from s3batch.archive.keys import LegacyObject
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
@@ -82,23 +80,26 @@ def restore_old(session: Session) -> Outcome | None:
     What must not be read is passed over, as if it was not there.
     """
     if session.settings.dry_run:
-        taken = [(old, _extracted(session, old, reader, None)) for old, reader in _readers(session)]
+        taken = _taken(session, None)
     else:
         label = f"older caches, by job {session.journal.job_id}"
         with closing(Undo(session.undo_path, session.workspace, session.roots, label, within=session.roots)) as undo:
-            taken = [(old, _extracted(session, old, reader, undo)) for old, reader in _readers(session)]
+            taken = _taken(session, undo)
             undo.commit()
     return _outcome(session, taken) if taken else None
 
 
-def _readers(session: Session) -> Iterator[tuple[LegacyObject, ObjectReader]]:
-    """The objects that are there, until every path is covered."""
+def _taken(session: Session, undo: Undo | None) -> list[tuple[LegacyObject, Extracted]]:
+    """The objects that are there, until every path is covered: drone-s3cache's often holds but the last one."""
     covered: set[str] = set()
+    taken = []
     for old in session.names.legacy:
         reader = None if covered.issuperset(old.roots) else _reader(session, old)
         if reader is not None:
-            covered.update(old.roots)
-            yield old, reader
+            done = _extracted(session, old, reader, undo)
+            covered |= done.roots
+            taken.append((old, done))
+    return taken
 
 
 def _reader(session: Session, old: LegacyObject) -> ObjectReader | None:
@@ -113,7 +114,7 @@ def _reader(session: Session, old: LegacyObject) -> ObjectReader | None:
 def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: Undo | None) -> Extracted:
     session.output.info(f"found {old.key} of an older plugin: {format_size(reader.size)}")
     if undo is None:
-        return Extracted()
+        return Extracted(roots=set(old.roots))
     try:
         done = extract_legacy(
             reader, session.workspace, old.roots, undo, limits=session.limits(),
@@ -127,7 +128,7 @@ def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: 
 
 
 def _outcome(session: Session, taken: list[tuple[LegacyObject, Extracted]]) -> Outcome:
-    missing = sorted(set(session.roots).difference(*(old.roots for old, _ in taken)))
+    missing = sorted(set(session.roots).difference(*(done.roots for _, done in taken)))
     for root in missing:
         session.warn(f"older plugins left no cache of {root}")
     made = sum(done.files for _, done in taken)

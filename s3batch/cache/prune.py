@@ -23,6 +23,7 @@ import msgspec
 from s3batch.archive.keys import aside_key, parse_chunk_key
 from s3batch.cache.catalog import Entry, entries
 from s3batch.cache.cleanups import DELETION, Record, write_record
+from s3batch.cache.find import etag_of_ours
 from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED
 from s3batch.cache.look import looking
 from s3batch.cache.words import plural
@@ -46,10 +47,9 @@ _KEEP_RECORDS = 7 * 86400.0
 
 
 class Noted(msgspec.Struct, kw_only=True):
-    """Chunks an earlier run found unnamed: when each was last written, by id in hex."""
+    """Chunks earlier runs found unnamed, by id in hex: when each was last written, and when it was first found so."""
 
-    at: float
-    chunks: dict[str, float]
+    chunks: dict[str, tuple[float, float]]
 
 
 def run_prune(settings: Settings, output: Output) -> int:
@@ -79,13 +79,14 @@ def _locked(look: Look) -> Iterator[None]:
     body = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "at": time.time()}).encode()
     call = calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)})
     answer = look.bucket.ask(call)
-    if answer.status == 412:
+    etag = etag_of_ours(look.bucket, key, body) if answer.status == 412 else etag_of(answer)
+    if answer.status == 412 and not etag:
         raise JobFailedError("another prune has just begun", hint="wait for it to end")
     try:
         yield
     finally:
         now = look.bucket.head(key)
-        if now is not None and etag_of(now) == etag_of(answer):  # nobody took it over from us
+        if now is not None and etag_of(now) == etag:  # nobody took it over from us
             look.bucket.delete(key)
 
 
@@ -156,15 +157,18 @@ class Prune:
 
     def _sweep(self, marked: set[str]) -> None:
         unnamed = {chunk: each for chunk, each in self._old_chunks() if chunk not in marked}
-        due = self._due(unnamed)
+        noted = self._noted(unnamed)
+        due = {chunk: unnamed[chunk] for chunk, at in noted.items() if self.now - at >= self.look.settings.grace / 2}
         if self._rehearsal:
             self.deleted, self.freed = len(due), sum(each.size for each in due.values())
         elif due:
             self._delete(due)
-        left = {chunk: each.modified for chunk, each in unnamed.items() if chunk not in due}
+        left = {
+            chunk: (each.modified, noted.get(chunk, self.now)) for chunk, each in unnamed.items() if chunk not in due
+        }
         self.noted = len(left)
         if not self._rehearsal:
-            body = msgspec.json.encode(Noted(at=self.now, chunks=left))
+            body = msgspec.json.encode(Noted(chunks=left))
             self.look.bucket.put(f"{self.look.base}{CLEANUPS}{_NOTED}", body, {"content-type": "application/json"})
             self._forget_old_records()
 
@@ -179,20 +183,17 @@ class Prune:
         for page in self.look.bucket.list_objects(self.look.base + below):
             yield from page.objects
 
-    def _due(self, unnamed: dict[str, Listed]) -> dict[str, Listed]:
-        """What an earlier run noted, long enough ago, and nobody has written since."""
-        noted = self._noted()
-        if noted is None or self.now - noted.at < self.look.settings.grace / 2:
-            return {}
-        return {chunk: each for chunk, each in unnamed.items() if noted.chunks.get(chunk) == each.modified}
-
-    def _noted(self) -> Noted | None:
-        """What the last run wrote; a note that cannot be read is none."""
+    def _noted(self, unnamed: dict[str, Listed]) -> dict[str, float]:
+        """Since when they are known to be unnamed: those that nobody has written since. A rubbish note is none."""
         answer = self.look.bucket.get(f"{self.look.base}{CLEANUPS}{_NOTED}")
         try:
-            return None if answer is None else msgspec.json.decode(bytes(answer.body), type=Noted)
+            held = {} if answer is None else msgspec.json.decode(bytes(answer.body), type=Noted).chunks
         except msgspec.MsgspecError:
-            return None
+            return {}
+        return {
+            chunk: at for chunk, (modified, at) in held.items()
+            if chunk in unnamed and unnamed[chunk].modified == modified
+        }  # fmt: skip
 
     def _delete(self, due: dict[str, Listed]) -> None:
         """Say what will go, look once more who names it, then delete."""

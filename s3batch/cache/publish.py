@@ -9,6 +9,7 @@ from s3batch import __version__
 from s3batch.archive.signing import sign
 from s3batch.archive.stored import encode_manifest
 from s3batch.archive.tree import files_of
+from s3batch.cache.find import etag_of_ours
 from s3batch.cache.layout import SIGNATURE
 from s3batch.cache.resolve import system
 from s3batch.crash_points import reach
@@ -30,13 +31,15 @@ def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
     manifest.created, manifest.tool, manifest.system = time.time(), f"s3batch {__version__}", system()
     stored = encode_manifest(manifest, level=session.settings.compression_level)
     headers = {"content-md5": calls.md5_header(stored), **_headers(session, key, stored, manifest)}
-    only_new = not session.settings.override and not session.distrusted
+    only_new = not session.settings.override and not session.distrusted and not session.rejected
     reach("manifest-publishing")
     condition = {"if-none-match": "*"} if only_new else {}
     answer = session.bucket.ask(calls.put_object(key, stored, {**headers, **condition}))
     if only_new and not answer.ok and fault_of(answer).code in _UNCONDITIONAL and session.bucket.head(key) is None:
         answer = session.bucket.ask(calls.put_object(key, stored, headers))
     reach("manifest-published")
+    if only_new and answer.status == 412 and (etag := etag_of_ours(session.bucket, key, stored)):
+        return stored, etag
     if only_new and (answer.status == 412 or (not answer.ok and fault_of(answer).code in _UNCONDITIONAL)):
         return None
     if not answer.ok:

@@ -17,7 +17,6 @@ from s3batch.archive.assemble import assemble
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
-from s3batch.archive.state import read_state, save_state
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
 from s3batch.cache.cleanups import verify_after_publishing
@@ -27,7 +26,7 @@ from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import store_chunk
-from s3batch.errors import JobFailedError
+from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.faults import CallError
 from s3batch.units import format_size
@@ -46,6 +45,8 @@ if TYPE_CHECKING:
 
 KEEP_UNTOUCHED = 12 * 3600.0
 """Seconds; a chunk that is there and older is stored again: half the time a clean-up leaves young ones alone."""
+_TRIES = 3
+"""How often a cache is published of which a clean-up at once removes chunks."""
 _STORE_ALL = float("-inf")
 """No chunk is younger than this."""
 
@@ -70,7 +71,7 @@ def rebuild(session: Session) -> Outcome:
         return _kept(session)
     if session.settings.compat:
         return rebuild_old(session, _scanned(session))
-    remembered = read_state(session.state_path)
+    remembered = session.remembered()
     if remembered is None:  # likely everything is new
         session.start_early(_storing(session))
     found = _scanned(session)
@@ -89,7 +90,8 @@ def rebuild(session: Session) -> Outcome:
 
 def _as_it_was(session: Session, remembered: Remembered, found: Found) -> Seen | None:
     """The key's own archive, if it is the one we made last and nothing has changed here since."""
-    if session.distrusted or remembered.key != session.names.own or not remembered.is_of(found):
+    untouched = not session.distrusted and not session.rejected and remembered.key == session.names.own
+    if not untouched or not remembered.is_of(found):
         return None
     return still_there(session, remembered)
 
@@ -100,23 +102,44 @@ def _unchanged(session: Session, found: Found, base: Seen) -> Outcome:
 
 
 def _stays(session: Session) -> bool:
-    """Whether there is a cache that ``override: false`` keeps; a broken one it does not."""
-    return not session.distrusted and head_of(session.bucket, session.names.own) is not None
+    """Whether there is a cache that ``override: false`` keeps; a broken one it does not.
+
+    Usually it is enough that something is there. It is read where a signature is to be proved, or where the last
+    restore could not use it.
+    """
+    if session.distrusted:
+        return False
+    if not session.settings.cache_secret and not session.rejected:
+        return head_of(session.bucket, session.names.own) is not None
+    try:
+        stays = look(session, session.names.own, session.state()) is not None
+    except CallError as error:
+        if not is_denied(error):
+            raise
+        return False
+    except ArchiveError as error:
+        session.warn(str(error))
+        return False
+    if stays:
+        session.trust_again()
+    return stays
 
 
 def _base(session: Session, state: State | None) -> Hit | None:
     """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
-    own = session.names.own
+    own, rejected = session.names.own, session.rejected
     # chunks are shared below one prefix: what was restored from another one has none here
     restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
     for key in dict.fromkeys([own, *restored, *session.names.exact]):
         try:
-            if hit := look(session, key, state):
+            if not (rejected and key == own) and (hit := look(session, key, state)):
                 return hit
         except CallError as error:
             if not is_denied(error):
                 raise
             session.output.detail(f"no base for the new cache: {error}")
+        except ArchiveError as error:
+            session.warn(str(error))
     return None
 
 
@@ -144,7 +167,7 @@ def _scanned(session: Session) -> Found:
     return found
 
 
-def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | None) -> Outcome:
+def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | None, *, tries: int = _TRIES) -> Outcome:
     settings, own = session.settings, session.names.own
     looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash(session, looked)
@@ -165,7 +188,12 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
         return _kept(session)
     elif not verify_after_publishing(session, done.manifest):
         session.distrust()
-        return _rebuilt(session, _scanned(session), state, None)
+        if tries == 1:
+            raise JobFailedError(
+                f"chunks of {session.names.title} were stored {_TRIES} times and were gone again each time",
+                hint="see which clean-up of this bucket removes them: a lifecycle rule, or a prune with a short grace",
+            )
+        return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
     session.trust_again()
     undo.forget(session.undo_path)
     return _told(session, _counted(done, results, published=not same))
@@ -181,9 +209,7 @@ def _published(session: Session, done: Assembled) -> bool:
 
 
 def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest: Manifest) -> None:
-    key = session.names.own
-    save_state(session.state_path, remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag))
-    session.remove_plan()
+    session.remember(remember.rebuilt_state(stored, manifest, done.found, key=session.names.own, etag=etag))
 
 
 def _keep_alive(session: Session, base: Seen) -> None:

@@ -78,7 +78,7 @@ def names_of(settings: Settings) -> Names:
             keys.lookups(base, scopes.read, version, name, [other.text for other in others if other.text])
         ),
         legacy=_legacy(settings, build, roots, key.text),
-        refusal="" if scopes.write else _refusal(build),
+        refusal=_refusal(build, writes=bool(scopes.write), shared=bool(settings.compat)),
         untrusted=build.is_pull_request(),
         warnings=tuple(warning for each in (key, *others) for warning in each.warnings),
     )  # fmt: skip
@@ -102,7 +102,7 @@ def cleared_by(settings: Settings) -> tuple[tuple[str, ...], str]:
     """
     build = build_of(settings)
     prefixes = keys.cleared_prefixes(base_of(settings.prefix), build)
-    return prefixes if _is_named(settings) else prefixes[:1], "" if prefixes else _refusal(build)
+    return prefixes if _is_named(settings) else prefixes[:1], _refusal(build, writes=bool(prefixes))
 
 
 def _is_named(settings: Settings) -> bool:
@@ -142,10 +142,15 @@ def build_of(settings: Settings) -> keys.Build:
     )
 
 
-def _refusal(build: keys.Build) -> str:
+def _refusal(build: keys.Build, *, writes: bool, shared: bool = False) -> str:
+    """Why it writes nothing, if so. ``shared``: to the one archive that the builds of all branches restore."""
     if build.read_only:
         return "read_only is set, nothing is written to the cache"
-    return "a pull request from elsewhere writes nothing to the cache"
+    if not writes:
+        return "a pull request from elsewhere writes nothing to the cache"
+    if shared and build.is_pull_request():
+        return "with compat a pull request writes nothing to the cache: every branch would restore it"
+    return ""
 
 
 def _rendered(settings: Settings, template: str, name: str) -> Rendered:

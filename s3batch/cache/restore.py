@@ -18,8 +18,7 @@ from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
-from s3batch.archive.state import load_state, save_state
-from s3batch.archive.tree import files_of
+from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import denied, find, touch
 from s3batch.cache.job import Outcome
@@ -29,7 +28,7 @@ from s3batch.cache.words import amount, plural
 from s3batch.cache.work import DAMAGED, fetch_chunk
 from s3batch.coordinator import InterruptedJobError
 from s3batch.crash_points import reach
-from s3batch.errors import JobFailedError
+from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.units import format_duration, format_size
 
@@ -76,11 +75,15 @@ def _undo(session: Session) -> None:
 
 
 def _restore(session: Session) -> Outcome:
-    state = load_state(session.state_path)
-    hit, refused = find(session, state)
+    if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
+        return outcome
+    state = session.state()
+    hit, trouble = find(session, state)
     if hit is None:
-        _undo(session)
-        return restore_old(session) or _missed(session, refused)
+        outcome = _restored_old(session) or _missed(session, trouble)
+        if isinstance(trouble, ArchiveError):
+            session.warn(str(trouble))
+        return outcome
     if state is None:  # likely everything is to be fetched
         session.start_early(fetch_chunk)
     tree = hit.manifest.tree
@@ -93,10 +96,17 @@ def _restore(session: Session) -> Outcome:
     return outcome
 
 
-def _missed(session: Session, refused: CallError | None) -> Outcome:
-    """A plain miss, if nobody refused to tell."""
-    if refused is not None:
-        raise denied(refused)
+def _restored_old(session: Session) -> Outcome | None:
+    _undo(session)
+    return restore_old(session)
+
+
+def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outcome:
+    """A plain miss, if nobody refused to tell, and none was damaged."""
+    if isinstance(trouble, ArchiveError):
+        raise trouble
+    if trouble is not None:
+        raise denied(trouble)
     names = session.names
     words = f"no cache for {names.title}"
     return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
@@ -114,6 +124,8 @@ def _is_to_be_touched(session: Session, hit: Hit) -> bool:
 
 
 def _planned(session: Session, hit: Hit, roots: tuple[str, ...]) -> _Work:
+    if any(holds(hit.manifest.tree, path) for path in session.own_directories()):
+        raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
     for missing in sorted(set(session.roots) - set(roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
     found = scan(session.workspace, roots, exclude=session.excluded())
@@ -153,8 +165,7 @@ def _remember(session: Session, work: _Work, results: list[Result]) -> None:
     state = remember.restored_state(
         work.hit.stored, work.plan, work.found, unpacked, key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns()
     )
-    save_state(session.state_path, state)
-    session.remove_plan()
+    session.remember(state)
 
 
 def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> frozenset[int]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
 from s3batch.archive.check import Limits
-from s3batch.archive.paths import inside, inside_any
+from s3batch.archive.paths import OWN, inside, inside_any
+from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
 from s3batch.coordinator import Coordinator, Parts
 from s3batch.executors.inline import InlineExecutor
@@ -28,6 +29,7 @@ from s3batch.worker import Brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from s3batch.archive.state import Remembered, State
     from s3batch.cache.resolve import Names
     from s3batch.coordinator import Signals
     from s3batch.executors import Executor
@@ -89,12 +91,12 @@ class Session:
         self.workspace = self.settings.at_workspace(".")
         self.roots = self.names.roots
         self.base = self.names.base
-        digest = hashlib.blake2b(os.fsencode("\0".join((self.workspace, *self.roots))), digest_size=6).hexdigest()
-        stem = os.path.join(self.own, f"cache-{digest}")
+        stem = os.path.join(self.own, f"cache-{_digest(self.workspace, *self.roots)}")
         self.state_path = f"{stem}.state"
         self.undo_path = f"{stem}.undo"
-        self.plan_path = f"{stem}.{self.settings.command.rpartition(' ')[2]}"
-        self.distrust_path = f"{stem}.distrust"
+        # whoever holds the journal is alone with it; two caches of the same paths may be at work at once
+        self.plan_path = f"{stem}-{_digest(self.journal.path)}.{self.settings.command.rpartition(' ')[2]}"
+        self.distrust_path, self.reject_path = f"{stem}.distrust", f"{stem}.reject"
 
     def begin(self, *, resumed: bool) -> None:
         """Begin a job in the journal, or take up the one that was left."""
@@ -134,16 +136,29 @@ class Session:
         """What an archive may ask of us."""
         return Limits(total=self.settings.max_size) if self.settings.max_size else Limits()
 
+    def own_directories(self) -> tuple[str, ...]:
+        """What is ours in the workspace, and where our files are if not there."""
+        return os.path.join(self.workspace, OWN), self.own
+
     def excluded(self) -> tuple[str, ...]:
         """Our own files, where they lie below a cached path: they are no part of it."""
-        ours = [self.own, *(self.journal.path + end for end in _SIDE_FILES)]
-        spelled = [os.path.relpath(path, self.workspace) if inside(path, self.workspace) else path for path in ours]
-        return tuple(path for path in spelled if inside_any(path, self.roots))
+        ours = [*self.own_directories(), *(self.journal.path + end for end in _SIDE_FILES)]
+        below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
+        return tuple(path for path in (*ours, *below) if inside_any(path, self.roots))
+
+    def reject(self, key: str) -> None:
+        """Note that what lies under a key is no cache. Under our own, ``override: false`` does not keep that."""
+        if key == self.names.own and not self.settings.dry_run:
+            _note(self.reject_path, "what is under our key is no cache\n")
+
+    @property
+    def rejected(self) -> bool:
+        """Whether there is such a note."""
+        return os.path.exists(self.reject_path)
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
-        with open(self.distrust_path, "w", encoding="utf-8") as file:
-            file.write("a chunk could not be had\n")
+        _note(self.distrust_path, "a chunk could not be had\n")
 
     @property
     def distrusted(self) -> bool:
@@ -152,8 +167,25 @@ class Session:
 
     def trust_again(self) -> None:
         """Everything has been stored anew, or was all there."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.distrust_path)
+        for note in (self.distrust_path, self.reject_path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(note)
+
+    def remembered(self) -> Remembered | None:
+        """What an earlier step kept."""
+        return read_state(self.state_path, self.limits())
+
+    def state(self) -> State | None:
+        """All of that, if it is within the limits of this step."""
+        return load_state(self.state_path, self.limits())
+
+    def remember(self, state: State) -> None:
+        """Keep what a later step would otherwise find out by reading every file; all is well without it."""
+        try:
+            save_state(self.state_path, state)
+        except OSError as error:
+            self.warn(f"the next step reads every file, because nothing can be kept in {self.own}: {error.strerror}")
+        self.remove_plan()
 
     def remove_plan(self) -> None:
         """The plan file has served."""
@@ -260,6 +292,16 @@ class Session:
     def _progress_kind(self) -> str:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
         return "none" if quiet else self.settings.progress
+
+
+def _note(path: str, text: str) -> None:
+    """What cannot be written for want of room is found out again by the next restore."""
+    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b(os.fsencode("\0".join(texts)), digest_size=6).hexdigest()
 
 
 def _nothing(_: str) -> str:

@@ -312,6 +312,8 @@ def test_a_listed_path_that_cannot_be_cached_is_a_settings_error(listed, error):
         pytest.param(["a/b", "a", "ab"], ("a", "ab"), id="nested ones are stored once"),
         pytest.param(["/drone/src/x", "/drone/srcs/x"], ("/drone/srcs/x", "x"), id="absolute ones in the workspace"),
         pytest.param([".", "a"], (".",), id="the whole workspace"),
+        pytest.param(["/drone", "a", "/drones"], ("/drone", "/drones"), id="what holds the workspace"),
+        pytest.param(["/drone", "."], ("/drone",), id="what holds the workspace, and all of that"),
         pytest.param(["/root/.m2/../.m2"], ("/root/.m2",), id="absolute and tidy"),
     ],
 )

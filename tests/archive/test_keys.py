@@ -169,6 +169,7 @@ def test_clear_cache_never_reaches_another_repository(build, prefix, cleared):
         pytest.param("", "v1", "v1/k/o/v1/main/abc/default", True, id="our own key"),
         pytest.param("", "v1", "v1/k/o/other/main/abc/default", False, id="another repository's key"),
         pytest.param("", "v1", "v1/c/00/0011", False, id="a chunk of everybody's"),
+        pytest.param("", "v1", "v1/gc/noted", False, id="a note of the clean-up"),
         pytest.param("", "v1", "v1/v1.tar.gz", True, id="what an old plugin left for a repository of that name"),
         pytest.param("ci/x/", "ci", "ci/x/v1/k/o/other/main/abc/default", False, id="the prefix is named like it"),
         pytest.param("ci/x/", "ci", "ci/ci.tar.gz", True, id="and an old plugin's object there"),

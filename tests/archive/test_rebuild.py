@@ -250,6 +250,28 @@ def test_a_file_touched_since_the_walk_is_stored_with_its_new_time(here):
     assert int.from_bytes(built.packed.mtimes, "little") == OLD + 7
 
 
+def test_a_file_whose_copy_changed_since_both_were_found_equal_is_left_out_and_never_mixed_up(
+    here, tmp_path, monkeypatch
+):
+    fill(here, {"d/a": noise(100_000), "d/b": noise(100_000), "d/c": b"C"})
+    original = pack.build_chunk
+    change = {"d/a": noise(100_000, 2)}
+    monkeypatch.setattr(
+        pack, "build_chunk", lambda *a, **k: (fill(here, change, mtime_ns=OLD + 7), original(*a, **k))[1]
+    )
+
+    store = Store()
+    built = rebuild(here, ["d"], store)
+    (tmp_path / "there").mkdir()
+    restore_tree(tmp_path / "there", ["d"], built.stored, store)
+
+    assert [problem.path for problem in built.problems] == ["d/b"]
+    (here / "d" / "b").unlink()
+    os.utime(here / "d", ns=(OLD, OLD))
+    os.utime(tmp_path / "there" / "d", ns=(OLD, OLD))
+    assert snapshot(tmp_path / "there") == snapshot(here)
+
+
 def test_pieces_of_a_large_file_must_be_of_one_moment(here):
     fill(here, {"d/large": noise(2 * WINDOW)})
     path, plan = plan_of(here)

@@ -251,6 +251,65 @@ def test_verify_finds_what_size_and_time_hide(here, there):
     assert snapshot(there) == snapshot(here)
 
 
+def test_verify_looks_at_a_file_under_all_its_names(here, there):
+    fill(here, {"d/a": b"right", "d/b": b"right", "d/c": b"other"})
+    store = Store()
+    built = rebuild(here, ["d"], store)
+    restore_tree(there, ["d"], built.stored, store)
+    for name in ("b", "c"):
+        (there / "d" / name).unlink()
+    fill(there, {"d/a": b"wrong", "d/0": b"wrong"})
+    os.link(there / "d" / "a", there / "d" / "b")
+    os.link(there / "d" / "0", there / "d" / "c")
+
+    restore_tree(there, ["d"], built.stored, store, check=True)
+
+    assert {name: (there / "d" / name).read_bytes() for name in "abc"} == {"a": b"right", "b": b"right", "c": b"other"}
+    assert (there / "d" / "0").read_bytes() == b"wrong"
+
+
+def test_a_link_with_another_time_gets_the_caches_so_that_a_rebuild_has_nothing_to_send(here, there):
+    for top in (here, there):
+        (top / "d").mkdir()
+        os.symlink("x", top / "d" / "link")
+    os.utime(here / "d" / "link", ns=(OLD, OLD), follow_symlinks=False)
+    store = Store()
+    built = rebuild(here, ["d"], store)
+
+    restore_tree(there, ["d"], built.stored, store)
+    again = restore_tree(there, ["d"], built.stored, store)
+
+    assert snapshot(there) == snapshot(here)
+    assert again.plan.nothing_to_do()
+
+
+CENTURIES = [
+    pytest.param(-5_000_000_000, id="1811"),
+    pytest.param(-1, id="1969"),
+    pytest.param(9_300_000_000, id="2264"),
+]
+
+
+@pytest.mark.parametrize("seconds", CENTURIES)
+def test_times_of_any_century_come_back_as_near_as_a_column_holds_them(here, there, seconds):
+    mtime_ns = seconds * 10**9 + 123
+    fill(here, {"d/f": b"F", "d/large": noise(WINDOW + 1), "d/empty": b""}, mtime_ns=mtime_ns)
+    os.utime(here / "d", ns=(mtime_ns, mtime_ns))
+    known = (here / "d" / "f").stat().st_mtime_ns  # what this file system made of it
+    store = Store()
+
+    built = rebuild(here, ["d"], store)
+    restore_tree(there, ["d"], built.stored, store)
+    again = restore_tree(there, ["d"], built.stored, store)
+    settled = rebuild(here, ["d"], store, base=built.manifest)
+
+    assert (there / "d" / "f").stat().st_mtime_ns == min(known, 2**63 - 1)
+    assert snapshot(there, times=False) == snapshot(here, times=False)
+    assert again.plan.nothing_to_do()
+    assert (built.problems, settled.puts) == ([], 0)
+    assert settled.manifest.timed_tree_id() == built.manifest.timed_tree_id()
+
+
 def test_part_of_a_cache_can_be_restored_hard_links_cut_off_become_files(here, there):
     fill(here, {"d/a/f": b"content", "d/big/w": noise(WINDOW + 1)})
     (here / "d" / "b").mkdir()

@@ -74,6 +74,35 @@ def test_prune_takes_two_runs_and_the_grace_to_delete_a_chunk(shell, cached, buc
     )  # fmt: skip
 
 
+def test_prune_that_runs_more_often_than_half_the_grace_deletes_chunks_all_the_same(shell, cached, bucket, in_days):
+    cached("main", {"v/a": noise(50_000)})
+    in_days(1.5)
+    cached("main", {"v/a": noise(60_000)})
+
+    left = []
+    for hours in range(0, 16, 4):
+        in_days(1.6 + hours / 24)
+        assert shell("prune").code == 0
+        left.append(len(bucket.keys("v1/c/")))
+
+    assert left == [2, 2, 2, 1]
+
+
+def test_a_chunk_that_was_used_and_dropped_again_waits_anew(shell, cached, bucket, in_days):
+    cached("main", {"v/a": noise(50_000)})
+    cached("main", {"v/a": b"other"})
+    in_days(2)
+    noted = shell("prune", "--json")
+    cached("main", {"v/a": noise(50_000)})
+    assert shell("prune").code == 0
+    cached("main", {"v/a": b"other"})
+    in_days(3.1)
+    again = shell("prune", "--json")
+
+    assert [done.json["cache"]["deleted_chunks"] for done in (noted, again)] == [0, 0]
+    assert (noted.json["cache"]["noted"], again.json["cache"]["noted"]) == (1, 1)
+
+
 def test_prune_spares_what_another_cache_still_names(shell, cached, bucket, in_days, workspace):
     cached("old", {"v/shared": noise(50_000), "v/only": b"o"})
     (chunk,) = bucket.keys("v1/c/")

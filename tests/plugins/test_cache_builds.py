@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from s3batch.cache.session import Session
+from tests.archive.cycle import noise
 from tests.plugins.caching import Pipeline, branch, names, pull_request, s3cache
 from tests.rig.faults import Call
 
@@ -82,6 +84,37 @@ def test_5_our_own_files_are_no_part_of_the_cache(pipeline):
     pipeline.restore()
 
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
+
+
+def test_5_our_own_files_are_no_part_of_a_cache_of_what_holds_the_workspace_either(pipeline):
+    drone = pipeline.workspace.parent
+    pipeline = pipeline.on(cache=[str(drone), "vendor"])
+    pipeline.write(FILES)
+    (drone / "more").write_text("m")
+
+    first, again = pipeline.rebuild(), pipeline.rebuild()
+    pipeline.next_build()
+    (drone / "more").unlink()
+    done = pipeline.restore(fail_on_error=True)
+
+    assert [(each.code, "warning" in each.err) for each in (first, again, done)] == [(0, False)] * 3
+    assert again.changed == []
+    assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
+    assert (drone / "more").read_text() == "m"
+
+
+def test_5_a_cache_that_holds_our_own_files_is_refused(pipeline, monkeypatch):
+    pipeline = pipeline.on(cache=[str(pipeline.workspace.parent)])
+    pipeline.write(FILES)
+    with monkeypatch.context() as careless:
+        careless.setattr(Session, "excluded", lambda _: ())
+        pipeline.rebuild()
+    pipeline.next_build()
+
+    done = pipeline.restore()
+
+    assert (done.code, pipeline.contents()) == (0, {})
+    assert "holds files of s3batch itself" in done.err
 
 
 # --- 8: rebuilds -------------------------------------------------------------------------------
@@ -169,6 +202,26 @@ def test_8_of_two_builds_at_once_one_complete_cache_wins(pipeline):
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c", "vendor/mine"]
 
 
+def test_8_two_caches_of_the_same_paths_may_be_made_at_once(pipeline):
+    pipeline = pipeline.on(cache=["vendor"])
+    pipeline.cached({f"vendor/{n}": noise(9 << 20, n) for n in range(2)})
+    pipeline.write({f"vendor/{n}": noise(9 << 20, n) for n in range(1, 4)})
+    others = []
+    meanwhile = Call(
+        lambda _: others.append(pipeline.step.process({**pipeline.settings, "rebuild": True}, **pipeline.build))
+    )
+    pipeline.step.proxy.on("PutObject", meanwhile, key="two/v1/c/", times=1)
+
+    done = pipeline.rebuild(prefix="two", max_concurrency=1)
+
+    assert [(each.code, "warning" in each.err) for each in (done, *others)] == [(0, False)] * 2, done.err
+    before = pipeline.tree()
+    for prefix in ("", "two"):
+        pipeline.next_build()
+        assert pipeline.restore(prefix=prefix, fail_on_miss=True).code == 0
+        assert pipeline.tree() == before
+
+
 # --- 9: builds nobody vouches for ---------------------------------------------------------------
 
 
@@ -188,6 +241,17 @@ def test_9_a_pull_request_writes_only_to_its_own_scope_and_nobody_else_reads_tha
 
     assert (done.code, scopes) == (0, ["octo/site/main/default", "octo/site/~pr-12/default"])
     assert seen == [b"main", b"main", b"main", b"mallory"]
+
+
+def test_9_a_pull_request_does_not_write_the_old_archive_that_every_branch_restores(pipeline):
+    pipeline.write(FILES)
+    pipeline.rebuild(compat="s3cache")
+    pipeline.write({"vendor/evil": "e"})
+
+    done = pipeline.on(pull_request(12)).rebuild(compat="s3cache")
+
+    assert (done.code, done.requests) == (0, [])
+    assert "nothing to do: with compat a pull request writes nothing" in done.err
 
 
 def test_9_a_fork_writes_nothing_and_reads(pipeline):

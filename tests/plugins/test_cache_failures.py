@@ -67,6 +67,11 @@ def missing_chunk(pipeline: Pipeline) -> None:
     pipeline.step.bucket.client.delete_object(Bucket=pipeline.step.bucket.name, Key=key)
 
 
+def damaged_manifest(pipeline: Pipeline) -> None:
+    (key,) = pipeline.objects("v1/k/")
+    pipeline.put(key, b"rubbish")
+
+
 def flipped_bit(pipeline: Pipeline) -> None:
     pipeline.step.proxy.on("GetObject", DuringReply(flip=9), key="/c/")
 
@@ -85,6 +90,7 @@ RESTORES = [
     pytest.param(broken, 4, "no answer from", id="7 connections break"),
     pytest.param(ailing, 1, "InternalError", id="7 internal error"),
     pytest.param(damaged_chunk, 1, "a chunk cannot be had", id="7 a damaged chunk"),
+    pytest.param(damaged_manifest, 1, "cannot be used: not a readable zstd frame", id="7 a damaged manifest"),
     pytest.param(missing_chunk, 1, "NoSuchKey", id="7 a missing chunk"),
     pytest.param(flipped_bit, 1, "a chunk cannot be had", id="7 a bit flipped on the way"),
     pytest.param(no_room_for_a_file, 1, "cannot write", id="7 a file that cannot be written"),
@@ -179,6 +185,23 @@ def test_the_rebuild_after_a_failed_restore_mends_the_cache(pipeline, spoil):
     done = pipeline.restore(fail_on_error=True)
 
     assert (done.code, sorted(pipeline.contents())) == (0, sorted(FILES))
+
+
+def test_7_a_rebuild_whose_chunks_vanish_each_time_gives_up(pipeline):
+    pipeline.write(FILES)
+    pipeline.put("v1/gc/d-1", b"rubbish")
+    bucket = pipeline.step.bucket
+    sweep = Call(lambda _: [bucket.client.delete_object(Bucket=bucket.name, Key=key) for key in bucket.keys("v1/c/")])
+    pipeline.step.proxy.on("PutObject", sweep, key="/k/", times=6)
+
+    done, strict = pipeline.rebuild(), pipeline.rebuild(fail_on_error=True)
+
+    assert (done.code, strict.code) == (0, 1)
+    assert "warning: the cache was not stored: chunks of octo/site/main were stored 3 times and were gone" in done.err
+    assert len(done.of("PutObject", pipeline.objects("v1/k/")[0])) == 3
+    pipeline.rebuild()
+    pipeline.next_build()
+    assert (pipeline.restore(fail_on_miss=True).code, sorted(pipeline.contents())) == (0, sorted(FILES))
 
 
 def test_7_a_half_restored_tree_of_a_killed_restore_is_undone_when_the_store_is_gone(pipeline):
@@ -322,6 +345,63 @@ def test_7_an_output_file_that_cannot_be_written_is_a_warning(pipeline, tmp_path
 
     assert (done.code, len(pipeline.contents())) == (0, 2)
     assert "warning: cache_hit cannot be written" in done.err
+
+
+def test_7_what_cannot_be_remembered_for_want_of_room_is_stored_and_restored_all_the_same(pipeline):
+    pipeline.write(FILES)
+    pipeline.rebuild()
+    (state,) = (pipeline.workspace / ".s3batch").glob("*.state")
+    state.unlink()
+    (state / "no").mkdir(parents=True)  # a name that cannot be written, also by root
+    pipeline.write({"vendor/new": "n"})
+
+    rebuilt = pipeline.rebuild(fail_on_error=True)
+    shutil.rmtree(pipeline.workspace / "vendor")
+    restored = pipeline.restore(fail_on_error=True)
+
+    assert (rebuilt.code, restored.code, sorted(pipeline.contents())) == (0, 0, sorted({**FILES, "vendor/new": ""}))
+    for done in (rebuilt, restored):
+        assert "warning: the next step reads every file, because nothing can be kept in" in done.err
+    assert sorted((pipeline.workspace / ".s3batch").glob("*.state*")) == [state]
+
+
+def test_7_a_damaged_journal_is_replaced_and_the_cache_restored(pipeline):
+    pipeline.cached(FILES)
+    pipeline.restore()
+    (path,) = (pipeline.workspace / ".s3batch").glob("cache-restore-*.db")
+    path.write_bytes(b"rubbish" * 1000)
+    shutil.rmtree(pipeline.workspace / "vendor")
+
+    done = pipeline.restore(fail_on_error=True)
+
+    assert (done.code, sorted(pipeline.contents())) == (0, sorted(FILES))
+
+
+@pytest.fixture
+def little_room(pipeline, tmp_path) -> Pipeline:
+    """A cache of 300 kB, and a workspace on a disk of 1 MiB."""
+    pipeline.cached({"vendor/a": noise(300_000), "vendor/b": "B"})
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(pipeline.workspace)]
+    if subprocess.run(mounted, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    os.chdir(pipeline.workspace)
+    yield pipeline
+    os.chdir(tmp_path)
+    subprocess.run(["umount", "--lazy", str(pipeline.workspace)], check=True)
+
+
+@pytest.mark.parametrize("room", [0, 4, 40, 100, 300, 400], ids=lambda room: f"7 {room} KiB left")
+def test_a_full_disk_breaks_no_build_and_leaves_no_half(little_room, room):
+    usage = os.statvfs(little_room.workspace)
+    (little_room.workspace / "full").write_bytes(b"x" * (usage.f_bavail * usage.f_frsize - (room << 10)))
+
+    restored, strict = little_room.restore(), little_room.restore(fail_on_error=True)
+    rebuilt = little_room.rebuild(cache=["full"])
+
+    assert (restored.code, rebuilt.code) == (0, 0), restored.err + rebuilt.err
+    assert (restored.err.count("warning:"), strict.code) == (1, 1)
+    assert "the build goes on without it" in restored.err
+    assert list(little_room.tree()) == ["full"]
 
 
 # --- where nothing may be written ----------------------------------------------------------------

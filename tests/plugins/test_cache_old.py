@@ -111,6 +111,19 @@ def test_4_ours_comes_first_and_the_next_rebuild_makes_it(pipeline):
     assert "vendor/bundle/new" in pipeline.contents()
 
 
+def test_4_in_place_of_a_damaged_cache_of_ours_an_old_one_is_restored_and_that_is_said(pipeline):
+    pipeline.cached(FILES)
+    pipeline.put(pipeline.objects("v1/k/")[0], b"rubbish")
+    pipeline.write(FILES)
+    pipeline.put("site/site.tar.gz", s3cache(pipeline.workspace, "vendor/bundle"))
+    pipeline.next_build()
+
+    done = pipeline.restore(fail_on_error=True)
+
+    assert (done.code, sorted(pipeline.contents())) == (0, sorted(FILES))
+    assert done.err.count("warning: the cache octo/site/main cannot be used") == done.err.count("warning:") == 1
+
+
 def test_4_each_path_has_its_own_archive(pipeline):
     pipeline = pipeline.on(cache=["vendor/bundle", "node_modules", "gone"])
     pipeline.write({**FILES, "node_modules/m": "M"})
@@ -121,6 +134,20 @@ def test_4_each_path_has_its_own_archive(pipeline):
     done = pipeline.restore()
 
     assert (done.code, sorted(pipeline.contents())) == (0, ["node_modules/m", *sorted(FILES)])
+    assert "warning: older plugins left no cache of gone" in done.err
+
+
+def test_4_what_the_archive_of_all_paths_does_not_hold_is_taken_from_the_paths_own(pipeline):
+    pipeline = pipeline.on(cache=["vendor/bundle", "node_modules", "gone"])
+    pipeline.write({**FILES, "node_modules/m": "M"})
+    pipeline.put("site/site.tar.gz", s3cache(pipeline.workspace, "node_modules"))  # the last one listed then
+    pipeline.put("site/vendor/bundle.tar.gz", s3cache(pipeline.workspace, "vendor/bundle"))
+    pipeline.next_build()
+
+    done = pipeline.restore()
+
+    assert (done.code, sorted(pipeline.contents())) == (0, ["node_modules/m", *sorted(FILES)])
+    assert done.err.count("warning:") == 1
     assert "warning: older plugins left no cache of gone" in done.err
 
 

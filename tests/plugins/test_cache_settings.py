@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.plugins.caching import BUILDS, Pipeline, names, s3cache
-from tests.rig.faults import Call, Delay, Refuse
+from tests.rig.faults import Call, Delay, Refuse, Reset
 
 FILES = {"vendor/a": "A" * 100, "vendor/b/c": "C"}
 
@@ -150,6 +150,66 @@ def test_1_override_false_keeps_what_is_there_and_looks_only_once(pipeline):
     assert "is there already, and override is false: it stays" in done.err
 
 
+def unreadable(pipeline, key):
+    pipeline.put(key, b"rubbish")
+
+
+def unsigned(pipeline, key):
+    pipeline.step.bucket.client.copy_object(
+        Bucket=pipeline.step.bucket.name, Key=key, CopySource=f"{pipeline.step.bucket.name}/{key}",
+        MetadataDirective="REPLACE", Metadata={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spoil", "secret", "restores"),
+    [
+        pytest.param(unreadable, "", True, id="1 one that no restore can read"),
+        pytest.param(unreadable, "hush", False, id="1 one that cannot be read"),
+        pytest.param(unsigned, "hush", True, id="1 an unsigned one"),
+        pytest.param(unsigned, "hush", False, id="1 an unsigned one, without a restore before"),
+    ],
+)
+def test_override_false_keeps_no_cache_that_is_none(pipeline, spoil, secret, restores):
+    pipeline = pipeline.on(override=False, **({"cache_secret": secret} if secret else {}))
+    pipeline.cached()
+    spoil(pipeline, pipeline.objects("v1/k/")[0])
+    if restores:
+        pipeline.on(override=None).restore()
+    pipeline.write({"vendor/new": "n"})
+
+    done, again = pipeline.rebuild(), pipeline.rebuild()
+
+    assert (done.code, "override is false" in done.err, done.err.count("warning:") <= 1) == (0, False, True), done.err
+    assert (again.changed, "it stays" in again.err) == ([], True)
+    pipeline.next_build()
+    assert pipeline.on(override=None).restore(fail_on_miss=True).code == 0
+    assert list(pipeline.contents()) == ["vendor/new"]
+
+
+def test_1_override_false_keeps_a_signed_cache(pipeline):
+    pipeline = pipeline.on(override=False, cache_secret="hush").cached()
+    pipeline.write({"vendor/new": "n"})
+
+    done = pipeline.rebuild()
+
+    assert (done.code, done.changed, "it stays" in done.err) == (0, [], True)
+
+
+def test_1_override_false_keeps_what_another_build_mended_after_our_restore(pipeline):
+    pipeline.cached()
+    (key,) = pipeline.objects("v1/k/")
+    good = pipeline.step.bucket.get(key)
+    unreadable(pipeline, key)
+    pipeline.restore()
+    pipeline.put(key, good)
+    pipeline.write({"vendor/new": "n"})
+
+    done = pipeline.rebuild(override=False)
+
+    assert (done.changed, "it stays" in done.err) == ([], True)
+
+
 def test_1_override_false_loses_against_a_build_that_publishes_meanwhile(pipeline):
     pipeline.cached()
     (key,) = pipeline.objects("v1/k/")
@@ -164,6 +224,16 @@ def test_1_override_false_loses_against_a_build_that_publishes_meanwhile(pipelin
     assert done.code == 0
     assert "it stays" in done.err
     assert pipeline.step.bucket.get(key) == stored
+
+
+def test_1_override_false_knows_its_own_cache_when_the_answer_to_it_was_lost(pipeline):
+    pipeline.write(FILES)
+    pipeline.step.proxy.on("PutObject", Reset(after=True), key="/k/", times=1)
+
+    done, again = pipeline.rebuild(override=False), pipeline.rebuild()
+
+    assert (done.code, "it stays" in done.err, "1 chunk" in done.err) == (0, False, True)
+    assert (again.changed, dict(again.counts)) == ([], {"HeadObject": 1})
 
 
 def test_1_read_only_writes_nothing(pipeline):
@@ -250,6 +320,16 @@ def test_1_max_size_refuses_a_larger_cache(pipeline):
 
     assert (done.code, pipeline.contents()) == (0, {})
     assert "over the limit of 4,000; raise max_size" in done.err
+
+
+def test_1_max_size_refuses_a_larger_cache_also_where_an_earlier_step_took_it(pipeline):
+    pipeline.cached(FILES)
+    pipeline.restore()
+
+    done = pipeline.restore(max_size="50", fail_on_miss=True)
+
+    assert done.code == 1
+    assert "over the limit of 50; raise max_size" in done.err
 
 
 def test_1_max_size_lets_no_cache_be_made_that_no_restore_would_take(pipeline):
@@ -362,6 +442,25 @@ def test_1_compat_sends_a_large_archive_in_parts(pipeline):
     assert (done.code, done.counts["UploadPart"], pipeline.objects()) == (0, 3, ["site/site.tar.gz"])
     assert pipeline.step.bucket.uploads() == []
     assert pipeline.rebuild(compat="s3cache").changed == []
+
+
+def test_1_with_compat_a_restore_takes_what_the_last_rebuild_wrote_and_no_older_cache_of_ours(pipeline):
+    pipeline.cached({"vendor/from": "before"})
+    pipeline.write({"vendor/from": "compat"})
+    pipeline.rebuild(compat="s3cache")
+    pipeline.next_build()
+
+    done = pipeline.restore(compat="s3cache")
+
+    assert (done.code, pipeline.contents()) == (0, {"vendor/from": b"compat"})
+
+
+def test_1_with_compat_a_cache_of_ours_is_restored_until_there_is_an_archive(pipeline):
+    pipeline.cached({"vendor/from": "before"})
+
+    done = pipeline.restore(compat="s3cache")
+
+    assert (done.code, pipeline.contents()) == (0, {"vendor/from": b"before"})
 
 
 def test_1_fail_on_changes_tells_a_rebuild_that_published(pipeline):

@@ -11,7 +11,7 @@ from tests.archive.cycle import snapshot
 from tests.crash.cache_scene import CacheScene, differences, make_cache_scene
 from tests.crash.eviction import prune, run_rounds, start, write_tree
 from tests.rig import program
-from tests.rig.faults import Call
+from tests.rig.faults import Call, Reset
 
 
 @pytest.fixture
@@ -65,6 +65,16 @@ def test_what_is_published_while_its_forerunner_is_evicted_stays(scene: CacheSce
     assert scene.missing_chunks() == set()
     assert scene.run("restore", "--fail-on-miss").code == 0
     scene.assert_restored()
+
+
+def test_a_clean_up_knows_its_own_lock_when_the_answer_to_it_was_lost(scene: CacheScene):
+    scene.rebuild()
+    scene.proxy.on("PutObject", Reset(after=True), key="v1/gc/lock", times=1)
+
+    done = prune(scene)
+
+    assert done.code == 0, done.stderr
+    assert scene.bucket.keys("v1/gc/lock") == set()
 
 
 def test_of_two_builds_of_one_key_one_wins_whole(scene: CacheScene):
