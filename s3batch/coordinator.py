@@ -14,15 +14,14 @@ release the rest. A second signal means now.
 from __future__ import annotations
 
 import heapq
-import signal
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from s3batch.crash_points import reach
-from s3batch.errors import EXIT_SIGINT, EXIT_SIGTERM, EndpointError, S3BatchError
+from s3batch.errors import EndpointError
 from s3batch.executors import Tag, tags_of
 from s3batch.habits import Doubts
 from s3batch.model import Kind, Result, Stage, State, Step, Work
@@ -30,10 +29,10 @@ from s3batch.multipart import LOST
 from s3batch.s3.calls import fits_xml
 from s3batch.s3.carry import back_off
 from s3batch.s3.faults import SIGNED_OUT
+from s3batch.stopping import InterruptedJobError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from s3batch.executors import Executor, News
     from s3batch.journal import Journal
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from s3batch.multipart import Uploads
     from s3batch.progress import Progress, Totals
     from s3batch.s3.client import Login
+    from s3batch.stopping import Signals
 
 GRACE = 10.0
 """Seconds for what is under way after the first signal: what CI systems give before they kill."""
@@ -60,49 +60,6 @@ DELETE_BATCH = 1000
 _RENEW_EVERY = 30.0
 _PLAN_AHEAD = 0.02
 """Seconds of planning in one turn."""
-
-
-class StoppedError(S3BatchError):
-    """The job ends here with work left in the journal, for a reason that is not one operation's."""
-
-    def __init__(self, message: str, *, exit_code: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.exit_code = exit_code
-
-
-class InterruptedJobError(StoppedError):
-    """SIGINT or SIGTERM."""
-
-    def __init__(self, signum: int) -> None:
-        name = signal.Signals(signum).name
-        super().__init__(f"interrupted by {name}", exit_code=EXIT_SIGINT if signum == signal.SIGINT else EXIT_SIGTERM)
-
-
-class Signals:
-    """While entered, SIGINT and SIGTERM are noted; where nothing is under way they raise at once."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-        """The first signal's number; 0 for none."""
-        self.again = False
-        self.gentle = False
-        """Whether the one who runs looks at ``seen`` by himself."""
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> Self:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._before[signum] = signal.signal(signum, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)  # type: ignore[arg-type]
-
-    def _note(self, signum: int, _: FrameType | None) -> None:
-        self.again = bool(self.seen)
-        self.seen = self.seen or signum
-        if not self.gentle or self.again:
-            raise InterruptedJobError(self.seen)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, deletes, habits, invalidation, manifest, permissions, report, worker
-from s3batch.coordinator import Coordinator, InterruptedJobError, Parts, Signals
+from s3batch.coordinator import Coordinator, Parts
 from s3batch.crash_points import reach
 from s3batch.errors import (
     EXIT_DONE,
@@ -36,6 +36,7 @@ from s3batch.planning import Planning, replanned
 from s3batch.progress import Totals, make
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
+from s3batch.stopping import InterruptedJobError, Signals
 from s3batch.wanted import Wanted
 from s3batch.worker import Brief
 

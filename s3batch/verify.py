@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, permissions, report
-from s3batch.coordinator import InterruptedJobError, Signals, StoppedError
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
 from s3batch.readback import EXTENSIONS
+from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 from s3batch.sync import Sync
 from s3batch.units import format_count
 from s3batch.wanted import Wanted

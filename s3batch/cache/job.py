@@ -16,7 +16,6 @@ from s3batch import report
 from s3batch.cache.place import make_writable, own_directory
 from s3batch.cache.resolve import names_of
 from s3batch.cache.session import Session
-from s3batch.coordinator import InterruptedJobError, Signals
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_ENDPOINT,
@@ -30,6 +29,7 @@ from s3batch.errors import (
 )
 from s3batch.journal import Journal
 from s3batch.model import JobState
+from s3batch.stopping import InterruptedJobError, Signals
 
 if TYPE_CHECKING:
     from s3batch.cache.resolve import Names

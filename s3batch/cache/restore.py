@@ -26,10 +26,10 @@ from s3batch.cache.old import restore_old
 from s3batch.cache.outputs import tell_harness
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import DAMAGED, fetch_chunk
-from s3batch.coordinator import InterruptedJobError
 from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
+from s3batch.stopping import InterruptedJobError
 from s3batch.units import format_duration, format_size
 
 if TYPE_CHECKING:

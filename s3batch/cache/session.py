@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
     from s3batch.archive.state import Remembered, State
     from s3batch.cache.resolve import Names
-    from s3batch.coordinator import Signals
     from s3batch.executors import Executor
     from s3batch.journal import Journal
     from s3batch.model import Result
     from s3batch.output import Output
     from s3batch.progress import Progress
+    from s3batch.stopping import Signals
 
 _IN_FLIGHT_PER_WORKER = 4
 """Chunks of some MiB: enough to overlap making, sending and waiting; more would only hold memory."""

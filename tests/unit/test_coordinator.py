@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from s3batch.coordinator import HOPELESS, Coordinator, InterruptedJobError, Parts, Signals, StoppedError
+from s3batch.coordinator import HOPELESS, Coordinator, Parts
 from s3batch.executors import News, tags_of
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
 from s3batch.multipart import Uploads
 from s3batch.progress import Totals, make
 from s3batch.s3.sigv4 import Credentials
+from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 
 MIB = 1024 * 1024
 LOST = object()
