@@ -1,8 +1,6 @@
 """``python -m s3batch``."""
 
-import sys
-
-from s3batch.cli import main
+from s3batch.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -18,7 +18,7 @@ from s3batch.evidence import Evidence, same
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.redirects import Redirect
-from s3batch.s3 import calls
+from s3batch.s3 import calls, checksums
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
 from s3batch.s3.lane import aside, ask
@@ -64,6 +64,8 @@ class Brief:
     copy_limit: int = COPY_LIMIT
     dry_run: bool = False
     """Look and compare, change nothing."""
+    sends: bool = True
+    """Whether there may be bodies to send."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """Who carries out kinds that others define (chunks): an importable function taking work and tools."""
 
@@ -96,6 +98,13 @@ class Tools:
 def tools_for(brief: Brief) -> Tools:
     """Fresh tools; nothing is opened yet."""
     return Tools(brief, Source(brief.root), Checks.from_endpoint(brief.endpoint))
+
+
+def prepare(brief: Brief) -> None:
+    """Load what each worker would load by itself, before they are forked."""
+    name = Checks.from_endpoint(brief.endpoint).name
+    if brief.sends and name in checksums.NAMES:
+        checksums.digest(name, b"")
 
 
 async def carry_out(work: Work, tools: Tools) -> list[Result]:

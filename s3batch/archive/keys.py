@@ -210,7 +210,9 @@ def cleared_prefixes(prefix: str, build: Build) -> tuple[str, ...]:
 
 def is_cleared(prefix: str, cleared: Sequence[str], key: str) -> bool:
     """Whether an object below one of ``cleared`` goes: nothing of our layout but what is below the first."""
-    return key.startswith(cleared[0]) or not key.startswith(tuple(f"{prefix}v1/{part}/" for part in ("k", "c", "x", "gc")))
+    return key.startswith(cleared[0]) or not key.startswith(
+        tuple(f"{prefix}v1/{part}/" for part in ("k", "c", "x", "gc"))
+    )
 
 
 def legacy_objects(build: Build, listed: Sequence[str], prefix: str = "", key: str = "") -> list[LegacyObject]:

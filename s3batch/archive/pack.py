@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from array import array
 from collections.abc import Iterator
 from functools import lru_cache
@@ -83,10 +84,11 @@ class BuiltChunk(NamedTuple):
 def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL, long: bool = False) -> BuiltChunk:
     """Read the items of ``recipe`` from the plan file ``plan`` and make their chunk."""
     opened = _open_plan(plan)
-    packed, raw = _read(opened, recipe, keep=True)
+    reading = _read(opened, recipe, keep=True)
+    packed, raw = reading.packed(), reading.kept()
     if not raw:
         return BuiltChunk(packed, b"")
-    packed.id = chunk_id(raw)
+    packed.id = reading.identity or chunk_id(raw)
     packed.raw = len(raw)
     body = b"" if packed.id in opened.known else codec.compress(raw, level=level, long=long)
     packed.stored = len(body)
@@ -96,7 +98,7 @@ def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL, long: bo
 @paused()
 def hash_items(plan: str, recipe: Recipe) -> Packed:
     """The hashes of the items of ``recipe``, nothing stored."""
-    return _read(_open_plan(plan), recipe, keep=False)[0]
+    return _read(_open_plan(plan), recipe, keep=False).packed()
 
 
 def close_plans() -> None:
@@ -154,12 +156,26 @@ class _UnreadError(Exception):
         self.code = code
 
 
-def _read(plan: _Plan, recipe: Recipe, *, keep: bool) -> tuple[Packed, memoryview]:
+def _read(plan: _Plan, recipe: Recipe, *, keep: bool) -> _Reading:
     """Read all items, into one buffer if they are kept."""
     reading = _Reading(plan, recipe, keep=keep)
-    for index, (path, name, item) in enumerate(plan.items(recipe)):
-        reading.take(index, path, name, item)
-    return reading.packed(), reading.kept()
+    reading.take_all(plan.items(recipe))
+    return reading
+
+
+class _Buffer(threading.local):
+    """Memory for a chunk, used again and again: fresh memory has to be zeroed and mapped each time."""
+
+    memory = bytearray()
+
+    def of(self, length: int) -> memoryview:
+        """So many bytes; what was in an earlier view of them is gone."""
+        if len(self.memory) < length:
+            self.memory = bytearray(length)
+        return memoryview(self.memory)[:length]
+
+
+_buffer = _Buffer()
 
 
 class _Reading:
@@ -167,23 +183,48 @@ class _Reading:
 
     def __init__(self, plan: _Plan, recipe: Recipe, *, keep: bool) -> None:
         lengths = plan.table.column("length", recipe.first, recipe.last)
-        self._buffer = memoryview(bytearray(sum(lengths) if keep else max(lengths, default=0)))
+        self._buffer = _buffer.of(sum(lengths) if keep else max(lengths, default=0))
         self._end = 0
         self._keep = keep
         self._directories = plan.directories
         self._seen: dict[tuple[bytes, int], int] = {}
         self._packed = Packed(chunk=recipe.chunk, first=recipe.first, extents=[], problems=[])
+        self._alone = recipe.last - recipe.first == 1
+        self.identity = b""
+        """The chunk's, if it is known already."""
         self._hashes: list[bytes] = []
         self._ats = array("I")
         self._mtimes = array("q")
 
-    def take(self, index: int, path: str, name: bytes, item: _Item) -> None:
-        """Read one item; a failure becomes a problem."""
-        length = item[1]
-        view = self._buffer[self._end : self._end + length]
-        if _read_quickly(self._directories, path, name, item, view):
-            self._keep_whole(content_hash(view), length, item[3])
-            return
+    def take_all(self, items: Iterator[tuple[str, bytes, _Item]]) -> None:
+        """Read items: ordinary ones in four calls of the kernel, all others, failures included, with care."""
+        current, descriptor = None, -1
+        for index, (path, name, item) in enumerate(items):
+            start, length, size, mtime_ns, ctime_ns, flags = item
+            view = self._buffer[self._end : self._end + length]
+            if start or flags:
+                self._take_carefully(index, path, name, item, view)
+                continue
+            try:
+                if path is not current:
+                    current, descriptor = None, self._directories.open(path)
+                    current = path
+                file = os.open(name, _OPEN, dir_fd=descriptor)
+                try:
+                    count = os.readv(file, (view,))
+                    status = os.fstat(file)
+                finally:
+                    os.close(file)
+            except (OSError, ArchiveError):
+                self._take_carefully(index, path, name, item, view)
+                continue
+            same = status.st_mtime_ns == mtime_ns and status.st_ctime_ns == ctime_ns and status.st_size == size
+            if same and count == length:
+                self._keep_whole(self._hash(view), length, mtime_ns)
+            else:
+                self._take_carefully(index, path, name, item, view)
+
+    def _take_carefully(self, index: int, path: str, name: bytes, item: _Item, view: memoryview) -> None:
         try:
             mtime_ns, stretches = _read_item(self._directories, path, name, item, view)
         except _UnreadError as error:
@@ -191,10 +232,17 @@ class _Reading:
             self._note(bytes(HASH_SIZE), 0, 0)
             return
         if stretches is None:
-            self._keep_whole(content_hash(view), length, mtime_ns)
+            self._keep_whole(self._hash(view), len(view), mtime_ns)
         else:
-            self._note(content_hash(view) if stretches else zeros_hash(length), self._end, mtime_ns)
+            self._note(content_hash(view) if stretches else zeros_hash(len(view)), self._end, mtime_ns)
             self._squeeze(index, item, stretches)
+
+    def _hash(self, view: memoryview) -> bytes:
+        """The content hash of a whole item, with which an item that has the chunk to itself has named it."""
+        if not self._alone:
+            return content_hash(view)
+        self.identity = chunk_id(view)
+        return self.identity[:HASH_SIZE]
 
     def _keep_whole(self, digest: bytes, length: int, mtime_ns: int) -> None:
         at = self._seen.setdefault((digest, length), self._end)
@@ -225,24 +273,6 @@ class _Reading:
             self._buffer[self._end : self._end + length] = self._buffer[source : source + length]
             self._packed.extents.append((index, start, length, self._end))
             self._end += length
-
-
-def _read_quickly(directories: Directories, path: str, name: bytes, item: _Item, view: memoryview) -> bool:
-    """Read a whole file in four calls of the kernel; false for everything out of the ordinary, failures included."""
-    start, length, size, mtime_ns, ctime_ns, flags = item
-    if start or flags:
-        return False
-    try:
-        file = os.open(name, _OPEN, dir_fd=directories.open(path))
-        try:
-            count = os.readv(file, [view])
-            status = os.fstat(file)
-        finally:
-            os.close(file)
-    except (OSError, ArchiveError):
-        return False
-    same = status.st_mtime_ns == mtime_ns and status.st_ctime_ns == ctime_ns and status.st_size == size
-    return same and count == length
 
 
 def _read_item(

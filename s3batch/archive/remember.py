@@ -15,7 +15,8 @@ from s3batch.archive.unpack import Unpacked
 
 def rebuilt_state(stored: bytes, manifest: Manifest, found: Found, *, key: str, etag: str) -> State:
     """``found`` is the walk of the assembled manifest, row by row the same."""
-    return State(stored, manifest, key, etag, found.started_ns, found.ctimes, found.inodes, found.devices)
+    facts = (found.ctimes, found.inodes, found.devices)
+    return State(stored, manifest, key, etag, found.started_ns, *facts, found.fingerprint())
 
 
 def restored_state(

@@ -19,7 +19,9 @@ from typing import NamedTuple
 from s3batch.archive.collector import paused
 from s3batch.archive.columns import nanoseconds
 from s3batch.archive.directories import Directories
+from s3batch.archive.hashing import tree_hash
 from s3batch.archive.paths import KEEP, OWN, join, link_is_wanted, split
+from s3batch.archive.paths import encode as encode_names
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
 
@@ -55,6 +57,15 @@ class Found:
     """Paths of sockets, fifos and devices; they have no row."""
     started_ns: int = 0
     """When the walk began, UTC: what changed later may have changed after it was seen."""
+
+    def fingerprint(self) -> bytes:
+        """32 bytes over all rows: equal exactly when nothing at all looks different."""
+        tree = self.tree
+        texts = [tree.dirs, tree.names, list(tree.targets.values())]
+        links = [array("Q", tree.targets), array("Q", tree.links), array("Q", tree.links.values())]
+        columns = [tree.starts, tree.modes, tree.sizes, tree.mtimes, self.ctimes, self.inodes, self.devices]
+        raws = (memoryview(column).cast("B") for column in (*links, *columns))
+        return tree_hash([*map(encode_names, texts), tree.kinds, *raws])
 
 
 @paused()

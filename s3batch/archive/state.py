@@ -17,7 +17,9 @@ from s3batch.archive.check import Limits
 from s3batch.archive.columns import filled, from_planes, to_planes
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.packed import Record, decode, encode
+from s3batch.archive.scan import Found
 from s3batch.archive.stored import decode_manifest
+from s3batch.archive.tree import FILE
 from s3batch.errors import ArchiveError
 
 RACY_NS = 50_000_000
@@ -40,6 +42,8 @@ class State:
     ctimes: array[int] = field(default_factory=lambda: array("q"))
     inodes: array[int] = field(default_factory=lambda: array("Q"))
     devices: array[int] = field(default_factory=lambda: array("Q"))
+    walk: bytes = b""
+    """The fingerprint of the walk these facts are of, where they are all of it."""
 
     def __post_init__(self) -> None:
         if not self.ctimes:
@@ -56,6 +60,43 @@ class _Stored(Record, kw_only=True):
     ctimes: bytes
     inodes: bytes
     devices: bytes
+    walk: bytes = b""
+
+
+class Remembered:
+    """A state as it lies on disk: who only asks whether anything changed need not take it apart."""
+
+    def __init__(self, record: _Stored) -> None:
+        self._record = record
+        self.key, self.etag, self.stored = record.key, record.etag, record.manifest
+
+    def is_of(self, found: Found) -> bool:
+        """Whether nothing below the roots can have changed since; no means: not that one can tell at once."""
+        latest = self._record.taken_ns - RACY_NS
+        kinds = found.tree.kinds
+        return self._record.walk == found.fingerprint() and not any(
+            ctime >= latest and kind == FILE for kind, ctime in zip(kinds, found.ctimes, strict=True)
+        )
+
+    def state(self, limits: Limits | None = None) -> State | None:
+        """All of it, or ``None`` if it is damaged, or beyond the limits."""
+        record = self._record
+        try:
+            manifest = decode_manifest(record.manifest, limits)
+            count = len(manifest.tree)
+            return State(
+                stored=record.manifest,
+                manifest=manifest,
+                key=record.key,
+                etag=record.etag,
+                taken_ns=record.taken_ns,
+                ctimes=from_planes("q", record.ctimes, count),
+                inodes=from_planes("Q", record.inodes, count),
+                devices=from_planes("Q", record.devices, count),
+                walk=record.walk,
+            )
+        except ArchiveError:
+            return None
 
 
 def save_state(path: str, state: State) -> None:
@@ -69,6 +110,7 @@ def save_state(path: str, state: State) -> None:
         ctimes=to_planes(state.ctimes),
         inodes=to_planes(state.inodes),
         devices=to_planes(state.devices),
+        walk=state.walk,
     )
     scratch = f"{path}.{os.getpid()}"
     try:
@@ -83,22 +125,15 @@ def save_state(path: str, state: State) -> None:
 
 def load_state(path: str, limits: Limits | None = None) -> State | None:
     """The state, or ``None`` if there is none or it is of no use: then files are hashed."""
+    remembered = read_state(path)
+    return remembered.state(limits) if remembered is not None else None
+
+
+def read_state(path: str) -> Remembered | None:
+    """The same, not yet taken apart."""
     try:
         with open(path, "rb") as file:
             record = decode(codec.decompress(file.read(), limit=_LIMIT), _Stored, what=path)
-        if record.version != _VERSION:
-            return None
-        manifest = decode_manifest(record.manifest, limits)
-        count = len(manifest.tree)
-        return State(
-            stored=record.manifest,
-            manifest=manifest,
-            key=record.key,
-            etag=record.etag,
-            taken_ns=record.taken_ns,
-            ctimes=from_planes("q", record.ctimes, count),
-            inodes=from_planes("Q", record.inodes, count),
-            devices=from_planes("Q", record.devices, count),
-        )
     except (OSError, ArchiveError):
         return None
+    return Remembered(record) if record.version == _VERSION else None

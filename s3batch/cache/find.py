@@ -21,9 +21,11 @@ from s3batch.s3.faults import CallError
 from s3batch.worker import etag_of, seconds_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from s3batch.archive.keys import Lookup
     from s3batch.archive.manifest import Manifest
-    from s3batch.archive.state import State
+    from s3batch.archive.state import Remembered, State
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.calls import Answer
@@ -34,17 +36,23 @@ _KEPT = ("x-amz-meta-", "content-type", ENCRYPTION, "x-amz-storage-class")
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A manifest that was found."""
+class Seen:
+    """A key object that is there."""
 
     key: str
     etag: str
     modified: float
     """When the object was last written, seconds since the epoch."""
-    stored: bytes
-    manifest: Manifest
     headers: dict[str, str]
     """What it carries: type, metadata, encryption."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(Seen):
+    """A manifest that was found."""
+
+    stored: bytes
+    manifest: Manifest
 
 
 def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | ArchiveError | None]:
@@ -116,18 +124,37 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
     :class:`ArchiveError` if it is damaged, or more than the limits allow.
     """
     if state is not None and state.key == key:
-        head = session.bucket.head(key)
-        if head is None:
+        seen = _seen(key, session.bucket.head(key))
+        if seen is None:
             return None
-        if etag_of(head) == state.etag and _is_signed(session, key, state.stored, head):
-            return Hit(key, state.etag, _modified(head), state.stored, state.manifest, _headers(head))
+        if _is_what_we_know(session, seen, state):
+            return Hit(seen.key, seen.etag, seen.modified, seen.headers, state.stored, state.manifest)
     answer = session.bucket.get(key)
     return None if answer is None else _believed(session, key, answer)
 
 
+def still_there(session: Session, known: Remembered) -> Seen | None:
+    """The key object that is remembered, if it is there as it was."""
+    try:
+        seen = _seen(known.key, session.bucket.head(known.key))
+    except CallError as error:
+        if not is_denied(error):
+            raise
+        return None
+    return seen if seen is not None and _is_what_we_know(session, seen, known) else None
+
+
+def _seen(key: str, head: Answer | None) -> Seen | None:
+    return None if head is None else Seen(key, etag_of(head), _modified(head), _headers(head))
+
+
+def _is_what_we_know(session: Session, seen: Seen, known: State | Remembered) -> bool:
+    return seen.etag == known.etag and _is_signed(session, seen.key, known.stored, seen.headers)
+
+
 def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
     stored = bytes(answer.body)
-    if not _is_signed(session, key, stored, answer):
+    if not _is_signed(session, key, stored, answer.headers):
         session.warn(f"the cache {session.title(key)} is not signed with this secret: it is left alone ({key})")
         session.reject(key)
         return None
@@ -136,12 +163,12 @@ def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
     except ArchiveError as error:
         session.reject(key)
         raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error
-    return Hit(key, etag_of(answer), _modified(answer), stored, manifest, _headers(answer))
+    return Hit(key, etag_of(answer), _modified(answer), _headers(answer), stored, manifest)
 
 
-def _is_signed(session: Session, key: str, stored: bytes, answer: Answer) -> bool:
+def _is_signed(session: Session, key: str, stored: bytes, headers: Mapping[str, str]) -> bool:
     secret = session.settings.cache_secret
-    return not secret or is_signed(secret, key, stored, answer.headers.get(SIGNATURE, ""))
+    return not secret or is_signed(secret, key, stored, headers.get(SIGNATURE, ""))
 
 
 def _modified(answer: Answer) -> float:
@@ -160,7 +187,7 @@ def _keys(session: Session, lookup: Lookup) -> list[str]:
     return [each.key for each in sorted(listed, key=lambda each: each.modified, reverse=True)]
 
 
-def touch(session: Session, hit: Hit) -> None:
+def touch(session: Session, hit: Seen) -> None:
     """Have the store see that a cache is used, so that clean-ups by age leave it. Without the right to: no matter.
 
     A copy of the object onto itself, and only while it is the one we know: what another build has published

@@ -14,28 +14,32 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
+from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
+from s3batch.archive.state import read_state
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
 from s3batch.cache.cleanups import verify_after_publishing
 from s3batch.cache.compat import rebuild_old
-from s3batch.cache.find import Hit, head_of, is_denied, look, touch
+from s3batch.cache.find import Hit, Seen, head_of, is_denied, look, still_there, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
 from s3batch.cache.words import amount, plural
-from s3batch.cache.work import hash_files, store_chunk
+from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.faults import CallError
 from s3batch.units import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from s3batch.archive.assemble import Assembled
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.packplan import PackPlan
     from s3batch.archive.scan import Found
-    from s3batch.archive.state import State
+    from s3batch.archive.state import Remembered, State
     from s3batch.archive.survey import Survey
     from s3batch.cache.session import Session
     from s3batch.model import Result
@@ -66,19 +70,35 @@ def rebuild(session: Session) -> Outcome:
     """Store what is new, publish, remember. Raises with the old cache as it was."""
     if not session.settings.override and not session.settings.compat and _stays(session):
         return _kept(session)
-    found = _scanned(session)
     if session.settings.compat:
-        return rebuild_old(session, found)
-    state = session.remembered()
+        return rebuild_old(session, _scanned(session))
+    remembered = read_state(session.state_path)
+    if remembered is None:  # likely everything is new
+        session.start_early(_storing(session))
+    found = _scanned(session)
+    if remembered is not None and (seen := _as_it_was(session, remembered, found)):
+        return _unchanged(session, found, seen)
+    state = remembered.state(session.limits()) if remembered is not None else None
     if session.distrusted:
         return _rebuilt(session, found, state, None)
     base = _base(session, state)
     if base is None or base.key != session.names.own:
         return _rebuilt(session, found, state, base)
     if state is not None and base.etag == state.etag and nothing_changed(found, state):
-        _keep_alive(session, base)
-        return _told(session, _Cached(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
+        return _unchanged(session, found, base)
     return _rebuilt(session, found, state, base)
+
+
+def _as_it_was(session: Session, remembered: Remembered, found: Found) -> Seen | None:
+    """The key's own archive, if it is the one we made last and nothing has changed here since."""
+    if session.distrusted or remembered.key != session.names.own or not remembered.is_of(found):
+        return None
+    return still_there(session, remembered)
+
+
+def _unchanged(session: Session, found: Found, base: Seen) -> Outcome:
+    _keep_alive(session, base)
+    return _told(session, _Cached(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
 
 
 def _stays(session: Session) -> bool:
@@ -192,7 +212,7 @@ def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest:
     session.remember(remember.rebuilt_state(stored, manifest, done.found, key=session.names.own, etag=etag))
 
 
-def _keep_alive(session: Session, base: Hit) -> None:
+def _keep_alive(session: Session, base: Seen) -> None:
     """A cache that needs no change is used, too."""
     ttl = session.settings.ttl
     if ttl and time.time() - base.modified > ttl / 4 and not session.settings.dry_run:
@@ -200,17 +220,12 @@ def _keep_alive(session: Session, base: Hit) -> None:
 
 
 def _hash(session: Session, looked: Survey) -> None:
-    """Hash the files that may turn out to be known, in the workers."""
+    """Hash the files that may turn out to be known."""
     items = packplan.hash_plan(looked)
     if not items.recipes:
         return
     packplan.write_items(session.plan_path, looked, items, session.workspace, session.roots)
-    if len(items.recipes) == 1:  # not worth a process
-        results = [pack.hash_items(session.plan_path, items.recipes[0])]
-        pack.close_plans()
-    else:
-        answers = session.compute(hash_files, [recipe.text() for recipe in items.recipes])
-        results = [pack.Packed.from_bytes(answer.payload) for answer in answers]
+    results = hash_all(session.plan_path, items.recipes, session.processes)
     packplan.learn_hashes(looked, items, results)
 
 
@@ -228,13 +243,17 @@ def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
     return operations
 
 
-def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
-    """The new chunks, made and stored."""
-    function = partial(
+def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
+    """How workers store a chunk."""
+    return partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
         keep=_STORE_ALL if session.distrusted else KEEP_UNTOUCHED, headers=session.encryption_headers(),
     )  # fmt: skip
-    results = session.carry_out(function, operations, "storing") if operations else []
+
+
+def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
+    """The new chunks, made and stored."""
+    results = session.carry_out(_storing(session), operations, "storing") if operations else []
     if session.journal.failed_count(Stage.DELETE):
         failures = list(session.journal.failures())
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""

@@ -12,8 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3batch.archive import pack, packplan, remember, unpack, verify
+from s3batch.archive import packplan, remember, unpack, verify
 from s3batch.archive.finish import check_room, finish, prepare
+from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
@@ -24,7 +25,7 @@ from s3batch.cache.job import Outcome
 from s3batch.cache.old import restore_old
 from s3batch.cache.outputs import tell_harness
 from s3batch.cache.words import amount, plural
-from s3batch.cache.work import DAMAGED, fetch_chunk, hash_files
+from s3batch.cache.work import DAMAGED, fetch_chunk
 from s3batch.coordinator import InterruptedJobError
 from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError, JobFailedError
@@ -76,12 +77,15 @@ def _undo(session: Session) -> None:
 def _restore(session: Session) -> Outcome:
     if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
         return outcome
-    hit, trouble = find(session, session.remembered())
+    state = session.remembered()
+    hit, trouble = find(session, state)
     if hit is None:
         outcome = _restored_old(session) or _missed(session, trouble)
         if isinstance(trouble, ArchiveError):
             session.warn(str(trouble))
         return outcome
+    if state is None:  # likely everything is to be fetched
+        session.start_early(fetch_chunk)
     tree = hit.manifest.tree
     age = format_duration(max(0.0, time.time() - hit.manifest.created))
     held = amount(files_of(tree), hit.manifest.raw_size())
@@ -171,8 +175,7 @@ def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> 
     survey = verify.verification(found, hit.manifest)
     items = packplan.hash_plan(survey)
     packplan.write_items(session.plan_path, survey, items, session.workspace, roots)
-    results = session.compute(hash_files, [recipe.text() for recipe in items.recipes])
-    packplan.learn_hashes(survey, items, [pack.Packed.from_bytes(result.payload) for result in results])
+    packplan.learn_hashes(survey, items, hash_all(session.plan_path, items.recipes, session.processes))
     return verify.wrong_rows(survey, hit.manifest)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import time
-from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,9 @@ from s3batch.archive.paths import OWN, inside, inside_any
 from s3batch.archive.state import load_state, save_state
 from s3batch.cache.layout import title
 from s3batch.coordinator import Coordinator, Parts
-from s3batch.errors import JobFailedError
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
-from s3batch.model import JobState, Kind, Operation, Reason, Stage, Work
+from s3batch.model import JobState, Kind, Operation, Reason, Stage
 from s3batch.multipart import Uploads
 from s3batch.progress import Totals, make
 from s3batch.rules import Rules
@@ -29,7 +27,7 @@ from s3batch.settings import Settings
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from s3batch.archive.state import State
     from s3batch.cache.resolve import Names
@@ -85,6 +83,9 @@ class Session:
     started: float = field(default_factory=time.time)
     plan: list[dict[str, str]] = field(default_factory=list)
     """What a dry run would do, for its JSON document."""
+
+    _early: Executor | None = None
+    """Workers that are starting."""
 
     def __post_init__(self) -> None:
         self.workspace = self.settings.at_workspace(".")
@@ -199,7 +200,9 @@ class Session:
         return Bucket.from_settings(self.settings, self.settings.bucket)
 
     def close(self) -> None:
-        """Let go of the bucket, and have its requests counted."""
+        """Let go of workers and bucket, and have its requests counted."""
+        if self._early is not None:
+            self._early.close()
         if "bucket" in self.__dict__:
             self.journal.add_tally(requests=self.bucket.lane.requests, retries=self.bucket.retries)
             self.bucket.close()
@@ -209,13 +212,26 @@ class Session:
     def executor(self, function: Callable[..., Any]) -> Executor:
         """Workers whose chunks ``function`` carries out; processes start with the first work."""
         rules = Rules.from_settings(Settings(), self.workspace)
-        extensions = ((Kind.CHUNK, function),)
-        return self._executor(
-            Brief(endpoint=self.bucket.endpoint, root=self.workspace, rules=rules, extensions=extensions)
-        )
+        brief = Brief(
+            endpoint=self.bucket.endpoint, root=self.workspace, rules=rules, extensions=((Kind.CHUNK, function),),
+            sends=not self.settings.command.endswith("restore"),
+        )  # fmt: skip
+        return self._executor(brief)
+
+    def start_early(self, function: Callable[..., Any]) -> None:
+        """Have workers start while we find out what they are to do; :meth:`carry_out` takes them."""
+        executor = self.executor(function)
+        if isinstance(executor, LocalExecutor) and not self.settings.dry_run:
+            executor.start()
+            self._early = executor
+
+    @property
+    def processes(self) -> int:
+        """How many are to share the work on this machine."""
+        return self.settings.workers or usable_cpus()
 
     def _executor(self, brief: Brief) -> Executor:
-        count = self.settings.workers or usable_cpus()
+        count = self.processes
         in_flight = self.settings.max_concurrency or _IN_FLIGHT_PER_WORKER * count
         count = min(count, in_flight)
         bandwidth = float(self.settings.bandwidth or 0)
@@ -223,36 +239,6 @@ class Session:
             return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
         brief = replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count)
         return LocalExecutor(brief, count, _QUEUED)
-
-    def compute(self, function: Callable[..., Any], details: Iterable[str]) -> list[Result]:
-        """What ``function`` makes of each recipe: work that reads local files only and needs no journal."""
-        waiting = deque(
-            Work(Operation(Kind.CHUNK, "", Reason.UNKNOWN, self.plan_path, detail=detail, id=number))
-            for number, detail in enumerate(details, 1)
-        )
-        if not waiting:
-            return []
-        executor = self.executor(function)
-        try:
-            return self._computed(executor, waiting)
-        finally:
-            executor.close()
-
-    def _computed(self, executor: Executor, waiting: deque[Work]) -> list[Result]:
-        results: list[Result] = []
-        lost = 0
-        while waiting or executor.outstanding():
-            room = executor.room()
-            if waiting and room > 0:
-                executor.submit([waiting.popleft() for _ in range(min(room, len(waiting)))])
-            news = executor.poll(0.1)
-            results += news.results
-            waiting.extend(news.lost)
-            lost += len(news.lost)
-            if lost > _TRIES or any(result.error for result in news.results):
-                words = next((result.error for result in news.results if result.error), "workers keep dying")
-                raise JobFailedError(f"cannot look at the files: {words}")
-        return sorted(results, key=lambda result: result.id)
 
     def carry_out(self, function: Callable[..., Any], operations: Mapping[Operation, int], phase: str) -> list[Result]:
         """Journal ``operations`` and have them done; their results. Failures are in the journal.
@@ -265,7 +251,8 @@ class Session:
         )  # fmt: skip
         files_of = {operation.key: files for operation, files in operations.items()}
         heard = _Heard(files_of, make(self._progress_kind(), self.output.stderr), totals)
-        self._run(self.executor(function), list(operations), heard, heard.take)
+        executor, self._early = self._early or self.executor(function), None
+        self._run(executor, list(operations), heard, heard.take)
         return heard.results
 
     def upload(self, path: str, key: str, attributes: Settings) -> None:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s3batch.archive.keys import chunk_key
-from s3batch.archive.pack import build_chunk, hash_items
+from s3batch.archive.pack import build_chunk
 from s3batch.archive.table import Recipe
 from s3batch.archive.unpack import unpack_chunk
 from s3batch.crash_points import reach
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 DAMAGED = "Damaged"
 """Our code for a chunk that does not hold what its name says."""
-
-
-async def hash_files(work: Work, _: Tools) -> Result:
-    """The hashes of some files; nothing travels."""
-    packed = hash_items(work.operation.path, Recipe.from_text(work.operation.detail))
-    return Result(work.operation.id, payload=packed.to_bytes())
 
 
 async def store_chunk(

@@ -1,5 +1,5 @@
-"""The command line: ``main`` and what it is made of. The only part that reads the environment."""
+"""The command line: ``main``, ``program`` and what they are made of. The only part that reads the environment."""
 
-from s3batch.cli.entry import main
+from s3batch.cli.entry import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

@@ -1,4 +1,4 @@
-"""Worker processes on this machine, started afresh (never forked), fed over socket pairs.
+"""Worker processes on this machine, forked where that is safe and started afresh where not, fed over socket pairs.
 
 A worker that dies is replaced; what it had is reported as lost, to be looked up before it is sent again.
 """
@@ -13,10 +13,14 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from s3batch import forks
 from s3batch.executors import News, Tag, tags_of
-from s3batch.executors.process import Framed, pack, results_of, unpack
+from s3batch.executors.process import Framed, main, pack, results_of, unpack
+from s3batch.forks import Fork
+from s3batch.worker import prepare
 
 if TYPE_CHECKING:
     from s3batch.model import Result, Work
@@ -43,10 +47,7 @@ class _Process:
         mine, theirs = socket.socketpair()
         for end in (mine, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
-        arguments = [sys.executable, "-P", "-c", _BEGIN, str(theirs.fileno()), json.dumps(sys.path)]
-        self.process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
-        )
+        self._process = _forked(theirs) if forks.possible() else _afresh(theirs)
         theirs.close()
         self.frames = Framed(mine)
         self.given: dict[Tag, Work] = {}
@@ -62,9 +63,18 @@ class _Process:
     def end(self) -> None:
         """Close its socket, which ends it, and make sure."""
         self.frames.sock.close()
-        self.process.kill()
+        self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a file system that does not answer
-            self.process.wait(_PARTING)
+            self._process.wait(_PARTING)
+
+
+def _forked(sock: socket.socket) -> Fork:
+    return Fork(partial(main, sock.fileno()), sock.fileno())
+
+
+def _afresh(sock: socket.socket) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-P", "-c", _BEGIN, str(sock.fileno()), json.dumps(sys.path)]
+    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(sock.fileno(),))
 
 
 class LocalExecutor:
@@ -79,7 +89,10 @@ class LocalExecutor:
         self._selector = selectors.DefaultSelector()
         self._draining = False
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the processes that are missing; the first work does it too, and waits for them."""
+        if not self._processes and forks.possible():
+            prepare(self._brief)
         while len(self._processes) < self._count:
             process = _Process(self._brief)
             self._processes.append(process)
@@ -91,7 +104,7 @@ class LocalExecutor:
 
     def submit(self, works: list[Work]) -> None:
         """Hand ``works`` out, to each worker about as much as it has less than the others."""
-        self._start()
+        self.start()
         share = -(-len(works) // self._count)
         at = 0
         for process in sorted(self._processes, key=lambda each: len(each.given)):
@@ -135,7 +148,7 @@ class LocalExecutor:
         process.end()
         news.lost += {id(work): work for work in process.given.values()}.values()
         if not self._draining:
-            self._start()
+            self.start()
 
     def outstanding(self) -> int:
         """Results still to come."""

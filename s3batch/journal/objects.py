@@ -130,6 +130,8 @@ class Objects:
     def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
         """Return what is listed and what is known for each of the keys."""
         found = dict.fromkeys(keys, _NOTHING)
+        if self._is_empty():
+            return found
         generation, new = self.generation, tuple.__new__
         for batch in _batches(keys):
             for row in self._store.rows(_LOOK_UP, batch):
@@ -140,6 +142,8 @@ class Objects:
 
     def mark_seen(self, keys: Sequence[str]) -> None:
         """Note that the source has a file for each of these keys."""
+        if self._is_empty():
+            return
         for batch in _batches(keys):
             self._store.execute(_MARK_SEEN, (self.generation, *batch))
 
@@ -191,6 +195,10 @@ class Objects:
     def prune(self) -> None:
         """Forget rows that are neither facts nor in the last listing."""
         self._store.execute("DELETE FROM object WHERE listed < ? AND known_etag IS NULL", (self.generation,))
+
+    def _is_empty(self) -> bool:
+        """Whether nothing is listed or known: so it is for all of a first upload, and asking for each key costs 0.6 us."""
+        return not self._store.value("SELECT EXISTS (SELECT 1 FROM object)")
 
     def _remembered(self, name: str) -> str | None:
         value: str | None = self._store.value("SELECT value FROM remembered WHERE name = ?", (name,))

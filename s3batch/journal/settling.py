@@ -22,6 +22,14 @@ UPDATE operation SET state = ?, attempts = attempts + ?, recheck = recheck * ?, 
     fingerprint = coalesce(nullif(?, ''), fingerprint)
 WHERE id = ?
 """
+_SETTLE_DONE = """
+UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error = '', code = '', status = 0,
+    request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
+    fingerprint = coalesce(nullif(?, ''), fingerprint)
+WHERE id = ?
+"""
+"""What becomes of nearly every row: each value that is not bound anew saves 0.1 us."""
+
 _BECOME = """
 UPDATE operation SET kind = ?, reason = coalesce(?, reason),
     attempts = CASE WHEN state = 'pending' AND error = '' THEN 0 ELSE attempts END
@@ -40,6 +48,15 @@ UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
 
 def settle(store: Store, outcomes: list[tuple[State, Result]]) -> int:
     """Record outcomes; return how many reconciled files turned out to be unchanged."""
+    done = [result for state, result in outcomes if state is State.DONE and _is_all_said(result)]
+    store.execute_many(_SETTLE_DONE, [_settled_done(result) for result in done])
+    if len(done) == len(outcomes):
+        return 0
+    return _settle_others(store, [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))])
+
+
+def _settle_others(store: Store, outcomes: list[tuple[State, Result]]) -> int:
+    """Record what is not simply done: retries, failures, what was compared, steps of multipart uploads."""
     whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
     store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
     _settle_become(store, [result for _, result in whole if result.become is not None])
@@ -101,8 +118,26 @@ def _is_about_all_of_it(state: State, result: Result) -> bool:
     return False
 
 
+def _is_all_said(result: Result) -> bool:
+    """Whether a result, of an operation that is done, is of the whole of it, with nothing to become or to explain."""
+    return result.step is Step.WHOLE and result.become is None and not (result.error or result.code or result.status)
+
+
 def _is_finished(state: State, result: Result) -> bool:
     return state is State.DONE and result.step is Step.FINISH
+
+
+def _settled_done(result: Result) -> tuple[Any, ...]:
+    return (
+        result.request_id,
+        result.seconds,
+        result.sent,
+        result.etag,
+        result.checksum,
+        result.date,
+        result.fingerprint,
+        result.id,
+    )
 
 
 def _settled(state: State, result: Result) -> tuple[Any, ...]:

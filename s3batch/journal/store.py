@@ -53,6 +53,8 @@ class Store:
     def __init__(self, path: str, connection: sqlite3.Connection, refuse_if_held: Callable[[], None] | None) -> None:
         self.path = path
         self.read_only = refuse_if_held is None
+        self.writes = 0
+        """How often something was written or undone: while it stays, what was read is as it was."""
         self._connection = connection
         self._refuse_if_held = refuse_if_held
         self._closed = False
@@ -61,6 +63,7 @@ class Store:
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Carry out one writing statement in the open transaction; return how many rows it touched."""
         self._begin()
+        self.writes += 1
         try:
             return self._connection.execute(sql, parameters).rowcount
         except sqlite3.Error as error:
@@ -71,6 +74,7 @@ class Store:
         if not rows:
             return 0
         self._begin()
+        self.writes += 1
         try:
             return self._connection.executemany(sql, rows).rowcount
         except sqlite3.Error as error:
@@ -102,6 +106,7 @@ class Store:
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""
+        self.writes += 1
         self._end("ROLLBACK")
 
     def vacuum(self) -> None:

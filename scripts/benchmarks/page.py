@@ -136,7 +136,7 @@ def _journal(result: dict[str, Any]) -> str:
 
 def _cache(result: dict[str, Any]) -> str:
     name = {"node": "a node_modules", "venv": "a .venv"}[result["tree"]]
-    head = ["case", "wall s", "CPU s", "MiB sent or fetched", "requests", "peak MiB", "goals"]
+    head = ["case", "wall s", "CPU s", "MiB sent or fetched", "requests (PUTs)", "peak MiB", "goals"]
     lines = [
         f"## The cache: {name} of {result['files']:,} files",
         "",

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ class Sink:
 
     url: str
     environment: dict[str, str] = field(default_factory=dict)
+    sizes: Callable[[str, str], list[int]] = lambda _bucket, _prefix: []
+    """The sizes of the objects below a prefix, where any are kept."""
 
 
 @contextmanager
@@ -32,9 +34,14 @@ def running(kind: str, directory: Path) -> Iterator[Sink]:
     """The sink of this kind: plain, latency (20 ms on every request), tls, or rclone."""
     if kind == "rclone":
         with servers.running("rclone", directory / "rclone") as server:
-            buckets.client(server).create_bucket(Bucket="bench")
+            client = buckets.client(server)
+            client.create_bucket(Bucket="bench")
             keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-            yield Sink(server.url, keys)
+
+            def sizes(bucket: str, prefix: str) -> list[int]:
+                return [each["Size"] for each in client.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
+
+            yield Sink(server.url, keys, sizes)
         return
     environment = trust(directory) if kind == "tls" else {}
     port = servers.free_port()

@@ -4,7 +4,7 @@ import pytest
 
 from s3batch.archive import pack, packplan, scan, stored, survey
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.state import load_state, save_state
+from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.archive.table import Recipe
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, settle, snapshot
 
@@ -173,6 +173,22 @@ def test_the_state_survives_its_file_and_a_damaged_one_is_no_state(here, tmp_pat
     assert loaded.stored == built.stored
     assert load_state(path) is None
     assert load_state(str(tmp_path / "none")) is None
+
+
+def test_what_is_remembered_of_a_walk_is_of_no_other(here, tmp_path):
+    fill(here, many(5))
+    settle()
+    built = rebuild(here, ["d"], Store())
+    path = str(tmp_path / "state")
+    save_state(path, built.state)
+    remembered = read_state(path)
+    assert remembered is not None
+
+    same = remembered.is_of(scan.scan(str(here), ("d",)))
+    (here / "d" / "new").symlink_to("nowhere")
+    other = remembered.is_of(scan.scan(str(here), ("d",)))
+
+    assert (same, other) == (True, False)
 
 
 def test_after_a_restore_a_rebuild_reads_nothing(here, tmp_path):

@@ -73,7 +73,7 @@ def upload(brief) -> Callable[[int], Work]:
 
 
 def pids(executor: LocalExecutor) -> list[int]:
-    return [process.process.pid for process in executor._processes]
+    return [process._process.pid for process in executor._processes]
 
 
 def collect(executor: Executor, until: Callable[[News], bool], timeout: float = 30) -> News:

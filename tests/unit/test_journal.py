@@ -169,6 +169,23 @@ def test_settling_records_what_s3_answered(journal):
     assert (entry.status, entry.request_id, entry.seconds, entry.sent, entry.etag) == (200, "R", 0.5, 10, "e")
 
 
+@pytest.mark.parametrize("status", [pytest.param(0, id="nothing to explain"), pytest.param(200, id="with a status")])
+def test_an_operation_that_is_done_keeps_nothing_of_its_failed_tries(journal, status):
+    first, second = journal.add([upload("a"), upload("b")], lease=True)
+    refused = Result(first.id, error="busy", code="SlowDown", status=503, request_id="R1", seconds=1.0, sent=4)
+    journal.settle([(State.PENDING, refused)])
+    journal.lease_rows([first.id])
+    journal.release()
+    assert all(each.recheck for each in journal.lease(9, Stage.MAIN))
+
+    answer = Result(first.id, status=status, request_id="R2", seconds=0.5, sent=10, etag="e")
+    journal.settle([(State.FAILED, Result(second.id, error="denied")), (State.DONE, answer)])
+
+    done, failed = journal.operations()
+    assert done == (first._replace(attempts=2), State.DONE, "", "", status, "R2", 0.5, 14, "e")
+    assert failed.state is State.FAILED
+
+
 def test_a_fault_worth_retrying_is_handed_out_when_it_is_due_and_not_by_the_cursor(journal):
     (added,) = journal.add([upload("a")])
     journal.lease(1, Stage.MAIN)
@@ -255,6 +272,23 @@ def test_counts_are_per_kind_and_leave_out_what_was_found_unchanged(journal):
     assert counts[Kind.COPY]["planned"] == 0
     assert journal.job.unchanged == 1
     assert (journal.open_count(), journal.open_count(Stage.MAIN), journal.open_count(Stage.DELETE)) == (1, 1, 0)
+
+
+def test_what_is_open_or_failed_is_counted_as_it_is_now(journal):
+    (added,) = journal.add([upload("a")], lease=True)
+    counted = [(journal.open_count(), journal.failed_count(Stage.MAIN))]
+
+    with pytest.raises(ZeroDivisionError), journal.batch():
+        journal.add([upload("undone")])
+        counted.append((journal.open_count(), journal.failed_count(Stage.MAIN)))
+        raise ZeroDivisionError
+    counted.append((journal.open_count(), journal.failed_count(Stage.MAIN)))
+    journal.settle([(State.FAILED, Result(added.id, error="x"))])
+    counted.append((journal.open_count(), journal.failed_count(Stage.MAIN)))
+    begin(journal)
+    counted.append((journal.open_count(), journal.failed_count(Stage.MAIN)))
+
+    assert counted == [(1, 0), (2, 0), (1, 0), (0, 1), (0, 0)]
 
 
 def test_resume_takes_back_what_was_leased_and_what_failed_and_what_was_withheld(journal):

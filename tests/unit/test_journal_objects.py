@@ -51,6 +51,15 @@ def test_a_look_up_answers_for_every_key(journal):
     assert journal.look_up([]) == {}
 
 
+def test_where_nothing_is_listed_or_known_every_key_is_answered_with_nothing(journal):
+    journal.mark_seen(["a", ODD])
+
+    assert journal.look_up(["a", ODD]) == {"a": NOTHING, ODD: NOTHING}
+
+    journal.record_listing([listed("a")])
+    assert journal.look_up(["a", ODD]) == {"a": (listed("a"), None), ODD: NOTHING}
+
+
 @pytest.mark.parametrize("number", [1, 499, 500, 501, 1000, 1203])
 def test_a_look_up_takes_any_number_of_keys(journal, number):
     keys = [f"k{n}" for n in range(number)]

@@ -1,0 +1,75 @@
+"""Hashing a tree with all processors: this process and forks of it, which cost a hundredth of a worker's start.
+
+    plan file ──recipes n, n + 3, ...──> fork ──pipe──> results
+
+What a fork cannot do is done again here, where failures can be told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from s3batch import forks
+from s3batch.archive.pack import Packed, close_plans, hash_items
+from s3batch.archive.packed import Record, decode, encode
+from s3batch.archive.table import Recipe
+from s3batch.errors import ArchiveError
+from s3batch.forks import Fork
+
+_PARTING = 5.0
+"""Seconds to wait for a fork that was killed."""
+
+
+class _Share(Record):
+    """What a fork sends back."""
+
+    results: list[Packed]
+
+
+class _Helper:
+    """A fork, hashing its recipes."""
+
+    def __init__(self, plan: str, recipes: Sequence[Recipe]) -> None:
+        self._plan, self._recipes = plan, recipes
+        self._pipe, theirs = os.pipe()
+        self._fork = Fork(partial(_work, plan, recipes, theirs), theirs)
+        os.close(theirs)
+
+    def results(self) -> list[Packed]:
+        """All of them, made here if the fork came to nothing."""
+        with open(self._pipe, "rb", closefd=False) as pipe:
+            said = pipe.read()
+        try:
+            return decode(said, _Share, what="what a fork said").results
+        except ArchiveError:
+            return [hash_items(self._plan, recipe) for recipe in self._recipes]
+
+    def end(self) -> None:
+        """Leave nothing of it behind."""
+        os.close(self._pipe)
+        self._fork.kill()
+        self._fork.wait(_PARTING)
+
+
+def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packed]:
+    """The hashes of every recipe of the plan file, by up to so many processes."""
+    count = min(processes, len(recipes)) if forks.possible() else 1
+    close_plans()  # a fork opens its own
+    with contextlib.ExitStack() as stack:
+        stack.callback(close_plans)
+        helpers = []
+        for number in range(1, count):
+            helpers.append(helper := _Helper(plan, recipes[number::count]))
+            stack.callback(helper.end)
+        results = [hash_items(plan, recipe) for recipe in recipes[::count]]
+        for helper in helpers:
+            results += helper.results()
+    return results
+
+
+def _work(plan: str, recipes: Sequence[Recipe], pipe: int) -> None:
+    with open(pipe, "wb") as out:
+        out.write(encode(_Share([hash_items(plan, recipe) for recipe in recipes])))
