@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, habits, invalidation, manifest, permissions, report, worker
+from s3batch import __version__, deletes, habits, invalidation, leftovers, manifest, permissions, report, worker
 from s3batch.coordinator import Coordinator, Parts
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from s3batch.executors import Executor
     from s3batch.executors.dask import Cluster
     from s3batch.output import Output
-    from s3batch.s3.listing import Upload
     from s3batch.settings import Settings
 
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
@@ -54,8 +53,6 @@ IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 The lane opens them as needed."""
 
 _AFTER_ALL = Stage.DELETE + 1
-_CLOCKS_DIFFER = 300.0
-"""Seconds that our clock and the store's may be apart."""
 
 
 def run(settings: Settings, output: Output) -> int:
@@ -130,9 +127,7 @@ class Sync:
     """See :attr:`s3batch.worker.Brief.extensions`."""
     _withheld: bool = False
     """Whether no delete was begun, because something else failed."""
-    _found_uploads: dict[str, Upload] | None = None
-    _in_doubt: list[str] = field(default_factory=list)
-    """Keys whose upload the run before may have begun without hearing of it."""
+    _unclaimed: leftovers.Unclaimed | None = None
     _bucket: Bucket | None = None
 
     @property
@@ -170,7 +165,6 @@ class Sync:
         try:
             if self.resumed:
                 self.journal.learn()
-                self._in_doubt = self.journal.uploads_in_doubt(self.settings.multipart_threshold)
                 self.journal.release()
                 self.journal.reopen_failed()
             # deletes of an earlier run are old decisions: their keys may have files again
@@ -212,7 +206,7 @@ class Sync:
         if planning is not None:
             planning.finish(coordinator.add, thorough=self.thorough)
         coordinator.run(Stage.DELETE)
-        self._abort_left_uploads()
+        leftovers.abort(self.journal, self.bucket, self._unclaimed_uploads)
         self.journal.learn()
         reach("learned")
         if self._failed(before=_AFTER_ALL):
@@ -264,26 +258,14 @@ class Sync:
 
     def _found_upload(self, key: str) -> str:
         """An own unfinished upload of ``key`` that only S3 knows of: a fresh runner goes on where a dead one was."""
-        found = self._unclaimed_uploads().pop(key, None)
-        return found.upload_id if found is not None else ""
+        found = self._unclaimed_uploads().get(key)
+        return found.pop().upload_id if found else ""
 
-    def _unclaimed_uploads(self) -> dict[str, Upload]:
-        """Unfinished uploads of the target that this journal does not know, by key; looked up once."""
-        if self._found_uploads is None:
-            mine = {left.upload_id for left in self.journal.uploads_left(of_dead_jobs_only=False)}
-            listed = self.bucket.list_uploads(self.wanted.listed)
-            self._found_uploads = {upload.key: upload for upload in listed if upload.upload_id not in mine}
-        return self._found_uploads
-
-    def _abort_left_uploads(self) -> None:
-        """No upload that a dead run of this journal began outlives the one that took over."""
-        for left in self.journal.uploads_left(of_dead_jobs_only=True):
-            self.bucket.abort_multipart_upload(left.key, left.upload_id)
-            self.journal.forget_upload(left.operation)
-        for key in self._in_doubt:  # its file is gone, or small now: else the upload has been gone on with
-            found = self._unclaimed_uploads().get(key)
-            if found is not None and found.initiated >= self.journal.job.started - _CLOCKS_DIFFER:
-                self.bucket.abort_multipart_upload(key, found.upload_id)
+    def _unclaimed_uploads(self) -> leftovers.Unclaimed:
+        """Unfinished uploads of the target that this journal does not know; looked up once."""
+        if self._unclaimed is None:
+            self._unclaimed = leftovers.unclaimed(self.journal, self.bucket, self.wanted.listed)
+        return self._unclaimed
 
     # --- parts ------------------------------------------------------------------------------
 

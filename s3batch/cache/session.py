@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__
+from s3batch import __version__, leftovers
 from s3batch.archive.check import Limits
 from s3batch.archive.paths import OWN, inside, inside_any
 from s3batch.archive.state import load_state, read_state, save_state
@@ -268,9 +268,7 @@ class Session:
         uploads = Uploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
         progress = make(self._progress_kind(), self.output.stderr)
         self._run(executor, [operation], progress, lambda *_: None, uploads)
-        for left in self.journal.uploads_left(of_dead_jobs_only=True):
-            self.bucket.abort_multipart_upload(left.key, left.upload_id)
-            self.journal.forget_upload(left.operation)
+        leftovers.abort(self.journal, self.bucket, lambda: leftovers.unclaimed(self.journal, self.bucket, key))
 
     def _run(
         self, executor: Executor, operations: list[Operation], progress: Progress,

@@ -29,10 +29,10 @@ from s3batch.journal.lock import Lock
 from s3batch.journal.objects import Facts, Objects
 from s3batch.journal.operations import Entry, Failure, Operations
 from s3batch.journal.store import Store, bindable, open_read_only, open_store
-from s3batch.journal.uploads import UploadLeft
+from s3batch.journal.uploads import Doubt, UploadLeft
 from s3batch.model import JobState, Kind, Known, Listed, Operation, Part, Result, State
 
-__all__ = ["Entry", "Facts", "Failure", "Job", "Journal", "UploadLeft"]
+__all__ = ["Doubt", "Entry", "Facts", "Failure", "Job", "Journal", "UploadLeft"]
 
 
 class Journal:
@@ -349,12 +349,9 @@ class Journal:
         of = None if self._job is None else self._target
         return uploads.left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
 
-    def uploads_in_doubt(self, threshold: int) -> list[str]:
-        """Return keys of files of ``threshold`` bytes or more that a dead run had in hand without an upload id.
-
-        S3 may have begun an upload of them all the same. To be asked before :meth:`release`.
-        """
-        return uploads.in_doubt(self._store, self._current.number, threshold)
+    def uploads_in_doubt(self) -> list[Doubt]:
+        """Return what dead runs had in hand without an upload id: S3 may have begun an upload of it all the same."""
+        return uploads.in_doubt(self._store, self._target)
 
     # -- the listing, and facts
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from s3batch.errors import SettingsError
+from s3batch.journal import uploads
 from s3batch.journal.store import Store, bindable
 from s3batch.model import JobState
 
@@ -123,6 +124,7 @@ class Jobs:
     def supersede(self, job: Job) -> None:
         """Mark a dead job as taken over, its leases void; when and how it ended stays as it was."""
         self._store.execute("UPDATE job SET state = 'superseded' WHERE number = ?", (job.number,))
+        uploads.doubt(self._store, job.number, job.after_operation)
         self._store.execute(
             "UPDATE operation SET state = 'pending', recheck = 1 WHERE id > ? AND +job = ? AND state = 'leased'",
             (job.after_operation, job.number),

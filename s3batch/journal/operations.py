@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from s3batch.journal import uploads
 from s3batch.journal.settling import KIND_TEXT, REASON_TEXT, STATE_TEXT, UNCHANGED, settle
 from s3batch.journal.store import Store, all_bindable, bindable
 from s3batch.model import Kind, Operation, Reason, Result, State
@@ -183,6 +184,7 @@ class Operations:
             "UPDATE part SET state = 'pending' WHERE state = 'leased' AND operation > ?", (self._after,)
         )
         self.rewind()
+        uploads.doubt(self._store, self._job, self._after)
         return self._store.execute(
             "UPDATE operation SET state = 'pending', recheck = 1 WHERE id > ? AND +job = ? AND state = 'leased'",
             (self._after, self._job),

@@ -101,21 +101,35 @@ def test_a_file_that_goes_between_kill_and_resume_is_no_failure(scene: Scene):
     scene.assert_mirrored()
 
 
+@pytest.mark.parametrize("again", ["resume", "sync"])
 @pytest.mark.parametrize("left", [b"", b"small now"], ids=["gone", "small"])
-def test_an_upload_that_only_the_store_knows_of_is_aborted_when_its_file_has_gone(scene: Scene, left: bytes):
+def test_an_upload_that_only_the_store_knows_of_is_aborted_when_its_file_has_gone(
+    scene: Scene, left: bytes, again: str
+):
     killed = scene.sync("--executor", "inline", crash_at="upload-begun")
-    begun = scene.bucket.uploads()[0]
-    path = begun["Key"].removeprefix(PREFIX)
+    path = scene.bucket.uploads()[0]["Key"].removeprefix(PREFIX)
     (scene.tree / path).unlink()
     del scene.files[path]
     if left:
         (scene.tree / path).write_bytes(left)
         scene.files[path] = left
 
-    resumed = scene.resume()
+    finished = scene.resume() if again == "resume" else scene.sync()
 
     assert killed.code == -signal.SIGKILL
-    assert resumed.code == 0, resumed.stderr
+    assert finished.code == 0, finished.stderr
+    scene.assert_mirrored()
+
+
+def test_of_several_uploads_that_only_the_store_knows_of_none_outlives_the_job(scene: Scene):
+    killed = scene.sync("--executor", "inline", crash_at="upload-begun")
+    for path in ("big.bin", "second.bin") * 2:  # as runs do that die before they hear of it
+        scene.bucket.client.create_multipart_upload(Bucket=scene.bucket.name, Key=PREFIX + path)
+
+    finished = scene.resume()
+
+    assert killed.code == -signal.SIGKILL
+    assert finished.code == 0, finished.stderr
     scene.assert_mirrored()
 
 
