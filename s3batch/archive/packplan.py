@@ -27,6 +27,8 @@ from s3batch.archive.tree import FILE, Tree
 
 _CUT_FROM = 2 << 20
 """Bytes a pack has before a path may end it."""
+_CUT_FROM_ON_TOP = 8 << 20
+"""The same where a base holds the rest: what is new is little, and few requests are worth more than chunks in common."""
 _CUT_MEAN = 6 << 20
 """Bytes after which, on average, a path does; together with ``_CUT_FROM`` a mean of 8 MiB."""
 _CAP = 24 << 20
@@ -163,6 +165,7 @@ def _add_windows(items: Items, survey: Survey, reuse: Reuse) -> None:
 def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
     """Small files and the ends of large ones, in path order."""
     held, ends_pack = 0, _Cuts(survey.found.tree)
+    cut_from = _CUT_FROM_ON_TOP if survey.base else _CUT_FROM
     for row, size in _new_rows(survey, reuse):
         start = 0 if size < WINDOW else size - size % WINDOW
         length = size - start
@@ -173,7 +176,7 @@ def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
             held = 0
         items.add(row, start, length)
         held += length
-        if held >= _CUT_FROM and ends_pack(row, length):
+        if held >= cut_from and ends_pack(row, length):
             items.cut()
             held = 0
     items.cut()

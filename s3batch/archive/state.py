@@ -68,7 +68,7 @@ class Remembered:
 
     def __init__(self, record: _Stored, limits: Limits | None) -> None:
         self._record, self._limits = record, limits
-        self.key, self.etag, self.stored = record.key, record.etag, record.manifest
+        self.key, self.etag, self.stored, self.walk = record.key, record.etag, record.manifest, record.walk
 
     def is_of(self, found: Found) -> bool:
         """Whether nothing below the roots can have changed since; no means: not that one can tell at once."""

@@ -7,6 +7,7 @@ Until the last step every change can be undone, and is, when a chunk cannot be h
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
 from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
-from s3batch.cache.find import denied, find, touch
+from s3batch.cache.find import denied, find, still_there, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.old import restore_old
 from s3batch.cache.outputs import tell_harness
@@ -33,9 +34,13 @@ from s3batch.stopping import InterruptedJobError
 from s3batch.units import format_duration, format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s3batch.archive.restore import RestorePlan
     from s3batch.archive.scan import Found
-    from s3batch.cache.find import Hit
+    from s3batch.archive.state import Remembered
+    from s3batch.archive.tree import Tree
+    from s3batch.cache.find import Hit, Seen
     from s3batch.cache.session import Session
     from s3batch.model import Result
     from s3batch.s3.faults import CallError
@@ -77,7 +82,10 @@ def _undo(session: Session) -> None:
 def _restore(session: Session) -> Outcome:
     if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
         return outcome
-    state = session.state()
+    remembered = session.remembered()
+    if remembered is not None and (outcome := _all_right(session, remembered)):
+        return outcome
+    state = remembered.state() if remembered is not None else None
     hit, trouble = find(session, state)
     if hit is None:
         outcome = _restored_old(session) or _missed(session, trouble)
@@ -96,6 +104,22 @@ def _restore(session: Session) -> Outcome:
     return outcome
 
 
+def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
+    """What to say if our last rebuild made the key's archive of just this tree: that is told without taking it apart."""
+    first = session.names.lookups[0]
+    doubtful = session.settings.verify or os.path.exists(session.undo_path)
+    if doubtful or first.is_prefix or first.key != remembered.key or not remembered.walk:
+        return None
+    found = scan(
+        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks
+    )  # fmt: skip
+    if not remembered.is_of(found) or not (seen := still_there(session, remembered)):
+        return None
+    if not session.settings.dry_run and _is_to_be_touched(session, seen):
+        touch(session, seen)
+    return _told(session, seen, found.tree, missing=found.missing)
+
+
 def _restored_old(session: Session) -> Outcome | None:
     _undo(session)
     return restore_old(session)
@@ -112,11 +136,11 @@ def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outco
     return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
 
 
-def _fallback(session: Session, hit: Hit) -> str:
+def _fallback(session: Session, hit: Seen) -> str:
     return "" if hit.key == session.names.own else " (a fallback)"
 
 
-def _is_to_be_touched(session: Session, hit: Hit) -> bool:
+def _is_to_be_touched(session: Session, hit: Seen) -> bool:
     """Whether a clean-up by age might soon take it for forgotten, and this build may write there."""
     names, ttl = session.names, session.settings.ttl
     may = not names.refusal and (hit.key == names.own or not names.untrusted)
@@ -203,14 +227,23 @@ def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
 
 
 def _outcome(session: Session, work: _Work, results: list[Result]) -> Outcome:
-    hit, plan, names = work.hit, work.plan, session.names
-    files, size = files_of(hit.manifest.tree), hit.manifest.raw_size()
-    made = plan.files() + len(plan.links)
+    missing = sorted(set(session.roots) - set(work.roots))
+    return _told(session, work.hit, work.hit.manifest.tree, missing=missing, plan=work.plan, results=results)
+
+
+def _told(
+    session: Session, hit: Seen, tree: Tree, *, missing: list[str], plan: RestorePlan | None = None,
+    results: Sequence[Result] = (),
+) -> Outcome:  # fmt: skip
+    """What came of a restore of ``tree``; without a plan nothing was to do."""
+    names, files, size = session.names, files_of(tree), sum(tree.sizes)
+    made = plan.files() + len(plan.links) if plan is not None else 0
+    changed = plan is not None and not plan.nothing_to_do()
     sent = sum(result.sent for result in results)
     session.journal.add_tally(files=files, bytes=size, unchanged=max(0, files - made))
-    if session.settings.dry_run:
+    if plan is not None and session.settings.dry_run:
         how = f"would fetch {plural(len(plan.recipes), 'chunk')} for {plural(made, 'file')}"
-    elif plan.nothing_to_do():
+    elif not changed:
         how = "everything was right already"
     else:
         how = f"{plural(len(results), 'chunk')} ({format_size(sent)}) fetched for {plural(made, 'file')}"
@@ -219,8 +252,7 @@ def _outcome(session: Session, work: _Work, results: list[Result]) -> Outcome:
         words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount(files, size)}: {how}",
         cache={
             "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key == names.own,
-            "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent,
-            "missing": sorted(set(session.roots) - set(work.roots)),
+            "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent, "missing": missing,
         },
-        changed=not plan.nothing_to_do(),
+        changed=changed,
     )  # fmt: skip

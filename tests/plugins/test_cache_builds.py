@@ -357,3 +357,18 @@ def test_5_what_came_from_below_one_prefix_is_stored_whole_below_another(pipelin
 
     assert (done.code, restored.code) == (0, 0), done.err + restored.err
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
+
+
+def test_6_a_tree_as_our_rebuild_left_it_is_right_without_reading_the_cache(pipeline):
+    pipeline.write(FILES)
+    time.sleep(0.1)  # younger files may still be changing
+    pipeline.rebuild()
+
+    right = pipeline.restore()
+    (pipeline.workspace / "vendor" / "a").unlink()
+    wrong = pipeline.restore()
+
+    assert {each.operation for each in right.requests} == {"HeadObject"}
+    assert "everything was right already" in right.out + right.err
+    assert "GetObject" in {each.operation for each in wrong.requests}
+    assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
