@@ -51,8 +51,10 @@ class Fork:
         """Whether it ended within so many seconds."""
         until = time.monotonic() + timeout
         while not self._ended:
-            pid, _ = os.waitpid(self.pid, os.WNOHANG)
-            self._ended = pid == self.pid
+            try:
+                self._ended = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+            except ChildProcessError:  # whoever started us has SIGCHLD ignored: it ended, and nobody is told how
+                self._ended = True
             if not self._ended:
                 if time.monotonic() >= until:
                     break

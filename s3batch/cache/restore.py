@@ -106,9 +106,8 @@ def _restore(session: Session) -> Outcome:
 
 def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     """What to say if our last rebuild made the key's archive of just this tree: that is told without taking it apart."""
-    first = session.names.lookups[0]
     doubtful = session.settings.verify or os.path.exists(session.undo_path)
-    if doubtful or first.is_prefix or first.key != remembered.key or not remembered.walk:
+    if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
     found = scan(
         session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks

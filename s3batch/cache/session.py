@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 _IN_FLIGHT_PER_WORKER = 4
 """Chunks of some MiB: enough to overlap making, sending and waiting; more would only hold memory."""
 _QUEUED = 2
-_TRIES = 3
 _SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock")
 """What belongs to a journal, by the ends of the names."""
 

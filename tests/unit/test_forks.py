@@ -86,6 +86,20 @@ def test_a_fork_that_goes_on_is_waited_for_so_long_and_can_be_killed():
     assert said.split() == ["False", "True"]
 
 
+def test_a_fork_is_let_go_of_where_nobody_is_told_of_ended_children():
+    said = run(
+        """
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        fork = forks.Fork(lambda: time.sleep(60), 0)
+        fork.kill()
+        time.sleep(0.2)
+        print(fork.wait(9))
+        """
+    )
+
+    assert said == "True\n"
+
+
 @pytest.mark.parametrize(
     ("script", "possible"),
     [
