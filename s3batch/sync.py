@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, deletes, habits, invalidation, leftovers, manifest, permissions, report, worker
-from s3batch.coordinator import Coordinator, Parts
+from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.crash_points import reach
 from s3batch.errors import (
     EXIT_DONE,
@@ -296,7 +296,7 @@ class Sync:
             self._found_upload,
         )
         return Coordinator(
-            Parts(
+            CoordinatorDeps(
                 journal=self.journal, executor=executor, uploads=uploads, login=self.bucket.login,
                 signals=self.signals, totals=self.totals, progress=progress, tries=self.settings.retries,
                 multipart_threshold=self.settings.multipart_threshold,

@@ -15,7 +15,7 @@ from s3batch.archive.check import Limits
 from s3batch.archive.paths import OWN, inside, inside_any
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
-from s3batch.coordinator import Coordinator, Parts
+from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.model import JobState, Kind, Operation, Reason, Stage
@@ -273,14 +273,14 @@ class Session:
         self, executor: Executor, operations: list[Operation], progress: Progress,
         heard: Callable[[Operation, Result], None], uploads: Uploads | None = None,
     ) -> None:  # fmt: skip
-        parts = Parts(
+        deps = CoordinatorDeps(
             journal=self.journal, executor=executor, uploads=uploads or Uploads(self.journal, 1, _nothing, _nothing),
             login=self.bucket.login, signals=self.signals, totals=Totals(), progress=progress,
             tries=self.settings.retries, multipart_threshold=self.settings.multipart_threshold,
             whole=lambda _: False, replan=lambda _: None, heard=heard,
         )  # fmt: skip
         try:
-            coordinator = Coordinator(parts)
+            coordinator = Coordinator(deps)
             coordinator.run(Stage.MAIN, _added(coordinator, operations))
         finally:
             progress.close()

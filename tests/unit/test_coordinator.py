@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from s3batch.coordinator import HOPELESS, Coordinator, Parts
+from s3batch.coordinator import Coordinator, CoordinatorDeps
+from s3batch.coordinator.circuit_breaker import SAME_FAILURES
 from s3batch.executors import News, tags_of
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
@@ -121,7 +122,7 @@ def coordinate(journal) -> Callable[..., Coordinator]:
             "progress": make("none", io.StringIO()), "multipart_threshold": 8 * MIB, "whole": lambda _: False,
             "replan": lambda operation: operation, "heard": lambda operation, result: None,
         }  # fmt: skip
-        return Coordinator(Parts(**parts | more))
+        return Coordinator(CoordinatorDeps(**parts | more))
 
     return build
 
@@ -244,9 +245,9 @@ def test_a_refusal_of_everything_costs_fifty_requests(journal, coordinate):
         )
 
     assert stopped.value.exit_code == 4
-    assert len(executor.given) <= 2 * HOPELESS
-    assert executor.most <= HOPELESS
-    assert journal.open_count() >= 1500 - 2 * HOPELESS
+    assert len(executor.given) <= 2 * SAME_FAILURES
+    assert executor.most <= SAME_FAILURES
+    assert journal.open_count() >= 1500 - 2 * SAME_FAILURES
 
 
 def test_refusals_do_not_stop_a_job_in_which_something_worked(journal, coordinate):
@@ -334,7 +335,7 @@ def test_workers_that_die_before_they_do_anything_stop_the_job(journal, coordina
     with pytest.raises(StoppedError, match="worker processes died before anything was done"):
         coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(1000)]))
 
-    assert len(executor.given) <= 12 * 10 + HOPELESS
+    assert len(executor.given) <= 12 * 10 + SAME_FAILURES
 
 
 # --- deletes --------------------------------------------------------------------------------
@@ -407,7 +408,7 @@ def test_credentials_that_stay_refused_stop_the_job(journal, coordinate, renewal
         coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(400)]))
 
     assert stopped.value.exit_code == 4
-    assert len(executor.given) <= 3 * HOPELESS
+    assert len(executor.given) <= 3 * SAME_FAILURES
     assert State.FAILED not in states(journal).values()
 
 

@@ -1,0 +1,76 @@
+"""Stops a job when what failed shows that no other operation can succeed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from s3batch.errors import EndpointError
+from s3batch.stopping import StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3batch.model import Result
+
+SAME_FAILURES = 50
+"""The same permanent error so often, before anything worked, stops the job.
+
+So many operations are handed out, no more, until one has worked.
+"""
+WORKER_DEATHS = 12
+"""So many dead workers, before anything worked, stop the job: no single operation kills them."""
+ENDPOINT_GONE = 10.0
+"""Seconds without any success after which a retryable failure that stays means that the endpoint is gone."""
+_OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy"})
+"""Codes of s3batch itself that say nothing of the store, nor of any other file."""
+
+
+class CircuitBreaker:
+    """Counts successes, failures and dead workers of one job. Times are of ``clock``, in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.worked = False
+        """True once an operation, or a piece of one, has succeeded."""
+        self._clock = clock
+        self._last_success = clock()
+        self._failures: Counter[str] = Counter()
+        self._deaths = 0
+
+    def record_success(self) -> None:
+        """Note that the store took something."""
+        self.worked, self._last_success = True, self._clock()
+
+    def record_death(self) -> None:
+        """Note that workers died. Raises StoppedError if too many did before anything worked."""
+        if self.worked:
+            return
+        self._deaths += 1
+        if self._deaths >= WORKER_DEATHS:
+            words = f"{WORKER_DEATHS} worker processes died before anything was done"
+            raise self.stop(words, "look for what ends them (memory?), then resume")
+
+    def record_failure(self, result: Result) -> None:
+        """Note a failure that stays. Raises StoppedError if it means that every operation will fail."""
+        if result.fatal:
+            raise self.stop(result.error, "correct it, then resume")
+        if result.code in _OF_ONE_FILE:
+            return
+        if result.retryable and self._clock() - self._last_success > ENDPOINT_GONE:
+            raise self.stop(f"the endpoint is gone: {result.error}", "resume when it is back")
+        self._failures[result.code] += 1
+        if not self.worked and self._failures[result.code] >= SAME_FAILURES:
+            words = f"the first {SAME_FAILURES} operations all failed alike: {result.error}"
+            raise self.stop(words, "correct it, then resume")
+
+    def allow(self, room: int, outstanding: int) -> int:
+        """Return how many operations to hand out where there is ``room`` for so many.
+
+        They are few until one has worked, so that a wrong key does not cost a request for each file.
+        """
+        return room if self.worked else min(room, SAME_FAILURES - outstanding)
+
+    def stop(self, message: str, hint: str) -> StoppedError:
+        """Return the error that stops the job; its exit code tells whether anything was done."""
+        code = StoppedError.exit_code if self.worked else EndpointError.exit_code
+        return StoppedError(message, exit_code=code, hint=hint)

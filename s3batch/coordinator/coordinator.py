@@ -1,0 +1,362 @@
+"""Runs the stages of a job: plans a little, hands out what there is room for, judges what came back.
+
+    planning ─add→ journal ─lease→ executor ─Result→ judge ─settle→ journal
+                      ^                                |
+                      +────── due again, later ────────+
+
+One thread and no locks. Nothing that can be computed from the journal is kept here but counts.
+
+Stopping is an order: stop planning, stop leasing, let what is under way end for the grace period, settle,
+release the rest. A second signal means now.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s3batch.coordinator.circuit_breaker import CircuitBreaker
+from s3batch.coordinator.dispatcher import Dispatcher
+from s3batch.coordinator.quarantine import Quarantine, tag_of
+from s3batch.coordinator.retry_queue import RetryQueue
+from s3batch.coordinator.sign_in import SignIn
+from s3batch.crash_points import reach
+from s3batch.errors import EndpointError
+from s3batch.executors import Tag, tags_of
+from s3batch.habits import Doubts
+from s3batch.model import Kind, Result, Stage, State, Step, Work
+from s3batch.multipart import LOST
+from s3batch.s3.carry import back_off
+from s3batch.s3.faults import SIGNED_OUT
+from s3batch.stopping import InterruptedJobError, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.coordinator.deps import CoordinatorDeps
+    from s3batch.executors import News
+    from s3batch.model import Operation
+
+GRACE = 10.0
+"""Seconds for what is under way after the first signal: what CI systems give before they kill."""
+_CHANGES = 5
+"""A file that changed so often while it was read is given up."""
+_PLAN_AHEAD = 0.02
+"""Seconds of planning in one turn."""
+
+
+class Coordinator:
+    """Runs the stages of one job. Belongs to the main thread."""
+
+    def __init__(self, deps: CoordinatorDeps) -> None:
+        self._deps = deps
+        self._journal = deps.journal
+        self._executor = deps.executor
+        self._clock = deps.clock
+        self._doubts = Doubts(deps.journal)
+        self._breaker = CircuitBreaker(deps.clock)
+        self._retries = RetryQueue(deps.clock)
+        self._quarantine = Quarantine()
+        self._sign_in = SignIn(deps.login, deps.executor, deps.clock)
+        self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._only_looking)
+        self._open = dict.fromkeys((Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE), 0)
+        """Operations of each stage not yet settled for good."""
+        self._tries: Counter[Tag] = Counter()
+        """Failures of each piece of an upload."""
+        self._changes: Counter[int] = Counter()
+        """How often the file of each row changed while it was read."""
+        self._together: dict[int, float] = {}
+        """The pauses of deletes refused in one answer, by attempt: what was one request is to be one again."""
+        self._stage = Stage.MAIN
+
+    # --- a stage ----------------------------------------------------------------------------
+
+    def expect(self, stage: int, count: int) -> None:
+        """So many operations of a stage are in the journal already, pending (a resumed job)."""
+        self._open[stage] += count
+        self._journal.rewind()
+
+    def add(self, operations: list[Operation]) -> None:
+        """Journal planned operations; those of the stage at work are leased at once while there is room."""
+        if not operations:
+            return
+        now = [each for each in operations if each.stage == Stage.MAIN and each.kind is not Kind.DELETE]
+        later = [each for each in operations if each.stage != Stage.MAIN or each.kind is Kind.DELETE]
+        at_once = bool(now) and not self._dispatcher.more and self._dispatcher.room() >= len(now)
+        fresh = self._journal.add(now, lease=at_once) if now else []
+        others = self._journal.add(later) if later else []
+        for operation in (*fresh, *others):
+            self._open[operation.stage] += 1
+        reach("added")
+        self._count_planned((*fresh, *others))
+        if at_once:
+            self._dispatcher.give(fresh)
+        # a row that is in the journal already may have been planned anew: let the lease look
+        self._dispatcher.more = self._dispatcher.more or len(now) > len(fresh) * at_once
+
+    def _count_planned(self, operations: tuple[Operation, ...]) -> None:
+        totals = self._deps.totals
+        totals.files_planned += len(operations)
+        totals.bytes_planned += sum(each.size for each in operations if each.kind is Kind.UPLOAD)
+
+    def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
+        """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
+        self._stage, self._dispatcher.more = stage, self._open[stage] > 0
+        if planning is None and not self._dispatcher.more:
+            return
+        self._journal.rewind()
+        self._deps.signals.gentle = True
+        try:
+            while planning is not None or self._open[stage]:
+                planning = self._plan(planning)
+                self._dispatcher.hand_out(stage)
+                self._take(self._executor.poll(0.0 if planning is not None else self._patience()))
+                self._look_around()
+        except StoppedError as stopped:
+            self._wind_down()
+            if self._breaker.worked and stopped.exit_code == EndpointError.exit_code:
+                stopped.exit_code = StoppedError.exit_code  # something was sent after all
+            raise
+        except BaseException:
+            self._journal.release()
+            raise
+        finally:
+            self._deps.signals.gentle = False
+
+    def _plan(self, planning: Iterator[None] | None) -> Iterator[None] | None:
+        if planning is None:
+            return None
+        until = self._clock() + _PLAN_AHEAD
+        while self._clock() < until:
+            if next(planning, _OVER) is _OVER:
+                self._deps.totals.planning = False
+                for stage in (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT):
+                    self._open[stage] = self._journal.open_count(stage)
+                return None
+        return planning
+
+    def _patience(self) -> float:
+        """How long to wait for news: until something is due, but not for ever: signals, progress."""
+        if self._dispatcher.more and not self._executor.outstanding():
+            return 0.0
+        due = self._retries.delay()
+        return 0.1 if due is None else min(0.1, due)
+
+    def _look_around(self) -> None:
+        self._deps.progress.update(self._deps.totals)
+        if self._deps.signals.seen:
+            raise InterruptedJobError(self._deps.signals.seen)
+        self._sign_in.refresh()
+
+    # --- dry runs ---------------------------------------------------------------------------
+
+    def _only_looking(self, operations: list[Operation]) -> list[Operation]:
+        """Those that have something to find out; the others are what the dry run would do."""
+        looking = [each for each in operations if each.kind in (Kind.RECONCILE, Kind.REDIRECT)]
+        told = [each for each in operations if each.kind not in (Kind.RECONCILE, Kind.REDIRECT)]
+        for operation in told:
+            self._deps.heard(operation, Result(operation.id))
+            self._settled(operation)
+        self._journal.settle([(State.SKIPPED, Result(operation.id)) for operation in told])
+        return looking
+
+    # --- taking back ------------------------------------------------------------------------
+
+    def _take(self, news: News) -> None:
+        outcomes: list[tuple[State, Result]] = []
+        self._together.clear()
+        if news.requests:
+            self._journal.add_tally(requests=news.requests)
+        if news.doubts:
+            self._doubts.count(news.doubts)
+        try:
+            self._judge_all(news, outcomes)
+        finally:  # what one result says of the whole job undoes nothing of what the others say of their own
+            if outcomes:
+                self._journal.settle(outcomes)
+                reach("deleted" if self._stage == Stage.DELETE else "settled")
+        if any(result.throttled for result in news.results):
+            self._executor.narrow()
+
+    def _judge_all(self, news: News, outcomes: list[tuple[State, Result]]) -> None:
+        """Judge everything, also after one of them has stopped the job."""
+        stopped: StoppedError | None = None
+        judged = (partial(self._judge, result) for result in news.results)
+        lost = (partial(self._lost, work) for work in news.lost)
+        for judge in (*judged, *lost):
+            try:
+                outcomes += judge()
+            except StoppedError as error:
+                stopped = stopped or error
+        if news.lost:
+            try:
+                self._breaker.record_death()
+            except StoppedError as error:
+                stopped = stopped or error
+        if news.dropped:
+            rows = [row for work in news.dropped for row, step, _ in tags_of(work) if step is Step.WHOLE]
+            self._journal.put_back([row for row in rows if self._dispatcher.leased.pop(row, None)])
+        if stopped is not None:
+            raise stopped
+
+    def _judge(self, result: Result) -> list[tuple[State, Result]]:
+        if result.warning:
+            self._journal.warn(result.warning)
+        self._quarantine.release(tag_of(result))
+        if result.step is not Step.WHOLE:
+            return self._judge_step(result)
+        operation = self._dispatcher.leased.pop(result.id)
+        if not result.error:
+            return [self._good(operation, result)]
+        return [self._bad(operation, result)]
+
+    def _good(self, operation: Operation, result: Result) -> tuple[State, Result]:
+        self._breaker.record_success()
+        if self._deps.dry_run and result.become is not None:
+            self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
+            self._settled(operation)
+            return State.SKIPPED, result
+        if result.become is Kind.UPLOAD:
+            self._retries.add_row(operation.id, 0.0)
+            self._deps.totals.bytes_planned += operation.size
+            return State.PENDING, result
+        self._deps.heard(operation, result)
+        looked = operation.kind in (Kind.RECONCILE, Kind.REDIRECT) and result.already
+        self._settled(operation, unchanged=looked and operation.kind is Kind.RECONCILE)
+        return (State.SKIPPED if looked else State.DONE), result
+
+    def _settled(self, operation: Operation, *, unchanged: bool = False, failed: bool = False) -> None:
+        totals = self._deps.totals
+        self._open[operation.stage] -= 1
+        totals.files_done += 1
+        totals.unchanged += unchanged
+        totals.failed += failed
+        if operation.kind is Kind.UPLOAD:
+            totals.bytes_done += operation.size
+
+    def _bad(self, operation: Operation, result: Result) -> tuple[State, Result]:
+        if result.code == "Changed":
+            return self._changed(operation, result)
+        more = operation.attempts + 1 < self._deps.tries
+        if result.code in SIGNED_OUT and more:
+            self._renew_credentials(result)
+        if more and (result.retryable or result.code in SIGNED_OUT):
+            self._journal.add_tally(retries=1)
+            pause = back_off(operation.attempts + 1)
+            if operation.kind is Kind.DELETE:
+                pause = self._together.setdefault(operation.attempts, pause)
+            self._retries.add_row(operation.id, pause)
+            return State.PENDING, result
+        self._breaker.record_failure(result)
+        self._settled(operation, failed=True)
+        return State.FAILED, result
+
+    def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
+        """The file is not the one that was planned: plan it anew, unless it never comes to rest."""
+        self._changes[operation.id] += 1
+        fresh = self._deps.replan(operation) if self._changes[operation.id] < _CHANGES else None
+        if fresh is None and operation.path.endswith("/"):
+            self._settled(operation)  # a directory that could not be read and can be now: a resume walks it
+            return State.SKIPPED, Result(operation.id)
+        if fresh is None:
+            self._settled(operation, failed=True)
+            words = result.error if self._changes[operation.id] < _CHANGES else f"{result.error}, again and again"
+            return State.FAILED, result._replace(error=words)
+        self._journal.settle([(State.PENDING, result)])
+        self._journal.add([fresh])
+        self._retries.add_row(operation.id, back_off(self._changes[operation.id]))
+        return State.PENDING, result
+
+    def _lost(self, work: Work) -> list[tuple[State, Result]]:
+        """Its worker died. It goes again, after S3 has been asked, unless it seems to be the killer."""
+        self._quarantine.accuse(work)
+        if work.step is Step.WHOLE:
+            return [self._lost_row(row) for row, _, _ in tags_of(work) if row in self._dispatcher.leased]
+        if not self._quarantine.is_killer(tags_of(work)[0]):
+            self._deps.uploads.lost(work)
+            return []
+        row, step, part = tags_of(work)[0]
+        upload_id = work.operation.upload_id
+        return self._judge_step(Result(row, step, part, error=_KILLER, code=LOST, upload_id=upload_id))
+
+    def _lost_row(self, row: int) -> tuple[State, Result]:
+        operation = self._dispatcher.leased.pop(row)
+        result = Result(row, error=_KILLER, code=LOST)
+        if self._quarantine.is_killer((row, Step.WHOLE, 0)):
+            self._breaker.record_failure(result)
+            self._settled(operation, failed=True)
+            return State.FAILED, result
+        self._retries.add_row(row, 0.0)
+        return State.PENDING, result
+
+    # --- pieces of multipart uploads --------------------------------------------------------
+
+    def _judge_step(self, result: Result) -> list[tuple[State, Result]]:
+        uploads = self._deps.uploads
+        if uploads.stale(result):
+            return []
+        if result.error and not uploads.mends(result):
+            return self._bad_step(result)
+        if result.error:
+            return []
+        self._breaker.record_success()
+        verdict = uploads.take(result)
+        if verdict is not None:
+            return [self._verdict(verdict.operation, verdict.result)]
+        if result.step is Step.PART:
+            self._deps.totals.bytes_done += result.sent
+            reach("part-settled")
+            return [(State.DONE, result)]
+        return []
+
+    def _verdict(self, operation: Operation, result: Result) -> tuple[State, Result]:
+        known = self._dispatcher.leased.pop(operation.id)
+        if result.error and result.code == "Changed":
+            return self._changed(known._replace(upload_id=""), result._replace(step=Step.WHOLE))
+        if result.error:
+            self._settled(operation, failed=True)
+            return State.FAILED, result._replace(step=Step.WHOLE)
+        self._deps.heard(operation, result)
+        totals = self._deps.totals
+        self._open[operation.stage] -= 1
+        totals.files_done += 1
+        reach("finished")
+        return State.DONE, result
+
+    def _bad_step(self, result: Result) -> list[tuple[State, Result]]:
+        tag = tag_of(result)
+        self._tries[tag] += 1
+        more = self._tries[tag] < self._deps.tries
+        if result.code in SIGNED_OUT and more:
+            self._renew_credentials(result)
+        elif result.code == "Changed" or not result.retryable or not more:
+            if result.step is not Step.ABORT and result.code != "Changed":
+                self._breaker.record_failure(result)
+            verdict = self._deps.uploads.give_up(result)
+            return [self._verdict(verdict.operation, verdict.result)] if verdict else []
+        self._journal.add_tally(retries=1)
+        work = self._deps.uploads.again(result)
+        self._retries.add_work(work, back_off(self._tries[tag]))
+        return []
+
+    def _renew_credentials(self, result: Result) -> None:
+        if not self._sign_in.renew():
+            raise self._breaker.stop(f"the credentials are refused ({result.error})", "sign in anew, then resume")
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def _wind_down(self) -> None:
+        """Let what is under way end, settle it, put the rest back."""
+        until = self._clock() + GRACE
+        self._executor.drain()
+        try:
+            while self._executor.outstanding() and self._clock() < until:
+                self._take(self._executor.poll(0.1))
+        except StoppedError:
+            pass  # a second signal, or one more of what stopped us: now
+        self._journal.release()
+
+
+_OVER = object()
+_KILLER = "the worker process died while it worked on this (out of memory?)"

@@ -1,0 +1,45 @@
+"""What a coordinator needs from the job that runs it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3batch.executors import Executor
+    from s3batch.journal import Journal
+    from s3batch.model import Operation, Result
+    from s3batch.multipart import Uploads
+    from s3batch.progress import Progress, Totals
+    from s3batch.s3.client import Login
+    from s3batch.stopping import Signals
+
+
+@dataclass(slots=True, kw_only=True)
+class CoordinatorDeps:
+    """The journal, the workers and the decisions of one job."""
+
+    journal: Journal
+    executor: Executor
+    uploads: Uploads
+    login: Login
+    signals: Signals
+    totals: Totals
+    progress: Progress
+    tries: int
+    """Attempts for one operation."""
+    multipart_threshold: int
+    """Bytes: larger uploads go in parts."""
+    whole: Callable[[Operation], bool]
+    """Return true if an operation must go in one request however large it is."""
+    replan: Callable[[Operation], Operation | None]
+    """Return the operation for its file as it is now; ``None`` when the file is gone."""
+    heard: Callable[[Operation, Result], None]
+    """Called with every good result of a whole operation, and with what a dry run would do."""
+    dry_run: bool = False
+    """Look and compare only; an operation that would change the bucket is settled as skipped."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds that only grow. A simulation gives its own."""

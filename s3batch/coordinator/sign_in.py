@@ -1,0 +1,50 @@
+"""Keeps the workers' credentials fresh: renewed every 30 s, and once for all requests that were refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3batch.executors import Executor
+    from s3batch.s3.client import Login
+
+_RENEW_EVERY = 30.0
+_TIME_TO_WORK = 10.0
+"""Seconds that renewed credentials are given before a refusal means that they do not help."""
+
+
+class SignIn:
+    """Gives the executor current credentials. Times are of ``clock``, in seconds."""
+
+    def __init__(self, login: Login, executor: Executor, clock: Callable[[], float]) -> None:
+        self._login = login
+        self._executor = executor
+        self._clock = clock
+        self._renewed = clock()
+        self._refused_until = 0.0
+
+    def refresh(self) -> None:
+        """Hand on the current credentials, if it is time to."""
+        now = self._clock()
+        if now - self._renewed <= _RENEW_EVERY:
+            return
+        self._renewed = now
+        if (credentials := self._login.current()) is not None:
+            self._executor.sign_in_again(credentials)
+
+    def renew(self) -> bool:
+        """Have everybody sign with credentials resolved anew after a refusal; false if there are none.
+
+        They are resolved once for all requests that were refused with the old ones.
+        """
+        now = self._clock()
+        anew = now >= self._refused_until
+        credentials = self._login.renewed() if anew else self._login.current()
+        if credentials is None:
+            return False
+        if anew:
+            self._refused_until = now + _TIME_TO_WORK
+        self._executor.sign_in_again(credentials)
+        return True

@@ -1,0 +1,245 @@
+"""Retry queue, quarantine, circuit breaker, sign-in: each alone, under a clock that the test sets."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE, SAME_FAILURES, WORKER_DEATHS, CircuitBreaker
+from s3batch.coordinator.quarantine import Quarantine
+from s3batch.coordinator.retry_queue import RetryQueue
+from s3batch.coordinator.sign_in import SignIn
+from s3batch.executors import tags_of
+from s3batch.model import Kind, Operation, Reason, Result, Step, Work
+from s3batch.stopping import StoppedError
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def work(row: int) -> Work:
+    return Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, id=row))
+
+
+# --- the retry queue ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pauses", "after", "limit", "due"),
+    [
+        pytest.param([], 9, 10, [], id="nothing waits"),
+        pytest.param([5], 4.9, 10, [], id="too early"),
+        pytest.param([5], 5, 10, [0], id="just due"),
+        pytest.param([3, 1, 2], 9, 10, [1, 2, 0], id="the earliest first"),
+        pytest.param([3, 1, 2], 2, 10, [1, 2], id="only those that are due"),
+        pytest.param([3, 1, 2], 9, 2, [1, 2], id="no more than asked for"),
+        pytest.param([0], 0, 10, [0], id="at once"),
+    ],
+)
+def test_rows_come_back_when_they_are_due(clock, pauses, after, limit, due):
+    retries = RetryQueue(clock)
+    for row, pause in enumerate(pauses):
+        retries.add_row(row, pause)
+
+    clock.now += after
+
+    assert retries.row_is_due == bool(due)
+    assert retries.take_rows(limit) == due
+
+
+def test_works_that_are_due_together_come_in_the_order_they_were_added(clock):
+    retries = RetryQueue(clock)
+    for row in (3, 1, 2):
+        retries.add_work(work(row), 1.0)
+
+    clock.now += 1
+
+    assert [each.operation.id for each in retries.take_works()] == [3, 1, 2]
+    assert retries.take_works() == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "works", "after", "delay"),
+    [
+        pytest.param([], [], 0, None, id="nothing waits"),
+        pytest.param([4], [], 1, 3.0, id="a row"),
+        pytest.param([4], [2], 1, 1.0, id="a piece of an upload is due earlier"),
+        pytest.param([4], [2], 9, 0.0, id="never below zero"),
+    ],
+)
+def test_the_delay_is_until_the_next_is_due(clock, rows, works, after, delay):
+    retries = RetryQueue(clock)
+    for row, pause in enumerate(rows):
+        retries.add_row(row, pause)
+    for row, pause in enumerate(works):
+        retries.add_work(work(row), pause)
+
+    clock.now += after
+
+    assert retries.delay() == delay
+
+
+# --- the circuit breaker --------------------------------------------------------------------
+
+
+def failure(code: str, **more: Any) -> Result:
+    return Result(1, error=f"it is {code}", code=code, **more)
+
+
+@pytest.mark.parametrize(
+    ("results", "worked", "silence", "words"),
+    [
+        pytest.param([failure("NoSuchBucket", fatal=True)], True, 0, "it is NoSuchBucket", id="fatal"),
+        pytest.param([failure("AccessDenied")] * SAME_FAILURES, False, 0, "all failed alike", id="all alike"),
+        pytest.param([failure("AccessDenied")] * (SAME_FAILURES - 1), False, 0, "", id="not often enough"),
+        pytest.param([failure("AccessDenied")] * 2 * SAME_FAILURES, True, 0, "", id="something worked"),
+        pytest.param([failure(f"E{n}") for n in range(2 * SAME_FAILURES)], False, 0, "", id="each another"),
+        pytest.param([failure("Vanished")] * 2 * SAME_FAILURES, False, 0, "", id="of one file"),
+        pytest.param([failure("Connection", retryable=True)], True, ENDPOINT_GONE + 1, "endpoint is gone", id="gone"),
+        pytest.param([failure("Connection", retryable=True)], True, ENDPOINT_GONE - 1, "", id="gone for a moment"),
+        pytest.param([failure("AccessDenied")], True, ENDPOINT_GONE + 1, "", id="an answer is no silence"),
+    ],
+)
+def test_the_job_stops_when_no_other_operation_can_succeed(clock, results, worked, silence, words):
+    breaker = CircuitBreaker(clock)
+    if worked:
+        breaker.record_success()
+    clock.now += silence
+
+    expected = pytest.raises(StoppedError, match=words) if words else nullcontext()
+    with expected as stopped:
+        for result in results:
+            breaker.record_failure(result)
+
+    assert stopped is None or stopped.value.exit_code == (1 if worked else 4)
+
+
+@pytest.mark.parametrize(("deaths", "worked", "stops"), [
+    (WORKER_DEATHS - 1, False, False), (WORKER_DEATHS, False, True), (3 * WORKER_DEATHS, True, False),
+])  # fmt: skip
+def test_workers_that_die_before_anything_worked_stop_the_job(clock, deaths, worked, stops):
+    breaker = CircuitBreaker(clock)
+    if worked:
+        breaker.record_success()
+
+    with pytest.raises(StoppedError) if stops else nullcontext():
+        for _ in range(deaths):
+            breaker.record_death()
+
+
+@pytest.mark.parametrize(
+    ("worked", "room", "outstanding", "allowed"),
+    [(False, 1000, 0, SAME_FAILURES), (False, 1000, 30, SAME_FAILURES - 30), (False, 5, 0, 5), (True, 1000, 30, 1000)],
+)
+def test_few_are_handed_out_until_one_has_worked(clock, worked, room, outstanding, allowed):
+    breaker = CircuitBreaker(clock)
+    if worked:
+        breaker.record_success()
+
+    assert breaker.allow(room, outstanding) == allowed
+
+
+# --- the quarantine -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("deaths", "suspect", "alone", "killer"), [
+    (0, False, False, False), (1, True, False, False), (2, True, True, False), (3, True, True, True),
+])  # fmt: skip
+def test_suspicion_grows_with_each_death(deaths, suspect, alone, killer):
+    quarantine, tag = Quarantine(), tags_of(work(1))[0]
+    for _ in range(deaths):
+        quarantine.accuse(work(1))
+
+    assert quarantine.is_suspect(tag) is suspect
+    assert quarantine.is_killer(tag) is killer
+    assert quarantine.withhold([work(1), work(2)]) == ([work(2)] if alone else [work(1), work(2)])
+    assert quarantine.take_next() == (work(1) if alone else None)
+
+
+def test_suspects_go_one_at_a_time():
+    quarantine = Quarantine()
+    for row in (1, 1, 2, 2):
+        quarantine.accuse(work(row))
+    quarantine.withhold([work(1), work(2)])
+
+    first, meanwhile = quarantine.take_next(), quarantine.take_next()
+    quarantine.release((7, Step.WHOLE, 0))
+    after_another = quarantine.take_next()
+    quarantine.release((1, Step.WHOLE, 0))
+
+    assert (first, meanwhile, after_another, quarantine.take_next()) == (work(1), None, None, work(2))
+
+
+# --- sign-in --------------------------------------------------------------------------------
+
+
+class Login:
+    """Counts what it is asked for."""
+
+    def __init__(self, *renewals: str | None) -> None:
+        self.asked: list[str] = []
+        self._renewals = list(renewals)
+
+    def current(self) -> Any:
+        self.asked.append("current")
+        return "now"
+
+    def renewed(self) -> Any:
+        self.asked.append("renewed")
+        return self._renewals.pop(0)
+
+
+class Executor:
+    def __init__(self) -> None:
+        self.given: list[Any] = []
+
+    def sign_in_again(self, credentials: Any) -> None:
+        self.given.append(credentials)
+
+
+@pytest.mark.parametrize(
+    ("pauses", "given"),
+    [
+        pytest.param([0], ["fresh 1"], id="once"),
+        pytest.param([0, 1, 1], ["fresh 1", "now", "now"], id="all who were refused with the old ones"),
+        pytest.param([0, 11], ["fresh 1", "fresh 2"], id="again later"),
+    ],
+)
+def test_credentials_are_resolved_once_for_all_refusals(clock, pauses, given):
+    executor = Executor()
+    sign_in = SignIn(Login("fresh 1", "fresh 2"), executor, clock)
+
+    for pause in pauses:
+        clock.now += pause
+        assert sign_in.renew()
+
+    assert executor.given == given
+
+
+def test_a_login_without_other_credentials_says_so(clock):
+    assert not SignIn(Login(None), Executor(), clock).renew()
+
+
+@pytest.mark.parametrize(("after", "given"), [(29, []), (31, ["now"])])
+def test_credentials_are_handed_on_every_half_minute(clock, after, given):
+    executor = Executor()
+    sign_in = SignIn(Login(), executor, clock)
+
+    clock.now += after
+    sign_in.refresh()
+
+    assert executor.given == given
