@@ -1,6 +1,28 @@
-"""``python -m s3batch``."""
+"""``python -m s3batch`` and the console script."""
 
-from s3batch.cli import program
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def program() -> NoReturn:
+    """Run the program. A signal that arrives while Python still imports it ends it without a traceback."""
+    for signum in _STOPPING:
+        if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # ignored: started by nohup
+            signal.signal(signum, _end)
+    from s3batch.cli import program as run  # noqa: PLC0415 - after the handlers are set
+
+    run()
+
+
+def _end(signum: int, _: FrameType | None) -> NoReturn:
+    os._exit(128 + signum)
+
 
 if __name__ == "__main__":
     program()

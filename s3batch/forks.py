@@ -66,7 +66,7 @@ def _live(work: Callable[[], None], keep: int) -> NoReturn:
     code = 1
     try:
         gc.freeze()  # what was here stays as it is, in memory we share
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
         os.closerange(3, keep)
         os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))

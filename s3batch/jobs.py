@@ -65,7 +65,7 @@ def run_list(settings: Settings, output: Output) -> int:
         output.document({"jobs": [_row_as_json(each) for each in found]})
     elif found:
         head = ("job", "command", "state", "started (UTC)", "done", "left", "failed", "source -> target")
-        output.data(_table([head, *map(_row, found)]))
+        output.data(*_table([head, *map(_row, found)]))
     else:
         output.info(f"no jobs in {' or '.join(_places(settings))}")
     return EXIT_DONE
@@ -202,10 +202,10 @@ def _print_job(
 ) -> None:
     job = found.job
     headers = permissions.headers_of(Settings.from_public(job.settings))
-    output.data(_table([(name, value) for name, value in _lines_about(found, document) if value]))
+    output.data(*_table([(name, value) for name, value in _lines_about(found, document) if value]))
     operations = {kind: numbers for kind, numbers in document["operations"].items() if numbers["planned"]}
     if operations:
-        output.data("\n" + _table([_NUMBERS, *(_numbers(kind, numbers) for kind, numbers in operations.items())]))
+        output.data("", *_table([_NUMBERS, *(_numbers(kind, numbers) for kind, numbers in operations.items())]))
     for warning in document["warnings"]:
         output.data(f"warning: {warning}")
     for failure in document["failures"]:
@@ -409,8 +409,8 @@ def _some(number: int, noun: str) -> str:
     return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows with aligned columns, two spaces apart; the last column is as wide as it likes."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[-1] = 0
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -1,48 +1,90 @@
-"""The two streams: stdout is data for programs, stderr is talk for people.
+"""The one guarded writer: everything that people and programs read on stdout and stderr goes through it.
 
-No line carries a carriage return, an escape sequence or a secret, whatever a file name or a server put into the
-text. A stderr that nobody reads any more is no reason to stop; a stdout that nobody reads is (``BrokenPipeError``).
+    stdout   data for programs and tables      stderr   talk for people, progress
+
+Every argument of a method is one line. Line breaks, control characters and bidirectional controls inside it are shown
+as escapes, so a text of the store or of the tree cannot end a line, begin one, or look like a command of a CI service.
+Secrets are masked.
+
+A stream that fails does not end the run. stderr goes mute. What stdout lost is known to :meth:`Output.lost_data`, which
+is asked when the work is done.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
+import os
 import re
+import select
+import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 MASK = "***"
 _SHORTEST_SECRET = 6
 """Characters; a shorter one would make nonsense of ordinary words and keeps nothing secret."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: line breaks, escape sequences
+    "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # breaks, bidi, invisible
+    "\U000e0000-\U000e0fff]"
+)
+_COMMAND_FIRST = re.compile(r"(\s*)(:(?=:)|-(?=-- )|\+(?=\+\+ )|~(?=~~ )|\^(?=\^\^ ))")
+"""GitHub's workflow commands and Buildkite's groups; they count at the beginning of a line."""
+_COMMAND_ANYWHERE = re.compile(r"#(?=#\w*\[)")
+"""Commands of Azure Pipelines, TeamCity and older GitHub runners; they count anywhere."""
 
 
-def one_line(text: str) -> str:
-    """``text`` with its line breaks and tabs shown: a file's name must not end a line, or look like one of ours."""
-    return text.replace("\n", "\\x0a").replace("\t", "\\x09")
+def shown(text: str) -> str:
+    """Return ``text`` as one line, with everything escaped that would move a cursor, end a line or hide."""
+    return text if text.isprintable() else _UNSAFE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _harmless(line: str) -> str:
+    """Return ``line`` with the first character of a CI service's command escaped."""
+    line = _COMMAND_ANYWHERE.sub(_escape, line)
+    command = _COMMAND_FIRST.match(line)
+    return f"{command[1]}\\x{ord(command[2]):02x}{line[command.end() :]}" if command else line
 
 
 class Output:
     """Where a run speaks. One per run, used by the coordinator's thread only."""
 
     def __init__(
-        self, stdout: TextIO, stderr: TextIO, *, quiet: bool = False, verbose: int = 0, log_format: str = "text"
+        self,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        *,
+        quiet: bool = False,
+        verbose: int = 0,
+        log_format: str = "text",
     ) -> None:
-        self._stdout = stdout
-        self._stderr = stderr
+        self._stdout = stdout or sys.stdout
+        self._stderr = _Mute(stderr or sys.stderr)
         self._secrets: tuple[str, ...] = ()
+        self._lost: OSError | ValueError | None = None
         self.quiet = quiet
         self.verbose = verbose
         self.log_format = log_format
         self.data_written = False
-        """Whether anything went to stdout; with ``--json`` that was the document."""
+        """Whether anything was to go to stdout; with ``--json`` that was the document."""
 
     @property
-    def stderr(self) -> TextIO:
-        """For progress bars; text of users or servers goes through the methods."""
-        return self._stderr
+    def progress_stream(self) -> TextIO:
+        """The stream for progress, whose texts are all ours. It never fails."""
+        return cast("TextIO", self._stderr)
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Never show these from now on, nor what they look like in a URL or in JSON."""
@@ -51,53 +93,165 @@ class Output:
         self._secrets = tuple(sorted(forms.union(self._secrets), key=len, reverse=True))
 
     def clean(self, text: str) -> str:
-        """``text`` without secrets and without control characters but newline and tab."""
+        """Return ``text`` as one harmless line without secrets."""
+        return _harmless(shown(self._masked(text)))
+
+    def _masked(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+        return text
 
-    def data(self, text: str) -> None:
-        """A line (or several) of stdout."""
-        _write(self._stdout, self.clean(text) + "\n")
-        self.data_written = True
+    def data(self, *lines: str) -> None:
+        """Write lines to stdout."""
+        self._put("".join(f"{self.clean(line)}\n" for line in lines))
 
     def document(self, document: Mapping[str, Any]) -> None:
-        """The one JSON document of a run with ``--json``."""
-        self.data(json.dumps(document, indent=2))
+        """Write the one JSON document of a run with ``--json``."""
+        text = self._masked(json.dumps(document, indent=2))
+        self._put(_COMMAND_ANYWHERE.sub(r"\\u0023", text) + "\n")
 
-    def info(self, text: str) -> None:
-        """What a person wants to know; ``--quiet`` silences it."""
+    def info(self, *lines: str) -> None:
+        """Say what a person wants to know; ``--quiet`` silences it."""
         if not self.quiet:
-            self._say("info", text)
+            self._say("info", lines)
 
-    def detail(self, text: str) -> None:
-        """With ``--verbose``."""
+    def detail(self, *lines: str) -> None:
+        """Say it with ``--verbose`` only."""
         if self.verbose:
-            self._say("detail", text)
+            self._say("detail", lines)
 
-    def warn(self, text: str) -> None:
-        """Something is not as it should be, and the run goes on."""
-        self._say("warning", text)
+    def warn(self, *lines: str) -> None:
+        """Say that something is not as it should be, and that the run goes on."""
+        self._say("warning", lines)
 
-    def error(self, text: str) -> None:
-        """Something failed."""
-        self._say("error", text)
+    def error(self, *lines: str) -> None:
+        """Say that something failed."""
+        self._say("error", lines)
+
+    def lost_data(self) -> OSError | ValueError | None:
+        """Push out what is buffered; return the error that kept data from being written, if one did."""
+        if self.data_written and self._lost is None:
+            with self._noting_loss():
+                self._stdout.flush()
+        return self._lost
+
+    def take_strays(self) -> None:
+        """Make ``sys.stdout`` and ``sys.stderr`` say with ``--verbose`` what Python and libraries write there.
+
+        Warnings, the tracebacks of threads and what a library logs would else reach people unescaped.
+        """
+        sys.stdout = sys.stderr = _Strays(self)
+
+    def _put(self, text: str) -> None:
+        if self._lost is None:
+            with self._noting_loss():
+                self._stdout.write(_encodable(self._stdout, text))
+        self.data_written = True
+
+    @contextlib.contextmanager
+    def _noting_loss(self) -> Any:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            self._lost = error
+
+    def _say(self, level: str, lines: tuple[str, ...]) -> None:
+        cleaned = [self.clean(line) for line in lines]
+        if self.log_format == "json":
+            cleaned = [json.dumps({"time": _now(), "level": level, "message": "\n".join(cleaned)})]
+        elif level in {"warning", "error"}:
+            cleaned[:1] = [f"s3batch: {level}: {line}" for line in cleaned[:1]]
+        self._stderr.write("".join(f"{line}\n" for line in cleaned))
+        self._stderr.flush()
+
+
+class _Mute(io.TextIOBase):
+    """A stream that takes everything, also where the real one is closed, broken or full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute above
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):  # what we do matters more than what we say
+            self._stream.write(_encodable(self._stream, text))
+        return len(text)
 
     def flush(self) -> None:
-        """Push out what is buffered; a stdout that is gone shows here."""
-        self._stdout.flush()
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
-    def _say(self, level: str, text: str) -> None:
-        text = self.clean(text)
-        if self.log_format == "json":
-            text = json.dumps({"time": _now(), "level": level, "message": text})
-        elif level in {"warning", "error"}:
-            text = f"s3batch: {level}: {text}"
+    def isatty(self) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.isatty()
+        return False
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+class _Strays(io.TextIOBase):
+    """Takes what is not ours to say, and shows each line of it with ``--verbose``."""
+
+    encoding = "utf-8"
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._output.detail(f"python: {line}")
+        return len(text)
+
+
+def standard_streams() -> tuple[TextIO, TextIO]:
+    """Return stdout and stderr of this process, each usable whatever it was started with.
+
+    A closed standard stream is opened on the null device, so that no file or socket of ours takes its number. What is
+    written to a stdout that was closed is lost, and known to be.
+    """
+    for descriptor in range(3):
         try:
-            _write(self._stderr, text + "\n")
-            self._stderr.flush()
-        except (OSError, ValueError):
-            return  # closed, or its disk is full: what we do matters more than what we say
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+    return _patient(sys.stdout), _patient(sys.stderr)
+
+
+def _patient(stream: TextIO | None) -> TextIO:
+    """Return ``stream`` as one that waits where a non-blocking descriptor is full."""
+    if stream is None:
+        return cast("TextIO", _Closed())
+    raw = _Patient(stream.fileno(), "w", closefd=False)
+    lines = getattr(stream, "line_buffering", False) or getattr(stream, "write_through", False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors="backslashreplace", line_buffering=lines
+    )
+
+
+class _Patient(io.FileIO):
+    """A descriptor that may be non-blocking, as Node.js leaves them to the programs it starts."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        while True:
+            written = cast("int | None", super().write(data))
+            if written is not None:
+                return written
+            select.select([], [self], [])
+
+
+class _Closed(io.TextIOBase):
+    """A standard stream that was closed when we started."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "it is closed")
 
 
 def _now() -> str:
@@ -106,7 +260,7 @@ def _now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """A file name that is not UTF-8, or not in the terminal's alphabet, is shown with escapes."""
+def _encodable(stream: IO[str], text: str) -> str:
+    """Return ``text`` with escapes for what is not UTF-8, or not in the terminal's alphabet."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from s3batch.output import shown
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Lines:
             self._first = replace(totals)
         if now - self._shown >= LINE_EVERY:
             self._shown = now
-            self._stream.write(line(totals, self._first, now - self._begun) + "\n")
+            self._stream.write(shown(line(totals, self._first, now - self._begun)) + "\n")
             self._stream.flush()
 
     def close(self) -> None:
@@ -179,7 +180,7 @@ def _bars(stream: TextIO, totals: Totals) -> tuple[Bar[Any], Bar[Any]]:
 
 def _draw(bar: Bar[Any], phase: str, done: int, planned: int, planning: bool) -> None:
     bar.bar_format = _PLANNING if planning else _PLANNED
-    bar.set_description_str(f"{phase:>10}", refresh=False)
+    bar.set_description_str(f"{shown(phase):>10}", refresh=False)
     bar.total, bar.n = max(planned, done, 1), done
     bar.refresh()
 

@@ -1,6 +1,6 @@
 """What became of a job: the document of ``--json``, and the words people get at the end.
 
-    journal ─document→ dict, exactly as docs/cli.md shows it ─text→ the end block on stderr
+    journal ─document→ dict, exactly as docs/cli.md shows it ─end_block→ the end block on stderr
 
 Computed from the journal alone, so that a resumed job reports as a whole. Pure: it reads no clock and
 writes nowhere. Hiding secrets and control characters is the business of :mod:`s3batch.output`.
@@ -15,7 +15,6 @@ from typing import Any
 from s3batch import permissions
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
-from s3batch.output import one_line
 from s3batch.units import format_count, format_duration, format_size
 
 SHOWN = 50
@@ -104,27 +103,25 @@ def without_job(
     }
 
 
-def text(
+def end_block(
     document: Mapping[str, Any],
     *,
     headers: Mapping[str, str] | None = None,
     default_journal: bool = False,
     dry_run: bool = False,
-) -> str:
-    """The end block for people, several lines.
+) -> list[str]:
+    """Return the end block for people.
 
     ``headers`` are :func:`s3batch.permissions.headers_of` the job's settings, ``default_journal`` says that
     ``resume`` finds the journal by itself.
     """
     failures = document["failures"]
-    lines = [_headline(document, dry_run=dry_run)]
-    lines += _listed(
-        [f"warning: {one_line(warning)}" for warning in document["warnings"][:SHOWN]], "warnings", document
-    )
-    lines += _listed([failure_line(failure, headers) for failure in failures[:SHOWN]], "failures", document)
+    block = [_headline(document, dry_run=dry_run)]
+    block += _listed([f"warning: {warning}" for warning in document["warnings"][:SHOWN]], "warnings", document)
+    block += _listed([failure_line(failure, headers) for failure in failures[:SHOWN]], "failures", document)
     if leaves_work(document) and not dry_run:
-        lines.append(f"to finish it: {resume_line(document['job'], document['journal'], default_journal)}")
-    return "\n".join(lines)
+        block.append(f"to finish it: {resume_line(document['job'], document['journal'], default_journal)}")
+    return block
 
 
 def resume_line(job: str, journal: str, default_journal: bool) -> str:
@@ -147,7 +144,7 @@ def failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None =
     status = f"HTTP {failure['status']}" if failure["status"] else ""
     facts = ", ".join(filter(None, [status, request, tried]))
     needs = permissions.of_failure(failure["operation"], failure["error"], failure["code"], headers)
-    line = one_line(f"failed: {failure['operation']} {what}: {_said(failure)}")
+    line = f"failed: {failure['operation']} {what}: {_said(failure)}"
     return line + (f" ({facts})" if facts else "") + (f"; {permissions.sentence(needs)}" if needs else "")
 
 

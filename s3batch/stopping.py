@@ -1,14 +1,23 @@
-"""What stops a job before its end: signals, and reasons that are not one operation's."""
+"""What stops a job before its end: signals, and reasons that are not one operation's.
+
+    importing ─> Interrupter: a signal raises at once ─> Signals: noted, the coordinator stops ─> over: ignored once
+
+SIGHUP is SIGTERM by another name, unless it was ignored when we started (``nohup``).
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING, Self
 
-from s3batch.errors import EXIT_SIGINT, EXIT_SIGTERM, S3BatchError
+from s3batch.errors import S3BatchError
 
 if TYPE_CHECKING:
     from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask us to stop."""
 
 
 class StoppedError(S3BatchError):
@@ -20,26 +29,66 @@ class StoppedError(S3BatchError):
 
 
 class InterruptedJobError(StoppedError):
-    """SIGINT or SIGTERM."""
+    """SIGINT, SIGTERM or SIGHUP, while a job runs."""
 
     def __init__(self, signum: int) -> None:
-        name = signal.Signals(signum).name
-        super().__init__(f"interrupted by {name}", exit_code=EXIT_SIGINT if signum == signal.SIGINT else EXIT_SIGTERM)
+        super().__init__(f"interrupted by {signal.Signals(signum).name}", exit_code=exit_code_of(signum))
+
+
+class TerminatedError(BaseException):
+    """SIGTERM or SIGHUP, before or after a job runs."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_code = exit_code_of(signum)
+
+
+def exit_code_of(signum: int) -> int:
+    """Return what a shell makes of a death by ``signum``."""
+    return 128 + signum
+
+
+def heeded() -> list[signal.Signals]:
+    """Return the signals to handle: not SIGHUP where ``nohup`` has it ignored."""
+    return [each for each in STOPPING if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+
+
+class Interrupter:
+    """The process's handler while no job runs: it raises, until the work is over."""
+
+    def __init__(self) -> None:
+        self.over = False
+        """All work is done and only the end of the process is left."""
+        self._late = False
+
+    def install(self) -> None:
+        """Handle the signals that ask us to stop."""
+        for signum in heeded():
+            signal.signal(signum, self)
+
+    def __call__(self, signum: int, _: FrameType | None) -> None:
+        """Raise, unless all work is done; then only a second signal counts."""
+        if not self.over:
+            raise KeyboardInterrupt if signum == signal.SIGINT else TerminatedError(signum)
+        if self._late:  # what is left does not end: a reader of our output may have stopped reading
+            os._exit(exit_code_of(signum))
+        self._late = True
 
 
 class Signals:
-    """While entered, SIGINT and SIGTERM are noted; where nothing is under way they raise at once."""
+    """While entered, signals are noted; where nothing is under way they raise at once."""
 
     def __init__(self) -> None:
         self.seen = 0
         """The first signal's number; 0 for none."""
         self.again = False
         self.gentle = False
-        """Whether the one who runs looks at ``seen`` by himself."""
+        """If true, signals only set ``seen``; if false, they raise."""
+        self._over = self._late = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in heeded():
             self._before[signum] = signal.signal(signum, self._note)
         return self
 
@@ -47,8 +96,18 @@ class Signals:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
+    def work_is_over(self) -> None:
+        """Let the first signal from now on change nothing any more: what is left is to say how it went."""
+        self._over = True
+        for handler in self._before.values():
+            if isinstance(handler, Interrupter):
+                handler.over = True
+
     def _note(self, signum: int, _: FrameType | None) -> None:
+        if self._over and not self._late:
+            self._late = True
+            return
         self.again = bool(self.seen)
         self.seen = self.seen or signum
-        if not self.gentle or self.again:
+        if not self.gentle or self.again or self._late:
             raise InterruptedJobError(self.seen)

@@ -31,7 +31,6 @@ from s3batch.executors.local import LocalExecutor, sharing, usable_cpus
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
-from s3batch.output import one_line
 from s3batch.planning import Planning, replanned
 from s3batch.progress import Totals, make
 from s3batch.s3.bucket import Bucket
@@ -160,7 +159,7 @@ class Sync:
 
     def carry_out(self) -> None:
         """Run, without a report; what stops the job is raised."""
-        progress = make(self._progress_kind(), self.output.stderr)
+        progress = make(self._progress_kind(), self.output.progress_stream)
         executor: Executor | None = None
         try:
             if self.resumed:
@@ -313,7 +312,7 @@ class Sync:
             self._tell(operation)
         elif self.output.verbose:
             kind, reason = result.become or operation.kind, result.reason or operation.reason
-            self.output.detail(one_line(f"{kind} {operation.key} {reason}"))
+            self.output.detail(f"{kind} {operation.key} {reason}")
 
     def _tell(self, operation: Operation) -> None:
         """A line of the plan that a dry run prints."""
@@ -326,11 +325,12 @@ class Sync:
         if self.settings.json:
             self.plan.append({"operation": operation, "key": key, "reason": reason})
         else:
-            self.output.data(one_line(f"{operation} {key} {reason}"))
+            self.output.data(f"{operation} {key} {reason}")
 
     # --- the end ----------------------------------------------------------------------------
 
     def _end(self, stopped: S3BatchError | None) -> int:
+        self.signals.work_is_over()
         failed = self._failed(before=_AFTER_ALL)
         code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
@@ -348,14 +348,14 @@ class Sync:
         if self.settings.json:
             document |= {"error": wrong} if wrong else {}
             self.output.document({**document, "plan": self.plan} if self.settings.dry_run else document)
-        words = report.text(
+        lines = report.end_block(
             document, headers=permissions.headers_of(self.settings), dry_run=self.settings.dry_run,
             default_journal=not self.settings.journal and not self.settings.plugin,
         )  # fmt: skip
         if code:
-            self.output.error(words)
+            self.output.error(*lines)
         else:
-            self.output.info(words)
+            self.output.info(*lines)
         return code
 
     def _frowned_upon(self) -> str:

@@ -72,6 +72,7 @@ def run(settings: Settings, output: Output) -> int:
             Sync(wanted, journal, signals, output, tell=tell, thorough=True, extensions=EXTENSIONS).carry_out()
         except StoppedError as error:
             stopped = error
+        signals.work_is_over()
         return _report(journal, differences, stopped, settings, output)
 
 

@@ -93,7 +93,7 @@ def run_list(settings: Settings, output: Output) -> int:
         times = Counter(chunk for entry in found for chunk in entry.chunks)
         rows = [_row(look.base, entry, times) for entry in found if not entry.error]
         if rows and not settings.json:
-            output.data(_table(rows))
+            output.data(*_table(rows))
         elif not rows:
             output.info(f"no caches below {settings.bucket}/{look.base}")
         look.document({"caches": rows})
@@ -118,13 +118,11 @@ def _row(base: str, entry: Entry, times: Counter[str]) -> dict[str, Any]:
 _HEAD = ("cache", "age", "last use", "size", "stored", "files", "chunks", "shared", "key")
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[dict[str, Any]]) -> list[str]:
     """The key stands last: it is the longest, and what ``cache inspect`` takes."""
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def _show(look: Look, key: str) -> None:
     rows = [_row(manifest, row) for row in range(len(manifest.tree))]
     name, size = title(look.base, key), manifest.raw_size()
     if not look.settings.json:
-        look.output.data("\n".join(f"{row['mode']} {row['size']:>12} {row['path']}{_arrow(row)}" for row in rows))
+        look.output.data(*(f"{row['mode']} {row['size']:>12} {row['path']}{_arrow(row)}" for row in rows))
     age = format_duration(max(0.0, time.time() - manifest.created))
     look.output.info(
         f"{name}: {format_count(len(rows))} entries, {format_size(size)} in {plural(len(manifest.chunks), 'chunk')}; "

@@ -146,6 +146,7 @@ class _End:
 
     def code(self) -> int:
         """The exit code, when all is said."""
+        self._session.signals.work_is_over()
         settings, journal, output = self._session.settings, self._session.journal, self._session.output
         stopped, interrupted = self._stopped, isinstance(self._stopped, InterruptedJobError)
         missed = self._outcome.missed or stopped is not None

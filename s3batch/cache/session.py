@@ -253,7 +253,7 @@ class Session:
             planning=False, phase=phase, unit="files",
         )  # fmt: skip
         files_of = {operation.key: files for operation, files in operations.items()}
-        heard = _Heard(files_of, make(self._progress_kind(), self.output.stderr), totals)
+        heard = _Heard(files_of, make(self._progress_kind(), self.output.progress_stream), totals)
         executor, self._early = self._early or self.executor(function), None
         self._run(executor, list(operations), heard, heard.take)
         return heard.results
@@ -265,7 +265,7 @@ class Session:
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
         operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, status.st_size, status.st_mtime_ns, status.st_ino)
         uploads = Uploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
-        progress = make(self._progress_kind(), self.output.stderr)
+        progress = make(self._progress_kind(), self.output.progress_stream)
         self._run(executor, [operation], progress, lambda *_: None, uploads)
         leftovers.abort(self.journal, self.bucket, lambda: leftovers.unclaimed(self.journal, self.bucket, key))
 

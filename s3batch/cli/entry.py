@@ -6,23 +6,22 @@ an AWS library, and a typo is answered at once.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import importlib
 import os
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 import s3batch
 from s3batch import errors
 from s3batch.errors import S3BatchError, SettingsError
-from s3batch.output import Output
+from s3batch.output import Output, standard_streams
 from s3batch.settings import COMMANDS, JOURNAL_DIRECTORY, TABLE, Settings, unknown
+from s3batch.stopping import Interrupter, TerminatedError
 
 _ROUTES = {
     "sync": ("s3batch.sync", "run"),
@@ -42,10 +41,6 @@ _ROUTES = {
 """Where each command lives: ``(settings, output) -> exit code``."""
 _HELP = ("-h", "--help")
 _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
-
-
-class _Terminated(BaseException):
-    """SIGTERM, before or after the coordinator had it in hand."""
 
 
 @dataclass(slots=True)
@@ -94,58 +89,50 @@ def main(
     call = _Call(
         argv=list(sys.argv[1:] if argv is None else argv),
         environ=os.environ if environ is None else environ,
-        output=Output(stdout or sys.stdout, stderr or sys.stderr),
+        output=Output(stdout, stderr),
         real=environ is None,
     )
-    call.output.redact(_secrets_of(call.environ))
-    if argv is None:
-        _make_termination_an_exception()
-    try:
-        code = _checked(call)
-    except BrokenPipeError:
-        _forget_stdout(stdout)
-        code = errors.EXIT_FAILED
-    return code
+    return _ended(call)
 
 
 def program() -> NoReturn:
-    """The whole process, ended at once: nothing is taken apart that the system frees faster.
+    """Run the CLI and exit with ``os._exit``.
 
-    Nor is a thread waited for that waits for a store that says nothing: boto3 cannot be interrupted, a user can.
+    That skips interpreter shutdown and does not wait for threads blocked in boto3.
     """
-    _open_standard_streams()
-    code = main()
-    with contextlib.suppress(OSError):  # nobody reads it any more
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+    stdout, stderr = standard_streams()
+    call = _Call(argv=sys.argv[1:], environ=os.environ, output=Output(stdout, stderr), real=True)
+    call.output.take_strays()
+    os._exit(_ended(call))
 
 
-def _open_standard_streams() -> None:
-    """Whoever closed one of the three gets no file or socket of ours in its place, and nothing is written."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we live
+def _ended(call: _Call) -> int:
+    """Return the exit code, when everything is written that is to be written."""
+    call.output.redact(_secrets_of(call.environ))
+    interrupter = Interrupter()
+    if call.real and threading.current_thread() is threading.main_thread():
+        interrupter.install()
+    code = _checked(call, interrupter)
+    lost = call.output.lost_data()
+    if lost is None:
+        return code
+    if getattr(lost, "errno", 0) != errno.EPIPE:  # a reader that has seen enough, as `head`
+        why = getattr(lost, "strerror", None) or str(lost)
+        call.output.error(f"stdout cannot be written, so its data is lost: {why}")
+    return code or errors.EXIT_FAILED
 
 
-def _checked(call: _Call) -> int:
+def _checked(call: _Call, interrupter: Interrupter) -> int:
     """The error boundary."""
     try:
         code = _run(call)
-        call.output.flush()
-    except BrokenPipeError:
-        raise
+        interrupter.over = True
     except S3BatchError as error:
         return _fail(call, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(call, "interrupted", errors.EXIT_SIGINT)
-    except _Terminated:
-        return _fail(call, "terminated", errors.EXIT_SIGTERM)
+    except TerminatedError as error:
+        return _fail(call, "terminated", error.exit_code)
     except Exception as error:  # noqa: BLE001 - the boundary: what is left is a bug, told in one sentence
         sentence = f"this is a bug in s3batch: {type(error).__name__}: {error}"
         hint = "please report it" if call.wants_traceback else "run it again with -vv for the traceback, and report it"
@@ -158,12 +145,13 @@ def _run(call: _Call) -> int:
     if call.command in {"--help", "--version"}:
         from s3batch.cli import help as helps  # noqa: PLC0415 - --version and a typo are answered at once
 
-        call.output.data(f"s3batch {s3batch.__version__}" if call.command == "--version" else helps.overview())
+        text = f"s3batch {s3batch.__version__}" if call.command == "--version" else helps.overview()
+        call.output.data(*text.split("\n"))
         return errors.EXIT_DONE
     if any(word in _HELP for word in _before_dashes(rest)):
         from s3batch.cli import help as helps  # noqa: PLC0415 - as above
 
-        call.output.data(helps.of(call.command))
+        call.output.data(*helps.of(call.command).split("\n"))
         return errors.EXIT_DONE
     return _config(call, rest) if call.command == "config" else _work(call, rest)
 
@@ -273,10 +261,9 @@ def _fail(call: _Call, sentence: str, code: int) -> int:
     """Say what went wrong, on stderr for people and with ``--json`` on stdout for programs."""
     call.output.error(sentence)
     if call.wants_traceback:
-        call.output.error(traceback.format_exc().rstrip())
+        call.output.error(*(f"| {line}" for line in traceback.format_exc().rstrip().split("\n")))
     if call.wants_json and not call.output.data_written:
         call.output.document(_failure_document(call, sentence, code))
-    call.output.flush()
     return code
 
 
@@ -285,7 +272,7 @@ def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
     from s3batch import report  # noqa: PLC0415 - only a failure with --json needs it
     from s3batch.model import JobState  # noqa: PLC0415 - as above
 
-    interrupted = code in {errors.EXIT_SIGINT, errors.EXIT_SIGTERM}
+    interrupted = code in errors.INTERRUPTED
     state = JobState.INTERRUPTED if interrupted else JobState.FAILED
     return {**report.without_job(call.command, state, code), "error": call.output.clean(sentence)}
 
@@ -296,19 +283,3 @@ def _secrets_of(environ: Mapping[str, str]) -> list[str]:
     names = {name for row in rows for name in (*row.plugin_names, *row.plugin_cache, row.variable, *row.also)}
     names |= {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"}
     return [environ[name] for name in names if environ.get(name)]
-
-
-def _make_termination_an_exception() -> None:
-    """So that a SIGTERM before the coordinator listens for it still ends with a report."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
-
-
-def _forget_stdout(given: TextIO | None) -> None:
-    """Nobody reads it any more; without this Python complains about it once more when it ends."""
-    if given is None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

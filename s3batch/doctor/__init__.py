@@ -41,7 +41,7 @@ def run(settings: Settings, output: Output) -> int:
     if settings.json:
         output.document(found.document(visit.about(), time.monotonic() - started))
     else:
-        output.data(found.table())
+        output.data(*found.table())
         for warning in found.warnings:
             output.warn(warning)
         (output.error if found.exit_code else output.info)(found.verdict())

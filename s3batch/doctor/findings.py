@@ -107,12 +107,12 @@ class Findings:
         needed = sum(check.needed for check in self.checks)
         return f"{failed} of {needed} needed requests do not work" if failed else f"all {needed} needed requests work"
 
-    def table(self) -> str:
+    def table(self) -> list[str]:
         """Checks, then facts."""
         rows = [("needed for", "call", "result")]
         rows += [(check.needed_for, check.call, check.result()) for check in self.checks]
         facts = [(fact.name.replace("_", " "), fact.words) for fact in self.facts]
-        return "\n".join([*_aligned(rows), "", *_aligned([("the store", ""), *facts])])
+        return [*_aligned(rows), "", *_aligned([("the store", ""), *facts])]
 
     def document(self, about: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The JSON document; ``about`` says whom it is about."""

@@ -74,7 +74,8 @@ def _forked(sock: socket.socket) -> Fork:
 
 def _afresh(sock: socket.socket) -> subprocess.Popen[bytes]:
     arguments = [sys.executable, "-P", "-c", _BEGIN, str(sock.fileno()), json.dumps(sys.path)]
-    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(sock.fileno(),))
+    nothing = subprocess.DEVNULL  # no stderr: what a dying Python says there is not escaped
+    return subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=(sock.fileno(),))
 
 
 class LocalExecutor:

@@ -5,7 +5,7 @@
     out   results ([...], requests, doubts) | dropped [...]
 
 It lives exactly as long as its coordinator: when the socket ends it ends, whatever it was doing. It ignores
-SIGINT and SIGTERM, because the coordinator decides what is still finished.
+SIGINT, SIGTERM and SIGHUP, because the coordinator decides what is still finished.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def results_of(rows: list[tuple[Any, ...]]) -> list[Result]:
 
 def main(fd: int) -> None:
     """The process's entry point: ``fd`` is its end of the coordinator's socket pair."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -219,14 +221,47 @@ def test_what_needs_no_server_loads_no_aws_library(tmp_path, argv):
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
+def shell(command, tmp_path, **pipes):
+    """Run a line of sh, where ``s3batch`` is the program."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    script = f's3batch() {{ "{sys.executable}" -m s3batch "$@"; }}\n{command}'
+    return subprocess.run(["sh", "-c", script], env=environ, text=True, capture_output=True, check=False, **pipes)
+
+
+LOST = "s3batch: error: stdout cannot be written, so its data is lost: "
+SAYING_DATA = ["--version", "--help", "sync --help", "config", "config --json", "jobs list --json", "plugin --help"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_streams_are_no_matter(closed):
-    command = f'"{sys.executable}" -m s3batch --version {closed}'
+@pytest.mark.parametrize("arguments", SAYING_DATA)
+def test_a_stdout_that_cannot_be_written_is_a_failure_with_one_sentence(tmp_path, arguments):
+    full = shell(f"s3batch {arguments} >/dev/full", tmp_path)
+    closed = shell(f"s3batch {arguments} >&-", tmp_path)
+    mute = shell(f"s3batch {arguments} >&- 2>&- <&-", tmp_path)
 
-    ran = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert (full.returncode, full.stderr) == (1, f"{LOST}No space left on device\n")
+    assert (closed.returncode, closed.stderr) == (1, f"{LOST}it is closed\n")
+    assert (mute.returncode, mute.stderr) == (1, "")
 
-    assert (ran.returncode, ran.stderr) == (0, b"")
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [("--version", 0), ("config --json", 0), ("jobs list", 0), ("sync", 2), ("sync --nope", 2), ("snyc", 2)],
+)
+@pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full", "<&-"])
+def test_a_stderr_that_cannot_be_written_changes_nothing(tmp_path, arguments, code, stream):
+    usual = shell(f"s3batch {arguments} 2>/dev/null", tmp_path)
+    mute = shell(f"s3batch {arguments} {stream}", tmp_path)
+
+    assert (mute.returncode, mute.stdout) == (code, usual.stdout)
+
+
+@pytest.mark.slow
+def test_nothing_to_write_is_nothing_lost(tmp_path):
+    ran = shell("s3batch jobs list >/dev/full", tmp_path)
+
+    assert (ran.returncode, LOST in ran.stderr) == (0, False)
 
 
 @pytest.mark.slow
@@ -238,6 +273,19 @@ def test_a_reader_that_went_away_is_met_in_silence(tmp_path):
 
         assert process.stderr.read() == ""
         assert process.wait(30) == 1
+
+
+@pytest.mark.slow
+def test_a_pipe_that_does_not_block_gets_all_of_it(tmp_path):
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen([sys.executable, "-m", "s3batch", "config", "--json"], stdout=write) as process:
+        os.close(write)
+        time.sleep(0.2)
+        with open(read, encoding="utf-8") as pipe:
+            assert json.load(pipe)["command"] == "config"
+        assert process.wait(30) == 0
 
 
 class Interrupting(io.StringIO):

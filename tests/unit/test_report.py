@@ -10,7 +10,7 @@ import pytest
 
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
-from s3batch.report import document, failure_line, resume_line, text
+from s3batch.report import document, end_block, failure_line, resume_line
 
 JOB = Job(
     id="20261121-1",
@@ -129,31 +129,31 @@ class TestText:
     def test_the_first_line_says_what_was_done(
         self, job: Job, counts: dict[str, dict[str, int]], expected: str
     ) -> None:
-        assert text(documented(job, **counts)).splitlines()[0] == expected
+        assert end_block(documented(job, **counts))[0] == expected
 
     def test_a_dry_run_says_what_would_be_done_and_offers_no_resume(self) -> None:
         found = documented(JOB._replace(state=JobState.PLANNING), upload=counts_of(9), delete=counts_of(1))
 
-        assert text(found, dry_run=True) == "dry run in 3.2 s: 9 to upload, 1 to delete"
+        assert end_block(found, dry_run=True) == ["dry run in 3.2 s: 9 to upload, 1 to delete"]
 
     def test_a_finished_job_is_one_line(self) -> None:
-        assert "\n" not in text(documented(JOB, upload=counts_of(1, 1)))
+        assert len(end_block(documented(JOB, upload=counts_of(1, 1)))) == 1
 
     @pytest.mark.parametrize("state", [JobState.FAILED, JobState.INTERRUPTED, JobState.RUNNING, JobState.PLANNING])
     def test_work_left_behind_ends_with_the_line_that_finishes_it(self, state: JobState) -> None:
-        last = text(documented(JOB._replace(state=state))).splitlines()[-1]
+        last = end_block(documented(JOB._replace(state=state)))[-1]
 
         assert last == "to finish it: s3batch resume 20261121-1 --journal /j/x.db"
 
     def test_every_failure_is_named_up_to_a_limit(self) -> None:
         failures = [REFUSED._replace(key=f"k{n}", path=f"k{n}") for n in range(53)]
-        lines = text(documented(JOB._replace(state=JobState.FAILED), *failures)).splitlines()
+        lines = end_block(documented(JOB._replace(state=JobState.FAILED), *failures))
 
         assert [line.split()[2] for line in lines if line.startswith("failed: ")] == [f"k{n}:" for n in range(50)]
         assert lines[-2] == "and 3 more: s3batch jobs show 20261121-1"
 
     def test_warnings_are_shown_up_to_a_limit(self) -> None:
-        lines = text(documented(JOB._replace(warnings=[f"w{n}" for n in range(51)]))).splitlines()
+        lines = end_block(documented(JOB._replace(warnings=[f"w{n}" for n in range(51)])))
 
         assert lines[1:3] == ["warning: w0", "warning: w1"]
         assert lines[-1] == "and 1 more: s3batch jobs show 20261121-1"
