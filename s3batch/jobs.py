@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import permissions, report
+from s3batch import permissions, quirk_memory, report
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError, JournalLockedError, S3BatchError, SettingsError
 from s3batch.journal import Entry, Job, Journal, UploadLeft
 from s3batch.model import JobState, State
@@ -170,11 +170,15 @@ def run_show(settings: Settings, output: Output) -> int:
         shown = None if output.verbose else SHOWN_LEFT
         left = islice(chain(journal.operations(State.LEASED), journal.operations(State.PENDING)), shown)
         resume = _resume_line(settings, found)
+        quirks = quirk_memory.recall(journal, job.endpoint)
         if settings.json:
             more = {"left": [_left_as_json(entry) for entry in left], "resume": resume}
+            more |= {"quirks": [each.document() for each in quirks]}
             output.document({**document, **_facts(found), **more})
         else:
             _print_job(found, document, left, resume, output)
+            for quirk in quirks:
+                output.data(f"quirk of the store: {quirk.quirk.words()}")
     return EXIT_DONE
 
 
@@ -273,6 +277,8 @@ class Pruned(NamedTuple):
     kept: tuple[UploadLeft, ...] = ()
     """Parked by an interrupted or failed job."""
     failures: tuple[tuple[UploadLeft, str], ...] = ()
+    refused: tuple[tuple[UploadLeft, str], ...] = ()
+    """Those that these credentials, or this store, may never abort, and why: no failure."""
 
 
 def run_prune(settings: Settings, output: Output) -> int:
@@ -291,6 +297,10 @@ def run_prune(settings: Settings, output: Output) -> int:
 def _say_pruned(pruned: Pruned, output: Output) -> None:
     for left, error in pruned.failures:
         output.error(f"cannot abort the multipart upload of {left.key} (job {left.job_id}): {error}")
+    for left, error in pruned.refused[:1]:
+        more = len(pruned.refused) - 1
+        others = f" and {_some(more, 'other')}" if more else ""
+        output.warn(f"the multipart upload of {left.key} (job {left.job_id}){others} stays in the bucket: {error}")
     for left in pruned.aborted:
         output.detail(f"multipart upload of {left.key} (job {left.job_id})")
     for job in sorted({left.job_id for left in pruned.kept}):
@@ -301,15 +311,18 @@ def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any
     def listed(uploads: Iterable[UploadLeft]) -> list[dict[str, str]]:
         return [{"job": left.job_id, "key": left.key, "upload_id": left.upload_id} for left in uploads]
 
+    def with_errors(found: list[tuple[UploadLeft, str]]) -> list[dict[str, str]]:
+        return [{**row, "error": error} for row, (_, error) in zip(listed(f[0] for f in found), found, strict=True)]
+
     failures = [(left, error) for each in pruned for left, error in each.failures]
+    refused = [(left, error) for each in pruned for left, error in each.refused]
     return {
         "dry_run": dry_run,
         "forgotten": sum(each.forgotten for each in pruned),
         "aborted": listed(left for each in pruned for left in each.aborted),
         "kept": listed(left for each in pruned for left in each.kept),
-        "failures": [
-            {**row, "error": error} for row, (_, error) in zip(listed(f[0] for f in failures), failures, strict=True)
-        ],
+        "failures": with_errors(failures),
+        "refused": with_errors(refused),
     }
 
 
@@ -339,13 +352,14 @@ def _prune(journal: Journal, settings: Settings) -> Pruned:
     if settings.dry_run:
         finished = sum(job.state in {JobState.DONE, JobState.SUPERSEDED} for job in jobs.values())
         return Pruned(finished, tuple(useless), tuple(parked))
-    failures = []
+    failures: list[tuple[UploadLeft, str]] = []
+    refused: list[tuple[UploadLeft, str]] = []
     for job_id in dict.fromkeys(left.job_id for left in useless):
         mine = [left for left in useless if left.job_id == job_id]
-        failures += _abort_all(journal, settings, jobs[job_id], mine)
-    failed = [left for left, _ in failures]
-    aborted = tuple(left for left in useless if left not in failed)
-    return Pruned(journal.prune(), aborted, tuple(parked), tuple(failures))
+        failures += _abort_all(journal, settings, jobs[job_id], mine, refused)
+    left_over = [left for left, _ in (*failures, *refused)]
+    aborted = tuple(left for left in useless if left not in left_over)
+    return Pruned(journal.prune(), aborted, tuple(parked), tuple(failures), tuple(refused))
 
 
 def _is_parked(job: Job, left: UploadLeft) -> bool:
@@ -354,9 +368,12 @@ def _is_parked(job: Job, left: UploadLeft) -> bool:
 
 
 def _abort_all(
-    journal: Journal, settings: Settings, job: Job, uploads: Sequence[UploadLeft]
+    journal: Journal, settings: Settings, job: Job, uploads: Sequence[UploadLeft], refused: list[tuple[UploadLeft, str]]
 ) -> list[tuple[UploadLeft, str]]:
-    """Abort the uploads of one job; return those that could not be, and why. No endpoint, no second try."""
+    """Abort the uploads of one job; return those that could not be, and why. No endpoint, no second try.
+
+    Those whose abort is refused for good are added to ``refused``.
+    """
     try:
         bucket = bucket_of(settings, job)
     except S3BatchError as error:
@@ -364,9 +381,9 @@ def _abort_all(
     failures: list[tuple[UploadLeft, str]] = []
     try:
         for left in uploads:
-            refusal = abort_upload(bucket, left)
-            if refusal:
-                failures.append((left, refusal))
+            words, for_good = abort_upload(bucket, left)
+            if words:
+                (refused if for_good else failures).append((left, words))
             else:
                 journal.forget_upload(left.operation)
     except S3BatchError as error:
@@ -385,16 +402,20 @@ def bucket_of(settings: Settings, job: Job) -> Bucket:
     return Bucket.from_settings(effective, Target.from_settings(effective).bucket)
 
 
-def abort_upload(bucket: Bucket, left: UploadLeft) -> str:
-    """Abort one upload, gone ones included; return what S3 had against it. EndpointError where it does not answer."""
-    from s3batch.s3.faults import CallError  # noqa: PLC0415 - as above
+def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
+    """Abort one upload, gone ones included; return what S3 had against it, and whether that will stay so.
+
+    EndpointError where it does not answer.
+    """
+    from s3batch.s3.faults import CallError, refused_for_good  # noqa: PLC0415 - as above
 
     try:
         bucket.abort_multipart_upload(left.key, left.upload_id)
     except CallError as error:
         needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
-        return f"{error.fault}; {needs}" if needs else str(error.fault)
-    return ""
+        said = f"AbortMultipartUpload is refused ({error.fault})"
+        return (f"{said}; the request {needs}" if needs else said), refused_for_good(error.fault)
+    return "", False
 
 
 # -- words

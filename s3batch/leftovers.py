@@ -1,21 +1,31 @@
-"""Multipart uploads that dead runs left behind: found, and aborted once nobody goes on with them."""
+"""Multipart uploads that dead runs left behind: found, and aborted once nobody goes on with them.
+
+Both requests are optional: where one is refused for good, the upload is forgotten, and that is said once.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from s3batch.permissions import refusal_words
+from s3batch.s3.faults import CallError, refused_for_good
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.journal import Journal
     from s3batch.s3.bucket import Bucket
+    from s3batch.s3.faults import Fault
     from s3batch.s3.listing import Upload
 
 Unclaimed = dict[str, list["Upload"]]
 """Unfinished uploads that a journal does not know, by key."""
 _CLOCKS_DIFFER = 300.0
 """Seconds that our clock and the store's may be apart."""
+PARTS_STAY = (
+    "the parts of multipart uploads that dead runs began stay in the bucket, until a lifecycle rule removes them"
+)
 
 
 def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
@@ -30,11 +40,28 @@ def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
 
 def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> None:
     """Abort what dead runs of this journal began, heard of or not. ``others`` is asked only if there may be such."""
+    refusals: list[Fault] = []
     for left in journal.uploads_left(of_dead_jobs_only=True):
-        bucket.abort_multipart_upload(left.key, left.upload_id)
+        refusals += abort_upload(bucket, left.key, left.upload_id)
         journal.forget_upload(left.operation)
-    for doubt in journal.uploads_in_doubt():
+    doubts = journal.uploads_in_doubt()
+    for doubt in doubts:
         for upload in others().pop(doubt.key, []):
             if upload.initiated >= doubt.since - _CLOCKS_DIFFER:
-                bucket.abort_multipart_upload(upload.key, upload.upload_id)
+                refusals += abort_upload(bucket, upload.key, upload.upload_id)
         journal.forget_upload(doubt.operation)
+    if refusals:
+        journal.warn(refusal_words("AbortMultipartUpload", refusals[0].code, refusals[0].message, PARTS_STAY))
+    if doubts and (fault := bucket.uploads_refused) is not None:
+        journal.warn(refusal_words("ListMultipartUploads", fault.code, fault.message, PARTS_STAY))
+
+
+def abort_upload(bucket: Bucket, key: str, upload_id: str) -> list[Fault]:
+    """Abort one upload, gone ones included; return why that is refused for good. Raises :class:`CallError`."""
+    try:
+        bucket.abort_multipart_upload(key, upload_id)
+    except CallError as error:
+        if not refused_for_good(error.fault):
+            raise
+        return [error.fault]
+    return []

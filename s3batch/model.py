@@ -17,7 +17,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from s3batch.quirks import Quirk
 
 
 class Kind(StrEnum):
@@ -245,3 +248,7 @@ class Result(NamedTuple):
     """For CHUNK: what the archive wants to know of it."""
     already: bool = False
     """S3 already had it: nothing was sent."""
+    quirks: tuple[Quirk, ...] = ()
+    """What the worker found out about the store."""
+    detail: str = ""
+    """For ``become``: the operation's new detail; empty: it stays."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.crash_points import reach
 from s3batch.model import Operation, Part, Result, State, Step, Work
 from s3batch.planner import PARTS_LIMIT, layout, part_size_for
+from s3batch.worker import UNSURVEYED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +197,12 @@ class Uploads:
     def mends(self, result: Result) -> bool:
         """Whether a failed result only means to begin this upload again, which is done once."""
         upload = self._open[result.id]
-        if upload.restarted or upload.failure is not None or result.step in (Step.BEGIN, Step.ABORT):
+        if upload.failure is not None or result.step in (Step.BEGIN, Step.ABORT):
+            return False
+        if result.code == UNSURVEYED and upload.asked:
+            self._send_anew(upload, upload.asked)
+            return True
+        if upload.restarted:
             return False
         if result.code == "NoSuchUpload":
             upload.restarted = True
@@ -204,11 +210,18 @@ class Uploads:
             self._begin_again(upload)
             return True
         strange = upload.found and result.status == 400 and not result.retryable
-        if result.code in _REFUSED or strange:
+        if result.code in _REFUSED or result.code == UNSURVEYED or strange:
             upload.restarted = upload.again = True
             self.give_up(result)
             return True
         return False
+
+    @staticmethod
+    def _send_anew(upload: _Upload, numbers: frozenset[int]) -> None:
+        """Send parts again of which nobody says whether S3 holds them: sending one twice does no harm."""
+        upload.waiting.extend(sorted(numbers))
+        upload.doubtful -= numbers
+        upload.asked = frozenset()
 
     def _begin_again(self, upload: _Upload) -> None:
         upload.operation = upload.operation._replace(upload_id="")
@@ -243,6 +256,8 @@ class Uploads:
         """
         upload = self._open[result.id]
         upload.under_way -= result.step is Step.PART
+        if result.step is Step.ABORT and upload.again:  # it stays where it is, and a new one is begun all the same
+            return self._aborted(upload, result)
         parked = upload.failure is None and (result.retryable or result.code == LOST)
         if upload.failure is None:
             upload.failure = result
@@ -274,9 +289,7 @@ class Uploads:
         if upload.asked:
             for number in upload.asked:
                 upload.parts[number] = _agreed(upload.parts[number], held.get(number))
-            upload.waiting.extend(sorted(upload.asked))
-            upload.doubtful -= upload.asked
-            upload.asked = frozenset()
+            self._send_anew(upload, upload.asked)
             return
         if not upload.parts:
             size = self._size_of_found(operation, held.get(1))

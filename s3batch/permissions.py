@@ -119,6 +119,12 @@ def headers_of(settings: Settings) -> dict[str, str]:
     }
 
 
+def refusal_words(call: str, code: str, message: str, consequence: str) -> str:
+    """Return the warning for an optional request that is refused for good: what follows, and which permission helps."""
+    said, needs = f"{code}: {message}" if message else code, sentence(missing(call, code, message))
+    return "; ".join(filter(None, (f"{call} is refused ({said}): {consequence}", needs and f"the request {needs}")))
+
+
 def sentence(actions: tuple[str, ...]) -> str:
     """``needs s3:PutObject``; empty for no actions."""
     return f"needs {' and '.join(actions)}" if actions else ""

@@ -15,7 +15,8 @@ from s3batch.model import Kind, Operation, Reason, Result, Work
 from s3batch.planner import CONTENT_KNOWN
 from s3batch.s3 import calls
 from s3batch.s3.lane import ask
-from s3batch.worker import carry_out, etag_of, must
+from s3batch.s3.responses import etag_of, must
+from s3batch.worker import carry_out
 
 if TYPE_CHECKING:
     from s3batch.worker import Tools

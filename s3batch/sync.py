@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, habits, invalidation, leftovers, manifest, permissions, report, worker
+from s3batch import __version__, deletes, invalidation, leftovers, manifest, permissions, quirk_memory, report, worker
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -139,7 +139,7 @@ class Sync:
         """The target's bucket; resolved with the first use."""
         if self._bucket is None:
             self._bucket = Bucket.from_settings(self.settings, self.wanted.target.bucket)
-            habits.begin(self._bucket, self.journal, self.settings.lane)
+            quirk_memory.choose_lane(self._bucket, quirk_memory.in_force(self.journal), self.settings.lane)
         return self._bucket
 
     # --- the job ----------------------------------------------------------------------------
@@ -279,7 +279,7 @@ class Sync:
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
             part_size=self.settings.part_size, copy_limit=worker.COPY_LIMIT,
-            dry_run=self.settings.dry_run, extensions=self.extensions,
+            dry_run=self.settings.dry_run, extensions=self.extensions, quirks=quirk_memory.in_force(self.journal),
         )  # fmt: skip
         if self.cluster:
             return self.cluster.executor(brief, count)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,13 @@ from s3batch import compare
 from s3batch.content import ContentError, Source, compressed, md5
 from s3batch.evidence import Evidence, same
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.permissions import refusal_words
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
+from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.redirects import Redirect
 from s3batch.s3 import calls, checksums
 from s3batch.s3.checksums import WHOLE_OBJECT
-from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
+from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, refusal_for_good
 from s3batch.s3.lane import aside, ask
 from s3batch.s3.listing import (
     MalformedAnswerError,
@@ -32,6 +33,7 @@ from s3batch.s3.listing import (
     parse_upload_id,
     parse_uploads,
 )
+from s3batch.s3.responses import checked, date_of, etag_now, etag_of, must, seconds_of, settled
 from s3batch.sending import Checks, begin_upload, checksum_header, send
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ COPY_LIMIT = 5 * 1024**3
 """Bytes: the largest object CopyObject takes."""
 _ASIDE_ABOVE = 8 * 1024 * 1024
 """Bytes: hashing more than this on the loop would keep other answers waiting."""
+Tags = tuple[tuple[str, str], ...]
 _OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
 
@@ -68,6 +71,8 @@ class Brief:
     """Whether there may be bodies to send."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """Who carries out kinds that others define (chunks): an importable function taking work and tools."""
+    quirks: Quirks = NO_QUIRKS
+    """What earlier jobs found out about the store."""
 
 
 @dataclass(slots=True)
@@ -77,10 +82,14 @@ class Tools:
     brief: Brief
     source: Source
     checks: Checks
+    quirks: Quirks
+    """What is known of the store, by this worker or by another."""
+    found: list[Quirk] = field(default_factory=list)
+    """Of these, what was found here and is not yet told."""
+    warnings: list[str] = field(default_factory=list)
+    """The same: a line each."""
     acl_refused: bool = False
     """The bucket has ACLs disabled: stop sending them."""
-    acl_unreadable: bool = False
-    tags_unreadable: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
     """For extensions: what they keep between operations."""
 
@@ -88,6 +97,27 @@ class Tools:
     def endpoint(self) -> Endpoint:
         """Where the bucket is."""
         return self.brief.endpoint
+
+    def learn(self, quirks: Quirks) -> None:
+        """Ask in the way that these want as well."""
+        self.quirks = self.quirks.with_all(quirks)
+
+    def note(self, quirk: Quirk) -> bool:
+        """Keep what was found out, to be told with the next result; return whether it is new."""
+        if self.quirks.has(quirk.kind, quirk.about):
+            return False
+        self.quirks = self.quirks.plus([quirk])
+        self.found.append(quirk)
+        return True
+
+    def warn(self, words: str) -> None:
+        """Have the job warn of this, with the next result."""
+        self.warnings.append(" ".join(words.splitlines()))
+
+    def note_refusal(self, call: str, fault: Fault, consequence: str) -> None:
+        """Keep that the store refuses an optional request for good, and warn of it unless that is known."""
+        if self.note(Quirk(QuirkKind.REFUSED, call, f"HTTP {fault.status} {fault.code}")):
+            self.warn(refusal_words(call, fault.code, fault.message, consequence))
 
     def attributes(self, operation: Operation) -> Attributes:
         """What the object of this operation's file should carry."""
@@ -97,7 +127,7 @@ class Tools:
 
 def tools_for(brief: Brief) -> Tools:
     """Fresh tools; nothing is opened yet."""
-    return Tools(brief, Source(brief.root), Checks.from_endpoint(brief.endpoint))
+    return Tools(brief, Source(brief.root), Checks.from_endpoint(brief.endpoint), brief.quirks)
 
 
 def prepare(brief: Brief) -> None:
@@ -127,9 +157,20 @@ async def carry_out(work: Work, tools: Tools) -> list[Result]:
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
         bug = Result(work.operation.id, work.step, error=f"{type(error).__name__}: {error}", code="Bug")
         results = _each(work, bug._replace(part=_part_number(work)))
+    if tools.found or tools.warnings:
+        results[0] = _with_news(results[0], tools)
     seconds = time.monotonic() - started
     upload_id = work.operation.upload_id
     return [result._replace(seconds=seconds, upload_id=result.upload_id or upload_id) for result in results]
+
+
+def _with_news(result: Result, tools: Tools) -> Result:
+    """``result``, which takes along what was found out about the store."""
+    warning = "\n".join(filter(None, (result.warning, *tools.warnings)))
+    quirks = tuple(tools.found)
+    tools.warnings.clear()
+    tools.found.clear()
+    return result._replace(warning=warning, quirks=quirks)
 
 
 def _each(work: Work, result: Result) -> list[Result]:
@@ -169,54 +210,6 @@ def _failed_content(work: Work, error: ContentError) -> Result:
     )
 
 
-def _checked(answer: Answer, call: calls.Call) -> Answer:
-    """``answer`` if it is ok. Raises :class:`CallError` otherwise."""
-    if not answer.ok or hides_error(answer):
-        raise CallError(call.name, call.key, fault_of(answer))
-    return answer
-
-
-async def must(call: calls.Call) -> Answer:
-    """The answer to ``call``, which has to be ok. Raises :class:`CallError`."""
-    return _checked(await ask(call), call)
-
-
-async def settled(call: calls.Call) -> Answer:
-    """The answer to ``call``: ok, or a refusal that stays. Raises :class:`CallError` for a fault that passes."""
-    answer = await ask(call)
-    if not answer.ok and (fault := fault_of(answer)).retryable and answer.status != 501:
-        raise CallError(call.name, call.key, fault)
-    return answer
-
-
-# --- answers -------------------------------------------------------------------------------
-
-
-def etag_of(answer: Answer) -> str:
-    """The ETag without its quotes."""
-    return answer.headers.get("etag", "").strip('"')
-
-
-async def _etag_now(key: str) -> str:
-    """The ETag of ``key`` where the answer to its writing names none, as Ceph's and rclone's may not."""
-    return etag_of(await must(calls.head_object(key)))
-
-
-def date_of(answer: Answer) -> float:
-    """When S3 answered, by its own clock; 0 when it does not say."""
-    text = answer.headers.get("date", "")
-    return seconds_of(text) if text else 0.0
-
-
-@lru_cache(maxsize=64)
-def seconds_of(date: str) -> float:
-    """An HTTP date in seconds since the epoch; 0 for what is none."""
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return 0.0
-
-
 @lru_cache(maxsize=4096)
 def _headers(attributes: Attributes) -> dict[str, str]:
     return dict(compare.put_headers(attributes))
@@ -240,7 +233,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
         tools.acl_refused, warning = True, ACL_WARNING
         call = calls.put_object(operation.key, body, _headers(replace(attributes, acl="")))
         sent = await send(call, tools.checks)
-    answer = _checked(sent.answer, call)
+    answer = checked(sent.answer, call)
     return Result(
         operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
         date=date_of(answer), fingerprint=fingerprint, warning=sent.warning or warning,
@@ -249,8 +242,9 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
 
 
 ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
-ACL_READ_WARNING = "ACLs cannot be read ({}): they are not compared; the permission s3:GetObjectAcl is missing"
-TAGS_READ_WARNING = "tags cannot be read ({}): they are not compared; the permission s3:GetObjectTagging is missing"
+UNSURVEYED = "Unsurveyed"
+"""Our code for a multipart upload whose parts may not be listed."""
+PARTS_STAY = "the parts of multipart uploads that are given up stay in the bucket, until a lifecycle rule removes them"
 
 
 async def _already_there(operation: Operation, attributes: Attributes, body: Body, tools: Tools) -> Result | None:
@@ -285,7 +279,7 @@ async def _begin(work: Work, tools: Tools) -> Result:
         tools.acl_refused, warning = True, ACL_WARNING
         call = calls.create_multipart_upload(operation.key, _headers(replace(attributes, acl="")))
         answer = await begin_upload(call, tools.checks)
-    upload_id = parse_upload_id(_checked(answer, call).body)
+    upload_id = parse_upload_id(checked(answer, call).body)
     return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
 
 
@@ -307,7 +301,10 @@ async def _survey(work: Work, tools: Tools) -> Result:
         answer = await ask(call)
         if answer.status == 404:
             return await _perhaps_finished(work, answer, tools)
-        page, marker = parse_parts(_checked(answer, call).body, operation.id)
+        if (fault := refusal_for_good(answer)) is not None:
+            tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from their start")
+            return failed(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)
+        page, marker = parse_parts(checked(answer, call).body, operation.id)
         held += page
         if not marker:
             return Result(operation.id, work.step, parts=tuple(held), upload_id=operation.upload_id)
@@ -323,7 +320,7 @@ async def _part(work: Work, tools: Tools) -> Result:
     sent = await send(call, tools.checks)
     if sent.answer.status == 404:
         return failed(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
-    answer = _checked(sent.answer, call)
+    answer = checked(sent.answer, call)
     return Result(
         operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=sent.checksum,
         request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
@@ -341,13 +338,13 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if answer.status == 404 or hides_error(answer):
         return await _perhaps_finished(work, answer, tools)
     try:
-        completed = parse_completed(_checked(answer, call).body)
+        completed = parse_completed(checked(answer, call).body)
     except MalformedAnswerError:
         return await _perhaps_finished(work, answer._replace(status=502), tools)
     if operation.recheck:  # somebody else may have begun it, with other attributes
         return await _made_right(work, await must(calls.head_object(operation.key)), tools)
     return Result(
-        operation.id, work.step, etag=completed.get("ETag", "").strip('"') or await _etag_now(operation.key),
+        operation.id, work.step, etag=completed.get("ETag", "").strip('"') or await etag_now(operation.key),
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
@@ -377,20 +374,23 @@ async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
 async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
     """The result for an object whose content is ours; its attributes may be those of whoever began the upload."""
     operation = work.operation
-    reason, warning = await _attributes_differ(operation.key, tools.attributes(operation), head, tools)
+    reason = await _attributes_differ(operation.key, tools.attributes(operation), head, tools)
     if reason is not None:
         return (await _copy_from(operation, head, tools))._replace(step=work.step, already=True)
     return Result(
         operation.id, work.step, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
-        fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning, already=True,
+        fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
     )  # fmt: skip
 
 
-async def _abort(work: Work, _: Tools) -> Result:
+async def _abort(work: Work, tools: Tools) -> Result:
     call = calls.abort_multipart_upload(work.operation.key, work.operation.upload_id)
     answer = await ask(call)
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.note_refusal(call.name, fault, PARTS_STAY)
+        return Result(work.operation.id, work.step)
     if answer.status != 404:
-        _checked(answer, call)
+        checked(answer, call)
     return Result(work.operation.id, work.step)
 
 
@@ -405,16 +405,16 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     head = await ask(calls.head_object(operation.key))
     if head.status == 404:
         return Result(operation.id, become=Kind.UPLOAD, reason=Reason.MISSING)
-    _checked(head, calls.head_object(operation.key))
+    checked(head, calls.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
     if not (by_journal or await _equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
         return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
-    reason, warning = await _attributes_differ(operation.key, attributes, head, tools)
+    reason = await _attributes_differ(operation.key, attributes, head, tools)
     if reason is None:
         return Result(
             operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
-            fingerprint=tools.brief.rules.fingerprint(operation.path), warning=warning, already=True,
+            fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
@@ -456,41 +456,42 @@ async def _equal(
     return same(blocks, length, evidence, part_size)
 
 
-async def _attributes_differ(key: str, attributes: Attributes, head: Answer, tools: Tools) -> tuple[Reason | None, str]:
-    """Why the object's attributes are not the wanted ones, if they are not; and a warning."""
-    reason, warning = compare.difference(attributes, compare.RemoteAttributes.from_headers(head.headers), None), ""
+async def _attributes_differ(key: str, attributes: Attributes, head: Answer, tools: Tools) -> Reason | None:
+    """Why the object's attributes are not the wanted ones; ``None``: they are, as far as can be told."""
+    reason = compare.difference(attributes, compare.RemoteAttributes.from_headers(head.headers), None)
     if reason is None and attributes.tags:
-        reason, warning = await _tags_differ(key, attributes.tags, tools)
-    if reason is None and attributes.acl:
-        reason, other = await _acl_differs(key, attributes.acl, tools)
-        warning = warning or other
-    return reason, warning
+        found = await read_tags(key, tools)
+        reason = Reason.METADATA if found is not None and found != attributes.tags else None
+    if reason is None and attributes.acl and not tools.acl_refused:
+        found_acl = await read_acl(key, tools)
+        reason = None if compare.same_acl(attributes.acl, found_acl) else Reason.ACL
+    return reason
 
 
-async def _tags_differ(key: str, wanted: tuple[tuple[str, str], ...], tools: Tools) -> tuple[Reason | None, str]:
-    if tools.tags_unreadable:
-        return None, ""
-    answer = await ask(calls.get_object_tagging(key))
-    if answer.ok:
-        return (None if parse_tags(answer.body) == wanted else Reason.METADATA), ""
-    fault = fault_of(answer)
-    if fault.retryable and not answer.status == 501:
-        raise CallError("GetObjectTagging", key, fault)
-    tools.tags_unreadable = True
-    return None, TAGS_READ_WARNING.format(f"GetObjectTagging: {fault}")
+async def read_tags(key: str, tools: Tools) -> Tags | None:
+    """Return the tags of ``key``, sorted; ``None`` where they cannot be read."""
+    if tools.quirks.refuses("GetObjectTagging"):
+        return None
+    call = calls.get_object_tagging(key)
+    answer = await ask(call)
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.note_refusal(call.name, fault, "tags are not compared, nor kept by a store that drops them")
+        return None
+    if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
+        return ()
+    return parse_tags(checked(answer, call).body)
 
 
-async def _acl_differs(key: str, wanted: str, tools: Tools) -> tuple[Reason | None, str]:
-    if tools.acl_unreadable or tools.acl_refused:
-        return None, ""
-    answer = await ask(calls.get_object_acl(key))
-    if answer.ok:
-        return (None if compare.acl_matches(wanted, bytes(answer.body)) else Reason.ACL), ""
-    fault = fault_of(answer)
-    if fault.retryable and not answer.status == 501:
-        raise CallError("GetObjectAcl", key, fault)
-    tools.acl_unreadable = True
-    return None, ACL_READ_WARNING.format(f"GetObjectAcl: {fault}")
+async def read_acl(key: str, tools: Tools) -> str:
+    """Return the canned ACL that the grants of ``key`` amount to; empty where they cannot be read."""
+    if tools.quirks.refuses("GetObjectAcl"):
+        return ""
+    call = calls.get_object_acl(key)
+    answer = await ask(call)
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.note_refusal(call.name, fault, "ACLs are not compared")
+        return ""
+    return compare.canned_acl(bytes(checked(answer, call).body))
 
 
 async def _copy(operation: Operation, tools: Tools) -> Result:
@@ -504,7 +505,7 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
     remote = compare.RemoteAttributes.from_headers(head.headers)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
-        headers = {**compare.copy_headers(attributes, remote), **await _kept_tags(operation.key, attributes)}
+        headers = {**compare.copy_headers(attributes, remote), **await _kept_tags(operation.key, attributes, tools)}
         await aside(lambda: _copy_in_parts(operation.key, headers, tools))
         after = await must(calls.head_object(operation.key))
         date = seconds_of(after.headers.get("last-modified", ""))
@@ -515,7 +516,7 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
         return Result(
             operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, warning=warning, already=True
         )
-    etag = copied_etag(answer.body) or await _etag_now(operation.key)
+    etag = copied_etag(answer.body) or await etag_now(operation.key)
     return Result(operation.id, etag=etag, date=date_of(answer), fingerprint=fingerprint, warning=warning)
 
 
@@ -528,7 +529,7 @@ async def _copy_whole(
         call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
         answer = await ask(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
-            return _checked(answer, call), ""
+            return checked(answer, call), ""
         tools.acl_refused, warning = True, ACL_WARNING
     if operation.reason is Reason.ACL:
         return None, warning
@@ -536,15 +537,11 @@ async def _copy_whole(
     return await must(calls.copy_object(key, bucket, plain)), warning
 
 
-async def _kept_tags(key: str, attributes: Attributes) -> dict[str, str]:
+async def _kept_tags(key: str, attributes: Attributes, tools: Tools) -> dict[str, str]:
     """The header for tags that are not ours: a copy in parts drops them, which CopyObject does not."""
     if attributes.tags:
         return {}
-    call = calls.get_object_tagging(key)
-    answer = await ask(call)
-    if answer.status in (400, 404, 405, 501):  # a store without tags
-        return {}
-    return compare.tag_header(parse_tags(_checked(answer, call).body))
+    return compare.tag_header(await read_tags(key, tools) or ())
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
@@ -562,7 +559,7 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
     head = await ask(calls.head_object(operation.key))
     location = operation.detail
     if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm
-        _checked(head, calls.head_object(operation.key))
+        checked(head, calls.head_object(operation.key))
     if head.ok and head.headers.get("x-amz-website-redirect-location", "") == location:
         return Result(operation.id, etag=etag_of(head), already=True)
     if tools.brief.dry_run:
@@ -574,7 +571,7 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
         call = calls.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
         answer = await ask(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
-            return Result(operation.id, etag=etag_of(_checked(answer, call)), date=date_of(answer))
+            return Result(operation.id, etag=etag_of(checked(answer, call)), date=date_of(answer))
         tools.acl_refused, warning = True, ACL_WARNING
     answer = await must(calls.put_object(operation.key, b"", {**encrypted, **wanted.headers("")}))
     return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning)
@@ -584,7 +581,7 @@ async def _delete(operation: Operation, _: Tools) -> Result:
     call = calls.delete_object(operation.key)
     answer = await ask(call)
     if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
-        _checked(answer, call)
+        checked(answer, call)
     return Result(operation.id)
 
 

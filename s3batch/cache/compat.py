@@ -14,9 +14,9 @@ from s3batch.cache.resolve import compat_key
 from s3batch.cache.words import amount
 from s3batch.errors import JobFailedError
 from s3batch.model import Stage
+from s3batch.s3.responses import etag_of
 from s3batch.settings import Settings
 from s3batch.units import format_size
-from s3batch.worker import etag_of
 
 if TYPE_CHECKING:
     from s3batch.archive.scan import Found

@@ -18,7 +18,7 @@ from s3batch.cache.layout import SIGNATURE
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError
-from s3batch.worker import etag_of, seconds_of
+from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ from s3batch.cache.job import Outcome
 from s3batch.cache.words import plural
 from s3batch.errors import ArchiveError
 from s3batch.s3.faults import CallError
+from s3batch.s3.responses import etag_of
 from s3batch.units import format_size
-from s3batch.worker import etag_of
 
 if TYPE_CHECKING:
     from s3batch.archive.keys import LegacyObject

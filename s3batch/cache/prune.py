@@ -30,8 +30,8 @@ from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JobFailedError
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
+from s3batch.s3.responses import etag_of, seconds_of
 from s3batch.units import format_size
-from s3batch.worker import etag_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from s3batch.cache.resolve import system
 from s3batch.crash_points import reach
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
-from s3batch.worker import etag_of
+from s3batch.s3.responses import etag_of
 
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest

@@ -20,8 +20,8 @@ from s3batch.model import Result
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.lane import ask
+from s3batch.s3.responses import date_of, etag_of, must, seconds_of
 from s3batch.sending import send
-from s3batch.worker import date_of, etag_of, must, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

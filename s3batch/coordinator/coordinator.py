@@ -24,9 +24,9 @@ from s3batch.coordinator.sign_in import SignIn
 from s3batch.crash_points import reach
 from s3batch.errors import EndpointError
 from s3batch.executors import Tag, tags_of
-from s3batch.habits import Doubts
 from s3batch.model import Kind, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
+from s3batch.quirk_memory import QuirkMemory
 from s3batch.s3.carry import back_off
 from s3batch.s3.faults import SIGNED_OUT
 from s3batch.stopping import InterruptedJobError, StoppedError
@@ -54,7 +54,7 @@ class Coordinator:
         self._journal = deps.journal
         self._executor = deps.executor
         self._clock = deps.clock
-        self._doubts = Doubts(deps.journal)
+        self._quirks = QuirkMemory(deps.journal)
         self._breaker = CircuitBreaker(deps.clock)
         self._retries = RetryQueue(deps.clock)
         self._quarantine = Quarantine()
@@ -169,13 +169,15 @@ class Coordinator:
         if news.requests:
             self._journal.add_tally(requests=news.requests)
         if news.doubts:
-            self._doubts.count(news.doubts)
+            self._quirks.count_overruled(news.doubts)
         try:
             self._judge_all(news, outcomes)
         finally:  # what one result says of the whole job undoes nothing of what the others say of their own
             if outcomes:
                 self._journal.settle(outcomes)
                 reach("deleted" if self._stage == Stage.DELETE else "settled")
+        if self._quirks.learn(quirk for result in news.results for quirk in result.quirks):
+            self._executor.learn(self._quirks.quirks)
         if any(result.throttled for result in news.results):
             self._executor.narrow()
 
@@ -201,8 +203,8 @@ class Coordinator:
             raise stopped
 
     def _judge(self, result: Result) -> list[tuple[State, Result]]:
-        if result.warning:
-            self._journal.warn(result.warning)
+        for words in result.warning.splitlines():
+            self._journal.warn(words)
         self._quarantine.release(tag_of(result))
         if result.step is not Step.WHOLE:
             return self._judge_step(result)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from s3batch.model import Result, Work
+    from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
 
 Tag = tuple[int, Step, int]
@@ -65,6 +66,9 @@ class Executor(Protocol):
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Have the workers sign with these."""
+
+    def learn(self, quirks: Quirks) -> None:
+        """Have the workers ask in the way that these quirks of the store want."""
 
     def narrow(self) -> None:
         """The store asked one worker for fewer requests: tell them all."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from s3batch.model import Work
+    from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.settings import Settings
     from s3batch.worker import Brief
@@ -282,6 +283,11 @@ class DaskExecutor:
         """Tell every worker, and those still to be begun."""
         self._brief = replace(self._brief, endpoint=replace(self._brief.endpoint, credentials=credentials))
         self._tell_all("credentials", credentials)
+
+    def learn(self, quirks: Quirks) -> None:
+        """Tell every worker, and those still to be begun."""
+        self._brief = replace(self._brief, quirks=quirks)
+        self._tell_all("quirks", quirks)
 
     def narrow(self) -> None:
         """Halve every worker's window."""

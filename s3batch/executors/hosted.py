@@ -69,7 +69,7 @@ class Ask(NamedTuple):
     works: list[tuple[Any, ...]]
     """As :func:`~s3batch.executors.process.pack` makes them."""
     words: dict[str, Any]
-    """``drain``, ``narrow``, ``credentials``, each with its payload."""
+    """``drain``, ``narrow``, ``credentials``, ``quirks``, each with its payload."""
 
 
 class Answer(NamedTuple):
@@ -181,6 +181,8 @@ class Hosted:
     def _obey(self, runner: Runner, ask: Ask) -> None:
         if "credentials" in ask.words:
             runner.sign_in_again(ask.words["credentials"])
+        if "quirks" in ask.words:
+            runner.learn(ask.words["quirks"])
         if "narrow" in ask.words:
             runner.lane.narrow()
         if "drain" in ask.words:

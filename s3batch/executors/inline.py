@@ -9,6 +9,7 @@ from s3batch.executors.runner import Runner
 
 if TYPE_CHECKING:
     from s3batch.model import Work
+    from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker import Brief
 
@@ -51,6 +52,10 @@ class InlineExecutor:
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
         self._runner.sign_in_again(credentials)
+
+    def learn(self, quirks: Quirks) -> None:
+        """Ask in the way that these quirks of the store want."""
+        self._runner.learn(quirks)
 
     def narrow(self) -> None:
         """Its own lane has done so already."""

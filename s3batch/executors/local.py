@@ -24,6 +24,7 @@ from s3batch.worker import prepare
 
 if TYPE_CHECKING:
     from s3batch.model import Result, Work
+    from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker import Brief
 
@@ -159,6 +160,11 @@ class LocalExecutor:
         """Tell every worker, and those still to be started."""
         self._brief = replace(self._brief, endpoint=replace(self._brief.endpoint, credentials=credentials))
         self._tell_all("credentials", credentials)
+
+    def learn(self, quirks: Quirks) -> None:
+        """Tell every worker, and those still to be started."""
+        self._brief = replace(self._brief, quirks=quirks)
+        self._tell_all("quirks", quirks)
 
     def narrow(self) -> None:
         """Halve every worker's window."""

@@ -1,7 +1,7 @@
 """A worker process: frames of work in from the coordinator's socket, frames of results out.
 
     frame = 4 bytes of length, big-endian, then a pickle of (word, payload)
-    in    start Brief | work [...] | credentials Credentials | narrow | drain
+    in    start Brief | work [...] | credentials Credentials | quirks Quirks | narrow | drain
     out   results ([...], requests, doubts) | dropped [...]
 
 It lives exactly as long as its coordinator: when the socket ends it ends, whatever it was doing. It ignores
@@ -126,6 +126,8 @@ class Worker:
             self._runner.take(unpack(payload))
         elif word == "credentials":
             self._runner.sign_in_again(payload)
+        elif word == "quirks":
+            self._runner.learn(payload)
         elif word == "narrow":
             self._runner.lane.narrow()
         elif word == "drain":

@@ -16,6 +16,7 @@ from s3batch.worker import carry_out, tools_for
 
 if TYPE_CHECKING:
     from s3batch.model import Result, Work
+    from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker import Brief
 
@@ -57,6 +58,10 @@ class Runner:
         self._tools.brief = replace(self._tools.brief, endpoint=self.lane.endpoint)
         self._halted = False
         self._begin()
+
+    def learn(self, quirks: Quirks) -> None:
+        """Ask in the way that these quirks of the store want, beside those found here."""
+        self._tools.learn(quirks)
 
     def drop(self) -> list[Work]:
         """What was not begun; it will not be."""

@@ -31,7 +31,7 @@ WHERE id = ?
 """What becomes of nearly every row: each value that is not bound anew saves 0.1 us."""
 
 _BECOME = """
-UPDATE operation SET kind = ?, reason = coalesce(?, reason),
+UPDATE operation SET kind = ?, reason = coalesce(?, reason), detail = coalesce(CAST(nullif(?, '') AS TEXT), detail),
     attempts = CASE WHEN state = 'pending' AND error = '' THEN 0 ELSE attempts END
 WHERE id = ?
 """
@@ -68,7 +68,11 @@ def _settle_others(store: Store, outcomes: list[tuple[State, Result]]) -> int:
 
 def _settle_become(store: Store, results: list[Result]) -> None:
     """Record what reconciled operations turned out to be."""
-    rows = [(KIND_TEXT[each.become], each.reason and each.reason.value, each.id) for each in results if each.become]
+    rows = [
+        (KIND_TEXT[each.become], each.reason and each.reason.value, bindable(each.detail), each.id)
+        for each in results
+        if each.become
+    ]
     store.execute_many(_BECOME, rows)
 
 

@@ -44,6 +44,8 @@ class Bucket:
         self.login = login
         self.tries = tries
         self.retries = 0
+        self.uploads_refused: Fault | None = None
+        """Why multipart uploads in progress could not be listed."""
         self.lane = Lane(endpoint, carrier)
         self._reached = False
         self._welcome = False
@@ -232,11 +234,15 @@ class Bucket:
         while True:
             answer = self.ask(calls.list_multipart_uploads(prefix, *markers))
             if not answer.ok:
+                self.uploads_refused = fault_of(answer)
                 return
             try:
                 uploads, markers = parse_uploads(answer.body)
             except ValueError:  # a key that XML cannot hold
-                answer = self.must(calls.list_multipart_uploads(prefix, *markers, encoded=True))
+                answer = self.ask(calls.list_multipart_uploads(prefix, *markers, encoded=True))
+                if not answer.ok:
+                    self.uploads_refused = fault_of(answer)
+                    return
                 uploads, markers = parse_uploads(answer.body, encoded=True)
             yield from uploads
             if markers == ("", ""):

@@ -171,6 +171,26 @@ def hides_error(answer: Answer) -> bool:
     return _ERROR_DOCUMENT.match(answer.body) is not None
 
 
+REFUSED_FOR_GOOD = frozenset({403, 405, 501})
+"""HTTP statuses of a request that will be refused again: a missing permission, or a store that has no such request."""
+_OF_THE_SIGNATURE = frozenset({MISREAD, "RequestTimeTooSkewed"})
+
+
+def refusal_for_good(answer: Answer) -> Fault | None:
+    """Return why the store will never carry out this request; ``None`` if it did, may, or refuses the sign-in."""
+    if answer.status not in REFUSED_FOR_GOOD:
+        return None
+    fault = fault_of(answer)
+    return fault if refused_for_good(fault) else None
+
+
+def refused_for_good(fault: Fault) -> bool:
+    """Whether the same request will be refused again, and the sign-in is not the reason."""
+    if fault.status not in REFUSED_FOR_GOOD or fault.code in _OF_THE_SIGNATURE:
+        return False
+    return not (fault.retryable or fault.signed_out or fault.fatal)
+
+
 def puzzling(answer: Answer) -> bool:
     """Whether the lean lane should let boto3 ask again: redirects and complaints about the form of a request."""
     if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):

@@ -29,6 +29,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
+from s3batch.quirks import OVERRULED
 from s3batch.s3.calls import Answer, Call, get_object
 from s3batch.s3.dial import BundleError, Dialler
 from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, puzzling
@@ -55,8 +56,6 @@ _OPEN_WITHIN = 15.0
 """Seconds: a store that has not taken the connection by then is not there."""
 _LESSONS = 2
 """What one call may teach about how to ask: the bucket's region, the store's clock."""
-OVERRULED = 5
-"""So many answers to the lean lane that boto3 had overruled: boto3 is what this store wants."""
 _AGREED = 3
 """So many refusals of one code that boto3 met just the same: it need not be asked about those again."""
 

@@ -352,7 +352,7 @@ class TestPrune:
 
         ran = Ran(run_prune, settings(dry_run=True, json=True))
 
-        assert ran.json == {"dry_run": True, "forgotten": 1, "aborted": [], "kept": [], "failures": []}
+        assert ran.json == {"dry_run": True, "forgotten": 1, "aborted": [], "kept": [], "failures": [], "refused": []}
         assert len(Ran(run_list, settings(json=True)).json["jobs"]) == 1
 
     def test_a_journal_at_work_is_left_alone(self, settings: Callable[..., Settings], journal: Journal) -> None:

@@ -18,7 +18,7 @@ from s3batch.s3.checksums import digest
 from s3batch.s3.faults import fault_of, hides_error
 from s3batch.s3.lane import ask
 from s3batch.s3.listing import copied_etag, parse_completed, parse_delete_errors, parse_parts, parse_upload_id
-from s3batch.worker import seconds_of
+from s3batch.s3.responses import seconds_of
 from tests.rig.servers import Quirk
 
 LANES = ("lean", "reference")

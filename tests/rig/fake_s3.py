@@ -41,7 +41,7 @@ from tests.rig.operations import operation_name
 ACCESS_KEY, SECRET_KEY = "FAKES3FAKES3FAKES3AA", "a-secret-that-is-none"
 ATTRIBUTES = {
     "content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires",
-    "x-amz-storage-class", "x-amz-website-redirect-location",
+    "x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-server-side-encryption",
 }  # fmt: skip
 ALGORITHMS: Mapping[str, Callable[[bytes], bytes]] = {
     "crc32": lambda body: zlib.crc32(body).to_bytes(4),
@@ -71,6 +71,14 @@ class Manners:
     """Requests signed for another one are told this one."""
     clock: float = 0.0
     """Seconds its clock is ahead."""
+    refuses: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """Requests that are always refused: status and code by S3's name."""
+    copy_drops: frozenset[str] = frozenset()
+    """Headers that a copy loses; ``tags`` and ``acl`` are no headers."""
+    forgets: frozenset[str] = frozenset()
+    """The same for what a PUT loses as well."""
+    counts_tags: bool = True
+    """HEAD says how many tags there are."""
 
 
 @dataclass(slots=True)
@@ -198,6 +206,8 @@ class FakeS3:
         return reply
 
     def _answer(self, request: Seen) -> Reply:
+        if request.name in self.manners.refuses:
+            raise RefusedError(*self.manners.refuses[request.name])
         method = getattr(self, f"_{xform_name(request.name)}", None)
         if method is None:
             raise RefusedError(501, "NotImplemented", request.name)
@@ -213,7 +223,7 @@ class FakeS3:
         stored = self._taken(request)
         stored.headers = _attributes(request.headers)
         stored.acl, stored.tags = _acl(request.headers), _tags(request.headers)
-        objects[request.key] = stored
+        objects[request.key] = _without(stored, self.manners.forgets)
         return Reply(headers=self._said(stored))
 
     def _taken(self, request: Seen) -> Stored:
@@ -240,6 +250,8 @@ class FakeS3:
         wanted = request.headers.get("x-amz-checksum-mode") == "ENABLED"
         said = self._said(stored) if wanted else {"etag": stored.etag}
         kind = {"x-amz-checksum-type": "FULL_OBJECT"} if wanted and stored.checksum[0] else {}
+        if stored.tags and self.manners.counts_tags:
+            about["x-amz-tagging-count"] = str(len(stored.tags))
         return Reply(200, {**stored.headers, **about, **said, **kind, "content-length": str(len(stored.body))})
 
     def _get_object(self, request: Seen, objects: dict[str, Stored]) -> Reply:
@@ -270,6 +282,7 @@ class FakeS3:
         etag = f'"{hashlib.md5(source.body).hexdigest()}"'
         objects[request.key] = copy = Stored(source.body, etag, headers, source.checksum, tags=tags)
         copy.acl = _acl(request.headers)
+        _without(copy, self.manners.copy_drops | self.manners.forgets)
         body = f"<CopyObjectResult {_NS}><LastModified>{_iso(copy.modified)}</LastModified><ETag>{escape(etag)}</ETag></CopyObjectResult>"
         return _xml(body)
 
@@ -314,6 +327,14 @@ class FakeS3:
             for name, value in self._found(request, objects).tags
         )
         return _xml(f"<Tagging {_NS}><TagSet>{tags}</TagSet></Tagging>")
+
+    def _put_object_tagging(self, request: Seen, objects: dict[str, Stored]) -> Reply:
+        rows = [row for row in ET.fromstring(request.body).iter() if row.tag.endswith("Tag")]
+        pairs = [{child.tag.rpartition("}")[2]: child.text or "" for child in row} for row in rows]
+        stored = self._found(request, objects)
+        stored.tags = tuple((pair["Key"], pair["Value"]) for pair in pairs)
+        _without(stored, self.manners.forgets)
+        return Reply(200)
 
     # --- listing ----------------------------------------------------------------------------
 
@@ -482,6 +503,13 @@ def _same_checksum(part: Stored, row: Mapping[str, str | None]) -> None:
     given = row.get(f"Checksum{name.upper()}") if name else None
     if given and given != value:
         raise RefusedError(400, "InvalidPart", "a part's checksum is another")
+
+
+def _without(stored: Stored, lost: frozenset[str]) -> Stored:
+    stored.headers = {name: value for name, value in stored.headers.items() if name not in lost}
+    stored.tags = () if "tags" in lost else stored.tags
+    stored.acl = "private" if "acl" in lost else stored.acl
+    return stored
 
 
 def _joined(parts: list[Stored], headers: dict[str, str]) -> Stored:

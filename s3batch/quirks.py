@@ -1,0 +1,108 @@
+"""Quirks of an endpoint, as values: what a store drops, refuses, does not echo. Pure: no clock, no disk, no client.
+
+    a worker meets one ─Result.quirks→ coordinator ─quirk_memory→ journal, one warning
+                                                └─Executor.learn→ every worker (Tools.quirks)
+
+A quirk changes how a job asks, never whether it ends: what a store cannot do is done in another way, or is left out
+and said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class QuirkKind(StrEnum):
+    """How a store differs from what S3's API says."""
+
+    BOTO_ONLY = "boto-only"
+    """It refuses our own client where it takes the same request from boto3."""
+    COPY_DROPS = "copy-drops"
+    """A copy of an object onto itself loses this header, or its tags."""
+    NOT_ECHOED = "not-echoed"
+    """What a write named in this header (or ACL, or tags) cannot be read again."""
+    REFUSED = "refused"
+    """It does not carry out this request, or these credentials may not make it."""
+    LATE_DATE = "late-date"
+    """A write's LastModified is later than the Date of the answer to it."""
+    NO_CHILDREN = "no-children"
+    """An object cannot have others below it, as in a file system."""
+
+
+TAGS = "tags"
+ACL = "acl"
+"""What else than headers a quirk may be about."""
+
+
+class Quirk(NamedTuple):
+    """One quirk. Two of the same kind about the same are one quirk, whatever their detail says."""
+
+    kind: QuirkKind
+    about: str = ""
+    """S3's name of the request, a header in lower case, or :data:`TAGS` or :data:`ACL`."""
+    detail: str = ""
+    """The store's words: ``HTTP 403 AccessDenied``."""
+
+    def words(self) -> str:
+        """One sentence for people."""
+        sentence = _WORDS[self.kind].format(about=self.about)
+        return f"{sentence} ({self.detail})" if self.detail else sentence
+
+
+_WORDS = {
+    QuirkKind.BOTO_ONLY: "the store refuses requests of the lean lane that it takes from boto3",
+    QuirkKind.COPY_DROPS: "a metadata copy loses {about}",
+    QuirkKind.NOT_ECHOED: "the store does not give {about} back",
+    QuirkKind.REFUSED: "{about} is refused",
+    QuirkKind.LATE_DATE: "LastModified of a write is later than the Date of its answer",
+    QuirkKind.NO_CHILDREN: "an object cannot have others below it",
+}
+
+WARNINGS = {
+    QuirkKind.BOTO_ONLY: "the rest goes through boto3, which is slower",
+    QuirkKind.COPY_DROPS: "it is put back after each copy, or the file is sent again",
+    QuirkKind.NOT_ECHOED: "it is sent, and compared no more",
+}
+"""What a job does about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """A set of quirks. Frozen and picklable."""
+
+    known: frozenset[tuple[QuirkKind, str]] = field(default_factory=frozenset)
+    """Kind, and what it is about."""
+
+    @classmethod
+    def of(cls, quirks: Iterable[Quirk]) -> Quirks:
+        """The set of these."""
+        return cls(frozenset((quirk.kind, quirk.about) for quirk in quirks))
+
+    def has(self, kind: QuirkKind, about: str = "") -> bool:
+        """Whether the store has this quirk."""
+        return (kind, about) in self.known
+
+    def refuses(self, request: str) -> bool:
+        """Whether the store is known to refuse ``request``, by S3's name for it."""
+        return (QuirkKind.REFUSED, request) in self.known
+
+    def about(self, kind: QuirkKind) -> frozenset[str]:
+        """Everything that quirks of ``kind`` are about."""
+        return frozenset(about for found, about in self.known if found is kind)
+
+    def with_all(self, others: Quirks) -> Quirks:
+        """Return the union."""
+        return Quirks(self.known | others.known)
+
+    def plus(self, quirks: Iterable[Quirk]) -> Quirks:
+        """The same and these."""
+        return Quirks(self.known | Quirks.of(quirks).known)
+
+
+NO_QUIRKS = Quirks()
+
+OVERRULED = 5
+"""So many answers to the lean lane that boto3 had overruled: boto3 is what this store wants."""
