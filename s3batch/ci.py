@@ -112,14 +112,28 @@ def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, Given]]
     command = _command(variables)
     if command != "doctor":  # it examines a step as it stands, whichever it is
         _refuse_other_family(command, variables)
-    rows = taken_by(command).values() if command else ()
-    found = {row.name: first_given(_variables(row, command), variables) for row in rows}
+    found = {row.name: first_given(_variables(row, like), variables) for row, like in _rows(command, variables)}
     given = {name: Given(value.text, _spelled(value.origin, environ)) for name, value in found.items() if value}
     if "verbose" in given:
         given["verbose"] = _as_count(given["verbose"])
     if command == "doctor" and "target" not in given and (prefix := _given("prefix", variables)):
         given["target"] = prefix  # where a cache step writes
     return command, given
+
+
+def _rows(command: str, variables: Mapping[str, str]) -> list[tuple[Setting, str]]:
+    """The settings a step takes, each with the command in whose words it is written."""
+    if command != "resume":
+        return [(row, command) for row in taken_by(command).values()] if command else []
+    finished = ("cache restore", "cache rebuild") if _is_cache(variables) else ("sync",)
+    own = [(row, command) for row in taken_by(command).values() if command in row.commands]
+    words = [(TABLE[name], "plugin") for name in ("restore", "rebuild")]
+    return [*own, *words, *((row, like) for like in finished for row in taken_by(like).values())]
+
+
+def _is_cache(variables: Mapping[str, str]) -> bool:
+    """Whether a step that resumes has the settings of a cache step."""
+    return any(_given(name, variables) for name in _CACHE_WORDS)
 
 
 def env_file(environ: Mapping[str, str]) -> Given | None:
@@ -196,7 +210,7 @@ def _mode(mode: Given, *, restore: bool, rebuild: bool) -> str:
             hint="write sync, restore, rebuild, clear, resume or doctor",
         )
     for name, wanted in (("restore", restore), ("rebuild", rebuild)):
-        if wanted and word not in {name, "doctor"}:
+        if wanted and word not in {name, "doctor", "resume"}:
             raise SettingsError(
                 f"mode is {word} (from {mode.origin}), and {name} is true", hint="leave one of them out"
             )
@@ -205,14 +219,9 @@ def _mode(mode: Given, *, restore: bool, rebuild: bool) -> str:
 
 def _refuse_other_family(command: str, variables: Mapping[str, str]) -> None:
     """One image serves two plugins, but one step is one of them."""
-    family = command if command in {"sync", "resume"} else "cache"
+    family = "cache" if command not in {"sync", "resume"} or (command == "resume" and _is_cache(variables)) else "sync"
     families = {name: _families(name) for name in sorted(variables) if name.startswith(_PREFIX)}
     stray = next((name for name, found in families.items() if found and family not in found), None)
-    if stray and family == "resume":
-        raise SettingsError(
-            f"resume goes on with the settings its job was begun with, {_setting(stray)} cannot be given",
-            hint="leave it out",
-        )
     if stray:
         own = next((name for name, found in families.items() if found == {family}), None)
         here = f"{_setting(own)} one of the {family}" if own else f"this step is for the {family}"
@@ -222,12 +231,12 @@ def _refuse_other_family(command: str, variables: Mapping[str, str]) -> None:
 
 
 def _families(variable: str) -> frozenset[str]:
-    """What a variable is a setting of: ``sync``, ``cache``, ``resume``."""
+    """What a variable is a setting of: ``sync``, ``cache``, or both."""
     rows = [row for row in TABLE.values() if variable in _plugin_variables(row)]
     commands = {command.partition(" ")[0] for row in rows for command in row.commands}
     if any(row.name in _CACHE_WORDS for row in rows):
         commands.add("cache")
-    return frozenset(commands & {"sync", "cache", "resume"})
+    return frozenset(commands & {"sync", "cache"})
 
 
 def _setting(variable: str) -> str:

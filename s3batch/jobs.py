@@ -20,8 +20,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import permissions, quirk_memory, report
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError, JournalLockedError, S3BatchError, SettingsError
+from s3batch import journal_trust, permissions, quirk_memory, report
+from s3batch.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_SETTINGS,
+    JournalError,
+    JournalLockedError,
+    S3BatchError,
+    SettingsError,
+)
 from s3batch.journal import Entry, Job, Journal, UploadLeft
 from s3batch.model import JobState, State
 from s3batch.settings import JOURNAL_DIRECTORY, Settings
@@ -71,9 +79,12 @@ def run_list(settings: Settings, output: Output) -> int:
     return EXIT_DONE
 
 
-def find_jobs(settings: Settings, output: Output) -> list[Found]:
-    """Every job of every journal, the newest first; a journal that cannot be read is named, and passed by."""
-    found = chain.from_iterable(_jobs_of(path, settings, output) for path in journals(settings))
+def find_jobs(settings: Settings, output: Output, unreadable: list[JournalError] | None = None) -> list[Found]:
+    """Return every job of every journal, the newest first.
+
+    A journal that cannot be read is named and passed by; its error is added to ``unreadable``.
+    """
+    found = chain.from_iterable(_jobs_of(path, settings, output, unreadable) for path in journals(settings))
     return sorted(found, key=lambda each: each.job.started, reverse=True)
 
 
@@ -99,7 +110,9 @@ def _databases(directory: str) -> list[str]:
     return [os.path.join(directory, name) for name in names if name.endswith(".db")]
 
 
-def _jobs_of(path: str, settings: Settings, output: Output) -> list[Found]:
+def _jobs_of(
+    path: str, settings: Settings, output: Output, unreadable: list[JournalError] | None = None
+) -> list[Found]:
     try:
         with Journal.read_only(path) as journal:
             return list(_with_states(journal))
@@ -107,6 +120,8 @@ def _jobs_of(path: str, settings: Settings, output: Output) -> list[Found]:
         if settings.journal:
             raise
         output.warn(str(error))
+        if unreadable is not None:
+            unreadable.append(error)
         return []
 
 
@@ -197,8 +212,7 @@ def choose(wanted: str, found: Sequence[Found]) -> Found:
 def _resume_line(settings: Settings, found: Found) -> str | None:
     if found.state == RUNNING or found.job.state in {JobState.DONE, JobState.SUPERSEDED}:
         return None
-    default = os.path.dirname(found.journal) == settings.journal_directory() and not settings.journal
-    return report.resume_line(found.job.id, found.journal, default)
+    return report.resume_line(found.job.id, found.journal, journal_trust.is_found(found.journal, settings))
 
 
 def _print_job(
@@ -279,10 +293,15 @@ class Pruned(NamedTuple):
     failures: tuple[tuple[UploadLeft, str], ...] = ()
     refused: tuple[tuple[UploadLeft, str], ...] = ()
     """Those that these credentials, or this store, may never abort, and why: no failure."""
+    withheld: str = ""
+    """The journal, where it has uploads to abort and may not decide where: nothing was done with it."""
 
 
 def run_prune(settings: Settings, output: Output) -> int:
-    """Forget done and superseded jobs, abort the uploads no job will finish. Exit code 1 if one could not be."""
+    """Forget done and superseded jobs, abort the uploads no job will finish.
+
+    Exit code 1 if one could not be aborted; 2 if all there was to do is asked for by journals in the tree.
+    """
     pruned = [_prune_journal(path, settings, output) for path in journals(settings)]
     if settings.json:
         output.document(_pruned_as_json(pruned, dry_run=settings.dry_run))
@@ -291,10 +310,17 @@ def run_prune(settings: Settings, output: Output) -> int:
     forgotten, aborted = sum(each.forgotten for each in pruned), sum(len(each.aborted) for each in pruned)
     would = "would be " if settings.dry_run else ""
     output.info(f"{_some(forgotten, 'job')} {would}forgotten, {_some(aborted, 'multipart upload')} {would}aborted")
-    return EXIT_FAILED if any(each.failures for each in pruned) else EXIT_DONE
+    if any(each.failures for each in pruned):
+        return EXIT_FAILED
+    return EXIT_SETTINGS if any(each.withheld for each in pruned) and not forgotten + aborted else EXIT_DONE
 
 
 def _say_pruned(pruned: Pruned, output: Output) -> None:
+    if pruned.withheld:
+        output.warn(
+            f"left alone: {pruned.withheld} lies below the working directory, and a checkout may have brought "
+            f"it; if it is yours, write {journal_trust.command_line('jobs', 'prune', pruned.withheld)}"
+        )
     for left, error in pruned.failures:
         output.error(f"cannot abort the multipart upload of {left.key} (job {left.job_id}): {error}")
     for left, error in pruned.refused[:1]:
@@ -349,6 +375,8 @@ def _prune(journal: Journal, settings: Settings) -> Pruned:
     uploads = journal.uploads_left(False)
     parked = [left for left in uploads if _is_parked(jobs[left.job_id], left)]
     useless = [left for left in uploads if left not in parked]
+    if useless and not journal_trust.may_decide(journal.path, settings):
+        return Pruned(withheld=journal.path)
     if settings.dry_run:
         finished = sum(job.state in {JobState.DONE, JobState.SUPERSEDED} for job in jobs.values())
         return Pruned(finished, tuple(useless), tuple(parked))
@@ -375,7 +403,7 @@ def _abort_all(
     Those whose abort is refused for good are added to ``refused``.
     """
     try:
-        bucket = bucket_of(settings, job)
+        bucket = bucket_of(settings, job, journal.path)
     except S3BatchError as error:
         return [(left, str(error)) for left in uploads]
     failures: list[tuple[UploadLeft, str]] = []
@@ -393,12 +421,12 @@ def _abort_all(
     return failures
 
 
-def bucket_of(settings: Settings, job: Job) -> Bucket:
+def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
     """The bucket of a job, with today's credentials. The only place here that loads S3."""
     from s3batch.s3.bucket import Bucket  # noqa: PLC0415 - `list` and `show` do without
     from s3batch.target import Target  # noqa: PLC0415 - as above
 
-    effective = Settings.from_public(job.settings, settings)
+    effective = journal_trust.read_settings(job, journal, settings)
     return Bucket.from_settings(effective, Target.from_settings(effective).bucket)
 
 

@@ -58,6 +58,8 @@ _ONLINE = _SYNC | _CACHE | {"resume", "jobs prune"}
 _WORKING = frozenset({"sync", "verify", "resume"}) | _ARCHIVE
 _JOURNALLED = _WORKING | {"doctor", "jobs list", "jobs show", "jobs prune"}
 _EVERY = frozenset(COMMANDS) - {"config"}
+RESUMABLE = frozenset({"sync", "cache restore", "cache rebuild"})
+"""Commands whose jobs ``resume`` finishes. It takes their settings too: those must be as the job has them."""
 _PLUGIN = frozenset({"plugin"})
 
 
@@ -515,9 +517,16 @@ class Settings:
 
     @classmethod
     def from_public(cls, public: Mapping[str, Any], overrides: Settings | None = None) -> Self:
-        """The settings of a job as it was begun; ``overrides`` gives credentials, output, and all it was given."""
+        """The settings of a job as it was begun; ``overrides`` gives credentials, speed and output.
+
+        ``ValueError`` where ``public`` holds what no setting can have.
+        """
         given = overrides or cls()
         values = {name: public[name] for name, row in TABLE.items() if name in public and _is_of_the_job(row)}
+        wrong_one = next((name for name, value in values.items() if not _fits(TABLE[name], value)), None)
+        workspace = public.get("workspace", "")
+        if wrong_one or not isinstance(workspace, str):
+            raise ValueError(f"{wrong_one or 'workspace'} is not of its kind")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         origins = dict.fromkeys((name for name, value in values.items() if value != TABLE[name].default), JOURNAL)
         values |= {name: getattr(given, name) for name, row in TABLE.items() if _overrides(row, given)}
@@ -526,7 +535,7 @@ class Settings:
             origins=origins | given.origins,
             command=public.get("command", "sync"),
             plugin=public.get("plugin", False),
-            workspace=public.get("workspace", ""),
+            workspace=workspace,
             build=Build.from_public(public["build"]) if public.get("build") else None,
             state_directory=given.state_directory,
             job=given.job,
@@ -558,7 +567,8 @@ TABLE: dict[str, Setting] = _rows()
 def taken_by(command: str) -> dict[str, Setting]:
     """The settings a command takes; ``config`` and ``plugin`` take all."""
     everything = command in {"config", "plugin"}
-    return {name: row for name, row in TABLE.items() if everything or command in row.commands}
+    commands = RESUMABLE | {command} if command == "resume" else {command}
+    return {name: row for name, row in TABLE.items() if everything or not row.commands.isdisjoint(commands)}
 
 
 def spellings(command: str) -> dict[str, Setting]:
@@ -722,4 +732,18 @@ def _is_of_the_job(row: Setting) -> bool:
 
 
 def _overrides(row: Setting, given: Settings) -> bool:
-    return not _is_of_the_job(row) or row.name in given.origins
+    """Whether a value given now counts, and not the job's: credentials, speed, output. Others are only compared."""
+    return not _is_of_the_job(row) or ("resume" in row.commands and row.name in given.origins)
+
+
+def _fits(row: Setting, value: object) -> bool:
+    """Whether a journal's value is one that this setting can have."""
+    match row.form:
+        case Form.BOOLEAN:
+            return isinstance(value, bool)
+        case Form.LIST:
+            return isinstance(value, list) and all(isinstance(word, str) for word in value)
+        case Form.COUNT | Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            return number or (value is None and row.default is None)
+    return isinstance(value, str) and (not row.choices or value in (*row.choices, row.default))

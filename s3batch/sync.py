@@ -16,7 +16,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, deletes, invalidation, leftovers, manifest, permissions, quirk_memory, report, worker
+from s3batch import (
+    __version__,
+    deletes,
+    invalidation,
+    journal_trust,
+    leftovers,
+    manifest,
+    permissions,
+    quirk_memory,
+    report,
+    worker,
+)
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.crash_points import reach
 from s3batch.errors import (
@@ -350,7 +361,7 @@ class Sync:
             self.output.document({**document, "plan": self.plan} if self.settings.dry_run else document)
         lines = report.end_block(
             document, headers=permissions.headers_of(self.settings), dry_run=self.settings.dry_run,
-            default_journal=not self.settings.journal and not self.settings.plugin,
+            default_journal=journal_trust.is_found(self.journal.path, self.settings),
         )  # fmt: skip
         if code:
             self.output.error(*lines)

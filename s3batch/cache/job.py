@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import report
+from s3batch import journal_trust, report
 from s3batch.cache.place import make_writable, own_directory
 from s3batch.cache.resolve import names_of
 from s3batch.cache.session import Session
@@ -195,7 +195,8 @@ class _End:
     def _is_found(self) -> bool:
         """Whether ``resume`` finds the journal by itself."""
         settings = self._session.settings
-        return not settings.journal and not settings.plugin and settings.state_directory != self._session.own
+        found = journal_trust.is_found(self._session.journal.path, settings)
+        return found and settings.state_directory != self._session.own
 
 
 def _end_without_journal(settings: Settings, output: Output, names: Names, error: S3BatchError) -> int:

@@ -28,6 +28,10 @@ _FOOT = (
     "[s3batch.COMMAND] in a TOML file: --config FILE, else S3BATCH_CONFIG, else config.toml in "
     "$XDG_CONFIG_HOME/s3batch. Flags win over variables, variables over the file. Sizes: 16MiB, 5MB; durations: 90s, 7d."
 )
+_MORE = {
+    "resume": " The settings of the job's own command may be repeated; one that differs is refused. A journal below the "
+    "working directory counts only if they are, or if --journal names it."
+}
 _PLUGIN = """usage: s3batch plugin
 
 Run as a step of Drone, Woodpecker or Harness: no arguments, every setting is a PLUGIN_ variable.
@@ -67,7 +71,8 @@ def of(command: str) -> str:
     if command == "plugin":
         return _PLUGIN
     usage = f"usage: s3batch {_with_arguments(command)} [flags]"
-    return "\n".join([usage, "", _sentence(COMMANDS[command]), *_topics(command), "", *textwrap.wrap(_FOOT, WIDTH)])
+    about = textwrap.wrap(_sentence(COMMANDS[command]) + _MORE.get(command, ""), WIDTH)
+    return "\n".join([usage, "", *about, *_topics(command), "", *textwrap.wrap(_FOOT, WIDTH)])
 
 
 def default_of(row: Setting) -> str:
@@ -105,11 +110,9 @@ def _sentence(text: str) -> str:
 
 
 def _topics(command: str) -> list[str]:
-    rows = (
-        taken_by(command).values()
-        if command != "config"
-        else [row for row in taken_by("config").values() if _common(row)]
-    )
+    rows = [
+        row for row in taken_by(command).values() if (_common(row) if command == "config" else command in row.commands)
+    ]
     lines: list[str] = []
     for topic in Topic:
         found = [row for row in rows if row.topic is topic]

@@ -35,7 +35,7 @@ _NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
 """Variables of the test suite, not settings."""
 PLUGIN_REGION = "us-east-1"
 """What drone-s3-sync uses where no region is given."""
-_WITH_BUILD = "cache "
+_WITH_BUILD = ("cache ", "resume")
 """Commands that look at the build outside a plugin too: their key is made of it."""
 
 
@@ -80,7 +80,7 @@ def _env_file_variable(environ: Mapping[str, str]) -> Given | None:
 def require(settings: Settings) -> None:
     """SettingsError if the command lacks something it cannot do without."""
     command = settings.command
-    online = "bucket" in taken_by(command)
+    online = "bucket" in taken_by(command) and command != "resume"
     if online and not settings.bucket:
         raise _missing_bucket(settings)
     if command in {"cache restore", "cache rebuild"} and not settings.cache:
@@ -167,7 +167,7 @@ def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str
     words = list(said.words)
     job = words.pop(0) if words and command in {"resume", "jobs show"} else ""
     given = dict(said.given)
-    taken = taken_by(command)
+    taken = taken_by(command) if command != "resume" else {}
     if words and command in {"sync", "verify"} and not words[0].startswith(_S3):
         given["source"] = _agreed("source", words.pop(0), given)
     place = "target" if "target" in taken else "prefix"

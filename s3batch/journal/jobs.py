@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from s3batch.errors import SettingsError
+from s3batch.errors import JournalError, SettingsError
 from s3batch.journal import uploads
 from s3batch.journal.store import Store, bindable
 from s3batch.model import JobState
@@ -190,12 +190,19 @@ class Jobs:
 
     def _select(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants
-        return [self._job(row) for row in rows]
+        try:
+            return [self._job(row) for row in rows]
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise JournalError(
+                f"journal {self._store.path} is damaged: a job of it cannot be read ({error})",
+                hint="move it away, or name another --journal",
+            ) from error
 
     def _job(self, row: tuple[Any, ...]) -> Job:
         number = row[18]
         texts = self._store.rows("SELECT text FROM warning WHERE job = ? ORDER BY id", (number,))
         id_, command, source, target, endpoint, state, settings, *numbers = row[:-2]
+        _refuse_wrong_types(row)
         version, started, ended, exit_code, resumed, planned, unchanged, files, size, requests, retries = numbers
         return Job(
             id=id_,
@@ -204,7 +211,7 @@ class Jobs:
             target=target,
             endpoint=endpoint,
             state=JobState(state),
-            settings=json.loads(settings),
+            settings=_map(settings),
             version=version,
             started=started,
             ended=ended,
@@ -214,9 +221,26 @@ class Jobs:
             unchanged=unchanged,
             files=files,
             bytes=size,
-            requests=json.loads(requests),
+            requests=_map(requests),
             retries=retries,
             warnings=[text[0] for text in texts],
             number=number,
             after_operation=row[19],
         )
+
+
+def _map(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("its settings are no map")
+    return found
+
+
+def _refuse_wrong_types(row: tuple[Any, ...]) -> None:
+    """Raise TypeError for a row that another program wrote: SQLite keeps any type in any column."""
+    texts, numbers = (*row[:7], row[16]), (row[8], *row[11:16], *row[17:20])
+    given = [value for value in (row[9], row[10]) if value is not None]
+    if not all(isinstance(text, str) for text in texts) or not all(
+        isinstance(number, int | float) for number in (*numbers, *given)
+    ):
+        raise TypeError("a column holds a value of another type")

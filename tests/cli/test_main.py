@@ -44,6 +44,8 @@ def test_the_help_of_a_command_explains_every_flag_it_takes(call, command, flag)
 
     assert answer.code == 0
     for row in taken_by(command).values():
+        if command == "resume" and command not in row.commands:  # the job's own settings, which may be repeated
+            continue
         assert row.flag in answer.out or f"--no-{row.flag[2:]}" in answer.out
     assert max(map(len, answer.out.splitlines())) <= 100
 
@@ -94,8 +96,13 @@ def test_the_other_commands_have_help_too(call, command):
                      "S3BATCH_WORKERS?", id="a variable with a typo"),
         pytest.param(["sync", "--ttl", "7"], {}, "sync takes no --ttl; it is a flag of cache prune, cache rebuild, cache "
                      "restore", id="another command's flag"),
-        pytest.param(["resume", "--delete"], {}, "resume goes on with the settings its job was begun with, --delete "
-                     "cannot be given; leave it out, or start a new job", id="resume with a setting"),
+        pytest.param(["resume", "--keep-last", "2"], {}, "resume goes on with the settings its job was begun with, "
+                     "--keep-last cannot be given; leave it out, or start a new job", id="resume with a setting"),
+        pytest.param(["resume"], {"S3BATCH_DRY_RUN": "true"}, "resume has no dry run, and dry_run is true (from "
+                     "S3BATCH_DRY_RUN); leave it out", id="a resume that is to do nothing"),
+        pytest.param(["plugin"], {"PLUGIN_MODE": "resume", "PLUGIN_WORKERS": "2"}, "mode resume takes the settings of "
+                     "the step it finishes, and bucket is missing; repeat them beside mode: resume; the journal in the "
+                     "workspace does not decide where files go", id="a plugin that resumes with nothing but speed"),
         pytest.param(["resume", "7", "8"], {}, "resume has no place for '8'; see s3batch resume --help", id="two jobs"),
         pytest.param(["cache", "rebuild", "--bucket", "b"], {}, "cache is missing; name the directories and files to "
                      "cache with --cache", id="nothing to cache"),
@@ -143,8 +150,8 @@ def test_without_json_stdout_stays_empty(call, argv):
     assert call(*argv).out == ""
 
 
-def test_resume_takes_credentials_speed_journal_and_output_only():
-    assert set(taken_by("resume")) == {
+def test_resume_takes_anew_credentials_speed_journal_and_output_only():
+    assert {name for name, row in taken_by("resume").items() if "resume" in row.commands} == {
         "endpoint_url", "region", "path_style", "profile", "access_key", "secret_key", "session_token", "assume_role",
         "assume_role_session_name", "external_id", "user_role_arn", "user_role_external_id", "oidc_token_id",
         "sign_payload", "workers", "max_concurrency", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",

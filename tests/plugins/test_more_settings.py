@@ -98,10 +98,11 @@ def test_nothing_later_is_sent_when_something_earlier_failed(step, proxy, failin
 def test_resume_goes_on_with_the_later_stages(step, proxy) -> None:
     step.bucket.put("gone.js", b"")
     proxy.on("PutObject", Refuse(403, "AccessDenied"), key="app.js")
-    step.run({"publish_last": "index.html", "delete": True, "redirects": {"old": "/"}})
+    settings = {"publish_last": "index.html", "delete": True, "redirects": {"old": "/"}}
+    step.run(settings)
     proxy.rules.clear()
 
-    run = step.run({"mode": "resume", "source": None, "bucket": None})
+    run = step.run({"mode": "resume", **settings})
 
     order = [request.key or request.operation for request in run.changes]
     assert run.code == 0, run.err

@@ -169,7 +169,7 @@ def test_decision_15_resume_does_only_what_is_left(step, proxy) -> None:
     step.run({"delete": True})
     proxy.rules.clear()
 
-    run = step.run({"mode": "resume", "source": None, "bucket": None, "target": None})
+    run = step.run({"mode": "resume", "delete": True})
 
     assert (run.code, run.changed) == (0, [("PutObject", "t/a.txt")]), run.err
 

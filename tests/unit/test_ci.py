@@ -145,6 +145,18 @@ def texts(environ):
         pytest.param({"PLUGIN_MODE": "flush"}, "cache clear", {}, id="flush is clear"),
         pytest.param({"PLUGIN_MODE": "resume", "PLUGIN_WORKERS": "2"}, "resume", {"workers": "2"}, id="mode resume"),
         pytest.param(
+            {"PLUGIN_MODE": "resume", "PLUGIN_BUCKET": "b", "PLUGIN_SOURCE": "d", "PLUGIN_SYMLINKS": "skip"},
+            "resume",
+            {"bucket": "b", "source": "d", "symlinks": "skip"},
+            id="mode resume with the settings of a sync",
+        ),
+        pytest.param(
+            {"PLUGIN_MODE": "resume", "PLUGIN_RESTORE": "true", "PLUGIN_MOUNT": "d", "PLUGIN_SYMLINKS": "inside"},
+            "resume",
+            {"restore": "true", "cache": "d", "cache_symlinks": "inside"},
+            id="mode resume with the settings of a cache step",
+        ),
+        pytest.param(
             {"PLUGIN_MODE": "doctor", "PLUGIN_BUCKET": "b", "PLUGIN_TARGET": "/t", "PLUGIN_DELETE": "true"},
             "doctor",
             {"bucket": "b", "target": "/t", "delete": "true"},
@@ -230,10 +242,10 @@ def test_a_step_is_told_by_its_variables(environ, command, settings):
             id="another's name",
         ),
         pytest.param(
-            {"PLUGIN_MODE": "resume", "PLUGIN_DELETE": "true"},
-            "resume goes on with the settings its job was begun with, delete (from PLUGIN_DELETE) cannot be given; "
-            "leave it out",
-            id="resume changes nothing",
+            {"PLUGIN_MODE": "resume", "PLUGIN_DELETE": "true", "PLUGIN_CACHE": "vendor"},
+            "delete (from PLUGIN_DELETE) is a setting of the sync, and cache (from PLUGIN_CACHE) one of the cache; "
+            "use one step for each",
+            id="resume of two plugins",
         ),
     ],
 )

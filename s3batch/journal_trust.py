@@ -1,0 +1,238 @@
+"""Which journals may decide what a job sends, where it sends it, and who carries it out.
+
+    journal                                        may it decide?
+    named by the flag --journal                    yes: the user chose this file
+    in the user's state directory, outside cwd     yes
+    below the working directory                    no: a checkout may have brought it
+
+A journal that may not decide is still useful: the settings given must then name the same job, and only they count.
+The journal adds what is done and what is left. docs/journal.md says the same for users.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s3batch.errors import JournalError, SettingsError
+from s3batch.settings import RESUMABLE, TABLE, Settings, Topic
+
+if TYPE_CHECKING:
+    from s3batch.journal import Job
+
+_JOURNAL_FLAG = "--journal"
+_PLACE = ("source", "bucket", "target", "prefix", "cache_key", "cache", "endpoint_url")
+"""Settings that say which job it is."""
+_COMPARED_TOPICS = (Topic.WHAT, Topic.ATTRIBUTES, Topic.SAFETY, Topic.CLOUDFRONT, Topic.CACHE)
+_FREE = frozenset({"mode", "restore", "rebuild", "dry_run"})
+"""Settings of those topics that are no part of a job."""
+_COMPARED = tuple(
+    name
+    for name, row in TABLE.items()
+    if (row.topic in _COMPARED_TOPICS or name == "endpoint_url") and not row.secret and name not in _FREE
+)
+
+
+class Difference(NamedTuple):
+    """A setting that is not as the job has it."""
+
+    name: str
+    job: Any
+    given: Any
+
+
+def may_decide(journal: str, settings: Settings) -> bool:
+    """Return whether the settings of a job may be taken from this journal: true unless it lies in the tree."""
+    if settings.journal and settings.origin("journal") == _JOURNAL_FLAG:
+        return True
+    return not _is_in_tree(journal, settings)
+
+
+def is_found(journal: str, settings: Settings) -> bool:
+    """Return whether a bare ``s3batch resume`` finds this journal by itself, and believes it."""
+    in_place = os.path.dirname(journal) == settings.journal_directory()
+    return in_place and not settings.journal and not settings.plugin and may_decide(journal, settings)
+
+
+def require_settings(settings: Settings) -> None:
+    """Raise SettingsError if a plugin step is to resume and its settings name no job."""
+    if settings.plugin and not settings.bucket:
+        raise SettingsError(
+            "mode resume takes the settings of the step it finishes, and bucket is missing",
+            hint="repeat them beside mode: resume; the journal in the workspace does not decide where files go",
+        )
+    if settings.dry_run:
+        raise SettingsError(
+            f"resume has no dry run, and dry_run is true (from {settings.origin('dry_run')})", hint="leave it out"
+        )
+
+
+def is_same_job(job: Job, journal: str, settings: Settings) -> bool:
+    """Return whether the settings given name this job: its command, source, target and endpoint."""
+    return _is_command(job.command, journal, settings) and not any(
+        _differences(job, settings, _place(journal, settings))
+    )
+
+
+def settings_to_resume(job: Job, journal: str, settings: Settings) -> Settings:
+    """Return the settings to go on with: the job's own, or those given where the journal may not decide.
+
+    SettingsError if a repeated setting differs or the journal may not decide; JournalError if it cannot be read.
+    """
+    begun = read_settings(job, journal, settings)
+    own_words = _is_in_own_words(journal, settings)
+    if own_words and not settings.bucket:
+        raise refusal(job, journal)
+    if not _is_command(job.command, journal, settings):
+        raise other_job(job, journal, settings)
+    for found in _differences(job, settings, _names(_COMPARED, journal, settings)):
+        raise _differs(job, found, settings)
+    return _as_command(settings, job.command) if own_words else begun
+
+
+def read_settings(job: Job, journal: str, given: Settings) -> Settings:
+    """Return a job's settings as it was begun; JournalError where the journal holds something else."""
+    try:
+        if job.settings.get("command") not in RESUMABLE or job.settings["command"] != job.command:
+            raise ValueError("it has no command that can be resumed")
+        return Settings.from_public(job.settings, given)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise JournalError(
+            f"journal {journal} is damaged: the settings of job {job.id} cannot be read ({error})",
+            hint="run the command of the job again with another --journal",
+        ) from error
+
+
+def refusal(job: Job, journal: str) -> SettingsError:
+    """Return the error for a job that only a journal in the tree knows: what it says, and what to type."""
+    said = {"source": job.source, "target": job.target, "endpoint": job.endpoint or "AWS"}
+    facts = ", ".join(f"{name} {value!r}" for name, value in said.items())
+    return SettingsError(
+        f"nothing was sent: job {job.id} is in a journal below the working directory, and a checkout may have "
+        f"brought it; it says: {facts}",
+        hint=f"if that is right, write {command_line('resume', job.id, journal)}",
+    )
+
+
+def command_line(*words: str) -> str:
+    """Return the line to type for ``s3batch WORDS``, the last of which is the journal to name."""
+    return shlex.join(["s3batch", *words[:-1], _JOURNAL_FLAG, words[-1]])
+
+
+def other_job(job: Job, journal: str, settings: Settings) -> SettingsError:
+    """Return the error where the settings given name another job than the one that is left."""
+    found = next(iter(_differences(job, settings, _place(journal, settings))), None)
+    if found is None or not _is_command(job.command, journal, settings):
+        return SettingsError(
+            f"the unfinished job {job.id} is a {job.command}, and the settings given are of another command",
+            hint="repeat the job's own settings, or begin a new job",
+        )
+    return _differs(job, found, settings)
+
+
+def _is_in_own_words(journal: str, settings: Settings) -> bool:
+    """Return whether the job goes on with the settings given, all of them, and not with those of the journal."""
+    return settings.plugin or not may_decide(journal, settings)
+
+
+def _names(names: Iterable[str], journal: str, settings: Settings) -> list[str]:
+    """Return which of these settings have to be as the job has them."""
+    if _is_in_own_words(journal, settings):
+        return list(names)
+    return [
+        name for name in names if _is_flag(settings.origin(name)) or (name == "endpoint_url" and settings.endpoint_url)
+    ]
+
+
+def _place(journal: str, settings: Settings) -> list[str]:
+    return _names(_PLACE, journal, settings)
+
+
+def _is_in_tree(journal: str, settings: Settings) -> bool:
+    """Return whether a file lies below the working directory, by its name or by where its links lead."""
+    workspace = os.path.abspath(settings.at_workspace("."))
+    name, place = settings.at_workspace(journal), os.path.realpath(settings.at_workspace(journal))
+    trees = {workspace, os.path.realpath(workspace), os.path.realpath(os.getcwd())}
+    below = [path for path in {name, place} if any(_is_below(path, tree) for tree in trees)]
+    return bool(below) and not _is_in_home(name, place, settings)
+
+
+def _is_in_home(name: str, place: str, settings: Settings) -> bool:
+    """Return whether it is in the state directory of the home that the system, not HOME, names.
+
+    Someone who works in their home directory, or in ``/``, has that directory below the working one.
+    """
+    try:
+        home = os.path.realpath(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        return False
+    state = os.path.realpath(settings.journal_directory())
+    return (
+        not settings.plugin
+        and home != "/"
+        and _is_below(state, home)
+        and _is_below(place, state)
+        and os.path.dirname(name) == settings.journal_directory()
+        and not os.path.lexists(os.path.join(home, ".git"))
+    )
+
+
+def _is_below(path: str, tree: str) -> bool:
+    return tree in {"/", path} or path.startswith(tree + "/")
+
+
+def _is_flag(origin: str) -> bool:
+    return origin.startswith(("--", "argument "))
+
+
+def _is_command(command: str, journal: str, settings: Settings) -> bool:
+    """Return whether the settings given are those of this command."""
+    if not _is_in_own_words(journal, settings):
+        return True
+    if settings.restore or settings.rebuild:
+        return command == ("cache restore" if settings.restore else "cache rebuild")
+    return command.startswith("cache ") if settings.cache else command == "sync"
+
+
+def _as_command(settings: Settings, command: str) -> Settings:
+    """Return the settings given as the job's own command would have them."""
+    if command != "sync" and "symlinks" in settings.origins and "cache_symlinks" not in settings.origins:
+        settings = replace(settings, cache_symlinks=settings.symlinks)
+    return replace(settings, command=command)
+
+
+def _differences(job: Job, settings: Settings, names: Iterable[str]) -> Iterable[Difference]:
+    """Yield the settings given that are not as the job has them."""
+    given = _as_command(settings, job.command)
+    for name in names:
+        if job.command not in TABLE[name].commands:
+            continue
+        theirs, ours = job.settings.get(name, TABLE[name].default), getattr(given, name)
+        if _comparable(name, theirs, job.settings) != _comparable(name, ours, {"workspace": given.at_workspace(".")}):
+            yield Difference(name, theirs, ours)
+
+
+def _comparable(name: str, value: Any, public: Mapping[str, Any]) -> Any:
+    """Return a value in the one spelling in which it is compared."""
+    if isinstance(value, str) and name == "source":
+        return os.path.abspath(os.path.join(str(public.get("workspace", "")), value))
+    if isinstance(value, str) and name in {"target", "prefix", "endpoint_url"}:
+        return value.strip("/") if name != "endpoint_url" else value.rstrip("/")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _differs(job: Job, found: Difference, settings: Settings) -> SettingsError:
+    return SettingsError(
+        f"{found.name} is {_shown(found.given)} (from {settings.origin(found.name)}), and job {job.id} was "
+        f"begun with {_shown(found.job)}",
+        hint="repeat the job's own settings, or begin a new job",
+    )
+
+
+def _shown(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    return repr(text[:200])
