@@ -1,9 +1,13 @@
-"""What a CI says about the build that runs us. Filled by :mod:`s3batch.ci`, read by the cache and by reports."""
+"""What a CI says about the build that runs us. Filled by :mod:`s3batch.identity`, read by the cache and by reports."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+GIT = "git"
+"""The system of a run outside a CI: only git's remote and HEAD say whose it is."""
+_KIN_OF_DRONE = frozenset({"", "drone", "harness", "woodpecker"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +15,7 @@ class Build:
     """Facts of one build; an empty field means that the CI did not say."""
 
     system: str = ""
-    """``drone``, ``woodpecker``, ``harness`` or another CI's own word."""
+    """``drone``, ``github`` or another CI's name in :mod:`s3batch.identity.systems`; :data:`GIT` outside a CI."""
     owner: str = ""
     repo: str = ""
     """The bare name, without the owner."""
@@ -66,6 +70,16 @@ class Build:
     """Where Drone takes a card from."""
     output_path: str = ""
     """The file Harness reads ``key=value`` lines from."""
+
+    @property
+    def has_repository(self) -> bool:
+        """Whether it is known whose repository it is."""
+        return bool(self.owner and self.repo)
+
+    @property
+    def is_of_drone(self) -> bool:
+        """Whether the CI is Drone or one that runs Drone's plugins: only there did other cache plugins run before us."""
+        return self.system in _KIN_OF_DRONE
 
     @property
     def is_pull_request(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a CI says: settings of a plugin step, and the facts of the build. Pure: a mapping goes in, values come out.
+"""What a CI says to its plugin: the settings of a step. Pure: a mapping goes in, values come out.
 
 Drone, Woodpecker and Harness hand a step's settings over as ``PLUGIN_*``, each in its own way (docs/plugins.md):
 lists come joined by commas or as JSON, maps as JSON, Drone leaves a dash in the name where Woodpecker writes an
@@ -8,11 +8,9 @@ underscore. Which plugin is meant follows from the settings: ``mode`` says it ou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from s3batch.build import Build
 from s3batch.errors import SettingsError
 from s3batch.settings import TABLE, Given, Setting, first_given, names_of, parse, taken_by, unknown, variable_of
 
@@ -58,49 +56,6 @@ _OTHERS = MappingProxyType(
 )
 """Settings of the plugins we stand in for that have another name here, and what to write instead."""
 
-_FACTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "owner": ("DRONE_REPO_OWNER", "DRONE_REPO_NAMESPACE", "CI_REPO_OWNER"),
-        "repo": ("DRONE_REPO_NAME", "CI_REPO_NAME"),
-        "slug": ("DRONE_REPO", "CI_REPO"),
-        "link": ("DRONE_REPO_LINK", "CI_REPO_URL", "CI_REPO_LINK"),
-        "remote": ("DRONE_REMOTE_URL", "DRONE_GIT_HTTP_URL", "CI_REPO_CLONE_URL", "CI_REMOTE_URL"),
-        "private": ("DRONE_REPO_PRIVATE", "CI_REPO_PRIVATE"),
-        "trusted": ("DRONE_REPO_TRUSTED", "CI_REPO_TRUSTED"),
-        "avatar": ("DRONE_REPO_AVATAR",),
-        "default_branch": ("DRONE_REPO_BRANCH", "CI_REPO_DEFAULT_BRANCH"),
-        "branch": ("DRONE_COMMIT_BRANCH", "DRONE_BRANCH", "CI_COMMIT_BRANCH"),
-        "source_branch": ("DRONE_SOURCE_BRANCH", "CI_COMMIT_SOURCE_BRANCH"),
-        "target_branch": ("DRONE_TARGET_BRANCH", "CI_COMMIT_TARGET_BRANCH"),
-        "sha": ("DRONE_COMMIT_SHA", "DRONE_COMMIT", "DRONE_COMMIT_AFTER", "CI_COMMIT_SHA"),
-        "before": ("DRONE_COMMIT_BEFORE", "CI_PREV_COMMIT_SHA"),
-        "ref": ("DRONE_COMMIT_REF", "CI_COMMIT_REF"),
-        "commit_link": ("DRONE_COMMIT_LINK", "CI_PIPELINE_FORGE_URL", "CI_COMMIT_URL"),
-        "message": ("DRONE_COMMIT_MESSAGE", "CI_COMMIT_MESSAGE"),
-        "author": ("DRONE_COMMIT_AUTHOR", "CI_COMMIT_AUTHOR"),
-        "author_name": ("DRONE_COMMIT_AUTHOR_NAME", "CI_COMMIT_AUTHOR_NAME"),
-        "author_email": ("DRONE_COMMIT_AUTHOR_EMAIL", "CI_COMMIT_AUTHOR_EMAIL"),
-        "author_avatar": ("DRONE_COMMIT_AUTHOR_AVATAR", "CI_PIPELINE_AVATAR", "CI_COMMIT_AUTHOR_AVATAR"),
-        "event": ("DRONE_BUILD_EVENT", "CI_PIPELINE_EVENT", "CI_BUILD_EVENT"),
-        "number": ("DRONE_BUILD_NUMBER", "CI_PIPELINE_NUMBER", "CI_BUILD_NUMBER"),
-        "parent": ("DRONE_BUILD_PARENT", "CI_PIPELINE_PARENT"),
-        "status": ("DRONE_BUILD_STATUS", "CI_BUILD_STATUS"),
-        "created": ("DRONE_BUILD_CREATED", "CI_PIPELINE_CREATED"),
-        "started": ("DRONE_BUILD_STARTED", "CI_PIPELINE_STARTED"),
-        "finished": ("DRONE_BUILD_FINISHED", "CI_BUILD_FINISHED"),
-        "deploy": ("DRONE_DEPLOY_TO", "CI_PIPELINE_DEPLOY_TARGET"),
-        "build_link": ("DRONE_BUILD_LINK", "CI_PIPELINE_URL", "CI_BUILD_LINK"),
-        "pull_request": ("DRONE_PULL_REQUEST", "CI_COMMIT_PULL_REQUEST"),
-        "tag": ("DRONE_TAG", "CI_COMMIT_TAG"),
-        "workspace": ("DRONE_WORKSPACE", "CI_WORKSPACE"),
-        "card_path": ("DRONE_CARD_PATH",),
-        "output_path": ("DRONE_OUTPUT",),
-        "os": ("DRONE_STAGE_OS",),
-        "arch": ("DRONE_STAGE_ARCH",),
-    }
-)
-"""A fact and the variables that may hold it; the first one that is not empty does."""
-
 
 def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, Given]]:
     """What a plugin step is to do: a command, and the settings it was given. SettingsError if it cannot be told.
@@ -140,24 +95,6 @@ def env_file(environ: Mapping[str, str]) -> Given | None:
     """The file of variables a plugin step names, if it does."""
     row = TABLE["env_file"]
     return first_given((*row.plugin_names, row.variable), _with_underscores(environ))
-
-
-def build(environ: Mapping[str, str]) -> Build | None:
-    """The facts of the build, or ``None`` where no CI speaks."""
-    facts = {name: _first(environ, names) for name, names in _FACTS.items()}
-    if not any(facts[name] for name in ("slug", "repo", "sha", "event", "message", "number")):
-        return None
-    slug_owner, _, slug_name = _slug(facts).rpartition("/")
-    # CI_REPO_NAME is the whole slug in Drone, and Woodpecker's DRONE_REPO_OWNER may be missing
-    facts["repo"] = facts["repo"].rpartition("/")[2] or slug_name
-    facts["owner"] = facts["owner"] or slug_owner
-    facts["slug"] = "/".join(filter(None, (facts["owner"], facts["repo"])))
-    facts["pull_request"] = facts["pull_request"] or _number_of_pull(facts)
-    facts |= _platform(facts, environ)
-    is_pull = bool(facts["pull_request"]) or facts["event"].startswith("pull_request")
-    if not is_pull:  # Drone sets both for every event
-        facts["source_branch"] = facts["target_branch"] = ""
-    return Build(**facts, system=_system(environ), fork=_is_fork(facts) if is_pull else False)
 
 
 def _with_underscores(environ: Mapping[str, str]) -> dict[str, str]:
@@ -270,38 +207,3 @@ def _as_count(given: Given) -> Given:
     except SettingsError:
         return Given("1", given.origin)
     return given
-
-
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((environ[name] for name in names if environ.get(name, "").strip()), "")
-
-
-def _slug(facts: Mapping[str, str]) -> str:
-    """``owner/repo``; in Drone ``CI_REPO_NAME`` holds it too."""
-    return facts["slug"] or (facts["repo"] if "/" in facts["repo"] else "")
-
-
-def _number_of_pull(facts: Mapping[str, str]) -> str:
-    """From ``refs/pull/12/head`` or ``refs/merge-requests/12/head``."""
-    found = re.match(r"refs/(?:pull|pull-requests|merge-requests)/(\d+)/", facts["ref"])
-    return found[1] if found else ""
-
-
-def _platform(facts: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Woodpecker says ``linux/amd64`` in one variable."""
-    system, _, machine = environ.get("CI_SYSTEM_PLATFORM", "").partition("/")
-    return {"os": facts["os"] or system, "arch": facts["arch"] or machine}
-
-
-def _system(environ: Mapping[str, str]) -> str:
-    if environ.get("CI", "").lower() == "woodpecker" or environ.get("CI_SYSTEM_NAME", "").lower() == "woodpecker":
-        return "woodpecker"
-    if environ.get("HARNESS_BUILD_ID") or environ.get("HARNESS_ACCOUNT_ID"):
-        return "harness"
-    return "drone" if environ.get("DRONE") or environ.get("DRONE_REPO") else ""
-
-
-def _is_fork(facts: Mapping[str, str]) -> bool | None:
-    """Only where the source branch is written ``owner:branch``; no CI has a variable for it."""
-    owner, colon, _ = facts["source_branch"].partition(":")
-    return owner != facts["owner"] if colon else None

@@ -6,7 +6,8 @@
     <prefix>v1/gc/<what>                                   notes of the clean-up
 
 Each component is percent-encoded, so a branch ``feat/x`` is one component and cannot reach into another scope. ``~``
-is encoded too: components with a plain one are ours, such as ``~pr-12``, and no branch can be named so.
+is encoded too: components with a plain one are ours, such as ``~pr-12``, and no branch can be named so. A cache that
+has a ``cache_key`` and belongs to no known repository is in the scope ``~/~/~``.
 
 A build reads its own scope, then that of its target branch, then that of the default branch, never the other way. A
 pull request writes to a scope of its own, and from a fork, or with ``read_only``, nothing is written.
@@ -26,11 +27,12 @@ from s3batch.archive.hashing import chunk_id
 from s3batch.errors import SettingsError
 
 DEFAULT_KEY = "default"
+UNKNOWN = "\0"
+"""Owner, repository or branch of a build that nothing tells of. The scope's component is ``~``, which no name has."""
 MAX_KEY = 512
 """Bytes of an encoded key."""
 _MAX_COMPONENT = 200
 _FORMAT = "1"
-_PULL_REQUESTS = frozenset({"pull_request", "pull_request_closed"})
 _OLD_DEFAULT_BRANCH = "master"
 
 
@@ -54,7 +56,7 @@ class Build:
 
     def is_pull_request(self) -> bool:
         """Whether others than the repository's own people may have written what is built."""
-        return self.event in _PULL_REQUESTS or bool(self.pull_request)
+        return self.event.startswith("pull_request") or bool(self.pull_request)
 
 
 class Scopes(NamedTuple):
@@ -102,17 +104,21 @@ def repository(build: Build) -> str:
     """The first two components of its scopes."""
     if not build.owner or not build.repo:
         raise SettingsError(
-            "the cache does not know which repository this is", hint="run it in a CI, or set DRONE_REPO to owner/name"
+            "it cannot be told which repository this is", hint="give UNKNOWN where there is a cache_key"
         )
-    return f"{encode(build.owner)}/{encode(build.repo)}"
+    return f"{_component(build.owner)}/{_component(build.repo)}"
 
 
 def _own_component(build: Build) -> str:
     if build.is_pull_request():
         return f"~pr-{encode(build.pull_request)}" if build.pull_request else ""
     if build.branch:
-        return encode(build.branch)
+        return _component(build.branch)
     return f"~tag-{encode(build.tag)}" if build.tag else encode(build.default_branch or _OLD_DEFAULT_BRANCH)
+
+
+def _component(text: str) -> str:
+    return "~" if text == UNKNOWN else encode(text)
 
 
 def encode(text: str) -> str:

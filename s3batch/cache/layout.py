@@ -12,6 +12,8 @@ from s3batch.archive.keys import DEFAULT_KEY, decode, parse_manifest_key
 
 KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
 
+_UNKNOWN_SCOPE = "~/~/~"
+"""Where the caches are that have a key of their own and no known repository."""
 SIGNATURE = "x-amz-meta-s3b-sig"
 """Metadata of a manifest: who knows the secret made it, for this very key."""
 
@@ -27,5 +29,7 @@ def title(base: str, key: str) -> str:
     parts = parse_manifest_key(base, key)
     if parts is None:
         return key
+    if parts.scope == _UNKNOWN_SCOPE:
+        return parts.key
     scope = "/".join(map(decode, parts.scope.split("/")))
     return scope if parts.key == DEFAULT_KEY else f"{scope} {parts.key}"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive import keys
 from s3batch.archive.paths import parse_roots
 from s3batch.archive.templates import Rendered, go_arch, go_os, render
+from s3batch.build import GIT, Build
 from s3batch.cache.layout import base_of, title
+from s3batch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from s3batch.build import Build
     from s3batch.settings import Settings
 
 SKIP, CLEAR = "[NO CACHE]", "[CLEAR CACHE]"
-_NO_OWNER = "local"
-"""Owner of a repository that no CI tells of: a run on somebody's own machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +65,8 @@ def names_of(settings: Settings) -> Names:
     version = keys.paths_version(roots, system())
     key = _rendered(settings, settings.cache_key, "cache_key")
     others = [_rendered(settings, each, "restore_keys") for each in settings.restore_keys]
+    if not settings.cache_key:
+        _require_identity(settings)
     scopes = keys.scopes(build)
     name = key.text or keys.DEFAULT_KEY
     own = scopes.write or (scopes.read[0] if scopes.read else "")
@@ -91,27 +91,54 @@ def system() -> str:
 
 def compat_key(settings: Settings) -> str:
     """Where drone-s3cache looks for this repository's cache."""
+    if not (settings.build and settings.build.repo):
+        raise settings.bad("compat", "leave it out: nothing tells the name of the repository that it needs")
     return keys.legacy_objects(build_of(settings), ())[0].key
 
 
 def cleared_by(settings: Settings) -> tuple[tuple[str, ...], str]:
     """The prefixes whose objects a clear removes, and why it must not, if so.
 
-    What old plugins left is a directory of the bucket named after the repository. Where no CI says what that is, a
-    directory of that name may be anybody's.
+    What old plugins left is a directory of the bucket named after the repository, without its owner. Only CIs that run
+    those plugins have it; elsewhere a directory of that name may be anybody's.
     """
+    _require_repository(settings)
     build = build_of(settings)
     prefixes = keys.cleared_prefixes(base_of(settings.prefix), build)
-    return prefixes if _is_named(settings) else prefixes[:1], _refusal(build, writes=bool(prefixes))
+    return prefixes if _had_old_plugins(settings) else prefixes[:1], _refusal(build, writes=bool(prefixes))
 
 
-def _is_named(settings: Settings) -> bool:
-    return settings.build is not None and bool(settings.build.repo)
+def _had_old_plugins(settings: Settings) -> bool:
+    return settings.build is not None and bool(settings.build.repo) and settings.build.is_of_drone
+
+
+def _require_identity(settings: Settings) -> None:
+    """Raise :class:`SettingsError` where nothing says whose the cache of this build is."""
+    _require_repository(settings)
+    build = settings.build
+    if build and not (build.branch or build.tag or build.is_pull_request or build.is_of_drone):
+        why = "git's HEAD is detached" if build.system == GIT else "neither the CI nor git's HEAD names a branch"
+        raise SettingsError(f"the cache has no name: {why}", hint="give cache_key, or check out a branch")
+
+
+def _require_repository(settings: Settings) -> None:
+    """Raise :class:`SettingsError` where neither a CI nor git says which repository this is.
+
+    Drone's kin may name a repository without its owner, as those who run a plugin by hand do.
+    """
+    build = settings.build
+    if build and build.repo and (build.owner or build.is_of_drone):
+        return
+    hint = "run it in a CI or in a clone" + ("" if settings.command == "cache clear" else ", or give cache_key")
+    raise SettingsError(
+        "the cache has no name: no CI says which repository this is, nor does a git remote (origin, or the only one)",
+        hint=hint,
+    )
 
 
 def _legacy(settings: Settings, build: keys.Build, roots: tuple[str, ...], key: str) -> tuple[keys.LegacyObject, ...]:
-    """None where caches must be signed: nobody signed those. None either where no CI says how they were named."""
-    if settings.cache_secret or not _is_named(settings):
+    """None where caches must be signed, and none where no other plugin can have left any."""
+    if settings.cache_secret or not (_had_old_plugins(settings) or settings.compat):
         return ()
     return tuple(keys.legacy_objects(build, roots, base_of(settings.prefix), key))
 
@@ -119,23 +146,19 @@ def _legacy(settings: Settings, build: keys.Build, roots: tuple[str, ...], key: 
 def build_of(settings: Settings) -> keys.Build:
     """What names a cache, of what the CI says of the build.
 
-    No CI tells surely whether a pull request is from a fork. One that cannot be told writes, like every pull request,
-    to a scope that no other build reads.
+    Drone and its kin do not tell whether a pull request is from a fork. There it writes, like every pull request, to a
+    scope that no other build reads.
     """
-    build = settings.build
-    found = keys.Build(
-        owner=(build.owner if build else "") or _NO_OWNER,
-        repo=(build.repo if build else "") or os.path.basename(settings.at_workspace(".")) or "root",
+    build = settings.build or Build(system=GIT)
+    own = build.source_branch or build.branch
+    return keys.Build(
+        owner=build.owner or keys.UNKNOWN,
+        repo=build.repo or keys.UNKNOWN,
         read_only=settings.read_only,
-    )
-    if build is None:
-        return found
-    return replace(
-        found,
-        branch=build.source_branch or build.branch,
+        branch=own if own or build.tag or build.is_of_drone else keys.UNKNOWN,
         target_branch=build.target_branch,
         default_branch=build.default_branch,
-        event=build.event or "push",
+        event="pull_request" if build.is_pull_request else build.event or "push",
         pull_request=build.pull_request,
         tag=build.tag,
         fork=bool(build.fork),

@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from s3batch import ci, dotenv
+from s3batch.build import Build
 from s3batch.cli import options
 from s3batch.errors import SettingsError
+from s3batch.identity import find_build
 from s3batch.settings import (
     JOURNAL_DIRECTORY,
     TABLE,
@@ -204,9 +206,15 @@ def _settings(
         plugin=plugin,
         workspace=workspace,
         state_directory=_plugin_state_directory(workspace) if plugin else _state_directory(environ),
-        build=ci.build(environ) if plugin or command.startswith(_WITH_BUILD) else None,
+        build=_build(command, environ, workspace, plugin=plugin),
         origins={name: one.origin for name, one in given.items()},
     )
+
+
+def _build(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> Build | None:
+    """The facts of the build, where they matter: to a plugin, and to a cache, which git too may name."""
+    of_cache = command.startswith(_WITH_BUILD)
+    return find_build(environ, workspace if of_cache else "") if plugin or of_cache else None
 
 
 def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,13 @@ KEYS = {
     "job", "command", "state", "exit_code", "seconds", "resumed", "journal", "files", "bytes", "unchanged",
     "operations", "requests", "retries", "failures", "warnings", "cache",
 }  # fmt: skip
+
+
+def make_checkout(folder: Path, url: str = "https://ci:t0ken@github.com/acme/web.git", head: str = "main") -> None:
+    """Make a git checkout of acme/web, as far as its remote and HEAD go."""
+    (folder / ".git").mkdir()
+    (folder / ".git/config").write_text(f'[remote "origin"]\n\turl = {url}\n')
+    (folder / ".git/HEAD").write_text(f"ref: refs/heads/{head}\n" if "/" in head or head.isalpha() else head)
 
 
 @pytest.fixture

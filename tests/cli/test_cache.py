@@ -10,7 +10,7 @@ import pytest
 
 from s3batch import progress
 from tests.archive.cycle import OLD, noise
-from tests.cli.caches import DRONE, KEYS, bucket, cached, fake, in_days, shell
+from tests.cli.caches import DRONE, KEYS, bucket, cached, fake, in_days, make_checkout, shell
 from tests.rig.fake_s3 import Reply, error
 
 __all__ = ["bucket", "cached", "fake", "in_days", "shell"]
@@ -86,7 +86,7 @@ def test_a_manifest_that_cannot_be_read_is_a_warning_in_the_list(shell, cached, 
     ("word", "argv"), [("list", ()), ("inspect", ()), ("prune", ()), ("clear", ())], ids=lambda value: f"{value}"
 )
 def test_what_cannot_be_reached_is_exit_code_4_and_one_sentence(shell, word, argv):
-    done = shell(word, *argv, "--json", "--retries", "1", env={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    done = shell(word, *argv, "--json", "--retries", "1", env={**DRONE, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
 
     assert (done.code, done.json["exit_code"], done.json["state"]) == (4, 4, "failed")
     assert done.err.count("error:") == 1
@@ -152,13 +152,13 @@ def test_inspect_names_the_others_of_that_name(shell, cached, workspace, in_days
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("octo/site/gone", "no cache octo/site/gone; see s3batch cache list"), ("", "no cache of local/work")],
+    [("octo/site/gone", "no cache octo/site/gone; see s3batch cache list"), ("", "no cache of acme/lib")],
     ids=["of that name", "of this repository"],
 )
 def test_a_cache_that_is_not_there_is_exit_code_1(shell, cached, name, said):
     cached()
 
-    done = shell("inspect", *([name] if name else []))
+    done = shell("inspect", *([name] if name else []), env={"DRONE_REPO": "acme/lib"})
 
     assert (done.code, done.out) == (1, "")
     assert said in done.err
@@ -177,14 +177,15 @@ def test_a_damaged_manifest_is_one_sentence(shell, bucket):
 
 
 def test_outside_a_ci_a_directory_named_like_ours_is_nobodys_cache(shell, cached, bucket, workspace):
+    make_checkout(workspace)
     cached("main", env={"DRONE_REPO": "", "DRONE_COMMIT_BRANCH": ""})
-    bucket.put(f"{workspace.name}/holiday.jpg", b"dear")
+    bucket.put("web/holiday.jpg", b"dear")
 
     rehearsed, done = shell("clear", "--dry-run"), shell("clear")
 
-    assert rehearsed.out == f"delete {next(iter({line.split()[1] for line in rehearsed.out.splitlines()}))}\n"
+    assert [line.partition("v1/k/")[2][:14] for line in rehearsed.out.splitlines()] == ["acme/web/main/"]
     assert (done.code, bucket.keys("v1/k/")) == (0, set())
-    assert bucket.keys(f"{workspace.name}/") == {f"{workspace.name}/holiday.jpg"}
+    assert bucket.keys("web/") == {"web/holiday.jpg"}
 
 
 def test_clear_as_json_lists_what_it_removed(shell, cached, bucket):

@@ -46,7 +46,7 @@ def test_c1_region_is_used_and_only_the_repositorys_name_is_needed(pipeline):
 
     done = pipeline.rebuild(region="eu-west-3")
 
-    assert (done.code, pipeline.manifests()) == (0, ["local/site/master/default"])
+    assert (done.code, pipeline.manifests()) == (0, ["~/site/master/default"])
     assert "/eu-west-3/s3/aws4_request" in done.requests[0].headers["authorization"]
 
 

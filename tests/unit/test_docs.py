@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 CLI = (ROOT / "docs" / "cli.md").read_text()
 DRONE = (ROOT / "docs" / "drone.md").read_text()
-PAGES = {page: (ROOT / "docs" / page).read_text() for page in ("cli.md", "drone.md")}
+PAGES = {page: (ROOT / "docs" / page).read_text() for page in ("ci.md", "cli.md", "drone.md")}
 IMAGE = "s3batch/s3batch"
 SECRET = {"aws_access_key_id": "AKIAEXAMPLE", "aws_secret_access_key": "a-secret", "s3batch_cache_secret": "another"}
 

@@ -1,0 +1,82 @@
+"""Whose build this is: owner, repository, branch and the rest, from the CI's own variables, else from git.
+
+An identity is never invented: where neither a CI nor a git remote tells, there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from s3batch.build import GIT, Build
+from s3batch.identity.checkout import Checkout, read_checkout
+from s3batch.identity.remotes import parse_remote, without_credentials
+from s3batch.identity.systems import SYSTEMS, UNMARKED, System, with_owner_of_remote
+
+_ENOUGH = ("slug", "repo", "sha", "event", "message", "number")
+"""Facts of which one must be there for variables without a marker to count as a CI's."""
+
+
+def find_build(environ: Mapping[str, str], directory: str = "") -> Build | None:
+    """Return the facts of the build, or ``None`` where neither a CI nor git tells any.
+
+    With ``directory`` the checkout there completes what the CI leaves open.
+    """
+    system = next((system for system in SYSTEMS if system.is_marked(environ)), None)
+    told = _read(system or UNMARKED, environ)
+    build = told if system or any(getattr(told, name) for name in _ENOUGH) else None
+    if not directory or (build is not None and build.has_repository and build.branch and build.default_branch):
+        return build
+    checkout = read_checkout(directory)
+    if checkout is None:
+        return build
+    return _completed(build, checkout) if build is not None else _of_checkout(checkout)
+
+
+def _read(system: System, environ: Mapping[str, str]) -> Build:
+    """Return what one CI's variables say, without white space at the ends."""
+    names = [name for name in Build.__dataclass_fields__ if name not in {"system", "fork"}]
+    facts: dict[str, Any] = {name: _first(environ, system.variables.get(name, ())) for name in names}
+    facts |= system.complete(facts, environ)
+    facts |= with_owner_of_remote(facts)
+    facts["slug"] = "/".join(filter(None, (facts["owner"], facts["repo"])))
+    facts |= {name: without_credentials(facts[name]) for name in ("remote", "link")}
+    return Build(**{"fork": False, **facts}, system=system.name)
+
+
+def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((environ[name].strip() for name in names if environ.get(name, "").strip()), "")
+
+
+def _completed(build: Build, checkout: Checkout) -> Build:
+    """Return the build with what git knows of the same repository, for facts that the CI leaves out.
+
+    A pull request's branch is never git's: a CI checks out whatever it likes.
+    """
+    found = parse_remote(checkout.url)
+    if not build.has_repository and found and build.repo in {"", found.name}:
+        owner, name = build.owner or found.owner, build.repo or found.name
+        build = replace(build, owner=owner, repo=name, slug=f"{owner}/{name}")
+    if not found or (build.owner, build.repo) != (found.owner, found.name):
+        return build
+    known = build.branch or build.tag or build.is_pull_request
+    return replace(
+        build,
+        branch=build.branch if known else checkout.branch,
+        default_branch=build.default_branch or checkout.default_branch,
+    )
+
+
+def _of_checkout(checkout: Checkout) -> Build:
+    found = parse_remote(checkout.url)
+    return Build(
+        system=GIT,
+        owner=found.owner if found else "",
+        repo=found.name if found else "",
+        slug=f"{found.owner}/{found.name}" if found else "",
+        remote=without_credentials(checkout.url),
+        branch=checkout.branch,
+        default_branch=checkout.default_branch,
+        fork=False,
+    )
