@@ -50,6 +50,11 @@ class ArchiveError(S3BatchError):
     """A cache archive is damaged, hostile or beyond a limit. It counts as a miss, and nothing of it stays."""
 
 
+def unforeseen(error: Exception) -> JobFailedError:
+    """Return what a step says of an exception that is a bug of ours."""
+    return JobFailedError(f"this is a bug in s3batch: {type(error).__name__}: {error}", hint="please report it")
+
+
 class SettingsError(S3BatchError):
     """A setting is missing, unknown or wrong; nothing was sent."""
 

@@ -113,11 +113,18 @@ def settle(settings: Settings, journal: Journal, prefix: str, session: Callable[
     if not last and not settings.cloudfront_always:
         return []
     changed = journal.changed_keys(after) if settings.cloudfront_paths == "changed" and last else None
-    client = connect(session(), settings.cloudfront_endpoint)
+    client = _client(settings, session)
     made = invalidate(client, settings.cloudfront_distribution, prefix=prefix, job=journal.job_id, changed=changed)
     journal.add_tally(requests={"CreateInvalidation": len(made)})
     journal.remember(_mark(settings, journal), last or after)
     return made
+
+
+def _client(settings: Settings, session: Callable[[], Any]) -> Any:
+    try:
+        return connect(session(), settings.cloudfront_endpoint)
+    except Exception as error:  # what boto3 makes of settings and configuration is the user's to mend
+        raise JobFailedError(f"cannot set up boto3 for CloudFront: {error}", hint=_LATER) from error
 
 
 def _mark(settings: Settings, journal: Journal) -> str:
@@ -153,7 +160,7 @@ class _TooManyError(JobFailedError):
 
 
 def _create(client: Any, distribution: str, batch: Batch) -> str:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - as above
 
     wanted = {
         "Paths": {"Quantity": len(batch.paths), "Items": list(batch.paths)},
@@ -161,11 +168,12 @@ def _create(client: Any, distribution: str, batch: Batch) -> str:
     }
     try:
         answer = client.create_invalidation(DistributionId=distribution, InvalidationBatch=wanted)
+        return str(answer["Invalidation"]["Id"])
     except ClientError as error:
         raise _refused(distribution, batch, error.response) from error
-    except BotoCoreError as error:
-        raise JobFailedError(f"{_doing(distribution, batch)}: {error}", hint=_LATER) from error
-    return str(answer["Invalidation"]["Id"])
+    except Exception as error:  # boto3's own trouble, or an answer that is none
+        said = "the answer names no invalidation" if isinstance(error, KeyError) else str(error)
+        raise JobFailedError(f"{_doing(distribution, batch)}: {said}", hint=_LATER) from error
 
 
 _LATER = "the objects are in place; resume the job, or sync again with cloudfront_always"

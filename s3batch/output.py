@@ -21,6 +21,7 @@ import re
 import select
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 MASK = "***"
 _SHORTEST_SECRET = 6
 """Characters; a shorter one would make nonsense of ordinary words and keeps nothing secret."""
+_TRACEBACKS = 2
+"""``-vv``."""
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: line breaks, escape sequences
     "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # breaks, bidi, invisible
@@ -127,6 +130,12 @@ class Output:
     def error(self, *lines: str) -> None:
         """Say that something failed."""
         self._say("error", lines)
+
+    def trace(self, error: BaseException) -> None:
+        """Show with ``-vv`` where ``error`` was raised."""
+        if self.verbose >= _TRACEBACKS:
+            lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
+            self.error(*(f"| {line}" for line in lines))
 
     def lost_data(self) -> OSError | ValueError | None:
         """Push out what is buffered; return the error that kept data from being written, if one did."""

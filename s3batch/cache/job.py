@@ -26,6 +26,7 @@ from s3batch.errors import (
     JournalTooNewError,
     S3BatchError,
     SettingsError,
+    unforeseen,
 )
 from s3batch.journal import Journal
 from s3batch.model import JobState
@@ -122,6 +123,9 @@ def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchE
         return nothing, error
     except OSError as error:
         return nothing, JobFailedError(": ".join(filter(None, [error.filename, error.strerror or str(error)])))
+    except Exception as error:  # noqa: BLE001 - a mistake of ours breaks no build
+        session.output.trace(error)
+        return nothing, unforeseen(error)
     finally:
         session.close()
 

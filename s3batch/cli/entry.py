@@ -40,6 +40,8 @@ _ROUTES = {
 }
 """Where each command lives: ``(settings, output) -> exit code``."""
 _HELP = ("-h", "--help")
+_STEPS = frozenset({"cache restore", "cache rebuild"})
+"""Commands that break no build."""
 _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
 
 
@@ -134,10 +136,24 @@ def _checked(call: _Call, interrupter: Interrupter) -> int:
     except TerminatedError as error:
         return _fail(call, "terminated", error.exit_code)
     except Exception as error:  # noqa: BLE001 - the boundary: what is left is a bug, told in one sentence
+        if call.settings is not None and call.settings.command in _STEPS:
+            return _broken_step(call, call.settings, error)
         sentence = f"this is a bug in s3batch: {type(error).__name__}: {error}"
         hint = "please report it" if call.wants_traceback else "run it again with -vv for the traceback, and report it"
         return _fail(call, f"{sentence}; {hint}", errors.EXIT_BUG)
     return code
+
+
+def _broken_step(call: _Call, settings: Settings, error: Exception) -> int:
+    """Return the exit code of a cache step that met a mistake of ours: it breaks no build, unless asked to."""
+    sentence = f"{settings.command}: {errors.unforeseen(error)}"
+    if settings.fail_on_error:
+        return _fail(call, sentence, errors.EXIT_FAILED)
+    call.output.warn(f"{sentence}; the build goes on without it")
+    call.output.trace(error)
+    if call.wants_json and not call.output.data_written:
+        call.output.document(_failure_document(call, sentence, errors.EXIT_DONE))
+    return errors.EXIT_DONE
 
 
 def _run(call: _Call) -> int:

@@ -6,6 +6,8 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+from s3batch.s3.faults import CallError, Fault
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,17 +22,42 @@ def back_off(attempt: int) -> float:
     return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))
 
 
+def in_words(error: Exception) -> str:
+    """Return what ``error`` says, with its type where the message alone would say little."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    told = type(error).__module__.startswith(("botocore.", "boto3.")) or isinstance(error, RuntimeError)
+    return str(error) if told and str(error) else f"{type(error).__name__}: {error}"
+
+
 def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
-    """Calls through boto3, which is imported with the first of them; any thread may make it."""
+    """Return what carries out calls through boto3, which is imported with the first of them; any thread may make it.
+
+    It raises nothing but :class:`CallError`: what boto3 makes of the AWS configuration is the user's to mend, and what
+    it makes of an answer is the store's.
+    """
     kept: list[Callable[[Call], Answer]] = []
     making = threading.Lock()
 
     def carry(call: Call) -> Answer:
         with making:
             if not kept:
-                from s3batch.s3.reference import Carrier  # noqa: PLC0415 - see above
-
-                kept.append(Carrier(endpoint))
-        return kept[0](call)
+                kept.append(_made(endpoint, call))
+        try:
+            return kept[0](call)
+        except CallError:
+            raise
+        except Exception as error:
+            fault = Fault("MalformedAnswer", f"no answer from {endpoint.name()}: {in_words(error)}")
+            raise CallError(call.name, call.key, fault) from error
 
     return carry
+
+
+def _made(endpoint: Endpoint, call: Call) -> Callable[[Call], Answer]:
+    from s3batch.s3.reference import Carrier  # noqa: PLC0415 - see above
+
+    try:
+        return Carrier(endpoint)
+    except Exception as error:
+        raise CallError(call.name, call.key, Fault("Environment", f"cannot set up boto3: {in_words(error)}")) from error

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.request import getproxies, proxy_bypass
 
-from s3batch.errors import EndpointError
+from s3batch.errors import EndpointError, S3BatchError
+from s3batch.s3.carry import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
 from s3batch.s3.sigv4 import Credentials
 
@@ -35,9 +37,17 @@ class Login:
     """The job's credentials, renewed before they run out. Asked by the coordinator only."""
 
     def __init__(
-        self, fixed: Credentials | None = None, source: Any = None, resolve: Callable[[], Any] | None = None
+        self,
+        fixed: Credentials | None = None,
+        source: Any = None,
+        resolve: Callable[[], Any] | None = None,
+        patience: float = 90.0,
     ) -> None:
-        """``fixed`` is a pair given outright, ``source`` botocore's credentials; ``resolve`` finds such anew."""
+        """``fixed`` is a pair given outright, ``source`` botocore's credentials; ``resolve`` finds such anew.
+
+        ``patience`` is the seconds that finding credentials may take.
+        """
+        self._patience = patience
         self._fixed = fixed
         self._source = source
         self._resolve = resolve
@@ -51,8 +61,15 @@ class Login:
         """
         if self._source is None:
             return self._fixed
-        frozen = _asked(self._source.get_frozen_credentials)
-        self._last = Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+        due = getattr(self._source, "refresh_needed", None)
+        if due is not None and due():
+            frozen = _asked(self._source.get_frozen_credentials, self._patience)
+        else:
+            frozen = self._source.get_frozen_credentials()
+        found = (frozen.access_key, frozen.secret_key, frozen.token or "")
+        if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in found):
+            raise EndpointError("cannot sign in: the credentials found are no printable text", hint=_WORKING_PROFILE)
+        self._last = Credentials(*found)
         return self._last
 
     def renewed(self) -> Credentials | None:
@@ -186,23 +203,49 @@ def _by_boto3(settings: Settings) -> tuple[Login, Configured]:
     if settings.oidc_token_id and not settings.assume_role:
         raise settings.bad("oidc_token_id", "it is for assuming a role: give assume_role too")
 
+    patience = settings.timeout + _SIGN_IN_GRACE
+
     def resolve() -> Any:
-        return _asked(lambda: _credentials(_session(settings), settings))
+        return _asked(lambda: _credentials(_session(settings), settings), patience)
 
-    session = _asked(lambda: _session(settings))
-    login = Login(source=_asked(lambda: _credentials(session, settings)), resolve=resolve)
-    return login, _asked(lambda: _configured(session, settings))
+    session = _asked(lambda: _session(settings), patience)
+    source = _asked(lambda: _credentials(session, settings), patience)
+    login = Login(source=source, resolve=resolve, patience=patience)
+    return login, _asked(lambda: _configured(session, settings), patience)
 
 
-def _asked(question: Callable[[], Any]) -> Any:
-    """What boto3 answers. Raises :class:`EndpointError` with its words when it cannot."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see the module's docstring
+_SIGN_IN_GRACE = 30.0
+"""Seconds beyond ``timeout`` for finding credentials: a ``credential_process`` may ask a person."""
 
-    try:
-        return question()
-    except (BotoCoreError, ClientError, RuntimeError) as error:  # RuntimeError: expired even when refreshed
-        hint = "give access_key and secret_key, or a profile that works"
-        raise EndpointError(f"cannot sign in: {error}", hint=hint) from error
+
+def _asked(question: Callable[[], Any], patience: float) -> Any:
+    """Return what boto3 answers within ``patience`` seconds. Raise :class:`EndpointError` with its words if it cannot.
+
+    Whatever its chain of credentials or the AWS configuration raises is the user's configuration and no bug of ours:
+    a cache of SSO that is no JSON, a token file that is not there, a ``credential_process`` that prints nonsense.
+    """
+    outcome: list[tuple[Any, Exception | None]] = []
+
+    def ask() -> None:
+        try:
+            outcome.append((question(), None))
+        except Exception as error:  # noqa: BLE001 - handed to the one who waits
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=ask, name="sign-in", daemon=True)  # boto3 has no limit for a credential_process
+    thread.start()
+    thread.join(patience)
+    if not outcome:
+        raise EndpointError(f"cannot sign in: no credentials came within {patience:g} s", hint=_WORKING_PROFILE)
+    value, error = outcome[0]
+    if isinstance(error, S3BatchError):
+        raise error
+    if error is not None:
+        raise EndpointError(f"cannot sign in: {in_words(error)}", hint=_WORKING_PROFILE) from error
+    return value
+
+
+_WORKING_PROFILE = "give access_key and secret_key, or a profile that works"
 
 
 def _session(settings: Settings) -> Any:

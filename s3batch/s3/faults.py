@@ -47,7 +47,7 @@ SIGNED_OUT = frozenset(
 """The credentials are wrong for every key, so no other key needs to be tried with them."""
 MISREAD = "SignatureDoesNotMatch"
 """A wrong secret, or a store that reads a request otherwise than it was written: certain only before any success."""
-FATAL = SIGNED_OUT | {"NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "Corrupted"}
+FATAL = SIGNED_OUT | {"NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "Corrupted", "Environment"}
 
 # Complaints about the content of the request that boto3 would meet just the same.
 _CERTAIN = (
