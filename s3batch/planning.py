@@ -19,7 +19,7 @@ from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State
 from s3batch.redirects import refuse_uploaded
-from s3batch.walk import Walk, walk
+from s3batch.walk import Walk, led_out_warning, walk
 from s3batch.wanted import KEPT, Wanted
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Planning:
         add(self._redirects())
         for skipped in walked.skipped:
             self.journal.warn(skipped.warning())
+        if warning := led_out_warning(walked):
+            self.journal.warn(warning)
 
     def finish(self, add: Add, *, thorough: bool) -> None:
         """The last of the plan, after all else went well: the deletes. ``thorough``: plan them whatever the walk met."""

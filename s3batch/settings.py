@@ -191,8 +191,9 @@ class Settings:
     )  # fmt: skip
     strip_prefix: str = setting("", "Leading part of each relative path that its key does not get.", Topic.WHAT, _SYNC)
     symlinks: str = setting(
-        "follow", "Follow symbolic links, or skip them.", Topic.WHAT, _SYNC, choices=("follow", "skip")
-    )
+        "follow", "Follow symbolic links, only those that stay inside the source, or none.", Topic.WHAT, _SYNC,
+        choices=("follow", "inside", "skip"),
+    )  # fmt: skip
     redirects: str = setting(
         "", "Map from key to the location a website visitor of that key is sent to.", Topic.WHAT, _SYNC, Form.MAP
     )

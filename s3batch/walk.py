@@ -2,6 +2,7 @@
 
     regular file, link to one ........ a LocalFile
     directory, link to one ........... entered, unless it is one of its own ancestors
+    link that leads out .............. followed and counted, or skipped (symlinks: inside)
     FIFO, socket, device ............. skipped, its key is kept
     broken link, vanished, no right .. a problem, its key is kept
 
@@ -28,6 +29,9 @@ from s3batch.model import LocalFile
 
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""
+
+SHOWN = 3
+"""Links that lead out of the source and are named in the warning."""
 
 STATE_DIRECTORY = ".s3batch"
 """Where a plugin keeps its journal; never walked, wherever it is."""
@@ -102,11 +106,17 @@ class Walk:
         self._kept: set[str] = set()
         self._selection = selection
         self._follow = symlinks != "skip"
+        self._inside_only = symlinks == "inside"
+        self.led_out = 0
+        """Links that lead out of the source and were followed."""
+        self.first_led_out: list[tuple[str, str]] = []
+        """The first :data:`SHOWN` of them, each with where it leads."""
         self._info = _source(root)
         self.single = stat.S_ISREG(self._info.st_mode)
         """The source is one file; its only path is its name."""
         self.base = os.path.dirname(root) if self.single else root
         """The directory that every path is relative to."""
+        self._real_base = os.path.realpath(self.base)
         self._name = os.path.basename(root)
         self._journal_directory, self._journal_name = os.path.split(os.path.realpath(journal)) if journal else ("", "")
 
@@ -151,6 +161,8 @@ class Walk:
                     info = entry.stat(follow_symlinks=False)
                     if is_link(info.st_mode) and self._follow:
                         info = entry.stat()
+                        if self._stays_out(entry, path, info.st_mode):
+                            continue
                 except OSError as error:
                     self._lost(entry, path, error)
                     continue
@@ -165,6 +177,24 @@ class Walk:
                     self._skip(path, _SPECIAL.get(stat.S_IFMT(info.st_mode), "a symbolic link (symlinks: skip)"))
             else:
                 levels.pop()
+
+    def _stays_out(self, entry: os.DirEntry[str], path: str, mode: int) -> bool:
+        """Return whether a link is left alone because it leads out of the source; note those that are followed."""
+        wanted = (
+            self._selection.enters(path) if stat.S_ISDIR(mode) else stat.S_ISREG(mode) and self._selection.wants(path)
+        )
+        if not wanted:
+            return False
+        place = os.path.realpath(entry.path)
+        if place == self._real_base or place.startswith(self._real_base.rstrip("/") + "/"):
+            return False
+        if self._inside_only:
+            self._skip(path, f"a symbolic link that leads out of the source, to {place} (symlinks: inside)")
+            return True
+        self.led_out += 1
+        if self.led_out <= SHOWN:
+            self.first_led_out.append((path, place))
+        return False
 
     def _level(self, prefix: str, info: os.stat_result) -> _Level:
         return _Level(self._entries(prefix), prefix, (info.st_dev, info.st_ino))
@@ -221,6 +251,18 @@ class Walk:
     def _keep(self, path: str) -> None:
         """Neither the key of ``path`` nor what was below it, when it still was a directory."""
         self._kept.update((path, path + "/") if path else ("",))
+
+
+def led_out_warning(walked: Walk) -> str:
+    """Return one sentence about the links that lead out of the source; empty if none does."""
+    if not walked.led_out:
+        return ""
+    named = ", ".join(f"{path} -> {place}" for path, place in walked.first_led_out)
+    more = ", ..." if walked.led_out > len(walked.first_led_out) else ""
+    what = "symbolic link leads" if walked.led_out == 1 else "symbolic links lead"
+    return (
+        f"{walked.led_out} {what} out of the source; what is there was taken: {named}{more}; symlinks: inside leaves it"
+    )
 
 
 def walk(root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> Walk:

@@ -14,7 +14,7 @@ import pytest
 
 from s3batch import walk as walk_module
 from s3batch.errors import JobFailedError
-from s3batch.walk import Walk, walk
+from s3batch.walk import Walk, led_out_warning, walk
 
 
 class Selection(NamedTuple):
@@ -160,6 +160,54 @@ class TestLinks:
         (source / "there").symlink_to(outside)
 
         assert paths_of(walk(str(source), ALL)) == ["a", "there/x/y"]
+
+    def test_links_that_lead_out_are_counted_and_the_first_three_named(self, tmp_path: Path) -> None:
+        outside = tree(tmp_path / "outside", "x/y", "z")
+        source = tree(tmp_path / "source", "a", "sub/b")
+        for name in ("one", "three", "four", "two.skip"):
+            (source / name).symlink_to(outside / "z")
+        (source / "dir").symlink_to(outside / "x")
+        (source / "sub/up").symlink_to("../../outside/x/y")
+        (source / "sub/inside").symlink_to("../a")
+        (source / "by-way").symlink_to("one")
+        (source / "device").symlink_to("/dev/null")
+
+        found = walk(str(source), Selection(frozenset({"two.skip"})))
+        list(found)
+
+        assert led_out_warning(found) == (
+            f"6 symbolic links lead out of the source; what is there was taken: by-way -> {outside}/z, "
+            f"dir -> {outside}/x, four -> {outside}/z, ...; symlinks: inside leaves it"
+        )
+
+    def test_inside_follows_only_links_that_stay_inside_and_names_the_others(self, tmp_path: Path) -> None:
+        outside = tree(tmp_path / "source-2", "x/y", "z")
+        source = tree(tmp_path / "source", "a", "sub/b")
+        (source / "file").symlink_to(outside / "z")
+        (source / "dir").symlink_to(outside / "x")
+        (source / "by-way").symlink_to("file")
+        (source / "self").symlink_to("a")
+        (source / "there").symlink_to("sub")
+        (source / "absolute").symlink_to(source / "a")
+
+        found = walk(str(source), ALL, symlinks="inside")
+
+        assert paths_of(found) == ["a", "absolute", "self", "sub/b", "there/b"]
+        assert [skipped.warning() for skipped in found.skipped] == [
+            f"skipped {path}: it is a symbolic link that leads out of the source, to {place} (symlinks: inside); "
+            "a key of that name is kept"
+            for path, place in (("by-way", outside / "z"), ("dir", outside / "x"), ("file", outside / "z"))
+        ]
+        assert found.complete
+        assert found.keeps("dir/y")
+        assert led_out_warning(found) == ""
+
+    def test_a_source_that_is_a_link_has_its_inside_where_it_leads(self, tmp_path: Path) -> None:
+        tree(tmp_path / "real", "a")
+        (tmp_path / "real/b").symlink_to("a")
+        (tmp_path / "source").symlink_to("real")
+
+        assert paths_of(walk(str(tmp_path / "source"), ALL, symlinks="inside")) == ["a", "b"]
 
     def test_a_source_that_is_a_link_to_a_directory_is_walked(self, tmp_path: Path) -> None:
         tree(tmp_path / "real", "a")
