@@ -252,3 +252,7 @@ class Result(NamedTuple):
     """What the worker found out about the store."""
     detail: str = ""
     """For ``become``: the operation's new detail; empty: it stays."""
+    retry_after: float = 0.0
+    """Seconds the store asks to wait before the next try."""
+    uncounted: bool = False
+    """It is no try of those that an operation has: the store asked for patience."""

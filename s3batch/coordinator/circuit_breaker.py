@@ -21,7 +21,9 @@ So many operations are handed out, no more, until one has worked.
 WORKER_DEATHS = 12
 """So many dead workers, before anything worked, stop the job: no single operation kills them."""
 ENDPOINT_GONE = 10.0
-"""Seconds without any success after which a retryable failure that stays means that the endpoint is gone."""
+"""Seconds without any success after which several retryable failures that stay mean that the endpoint is gone."""
+SEVERAL = 3
+"""Operations that failed so for good, each of another key: one key alone may be what the store cannot serve."""
 _OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy"})
 """Codes of s3batch itself that say nothing of the store, nor of any other file."""
 
@@ -33,13 +35,17 @@ class CircuitBreaker:
         self.worked = False
         """True once an operation, or a piece of one, has succeeded."""
         self._clock = clock
-        self._last_success = clock()
+        self.last_success = clock()
+        self._unserved: set[int] = set()
+        """Operations that failed for good since the last success, with what may pass at another time."""
         self._failures: Counter[str] = Counter()
         self._deaths = 0
 
     def record_success(self) -> None:
         """Note that the store took something."""
-        self.worked, self._last_success = True, self._clock()
+        self.worked, self.last_success = True, self._clock()
+        if self._unserved:
+            self._unserved.clear()
 
     def record_death(self) -> None:
         """Note that workers died. Raises StoppedError if too many did before anything worked."""
@@ -56,8 +62,10 @@ class CircuitBreaker:
             raise self.stop(result.error, "correct it, then resume")
         if result.code in _OF_ONE_FILE:
             return
-        if result.retryable and self._clock() - self._last_success > ENDPOINT_GONE:
-            raise self.stop(f"the endpoint is gone: {result.error}", "resume when it is back")
+        if result.retryable:
+            self._unserved.add(result.id)
+            if len(self._unserved) >= SEVERAL and self._clock() - self.last_success > ENDPOINT_GONE:
+                raise self.stop(f"the endpoint is gone: {result.error}", "resume when it is back")
         self._failures[result.code] += 1
         if not self.worked and self._failures[result.code] >= SAME_FAILURES:
             words = f"the first {SAME_FAILURES} operations all failed alike: {result.error}"

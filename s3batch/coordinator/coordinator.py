@@ -21,6 +21,7 @@ from s3batch.coordinator.dispatcher import Dispatcher
 from s3batch.coordinator.quarantine import Quarantine, tag_of
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
+from s3batch.coordinator.throttling import Throttling
 from s3batch.crash_points import reach
 from s3batch.errors import EndpointError
 from s3batch.executors import Tag, tags_of
@@ -57,6 +58,7 @@ class Coordinator:
         self._quirks = QuirkMemory(deps.journal)
         self._breaker = CircuitBreaker(deps.clock)
         self._retries = RetryQueue(deps.clock)
+        self._throttling = Throttling(deps.clock)
         self._quarantine = Quarantine()
         self._sign_in = SignIn(deps.login, deps.executor, deps.clock)
         self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._only_looking)
@@ -240,12 +242,13 @@ class Coordinator:
     def _bad(self, operation: Operation, result: Result) -> tuple[State, Result]:
         if result.code == "Changed":
             return self._changed(operation, result)
-        more = operation.attempts + 1 < self._deps.tries
+        result = result._replace(uncounted=self._throttling.spares(result, self._breaker.last_success))
+        more = result.uncounted or operation.attempts + 1 < self._deps.tries
         if result.code in SIGNED_OUT and more:
             self._renew_credentials(result)
         if more and (result.retryable or result.code in SIGNED_OUT):
             self._journal.add_tally(retries=1)
-            pause = back_off(operation.attempts + 1)
+            pause = self._throttling.pause(result, operation.attempts + 1)
             if operation.kind is Kind.DELETE:
                 pause = self._together.setdefault(operation.attempts, pause)
             self._retries.add_row(operation.id, pause)
@@ -328,8 +331,9 @@ class Coordinator:
 
     def _bad_step(self, result: Result) -> list[tuple[State, Result]]:
         tag = tag_of(result)
-        self._tries[tag] += 1
-        more = self._tries[tag] < self._deps.tries
+        spared = self._throttling.spares(result, self._breaker.last_success)
+        self._tries[tag] += not spared
+        more = spared or self._tries[tag] < self._deps.tries
         if result.code in SIGNED_OUT and more:
             self._renew_credentials(result)
         elif result.code == "Changed" or not result.retryable or not more:
@@ -339,7 +343,7 @@ class Coordinator:
             return [self._verdict(verdict.operation, verdict.result)] if verdict else []
         self._journal.add_tally(retries=1)
         work = self._deps.uploads.again(result)
-        self._retries.add_work(work, back_off(self._tries[tag]))
+        self._retries.add_work(work, self._throttling.pause(result, self._tries[tag]))
         return []
 
     def _renew_credentials(self, result: Result) -> None:

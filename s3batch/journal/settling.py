@@ -144,11 +144,16 @@ def _settled_done(result: Result) -> tuple[Any, ...]:
     )
 
 
+def _is_attempt(result: Result) -> bool:
+    """Return whether a try counts: waiting until a file is at rest, or until the store has time, does not."""
+    return result.code != CHANGED and not result.uncounted
+
+
 def _settled(state: State, result: Result) -> tuple[Any, ...]:
     of_part = result.step is Step.PART
     return (
         STATE_TEXT[state],
-        result.code != CHANGED or state is State.FAILED,  # waiting until a file is at rest is no attempt
+        _is_attempt(result) or state is State.FAILED,
         state is State.PENDING,  # it may not have come to looking
         bindable(result.error) if result.error else "",
         result.code,

@@ -12,13 +12,19 @@ from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.errors import S3BatchError
+from s3batch.s3.clock import offset_of, retry_after
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Answer
+    from s3batch.s3.calls import Answer, Body
 
 THROTTLED = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"}
 )
+MALFORMED = "MalformedAnswer"
+"""Our code for a response that is not S3's answer to the call."""
+TOO_LARGE = "TooLarge"
+"""Our code for an object that is larger than a listing, a HEAD or a manifest told."""
+SKEWED = "RequestTimeTooSkewed"
 RETRYABLE = THROTTLED | {
     "InternalError",
     "RequestTimeout",
@@ -29,7 +35,8 @@ RETRYABLE = THROTTLED | {
     "XAmzContentSHA256Mismatch",
     "XAmzContentChecksumMismatch",
     "ChecksumMismatch",
-    "MalformedAnswer",
+    MALFORMED,
+    "NotStored",
     "Timeout",
     "Connection",
 }
@@ -86,6 +93,8 @@ class Fault(NamedTuple):
     request_id: str = ""
     region: str = ""
     """The bucket's real region, where the store told it."""
+    retry_after: float = 0.0
+    """Seconds the store asks to wait before the next try."""
 
     @property
     def retryable(self) -> bool:
@@ -107,7 +116,13 @@ class Fault(NamedTuple):
         """Whether no other key can fare better."""
         return self.code in FATAL
 
+    def said_of(self, name: str) -> str:
+        """Return the sentence that the call ``name`` failed so."""
+        return self.message if self.code == MALFORMED else f"{name}: {self}"
+
     def __str__(self) -> str:
+        if self.code == MALFORMED:
+            return self.message
         said = self.code or f"HTTP {self.status}"
         return f"{said}: {self.message}" if self.message else said
 
@@ -116,7 +131,8 @@ class CallError(S3BatchError):
     """A call failed where the caller had no use for a failing answer."""
 
     def __init__(self, name: str, key: str, fault: Fault) -> None:
-        super().__init__(f"{name} {key!r}: {fault}" if key else f"{name}: {fault}")
+        words = fault.said_of(name) if fault.code == MALFORMED or not key else f"{name} {key!r}: {fault}"
+        super().__init__(f"{words}: {key!r}" if fault.code == MALFORMED and key else words)
         self.name = name
         self.key = key
         self.fault = fault
@@ -143,22 +159,59 @@ _BY_STATUS = {
 }
 
 
+STATUS_OF = {
+    "AccessDenied": 403,
+    "InternalError": 500,
+    "NoSuchBucket": 404,
+    "NoSuchKey": 404,
+    "NoSuchUpload": 404,
+    "PreconditionFailed": 412,
+    "RequestTimeout": 400,
+    "ServiceUnavailable": 503,
+    "SlowDown": 503,
+}
+"""Statuses of the errors that a 200 may hide."""
+
+
 def fault_of(answer: Answer) -> Fault:
     """The fault in an answer that is not ok; an answer to HEAD has no words, only its status."""
-    found = {name.decode(): unescape(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(answer.body)}
+    text = answer.body[:_WORDS]
+    found = {name.decode(): unescape(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(text)}
     code = found.get("Code", "")
     if not code or code.isdigit():
         code = _BY_STATUS.get(answer.status, f"HTTP{answer.status}")
+    message = found.get("Message", "")
+    if code == SKEWED and (ahead := offset_of(answer.headers)) is not None:
+        message = f"{message} ({_clocks_differ(ahead)})".lstrip()
     return Fault(
         code=code,
-        message=found.get("Message", ""),
+        message=message,
         status=answer.status,
         request_id=answer.headers.get("x-amz-request-id", "") or found.get("RequestId", ""),
         region=answer.headers.get("x-amz-bucket-region", "") or found.get("Region", ""),
+        retry_after=retry_after(answer.headers) if answer.status in (429, 503) else 0.0,
     )
 
 
-_ERROR_DOCUMENT = re.compile(rb"\s*(<\?xml[^>]*>)?\s*<Error\b")
+_WORDS = 64 * 1024
+"""Bytes of an error document that are looked at for its words."""
+
+
+def _clocks_differ(ahead: float) -> str:
+    return f"this machine's clock is {abs(ahead):.0f} s {'behind' if ahead > 0 else 'ahead of'} the store's"
+
+
+_TEXT = re.compile(rb"[^ \t\r\n]")
+_ERROR_TAG = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,64}:)?Error[\s/>]")
+
+
+def is_error_document(body: Body) -> bool:
+    """Return whether ``body`` begins as an error document does: after white space, and a declaration at most."""
+    start = _TEXT.search(body, 3 if body[:3] == b"\xef\xbb\xbf" else 0)
+    if start and body[start.start() : start.start() + 5] == b"<?xml":
+        end = bytes(body[start.start() : start.start() + 1024]).find(b"?>")
+        start = _TEXT.search(body, start.start() + end + 2) if end >= 0 else None
+    return start is not None and _ERROR_TAG.match(body, start.start()) is not None
 
 
 def hides_error(answer: Answer) -> bool:
@@ -168,7 +221,7 @@ def hides_error(answer: Answer) -> bool:
     """
     if answer.status != 200 or not answer.body or "last-modified" in answer.headers:
         return False
-    return _ERROR_DOCUMENT.match(answer.body) is not None
+    return is_error_document(answer.body)
 
 
 REFUSED_FOR_GOOD = frozenset({403, 405, 501})

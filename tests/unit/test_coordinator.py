@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -55,6 +56,8 @@ class Scripted:
         news = News()
         self._idle = 0 if self._waiting else self._idle + 1
         assert self._idle < 200, "the coordinator waits for nothing"
+        if self._idle > 1:
+            time.sleep(min(timeout, 0.002))
         now, self._waiting = self._waiting[: self.at_once], self._waiting[self.at_once :]
         for work in now:
             answer = self.answer(work)
@@ -222,7 +225,7 @@ def test_what_may_pass_is_tried_so_often(journal, coordinate, failures, state, r
     def answer(work: Work) -> list[Result]:
         if work.operation.key == "k" and left[0]:
             left[0] -= 1
-            return bad(work, "SlowDown", retryable=True, throttled=True)
+            return bad(work, "InternalError", retryable=True)
         return good(work)
 
     executor = Scripted(answer)
@@ -232,7 +235,62 @@ def test_what_may_pass_is_tried_so_often(journal, coordinate, failures, state, r
 
     assert states(journal) == {"k": state, "other": State.DONE}
     assert journal.job.retries == retries
-    assert executor.narrowed == min(failures, 3)
+    assert executor.narrowed == 0
+
+
+def test_a_store_that_asks_for_patience_uses_up_no_tries(journal, coordinate):
+    """40 % of all requests are refused, of some keys more often than they have tries."""
+    asked = Counter({"all": 0})
+    refused: Counter[str] = Counter()
+
+    def answer(work: Work) -> list[Result]:
+        asked["all"] += 1
+        if asked["all"] % 5 in (1, 3):
+            refused[work.operation.key] += 1
+            return bad(work, "SlowDown", retryable=True, throttled=True, retry_after=0.01)
+        return good(work)
+
+    executor = Scripted(answer, at_once=7)
+    coordinator = coordinate(executor, tries=2)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(key) for key in range(200)]))
+
+    assert set(states(journal).values()) == {State.DONE}
+    assert max(refused.values()) >= 2
+    assert executor.narrowed > 0
+
+
+def test_retry_after_is_waited_for(journal, coordinate):
+    busy = [{"retryable": True, "throttled": True, "retry_after": 0.2}]
+    executor = Scripted(lambda work: bad(work, "SlowDown", **busy.pop()) if busy else good(work))
+    coordinator = coordinate(executor)
+    started = time.monotonic()
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("k")]))
+
+    assert time.monotonic() - started >= 0.2
+
+
+def test_a_key_that_always_fails_fails_alone(journal, coordinate, monkeypatch):
+    """Nothing has worked for longer than the grace when it fails: there was nothing else to do."""
+    monkeypatch.setattr("s3batch.coordinator.circuit_breaker.ENDPOINT_GONE", 0.0)
+
+    def answer(work: Work) -> list[Result]:
+        return bad(work, "InternalError", retryable=True, status=500) if work.operation.key == "k" else good(work)
+
+    coordinator = coordinate(Scripted(answer), tries=3)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("k"), *map(upload, range(5))]))
+
+    assert states(journal) == {"k": State.FAILED} | {str(key): State.DONE for key in range(5)}
+
+
+def test_the_endpoint_is_gone_when_several_keys_fail(journal, coordinate, monkeypatch):
+    monkeypatch.setattr("s3batch.coordinator.circuit_breaker.ENDPOINT_GONE", 0.0)
+    coordinator = coordinate(Scripted(lambda work: bad(work, "Connection", retryable=True)), tries=2)
+
+    with pytest.raises(StoppedError, match="the endpoint is gone"):
+        coordinator.run(Stage.MAIN, planning(coordinator, list(map(upload, range(5)))))
 
 
 def test_a_refusal_of_everything_costs_fifty_requests(journal, coordinate):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE, SAME_FAILURES, WORKER_DEATHS, CircuitBreaker
+from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE, SAME_FAILURES, SEVERAL, WORKER_DEATHS, CircuitBreaker
 from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
@@ -96,8 +97,23 @@ def test_the_delay_is_until_the_next_is_due(clock, rows, works, after, delay):
 # --- the circuit breaker --------------------------------------------------------------------
 
 
-def failure(code: str, **more: Any) -> Result:
-    return Result(1, error=f"it is {code}", code=code, **more)
+def failure(code: str, row: int = 1, **more: Any) -> Result:
+    return Result(row, error=f"it is {code}", code=code, **more)
+
+
+def unserved(rows: Iterable[int]) -> list[Result]:
+    """Failures for good of what may pass at another time."""
+    return [failure("Connection", row, retryable=True) for row in rows]
+
+
+def test_a_success_between_failures_tells_that_the_endpoint_is_there(clock):
+    breaker = CircuitBreaker(clock)
+    for result in unserved(range(20)):
+        clock.now += ENDPOINT_GONE + 1
+        if result.id % 2:
+            breaker.record_success()
+            clock.now += ENDPOINT_GONE + 1
+        breaker.record_failure(result)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +125,10 @@ def failure(code: str, **more: Any) -> Result:
         pytest.param([failure("AccessDenied")] * 2 * SAME_FAILURES, True, 0, "", id="something worked"),
         pytest.param([failure(f"E{n}") for n in range(2 * SAME_FAILURES)], False, 0, "", id="each another"),
         pytest.param([failure("Vanished")] * 2 * SAME_FAILURES, False, 0, "", id="of one file"),
-        pytest.param([failure("Connection", retryable=True)], True, ENDPOINT_GONE + 1, "endpoint is gone", id="gone"),
-        pytest.param([failure("Connection", retryable=True)], True, ENDPOINT_GONE - 1, "", id="gone for a moment"),
+        pytest.param(unserved(range(SEVERAL)), True, ENDPOINT_GONE + 1, "endpoint is gone", id="gone"),
+        pytest.param(unserved(range(SEVERAL)), True, ENDPOINT_GONE - 1, "", id="gone for a moment"),
+        pytest.param(unserved([1] * 20), True, ENDPOINT_GONE + 1, "", id="one key alone"),
+        pytest.param(unserved(range(SEVERAL - 1)), True, ENDPOINT_GONE + 1, "", id="too few keys"),
         pytest.param([failure("AccessDenied")], True, ENDPOINT_GONE + 1, "", id="an answer is no silence"),
     ],
 )

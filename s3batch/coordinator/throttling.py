@@ -1,0 +1,44 @@
+"""Which tries do not count because the store asked for patience, and how long to wait for the next one.
+
+throttled    no try is used up while the store serves others
+Retry-After  a floor for the next try
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.coordinator.quarantine import tag_of
+from s3batch.s3.carry import back_off
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3batch.executors import Tag
+    from s3batch.model import Result
+
+_THROTTLES = 100
+"""So often one operation may be throttled at no cost."""
+
+
+class Throttling:
+    """Tells which throttled tries do not count."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[Tag, tuple[int, float]] = {}
+        """How often each operation was throttled, and when last."""
+
+    def spares(self, result: Result, last_good: float) -> bool:
+        """Return whether a try does not count: it was throttled, and others were served since the one before."""
+        if not result.throttled:
+            return False
+        tag = tag_of(result)
+        count, before = self._seen.get(tag, (0, 0.0))
+        self._seen[tag] = (count + 1, self._clock())
+        return count < _THROTTLES and last_good > before
+
+    def pause(self, result: Result, attempts: int) -> float:
+        """Return the seconds until the next try, after so many that counted."""
+        count, _ = self._seen.get(tag_of(result), (0, 0.0))
+        return max(back_off(max(attempts, count)), result.retry_after)
