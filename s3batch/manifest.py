@@ -64,7 +64,7 @@ def fetch(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
     if listed is None or listed.etag == _remembered(wanted, journal).get("etag"):
         return
     try:
-        answer = bucket.get(key)
+        answer = bucket.get(key, listed.size)
         if answer is None:
             return
         with journal.batch():  # a damaged end takes back what its beginning said

@@ -78,7 +78,8 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
 
 
 async def _same_unpacked(operation: Operation, tools: Tools) -> str:
-    answer = await must(calls.get_object(operation.key))
+    head = await must(calls.head_object(operation.key))
+    answer = await must(calls.get_object(operation.key, size=int(head.headers.get("content-length", 0))))
     mine = tools.source.read(operation.path, operation.size, operation.mtime_ns)
     unpacker = zlib.decompressobj(31)
     try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch import compare
 from s3batch.s3 import calls
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
-from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
+from s3batch.s3.faults import CallError, Fault, fault_of
 from s3batch.s3.lane import ask
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def send(call: Call, checks: Checks) -> Sent:
         if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
             break
         warning = CHECKSUM_WARNING.format(used, fault_of(answer).code, checks.name or "none")
-    if not answer.ok or hides_error(answer):
+    if not answer.ok:
         return Sent(answer, warning=warning)
     confirmed = confirm(answer, call, header)
     if confirmed is None and call.name == "PutObject" and not checks.trusted:

@@ -21,19 +21,10 @@ from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.redirects import Redirect
 from s3batch.s3 import calls, checksums
 from s3batch.s3.checksums import WHOLE_OBJECT
-from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, refusal_for_good
+from s3batch.s3.faults import CallError, Fault, fault_of, refusal_for_good
 from s3batch.s3.lane import aside, ask
-from s3batch.s3.listing import (
-    MalformedAnswerError,
-    copied_etag,
-    parse_completed,
-    parse_delete_errors,
-    parse_parts,
-    parse_tags,
-    parse_upload_id,
-    parse_uploads,
-)
-from s3batch.s3.responses import checked, date_of, etag_now, etag_of, must, seconds_of, settled
+from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
+from s3batch.s3.validation import etag_in
 from s3batch.sending import Checks, begin_upload, checksum_header, send
 
 if TYPE_CHECKING:
@@ -150,8 +141,6 @@ async def carry_out(work: Work, tools: Tools) -> list[Result]:
         raise
     except CallError as error:
         results = _each(work, failed(work, error.fault, error.name))
-    except MalformedAnswerError as error:
-        results = _each(work, failed(work, Fault("MalformedAnswer", str(error)), str(work.step)))
     except ContentError as error:
         results = [_failed_content(work, error)]
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
@@ -198,8 +187,9 @@ async def _way(work: Work, tools: Tools) -> list[Result]:
 def failed(work: Work, fault: Fault, call: str) -> Result:
     """The result of a refused call, with S3's words for it."""
     return Result(
-        work.operation.id, work.step, _part_number(work), error=f"{call}: {fault}", code=fault.code, status=fault.status,
+        work.operation.id, work.step, _part_number(work), error=fault.said_of(call), code=fault.code, status=fault.status,
         request_id=fault.request_id, retryable=fault.retryable, throttled=fault.throttled, fatal=fault.fatal,
+        retry_after=fault.retry_after,
     )  # fmt: skip
 
 
@@ -279,14 +269,14 @@ async def _begin(work: Work, tools: Tools) -> Result:
         tools.acl_refused, warning = True, ACL_WARNING
         call = calls.create_multipart_upload(operation.key, _headers(replace(attributes, acl="")))
         answer = await begin_upload(call, tools.checks)
-    upload_id = parse_upload_id(checked(answer, call).body)
+    upload_id = checked(answer, call).document
     return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
 
 
 async def _begun_already(key: str) -> str:
     """The id of the newest upload of ``key``: ours, if an earlier try began it and the answer was lost."""
     answer = await settled(calls.list_multipart_uploads(key))
-    uploads = [each for each in parse_uploads(answer.body)[0] if each.key == key] if answer.ok else []
+    uploads = [each for each in answer.document.uploads if each.key == key] if answer.ok else []
     return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
 
 
@@ -304,8 +294,8 @@ async def _survey(work: Work, tools: Tools) -> Result:
         if (fault := refusal_for_good(answer)) is not None:
             tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from their start")
             return failed(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)
-        page, marker = parse_parts(checked(answer, call).body, operation.id)
-        held += page
+        page, marker = checked(answer, call).document
+        held += [part._replace(operation=operation.id) for part in page]
         if not marker:
             return Result(operation.id, work.step, parts=tuple(held), upload_id=operation.upload_id)
 
@@ -335,16 +325,13 @@ async def _finish(work: Work, tools: Tools) -> Result:
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
     call = calls.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
     answer = await ask(call)
-    if answer.status == 404 or hides_error(answer):
+    if answer.status == 404 or answer.status >= 500:
         return await _perhaps_finished(work, answer, tools)
-    try:
-        completed = parse_completed(checked(answer, call).body)
-    except MalformedAnswerError:
-        return await _perhaps_finished(work, answer._replace(status=502), tools)
+    completed = checked(answer, call).document
     if operation.recheck:  # somebody else may have begun it, with other attributes
         return await _made_right(work, await must(calls.head_object(operation.key)), tools)
     return Result(
-        operation.id, work.step, etag=completed.get("ETag", "").strip('"') or await etag_now(operation.key),
+        operation.id, work.step, etag=etag_in(answer),
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
@@ -479,7 +466,8 @@ async def read_tags(key: str, tools: Tools) -> Tags | None:
         return None
     if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
         return ()
-    return parse_tags(checked(answer, call).body)
+    found: Tags = checked(answer, call).document
+    return found
 
 
 async def read_acl(key: str, tools: Tools) -> str:
@@ -516,8 +504,7 @@ async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result
         return Result(
             operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, warning=warning, already=True
         )
-    etag = copied_etag(answer.body) or await etag_now(operation.key)
-    return Result(operation.id, etag=etag, date=date_of(answer), fingerprint=fingerprint, warning=warning)
+    return Result(operation.id, etag=etag_in(answer), date=date_of(answer), fingerprint=fingerprint, warning=warning)
 
 
 async def _copy_whole(
@@ -593,7 +580,9 @@ async def _delete_batch(work: Work, tools: Tools) -> list[Result]:
         return [await _delete_row(row, key, tools) for row, key in work.keys]
     if not answer.ok:
         return _each(work, failed(work, fault_of(answer), call.name))
-    errors = {error.get("Key", ""): error for error in parse_delete_errors(answer.body)}
+    errors = {error.get("Key", ""): error for error in answer.document}
+    if not errors.keys() <= {key for _, key in work.keys}:  # some key stays, and who knows which
+        return [await _delete_row(row, key, tools) for row, key in work.keys]
     return [_delete_result(row, errors.get(key), answer) for row, key in work.keys]
 
 

@@ -63,7 +63,7 @@ def entries(bucket: Bucket, base: str, below: str = KEYS) -> Iterator[Entry]:
 
 def read(bucket: Bucket, base: str, found: Listed, below: str = KEYS) -> Entry | None:
     """The manifest of a listed object; ``None`` if it has gone meanwhile."""
-    answer = bucket.get(found.key)
+    answer = bucket.get(found.key, found.size)
     if answer is None:
         return None
     name = found.key[len(base + below) :]

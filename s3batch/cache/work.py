@@ -18,7 +18,7 @@ from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
 from s3batch.model import Result
 from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, fault_of
+from s3batch.s3.faults import TOO_LARGE, CallError, fault_of
 from s3batch.s3.lane import ask
 from s3batch.s3.responses import date_of, etag_of, must, seconds_of
 from s3batch.sending import send
@@ -64,7 +64,12 @@ async def store_chunk(
 async def fetch_chunk(work: Work, _: Tools) -> Result:
     """Fetch a chunk, prove it, and write its files."""
     operation = work.operation
-    answer = await must(calls.get_object(operation.key))
+    try:
+        answer = await must(calls.get_object(operation.key, size=operation.size))
+    except CallError as error:
+        if error.fault.code != TOO_LARGE:
+            raise
+        return Result(operation.id, error=str(error), code=DAMAGED)
     try:
         made = unpack_chunk(operation.path, Recipe.from_text(operation.detail), bytes(answer.body))
     except ArchiveError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from s3batch import compare, permissions
 from s3batch.compare import RemoteAttributes
@@ -24,12 +24,6 @@ from s3batch.s3.bucket import refused
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
 from s3batch.s3.faults import Fault
-from s3batch.s3.listing import parse_page, parse_parts, parse_tags, parse_upload_id
-
-if TYPE_CHECKING:
-    from s3batch.doctor.probe import Reply
-
-T = TypeVar("T")
 
 _VALUES = 10
 """Values of one setting that are tried; a site may have thousands."""
@@ -62,12 +56,7 @@ def listing(visit: Visit) -> None:
     """Reachability and sign-in come with it."""
     reply = visit.probe.first(calls.list_objects(visit.target.prefix, limit=1))
     fault = reply.fault
-    if fault is None:
-        try:
-            parse_page(reply.answer.body)
-        except ValueError as error:
-            fault = Fault("NotS3", str(error), reply.answer.status)
-    if fault is not None and fault.code in {"NoSuchBucket", "NotFound", "NotS3"}:
+    if fault is not None and fault.code in {"NoSuchBucket", "NotFound"}:
         raise refused(visit.probe.bucket.endpoint, reply.call.name, fault)
     visit.note("see what is there", reply)
 
@@ -187,7 +176,7 @@ def attributes(visit: Visit) -> None:
 def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
     """Tags are compared by a request of their own, and a copy takes them along, which needs rights of its own."""
     read = visit.probe.ask(calls.get_object_tagging(visit.probe.key))
-    found = _read(parse_tags, read)
+    found = read.answer.document
     effect = "the answer is no list of tags" if found is None else "the store forgets them" if found != wanted else ""
     hint = "tags are not compared" if found is None else "each run would send them again"
     visit.note(f"compare tags {_shown(wanted)}", read, needed=found is not None, effect=effect, hint=hint)
@@ -300,22 +289,12 @@ def _begin(visit: Visit, *, noted: bool = True) -> str:
     kind = {"x-amz-checksum-algorithm": name.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
     headers = visit.headers | (kind if name in WHOLE_OBJECT else {})
     reply = probe.ask(calls.create_multipart_upload(probe.key, headers))
-    upload_id = _read(parse_upload_id, reply) or ""
+    upload_id = reply.answer.document or ""
     if upload_id:
         probe.began(upload_id)
     if noted:
         visit.note("upload large files", reply, effect="" if upload_id else "the answer names no upload id")
     return upload_id
-
-
-def _read(parse: Callable[[Any], T], reply: Reply) -> T | None:
-    """What an answer in XML says; ``None`` for a refusal, and for what nobody can read."""
-    if reply.fault is not None:
-        return None
-    try:
-        return parse(reply.answer.body)
-    except (ValueError, KeyError, SyntaxError):
-        return None
 
 
 def _part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
@@ -333,7 +312,7 @@ def _part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
 def _parts_listed(visit: Visit, upload_id: str) -> None:
     probe = visit.probe
     reply = probe.ask(calls.list_parts(probe.key, upload_id))
-    listed, _ = _read(lambda body: parse_parts(body, 0), reply) or ([], 0)
+    listed = reply.answer.document.parts if reply.fault is None else []
     shown = [part.number for part in listed] == [1]
     visit.note("resume large files", reply, effect="" if shown else "the part that was sent is not listed")
     uploads = probe.ask(calls.list_multipart_uploads(probe.folder))
@@ -396,7 +375,7 @@ def names(visit: Visit) -> list[str]:
     keys = [f"{probe.folder}names/{name}" for name in _NAMES]
     stored = [key for key in keys if probe.put(visit.headers, b"", key=key).fault is None]
     reply = probe.ask(calls.list_objects(f"{probe.folder}names/"))
-    page = _read(parse_page, reply)
+    page = reply.answer.document
     if page is None:
         visit.findings.fact("keeps_any_name", None, "unknown, the listing cannot be read")
         return stored

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from xml.etree import ElementTree as ET
 
 from s3batch.errors import EndpointError
 from s3batch.s3 import calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.calls import Answer, Call
 from s3batch.s3.checksums import digest
-from s3batch.s3.faults import CallError, Fault, fault_of, hides_error
-from s3batch.s3.listing import parse_page
+from s3batch.s3.clock import seconds_of
+from s3batch.s3.faults import CallError, Fault, fault_of
 from s3batch.sending import confirm
 
 if TYPE_CHECKING:
@@ -96,7 +93,7 @@ class Probe:
         return fresh
 
     def _after(self, call: Call, answer: Answer, *, fresh: bool) -> Reply:
-        fault = fault_of(answer) if not answer.ok or hides_error(answer) else None
+        fault = None if answer.ok else fault_of(answer)
         if fresh and 400 <= answer.status < 500:
             self._stored.discard(call.key)  # refused for certain
         if answer.headers.get("x-amz-version-id", "null") != "null":
@@ -106,9 +103,8 @@ class Probe:
         return Reply(call, answer, fault)
 
     def _tell_time(self, answer: Answer, sent: float) -> None:
-        if date := answer.headers.get("date"):
-            with suppress(ValueError):
-                self.skew = parsedate_to_datetime(date).timestamp() + 0.5 - (sent + time.time()) / 2
+        if told := seconds_of(answer.headers.get("date", "")):
+            self.skew = told + 0.5 - (sent + time.time()) / 2
 
     def put(
         self, headers: Mapping[str, str], body: Body = BODY, *, key: str = "", bucket: Bucket | None = None
@@ -200,10 +196,7 @@ class Probe:
     def listed(self) -> set[str]:
         """The keys the store shows below the folder; empty where it shows none."""
         reply = self.ask(calls.list_objects(self.folder))
-        try:
-            found = parse_page(reply.answer.body).objects if reply.fault is None else []
-        except ValueError:
-            return set()
+        found = reply.answer.document.objects if reply.fault is None else []
         return {each.key for each in found if each.key.startswith(self.folder)}
 
     def _delete_versions(self) -> Iterator[str]:
@@ -215,17 +208,9 @@ class Probe:
         if reply.fault is not None:
             yield f"old versions below {self.folder} ({reply.fault})"
             return
-        for key, version in _versions(reply.answer.body):
+        for key, version in reply.answer.document:
             if key.startswith(self.folder):
                 query = calls.query([("versionId", version)])
                 fault = self.ask(Call("DeleteObject", "DELETE", key, query)).fault
                 if fault is not None:
                     yield f"version {version} of {key} ({fault})"
-
-
-def _versions(body: Body) -> Iterator[tuple[str, str]]:
-    """Keys and version ids of a ListObjectVersions answer, delete markers included."""
-    for element in ET.fromstring(bytes(body)).iter():  # noqa: S314 - from the store we trust with the data
-        if element.tag.rpartition("}")[2] in {"Version", "DeleteMarker"}:
-            found = {child.tag.rpartition("}")[2]: child.text or "" for child in element}
-            yield found.get("Key", ""), found.get("VersionId", "null")

@@ -12,9 +12,8 @@ from s3batch.errors import EndpointError
 from s3batch.s3 import calls
 from s3batch.s3.carry import back_off, carrier
 from s3batch.s3.client import connect
-from s3batch.s3.faults import MISREAD, CallError, Fault, fault_of, hides_error
+from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, fault_of
 from s3batch.s3.lane import Lane, ask, outcome
-from s3batch.s3.listing import Page, Upload, parse_delete_errors, parse_page, parse_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,12 +21,14 @@ if TYPE_CHECKING:
     from s3batch.s3.calls import Answer, Call
     from s3batch.s3.client import Login
     from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.listing import Page, Upload
     from s3batch.settings import Settings
 
 _DELETE_BATCH = 1000
 _HINTS = {
     "Connection": "check endpoint_url and the network",
     "Timeout": "check endpoint_url and the network",
+    MALFORMED: "check endpoint_url: something between us and the store answers in its place",
     "Untrusted": "set AWS_CA_BUNDLE to a file with the certificate of its authority",
 }
 
@@ -66,9 +67,13 @@ class Bucket:
 
         Raises :class:`EndpointError` when the store cannot be reached or refuses the sign-in.
         """
-        attempt = 0
+        attempt = throttles = 0
         while True:
             fault, answer = self._once(call)
+            if fault is not None and fault.throttled and throttles < self.tries:
+                throttles += 1  # the store is there, and asks for patience: that is no try
+                self._wait(fault, throttles)
+                continue
             attempt += 1
             if answer is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
                 self._check_sign_in(call, fault)
@@ -76,13 +81,17 @@ class Bucket:
             most = self.tries if self._reached else min(self.tries, _tries_to_reach(fault))
             if attempt >= most or (fault is not None and not (fault.retryable or fault.signed_out)):
                 return self._last_answer(call, fault, answer, attempt)
-            self.retries += 1
-            time.sleep(back_off(attempt))
+            self._wait(fault, attempt)
+
+    def _wait(self, fault: Fault | None, attempt: int) -> None:
+        """Wait before the next try, no less than the store asks for."""
+        self.retries += 1
+        time.sleep(max(back_off(attempt), fault.retry_after if fault else 0.0))
 
     def must(self, call: Call) -> Answer:
         """The answer to ``call``, which has to be ok. Raises :class:`CallError` otherwise."""
         answer = self.ask(call)
-        if not answer.ok or hides_error(answer):
+        if not answer.ok:
             raise CallError(call.name, call.key, fault_of(answer))
         return answer
 
@@ -93,7 +102,7 @@ class Bucket:
             return error.fault, None
         self._reached = True
         self._welcome = self._welcome or answer.ok
-        return (None, answer) if answer.ok and not hides_error(answer) else (fault_of(answer), answer)
+        return (None, answer) if answer.ok else (fault_of(answer), answer)
 
     def _second_chance(self, fault: Fault) -> bool:
         """Whether we can be somebody else."""
@@ -117,7 +126,10 @@ class Bucket:
         fault = fault or Fault("Connection", "no answer")
         tried = f" (tried {attempts} times)" if attempts > 1 else ""
         hint = _HINTS.get(fault.code, "check the settings")
-        raise EndpointError(f"{call.name}: {fault.message}{tried}", hint=hint, code=fault.code)
+        words = fault.message if fault.code == MALFORMED else f"{call.name}: {fault.message}"
+        if fault.code == MALFORMED and not self._reached:
+            words = f"{self.endpoint.name()} does not speak S3: {words}"
+        raise EndpointError(f"{words}{tried}", hint=hint, code=fault.code)
 
     # --- what the coordinator asks ----------------------------------------------------------
 
@@ -126,19 +138,21 @@ class Bucket:
 
         Raises :class:`EndpointError` when the bucket cannot be listed, whatever the reason.
         """
-        ahead: list[Any] = []
-        token, more = "", True
-        answer = self._listed(calls.list_objects(prefix, start_after=start_after))
-        while more:
-            page = self._page(answer)
-            if page.token and page.token == token:
-                raise EndpointError(f"{self.endpoint.name()} gives the same page of the listing again and again")
-            more, token = bool(page.token), page.token
-            if more:
-                ahead = self._fetch_ahead(calls.list_objects(prefix, token=token))
+        page: Page = self._listed(calls.list_objects(prefix, start_after=start_after)).document
+        seen: set[str] = set()
+        while page.token:
+            self._check_progress(page.token, seen)
+            call = calls.list_objects(prefix, token=page.token)
+            ahead = self._fetch_ahead(call)
             yield page
-            if more:
-                answer = self._arrived(ahead, calls.list_objects(prefix, token=token))
+            page = self._arrived(ahead, call).document
+        yield page
+
+    def _check_progress(self, token: Any, seen: set[Any]) -> None:
+        """Raise :class:`EndpointError` for a page that was asked for before: such a listing has no end."""
+        if token in seen:
+            raise EndpointError(f"{self.endpoint.name()} gives the same page of the listing again and again")
+        seen.add(token)
 
     def _fetch_ahead(self, call: Call) -> list[Any]:
         ahead: list[Any] = []
@@ -153,14 +167,6 @@ class Bucket:
             return self._listed(call)
         checked: Answer = answer
         return checked
-
-    def _page(self, answer: Answer) -> Page:
-        try:
-            return parse_page(answer.body)
-        except ValueError as error:
-            raise EndpointError(
-                f"{self.endpoint.name()} does not speak S3: {error}", hint="check endpoint_url"
-            ) from error
 
     def _listed(self, call: Call) -> Answer:
         answer = self.ask(call)
@@ -178,9 +184,17 @@ class Bucket:
             raise CallError(call.name, key, fault_of(answer))
         return answer
 
-    def get(self, key: str) -> Answer | None:
-        """The object ``key``; ``None`` when there is none. Raises :class:`CallError` on a refusal."""
-        return self._found(calls.get_object(key))
+    def get(self, key: str, size: int = -1) -> Answer | None:
+        """The object ``key``; ``None`` when there is none. Raises :class:`CallError` on a refusal.
+
+        ``size`` is what a listing told of it. Where nothing did, HEAD is asked about what is unusually large.
+        """
+        try:
+            return self._found(calls.get_object(key, size=size))
+        except EndpointError as error:
+            if error.code != TOO_LARGE or size >= 0 or (head := self.head(key)) is None:
+                raise
+            return self._found(calls.get_object(key, size=int(head.headers.get("content-length", 0))))
 
     def get_range(self, key: str, first: int, last: int, etag: str = "") -> Answer | None:
         """Its bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is named."""
@@ -224,29 +238,24 @@ class Bucket:
                 continue
             if not answer.ok:
                 raise CallError("DeleteObjects", batch[0], fault_of(answer))
-            for error in parse_delete_errors(answer.body):
+            for error in answer.document:
                 fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
                 raise CallError("DeleteObjects", error.get("Key", ""), fault)
 
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
         """Multipart uploads in progress below ``prefix``; none where the store cannot tell."""
         markers = ("", "")
+        seen: set[tuple[str, str]] = set()
         while True:
             answer = self.ask(calls.list_multipart_uploads(prefix, *markers))
             if not answer.ok:
                 self.uploads_refused = fault_of(answer)
                 return
-            try:
-                uploads, markers = parse_uploads(answer.body)
-            except ValueError:  # a key that XML cannot hold
-                answer = self.ask(calls.list_multipart_uploads(prefix, *markers, encoded=True))
-                if not answer.ok:
-                    self.uploads_refused = fault_of(answer)
-                    return
-                uploads, markers = parse_uploads(answer.body, encoded=True)
+            uploads, markers = answer.document
             yield from uploads
             if markers == ("", ""):
                 return
+            self._check_progress(markers, seen)
 
     def abort_multipart_upload(self, key: str, upload_id: str) -> None:
         """Give up an upload; one that is gone already is fine."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from base64 import b64encode
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Call(NamedTuple):
     headers: Mapping[str, str] = {}
     """Without host, date, length, checksum and authorization; the lane adds those."""
     body: Body = b""
+    expected: int = -1
+    """GetObject: bytes of body the response may have; -1 where nothing tells."""
 
 
 class Answer(NamedTuple):
@@ -42,6 +44,8 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: Body = b""
+    document: Any = None
+    """What the body says, where S3 answers the call with a document; :mod:`s3batch.s3.validation` reads it."""
 
     @property
     def ok(self) -> bool:
@@ -71,10 +75,11 @@ def head_object(key: str) -> Call:
     return Call("HeadObject", "HEAD", key, "", {"x-amz-checksum-mode": "ENABLED"})
 
 
-def get_object(key: str, first: int = 0, last: int = -1) -> Call:
-    """Fetch ``key``, or its bytes ``first`` to ``last`` inclusive."""
-    headers = {} if last < 0 else {"range": f"bytes={first}-{last}"}
-    return Call("GetObject", "GET", key, "", headers)
+def get_object(key: str, first: int = 0, last: int = -1, *, size: int = -1) -> Call:
+    """Fetch ``key``, or its bytes ``first`` to ``last`` inclusive; ``size``: of the whole object, where it is known."""
+    if last < 0:
+        return Call("GetObject", "GET", key, expected=size)
+    return Call("GetObject", "GET", key, "", {"range": f"bytes={first}-{last}"}, expected=last - first + 1)
 
 
 def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Call:
@@ -158,16 +163,12 @@ def list_parts(key: str, upload_id: str, marker: int = 0) -> Call:
     return Call("ListParts", "GET", key, query(pairs))
 
 
-def list_multipart_uploads(
-    prefix: str, key_marker: str = "", upload_marker: str = "", *, encoded: bool = False
-) -> Call:
+def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str = "") -> Call:
     """One page of the multipart uploads in progress below ``prefix``.
 
-    ``encoded``: with url-encoded names, for when a key breaks the XML; Ceph does that and does not say so.
+    Names are not asked for url-encoded: Ceph encodes them then and does not say so, others do not encode them.
     """
     pairs = [("uploads", ""), ("prefix", prefix)]
-    if encoded:
-        pairs.append(("encoding-type", "url"))
     if key_marker:
         pairs += [("key-marker", key_marker), ("upload-id-marker", upload_marker)]
     return Call("ListMultipartUploads", "GET", "", query(pairs))

@@ -25,14 +25,16 @@ import types
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.quirks import OVERRULED
-from s3batch.s3.calls import Answer, Call, get_object
+from s3batch.s3 import bounds, validation
+from s3batch.s3.calls import Answer, Call, get_object, head_object
+from s3batch.s3.clock import offset_of
 from s3batch.s3.dial import BundleError, Dialler
-from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, puzzling
+from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, puzzling
 from s3batch.s3.pace import Pace
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer
 from s3batch.s3.wire import BrokenConnectionError, Connection
@@ -82,7 +84,13 @@ def ask(call: Call) -> Generator[Call, Answer, Answer]:
     if call.method == "HEAD" and answer.status in (400, 403) and call.key:
         words = yield get_object(call.key, 0, 0)
         answer = (yield call) if words.ok or words.status == 404 else words
+    elif call.name in _TELL_ETAG and answer.ok and not validation.etag_in(answer):
+        answer = validation.proved_by(call, answer, (yield head_object(call.key)))
     return answer
+
+
+_TELL_ETAG = frozenset({"CopyObject", "CompleteMultipartUpload"})
+"""Calls whose document names the new ETag; rclone and Ceph leave it out, and then HEAD has to show the object."""
 
 
 @types.coroutine
@@ -113,10 +121,14 @@ class _Task:
 class _Line(Connection):
     """A connection as the lane keeps it: who waits on it, and what the selector watches."""
 
-    __slots__ = ("address", "dialler", "task", "watched")
+    __slots__ = ("address", "deadline", "dialler", "task", "until", "watched")
 
     task: _Task | None
     watched: int
+    deadline: float
+    """When the response has to be whole, but for what its bytes so far may have taken; monotonic seconds."""
+    until: float
+    """When the spaces that keep it alive have lasted long enough."""
     address: Address
     dialler: Dialler
 
@@ -150,6 +162,8 @@ class Lane:
         self._clock = clock
         self._slow_start = True
         self._narrowed = 0.0
+        self._narrow_until = 0.0
+        """The store asked for patience: until then the window does not open."""
         self._selector = selectors.DefaultSelector()
         self._idle: list[_Line] = []
         self._lines: set[_Line] = set()
@@ -179,6 +193,8 @@ class Lane:
         if endpoint.through(self.endpoint.lane) != self.endpoint:
             self._carry = self._carrier(endpoint)
         self.endpoint = endpoint
+        self._check_every = min(1.0, endpoint.timeout / 4)
+        """Seconds between looks for what takes too long."""
         self._host = endpoint.host_header
         self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
 
@@ -258,9 +274,17 @@ class Lane:
             return
         line.task = task
         line.progress = now
-        line.begin(self._head(call), call.body, no_body=call.method == "HEAD")
+        line.deadline = self._deadline(now, len(call.body))
+        line.until = now + bounds.KEPT_ALIVE
+        line.begin(self._head(call), call.body, no_body=call.method == "HEAD", limit=partial(bounds.body_limit, call))
         if not line.handshaking:
             self._pump(line)
+
+    def _deadline(self, now: float, size: int = 0) -> float:
+        """When a response has to be whole; with ``size`` bytes that are to be sent before, if nothing holds them up."""
+        if size and self._pace is not None:
+            return now + self._pace.seconds(size) + bounds.KEPT_ALIVE
+        return now + self.endpoint.timeout + bounds.GRACE + size / bounds.SLOWEST
 
     def _kept(self, now: float) -> _Line:
         """An idle connection that was used not long ago, or a new one."""
@@ -306,6 +330,8 @@ class Lane:
             self._watch(line, READ)
             self._hold(lambda: self._go_on(line), first=True)
             return
+        if not line.is_sending:
+            line.deadline = self._deadline(line.progress)
         self._watch(line, READ | WRITE if blocked else READ)
 
     def _go_on(self, line: _Line) -> None:
@@ -361,6 +387,11 @@ class Lane:
         self._judge(task, task.call, answer)
 
     def _judge(self, task: _Task, call: Call, answer: Answer) -> None:
+        try:
+            answer = validation.validate(call, answer)
+        except CallError as error:
+            self._fail(task, call, error.fault)
+            return
         if self._count(answer) or answer.status == 404:
             self._resume(task, answer)
         elif task.lessons < _LESSONS and self._learns(answer):
@@ -375,11 +406,11 @@ class Lane:
         """Let the window know how it went, and the bandwidth what came; whether it went well."""
         if self._pace is not None:
             self._pace.spend(len(answer.body))
-        if answer.ok and not hides_error(answer):
+        if answer.ok:
             self._widen()
             return True
         if answer.status in (429, 503) or (answer.status != 404 and fault_of(answer).throttled):
-            self.narrow()
+            self.narrow(fault_of(answer).retry_after)
             self.throttled += 1
         return False
 
@@ -390,12 +421,9 @@ class Lane:
             if fault.region != self.endpoint.region:  # else another call in flight has taught it already
                 self.use(self.endpoint.moved_to(fault.region))
             return True
-        if fault.code != "RequestTimeTooSkewed":
+        if fault.code != SKEWED or (offset := offset_of(answer.headers)) is None:
             return False
-        try:
-            self._skew = parsedate_to_datetime(answer.headers.get("date", "")).timestamp() - time.time()
-        except ValueError:
-            return False
+        self._skew = offset
         return True
 
     def _broken(self, line: _Line, error: BrokenConnectionError) -> None:
@@ -421,10 +449,15 @@ class Lane:
         if line.opening:
             again = task.tries < line.dialler.failed(line.address) and not error.distrusted
         else:
-            again = error.used and not error.timed_out and task.tries < _STALE_TRIES and not _once_only(task.call)
+            stale = error.used and not error.timed_out and not error.malformed
+            again = stale and task.tries < _STALE_TRIES and not _once_only(task.call)
         if again:
             self.requests[task.call.name] += 1
             self._send(task, task.call, anew=True)
+            return
+        if error.malformed:
+            unfit = validation.too_large if error.oversize else validation.malformed
+            self._fail(task, task.call, unfit(task.call, str(error)).fault)
             return
         code = "Timeout" if error.timed_out else "Untrusted" if error.distrusted else "Connection"
         words = "cannot reach" if line.opening else "no answer from"
@@ -477,6 +510,8 @@ class Lane:
 
     def turn(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for something to happen, and deal with all that has."""
+        if self._lines:
+            timeout = min(timeout, self._check_every)
         if self._timers:
             timeout = min(timeout, max(0.0, self._timers[0][0] - self._clock()))
         for key, events in self._selector.select(timeout):
@@ -490,17 +525,31 @@ class Lane:
         now = self._clock()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-        if now - self._checked > 1.0:
+        if now - self._checked > self._check_every:
             self._checked = now
             self._time_out(now)
 
     def _time_out(self, now: float) -> None:
         timeout = self.endpoint.timeout
         for line in list(self._lines):
+            if line.task is None:
+                continue
             limit = min(timeout, _OPEN_WITHIN) if line.opening else timeout
-            if line.task is not None and now - line.progress > limit and not line.starved:
+            words = ""
+            if now - line.progress > limit and not line.starved:
                 words = f"{'no connection' if line.opening else 'nothing came'} for {limit:g} s"
+            elif now > line.deadline + line.received / bounds.SLOWEST and not self._is_kept_alive(line, now):
+                words = f"it does not come to an end within {timeout + bounds.GRACE:g} s"
+            if words:
                 self._lost(line, BrokenConnectionError(words, used=line.used, timed_out=True))
+
+    def _is_kept_alive(self, line: _Line, now: float) -> bool:
+        """Whether S3 is still at work and says so by spaces: then the rest of the response has its own time."""
+        call = line.task.call if line.task else None
+        if call is None or not bounds.keeps_alive(call.name) or now > line.until or not line.is_kept_alive:
+            return False
+        line.deadline = self._deadline(now)
+        return True
 
     def close(self) -> None:
         """Close every connection; what was under way is forgotten."""
@@ -516,12 +565,23 @@ class Lane:
     # --- the window -------------------------------------------------------------------------
 
     def _widen(self) -> None:
-        if self.window < self.limit:
+        if self.window < self.limit and not (self._narrow_until and self._is_patient()):
             self.window = min(self.limit, self.window + (1.0 if self._slow_start else 1.0 / self.window))
 
-    def narrow(self) -> None:
-        """Halve the window, at most twice a second: answers of one burst tell one thing."""
+    def _is_patient(self) -> bool:
+        """Whether the store's Retry-After has not passed yet."""
+        if self._clock() < self._narrow_until:
+            return True
+        self._narrow_until = 0.0
+        return False
+
+    def narrow(self, seconds: float = 0.0) -> None:
+        """Halve the window, at most twice a second: answers of one burst tell one thing.
+
+        It does not open again within ``seconds``, which the store asked for.
+        """
         now = self._clock()
+        self._narrow_until = max(self._narrow_until, now + seconds) if seconds else self._narrow_until
         if now - self._narrowed > 0.5:
             self._narrowed = now
             self._slow_start = False
@@ -531,7 +591,7 @@ class Lane:
 
     def _through_boto(self, task: _Task, call: Call, refusal: Answer | None = None) -> None:
         """Have boto3 ask; ``refusal`` is what the lean lane was told."""
-        self._aside(task, lambda: self._carry(call), refusal)
+        self._aside(task, lambda: validation.validate(call, self._carry(call)), refusal)
 
     def _aside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None = None) -> None:
         if self._threads is None:
@@ -570,7 +630,7 @@ class Lane:
         if answer is None:
             self._resume(task, refusal)
             return
-        if answer.ok and not hides_error(answer):
+        if answer.ok:
             self.doubts[code] += 1
             self._overruled += 1
             if self._overruled == OVERRULED:

@@ -1,4 +1,7 @@
-"""Answers in XML made into values: the listing (hot: a page of 1,000 keys in about 10 ms) and the rare ones."""
+"""Documents of S3 made into values: the listing (hot: a page of 1,000 keys in about 6 ms) and the rare ones.
+
+A listing is complete only where S3 says so: ``IsTruncated`` false, or left out beside no token, in a whole document.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,28 @@ from functools import lru_cache
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
-from xml.etree import ElementTree as ET
 
 from s3batch.model import Listed, Part
+from s3batch.s3.documents import Document, MalformedAnswerError, check, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from s3batch.s3.calls import Body
 
-_ROW = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
+_LARGEST = 2**63 - 1
+"""The journal's largest number, far beyond S3's largest object."""
+_ROOT = re.compile(rb"\s*(?:<\?xml [^>]*\?>\s*)?<ListBucketResult[\s>]")
+_DECLARED = re.compile(rb"\s*<\?xml [^>]*encoding=(?!.utf-8)", re.IGNORECASE)
 _IN_ROW = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)</")
-_TRUNCATED = re.compile(rb"<IsTruncated>\s*true\s*</IsTruncated>")
-_TOKEN = re.compile(rb"<NextContinuationToken>([^<]*)</NextContinuationToken>")
-_ENCODED = re.compile(rb"<EncodingType>\s*url\s*</EncodingType>")
+_TOP = re.compile(rb"<(IsTruncated|NextContinuationToken|EncodingType)>([^<]*)</")
+_NUMBER = re.compile(r"[0-9]{1,19}\Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_FRACTION = re.compile(r"\.\d{1,12}")
 
 
-class MalformedAnswerError(ValueError):
-    """What came is none of S3's documents: cut, or some proxy's page."""
+class _PuzzledError(Exception):
+    """The quick reader does not know this form; the real one decides."""
 
 
 class Page(NamedTuple):
@@ -35,36 +42,117 @@ class Page(NamedTuple):
     token: str
 
 
+def number(text: str) -> int:
+    """Return the number ``text`` is. Raises :class:`MalformedAnswerError` for none, or one too large to be true."""
+    text = text.strip()
+    if not _NUMBER.match(text) or (value := int(text)) > _LARGEST:
+        raise MalformedAnswerError(f"{text[:40]!r} where a number should be")
+    return value
+
+
+# --- the listing ---------------------------------------------------------------------------
+
+
 def parse_page(body: Body) -> Page:
-    """A ListObjectsV2 answer. Raises ``ValueError`` when it is none, or a row lacks what every store gives.
+    """Return the page in a ListObjectsV2 response. Raises :class:`MalformedAnswerError` when it is none.
 
     Values of a listing hold no markup, so the rows are cut out of the text: a third of the time a parser takes.
+    A text of another form than stores write (prefixes, comments, CDATA) is read by a real parser.
     """
     data = bytes(body)
-    if b"<ListBucketResult" not in data[:1000] or not data.rstrip().endswith(b"</ListBucketResult>"):
-        raise MalformedAnswerError(f"this is no listing: {data[:80]!r}")
-    encoded = _ENCODED.search(data) is not None
-    objects = [_row(match[1], encoded=encoded) for match in _ROW.finditer(data)]
-    token = _TOKEN.search(data)
-    if _TRUNCATED.search(data) is None:
-        return Page(objects, "")
-    if token is None:
-        raise MalformedAnswerError("the listing goes on but gives no token to go on with")
-    return Page(objects, unescape(token[1].decode()))
+    check(data)
+    try:
+        return _quick_page(data)
+    except _PuzzledError:
+        return _page(read(data, "Contents", "CommonPrefixes"))
+
+
+def _quick_page(data: bytes) -> Page:
+    """Raise :class:`_PuzzledError` for everything that is not plainly what each store writes."""
+    if not _ROOT.match(data) or b"<!" in data or _DECLARED.match(data) or b"<CommonPrefixes" in data:
+        raise _PuzzledError
+    pieces = data.split(b"<Contents>")
+    if len(pieces) - 1 != data.count(b"<Contents") or data.count(b"<?") > 1:
+        raise _PuzzledError
+    rows: list[bytes] = []
+    outside = [pieces[0]]
+    for piece in pieces[1:]:
+        row, end, after = piece.partition(b"</Contents>")
+        if not end:
+            raise _PuzzledError
+        rows.append(row)
+        if after:
+            outside.append(after)
+    rest = b"".join(outside)
+    found = _TOP.findall(rest)
+    top = {name.decode(): unescape(value.decode("utf-8", "surrogateescape")) for name, value in found}
+    if len(top) != sum(rest.count(b"<" + name) for name in _TOP_NAMES):
+        raise _PuzzledError
+    encoded = _is_encoded(top)
+    return Page([_row(row, encoded=encoded) for row in rows], _next_token(top))
+
+
+_TOP_NAMES = (b"IsTruncated", b"NextContinuationToken", b"EncodingType")
 
 
 def _row(row: bytes, *, encoded: bool) -> Listed:
-    found = dict(_IN_ROW.findall(row))
+    fields = _IN_ROW.findall(row)
+    found = dict(fields)
     try:
-        key, etag = found[b"Key"].decode("utf-8", "surrogateescape"), found.get(b"ETag", b"").decode()
-        return Listed(
-            _name(key, encoded=encoded),
-            int(found[b"Size"]),
-            _bare(etag),
-            _seconds(found[b"LastModified"][:19]) + _fraction(found[b"LastModified"]),
-        )
-    except KeyError as error:
-        raise MalformedAnswerError(f"a listed object has no {error.args[0].decode()}: {row[:80]!r}") from error
+        key, when = found[b"Key"].decode("utf-8", "surrogateescape"), found[b"LastModified"].decode()
+        if len(found) != len(fields) or "&#" in key:  # one of another element; a character that HTML lacks
+            raise _PuzzledError
+        if "&" in key:
+            key = unescape(key)
+        size, etag = found[b"Size"], found.get(b"ETag", b"").decode()
+    except (KeyError, UnicodeError):
+        raise _PuzzledError from None
+    return Listed(
+        _name(key, encoded=encoded),
+        int(size) if len(size) < 19 and size.isdigit() else number(size.decode("latin-1")),
+        _bare(etag),
+        _moment(when),
+    )
+
+
+def _page(document: Document) -> Page:
+    """Return the page in a document that a real parser has read."""
+    _expect(document, "ListBucketResult")
+    if any(document.rows("CommonPrefixes")):
+        raise MalformedAnswerError("a listing of folders, which hides their objects")
+    encoded = _is_encoded(document.top)
+    objects = []
+    for row in document.rows("Contents"):
+        for name in ("Key", "Size", "LastModified"):
+            if name not in row:
+                raise MalformedAnswerError(f"a listed object without {name}: {str(row)[:80]}")
+        etag = row.get("ETag", "").strip('"')
+        key = _name(row["Key"], encoded=encoded)
+        objects.append(Listed(key, number(row["Size"]), etag, _moment(row["LastModified"])))
+    return Page(objects, _next_token(document.top))
+
+
+def _is_encoded(top: Mapping[str, str]) -> bool:
+    return top.get("EncodingType", "").strip() == "url"
+
+
+def is_truncated(top: Mapping[str, str]) -> bool | None:
+    """Return what ``IsTruncated`` says; ``None`` where it is left out."""
+    text = top.get("IsTruncated")
+    if text is None:
+        return None
+    said = {"true": True, "false": False}.get(text.strip().lower())
+    if said is None:
+        raise MalformedAnswerError(f"IsTruncated is {text[:40]!r}")
+    return said
+
+
+def _next_token(top: Mapping[str, str]) -> str:
+    """Return the token to go on with; empty on the last page."""
+    truncated, token = is_truncated(top), top.get("NextContinuationToken", "")
+    if truncated and not token:
+        raise MalformedAnswerError("the listing goes on but gives no token to go on with")
+    return "" if truncated is False else token
 
 
 def _bare(etag: str) -> str:
@@ -74,8 +162,7 @@ def _bare(etag: str) -> str:
 
 
 def _name(text: str, *, encoded: bool) -> str:
-    if "&" in text:
-        text = unescape(text)
+    """Return a name as it is, without the encoding it was asked for."""
     if encoded:
         text = text.replace("+", " ")
         if "%" in text:
@@ -83,61 +170,34 @@ def _name(text: str, *, encoded: bool) -> str:
     return text
 
 
+def _moment(text: str) -> float:
+    """Return ``2026-11-21T20:15:00.123Z`` in seconds since the epoch; some stores write two digits, some nine."""
+    seconds = _seconds(text[:19])
+    if text[19:20] == "." and (fraction := _FRACTION.match(text, 19)):
+        return seconds + float(fraction[0])
+    return seconds
+
+
 @lru_cache(maxsize=4096)
-def _seconds(text: bytes) -> float:
-    """``2026-11-21T20:15:00`` in seconds since the epoch."""
-    digits = text.decode()
-    parts = (digits[0:4], digits[5:7], digits[8:10], digits[11:13], digits[14:16], digits[17:19])
-    return float(timegm((*map(int, parts), 0, 0, 0)))
-
-
-def _fraction(text: bytes) -> float:
-    return float(text[19:].rstrip(b"Z")) if text[19:20] == b"." else 0.0  # some stores write two digits, some nine
-
-
-def _elements(body: Body, name: str) -> Iterator[dict[str, str]]:
-    """Each element called ``name`` as a mapping of its children's names to their texts.
-
-    Raises :class:`MalformedAnswerError`.
-    """
+def _seconds(text: str) -> float:
+    """Return ``2026-11-21T20:15:00`` in seconds since the epoch."""
+    if not _TIME.match(text):
+        raise MalformedAnswerError(f"{text!r} where a time should be")
+    parts = (text[0:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
     try:
-        document = ET.fromstring(bytes(body))  # noqa: S314 - no entities: S3's own answers
-    except ET.ParseError as error:
-        raise MalformedAnswerError(f"this is no answer of S3: {bytes(body[:80])!r}") from error
-    for element in document.iter():
-        if element.tag.rpartition("}")[2] == name:
-            yield {child.tag.rpartition("}")[2]: child.text or "" for child in element}
+        return float(timegm((*map(int, parts), 0, 0, 0)))
+    except (ValueError, OverflowError) as error:
+        raise MalformedAnswerError(f"{text!r} where a time should be") from error
 
 
-def parse_upload_id(body: Body) -> str:
-    """The upload id in an answer to CreateMultipartUpload."""
-    for name in ("InitiateMultipartUploadResult", "InitiateMultipartUpload"):  # the second is what rclone says
-        for found in _elements(body, name):
-            return found["UploadId"]
-    raise MalformedAnswerError("the answer to CreateMultipartUpload names no upload id")
+# --- multipart uploads ---------------------------------------------------------------------
 
 
-def parse_completed(body: Body) -> dict[str, str]:
-    """ETag and checksums in an answer to CompleteMultipartUpload."""
-    for found in _elements(body, "CompleteMultipartUploadResult"):
-        return found
-    raise MalformedAnswerError("the answer to CompleteMultipartUpload holds no result")
+class PartsPage(NamedTuple):
+    """One page of ListParts; ``marker`` is 0 on the last."""
 
-
-def parse_parts(body: Body, operation: int) -> tuple[list[Part], int]:
-    """A page of ListParts, and the marker to go on after; 0 on the last page."""
-    parts = [
-        Part(operation, int(row["PartNumber"]), -1, int(row["Size"]), row["ETag"].strip('"'), _checksum_in(row))
-        for row in _elements(body, "Part")
-    ]
-    for top in _elements(body, "ListPartsResult"):
-        if top.get("IsTruncated", "").strip() == "true" and parts:
-            return parts, int(top.get("NextPartNumberMarker") or parts[-1].number)
-    return parts, 0
-
-
-def _checksum_in(row: dict[str, str]) -> str:
-    return next((value for name, value in row.items() if name.startswith("Checksum") and name != "ChecksumType"), "")
+    parts: list[Part]
+    marker: int
 
 
 class Upload(NamedTuple):
@@ -148,41 +208,119 @@ class Upload(NamedTuple):
     initiated: float
 
 
-def parse_uploads(body: Body, *, encoded: bool = False) -> tuple[list[Upload], tuple[str, str]]:
-    """A page of ListMultipartUploads, and the two markers to go on after; empty on the last page.
+class UploadsPage(NamedTuple):
+    """One page of ListMultipartUploads; ``markers`` are empty on the last."""
 
-    ``encoded``: names were asked for url-encoded. Raises :class:`MalformedAnswerError` for what is no such page.
-    """
-    top = next(_elements(body, "ListMultipartUploadsResult"), {})
-    uploads = [
-        Upload(
-            _name(row["Key"], encoded=encoded), row["UploadId"], _seconds(row.get("Initiated", _NEVER)[:19].encode())
+    uploads: list[Upload]
+    markers: tuple[str, str]
+
+
+def parse_upload_id(body: Body) -> str:
+    """Return the upload id in a response to CreateMultipartUpload."""
+    document = read(body)
+    _expect(document, "InitiateMultipartUploadResult", "InitiateMultipartUpload")  # rclone says the second
+    if not document.top.get("UploadId", "").strip():
+        raise MalformedAnswerError("an upload without an id")
+    return document.top["UploadId"]
+
+
+def parse_completed(body: Body) -> dict[str, str]:
+    """Return ETag and checksums in a response to CompleteMultipartUpload."""
+    document = read(body)
+    _expect(document, "CompleteMultipartUploadResult")
+    return document.top
+
+
+def parse_parts(body: Body) -> PartsPage:
+    """Return a page of ListParts; the parts belong to operation 0."""
+    document = read(body, "Part")
+    _expect(document, "ListPartsResult", "ListPartsResponse")  # moto says the second
+    parts = [
+        Part(
+            0, number(_of(row, "PartNumber")), -1, number(_of(row, "Size")), _of(row, "ETag").strip('"'),
+            _checksum_in(row),
         )
-        for row in _elements(body, "Upload")
+        for row in document.rows("Part")
+    ]  # fmt: skip
+    marker = document.top.get("NextPartNumberMarker", "")
+    if not is_truncated(document.top):
+        return PartsPage(parts, 0)
+    if not (after := number(marker)):
+        raise MalformedAnswerError("the listing of parts goes on but gives no marker to go on with")
+    return PartsPage(parts, after)
+
+
+def _checksum_in(row: dict[str, str]) -> str:
+    return next((value for name, value in row.items() if name.startswith("Checksum") and name != "ChecksumType"), "")
+
+
+def parse_uploads(body: Body) -> UploadsPage:
+    """Return a page of ListMultipartUploads."""
+    document = read(body, "Upload")
+    _expect(document, "ListMultipartUploadsResult")
+    uploads = [
+        Upload(_of(row, "Key"), _of(row, "UploadId"), _moment(row.get("Initiated", _NEVER)))
+        for row in document.rows("Upload")
     ]
-    if top.get("IsTruncated", "").strip() == "true" and uploads:
-        marker = _name(top.get("NextKeyMarker", ""), encoded=encoded) or uploads[-1].key
-        return uploads, (marker, top.get("NextUploadIdMarker", ""))
-    return uploads, ("", "")
+    if not is_truncated(document.top):
+        return UploadsPage(uploads, ("", ""))
+    marker = document.top.get("NextKeyMarker", "")
+    if not marker:
+        raise MalformedAnswerError("the listing of uploads goes on but gives no marker to go on with")
+    return UploadsPage(uploads, (marker, document.top.get("NextUploadIdMarker", "")))
 
 
 _NEVER = "1970-01-01T00:00:00"
 
 
+def _expect(document: Document, *roots: str) -> None:
+    if document.root not in roots:
+        raise MalformedAnswerError(f"a document {document.root[:40]!r}, not {roots[0]}")
+
+
+def _of(row: dict[str, str], name: str) -> str:
+    if name not in row:
+        raise MalformedAnswerError(f"an element without {name}: {str(row)[:80]}")
+    return row[name]
+
+
+# --- deletes, copies, tags, versions -------------------------------------------------------
+
+
 def parse_delete_errors(body: Body) -> list[dict[str, str]]:
-    """The keys an answer to DeleteObjects says were not deleted: Key, Code, Message."""
-    return list(_elements(body, "Error")) if body else []
+    """Return what a response to DeleteObjects says was not deleted: Key, Code, Message."""
+    document = read(body, "Error", "Deleted")
+    _expect(document, "DeleteResult")
+    return document.rows("Error")
 
 
-_ETAG = re.compile(rb"<ETag>([^<]*)</ETag>")
-
-
-def copied_etag(body: Body) -> str:
-    """The new ETag in an answer to CopyObject, without quotes; empty where the store does not say."""
-    found = _ETAG.search(body)
-    return unescape(found[1].decode()).strip('"') if found else ""
+def parse_copied(body: Body) -> str:
+    """Return the new ETag in a response to CopyObject, without quotes; empty where the store does not say."""
+    document = read(body)
+    _expect(document, "CopyObjectResult", "CopyPartResult")
+    return document.top.get("ETag", "").strip().strip('"')
 
 
 def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:
-    """The tags in an answer to GetObjectTagging, sorted."""
-    return tuple(sorted((row["Key"], row.get("Value", "")) for row in _elements(body, "Tag")))
+    """Return the tags in a response to GetObjectTagging, sorted."""
+    document = read(body, "Tag")
+    _expect(document, "Tagging")
+    return tuple(sorted((_of(row, "Key"), row.get("Value", "")) for row in document.rows("Tag")))
+
+
+def parse_acl(body: Body) -> None:
+    """Raise :class:`MalformedAnswerError` unless this is an ACL; who compares ACLs reads it."""
+    _expect(read(body, "Grant"), "AccessControlPolicy")
+
+
+def parse_root(body: Body, root: str) -> None:
+    """Raise :class:`MalformedAnswerError` unless this is a document ``root``; empty: any document."""
+    document = read(body)
+    _expect(document, root or document.root)
+
+
+def parse_versions(body: Body) -> list[tuple[str, str]]:
+    """Return keys and version ids of a ListObjectVersions response, delete markers included."""
+    document = read(body, "Version", "DeleteMarker")
+    _expect(document, "ListVersionsResult")
+    return [(row.get("Key", ""), row.get("VersionId", "null")) for _, row in document.elements]

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING
 
+from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, DOCUMENT_LIMIT, HEAD_LIMIT, is_blank
 from s3batch.s3.calls import Answer
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     from s3batch.s3.calls import Body
 
-_HEAD_LIMIT = 64 * 1024
-"""Bytes of status line and headers; S3 itself stays below 8 KiB."""
 _READ_LEAST, _READ_MOST = 16 * 1024, 1024 * 1024
 _JOIN_UP_TO = 16 * 1024
 """Bytes; over TLS a body up to here shares the head's record (a record holds 16 KiB)."""
@@ -34,8 +34,21 @@ _JOIN_UP_TO = 16 * 1024
 class BrokenConnectionError(Exception):
     """The exchange came to no answer."""
 
-    def __init__(self, message: str, *, used: bool = False, timed_out: bool = False, distrusted: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        used: bool = False,
+        timed_out: bool = False,
+        distrusted: bool = False,
+        malformed: bool = False,
+        oversize: bool = False,
+    ) -> None:
         super().__init__(message)
+        self.oversize = oversize
+        """More bytes are announced than the call allows."""
+        self.malformed = malformed
+        """Something came that is no answer."""
         self.used = used
         """The connection had answered before, so the store may merely have closed it as idle."""
         self.timed_out = timed_out
@@ -43,18 +56,42 @@ class BrokenConnectionError(Exception):
         """The store's certificate is not one we trust: no other try will fare better."""
 
 
+class MalformedError(ValueError):
+    """What came is not HTTP, or more than the call allows."""
+
+
+class OversizeError(MalformedError):
+    """A body is announced that is longer than the call allows."""
+
+
 class Reply:
-    """An answer as it comes in: fed bytes, it gives the :class:`Answer` when that is whole."""
+    """A response as it comes in: fed bytes, it gives the :class:`Answer` when that is whole.
 
-    __slots__ = ("_buffer", "_chunked", "_headers", "_length", "_no_body", "_status", "keep")
+    Its work is linear in the bytes, and it keeps no more of them than ``limit`` allows.
+    """
 
-    def __init__(self, *, no_body: bool) -> None:
+    __slots__ = (
+        "_body", "_buffer", "_chunk", "_chunked", "_headers", "_interim", "_length", "_limit", "_no_body", "_room",
+        "_status", "keep", "received",
+    )  # fmt: skip
+
+    def __init__(self, *, no_body: bool, limit: Callable[[int], int] = lambda _: DOCUMENT_LIMIT) -> None:
+        """``limit`` says for a status how many bytes of body there may be."""
         self._buffer = bytearray()
+        self._body = bytearray()
+        """Content of chunks, without what is around them."""
         self._no_body = no_body
+        self._limit = limit
+        self._room = 0
         self._status = 0
         self._headers: dict[str, str] = {}
         self._length = -1
         self._chunked = False
+        self._chunk = _NO_CHUNK
+        """Bytes of the chunk under way that are still to come."""
+        self._interim = 0
+        self.received = 0
+        """Bytes so far."""
         self.keep = True
         """Whether the connection serves another exchange after this answer."""
 
@@ -64,26 +101,49 @@ class Reply:
         missing = self._length - len(self._buffer) if self._status else 0
         return min(max(missing, _READ_LEAST), _READ_MOST)
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether only what keeps a connection alive has come of the body: spaces, after a declaration at most."""
+        return bool(self._status) and is_blank(self._body if self._chunked else self._buffer)
+
     def feed(self, data: bytes) -> Answer | None:
-        """Take ``data``. Raises ``ValueError`` for what is not HTTP."""
+        """Take ``data``. Raises :class:`MalformedError` for what is not HTTP, and for a body without an end."""
         self._buffer += data
+        self.received += len(data)
         while not self._status:
             end = self._buffer.find(b"\r\n\r\n")
+            if self._interim + (end if end >= 0 else len(self._buffer)) > HEAD_LIMIT:
+                raise MalformedError("headers without an end")
             if end < 0:
-                if len(self._buffer) > _HEAD_LIMIT:
-                    raise ValueError("the answer's headers do not end")
                 return None
+            self._interim += end + 4
             self._parse_head(bytes(self._buffer[:end]))
             del self._buffer[: end + 4]
         if self._chunked:
             return self._dechunked()
+        if 0 <= self._length <= self._room:
+            return self._measured()
+        if self._length > self._room and self._status < 300:
+            raise OversizeError(f"{self._length} bytes, of which {self._room} may be")
+        return self._cut() if len(self._buffer) > self._room else None
+
+    def _measured(self) -> Answer | None:
+        """The answer whose body is as long as it was announced to be."""
         surplus = len(self._buffer) - self._length
-        if self._length < 0 or surplus < 0:
+        if surplus < 0:
             return None
         if surplus:  # a body after HEAD, or one longer than announced: what follows cannot be told from it
             del self._buffer[self._length :]
             self.keep = False
         return Answer(self._status, self._headers, self._buffer)
+
+    def _cut(self) -> Answer:
+        """A body beyond its limit: of a refusal the first bytes do, anything else is not what was asked for."""
+        body = self._body if self._chunked else self._buffer
+        if self._status < 300:
+            raise MalformedError(f"more than {self._room} bytes")
+        self.keep = False
+        return Answer(self._status, self._headers, body[: self._room])
 
     def end(self) -> Answer | None:
         """The store closed the connection: an answer without a length ends here, any other is cut."""
@@ -94,8 +154,11 @@ class Reply:
     def _parse_head(self, head: bytes) -> None:
         lines = head.decode("utf-8", "surrogateescape").split("\r\n")
         if not lines[0].startswith("HTTP/1."):
-            raise ValueError(f"this is no HTTP answer: {lines[0][:40]!r}")
-        status = int(lines[0][9:12])
+            raise MalformedError(f"no HTTP: {lines[0][:40]!r}")
+        code = lines[0][9:12]
+        if not (code.isascii() and code.isdigit()):
+            raise MalformedError(f"no HTTP: {lines[0][:40]!r}")
+        status = int(code)
         if status < 200:  # 100 Continue: the real answer follows
             return
         headers = {}
@@ -103,33 +166,74 @@ class Reply:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         self._status, self._headers = status, headers
+        self._room = self._limit(status)
         self.keep = "close" not in headers.get("connection", "").lower() and lines[0][7] == "1"
         if self._no_body or status in (204, 304):
             self._length = 0
         elif headers.get("transfer-encoding", "").lower() == "chunked":
             self._chunked = True
+        elif "content-length" in headers:
+            self._length = _length_in(headers["content-length"])
         else:
-            self._length = int(headers.get("content-length", -1))
-            self.keep = self.keep and self._length >= 0
+            self.keep = False
 
     def _dechunked(self) -> Answer | None:
-        """The body put together once the last chunk is there; answers in chunks are short error documents."""
-        if not self._buffer.endswith(b"\r\n\r\n"):
-            return None
-        body, at = bytearray(), 0
-        while True:
-            line_end = self._buffer.find(b"\r\n", at)
-            if line_end < 0:
+        """Move the content of the chunks that have come to the body; the answer once the last one is there."""
+        buffer, body = self._buffer, self._body
+        while buffer:
+            if self._chunk > 0:
+                taken = min(self._chunk, len(buffer))
+                body += buffer[:taken]
+                del buffer[:taken]
+                self._chunk -= taken
+                if len(body) > self._room:
+                    return self._cut()
+                if self._chunk:
+                    return None
+            end = buffer.find(b"\r\n", 0, CHUNK_HEAD_LIMIT)
+            if end < 0:
+                if len(buffer) >= CHUNK_HEAD_LIMIT:
+                    raise MalformedError("a chunk without a length")
                 return None
-            size = int(bytes(self._buffer[at:line_end]).split(b";")[0], 16)
-            if size < 0:
-                raise ValueError("a chunk has less than no bytes")
-            if size == 0:
-                return Answer(self._status, self._headers, body)
-            at = line_end + 2 + size + 2
-            if at > len(self._buffer):
-                return None
-            body += self._buffer[line_end + 2 : at - 2]
+            line = bytes(buffer[:end])
+            if self._chunk == _LAST:
+                self._interim += end + 2
+                if self._interim > HEAD_LIMIT:
+                    raise MalformedError("headers without an end")
+                del buffer[: end + 2]
+                if not line:
+                    return Answer(self._status, self._headers, body)
+            elif self._chunk == 0:
+                if line:
+                    raise MalformedError("a chunk longer than it said")
+                del buffer[:2]
+                self._chunk = _NO_CHUNK
+            else:
+                del buffer[: end + 2]
+                self._chunk = _chunk_size(line) or _LAST
+        return None
+
+
+_NO_CHUNK = -1
+"""Between two chunks."""
+_LAST = -2
+"""After the last chunk: trailers, up to an empty line."""
+
+
+def _length_in(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise MalformedError(f"Content-Length {text[:40]!r}")
+    return int(text)
+
+
+def _chunk_size(line: bytes) -> int:
+    text = line.partition(b";")[0].strip()
+    if not _CHUNK_SIZE.match(text):
+        raise MalformedError(f"a chunk of {line[:40]!r} bytes")
+    return int(text, 16)
+
+
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}\Z")
 
 
 class Connection:
@@ -162,9 +266,24 @@ class Connection:
         """Whether it waits for the bandwidth limit, not for its socket."""
         return self._grant is not None and bool(self._out) and not self._granted and not self.handshaking
 
-    def begin(self, head: bytes, body: Body, *, no_body: bool) -> None:
-        """Start an exchange; ``no_body`` where none comes back (HEAD)."""
-        self._reply = Reply(no_body=no_body)
+    @property
+    def is_sending(self) -> bool:
+        """Whether some of the request is still to be sent."""
+        return bool(self._out)
+
+    @property
+    def is_kept_alive(self) -> bool:
+        """Whether nothing but spaces has come of the body so far."""
+        return self._reply.is_blank
+
+    @property
+    def received(self) -> int:
+        """Bytes of the response so far."""
+        return self._reply.received
+
+    def begin(self, head: bytes, body: Body, *, no_body: bool, limit: Callable[[int], int]) -> None:
+        """Start an exchange; ``no_body`` where none comes back (HEAD), else ``limit`` bytes by its status."""
+        self._reply = Reply(no_body=no_body, limit=limit)
         if self.tls and len(body) <= _JOIN_UP_TO:
             self._out = [memoryview(head + body)]
         else:
@@ -241,7 +360,8 @@ class Connection:
         if isinstance(error, ssl.SSLCertVerificationError):
             return BrokenConnectionError(f"its certificate is not trusted: {error.verify_message}", distrusted=True)
         words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return BrokenConnectionError(words, used=self.used)
+        malformed, oversize = isinstance(error, ValueError), isinstance(error, OversizeError)
+        return BrokenConnectionError(words, used=self.used, malformed=malformed, oversize=oversize)
 
     def close(self) -> None:
         """Close the socket; never raises."""

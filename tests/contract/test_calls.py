@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from base64 import b64encode
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -15,10 +16,10 @@ from s3batch.s3 import calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.calls import Call
 from s3batch.s3.checksums import digest
-from s3batch.s3.faults import fault_of, hides_error
+from s3batch.s3.clock import seconds_of
+from s3batch.s3.faults import fault_of
 from s3batch.s3.lane import ask
-from s3batch.s3.listing import copied_etag, parse_completed, parse_delete_errors, parse_parts, parse_upload_id
-from s3batch.s3.responses import seconds_of
+from s3batch.s3.validation import etag_in
 from tests.rig.servers import Quirk
 
 LANES = ("lean", "reference")
@@ -135,7 +136,8 @@ def test_an_odd_key_is_put_listed_fetched_copied_and_deleted(store, name):
     try:
         lost = _round_trip(store, name)
     finally:
-        store.bucket.ask(calls.delete_object(store.key(name)))
+        with suppress(EndpointError):  # moto says of a key with a line break that there is no such page
+            store.bucket.ask(calls.delete_object(store.key(name)))
 
     assert lost is (name in ODD_LOST[store.place])
 
@@ -148,11 +150,11 @@ def _round_trip(store, name: str) -> bool:
         return True
     got = store.bucket.get(key)
     copy = store.bucket.ask(calls.copy_object(key, store.settings.bucket, {"x-amz-metadata-directive": "REPLACE"}))
-    if got is None or bytes(got.body) != body or not copy.ok or hides_error(copy):
+    if got is None or bytes(got.body) != body or not copy.ok:
         return True
     if calls.fits_xml(key):
         deleted = store.bucket.must(calls.delete_objects([key]))
-        assert parse_delete_errors(deleted.body) == []
+        assert deleted.document == []
     else:
         store.bucket.delete(key)
     return store.keys() != []
@@ -224,7 +226,7 @@ def test_a_copy_onto_itself_changes_the_attributes_and_not_the_content(store):
     found = compare.RemoteAttributes.from_headers(head.headers)
 
     assert head.headers["etag"].strip('"') == md5(b"content")
-    assert copied_etag(answer.body) == ("" if store.place == "rclone" else md5(b"content"))
+    assert etag_in(answer) == md5(b"content")
     assert found.content_type == "text/html"
     assert [name for name, _ in found.metadata if name in ("old", "new")] == ["new"]
     assert bytes(store.bucket.get(store.key("k")).body) == b"content"
@@ -240,7 +242,7 @@ def test_a_batch_of_deletes_names_only_what_was_not_deleted(store):
 
     answer = store.bucket.must(calls.delete_objects(gone))
 
-    assert parse_delete_errors(answer.body) == []
+    assert answer.document == []
     assert store.keys() == ["stays"]
 
 
@@ -250,14 +252,14 @@ def test_a_batch_with_errors_inside_names_the_keys(places):
 
     answer = store.bucket.must(calls.delete_objects([store.key("k"), "locked/a&b"]))
 
-    assert [error["Key"] for error in parse_delete_errors(answer.body)] == ["locked/a&b"]
+    assert [error["Key"] for error in answer.document] == ["locked/a&b"]
 
 
 # --- multipart uploads ---------------------------------------------------------------------
 
 
 def begin(store, name: str, **headers: str) -> str:
-    return parse_upload_id(store.bucket.must(calls.create_multipart_upload(store.key(name), headers)).body)
+    return store.bucket.must(calls.create_multipart_upload(store.key(name), headers)).document
 
 
 def test_a_multipart_upload_is_begun_sent_listed_and_completed(store):
@@ -268,18 +270,17 @@ def test_a_multipart_upload_is_begun_sent_listed_and_completed(store):
         store.bucket.must(calls.upload_part(store.key("large"), upload_id, number, body)).headers["etag"]
         for number, body in enumerate(bodies, start=1)
     ]
-    held, more = parse_parts(store.bucket.must(calls.list_parts(store.key("large"), upload_id)).body, 7)
+    held, more = store.bucket.must(calls.list_parts(store.key("large"), upload_id)).document
     rows = [(part.number, f'"{part.etag}"', "") for part in held]
     completed = store.bucket.must(calls.complete_multipart_upload(store.key("large"), upload_id, rows, "crc64nvme", {}))
     head = store.bucket.head(store.key("large"))
 
-    assert ([(part.number, part.size, part.operation) for part in held], more) == ([(1, 5 * MIB, 7), (2, 7, 7)], 0)
+    assert ([(part.number, part.size) for part in held], more) == ([(1, 5 * MIB), (2, 7)], 0)
     assert [part.etag for part in held] == [etag.strip('"') for etag in etags] == [md5(body) for body in bodies]
-    said = parse_completed(completed.body).get("ETag", "").strip('"')
-    assert said == ("" if store.place == "rgw" else compare.multipart_etag([hashlib.md5(b).digest() for b in bodies]))
     assert int(head.headers["content-length"]) == 5 * MIB + 7
     assert head.headers["content-type"] == "text/large"
     expected = compare.multipart_etag([hashlib.md5(body).digest() for body in bodies])
+    assert (etag_in(completed) == head.headers["etag"].strip('"')) is not store.has(Quirk.MULTIPART_ETAG)
     assert (head.headers["etag"].strip('"') == expected) is not store.has(Quirk.MULTIPART_ETAG)
 
 
@@ -315,7 +316,7 @@ def test_a_small_part_that_is_not_the_last_is_refused(store):
     rows = [(number, etag, "") for number, etag in enumerate(etags, start=1)]
     answer = store.bucket.ask(calls.complete_multipart_upload(store.key("k"), upload_id, rows, "crc32", {}))
 
-    assert (answer.ok and not hides_error(answer)) is store.has(Quirk.SMALL_PARTS)
+    assert answer.ok is store.has(Quirk.SMALL_PARTS)
 
 
 @pytest.mark.parametrize("lane", LANES)
@@ -351,7 +352,7 @@ def test_an_acl_is_applied_and_read(store):
     answer = store.bucket.ask(calls.get_object_acl(store.key("k")))
 
     if store.has(Quirk.ACL_REFUSED):  # rclone answers with the object
-        assert not answer.ok or bytes(answer.body) == b"body"
+        assert not answer.ok
     else:
         assert compare.acl_matches("public-read", bytes(answer.body)) is not store.has(Quirk.ACL_LOST)
 

@@ -57,7 +57,7 @@ from s3batch.s3.calls import Answer
     ],
 )
 def test_a_call_says_what_s3_expects(call, expected):
-    assert tuple(call) == expected
+    assert tuple(call)[:6] == expected
 
 
 def test_a_listing_goes_on_after_its_token_or_begins_after_a_key():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from s3batch.model import Listed
+from s3batch.s3.documents import MalformedAnswerError
 from s3batch.s3.listing import (
-    copied_etag,
     parse_completed,
+    parse_copied,
     parse_delete_errors,
     parse_page,
     parse_parts,
@@ -67,7 +68,7 @@ def test_a_row_is_read(row, expected):
 def test_a_row_without_a_size_is_no_listing():
     body = b"<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>"
 
-    with pytest.raises(ValueError, match="has no Size"):
+    with pytest.raises(ValueError, match="without Size"):
         parse_page(body)
 
 
@@ -95,7 +96,7 @@ def test_an_upload_id_is_found_in_any_namespace():
 
 @pytest.mark.parametrize("body", [b"<html>Welcome", b"", b"<Error/>"])
 def test_an_answer_without_upload_id_is_refused(body):
-    with pytest.raises(ValueError, match=r"this is no answer of S3|names no upload id"):
+    with pytest.raises(MalformedAnswerError):
         parse_upload_id(body)
 
 
@@ -120,12 +121,9 @@ def test_parts_go_on_after_the_marker_the_store_gives():
         + b"</ListPartsResult>"
     )
 
-    parts, marker = parse_parts(body, 3)
+    parts, marker = parse_parts(body)
 
-    assert [(part.operation, part.number, part.size, part.etag) for part in parts] == [
-        (3, 999, 5, "e"),
-        (3, 1000, 5, "e"),
-    ]
+    assert [(part.number, part.size, part.etag) for part in parts] == [(999, 5, "e"), (1000, 5, "e")]
     assert marker == 1000
 
 
@@ -138,7 +136,7 @@ def test_uploads_go_on_after_both_markers():
 
     uploads, markers = parse_uploads(body)
 
-    assert [tuple(upload) for upload in uploads] == [("k", "u", 1795300263.0)]
+    assert [tuple(upload) for upload in uploads] == [("k", "u", 1795300263.441)]
     assert markers == ("k", "u")
 
 
@@ -148,7 +146,6 @@ def test_the_keys_that_were_not_deleted_are_found():
     )
 
     assert parse_delete_errors(body) == [{"Key": "a&b", "Code": "AccessDenied", "Message": "No"}]
-    assert parse_delete_errors(b"") == []
 
 
 @pytest.mark.parametrize(
@@ -160,4 +157,4 @@ def test_the_keys_that_were_not_deleted_are_found():
     ],
 )
 def test_a_copy_says_its_etag_where_the_store_does(body, etag):
-    assert copied_etag(body) == etag
+    assert parse_copied(body) == etag

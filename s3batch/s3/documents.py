@@ -1,0 +1,139 @@
+"""Reads S3's documents as XML: linear in time, bounded in depth, without a document type.
+
+:func:`check` proves that a text is a whole document; the listing's own reader may then cut its rows out of it.
+:func:`read` gives the elements of any document. Both read keys that XML 1.0 cannot hold (control characters,
+bytes that are not UTF-8), because some stores write them as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from xml.parsers import expat
+
+if TYPE_CHECKING:
+    from s3batch.s3.calls import Body
+
+_DEPTH = 32
+_OUTSIDE = 0xF0000
+"""Where characters that XML cannot hold stay while it is read: a private area that no key uses."""
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
+_KEPT_OUTSIDE = re.compile(f"[{chr(_OUTSIDE)}-{chr(_OUTSIDE + 0xFFFF)}]")
+
+
+class MalformedAnswerError(ValueError):
+    """The response is not S3's: cut, of another request, or some proxy's page."""
+
+
+class Element(NamedTuple):
+    """One element by its local name, with the texts of its children."""
+
+    name: str
+    children: dict[str, str]
+
+
+class Document(NamedTuple):
+    """What :func:`read` found."""
+
+    root: str
+    top: dict[str, str]
+    """Children of the root and their texts."""
+    elements: list[Element]
+    """In the order of their ends; those that were asked for."""
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        """Return the children of each element called ``name``."""
+        return [element.children for element in self.elements if element.name == name]
+
+
+def check(body: Body) -> None:
+    """Raise :class:`MalformedAnswerError` unless ``body`` is a whole, well-formed document."""
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    try:
+        parser.Parse(body, True)
+    except expat.ExpatError as error:
+        _read_strange(body, frozenset(), error)
+
+
+def read(body: Body, *names: str) -> Document:
+    """Return the root of ``body``, and its elements called one of ``names``."""
+    wanted = frozenset(names)
+    try:
+        return _Reader(wanted).read(bytes(body))
+    except expat.ExpatError as error:
+        return _read_strange(body, wanted, error)
+
+
+def _read_strange(body: Body, wanted: frozenset[str], error: expat.ExpatError) -> Document:
+    """Read a document once more whose characters may be all that is wrong with it."""
+    text = bytes(body).decode("utf-8", "surrogateescape")
+    plain = _REFERENCE.sub(_referenced, _ILLEGAL.sub(lambda found: _moved(ord(found[0])), text))
+    if plain == text:
+        raise _malformed(body, error)
+    try:
+        return _Reader(wanted, moved=True).read(plain)
+    except expat.ExpatError as again:
+        raise _malformed(body, again) from error
+
+
+def _moved(code: int) -> str:
+    return chr(_OUTSIDE + code)
+
+
+def _referenced(found: re.Match[str]) -> str:
+    """Return a reference as it is, or the character that XML cannot hold out of harm's way."""
+    code = int(found[1], 16) if found[1] else int(found[2])
+    return _moved(code) if code <= 0xFFFF and _ILLEGAL.match(chr(code)) else found[0]
+
+
+def _moved_back(text: str) -> str:
+    return _KEPT_OUTSIDE.sub(lambda found: chr(ord(found[0]) - _OUTSIDE), text)
+
+
+def _malformed(body: Body, error: Exception) -> MalformedAnswerError:
+    return MalformedAnswerError(f"not a whole document ({error}): {bytes(body[:80])!r}")
+
+
+def _refuse_doctype(*_: object) -> NoReturn:
+    raise MalformedAnswerError("a document type, which S3 never sends")
+
+
+class _Reader:
+    """Collects elements while expat reads."""
+
+    def __init__(self, wanted: frozenset[str], *, moved: bool = False) -> None:
+        self._wanted = wanted
+        self._moved = moved
+        self._stack: list[tuple[str, list[str], dict[str, str]]] = []
+        self._found: list[Element] = []
+        self._root: tuple[str, dict[str, str]] = ("", {})
+
+    def read(self, body: bytes | str) -> Document:
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.Parse(body, True)
+        return Document(*self._root, self._found)
+
+    def _start(self, name: str, _: object) -> None:
+        if len(self._stack) >= _DEPTH:
+            raise MalformedAnswerError(f"a document of more than {_DEPTH} levels")
+        self._stack.append((name.rpartition(":")[2], [], {}))
+
+    def _text(self, text: str) -> None:
+        self._stack[-1][1].append(text)
+
+    def _end(self, _: str) -> None:
+        name, texts, children = self._stack.pop()
+        if name in self._wanted:
+            self._found.append(Element(name, children))
+        elif self._stack:
+            text = "".join(texts)
+            self._stack[-1][2][name] = _moved_back(text) if self._moved else text
+        if not self._stack:
+            self._root = (name, children)

@@ -1,0 +1,244 @@
+"""Decides whether a response is S3's answer to this call: per call its statuses, its document, its ETag.
+
+Both lanes have every response pass :func:`validate` before anyone gets it, so no caller can forget it:
+
+    a refusal ............ passes; a 404 or 412 counts only in S3's words
+    an error in a 200 .... becomes the refusal it is
+    S3's answer .......... passes, with its document read
+    anything else ........ is malformed: an error that is worth another try, as a 502 is
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from s3batch.s3 import listing
+from s3batch.s3.calls import Answer
+from s3batch.s3.documents import MalformedAnswerError
+from s3batch.s3.faults import (
+    MALFORMED,
+    STATUS_OF,
+    TOO_LARGE,
+    CallError,
+    Fault,
+    fault_of,
+    hides_error,
+    is_error_document,
+)
+
+if TYPE_CHECKING:
+    from s3batch.s3.calls import Call
+
+
+class Rule(NamedTuple):
+    """What S3's answer to a call looks like."""
+
+    statuses: tuple[int, ...]
+    etag: bool = False
+    """Whether a header names one."""
+    read: Callable[[Call, Answer], Any] | None = None
+    """Reads the document; ``None`` where there is no body."""
+    empty: bool = False
+    """Whether a body, or a web page's type without one, is certainly not S3's. Of a document the type says nothing:
+    moto calls all of them ``text/html``."""
+
+
+def _content(call: Call, answer: Answer) -> None:
+    """Hold the headers of a GET or a HEAD to what S3 says there; the body is the object's."""
+    length = answer.headers.get("content-length", "")
+    if length:
+        listing.number(length)
+    found = _RANGE.match(answer.headers.get("content-range", "")) if answer.status == 206 else None
+    asked = _RANGE.match(call.headers.get("range", ""))
+    if found and (asked is None or found[1] != asked[1]):
+        raise MalformedAnswerError(f"the range {answer.headers['content-range'][:60]!r}")
+    if answer.status == 206 and asked is None:
+        raise MalformedAnswerError("a part of what was asked for")
+
+
+_RANGE = re.compile(r"bytes[= ](\d+)-")
+
+
+def _page(call: Call, answer: Answer) -> listing.Page:
+    """Read a page of the listing; a key of another prefix is in some other listing."""
+    page = listing.parse_page(answer.body)
+    prefix = _parameter(call, "prefix")
+    if prefix and not all(each.key.startswith(prefix) for each in page.objects):
+        raise MalformedAnswerError("a listing of another prefix")
+    return page
+
+
+def _parameter(call: Call, name: str) -> str:
+    return dict(parse_qsl(call.query, keep_blank_values=True, errors="surrogateescape")).get(name, "")
+
+
+def _uploads(call: Call, answer: Answer) -> listing.UploadsPage:
+    page = listing.parse_uploads(answer.body)
+    if page.markers != ("", "") and page.markers == (
+        _parameter(call, "key-marker"), _parameter(call, "upload-id-marker")
+    ):  # fmt: skip
+        raise MalformedAnswerError("the listing of uploads turns in a circle")
+    return page
+
+
+def _parts(call: Call, answer: Answer) -> listing.PartsPage:
+    page = listing.parse_parts(answer.body)
+    if page.marker and page.marker <= int(_parameter(call, "part-number-marker") or 0):
+        raise MalformedAnswerError("the listing of parts turns in a circle")
+    return page
+
+
+def _body(parse: Callable[[Any], Any]) -> Callable[[Call, Answer], Any]:
+    return lambda _, answer: parse(answer.body)
+
+
+def _rooted(root: str) -> Callable[[Call, Answer], Any]:
+    return lambda _, answer: listing.parse_root(answer.body, root)
+
+
+_STORED = Rule(tuple(range(200, 300)), etag=True)
+_GONE = Rule((200, 204), empty=True)
+_SET = Rule((200,))
+_OBJECT = Rule((200, 206), etag=True, read=_content)
+
+RULES: dict[str, Rule] = {
+    "PutObject": _STORED,
+    "UploadPart": _STORED,
+    "HeadObject": _OBJECT,
+    "GetObject": _OBJECT,
+    "CopyObject": Rule((200,), read=_body(listing.parse_copied)),
+    "UploadPartCopy": Rule((200,), read=_body(listing.parse_copied)),
+    "CreateMultipartUpload": Rule((200,), read=_body(listing.parse_upload_id)),
+    "CompleteMultipartUpload": Rule((200,), read=_body(listing.parse_completed)),
+    "AbortMultipartUpload": _GONE,
+    "DeleteObject": _GONE,
+    "DeleteObjects": Rule((200,), read=_body(listing.parse_delete_errors)),
+    "PutObjectAcl": _SET,
+    "PutObjectTagging": _SET,
+    "HeadBucket": Rule((200, 204)),
+    "ListObjectsV2": Rule((200,), read=_page),
+    "ListObjectVersions": Rule((200,), read=_body(listing.parse_versions)),
+    "ListParts": Rule((200,), read=_parts),
+    "ListMultipartUploads": Rule((200,), read=_uploads),
+    "GetObjectTagging": Rule((200,), read=_body(listing.parse_tags)),
+    "GetObjectAcl": Rule((200,), read=_body(listing.parse_acl)),
+    "GetBucketVersioning": Rule((200,), read=_rooted("VersioningConfiguration")),
+    "GetBucketLifecycleConfiguration": Rule((200,), read=_rooted("LifecycleConfiguration")),
+    "GetObjectLockConfiguration": Rule((200,), read=_rooted("ObjectLockConfiguration")),
+}
+"""By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
+_OTHER = Rule((200, 202, 204, 206), read=_rooted(""))
+_SUBRESOURCES = frozenset({"GetObjectAcl", "GetObjectTagging"})
+"""What is read of an object beside its content. A store that knows no such thing may give the content: rclone does."""
+_NO_SUBRESOURCE = b"<Error><Code>NotImplemented</Code><Message>the store gives the object itself</Message></Error>"
+_FACT_FREE = frozenset({"PutObject", "CreateMultipartUpload"})
+"""To these calls a 404 says nothing of what the store holds."""
+_OBJECTS = frozenset({"HeadObject", "GetObject"})
+_STORES = frozenset({"PutObject", "UploadPart"})
+
+
+def validate(call: Call, answer: Answer) -> Answer:
+    """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`CallError` for a malformed one."""
+    if answer.status == 200 and call.name in _STORES and not answer.body and has_etag(answer):
+        return answer  # by far the most frequent
+    if not answer.ok:
+        _check_refusal(call, answer)
+        return answer
+    if hides_error(answer) and (call.name not in _OBJECTS or not has_etag(answer)):
+        return _refusal_in(answer)
+    try:
+        return answer._replace(document=_read(call, answer, RULES.get(call.name, _OTHER)))
+    except (ValueError, OverflowError, RecursionError, LookupError, TypeError) as error:
+        if call.name in _SUBRESOURCES and has_etag(answer) and "last-modified" in answer.headers:
+            return Answer(501, answer.headers, _NO_SUBRESOURCE)
+        raise malformed(call, _what_came(answer), str(error), answer.status) from error
+
+
+def _read(call: Call, answer: Answer, rule: Rule) -> Any:
+    """Return the document. Raise ``ValueError`` with what is missing."""
+    if answer.status not in rule.statuses:
+        raise MalformedAnswerError(f"S3 says {' or '.join(map(str, rule.statuses))}")
+    if rule.etag and not has_etag(answer):
+        raise MalformedAnswerError("no ETag")
+    if rule.read is not None:
+        return rule.read(call, answer)
+    if rule.empty and answer.status != 204 and (answer.body or _type(answer) == "text/html"):
+        raise MalformedAnswerError("S3 sends neither a body nor a type")
+    if answer.body and _is_foreign(answer):
+        raise MalformedAnswerError("a body that is not S3's")
+    return None
+
+
+def _is_foreign(answer: Answer) -> bool:
+    """Return whether a body, where S3 sends none, is a page or a document of somebody else's."""
+    return _type(answer) == "text/html" or bytes(answer.body[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+
+
+def _check_refusal(call: Call, answer: Answer) -> None:
+    """Raise :class:`CallError` for a web page that says there is no such object: only S3 can say that."""
+    facts = (412,) if call.name in _FACT_FREE else (404, 412)
+    if answer.status in facts and bytes(answer.body[:64]).strip() and not is_error_document(answer.body):
+        raise malformed(call, _what_came(answer), "no error document", answer.status)
+
+
+def _refusal_in(answer: Answer) -> Answer:
+    """Return the refusal that a 200 hides, as CopyObject and CompleteMultipartUpload may."""
+    fault = fault_of(answer)
+    status = STATUS_OF.get(fault.code) or (500 if fault.retryable else 400)
+    return answer._replace(status=status)
+
+
+def has_etag(answer: Answer) -> bool:
+    """Return whether a header names an ETag that is not empty."""
+    return bool(answer.headers.get("etag", "").strip('W/" '))
+
+
+def etag_in(answer: Answer) -> str:
+    """Return the ETag in the document of a copy, or of a completed upload; empty where it names none."""
+    document = answer.document
+    etag: str = document.get("ETag", "") if isinstance(document, dict) else document or ""
+    return etag.strip('" ')
+
+
+def proved_by(call: Call, answer: Answer, head: Answer) -> Answer:
+    """Return ``answer``, whose document names no ETag, with the one ``head`` shows. Raise :class:`CallError` without."""
+    if not head.ok:
+        raise malformed(call, _what_came(answer), f"no ETag, and HEAD of it says {head.status}", answer.status)
+    etag = head.headers["etag"]
+    document = {**answer.document, "ETag": etag} if isinstance(answer.document, dict) else etag.strip('"')
+    return answer._replace(document=document)
+
+
+def malformed(call: Call, what: str, why: str = "", status: int = 0) -> CallError:
+    """Return the error that ``what`` came in answer to ``call``, which is not S3's; ``why`` says how that was told."""
+    reason = f" ({_printable(why)})" if why else ""
+    words = f"{call.name} was answered with {what}, which is not S3's answer{reason}"
+    return CallError(call.name, call.key, Fault(MALFORMED, words, status))
+
+
+def too_large(call: Call, what: str) -> CallError:
+    """Return the error that ``what`` is announced, which is more than the call allows.
+
+    That may be the true size of another object than was expected: then no other try fares better.
+    """
+    if call.name != "GetObject":
+        return malformed(call, what)
+    return CallError(call.name, call.key, Fault(TOO_LARGE, f"the object has {what}", 200))
+
+
+def _what_came(answer: Answer) -> str:
+    kind = _type(answer)
+    body = "" if answer.body else " and no body"
+    return f"{answer.status} {_printable(kind)}" if kind else f"{answer.status}{body or ' of no type'}"
+
+
+def _type(answer: Answer) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _printable(text: str) -> str:
+    """Return foreign text that breaks no line."""
+    return "".join(each if each.isprintable() else "?" for each in text[:160])
