@@ -25,7 +25,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
-from s3batch.model import Attributes, Known, Listed, LocalFile, Reason
+from s3batch.model import Attributes, Known, Listed, LocalFile, Reason, is_same_file
 
 LISTING_GRAIN = 1.0
 """Seconds. The Date of an answer is cut to whole seconds, a listing's LastModified may show milliseconds."""
@@ -162,8 +162,8 @@ def unchanged(file: LocalFile, listed: Listed, known: Known, fingerprint: str) -
 
 
 def untouched(file: LocalFile, known: Known) -> bool:
-    """Whether the file is the one we sent, by size, mtime and inode."""
-    return (file.size, file.mtime_ns, file.inode) == (known.local_size, known.local_mtime_ns, known.local_inode)
+    """Return whether the file is the one we sent, by its stamp."""
+    return is_same_file(file.stamp, known.local)
 
 
 def still_ours(listed: Listed, known: Known) -> bool:

@@ -1,10 +1,10 @@
 """What a file holds, read once and exactly as planned, and digests of it.
 
-A file is read only while it still is the one that was planned: same size, same mtime, before and after.
-So what is sent has one length and one digest, and a file that changes is planned again, never sent torn.
+A file is read only while it has the stamp that was planned, before and after. So what is sent has one length and
+one digest, and a file that changes is planned again, never sent torn.
 
-A file system's clock ticks every 1 to 10 ms, and writes within one tick leave the same mtime. So a file that was
-written only just now is not trusted yet.
+A file system's clock ticks every 1 to 10 ms. Two writes within one tick leave the same stamp, so a file that changed
+only just now is not read yet. Some clocks tick by seconds: the journal trusts no young file's stamp in the next run.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from s3batch.model import is_same_file, stamp_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from s3batch.model import Stamp
 
 _BLOCK = 1024 * 1024
 _GZIP_LEVEL = 6
@@ -50,8 +54,8 @@ class Source:
             self._fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self._fd
 
-    def open(self, path: str, size: int, mtime_ns: int) -> int:
-        """A descriptor of ``path``, which must be as planned. Raises :class:`ContentError`."""
+    def open(self, path: str, stamp: Stamp) -> int:
+        """Return a descriptor of ``path``, which must have this stamp. Raises :class:`ContentError`."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._directory())
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -59,8 +63,8 @@ class Source:
         except OSError as error:
             raise _unreadable(path, error) from error
         try:
-            self._check(fd, path, size, mtime_ns)
-            if abs(time.time_ns() - mtime_ns) < _TICK_NS:
+            _check(fd, path, stamp)
+            if abs(time.time_ns() - stamp.ctime_ns) < _TICK_NS:
                 raise ContentError("Changed", f"{path!r} is being written")
         except ContentError:
             os.close(fd)
@@ -74,49 +78,44 @@ class Source:
             return ContentError("Vanished", f"{path!r} is gone: {error.strerror}")
         return ContentError("BrokenLink", f"{path!r} is a broken symbolic link to {target!r}")
 
-    @staticmethod
-    def _check(fd: int, path: str, size: int, mtime_ns: int) -> int:
-        """The ctime, which nobody can set back."""
-        found = os.fstat(fd)
-        if found.st_size != size or found.st_mtime_ns != mtime_ns:
-            raise ContentError("Changed", f"{path!r} changed after it was planned")
-        return found.st_ctime_ns
+    def check(self, path: str, stamp: Stamp) -> None:
+        """Raise :class:`ContentError` unless ``path`` has this stamp."""
+        os.close(self.open(path, stamp))
 
-    def check(self, path: str, size: int, mtime_ns: int) -> None:
-        """Raise :class:`ContentError` unless ``path`` is as planned."""
-        os.close(self.open(path, size, mtime_ns))
-
-    def read(self, path: str, size: int, mtime_ns: int, offset: int = 0, length: int = -1) -> bytes | bytearray:
-        """``length`` bytes (all for -1) from ``offset`` of a file that is as planned before and after."""
-        wanted = size - offset if length < 0 else length
-        fd = self.open(path, size, mtime_ns)
+    def read(self, path: str, stamp: Stamp, offset: int = 0, length: int = -1) -> bytes | bytearray:
+        """Return ``length`` bytes (all for -1) from ``offset`` of a file that has this stamp before and after."""
+        wanted = stamp.size - offset if length < 0 else length
+        fd = self.open(path, stamp)
         try:
-            before = self._check(fd, path, size, mtime_ns)
             body: bytes | bytearray = os.pread(fd, wanted, offset) if wanted else b""
             if len(body) < wanted:  # one read gives at most 2 GiB
                 body = _rest(fd, bytearray(body), wanted, offset)
-            after = self._check(fd, path, size, mtime_ns)
+            _check(fd, path, stamp, "while it was read")
         except OSError as error:
             raise _unreadable(path, error) from error
         finally:
             os.close(fd)
-        if len(body) != wanted or before != after:
+        if len(body) != wanted:
             raise ContentError("Changed", f"{path!r} changed while it was read")
         return body
 
-    def blocks(self, path: str, size: int, mtime_ns: int) -> Iterator[bytes]:
-        """The whole content in blocks of 1 MiB, of a file that is as planned before and after."""
-        fd = self.open(path, size, mtime_ns)
+    def blocks(self, path: str, stamp: Stamp) -> Iterator[bytes]:
+        """Yield the whole content in blocks of 1 MiB, of a file that has this stamp before and after."""
+        fd, left = self.open(path, stamp), stamp.size
         try:
-            before = self._check(fd, path, size, mtime_ns)
-            while block := os.read(fd, _BLOCK):
+            while left and (block := os.read(fd, min(left, _BLOCK))):  # no more than planned: it may grow
+                left -= len(block)
                 yield block
-            if self._check(fd, path, size, mtime_ns) != before:
-                raise ContentError("Changed", f"{path!r} changed while it was read")
+            _check(fd, path, stamp, "while it was read")
         except OSError as error:
             raise _unreadable(path, error) from error
         finally:
             os.close(fd)
+
+
+def _check(fd: int, path: str, stamp: Stamp, when: str = "after it was planned") -> None:
+    if not is_same_file(stamp_of(os.fstat(fd)), stamp):
+        raise ContentError("Changed", f"{path!r} changed {when}")
 
 
 def _unreadable(path: str, error: OSError) -> ContentError:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.compare import put_headers
 from s3batch.errors import EndpointError
-from s3batch.model import Attributes, Known
+from s3batch.model import NO_STAMP, Attributes, Known
 from s3batch.s3.faults import CallError
 from s3batch.wanted import KEPT
 
@@ -44,8 +44,6 @@ _LEVEL = 3
 _LONGEST_LINE = 16 * 1024
 """Characters: a key has at most 1,024 bytes, which JSON may write six times as long."""
 _BATCH = 1000
-_NOBODYS_INODE = -1
-"""No file has it: a fact from elsewhere says nothing about a file of this machine but its content."""
 
 Facts = list[tuple[str, Known]]
 """A page of them, each with its key."""
@@ -141,7 +139,7 @@ def _blocks(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> Iter
 
 
 def _row(name: str, known: Known) -> list[Any]:
-    return [name, known.etag, known.size, known.written, known.fingerprint, known.local_size, known.checksum]
+    return [name, known.etag, known.size, known.written, known.fingerprint, known.local.size, known.checksum]
 
 
 def _line(value: Any) -> bytes:
@@ -186,9 +184,8 @@ def _value(line: bytes) -> Any:
 def _fact(line: bytes, prefix: str) -> tuple[str, Known]:
     try:
         name, etag, size, written, fingerprint, local_size, checksum = _value(line)
-        known = Known(
-            str(etag), int(size), int(local_size), 0, _NOBODYS_INODE, float(written), str(fingerprint), str(checksum)
-        )
+        local = NO_STAMP._replace(size=int(local_size))  # no file here: it speaks of content only
+        known = Known(str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
         return prefix + name, known
     except (TypeError, ValueError) as error:
         raise DamagedError(f"it is damaged: {error}") from error

@@ -1,6 +1,6 @@
 """The values that travel through the program. No I/O here, and no third-party import.
 
-    LocalFile ──┐
+    LocalFile ──┐   (path and Stamp)
                 ├─compare→ Operation ─journal→ Work ─worker→ Result ─journal→ report
     Listed ─────┘
 
@@ -15,11 +15,14 @@ times are UTC: seconds since the epoch as float, or ``mtime_ns`` as whole nanose
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import os
+
     from s3batch.quirks import Quirk
 
 
@@ -82,14 +85,67 @@ class Stage:
     DELETE = 3
 
 
+FILE, DIRECTORY, LINK = stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK
+"""Kinds of entries, as ``st_mode`` numbers them. Every other number is a special file: FIFO, socket, device."""
+_KIND_BITS = 0o170000
+
+
+class Stamp(NamedTuple):
+    """The identity of one state of a file: two equal stamps mean equal bytes, without reading them.
+
+    Only :func:`stamp_of` makes one and only :func:`is_same_file` compares two.
+    """
+
+    kind: int = FILE
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    """The kernel sets it at every change, and no call sets it back. 0: not known, so the file is read once."""
+    device: int = 0
+    inode: int = 0
+
+
+NO_STAMP = Stamp()
+"""The stamp of what reads no file. It is the same as no other."""
+
+
+def stamp_of(info: os.stat_result) -> Stamp:
+    """Return what ``stat`` says of an entry, and with ``kind`` what the entry is."""
+    return _new(
+        Stamp,
+        (info.st_mode & _KIND_BITS, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino),
+    )
+
+
+_new = tuple.__new__
+
+
+def is_same_file(stamp: Stamp, other: Stamp) -> bool:
+    """Return whether both stamps are of the same bytes for sure.
+
+    A change of size, time or inode says no, and so does a ctime that is not known. The device does not count:
+    each mount and each machine numbers the same device anew, and inode and ctime tell two files apart.
+    """
+    return (
+        stamp.ctime_ns == other.ctime_ns != 0
+        and stamp.mtime_ns == other.mtime_ns
+        and stamp.size == other.size
+        and stamp.inode == other.inode
+        and stamp.kind == other.kind
+    )
+
+
 class LocalFile(NamedTuple):
     """A regular file found by the walk."""
 
     path: str
     """Relative to the source."""
-    size: int
-    mtime_ns: int
-    inode: int
+    stamp: Stamp
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.stamp.size
 
 
 class Listed(NamedTuple):
@@ -107,9 +163,8 @@ class Known(NamedTuple):
 
     etag: str
     size: int
-    local_size: int
-    local_mtime_ns: int
-    local_inode: int
+    local: Stamp
+    """Of the file that was written. Its ctime is 0 where the file was too young to be trusted."""
     written: float
     """The Date of S3's answer to our write."""
     fingerprint: str
@@ -160,8 +215,8 @@ class Operation(NamedTuple):
     """Local file relative to the job's source; empty where no file is read."""
     size: int = 0
     """Bytes that will travel; 0 for COPY and DELETE."""
-    mtime_ns: int = 0
-    inode: int = 0
+    stamp: Stamp = NO_STAMP
+    """The file as it was planned. It is read in this state or not at all."""
     stage: int = Stage.MAIN
     etag: str = ""
     """What the listing showed for this key when it was planned; empty if it showed nothing."""

@@ -115,7 +115,7 @@ class Uploads:
         found = False
         if not operation.upload_id:
             fingerprint = self._fingerprint(operation.path)
-            adoptable = self._journal.adoptable(operation.key, operation.size, operation.mtime_ns, fingerprint)
+            adoptable = self._journal.adoptable(operation.key, operation.size, fingerprint)
             if adoptable is not None:
                 self._journal.adopt(operation.id, operation.key, adoptable[0])
                 operation = operation._replace(upload_id=adoptable[0])

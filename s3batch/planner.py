@@ -29,7 +29,7 @@ def decide(
 
     def operation(kind: Kind, reason: Reason, detail: str = "") -> Operation:
         etag = listed.etag if listed else ""
-        return Operation(kind, key, reason, file.path, file.size, file.mtime_ns, file.inode, stage, etag, detail)
+        return Operation(kind, key, reason, file.path, file.stamp.size, file.stamp, stage, etag, detail)
 
     if listed is None:
         return operation(Kind.UPLOAD, Reason.MISSING)
@@ -38,9 +38,9 @@ def decide(
             return None
         if compare.untouched(file, known) and known.fingerprint.endswith(COMPRESSED) == gzip:
             return operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
-        if known.fingerprint == fingerprint and known.local_size == file.size:
+        if known.fingerprint == fingerprint and known.local.size == file.stamp.size:
             return operation(Kind.RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} {known.checksum}".rstrip())
-    if listed.size != file.size and not gzip:
+    if listed.size != file.stamp.size and not gzip:
         return operation(Kind.UPLOAD, Reason.CONTENT)
     return operation(Kind.RECONCILE, Reason.UNKNOWN)
 

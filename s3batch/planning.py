@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from s3batch import deletes, planner
 from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
-from s3batch.model import Kind, Operation, Reason, Result, Stage, State
+from s3batch.model import Kind, Operation, Reason, Result, Stage, State, stamp_of
 from s3batch.redirects import refuse_uploaded
 from s3batch.walk import Walk, led_out_warning, walk
 from s3batch.wanted import KEPT, Wanted
@@ -144,4 +144,5 @@ def replanned(wanted: Wanted, operation: Operation) -> Operation | None:
         return None
     if operation.path.endswith("/"):
         return None
-    return operation._replace(size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino, upload_id="")
+    stamp = stamp_of(found)
+    return operation._replace(size=stamp.size, stamp=stamp, upload_id="")

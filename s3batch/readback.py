@@ -70,7 +70,7 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
     for offset in range(0, operation.size, _PIECE):
         length = min(_PIECE, operation.size - offset)
         answer = await must(calls.get_object(operation.key, offset, offset + length - 1))
-        mine = tools.source.read(operation.path, operation.size, operation.mtime_ns, offset, length)
+        mine = tools.source.read(operation.path, operation.stamp, offset, length)
         if answer.body != mine:
             return ""
         etag = etag_of(answer)
@@ -80,7 +80,7 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
 async def _same_unpacked(operation: Operation, tools: Tools) -> str:
     head = await must(calls.head_object(operation.key))
     answer = await must(calls.get_object(operation.key, size=int(head.headers.get("content-length", 0))))
-    mine = tools.source.read(operation.path, operation.size, operation.mtime_ns)
+    mine = tools.source.read(operation.path, operation.stamp)
     unpacker = zlib.decompressobj(31)
     try:
         theirs = unpacker.decompress(bytes(answer.body), operation.size + 1)

@@ -25,7 +25,7 @@ from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from s3batch.errors import JobFailedError
-from s3batch.model import LocalFile
+from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
 
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""
@@ -147,41 +147,43 @@ class Walk:
 
     def _single(self) -> Iterator[LocalFile]:
         if self._selection.wants(self._name):
-            yield _local_file(self._name, self._info)
+            yield LocalFile(self._name, stamp_of(self._info))
 
     def _tree(self) -> Iterator[LocalFile]:
         """Depth first, without recursion: a tree may be deeper than Python's stack."""
-        wants, is_link, is_file = self._selection.wants, stat.S_ISLNK, stat.S_ISREG
-        levels = [self._level("", self._info)]
+        wants, new = self._selection.wants, tuple.__new__
+        levels = [self._level("", stamp_of(self._info))]
         while levels:
             entries, prefix, _ = levels[-1]
             for entry in entries:
                 path = prefix + entry.name
                 try:
-                    info = entry.stat(follow_symlinks=False)
-                    if is_link(info.st_mode) and self._follow:
-                        info = entry.stat()
-                        if self._stays_out(entry, path, info.st_mode):
+                    stamp = stamp_of(entry.stat(follow_symlinks=False))
+                    if stamp.kind == LINK and self._follow:
+                        stamp = stamp_of(entry.stat())
+                        if self._stays_out(entry, path, stamp):
                             continue
                 except OSError as error:
                     self._lost(entry, path, error)
                     continue
-                if is_file(info.st_mode):
+                if stamp.kind == FILE:
                     if wants(path) and not self._is_journal(entry.name, prefix):
-                        yield _local_file(path, info)
-                elif stat.S_ISDIR(info.st_mode):
-                    if self._may_enter(path, entry.name, info, levels):
-                        levels.append(self._level(path + "/", info))
+                        yield new(LocalFile, (path, stamp))  # a third of the time of LocalFile(path, stamp)
+                elif stamp.kind == DIRECTORY:
+                    if self._may_enter(path, entry.name, stamp, levels):
+                        levels.append(self._level(path + "/", stamp))
                         break
                 elif wants(path):
-                    self._skip(path, _SPECIAL.get(stat.S_IFMT(info.st_mode), "a symbolic link (symlinks: skip)"))
+                    self._skip(path, _SPECIAL.get(stamp.kind, "a symbolic link (symlinks: skip)"))
             else:
                 levels.pop()
 
-    def _stays_out(self, entry: os.DirEntry[str], path: str, mode: int) -> bool:
+    def _stays_out(self, entry: os.DirEntry[str], path: str, stamp: Stamp) -> bool:
         """Return whether a link is left alone because it leads out of the source; note those that are followed."""
         wanted = (
-            self._selection.enters(path) if stat.S_ISDIR(mode) else stat.S_ISREG(mode) and self._selection.wants(path)
+            self._selection.enters(path)
+            if stamp.kind == DIRECTORY
+            else stamp.kind == FILE and self._selection.wants(path)
         )
         if not wanted:
             return False
@@ -196,8 +198,8 @@ class Walk:
             self.first_led_out.append((path, place))
         return False
 
-    def _level(self, prefix: str, info: os.stat_result) -> _Level:
-        return _Level(self._entries(prefix), prefix, (info.st_dev, info.st_ino))
+    def _level(self, prefix: str, stamp: Stamp) -> _Level:
+        return _Level(self._entries(prefix), prefix, (stamp.device, stamp.inode))
 
     def _entries(self, prefix: str) -> Iterator[os.DirEntry[str]]:
         """The entries of one directory; a directory that fails half way has a problem and is kept."""
@@ -209,13 +211,13 @@ class Walk:
         except OSError as error:
             self._unread(prefix, error)
 
-    def _may_enter(self, path: str, name: str, info: os.stat_result, levels: list[_Level]) -> bool:
+    def _may_enter(self, path: str, name: str, stamp: Stamp, levels: list[_Level]) -> bool:
         if name == STATE_DIRECTORY:
             self._keep(path)
             return False
         if not self._selection.enters(path):
             return False
-        if any(level.identity == (info.st_dev, info.st_ino) for level in levels):
+        if any(level.identity == (stamp.device, stamp.inode) for level in levels):
             self._skip(path, "a symbolic link to a directory it is in")
             return False
         return True
@@ -284,10 +286,6 @@ def _source(root: str) -> os.stat_result:
             hint="name a directory or a regular file as source",
         )
     return info
-
-
-def _local_file(path: str, info: os.stat_result) -> LocalFile:
-    return LocalFile(path, info.st_size, info.st_mtime_ns, info.st_ino)
 
 
 def _listed_as_directory(entry: os.DirEntry[str]) -> bool:

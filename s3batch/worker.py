@@ -212,7 +212,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
     if attributes.acl and tools.acl_refused:
         attributes = replace(attributes, acl="")
-    body: Body = tools.source.read(operation.path, operation.size, operation.mtime_ns)
+    body: Body = tools.source.read(operation.path, operation.stamp)
     if attributes.gzip:
         body = compressed(bytes(body))
     if operation.recheck and (found := await _already_there(operation, attributes, body, tools)):
@@ -259,7 +259,7 @@ async def _already_there(operation: Operation, attributes: Attributes, body: Bod
 
 async def _begin(work: Work, tools: Tools) -> Result:
     operation = work.operation
-    tools.source.check(operation.path, operation.size, operation.mtime_ns)
+    tools.source.check(operation.path, operation.stamp)
     if operation.recheck and (begun := await _begun_already(operation.key)):
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
@@ -283,7 +283,7 @@ async def _begun_already(key: str) -> str:
 async def _survey(work: Work, tools: Tools) -> Result:
     """What S3 holds of an upload that was begun; the file must still be the one."""
     operation = work.operation
-    tools.source.check(operation.path, operation.size, operation.mtime_ns)
+    tools.source.check(operation.path, operation.stamp)
     held: list[Part] = []
     marker = 0
     while True:
@@ -302,7 +302,7 @@ async def _survey(work: Work, tools: Tools) -> Result:
 
 async def _part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
-    body = tools.source.read(operation.path, operation.size, operation.mtime_ns, part.offset, part.size)
+    body = tools.source.read(operation.path, operation.stamp, part.offset, part.size)
     if part.etag and compare.md5_of(part.etag) == md5(iter([bytes(body)])):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
@@ -319,7 +319,7 @@ async def _part(work: Work, tools: Tools) -> Result:
 
 async def _finish(work: Work, tools: Tools) -> Result:
     operation, parts = work.operation, work.parts
-    tools.source.check(operation.path, operation.size, operation.mtime_ns)
+    tools.source.check(operation.path, operation.stamp)
     name = tools.checks.name
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
@@ -429,11 +429,11 @@ async def _equal(
     """Whether the object holds what the file holds, or nobody knows; ``size``: of the object, -1 if not known."""
 
     def blocks() -> Iterable[bytes]:
-        return tools.source.blocks(operation.path, operation.size, operation.mtime_ns)
+        return tools.source.blocks(operation.path, operation.stamp)
 
     length, part_size = operation.size, tools.brief.part_size
     if attributes.gzip:
-        packed = compressed(bytes(tools.source.read(operation.path, operation.size, operation.mtime_ns)))
+        packed = compressed(bytes(tools.source.read(operation.path, operation.stamp)))
         length, blocks = len(packed), lambda: [packed]
     if size not in (-1, length):
         return False

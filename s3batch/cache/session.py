@@ -18,7 +18,7 @@ from s3batch.cache.layout import title
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
-from s3batch.model import JobState, Kind, Operation, Reason, Stage
+from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.multipart import Uploads
 from s3batch.progress import Totals, make
 from s3batch.rules import Rules
@@ -260,10 +260,10 @@ class Session:
 
     def upload(self, path: str, key: str, attributes: Settings) -> None:
         """Send a file of ours, in parts if it is large; its failure is in the journal."""
-        (root, name), status = os.path.split(path), os.stat(path)
+        (root, name), stamp = os.path.split(path), stamp_of(os.stat(path))
         rules = Rules.from_settings(attributes, root)
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
-        operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, status.st_size, status.st_mtime_ns, status.st_ino)
+        operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, stamp.size, stamp)
         uploads = Uploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
         progress = make(self._progress_kind(), self.output.progress_stream)
         self._run(executor, [operation], progress, lambda *_: None, uploads)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.crash_points import reach
 from s3batch.executors.runner import Runner
-from s3batch.model import Operation, Result, Work
+from s3batch.model import Operation, Result, Stamp, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,12 +78,24 @@ class Framed:
 
 def pack(works: list[Work]) -> list[tuple[Any, ...]]:
     """Works as bare tuples: a third of the time to pickle."""
-    return [(tuple(work.operation), *work[1:]) for work in works]
+    return [(_flat(work.operation), *work[1:]) for work in works]
 
 
 def unpack(rows: list[tuple[Any, ...]]) -> list[Work]:
     """The works :func:`pack` was given."""
-    return [Work(Operation._make(row[0]), *row[1:]) for row in rows]
+    return [Work(_operation(row[0]), *row[1:]) for row in rows]
+
+
+def _flat(operation: Operation) -> tuple[Any, ...]:
+    return operation[:_AT] + operation.stamp + operation[_AT + 1 :]
+
+
+def _operation(row: tuple[Any, ...]) -> Operation:
+    return Operation._make((*row[:_AT], Stamp._make(row[_AT:_BEHIND]), *row[_BEHIND:]))
+
+
+_AT = Operation._fields.index("stamp")
+_BEHIND = _AT + len(Stamp._fields)
 
 
 class Worker:

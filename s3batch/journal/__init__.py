@@ -141,7 +141,7 @@ class Journal:
         """Begin a job and return its id; unfinished ones with the same source and target are superseded."""
         with self.batch():
             for older in self._jobs.same_and_unfinished(command, source, target, endpoint):
-                self._objects.learn(older.number, older.after_operation)
+                self._objects.learn(older.number, older.after_operation, older.started)
                 self._jobs.supersede(older)
             columns = {
                 "command": command,
@@ -215,7 +215,7 @@ class Journal:
     def add(self, operations: list[Operation], *, lease: bool = False) -> list[Operation]:
         """Add operations and return, numbered, those that were not open before; ``lease`` leases them at once.
 
-        These are the ones whose key had no operation in this job, or a closed one with another plan (size, mtime,
+        These are the ones whose key had no operation in this job, or a closed one with another plan (stamp,
         kind). A pending one with another plan is planned anew and comes by :meth:`lease`; a leased one stays as it
         is: its worker sees the change.
         """
@@ -329,13 +329,16 @@ class Journal:
         with self.batch():
             uploads.forget(self._store, operation_id)
 
-    def adoptable(self, key: str, size: int, mtime_ns: int, fingerprint: str = "") -> tuple[str, list[Part]] | None:
-        """Return id and parts of an upload that a dead job left of the very same file with the same attributes."""
-        found = uploads.adoptable(self._store, self._target, key, size, mtime_ns, fingerprint)
+    def adoptable(self, key: str, size: int, fingerprint: str = "") -> tuple[str, list[Part]] | None:
+        """Return id and parts of an upload that a dead job left of a file of this size with the same attributes."""
+        found = uploads.adoptable(self._store, self._target, key, size, fingerprint)
         return found and (found[1], uploads.parts_of(self._store, found[0]))
 
     def adopt(self, operation_id: int, key: str, upload_id: str) -> list[Part]:
-        """Make a dead job's upload this operation's; return its parts, now of this operation."""
+        """Make a dead job's upload this operation's; return its parts, now of this operation.
+
+        Parts that were sent of another state of the file are pending: they count once they have been compared.
+        """
         with self.batch():
             uploads.adopt(self._store, operation_id, upload_id, key)
         self.commit()
@@ -399,7 +402,7 @@ class Journal:
     def learn(self) -> None:
         """Turn what this job has done into facts about the target. Doing it again changes nothing."""
         with self.batch():
-            self._objects.learn(self._current.number, self._current.after_operation)
+            self._objects.learn(self._current.number, self._current.after_operation, self._current.started)
 
     def take_facts(self, facts: Sequence[tuple[str, Known]]) -> None:
         """Believe what another journal has known of objects, if the listing shows them just so and we know nothing."""

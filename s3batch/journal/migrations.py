@@ -15,7 +15,7 @@ from s3batch import __version__
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-SUPPORTED = 1
+SUPPORTED = 2
 """The newest schema version this s3batch reads and writes."""
 
 APPLICATION_ID = 0x53334261
@@ -49,7 +49,7 @@ def migrate(connection: sqlite3.Connection, since: int) -> None:
 def _step(db: Database, version: int) -> None:
     from s3batch.journal import schema  # noqa: PLC0415 - as above
 
-    steps = {1: schema.create_tables}
+    steps = {1: schema.create_tables, 2: schema.add_stamps}
     if version == 1:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.table("schema_version").create({"version": int, "applied": float, "program": str}, pk="version")

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from s3batch.journal.store import Store, all_bindable, bindable
+from s3batch.journal.store import Store, all_bindable, bindable, row_stamp
 from s3batch.model import Known, Listed
 
 _LOOK_UP_KEYS = 500
 """Keys of one query: its text is constant, so SQLite prepares it once."""
 
+YOUNG = 2.0
+"""Seconds: the coarsest tick of a file system's clock (FAT's). No ctime tells two changes within it apart."""
 _PAGE = 1000
 _BEYOND_ALL = b"\xff" * 1025
 """Sorts after every key: S3's keys have at most 1,024 bytes."""
@@ -24,8 +26,10 @@ INSERT INTO object (key, size, etag, modified, listed) VALUES (CAST(? AS TEXT), 
 ON CONFLICT (key) DO UPDATE SET
     size = excluded.size, etag = excluded.etag, modified = excluded.modified, listed = excluded.listed
 """
-_COLUMNS = """key, size, etag, modified, listed,
-    known_etag, known_size, local_size, local_mtime_ns, local_inode, written, fingerprint, checksum"""
+LOCAL = "local_size, local_mtime_ns, local_ctime_ns, local_device, local_inode"
+"""The stamp of the file, without its kind."""
+_COLUMNS = f"""key, size, etag, modified, listed,
+    known_etag, known_size, {LOCAL}, written, fingerprint, checksum"""
 _KEYS = ", ".join(["CAST(? AS TEXT)"] * _LOOK_UP_KEYS)
 _LOOK_UP = f"SELECT {_COLUMNS} FROM object WHERE key IN ({_KEYS})"  # noqa: S608 - constants
 _MARK_SEEN = f"UPDATE object SET seen = ? WHERE key IN ({_KEYS})"  # noqa: S608 - constants
@@ -33,19 +37,22 @@ _MARK_SEEN = f"UPDATE object SET seen = ? WHERE key IN ({_KEYS})"  # noqa: S608 
 _BELOW = "key >= CAST(? AS TEXT) AND key < CAST(? AS TEXT)"
 _ORPHAN = f"{_BELOW} AND listed = ? AND seen <> ?"
 
-_FACTS = "key, known_etag, known_size, local_size, local_mtime_ns, local_inode, written, fingerprint, checksum"
+_FACTS = f"key, known_etag, known_size, {LOCAL}, written, fingerprint, checksum"
+_OLD_ENOUGH = "CASE WHEN ctime_ns < ? THEN ctime_ns ELSE 0 END"
+"""A file that changed as late as this may have changed again in the same tick of its file system's clock."""
 _KEEP_CHECKSUM = """checksum = CASE WHEN excluded.checksum = '' AND object.known_etag = excluded.known_etag
         THEN object.checksum ELSE excluded.checksum END"""
 
 _LEARN_WRITTEN = f"""
 INSERT INTO object ({_FACTS})
 SELECT key, etag, CASE WHEN bytes > 0 AND instr(etag, '-') = 0 THEN bytes ELSE size END,
-    size, mtime_ns, inode, written, fingerprint, checksum
+    size, mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum
 FROM operation
 WHERE id > ? AND +job = ? AND state = 'done' AND kind IN ('upload', 'chunk', 'redirect') AND etag <> ''
 ON CONFLICT (key) DO UPDATE SET
     known_etag = excluded.known_etag, known_size = excluded.known_size, local_size = excluded.local_size,
-    local_mtime_ns = excluded.local_mtime_ns, local_inode = excluded.local_inode, written = excluded.written,
+    local_mtime_ns = excluded.local_mtime_ns, local_ctime_ns = excluded.local_ctime_ns,
+    local_device = excluded.local_device, local_inode = excluded.local_inode, written = excluded.written,
     fingerprint = excluded.fingerprint, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
 """What was sent: its size in the bucket is what travelled (gzip makes it smaller), over several parts the file's."""
@@ -53,7 +60,7 @@ ON CONFLICT (key) DO UPDATE SET
 _LEARN_COMPARED = f"""
 INSERT INTO object ({_FACTS})
 SELECT key, etag, size, CASE WHEN kind = 'copy' AND size = 0 THEN NULL ELSE size END,
-    mtime_ns, inode, written, fingerprint, checksum
+    mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum
 FROM operation
 WHERE id > ? AND +job = ? AND etag <> ''
     AND ((kind = 'copy' AND state = 'done') OR (kind = 'reconcile' AND state IN ('done', 'skipped') AND error = ''))
@@ -62,7 +69,8 @@ ON CONFLICT (key) DO UPDATE SET
     known_size = CASE WHEN object.listed = ? THEN object.size
         WHEN excluded.local_size IS NULL THEN coalesce(object.known_size, 0) ELSE excluded.known_size END,
     local_size = coalesce(excluded.local_size, object.local_size, 0),
-    local_mtime_ns = excluded.local_mtime_ns, local_inode = excluded.local_inode,
+    local_mtime_ns = excluded.local_mtime_ns, local_ctime_ns = excluded.local_ctime_ns,
+    local_device = excluded.local_device, local_inode = excluded.local_inode,
     written = CASE WHEN excluded.written > 0 THEN excluded.written
         WHEN object.known_etag = excluded.known_etag AND object.written > 0 THEN object.written
         WHEN object.listed = ? THEN object.modified ELSE 0 END,
@@ -76,8 +84,8 @@ DELETE FROM object WHERE key IN
 """
 
 _TAKE = """
-UPDATE object SET known_etag = ?, known_size = ?, local_size = ?, local_mtime_ns = ?, local_inode = ?, written = ?,
-    fingerprint = ?, checksum = ?
+UPDATE object SET known_etag = ?, known_size = ?, local_size = ?, local_mtime_ns = ?, local_ctime_ns = ?,
+    local_device = ?, local_inode = ?, written = ?, fingerprint = ?, checksum = ?
 WHERE key = CAST(? AS TEXT) AND listed = ? AND etag = ? AND (known_etag IS NULL OR known_etag <> etag)
 """
 _CURRENT = f"""
@@ -136,7 +144,7 @@ class Objects:
         for batch in _batches(keys):
             for row in self._store.rows(_LOOK_UP, batch):
                 listed = new(Listed, row[:4]) if row[4] == generation else None
-                known = None if row[5] is None else new(Known, row[5:])
+                known = None if row[5] is None else _known(row[5:])
                 found[row[0]] = (listed, known)
         return found
 
@@ -173,23 +181,29 @@ class Objects:
             )
         )
 
-    def learn(self, job: int, after: int) -> None:
-        """Turn what a job has done into facts. Doing it again changes nothing."""
-        self._store.execute(_LEARN_WRITTEN, (after, job))
-        self._store.execute(_LEARN_COMPARED, (after, job, self.generation, self.generation))
+    def learn(self, job: int, after: int, started: float) -> None:
+        """Turn what a job has done into facts. Doing it again changes nothing.
+
+        The job read files from ``started`` on (seconds since the epoch).
+        """
+        settled = int((started - YOUNG) * 1e9)
+        self._store.execute(_LEARN_WRITTEN, (settled, after, job))
+        self._store.execute(_LEARN_COMPARED, (settled, after, job, self.generation, self.generation))
         self._store.execute(_FORGET_DELETED, (after, job))
 
     def take(self, facts: Sequence[tuple[str, Known]]) -> None:
         """Believe these of the objects that are listed just so, where we know nothing of them ourselves."""
         generation = self.generation
-        rows = [(*known, bindable(key), generation, known.etag) for key, known in facts]
+        rows = [
+            (*known[:2], *known.local[1:], *known[3:], bindable(key), generation, known.etag) for key, known in facts
+        ]
         self._store.execute_many(_TAKE, rows)
 
     def current(self, prefix: str, job: int) -> Iterator[list[tuple[str, Known]]]:
         """Yield, a page at a time by key, the facts of objects as they are after ``job`` has been learned."""
         low, high = _range(prefix)
         while page := self._store.rows(_CURRENT, (low, high, self.generation, job, _PAGE)):
-            yield [(row[0], Known._make(row[1:])) for row in page]
+            yield [(row[0], _known(row[1:])) for row in page]
             low = bindable(page[-1][0] + "\0")
 
     def prune(self) -> None:
@@ -206,6 +220,11 @@ class Objects:
 
     def _remember(self, name: str, value: str) -> None:
         self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, CAST(? AS TEXT))", (name, bindable(value)))
+
+
+def _known(row: tuple[Any, ...]) -> Known:
+    """Return the columns from ``known_etag`` to ``checksum`` as a fact."""
+    return tuple.__new__(Known, (row[0], row[1], row_stamp(row[2:7]), row[7], row[8], row[9]))
 
 
 def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from s3batch.journal import uploads
 from s3batch.journal.settling import KIND_TEXT, REASON_TEXT, STATE_TEXT, UNCHANGED, settle
-from s3batch.journal.store import Store, all_bindable, bindable
-from s3batch.model import Kind, Operation, Reason, Result, State
+from s3batch.journal.store import Store, all_bindable, bindable, row_stamp
+from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, State, is_same_file
 
 _KIND = {kind.value: kind for kind in Kind}
 _REASON = {reason.value: reason for reason in Reason}
@@ -25,14 +25,16 @@ _PAGE = 1000
 
 _INSERT = """
 INSERT OR IGNORE INTO operation
-    (job, state, id, kind, key, reason, path, size, mtime_ns, inode, stage, listed_etag, detail)
-VALUES ({job}, '{state}', ?, ?, {text}, ?, {text}, ?, ?, ?, ?, ?, {text})
+    (job, state, id, kind, key, reason, path, size, mtime_ns, ctime_ns, device, inode, stage, listed_etag, detail)
+VALUES ({job}, '{state}', ?, ?, {text}, ?, {text}, ?, ?, ?, ?, ?, ?, ?, {text})
 """
 """What is the same for all rows of a job is part of the statement: each value bound costs 0.1 us a row."""
 _COLUMNS = (
-    "kind, key, reason, path, size, mtime_ns, inode, stage, listed_etag, detail, id, attempts, recheck, upload_id"
+    "kind, key, reason, path, size, mtime_ns, ctime_ns, device, inode, stage, listed_etag, detail, id, attempts, "
+    "recheck, upload_id"
 )
-"""In the order of the fields of Operation."""
+"""In the order of the fields of Operation, with those of its stamp in the stamp's place."""
+_WIDTH = _COLUMNS.count(",") + 1
 
 _HIGHEST = """
 SELECT max(
@@ -55,7 +57,8 @@ id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') A
     SELECT number FROM job WHERE command = 'sync' AND target = CAST(? AS TEXT) AND endpoint = ?)
 """
 _REPLAN = """
-UPDATE operation SET state = ?, kind = ?, reason = ?, path = CAST(? AS TEXT), size = ?, mtime_ns = ?, inode = ?,
+UPDATE operation SET state = ?, kind = ?, reason = ?, path = CAST(? AS TEXT), size = ?, mtime_ns = ?,
+    ctime_ns = ?, device = ?, inode = ?,
     stage = ?, listed_etag = ?, detail = CAST(? AS TEXT), attempts = 0, recheck = 0, upload_id = '',
     error = '', code = '', status = 0, request_id = '', seconds = 0, bytes = 0, etag = '', checksum = '',
     written = 0, fingerprint = ''
@@ -291,22 +294,46 @@ class Operations:
         """Yield every row, or those in one state, in the order they were planned."""
         columns = f"{_COLUMNS}, state, error, code, status, request_id, seconds, bytes, etag"
         condition, values = ("1", ()) if state is None else ("state = ?", (STATE_TEXT[state],))
-        width = len(Operation._fields)
         for row in self._walk(columns, condition, values, None):
-            yield Entry._make((*_operations([row[:width]]), State(row[width]), *row[width + 1 :]))
+            yield Entry._make((*_operations([row[:_WIDTH]]), State(row[_WIDTH]), *row[_WIDTH + 1 :]))
 
     def _insert(self, operations: Sequence[Operation], first: int, state: State) -> int:
         """Insert rows, numbered from ``first`` on, but those whose key has one; return how many."""
         rows: list[tuple[Any, ...]] = [
-            (number, KIND_TEXT[each[0]], each[1], REASON_TEXT[each[2]], *each[3:10])
-            for number, each in enumerate(operations, first)
+            (
+                number,
+                KIND_TEXT[kind],
+                key,
+                REASON_TEXT[why],
+                path,
+                size,
+                mtime,
+                ctime,
+                device,
+                inode,
+                stage,
+                etag,
+                detail,
+            )
+            for number, (
+                kind,
+                key,
+                why,
+                path,
+                size,
+                (_, _, mtime, ctime, device, inode),
+                stage,
+                etag,
+                detail,
+                *_,
+            ) in enumerate(operations, first)
         ]
         plain = all_bindable([each[1] for each in operations]) and all_bindable(
-            [each[3] + each[9] for each in operations]
+            [each[3] + each[8] for each in operations]
         )
         if not plain:
             rows = [
-                (*row[:2], bindable(row[2]), row[3], bindable(row[4]), *row[5:10], bindable(row[10])) for row in rows
+                (*row[:2], bindable(row[2]), row[3], bindable(row[4]), *row[5:12], bindable(row[12])) for row in rows
             ]
         text = "?" if plain else "CAST(? AS TEXT)"
         return self._store.execute_many(_INSERT.format(job=self._job, state=STATE_TEXT[state], text=text), rows)
@@ -318,14 +345,14 @@ class Operations:
         the same only if the object is listed as it was written: somebody may have deleted it since.
         """
         found = self._store.rows(
-            """SELECT id, state, kind, size, mtime_ns, detail, upload_id, error, etag FROM operation
-            WHERE job = ? AND key = CAST(? AS TEXT)""",
+            f"""SELECT {_COLUMNS}, state, error, etag FROM operation
+            WHERE job = ? AND key = CAST(? AS TEXT)""",  # noqa: S608 - constants
             (self._job, bindable(operation.key)),
         )
-        number, was, kind, size, mtime_ns, detail, upload_id, error, etag = found[0]
-        found_right = kind == "reconcile" and was == "skipped" and not error
-        same = (size, mtime_ns, detail) == (operation.size, operation.mtime_ns, operation.detail)
-        same = same and _same_kind(kind, operation.kind)
+        planned, (was, error, etag) = _operations(found)[0], found[0][_WIDTH:]
+        number, upload_id = planned.id, planned.upload_id
+        found_right = planned.kind is Kind.RECONCILE and was == "skipped" and not error
+        same = _is_same_plan(planned, operation)
         as_it_left_it = (was == "done" or found_right) and etag == operation.etag
         if was == "leased" or (same and (was in {"pending", "failed"} or as_it_left_it)):
             return None
@@ -352,7 +379,10 @@ class Operations:
                 KIND_TEXT[operation.kind],
                 REASON_TEXT[operation.reason],
                 bindable(operation.path),
-                *operation[4:9],
+                operation.size,
+                *operation.stamp[2:],
+                operation.stage,
+                operation.etag,
                 bindable(operation.detail),
                 number,
             ),
@@ -407,14 +437,24 @@ def _number(operation: Operation) -> int:
 def _numbered(operations: Sequence[Operation], first: int) -> list[Operation]:
     """The operations as those of fresh rows, numbered from ``first`` on."""
     new = tuple.__new__
-    return [new(Operation, (*each[:10], number, 0, False, "")) for number, each in enumerate(operations, first)]
+    return [new(Operation, (*each[:9], number, 0, False, "")) for number, each in enumerate(operations, first)]
 
 
 def _operations(rows: list[tuple[Any, ...]]) -> list[Operation]:
     kind, reason, new = _KIND, _REASON, tuple.__new__
-    return [new(Operation, (kind[row[0]], row[1], reason[row[2]], *row[3:12], row[12] == 1, row[13])) for row in rows]
+    stamps = [row_stamp(row[4:9]) if row[8] or row[5] else NO_STAMP for row in rows]
+    return [
+        new(
+            Operation,
+            (kind[row[0]], row[1], reason[row[2]], row[3], row[4], stamp, *row[9:14], row[14] == 1, row[15]),
+        )
+        for row, stamp in zip(rows, stamps, strict=True)
+    ]
 
 
-def _same_kind(found: str, wanted: Kind) -> bool:
-    """Whether a row's kind is the wanted one, or what a worker has made of it."""
-    return found == wanted.value or (wanted is Kind.RECONCILE and found in {"upload", "copy"})
+def _is_same_plan(planned: Operation, operation: Operation) -> bool:
+    """Return whether a row says what is planned now: the same file, and the same kind or what a worker made of it."""
+    kinds = {operation.kind, Kind.UPLOAD, Kind.COPY} if operation.kind is Kind.RECONCILE else {operation.kind}
+    same_file = is_same_file(planned.stamp, operation.stamp) or planned.stamp == operation.stamp == NO_STAMP
+    same_work = (planned.size, planned.detail) == (operation.size, operation.detail)
+    return planned.kind in kinds and same_file and same_work

@@ -1,4 +1,4 @@
-"""The journal's tables, as version 1 made them; docs/journal.md explains every column to the public.
+"""The journal's tables, version by version; docs/journal.md explains every column to the public.
 
     job 1──n operation 1──n part          what was to be done, and how far it has come
     job 1──n warning
@@ -118,6 +118,15 @@ CREATE VIEW progress AS
 """
 
 
+STAMPS = (
+    "ALTER TABLE operation ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE operation ADD COLUMN device INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE object ADD COLUMN local_ctime_ns INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE object ADD COLUMN local_device INTEGER NOT NULL DEFAULT 0",
+)
+"""Version 2: a file's stamp has a ctime. It is 0, not known, in what an older version wrote."""
+
+
 def create_tables(db: Database) -> None:
     """Make version 1 in an empty database, inside the caller's transaction."""
     _create(db, "job", JOB, pk="number", optional={"ended", "exit_code"})
@@ -131,6 +140,12 @@ def create_tables(db: Database) -> None:
     for statement in KEYED_TABLES.split(";\n"):
         if statement.strip():
             db.execute(statement)
+
+
+def add_stamps(db: Database) -> None:
+    """Make version 2 of version 1, inside the caller's transaction."""
+    for statement in STAMPS:
+        db.execute(statement)
 
 
 def _create(

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from s3batch.errors import JournalError, JournalTooNewError
 from s3batch.journal import migrations
+from s3batch.model import FILE, Stamp
 
 CACHE_KIB = 16 * 1024
 """SQLite's page cache: what keeps inserts into the (job, key) index quick at millions of rows."""
@@ -183,12 +184,17 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None]) -
 
 
 def open_read_only(path: str) -> Store:
-    """Open an existing journal to look at, also while a coordinator writes to it."""
+    """Open an existing journal to look at, also while a coordinator writes to it.
+
+    One of an older version stays as it is: what is looked at is a migrated copy in a temporary file of SQLite's.
+    """
     if not os.path.exists(path):
         raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
     connection = _connect(path, "ro")
     try:
-        _version(connection, path)
+        found = _version(connection, path)
+        if found < migrations.SUPPORTED:
+            connection = _migrated_copy(connection, found)
     except sqlite3.Error as error:
         connection.close()
         raise _named(path, error) from error
@@ -220,6 +226,12 @@ def bindable(text: str) -> str | bytes:
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogateescape")
     return text
+
+
+def row_stamp(row: Sequence[int | None]) -> Stamp:
+    """Return the stamp whose size, mtime, ctime, device and inode a row holds."""
+    size, mtime_ns, ctime_ns, device, inode = row
+    return tuple.__new__(Stamp, (FILE, size or 0, mtime_ns, ctime_ns, device, inode))
 
 
 def all_bindable(texts: Sequence[str]) -> bool:
@@ -304,6 +316,14 @@ def _check(connection: sqlite3.Connection, path: str, *, whole: bool) -> None:
             raise _Damage(str(verdict))
     if found < migrations.SUPPORTED:
         migrations.migrate(connection, found)
+
+
+def _migrated_copy(connection: sqlite3.Connection, found: int) -> sqlite3.Connection:
+    copy = sqlite3.connect("", isolation_level=None)
+    with closing(connection):
+        connection.backup(copy)
+    migrations.migrate(copy, found)
+    return copy
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from s3batch.journal.settling import STATE_TEXT
-from s3batch.journal.store import Store, bindable
-from s3batch.model import Part, State
+from s3batch.journal.store import Store, bindable, row_stamp
+from s3batch.model import Part, Stamp, State, is_same_file
 
 _DEAD = "job.state IN ('done', 'superseded')"
 _DOUBTFUL_FROM = 5 << 20
@@ -68,35 +68,38 @@ def forget(store: Store, operation: int) -> None:
     store.execute("DELETE FROM part WHERE operation = ?", (operation,))
 
 
-def adoptable(store: Store, of: tuple[str, str], key: str, *stamp: Any) -> tuple[int, str] | None:
-    """Return row and upload id of a dead job's unfinished upload of the very same file.
+def adoptable(store: Store, of: tuple[str, str], key: str, size: int, fingerprint: str) -> tuple[int, str] | None:
+    """Return row and upload id of a dead job's unfinished upload of a file of the same size.
 
-    ``of`` is target and endpoint; ``stamp`` is size, mtime_ns and fingerprint. The attributes of an upload
-    are fixed when it is begun, so one with another fingerprint will not do.
+    ``of`` is target and endpoint. The attributes of an upload are fixed when it is begun, so one with another
+    ``fingerprint`` will not do.
     """
     rows = store.rows(
         f"""SELECT operation.id, operation.upload_id FROM operation JOIN job ON job.number = operation.job
         WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id <> '' AND {_DEAD}
             AND job.target = CAST(? AS TEXT) AND job.endpoint = ?
-            AND operation.size = ? AND operation.mtime_ns = ? AND operation.fingerprint = ?
+            AND operation.size = ? AND operation.fingerprint = ?
         ORDER BY operation.id DESC LIMIT 1""",  # noqa: S608 - constants
-        (bindable(key), bindable(of[0]), of[1], *stamp),
+        (bindable(key), bindable(of[0]), of[1], size, fingerprint),
     )
     return (rows[0][0], rows[0][1]) if rows else None
 
 
 def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
-    """Move an upload with its parts from a dead job's operation to this one."""
+    """Move an upload with its parts from a dead job's operation to this one.
+
+    Of another state of the file, no part is done: a worker compares each that S3 holds with the file's bytes.
+    """
     row = store.rows(
         f"""SELECT operation.id, operation.fingerprint FROM operation JOIN job ON job.number = operation.job
         WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id = ? AND {_DEAD}""",  # noqa: S608 - constants
         (bindable(key), upload_id),
     )[0]
     store.execute("DELETE FROM part WHERE operation = ?", (operation,))
+    believed = "done" if is_same_file(_stamp(store, row[0]), _stamp(store, operation)) else ""
     store.execute(
-        """UPDATE part SET operation = ?, state = CASE state WHEN 'done' THEN 'done' ELSE 'pending' END
-        WHERE operation = ?""",
-        (operation, row[0]),
+        "UPDATE part SET operation = ?, state = CASE state WHEN ? THEN 'done' ELSE 'pending' END WHERE operation = ?",
+        (operation, believed, row[0]),
     )
     store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (row[0],))
     store.execute("UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, row[1], operation))
@@ -137,6 +140,12 @@ def in_doubt(store: Store, of: tuple[str, str]) -> list[Doubt]:
         (bindable(of[0]), of[1]),
     )
     return [Doubt._make(row) for row in rows]
+
+
+def _stamp(store: Store, operation: int) -> Stamp:
+    """Return the stamp of the file an operation was planned for."""
+    columns = "size, mtime_ns, ctime_ns, device, inode"
+    return row_stamp(store.rows(f"SELECT {columns} FROM operation WHERE id = ?", (operation,))[0])  # noqa: S608
 
 
 def _rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from s3batch.settings import Settings
 from s3batch.worker import Brief
 from tests.rig.fake_s3 import Manners, Reply, error
 from tests.rig.servers import Quirk
+from tests.rig.stamps import stamp_at
 
 MIB = 1 << 20
 
@@ -50,11 +52,8 @@ def finished(runner: Runner, works: tuple[Work, ...]) -> list[Result]:
 
 def planned(store, path: Path, kind: Kind = Kind.UPLOAD, number: int = 1, **more) -> Operation:
     """The operation for a file."""
-    found = os.stat(path)
-    return Operation(
-        kind, store.key(path.name), Reason.MISSING, path.name, found.st_size, found.st_mtime_ns, found.st_ino,
-        id=number, **more,
-    )  # fmt: skip
+    found = stamp_at(path)
+    return Operation(kind, store.key(path.name), Reason.MISSING, path.name, found.size, found, id=number, **more)
 
 
 _LONG_AGO = itertools.count(1_700_000_000)
@@ -65,6 +64,7 @@ def file(directory: Path, name: str, body: bytes) -> Path:
     path = directory / name
     path.write_bytes(body)
     os.utime(path, (next(_LONG_AGO),) * 2)
+    time.sleep(0.021)  # a file that changed in this very moment is not read yet
     return path
 
 

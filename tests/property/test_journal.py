@@ -14,11 +14,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Listed, Operation, Reason, Result, Stage, State
+from tests.rig.stamps import stamp
 
 keys = st.one_of(
     st.sampled_from("abcdef"),
     st.binary(min_size=1, max_size=6).filter(lambda name: b"\0" not in name).map(os.fsdecode),
 )
+
 stages = st.sampled_from([Stage.MAIN, Stage.PUBLISH_LAST, Stage.DELETE])
 stamps = st.integers(min_value=0, max_value=3)
 OUTCOMES = [State.DONE, State.FAILED, State.PENDING, State.SKIPPED]
@@ -60,7 +62,8 @@ class JournalMachine(RuleBasedStateMachine):
     )
     def add(self, planned, lease):
         operations = [
-            Operation(Kind.UPLOAD, key, Reason.MISSING, key, 1, stamp, stage=stage) for key, stage, stamp in planned
+            Operation(Kind.UPLOAD, key, Reason.MISSING, key, 1, stamp(1, time), stage=stage)
+            for key, stage, time in planned
         ]
         added = self.journal.add(operations, lease=lease)
 
@@ -84,7 +87,7 @@ class JournalMachine(RuleBasedStateMachine):
         return multiple(*(opened if lease else []))
 
     def is_planned_anew(self, row: Row, operation: Operation) -> bool:
-        same = row.operation.mtime_ns == operation.mtime_ns
+        same = row.operation.stamp == operation.stamp
         return row.state is not State.LEASED and (not same or row.state is State.SKIPPED)
 
     @rule(target=leased, limit=st.integers(1, 5), stage=stages)

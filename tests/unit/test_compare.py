@@ -20,6 +20,7 @@ from s3batch.compare import (
     unchanged,
 )
 from s3batch.model import Attributes, Known, Listed, LocalFile, Reason
+from tests.rig.stamps import local_file
 
 MIB = 1024 * 1024
 HTML = "text/html; charset=utf-8"
@@ -326,25 +327,29 @@ def test_an_answer_that_cannot_be_read_is_no_reason_to_copy_on_every_run() -> No
     assert acl_matches("private", b"not implemented")
 
 
-FILE = LocalFile("a", 10, 1_700_000_000_000_000_001, 77)
+FILE = local_file("a", 10)
+LOCAL = FILE.stamp
 LISTED = Listed("a", 10, "etag", 1_700_000_100.0)
-KNOWN = Known("etag", 10, 10, FILE.mtime_ns, 77, 1_700_000_100.0, "print", "")
+KNOWN = Known("etag", 10, LOCAL, 1_700_000_100.0, "print", "")
 
 
 @pytest.mark.parametrize(
     ("file", "listed", "known", "fingerprint", "expected"),
     [
         pytest.param(FILE, LISTED, KNOWN, "print", True, id="nothing changed"),
-        pytest.param(FILE._replace(size=11), LISTED, KNOWN, "print", False, id="another size here"),
-        pytest.param(FILE._replace(mtime_ns=FILE.mtime_ns + 1), LISTED, KNOWN, "print", False, id="another time, by a nanosecond"),
-        pytest.param(FILE._replace(inode=78), LISTED, KNOWN, "print", False, id="another file in its place"),
+        pytest.param(FILE._replace(stamp=LOCAL._replace(size=11)), LISTED, KNOWN, "print", False, id="another size here"),
+        pytest.param(FILE._replace(stamp=LOCAL._replace(mtime_ns=LOCAL.mtime_ns + 1)), LISTED, KNOWN, "print", False, id="another time, by a nanosecond"),
+        pytest.param(FILE._replace(stamp=LOCAL._replace(ctime_ns=LOCAL.ctime_ns + 1)), LISTED, KNOWN, "print", False, id="another ctime, and all else alike"),
+        pytest.param(FILE, LISTED, KNOWN._replace(local=LOCAL._replace(ctime_ns=0)), "print", False, id="a ctime that is not known"),
+        pytest.param(FILE._replace(stamp=LOCAL._replace(device=99)), LISTED, KNOWN, "print", True, id="the same file system, mounted again"),
+        pytest.param(FILE._replace(stamp=LOCAL._replace(inode=78)), LISTED, KNOWN, "print", False, id="another file in its place"),
         pytest.param(FILE, LISTED._replace(size=11), KNOWN, "print", False, id="another size there"),
         pytest.param(FILE, LISTED._replace(etag="other"), KNOWN, "print", False, id="another ETag"),
         pytest.param(FILE, LISTED._replace(modified=LISTED.modified + 0.999), KNOWN, "print", True, id="written within our second"),
         pytest.param(FILE, LISTED._replace(modified=LISTED.modified + 1.001), KNOWN, "print", False, id="written after us"),
         pytest.param(FILE, LISTED._replace(modified=0.0), KNOWN, "print", True, id="a clock that is behind"),
         pytest.param(FILE, LISTED, KNOWN, "other", False, id="other attributes are wanted"),
-        pytest.param(FILE._replace(size=5), LISTED, KNOWN._replace(local_size=5), "print", True, id="compressed on the way"),
+        pytest.param(FILE._replace(stamp=LOCAL._replace(size=5)), LISTED, KNOWN._replace(local=LOCAL._replace(size=5)), "print", True, id="compressed on the way"),
     ],
 )  # fmt: skip
 def test_unchanged_means_our_file_and_our_own_last_write(

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from s3batch.content import ContentError, Source, compressed, md5, multipart_digests
+from tests.rig.stamps import stamp_at
 
 MIB = 1024 * 1024
 LONG_AGO = 1_600_000_000_000_000_000
@@ -20,11 +21,12 @@ BODY = bytes(range(256)) * 1024
 
 @pytest.fixture
 def planned(tmp_path):
-    """A source with one old file in it: source, size, mtime."""
+    """A source with one old file in it, and the file's stamp."""
     path = tmp_path / "file"
     path.write_bytes(BODY)
     os.utime(path, ns=(LONG_AGO, LONG_AGO))
-    return Source(str(tmp_path)), len(BODY), LONG_AGO
+    time.sleep(0.021)
+    return Source(str(tmp_path)), stamp_at(path)
 
 
 @pytest.mark.parametrize(
@@ -37,22 +39,22 @@ def planned(tmp_path):
     ],
 )
 def test_a_file_as_planned_is_read(planned, offset, length, expected):
-    source, size, mtime = planned
+    source, planned_stamp = planned
 
-    assert source.read("file", size, mtime, offset, length) == expected
+    assert source.read("file", planned_stamp, offset, length) == expected
 
 
 def test_blocks_are_all_of_it(planned):
-    source, size, mtime = planned
+    source, planned_stamp = planned
 
-    assert b"".join(source.blocks("file", size, mtime)) == BODY
+    assert b"".join(source.blocks("file", planned_stamp)) == BODY
 
 
 def test_a_source_that_is_one_file_is_read_by_its_name(tmp_path):
     (tmp_path / "only").write_bytes(b"x")
-    os.utime(tmp_path / "only", ns=(LONG_AGO, LONG_AGO))
+    time.sleep(0.021)
 
-    assert Source(str(tmp_path / "only")).read("only", 1, LONG_AGO) == b"x"
+    assert Source(str(tmp_path / "only")).read("only", stamp_at(tmp_path / "only")) == b"x"
 
 
 def change_size(path):
@@ -101,11 +103,11 @@ def become_an_endless_link(path):
     ids=["read", "check", "blocks"],
 )
 def test_what_is_not_as_planned_is_not_read(planned, tmp_path, change, code, way):
-    source, size, mtime = planned
+    source, planned_stamp = planned
     change(tmp_path / "file")
 
     with pytest.raises(ContentError) as caught:
-        way(source, "file", size, mtime)
+        way(source, "file", planned_stamp)
 
     assert caught.value.code == code
     assert "'file'" in str(caught.value)
@@ -114,20 +116,57 @@ def test_what_is_not_as_planned_is_not_read(planned, tmp_path, change, code, way
 def test_a_file_written_this_very_moment_is_not_trusted_yet(tmp_path):
     path = tmp_path / "new"
     path.write_bytes(b"half")
-    now = time.time_ns()
-    os.utime(path, ns=(now, now))
+    os.utime(path, ns=(LONG_AGO, LONG_AGO))
+    now = stamp_at(path)
 
     with pytest.raises(ContentError, match="being written") as caught:
-        Source(str(tmp_path)).read("new", 4, now)
+        Source(str(tmp_path)).read("new", now)
 
     assert caught.value.code == "Changed"
     time.sleep(0.021)
-    assert Source(str(tmp_path)).read("new", 4, now) == b"half"
+    assert Source(str(tmp_path)).read("new", now) == b"half"
+
+
+def put_another_in_its_place(path):
+    (path.parent / "other").write_bytes(BODY[::-1])
+    os.utime(path.parent / "other", ns=(LONG_AGO, LONG_AGO))
+    os.replace(path.parent / "other", path)
+
+
+def overwrite_in_place(path):
+    with path.open("r+b") as file:
+        file.write(BODY[::-1])
+    os.utime(path, ns=(LONG_AGO, LONG_AGO))
+
+
+@pytest.mark.parametrize("change", [put_another_in_its_place, overwrite_in_place])
+def test_other_bytes_of_the_same_size_and_mtime_are_not_what_was_planned(planned, tmp_path, change):
+    source, planned_stamp = planned
+    change(tmp_path / "file")
+    time.sleep(0.021)
+
+    for way in (source.read, source.check, lambda *given: list(source.blocks(*given))):
+        with pytest.raises(ContentError, match="changed") as caught:
+            way("file", planned_stamp)
+        assert caught.value.code == "Changed"
+
+
+def test_a_file_that_grows_while_it_is_read_gives_no_more_than_was_planned(planned, tmp_path):
+    source, planned_stamp = planned
+    blocks = source.blocks("file", planned_stamp)
+    with (tmp_path / "file").open("ab") as file:
+        file.write(BODY)
+
+    read = bytearray()
+    with pytest.raises(ContentError, match="changed"):
+        for block in blocks:
+            read += block
+    assert len(read) <= len(BODY)
 
 
 def test_a_change_while_it_is_read_shows_even_if_the_time_is_set_back(planned, tmp_path):
-    source, size, mtime = planned
-    blocks = source.blocks("file", size, mtime)
+    source, planned_stamp = planned
+    blocks = source.blocks("file", planned_stamp)
     next(blocks)
 
     (tmp_path / "file").write_bytes(BODY[::-1])
@@ -156,10 +195,10 @@ def test_no_read_of_a_file_that_is_rewritten_all_the_time_is_torn(tmp_path):
     read, refused = 0, 0
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
-        found = path.stat()
+        found = stamp_at(path)
         time.sleep(0.021)
         try:
-            body = Source(str(tmp_path)).read("file", found.st_size, found.st_mtime_ns)
+            body = Source(str(tmp_path)).read("file", found)
         except ContentError:
             refused += 1
         else:
@@ -172,8 +211,8 @@ def test_no_read_of_a_file_that_is_rewritten_all_the_time_is_torn(tmp_path):
 
 
 def test_a_process_that_has_no_descriptor_left_may_try_again(planned):
-    source, size, mtime = planned
-    source.check("file", size, mtime)
+    source, planned_stamp = planned
+    source.check("file", planned_stamp)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     try:
@@ -185,7 +224,7 @@ def test_a_process_that_has_no_descriptor_left_may_try_again(planned):
                 break
 
         with pytest.raises(ContentError) as caught:
-            source.read("file", size, mtime)
+            source.read("file", planned_stamp)
     finally:
         for fd in held:
             os.close(fd)

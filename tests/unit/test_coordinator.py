@@ -21,6 +21,7 @@ from s3batch.multipart import Uploads
 from s3batch.progress import Totals, make
 from s3batch.s3.sigv4 import Credentials
 from s3batch.stopping import InterruptedJobError, Signals, StoppedError
+from tests.rig.stamps import stamp
 
 MIB = 1024 * 1024
 LOST = object()
@@ -131,7 +132,7 @@ def coordinate(journal) -> Callable[..., Coordinator]:
 
 
 def upload(key: object, size: int = 10, **more: Any) -> Operation:
-    return Operation(Kind.UPLOAD, str(key), Reason.MISSING, str(key), size, 1, 7, **more)
+    return Operation(Kind.UPLOAD, str(key), Reason.MISSING, str(key), size, stamp(size), **more)
 
 
 def delete(key: object) -> Operation:
@@ -193,7 +194,7 @@ def test_a_file_that_changes_while_hundreds_wait_delays_nobody(journal, coordina
         return bad(work, "Changed", retryable=True) if changes[work.operation.key] == 1 else good(work)
 
     executor = Scripted(answer, room=10)
-    coordinator = coordinate(executor, replan=lambda operation: operation._replace(mtime_ns=operation.mtime_ns + 1))
+    coordinator = coordinate(executor, replan=lambda operation: operation._replace(stamp=stamp(mtime_ns=99)))
 
     coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(400)]))
 

@@ -23,8 +23,7 @@ from s3batch.s3.sigv4 import Credentials
 from s3batch.settings import Settings
 from s3batch.worker import Brief
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
-
-LONG_AGO = 1_600_000_000_000_000_000
+from tests.rig.stamps import stamp_at
 
 
 @pytest.fixture
@@ -60,14 +59,14 @@ def local(brief) -> Iterator[LocalExecutor]:
 
 @pytest.fixture
 def upload(brief) -> Callable[[int], Work]:
-    """``upload(7)``: a file, and the work of sending it."""
+    """``upload(7)``: a file, and the work of sending it, after the moment in which a file is not trusted yet."""
 
     def make(number: int) -> Work:
         path = Path(brief.root) / str(number)
         path.write_bytes(b"%d" % number)
-        os.utime(path, ns=(LONG_AGO, LONG_AGO))
-        size = path.stat().st_size
-        return Work(Operation(Kind.UPLOAD, f"k{number}", Reason.MISSING, str(number), size, LONG_AGO, id=number + 1))
+        time.sleep(0.021)
+        found = stamp_at(path)
+        return Work(Operation(Kind.UPLOAD, f"k{number}", Reason.MISSING, str(number), found.size, found, id=number + 1))
 
     return make
 

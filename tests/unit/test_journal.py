@@ -10,6 +10,7 @@ import pytest
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
+from tests.rig.stamps import stamp
 
 ODD = os.fsdecode(b"caf\xe9/\xff.txt")
 
@@ -26,7 +27,7 @@ def begin(journal: Journal, target: str = "s3://bucket/site/", **settings) -> st
 
 
 def upload(key: str, size: int = 10, mtime_ns: int = 1, **more) -> Operation:
-    return Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, mtime_ns, 7, **more)
+    return Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, stamp(size, mtime_ns), **more)
 
 
 def reconcile(key: str, **more) -> Operation:
@@ -52,7 +53,17 @@ def test_added_operations_come_back_numbered_and_are_leased_in_their_order(journ
 
 
 def test_every_field_of_an_operation_comes_back_as_it_was_given(journal):
-    given = Operation(Kind.REDIRECT, "k", Reason.REDIRECT, "p", 1, 2**62, 2**62, Stage.REDIRECT, "etag", '{"to": "/x"}')
+    given = Operation(
+        Kind.REDIRECT,
+        "k",
+        Reason.REDIRECT,
+        "p",
+        1,
+        stamp(1, 2**62, 2**62, 2**62, 2**62),
+        Stage.REDIRECT,
+        "etag",
+        '{"to": "/x"}',
+    )
 
     (added,) = journal.add([given])
 

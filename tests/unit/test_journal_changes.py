@@ -6,6 +6,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import Kind, Known, Listed, Operation, Reason, Result, State
+from tests.rig.stamps import stamp
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_changed_keys_come_page_by_page(journal, monkeypatch) -> None:
 
 # --- facts -------------------------------------------------------------------------------------------
 
-FOREIGN = Known("e1", 3, 3, 0, -1, 40.0, "f", "c")
+FOREIGN = Known("e1", 3, stamp(3, 0, -1, 0, 0), 40.0, "f", "c")
 
 
 def listed(journal: Journal, *objects: Listed) -> None:
@@ -129,11 +130,11 @@ def test_a_comparison_by_content_alone_keeps_the_time_of_the_write(journal) -> N
     begin(journal)
     listed(journal, Listed("t/a", 3, "e", 50.9))
     (added,) = journal.add(
-        [Operation(Kind.RECONCILE, "t/a", Reason.UNKNOWN, size=3, mtime_ns=9, inode=8, path="a")], lease=True
+        [Operation(Kind.RECONCILE, "t/a", Reason.UNKNOWN, size=3, stamp=stamp(3, 9, 8), path="a")], lease=True
     )
     journal.settle([(State.SKIPPED, Result(added.id, etag="e", fingerprint="f", already=True))])
     journal.learn()
 
     known = journal.look_up(["t/a"])["t/a"][1]
     assert known is not None
-    assert (known.written, known.local_mtime_ns, known.local_inode) == (50.0, 9, 8)
+    assert (known.written, known.local) == (50.0, stamp(3, 9, 8))

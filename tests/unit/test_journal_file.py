@@ -17,6 +17,7 @@ import pytest
 
 from s3batch.errors import EXIT_JOURNAL, JournalError, JournalLockedError, JournalTooNewError
 from s3batch.journal import Journal, store
+from s3batch.journal.migrations import SUPPORTED
 from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
 
 ROOT = Path(__file__).parents[2]
@@ -366,7 +367,7 @@ def test_a_journal_of_a_later_version_is_left_alone(path):
     edit(path, "INSERT INTO schema_version VALUES (99, 0, 's3batch 9')")
 
     for opening in (Journal.open, Journal.read_only):
-        with pytest.raises(JournalTooNewError, match="has schema 99, this s3batch reads up to 1") as caught:
+        with pytest.raises(JournalTooNewError, match=f"has schema 99, this s3batch reads up to {SUPPORTED}") as caught:
             opening(path)
         assert caught.value.exit_code == EXIT_JOURNAL
     assert os.path.exists(path)

@@ -9,6 +9,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Known, Listed, Operation, Reason, Result, Stage, State
+from tests.rig.stamps import stamp
 
 ODD = os.fsdecode(b"site/caf\xe9")
 NOTHING = (None, None)
@@ -134,9 +135,9 @@ def test_names_that_are_not_utf8_are_listed_and_seen_like_others(journal):
     assert list(journal.orphans("site/")) == [[listed(ODD + "\udcff")]]
 
 
-UPLOAD = Operation(Kind.UPLOAD, "k", Reason.MISSING, "k", 10, 5, 6)
-RECONCILE = Operation(Kind.RECONCILE, "k", Reason.UNKNOWN, "k", 10, 5, 6)
-COPY = Operation(Kind.COPY, "k", Reason.METADATA, "k", 0, 5, 6)
+UPLOAD = Operation(Kind.UPLOAD, "k", Reason.MISSING, "k", 10, stamp(10))
+RECONCILE = Operation(Kind.RECONCILE, "k", Reason.UNKNOWN, "k", 10, stamp(10))
+COPY = Operation(Kind.COPY, "k", Reason.METADATA, "k", 0, stamp(0))
 ANSWER = {"etag": "new", "date": 200.0, "fingerprint": "f", "checksum": "c"}
 
 
@@ -147,42 +148,42 @@ ANSWER = {"etag": "new", "date": 200.0, "fingerprint": "f", "checksum": "c"}
             UPLOAD,
             State.DONE,
             {**ANSWER, "sent": 10},
-            Known("new", 10, 10, 5, 6, 200.0, "f", "c"),
+            Known("new", 10, stamp(10), 200.0, "f", "c"),
             id="an upload",
         ),
         pytest.param(
             UPLOAD,
             State.DONE,
             {**ANSWER, "sent": 4},
-            Known("new", 4, 10, 5, 6, 200.0, "f", "c"),
+            Known("new", 4, stamp(10), 200.0, "f", "c"),
             id="an upload that was compressed: the object is smaller than the file",
         ),
         pytest.param(
             UPLOAD,
             State.DONE,
             {**ANSWER, "etag": "new-2", "sent": 4},
-            Known("new-2", 10, 10, 5, 6, 200.0, "f", "c"),
+            Known("new-2", 10, stamp(10), 200.0, "f", "c"),
             id="a multipart upload of which the rest was sent",
         ),
         pytest.param(
             UPLOAD,
             State.DONE,
             {**ANSWER, "already": True},
-            Known("new", 10, 10, 5, 6, 200.0, "f", "c"),
+            Known("new", 10, stamp(10), 200.0, "f", "c"),
             id="an upload that S3 had already",
         ),
         pytest.param(
             RECONCILE,
             State.SKIPPED,
             {**ANSWER, "etag": "e", "date": 0.0},
-            Known("e", 4, 10, 5, 6, 100.0, "f", "c"),
+            Known("e", 4, stamp(10), 100.0, "f", "c"),
             id="found right: size and time are those listed",
         ),
         pytest.param(
             COPY,
             State.DONE,
             ANSWER,
-            Known("new", 4, 0, 5, 6, 200.0, "f", "c"),
+            Known("new", 4, stamp(0), 200.0, "f", "c"),
             id="a copy: the size is the listed one",
         ),
         pytest.param(UPLOAD, State.DONE, {**ANSWER, "etag": ""}, None, id="no ETag: nothing to know it by"),
@@ -204,7 +205,7 @@ def test_a_fact_is_known_though_the_object_is_not_listed(journal):
     do(journal, UPLOAD, State.DONE, **ANSWER)
     journal.learn()
 
-    assert journal.look_up(["k"])["k"] == (None, Known("new", 10, 10, 5, 6, 200.0, "f", "c"))
+    assert journal.look_up(["k"])["k"] == (None, Known("new", 10, stamp(10), 200.0, "f", "c"))
     assert (journal.count_listed(), journal.count_orphans("")) == (0, 0)
 
 
@@ -216,7 +217,7 @@ def test_a_copy_keeps_the_size_of_the_file_it_was_made_from(journal):
 
     journal.learn()
 
-    assert fact(journal, "k") == Known("copied", 10, 10, 5, 6, 300.0, "g", "")
+    assert fact(journal, "k") == Known("copied", 10, stamp(10), 300.0, "g", "")
 
 
 def test_a_checksum_stays_known_as_long_as_the_etag_does(journal):
@@ -226,7 +227,7 @@ def test_a_checksum_stays_known_as_long_as_the_etag_does(journal):
 
     journal.learn()
 
-    assert fact(journal, "k") == Known("new", 10, 10, 5, 6, 300.0, "g", "c")
+    assert fact(journal, "k") == Known("new", 10, stamp(10), 300.0, "g", "c")
 
 
 def test_a_deleted_object_is_forgotten(journal):
@@ -244,7 +245,7 @@ def test_what_a_dead_job_had_done_is_learnt_when_it_is_superseded(journal):
 
     begin(journal)
 
-    assert fact(journal, "k") == Known("new", 10, 10, 5, 6, 200.0, "f", "c")
+    assert fact(journal, "k") == Known("new", 10, stamp(10), 200.0, "f", "c")
 
 
 def test_only_the_job_at_work_is_learnt_from(journal):

@@ -9,9 +9,10 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, Stage, State, Step
+from tests.rig.stamps import stamp
 
 MIB = 1 << 20
-BIG = Operation(Kind.UPLOAD, "big", Reason.MISSING, "big", 40 * MIB, 5, 6)
+BIG = Operation(Kind.UPLOAD, "big", Reason.MISSING, "big", 40 * MIB, stamp(40 * MIB))
 
 
 @pytest.fixture
@@ -152,10 +153,10 @@ def test_an_upload_begun_again_has_the_new_parts_only(journal):
 def test_the_upload_of_a_file_that_changed_is_left_to_be_aborted_and_the_new_one_stays(journal):
     number = begin_upload(journal)
     journal.release()
-    journal.add([BIG._replace(mtime_ns=99)])
+    journal.add([BIG._replace(stamp=stamp(40 * MIB, 99))])
 
     (leased,) = journal.lease(9, Stage.MAIN)
-    assert (leased.id, leased.upload_id, leased.mtime_ns, journal.parts(number)) == (number, "", 99, [])
+    assert (leased.id, leased.upload_id, leased.stamp.mtime_ns, journal.parts(number)) == (number, "", 99, [])
     journal.begin_upload(number, "u2", parts_of(number))
     (left,) = journal.uploads_left(True)
     assert (left.job_id, left.key, left.upload_id) == (journal.job_id, "big", "u1")
@@ -168,14 +169,13 @@ def test_the_upload_of_a_file_that_changed_is_left_to_be_aborted_and_the_new_one
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        pytest.param(("big", 40 * MIB, 5, "f"), True, id="the very same"),
-        pytest.param(("other", 40 * MIB, 5, "f"), False, id="another key"),
-        pytest.param(("big", 41 * MIB, 5, "f"), False, id="another size"),
-        pytest.param(("big", 40 * MIB, 6, "f"), False, id="another time"),
-        pytest.param(("big", 40 * MIB, 5, "g"), False, id="other attributes: those of an upload cannot be changed"),
+        pytest.param(("big", 40 * MIB, "f"), True, id="the same size"),
+        pytest.param(("other", 40 * MIB, "f"), False, id="another key"),
+        pytest.param(("big", 41 * MIB, "f"), False, id="another size"),
+        pytest.param(("big", 40 * MIB, "g"), False, id="other attributes: those of an upload cannot be changed"),
     ],
 )
-def test_an_upload_of_a_superseded_job_is_adoptable_for_the_very_same_file(journal, asked, found):
+def test_an_upload_of_a_superseded_job_is_adoptable_for_a_file_of_its_size(journal, asked, found):
     old = begin_upload(journal)
     send_part(journal, old, 1)
     begin(journal)
@@ -204,9 +204,27 @@ def test_an_upload_is_adopted_once_with_its_parts(journal):
         (added.id, State.PENDING),
     ]
     assert journal.parts(old) == []
-    assert journal.adoptable("big", BIG.size, BIG.mtime_ns, "f") is None
+    assert journal.adoptable("big", BIG.size, "f") is None
     assert journal.uploads_left(True) == []
     assert journal.uploads_left(False) == [(journal.job_id, added.id, "big", "u1")]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param(stamp(40 * MIB, mtime_ns=99), id="another mtime"),
+        pytest.param(stamp(40 * MIB, ctime_ns=99), id="another ctime, and all else alike"),
+        pytest.param(stamp(40 * MIB, inode=99), id="another file in its place"),
+    ],
+)
+def test_no_part_of_another_state_of_the_file_is_done(journal, now):
+    send_part(journal, begin_upload(journal), 1)
+    begin(journal)
+    (added,) = journal.add([BIG._replace(stamp=now)])
+
+    parts = journal.adopt(added.id, "big", "u1")
+
+    assert [part.state for part in parts] == [State.PENDING] * 3
 
 
 def test_an_upload_that_failed_on_the_way_keeps_what_it_was_begun_with(journal):
@@ -215,17 +233,17 @@ def test_an_upload_that_failed_on_the_way_keeps_what_it_was_begun_with(journal):
 
     begin(journal)
 
-    assert journal.adoptable("big", BIG.size, BIG.mtime_ns, "f") is not None
+    assert journal.adoptable("big", BIG.size, "f") is not None
 
 
 def test_uploads_of_the_job_at_work_and_of_other_targets_are_not_adopted(journal):
     begin_upload(journal)
-    assert journal.adoptable("big", BIG.size, BIG.mtime_ns, "f") is None
+    assert journal.adoptable("big", BIG.size, "f") is None
 
     journal.set_state(JobState.DONE, 0)
     begin(journal, "s3://another/")
 
-    assert journal.adoptable("big", BIG.size, BIG.mtime_ns, "f") is None
+    assert journal.adoptable("big", BIG.size, "f") is None
     assert journal.uploads_left(True) == []
 
 
@@ -257,6 +275,6 @@ def test_an_upload_of_a_name_that_is_not_utf8_is_adopted_too(journal):
     begin(journal)
     (added,) = journal.add([odd])
 
-    assert journal.adoptable(odd.key, odd.size, odd.mtime_ns, "f") is not None
+    assert journal.adoptable(odd.key, odd.size, "f") is not None
     assert len(journal.adopt(added.id, odd.key, "u1")) == 3
     assert journal.uploads_left(False) == [(journal.job_id, added.id, odd.key, "u1")]

@@ -10,6 +10,7 @@ import pytest
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, State, Step, Work
 from s3batch.multipart import OPEN_AT_ONCE, Uploads
+from tests.rig.stamps import stamp
 
 MIB = 1024 * 1024
 
@@ -30,7 +31,7 @@ def make(journal: Journal, found: dict[str, str] | None = None, part_size: int =
 
 
 def leased(journal: Journal, size: int = 12 * MIB, key: str = "big") -> Operation:
-    (operation,) = journal.add([Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, 1, 7)], lease=True)
+    (operation,) = journal.add([Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, stamp(size))], lease=True)
     return operation
 
 

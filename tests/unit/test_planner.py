@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.model import Kind, Known, Listed, LocalFile, Operation, Reason
+from s3batch.model import Kind, Known, Listed, Operation, Reason
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN, decide, layout, part_size_for
+from tests.rig.stamps import local_file
 
-FILE = LocalFile("a.txt", 5, 1_000, 7)
+FILE = local_file("a.txt", 5)
 LISTED = Listed("t/a.txt", 5, "e", 100.0)
-KNOWN = Known("e", 5, 5, 1_000, 7, 100.0, "F", "C")
+LOCAL = FILE.stamp
+KNOWN = Known("e", 5, LOCAL, 100.0, "F", "C")
+ELSEWHERE = LOCAL._replace(inode=-1)
 UPLOAD, RECONCILE = Kind.UPLOAD, Kind.RECONCILE
 
 
@@ -25,18 +28,23 @@ UPLOAD, RECONCILE = Kind.UPLOAD, Kind.RECONCILE
             LISTED, KNOWN._replace(fingerprint="G"), (RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN), id="other attributes"
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local_mtime_ns=9), (RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} C"), id="touched"
+            LISTED, KNOWN._replace(local=LOCAL._replace(mtime_ns=9)), (RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} C"),
+            id="touched",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local_inode=-1, checksum=""), (RECONCILE, Reason.UNKNOWN, ATTRIBUTES_KNOWN),
+            LISTED, KNOWN._replace(local=LOCAL._replace(ctime_ns=9)), (RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} C"),
+            id="built anew with the same size, time and inode",
+        ),
+        pytest.param(
+            LISTED, KNOWN._replace(local=ELSEWHERE, checksum=""), (RECONCILE, Reason.UNKNOWN, ATTRIBUTES_KNOWN),
             id="another checkout, no checksum noted",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local_inode=-1, fingerprint="G"), (RECONCILE, Reason.UNKNOWN, ""),
+            LISTED, KNOWN._replace(local=ELSEWHERE, fingerprint="G"), (RECONCILE, Reason.UNKNOWN, ""),
             id="another checkout and other attributes",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local_size=4, local_inode=-1), (RECONCILE, Reason.UNKNOWN, ""),
+            LISTED, KNOWN._replace(local=ELSEWHERE._replace(size=4)), (RECONCILE, Reason.UNKNOWN, ""),
             id="another size before",
         ),
         pytest.param(LISTED._replace(etag="f"), KNOWN, (RECONCILE, Reason.UNKNOWN, ""), id="somebody else's object"),
@@ -53,7 +61,7 @@ def test_a_file_needs(listed, known, wanted) -> None:
         return
     kind, reason, detail = wanted
     etag = listed.etag if listed else ""
-    assert found == Operation(kind, "t/a.txt", reason, "a.txt", 5, 1_000, 7, 2, etag, detail)
+    assert found == Operation(kind, "t/a.txt", reason, "a.txt", 5, LOCAL, 2, etag, detail)
 
 
 @pytest.mark.parametrize(

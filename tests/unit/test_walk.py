@@ -14,6 +14,7 @@ import pytest
 
 from s3batch import walk as walk_module
 from s3batch.errors import JobFailedError
+from s3batch.model import FILE
 from s3batch.walk import Walk, led_out_warning, walk
 
 
@@ -45,13 +46,14 @@ def paths_of(found: Walk) -> list[str]:
     return [file.path for file in found]
 
 
-def test_files_come_with_size_time_and_inode_relative_to_the_source(tmp_path: Path) -> None:
+def test_files_come_with_their_stamp_relative_to_the_source(tmp_path: Path) -> None:
     tree(tmp_path, "a/b.txt")
     info = os.stat(tmp_path / "a/b.txt")
 
     (file,) = walk(str(tmp_path), ALL)
 
-    assert file == ("a/b.txt", info.st_size, info.st_mtime_ns, info.st_ino)
+    assert file.path == "a/b.txt"
+    assert file.stamp == (FILE, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino)
 
 
 def test_names_are_sorted_within_each_directory_and_hidden_ones_are_included(tmp_path: Path) -> None:
