@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import journal_trust, permissions, quirk_memory, report
+from s3batch import journal_trust, permissions, private_files, quirk_memory, report
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -32,7 +32,8 @@ from s3batch.errors import (
 )
 from s3batch.journal import Entry, Job, Journal, UploadLeft
 from s3batch.model import JobState, State
-from s3batch.settings import JOURNAL_DIRECTORY, Settings
+from s3batch.private_files import OWN_DIRECTORY
+from s3batch.settings import Settings
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -84,27 +85,35 @@ def find_jobs(settings: Settings, output: Output, unreadable: list[JournalError]
 
     A journal that cannot be read is named and passed by; its error is added to ``unreadable``.
     """
-    found = chain.from_iterable(_jobs_of(path, settings, output, unreadable) for path in journals(settings))
+    paths = journals(settings, output, unreadable)
+    found = chain.from_iterable(_jobs_of(path, settings, output, unreadable) for path in paths)
     return sorted(found, key=lambda each: each.job.started, reverse=True)
 
 
-def journals(settings: Settings) -> list[str]:
+def journals(settings: Settings, output: Output, unreadable: list[JournalError] | None = None) -> list[str]:
     """The journal that was named, or those that are where journals without a name are."""
     if settings.journal:
         return [settings.at_workspace(settings.journal)]
-    paths = chain.from_iterable(map(_databases, _places(settings)))
+    paths: list[str] = []
+    for directory in _places(settings):
+        try:
+            paths += _databases(directory)
+        except JournalError as error:
+            output.warn(str(error))
+            if unreadable is not None:
+                unreadable.append(error)
     return list({os.path.realpath(path): path for path in paths}.values())
 
 
 def _places(settings: Settings) -> list[str]:
     if settings.journal:
         return [settings.at_workspace(settings.journal)]
-    return list(dict.fromkeys([settings.journal_directory(), settings.at_workspace(JOURNAL_DIRECTORY)]))
+    return list(dict.fromkeys([settings.journal_directory(), settings.at_workspace(OWN_DIRECTORY)]))
 
 
 def _databases(directory: str) -> list[str]:
     try:
-        names = sorted(os.listdir(directory))
+        names = private_files.list_directory(directory)
     except OSError:
         return []
     return [os.path.join(directory, name) for name in names if name.endswith(".db")]
@@ -302,7 +311,7 @@ def run_prune(settings: Settings, output: Output) -> int:
 
     Exit code 1 if one could not be aborted; 2 if all there was to do is asked for by journals in the tree.
     """
-    pruned = [_prune_journal(path, settings, output) for path in journals(settings)]
+    pruned = [_prune_journal(path, settings, output) for path in journals(settings, output)]
     if settings.json:
         output.document(_pruned_as_json(pruned, dry_run=settings.dry_run))
     for each in pruned:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Self
 from s3batch import units
 from s3batch.build import Build
 from s3batch.errors import SettingsError
+from s3batch.private_files import OWN_DIRECTORY
 
 DEFAULT = "default"
 """The origin of a value nobody gave."""
@@ -29,8 +30,6 @@ JOURNAL = "journal"
 """The origin of a value a resumed job was begun with."""
 _LONGEST_SHOWN = 200
 """Characters of a wrong value; a map may be pages long."""
-JOURNAL_DIRECTORY = ".s3batch"
-"""Below the workspace; never uploaded, cached or deleted."""
 
 COMMANDS: dict[str, str] = {
     "sync": "make an S3 prefix hold what a directory holds",
@@ -494,7 +493,7 @@ class Settings:
 
     def journal_directory(self) -> str:
         """Where journals are that were not given a name."""
-        return self.state_directory or self.at_workspace(JOURNAL_DIRECTORY)
+        return self.state_directory or self.at_workspace(OWN_DIRECTORY)
 
     def journal_path(self) -> str:
         """The journal of this command, source, target and endpoint: the same ones give the same file."""

@@ -24,6 +24,7 @@ from s3batch import (
     leftovers,
     manifest,
     permissions,
+    private_files,
     quirk_memory,
     report,
     worker,
@@ -105,6 +106,8 @@ def _cluster(wanted: Wanted) -> Iterator[Cluster | None]:
 
 def _journal(settings: Settings) -> Journal:
     """The job's journal, locked; for a dry run a copy that nobody else sees."""
+    if not settings.journal:
+        private_files.require_directory(settings.journal_directory())
     journal = Journal.open(settings.journal_path())
     try:
         journal.lock()

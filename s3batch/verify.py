@@ -14,12 +14,11 @@ named, also after a file that could not be compared; that one is a failure, and 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, permissions, report
+from s3batch import __version__, permissions, private_files, report
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
@@ -59,7 +58,7 @@ def run(settings: Settings, output: Output) -> int:
             output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
 
     with (
-        tempfile.TemporaryDirectory(prefix="s3batch-") as folder,
+        private_files.temporary_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         Signals() as signals,
     ):

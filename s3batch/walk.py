@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 from itertools import islice
@@ -26,18 +25,13 @@ from typing import NamedTuple, Protocol
 
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
+from s3batch.private_files import BESIDE_JOURNAL, OWN_DIRECTORY
 
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""
 
 SHOWN = 3
 """Links that lead out of the source and are named in the warning."""
-
-STATE_DIRECTORY = ".s3batch"
-"""Where a plugin keeps its journal; never walked, wherever it is."""
-
-_BESIDE_JOURNAL = re.compile(r"|-wal|-shm|-journal|\.lock|\.(?:new|damaged)-.*")
-"""How the names of the files beside a journal go on: SQLite's, the lock, one being made, one set aside."""
 
 _BY_NAME = attrgetter("name")
 
@@ -212,7 +206,7 @@ class Walk:
             self._unread(prefix, error)
 
     def _may_enter(self, path: str, name: str, stamp: Stamp, levels: list[_Level]) -> bool:
-        if name == STATE_DIRECTORY:
+        if name == OWN_DIRECTORY:
             self._keep(path)
             return False
         if not self._selection.enters(path):
@@ -224,7 +218,7 @@ class Walk:
 
     def _is_journal(self, name: str, prefix: str) -> bool:
         ours = self._journal_name
-        if not ours or not name.startswith(ours) or not _BESIDE_JOURNAL.fullmatch(name, len(ours)):
+        if not ours or not name.startswith(ours) or not BESIDE_JOURNAL.fullmatch(name, len(ours)):
             return False
         if os.path.realpath(os.path.join(self.base, prefix)) != self._journal_directory:
             return False

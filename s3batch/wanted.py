@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from s3batch.globs import Patterns
 from s3batch.limits import DeleteLimit
 from s3batch.model import Stage
+from s3batch.private_files import OWN_DIRECTORY
 from s3batch.redirects import Redirect, parse, refuse_uploaded
 from s3batch.rules import Rules
 from s3batch.selection import Selection
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from s3batch.model import LocalFile
     from s3batch.settings import Settings
 
-KEPT = ".s3batch/"
+KEPT = f"{OWN_DIRECTORY}/"
 """What we keep below the target ourselves: never an orphan."""
 
 

@@ -15,9 +15,10 @@ from typing import NoReturn
 from s3batch.archive.columns import NONE
 from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import OWN, check_path, inside, inside_any, join, split
+from s3batch.archive.paths import check_path, inside, inside_any, join, split
 from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
 from s3batch.errors import ArchiveError
+from s3batch.private_files import OWN_DIRECTORY
 
 _PERMISSIONS = 0o777
 _CHUNK_BITS = 32
@@ -76,7 +77,7 @@ def _check_roots(roots: tuple[str, ...]) -> None:
     for root in roots:
         if root != ".":
             check_path(root)
-        _require(not inside(root, OWN), f"it claims {OWN}")
+        _require(not inside(root, OWN_DIRECTORY), f"it claims {OWN_DIRECTORY}")
     nested = any(one != other and inside(one, other) for one in roots for other in roots)
     _require(not nested and len(set(roots)) == len(roots), "its roots overlap")
 
@@ -103,7 +104,7 @@ def _check_paths(tree: Tree, roots: tuple[str, ...]) -> None:
 def _check_names(path: str, names: list[str]) -> None:
     if "/" in "".join(names) or not _UNSAFE.isdisjoint(names):
         raise ArchiveError(f"the archive has an unsafe name in {path!r}")
-    _require(path != "" or OWN not in names, f"it holds {OWN}")
+    _require(path != "" or OWN_DIRECTORY not in names, f"it holds {OWN_DIRECTORY}")
 
 
 def _check_links(tree: Tree) -> None:

@@ -12,9 +12,8 @@ import posixpath
 from collections.abc import Iterable, Sequence
 
 from s3batch.errors import ArchiveError, SettingsError
+from s3batch.private_files import OWN_DIRECTORY
 
-OWN = ".s3batch"
-"""Directory in the workspace that is ours; never cached, never restored."""
 KEEP, INSIDE, SKIP = "keep", "inside", "skip"
 """Policies for symbolic links: all, only those that point into the roots by their text, none."""
 
@@ -37,7 +36,7 @@ def _parse_root(path: str, workspace: str) -> str:
         raise SettingsError("cache: the whole file system cannot be cached", hint="list the directories you need")
     if absolute == root and not path.startswith("/"):
         raise SettingsError(f"cache: {path} leaves the workspace {workspace}", hint="write it as an absolute path")
-    if inside(root, OWN):
+    if inside(root, OWN_DIRECTORY):
         raise SettingsError(f"cache: {path} is where s3batch keeps its own files", hint="leave it out")
     return root
 

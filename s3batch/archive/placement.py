@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3batch.archive.paths import OWN, inside
+from s3batch.archive.paths import inside
 from s3batch.errors import ArchiveError
+from s3batch.private_files import OWN_DIRECTORY
 
 _Parts = tuple[str, ...]
 
@@ -34,7 +35,7 @@ class Placement:
                 continue
             path = "/".join((*wanted, *below))
             path = f"/{path}" if root.startswith("/") else path
-            return None if inside(path, OWN) else path or "."
+            return None if inside(path, OWN_DIRECTORY) else path or "."
         return None
 
     def _below(self, root: str, wanted: _Parts, parts: _Parts, *, absolute: bool) -> _Parts | None:

@@ -20,10 +20,11 @@ from s3batch.archive.collector import paused
 from s3batch.archive.columns import nanoseconds
 from s3batch.archive.directories import Directories
 from s3batch.archive.hashing import tree_hash
-from s3batch.archive.paths import KEEP, OWN, join, link_is_wanted, split
+from s3batch.archive.paths import KEEP, join, link_is_wanted, split
 from s3batch.archive.paths import encode as encode_names
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
+from s3batch.private_files import OWN_DIRECTORY
 
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIR, stat.S_IFLNK: SYMLINK}
 _SPARSE_FROM = 1 << 20
@@ -76,7 +77,7 @@ def scan(workspace: str, roots: Sequence[str], *, exclude: Collection[str] = (),
     """
     found = Found(started_ns=time.time_ns())
     with Directories(workspace, roots, access=os.O_RDONLY) as directories:
-        scanner = _Scanner(found, directories, frozenset((*exclude, OWN)), symlinks)
+        scanner = _Scanner(found, directories, frozenset((*exclude, OWN_DIRECTORY)), symlinks)
         scanner.run(roots)
     return found
 

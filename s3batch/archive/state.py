@@ -7,11 +7,10 @@ very moment they were taken: so facts younger than 50 ms before that are not bel
 
 from __future__ import annotations
 
-import contextlib
-import os
 from array import array
 from dataclasses import dataclass, field
 
+from s3batch import private_files
 from s3batch.archive import codec
 from s3batch.archive.check import Limits
 from s3batch.archive.columns import filled, from_planes, to_planes
@@ -21,6 +20,7 @@ from s3batch.archive.scan import Found
 from s3batch.archive.stored import decode_manifest
 from s3batch.archive.tree import FILE
 from s3batch.errors import ArchiveError
+from s3batch.private_files import PrivateFileError
 
 RACY_NS = 50_000_000
 _VERSION = 1
@@ -112,15 +112,8 @@ def save_state(path: str, state: State) -> None:
         devices=to_planes(state.devices),
         walk=state.walk,
     )
-    scratch = f"{path}.{os.getpid()}"
-    try:
-        with open(scratch, "wb") as file:
-            file.write(codec.compress(encode(record), level=1))
-        os.replace(scratch, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        raise
+    with private_files.replace_file(path) as file:
+        file.write(codec.compress(encode(record), level=1))
 
 
 def load_state(path: str, limits: Limits | None = None) -> State | None:
@@ -132,8 +125,7 @@ def load_state(path: str, limits: Limits | None = None) -> State | None:
 def read_state(path: str, limits: Limits | None = None) -> Remembered | None:
     """The same, not yet taken apart."""
     try:
-        with open(path, "rb") as file:
-            record = decode(codec.decompress(file.read(), limit=_LIMIT), _Stored, what=path)
-    except (OSError, ArchiveError):
+        record = decode(codec.decompress(private_files.read_file(path), limit=_LIMIT), _Stored, what=path)
+    except (OSError, ArchiveError, PrivateFileError):
         return None
     return Remembered(record, limits) if record.version == _VERSION else None

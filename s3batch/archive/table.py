@@ -15,6 +15,7 @@ from itertools import accumulate
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from s3batch import private_files
 from s3batch.archive.columns import Bytes
 from s3batch.archive.packed import Record, decode, encode
 from s3batch.archive.paths import encode as encode_names
@@ -57,14 +58,12 @@ def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None
     """Write the file; ``numbers`` are what a worker needs beside the columns."""
     raws = {name: _raw(values) for name, values in columns.items()}
     head, offsets = _layout(columns, raws, numbers)
-    scratch = f"{path}.new"
-    with open(scratch, "wb") as file:
+    with private_files.replace_file(path) as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, raw in raws.items():
             file.seek(offsets[name])
             file.write(raw)
         file.truncate(max(file.tell(), 8 + len(head)))
-    os.replace(scratch, path)
 
 
 def _layout(columns: Columns, raws: Mapping[str, Bytes], numbers: Mapping[str, int]) -> tuple[bytes, dict[str, int]]:
@@ -89,8 +88,11 @@ class Table:
     """A plan, mapped read-only. Columns are memoryviews: valid until :meth:`close`."""
 
     def __init__(self, path: str) -> None:
-        with open(path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        file = private_files.open_file(path, os.O_RDONLY)
+        try:
+            self._map = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+        finally:
+            os.close(file)
         length = int.from_bytes(self._map[:8], "little")
         head = decode(self._map[8 : 8 + length], _Head, what=f"the plan {path}")
         self.numbers = head.numbers

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
+from s3batch import private_files
 from s3batch.archive.directories import Directories
 from s3batch.archive.paths import inside, inside_any, split
 from s3batch.errors import ArchiveError
@@ -44,15 +45,13 @@ class Undo:
         undo_leftovers(folder, workspace, unless=label, within=within)
         entries = _read(folder)
         if not entries:
-            shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+            private_files.remove_tree(folder)
         self._folder = folder
+        self._kept = private_files.open_directory(folder, make=True)
         self._directories = Directories(workspace, roots)
         self._ours = {entry[1:] for entry in entries[1:] if entry[0] in (_FILE, _DIR)}
         self._count = sum(entry[0] == _ASIDE for entry in entries[1:])
-        self._file = os.open(
-            os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._file = private_files.open_file(os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         if not entries:
             self._write([label, *(_ROOT + root for root in roots)])
 
@@ -91,14 +90,14 @@ class Undo:
             return
         self._write([_ASIDE + path])
         self._count += 1
-        kept = os.path.join(self._folder, str(self._count))
+        kept = str(self._count)
         try:
-            os.rename(name, kept, src_dir_fd=descriptor)
+            os.rename(name, kept, src_dir_fd=descriptor, dst_dir_fd=self._kept)
         except FileNotFoundError:
             return
         except OSError:  # another file system, or a layer of a container image: what cannot be moved is copied
             with contextlib.suppress(OSError):
-                shutil.move(_place(descriptor, name), kept)
+                shutil.move(_place(descriptor, name), _place(self._kept, kept))
             _remove(name, descriptor)  # or not even that
 
     def commit(self) -> None:
@@ -110,6 +109,7 @@ class Undo:
         """Leave the record for the next run."""
         if self._file >= 0:
             os.close(self._file)
+            os.close(self._kept)
             self._file = -1
         self._directories.close()
 
@@ -138,8 +138,12 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Seq
         if not by_kind[_BACK]:
             _remove_made(directories, by_kind)
             _append(os.path.join(folder, _RECORD), _BACK)
-        for number in range(len(by_kind[_ASIDE]), 0, -1):
-            _bring_back(directories, by_kind[_ASIDE][number - 1], os.path.join(folder, str(number)))
+        kept = private_files.open_directory(folder)
+        try:
+            for number in range(len(by_kind[_ASIDE]), 0, -1):
+                _bring_back(directories, by_kind[_ASIDE][number - 1], kept, str(number))
+        finally:
+            os.close(kept)
     with Directories(workspace, by_kind[_ROOT], access=os.O_RDONLY) as directories:
         for fact in reversed(by_kind[_MODE]):
             _set_back(directories, fact)
@@ -168,8 +172,11 @@ def _remove_made(directories: Directories, by_kind: dict[str, list[str]]) -> Non
 
 
 def _append(record: str, entry: str) -> None:
-    with open(record, "ab") as file:
-        file.write(f"{entry}\0".encode())
+    file = private_files.open_file(record, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(file, f"{entry}\0".encode())
+    finally:
+        os.close(file)
 
 
 def _set_back(directories: Directories, fact: str) -> None:
@@ -183,17 +190,17 @@ def _set_back(directories: Directories, fact: str) -> None:
 def forget(folder: str) -> None:
     """The record first: without it the rest means nothing, should we be killed here."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(folder, _RECORD))
-    shutil.rmtree(folder, ignore_errors=True)
+        private_files.remove(os.path.join(folder, _RECORD))
+    private_files.remove_tree(folder)
 
 
 def _read(folder: str) -> list[str]:
     """The entries; one that was cut off is as good as not written."""
     try:
-        with open(os.path.join(folder, _RECORD), "rb") as file:
-            return [os.fsdecode(entry) for entry in file.read().split(b"\0")[:-1]]
+        content = private_files.read_file(os.path.join(folder, _RECORD))
     except FileNotFoundError:
         return []
+    return [os.fsdecode(entry) for entry in content.split(b"\0")[:-1]]
 
 
 class _Removal(Protocol):
@@ -210,16 +217,16 @@ def _at(directories: Directories, path: str, remove: _Removal) -> None:
             remove(name, dir_fd=directories.open(parent))
 
 
-def _bring_back(directories: Directories, path: str, kept: str) -> None:
-    if not os.path.lexists(kept):
-        return
+def _bring_back(directories: Directories, path: str, kept: int, number: str) -> None:
+    """Move what was moved aside to its place; ``kept`` is the open folder it is in."""
     parent, name = split(path)
     with contextlib.suppress(OSError, ArchiveError):
+        os.stat(number, dir_fd=kept, follow_symlinks=False)
         descriptor = directories.open(parent)
         try:
-            os.rename(kept, name, dst_dir_fd=descriptor)
+            os.rename(number, name, src_dir_fd=kept, dst_dir_fd=descriptor)
         except OSError:
-            shutil.move(kept, _place(descriptor, name))
+            shutil.move(_place(kept, number), _place(descriptor, name))
 
 
 def _place(directory: int, name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from s3batch import private_files
 from s3batch.archive.compat import write_s3cache
 from s3batch.archive.tree import files_of
 from s3batch.cache.find import head_of
@@ -37,20 +39,20 @@ def rebuild_old(session: Session, found: Found) -> Outcome:
         if sent and not session.settings.dry_run:
             _send(session, path, key, digest)
     finally:
-        if os.path.lexists(path):
-            os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            private_files.remove(path)
     return _outcome(session, found, key, size if sent else 0)
 
 
 def _written(session: Session, found: Found, path: str) -> str:
     """The archive at ``path``; its MD5 in hex."""
-    with open(path, "w+b") as file:
+    with private_files.create_file(path) as file:
         problems = write_s3cache(file, found, session.workspace, session.roots)
         file.seek(0)
         digest = hashlib.file_digest(file, "md5").hexdigest()
     # parts that a killed run sent are known again by size and time: the same content has the same time, no other has
     mtime_ns = int(digest[:_TIME_DIGITS], 16)
-    os.utime(path, ns=(mtime_ns, mtime_ns))
+    private_files.set_times(path, mtime_ns)
     for problem in problems:
         session.warn(f"{problem.path} is not cached: {problem.error}")
     return digest

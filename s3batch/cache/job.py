@@ -30,6 +30,7 @@ from s3batch.errors import (
 )
 from s3batch.journal import Journal
 from s3batch.model import JobState
+from s3batch.private_files import PrivateFileError
 from s3batch.stopping import InterruptedJobError, Signals
 
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     """Carry out the use case; the exit code."""
     names = checked(settings)
     try:
-        own = own_directory(settings.at_workspace("."))
+        own, trouble = own_directory(settings.at_workspace("."))
     except S3BatchError as error:
         return _end_without_journal(settings, output, names, error)
-    if not settings.journal and not make_writable(settings.journal_directory()):
+    if trouble:
+        output.warn(f"{trouble}; this step begins without what an earlier one left, and its own files are in {own}")
+    if not settings.journal and not _is_usable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
     try:
         with _journal(settings, resumed=resumed) as journal, Signals() as signals:
@@ -97,6 +100,13 @@ def _journal(settings: Settings, *, resumed: bool) -> Journal:
         if resumed:
             raise
         return _opened(settings)  # a damaged one has been moved aside
+
+
+def _is_usable(directory: str) -> bool:
+    try:
+        return make_writable(directory)
+    except PrivateFileError:
+        return False
 
 
 def _opened(settings: Settings) -> Journal:

@@ -7,12 +7,12 @@ Until the last step every change can be undone, and is, when a chunk cannot be h
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s3batch import private_files
 from s3batch.archive import packplan, remember, unpack, verify
 from s3batch.archive.finish import check_room, finish, prepare
 from s3batch.archive.hashers import hash_all
@@ -106,7 +106,7 @@ def _restore(session: Session) -> Outcome:
 
 def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     """What to say if our last rebuild made the key's archive of just this tree: that is told without taking it apart."""
-    doubtful = session.settings.verify or os.path.exists(session.undo_path)
+    doubtful = session.settings.verify or private_files.is_directory(session.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
     found = scan(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, leftovers
+from s3batch import __version__, leftovers, private_files
 from s3batch.archive.check import Limits
-from s3batch.archive.paths import OWN, inside, inside_any
+from s3batch.archive.paths import inside, inside_any
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
 from s3batch.coordinator import Coordinator, CoordinatorDeps
@@ -20,6 +20,7 @@ from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.multipart import Uploads
+from s3batch.private_files import OWN_DIRECTORY, SIDE_FILES
 from s3batch.progress import Totals, make
 from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 _IN_FLIGHT_PER_WORKER = 4
 """Chunks of some MiB: enough to overlap making, sending and waiting; more would only hold memory."""
 _QUEUED = 2
-_SIDE_FILES = ("", "-wal", "-shm", "-journal", ".lock")
-"""What belongs to a journal, by the ends of the names."""
 
 
 @dataclass(slots=True)
@@ -137,11 +136,11 @@ class Session:
 
     def own_directories(self) -> tuple[str, ...]:
         """What is ours in the workspace, and where our files are if not there."""
-        return os.path.join(self.workspace, OWN), self.own
+        return os.path.join(self.workspace, OWN_DIRECTORY), self.own
 
     def excluded(self) -> tuple[str, ...]:
         """Our own files, where they lie below a cached path: they are no part of it."""
-        ours = [*self.own_directories(), *(self.journal.path + end for end in _SIDE_FILES)]
+        ours = [*self.own_directories(), *(self.journal.path + end for end in ("", *SIDE_FILES))]
         below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
         return tuple(path for path in (*ours, *below) if inside_any(path, self.roots))
 
@@ -153,7 +152,7 @@ class Session:
     @property
     def rejected(self) -> bool:
         """Whether there is such a note."""
-        return os.path.exists(self.reject_path)
+        return private_files.is_there(self.reject_path)
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
@@ -162,13 +161,13 @@ class Session:
     @property
     def distrusted(self) -> bool:
         """Whether there is such a note."""
-        return os.path.exists(self.distrust_path)
+        return private_files.is_there(self.distrust_path)
 
     def trust_again(self) -> None:
         """Everything has been stored anew, or was all there."""
         for note in (self.distrust_path, self.reject_path):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(note)
+                private_files.remove(note)
 
     def remembered(self) -> Remembered | None:
         """What an earlier step kept."""
@@ -189,7 +188,7 @@ class Session:
     def remove_plan(self) -> None:
         """The plan file has served."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.plan_path)
+            private_files.remove(self.plan_path)
 
     def encryption_headers(self) -> dict[str, str]:
         """How the store shall encrypt what we put."""
@@ -293,8 +292,8 @@ class Session:
 
 def _note(path: str, text: str) -> None:
     """What cannot be written for want of room is found out again by the next restore."""
-    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    with contextlib.suppress(OSError):
+        private_files.write_note(path, text)
 
 
 def _digest(*texts: str) -> str:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TextIO
 
 import s3batch
-from s3batch import errors
+from s3batch import errors, private_files
 from s3batch.errors import S3BatchError, SettingsError
 from s3batch.output import Output, standard_streams
-from s3batch.settings import COMMANDS, JOURNAL_DIRECTORY, TABLE, Settings, unknown
+from s3batch.settings import COMMANDS, RESUMABLE, TABLE, Settings, unknown
 from s3batch.stopping import Interrupter, TerminatedError
 
 _ROUTES = {
@@ -228,15 +228,15 @@ def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
 
 
 def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
-    if (
-        settings.plugin
-        and not settings.journal
-        and settings.state_directory != settings.at_workspace(JOURNAL_DIRECTORY)
-    ):
-        output.warn(
-            f"the workspace cannot be written, so the journal is in {settings.state_directory}: a later step cannot "
-            "resume this job"
-        )
+    """Say where the journal is if it is not where it usually is."""
+    journals = settings.command in RESUMABLE or settings.command == "resume"
+    if settings.journal or not journals or settings.state_directory != private_files.temporary_state():
+        return
+    if settings.plugin:
+        what, lost = "the workspace", ": a later step cannot resume this job"
+    else:
+        what, lost = "the user's state directory", "; --journal names another place"
+    output.warn(f"{what} cannot be written, so the journal is in {settings.state_directory}{lost}")
 
 
 def _peel(argv: Sequence[str]) -> tuple[str, list[str]]:

@@ -9,17 +9,16 @@ first (:mod:`s3batch.ci`). Empty means unset everywhere. What is found wrong her
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s3batch import ci, dotenv
+from s3batch import bounded_files, ci, dotenv, private_files
 from s3batch.build import Build
 from s3batch.cli import options
 from s3batch.errors import SettingsError
 from s3batch.identity import find_build
+from s3batch.private_files import OWN_DIRECTORY
 from s3batch.settings import (
-    JOURNAL_DIRECTORY,
     TABLE,
     Given,
     Settings,
@@ -37,6 +36,8 @@ _NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
 """Variables of the test suite, not settings."""
 PLUGIN_REGION = "us-east-1"
 """What drone-s3-sync uses where no region is given."""
+_LARGEST_FILE = 1 << 20
+"""Bytes of a config file or an env_file."""
 _WITH_BUILD = ("cache ", "resume")
 """Commands that look at the build outside a plugin too: their key is made of it."""
 
@@ -67,10 +68,10 @@ def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str])
     if not found:
         return dict(environ)
     try:
-        with open(found.text, encoding="utf-8", errors="surrogateescape") as file:
-            read = dotenv.parse(file.read(), found.text)
-    except OSError as error:
-        problem = f"env_file {found.text} (from {found.origin}) cannot be read: {error.strerror}"
+        text = bounded_files.read_regular_file(found.text, _LARGEST_FILE).decode("utf-8", "surrogateescape")
+        read = dotenv.parse(text, found.text)
+    except (OSError, ValueError) as error:
+        problem = f"env_file {found.text} (from {found.origin}) cannot be read: {_problem(error)}"
         raise SettingsError(problem, hint="give the path of a file of NAME=value lines") from None
     return {**read, **{name: text for name, text in environ.items() if text.strip() or name not in read}}
 
@@ -121,47 +122,64 @@ def _variables(command: str, environ: Mapping[str, str]) -> dict[str, Given]:
 
 def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.ConfigFile | None:
     named = options.value_of_flag(argv, options.CONFIG) or environ.get(_CONFIG_VARIABLE, "").strip()
-    path = os.path.expanduser(named) or os.path.join(_config_directory(environ), "config.toml")
+    directory = "" if named else _config_directory(environ)
+    path = os.path.expanduser(named) or os.path.join(directory, "config.toml")
+    if not named and not directory:
+        return None
     try:
-        with open(path, encoding="utf-8") as file:
-            return options.ConfigFile(path, file.read())
+        return options.ConfigFile(path, bounded_files.read_regular_file(path, _LARGEST_FILE).decode())
     except FileNotFoundError:
         if not named:
             return None
         raise SettingsError(f"there is no config file {path}", hint="give another --config or none") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         if not named and not os.path.exists(path):  # a home of somebody else, as images have it: nobody's settings
             return None
-        problem = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise SettingsError(f"config file {path} cannot be read: {problem}", hint="mend it or give another") from None
+        raise SettingsError(
+            f"config file {path} cannot be read: {_problem(error)}", hint="mend it or give another"
+        ) from None
+
+
+def _problem(error: Exception) -> str:
+    """What an error says, in words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _config_directory(environ: Mapping[str, str]) -> str:
-    if environ.get("XDG_CONFIG_HOME"):
+    if os.path.isabs(environ.get("XDG_CONFIG_HOME", "")):
         return os.path.join(environ["XDG_CONFIG_HOME"], "s3batch")
-    import platformdirs  # noqa: PLC0415 - costs 15 ms that most runs in a CI need not pay
-
-    return platformdirs.user_config_dir("s3batch", appauthor=False)
+    return _user_directory("user_config_dir")
 
 
 def _state_directory(environ: Mapping[str, str]) -> str:
-    if environ.get("XDG_STATE_HOME"):
-        return os.path.join(environ["XDG_STATE_HOME"], "s3batch")
-    import platformdirs  # noqa: PLC0415 - as above
+    """The user's state directory; TMPDIR/s3batch-UID where that cannot be written, or there is no home."""
+    base = environ.get("XDG_STATE_HOME", "")
+    # the specification says to ignore a relative one
+    usual = os.path.join(base, "s3batch") if os.path.isabs(base) else _user_directory("user_state_dir")
+    return usual if usual and private_files.is_writable(usual) else private_files.temporary_state()
 
-    return platformdirs.user_state_dir("s3batch", appauthor=False)
+
+def _user_directory(kind: str) -> str:
+    """A directory of this user, as platformdirs has it; empty where there is no home."""
+    import platformdirs  # noqa: PLC0415 - costs 15 ms that most runs in a CI need not pay
+
+    try:
+        found: str = getattr(platformdirs, kind)("s3batch", appauthor=False)
+    except RuntimeError:
+        return ""
+    return found if os.path.isabs(found) else ""  # else "~" stayed as it is: a name in the working directory
 
 
 def _plugin_state_directory(workspace: str) -> str:
-    """``.s3batch`` in the workspace, where a later step finds it; a private one where we may not write there."""
-    usual = os.path.join(workspace, JOURNAL_DIRECTORY)
-    other = os.path.join(tempfile.gettempdir(), f"s3batch-{os.getuid()}")
-    if os.access(usual if os.path.isdir(usual) else workspace, os.W_OK | os.X_OK):
-        return usual
-    try:
-        return other if os.stat(other).st_uid == os.getuid() else usual
-    except FileNotFoundError:
-        return other
+    """``.s3batch`` in the workspace, where a later step finds it; TMPDIR/s3batch-UID where we may not write there.
+
+    Something else in its place is for the one who opens it to refuse.
+    """
+    usual = os.path.join(workspace, OWN_DIRECTORY)
+    strange = os.path.lexists(usual) and (os.path.islink(usual) or not os.path.isdir(usual))
+    return usual if strange or private_files.is_writable(usual) else private_files.temporary_state()
 
 
 def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:

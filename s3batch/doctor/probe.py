@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import EndpointError
+from s3batch.private_files import OWN_DIRECTORY
 from s3batch.s3 import calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.calls import Answer, Call
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from s3batch.s3.calls import Body
 
-FOLDER = ".s3batch/doctor-"
+FOLDER = f"{OWN_DIRECTORY}/doctor-"
 """Below the target, in what no sync looks at; random digits follow."""
 BODY = b"s3batch doctor: remove me if you find me\n"
 _STORES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload"})

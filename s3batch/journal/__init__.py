@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from s3batch import private_files
 from s3batch.errors import SettingsError
 from s3batch.journal import uploads
 from s3batch.journal.jobs import Job, Jobs
@@ -65,8 +64,9 @@ class Journal:
 
     def scratch(self) -> Self:
         """A private copy for a rehearsal; closing it removes it, and closes this journal too."""
-        folder = tempfile.mkdtemp(prefix="s3batch-")
+        folder = private_files.make_temporary_directory()
         path = os.path.join(folder, "journal.db")
+        private_files.create_file(path).close()  # SQLite fills an empty file; by itself it would not make it private
         self._store.copy_to(path)
         lock = Lock(path)
         return type(self)(open_store(path, create=False, refuse_if_held=lock.refuse_if_held), lock, self)
@@ -91,7 +91,7 @@ class Journal:
         finally:
             self._lock.release()
             if self._original is not None:
-                shutil.rmtree(os.path.dirname(self._store.path), ignore_errors=True)
+                private_files.remove_tree(os.path.dirname(self._store.path))
                 self._original.close()
 
     def __enter__(self) -> Self:

@@ -12,9 +12,12 @@ import os
 import socket
 import time
 
+from s3batch import private_files
 from s3batch.errors import JournalError, JournalLockedError
 
 _TRIES = 5
+_LONGEST = 4096
+"""Bytes of the holder's name."""
 _PAUSE = 0.02
 """Seconds between tries: ``jobs list`` touches the lock for an instant to see whether it is held."""
 
@@ -33,8 +36,9 @@ class Lock:
             return
         file = self._open()
         if not _try_to_lock(file):
+            holder = _name_of(file)
             os.close(file)
-            raise JournalLockedError(self._journal, holder=self._named())
+            raise JournalLockedError(self._journal, holder=holder)
         os.ftruncate(file, 0)
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()})
         try:
@@ -53,41 +57,42 @@ class Lock:
 
     def refuse_if_held(self) -> None:
         """Raise JournalLockedError if another process holds the lock."""
-        if self._file is None and self.holder() is not None:
-            raise JournalLockedError(self._journal, holder=self._named())
+        if self._file is None and (holder := self.holder()) is not None:
+            raise JournalLockedError(self._journal, holder=f"pid {holder[0]} on host {holder[1]}")
 
     def holder(self) -> tuple[int, str] | None:
         """Return pid and host of the process that holds the lock, or ``None`` if nobody does."""
         try:
-            file = os.open(self._path, os.O_RDONLY)
+            file = private_files.open_file(self._path, os.O_RDONLY)
         except OSError:
             return None
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            return self._written()
+            return _written(file)
         finally:
             os.close(file)
         return None
 
     def _open(self) -> int:
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            return private_files.open_file(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise JournalError(f"cannot open {self._path}: {error.strerror}", hint="name another --journal") from error
 
-    def _named(self) -> str:
-        pid, host = self._written()
-        return f"pid {pid} on host {host}"
 
-    def _written(self) -> tuple[int, str]:
-        """Return what the holder wrote; 0 and "?" where it has not come to that yet."""
-        try:
-            with open(self._path, encoding="utf-8") as file:
-                text = json.load(file)
-            return int(text["pid"]), str(text["host"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0, "?"
+def _name_of(file: int) -> str:
+    pid, host = _written(file)
+    return f"pid {pid} on host {host}"
+
+
+def _written(file: int) -> tuple[int, str]:
+    """Return what the holder wrote; 0 and "?" where it has not come to that yet."""
+    try:
+        text = json.loads(os.pread(file, _LONGEST, 0))
+        return int(text["pid"]), str(text["host"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return 0, "?"
 
 
 def _try_to_lock(file: int) -> bool:

@@ -15,10 +15,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+from s3batch import private_files
 from s3batch.errors import JournalError, JournalTooNewError
 from s3batch.journal import migrations
 from s3batch.model import FILE, Stamp
@@ -44,6 +45,8 @@ _WHAT_IS_WRONG = {
     "SQLITE_BUSY": "another program holds the journal",
     "SQLITE_LOCKED": "another program holds the journal",
 }
+
+_ANOTHER = "name another --journal"
 
 Row = tuple[Any, ...]
 
@@ -164,9 +167,8 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None]) -
     """
     if create:
         _make_if_absent(path)
-    if not os.path.exists(path):
-        raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
-    unclean = _has_content(path + "-wal")
+    _require(path)
+    unclean = private_files.has_content(path + "-wal")
     connection = _connect(path, "rw")
     try:
         _prepare(connection)
@@ -188,8 +190,7 @@ def open_read_only(path: str) -> Store:
 
     One of an older version stays as it is: what is looked at is a migrated copy in a temporary file of SQLite's.
     """
-    if not os.path.exists(path):
-        raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
+    _require(path)
     connection = _connect(path, "ro")
     try:
         found = _version(connection, path)
@@ -209,8 +210,8 @@ def damaged(path: str, why: str) -> JournalError:
     aside = _free_name(f"{path}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
     try:
         for suffix in ("-wal", "-shm", ""):
-            if os.path.exists(path + suffix):
-                os.rename(path + suffix, aside + suffix)
+            if private_files.is_there(path + suffix):
+                private_files.rename(path + suffix, aside + suffix)
     except OSError as error:
         return JournalError(f"journal {path} is damaged ({why}) and cannot be moved aside: {error}")
     return JournalError(
@@ -247,27 +248,34 @@ def _escaped(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
+def _require(path: str) -> None:
+    """Raise JournalError unless the journal is there, and it and all beside it are ours."""
+    try:
+        found = private_files.check_journal(path)
+    except OSError as error:
+        raise JournalError(f"cannot open the journal {path}: {error.strerror}", hint=_ANOTHER) from error
+    if found is None:
+        raise JournalError(f"there is no journal {path}", hint="name the one you mean with --journal")
+
+
 def _make_if_absent(path: str) -> None:
     """Make an empty journal under another name, then give it its own: nobody sees half of one."""
-    if _has_content(path):
-        return
     try:
-        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+        if private_files.has_content(path):
+            return
         temporary = _free_name(f"{path}.new-{os.getpid()}")
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(private_files.open_file(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except OSError as error:
-        raise JournalError(
-            f"cannot make the journal {path}: {error.strerror}", hint="name another --journal"
-        ) from error
+        raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=_ANOTHER) from error
     try:
         _fill(temporary)
-        _give_name(temporary, path)
+        with private_files.locked_directory(path):
+            if not private_files.has_content(path):  # another process was quicker; its journal is as good as ours
+                private_files.rename(temporary, path)
     except sqlite3.Error as error:
         raise _named(path, error) from error
     except OSError as error:
-        raise JournalError(
-            f"cannot make the journal {path}: {error.strerror}", hint="name another --journal"
-        ) from error
+        raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=_ANOTHER) from error
     finally:
         _remove(temporary)
 
@@ -278,25 +286,20 @@ def _fill(path: str) -> None:
         migrations.migrate(connection, 0)
 
 
-def _give_name(temporary: str, path: str) -> None:
-    """Name the new file ``path`` unless another process was quicker; theirs is as good as ours."""
-    if os.path.exists(path) and not _has_content(path):
-        os.replace(temporary, path)
-        return
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        os.rename(temporary, path)
-
-
 def _connect(path: str, mode: str) -> sqlite3.Connection:
+    """Connect to a file that is ours: SQLite goes by the name, so what it has opened is looked at afterwards."""
+    expected = private_files.identify(path)
     location = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
     try:
         connection = sqlite3.connect(location, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
     except sqlite3.Error as error:
         raise _named(path, error) from error
+    try:
+        if expected is not None:
+            private_files.require_opened(path, expected)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -361,13 +364,6 @@ def _named(path: str, error: sqlite3.Error) -> JournalError:
     return JournalError(f"{why}: {path} ({error})", hint="what is done is done; resume when that is mended")
 
 
-def _has_content(path: str) -> bool:
-    try:
-        return os.path.getsize(path) > 0
-    except OSError:
-        return False
-
-
 def _free_name(wanted: str) -> str:
     name, number = wanted, 1
     while os.path.lexists(name):
@@ -378,7 +374,5 @@ def _free_name(wanted: str) -> str:
 
 def _remove(path: str) -> None:
     for suffix in ("", "-wal", "-shm"):
-        try:
-            os.unlink(path + suffix)
-        except FileNotFoundError:
-            continue
+        with suppress(FileNotFoundError):
+            private_files.remove(path + suffix)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from s3batch.archive import codec, packed, stored
 from s3batch.archive.check import Limits
 from s3batch.archive.directories import Directories
-from s3batch.archive.paths import OWN, inside, is_safe_name, parse_roots
+from s3batch.archive.paths import inside, is_safe_name, parse_roots
 from s3batch.archive.signing import is_signed, sign
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.errors import ArchiveError, SettingsError
+from s3batch.private_files import OWN_DIRECTORY
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot
 
 
@@ -95,7 +96,7 @@ HOSTILE = [
     pytest.param(rename("d/a", "/etc/passwd"), id="a name is an absolute path"),
     pytest.param(rename("d/a", "x\0y"), id="a name holds NUL"),
     pytest.param(rename("d/a", "b"), id="a name occurs twice"),
-    pytest.param(rename("d", OWN), id="it claims our own directory"),
+    pytest.param(rename("d", OWN_DIRECTORY), id="it claims our own directory"),
     pytest.param(rename("d", "e"), id="a root is not the one declared"),
     pytest.param(directory("d/s", "d/../.."), id="a directory goes up"),
     pytest.param(directory("d/s", "/etc"), id="a directory is absolute"),
@@ -110,7 +111,7 @@ HOSTILE = [
     pytest.param(roots("/"), id="the root is everything"),
     pytest.param(roots("d", "d"), id="a root occurs twice"),
     pytest.param(roots("d", "d/s"), id="roots nest"),
-    pytest.param(roots("d", OWN), id="a root is our own directory"),
+    pytest.param(roots("d", OWN_DIRECTORY), id="a root is our own directory"),
     pytest.param(roots(), id="no root at all"),
     pytest.param(setting("kinds", "d/a", 4), id="an unknown kind"),
     pytest.param(setting("kinds", "d/a", DIR), id="a directory with a size"),
@@ -151,7 +152,7 @@ def test_a_manifest_that_breaks_a_rule_is_refused_as_a_whole(good, there, change
         restore_tree(there, ["d", "e"], stored.encode_manifest(manifest), store)
 
     assert snapshot(there) == {}
-    assert not (there / OWN / "restore").exists()
+    assert not (there / OWN_DIRECTORY / "restore").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from s3batch.archive.check import Limits
 from s3batch.archive.compat import write_s3cache
 from s3batch.archive.legacy import extract_legacy, kind_of
-from s3batch.archive.paths import OWN, inside, is_safe_name
+from s3batch.archive.paths import inside, is_safe_name
 from s3batch.archive.placement import Placement
 from s3batch.archive.scan import scan
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.errors import ArchiveError
+from s3batch.private_files import OWN_DIRECTORY
 from tests.archive.cycle import fill, noise, snapshot
 
 SECOND = 1_500_000_000
@@ -62,7 +63,7 @@ PACKED = {"tar": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}
 
 
 def extract(there, body, roots=("vendor",), **options):
-    folder = str(there / OWN / "restore")
+    folder = str(there / OWN_DIRECTORY / "restore")
     undo = Undo(folder, str(there), roots, "legacy")
     try:
         done = extract_legacy(io.BytesIO(body), str(there), roots, undo, **options)
@@ -174,7 +175,7 @@ def test_no_name_is_placed_outside_the_root(name, slash, root):
     except ArchiveError:
         return
 
-    assert path is None or path == root or (inside(path, root) and not inside(path, OWN))
+    assert path is None or path == root or (inside(path, root) and not inside(path, OWN_DIRECTORY))
     assert path in (None, ".") or all(is_safe_name(part) for part in path.removeprefix("/").split("/"))
 
 
@@ -356,7 +357,7 @@ def test_any_bytes_are_an_archive_or_an_archive_error(tmp_path_factory, data, po
         with contextlib.suppress(ArchiveError):
             extract(there, attempt)
 
-    assert set(os.listdir(there)) <= {"vendor", OWN}
+    assert set(os.listdir(there)) <= {"vendor", OWN_DIRECTORY}
 
 
 def compat_archive(here, listed):

@@ -1,0 +1,415 @@
+"""Open the files and directories that s3batch keeps for itself. No other module opens them; a test checks that.
+
+    journal, its side files, lock      --journal, the state directory, or .s3batch in the workspace
+    state, plans, notes, undo records  .s3batch in the workspace, or TMPDIR/s3batch-UID
+
+Whoever can write to the workspace can put something in their place. So no link is followed in any component that is
+ours. What is opened must be regular, have one link, belong to this user, to root or to the owner of the directory
+that holds it, and not be writable by others. Anything else stays as it is, and is a :class:`PrivateFileError`.
+
+SQLite opens a journal by its name. It is checked before, and afterwards it is checked that SQLite has opened that
+very file. It is not opened here: closing a second descriptor would drop SQLite's locks (POSIX advisory locks).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedRandom
+from typing import NamedTuple
+
+from s3batch.errors import JournalError
+
+OWN_DIRECTORY = ".s3batch"
+"""The name of our directory in a workspace; never uploaded, cached, restored or deleted."""
+SIDE_FILES = ("-wal", "-shm", "-journal", ".lock")
+"""The ends of the names of the files beside a journal: SQLite's and the lock."""
+BESIDE_JOURNAL = re.compile(rf"|{'|'.join(map(re.escape, SIDE_FILES))}|\.(?:new|damaged)-.*")
+"""How the name of a journal goes on in the names beside it; also one being made, and one set aside."""
+_PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_LINK_ERRORS = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device",
+}  # fmt: skip
+_HINT = "it was left as it is; move it away, or name another file with --journal"
+
+
+class PrivateFileError(JournalError):
+    """Something that is not ours is in the place of one of our files or directories."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path} {what}, so s3batch does not use it", hint=_HINT)
+
+
+class Identity(NamedTuple):
+    """Which file a name stood for."""
+
+    device: int
+    inode: int
+
+
+class _Parent(NamedTuple):
+    """The open directory of one of our files."""
+
+    descriptor: int
+    name: str
+    owners: frozenset[int]
+
+
+# -- files
+
+
+def open_file(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open one of our files and return its descriptor; with O_CREAT its directory is made too.
+
+    Raises PrivateFileError if it is not as the module says, before anything in it changes, else any OSError.
+    """
+    truncate = flags & os.O_TRUNC
+    with _parent(path, make=bool(flags & os.O_CREAT)) as parent:
+        status = _status(parent)
+        if status is not None:
+            _check_file(status, path, parent.owners)
+        try:
+            file = os.open(parent.name, flags & ~os.O_TRUNC | _FILE, mode, dir_fd=parent.descriptor)
+        except OSError as error:
+            if error.errno in _LINK_ERRORS:
+                raise PrivateFileError(path, "is a symbolic link") from error
+            raise
+        try:
+            _check_file(os.fstat(file), path, parent.owners)
+            if truncate:
+                os.ftruncate(file, 0)
+        except BaseException:
+            os.close(file)
+            raise
+    return file
+
+
+def read_file(path: str) -> bytes:
+    """Return the content of one of our files."""
+    with open(open_file(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+@contextmanager
+def replace_file(path: str) -> Iterator[BufferedRandom]:
+    """Write one of our files under another name, and give it its own at the end of the block."""
+    scratch = f"{path}.new-{os.getpid()}"
+    try:
+        with create_file(scratch) as file:
+            yield file
+        rename(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError, PrivateFileError):
+            remove(scratch)
+        raise
+
+
+def create_file(path: str) -> BufferedRandom:
+    """Make one of our files anew, to read and write; whatever had its name is gone, a link is not followed."""
+    with contextlib.suppress(FileNotFoundError):
+        remove(path)
+    return open(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b")
+
+
+def write_note(path: str, text: str) -> None:
+    """Write a short text into one of our files."""
+    with replace_file(path) as file:
+        file.write(text.encode())
+
+
+def is_there(path: str) -> bool:
+    """Return whether one of our files is there; PrivateFileError where something else is."""
+    return identify(path) is not None
+
+
+def has_content(path: str) -> bool:
+    """Return whether one of our files is there and not empty."""
+    status = _checked(path)
+    return status is not None and status.st_size > 0
+
+
+def identify(path: str) -> Identity | None:
+    """Check one of our files without opening it; return which it is, or ``None`` if there is none."""
+    status = _checked(path)
+    return None if status is None else Identity(status.st_dev, status.st_ino)
+
+
+def check_journal(path: str) -> Identity | None:
+    """Check a journal and all files beside it; return which file it is, or ``None`` if there is none."""
+    for end in SIDE_FILES:
+        identify(path + end)
+    return identify(path)
+
+
+def remove(path: str) -> None:
+    """Remove the name of one of our files; a link is removed, not followed."""
+    with _parent(path) as parent:
+        os.unlink(parent.name, dir_fd=parent.descriptor)
+
+
+def rename(path: str, new: str) -> None:
+    """Give one of our files another name in the same directory; what had that name is gone."""
+    with _parent(path) as parent:
+        descriptor = parent.descriptor
+        os.rename(parent.name, os.path.basename(new), src_dir_fd=descriptor, dst_dir_fd=descriptor)
+
+
+@contextmanager
+def locked_directory(path: str) -> Iterator[None]:
+    """Be the only process of ours in the directory of this file that gives names; a short lock of the kernel's.
+
+    Where a file system has no locks for directories, nothing is locked.
+    """
+    with _parent(path, flags=os.O_RDONLY) as parent:
+        with contextlib.suppress(OSError):
+            fcntl.flock(parent.descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def set_times(path: str, mtime_ns: int) -> None:
+    """Set the modification time of one of our files."""
+    file = open_file(path, os.O_RDONLY)
+    try:
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+    finally:
+        os.close(file)
+
+
+def require_opened(path: str, expected: Identity) -> None:
+    """Raise PrivateFileError unless this process has that very file open: its name may stand for another by now."""
+    try:
+        descriptors = [int(name) for name in os.listdir("/dev/fd")]
+    except (OSError, ValueError):
+        opened = {identify(path)}  # no such directory: the next best
+    else:
+        opened = {_identity_of(descriptor) for descriptor in descriptors}
+    if expected not in opened:
+        raise PrivateFileError(path, "was replaced while it was opened")
+
+
+def _identity_of(descriptor: int) -> Identity | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:  # the one that listed them
+        return None
+    return Identity(status.st_dev, status.st_ino)
+
+
+# -- directories
+
+
+def make_directory(path: str) -> None:
+    """Make one of our directories where it is missing, and check it. PrivateFileError, or OSError."""
+    os.close(open_directory(path, make=True))
+
+
+def require_directory(path: str) -> None:
+    """Make and check the directory of journals without a name. Raises JournalError."""
+    try:
+        make_directory(path)
+    except OSError as error:
+        raise JournalError(
+            f"cannot make the directory {path} for journals: {error.strerror}", hint="name a journal with --journal"
+        ) from error
+
+
+def open_directory(path: str, *, make: bool = False) -> int:
+    """Open one of our directories without following a link, and return its descriptor."""
+    with _parent(path, make=make) as parent:
+        return _enter(parent.descriptor, parent.name, path, parent.owners, make=make)
+
+
+def list_directory(path: str) -> list[str]:
+    """Return the sorted names in one of our directories; none where there is no such directory."""
+    try:
+        with _parent(path) as parent:
+            descriptor = _enter(parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    try:
+        return sorted(os.listdir(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def check_entries(path: str) -> None:
+    """Raise PrivateFileError if anything in one of our directories is not ours. Directories in it are not entered."""
+    for name in list_directory(path):
+        entry = os.path.join(path, name)
+        with _parent(entry) as parent:
+            status = _status(parent)
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                _check_directory(status, entry, parent.owners)
+            elif status is not None:
+                _check_file(status, entry, parent.owners)
+
+
+def is_directory(path: str) -> bool:
+    """Return whether one of our directories is there; PrivateFileError where something else is."""
+    try:
+        os.close(open_directory(path))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_writable(path: str) -> bool:
+    """Return whether files can be made in this directory, or the directory itself where it is missing."""
+    while not os.path.lexists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)
+
+
+def remove_tree(path: str) -> None:
+    """Remove one of our directories with all it holds; what cannot be removed stays."""
+    import shutil  # noqa: PLC0415 - this module is loaded by every command
+
+    with contextlib.suppress(OSError, PrivateFileError), _parent(path) as parent:
+        shutil.rmtree(parent.name, ignore_errors=True, dir_fd=parent.descriptor)
+
+
+def temporary_state() -> str:
+    """Return the path of TMPDIR/s3batch-UID, for a user who can write nowhere else; it may not be there yet."""
+    return os.path.join(_temporary(), f"s3batch-{os.geteuid()}")
+
+
+def make_temporary_directory() -> str:
+    """Make a new directory that only this process knows; :func:`remove_tree` removes it."""
+    import tempfile  # noqa: PLC0415 - as above
+
+    try:
+        return tempfile.mkdtemp(prefix="s3batch-", dir=_temporary())
+    except OSError as error:
+        raise _no_temporary(error) from error
+
+
+@contextmanager
+def temporary_directory() -> Iterator[str]:
+    """Yield a new directory that only this process knows; it is gone at the end of the block."""
+    path = make_temporary_directory()
+    try:
+        yield path
+    finally:
+        remove_tree(path)
+
+
+def _temporary() -> str:
+    import tempfile  # noqa: PLC0415 - as above
+
+    try:
+        return os.path.realpath(tempfile.gettempdir(), strict=True)
+    except OSError as error:
+        raise _no_temporary(error) from error
+
+
+def _no_temporary(error: OSError) -> JournalError:
+    return JournalError(
+        f"no temporary directory can be written: {error.strerror}",
+        hint="set TMPDIR to one that can, or name the journal with --journal",
+    )
+
+
+# -- checks
+
+
+@contextmanager
+def _parent(path: str, *, make: bool = False, flags: int = _PASSAGE) -> Iterator[_Parent]:
+    """Yield the directory of ``path``, entered component by component from the first one that is ours."""
+    directory, name = os.path.split(os.path.abspath(path))
+    base, own = _split(directory)
+    if make:
+        os.makedirs(base, mode=0o700, exist_ok=True)
+    descriptor = os.open(base, (flags if not own else _PASSAGE) | os.O_DIRECTORY | os.O_CLOEXEC)
+    owners = frozenset({os.geteuid(), 0, os.fstat(descriptor).st_uid})
+    try:
+        for component in own:
+            base = os.path.join(base, component)
+            inner = _enter(descriptor, component, base, owners, make=make, flags=flags)
+            os.close(descriptor)
+            descriptor = inner
+        yield _Parent(descriptor, name, owners)
+    finally:
+        os.close(descriptor)
+
+
+def _split(directory: str) -> tuple[str, list[str]]:
+    """Return what lies above our directories, whose links are followed, and the components that are ours."""
+    components = directory.split("/")
+    first = next((at for at, name in enumerate(components) if _is_own(name)), len(components))
+    return "/".join(components[:first]) or "/", components[first:]
+
+
+def _is_own(name: str) -> bool:
+    return name in {OWN_DIRECTORY, f"s3batch-{os.geteuid()}"}
+
+
+def _enter(parent: int, name: str, path: str, owners: frozenset[int], *, make: bool, flags: int = _PASSAGE) -> int:
+    if make:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+    try:
+        descriptor = os.open(name, flags | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError as error:
+        if error.errno in _LINK_ERRORS:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            raise PrivateFileError(path, f"is {_kind(status)} and no directory") from error
+        raise
+    try:
+        _check_directory(os.fstat(descriptor), path, owners)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_directory(status: os.stat_result, path: str, owners: frozenset[int]) -> None:
+    if os.path.basename(path) == f"s3batch-{os.geteuid()}":
+        owners = frozenset({os.geteuid()})  # the directory that holds it is everybody's
+    _check_owner(status, path, owners)
+
+
+def _check_file(status: os.stat_result, path: str, owners: frozenset[int]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise PrivateFileError(path, f"is {_kind(status)} and no regular file")
+    if status.st_nlink != 1:
+        raise PrivateFileError(path, f"has {status.st_nlink} names (hard links)")
+    _check_owner(status, path, owners)
+
+
+def _check_owner(status: os.stat_result, path: str, owners: frozenset[int]) -> None:
+    if status.st_uid not in owners:
+        raise PrivateFileError(path, f"belongs to another user (uid {status.st_uid})")
+    if status.st_mode & _OTHERS_WRITE:
+        raise PrivateFileError(path, f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o})")
+
+
+def _kind(status: os.stat_result) -> str:
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "a regular file")
+
+
+def _status(parent: _Parent) -> os.stat_result | None:
+    try:
+        return os.stat(parent.name, dir_fd=parent.descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _checked(path: str) -> os.stat_result | None:
+    try:
+        with _parent(path) as parent:
+            status = _status(parent)
+            if status is not None:
+                _check_file(status, path, parent.owners)
+            return status
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,142 @@
+"""What lies in the place of our own files, or of files that hold settings, ends a command in one sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_journal_trust import KEYS, QUICK, plant
+from tests.rig import program
+from tests.rig.fake_s3 import FakeS3
+
+
+@pytest.fixture
+def store():
+    with FakeS3() as fake:
+        yield fake
+
+
+def odd(path: Path, what: str) -> Path:
+    """Make something that is no file of settings and no journal."""
+    if what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a directory":
+        path.mkdir()
+    elif what == "a large file":
+        path.write_bytes(b"# " + b"x" * (1 << 20))
+    elif what == "a device":
+        return Path("/dev/zero")
+    return path
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a directory", "a large file", "a device"])
+@pytest.mark.parametrize("how", ["--env-file", "--config", "S3BATCH_ENV_FILE", "S3BATCH_CONFIG", "PLUGIN_ENV_FILE"])
+def test_a_file_of_settings_that_is_none_is_refused(call, workspace, what, how):
+    path = odd(workspace / "odd", what)
+    env = {} if how.startswith("--") else {how: str(path)}
+    command = ["plugin"] if how.startswith("PLUGIN") else ["sync", ".", "s3://b"]
+
+    ran = call(*command, *([how, str(path)] if how.startswith("--") else []), env=env)
+
+    assert ran.code == 2
+    assert f"{path}" in ran.err
+    assert "cannot be read: it " in ran.err
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a directory", "a device"])
+@pytest.mark.parametrize("place", ["journal", "lock"])
+@pytest.mark.parametrize(
+    "command",
+    [["sync", "tree", "s3://b"], ["resume"], ["jobs", "list"], ["jobs", "show"], ["jobs", "prune"]],
+    ids=" ".join,
+)
+def test_a_journal_or_lock_that_is_none_is_refused_and_stays(call, workspace, store, what, place, command):
+    if place == "lock" and what == "a device":
+        pytest.skip("no device has such a name")
+    (workspace / "tree").mkdir()
+    journal = workspace / "x.db"
+    if place == "lock":
+        plant(journal, store.url, workspace / "tree")
+        (workspace / "x.db.lock").unlink(missing_ok=True)
+    path = odd(Path(f"{journal}.lock") if place == "lock" else journal, what)
+    before = os.lstat(path)
+
+    named = path if what == "a device" else journal
+    ran = call(*command, "--journal", str(named), env={**KEYS, **QUICK, "S3BATCH_ENDPOINT_URL": store.url})
+
+    assert ran.code == 3, ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert "so s3batch does not use it" in ran.err
+    after = os.lstat(path)
+    assert (after.st_mode, after.st_ino, after.st_rdev) == (before.st_mode, before.st_ino, before.st_rdev)
+
+
+def test_a_workspace_whose_own_directory_is_a_link_is_refused_by_a_sync_step(call, workspace, store, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (workspace / ".s3batch").symlink_to(tmp_path / "elsewhere")
+    (workspace / "dist").mkdir()
+    keys = {name.replace("S3BATCH", "PLUGIN"): text for name, text in KEYS.items()}
+    env = {**keys, **QUICK, "PLUGIN_BUCKET": "b", "PLUGIN_ENDPOINT": store.url, "PLUGIN_SOURCE": "dist"}
+
+    ran = call("plugin", env=env)
+
+    assert (ran.code, store.requests, os.listdir(tmp_path / "elsewhere")) == (3, [], [])
+    listed = call("jobs", "list")
+    assert listed.code == 0
+    assert "is a symbolic link and no directory" in listed.err
+
+
+@pytest.fixture
+def outside():
+    """A directory that a user without privileges may enter."""
+    path = Path(tempfile.mkdtemp(prefix="tests-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("home", [None, "a directory of root", "/nonexistent", "."])
+def test_a_user_without_a_name_or_a_home_works(outside, store, home):
+    (outside / "home").mkdir()
+    (outside / "tmp").mkdir()
+    (outside / "tmp").chmod(0o1777)
+    (outside / "tree").mkdir()
+    (outside / "tree" / "a").write_text("a")
+    environment = program.clean_environment(outside / "home") | KEYS | QUICK | {"TMPDIR": str(outside / "tmp")}
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "PYTHONPATH"):
+        environment.pop(name)
+    if home:
+        environment["HOME"] = str(outside / "home") if home.startswith("a ") else home
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv.pop(1)); import argparse, encodings.idna, pkgutil, importlib\n"
+        "import boto3, s3batch\n"
+        "for each in pkgutil.walk_packages(s3batch.__path__, 's3batch.'):\n"  # Python may be root's own
+        "    each.name.endswith('__main__') or importlib.import_module(each.name)\n"
+        "os.setgroups([]); os.setgid(54321); os.setuid(54321); sys.exit(s3batch.cli.main())"
+    )
+    words = ["sync", "tree", "s3://b", "--endpoint-url", store.url]
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(program.ROOT), *words],
+        env=environment, cwd=outside, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert f"so the journal is in {outside}/tmp/s3batch-54321" in ran.stderr
+    assert sorted(os.listdir(outside)) == ["home", "tmp", "tree"]
+    assert (outside / "tmp" / "s3batch-54321").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_cannot_be_made_names_the_flag_that_helps(call, workspace, store):
+    ran = call("sync", ".", "s3://b", env={**KEYS, **QUICK, "XDG_STATE_HOME": "/proc/nowhere", "TMPDIR": "/proc"})
+
+    assert ran.code == 3, ran.err
+    assert "name a journal with --journal" in ran.err
