@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from s3batch.errors import SettingsError
 from s3batch.settings import TABLE, Given, Setting, first_given, names_of, parse, taken_by, unknown, variable_of
+from s3batch.texts import plain
 
 NOTHING_TO_DO = ""
 """The command of a cache step that wants neither restore nor rebuild."""
@@ -140,7 +141,7 @@ def _command(variables: Mapping[str, str]) -> str:
 
 
 def _mode(mode: Given, *, restore: bool, rebuild: bool) -> str:
-    word = mode.text.strip().lower()
+    word = plain(mode.text).lower()
     if word not in _MODES:
         raise SettingsError(
             f"mode cannot be {mode.text!r} (from {mode.origin})",

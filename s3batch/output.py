@@ -81,6 +81,8 @@ class Output:
         self.quiet = quiet
         self.verbose = verbose
         self.log_format = log_format
+        self.errors_only = False
+        """Whether warnings are not said either; a report keeps them all the same."""
         self.data_written = False
         """Whether anything was to go to stdout; with ``--json`` that was the document."""
 
@@ -125,7 +127,8 @@ class Output:
 
     def warn(self, *lines: str) -> None:
         """Say that something is not as it should be, and that the run goes on."""
-        self._say("warning", lines)
+        if not self.errors_only:
+            self._say("warning", lines)
 
     def error(self, *lines: str) -> None:
         """Say that something failed."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from s3batch import content_types, maps
 from s3batch.globs import literals, star
 from s3batch.model import Attributes
+from s3batch.texts import http_date
 
 if TYPE_CHECKING:
     from s3batch.settings import Settings  # workers read rules, not settings
@@ -38,6 +39,23 @@ CANNED_ACLS = frozenset(
         "log-delivery-write",
     }
 )
+STORAGE_CLASSES = frozenset(
+    {
+        "STANDARD",
+        "REDUCED_REDUNDANCY",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER",
+        "GLACIER_IR",
+        "DEEP_ARCHIVE",
+        "OUTPOSTS",
+        "SNOW",
+        "EXPRESS_ONEZONE",
+        "FSX_OPENZFS",
+    }
+)
+"""Amazon's, which may be written in any case. A store may have others, in which the case counts."""
 ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
 _TEXTS = (
@@ -210,12 +228,24 @@ def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     texts = {name: maps.texts(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
         raise settings.bad("acl", f"{odd[0]!r} is none of S3's canned ACLs: {', '.join(sorted(CANNED_ACLS))}")
+    texts["storage_class"] = {
+        pattern: value.upper() if value.upper() in STORAGE_CLASSES else value
+        for pattern, value in texts["storage_class"].items()
+    }
+    texts["expires"] = {pattern: _http_date(settings, value) for pattern, value in texts["expires"].items()}
     return {
         **{name: (values, "private" if name == "acl" else "") for name, values in texts.items()},
         "metadata": (maps.metadata(settings), ()),
         "tags": (maps.tags(settings), ()),
         "gzip": (maps.switches(settings, "gzip"), False),
     }
+
+
+def _http_date(settings: Settings, value: str) -> str:
+    try:
+        return http_date(value) if value else ""
+    except ValueError as error:
+        raise settings.bad("expires", f"{value!r} is no date; {error}") from None
 
 
 def _encryption(settings: Settings) -> tuple[str, str]:

@@ -11,15 +11,17 @@ value came from.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from s3batch import units
+from s3batch import texts, units
 from s3batch.build import Build
 from s3batch.errors import SettingsError
 from s3batch.private_files import OWN_DIRECTORY
@@ -454,6 +456,10 @@ class Settings:
         0, "Say more; twice: tracebacks too.", Topic.OUTPUT, _EVERY, Form.COUNT, short="-v",
         plugin=("PLUGIN_VERBOSE", "PLUGIN_DEBUG", "DEBUG"),
     )  # fmt: skip
+    log_level: str = setting(
+        "", "How much is said: trace and debug are --verbose twice and once, warn is --quiet, error says errors only.",
+        Topic.OUTPUT, _EVERY, choices=("trace", "debug", "info", "warn", "error"), shown_default="info",
+    )  # fmt: skip
     quiet: bool = setting(False, "Say only warnings and errors.", Topic.OUTPUT, _EVERY, Form.BOOLEAN, short="-q")
     log_format: str = setting("text", "How lines on stderr look.", Topic.OUTPUT, _EVERY, choices=("text", "json"))
     env_file: str = setting(
@@ -615,18 +621,43 @@ def parse(row: Setting, text: str, origin: str) -> Any:
 
     SettingsError names the setting, the value, where it came from and what to write instead.
     """
-    if not text.strip():
+    text = texts.plain(text)
+    if not text:
         return row.default
+    _refuse_placeholder(row, text, origin)
     try:
+        if row.form is not Form.LIST and texts.has_control(text):
+            raise ValueError(texts.CONTROL_HINT)
         value = _read(row, text)
     except ValueError as error:
         raise wrong(row, text, origin, str(error)) from None
     return row.default if row.zero_is_unset and value <= 0 else value
 
 
+def cleaned(given: Mapping[str, Given]) -> dict[str, Given]:
+    """Return what was given without white space and quotes around it; what is empty then is left out."""
+    plain = {name: one._replace(text=texts.plain(one.text)) for name, one in given.items()}
+    return {name: one for name, one in plain.items() if one.text}
+
+
+def _refuse_placeholder(row: Setting, text: str, origin: str) -> None:
+    """Raise SettingsError for ``${NAME}`` where only the value itself can be meant: a CI put nothing in its place."""
+    found = texts.find_placeholder(text) if row.topic is Topic.ACCESS or row.name in _LITERAL else None
+    if found:
+        raise SettingsError(
+            f"{row.name} still holds {found[0]!r} (from {origin}): nothing gave {found[1] or 'it'} a value",
+            hint=f"set the variable or secret {found[1]}, or write the value itself" if found[1] else "write the value",
+        )
+
+
+_LITERAL = frozenset({"bucket", "cloudfront_endpoint"})
+"""Settings outside of Topic.ACCESS in which ``${NAME}`` is never part of the value."""
+
+
 def wrong(row: Setting, value: object, origin: str, instead: str) -> SettingsError:
     """The one sentence about a value that cannot be; a secret's value is not in it."""
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    text = texts.without_secrets(text) if row.form is Form.URL else texts.without_userinfo(text)
     shown = "***" if row.secret else text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
     return SettingsError(f"{row.name} cannot be {shown!r} (from {origin})", hint=instead)
 
@@ -643,12 +674,18 @@ def _read(row: Setting, text: str) -> Any:
             units.parse_limit(text)
             return text.strip()
         case Form.LIST:
-            return tuple(_chosen(row, item) for item in split_list(text))
+            return tuple(_chosen(row, _without_control(item)) for item in split_list(text))
         case Form.URL:
             return _url(text.strip())
         case Form.RULES | Form.MAP:
             return text
     return _chosen(row, text)
+
+
+def _without_control(item: str) -> str:
+    if texts.CONTROL.search(item):
+        raise ValueError(texts.CONTROL_HINT)
+    return item
 
 
 def _number(form: Form, text: str) -> float:
@@ -699,19 +736,21 @@ def _count(text: str) -> int:
 def _url(text: str) -> str:
     url = text if "://" in text else f"https://{text}"
     scheme, _, rest = url.partition("://")
+    if "@" in rest:
+        raise ValueError("leave out user and password; give access_key and secret_key")
+    if "?" in rest or "#" in rest:
+        raise ValueError("leave out what follows ? or #")
     if scheme.lower() not in {"http", "https"} or not rest.strip("/") or any(letter.isspace() for letter in url):
         raise ValueError("write an address such as https://s3.example.com:9000")
     return url.rstrip("/")
 
 
 def split_list(text: str) -> tuple[str, ...]:
-    """A JSON list, or words between commas; spaces around them and empty ones do not count."""
-    items: list[Any] = text.split(",")
+    """A JSON list, or words between commas or on lines; spaces around them and empty ones do not count."""
+    items: list[Any] = re.split(r"[,\n\r]", text)
     if text.strip().startswith("["):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             items = json.loads(text)
-        except ValueError:
-            items = text.split(",")
     return tuple(word for word in (_word(item).strip() for item in items) if word)
 
 

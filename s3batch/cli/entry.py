@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TextIO
 
 import s3batch
-from s3batch import errors, private_files
+from s3batch import errors, private_files, texts
 from s3batch.errors import S3BatchError, SettingsError
 from s3batch.output import Output, standard_streams
 from s3batch.settings import COMMANDS, RESUMABLE, TABLE, Settings, unknown
@@ -215,6 +215,8 @@ def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
     environ = load.with_env_file(command, rest, call.environ)
     if call.real:  # boto3 reads the process's environment, and so do the workers it starts
         os.environ.update(environ)
+        for name in os.environ.keys() - environ.keys():
+            del os.environ[name]  # an empty one, which boto3 would take for a value
     call.environ = environ
     call.output.redact(_secrets_of(environ))
     settings = load.plugin_settings(environ) if command == "plugin" else load.settings_of(command, rest, environ)
@@ -222,6 +224,7 @@ def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
         call.settings, call.command = settings, settings.command
         call.output.quiet, call.output.verbose = settings.quiet, settings.verbose
         call.output.log_format = settings.log_format
+        call.output.errors_only = settings.log_level == "error"
         call.output.redact(settings.secrets())
         _warn_of_lost_journal(settings, call.output)
     return settings
@@ -298,4 +301,6 @@ def _secrets_of(environ: Mapping[str, str]) -> list[str]:
     rows = [row for row in TABLE.values() if row.secret]
     names = {name for row in rows for name in (*row.plugin_names, *row.plugin_cache, row.variable, *row.also)}
     names |= {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"}
-    return [environ[name] for name in names if environ.get(name)]
+    found = [environ[name].strip() for name in names if environ.get(name)]
+    proxies = (text for name, text in environ.items() if name.upper().endswith("_PROXY"))
+    return found + [secret for text in proxies for secret in texts.secrets_of_url(text)]

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s3batch import bounded_files, ci, dotenv, private_files
+from s3batch import bounded_files, ci, dotenv, private_files, texts
 from s3batch.build import Build
 from s3batch.cli import options
 from s3batch.errors import SettingsError
@@ -22,6 +22,7 @@ from s3batch.settings import (
     TABLE,
     Given,
     Settings,
+    cleaned,
     first_given,
     names_of,
     parse,
@@ -66,14 +67,38 @@ def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str])
     given = Given(named, "--env-file") if named else None
     found = given or (ci.env_file(environ) if command == "plugin" else _env_file_variable(environ))
     if not found:
-        return dict(environ)
+        return _clean_environment(environ)
+    found = found._replace(text=parse(TABLE["env_file"], found.text, found.origin))
     try:
         text = bounded_files.read_regular_file(found.text, _LARGEST_FILE).decode("utf-8", "surrogateescape")
         read = dotenv.parse(text, found.text)
     except (OSError, ValueError) as error:
         problem = f"env_file {found.text} (from {found.origin}) cannot be read: {_problem(error)}"
         raise SettingsError(problem, hint="give the path of a file of NAME=value lines") from None
-    return {**read, **{name: text for name, text in environ.items() if text.strip() or name not in read}}
+    told = {name: text for name, text in environ.items() if text.strip() or name not in read}
+    return _clean_environment({**read, **told})
+
+
+def _clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with clean variables of the AWS tools and of proxies, which libraries read themselves.
+
+    White space at the ends is gone; an empty variable of AWS is left out, because boto3 would take it for a value.
+    """
+    clean = dict(environ)
+    for name, text in environ.items():
+        if not name.startswith("AWS_") and not name.upper().endswith("_PROXY"):
+            continue
+        clean[name] = text.strip()
+        if texts.CONTROL.search(clean[name]):
+            secret = any(word in name.upper() for word in _SECRET_WORDS)
+            shown = "***" if secret else texts.without_userinfo(clean[name])
+            raise SettingsError(f"the variable {name} cannot be {shown!r}", hint=texts.CONTROL_HINT)
+        if not clean[name] and name.startswith("AWS_"):
+            del clean[name]
+    return clean
+
+
+_SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSWORD")
 
 
 def _env_file_variable(environ: Mapping[str, str]) -> Given | None:
@@ -184,7 +209,7 @@ def _plugin_state_directory(workspace: str) -> str:
 
 def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:
     """Words that are no flags, where this command has a place for them; the job if one was named."""
-    words = list(said.words)
+    words = [texts.plain(word) for word in said.words]
     job = words.pop(0) if words and command in {"resume", "jobs show"} else ""
     given = dict(said.given)
     taken = taken_by(command) if command != "resume" else {}
@@ -211,11 +236,14 @@ def _agreed(name: str, word: str, given: Mapping[str, Given]) -> Given:
 def _settings(
     command: str, given: dict[str, Given], environ: Mapping[str, str], *, plugin: bool = False, job: str = ""
 ) -> Settings:
-    given = _own_credentials(_with_url_taken_apart(given), plugin=plugin)
+    given = _own_credentials(_with_url_taken_apart(cleaned(given)), plugin=plugin)
     given = _with_session_token(given, environ)
     values: dict[str, Any] = {name: parse(TABLE[name], one.text, one.origin) for name, one in given.items()}
     if plugin and not values.get("region") and not values.get("profile"):
         values["region"] = PLUGIN_REGION
+    if "cache" in values:
+        values["cache"] = tuple(_at_home(path, environ) for path in values["cache"])
+    values |= _verbosity(values)
     workspace = os.getcwd()
     return Settings(
         **values,
@@ -227,6 +255,25 @@ def _settings(
         build=_build(command, environ, workspace, plugin=plugin),
         origins={name: one.origin for name, one in given.items()},
     )
+
+
+def _at_home(path: str, environ: Mapping[str, str]) -> str:
+    """Return the path with ``~``, ``$HOME`` or ``${HOME}`` at its beginning expanded, as a shell would."""
+    first, slash, rest = path.partition("/")
+    if first not in {"~", "$HOME", "${HOME}"}:
+        return path
+    home = environ.get("HOME", "").strip() or os.path.expanduser("~")
+    if not home.startswith("/"):
+        raise SettingsError(f"cache: {path} cannot be found without HOME", hint="set HOME, or write an absolute path")
+    return f"{home.rstrip('/')}{slash}{rest}" or "/"
+
+
+def _verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return verbose and quiet as ``log_level`` means them; a verbose or quiet that was given adds to it."""
+    level = values.get("log_level", "")
+    verbose = values.get("verbose") or {"trace": 2, "debug": 1}.get(level, 0)
+    quiet = values.get("quiet") or (level in {"warn", "error"} and not verbose)
+    return {"verbose": verbose, "quiet": quiet} if level else {}
 
 
 def _build(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> Build | None:

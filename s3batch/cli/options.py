@@ -31,6 +31,7 @@ from s3batch.settings import (
     variable_of,
     wrong,
 )
+from s3batch.texts import plain
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
 CONFIG = "config"
@@ -61,7 +62,7 @@ def read(command: str, argv: Sequence[str], variables: Mapping[str, Given], file
     spelled = list(_spelled_out(flags, command))
     namespace, rest = parser.parse_known_args(
         args=spelled,
-        env_vars={variable_of(name): given.text for name, given in variables.items()},
+        env_vars={variable_of(name): plain(given.text) for name, given in variables.items()},
         config_file_contents=file.text if file else "",
     )
     words = [word for word in rest if not _is_flag(word)]
@@ -142,6 +143,7 @@ def _is_short(word: str) -> bool:
 
 def _switched(row: Setting, text: str, origin: str) -> list[str]:
     """A value of a flag that takes none, as that flag: ``true`` is ``--foo``, ``false`` is ``--no-foo``."""
+    text = plain(text)
     try:
         if row.form is Form.COUNT:
             return [row.flag] * _count(text)
@@ -176,7 +178,7 @@ class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse h
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         before = split_list(getattr(namespace, self.dest) or "")
-        setattr(namespace, self.dest, json.dumps([*before, *split_list(values)]))
+        setattr(namespace, self.dest, json.dumps([*before, *split_list(plain(values))]))
 
 
 class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configargparse has no types

@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.s3.carry import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
-from s3batch.s3.sigv4 import Credentials
+from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,8 @@ class Login:
             frozen = _asked(self._source.get_frozen_credentials, self._patience)
         else:
             frozen = self._source.get_frozen_credentials()
-        found = (frozen.access_key, frozen.secret_key, frozen.token or "")
+        parts = (frozen.access_key, frozen.secret_key, frozen.token or "")
+        found = tuple(part.strip() if isinstance(part, str) else part for part in parts)
         if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in found):
             raise EndpointError("cannot sign in: the credentials found are no printable text", hint=_WORKING_PROFILE)
         self._last = Credentials(*found)
@@ -91,7 +92,17 @@ def connect(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
         configured = Configured()
     else:
         login, configured = _by_boto3(settings)
-    return _endpoint(settings, bucket, login.current(), configured), login
+    endpoint = _endpoint(settings, bucket, login.current(), configured)
+    _refuse_unsafe("the region", endpoint.region)
+    return endpoint, login
+
+
+def _refuse_unsafe(what: str, *texts: str) -> None:
+    """Raise :class:`EndpointError` for what an AWS configuration says and no request can carry."""
+    try:
+        refuse_breaks(what, *texts)
+    except UnsafeTextError as error:
+        raise EndpointError(f"cannot sign in: {error}", hint="look at the AWS configuration that gives it") from None
 
 
 def _plain(settings: Settings) -> bool:

@@ -188,11 +188,17 @@ def fault_of(answer: Answer) -> Fault:
         message=message,
         status=answer.status,
         request_id=answer.headers.get("x-amz-request-id", "") or found.get("RequestId", ""),
-        region=answer.headers.get("x-amz-bucket-region", "") or found.get("Region", ""),
+        region=_plausible(answer.headers.get("x-amz-bucket-region", "") or found.get("Region", "")),
         retry_after=retry_after(answer.headers) if answer.status in (429, 503) else 0.0,
     )
 
 
+def _plausible(region: str) -> str:
+    """Return the region that a store told, if it can be one: it becomes part of a host name and of a signature."""
+    return region if _REGION.fullmatch(region) else ""
+
+
+_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
 _WORDS = 64 * 1024
 """Bytes of an error document that are looked at for its words."""
 

@@ -36,7 +36,7 @@ from s3batch.s3.clock import offset_of
 from s3batch.s3.dial import BundleError, Dialler
 from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, puzzling
 from s3batch.s3.pace import Pace
-from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer
+from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer, UnsafeTextError, refuse_breaks
 from s3batch.s3.wire import BrokenConnectionError, Connection
 
 if TYPE_CHECKING:
@@ -249,6 +249,11 @@ class Lane:
 
     def _ask(self, task: _Task, call: Call) -> None:
         self.requests[call.name] += 1
+        try:
+            refuse_breaks("the request", call.query, *call.headers, *call.headers.values())
+        except UnsafeTextError as error:
+            self._fail(task, call, Fault("UnsafeRequest", str(error)))
+            return
         if self._pace is not None and (self._held or self._pace.empty):
             self._hold(lambda: self._go(task, call))
         else:

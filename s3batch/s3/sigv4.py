@@ -28,10 +28,24 @@ class Credentials:
     token: str = field(default="", repr=False)
 
 
+class UnsafeTextError(ValueError):
+    """A line break or NUL where a request would end or begin anew with it."""
+
+
+def refuse_breaks(what: str, *texts: str) -> None:
+    """Raise :class:`UnsafeTextError` if one of these parts of a request holds CR, LF or NUL."""
+    joined = "".join(texts)
+    if "\n" in joined or "\r" in joined or "\0" in joined:
+        raise UnsafeTextError(f"{what} holds a line break or NUL")
+
+
 class Signer:
     """Signs for one region with one set of credentials. Replace it when the credentials change."""
 
     def __init__(self, credentials: Credentials, region: str, service: str = "s3") -> None:
+        """Raises :class:`UnsafeTextError` for texts that would break a header."""
+        refuse_breaks("the region", region)
+        refuse_breaks("the access key or session token", credentials.access_key, credentials.token)
         self._credentials = credentials
         self._region = region
         self._service = service
@@ -46,8 +60,9 @@ class Signer:
         """``headers`` plus date, payload hash, token and authorization.
 
         ``path`` and ``query`` are encoded and canonical; ``payload`` is the body's SHA-256 in hex or
-        ``UNSIGNED``; ``now`` in seconds since the epoch.
+        ``UNSIGNED``; ``now`` in seconds since the epoch. Raises :class:`UnsafeTextError`.
         """
+        refuse_breaks("the request", method, path, query, *headers, *headers.values())
         self._set_clock(int(time.time() if now is None else now))
         signed = dict(headers)
         signed["x-amz-content-sha256"] = payload

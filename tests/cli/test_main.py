@@ -156,7 +156,7 @@ def test_resume_takes_anew_credentials_speed_journal_and_output_only():
         "assume_role_session_name", "external_id", "user_role_arn", "user_role_external_id", "oidc_token_id",
         "sign_payload", "workers", "max_concurrency", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",
         "multipart_threshold", "part_size", "journal", "json", "progress", "verbose", "quiet", "log_format", "env_file",
-        "cache_secret",
+        "cache_secret", "log_level",
     }  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def test_a_number(step, text) -> None:
         pytest.param("PLUGIN_DELETE", "perhaps", "delete cannot be 'perhaps'", id="P2 no boolean"),
         pytest.param("DRY_RUN", "2", "dry_run cannot be '2'", id="P2 a number is no boolean"),
         pytest.param("PLUGIN_MAX_CONCURRENCY", "abc", "max_concurrency cannot be 'abc'", id="P3 no number"),
-        pytest.param("PLUGIN_ACL", '"public-read"', "acl cannot be '\"public-read\"'", id="V2 an ACL in quotes"),
+        pytest.param("PLUGIN_ACL", '"public"', "acl cannot be 'public'", id="V2 an ACL in quotes"),
         pytest.param("PLUGIN_ACL", '{"*.txt": "public"}', "acl cannot be", id="decision 12 no canned ACL"),
         pytest.param("PLUGIN_METADATA", "plain", "metadata cannot be 'plain'", id="V8 plain text"),
         pytest.param("PLUGIN_METADATA", '{"a":{"b":"c"},"d":"e"}', "metadata cannot be", id="V8 flat and nested"),

@@ -760,3 +760,24 @@ def test_a_closed_lane_leaves_nothing_open(fake, lane_to):
     gc.collect()
 
     assert [sock.fileno() for sock in sockets] == [-1] * len(sockets)
+
+
+@pytest.mark.parametrize("lane", ["lean", "reference"])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("headers", [{"x-amz-meta-a": "b\r\nx-evil: 1"}, {"a\n": "b"}, {"a": "\0"}])
+def test_a_request_that_would_be_two_is_not_sent(fake, lane_to, lane, signed, headers):
+    credentials = {} if signed else {"credentials": None}
+    client = lane_to(fake, lane=lane, **credentials)
+
+    [failed] = all_of(client, [calls.Call("PutObject", "PUT", "k", headers=headers, body=b"x")])
+
+    assert isinstance(failed, CallError)
+    assert (failed.fault.code, failed.fault.retryable) == ("UnsafeRequest", False)
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize("region", ["eu\x01", "evil.example.com/", "a" * 80, "-eu-", "eu west", "é"])
+def test_a_region_that_can_be_none_is_not_learned_from_a_store(region):
+    answer = calls.Answer(301, {}, f"<Error><Code>PermanentRedirect</Code><Region>{region}</Region></Error>".encode())
+
+    assert fault_of(answer).region == ""

@@ -106,7 +106,6 @@ def test_one_pattern_wins_by_a_fixed_order(given: Any, path: str, value: str) ->
         "cache_control",
         "content_disposition",
         "content_language",
-        "expires",
         "storage_class",
     ],
 )

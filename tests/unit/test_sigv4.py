@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.s3.sigv4 import EMPTY_SHA256, Credentials, Signer
+from s3batch.s3.sigv4 import EMPTY_SHA256, Credentials, Signer, UnsafeTextError
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 PUBLISHED = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -64,3 +64,27 @@ def test_what_was_given_to_be_signed_stays_as_it_was():
 def test_credentials_show_in_no_repr():
     assert "AKIA" not in repr(PUBLISHED)
     assert "wJalr" not in repr(PUBLISHED)
+
+
+@pytest.mark.parametrize("letter", ["\n", "\r", "\0"])
+@pytest.mark.parametrize("where", ["path", "query", "name", "value", "method"])
+def test_nothing_is_signed_that_would_break_a_request_apart(letter, where):
+    odd = f"a{letter}  b"
+    parts = {"method": "GET", "path": "/", "query": ""} | ({where: odd} if where in {"method", "path", "query"} else {})
+    headers = {"host": HOST, "x-amz-meta-a": odd if where == "value" else "b"} | ({odd: "c"} if where == "name" else {})
+
+    with pytest.raises(UnsafeTextError, match="the request holds a line break or NUL"):
+        Signer(PUBLISHED, "us-east-1").sign(*parts.values(), headers, EMPTY_SHA256, WHEN)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "region"),
+    [
+        (PUBLISHED, "us-east-1\r\nX-Evil: 1"),
+        (Credentials("AKIA\n", "s"), "us-east-1"),
+        (Credentials("AKIA", "s", "token\nwrapped"), "us-east-1"),
+    ],
+)
+def test_no_signer_is_made_of_what_would_break_a_header(credentials, region):
+    with pytest.raises(UnsafeTextError):
+        Signer(credentials, region)

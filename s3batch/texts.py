@@ -1,0 +1,101 @@
+"""Texts of settings, whoever wrote them: spaces, quotes, control characters, placeholders, dates. Pure text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import unquote
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""C0, DEL and C1: none of them belongs into a setting."""
+CONTROL_HINT = "write it without line breaks and control characters"
+_PLACEHOLDER = re.compile(r"\$\{(?P<braces>[^}]*)\}|\$\((?P<parens>[^)]*)\)|<\+(?P<harness>[^>]*)>")
+_USERINFO = re.compile(r"(?<=://)[^\s@]*(?:@[^\s@/?#]*)*(?=@)")
+_HTTP_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
+"""RFC 9110, 5.6.7: the form to write, and the two obsolete ones."""
+EXPIRES_HINT = "write a date such as 2027-01-31T12:00:00Z or Sun, 31 Jan 2027 12:00:00 GMT"
+
+
+def plain(text: str) -> str:
+    """Return a setting's text without white space at its ends, out of its quotes if it is one JSON string."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        try:
+            value = json.loads(text, strict=False)
+        except (ValueError, RecursionError):
+            return text
+        return value.strip() if isinstance(value, str) else text
+    return text
+
+
+def has_control(text: str) -> bool:
+    """Return whether a control character is in a text, or in a string of the JSON object or list that it is."""
+    if not CONTROL.search(text) and "\\" not in text:
+        return False
+    if text[:1] in {"{", "["}:
+        try:
+            return any(CONTROL.search(each) for each in _strings(json.loads(text)))
+        except (ValueError, RecursionError):
+            pass
+    return CONTROL.search(text) is not None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, below in value.items():
+            yield key
+            yield from _strings(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _strings(below)
+
+
+def find_placeholder(text: str) -> tuple[str, str] | None:
+    """Return the first ``${NAME}``, ``$(NAME)`` or ``<+NAME>`` that nothing has replaced, and its NAME."""
+    found = _PLACEHOLDER.search(text)
+    if not found:
+        return None
+    return found[0], (found["braces"] or found["parens"] or found["harness"] or "").strip()
+
+
+def without_userinfo(text: str) -> str:
+    """Return the text with ``***`` in the place of a user and password in a URL."""
+    return _USERINFO.sub("***", text)
+
+
+def without_secrets(url: str) -> str:
+    """Return the URL, with or without a scheme, with ``***`` for user and password and for what follows ? or #."""
+    scheme, has_scheme, rest = url.partition("://") if "://" in url else ("", "", url)
+    _, at, place = rest.rpartition("@")
+    place, mark, _ = re.sub(r"[?#]", "?", place).partition("?")
+    return f"{scheme}{has_scheme}{'***@' if at else ''}{place}{'?***' if mark else ''}"
+
+
+def secrets_of_url(url: str) -> list[str]:
+    """Return what nobody shall see of a URL: its user and password, as written and as meant."""
+    userinfo, at, _ = url.rpartition("@")
+    userinfo = userinfo.rpartition("://")[2]
+    user, _, password = userinfo.partition(":")
+    found = [userinfo, password or user] if at else []
+    return list(dict.fromkeys([*found, *map(unquote, found)]))
+
+
+def http_date(text: str) -> str:
+    """Return an HTTP date, from one or from an ISO 8601 timestamp (UTC where it names no zone). Raises ValueError."""
+    for form in _HTTP_DATES:
+        try:
+            return format_datetime(datetime.strptime(text, form).replace(tzinfo=UTC), usegmt=True)
+        except ValueError:
+            continue
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return format_datetime(moment.astimezone(UTC), usegmt=True)
+    except (ValueError, OverflowError):
+        raise ValueError(EXPIRES_HINT) from None
