@@ -5,7 +5,6 @@ Everything that comes in numbers (uploads, copies, deletes) goes to the workers 
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
@@ -13,10 +12,12 @@ from s3batch.s3 import calls
 from s3batch.s3.carry import back_off, carrier
 from s3batch.s3.client import connect
 from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, fault_of
-from s3batch.s3.lane import Lane, ask, outcome
+from s3batch.s3.gather import capture
+from s3batch.s3.lane import Lane, ask, outcome, pause
+from s3batch.s3.store_clock import StoreClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 
     from s3batch.s3.calls import Answer, Call
     from s3batch.s3.client import Login
@@ -47,6 +48,7 @@ class Bucket:
         self.retries = 0
         self.uploads_refused: Fault | None = None
         """Why multipart uploads in progress could not be listed."""
+        self.clock = StoreClock()
         self.lane = Lane(endpoint, carrier)
         self._reached = False
         self._welcome = False
@@ -62,17 +64,29 @@ class Bucket:
         endpoint, login = connect(settings, bucket)
         return cls(endpoint, login, tries=settings.retries)
 
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end; return what it returns, or raise what it raises."""
+        value, error = self.lane.run(capture(coroutine))
+        if error is not None:
+            raise error
+        return value
+
     def ask(self, call: Call) -> Answer:
+        """The same as :meth:`send`, for those who wait."""
+        answer: Answer = self.run(self.send(call))
+        return answer
+
+    async def send(self, call: Call) -> Answer:
         """The answer to ``call`` once it is not a passing fault: ok, or a refusal to be looked at.
 
         Raises :class:`EndpointError` when the store cannot be reached or refuses the sign-in.
         """
         attempt = throttles = 0
         while True:
-            fault, answer = self._once(call)
+            fault, answer = await self._once(call)
             if fault is not None and fault.throttled and throttles < self.tries:
                 throttles += 1  # the store is there, and asks for patience: that is no try
-                self._wait(fault, throttles)
+                await self._wait(fault, throttles)
                 continue
             attempt += 1
             if answer is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
@@ -81,12 +95,12 @@ class Bucket:
             most = self.tries if self._reached else min(self.tries, _tries_to_reach(fault))
             if attempt >= most or (fault is not None and not (fault.retryable or fault.signed_out)):
                 return self._last_answer(call, fault, answer, attempt)
-            self._wait(fault, attempt)
+            await self._wait(fault, attempt)
 
-    def _wait(self, fault: Fault | None, attempt: int) -> None:
+    async def _wait(self, fault: Fault | None, attempt: int) -> None:
         """Wait before the next try, no less than the store asks for."""
         self.retries += 1
-        time.sleep(max(back_off(attempt), fault.retry_after if fault else 0.0))
+        await pause(max(back_off(attempt), fault.retry_after if fault else 0.0))
 
     def must(self, call: Call) -> Answer:
         """The answer to ``call``, which has to be ok. Raises :class:`CallError` otherwise."""
@@ -95,11 +109,13 @@ class Bucket:
             raise CallError(call.name, call.key, fault_of(answer))
         return answer
 
-    def _once(self, call: Call) -> tuple[Fault | None, Answer | None]:
+    async def _once(self, call: Call) -> tuple[Fault | None, Answer | None]:
+        sent = self.clock.read_local()
         try:
-            answer = self.lane.call(call)
+            answer = await ask(call)
         except CallError as error:
             return error.fault, None
+        self.clock.observe(answer.headers, sent)
         self._reached = True
         self._welcome = self._welcome or answer.ok
         return (None, answer) if answer.ok else (fault_of(answer), answer)
@@ -147,6 +163,21 @@ class Bucket:
             yield page
             page = self._arrived(ahead, call).document
         yield page
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        """The same as :meth:`list_objects`, for coroutines."""
+        seen: set[str] = set()
+        call = calls.list_objects(prefix)
+        while True:
+            answer = await self.send(call)
+            if not answer.ok:
+                raise refused(self.endpoint, call.name, fault_of(answer))
+            page: Page = answer.document
+            yield page
+            if not page.token:
+                return
+            self._check_progress(page.token, seen)
+            call = calls.list_objects(prefix, token=page.token)
 
     def _check_progress(self, token: Any, seen: set[Any]) -> None:
         """Raise :class:`EndpointError` for a page that was asked for before: such a listing has no end."""

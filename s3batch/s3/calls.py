@@ -36,6 +36,8 @@ class Call(NamedTuple):
     body: Body = b""
     expected: int = -1
     """GetObject: bytes of body the response may have; -1 where nothing tells."""
+    valid: tuple[float, int] | None = None
+    """The native lane signs the request so that the store refuses it so many seconds (int) after that time (float)."""
 
 
 class Answer(NamedTuple):

@@ -35,6 +35,7 @@ from s3batch.s3.calls import Answer, Call, get_object, head_object
 from s3batch.s3.clock import offset_of
 from s3batch.s3.dial import BundleError, Dialler
 from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, puzzling
+from s3batch.s3.gather import Gather, Gathering
 from s3batch.s3.pace import Pace
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer, UnsafeTextError, refuse_breaks
 from s3batch.s3.wire import BrokenConnectionError, Connection
@@ -242,6 +243,8 @@ class Lane:
             self._ask(task, wish)
         elif type(wish) is Aside:
             self._aside(task, wish.function)
+        elif type(wish) is Gather:
+            Gathering(self, wish, partial(self._resume, task)).go_on()
         else:
             self.later(wish.seconds, lambda: self._resume(task))
 
@@ -307,8 +310,11 @@ class Lane:
     def _head(self, call: Call) -> bytes:
         endpoint = self.endpoint
         path, size = endpoint.path(call.key), len(call.body)
+        query = call.query
         headers: dict[str, str] = {"host": self._host, **call.headers}
-        if self._signer is not None:
+        if self._signer is not None and call.valid is not None:
+            query = self._signer.presign(call.method, path, query, headers, call.valid)
+        elif self._signer is not None:
             if not size:
                 payload = EMPTY_SHA256
             elif call.method == "POST" or endpoint.signs_body(size):
@@ -321,7 +327,7 @@ class Lane:
             headers["content-length"] = str(size)
         headers["user-agent"] = _AGENT
         lines = "\r\n".join([f"{name}: {value}" for name, value in headers.items()])
-        target = f"{path}?{call.query}" if call.query else path
+        target = f"{path}?{query}" if query else path
         return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
 
     def _pump(self, line: _Line) -> None:

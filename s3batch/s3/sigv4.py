@@ -11,6 +11,7 @@ import hmac
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,14 +74,41 @@ class Signer:
         lines = "\n".join([f"{name}:{_folded(signed[name])}" for name in names])
         joined = ";".join(names)
         canonical = f"{method}\n{path}\n{query}\n{lines}\n\n{joined}\n{payload}"
-        digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-        text = f"AWS4-HMAC-SHA256\n{self._timestamp}\n{self._scope}\n{digest}"
-        signature = hmac.digest(self._key, text.encode(), "sha256").hex()
+        signature = self._signature_of(canonical)
         signed["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{self._scope}, "
             f"SignedHeaders={joined}, Signature={signature}"
         )
         return signed
+
+    def presign(self, method: str, path: str, query: str, headers: Mapping[str, str], valid: tuple[float, int]) -> str:
+        """Return the query that signs a request: the store refuses it so many seconds after that time.
+
+        The body is not signed; ``headers`` are, and one of them should be its digest.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+        """
+        now, seconds = valid
+        self._set_clock(int(now))
+        names = sorted(headers)
+        pairs = {
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{self._credentials.access_key}/{self._scope}",
+            "X-Amz-Date": self._timestamp,
+            "X-Amz-Expires": str(seconds),
+            "X-Amz-SignedHeaders": ";".join(names),
+        }
+        if self._credentials.token:
+            pairs["X-Amz-Security-Token"] = self._credentials.token
+        added = [f"{name}={quote(value, safe='-_.~')}" for name, value in pairs.items()]
+        whole = "&".join(sorted([*filter(None, query.split("&")), *added]))
+        lines = "\n".join([f"{name}:{_folded(headers[name])}" for name in names])
+        canonical = f"{method}\n{path}\n{whole}\n{lines}\n\n{';'.join(names)}\n{UNSIGNED}"
+        return f"{whole}&X-Amz-Signature={self._signature_of(canonical)}"
+
+    def _signature_of(self, canonical: str) -> str:
+        digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{self._timestamp}\n{self._scope}\n{digest}"
+        return hmac.digest(self._key, text.encode(), "sha256").hex()
 
     def _set_clock(self, second: int) -> None:
         if second == self._second:

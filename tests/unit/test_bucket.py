@@ -30,7 +30,11 @@ def waits(fake, monkeypatch):
     """No waiting here; what would have been waited for is kept."""
     fake.forget()
     waited = []
-    monkeypatch.setattr(module.time, "sleep", waited.append)
+
+    async def pause(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(module, "pause", pause)
     return waited
 
 

@@ -1,0 +1,66 @@
+"""The store's clock: what it is there now, between two bounds.
+
+Whether an object is old, a lock is dead or a deadline is over is decided by the clock that stamped the object,
+never by the clock of this machine. Each response carries that clock in ``Date``, cut to whole seconds (RFC 9110,
+5.6.7). So one response tells two bounds: the store's clock was at least ``Date`` when the response had come, and
+less than ``Date`` + 1 s when the request was sent.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_DATE_STEP = 1.0
+"""Seconds; the resolution of ``Date``."""
+
+
+class Bounds(NamedTuple):
+    """The earliest and the latest time it may be at the store, in seconds since the epoch."""
+
+    low: float
+    high: float
+
+
+def elapsed() -> float:
+    """Return seconds that grow also while the machine is suspended, where the system counts them."""
+    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
+
+
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class StoreClock:
+    """Learns from each response. Before the first one with a ``Date`` it falls back on this machine's clock."""
+
+    def __init__(self, clock: Callable[[], float] = elapsed) -> None:
+        self._clock = clock
+        self._low: float | None = None
+        self._high = 0.0
+
+    def read_local(self) -> float:
+        """Return local seconds, to be given to :meth:`observe` later."""
+        return self._clock()
+
+    def observe(self, headers: Mapping[str, str], sent: float) -> None:
+        """Learn from a response that has just come to a request that went out at ``sent`` (local seconds)."""
+        try:
+            date = parsedate_to_datetime(headers.get("date", "")).timestamp()
+        except (ValueError, OverflowError):
+            return
+        self._low, self._high = date - self._clock(), date + _DATE_STEP - sent
+
+    def earliest(self, local: float) -> float:
+        """Return the earliest time it was at the store when :meth:`read_local` gave ``local``; minus infinity if unknown."""
+        return local + self._low if self._low is not None else float("-inf")
+
+    def now(self) -> Bounds:
+        """Return the bounds of the store's time."""
+        if self._low is None:
+            return Bounds(time.time(), time.time())
+        local = self._clock()
+        return Bounds(local + self._low, local + self._high)
