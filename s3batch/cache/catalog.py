@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.stored import decode_manifest
 from s3batch.archive.tree import files_of
+from s3batch.cache.catalog_index import INDEX, ChunkList, Row, decode_index, encode_index
 from s3batch.cache.find import ENCRYPTION
+from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking
 from s3batch.errors import EXIT_DONE, ArchiveError
+from s3batch.s3.faults import CallError
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from s3batch.model import Listed
     from s3batch.output import Output
-    from s3batch.s3.bucket import Bucket
     from s3batch.settings import Settings
+
+_WORTH_WRITING = 16
+"""Manifests read anew that make it worth storing the index again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +33,16 @@ class Entry:
     key: str
     """The whole key of its object."""
     name: str
-    """What is below ``v1/k/``: scope, paths, key."""
+    """What is below ``v1/k/`` or ``v1/x/``: scope, paths, key."""
     modified: float
     """Last written or used, seconds since the epoch."""
     error: str = ""
-    """Why it cannot be read: then nobody knows which chunks it needs, nor what follows."""
+    """Why it cannot be read. Then it may name any chunk."""
     created: float = 0.0
     size: int = 0
     """Bytes of its files."""
     files: int = 0
-    chunks: dict[str, int] = field(default_factory=dict)
-    """Stored bytes by id in hex."""
+    chunks: ChunkList = field(default_factory=ChunkList)
     encryption: dict[str, str] = field(default_factory=dict)
     """The headers that say how its object is encrypted: a copy is to be, too."""
     etag: str = ""
@@ -53,45 +54,83 @@ class Entry:
         return self.name.rpartition("/")[0]
 
 
-def entries(bucket: Bucket, base: str, below: str = KEYS) -> Iterator[Entry]:
-    """Every manifest below there; one that has gone since it was listed is passed over."""
-    for page in bucket.list_objects(base + below):
-        for found in page.objects:
-            if (entry := read(bucket, base, found, below)) is not None:
-                yield entry
+class Catalog:
+    """Reads manifests, each once per ETag, many side by side."""
 
+    def __init__(self, store: BucketStore, base: str) -> None:
+        self._store = store
+        self._base = base
+        self._known: dict[str, Row] | None = None
+        """What the index says, and what was read since."""
+        self._used: dict[str, Row] = {}
+        self._read = 0
 
-def read(bucket: Bucket, base: str, found: Listed, below: str = KEYS) -> Entry | None:
-    """The manifest of a listed object; ``None`` if it has gone meanwhile."""
-    answer = bucket.get(found.key, found.size)
-    if answer is None:
-        return None
-    name = found.key[len(base + below) :]
-    encryption = {header: value for header, value in answer.headers.items() if header.startswith(ENCRYPTION)}
-    try:
-        manifest = decode_manifest(bytes(answer.body))
-    except ArchiveError as error:
+    async def entries(self, below: str = KEYS) -> list[Entry]:
+        """Return every manifest below there; one that has gone since it was listed is left out."""
+        if self._known is None:
+            self._known = decode_index(await self._store.get(self._base + INDEX) or b"")
+        listed = await self._store.listed(self._base + below)
+        found = await self._store.gather(self.entry(each, below) for each in listed)
+        return [entry for entry in found if entry is not None]
+
+    async def entry(self, listed: Listed, below: str) -> Entry | None:
+        """Return the manifest of a listed object; ``None`` if it has gone meanwhile."""
+        known = self._known or {}
+        row = known.get(listed.key)
+        if row is None or row.etag != listed.etag:
+            answer = await self._store.fetch(listed.key, listed.size)
+            if answer is None:
+                return None
+            encryption = {name: value for name, value in answer.headers.items() if name.startswith(ENCRYPTION)}
+            try:
+                row = _row_of(listed, bytes(answer.body), encryption)
+            except ArchiveError as error:
+                name = listed.key[len(self._base + below) :]
+                return Entry(
+                    key=listed.key, name=name, modified=listed.modified, error=str(error), etag=listed.etag,
+                    encryption=encryption,
+                )  # fmt: skip
+            self._read += 1
+            if row.etag:
+                known[row.key] = row
+        self._used[listed.key] = row
         return Entry(
-            key=found.key, name=name, modified=found.modified, error=str(error), etag=found.etag, encryption=encryption
-        )
-    chunks = manifest.chunks
-    ids = (identity.hex() for identity in chunks.all_ids())
-    return Entry(
-        key=found.key, name=name, modified=found.modified, created=manifest.created, size=manifest.raw_size(),
-        files=files_of(manifest.tree), chunks=dict(zip(ids, chunks.stored, strict=True)), encryption=encryption,
-        etag=found.etag,
+            key=listed.key, name=listed.key[len(self._base + below) :], modified=listed.modified,
+            created=row.created, size=row.size, files=row.files, chunks=row.chunks, encryption=row.encryption,
+            etag=listed.etag,
+        )  # fmt: skip
+
+    async def save_index(self) -> None:
+        """Store the index for the next reader, if enough is new. Without the permission the next one reads again."""
+        if self._read >= _WORTH_WRITING:
+            try:
+                await self._store.put(self._base + INDEX, encode_index(self._used.values()))
+            except CallError:
+                return
+
+
+def _row_of(listed: Listed, body: bytes, encryption: dict[str, str]) -> Row:
+    manifest = decode_manifest(body)
+    chunks = ChunkList.of(manifest.chunks.all_ids(), manifest.chunks.stored)
+    return Row(
+        key=listed.key, etag=listed.etag, created=manifest.created, size=manifest.raw_size(),
+        files=files_of(manifest.tree), chunks=chunks, encryption=encryption,
     )  # fmt: skip
 
 
 def run_list(settings: Settings, output: Output) -> int:
     """``s3batch cache list``: a table of keys, newest first."""
     with looking(settings, output) as look:
-        found = sorted(entries(look.bucket, look.base), key=lambda entry: entry.modified, reverse=True)
+        store = BucketStore(look.bucket)
+        catalog = Catalog(store, look.base)
+        found = sorted(store.run(catalog.entries()), key=lambda entry: entry.modified, reverse=True)
+        if not settings.read_only:
+            store.run(catalog.save_index())
         for entry in found:
             if entry.error:
                 look.warn(f"{entry.key}: {entry.error}")
-        times = Counter(chunk for entry in found for chunk in entry.chunks)
-        rows = [_row(look.base, entry, times) for entry in found if not entry.error]
+        shared, now = _shared(found), store.now().low
+        rows = [_row(look.base, entry, shared, now) for entry in found if not entry.error]
         if rows and not settings.json:
             output.data(*_table(rows))
         elif not rows:
@@ -100,18 +139,23 @@ def run_list(settings: Settings, output: Output) -> int:
         return EXIT_DONE
 
 
-def _row(base: str, entry: Entry, times: Counter[str]) -> dict[str, Any]:
-    now = time.time()
+def _shared(found: list[Entry]) -> set[bytes]:
+    """Return the ids that several caches name; by a sorted column, because a dictionary of all ids is large."""
+    ids = sorted(chunk for entry in found for chunk in set(entry.chunks.names()))
+    return {one for one, other in pairwise(ids) if one == other}
+
+
+def _row(base: str, entry: Entry, shared: set[bytes], now: float) -> dict[str, Any]:
     return {
         "name": title(base, entry.key),
         "key": entry.name,
         "age": max(0, round(now - entry.created)),
         "last_use": max(0, round(now - entry.modified)),
         "size": entry.size,
-        "stored": sum(entry.chunks.values()),
+        "stored": sum(entry.chunks.sizes()),
         "files": entry.files,
         "chunks": len(entry.chunks),
-        "chunks_shared": sum(times[chunk] > 1 for chunk in entry.chunks),
+        "chunks_shared": sum(chunk in shared for chunk in entry.chunks.names()),
     }
 
 

@@ -3,47 +3,43 @@
     evict     a manifest goes to v1/x/ first: a build that just took it as its base still finds its chunks
     mark      the chunks of every manifest, evicted ones too
     sweep     an unnamed chunk older than ``grace`` is noted; a run at least half of ``grace`` later that still finds
-              it unnamed and untouched deletes it (how that stays clear of builds: cleanups.py)
+              it unnamed and untouched deletes it (how that stays clear of builds: gc_protocol.py)
 
-One prune at a time, by a lock object where the store has conditional writes; elsewhere see to it yourself.
+Every age is the store's: its clock has stamped the objects. Requests go side by side, as those of a sync.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import time
-from contextlib import contextmanager
+import secrets
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from s3batch.archive.keys import aside_key, parse_chunk_key
-from s3batch.cache.catalog import Entry, entries
-from s3batch.cache.cleanups import DELETION, Record, write_record
-from s3batch.cache.find import etag_of_ours
-from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED
+from s3batch.cache.catalog import Catalog, Entry
+from s3batch.cache.gc_protocol import KEEP_RECORDS, RECORDS, Deletion, LapsedError, Names, read_names
+from s3batch.cache.gc_store import BucketStore
+from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED, KEYS
 from s3batch.cache.look import looking
+from s3batch.cache.prune_lock import Lock, hold_lock
 from s3batch.cache.words import plural
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, JobFailedError
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, fault_of
-from s3batch.s3.responses import etag_of, seconds_of
+from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from s3batch.cache.look import Look
     from s3batch.model import Listed
     from s3batch.output import Output
     from s3batch.settings import Settings
 
-_LOCK, _NOTED = "lock", "noted"
-_KEEP_RECORDS = 7 * 86400.0
-"""Seconds; longer than any build that might still ask for them."""
+_NOTED = f"{CLEANUPS}noted"
+_SLICE = 5000
+"""Chunks of one record: it is renewed each second, and its size is the cost of that."""
+_BATCH = 1000
+"""S3's limit of keys in DeleteObjects (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
 
 
 class Noted(msgspec.Struct, kw_only=True):
@@ -53,41 +49,15 @@ class Noted(msgspec.Struct, kw_only=True):
 
 
 def run_prune(settings: Settings, output: Output) -> int:
-    """Evict, mark, sweep. The exit code."""
+    """Evict, mark, sweep. Return the exit code."""
     with looking(settings, output) as look:
         if settings.read_only:
             output.info("nothing to do: read_only is set")
             look.document({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
             return EXIT_DONE
-        if settings.dry_run:
-            return Prune(look, time.time()).run()
-        with _locked(look):
-            return Prune(look, time.time()).run()
-
-
-@contextmanager
-def _locked(look: Look) -> Iterator[None]:
-    """One prune at a time, where the store has conditional writes."""
-    key = f"{look.base}{CLEANUPS}{_LOCK}"
-    held = look.bucket.head(key)
-    if held is not None:
-        if time.time() - seconds_of(held.headers.get("last-modified", "")) < look.settings.lock_timeout:
-            raise JobFailedError(
-                f"another prune is at work ({key} is there)", hint="wait for it, or lower lock_timeout"
-            )
-        look.bucket.delete(key)
-    body = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "at": time.time()}).encode()
-    call = calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)})
-    answer = look.bucket.ask(call)
-    etag = etag_of_ours(look.bucket, key, body) if answer.status == 412 else etag_of(answer)
-    if answer.status == 412 and not etag:
-        raise JobFailedError("another prune has just begun", hint="wait for it to end")
-    try:
-        yield
-    finally:
-        now = look.bucket.head(key)
-        if now is not None and etag_of(now) == etag:  # nobody took it over from us
-            look.bucket.delete(key)
+        store = BucketStore(look.bucket)
+        with nullcontext() if settings.dry_run else hold_lock(look, store) as lock:
+            return Prune(look, store).run(lock)
 
 
 @dataclass(slots=True)
@@ -95,24 +65,39 @@ class Prune:
     """One run."""
 
     look: Look
-    now: float
-    """Seconds since the epoch; one answer for the whole run."""
+    store: BucketStore
+    catalog: Catalog = field(init=False)
     evicted: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    lapsed: bool = False
+    """True if the store was too slow to delete safely."""
     deleted: int = 0
     freed: int = 0
     noted: int = 0
 
-    def run(self) -> int:
-        """All of it. What cannot be read stops the sweep, because nobody knows what it needs."""
-        found = [*self._evict(), *self._evicted_entries()]
-        self.unreadable = [entry.key for entry in found if entry.error]
-        for entry in found:
-            if entry.error:
-                self.look.warn(f"{entry.key}: {entry.error}")
-        if not self.unreadable:
-            self._sweep({chunk for entry in found for chunk in entry.chunks})
+    def __post_init__(self) -> None:
+        self.catalog = Catalog(self.store, self.look.base)
+
+    def run(self, lock: Lock | None) -> int:
+        """Do all of it, and report. What cannot be read stops the sweep: it may name any chunk."""
+        work = [self._work(lock)] + ([lock.keep_alive()] if lock is not None else [])
+        self.store.run(self.store.gather(work))
         return self._report()
+
+    async def _work(self, lock: Lock | None) -> None:
+        try:
+            found = [*await self._evict(), *await self._evicted_entries()]
+            self.unreadable = [entry.key for entry in found if entry.error]
+            for entry in found:
+                if entry.error:
+                    self.look.warn(f"{entry.key}: {entry.error}")
+            if not self.unreadable:
+                await self._sweep({chunk for entry in found for chunk in entry.chunks.names()})
+            if not self._rehearsal:
+                await self.catalog.save_index()
+        finally:
+            if lock is not None:
+                lock.ended = True
 
     @property
     def _rehearsal(self) -> bool:
@@ -120,74 +105,56 @@ class Prune:
 
     # --- manifests --------------------------------------------------------------------------
 
-    def _evict(self) -> list[Entry]:
-        """Evict what the policies say; all entries whose chunks are still needed, the evicted ones among them."""
-        found = list(entries(self.look.bucket, self.look.base))
-        for entry in to_evict(found, self.look.settings, self.now):
-            if self._rehearsal or self._move(entry):
-                self.evicted.append(entry.name)
+    async def _evict(self) -> list[Entry]:
+        """Evict what the policies say; return all entries whose chunks are still needed, the evicted ones among them."""
+        found = await self.catalog.entries()
+        going = to_evict(found, self.look.settings, self.store.now().low)
+        if self._rehearsal:
+            self.evicted = [entry.name for entry in going]
+        else:
+            gone = await self.store.gather(self._move(entry) for entry in going)
+            self.evicted = [entry.name for entry, went in zip(going, gone, strict=True) if went]
         return found
 
-    def _move(self, entry: Entry) -> bool:
-        """Move it aside, unless a build has published under its key since it was listed; whether it went."""
-        bucket, aside = self.look.bucket, aside_key(self.look.base, entry.key)
-        bucket.must(calls.copy_object(aside, bucket.endpoint.bucket, entry.encryption, entry.key))
-        held = bucket.head(entry.key)
-        if held is None or (entry.etag and etag_of(held) != entry.etag):
-            return False
-        delete = calls.delete_object(entry.key)
-        answer = bucket.ask(delete._replace(headers={"if-match": f'"{etag_of(held)}"'}))
-        if answer.status in (400, 405, 501):  # a store without conditional deletes
-            bucket.delete(entry.key)
-        elif not answer.ok and answer.status not in (404, 412):
-            raise CallError(delete.name, entry.key, fault_of(answer))
-        return answer.status != 412
+    async def _move(self, entry: Entry) -> bool:
+        """Move it aside, unless a build has published under its key since it was listed; return True if it went."""
+        await self.store.copy(entry.key, aside_key(self.look.base, entry.key), entry.encryption)
+        return await self.store.delete_if_unchanged(entry.key, entry.etag)
 
-    def _evicted_entries(self) -> list[Entry]:
-        """The evicted manifests that still hold their chunks; those evicted longer than ``grace`` ago go."""
-        held = []
-        for entry in list(entries(self.look.bucket, self.look.base, EVICTED)):
-            if self.now - entry.modified <= self.look.settings.grace:
-                held.append(entry)
-            elif not self._rehearsal:
-                self.look.bucket.delete(entry.key)
-        return held
+    async def _evicted_entries(self) -> list[Entry]:
+        """Return the evicted manifests that still hold their chunks; delete those evicted longer than ``grace`` ago."""
+        found, now = await self.catalog.entries(EVICTED), self.store.now().low
+        over = [entry.key for entry in found if now - entry.modified > self.look.settings.grace]
+        if not self._rehearsal:
+            await self.store.delete_all(over)
+        return [entry for entry in found if entry.key not in set(over)]
 
     # --- chunks -----------------------------------------------------------------------------
 
-    def _sweep(self, marked: set[str]) -> None:
-        unnamed = {chunk: each for chunk, each in self._old_chunks() if chunk not in marked}
-        noted = self._noted(unnamed)
-        due = {chunk: unnamed[chunk] for chunk, at in noted.items() if self.now - at >= self.look.settings.grace / 2}
-        if self._rehearsal:
-            self.deleted, self.freed = len(due), sum(each.size for each in due.values())
-        elif due:
-            self._delete(due)
-        left = {
-            chunk: (each.modified, noted.get(chunk, self.now)) for chunk, each in unnamed.items() if chunk not in due
-        }
+    async def _sweep(self, marked: set[bytes]) -> None:
+        unnamed = {identity.hex(): each for identity, each in await self._old_chunks() if identity not in marked}
+        noted, now = await self._read_noted(unnamed), self.store.now().low
+        due = [chunk for chunk, at in noted.items() if now - at >= self.look.settings.grace / 2]
+        gone = set(due if self._rehearsal else await self._delete(due))
+        self.deleted, self.freed = len(gone), sum(unnamed[chunk].size for chunk in gone)
+        left = {chunk: (each.modified, noted.get(chunk, now)) for chunk, each in unnamed.items() if chunk not in gone}
         self.noted = len(left)
         if not self._rehearsal:
-            body = msgspec.json.encode(Noted(chunks=left))
-            self.look.bucket.put(f"{self.look.base}{CLEANUPS}{_NOTED}", body, {"content-type": "application/json"})
-            self._forget_old_records()
+            await self.store.put(self.look.base + _NOTED, msgspec.json.encode(Noted(chunks=left)))
+            await self._forget_old_records()
 
-    def _old_chunks(self) -> Iterator[tuple[str, Listed]]:
-        """Chunks by id, older than ``grace``. What has another form of name is not ours to delete."""
-        for each in self._listed(CHUNKS):
-            identity = parse_chunk_key(self.look.base, each.key)
-            if identity is not None and self.now - each.modified > self.look.settings.grace:
-                yield identity.hex(), each
+    async def _old_chunks(self) -> list[tuple[bytes, Listed]]:
+        """Return chunks by id, older than ``grace``. What has another form of name is not ours to delete."""
+        listed, now = await self.store.listed(self.look.base + CHUNKS), self.store.now().low
+        old = [each for each in listed if now - each.modified > self.look.settings.grace]
+        found = [(parse_chunk_key(self.look.base, each.key), each) for each in old]
+        return [(identity, each) for identity, each in found if identity is not None]
 
-    def _listed(self, below: str) -> Iterator[Listed]:
-        for page in self.look.bucket.list_objects(self.look.base + below):
-            yield from page.objects
-
-    def _noted(self, unnamed: dict[str, Listed]) -> dict[str, float]:
-        """Since when they are known to be unnamed: those that nobody has written since. A rubbish note is none."""
-        answer = self.look.bucket.get(f"{self.look.base}{CLEANUPS}{_NOTED}")
+    async def _read_noted(self, unnamed: dict[str, Listed]) -> dict[str, float]:
+        """Return since when chunks are known to be unnamed: those that were not written since."""
+        body = await self.store.get(self.look.base + _NOTED)
         try:
-            held = {} if answer is None else msgspec.json.decode(bytes(answer.body), type=Noted).chunks
+            held = {} if body is None else msgspec.json.decode(body, type=Noted).chunks
         except msgspec.MsgspecError:
             return {}
         return {
@@ -195,24 +162,39 @@ class Prune:
             if chunk in unnamed and unnamed[chunk].modified == modified
         }  # fmt: skip
 
-    def _delete(self, due: dict[str, Listed]) -> None:
-        """Say what will go, look once more who names it, then delete."""
-        bucket, record = self.look.bucket, f"{self.look.base}{CLEANUPS}{DELETION}{self.now:.3f}"
-        write_record(bucket, record, Record(done=False, ids=sorted(due)))
-        try:
-            found = list(entries(bucket, self.look.base))
-            self.unreadable = [entry.key for entry in found if entry.error]
-            named = set(due) if self.unreadable else {chunk for entry in found for chunk in entry.chunks}
-            going = [each for chunk, each in sorted(due.items()) if chunk not in named]
-            bucket.delete_many([each.key for each in going])
-            self.deleted, self.freed = len(going), sum(each.size for each in going)
-        finally:
-            write_record(bucket, record, Record(done=True, ids=sorted(due)))
+    async def _delete(self, due: list[str]) -> list[str]:
+        """Delete what is due and still unnamed, a record at a time; return what went."""
+        gone: list[str] = []
+        for at in range(0, len(due), _SLICE):
+            ids = due[at : at + _SLICE]
+            deletion = Deletion(self.store, self.look.base, f"{self.store.now().low:.0f}-{secrets.token_hex(4)}", ids)
+            wanted = frozenset(ids)
+            try:
+                gone += await deletion.run(partial(self._names, wanted), _BATCH)
+            except LapsedError:
+                self.lapsed = True
+            if self.lapsed or self.unreadable:
+                break
+        return gone
 
-    def _forget_old_records(self) -> None:
-        for found in list(self._listed(CLEANUPS + DELETION)):
-            if self.now - found.modified > _KEEP_RECORDS:
-                self.look.bucket.delete(found.key)
+    async def _names(self, wanted: frozenset[str]) -> Names:
+        """Return those of ``wanted`` that are named now."""
+
+        async def read(listed: Listed) -> Names:
+            entry = await self.catalog.entry(listed, KEYS)
+            if entry is None:
+                return frozenset()
+            if entry.error:
+                self.unreadable.append(entry.key)
+                return None
+            return wanted.intersection(chunk.hex() for chunk in entry.chunks.names())
+
+        return await read_names(self.store, self.look.base, read)
+
+    async def _forget_old_records(self) -> None:
+        since = self.store.now().low - KEEP_RECORDS
+        listed = await self.store.listed(self.look.base + RECORDS)
+        await self.store.delete_all([each.key for each in listed if each.modified < since])
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -223,12 +205,13 @@ class Prune:
             f"({format_size(self.freed)}) {would}deleted, {plural(self.noted, 'unnamed chunk')} noted for a later run"
         )
         if not look.settings.json:
-            for name in self.evicted:
-                look.output.data(f"evict {name}")
+            look.output.data(*(f"evict {name}" for name in self.evicted))
         wrong = ""
         if self.unreadable:
             wrong = f"no chunk was removed, because {plural(len(self.unreadable), 'cache')} cannot be read: {self.unreadable[0]}"
             look.output.error(f"{wrong}; evict it by ttl, or delete it")
+        elif self.lapsed:
+            look.warn("the store answers too slowly to delete chunks safely beside builds; the next prune tries again")
         code = EXIT_FAILED if wrong else EXIT_DONE
         look.document(
             {"evicted": self.evicted, "deleted_chunks": self.deleted, "freed": self.freed, "noted": self.noted},
@@ -238,10 +221,11 @@ class Prune:
 
 
 def to_evict(found: list[Entry], settings: Settings, now: float) -> list[Entry]:
-    """Which caches the policies give up: unused for ``ttl``, beyond ``keep_last`` of a branch, beyond ``max_size``."""
+    """Return the caches the policies give up: unused for ``ttl``, beyond ``keep_last`` of a branch or ``max_size``."""
     going: dict[str, Entry] = {}
     seen: dict[str, int] = {}
-    held: dict[str, int] = {}
+    held: set[bytes] = set()
+    size = 0
     for entry in sorted(found, key=lambda entry: entry.modified, reverse=True):
         seen[entry.scope] = seen.get(entry.scope, 0) + 1
         too_old = settings.ttl and now - entry.modified > settings.ttl
@@ -249,7 +233,10 @@ def to_evict(found: list[Entry], settings: Settings, now: float) -> list[Entry]:
         if too_old or too_many:
             going[entry.key] = entry
             continue
-        held |= entry.chunks
-        if settings.max_size and sum(held.values()) > settings.max_size:
-            going[entry.key] = entry
+        if settings.max_size:
+            for chunk, stored in zip(entry.chunks.names(), entry.chunks.sizes(), strict=True):
+                size += 0 if chunk in held else stored
+                held.add(chunk)
+            if size > settings.max_size:
+                going[entry.key] = entry
     return list(going.values())

@@ -7,7 +7,6 @@ The manifest is published last and at one go: a build that dies leaves chunks no
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,9 +18,9 @@ from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.tree import files_of
-from s3batch.cache.cleanups import verify_after_publishing
 from s3batch.cache.compat import rebuild_old
 from s3batch.cache.find import Hit, Seen, head_of, is_denied, look, still_there, touch
+from s3batch.cache.gc_build import protected
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import publish
 from s3batch.cache.words import amount, plural
@@ -184,19 +183,27 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     if same and base is not None:
         _save(session, done, base.stored, base.etag, base.manifest)
         _keep_alive(session, base)
-    elif not _published(session, done):
-        return _kept(session)
-    elif not verify_after_publishing(session, done.manifest):
-        session.distrust()
-        if tries == 1:
-            raise JobFailedError(
-                f"chunks of {session.names.title} were stored {_TRIES} times and were gone again each time",
-                hint="see which clean-up of this bucket removes them: a lifecycle rule, or a prune with a short grace",
-            )
-        return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
+    else:
+        with protected(session, done.manifest) as whole:
+            published = whole and _published(session, done)
+        if not whole:
+            return _stored_again(session, state, tries)
+        if not published:
+            return _kept(session)
     session.trust_again()
     undo.forget(session.undo_path)
     return _told(session, _counted(done, results, published=not same))
+
+
+def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
+    """Store every chunk anew: a clean-up took some of them before the manifest could name them."""
+    session.distrust()
+    if tries == 1:
+        raise JobFailedError(
+            f"chunks of {session.names.title} were stored {_TRIES} times and were gone again each time",
+            hint="see which clean-up of this bucket removes them: a lifecycle rule, or a prune with a short grace",
+        )
+    return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
 
 
 def _published(session: Session, done: Assembled) -> bool:
@@ -215,7 +222,7 @@ def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest:
 def _keep_alive(session: Session, base: Seen) -> None:
     """A cache that needs no change is used, too."""
     ttl = session.settings.ttl
-    if ttl and time.time() - base.modified > ttl / 4 and not session.settings.dry_run:
+    if ttl and session.bucket.clock.now().low - base.modified > ttl / 4 and not session.settings.dry_run:
         touch(session, base)
 
 

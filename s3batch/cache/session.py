@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from s3batch.private_files import OWN_DIRECTORY, SIDE_FILES
 from s3batch.progress import Totals, make
 from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
+from s3batch.s3.store_clock import elapsed
 from s3batch.settings import Settings
 from s3batch.worker import Brief
 
@@ -78,7 +78,8 @@ class Session:
     names: Names
     own: str
     """Directory of our own files."""
-    started: float = field(default_factory=time.time)
+    began: float = field(default_factory=elapsed)
+    """Local seconds when the run began, before its first request."""
     plan: list[dict[str, str]] = field(default_factory=list)
     """What a dry run would do, for its JSON document."""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from s3batch.model import Work
+    from s3batch.s3.calls import Answer
     from s3batch.worker import Tools
 
 DAMAGED = "Damaged"
@@ -47,7 +48,7 @@ async def store_chunk(
         return Result(operation.id, payload=payload, already=True)
     key = chunk_key(prefix, packed.id)
     held = await ask(calls.head_object(key))
-    if held.ok and time.time() - seconds_of(held.headers.get("last-modified", "")) < keep:
+    if held.ok and _age_of(held) < keep:
         return Result(operation.id, payload=payload, etag=etag_of(held), already=True)
     call = calls.put_object(key, body, {"content-type": "application/zstd", **headers})
     sent = await send(call, tools.checks)
@@ -59,6 +60,11 @@ async def store_chunk(
         operation.id, sent=len(body), payload=payload, etag=etag_of(answer), checksum=sent.checksum,
         date=date_of(answer), warning=sent.warning,
     )  # fmt: skip
+
+
+def _age_of(held: Answer) -> float:
+    """Return the seconds since an object was written, by the store's clock."""
+    return (date_of(held) or time.time()) - seconds_of(held.headers.get("last-modified", ""))
 
 
 async def fetch_chunk(work: Work, _: Tools) -> Result:

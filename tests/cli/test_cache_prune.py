@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.cache.catalog import Entry
+from s3batch.cache.catalog_index import ChunkList
 from s3batch.cache.prune import to_evict
 from s3batch.settings import Settings
 from tests.archive.cycle import noise
@@ -15,8 +16,10 @@ __all__ = ["bucket", "cached", "fake", "in_days", "shell"]
 # --- prune -------------------------------------------------------------------------------------
 
 
-def entry(name: str, age: float, **facts: object) -> Entry:
-    return Entry(key=f"v1/k/{name}", name=name, modified=1000 * DAY - age * DAY, **facts)
+def entry(name: str, age: float, chunks: dict[str, int] | None = None, **facts: object) -> Entry:
+    """``chunks``: stored bytes by a letter that stands for an id."""
+    listed = ChunkList.of([letter.encode() * 32 for letter in chunks or ()], (chunks or {}).values())
+    return Entry(key=f"v1/k/{name}", name=name, modified=1000 * DAY - age * DAY, chunks=listed, **facts)
 
 
 ENTRIES = [
@@ -81,7 +84,7 @@ def test_prune_that_runs_more_often_than_half_the_grace_deletes_chunks_all_the_s
 
     left = []
     for hours in range(0, 16, 4):
-        in_days(1.6 + hours / 24)
+        in_days(1.6 + hours / 23.9)
         assert shell("prune").code == 0
         left.append(len(bucket.keys("v1/c/")))
 

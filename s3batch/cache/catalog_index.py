@@ -1,0 +1,79 @@
+"""The index of a cache: what each manifest of a bucket says, so that a clean-up reads none of them twice.
+
+One object, ``v1/gc/index``. It holds facts by key and ETag, and no more: a manifest with another ETag is read. An index
+that is lost or damaged is made anew.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from s3batch.archive import codec
+from s3batch.archive.columns import from_planes, to_planes
+from s3batch.archive.packed import Record, decode, encode
+from s3batch.cache.layout import CLEANUPS
+from s3batch.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+INDEX = f"{CLEANUPS}index"
+_VERSION = 1
+_LIMIT = 1 << 30
+"""Bytes of an index, decompressed: ten million chunks."""
+
+
+class ChunkList(Record):
+    """The chunks of a manifest: ids of 32 bytes each in a row, and the stored bytes of each."""
+
+    ids: bytes = b""
+    stored: bytes = b""
+    """``u32`` byte planes (docs/cache-format.md)."""
+
+    @classmethod
+    def of(cls, ids: Iterable[bytes], stored: Iterable[int]) -> ChunkList:
+        """Make a list of ids and stored bytes."""
+        return cls(b"".join(ids), to_planes(array("I", stored)))
+
+    def __len__(self) -> int:
+        return len(self.ids) // 32
+
+    def names(self) -> list[bytes]:
+        """Return the ids."""
+        return [self.ids[at : at + 32] for at in range(0, len(self.ids), 32)]
+
+    def sizes(self) -> array[int]:
+        """Return the stored bytes of each chunk."""
+        return from_planes("I", self.stored, len(self))
+
+
+class Row(Record):
+    """What is known of one manifest."""
+
+    key: str
+    etag: str
+    created: float
+    size: int
+    files: int
+    chunks: ChunkList
+    encryption: dict[str, str]
+
+
+class _Index(Record, kw_only=True):
+    version: int
+    rows: list[Row]
+
+
+def encode_index(rows: Iterable[Row]) -> bytes:
+    """Return the object's content."""
+    return codec.compress(encode(_Index(version=_VERSION, rows=list(rows))), level=3, checksum=True)
+
+
+def decode_index(body: bytes) -> dict[str, Row]:
+    """Return rows by key; none from what is damaged or of another version."""
+    try:
+        index = decode(codec.decompress(body, limit=_LIMIT, checksum=True), _Index, what="the index")
+    except ArchiveError:
+        return {}
+    return {row.key: row for row in index.rows if row.etag} if index.version == _VERSION else {}

@@ -1,0 +1,51 @@
+"""How a rebuild keeps its chunks from a clean-up while it publishes (see :mod:`s3batch.cache.gc_protocol`)."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from s3batch.cache.find import is_denied
+from s3batch.cache.gc_protocol import Protection
+from s3batch.cache.gc_store import BucketStore
+from s3batch.errors import EndpointError
+from s3batch.s3.faults import CallError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.archive.manifest import Manifest
+    from s3batch.cache.session import Session
+
+
+@contextmanager
+def protected(session: Session, manifest: Manifest) -> Iterator[bool]:
+    """Protect the chunks of ``manifest`` while it is published. Yields False if one of them is gone."""
+    ids = frozenset(identity.hex() for identity in manifest.chunks.all_ids())
+    if not ids:
+        yield True
+        return
+    store = BucketStore(session.bucket)
+    since = session.bucket.clock.earliest(session.began)
+    protection = Protection(store, session.base, secrets.token_hex(8), since)
+    try:
+        yield _is_whole(session, store, protection, ids)
+    finally:
+        # a pin that stays protects the chunks for an hour more, and harms nothing
+        with contextlib.suppress(CallError, EndpointError):
+            store.run(protection.release())
+
+
+def _is_whole(session: Session, store: BucketStore, protection: Protection, ids: frozenset[str]) -> bool:
+    """Return True once every chunk is there and no clean-up can take it."""
+    try:
+        while not protection.is_fresh:
+            if store.run(protection.protect(ids)):
+                return False
+    except CallError as error:
+        if not is_denied(error):
+            raise
+        session.output.detail(f"clean-ups cannot be looked at: {error}")
+    return True

@@ -1,0 +1,128 @@
+"""A bucket as builds and clean-ups see it: its requests as coroutines, and its clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s3batch.cache.gc_protocol import LapsedError
+from s3batch.s3 import calls
+from s3batch.s3.faults import CallError, Fault
+from s3batch.s3.gather import gather
+from s3batch.s3.lane import pause
+from s3batch.s3.responses import checked, etag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+
+    from s3batch.model import Listed
+    from s3batch.s3.bucket import Bucket
+    from s3batch.s3.calls import Answer
+    from s3batch.s3.store_clock import Bounds
+
+_BATCH = 1000
+_EVER = float("inf")
+_UNKNOWN = (400, 405, 501)
+"""Statuses of stores that do not know a kind of request."""
+
+
+class BucketStore:
+    """Implements :class:`s3batch.cache.gc_protocol.Store`, and what a clean-up asks besides."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end; return what it returns, or raise what it raises."""
+        return self.bucket.run(coroutine)
+
+    def now(self) -> Bounds:
+        """Return the bounds of the store's time."""
+        return self.bucket.clock.now()
+
+    async def put(self, key: str, body: bytes) -> None:
+        """Store an object of ours."""
+        headers = {"content-type": "application/json", "content-md5": calls.md5_header(body)}
+        call = calls.put_object(key, body, headers)
+        checked(await self.bucket.send(call), call)
+
+    async def get(self, key: str) -> bytes | None:
+        """Return an object's content; ``None`` if there is none."""
+        answer = await self.fetch(key)
+        return None if answer is None else bytes(answer.body)
+
+    async def fetch(self, key: str, size: int = -1) -> Answer | None:
+        """Return an object with its headers; ``None`` if there is none. ``size`` is what a listing told."""
+        call = calls.get_object(key, size=size)
+        answer = await self.bucket.send(call)
+        return None if answer.status == 404 else checked(answer, call)
+
+    async def listed(self, prefix: str) -> Sequence[Listed]:
+        """Return every object below ``prefix``."""
+        found: list[Listed] = []
+        async for page in self.bucket.pages(prefix):
+            found += page.objects
+        return found
+
+    async def has(self, key: str) -> bool:
+        """Return True if there is such an object."""
+        call = calls.head_object(key)
+        answer = await self.bucket.send(call)
+        return answer.status != 404 and checked(answer, call).ok
+
+    async def delete(self, keys: Sequence[str], until: float = _EVER) -> None:
+        """Delete up to 1,000 objects by one request, signed to have no effect after ``until``, the store's time.
+
+        Raises :class:`LapsedError` if it had none for that reason.
+        """
+        call = calls.delete_objects(keys)
+        if until < _EVER:
+            now = self.now()
+            if (seconds := int(until - now.high)) < 1:
+                raise LapsedError
+            call = call._replace(valid=(now.low, seconds))
+        answer = await self.bucket.send(call)
+        if answer.status in _UNKNOWN:
+            await self.gather(self._delete_one(key, call.valid) for key in keys)
+        elif call.valid and answer.status == 403 and b"expired" in bytes(answer.body).lower():
+            raise LapsedError
+        else:
+            for error in checked(answer, call).document:
+                fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
+                raise CallError(call.name, error.get("Key", ""), fault)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """Delete any number of objects."""
+        await self.gather(self.delete(keys[at : at + _BATCH]) for at in range(0, len(keys), _BATCH))
+
+    async def delete_if_unchanged(self, key: str, etag: str) -> bool:
+        """Delete an object if it still has this ETag (empty: any); return True if it went."""
+        call = calls.head_object(key)
+        head = await self.bucket.send(call)
+        if head.status == 404 or (etag and etag_of(checked(head, call)) != etag):
+            return False
+        call = calls.delete_object(key)
+        answer = await self.bucket.send(call._replace(headers={"if-match": f'"{etag_of(head)}"'}))
+        if answer.status in _UNKNOWN:  # a store without conditional deletes
+            await self._delete_one(key, None)
+        elif answer.status not in (404, 412):
+            checked(answer, call)
+        return answer.status != 412
+
+    async def copy(self, source: str, target: str, encryption: Mapping[str, str]) -> None:
+        """Copy an object within the bucket, encrypted as told."""
+        call = calls.copy_object(target, self.bucket.endpoint.bucket, encryption, source)
+        checked(await self.bucket.send(call), call)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""
+        await pause(seconds)
+
+    async def gather(self, coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+        """Run ``coroutines`` side by side; return their results in order, or raise the first error."""
+        return await gather(coroutines)
+
+    async def _delete_one(self, key: str, valid: tuple[float, int] | None) -> None:
+        call = calls.delete_object(key)._replace(valid=valid)
+        answer = await self.bucket.send(call)
+        if answer.status != 404:
+            checked(answer, call)

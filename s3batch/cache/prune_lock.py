@@ -1,0 +1,80 @@
+"""One clean-up at a time: a lock object, where the store has conditional writes.
+
+A lock is dead when its holder has not renewed it for ``lock_timeout``, by the store's clock. Elsewhere two clean-ups may
+run at once: they delete no chunk that is named, but may note less.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from s3batch.cache.find import etag_of_ours
+from s3batch.cache.layout import CLEANUPS
+from s3batch.errors import JobFailedError
+from s3batch.s3 import calls
+from s3batch.s3.responses import etag_of, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.cache.gc_store import BucketStore
+    from s3batch.cache.look import Look
+
+_LOCK = f"{CLEANUPS}lock"
+_RENEW_EVERY = 30.0
+
+
+class Lock:
+    """The lock that this run holds."""
+
+    def __init__(self, store: BucketStore, key: str, body: bytes, etag: str) -> None:
+        self._store = store
+        self._key = key
+        self._body = body
+        self.etag = etag
+        self.ended = False
+
+    async def keep_alive(self) -> None:
+        """Renew the lock until :attr:`ended`; one that another run has taken over stays lost."""
+        waited = 0.0
+        while not self.ended:
+            await self._store.pause(0.1)
+            waited += 0.1
+            if waited >= _RENEW_EVERY and not self.ended:
+                waited = 0.0
+                await self._renew()
+
+    async def _renew(self) -> None:
+        headers = {"if-match": f'"{self.etag}"', "content-md5": calls.md5_header(self._body)}
+        answer = await self._store.bucket.send(calls.put_object(self._key, self._body, headers))
+        if answer.ok:
+            self.etag = etag_of(answer)
+
+
+@contextmanager
+def hold_lock(look: Look, store: BucketStore) -> Iterator[Lock]:
+    """Hold the lock. Raises :class:`JobFailedError` if another clean-up holds it."""
+    key, bucket = look.base + _LOCK, look.bucket
+    held = bucket.head(key)
+    if held is not None:
+        if store.now().low - seconds_of(held.headers.get("last-modified", "")) < look.settings.lock_timeout:
+            raise JobFailedError(
+                f"another prune is at work ({key} is there)", hint="wait for it, or lower lock_timeout"
+            )
+        bucket.delete(key)
+    body = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "at": store.now().low}).encode()
+    answer = bucket.ask(calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)}))
+    etag = etag_of_ours(bucket, key, body) if answer.status == 412 else etag_of(answer)
+    if answer.status == 412 and not etag:
+        raise JobFailedError("another prune has just begun", hint="wait for it to end")
+    lock = Lock(store, key, body, etag)
+    try:
+        yield lock
+    finally:
+        now = bucket.head(key)
+        if now is not None and etag_of(now) == lock.etag:  # no other run took it over
+            bucket.delete(key)
