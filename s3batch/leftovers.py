@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Unclaimed = dict[str, list["Upload"]]
 """Unfinished uploads that a journal does not know, by key."""
-_CLOCKS_DIFFER = 300.0
-"""Seconds that our clock and the store's may be apart."""
+_WHOLE_SECONDS = 1.0
+"""Seconds: the store's Date has no parts of them, and when an upload was begun may have."""
 PARTS_STAY = (
     "the parts of multipart uploads that dead runs began stay in the bucket, until a lifecycle rule removes them"
 )
@@ -44,12 +44,13 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
     for left in journal.uploads_left(of_dead_jobs_only=True):
         refusals += abort_upload(bucket, left.key, left.upload_id)
         journal.forget_upload(left.operation)
-    doubts = journal.uploads_in_doubt()
+    doubts = [doubt for doubt in journal.doubts() if doubt.upload]
     for doubt in doubts:
         for upload in others().pop(doubt.key, []):
-            if upload.initiated >= doubt.since - _CLOCKS_DIFFER:
+            if doubt.since and upload.initiated >= doubt.since - _WHOLE_SECONDS:
                 refusals += abort_upload(bucket, upload.key, upload.upload_id)
-        journal.forget_upload(doubt.operation)
+    if doubts:
+        journal.doubtful_uploads_aborted([doubt.key for doubt in doubts])
     if refusals:
         journal.warn(refusal_words("AbortMultipartUpload", refusals[0].code, refusals[0].message, PARTS_STAY))
     if doubts and (fault := bucket.uploads_refused) is not None:

@@ -32,6 +32,8 @@ OPEN_AT_ONCE = 32
 """Files being sent in parts at the same time."""
 LEAST_PART = 5 * 1024 * 1024
 """Bytes: S3's limit for every part but the last."""
+CHANGED = "Changed"
+"""Our code for a file that is not the one that was planned: no part of it goes with what was sent before."""
 LOST = "WorkerLost"
 """Our code for a worker process that died."""
 _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
@@ -258,7 +260,7 @@ class Uploads:
         upload.under_way -= result.step is Step.PART
         if result.step is Step.ABORT and upload.again:  # it stays where it is, and a new one is begun all the same
             return self._aborted(upload, result)
-        parked = upload.failure is None and (result.retryable or result.code == LOST)
+        parked = upload.failure is None and result.code != CHANGED and (result.retryable or result.code == LOST)
         if upload.failure is None:
             upload.failure = result
         if parked or result.step in (Step.BEGIN, Step.ABORT):

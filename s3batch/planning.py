@@ -1,10 +1,12 @@
 """The plan of a sync: walk the source, decide for each file, and at the end for what no file answers to.
 
-    walk ─> files ─ with listing and facts ─> operations ─> journal        a batch at each step, sending goes on meanwhile
+    what dead jobs left ─> facts, keys that have an operation already      a batch at each step, sending goes on meanwhile
+    listing
+    walk ─> files ─ with listing and facts ─> operations ─> journal
     troubled paths, redirects                                              when the walk is over
     orphans                                                                when all of that is done and nothing failed
 
-It can be cut anywhere. A resume plans again from the start, and adding what is there already changes nothing.
+It can be cut anywhere: the next job to the target begins with what is in the journal, and plans the rest.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
 
 Add = Callable[[list[Operation]], None]
+Expect = Callable[[int], None]
+"""Takes by how many operations there are more to do of those that dead jobs left."""
 
 
 @dataclass(slots=True)
@@ -42,13 +46,15 @@ class Planning:
     wanted: Wanted
     journal: Journal
     totals: Totals
-    resumed: bool = False
     walked: Walk | None = None
 
-    def steps(self, add: Add) -> Iterator[None]:
-        """Walk and decide, a batch of files at each step; ``add`` takes the operations."""
+    def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
+        """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
+        for more in self.journal.take_over():
+            expect(more)
+            yield
+        yield from listing
         settings, source = self.wanted.settings, self.wanted.source
-        self.journal.restart_plan()
         self.walked = walked = walk(
             source.root, self.wanted.selection, symlinks=settings.symlinks, journal=self.journal.path
         )
@@ -85,9 +91,12 @@ class Planning:
         keys = [self.wanted.key(file.path) for file in files]
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
         facts = self.journal.look_up(keys)
+        planned = self.journal.planned_before(keys)
         operations = []
         quiet = []
         for file, key in zip(files, keys, strict=True):
+            if key in planned:
+                continue
             operation = self._decide_one(file, key, facts[key])
             if operation is None:
                 quiet.append(key)
@@ -109,7 +118,7 @@ class Planning:
         )  # fmt: skip
 
     def _count(self, files: list[LocalFile], quiet: list[str]) -> None:
-        unchanged = len(quiet) - len(self.journal.settled(quiet)) if self.resumed and quiet else len(quiet)
+        unchanged = len(quiet) - len(self.journal.done_before(quiet))
         self.totals.unchanged += unchanged
         self.journal.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)
 

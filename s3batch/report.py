@@ -9,11 +9,13 @@ writes nowhere. Hiding secrets and control characters is the business of :mod:`s
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 from s3batch import permissions
-from s3batch.journal import Failure, Job
+from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
 from s3batch.units import format_count, format_duration, format_size
 
@@ -36,41 +38,90 @@ _WORDS = {
 _NOTHING: Mapping[str, int] = {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
 
 
+Counts = Mapping[Kind, Mapping[str, int]]
+
+
+class Before(NamedTuple):
+    """The jobs that a job continues, and what they have done."""
+
+    jobs: Sequence[Job] = ()
+    counts: Counts = MappingProxyType({})
+
+    @classmethod
+    def of(cls, journal: Journal) -> Self:
+        """Return those of the job at work."""
+        jobs = journal.history()
+        return cls(jobs, journal.counts_before() if jobs else {})
+
+    @property
+    def seconds(self) -> float:
+        """How long they were at work, without the pauses between them."""
+        return sum(max((job.seen if job.ended is None else job.ended) - job.started, 0.0) for job in self.jobs)
+
+    def files_and_bytes(self, job: Job) -> tuple[int, int]:
+        """Return how much the source holds: as ``job`` found it, or as far as any of them came."""
+        return (job.files, job.bytes) if job.planned else max((each.files, each.bytes) for each in (*self.jobs, job))
+
+    def requests(self, job: Job) -> dict[str, int]:
+        """Return the requests of all of them and of ``job``."""
+        total: Counter[str] = Counter()
+        for each in (*self.jobs, job):
+            total.update(each.requests)
+        return dict(sorted(total.items()))
+
+
 def document(
     job: Job,
-    counts: Mapping[Kind, Mapping[str, int]],
+    counts: Counts,
     failures: Iterable[Failure],
     *,
     journal: str,
     now: float,
     warnings: Iterable[str] = (),
+    before: Before | None = None,
 ) -> dict[str, Any]:
     """The JSON document. ``warnings`` are further ones, that the journal does not have.
 
-    ``now`` (seconds since the epoch) ends a job that still runs, whose exit code is null.
+    ``now`` (seconds since the epoch) ends a job that still runs, whose exit code is null. What it counts are the sums
+    of the job and of those ``before`` it that it continues.
     """
-    ended = now if job.ended is None else job.ended
+    before = before or Before()
+    seconds = max((now if job.ended is None else job.ended) - job.started, 0.0)
+    files, size = before.files_and_bytes(job)
+    operations = _sums(counts, before.counts)
     return {
         "job": job.id,
         "command": job.command,
         "state": str(job.state),
         "exit_code": job.exit_code,
-        "seconds": round(max(ended - job.started, 0.0), 3),
+        "seconds": round(seconds, 3),
+        "seconds_total": round(seconds + before.seconds, 3),
         "resumed": bool(job.resumed),
         "journal": journal,
-        "files": job.files,
-        "bytes": job.bytes,
+        "files": files,
+        "bytes": size,
         "unchanged": job.unchanged,
         "operations": {
-            str(kind): {**_NOTHING, **counts.get(kind, {})}
-            for kind in Kind
-            if kind in REPORTED or counts.get(kind, _NOTHING)["planned"]
+            str(kind): numbers for kind, numbers in operations.items() if kind in REPORTED or numbers["planned"]
         },
-        "requests": dict(sorted(job.requests.items())),
-        "retries": job.retries,
+        "sent_now": _done(counts),
+        "sent_before": _done(before.counts),
+        "requests": before.requests(job),
+        "retries": sum(each.retries for each in (*before.jobs, job)),
         "failures": [{**failure._asdict(), "operation": str(failure.operation)} for failure in failures],
         "warnings": [*job.warnings, *(warning for warning in warnings if warning not in job.warnings)],
     }
+
+
+def _sums(now: Counts, before: Counts) -> dict[Kind, dict[str, int]]:
+    return {
+        kind: {name: now.get(kind, _NOTHING)[name] + before.get(kind, _NOTHING)[name] for name in _NOTHING}
+        for kind in Kind
+    }
+
+
+def _done(counts: Counts) -> int:
+    return sum(numbers["done"] for numbers in counts.values())
 
 
 def without_job(
@@ -90,12 +141,15 @@ def without_job(
         "state": str(state),
         "exit_code": exit_code,
         "seconds": round(seconds, 3),
+        "seconds_total": round(seconds, 3),
         "resumed": False,
         "journal": None,
         "files": 0,
         "bytes": 0,
         "unchanged": 0,
         "operations": {str(kind): dict(_NOTHING) for kind in REPORTED},
+        "sent_now": 0,
+        "sent_before": 0,
         "requests": dict(sorted((requests or {}).items())),
         "retries": retries,
         "failures": [],
@@ -157,13 +211,18 @@ def _headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
     operations = document["operations"]
     counted = "planned" if dry_run else "done"
     parts = [_part(Kind(kind), numbers, counted) for kind, numbers in operations.items() if numbers[counted]]
+    if document["sent_before"]:
+        now, before = format_count(document["sent_now"]), format_count(document["sent_before"])
+        parts.append(f"{now} sent now, {before} before")
     parts += [f"{format_count(document['unchanged'])} unchanged"] if document["unchanged"] else []
     failed = sum(numbers["failed"] for numbers in operations.values())
     parts += [f"{format_count(failed)} failed"] if failed else []
     left = sum(left_of(numbers) for numbers in operations.values())
     parts += [f"{format_count(left)} left"] if left and not dry_run else []
     state = "dry run" if dry_run else document["state"]
-    return f"{state} in {format_duration(document['seconds'])}: {', '.join(parts) or 'nothing to do'}"
+    seconds, total = document["seconds"], document["seconds_total"]
+    lasted = format_duration(seconds) + (f" ({format_duration(total)} in all)" if document["sent_before"] else "")
+    return f"{state} in {lasted}: {', '.join(parts) or 'nothing to do'}"
 
 
 def left_of(numbers: Mapping[str, int]) -> int:

@@ -32,8 +32,8 @@ def run(settings: Settings, output: Output) -> int:
         return 0
     begun = journal_trust.settings_to_resume(found.job, found.journal, settings)
     again = replace(begun, journal=found.journal, job=found.job.id, json=settings.json)
-    module = "s3batch.sync" if begun.command == "sync" else "s3batch.cache"
-    code: int = importlib.import_module(module).resume(again, output)
+    module, name = ("s3batch.sync", "run") if begun.command == "sync" else ("s3batch.cache", "resume")
+    code: int = getattr(importlib.import_module(module), name)(again, output)
     return code
 
 

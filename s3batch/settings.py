@@ -515,6 +515,14 @@ class Settings:
             return (self.at_workspace("."), *self.cache, self.bucket, self.prefix, self.cache_key, self.endpoint_url)
         return (self.at_workspace(self.source), f"{self.bucket}/{self.target.strip('/')}", self.endpoint_url)
 
+    def plan_digest(self) -> str:
+        """Digest of what decides which operations a sync plans: two runs with the same one may share them."""
+        decisive = {name for name, row in TABLE.items() if row.topic in {Topic.WHAT, Topic.ATTRIBUTES}}
+        decisive |= {"delete", "max_delete", "allow_empty_source", "plugin"}
+        values = [f"{name}={getattr(self, name)!r}" for name in sorted(decisive - {"source"})]
+        text = "\0".join([self.at_workspace(self.source), *values])
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
     def public(self) -> dict[str, Any]:
         """JSON-able and without secrets, for the journal: enough to go on with the job from another directory."""
         values = {name: _plain(getattr(self, name)) for name, row in TABLE.items() if _is_of_the_job(row)}

@@ -1,11 +1,12 @@
 """``s3batch sync``: make the target hold what the source holds; and ``s3batch resume``, which is the same code.
 
-    list ─> journal ─┐
-    walk ────────────┴─ decide ─> stage MAIN, PUBLISH_LAST, REDIRECT ─> orphans ─> stage DELETE ─> CloudFront
+    what dead jobs left ─┐
+    list ─> journal ─────┤
+    walk ────────────────┴─ decide ─> stage MAIN, PUBLISH_LAST, REDIRECT ─> orphans ─> stage DELETE ─> CloudFront
 
 Each step begins when the one before it went well: deletes only after a complete walk, a complete listing and
-not one failure. Planning can be cut anywhere; until all of it is in the journal a resume plans again, and adding
-what is there already changes nothing.
+not one failure. Every run is a job of its own. What a dead one had planned goes out at once, beside the listing and
+the walk, which add what has no operation yet.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from s3batch import (
@@ -52,11 +54,12 @@ from s3batch.wanted import Wanted
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from s3batch.executors import Executor
     from s3batch.executors.dask import Cluster
     from s3batch.output import Output
+    from s3batch.s3.listing import Page
     from s3batch.settings import Settings
 
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
@@ -67,26 +70,18 @@ _AFTER_ALL = Stage.DELETE + 1
 
 
 def run(settings: Settings, output: Output) -> int:
-    """``s3batch sync``. The exit code."""
+    """``s3batch sync``, and ``s3batch resume`` for one, with ``settings.job`` to go on with. The exit code."""
     wanted = Wanted.from_settings(settings)
     with _cluster(wanted) as cluster, _journal(settings) as journal, Signals() as signals:
         journal.begin_job(
             "sync", wanted.source.root, f"{wanted.target.bucket}/{wanted.target.prefix}", settings.endpoint_url,
-            settings.public(), __version__,
+            settings.public(), __version__, continues=settings.job, plan=settings.plan_digest(),
         )  # fmt: skip
         reach("begun")
         for warning in wanted.target.warnings:
             journal.warn(warning)
         invalidation.begin(settings, journal)
         return Sync(wanted, journal, signals, output, cluster).run()
-
-
-def resume(settings: Settings, output: Output) -> int:
-    """``s3batch resume`` for a sync: ``settings`` are the job's own, with the new credentials and speed in them."""
-    wanted = Wanted.from_settings(settings)
-    with _cluster(wanted) as cluster, _journal(settings) as journal, Signals() as signals:
-        journal.open_job(settings.job or None)
-        return Sync(wanted, journal, signals, output, cluster, resumed=True).run()
 
 
 @contextmanager
@@ -126,7 +121,6 @@ class Sync:
     signals: Signals
     output: Output
     cluster: Cluster | None = None
-    resumed: bool = False
     totals: Totals = field(default_factory=Totals)
     changed: bool = False
     """Whether this run changed an object, or would have."""
@@ -176,25 +170,23 @@ class Sync:
         progress = make(self._progress_kind(), self.output.progress_stream)
         executor: Executor | None = None
         try:
-            if self.resumed:
-                self.journal.learn()
-                self.journal.release()
-                self.journal.reopen_failed()
-            # deletes of an earlier run are old decisions: their keys may have files again
-            planned = self.journal.job.planned and not self.journal.open_count(Stage.DELETE)
-            if not planned:
-                self.journal.withdraw()
-                self._list()
+            pages = self._pages()
+            first = next(pages, None)  # tells whether we may come in, before there is a worker
+            self.journal.note_store_date(self.bucket.store_date)
             self.journal.set_state(JobState.RUNNING)
             executor = self._executor()
             coordinator = self._coordinator(executor, progress)
-            if self.resumed:
-                for stage in (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE):
-                    coordinator.expect(stage, self.journal.open_count(stage))
+            if self.journal.job.stage == Stage.DELETE:
+                self._go_on_deleting(coordinator)
+                pages, first = self._pages(), None
             self.totals.phase = "syncing"
-            planning = Planning(self.wanted, self.journal, self.totals, resumed=self.resumed)
-            coordinator.run(Stage.MAIN, None if planned else planning.steps(coordinator.add))
-            self._later_stages(coordinator, None if planned else planning)
+            coordinator.expect(Stage.MAIN, self.journal.job.left_open)
+            planning = Planning(self.wanted, self.journal, self.totals)
+            listing = self._list(chain([first] if first else [], pages))
+            coordinator.run(
+                Stage.MAIN, planning.steps(coordinator.add, partial(coordinator.expect, Stage.MAIN), listing)
+            )
+            self._later_stages(coordinator, planning)
         finally:
             progress.close()
             if executor is not None:
@@ -203,11 +195,23 @@ class Sync:
                 self.journal.add_tally(requests=self._bucket.lane.requests, retries=self._bucket.retries)
                 self._bucket.close()
 
+    def _go_on_deleting(self, coordinator: Coordinator) -> None:
+        """Finish the deletes of a dead job whose walk and listing were complete; each is looked at before it is sent."""
+        self.totals.phase = "deleting"
+        coordinator.expect(Stage.DELETE, self.journal.job.left_open)
+        coordinator.run(Stage.DELETE, self._take_over(partial(coordinator.expect, Stage.DELETE)))
+        self.journal.enter_stage(Stage.MAIN)
+
+    def _take_over(self, expect: Callable[[int], None]) -> Iterator[None]:
+        for more in self.journal.take_over():
+            expect(more)
+            yield
+
     def _progress_kind(self) -> str:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
         return "none" if quiet else self.settings.progress
 
-    def _later_stages(self, coordinator: Coordinator, planning: Planning | None) -> None:
+    def _later_stages(self, coordinator: Coordinator, planning: Planning) -> None:
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             if self._failed(before=stage):
                 return
@@ -216,8 +220,7 @@ class Sync:
                 reach("published")
         if self._failed(before=Stage.DELETE):
             return
-        if planning is not None:
-            planning.finish(coordinator.add, thorough=self.thorough)
+        planning.finish(coordinator.add, thorough=self.thorough)
         coordinator.run(Stage.DELETE)
         leftovers.abort(self.journal, self.bucket, self._unclaimed_uploads)
         self.journal.learn()
@@ -236,20 +239,26 @@ class Sync:
 
     # --- the listing ------------------------------------------------------------------------
 
-    def _list(self) -> None:
-        self.totals.phase = "listing"
-        self.journal.begin_listing()
+    def _pages(self) -> Iterator[Page]:
         try:
-            for page in self.bucket.list_objects(self.wanted.listed):
-                self.journal.record_listing(page.objects)
-                reach("listed-page")
+            yield from self.bucket.list_objects(self.wanted.listed)
         except EndpointError as error:
             if error.code not in permissions.DENIED:
                 raise
             raise JobFailedError(error.message, hint=error.hint) from error  # we are signed in, and lack a permission
+
+    def _list(self, pages: Iterable[Page]) -> Iterator[None]:
+        """Record the listing, a page at each step."""
+        self.totals.phase = "listing"
+        self.journal.begin_listing()
+        for page in pages:
+            self.journal.record_listing(page.objects)
+            reach("listed-page")
+            yield
         self.journal.listing_complete()
         reach("listed")
         manifest.fetch(self.wanted, self.journal, self.bucket)
+        self.totals.phase = "syncing"
 
     # --- when all is done ----------------------------------------------------------------------
 
@@ -355,6 +364,7 @@ class Sync:
         document = report.document(
             self.journal.job, self.journal.counts(), self.journal.failures(),
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
+            before=report.Before.of(self.journal),
         )  # fmt: skip
         wrong = str(stopped) if stopped is not None else frowned_upon
         if wrong:

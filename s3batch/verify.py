@@ -108,13 +108,14 @@ def _report(
     return code
 
 
+_OF_A_SYNC = frozenset({"job", "journal", "operations", "resumed", "seconds_total", "sent_now", "sent_before"})
 _ALL = 1 << 30
 """A stage after every stage."""
 
 
 def _compared(document: dict[str, Any], differences: list[Difference]) -> dict[str, Any]:
     """The job's document with the differences in the place of its operations."""
-    kept = {name: value for name, value in document.items() if name not in ("job", "journal", "operations", "resumed")}
+    kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
     failures = [{**failure, "operation": "compare"} for failure in document["failures"]]
     return {**kept, "failures": failures, "differences": [asdict(difference) for difference in differences]}
 

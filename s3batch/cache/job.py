@@ -72,7 +72,7 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     try:
         with _journal(settings, resumed=resumed) as journal, Signals() as signals:
             session = Session(settings, output, journal, signals, names, own)
-            session.begin(resumed=resumed)
+            session.begin()
             outcome, stopped = _carried_out(session, use_case)
             return _End(session, outcome, stopped).code()
     except (JournalLockedError, JournalTooNewError):

@@ -97,20 +97,15 @@ class Session:
         self.plan_path = f"{stem}-{_digest(self.journal.path)}.{self.settings.command.rpartition(' ')[2]}"
         self.distrust_path, self.reject_path = f"{stem}.distrust", f"{stem}.reject"
 
-    def begin(self, *, resumed: bool) -> None:
-        """Begin a job in the journal, or take up the one that was left."""
-        if resumed:
-            self.journal.open_job(self.settings.job or None)
-            self.journal.release()
-            self.journal.reopen_failed()
-            self.journal.withdraw()  # what is still to be done is found anew
-            self.journal.restart_plan()
-        else:
-            target = f"{self.settings.bucket}/{self.base}"
-            self.journal.begin_job(
-                self.settings.command, self.workspace, target, self.settings.endpoint_url, self.settings.public(),
-                __version__,
-            )  # fmt: skip
+    def begin(self) -> None:
+        """Begin a job in the journal. What an earlier one left is found by looking, not by its operations."""
+        target = f"{self.settings.bucket}/{self.base}"
+        self.journal.begin_job(
+            self.settings.command, self.workspace, target, self.settings.endpoint_url, self.settings.public(),
+            __version__, continues=self.settings.job,
+        )  # fmt: skip
+        for _ in self.journal.take_over():
+            pass
         self.journal.set_state(JobState.RUNNING)
         for warning in self.names.warnings:
             self.warn(warning)

@@ -23,7 +23,7 @@ from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.throttling import Throttling
 from s3batch.crash_points import reach
-from s3batch.errors import EndpointError
+from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, tags_of
 from s3batch.model import Kind, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
@@ -75,9 +75,10 @@ class Coordinator:
     # --- a stage ----------------------------------------------------------------------------
 
     def expect(self, stage: int, count: int) -> None:
-        """So many operations of a stage are in the journal already, pending (a resumed job)."""
+        """Count operations of a stage that dead jobs left in the journal, and let the lease look for them."""
         self._open[stage] += count
-        self._journal.rewind()
+        self._deps.totals.files_planned += count
+        self._dispatcher.more = True
 
     def add(self, operations: list[Operation]) -> None:
         """Journal planned operations; those of the stage at work are leased at once while there is room."""
@@ -94,8 +95,7 @@ class Coordinator:
         self._count_planned((*fresh, *others))
         if at_once:
             self._dispatcher.give(fresh)
-        # a row that is in the journal already may have been planned anew: let the lease look
-        self._dispatcher.more = self._dispatcher.more or len(now) > len(fresh) * at_once
+        self._dispatcher.more = self._dispatcher.more or bool(now and not at_once)
 
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._deps.totals
@@ -115,7 +115,7 @@ class Coordinator:
                 self._dispatcher.hand_out(stage)
                 self._take(self._executor.poll(0.0 if planning is not None else self._patience()))
                 self._look_around()
-        except StoppedError as stopped:
+        except S3BatchError as stopped:
             self._wind_down()
             if self._breaker.worked and stopped.exit_code == EndpointError.exit_code:
                 stopped.exit_code = StoppedError.exit_code  # something was sent after all
@@ -242,6 +242,8 @@ class Coordinator:
     def _bad(self, operation: Operation, result: Result) -> tuple[State, Result]:
         if result.code == "Changed":
             return self._changed(operation, result)
+        if result.code == "Vanished" and self._journal.is_taken(operation.id):
+            return self._gone(operation, result)
         result = result._replace(uncounted=self._throttling.spares(result, self._breaker.last_success))
         more = result.uncounted or operation.attempts + 1 < self._deps.tries
         if result.code in SIGNED_OUT and more:
@@ -261,6 +263,8 @@ class Coordinator:
         """The file is not the one that was planned: plan it anew, unless it never comes to rest."""
         self._changes[operation.id] += 1
         fresh = self._deps.replan(operation) if self._changes[operation.id] < _CHANGES else None
+        if fresh is None and self._changes[operation.id] < _CHANGES and self._journal.is_taken(operation.id):
+            return self._gone(operation, result)
         if fresh is None and operation.path.endswith("/"):
             self._settled(operation)  # a directory that could not be read and can be now: a resume walks it
             return State.SKIPPED, Result(operation.id)
@@ -269,9 +273,14 @@ class Coordinator:
             words = result.error if self._changes[operation.id] < _CHANGES else f"{result.error}, again and again"
             return State.FAILED, result._replace(error=words)
         self._journal.settle([(State.PENDING, result)])
-        self._journal.add([fresh])
+        self._journal.replan(fresh)
         self._retries.add_row(operation.id, back_off(self._changes[operation.id]))
         return State.PENDING, result
+
+    def _gone(self, operation: Operation, result: Result) -> tuple[State, Result]:
+        """A dead job had planned it, and its file has gone since: nothing is to be done."""
+        self._settled(operation)
+        return State.SKIPPED, result._replace(step=Step.WHOLE)
 
     def _lost(self, work: Work) -> list[tuple[State, Result]]:
         """Its worker died. It goes again, after S3 has been asked, unless it seems to be the killer."""
@@ -319,6 +328,8 @@ class Coordinator:
         known = self._dispatcher.leased.pop(operation.id)
         if result.error and result.code == "Changed":
             return self._changed(known._replace(upload_id=""), result._replace(step=Step.WHOLE))
+        if result.code == "Vanished" and self._journal.is_taken(operation.id):
+            return self._gone(operation, result)
         if result.error:
             self._settled(operation, failed=True)
             return State.FAILED, result._replace(step=Step.WHOLE)

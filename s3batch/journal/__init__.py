@@ -2,7 +2,7 @@
 
     pending --lease--> leased --settle--> done | failed | skipped
        ^                  |
-       +--- release ------+      (a fault worth retrying, or a resume after a crash)
+       +------------------+      (a fault worth retrying, or the run that had it leased is dead)
 
 Only the coordinator opens it to write, from one thread, so there is one writer and nobody waits. A row moves
 to ``done`` after S3 has answered and never before: a crash can make us repeat an operation, not lose one.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -22,16 +23,23 @@ from typing import Any, Self
 
 from s3batch import private_files
 from s3batch.errors import SettingsError
-from s3batch.journal import uploads
-from s3batch.journal.jobs import Job, Jobs
+from s3batch.journal import doubts, uploads
+from s3batch.journal.doubts import Doubt
+from s3batch.journal.jobs import SIGN_OF_LIFE, Job, Jobs
 from s3batch.journal.lock import Lock
 from s3batch.journal.objects import Facts, Objects
 from s3batch.journal.operations import Entry, Failure, Operations
 from s3batch.journal.store import Store, bindable, open_read_only, open_store
-from s3batch.journal.uploads import Doubt, UploadLeft
-from s3batch.model import JobState, Kind, Known, Listed, Operation, Part, Result, State
+from s3batch.journal.uploads import UploadLeft
+from s3batch.model import JobState, Kind, Known, Listed, Operation, Part, Result, Stage, State
 
 __all__ = ["Doubt", "Entry", "Facts", "Failure", "Job", "Journal", "UploadLeft"]
+
+
+_TIMEOUT = 60.0
+"""Seconds: the default of the setting."""
+TAKEN_AT_ONCE = 20_000
+"""Rows of dead jobs looked at in one transaction: some 0.1 s."""
 
 
 class Journal:
@@ -46,7 +54,10 @@ class Journal:
         self._original = original
         """Of a copy in a directory of its own: what it was made from."""
         self._depth = 0
+        self._signed = time.monotonic()
+        """When the job at work last gave a sign of life."""
         self._job: Job | None = None
+        self._history: list[Job] | None = None
         self._jobs = Jobs(store)
         self._operations = Operations(store)
         self._objects = Objects(store)
@@ -118,6 +129,9 @@ class Journal:
         """Make everything so far lasting. Free when nothing was written."""
         if self._job is not None and not self._store.read_only:
             self._jobs.flush(self._job.number)
+            if self._store.is_writing and time.monotonic() - self._signed > SIGN_OF_LIFE:
+                self._jobs.set_seen(self._job.number)
+                self._signed = time.monotonic()
         self._store.commit()
 
     # -- jobs
@@ -136,13 +150,20 @@ class Journal:
         return self._jobs.find(self._current.id)
 
     def begin_job(
-        self, command: str, source: str, target: str, endpoint: str, settings: dict[str, Any], version: str
-    ) -> str:
-        """Begin a job and return its id; unfinished ones with the same source and target are superseded."""
+        self, command: str, source: str, target: str, endpoint: str, settings: dict[str, Any], version: str,
+        *, continues: str = "", plan: str = "",
+    ) -> str:  # fmt: skip
+        """Begin a job and return its id. Unfinished ones to its target are superseded, and what they left is its own.
+
+        Their uploads, facts and doubts always are. Operations that the newest one had not come to are if ``plan``, the
+        digest of source and settings that decide the plan, is the same; without a plan, jobs of other sources stay.
+        ``continues`` is the job that ``resume`` goes on with: SettingsError if a later one has superseded it.
+        """
         with self.batch():
-            for older in self._jobs.same_and_unfinished(command, source, target, endpoint):
-                self._objects.learn(older.number, older.after_operation, older.started)
-                self._jobs.supersede(older)
+            dead = self._jobs.unfinished(command, target, endpoint, None if plan else source)
+            if continues and continues not in {each.id for each in dead[-1:]}:
+                raise SettingsError(f"nothing to resume: job {continues} is {self._jobs.find(continues).state}")
+            taken = [each for each in dead[-1:] if plan and each.plan == plan]
             columns = {
                 "command": command,
                 "source": source,
@@ -150,28 +171,57 @@ class Journal:
                 "endpoint": endpoint,
                 "settings": settings,
                 "version": version,
+                "continues": continues,
+                "resumed": dead[-1].resumed + 1 if continues else 0,
+                "plan": plan,
+                "timeout": float(settings.get("timeout", _TIMEOUT)),
+                "stage": Stage.DELETE if taken and taken[0].stage == Stage.DELETE else Stage.MAIN,
             }
-            job = self._jobs.begin(columns, self._operations.last)
+            job = self._jobs.begin(columns, self._operations.last, taken)
+            self._jobs.supersede(dead)
             self._enter(job)
-            self._objects.begin_listing()
         return job.id
 
-    def open_job(self, job_id: str | None = None) -> Job:
-        """Work on an unfinished job again, the newest or the one named; SettingsError if there is none."""
-        job = self._jobs.newest_unfinished() if job_id is None else self._jobs.find(job_id)
-        if job is None:
-            raise SettingsError(f"nothing to resume: the journal {self.path} has no unfinished job")
-        if job.state in {JobState.DONE, JobState.SUPERSEDED}:
-            raise SettingsError(f"nothing to resume: job {job.id} is {job.state.value}")
+    def take_over(self) -> Iterator[int]:
+        """Make what dead jobs left this job's own, some rows at a time: facts, doubts, operations it goes on with.
+
+        Yields by how many operations the job has more to do. Until the end nothing can be decided on facts.
+        """
+        job = self._current
+        unlearned = self._jobs.unlearned(job)
+        if not unlearned:
+            return
+        dead, started = [each.number for each in unlearned], min(each.started for each in unlearned)
+        start = self._operations.start_of({*dead, *job.takes})
+        for first in range(start, job.after_operation, TAKEN_AT_ONCE):
+            last = min(first + TAKEN_AT_ONCE, job.after_operation)
+            with self.batch():
+                self._objects.learn(dead, first, last, started)
+                more = self._operations.take_over(dead, first, last, deletes=job.stage == Stage.DELETE)
+                if job.takes:
+                    self._objects.mark_planned(job.number, job.takes, first, last)
+                self._jobs.count({}, {"left_open": more})
+            yield more
         with self.batch():
-            self._jobs.resume(job.number)
-            self._enter(job)
-        return self.job
+            self._jobs.set_learned(dead)
+
+    def is_taken(self, row: int) -> bool:
+        """Return true for an operation that a dead job had planned."""
+        return row <= self._current.after_operation
+
+    def history(self) -> list[Job]:
+        """Return the jobs that the one at work continues, the oldest first."""
+        if self._history is None:
+            self._history, at = [], self._current
+            while at.continues and (before := self._jobs.with_id(at.continues)):
+                self._history.insert(0, before)
+                at = before
+        return self._history
 
     def look_at(self, job_id: str) -> Job:
         """Choose the job that counts, failures and operations tell about, in whatever state; change nothing."""
-        self._job = self._jobs.find(job_id)
-        self._operations.enter(self._job.number, self._job.after_operation)
+        self._job, self._history = self._jobs.find(job_id), None
+        self._operations.enter(self._job.number, self._job.after_operation, self._job.takes)
         return self._job
 
     def jobs(self) -> list[Job]:
@@ -188,10 +238,15 @@ class Journal:
         with self.batch():
             self._jobs.set_planned(self._current.number)
 
-    def restart_plan(self) -> None:
-        """Planning begins again: files, bytes and unchanged count from zero."""
+    def enter_stage(self, stage: int) -> None:
+        """Record the stage at work."""
         with self.batch():
-            self._jobs.restart_plan(self._current.number)
+            self._jobs.set_stage(self._current.number, stage)
+
+    def note_store_date(self, date: float) -> None:
+        """Record when the store first answered, by its own clock."""
+        with self.batch():
+            self._jobs.set_store_date(self._current.number, date)
 
     def add_tally(
         self,
@@ -213,14 +268,15 @@ class Journal:
     # -- operations
 
     def add(self, operations: list[Operation], *, lease: bool = False) -> list[Operation]:
-        """Add operations and return, numbered, those that were not open before; ``lease`` leases them at once.
-
-        These are the ones whose key had no operation in this job, or a closed one with another plan (stamp,
-        kind). A pending one with another plan is planned anew and comes by :meth:`lease`; a leased one stays as it
-        is: its worker sees the change.
-        """
+        """Add operations and return them numbered; ``lease`` leases them at once."""
         with self.batch():
+            self._jobs.count({}, {"left_open": len(operations)})
             return self._operations.add(operations, State.LEASED if lease else State.PENDING)
+
+    def replan(self, operation: Operation) -> None:
+        """Have a pending row be about its file as ``operation`` has it: the file changed while it was read."""
+        with self.batch():
+            self._operations.replan(operation)
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
         """Hand out up to ``limit`` pending operations of a stage, each once until :meth:`rewind`."""
@@ -242,9 +298,10 @@ class Journal:
 
     def settle(self, outcomes: Iterable[tuple[State, Result]]) -> None:
         """Record outcomes in one transaction: about 4 us a row, where one each costs 240."""
+        settled = list(outcomes)
         with self.batch():
-            found_unchanged = self._operations.settle(outcomes)
-            self._jobs.count({}, {"found_unchanged": found_unchanged})
+            found_unchanged, closed = self._operations.settle(settled)
+            self._jobs.count({}, {"found_unchanged": found_unchanged, "left_open": -closed})
         self.commit()
 
     def put_back(self, ids: Sequence[int]) -> None:
@@ -253,33 +310,18 @@ class Journal:
             self._operations.put_back(ids)
 
     def release(self) -> int:
-        """Put back what a dead run had leased, to be looked up before it is sent again; return how many."""
+        """Put back what is leased, to be looked up before it is sent again; return how many. For a run that ends."""
         with self.batch():
+            self._jobs.set_seen(self._current.number)
             return self._operations.release()
-
-    def withdraw(self) -> int:
-        """Set aside, for a resume that plans anew, everything pending until it is added again; return how many.
-
-        What nobody adds again stays skipped: its file is gone, or its orphan has a file again.
-        """
-        with self.batch():
-            return self._operations.withdraw()
-
-    def reopen_failed(self) -> int:
-        """Put back what failed, for a resume; return how many."""
-        with self.batch():
-            return self._operations.reopen_failed()
-
-    def settled(self, keys: Sequence[str]) -> set[str]:
-        """Return those keys whose operation in this job is done, or was found right.
-
-        Planning again after a crash finds such files unchanged; they are not to be counted as that.
-        """
-        return self._operations.settled(keys)
 
     def counts(self) -> dict[Kind, dict[str, int]]:
         """Return planned, done, failed, skipped and bytes for each kind; RECONCILE only what is not unchanged."""
         return self._operations.counts()
+
+    def counts_before(self) -> dict[Kind, dict[str, int]]:
+        """Return the same of what the jobs have done that this one continues."""
+        return self._operations.done_by([job.number for job in self.history()])
 
     def tallies(self) -> Mapping[int, Mapping[str, int]]:
         """Return how many operations of every job, by its number, are in each state; a job without any is empty."""
@@ -347,14 +389,26 @@ class Journal:
     def uploads_left(self, of_dead_jobs_only: bool) -> list[UploadLeft]:
         """Return uploads neither completed nor aborted: to the job's own target and endpoint, without a job to any.
 
-        Those of a dead job, and those whose file has changed since; if not ``of_dead_jobs_only`` all others too.
+        Those of a dead job; if not ``of_dead_jobs_only`` all others too.
         """
         of = None if self._job is None else self._target
         return uploads.left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
 
-    def uploads_in_doubt(self) -> list[Doubt]:
-        """Return what dead runs had in hand without an upload id: S3 may have begun an upload of it all the same."""
-        return uploads.in_doubt(self._store, self._target)
+    # -- what dead runs may have under way
+
+    def doubts(self) -> list[Doubt]:
+        """Return the keys that dead runs had in hand, until both questions about them are answered."""
+        return doubts.all_of(self._store)
+
+    def doubts_looked_at(self, keys: Iterable[str]) -> None:
+        """Record that these keys are as they should be, and that nothing is under way to them any more."""
+        with self.batch():
+            doubts.looked_at(self._store, keys)
+
+    def doubtful_uploads_aborted(self, keys: Iterable[str]) -> None:
+        """Record that no upload of these keys is left that a dead run began."""
+        with self.batch():
+            doubts.uploads_aborted(self._store, keys)
 
     # -- the listing, and facts
 
@@ -402,7 +456,20 @@ class Journal:
     def learn(self) -> None:
         """Turn what this job has done into facts about the target. Doing it again changes nothing."""
         with self.batch():
-            self._objects.learn(self._current.number, self._current.after_operation, self._current.started)
+            self._objects.learn(
+                [self._current.number], self._operations.floor, self._operations.last, self._current.started
+            )
+            self._jobs.set_learned([self._current.number])
+
+    def planned_before(self, keys: Sequence[str]) -> set[str]:
+        """Return those keys that the job had an operation for when it began, after :meth:`take_over`."""
+        job = self._current
+        return self._objects.planned(keys, job.number) if job.takes else set()
+
+    def done_before(self, keys: Sequence[str]) -> set[str]:
+        """Return those keys that a job wrote last which this one continues."""
+        jobs = [job.number for job in self.history()] if keys and self._current.continues else []
+        return self._objects.written_by(keys, jobs) if jobs else set()
 
     def take_facts(self, facts: Sequence[tuple[str, Known]]) -> None:
         """Believe what another journal has known of objects, if the listing shows them just so and we know nothing."""
@@ -447,7 +514,7 @@ class Journal:
     @property
     def _current(self) -> Job:
         if self._job is None:
-            raise RuntimeError("no job: call begin_job or open_job first")
+            raise RuntimeError("no job: call begin_job first")
         return self._job
 
     @property
@@ -455,6 +522,6 @@ class Journal:
         return self._current.target, self._current.endpoint
 
     def _enter(self, job: Job) -> None:
-        self._job = job
-        self._operations.enter(job.number, job.after_operation)
+        self._job, self._history = job, None
+        self._operations.enter(job.number, job.after_operation, job.takes)
         self._objects.claim(f"{job.endpoint} {job.target}")

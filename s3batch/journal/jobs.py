@@ -1,10 +1,10 @@
 """Jobs: one row each, with the settings it ran with (never a secret) and its running totals.
 
     planning --> running --> done
-                    |------> failed, interrupted --resume--> planning or running
-    a later job for the same source and target: superseded
+                    |------> failed, interrupted, or killed --a later job to the same target--> superseded
 
-Totals are counted in memory and written with the next commit.
+A job runs once. A later job to the same target begins with what an unfinished one has left; one that ``resume``
+began says so in ``continues``. Totals are counted in memory and written with the next commit.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
-from s3batch.journal import uploads
 from s3batch.journal.store import Store, bindable
 from s3batch.model import JobState
 
 UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"
 
 _COLUMNS = """id, command, source, target, endpoint, state, settings, version, started, ended, exit_code, resumed,
-    planned, unchanged + found_unchanged, files, bytes, requests, retries, number, after_operation"""
+    planned, unchanged + found_unchanged, files, bytes, requests, retries, number, after_operation, continues, takes,
+    plan, stage, seen, timeout, store_date, left_open"""
+_TOTALS = ("files", "bytes", "unchanged", "found_unchanged", "retries", "left_open")
+_ADD_TOTALS = f"UPDATE job SET {', '.join(f'{name} = {name} + ?' for name in _TOTALS)} WHERE number = ?"  # noqa: S608
+SIGN_OF_LIFE = 1.0
+"""Seconds: how often a job at work says that it lives."""
 
 
 class Job(NamedTuple):
@@ -43,7 +47,7 @@ class Job(NamedTuple):
     ended: float | None
     exit_code: int | None
     resumed: int
-    """How often."""
+    """How many jobs it continues, one after the other."""
     planned: bool
     """Whether the plan is complete."""
     unchanged: int
@@ -57,7 +61,34 @@ class Job(NamedTuple):
     number: int
     """Of its row; the public tables refer to it."""
     after_operation: int
-    """All its operations have higher row numbers."""
+    """All operations that it planned have higher row numbers."""
+    continues: str = ""
+    """Id of the job that ``resume`` goes on with."""
+    takes: tuple[int, ...] = ()
+    """Numbers of the dead jobs whose open operations are this job's."""
+    plan: str = ""
+    """Digest of source and settings that decide the plan. Only equal plans share operations; empty: never."""
+    stage: int = 0
+    """The stage at work."""
+    seen: float = 0.0
+    """The last sign of life, by this machine's clock."""
+    timeout: float = 60.0
+    """Seconds after which no request of a dead run is under way any more."""
+    store_date: float = 0.0
+    """The Date of the store's first answer; 0 before."""
+    left_open: int = 0
+    """Operations that are neither done nor failed, as of the last commit."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it may leave something to resume."""
+        return self.state not in {JobState.DONE, JobState.SUPERSEDED}
+
+    @property
+    def leaves_work(self) -> bool:
+        """Whether there is something to resume: not after a failure before anything was planned."""
+        came_to_nothing = self.state is JobState.FAILED and not (self.takes or self.files or self.left_open)
+        return self.is_unfinished and not came_to_nothing
 
 
 class Jobs:
@@ -68,8 +99,8 @@ class Jobs:
         self._totals: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
 
-    def begin(self, job: Mapping[str, Any], after: int) -> Job:
-        """Insert a job that is being planned; ``job`` holds its columns."""
+    def begin(self, job: Mapping[str, Any], after: int, dead: Sequence[Job]) -> Job:
+        """Insert a job that is being planned; ``job`` holds its columns, ``dead`` are those whose operations it takes."""
         now = time.time()
         job_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
         columns = {
@@ -79,7 +110,11 @@ class Jobs:
             "requests": "{}",
             "state": JobState.PLANNING.value,
             "started": now,
+            "seen": now,
             "after_operation": after,
+            "takes": json.dumps(_numbers_of(dead)),
+            "left_open": sum(each.left_open for each in dead),
+            "store_date": min((each.store_date for each in dead if each.store_date), default=0.0),
         }
         places = ", ".join("CAST(? AS TEXT)" if isinstance(value, str) else "?" for value in columns.values())
         values = [bindable(value) if isinstance(value, str) else value for value in columns.values()]
@@ -96,17 +131,26 @@ class Jobs:
             return exact[0]
         return found[0]
 
-    def newest_unfinished(self) -> Job | None:
-        """Return the newest job that leaves something to resume."""
-        found = self._select(f"WHERE state IN {UNFINISHED} ORDER BY number DESC LIMIT 1")
+    def unfinished(self, command: str, target: str, endpoint: str, source: str | None = None) -> list[Job]:
+        """Return the jobs that a new one to this target finds unfinished, the oldest first."""
+        found = self._select(
+            f"""WHERE state IN {UNFINISHED} AND command = ? AND target = CAST(? AS TEXT) AND endpoint = ?
+            ORDER BY number""",
+            (command, bindable(target), endpoint),
+        )
+        return [each for each in found if source in {None, each.source}]
+
+    def with_id(self, job_id: str) -> Job | None:
+        """Return the job with this very id, unless it was forgotten."""
+        found = self._select("WHERE id = ?", (job_id,))
         return found[0] if found else None
 
-    def same_and_unfinished(self, command: str, source: str, target: str, endpoint: str) -> list[Job]:
-        """Return the unfinished jobs that a new one of this kind takes over."""
+    def unlearned(self, by: Job) -> list[Job]:
+        """Return the superseded jobs to a job's target of which none has learned yet, the oldest first."""
         return self._select(
-            f"""WHERE state IN {UNFINISHED} AND command = ? AND source = CAST(? AS TEXT)
-            AND target = CAST(? AS TEXT) AND endpoint = ?""",
-            (command, bindable(source), bindable(target), endpoint),
+            """WHERE NOT learned AND state = 'superseded' AND number < ? AND command = ?
+            AND target = CAST(? AS TEXT) AND endpoint = ? ORDER BY number""",
+            (by.number, by.command, bindable(by.target), by.endpoint),
         )
 
     def all(self) -> list[Job]:
@@ -121,32 +165,31 @@ class Jobs:
             (state.value, ended, exit_code, number),
         )
 
-    def supersede(self, job: Job) -> None:
-        """Mark a dead job as taken over, its leases void; when and how it ended stays as it was."""
-        self._store.execute("UPDATE job SET state = 'superseded' WHERE number = ?", (job.number,))
-        uploads.doubt(self._store, job.number, job.after_operation)
-        self._store.execute(
-            "UPDATE operation SET state = 'pending', recheck = 1 WHERE id > ? AND +job = ? AND state = 'leased'",
-            (job.after_operation, job.number),
+    def supersede(self, jobs: Iterable[Job]) -> None:
+        """Mark dead jobs as taken over; when and how they ended stays as it was."""
+        self._store.execute_many(
+            "UPDATE job SET state = 'superseded' WHERE number = ?", [(job.number,) for job in jobs]
         )
 
-    def resume(self, number: int) -> None:
-        """Count one more run of a job."""
-        self._store.execute(
-            "UPDATE job SET resumed = resumed + 1, ended = NULL, exit_code = NULL WHERE number = ?", (number,)
-        )
+    def set_learned(self, numbers: Iterable[int]) -> None:
+        """Record that what these jobs did are facts now."""
+        self._store.execute_many("UPDATE job SET learned = 1 WHERE number = ?", [(number,) for number in numbers])
+
+    def set_stage(self, number: int, stage: int) -> None:
+        """Record the stage at work."""
+        self._store.execute("UPDATE job SET stage = ? WHERE number = ?", (stage, number))
+
+    def set_store_date(self, number: int, date: float) -> None:
+        """Record when the store first answered this job or one that it goes on with."""
+        self._store.execute("UPDATE job SET store_date = ? WHERE number = ? AND store_date = 0", (date, number))
+
+    def set_seen(self, number: int) -> None:
+        """Record a sign of life."""
+        self._store.execute("UPDATE job SET seen = ? WHERE number = ?", (time.time(), number))
 
     def set_planned(self, number: int) -> None:
         """Record that the plan is complete."""
         self._store.execute("UPDATE job SET planned = 1 WHERE number = ?", (number,))
-
-    def restart_plan(self, number: int) -> None:
-        """Planning begins again: what it counts begins at zero."""
-        for name in ("files", "bytes", "unchanged"):
-            del self._totals[name]
-        self._store.execute(
-            "UPDATE job SET planned = 0, files = 0, bytes = 0, unchanged = 0 WHERE number = ?", (number,)
-        )
 
     def warn(self, number: int, text: str) -> None:
         """Keep a warning for the report, once."""
@@ -168,25 +211,16 @@ class Jobs:
             self._store.execute("UPDATE job SET requests = ? WHERE number = ?", (requests, number))
             self._requests.clear()
         if any(self._totals.values()):
-            self._store.execute(
-                """UPDATE job SET files = files + ?, bytes = bytes + ?, unchanged = unchanged + ?,
-                    retries = retries + ?, found_unchanged = found_unchanged + ? WHERE number = ?""",
-                [
-                    *(self._totals[name] for name in ("files", "bytes", "unchanged", "retries", "found_unchanged")),
-                    number,
-                ],
-            )
+            self._store.execute(_ADD_TOTALS, [*map(self._totals.__getitem__, _TOTALS), number])
             self._totals.clear()
 
     def forget(self, job: Job) -> None:
         """Forget a job with its operations, parts and warnings."""
-        rows = (job.after_operation, job.number)
-        self._store.execute(
-            "DELETE FROM part WHERE operation IN (SELECT id FROM operation WHERE id > ? AND +job = ?)", rows
-        )
-        self._store.execute("DELETE FROM operation WHERE id > ? AND +job = ?", rows)
-        self._store.execute("DELETE FROM warning WHERE job = ?", (job.number,))
-        self._store.execute("DELETE FROM job WHERE number = ?", (job.number,))
+        rows = (job.number,)
+        self._store.execute("DELETE FROM part WHERE operation IN (SELECT id FROM operation WHERE job = ?)", rows)
+        for table in ("operation", "warning"):
+            self._store.execute(f"DELETE FROM {table} WHERE job = ?", rows)  # noqa: S608 - constants
+        self._store.execute("DELETE FROM job WHERE number = ?", rows)
 
     def _select(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants
@@ -201,32 +235,20 @@ class Jobs:
     def _job(self, row: tuple[Any, ...]) -> Job:
         number = row[18]
         texts = self._store.rows("SELECT text FROM warning WHERE job = ? ORDER BY id", (number,))
-        id_, command, source, target, endpoint, state, settings, *numbers = row[:-2]
+        id_, command, source, target, endpoint, state, settings, *numbers = row[:18]
         _refuse_wrong_types(row)
         version, started, ended, exit_code, resumed, planned, unchanged, files, size, requests, retries = numbers
+        continues, takes, *more = row[20:]
         return Job(
-            id=id_,
-            command=command,
-            source=source,
-            target=target,
-            endpoint=endpoint,
-            state=JobState(state),
-            settings=_map(settings),
-            version=version,
-            started=started,
-            ended=ended,
-            exit_code=exit_code,
-            resumed=resumed,
-            planned=bool(planned),
-            unchanged=unchanged,
-            files=files,
-            bytes=size,
-            requests=_map(requests),
-            retries=retries,
-            warnings=[text[0] for text in texts],
-            number=number,
-            after_operation=row[19],
-        )
+            id_, command, source, target, endpoint, JobState(state), _map(settings), version, started, ended,
+            exit_code, resumed, bool(planned), unchanged, files, size, _map(requests), retries,
+            [text[0] for text in texts], number, row[19], continues, tuple(map(int, json.loads(takes))), *more,
+        )  # fmt: skip
+
+
+def _numbers_of(dead: Sequence[Job]) -> list[int]:
+    """Return the numbers of jobs, and of those that they had taken operations of and not come to."""
+    return sorted({number for job in dead for number in (job.number, *(job.takes if job.left_open else ()))})
 
 
 def _map(text: str) -> dict[str, Any]:
@@ -238,7 +260,7 @@ def _map(text: str) -> dict[str, Any]:
 
 def _refuse_wrong_types(row: tuple[Any, ...]) -> None:
     """Raise TypeError for a row that another program wrote: SQLite keeps any type in any column."""
-    texts, numbers = (*row[:7], row[16]), (row[8], *row[11:16], *row[17:20])
+    texts, numbers = (*row[:7], row[16], *row[20:23]), (row[8], *row[11:16], *row[17:20], *row[23:])
     given = [value for value in (row[9], row[10]) if value is not None]
     if not all(isinstance(text, str) for text in texts) or not all(
         isinstance(number, int | float) for number in (*numbers, *given)

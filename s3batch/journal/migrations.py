@@ -15,15 +15,14 @@ from s3batch import __version__
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-SUPPORTED = 2
+SUPPORTED = 3
 """The newest schema version this s3batch reads and writes."""
 
 APPLICATION_ID = 0x53334261
 """``PRAGMA application_id`` of every journal: "S3Ba". Tells a journal from another program's database."""
 
-TABLES = frozenset(
-    {"job", "object", "operation", "part", "remembered", "schema_version", "upload_left", "warning"},
-)
+TABLES = frozenset({"job", "object", "operation", "part", "remembered", "schema_version", "warning"})
+"""Those that a journal of any version has."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -49,7 +48,7 @@ def migrate(connection: sqlite3.Connection, since: int) -> None:
 def _step(db: Database, version: int) -> None:
     from s3batch.journal import schema  # noqa: PLC0415 - as above
 
-    steps = {1: schema.create_tables, 2: schema.add_stamps}
+    steps = {1: schema.create_tables, 2: schema.add_stamps, 3: schema.begin_history}
     if version == 1:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.table("schema_version").create({"version": int, "applied": float, "program": str}, pk="version")

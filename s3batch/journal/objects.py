@@ -44,25 +44,27 @@ _KEEP_CHECKSUM = """checksum = CASE WHEN excluded.checksum = '' AND object.known
         THEN object.checksum ELSE excluded.checksum END"""
 
 _LEARN_WRITTEN = f"""
-INSERT INTO object ({_FACTS})
+INSERT INTO object ({_FACTS}, writer)
 SELECT key, etag, CASE WHEN bytes > 0 AND instr(etag, '-') = 0 THEN bytes ELSE size END,
-    size, mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum
+    size, mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum, job
 FROM operation
-WHERE id > ? AND +job = ? AND state = 'done' AND kind IN ('upload', 'chunk', 'redirect') AND etag <> ''
+WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'done' AND kind IN ('upload', 'chunk', 'redirect')
+    AND etag <> ''
 ON CONFLICT (key) DO UPDATE SET
     known_etag = excluded.known_etag, known_size = excluded.known_size, local_size = excluded.local_size,
     local_mtime_ns = excluded.local_mtime_ns, local_ctime_ns = excluded.local_ctime_ns,
     local_device = excluded.local_device, local_inode = excluded.local_inode, written = excluded.written,
-    fingerprint = excluded.fingerprint, {_KEEP_CHECKSUM}
+    fingerprint = excluded.fingerprint, writer = excluded.writer, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
 """What was sent: its size in the bucket is what travelled (gzip makes it smaller), over several parts the file's."""
 
 _LEARN_COMPARED = f"""
-INSERT INTO object ({_FACTS})
+INSERT INTO object ({_FACTS}, writer)
 SELECT key, etag, size, CASE WHEN kind = 'copy' AND size = 0 THEN NULL ELSE size END,
-    mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum
+    mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum,
+    CASE state WHEN 'done' THEN job ELSE 0 END
 FROM operation
-WHERE id > ? AND +job = ? AND etag <> ''
+WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND etag <> ''
     AND ((kind = 'copy' AND state = 'done') OR (kind = 'reconcile' AND state IN ('done', 'skipped') AND error = ''))
 ON CONFLICT (key) DO UPDATE SET
     known_etag = excluded.known_etag,
@@ -74,13 +76,15 @@ ON CONFLICT (key) DO UPDATE SET
     written = CASE WHEN excluded.written > 0 THEN excluded.written
         WHEN object.known_etag = excluded.known_etag AND object.written > 0 THEN object.written
         WHEN object.listed = ? THEN object.modified ELSE 0 END,
-    fingerprint = excluded.fingerprint, {_KEEP_CHECKSUM}
+    fingerprint = excluded.fingerprint,
+    writer = CASE WHEN excluded.writer > 0 THEN excluded.writer ELSE object.writer END, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
 """What was found right or copied onto itself: the content is what the listing showed. A copy has no size of its own."""
 
 _FORGET_DELETED = """
 DELETE FROM object WHERE key IN
-    (SELECT key FROM operation WHERE id > ? AND +job = ? AND state = 'done' AND kind = 'delete')
+    (SELECT key FROM operation
+    WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'done' AND kind = 'delete')
 """
 
 _TAKE = """
@@ -90,10 +94,17 @@ WHERE key = CAST(? AS TEXT) AND listed = ? AND etag = ? AND (known_etag IS NULL 
 """
 _CURRENT = f"""
 SELECT {_FACTS} FROM object
-WHERE {_BELOW} AND known_etag IS NOT NULL AND ((listed = ? AND etag = known_etag) OR EXISTS (
-    SELECT 1 FROM operation WHERE job = ? AND operation.key = object.key AND state = 'done'))
+WHERE {_BELOW} AND known_etag IS NOT NULL AND ((listed = ? AND etag = known_etag) OR writer = ?)
 ORDER BY key LIMIT ?
 """  # noqa: S608 - constants
+
+_MARK_PLANNED = """
+INSERT INTO object (key, planned) SELECT key, ? FROM operation
+WHERE id > ? AND id <= ? AND kind <> 'delete' AND (job = ? OR (job IN ({jobs}) AND state = 'pending'))
+ON CONFLICT (key) DO UPDATE SET planned = excluded.planned
+"""
+_PLANNED = f"SELECT key FROM object WHERE key IN ({_KEYS}) AND planned = ?"  # noqa: S608 - constants
+_WRITTEN_BY = f"SELECT key FROM object WHERE key IN ({_KEYS}) AND writer IN ({{jobs}})"  # noqa: S608 - constants
 
 Facts = tuple[Listed | None, Known | None]
 _NOTHING: Facts = (None, None)
@@ -181,15 +192,29 @@ class Objects:
             )
         )
 
-    def learn(self, job: int, after: int, started: float) -> None:
-        """Turn what a job has done into facts. Doing it again changes nothing.
+    def learn(self, jobs: Sequence[int], first: int, last: int, started: float) -> None:
+        """Turn what jobs have done, in the rows from ``first`` to ``last``, into facts. Doing it again changes nothing.
 
-        The job read files from ``started`` on (seconds since the epoch).
+        The jobs read files from ``started`` on (seconds since the epoch).
         """
-        settled = int((started - YOUNG) * 1e9)
-        self._store.execute(_LEARN_WRITTEN, (settled, after, job))
-        self._store.execute(_LEARN_COMPARED, (settled, after, job, self.generation, self.generation))
-        self._store.execute(_FORGET_DELETED, (after, job))
+        settled, marks, rows = int((started - YOUNG) * 1e9), ", ".join(map(str, jobs)), (first, last)
+        self._store.execute(_LEARN_WRITTEN.format(jobs=marks), (settled, *rows))
+        self._store.execute(_LEARN_COMPARED.format(jobs=marks), (settled, *rows, self.generation, self.generation))
+        self._store.execute(_FORGET_DELETED.format(jobs=marks), rows)
+
+    def mark_planned(self, job: int, takes: Sequence[int], first: int, last: int) -> None:
+        """Note that ``job`` has an operation for the keys of these rows, its own by now or of a job it takes."""
+        marks = ", ".join(map(str, takes))
+        self._store.execute(_MARK_PLANNED.format(jobs=marks), (job, first, last, job))
+
+    def planned(self, keys: Sequence[str], job: int) -> set[str]:
+        """Return those keys that ``job`` found an operation for when it began."""
+        return {row[0] for batch in _batches(keys) for row in self._store.rows(_PLANNED, (*batch, job))}
+
+    def written_by(self, keys: Sequence[str], jobs: Sequence[int]) -> set[str]:
+        """Return those keys whose object one of these jobs wrote last."""
+        query = _WRITTEN_BY.format(jobs=", ".join(map(str, jobs)))
+        return {row[0] for batch in _batches(keys) for row in self._store.rows(query, batch)}
 
     def take(self, facts: Sequence[tuple[str, Known]]) -> None:
         """Believe these of the objects that are listed just so, where we know nothing of them ourselves."""

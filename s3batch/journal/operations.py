@@ -1,8 +1,11 @@
 """Operations of one job: added while planning, leased in the order they were added, settled in batches.
 
-Row numbers are given here, not by SQLite, so that a batch knows its own without asking. All rows of a job
+Row numbers are given here, not by SQLite, so that a batch knows its own without asking. All rows that a job plans
 lie above the number at which it began, so a job is read by walking up from there, and leasing is a cursor
 per stage that moves over every row once.
+
+What dead jobs had planned and not done is leased like the job's own, and is the job's from then on. So a
+job with millions of them begins at once; :meth:`Operations.take_over` looks at them by and by.
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from s3batch.journal import uploads
+from s3batch.journal import doubts
 from s3batch.journal.settling import KIND_TEXT, REASON_TEXT, STATE_TEXT, UNCHANGED, settle
 from s3batch.journal.store import Store, all_bindable, bindable, row_stamp
-from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, State, is_same_file
+from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, Stage, State
 
 _KIND = {kind.value: kind for kind in Kind}
 _REASON = {reason.value: reason for reason in Reason}
@@ -24,7 +27,7 @@ _PAGE = 1000
 """Rows read at a time where a caller walks over all of them."""
 
 _INSERT = """
-INSERT OR IGNORE INTO operation
+INSERT INTO operation
     (job, state, id, kind, key, reason, path, size, mtime_ns, ctime_ns, device, inode, stage, listed_etag, detail)
 VALUES ({job}, '{state}', ?, ?, {text}, ?, {text}, ?, ?, ?, ?, ?, ?, ?, {text})
 """
@@ -46,28 +49,33 @@ SELECT max(
 
 _LEASABLE = f"""
 SELECT {_COLUMNS} FROM operation
-WHERE id > ? AND +job = ? AND state = 'pending' AND stage = ? ORDER BY id LIMIT ?
+WHERE id > ? AND +job IN ({{jobs}}) AND state = 'pending' AND stage = ? ORDER BY id LIMIT ?
 """  # noqa: S608 - constants
 _LEASE = """
-UPDATE operation SET state = 'leased'
-WHERE id BETWEEN ? AND ? AND +job = ? AND state = 'pending' AND stage = ?
+UPDATE operation SET state = 'leased', job = ?
+WHERE id BETWEEN ? AND ? AND +job IN ({jobs}) AND state = 'pending' AND stage = ?
 """
 _CHANGE = """
 id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') AND job IN (
     SELECT number FROM job WHERE command = 'sync' AND target = CAST(? AS TEXT) AND endpoint = ?)
 """
 _REPLAN = """
-UPDATE operation SET state = ?, kind = ?, reason = ?, path = CAST(? AS TEXT), size = ?, mtime_ns = ?,
-    ctime_ns = ?, device = ?, inode = ?,
-    stage = ?, listed_etag = ?, detail = CAST(? AS TEXT), attempts = 0, recheck = 0, upload_id = '',
-    error = '', code = '', status = 0, request_id = '', seconds = 0, bytes = 0, etag = '', checksum = '',
-    written = 0, fingerprint = ''
+UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, upload_id = '', recheck = 0,
+    fingerprint = ''
 WHERE id = ?
 """
-
-
-WITHDRAWN = "a later run of this job found no need for it"
-"""Why an operation is skipped that a resume has not planned again."""
+_OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy')"
+"""Codes of failures that the walk sees for itself."""
+_TAKE_AGAIN = f"""
+UPDATE operation SET state = 'pending', recheck = 1, attempts = 0
+WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'failed' AND code NOT IN {_OF_ONE_FILE} AND stage <= ?
+"""  # noqa: S608 - constants
+DECIDED_ANEW = "a later job decided anew"
+"""Why an operation is skipped that a dead job had planned and a later one has no use for."""
+_CLOSE = """
+UPDATE operation SET state = 'skipped', error = ?
+WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'pending' AND stage IN ({stages})
+"""
 
 
 class Failure(NamedTuple):
@@ -106,6 +114,12 @@ class Operations:
         self._next: int = 1 + store.value(_HIGHEST)
         self._job = 0
         self._after = 0
+        self._jobs = "0"
+        """Numbers of the job and of those it takes, for SQL."""
+        self.floor = 0
+        """All rows of the job and of those it takes are above it."""
+        self._open_too = ""
+        """SQL that adds the open rows of the jobs it takes."""
         self._cursor: dict[int, int] = {}
         self._unsettled: Counter[tuple[int, str]] = Counter()
         self._counted_at: tuple[int, int] | None = None
@@ -120,39 +134,48 @@ class Operations:
         """Remember the highest row number, before rows are forgotten."""
         self._store.execute("INSERT OR REPLACE INTO remembered VALUES ('highest operation', ?)", (str(self.last),))
 
-    def enter(self, job: int, after: int) -> None:
-        """Work on the job with this number, whose rows are all above ``after``."""
+    def enter(self, job: int, after: int, takes: Sequence[int] = ()) -> None:
+        """Work on the job with this number, whose rows are all above ``after``, and on open ones of those it takes."""
         self._job, self._after = job, after
+        self._jobs = ", ".join(map(str, (job, *takes)))
+        self.floor = after if not takes else self.start_of(takes)
+        self._open_too = (
+            f"OR (job IN ({', '.join(map(str, takes))}) AND state IN ('pending', 'leased'))" if takes else ""
+        )
         self.rewind()
+
+    def start_of(self, jobs: Iterable[int]) -> int:
+        """Return the number that all rows of these jobs are above."""
+        marks = ", ".join(map(str, jobs))
+        return int(self._store.value(f"SELECT coalesce(min(after_operation), 0) FROM job WHERE number IN ({marks})"))  # noqa: S608
 
     def rewind(self) -> None:
         """Let leasing begin at the job's first row again."""
         self._cursor = {}
 
     def add(self, operations: Sequence[Operation], state: State) -> list[Operation]:
-        """Insert what has no row yet, plan anew what has one and changed since; return what this has opened."""
+        """Insert operations and return them numbered."""
         first = self._next
-        inserted = self._insert(operations, first, state)
         self._next += len(operations)
-        if inserted == len(operations):
-            return _numbered(operations, first)
-        found = self._store.rows("SELECT id FROM operation WHERE id >= ?", (first,))
-        fresh = {row[0] for row in found}
-        again = [each for number, each in enumerate(operations, first) if number not in fresh]
-        opened = [reopened for each in again if (reopened := self._add_again(each, state)) is not None]
-        opened += [each for each in _numbered(operations, first) if each.id in fresh]
-        return sorted(opened, key=_number)
+        self._insert(operations, first, state)
+        return _numbered(operations, first)
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
         """Hand out up to ``limit`` pending rows of a stage, in the order they were added."""
-        cursor = self._cursor.get(stage, self._after)
+        cursor = self._cursor.get(stage, self.floor)
         if cursor >= self.last:
             return []
-        leased = _operations(self._store.rows(_LEASABLE, (cursor, self._job, stage, limit)))
+        leased = _operations(self._store.rows(_LEASABLE.format(jobs=self._jobs), (cursor, stage, limit)))
         if leased:
-            self._store.execute(_LEASE, (leased[0].id, leased[-1].id, self._job, stage))
+            rows = (self._job, leased[0].id, leased[-1].id, stage)
+            self._store.execute(_LEASE.format(jobs=self._jobs), rows)
         self._cursor[stage] = leased[-1].id if len(leased) == limit else self.last
-        return leased
+        return leased if not leased or leased[0].id > self._after else list(map(self._distrust, leased))
+
+    def _distrust(self, operation: Operation) -> Operation:
+        """Have a dead job's comparison looked at: what it was planned on may have changed since."""
+        old = operation.id <= self._after and operation.kind is Kind.RECONCILE
+        return operation._replace(recheck=True) if old else operation
 
     def lease_rows(self, numbers: Sequence[int]) -> list[Operation]:
         """Hand out those of these rows that are pending."""
@@ -168,9 +191,9 @@ class Operations:
         )
         return leased
 
-    def settle(self, outcomes: Iterable[tuple[State, Result]]) -> int:
-        """Record outcomes; return how many reconciled files turned out to be unchanged."""
-        return settle(self._store, list(outcomes))
+    def settle(self, outcomes: list[tuple[State, Result]]) -> tuple[int, int]:
+        """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed."""
+        return settle(self._store, outcomes)
 
     def put_back(self, numbers: Sequence[int]) -> None:
         """Put back what was leased and never begun: S3 has not heard of it, so there is nothing to look up."""
@@ -182,38 +205,48 @@ class Operations:
             self._lower_cursor(number)
 
     def release(self) -> int:
-        """Put back what a dead run had leased, to be looked up before it is sent again. All of crash recovery."""
+        """Put back what is leased, to be looked up before it is sent again: its requests may still land."""
         self._store.execute(
-            "UPDATE part SET state = 'pending' WHERE state = 'leased' AND operation > ?", (self._after,)
+            """UPDATE part SET state = 'pending' WHERE state = 'leased' AND operation IN
+            (SELECT id FROM operation WHERE id > ? AND +job = ? AND state = 'leased')""",
+            (self.floor, self._job),
         )
         self.rewind()
-        uploads.doubt(self._store, self._job, self._after)
-        return self._store.execute(
-            "UPDATE operation SET state = 'pending', recheck = 1 WHERE id > ? AND +job = ? AND state = 'leased'",
-            (self._after, self._job),
-        )
+        return self._put_back_leased(self.floor, self.last, str(self._job))
 
-    def withdraw(self) -> int:
-        """Skip what is pending until it is planned again: its file may be gone, its orphan have a file again."""
-        self.rewind()
-        return self._store.execute(
-            "UPDATE operation SET state = 'skipped', error = ? WHERE id > ? AND +job = ? AND state = 'pending'",
-            (WITHDRAWN, self._after, self._job),
-        )
+    def replan(self, operation: Operation) -> None:
+        """Have a row that is pending be about the file as ``operation`` has it."""
+        self._store.execute(_REPLAN, (operation.size, *operation.stamp[2:], operation.id))
+        self._store.execute("DELETE FROM part WHERE operation = ?", (operation.id,))
 
-    def reopen_failed(self) -> int:
-        """Put back what failed, with all its attempts before it, and the deletes that were withheld for it.
+    def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool) -> int:
+        """Make of what dead jobs left in the rows from ``first`` to ``last`` what this job wants of it.
 
-        S3 may have done what failed, and only its answers were lost: that is looked up.
+        Their leases are void, failures of the jobs it takes are tried again, and what it decides anew is closed.
+        Return by how many operations the job has more (or less) to do.
         """
+        self._put_back_leased(first, last, ", ".join(map(str, dead)))
         self._store.execute(
-            "UPDATE part SET state = 'pending' WHERE state = 'failed' AND operation > ?", (self._after,)
+            "UPDATE part SET state = 'pending' WHERE operation > ? AND operation <= ? AND state IN ('leased', 'failed')",
+            (first, last),
         )
-        self.rewind()
+        taken = ", ".join(self._jobs.split(", ")[1:])
+        if not taken:
+            return 0
+        self._lower_cursor(first + 1)
+        closed = f"{Stage.REDIRECT}" if deletes else f"{Stage.REDIRECT}, {Stage.DELETE}"
+        again = self._store.execute(
+            _TAKE_AGAIN.format(jobs=taken), (first, last, Stage.DELETE if deletes else Stage.PUBLISH_LAST)
+        )
+        return again - self._store.execute(_CLOSE.format(jobs=taken, stages=closed), (DECIDED_ANEW, first, last))
+
+    def _put_back_leased(self, first: int, last: int, jobs: str) -> int:
+        """Make void the leases of jobs, and remember their keys: what they had in hand may still arrive."""
+        doubts.note(self._store, first, last, jobs)
         return self._store.execute(
-            """UPDATE operation SET state = 'pending', attempts = 0, recheck = (state = 'failed')
-            WHERE id > ? AND +job = ? AND (state = 'failed' OR (state = 'skipped' AND kind = 'delete'))""",
-            (self._after, self._job),
+            f"""UPDATE operation SET state = 'pending', recheck = 1
+            WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'leased'""",  # noqa: S608 - numbers
+            (first, last),
         )
 
     def last_change(self, after: int, target: str, endpoint: str) -> int:
@@ -233,17 +266,6 @@ class Operations:
             yield from (row[1] for row in page)
             after = page[-1][0]
 
-    def settled(self, keys: Sequence[str]) -> set[str]:
-        """Return those keys whose operation in this job is done, or was found right."""
-        done = set()
-        for key in keys:
-            state = self._store.value(
-                "SELECT state FROM operation WHERE job = ? AND key = CAST(? AS TEXT)", (self._job, bindable(key))
-            )
-            if state in {"done", "skipped"}:
-                done.add(key)
-        return done
-
     def counts(self) -> dict[Kind, dict[str, int]]:
         """Return planned, done, failed, skipped and bytes for each kind.
 
@@ -252,18 +274,19 @@ class Operations:
         """
         rows = self._store.rows(
             f"""SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation
-            WHERE id > ? AND +job = ? AND NOT ({UNCHANGED}) GROUP BY kind, state""",  # noqa: S608 - constants
-            (self._after, self._job),
+            WHERE id > ? AND (+job = ? {self._open_too}) AND NOT ({UNCHANGED}) GROUP BY kind, state""",  # noqa: S608 - constants
+            (self.floor, self._job),
         )
-        counts = {kind: dict.fromkeys(("planned", "done", "failed", "skipped", "bytes"), 0) for kind in Kind}
-        for kind, state, number, size in rows:
-            count = counts[_KIND[kind]]
-            count["planned"] += number
-            if state in count:
-                count[state] += number
-            if state == "done" and kind in {"upload", "chunk"}:
-                count["bytes"] += size
-        return counts
+        return _counted(rows)
+
+    def done_by(self, jobs: Sequence[int]) -> dict[Kind, dict[str, int]]:
+        """Return the same of what these jobs have done."""
+        marks = ", ".join(map(str, jobs))
+        rows = self._store.rows(
+            f"""SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation
+            WHERE +job IN ({marks}) AND state = 'done' GROUP BY kind, state"""  # noqa: S608 - numbers
+        )
+        return _counted(rows)
 
     def tallies(self) -> dict[int, Counter[str]]:
         """Return how many operations are in each state, for every job by its number, in one walk over all rows."""
@@ -297,8 +320,8 @@ class Operations:
         for row in self._walk(columns, condition, values, None):
             yield Entry._make((*_operations([row[:_WIDTH]]), State(row[_WIDTH]), *row[_WIDTH + 1 :]))
 
-    def _insert(self, operations: Sequence[Operation], first: int, state: State) -> int:
-        """Insert rows, numbered from ``first`` on, but those whose key has one; return how many."""
+    def _insert(self, operations: Sequence[Operation], first: int, state: State) -> None:
+        """Insert rows, numbered from ``first`` on."""
         rows: list[tuple[Any, ...]] = [
             (
                 number,
@@ -336,79 +359,21 @@ class Operations:
                 (*row[:2], bindable(row[2]), row[3], bindable(row[4]), *row[5:12], bindable(row[12])) for row in rows
             ]
         text = "?" if plain else "CAST(? AS TEXT)"
-        return self._store.execute_many(_INSERT.format(job=self._job, state=STATE_TEXT[state], text=text), rows)
-
-    def _add_again(self, operation: Operation, state: State) -> Operation | None:
-        """Plan anew an operation whose key has a row, unless that row says the same or is being worked on.
-
-        Return it if the row was closed. One that was pending stays so, and comes by lease. One that is done says
-        the same only if the object is listed as it was written: somebody may have deleted it since.
-        """
-        found = self._store.rows(
-            f"""SELECT {_COLUMNS}, state, error, etag FROM operation
-            WHERE job = ? AND key = CAST(? AS TEXT)""",  # noqa: S608 - constants
-            (self._job, bindable(operation.key)),
-        )
-        planned, (was, error, etag) = _operations(found)[0], found[0][_WIDTH:]
-        number, upload_id = planned.id, planned.upload_id
-        found_right = planned.kind is Kind.RECONCILE and was == "skipped" and not error
-        same = _is_same_plan(planned, operation)
-        as_it_left_it = (was == "done" or found_right) and etag == operation.etag
-        if was == "leased" or (same and (was in {"pending", "failed"} or as_it_left_it)):
-            return None
-        if same and error == WITHDRAWN:
-            return self._restore(number, state)
-        if upload_id:
-            self._leave_upload(number)
-        if found_right:
-            self._store.execute("UPDATE job SET found_unchanged = found_unchanged - 1 WHERE number = ?", (self._job,))
-        self._replan(operation, number, State.PENDING if was == "pending" else state)
-        return None if was == "pending" else _numbered([operation], number)[0]
-
-    def _restore(self, number: int, state: State) -> Operation:
-        """Take back a withdrawal: what an earlier run knows of the row still counts."""
-        self._store.execute("UPDATE operation SET state = ?, error = '' WHERE id = ?", (STATE_TEXT[state], number))
-        self._lower_cursor(number)
-        return _operations(self._store.rows(f"SELECT {_COLUMNS} FROM operation WHERE id = ?", (number,)))[0]  # noqa: S608
-
-    def _replan(self, operation: Operation, number: int, state: State) -> None:
-        self._store.execute(
-            _REPLAN,
-            (
-                STATE_TEXT[state],
-                KIND_TEXT[operation.kind],
-                REASON_TEXT[operation.reason],
-                bindable(operation.path),
-                operation.size,
-                *operation.stamp[2:],
-                operation.stage,
-                operation.etag,
-                bindable(operation.detail),
-                number,
-            ),
-        )
-        self._lower_cursor(number)
+        self._store.execute_many(_INSERT.format(job=self._job, state=STATE_TEXT[state], text=text), rows)
 
     def _lower_cursor(self, number: int) -> None:
         """Let leasing come by this row again."""
         self._cursor = {stage: min(cursor, number - 1) for stage, cursor in self._cursor.items()}
-
-    def _leave_upload(self, number: int) -> None:
-        """Note the multipart upload of a file that has changed since: it must be aborted, not completed."""
-        self._store.execute(
-            "INSERT INTO upload_left (job, key, upload_id) SELECT job, key, upload_id FROM operation WHERE id = ?",
-            (number,),
-        )
-        self._store.execute("DELETE FROM part WHERE operation = ?", (number,))
 
     def _count_unsettled(self) -> Counter[tuple[int, str]]:
         """Count what is pending, leased or failed, by stage and state: one walk for all that is asked at one time."""
         now = (self._job, self._store.writes)
         if self._counted_at != now or self._store.read_only:
             rows = self._store.rows(
-                """SELECT stage, state, count(*) FROM operation
-                WHERE id > ? AND +job = ? AND state IN ('pending', 'leased', 'failed') GROUP BY stage, state""",
-                (self._after, self._job),
+                f"""SELECT stage, state, count(*) FROM operation
+                WHERE id > ? AND state IN ('pending', 'leased', 'failed') AND (+job = ? {self._open_too})
+                GROUP BY stage, state""",  # noqa: S608 - constants
+                (self.floor, self._job),
             )
             self._unsettled = Counter({(stage, state): count for stage, state, count in rows})
             self._counted_at = now
@@ -416,22 +381,18 @@ class Operations:
 
     def _walk(self, columns: str, condition: str, values: tuple[Any, ...], limit: int | None) -> Iterator[Any]:
         """Yield rows page by page, so that nothing is held open while the caller works."""
-        after, left = self._after, limit
+        after, left = self.floor, limit
         while left is None or left > 0:
             page = self._store.rows(
                 f"""SELECT id, {columns} FROM operation
-                WHERE id > ? AND +job = ? AND {condition} ORDER BY id LIMIT ?""",  # noqa: S608 - constants
-                (after, self._job, *values, _PAGE if left is None else min(left, _PAGE)),
+                WHERE id > ? AND {condition} AND (+job = ? {self._open_too}) ORDER BY id LIMIT ?""",  # noqa: S608 - constants
+                (after, *values, self._job, _PAGE if left is None else min(left, _PAGE)),
             )
             if not page:
                 return
             yield from (row[1:] for row in page)
             after = page[-1][0]
             left = None if left is None else left - len(page)
-
-
-def _number(operation: Operation) -> int:
-    return operation.id
 
 
 def _numbered(operations: Sequence[Operation], first: int) -> list[Operation]:
@@ -452,9 +413,14 @@ def _operations(rows: list[tuple[Any, ...]]) -> list[Operation]:
     ]
 
 
-def _is_same_plan(planned: Operation, operation: Operation) -> bool:
-    """Return whether a row says what is planned now: the same file, and the same kind or what a worker made of it."""
-    kinds = {operation.kind, Kind.UPLOAD, Kind.COPY} if operation.kind is Kind.RECONCILE else {operation.kind}
-    same_file = is_same_file(planned.stamp, operation.stamp) or planned.stamp == operation.stamp == NO_STAMP
-    same_work = (planned.size, planned.detail) == (operation.size, operation.detail)
-    return planned.kind in kinds and same_file and same_work
+def _counted(rows: Iterable[tuple[str, str, int, int]]) -> dict[Kind, dict[str, int]]:
+    """Return kind, state, number and size of operations as the report counts them."""
+    counts = {kind: dict.fromkeys(("planned", "done", "failed", "skipped", "bytes"), 0) for kind in Kind}
+    for kind, state, number, size in rows:
+        count = counts[_KIND[kind]]
+        count["planned"] += number
+        if state in count:
+            count[state] += number
+        if state == "done" and kind in {"upload", "chunk"}:
+            count["bytes"] += size
+    return counts

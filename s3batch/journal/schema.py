@@ -3,13 +3,13 @@
     job 1──n operation 1──n part          what was to be done, and how far it has come
     job 1──n warning
     object                                what the target is known to hold: the last listing, and our own facts
-    upload_left                           multipart uploads whose operation was planned anew: to be aborted
+    doubt                                 keys that a dead run had in hand (version 3, in the place of upload_left)
     remembered                            what was found out about the endpoint, and small state of the listing
 
 sqlite-utils makes the tables. It takes 70 ms to import, so this module is imported only where a
 journal is made or migrated. Indexes are few on purpose, since each costs about 3 us a row:
 
-- ``operation (job, key)``, unique: one operation a key and job, found again when planning is repeated;
+- ``operation (job, key)``, unique, up to version 2: no operation is planned again in the same job any more;
 - ``operation (key)`` of the few rows with an open multipart upload: adoption, and uploads left behind.
 
 Leasing needs none: it walks up the row numbers once. ``object`` and ``part`` are stored in key order.
@@ -125,6 +125,47 @@ STAMPS = (
     "ALTER TABLE object ADD COLUMN local_device INTEGER NOT NULL DEFAULT 0",
 )
 """Version 2: a file's stamp has a ctime. It is 0, not known, in what an older version wrote."""
+
+
+HISTORY = """
+ALTER TABLE job ADD COLUMN continues TEXT NOT NULL DEFAULT '';
+ALTER TABLE job ADD COLUMN takes TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE job ADD COLUMN plan TEXT NOT NULL DEFAULT '';
+ALTER TABLE job ADD COLUMN stage INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN seen REAL NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN timeout REAL NOT NULL DEFAULT 60;
+ALTER TABLE job ADD COLUMN store_date REAL NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN left_open INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
+UPDATE job SET seen = coalesce(ended, CAST(strftime('%s', 'now') AS REAL)), learned = state IN ('done', 'superseded'), left_open =
+    (SELECT count(*) FROM operation WHERE operation.job = job.number AND operation.state IN ('pending', 'leased'));
+UPDATE job SET state = 'superseded' WHERE command = 'sync' AND state NOT IN ('done', 'superseded') AND EXISTS
+    (SELECT 1 FROM job AS later WHERE later.number > job.number AND later.command = 'sync'
+    AND later.target = job.target AND later.endpoint = job.endpoint);
+ALTER TABLE object ADD COLUMN planned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE object ADD COLUMN writer INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE doubt (
+    key TEXT PRIMARY KEY NOT NULL,
+    path TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    upload INTEGER NOT NULL,
+    since REAL NOT NULL,
+    until REAL NOT NULL
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO doubt SELECT key, '', 'upload', 1, min(job.started), 0
+    FROM upload_left JOIN job ON job.number = upload_left.job WHERE upload_id = '' GROUP BY key;
+DROP INDEX idx_operation_job_key;
+INSERT INTO operation (job, kind, key, reason, state, upload_id, error)
+    SELECT job, 'upload', key, 'content', 'skipped', upload_id, 'the file changed' FROM upload_left WHERE upload_id <> '';
+DROP TABLE upload_left;
+"""
+
+
+def begin_history(db: Database) -> None:
+    """Make version 3: a job runs once, and a later one to its target takes over what it left."""
+    for statement in HISTORY.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
 
 
 def create_tables(db: Database) -> None:

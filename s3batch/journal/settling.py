@@ -46,16 +46,18 @@ UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
 """A worker compared it and there was nothing to do: no operation, but an unchanged file."""
 
 
-def settle(store: Store, outcomes: list[tuple[State, Result]]) -> int:
-    """Record outcomes; return how many reconciled files turned out to be unchanged."""
+def settle(store: Store, outcomes: list[tuple[State, Result]]) -> tuple[int, int]:
+    """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed."""
     done = [result for state, result in outcomes if state is State.DONE and _is_all_said(result)]
     store.execute_many(_SETTLE_DONE, [_settled_done(result) for result in done])
     if len(done) == len(outcomes):
-        return 0
-    return _settle_others(store, [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))])
+        return 0, len(done)
+    others = [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))]
+    unchanged, closed = _settle_others(store, others)
+    return unchanged, closed + len(done)
 
 
-def _settle_others(store: Store, outcomes: list[tuple[State, Result]]) -> int:
+def _settle_others(store: Store, outcomes: list[tuple[State, Result]]) -> tuple[int, int]:
     """Record what is not simply done: retries, failures, what was compared, steps of multipart uploads."""
     whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
     store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
@@ -63,7 +65,8 @@ def _settle_others(store: Store, outcomes: list[tuple[State, Result]]) -> int:
     _settle_finished(store, [(result.id,) for state, result in whole if _is_finished(state, result)])
     _settle_parts(store, [(state, result) for state, result in outcomes if result.step is Step.PART])
     _settle_surveys(store, [result for _, result in outcomes if result.step is Step.SURVEY])
-    return _count_unchanged(store, [result.id for state, result in whole if state is State.SKIPPED])
+    closed = sum(state is not State.PENDING for state, _ in whole)
+    return _count_unchanged(store, [result.id for state, result in whole if state is State.SKIPPED]), closed
 
 
 def _settle_become(store: Store, results: list[Result]) -> None:

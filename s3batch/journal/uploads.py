@@ -1,8 +1,7 @@
 """Multipart uploads that were begun: their parts, and what becomes of those a job leaves behind.
 
 An upload id is on its operation from before the first part is sent until S3 has completed or aborted it,
-so no upload is ever lost from sight. The id of a file that changed meanwhile moves to ``upload_left``; there is a row
-without an id for each upload that may have been begun in the moment its run died.
+so no upload is ever lost from sight. Those that a run began in the moment it died are in :mod:`s3batch.journal.doubts`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from s3batch.journal.store import Store, bindable, row_stamp
 from s3batch.model import Part, Stamp, State, is_same_file
 
 _DEAD = "job.state IN ('done', 'superseded')"
-_DOUBTFUL_FROM = 5 << 20
-"""Bytes, S3's least part: who sends a smaller file in parts has to look for what is left of it."""
 _STATE = {state.value: state for state in State}
 
 
@@ -25,19 +22,9 @@ class UploadLeft(NamedTuple):
 
     job_id: str
     operation: int
-    """The operation's row; negative where that has been planned anew since. For ``forget_upload``."""
+    """The operation's row, for ``forget_upload``."""
     key: str
     upload_id: str
-
-
-class Doubt(NamedTuple):
-    """A file that a dead run had in hand, of a size that goes in parts."""
-
-    operation: int
-    """For ``forget_upload``."""
-    key: str
-    since: float
-    """When its job began, seconds since the epoch."""
 
 
 def begin(store: Store, operation: int, upload_id: str, parts: Sequence[Part], fingerprint: str) -> None:
@@ -61,9 +48,6 @@ def parts_of(store: Store, operation: int) -> list[Part]:
 
 def forget(store: Store, operation: int) -> None:
     """Forget an upload that was completed or aborted, or that S3 does not know any more."""
-    if operation < 0:
-        store.execute("DELETE FROM upload_left WHERE id = ?", (-operation,))
-        return
     store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (operation,))
     store.execute("DELETE FROM part WHERE operation = ?", (operation,))
 
@@ -113,33 +97,10 @@ def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -
     rows = store.rows(
         f"""SELECT job.id, operation.id, operation.key, operation.upload_id
         FROM operation JOIN job ON job.number = operation.job
-        WHERE operation.upload_id <> '' AND {dead} AND {where}
-        UNION ALL
-        SELECT job.id, -upload_left.id, upload_left.key, upload_left.upload_id
-        FROM upload_left JOIN job ON job.number = upload_left.job WHERE upload_left.upload_id <> '' AND {where}""",  # noqa: S608 - constants
-        () if of is None else (bindable(of[0]), of[1]) * 2,
+        WHERE operation.upload_id <> '' AND {dead} AND {where}""",  # noqa: S608 - constants
+        () if of is None else (bindable(of[0]), of[1]),
     )
     return [UploadLeft._make(row) for row in rows]
-
-
-def doubt(store: Store, job: int, after: int) -> None:
-    """Note, before its leases are void, which uploads of a job S3 may have begun without our hearing of it."""
-    store.execute(
-        """INSERT INTO upload_left (job, key, upload_id) SELECT job, key, '' FROM operation
-        WHERE id > ? AND +job = ? AND state = 'leased' AND kind = 'upload' AND upload_id = '' AND size >= ?""",
-        (after, job, _DOUBTFUL_FROM),
-    )
-
-
-def in_doubt(store: Store, of: tuple[str, str]) -> list[Doubt]:
-    """Return what was noted for one target and endpoint."""
-    rows = store.rows(
-        """SELECT -upload_left.id, upload_left.key, job.started
-        FROM upload_left JOIN job ON job.number = upload_left.job
-        WHERE upload_id = '' AND job.target = CAST(? AS TEXT) AND job.endpoint = ?""",
-        (bindable(of[0]), of[1]),
-    )
-    return [Doubt._make(row) for row in rows]
 
 
 def _stamp(store: Store, operation: int) -> Stamp:

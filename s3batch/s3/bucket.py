@@ -11,6 +11,7 @@ from s3batch.errors import EndpointError
 from s3batch.s3 import calls
 from s3batch.s3.carry import back_off, carrier
 from s3batch.s3.client import connect
+from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, fault_of
 from s3batch.s3.gather import capture
 from s3batch.s3.lane import Lane, ask, outcome, pause
@@ -50,6 +51,8 @@ class Bucket:
         """Why multipart uploads in progress could not be listed."""
         self.clock = StoreClock()
         self.lane = Lane(endpoint, carrier)
+        self.store_date = 0.0
+        """When the store answered last, by its own clock; 0 before, and where it does not say."""
         self._reached = False
         self._welcome = False
 
@@ -118,6 +121,7 @@ class Bucket:
         self.clock.observe(answer.headers, sent)
         self._reached = True
         self._welcome = self._welcome or answer.ok
+        self.store_date = seconds_of(answer.headers.get("date", "")) or self.store_date
         return (None, answer) if answer.ok else (fault_of(answer), answer)
 
     def _second_chance(self, fault: Fault) -> bool:

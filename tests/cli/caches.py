@@ -18,7 +18,7 @@ from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Stored
 DAY = 86400.0
 DRONE = {"DRONE_REPO": "octo/site", "DRONE_REPO_BRANCH": "main"}
 KEYS = {
-    "job", "command", "state", "exit_code", "seconds", "resumed", "journal", "files", "bytes", "unchanged",
+    "job", "command", "state", "exit_code", "seconds", "seconds_total", "sent_now", "sent_before", "resumed", "journal", "files", "bytes", "unchanged",
     "operations", "requests", "retries", "failures", "warnings", "cache",
 }  # fmt: skip
 

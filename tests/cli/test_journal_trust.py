@@ -193,7 +193,7 @@ def test_jobs_prune_aborts_nothing_on_the_word_of_the_tree(call, workspace, priv
     for path in (workspace / ".s3batch" / "x.db", tmp_path / "state" / "s3batch" / "own.db"):
         plant(path, store.url, private)
         with Journal.open(str(path)) as journal:
-            journal.open_job()
+            journal.look_at(journal.jobs()[0].id)
             (row,) = journal.add([Operation(Kind.UPLOAD, "loot/secret", Reason.MISSING, "secret", 6)], lease=True)
             journal.begin_upload(row.id, "id", [Part(row.id, 1, 0, 6)])
     own = call("jobs", "prune", env={**KEYS, **QUICK})

@@ -17,7 +17,7 @@ from s3batch.cli import main
 from s3batch.settings import COMMANDS, taken_by
 
 DOCUMENT = {
-    "job", "command", "state", "exit_code", "seconds", "resumed", "journal", "files", "bytes", "unchanged",
+    "job", "command", "state", "exit_code", "seconds", "seconds_total", "sent_now", "sent_before", "resumed", "journal", "files", "bytes", "unchanged",
     "operations", "requests", "retries", "failures", "warnings", "error",
 }  # fmt: skip
 

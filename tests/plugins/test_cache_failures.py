@@ -20,7 +20,7 @@ from tests.rig.faults import Call, DuringReply, Refuse, Reset
 FILES = {"vendor/a": "A" * 100, "vendor/b/c": "C"}
 MINE = {"vendor/a": "not what the cache says", "vendor/mine": "my own"}
 DOCUMENT = {
-    "job", "command", "state", "exit_code", "seconds", "resumed", "journal", "files", "bytes", "unchanged",
+    "job", "command", "state", "exit_code", "seconds", "seconds_total", "sent_now", "sent_before", "resumed", "journal", "files", "bytes", "unchanged",
     "operations", "requests", "retries", "failures", "warnings", "cache",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Drive a real journal beside a model: a dict from key to how far its operation has come."""
+"""Drive a real journal beside a model: a dict from row to how far its operation has come."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class JournalMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.mkdtemp(prefix="s3batch-test-")
         self.journal = Journal.open(os.path.join(self.folder, "journal.db"))
-        self.begin()
+        self.begin(plan="p")
 
     def teardown(self) -> None:
         self.journal.close()
         shutil.rmtree(self.folder)
 
-    def begin(self) -> None:
-        self.journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1")
-        self.rows: dict[str, Row] = {}
+    def begin(self, plan: str = "") -> None:
+        self.journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1", plan=plan)
+        self.rows: dict[int, Row] = {}
         self.highest = 0
 
     @rule(
@@ -67,28 +67,13 @@ class JournalMachine(RuleBasedStateMachine):
         ]
         added = self.journal.add(operations, lease=lease)
 
-        opened = []
-        for operation in operations:
-            row = self.rows.get(operation.key)
-            if row is None:
-                new = next(each for each in added if each.key == operation.key)
-                assert new == operation._replace(id=new.id)
-                assert new.id > self.highest
-                opened.append(operation.key)
-                self.rows[operation.key] = Row(new.id, operation, State.LEASED if lease else State.PENDING)
-            elif self.is_planned_anew(row, operation):
-                closed = row.state is not State.PENDING
-                if closed:
-                    opened.append(operation.key)
-                self.rows[operation.key] = Row(row.id, operation, State.LEASED if closed and lease else State.PENDING)
-        assert sorted(each.key for each in added) == sorted(opened)
+        assert [each._replace(id=0) for each in added] == operations
         assert [each.id for each in added] == sorted(each.id for each in added)
+        assert all(each.id > self.highest for each in added)
+        state = State.LEASED if lease else State.PENDING
+        self.rows |= {new.id: Row(new.id, operation, state) for new, operation in zip(added, operations, strict=True)}
         self.highest = max([self.highest, *(each.id for each in added)])
-        return multiple(*(opened if lease else []))
-
-    def is_planned_anew(self, row: Row, operation: Operation) -> bool:
-        same = row.operation.stamp == operation.stamp
-        return row.state is not State.LEASED and (not same or row.state is State.SKIPPED)
+        return multiple(*(each.id for each in added if lease))
 
     @rule(target=leased, limit=st.integers(1, 5), stage=stages)
     def lease(self, limit, stage):
@@ -101,60 +86,71 @@ class JournalMachine(RuleBasedStateMachine):
             (row.id, row.operation.key, row.attempts, row.recheck) for row in expected
         ]
         for each in got:
-            self.set(each.key, state=State.LEASED)
-        return multiple(*(each.key for each in got))
+            self.set(each.id, state=State.LEASED)
+        return multiple(*(each.id for each in got))
 
     @rule(outcomes=st.lists(st.tuples(consumes(leased), st.sampled_from(OUTCOMES)), max_size=4))
     def settle(self, outcomes):
-        known = {key: state for key, state in outcomes if key in self.rows and self.rows[key].state is State.LEASED}
+        known = {row: state for row, state in outcomes if row in self.rows and self.rows[row].state is State.LEASED}
         self.journal.settle(
-            (state, Result(self.rows[key].id, error="x" if state is State.FAILED else ""))
-            for key, state in known.items()
+            (state, Result(row, error="x" if state is State.FAILED else "")) for row, state in known.items()
         )
-        for key, state in known.items():
-            self.set(key, state=state, attempts=self.rows[key].attempts + 1, recheck=False)
+        for row, state in known.items():
+            recheck = self.rows[row].recheck and state is State.PENDING
+            self.set(row, state=state, attempts=self.rows[row].attempts + 1, recheck=recheck)
 
-    @rule(key=consumes(leased))
-    def settle_and_retry_when_due(self, key):
-        if key in self.rows and self.rows[key].state is State.LEASED:
-            row = self.rows[key]
-            self.journal.settle([(State.PENDING, Result(row.id, error="reset"))])
-            self.set(key, attempts=row.attempts + 1)
-            (again,) = self.journal.lease_rows([row.id])
-            assert (again.key, again.attempts) == (key, row.attempts + 1)
+    @rule(number=consumes(leased))
+    def settle_and_retry_when_due(self, number):
+        if number in self.rows and self.rows[number].state is State.LEASED:
+            row = self.rows[number]
+            self.journal.settle([(State.PENDING, Result(number, error="reset"))])
+            self.set(number, attempts=row.attempts + 1)
+            (again,) = self.journal.lease_rows([number])
+            assert (again.key, again.attempts) == (row.operation.key, row.attempts + 1)
 
-    @rule(in_the_middle=st.booleans())
-    def crash_and_resume(self, in_the_middle):
+    @rule(in_the_middle=st.booleans(), at_once=st.integers(1, 3))
+    def die_and_begin_again(self, in_the_middle, at_once):
+        """The next job has what was open, and what failed, and looks at all of it that may have been sent."""
         if in_the_middle:
             self.journal._operations.add([Operation(Kind.UPLOAD, "lost", Reason.MISSING)], State.LEASED)
         self.journal.close()
         self.journal = Journal.open(os.path.join(self.folder, "journal.db"))
-        self.journal.open_job()
-        leased = [key for key, row in self.rows.items() if row.state is State.LEASED]
+        before, again = self.rows, (State.LEASED, State.FAILED)
+        self.begin(plan="p")
+        got = self.journal.lease(at_once, Stage.MAIN)
+        list(self.journal.take_over())
+        for row in before.values():
+            late = row.operation.stage == Stage.DELETE  # decided anew
+            if row.state is State.PENDING and not late:
+                leased = row.id in {each.id for each in got}
+                self.rows[row.id] = replace(row, state=State.LEASED if leased else State.PENDING)
+            elif row.state in again and not late:
+                self.rows[row.id] = replace(row, state=State.PENDING, recheck=True, attempts=self.attempts_of(row))
+        self.highest = max([0, *before])
+        self.journal.put_back([each.id for each in got])
+        for each in got:
+            self.set(each.id, state=State.PENDING)
+
+    @staticmethod
+    def attempts_of(row: Row) -> int:
+        return 0 if row.state is State.FAILED else row.attempts
+
+    @rule()
+    def end_gracefully(self):
+        leased = [number for number, row in self.rows.items() if row.state is State.LEASED]
         assert self.journal.release() == len(leased)
-        for key in leased:
-            self.set(key, state=State.PENDING, recheck=True)
-
-    @rule()
-    def reopen_failed(self):
-        failed = [key for key, row in self.rows.items() if row.state is State.FAILED]
-        assert self.journal.reopen_failed() == len(failed)
-        for key in failed:
-            self.set(key, state=State.PENDING, attempts=0, recheck=True)
-
-    @rule()
-    def begin_another_job(self):
-        self.begin()
+        for number in leased:
+            self.set(number, state=State.PENDING, recheck=True)
 
     @rule()
     def finish_and_prune(self):
         self.journal.set_state(JobState.DONE, 0)
-        self.begin()
+        self.begin(plan="p")
         self.journal.prune()
         assert len(self.journal.jobs()) == 1
 
-    def set(self, key: str, **changes) -> None:
-        self.rows[key] = replace(self.rows[key], **changes)
+    def set(self, number: int, **changes) -> None:
+        self.rows[number] = replace(self.rows[number], **changes)
 
     @invariant()
     def every_row_is_as_in_the_model(self):

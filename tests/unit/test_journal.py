@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.errors import SettingsError
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp
@@ -94,78 +93,6 @@ def test_leasing_goes_on_with_what_was_added_since(journal):
     journal.add([upload("b")])
 
     assert keys(journal.lease(9, Stage.MAIN)) == ["b"]
-
-
-def test_adding_an_existing_operation_changes_nothing(journal):
-    journal.add([upload("a"), upload("b")])
-
-    assert keys(journal.add([upload("a"), upload("c"), upload("b"), upload("c")])) == ["c"]
-    assert keys(journal.lease(9, Stage.MAIN)) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("state", "again", "expected"),
-    [
-        pytest.param(State.PENDING, upload("k"), State.PENDING, id="pending and the same: stays"),
-        pytest.param(State.PENDING, upload("k", size=99), State.PENDING, id="pending and changed: planned anew"),
-        pytest.param(State.LEASED, upload("k", size=99), State.LEASED, id="on its way: left alone"),
-        pytest.param(State.DONE, upload("k"), State.DONE, id="done and the same: stays done"),
-        pytest.param(State.DONE, upload("k", mtime_ns=99), State.PENDING, id="done but changed since: again"),
-        pytest.param(State.DONE, reconcile("k"), State.DONE, id="done, now to be compared: was done"),
-        pytest.param(State.FAILED, upload("k"), State.FAILED, id="failed and the same: stays failed"),
-        pytest.param(State.FAILED, upload("k", size=99), State.PENDING, id="failed and changed: again"),
-        pytest.param(State.SKIPPED, upload("k"), State.PENDING, id="withheld: again"),
-        pytest.param(
-            State.PENDING,
-            Operation(Kind.DELETE, "k", Reason.ORPHAN, stage=Stage.DELETE),
-            State.PENDING,
-            id="the file has gone: the delete takes its place",
-        ),
-    ],
-)
-def test_planning_again_meets_a_row_in_any_state(journal, state, again, expected):
-    (added,) = journal.add([upload("k")])
-    journal.lease(1, Stage.MAIN)
-    if state is not State.LEASED:
-        journal.settle([(state, Result(added.id, error="x" if state is State.FAILED else ""))])
-
-    reopened = journal.add([again])
-
-    assert state_of(journal, "k") is expected
-    if expected is State.PENDING and (again != upload("k") or state is State.SKIPPED):
-        assert reopened == ([] if state is State.PENDING else [again._replace(id=added.id)])
-        assert journal.lease(9, again.stage) == [again._replace(id=added.id)]
-    else:
-        assert reopened == []
-
-
-def test_what_is_reopened_can_be_leased_at_once(journal):
-    (added,) = journal.add([upload("k")], lease=True)
-    journal.settle([(State.DONE, Result(added.id))])
-    again = upload("k", size=99)
-
-    opened = journal.add([upload("new"), again], lease=True)
-
-    assert opened == [again._replace(id=added.id), upload("new")._replace(id=opened[1].id)]
-    assert (state_of(journal, "k"), journal.lease(9, Stage.MAIN)) == (State.LEASED, [])
-
-
-def test_a_reconciled_file_that_was_found_right_stays_so_when_planned_again(journal):
-    (added,) = journal.add([reconcile("k")], lease=True)
-    journal.settle([(State.SKIPPED, Result(added.id))])
-
-    journal.add([reconcile("k")])
-
-    assert (state_of(journal, "k"), journal.job.unchanged) == (State.SKIPPED, 1)
-
-
-def test_a_reconciled_file_that_changed_since_is_no_longer_counted_as_unchanged(journal):
-    (added,) = journal.add([reconcile("k")], lease=True)
-    journal.settle([(State.SKIPPED, Result(added.id))])
-
-    journal.add([reconcile("k", size=99)])
-
-    assert (state_of(journal, "k"), journal.job.unchanged) == (State.PENDING, 0)
 
 
 def test_settling_records_what_s3_answered(journal):
@@ -302,62 +229,6 @@ def test_what_is_open_or_failed_is_counted_as_it_is_now(journal):
     assert counted == [(1, 0), (2, 0), (1, 0), (0, 1), (0, 0)]
 
 
-def test_resume_takes_back_what_was_leased_and_what_failed_and_what_was_withheld(journal):
-    added = journal.add([upload("leased"), upload("failed"), upload("done"), upload("kept")], lease=True)
-    (delete,) = journal.add([Operation(Kind.DELETE, "x", Reason.ORPHAN, stage=Stage.DELETE)], lease=True)
-    states = [State.LEASED, State.FAILED, State.DONE, State.SKIPPED, State.SKIPPED]
-    journal.settle(
-        (state, Result(operation.id, error="why"))
-        for operation, state in zip([*added, delete], states, strict=True)
-        if state is not State.LEASED
-    )
-
-    assert (journal.release(), journal.reopen_failed()) == (1, 2)
-    assert journal.lease(9, Stage.MAIN) == [each._replace(recheck=True) for each in added[:2]]
-    assert journal.lease(9, Stage.DELETE) == [delete]
-
-
-def test_what_a_resume_does_not_plan_again_is_withdrawn(journal):
-    _, kept, changed, done = journal.add([upload("gone"), upload("kept"), upload("changed"), upload("done")])
-    journal.lease(9, Stage.MAIN)
-    journal.settle([(State.DONE, Result(done.id))])
-    journal.release()
-
-    assert journal.withdraw() == 3
-    assert journal.open_count() == 0
-    opened = journal.add([upload("kept"), upload("changed", size=99), upload("done")])
-
-    assert opened == [kept._replace(recheck=True), upload("changed", size=99)._replace(id=changed.id)]
-    assert journal.lease(9, Stage.MAIN) == opened
-    assert (state_of(journal, "gone"), state_of(journal, "done")) == (State.SKIPPED, State.DONE)
-
-
-@pytest.mark.parametrize(
-    ("listed", "state"),
-    [
-        pytest.param("e", State.DONE, id="listed as it was written: stays done"),
-        pytest.param("", State.PENDING, id="deleted since: again"),
-        pytest.param("other", State.PENDING, id="overwritten since: again"),
-    ],
-)
-def test_what_is_done_stays_so_only_while_the_bucket_still_has_it(journal, listed, state):
-    (added,) = journal.add([upload("k")], lease=True)
-    journal.settle([(State.DONE, Result(added.id, etag="e"))])
-
-    journal.add([upload("k", etag=listed)])
-
-    assert state_of(journal, "k") is state
-
-
-def test_settled_keys_are_those_done_or_found_right(journal):
-    done, right, failed = journal.add([upload("done"), reconcile("right"), upload(ODD)], lease=True)
-    journal.settle(
-        [(State.DONE, Result(done.id)), (State.SKIPPED, Result(right.id)), (State.FAILED, Result(failed.id))]
-    )
-
-    assert journal.settled(["done", "right", ODD, "never seen"]) == {"done", "right"}
-
-
 def test_names_that_are_not_utf8_come_back_as_they_went_in(journal):
     given = upload(ODD, detail=ODD)
 
@@ -365,7 +236,6 @@ def test_names_that_are_not_utf8_come_back_as_they_went_in(journal):
 
     assert added[1] == given._replace(id=added[1].id)
     assert journal.lease(9, Stage.MAIN) == added
-    assert journal.add([given]) == []
     journal.settle([(State.FAILED, Result(added[1].id, error=f"no {ODD}"))])
     (failure,) = journal.failures()
     assert (failure.key, failure.path, failure.error) == (ODD, ODD, f"no {ODD}")
@@ -395,27 +265,15 @@ def test_totals_add_up_over_batches_and_reopening(tmp_path):
         begin(journal)
         journal.add_tally(files=2, bytes=20, unchanged=1, requests={"PutObject": 2}, retries=1)
         journal.commit()
+        job_id = journal.job_id
     with Journal.open(str(tmp_path / "j")) as journal:
-        journal.open_job()
+        journal.look_at(job_id)
         journal.add_tally(files=1, requests={"PutObject": 1, "ListObjectsV2": 1})
 
         job = journal.job
 
-    assert (job.files, job.bytes, job.unchanged, job.retries, job.resumed) == (3, 20, 1, 1, 1)
+    assert (job.files, job.bytes, job.unchanged, job.retries) == (3, 20, 1, 1)
     assert job.requests == {"PutObject": 3, "ListObjectsV2": 1}
-
-
-def test_planning_again_counts_files_from_zero_but_keeps_the_requests(journal):
-    journal.add_tally(files=2, bytes=20, unchanged=1, requests={"PutObject": 2}, retries=1)
-    journal.plan_complete()
-    assert journal.job.planned
-    journal.add_tally(files=5)
-
-    journal.restart_plan()
-
-    job = journal.job
-    assert (job.files, job.bytes, job.unchanged, job.planned) == (0, 0, 0, False)
-    assert (job.retries, job.requests) == (1, {"PutObject": 2})
 
 
 def test_the_same_warning_is_kept_once(journal):
@@ -425,7 +283,7 @@ def test_the_same_warning_is_kept_once(journal):
     assert journal.job.warnings == ["odd", ODD]
 
 
-def test_a_new_job_supersedes_unfinished_ones_of_the_same_source_and_target_only(journal):
+def test_a_new_job_supersedes_unfinished_ones_of_its_target_only(journal):
     same = journal.job_id
     other = begin(journal, "s3://bucket/elsewhere/")
     newest = begin(journal)
@@ -436,17 +294,6 @@ def test_a_new_job_supersedes_unfinished_ones_of_the_same_source_and_target_only
         same: JobState.SUPERSEDED,
     }
     assert [job.id for job in journal.jobs()] == [newest, other, same]
-
-
-def test_nothing_of_a_superseded_job_stays_leased(journal):
-    old = journal.job_id
-    journal.add([upload("a"), upload("b")], lease=True)
-    begin(journal)
-    journal.add([upload("a")], lease=True)
-
-    journal.look_at(old)
-
-    assert [entry.state for entry in journal.operations()] == [State.PENDING, State.PENDING]
 
 
 def test_a_new_job_knows_nothing_of_the_operations_of_an_old_one(journal):
@@ -465,11 +312,11 @@ def test_row_numbers_stay_above_where_the_job_began_when_reopened(tmp_path, prun
         begin(journal)
         journal.add([upload("a"), upload("a"), upload("a")])
         journal.set_state(JobState.DONE, 0)
-        begin(journal)
+        job_id = begin(journal)
         if pruned:
             journal.prune()
     with Journal.open(str(tmp_path / "j")) as journal:
-        journal.open_job()
+        journal.look_at(job_id)
         journal.add([upload("b")])
 
         assert keys(journal.lease(9, Stage.MAIN)) == ["b"]
@@ -487,42 +334,12 @@ def test_the_row_numbers_of_pruned_jobs_are_not_given_again(tmp_path):
         assert journal.add([upload("a")])[0].id > before
 
 
-@pytest.mark.parametrize("state", [JobState.PLANNING, JobState.RUNNING, JobState.INTERRUPTED, JobState.FAILED])
-def test_the_newest_unfinished_job_is_resumed(journal, state):
-    journal.set_state(state, 1)
-
-    job = journal.open_job()
-
-    assert (job.id, job.resumed, job.state) == (journal.job_id, 1, state)
-
-
-def test_a_job_is_found_by_the_beginning_of_its_id(journal):
-    assert journal.open_job(journal.job_id[:-2]).id == journal.job_id
-
-
-@pytest.mark.parametrize(
-    ("wanted", "sentence"),
-    [
-        pytest.param(None, "has no unfinished job", id="nothing left"),
-        pytest.param("20990101", "has no job 20990101", id="no such job"),
-        pytest.param("", "has no job", id="no name at all"),
-    ],
-)
-def test_what_cannot_be_resumed_is_said_in_a_sentence(journal, wanted, sentence):
-    journal.set_state(JobState.DONE, 0)
-
-    with pytest.raises(SettingsError, match=sentence):
-        journal.open_job(wanted)
-
-
-def test_a_finished_job_cannot_be_resumed_but_looked_at(journal):
+def test_a_finished_job_can_be_looked_at(journal):
     journal.add([upload("a")])
     job_id = journal.job_id
     journal.set_state(JobState.DONE, 0)
     begin(journal, "s3://other/")
 
-    with pytest.raises(SettingsError, match="is done"):
-        journal.open_job(job_id)
     job = journal.look_at(job_id)
 
     assert (job.state, job.exit_code, job.ended is not None) == (JobState.DONE, 0, True)

@@ -110,7 +110,7 @@ def test_a_journal_opened_again_has_what_was_written(path):
     job_id = make(path)
 
     with Journal.open(path) as journal:
-        assert journal.open_job().id == job_id
+        assert journal.look_at(job_id).id == job_id
         assert journal.open_count() == 100
 
 
@@ -155,7 +155,7 @@ def test_a_copy_for_a_rehearsal_leaves_the_journal_as_it_was(path):
     job_id = make(path)
 
     with Journal.open(path).scratch() as copy:
-        assert copy.open_job().id == job_id
+        copy.look_at(job_id)
         copy.add(uploads(5, "more"))
         assert (copy.open_count(), copy.path) == (105, path)
         folder = os.path.dirname(copy._store.path)
@@ -387,7 +387,7 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(path):
 
     assert caught.value.exit_code == EXIT_JOURNAL
     with Journal.open(path) as journal:
-        journal.open_job(job_id)
+        journal.look_at(job_id)
         assert journal.lease(30_000, Stage.MAIN) == kept
 
 
@@ -398,7 +398,7 @@ from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal.open(sys.argv[1])
-journal.open_job()
+journal.look_at(journal.jobs()[0].id)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 try:
     for number in range(1000):
@@ -417,7 +417,7 @@ def test_a_write_that_the_system_refuses_is_said_and_what_was_committed_stays(pa
     *committed, message = output.splitlines()
     assert re.match("the journal's disk (is full|fails or is full): ", message), errors
     with Journal.open(path) as journal:
-        journal.open_job()
+        journal.look_at(journal.jobs()[0].id)
         assert journal.open_count() == 100 * len(committed) > 0
 
 
@@ -429,7 +429,7 @@ from s3batch.journal import Journal
 from s3batch.model import Kind, Listed, Operation, Reason, Result, State
 journal = Journal.open(sys.argv[1])
 journal.lock()
-journal.open_job()
+journal.look_at(journal.jobs()[0].id)
 added = journal.add([Operation(Kind.UPLOAD, f"k{each}", Reason.MISSING, size=1) for each in range(3000)])
 leased = journal.lease(2000, 0)
 journal.settle([(State.DONE, Result(each.id, etag="e")) for each in leased[:1000]])
@@ -452,7 +452,7 @@ def test_a_killed_coordinator_loses_nothing_that_was_committed(path, moment):
 
     with Journal.open(path) as journal:
         journal.lock()
-        journal.open_job()
+        journal.look_at(journal.jobs()[0].id)
         assert journal.counts()[Kind.UPLOAD] == {
             "planned": 3000,
             "done": 1000,

@@ -46,7 +46,7 @@ def version(path: str) -> int:
 
 def test_what_an_old_journal_knows_of_a_file_counts_once_the_file_has_been_read(old: str) -> None:
     with Journal.open(old) as journal:
-        journal.open_job("j1")
+        journal.look_at("j1")
         known = journal.look_up(["known"])["known"][1]
         (leased,) = journal.lease(9, Stage.MAIN)
 

@@ -83,16 +83,13 @@ def test_what_s3_says_it_holds_is_recorded(journal):
     assert journal.open_count() == 1
 
 
-def test_a_part_that_failed_for_good_fails_its_operation_and_resume_opens_both(journal):
+def test_a_part_that_failed_for_good_fails_its_operation(journal):
     number = begin_upload(journal)
 
     send_part(journal, number, 1, State.FAILED, error="denied", code="AccessDenied")
 
     (failure,) = journal.failures()
     assert (failure.error, failure.code, failure.attempts) == ("denied", "AccessDenied", 1)
-    assert journal.reopen_failed() == 1
-    assert {part.state for part in journal.parts(number)} == {State.PENDING}
-    assert journal.lease(9, Stage.MAIN)[0].upload_id == "u1"
 
 
 @pytest.mark.parametrize("step", [Step.BEGIN, Step.SURVEY])
@@ -148,22 +145,6 @@ def test_an_upload_begun_again_has_the_new_parts_only(journal):
     journal.begin_upload(number, "u2", parts_of(number)[:2])
 
     assert journal.parts(number) == parts_of(number)[:2]
-
-
-def test_the_upload_of_a_file_that_changed_is_left_to_be_aborted_and_the_new_one_stays(journal):
-    number = begin_upload(journal)
-    journal.release()
-    journal.add([BIG._replace(stamp=stamp(40 * MIB, 99))])
-
-    (leased,) = journal.lease(9, Stage.MAIN)
-    assert (leased.id, leased.upload_id, leased.stamp.mtime_ns, journal.parts(number)) == (number, "", 99, [])
-    journal.begin_upload(number, "u2", parts_of(number))
-    (left,) = journal.uploads_left(True)
-    assert (left.job_id, left.key, left.upload_id) == (journal.job_id, "big", "u1")
-    journal.forget_upload(left.operation)
-    assert journal.uploads_left(True) == []
-    assert [left.upload_id for left in journal.uploads_left(False)] == ["u2"]
-    assert len(journal.parts(number)) == 3
 
 
 @pytest.mark.parametrize(

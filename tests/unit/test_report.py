@@ -10,7 +10,7 @@ import pytest
 
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
-from s3batch.report import document, end_block, failure_line, resume_line
+from s3batch.report import Before, document, end_block, failure_line, resume_line
 
 JOB = Job(
     id="20261121-1",
@@ -55,6 +55,7 @@ class TestDocument:
             "state": "done",
             "exit_code": 0,
             "seconds": 3.25,
+            "seconds_total": 3.25,
             "resumed": False,
             "journal": "/j/x.db",
             "files": 12,
@@ -67,6 +68,8 @@ class TestDocument:
                 "delete": counts_of(),
                 "chunk": counts_of(),
             },
+            "sent_now": 3,
+            "sent_before": 0,
             "requests": {"ListObjectsV2": 1, "PutObject": 3},
             "retries": 2,
             "failures": [
@@ -96,6 +99,21 @@ class TestDocument:
         found = documented(JOB._replace(state=JobState.RUNNING, ended=None, exit_code=None))
 
         assert (found["state"], found["exit_code"], found["seconds"]) == ("running", None, 10.0)
+
+    def test_a_resumed_job_is_the_sum_of_all_its_runs(self) -> None:
+        killed = JOB._replace(ended=None, started=100.0, seen=104.5, files=9, retries=1, requests={"PutObject": 8})
+        resumed = JOB._replace(resumed=1)
+        before = Before([killed], {Kind.UPLOAD: counts_of(8, 8, bytes=80)})
+
+        found = document(resumed, {Kind.UPLOAD: counts_of(4, 3, 1, bytes=30)}, (), journal="j", now=0, before=before)
+
+        assert (found["sent_now"], found["sent_before"]) == (3, 8)
+        assert (found["seconds"], found["seconds_total"]) == (3.25, 7.75)
+        assert found["operations"]["upload"] == counts_of(12, 11, 1, bytes=110)
+        assert (found["files"], found["requests"]["PutObject"], found["retries"]) == (12, 11, 3)
+        assert end_block(found)[0] == (
+            "done in 3.2 s (7.8 s in all): 11 uploaded (110 B), 3 sent now, 8 before, 1 failed"
+        )
 
     def test_comparisons_are_shown_only_while_there_are_any(self) -> None:
         assert "reconcile" not in documented()["operations"]

@@ -1,0 +1,72 @@
+"""Keys that a dead run had in hand: its requests may still land, or have begun an upload nobody heard of.
+
+A row is there from the moment a lease is void until both questions are answered: ``until`` is 0 when no request can
+be under way any more and the key was looked at, ``upload`` is 0 when uploads that may have been begun are aborted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from s3batch.journal.store import Store, bindable
+from s3batch.model import Kind
+
+_PARTS_FROM = 5 << 20
+"""Bytes, S3's least part: who sends a smaller file in parts has to look for what is left of it."""
+_MARGIN = 2.0
+"""Seconds: a sign of life may be one second old, and the store's Date counts whole ones."""
+
+_NOTE = """
+INSERT INTO doubt (key, path, kind, upload, since, until)
+SELECT operation.key, path, kind, kind = 'upload' AND upload_id = '' AND size >= ?, job.store_date,
+    CASE job.command WHEN 'sync' THEN job.seen + job.timeout + ? ELSE 0 END
+FROM operation JOIN job ON job.number = operation.job
+WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({jobs}) AND operation.state = 'leased'
+    AND (job.command = 'sync' OR kind = 'upload')
+ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, upload = max(upload, excluded.upload),
+    since = min(since, excluded.since), until = max(until, excluded.until)
+"""
+_ANSWERED = "DELETE FROM doubt WHERE upload = 0 AND until = 0"
+
+
+class Doubt(NamedTuple):
+    """A key that a dead run had in hand."""
+
+    key: str
+    path: str
+    """Of its file; empty where the operation had none."""
+    kind: Kind
+    upload: bool
+    """Whether a multipart upload may have been begun without our hearing of it."""
+    since: float
+    """When the store first answered that run, by the store's clock; 0 if it never did."""
+    until: float
+    """From when on no request of that run is under way, by this machine's clock; 0: looked at since."""
+
+
+def note(store: Store, first: int, last: int, jobs: str) -> None:
+    """Note the keys of leased rows from ``first`` to ``last`` before their leases are void."""
+    store.execute(_NOTE.format(jobs=jobs), (_PARTS_FROM, _MARGIN, first, last))
+
+
+def all_of(store: Store) -> list[Doubt]:
+    """Return the keys in doubt, in their order."""
+    rows = store.rows("SELECT key, path, kind, upload, since, until FROM doubt ORDER BY key")
+    return [Doubt(key, path, Kind(kind), bool(upload), *times) for key, path, kind, upload, *times in rows]
+
+
+def looked_at(store: Store, keys: Iterable[str]) -> None:
+    """Record that these keys are as they should be, and that nothing is under way to them any more."""
+    _answer(store, "until", keys)
+
+
+def uploads_aborted(store: Store, keys: Iterable[str]) -> None:
+    """Record that no upload of these keys is left that a dead run began."""
+    _answer(store, "upload", keys)
+
+
+def _answer(store: Store, question: str, keys: Iterable[str]) -> None:
+    rows = [(bindable(key),) for key in keys]
+    store.execute_many(f"UPDATE doubt SET {question} = 0 WHERE key = CAST(? AS TEXT)", rows)  # noqa: S608 - constants
+    store.execute(_ANSWERED)

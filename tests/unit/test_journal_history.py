@@ -1,0 +1,284 @@
+"""What a job takes over from those that died before it: operations, facts, uploads, doubts."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from s3batch.errors import SettingsError
+from s3batch.journal import Journal
+from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, Stage, State
+from tests.rig.stamps import stamp
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def journal(tmp_path: Path):
+    with Journal.open(str(tmp_path / "journal.db")) as journal:
+        begin(journal)
+        yield journal
+
+
+def begin(
+    journal: Journal, *, plan: str = "p", target: str = "bucket/site/", source: str = "/src", continues: str = ""
+) -> str:
+    return journal.begin_job(
+        "sync", source, target, "http://s3", {"timeout": 30.0}, "1", plan=plan, continues=continues
+    )
+
+
+def upload(key: str, size: int = 10, **more) -> Operation:
+    return Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, stamp(size, 1), **more)
+
+
+def keys(operations) -> list[str]:
+    return [operation.key for operation in operations]
+
+
+def die_with_everything(journal: Journal) -> str:
+    """Leave a job with a row in every state; return its id."""
+    done, failed, gone, leased, reconciled, *_ = journal.add(
+        [
+            upload("done"), upload("failed"), upload("gone"), upload("leased"),
+            upload("compare")._replace(kind=Kind.RECONCILE), upload("pending"),
+            upload("last", stage=Stage.PUBLISH_LAST),
+            Operation(Kind.REDIRECT, "go", Reason.REDIRECT, stage=Stage.REDIRECT),
+            Operation(Kind.DELETE, "old", Reason.ORPHAN, stage=Stage.DELETE),
+        ]
+    )  # fmt: skip
+    journal.lease(4, Stage.MAIN)
+    journal.settle(
+        [
+            (State.DONE, Result(done.id, etag="e", date=5.0)),
+            (State.FAILED, Result(failed.id, error="denied", code="AccessDenied")),
+            (State.FAILED, Result(gone.id, error="gone", code="Vanished")),
+        ]
+    )
+    assert (leased.key, reconciled.key) == ("leased", "compare")
+    return journal.job_id
+
+
+def test_what_a_dead_job_had_planned_is_leased_at_once_before_anything_is_taken_over(journal):
+    die_with_everything(journal)
+
+    begin(journal)
+
+    assert keys(journal.lease(9, Stage.MAIN)) == ["compare", "pending"]
+    assert keys(journal.lease(9, Stage.PUBLISH_LAST)) == ["last"]
+
+
+def test_what_was_leased_or_failed_comes_again_to_be_looked_up(journal):
+    die_with_everything(journal)
+    begin(journal)
+
+    more = list(journal.take_over())
+
+    leased = {each.key: each.recheck for each in journal.lease(9, Stage.MAIN)}
+    assert leased == {"failed": True, "leased": True, "compare": True, "pending": False}
+    assert more == [1 - 2]  # one failure is tried again; the redirect and the delete are decided anew
+    assert journal.lease(9, Stage.REDIRECT) == journal.lease(9, Stage.DELETE) == []
+    assert journal.job.left_open == journal.open_count() == 5
+
+
+def test_what_is_leased_is_the_jobs_own_from_then_on(journal):
+    first = die_with_everything(journal)
+    second = begin(journal)
+    (compare,) = journal.lease(1, Stage.MAIN)
+    list(journal.take_over())
+
+    journal.settle([(State.DONE, Result(compare.id))])
+
+    assert journal.counts()[Kind.RECONCILE]["done"] == 1
+    journal.look_at(first)
+    assert journal.counts()[Kind.UPLOAD]["done"] == 1
+    assert "compare" not in keys(entry.operation for entry in journal.operations())
+    journal.look_at(second)
+    assert sorted(keys(entry.operation for entry in journal.operations())) == [
+        "compare", "failed", "last", "leased", "pending"
+    ]  # fmt: skip
+
+
+def test_the_walk_is_told_which_keys_have_an_operation_and_which_are_done(journal):
+    first = die_with_everything(journal)
+    begin(journal, continues=first)
+    journal.lease(1, Stage.MAIN)
+    list(journal.take_over())
+
+    asked = ["done", "failed", "gone", "leased", "compare", "pending", "last", "go", "old", "never seen"]
+    assert journal.planned_before(asked) == {"failed", "leased", "compare", "pending", "last"}
+    assert journal.done_before(asked) == {"done"}
+    assert journal.look_up(["done"])["done"][1].etag == "e"
+
+
+@pytest.mark.parametrize("other", [{"plan": "q"}, {"source": "/other", "plan": "q"}])
+def test_a_job_with_another_plan_takes_facts_and_doubts_but_no_operation(journal, other):
+    first = die_with_everything(journal)
+
+    begin(journal, **other)
+    list(journal.take_over())
+
+    assert journal.lease(9, Stage.MAIN) == []
+    assert (journal.open_count(), journal.planned_before(["pending"])) == (0, set())
+    assert journal.look_up(["done"])["done"][1].etag == "e"
+    assert [doubt.key for doubt in journal.doubts()] == ["leased"]
+    assert {job.id: job.state for job in journal.jobs()}[first] is JobState.SUPERSEDED
+    journal.look_at(first)
+    assert State.LEASED not in [entry.state for entry in journal.operations()]
+
+
+def test_a_job_takes_what_a_chain_of_dead_ones_left(journal):
+    die_with_everything(journal)
+    for _ in range(3):
+        begin(journal)
+        journal.lease(1, Stage.MAIN)
+        list(journal.take_over())
+
+    begin(journal)
+    list(journal.take_over())
+
+    assert sorted(keys(journal.lease(9, Stage.MAIN))) == ["compare", "failed", "leased", "pending"]
+    assert journal.open_count() == journal.job.left_open == 5
+
+
+def test_a_job_that_dies_before_it_has_taken_over_leaves_all_of_it_to_the_next(journal):
+    die_with_everything(journal)
+    begin(journal)
+    begin(journal)
+    list(journal.take_over())
+
+    assert sorted(keys(journal.lease(9, Stage.MAIN))) == ["compare", "failed", "leased", "pending"]
+    assert journal.look_up(["done"])["done"][1].etag == "e"
+
+
+def test_a_job_takes_nothing_from_one_that_is_done(journal):
+    journal.add([upload("left")])
+    journal.set_state(JobState.DONE, 0)
+
+    begin(journal)
+
+    assert list(journal.take_over()) == []
+    assert journal.lease(9, Stage.MAIN) == []
+
+
+def test_deletes_go_on_only_where_the_dead_job_was_at_them(journal):
+    deletes = [Operation(Kind.DELETE, key, Reason.ORPHAN, stage=Stage.DELETE) for key in "abc"]
+    journal.add(deletes)
+    journal.enter_stage(Stage.DELETE)
+    (first,) = journal.lease(1, Stage.DELETE)
+    begin(journal)
+
+    assert journal.job.stage == Stage.DELETE
+    assert keys(journal.lease(9, Stage.DELETE)) == ["b", "c"]
+    list(journal.take_over())
+    assert journal.lease(9, Stage.DELETE) == [first._replace(recheck=True)]
+    assert journal.planned_before(["a", "b", "c"]) == set()
+
+
+def test_the_history_of_a_resumed_job_is_the_jobs_it_continues(journal):
+    first = die_with_everything(journal)
+    second = begin(journal, continues=first)
+    begin(journal, continues=second)
+
+    assert [job.id for job in journal.history()] == [first, second]
+    assert (journal.job.continues, journal.job.resumed) == (second, 2)
+    assert journal.counts_before()[Kind.UPLOAD]["done"] == 1
+
+
+def test_a_new_sync_takes_the_operations_and_not_the_history(journal):
+    die_with_everything(journal)
+    begin(journal)
+    list(journal.take_over())
+
+    assert (journal.history(), journal.done_before(["done"])) == ([], set())
+
+
+def test_a_job_that_was_superseded_is_never_continued(journal):
+    first = journal.job_id
+    begin(journal, source="/release/42", plan="q")
+
+    with pytest.raises(SettingsError, match=f"job {first} is superseded"):
+        begin(journal, continues=first)
+
+    assert len(journal.jobs()) == 2
+
+
+def test_a_key_in_doubt_tells_since_when_and_until_when(journal):
+    journal.note_store_date(1000.0)
+    journal.add([upload("small"), upload("large", 6 * MIB), upload("begun", 6 * MIB)], lease=True)
+    journal.begin_upload(3, "u", [Part(3, 1, 0, 6 * MIB)])
+    seen = journal.job.seen
+    begin(journal)
+    list(journal.take_over())
+
+    doubts = {doubt.key: doubt for doubt in journal.doubts()}
+
+    assert {key: doubt.upload for key, doubt in doubts.items()} == {"small": False, "large": True, "begun": False}
+    assert doubts["large"][1:3] == ("large", Kind.UPLOAD)
+    assert doubts["large"].since == 1000.0
+    assert seen + 30 <= doubts["large"].until <= seen + 40
+
+
+def test_a_doubt_goes_when_both_of_its_questions_are_answered(journal):
+    journal.add([upload("small"), upload("large", 6 * MIB)], lease=True)
+    begin(journal)
+    list(journal.take_over())
+
+    journal.doubts_looked_at(["small", "large"])
+    assert [(doubt.key, doubt.until) for doubt in journal.doubts()] == [("large", 0.0)]
+    journal.doubtful_uploads_aborted(["large"])
+    assert journal.doubts() == []
+
+
+def test_what_was_under_way_when_a_run_ended_is_in_doubt_too(journal):
+    journal.add([upload("cut off")], lease=True)
+
+    journal.release()
+
+    assert [doubt.key for doubt in journal.doubts()] == ["cut off"]
+    assert journal.lease(9, Stage.MAIN)[0].recheck
+
+
+def test_what_a_job_has_left_is_counted_as_it_is(journal):
+    rows = journal.add([upload("a"), upload("b"), upload("c"), upload("d")], lease=True)
+    journal.settle([(State.DONE, Result(rows[0].id)), (State.FAILED, Result(rows[1].id, error="x"))])
+    journal.settle([(State.PENDING, Result(rows[2].id, error="again"))])
+
+    assert journal.job.left_open == journal.open_count() == 2
+
+
+VERSION_1 = """
+INSERT INTO job (number, id, command, source, target, endpoint, state, settings, requests, started) VALUES
+    (1, 'superseded-already', 'sync', '/a', 'b/p/', '', 'superseded', '{}', '{}', 1),
+    (2, 'older', 'sync', '/a', 'b/p/', '', 'interrupted', '{}', '{}', 2),
+    (3, 'newer', 'sync', '/b', 'b/p/', '', 'running', '{}', '{}', 3);
+INSERT INTO operation (id, job, kind, key, path, reason, state, etag) VALUES
+    (1, 3, 'upload', 'done', 'done', 'missing', 'done', 'e'), (2, 3, 'upload', 'leased', 'leased', 'missing', 'leased', ''),
+    (3, 3, 'upload', 'pending', 'pending', 'missing', 'pending', '');
+INSERT INTO upload_left (job, key, upload_id) VALUES (3, 'changed', 'u1'), (3, 'unheard', '');
+"""
+
+
+def test_a_journal_of_version_1_is_brought_along(tmp_path, monkeypatch):
+    path = str(tmp_path / "old.db")
+    with monkeypatch.context() as old:
+        old.setattr("s3batch.journal.migrations.SUPPORTED", 1)
+        Journal.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+
+    with Journal.read_only(path) as onlooker:
+        states = {job.id: job.state for job in onlooker.jobs()}
+    with Journal.open(path) as journal:
+        journal.begin_job("sync", "/b", "b/p/", "", {}, "2", continues="newer", plan="p")
+        list(journal.take_over())
+
+        assert states["older"] is JobState.SUPERSEDED
+        assert states["newer"] is JobState.RUNNING
+        assert journal.look_up(["done"])["done"][1].etag == "e"
+        assert [doubt.key for doubt in journal.doubts()] == ["leased", "unheard"]
+        assert [left.upload_id for left in journal.uploads_left(True)] == ["u1"]
+        assert journal.lease(9, Stage.MAIN) == []  # by which rules they were planned is not known
