@@ -15,6 +15,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from s3batch.archive.attributes import open_up, set_directory
 from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
 from s3batch.archive.paths import inside, split
@@ -77,9 +78,13 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
 
 
 @paused()
-def finish(plan: RestorePlan, workspace: str) -> None:
-    """Do what may only be done when every chunk is written."""
+def finish(plan: RestorePlan, workspace: str) -> list[str]:
+    """Do what may only be done when every chunk is written.
+
+    Returns the directories whose mode or time cannot be set: they belong to someone else.
+    """
     tree = plan.manifest.tree
+    foreign: list[str] = []
     with Directories(workspace, plan.roots) as directories:
         for row in plan.large:
             _commit_file(directories, plan, row)
@@ -90,9 +95,9 @@ def finish(plan: RestorePlan, workspace: str) -> None:
     with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
         for row in reversed(plan.touched_dirs):
             path = tree.path(row)
-            descriptor = directories.open(path)
-            os.fchmod(descriptor, tree.modes[row])
-            os.utime(descriptor, ns=(tree.mtimes[row], tree.mtimes[row]))
+            if not set_directory(directories.open(path), tree.modes[row], tree.mtimes[row]):
+                foreign.append(path)
+    return foreign
 
 
 def _make_parents(roots: Iterable[str], workspace: str, directories: Directories, undo: Undo) -> None:
@@ -125,7 +130,7 @@ def _open_up(plan: RestorePlan, directories: Directories) -> None:
     """Let us work in directories that are there and closed to us; :func:`finish` sets their modes."""
     for row, mode in plan.closed_dirs.items():
         parent, name = split(plan.manifest.tree.path(row))
-        os.chmod(name, mode | OURS, dir_fd=directories.open(parent))
+        open_up(name, mode | OURS, directories.open(parent))
 
 
 def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:

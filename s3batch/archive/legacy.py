@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import IO, cast
 
 from s3batch.archive import codec
+from s3batch.archive.attributes import set_directory
 from s3batch.archive.check import Limits
 from s3batch.archive.codec import Readable
 from s3batch.archive.directories import Directories
@@ -55,6 +56,8 @@ class Extracted:
     """Members that may not or cannot be restored."""
     roots: set[str] = field(default_factory=set)
     """The listed paths it held something of."""
+    foreign: list[str] = field(default_factory=list)
+    """Directories whose mode or time cannot be set: they belong to someone else."""
 
 
 def kind_of(head: bytes) -> str | None:
@@ -202,9 +205,8 @@ class _Extraction:
         with Directories(self.workspace, self.roots, access=os.O_RDONLY) as directories:
             for path in sorted(self._dirs, reverse=True):
                 mode, mtime_ns = self._dirs[path]
-                descriptor = directories.open(path)
-                os.fchmod(descriptor, mode)
-                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                if not set_directory(directories.open(path), mode, mtime_ns):
+                    self.done.foreign.append(path)
 
     def _count(self, member: tarfile.TarInfo) -> None:
         self._entries += 1

@@ -53,8 +53,7 @@ def _written(session: Session, found: Found, path: str) -> str:
     # parts that a killed run sent are known again by size and time: the same content has the same time, no other has
     mtime_ns = int(digest[:_TIME_DIGITS], 16)
     private_files.set_times(path, mtime_ns)
-    for problem in problems:
-        session.warn(f"{problem.path} is not cached: {problem.error}")
+    session.refuse_incomplete(problems)
     return digest
 
 

@@ -124,6 +124,7 @@ def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: 
         raise ArchiveError(f"{old.key}: {error.message}", hint=error.hint) from error
     for problem in done.left_out:
         session.warn(f"{problem.path} in {old.key} is not restored: {problem.error}")
+    session.warn_of_foreign(done.foreign)
     return done
 
 

@@ -150,8 +150,7 @@ def _scanned(session: Session) -> Found:
     for root in found.missing:
         hint = " (names are taken as they are: * is no wildcard here)" if "*" in root else ""
         session.warn(f"{root} is not there: it is not cached{hint}")
-    for problem in found.problems:
-        session.warn(f"{problem.path} is not cached: {problem.error}")
+    session.refuse_incomplete(found.problems)
     if found.special:
         special = plural(len(found.special), "special file")
         session.warn(f"no part of the cache: {special}, such as {found.special[0]}")
@@ -177,8 +176,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
         return _rehearsed(session, found, operations)
     results = _stored(session, operations)
     done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], session.roots)
-    for problem in done.problems:
-        session.warn(f"{problem.path} is not cached: {problem.error}")
+    session.refuse_incomplete(done.problems)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     if same and base is not None:
         _save(session, done, base.stored, base.etag, base.manifest)

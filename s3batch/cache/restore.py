@@ -176,7 +176,7 @@ def _restored(session: Session, hit: Hit) -> Outcome:
             write_restore(session.plan_path, work.plan, workspace)
             prepare(work.plan, workspace, undo)
             results = _fetch(session, work.plan)
-            finish(work.plan, workspace)
+            session.warn_of_foreign(finish(work.plan, workspace))
         reach("restored")
         undo.commit()
     _remember(session, work, results)

@@ -14,7 +14,9 @@ from s3batch.archive.check import Limits
 from s3batch.archive.paths import inside, inside_any
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
+from s3batch.cache.words import plural
 from s3batch.coordinator import Coordinator, CoordinatorDeps
+from s3batch.errors import JobFailedError
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
@@ -28,8 +30,9 @@ from s3batch.settings import Settings
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from s3batch.archive.scan import Problem
     from s3batch.archive.state import Remembered, State
     from s3batch.cache.resolve import Names
     from s3batch.executors import Executor
@@ -114,6 +117,23 @@ class Session:
         """Say what is not as it should be, and keep it for the report."""
         self.output.warn(text)
         self.journal.warn(text)
+
+    def warn_of_foreign(self, directories: list[str]) -> None:
+        """Say once that directories that belong to someone else kept their mode and time."""
+        if directories:
+            count = f"{len(directories):,} director{'y' if len(directories) == 1 else 'ies'}"
+            self.warn(f"mode and time of {count} cannot be set, such as {min(directories)}: it belongs to someone else")
+
+    def refuse_incomplete(self, problems: Sequence[Problem]) -> None:
+        """Raise where ``fail_on_error`` wants no cache that lacks what cannot be read; else warn of each."""
+        if problems and self.settings.fail_on_error:
+            first, count = problems[0], plural(len(problems), "path")
+            raise JobFailedError(
+                f"{count} cannot be read, such as {first.path}: {first.error}; the cache stays as it was",
+                hint="make it readable, or leave it out",
+            )
+        for problem in problems:
+            self.warn(f"{problem.path} is not cached: {problem.error}")
 
     def tell(self, operation: Operation) -> None:
         """A line of the plan that a dry run prints."""

@@ -448,3 +448,75 @@ def test_7_a_workspace_that_cannot_be_written_is_one_sentence_and_no_failed_buil
     assert (done.code, foreign.tree()) == (0, {})
     (warning,) = [line for line in done.stderr.splitlines() if "the cache was not restored: " in line]
     assert "Permission denied" in warning
+
+
+# --- directories of somebody else that may be written -------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o2775], ids=lambda mode: f"{mode:o}")
+@pytest.mark.parametrize("old", [False, True], ids=["our cache", "an old plugin's"])
+def test_a_directory_of_somebody_else_that_may_be_written_takes_a_restore(foreign, mode, old):
+    if old:
+        foreign.write(FILES)
+        foreign.put("site/site.tar.gz", s3cache(foreign.workspace, "vendor"))
+        foreign.next_build()
+    else:
+        foreign.cached(FILES)
+    (foreign.workspace / "vendor").mkdir()
+    os.chown(foreign.workspace / "vendor", 0, 65534)
+    (foreign.workspace / "vendor").chmod(mode)
+
+    done = as_nobody(foreign, restore=True, fail_on_error=True)
+
+    assert (done.code, sorted(foreign.contents())) == (0, sorted(FILES)), done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if "cannot be set" in line]
+    assert "mode and time of 1 directory cannot be set, such as vendor: it belongs to someone else" in warning
+    assert (foreign.workspace / "vendor").stat().st_mode & 0o7777 == mode
+
+
+def test_a_directory_of_ours_keeps_its_group_for_what_is_made_in_it(pipeline):
+    pipeline.cached(FILES)
+    (pipeline.workspace / "vendor").mkdir()
+    (pipeline.workspace / "vendor").chmod(0o3777)
+
+    done = pipeline.restore()
+
+    assert (done.code, "warning" in done.err) == (0, False)
+    assert (pipeline.workspace / "vendor").stat().st_mode & 0o7777 == 0o3755
+
+
+# --- what cannot be read ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", ["vendor/a", "vendor/b"], ids=["a file", "a directory"])
+@pytest.mark.parametrize("compat", [None, "s3cache"], ids=["ours", "compat"])
+def test_fail_on_error_lets_no_cache_be_made_that_lacks_what_cannot_be_read(foreign, closed, compat):
+    foreign = foreign.on(**({"compat": compat} if compat else {}))
+    foreign.write(FILES)
+    assert as_nobody(foreign, rebuild=True).code == 0
+    before = {key: foreign.step.bucket.get(key) for key in foreign.objects()}
+    foreign.write({"vendor/new": "n"})
+    (foreign.workspace / closed).chmod(0)
+
+    strict = as_nobody(foreign, rebuild=True, fail_on_error=True)
+    after = {key: foreign.step.bucket.get(key) for key in foreign.objects()}
+    lenient = as_nobody(foreign, rebuild=True)
+
+    assert strict.code == 1, strict.stderr
+    assert f"1 path cannot be read, such as {closed}: " in strict.stderr
+    assert "the cache stays as it was" in strict.stderr
+    assert {key: after[key] for key in before} == before
+    assert (lenient.code, f"warning: {closed} is not cached" in lenient.stderr) == (0, True), lenient.stderr
+    assert as_nobody(foreign, rebuild=True, fail_on_error=True).code == 1
+
+
+def test_after_a_strict_failure_the_older_whole_cache_is_restored(foreign):
+    foreign.write(FILES)
+    as_nobody(foreign, rebuild=True)
+    foreign.write({"vendor/a": "changed"})
+    (foreign.workspace / "vendor/b/c").chmod(0)
+    as_nobody(foreign, rebuild=True, fail_on_error=True)
+    foreign.next_build()
+
+    assert foreign.restore(fail_on_miss=True).code == 0
+    assert foreign.contents() == {path: content.encode() for path, content in FILES.items()}
