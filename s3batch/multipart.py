@@ -78,7 +78,8 @@ class Uploads:
         The latter gives the id of an own unfinished upload of a key that only S3 knows of, or ``""``.
         """
         self._journal = journal
-        self._part_size = part_size
+        self.part_size = part_size
+        """Bytes of a part, where the file's size does not ask for larger ones."""
         self._fingerprint = fingerprint
         self._found = found
         self._open: dict[int, _Upload] = {}
@@ -274,7 +275,7 @@ class Uploads:
 
     def _begun(self, upload: _Upload, upload_id: str) -> None:
         operation = upload.operation = upload.operation._replace(upload_id=upload_id)
-        size = part_size_for(operation.size, self._part_size)
+        size = part_size_for(operation.size, self.part_size)
         parts = [Part(operation.id, *place) for place in layout(operation.size, size)]
         self._journal.begin_upload(operation.id, upload_id, parts, self._fingerprint(operation.path))
         reach("upload-journalled")
@@ -306,7 +307,7 @@ class Uploads:
         begun = first.size if first is not None else 0
         if min(LEAST_PART, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
             return begun
-        return part_size_for(operation.size, self._part_size)
+        return part_size_for(operation.size, self.part_size)
 
     def _part_done(self, upload: _Upload, result: Result) -> None:
         upload.under_way -= 1

@@ -180,6 +180,11 @@ class Rules:
         acl = self.choices.get("acl", _NOTHING)
         return next(acl.matches(name, self.root + name), "public-read")
 
+    @property
+    def compresses(self) -> bool:
+        """Whether some file may be sent as gzip."""
+        return "gzip" in self.choices
+
     def describe(self, path: str) -> Described:
         """The attributes and their fingerprint, both for the price of one."""
         if not self._depth or path in self._named:

@@ -92,7 +92,7 @@ def _cluster(wanted: Wanted) -> Iterator[Cluster | None]:
         return
     from s3batch.executors import dask  # noqa: PLC0415 - few want it
 
-    cluster = dask.connect(wanted.settings, wanted.source.root, wanted.settings.journal_path())
+    cluster = dask.connect(wanted.settings, wanted.source.root, wanted.settings.journal_path(), wanted.target)
     try:
         yield cluster
     finally:

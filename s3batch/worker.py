@@ -56,6 +56,8 @@ class Brief:
     """Bytes per second for this worker; 0 for no limit."""
     part_size: int = 16 * 1024 * 1024
     copy_limit: int = COPY_LIMIT
+    forsaken_after: float = 5.0
+    """Seconds without a word from the coordinator after which nothing more is begun, and nothing changed."""
     dry_run: bool = False
     """Look and compare, change nothing."""
     sends: bool = True

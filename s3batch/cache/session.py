@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT_PER_WORKER = 4
 """Chunks of some MiB: enough to overlap making, sending and waiting; more would only hold memory."""
-_QUEUED = 2
 
 
 @dataclass(slots=True)
@@ -256,7 +255,7 @@ class Session:
         if self.settings.executor == "inline":
             return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
         brief = replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count)
-        return LocalExecutor(brief, count, _QUEUED)
+        return LocalExecutor(brief, count)
 
     def carry_out(self, function: Callable[..., Any], operations: Mapping[Operation, int], phase: str) -> list[Result]:
         """Journal ``operations`` and have them done; their results. Failures are in the journal.

@@ -24,7 +24,7 @@ from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.throttling import Throttling
 from s3batch.crash_points import reach
 from s3batch.errors import EndpointError, S3BatchError
-from s3batch.executors import Tag, tags_of
+from s3batch.executors import Tag, count_outstanding, tags_of
 from s3batch.model import Kind, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
 from s3batch.quirk_memory import QuirkMemory
@@ -78,6 +78,7 @@ class Coordinator:
         """Count operations of a stage that dead jobs left in the journal, and let the lease look for them."""
         self._open[stage] += count
         self._deps.totals.files_planned += count
+        self._dispatcher.note_added(count if stage == self._stage else 0)
         self._dispatcher.more = True
 
     def add(self, operations: list[Operation]) -> None:
@@ -86,7 +87,8 @@ class Coordinator:
             return
         now = [each for each in operations if each.stage == Stage.MAIN and each.kind is not Kind.DELETE]
         later = [each for each in operations if each.stage != Stage.MAIN or each.kind is Kind.DELETE]
-        at_once = bool(now) and not self._dispatcher.more and self._dispatcher.room() >= len(now)
+        dispatcher = self._dispatcher
+        at_once = bool(now) and not dispatcher.more and dispatcher.room() >= len(now)
         fresh = self._journal.add(now, lease=at_once) if now else []
         others = self._journal.add(later) if later else []
         for operation in (*fresh, *others):
@@ -94,8 +96,8 @@ class Coordinator:
         reach("added")
         self._count_planned((*fresh, *others))
         if at_once:
-            self._dispatcher.give(fresh)
-        self._dispatcher.more = self._dispatcher.more or bool(now and not at_once)
+            dispatcher.prepare(fresh)
+        dispatcher.note_added(0 if at_once else len(now))
 
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._deps.totals
@@ -104,16 +106,19 @@ class Coordinator:
 
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
-        self._stage, self._dispatcher.more = stage, self._open[stage] > 0
-        if planning is None and not self._dispatcher.more:
+        self._stage = stage
+        self._dispatcher.begin_stage(self._open[stage])
+        if planning is None and not self._open[stage]:
             return
         self._journal.rewind()
         self._deps.signals.gentle = True
         try:
             while planning is not None or self._open[stage]:
-                planning = self._plan(planning)
+                enough = self._dispatcher.has_enough
+                planning = planning if enough else self._plan(planning)
                 self._dispatcher.hand_out(stage)
-                self._take(self._executor.poll(0.0 if planning is not None else self._patience()))
+                at_once = planning is not None and not enough
+                self._take(self._executor.poll(0.0 if at_once else self._patience()))
                 self._look_around()
         except S3BatchError as stopped:
             self._wind_down()
@@ -121,6 +126,7 @@ class Coordinator:
                 stopped.exit_code = StoppedError.exit_code  # something was sent after all
             raise
         except BaseException:
+            self._dispatcher.put_back()
             self._journal.release()
             raise
         finally:
@@ -140,7 +146,7 @@ class Coordinator:
 
     def _patience(self) -> float:
         """How long to wait for news: until something is due, but not for ever: signals, progress."""
-        if self._dispatcher.more and not self._executor.outstanding():
+        if self._dispatcher.is_idle:
             return 0.0
         due = self._retries.delay()
         return 0.1 if due is None else min(0.1, due)
@@ -170,6 +176,8 @@ class Coordinator:
         self._together.clear()
         if news.requests:
             self._journal.add_tally(requests=news.requests)
+        for warning in news.warnings:
+            self._journal.warn(warning)
         if news.doubts:
             self._quirks.count_overruled(news.doubts)
         try:
@@ -193,21 +201,19 @@ class Coordinator:
                 outcomes += judge()
             except StoppedError as error:
                 stopped = stopped or error
-        if news.lost:
+        if news.deaths:
             try:
                 self._breaker.record_death()
             except StoppedError as error:
                 stopped = stopped or error
-        if news.dropped:
-            rows = [row for work in news.dropped for row, step, _ in tags_of(work) if step is Step.WHOLE]
-            self._journal.put_back([row for row in rows if self._dispatcher.leased.pop(row, None)])
+        self._dispatcher.take_back(news.dropped)
         if stopped is not None:
             raise stopped
 
     def _judge(self, result: Result) -> list[tuple[State, Result]]:
         for words in result.warning.splitlines():
             self._journal.warn(words)
-        self._quarantine.release(tag_of(result))
+        self._quarantine.release(result)
         if result.step is not Step.WHOLE:
             return self._judge_step(result)
         operation = self._dispatcher.leased.pop(result.id)
@@ -368,10 +374,11 @@ class Coordinator:
         until = self._clock() + GRACE
         self._executor.drain()
         try:
-            while self._executor.outstanding() and self._clock() < until:
+            while count_outstanding(self._executor.workers()) and self._clock() < until:
                 self._take(self._executor.poll(0.1))
         except StoppedError:
             pass  # a second signal, or one more of what stopped us: now
+        self._dispatcher.put_back()
         self._journal.release()
 
 

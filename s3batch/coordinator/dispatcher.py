@@ -1,28 +1,42 @@
-"""Leases operations from the journal and hands them to the executor: large ones in parts, deletes in batches."""
+"""Leases operations from the journal and gives workers what they ask for: large files in parts, deletes in batches.
+
+    journal ─lease→ ready ─give→ worker          nothing is bound to a worker beyond what it asked for
+
+What is ready is leased and bound to no worker: never begun, so it can be put back as it was.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from s3batch.crash_points import reach
+from s3batch.executors import count_outstanding, tags_of, weight_of
 from s3batch.model import Kind, Stage, Step, Work
 from s3batch.s3.calls import fits_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from s3batch.coordinator.circuit_breaker import CircuitBreaker
     from s3batch.coordinator.deps import CoordinatorDeps
     from s3batch.coordinator.quarantine import Quarantine
     from s3batch.coordinator.retry_queue import RetryQueue
+    from s3batch.executors import WorkerState
     from s3batch.model import Operation
 
 DELETE_BATCH = 1000
 """S3's limit of keys in DeleteObjects."""
+KEYS_OUT = 16_000
+"""Keys to delete that are leased at once, over all workers: each costs about 1 KB here."""
+ENOUGH = 20_000
+"""Operations in the journal that wait for a worker: while there are so many, nothing more is planned."""
+_TOLD_AT_ONCE = 1000
+"""Operations that a dry run settles in one turn."""
 
 
 class Dispatcher:
-    """Fills the executor's room with leased operations. It judges nothing."""
+    """Gives workers leased operations. It judges nothing."""
 
     def __init__(
         self,
@@ -34,45 +48,79 @@ class Dispatcher:
     ) -> None:
         """``only_looking`` settles what a dry run does not carry out, and returns the other operations."""
         self.leased: dict[int, Operation] = {}
-        """Operations that are handed out and not settled, by row."""
+        """Operations that are leased and not settled, by row."""
         self.more = False
         """True while the journal may hold operations of the stage at work that no lease has passed."""
+        self.unleased = 0
+        """About how many those are."""
+        self._ready: deque[Work] = deque()
         self._deps = deps
         self._retries = retries
         self._quarantine = quarantine
         self._breaker = breaker
         self._only_looking = only_looking
 
-    def hand_out(self, stage: int) -> None:
-        """Hand out what is due and what is pending, as far as there is room."""
-        deps = self._deps
-        each = DELETE_BATCH if stage == Stage.DELETE else 1
-        if self._retries.row_is_due and (room := self.room()) > 0:
-            self.give(deps.journal.lease_rows(self._retries.take_rows(room * each)))
-        for work in self._retries.take_works():
-            deps.uploads.requeue(work)
-        if self.more and (room := self.room() - deps.uploads.count) > 0:
-            leased = deps.journal.lease(room * each, stage)
-            self.more = len(leased) == room * each
-            reach("leased")
-            self.give(leased)
-        if deps.uploads.count and (works := deps.uploads.work(max(0, deps.executor.room()))):
-            self._submit(works)
-        if (suspect := self._quarantine.take_next()) is not None:
-            deps.executor.submit([suspect])
+    # --- what there is to do ------------------------------------------------------------------
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether so much waits for a worker that nothing more need be planned now."""
+        return self.unleased >= ENOUGH
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the next lease need not wait for a worker."""
+        return self.more and not self._ready and not count_outstanding(self._deps.executor.workers())
+
+    def begin_stage(self, count: int) -> None:
+        """Take up a stage of which so many operations are open."""
+        self.more, self.unleased = count > 0, count
+
+    def note_added(self, count: int) -> None:
+        """Note that so many operations of the stage at work were added, and not leased."""
+        self.unleased += count
+        self.more = self.more or count > 0
 
     def room(self) -> int:
-        """Return how many operations to hand out now."""
-        executor = self._deps.executor
-        room = executor.room()
-        return room if self._deps.dry_run else self._breaker.allow(room, executor.outstanding())
+        """Return how many more operations to lease now."""
+        workers = self._deps.executor.workers()
+        room = sum(worker.room for worker in workers) - len(self._ready) - self._deps.uploads.count
+        if self._deps.dry_run:
+            return max(room, _TOLD_AT_ONCE - len(self._ready))
+        return self._breaker.allow(room, count_outstanding(workers) + len(self._ready))
 
-    def give(self, operations: list[Operation]) -> None:
-        """Hand out leased operations."""
-        works: list[Work] = []
-        deletes: list[Operation] = []
+    # --- leasing ------------------------------------------------------------------------------
+
+    def hand_out(self, stage: int) -> None:
+        """Give workers what is due and what is pending, as far as they ask for it."""
+        uploads = self._deps.uploads
+        for work in self._retries.take_works():
+            uploads.requeue(work)
+        if self._retries.row_is_due and (room := self._rows(stage)) > 0:
+            self.prepare(self._deps.journal.lease_rows(self._retries.take_rows(room)))
+        if self.more and (room := self._rows(stage)) > 0:
+            leased = self._deps.journal.lease(room, stage)
+            self.more = len(leased) == room
+            self.unleased = max(0, self.unleased - len(leased)) if self.more else 0
+            reach("leased")
+            self.prepare(leased)
+        if self._ready or uploads.count or self._quarantine.waits:
+            self._give_all()
+
+    def _rows(self, stage: int) -> int:
+        """How many rows to lease: of deletes as many as make whole batches."""
+        if stage != Stage.DELETE or self._deps.dry_run:
+            return self.room()
+        workers = self._deps.executor.workers()
+        held = sum(len(work.keys) or 1 for work in self._ready) + count_outstanding(workers)
+        keys = min(KEYS_OUT - held, sum(worker.keys_room for worker in workers))
+        return 0 if self.room() <= 0 or (held and keys < DELETE_BATCH) else max(0, keys)
+
+    def prepare(self, operations: list[Operation]) -> None:
+        """Make work of leased operations."""
         if self._deps.dry_run:
             operations = self._only_looking(operations)
+        deletes: list[Operation] = []
         for operation in operations:
             if self._quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
@@ -82,18 +130,75 @@ class Dispatcher:
             elif operation.kind is Kind.DELETE and fits_xml(operation.key):
                 deletes.append(operation)
             else:
-                works.append(Work(operation))
+                self._add(Work(operation))
         for at in range(0, len(deletes), DELETE_BATCH):
             batch = deletes[at : at + DELETE_BATCH]
-            works.append(Work(batch[0], keys=tuple((each.id, each.key) for each in batch)))
-        if works:
-            self._submit(works)
-            reach("dispatched")
-
-    def _submit(self, works: list[Work]) -> None:
-        if works := self._quarantine.withhold(works):
-            self._deps.executor.submit(works)
+            self._add(Work(batch[0], keys=tuple((each.id, each.key) for each in batch)))
 
     def _goes_in_parts(self, operation: Operation) -> bool:
         large = operation.kind is Kind.UPLOAD and operation.size >= self._deps.multipart_threshold
         return bool(operation.upload_id) or (large and not self._deps.whole(operation))
+
+    def _add(self, work: Work) -> None:
+        if not self._quarantine.withhold(work):
+            self._ready.append(work)
+
+    # --- giving -------------------------------------------------------------------------------
+
+    def _give_all(self) -> None:
+        workers = self._deps.executor.workers()
+        self._give_suspects(workers)
+        free = sorted((each for each in workers if not self._quarantine.uses(each)), key=_room_of, reverse=True)
+        self._take_parts(free)
+        for index, worker in enumerate(free):
+            if not self._ready:
+                break
+            share = -(-len(self._ready) // (len(free) - index))
+            self._give(worker, share)
+        reach("dispatched")
+
+    def _take_parts(self, workers: Sequence[WorkerState]) -> None:
+        """Have as many pieces of large files ready as workers ask for."""
+        uploads = self._deps.uploads
+        if not uploads.count:
+            return
+        room = sum(each.room for each in workers) - len(self._ready)
+        fitting = sum(-(-each.content_room // uploads.part_size) for each in workers)
+        for work in uploads.work(max(0, min(room, fitting + len(workers)))):
+            self._add(work)
+
+    def _give(self, worker: WorkerState, share: int) -> None:
+        ready = self._ready
+        works: list[Work] = []
+        while ready and len(works) < share:
+            weight = weight_of(ready[0])
+            if not worker.fits(ready[0], weight):
+                break
+            worker.give(ready[0], weight)
+            works.append(ready.popleft())
+        if works:
+            self._deps.executor.give(worker, works)
+
+    def _give_suspects(self, workers: Sequence[WorkerState]) -> None:
+        """Give each suspect to a worker that has nothing else, and gets nothing else."""
+        for worker, work in self._quarantine.assign(workers):
+            worker.give(work, weight_of(work))
+            self._deps.executor.give(worker, [work])
+
+    # --- taking back --------------------------------------------------------------------------
+
+    def take_back(self, works: list[Work]) -> None:
+        """Take what a worker had not begun, to be given to another."""
+        for work in works:
+            self._add(work)
+
+    def put_back(self) -> None:
+        """Put into the journal what is leased and was never begun: S3 has not heard of it."""
+        works = [*self._ready, *self._quarantine.clear()]
+        self._ready.clear()
+        rows = [row for work in works for row, step, _ in tags_of(work) if step is Step.WHOLE]
+        self._deps.journal.put_back([row for row in rows if self.leased.pop(row, None)])
+
+
+def _room_of(worker: WorkerState) -> int:
+    return worker.room

@@ -1,7 +1,7 @@
-"""Operations whose worker died while it had them.
+"""Operations that a worker had begun when it died: one of them may have killed it.
 
-One of them may have killed it. After two deaths an operation is handed out only while no other suspect is, so
-that a third death has one culprit.
+Each goes again to a worker that has nothing else, so that a second and a third death have one culprit. Only what dies
+with its worker three times is failed.
 """
 
 from __future__ import annotations
@@ -12,56 +12,76 @@ from typing import TYPE_CHECKING
 from s3batch.executors import Tag, tags_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s3batch.executors import WorkerState
     from s3batch.model import Result, Work
 
 ALLOWED_DEATHS = 3
-"""An operation whose worker died so often is failed. The last of these tries it made alone."""
+"""An operation whose worker died so often is failed. It was alone with its worker but for the first time."""
 
 
 class Quarantine:
-    """Counts deaths by operation and part, and hands out the worst suspects one at a time."""
+    """Counts deaths by operation and part, and chooses workers for those that go alone."""
 
     def __init__(self) -> None:
         self._deaths: Counter[Tag] = Counter()
         self._waiting: deque[Work] = deque()
-        self._alone: Work | None = None
-        """The suspect that is handed out alone."""
+        self._workers: list[WorkerState] = []
+        """Those that are kept for suspects."""
 
     def accuse(self, work: Work) -> None:
-        """Count a death of the worker that had ``work``."""
+        """Count a death of a worker that had begun ``work``."""
         for tag in tags_of(work):
-            self.release(tag)
             self._deaths[tag] += 1
 
-    def release(self, tag: Tag) -> None:
-        """Note that this came back; the next suspect may go if it was alone."""
-        if self._alone is not None and tag in tags_of(self._alone):
-            self._alone = None
-
     def is_suspect(self, tag: Tag) -> bool:
-        """Whether a worker died that had it: S3 may have it, and is asked before it is sent again."""
+        """Whether a worker died that had begun it: S3 may have it, and is asked before it is sent again."""
         return bool(self._deaths) and tag in self._deaths
 
     def is_killer(self, tag: Tag) -> bool:
         """Whether enough workers died with it to fail it."""
         return self._deaths[tag] >= ALLOWED_DEATHS
 
-    def withhold(self, works: list[Work]) -> list[Work]:
-        """Keep those that go alone, to be had from :meth:`take_next`; return the others."""
-        if not self._deaths:
-            return works
-        self._waiting += [work for work in works if self._suspicion(work) >= ALLOWED_DEATHS - 1]
-        return [work for work in works if self._suspicion(work) < ALLOWED_DEATHS - 1]
+    def release(self, result: Result) -> None:
+        """Forget the suspicion about what has worked."""
+        if self._deaths and not result.error:
+            self._deaths.pop(tag_of(result), None)
 
-    def take_next(self) -> Work | None:
-        """Return the suspect to hand out now, if none is out."""
-        if self._alone is not None or not self._waiting:
-            return None
-        self._alone = self._waiting.popleft()
-        return self._alone
+    # --- the suspects ---------------------------------------------------------------------------
 
-    def _suspicion(self, work: Work) -> int:
-        return max(self._deaths.get(tag, 0) for tag in tags_of(work))
+    @property
+    def waits(self) -> bool:
+        """Whether a suspect waits for a worker."""
+        return bool(self._waiting)
+
+    def withhold(self, work: Work) -> bool:
+        """Keep ``work`` if it goes alone; whether it does."""
+        if not self._deaths or self._deaths.keys().isdisjoint(tags_of(work)):
+            return False
+        self._waiting.append(work)
+        return True
+
+    def clear(self) -> list[Work]:
+        """Remove and return the suspects that wait."""
+        works = list(self._waiting)
+        self._waiting.clear()
+        return works
+
+    def uses(self, worker: WorkerState) -> bool:
+        """Whether ``worker`` is kept for suspects."""
+        return worker in self._workers
+
+    def assign(self, workers: Sequence[WorkerState]) -> list[tuple[WorkerState, Work]]:
+        """Remove and return the suspects that go now, each with a worker that has nothing.
+
+        Up to half of the workers are kept for suspects, but one at least: those that have the least to finish.
+        """
+        most = min(len(self._waiting), max(1, len(workers) // 2))
+        kept = [worker for worker in self._workers if worker in workers and (worker.given or self._waiting)]
+        others = sorted((worker for worker in workers if worker not in kept), key=lambda each: len(each.given))
+        self._workers = kept + others[: max(0, most - len(kept))]
+        return [(worker, self._waiting.popleft()) for worker in self._workers if not worker.given and self._waiting]
 
 
 def tag_of(result: Result) -> Tag:

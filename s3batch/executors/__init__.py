@@ -1,7 +1,10 @@
 """Who runs workers: processes on this machine, this process itself, or a Dask cluster.
 
-All of them take :class:`~s3batch.model.Work`, give back :class:`~s3batch.model.Result`, and say how much they
-have room for. They know nothing of plan and journal.
+    worker ──Status: what it asks for──> executor ──WorkerState──> coordinator
+           <──────────── Work ──────────          <──── give ─────
+
+A worker asks for what it begins within the next moment; the coordinator gives no more than that. All executors take
+:class:`~s3batch.model.Work` and give back :class:`~s3batch.model.Result`. They know nothing of plan and journal.
 """
 
 from __future__ import annotations
@@ -9,24 +12,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from s3batch.model import Step
+from s3batch.executors.worker_state import (
+    Credit,
+    Status,
+    Tag,
+    WorkerState,
+    tags_of,
+    weight_of,
+)
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable, Sequence
 
     from s3batch.model import Result, Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
 
-Tag = tuple[int, Step, int]
-"""Row, step and part: what a result and the work it came of have in common."""
+__all__ = ["Credit", "Executor", "News", "Status", "Tag", "WorkerState", "count_outstanding", "tags_of", "weight_of"]
 
-
-def tags_of(work: Work) -> list[Tag]:
-    """One for each result that will come of ``work``."""
-    if work.keys:
-        return [(row, Step.WHOLE, 0) for row, _ in work.keys]
-    return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
+BEAT = 0.25
+"""Seconds after which a worker hears of its coordinator again."""
+SILENCE = 15.0
+"""Seconds without a word from a worker, of the coordinator's running time, after which it is replaced."""
 
 
 @dataclass(slots=True)
@@ -35,9 +43,12 @@ class News:
 
     results: list[Result] = field(default_factory=list)
     dropped: list[Work] = field(default_factory=list)
-    """Handed back untouched, because of :meth:`Executor.drain`."""
+    """Handed back untouched: never begun."""
     lost: list[Work] = field(default_factory=list)
-    """Given to a worker that died; S3 may or may not have it."""
+    """Begun by a worker that died; S3 may or may not have it."""
+    deaths: int = 0
+    """Workers that died."""
+    warnings: list[str] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
     doubts: dict[str, int] = field(default_factory=dict)
     """S3's codes of answers the lean lane left to boto3."""
@@ -48,21 +59,25 @@ class News:
             for name, number in theirs.items():
                 mine[name] = mine.get(name, 0) + number
 
+    def lose(self, worker: WorkerState) -> None:
+        """Add what a dead worker had."""
+        begun, waiting = worker.parted()
+        self.lost += begun
+        self.dropped += waiting
+        self.deaths += 1
+
 
 class Executor(Protocol):
     """Runs workers."""
 
-    def room(self) -> int:
-        """How many pieces of work it would take now."""
+    def workers(self) -> Sequence[WorkerState]:
+        """Return the workers that can be given work; begins them where there are none yet."""
 
-    def submit(self, works: list[Work]) -> None:
-        """Take ``works``; never blocks for long."""
+    def give(self, worker: WorkerState, works: list[Work]) -> None:
+        """Hand ``works`` to a worker, which asked for them; never blocks for long."""
 
     def poll(self, timeout: float) -> News:
-        """What came back; waits up to ``timeout`` seconds for something to."""
-
-    def outstanding(self) -> int:
-        """How many pieces of work have not come back."""
+        """Return what came back; waits up to ``timeout`` seconds for something to."""
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Have the workers sign with these."""
@@ -71,10 +86,31 @@ class Executor(Protocol):
         """Have the workers ask in the way that these quirks of the store want."""
 
     def narrow(self) -> None:
-        """The store asked one worker for fewer requests: tell them all."""
+        """Tell all workers that the store asked one of them for fewer requests."""
 
     def drain(self) -> None:
         """Begin nothing more; hand back what was not begun, finish what is under way."""
 
     def close(self) -> None:
         """Stop at once."""
+
+
+def count_outstanding(workers: Sequence[WorkerState]) -> int:
+    """Return how many results are still to come."""
+    return sum(len(worker.given) for worker in workers)
+
+
+class RunningTime:
+    """Seconds that this process has run: a moment in which it, or the machine, stood still counts as one second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+        self._seconds = 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds. Has to be called every second or oftener."""
+        now = self._clock()
+        self._seconds += min(1.0, now - self._last)
+        self._last = now
+        return self._seconds

@@ -16,39 +16,33 @@ import asyncio
 import contextlib
 import logging
 import queue
+import socket
 import time
 import uuid
-from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.errors import EndpointError, JobFailedError, SettingsError
-from s3batch.executors import News, Tag, hosted, samples, tags_of
+from s3batch.executors import SILENCE, News, Status, WorkerState, hosted, samples
 from s3batch.executors.hosted import Answer, Ask, Place, Sealed
 from s3batch.executors.process import pack, results_of, unpack
-from s3batch.executors.runner import weight_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from s3batch.model import Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.settings import Settings
+    from s3batch.target import Target
     from s3batch.worker import Brief
 
 _CONNECT = 10.0
 """Seconds to reach the scheduler."""
 _LOOK = 60.0
 """Seconds for all workers to look at the source."""
-_QUEUED = 1024
-"""Pieces of work given to a worker beside those in flight: what it does while an exchange is under way."""
-_DELETES = 16
-"""DeleteObjects requests given to a worker."""
-_BYTES = 256 * 1024 * 1024
-"""Of content given to a worker, so that the last large files are spread over all."""
 _MEMBERS_EVERY = 1.0
 _IDLE = 30.0
 """Seconds without an exchange after which a worker is begun afresh: it may have given us up."""
@@ -82,6 +76,8 @@ class Cluster:
     """The Dask workers that have been looked at."""
     count: int
     """How many of them to use, when there are so many."""
+    owner: str = ""
+    """This machine and the job's target: of its jobs, only the newest counts."""
 
     def place(self) -> Place:
         """What every worker has to see."""
@@ -97,15 +93,17 @@ class Cluster:
             self.client.close()
 
 
-def connect(settings: Settings, root: str, journal: str) -> Cluster:
+def connect(settings: Settings, root: str, journal: str, target: Target) -> Cluster:
     """The cluster of ``settings.scheduler``, its workers able to read the source at ``root``.
 
     Raises :class:`SettingsError` when they are not, :class:`EndpointError` when there is none.
     """
     client = _client(settings)
-    cluster = Cluster(client, settings.scheduler, root, journal, (), settings.workers or 0)
+    owner = f"{socket.gethostname()} {settings.endpoint_url} {target.bucket}/{target.prefix}"
+    cluster = Cluster(client, settings.scheduler, root, journal, (), settings.workers or 0, owner)
     try:
         members = _members(cluster)
+        _dismiss_older(cluster)
         _look_twice(cluster, members)
     except BaseException:
         cluster.close()
@@ -153,6 +151,13 @@ def _members(cluster: Cluster) -> tuple[str, ...]:
     return tuple(members[: cluster.count or None])
 
 
+def _dismiss_older(cluster: Cluster) -> None:
+    """End the workers of this target's dead runs. One that cannot be told starves within seconds."""
+    ask = partial(cluster.client.run, hosted.dismiss_older, cluster.owner, on_error="ignore")
+    with contextlib.suppress(OSError, TimeoutError):
+        cluster.client.sync(ask, callback_timeout=_LOOK)
+
+
 def _look_twice(cluster: Cluster, members: tuple[str, ...]) -> None:
     """Raise :class:`SettingsError` unless all ``members`` see the source; a file may change once meanwhile."""
     if _look(cluster, members) and (trouble := _look(cluster, members)):
@@ -177,31 +182,20 @@ def _look(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
 
 
 class _Seat:
-    """One of our workers in a Dask worker, and what it has been given."""
+    """One of our workers in a Dask worker, and what it is to be given."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, now: float) -> None:
         self.address = address
         self.token = uuid.uuid4().hex
+        self.state = WorkerState(address)
         self.open = False
         self.number = 0
         self.asked: Any = None
         """The task under way; at most one, so nothing overtakes."""
-        self.answered = time.monotonic()
-        self.given: dict[Tag, Work] = {}
-        self.weight = 0
+        self.answered = now
+        self.works: list[Work] = []
         self.words: dict[str, Any] = {}
         """To be told with the next exchange."""
-
-    def give(self, work: Work) -> None:
-        """Note that it has ``work``."""
-        self.given.update(dict.fromkeys(tags_of(work), work))
-        self.weight += weight_of(work)
-
-    def forget(self, tag: Tag) -> None:
-        """Note that this has come back."""
-        work = self.given.pop(tag, None)
-        if work is not None and not work.keys:
-            self.weight -= weight_of(work)
 
     def release(self) -> None:
         """Let Dask forget the task."""
@@ -236,35 +230,33 @@ class DaskExecutor:
         self._cluster = cluster
         self._client = cluster.client
         self._brief = brief
-        self._depth = brief.limit + _QUEUED
         self._arrived: queue.SimpleQueue[_Opened | _Answered | _Members] = queue.SimpleQueue()
         self._members = cluster.members
         self._asked_for_members = self._manned = time.monotonic()
         self._seats: dict[str, _Seat] = {}
         self._refused: dict[str, float] = {}
         self._trouble = "they have gone"
-        self._waiting: deque[Work] = deque()
-        self._waiting_tags = 0
         self._dropped: list[Work] = []
+        self._wanted = False
+        """There is work, or has been: workers are kept."""
         self._draining = False
 
     # --- what the coordinator asks for --------------------------------------------------------
 
-    def room(self) -> int:
-        """Enough that no worker runs dry."""
-        return self._depth * self._cluster.count - self.outstanding()
-
-    def outstanding(self) -> int:
-        """Results still to come."""
-        return self._waiting_tags + sum(len(seat.given) for seat in self._seats.values())
-
-    def submit(self, works: list[Work]) -> None:
-        """Take ``works``; each worker gets its share with its next exchange."""
+    def workers(self) -> Sequence[WorkerState]:
+        """Return those that are there; has some begun where there are none."""
         if not self._seats:
-            self._manned = time.monotonic()
-        self._queue(works)
-        self._fill()
-        self._hand_out()
+            if not self._wanted:
+                self._wanted, self._manned = True, time.monotonic()
+            self._fill()
+        return [seat.state for seat in self._seats.values() if seat.open]
+
+    def give(self, worker: WorkerState, works: list[Work]) -> None:
+        """Hand ``works`` to one of them with its next exchange."""
+        seat = self._seats[worker.name]
+        seat.works += works
+        if seat.asked is None:
+            self._ask(seat)
 
     def poll(self, timeout: float) -> News:
         """What came back. Raises :class:`JobFailedError` when the cluster is gone."""
@@ -296,9 +288,10 @@ class DaskExecutor:
     def drain(self) -> None:
         """Keep what was not handed out, and have the workers hand back what they did not begin."""
         self._draining = True
-        self._dropped += self._waiting
-        self._waiting.clear()
-        self._waiting_tags = 0
+        for seat in self._seats.values():
+            seat.state.take_back(seat.works)
+            self._dropped += seat.works
+            seat.works = []
         self._tell_all("drain")
 
     def close(self) -> None:
@@ -318,7 +311,7 @@ class DaskExecutor:
 
     def _ask_for_members(self) -> None:
         now = time.monotonic()
-        if (self._seats or self._waiting) and now - self._asked_for_members > _MEMBERS_EVERY:
+        if now - self._asked_for_members > _MEMBERS_EVERY:
             self._asked_for_members = now
             self._client.loop.add_callback(self._find_members)
 
@@ -340,18 +333,23 @@ class DaskExecutor:
         if free and not self._draining:
             place, brief = self._cluster.place(), Sealed(self._brief)
             for address in free:
-                seat = self._seats[address] = _Seat(address)
+                seat = self._seats[address] = _Seat(address, now)
                 self._client.loop.add_callback(self._begin, seat, place, brief)
 
     async def _begin(self, seat: _Seat, place: Place, brief: Sealed) -> None:
         """On Dask's thread. Not a task: a task that a Dask worker cannot unpickle breaks it."""
         try:
             answers = await self._client.run(
-                hosted.begin, seat.token, place, brief, workers=[seat.address], on_error="return"
+                hosted.begin, seat.token, self._cluster.owner, place, brief, workers=[seat.address], on_error="return"
             )
             self._arrived.put(_Opened(seat, str(answers.get(seat.address, "it has gone"))))
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no worker
             self._arrived.put(_Opened(seat, f"{type(error).__name__}: {error}"))
+
+    def _dismiss_one(self, seat: _Seat) -> None:
+        """End one of our workers; that it has ended is not waited for."""
+        run = partial(self._client.run, hosted.dismiss, [seat.token], workers=[seat.address], on_error="ignore")
+        self._client.loop.add_callback(run)
 
     async def _dismiss(self) -> None:
         """On Dask's thread."""
@@ -362,47 +360,23 @@ class DaskExecutor:
 
     # --- handing out ----------------------------------------------------------------------------
 
-    def _queue(self, works: Iterable[Work]) -> None:
-        for work in works:
-            self._waiting.append(work)
-            self._waiting_tags += len(work.keys) or 1
-
     def _hand_out(self) -> None:
-        """An exchange with every worker that has none and needs one; the least busy first."""
+        """An exchange with every worker that has none and needs one: it is to hear of us, and we of it."""
         now = time.monotonic()
-        for seat in sorted(self._seats.values(), key=lambda each: len(each.given)):
+        for seat in list(self._seats.values()):
             if not seat.open or seat.asked is not None:
                 continue
-            if not seat.given and now - seat.answered > _IDLE:
+            if not seat.state.given and now - seat.answered > _IDLE:
                 del self._seats[seat.address]
-                continue
-            works = self._share(seat)
-            if works or seat.given:
-                self._ask(seat, works)
-        if self._waiting:
+            elif seat.state.given:
+                self._ask(seat)
+        if self._wanted:
             self._fill()
 
-    def _share(self, seat: _Seat) -> list[Work]:
-        """What ``seat`` gets now, so that all have about the same."""
-        fair = -(-self.outstanding() // len(self._seats))
-        works: list[Work] = []
-        while self._waiting and self._fits(seat, self._waiting[0], fair):
-            work = self._waiting.popleft()
-            self._waiting_tags -= len(work.keys) or 1
-            seat.give(work)
-            works.append(work)
-        return works
-
-    def _fits(self, seat: _Seat, work: Work, fair: int) -> bool:
-        if not seat.given:
-            return True
-        most = max(self._depth, _DELETES * len(work.keys))
-        return len(seat.given) < min(fair, most) and seat.weight + weight_of(work) <= _BYTES
-
-    def _ask(self, seat: _Seat, works: list[Work]) -> None:
+    def _ask(self, seat: _Seat) -> None:
         seat.number += 1
-        ask = Sealed(Ask(pack(works), seat.words))
-        seat.words = {}
+        ask = Sealed(Ask(pack(seat.works), seat.words))
+        seat.words, seat.works = {}, []
         seat.asked = self._client.submit(
             hosted.exchange, seat.token, seat.number, ask, key=f"s3batch-{seat.token}-{seat.number}", pure=False,
             workers=[seat.address], allow_other_workers=False, priority=_PRIORITY,
@@ -447,24 +421,25 @@ class DaskExecutor:
         seat.release()
         seat.answered = time.monotonic()
         results = results_of(answer.results)
-        for result in results:
-            seat.forget((result.id, result.step, result.part))
+        seat.state.hear(results, answer.status or Status(seat.state.begun, seat.state.credit))
         news.results += results
         news.count(answer.requests, answer.doubts)
         dropped = unpack(answer.dropped)
-        for tag in (tag for work in dropped for tag in tags_of(work)):
-            seat.forget(tag)
-        if self._draining:
-            news.dropped += dropped
-        else:
-            self._queue(dropped)
+        seat.state.take_back(dropped)
+        news.dropped += dropped
         if answer.gone:
+            self._lose(seat, news)
+        elif answer.silent > SILENCE:
+            work = seat.state.find(answer.busy_row)
+            news.warnings.append(hosted.silence(seat.address, answer, work.operation.path if work else ""))
+            self._dismiss_one(seat)
             self._lose(seat, news)
 
     def _lose(self, seat: _Seat, news: News) -> None:
         del self._seats[seat.address]
         seat.release()
-        news.lost += {id(work): work for work in seat.given.values()}.values()
+        seat.state.begun = seat.state.totals[0] - len(seat.works)  # what it was sent, it may have begun
+        news.lose(seat.state)
 
     def _count(self, addresses: tuple[str, ...], news: News) -> None:
         """Compare who is there with whom we have."""

@@ -5,9 +5,10 @@
     exchange  work and words in, what came back out; waits a little for something to come back
     dismiss   end it now
 
-Exchanges are numbered: one that is asked twice, because its answer went astray, is answered twice but done
-once. A worker that nobody asks for a minute takes its coordinator for dead: it begins nothing more, ends what
-is under way, and goes.
+Exchanges are numbered: one that is asked twice, because its answer went astray, is answered twice but done once. An
+exchange comes every quarter of a second. A worker that hears nothing for 5 seconds begins nothing more and sends no
+request that changes the bucket; after a minute it goes. The next job of the same machine to the same target dismisses it
+before that.
 """
 
 from __future__ import annotations
@@ -23,17 +24,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.executors.process import pack, unpack
-from s3batch.executors.runner import Runner
+from s3batch.executors.runner import CURRENT, Runner
 from s3batch.executors.samples import Sample, unlike
 
 if TYPE_CHECKING:
+    from s3batch.executors import Status
     from s3batch.model import Result
     from s3batch.worker import Brief
 
 WAIT = 0.25
 """Seconds an exchange waits at most: so long new work may have to wait for its turn."""
+LEAD = 0.5
+"""Seconds that asking for work takes: the way through the scheduler, and the wait of an exchange."""
 _PATIENCE = 60.0
 """Seconds without an exchange after which there is no coordinator."""
+_END_WITHIN = 2.0
+"""Seconds that dismissed workers are waited for."""
 _FLUSH_EVERY = 0.05
 """Seconds: results are gathered so long, or until there are enough to be worth an answer."""
 _FLUSH_AT = 500
@@ -80,20 +86,31 @@ class Answer(NamedTuple):
     doubts: dict[str, int]
     dropped: list[tuple[Any, ...]]
     """Work that was not begun and will not be."""
+    status: Status | None = None
+    """What it asks for; ``None`` before it has begun its loop."""
+    silent: float = 0.0
+    """Seconds since its loop last turned."""
+    busy_row: int = 0
+    """The row that its loop is busy with; 0 for none."""
     gone: str = ""
     """Why there is no worker any more; empty while there is one."""
 
 
 def nothing(gone: str = "") -> Answer:
     """An answer with nothing in it."""
-    return Answer([], {}, {}, [], gone)
+    return Answer([], {}, {}, [], gone=gone)
 
 
 class Hosted:
     """One worker: its thread, and what goes in and out."""
 
-    def __init__(self, token: str, brief: Brief) -> None:
+    def __init__(self, token: str, owner: str, brief: Brief) -> None:
+        """``owner`` names the target and the machine of its coordinator: of those, only the newest job counts."""
+        self.owner = owner
         self._token = token
+        self._page = [0, 0]
+        self._status: Status | None = None
+        self._runner: Runner | None = None
         self._ears, self._knocker = socket.socketpair()
         self._ears.setblocking(False)
         self._news = threading.Condition()
@@ -104,10 +121,11 @@ class Hosted:
         self._dropped: list[tuple[Any, ...]] = []
         self._gone = ""
         self._dismissed = False
-        self._heard = self._flushed = time.monotonic()
+        self._heard = self._flushed = self._turned = time.monotonic()
         self._one_at_a_time = threading.Lock()
         self._last: tuple[int, Answer] = (0, nothing())
-        threading.Thread(target=self._live, args=(brief,), name=f"s3batch-{token[:8]}", daemon=True).start()
+        self._thread = threading.Thread(target=self._live, args=(brief,), name=f"s3batch-{token[:8]}", daemon=True)
+        self._thread.start()
 
     # --- on the asking threads --------------------------------------------------------------
 
@@ -126,7 +144,7 @@ class Hosted:
             self._news.wait_for(lambda: self._results or self._dropped or self._gone, WAIT)
             answer = Answer(
                 [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
-                self._gone,
+                self._status, time.monotonic() - self._turned, self._page[CURRENT], self._gone,
             )  # fmt: skip
             self._results, self._dropped = [], []
             self._requests.clear()
@@ -134,9 +152,16 @@ class Hosted:
             return answer
 
     def dismiss(self) -> None:
-        """End at once; what is under way is forgotten."""
+        """End at once; what is under way is forgotten. One that hangs in a read changes nothing when it wakes."""
         self._dismissed = True
+        if self._runner is not None:
+            self._runner.lane.forbid_changes()
         self._knock()
+
+    def has_ended(self, timeout: float) -> bool:
+        """Whether its thread ends within so many seconds."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _knock(self) -> None:
         with contextlib.suppress(OSError):  # it has gone
@@ -147,7 +172,8 @@ class Hosted:
     def _live(self, brief: Brief) -> None:
         words = "it was dismissed, or not asked for too long"
         try:
-            self._work(Runner(brief))
+            self._runner = Runner(brief, self._page, lead=LEAD)
+            self._work(self._runner)
         except Exception as error:  # noqa: BLE001 - whoever asks next is told; this thread has nobody else to tell
             words = f"{type(error).__name__}: {error}"
         _workers.pop(self._token, None)
@@ -162,6 +188,7 @@ class Hosted:
         try:
             while not self._dismissed and (runner.busy or runner.results or not self._is_forsaken()):
                 runner.turn(_FLUSH_EVERY if runner.results else 1.0)
+                self._turned = time.monotonic()
                 if self._is_forsaken():
                     self._drop(runner)
                 self._report(runner)
@@ -175,6 +202,7 @@ class Hosted:
         self._ears.recv(4096)
         with self._news:
             asks, self._inbox = self._inbox, []
+        runner.hear()
         for ask in asks:
             self._obey(runner, ask)
 
@@ -198,8 +226,11 @@ class Hosted:
         now = time.monotonic()
         count = len(runner.results)
         if not count or (count < _FLUSH_AT and now - self._flushed < _FLUSH_EVERY and runner.busy):
+            with self._news:
+                self._status = runner.status()
             return
         with self._news:
+            self._status = runner.status()
             self._results += runner.results
             self._requests.update(runner.lane.requests)
             self._doubts.update(runner.lane.doubts)
@@ -226,12 +257,12 @@ async def look(place: Place) -> str:
     return await asyncio.to_thread(unlike, place.root, place.samples)
 
 
-async def begin(token: str, place: Place, brief: Sealed) -> str:
+async def begin(token: str, owner: str, place: Place, brief: Sealed) -> str:
     """Begin a worker, unless ``place`` is not what this process sees: then why."""
     if words := await look(place):
         return words
     if token not in _workers:
-        _workers[token] = Hosted(token, brief.open())
+        _workers[token] = Hosted(token, owner, brief.open())
     return ""
 
 
@@ -248,3 +279,17 @@ def dismiss(tokens: list[str]) -> None:
     for token in tokens:
         if worker := _workers.get(token):
             worker.dismiss()
+
+
+async def dismiss_older(owner: str) -> bool:
+    """End the workers of earlier jobs of ``owner`` in this process; false if one did not end in time."""
+    older = [worker for worker in _workers.values() if worker.owner == owner]
+    for worker in older:
+        worker.dismiss()
+    return all([await asyncio.to_thread(worker.has_ended, _END_WITHIN) for worker in older])
+
+
+def silence(address: str, answer: Answer, path: str) -> str:
+    """Return the warning about a worker that says nothing."""
+    file = f" while it read {path!r}" if path else ""
+    return f"the worker in {address} said nothing for {answer.silent:.0f} s{file}; it was replaced"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.executors import News
+from s3batch.executors import News, WorkerState
 from s3batch.executors.runner import Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s3batch.model import Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
@@ -19,35 +21,31 @@ class InlineExecutor:
 
     def __init__(self, brief: Brief) -> None:
         self._runner = Runner(brief)
-        self._limit = brief.limit
-        self._outstanding = 0
+        self._state = WorkerState("inline")
         self._dropped: list[Work] = []
 
-    def room(self) -> int:
-        """As many as can be under way."""
-        return max(0, self._limit - self._outstanding)
+    def workers(self) -> Sequence[WorkerState]:
+        """Return the one there is."""
+        return [self._state]
 
-    def submit(self, works: list[Work]) -> None:
+    def give(self, worker: WorkerState, works: list[Work]) -> None:
         """Begin ``works``."""
-        self._outstanding += sum(len(work.keys) or 1 for work in works)
+        self._runner.hear()
         self._runner.take(works)
 
     def poll(self, timeout: float) -> News:
         """Work for up to ``timeout`` seconds, or until something is done."""
-        if not self._runner.results:
-            self._runner.turn(timeout)
-        news = News(results=self._runner.results, dropped=self._dropped)
-        self._runner.results, self._dropped = [], []
-        self._outstanding -= len(news.results)
-        lane = self._runner.lane
-        news.count(lane.requests, lane.doubts)
-        lane.requests.clear()
-        lane.doubts.clear()
+        runner = self._runner
+        runner.hear()
+        if not runner.results:
+            runner.turn(timeout)
+        news = News(results=runner.results, dropped=self._dropped)
+        runner.results, self._dropped = [], []
+        self._state.hear(news.results, runner.status())
+        news.count(runner.lane.requests, runner.lane.doubts)
+        runner.lane.requests.clear()
+        runner.lane.doubts.clear()
         return news
-
-    def outstanding(self) -> int:
-        """Results still to come."""
-        return self._outstanding
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
@@ -62,8 +60,9 @@ class InlineExecutor:
 
     def drain(self) -> None:
         """Hand back what was not begun."""
-        self._dropped += self._runner.drop()
-        self._outstanding -= sum(len(work.keys) or 1 for work in self._dropped)
+        dropped = self._runner.drop()
+        self._state.take_back(dropped)
+        self._dropped += dropped
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,57 +1,66 @@
 """Worker processes on this machine, forked where that is safe and started afresh where not, fed over socket pairs.
 
-A worker that dies is replaced; what it had is reported as lost, to be looked up before it is sent again.
+A worker that dies, or says nothing for too long, is replaced. What it had begun is reported as lost, to be looked up
+before it is sent again; the rest is handed back. A page of memory shared with each worker tells which is which.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import selectors
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import forks
-from s3batch.executors import News, Tag, tags_of
-from s3batch.executors.process import Framed, main, pack, results_of, unpack
+from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState
+from s3batch.executors.process import PAGE_BYTES, Framed, main, pack, page_of, results_of, unpack
+from s3batch.executors.runner import BEGUN, CURRENT
 from s3batch.forks import Fork
 from s3batch.worker import prepare
 
 if TYPE_CHECKING:
-    from s3batch.model import Result, Work
+    from collections.abc import Callable, Sequence
+
+    from s3batch.model import Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker import Brief
 
 _BEGIN = (
-    "import json,sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from s3batch.executors.process import main; main(int(sys.argv[1]))"
+    "import json,sys; sys.path[:] = json.loads(sys.argv[3]); "
+    "from s3batch.executors.process import main_afresh; main_afresh(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _ONE_CAN = 16 * 1024 * 1024
 """Bytes per second that one worker sends without trouble, even in objects of a few KiB."""
-_QUEUED = 192
-"""Pieces of work waiting in a worker beside those in flight, so that it never runs dry."""
 _SOCKET_BUFFER = 1024 * 1024
-_PARTING = 5.0
-"""Seconds to wait for a worker that was killed."""
+_PARTING = 0.2
+"""Seconds to wait for a worker that was killed. One that waits for a file server ends when that answers."""
 
 
 class _Process:
-    """One worker process and what it has been given."""
+    """One worker process."""
 
-    def __init__(self, brief: Brief) -> None:
+    def __init__(self, brief: Brief, state: WorkerState, now: float) -> None:
+        self.state = state
         mine, theirs = socket.socketpair()
         for end in (mine, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
-        self._process = _forked(theirs) if forks.possible() else _afresh(theirs)
+        self._process: Fork | subprocess.Popen[bytes]
+        self.page, self._process = _forked(theirs) if forks.possible() else _afresh(theirs)
         theirs.close()
         self.frames = Framed(mine)
-        self.given: dict[Tag, Work] = {}
+        self.heard = now
+        """When it said something last, in the coordinator's running time."""
+        self.told = 0.0
         self.frames.queue("start", brief)
         self.frames.flush()
 
@@ -65,29 +74,35 @@ class _Process:
         """Close its socket, which ends it, and make sure."""
         self.frames.sock.close()
         self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a file system that does not answer
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PARTING)
 
 
-def _forked(sock: socket.socket) -> Fork:
-    return Fork(partial(main, sock.fileno()), sock.fileno())
+def _forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
+    page = page_of(mmap.mmap(-1, PAGE_BYTES))
+    return page, Fork(partial(main, sock.fileno(), page), sock.fileno())
 
 
-def _afresh(sock: socket.socket) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-P", "-c", _BEGIN, str(sock.fileno()), json.dumps(sys.path)]
-    nothing = subprocess.DEVNULL  # no stderr: what a dying Python says there is not escaped
-    return subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=(sock.fileno(),))
+def _afresh(sock: socket.socket) -> tuple[Sequence[int], subprocess.Popen[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        file.truncate(PAGE_BYTES)
+        page = page_of(mmap.mmap(file.fileno(), PAGE_BYTES))
+        fds = (sock.fileno(), file.fileno())
+        arguments = [sys.executable, "-P", "-c", _BEGIN, *map(str, fds), json.dumps(sys.path)]
+        nothing = subprocess.DEVNULL  # no stderr: what a dying Python says there is not escaped
+        return page, subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=fds)
 
 
 class LocalExecutor:
     """A pool of worker processes; they start with the first work, so a run with nothing to do has none."""
 
-    def __init__(self, brief: Brief, count: int, queued: int = _QUEUED) -> None:
-        """``brief.limit`` and ``brief.bandwidth`` are per worker; so is ``queued``, which may be small for long work."""
+    def __init__(self, brief: Brief, count: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """``brief.limit`` and ``brief.bandwidth`` are per worker."""
         self._brief = brief
-        self._count = count
-        self._depth = brief.limit + queued
-        self._processes: list[_Process] = []
+        self._clock = clock
+        self._running = RunningTime(clock)
+        self._states = [WorkerState(str(number)) for number in range(count)]
+        self._processes: dict[WorkerState, _Process] = {}
         self._selector = selectors.DefaultSelector()
         self._draining = False
 
@@ -95,66 +110,78 @@ class LocalExecutor:
         """Start the processes that are missing; the first work does it too, and waits for them."""
         if not self._processes and forks.possible():
             prepare(self._brief)
-        while len(self._processes) < self._count:
-            process = _Process(self._brief)
-            self._processes.append(process)
-            self._selector.register(process.frames.sock, selectors.EVENT_READ, process)
+        for state in self._states:
+            if state not in self._processes:
+                process = self._processes[state] = _Process(self._brief, state, self._running())
+                self._selector.register(process.frames.sock, selectors.EVENT_READ, process)
 
-    def room(self) -> int:
-        """Enough that no worker runs dry."""
-        return self._depth * self._count - self.outstanding()
+    def workers(self) -> Sequence[WorkerState]:
+        """Return the workers, also while their processes have not been started."""
+        return self._states
 
-    def submit(self, works: list[Work]) -> None:
-        """Hand ``works`` out, to each worker about as much as it has less than the others."""
-        self.start()
-        share = -(-len(works) // self._count)
-        at = 0
-        for process in sorted(self._processes, key=lambda each: len(each.given)):
-            batch = works[at : at + share]
-            at += share
-            if batch:
-                for work in batch:
-                    process.given.update(dict.fromkeys(tags_of(work), work))
-                process.tell("work", pack(batch))
+    def give(self, worker: WorkerState, works: list[Work]) -> None:
+        """Hand ``works`` to one of them."""
+        if worker not in self._processes:
+            self.start()
+        process = self._processes[worker]
+        process.told = self._clock()
+        process.tell("work", pack(works))
 
     def poll(self, timeout: float) -> News:
-        """What the workers reported."""
+        """Return what the workers reported."""
         news = News()
+        self._beat()
         for key, _ in self._selector.select(timeout):
             process: _Process = key.data
+            process.heard = self._running()
             try:
                 for word, payload in process.frames.receive():
                     self._hear(process, word, payload, news)
             except EOFError:
                 self._replace(process, news)
+        self._replace_silent(news)
         return news
 
+    def _beat(self) -> None:
+        """Let each worker hear that somebody is here."""
+        now = self._clock()
+        for process in self._processes.values():
+            if now - process.told >= BEAT:
+                process.told = now
+                process.tell("beat")
+
     def _hear(self, process: _Process, word: str, payload: Any, news: News) -> None:
-        if word == "results":
-            rows, requests, doubts = payload
-            results: list[Result] = results_of(rows)
-            for result in results:
-                process.given.pop((result.id, result.step, result.part), None)
+        if word == "report":
+            rows, requests, doubts, status = payload
+            results = results_of(rows)
+            process.state.hear(results, status)
             news.results += results
             news.count(requests, doubts)
         elif word == "dropped":
             works = unpack(payload)
-            for work in works:
-                for tag in tags_of(work):
-                    process.given.pop(tag, None)
+            process.state.take_back(works)
             news.dropped += works
 
-    def _replace(self, process: _Process, news: News) -> None:
-        self._selector.unregister(process.frames.sock)
-        self._processes.remove(process)
-        process.end()
-        news.lost += {id(work): work for work in process.given.values()}.values()
-        if not self._draining:
-            self.start()
+    def _replace_silent(self, news: News) -> None:
+        """Replace workers that have said nothing for too long; a worker that waits for a file cannot say so."""
+        now = self._running()
+        for process in [each for each in self._processes.values() if now - each.heard > SILENCE]:
+            work = process.state.find(process.page[CURRENT])
+            file = f" while it read {work.operation.path!r}" if work is not None and work.operation.path else ""
+            news.warnings.append(f"a worker said nothing for {SILENCE:g} s{file}; it was replaced")
+            self._replace(process, news)
 
-    def outstanding(self) -> int:
-        """Results still to come."""
-        return sum(len(process.given) for process in self._processes)
+    def _replace(self, process: _Process, news: News) -> None:
+        state = process.state
+        state.begun = process.page[BEGUN]
+        news.lose(state)
+        self._selector.unregister(process.frames.sock)
+        del self._processes[state]
+        self._states.remove(state)
+        process.end()
+        if not self._draining:
+            self._states.append(WorkerState(state.name))
+            self.start()
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Tell every worker, and those still to be started."""
@@ -176,12 +203,12 @@ class LocalExecutor:
         self._tell_all("drain")
 
     def _tell_all(self, word: str, payload: object = None) -> None:
-        for process in self._processes:
+        for process in self._processes.values():
             process.tell(word, payload)
 
     def close(self) -> None:
         """End every process."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.end()
         self._processes.clear()
         self._selector.close()

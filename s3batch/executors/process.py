@@ -1,8 +1,8 @@
 """A worker process: frames of work in from the coordinator's socket, frames of results out.
 
     frame = 4 bytes of length, big-endian, then a pickle of (word, payload)
-    in    start Brief | work [...] | credentials Credentials | quirks Quirks | narrow | drain
-    out   results ([...], requests, doubts) | dropped [...]
+    in    start Brief | work [...] | credentials Credentials | quirks Quirks | narrow | drain | beat
+    out   report ([...], requests, doubts, Status), once a second at least | dropped [...]
 
 It lives exactly as long as its coordinator: when the socket ends it ends, whatever it was doing. It ignores
 SIGINT, SIGTERM and SIGHUP, because the coordinator decides what is still finished.
@@ -11,6 +11,7 @@ SIGINT, SIGTERM and SIGHUP, because the coordinator decides what is still finish
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import pickle
 import signal
@@ -24,12 +25,17 @@ from s3batch.executors.runner import Runner
 from s3batch.model import Operation, Result, Stamp, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, MutableSequence
 
 _LENGTH = struct.Struct("!I")
 _FLUSH_EVERY = 0.02
 """Seconds: results are gathered so long, or until there are enough for a frame."""
 _FLUSH_AT = 200
+_HUNGRY_FLUSH = 0.005
+"""Seconds that results are gathered where the worker could begin more than it has: they carry its request."""
+PAGE_BYTES = mmap.PAGESIZE
+SAY_EVERY = 1.0
+"""Seconds after which a worker says what it holds, also when nothing came of it."""
 
 
 class Framed:
@@ -101,11 +107,12 @@ _BEHIND = _AT + len(Stamp._fields)
 class Worker:
     """The process's loop."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, page: MutableSequence[int]) -> None:
         sock.setblocking(False)
         self._frames = Framed(sock)
+        self._page = page
         self._runner: Runner | None = None
-        self._flushed = time.monotonic()
+        self._flushed = 0.0
 
     def run(self) -> None:
         """Until the coordinator is gone."""
@@ -113,9 +120,14 @@ class Worker:
             self._wait_for_start()
         self._runner.lane.watch(self._frames.sock, self._listen)
         while True:
-            waiting = bool(self._runner.results) or not self._frames.flush()
-            self._runner.turn(_FLUSH_EVERY if waiting else 5.0)
+            self._runner.turn(self._patience(self._runner))
             self._report(self._runner)
+
+    def _patience(self, runner: Runner) -> float:
+        """Seconds to wait for something to happen."""
+        if runner.results or not self._frames.flush():
+            return _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
+        return max(0.0, self._flushed + SAY_EVERY - time.monotonic())
 
     def _wait_for_start(self) -> None:
         self._frames.sock.setblocking(True)
@@ -129,11 +141,12 @@ class Worker:
 
     def _obey(self, word: str, payload: Any) -> None:
         if word == "start":
-            self._runner = Runner(payload)
+            self._runner = Runner(payload, self._page)
             reach("worker-started")
             return
         if self._runner is None:
             raise EOFError(f"{word} before start")
+        self._runner.hear()
         if word == "work":
             self._runner.take(unpack(payload))
         elif word == "credentials":
@@ -146,16 +159,17 @@ class Worker:
             self._frames.queue("dropped", pack(self._runner.drop()))
 
     def _report(self, runner: Runner) -> None:
-        now = time.monotonic()
+        elapsed = time.monotonic() - self._flushed
         count = len(runner.results)
-        if count and (count >= _FLUSH_AT or now - self._flushed >= _FLUSH_EVERY or not runner.busy):
+        every = _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
+        if elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy)):
             lane = runner.lane
             rows = [tuple(result) for result in runner.results]
-            self._frames.queue("results", (rows, dict(lane.requests), dict(lane.doubts)))
+            self._frames.queue("report", (rows, dict(lane.requests), dict(lane.doubts), runner.status()))
             runner.results.clear()
             lane.requests.clear()
             lane.doubts.clear()
-            self._flushed = now
+            self._flushed += elapsed
         self._frames.flush()
 
 
@@ -164,13 +178,23 @@ def results_of(rows: list[tuple[Any, ...]]) -> list[Result]:
     return [Result._make(row) for row in rows]
 
 
-def main(fd: int) -> None:
-    """The process's entry point: ``fd`` is its end of the coordinator's socket pair."""
+def main(fd: int, page: MutableSequence[int]) -> None:
+    """Run a worker; ``fd`` is its end of the coordinator's socket pair, ``page`` is shared with the coordinator."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     try:
-        Worker(socket.socket(fileno=fd)).run()
+        Worker(socket.socket(fileno=fd), page).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the coordinator is gone; threads must not keep us
+
+
+def main_afresh(fd: int, page_fd: int) -> None:
+    """Run a worker in a fresh Python."""
+    main(fd, page_of(mmap.mmap(page_fd, PAGE_BYTES)))
+
+
+def page_of(memory: mmap.mmap) -> MutableSequence[int]:
+    """Return shared memory as the numbers of a :class:`Runner`'s page."""
+    return memoryview(memory).cast("q")  # type: ignore[return-value]  # of what a list can, all that is needed

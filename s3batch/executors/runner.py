@@ -1,56 +1,131 @@
-"""Runs work on a lane: as many pieces at once as the store and the memory take. The inside of every worker."""
+"""Runs work on a lane: as many pieces at once as the store and the memory take. The inside of every worker.
+
+It asks for what it begins within the next moment: what the window has room for, and what it has lately begun in the
+time that asking takes. Small files are read on the event loop, which costs less than handing them to a thread. A read
+that hangs (NFS) therefore silences the worker, and the coordinator replaces a worker that is silent.
+"""
 
 from __future__ import annotations
 
 import resource
+import time
 from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.crash_points import reach
+from s3batch.executors import Credit, Status, weight_of
+from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIRST_WORKS, KEYS_IN_FLIGHT
 from s3batch.model import Kind, Step
 from s3batch.s3.carry import carrier
 from s3batch.s3.lane import Lane
 from s3batch.worker import carry_out, tools_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, MutableSequence
+
     from s3batch.model import Result, Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.worker import Brief
 
-_BYTES_IN_FLIGHT = 64 * 1024 * 1024
-"""Of content in memory at once, in one worker; a single larger piece still goes."""
-
-
+LEAD = 0.05
+"""Seconds that asking for work takes on one machine: results are gathered, the coordinator plans a little."""
+_MOST_AHEAD = 512
+_MEASURE_EVERY = 0.1
+"""Seconds over which the rate is measured."""
 _OTHER_DESCRIPTORS = 20
 """The source, a file being read, the coordinator's socket, standard streams, and what Python opens now and then."""
+
+_READ_WHOLE = (Kind.UPLOAD, Kind.RECONCILE)
+BEGUN, CURRENT = 0, 1
+"""Places in a worker's page: how many pieces of work it has begun, and the row that its loop is busy with (0: none)."""
 
 
 class Runner:
     """Takes work, turns its loop, gives results. One thread."""
 
-    def __init__(self, brief: Brief) -> None:
+    def __init__(
+        self, brief: Brief, page: MutableSequence[int] | None = None, *, lead: float = LEAD,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """``page`` is where somebody else can see what it does, also after it has died; ``lead`` is in seconds."""
         limit = min(brief.limit, _connections())
         self.lane = Lane(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
         """Whoever forwards them clears the list."""
+        self._page = self.lane.page = [0, 0] if page is None else page
+        self._lead = lead
+        self._clock = clock
         self._tools = tools_for(brief)
+        self._compresses = brief.rules.compresses
         self._backlog: deque[Work] = deque()
-        self._weight = 0
+        self._received = [0, 0, 0]
+        """Works, bytes and keys received in all."""
+        self._weight = self._heavy = self._keys = 0
+        """Bytes held by what was begun, by all that was received, and the keys of that."""
+        self._ended_works = self._counted_works = 0
+        self._counted_at = clock()
+        self._rate = 0.0
+        """Pieces of work a second, lately."""
         self._halted = False
         """The store refuses us altogether: begin nothing more until the coordinator has something to say to that."""
+        self.hear()
 
     @property
     def busy(self) -> bool:
         """Whether anything is under way or waits."""
         return bool(self._backlog) or self.lane.active > 0
 
+    @property
+    def hungry(self) -> bool:
+        """Whether it could begin more than it has."""
+        return not self._backlog and self.lane.has_room
+
+    def hear(self) -> None:
+        """Note that the coordinator is there."""
+        self.lane.allow_changes(self._clock() + self._tools.brief.forsaken_after)
+
     def take(self, works: list[Work]) -> None:
         """Queue ``works`` and begin what there is room for."""
+        received = self._received
+        received[0] += len(works)
+        for work in works:
+            weight = weight_of(work)
+            received[1] += weight
+            self._heavy += weight
+            received[2] += len(work.keys)
+            self._keys += len(work.keys)
         self._backlog.extend(works)
         self._begin()
+
+    def status(self) -> Status:
+        """What it has begun, and what it asks for."""
+        self._measure()
+        free = 0 if self._halted else int(self.lane.window) - self.lane.active + self._ahead() - len(self._backlog)
+        works, content, keys = self._received
+        credit = Credit(
+            works + max(0, free),
+            content + max(0, CONTENT_IN_FLIGHT + CONTENT_AHEAD - self._heavy),
+            keys + max(0, KEYS_IN_FLIGHT - self._keys),
+        )
+        return Status(self._page[BEGUN], credit)
+
+    def _ahead(self) -> int:
+        """How many pieces of work it will begin before more can be here."""
+        return min(_MOST_AHEAD, max(1, int(self._rate * self._lead)))
+
+    def _measure(self) -> None:
+        now = self._clock()
+        elapsed = now - self._counted_at
+        if elapsed < _MEASURE_EVERY:
+            if not self._rate:  # the first moments: what has been done so far is all there is to go by
+                self._rate = min(FIRST_WORKS, self._ended_works) / self._lead
+            return
+        rate = (self._ended_works - self._counted_works) / elapsed
+        self._rate = rate if rate > self._rate else (self._rate + rate) / 2
+        self._counted_works, self._counted_at = self._ended_works, now
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
@@ -64,9 +139,13 @@ class Runner:
         self._tools.learn(quirks)
 
     def drop(self) -> list[Work]:
-        """What was not begun; it will not be."""
+        """Return what was not begun; it will not be."""
         dropped = list(self._backlog)
         self._backlog.clear()
+        for work in dropped:
+            self._received[0] -= 1
+            self._heavy -= weight_of(work)
+            self._keys -= len(work.keys)
         return dropped
 
     def turn(self, timeout: float) -> None:
@@ -75,18 +154,34 @@ class Runner:
         self._begin()
 
     def _begin(self) -> None:
-        backlog, lane = self._backlog, self.lane
-        while backlog and lane.has_room and not self._halted:
-            weight = weight_of(backlog[0])
-            if self._weight and self._weight + weight > _BYTES_IN_FLIGHT:
-                return
-            work = backlog.popleft()
-            self._weight += weight
+        backlog, lane, page = self._backlog, self.lane, self._page
+        wanted = not self._halted and lane.may_change
+        while wanted and backlog and lane.has_room:
+            work = backlog[0]
+            weight = weight_of(work)
+            held = self._memory_of(work, weight)
+            if self._weight and self._weight + held > CONTENT_IN_FLIGHT:
+                break
+            backlog.popleft()
+            self._weight += held
+            page[BEGUN] += 1
             reach("part-sending" if work.step is Step.PART else "sending")
-            lane.start(carry_out(work, self._tools), partial(self._ended, weight))
+            ended = partial(self._ended, held, weight, len(work.keys))
+            lane.start(carry_out(work, self._tools), ended, work.operation.id)
+        page[CURRENT] = 0
 
-    def _ended(self, weight: int, results: list[Result]) -> None:
-        self._weight -= weight
+    def _memory_of(self, work: Work, weight: int) -> int:
+        """Bytes that it holds: of a file that goes as gzip the content and, beside it, what it is compressed to."""
+        if self._compresses and work.step is Step.WHOLE and work.operation.kind in _READ_WHOLE:
+            attributes = self._tools.brief.rules.attributes(work.operation.path)
+            return 2 * work.operation.size if attributes.gzip else weight
+        return weight
+
+    def _ended(self, held: int, weight: int, keys: int, results: list[Result]) -> None:
+        self._weight -= held
+        self._heavy -= weight
+        self._keys -= keys
+        self._ended_works += 1
         self._halted = self._halted or any(result.fatal for result in results)
         self.results += results
         reach(_POINTS.get(results[0].step, "stored"))
@@ -99,10 +194,3 @@ def _connections() -> int:
 
 
 _POINTS = {Step.PART: "part-stored", Step.BEGIN: "upload-begun", Step.FINISH: "completed"}
-
-
-def weight_of(work: Work) -> int:
-    """Bytes of content that carrying it out holds in memory."""
-    if work.step is Step.PART:
-        return work.parts[0].size
-    return work.operation.size if work.step is Step.WHOLE and work.operation.kind is not Kind.RECONCILE else 0

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import heapq
+import math
 import selectors
 import socket
 import ssl
@@ -41,7 +42,7 @@ from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer, Unsafe
 from s3batch.s3.wire import BrokenConnectionError, Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, MutableSequence
 
     from s3batch.s3.dial import Address
     from s3batch.s3.endpoint import Endpoint
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 FIRST_WINDOW = 8
+_READS = frozenset({"GET", "HEAD"})
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
 """What a store in another region says beside a redirect; BadRequest is all that an answer to HEAD can say."""
 _STALE_TRIES = 3
@@ -109,11 +111,12 @@ def pause(seconds: float) -> Generator[Pause, None, None]:
 class _Task:
     """A running coroutine and the call it waits for."""
 
-    __slots__ = ("call", "coroutine", "done", "lessons", "tries")
+    __slots__ = ("call", "coroutine", "done", "lessons", "row", "tries")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None], row: int) -> None:
         self.coroutine = coroutine
         self.done = done
+        self.row = row
         self.call: Call | None = None
         self.tries = 0
         self.lessons = 0
@@ -159,6 +162,11 @@ class Lane:
         self.doubts: Counter[str] = Counter()
         """Refusals of the lean lane that boto3 had overruled, by S3's code; whoever reports them clears it."""
         self.throttled = 0
+        self.page: MutableSequence[int] = [0, 0]
+        """Its second place says which row the loop is busy with, for who looks on from outside; 0 for none."""
+        self._changes_until = self._changes_until_at_most = math.inf
+        self._unchanged: deque[Callable[[], None]] = deque()
+        """Calls that would change the bucket, held back because nobody wants them any more."""
         self._carrier = carrier
         self._clock = clock
         self._slow_start = True
@@ -211,10 +219,25 @@ class Lane:
         """Whether the store seems to take one more request at a time."""
         return self.active < self.window
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None]) -> None:
-        """Run ``coroutine``; ``done`` gets what it returns."""
+    def start(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None], row: int = 0) -> None:
+        """Run ``coroutine``; ``done`` gets what it returns. ``row`` is what it works for."""
         self.active += 1
-        self._resume(_Task(coroutine, done))
+        self._resume(_Task(coroutine, done, row))
+
+    @property
+    def may_change(self) -> bool:
+        """Whether calls that change the bucket are sent now."""
+        return self._clock() < self._changes_until
+
+    def forbid_changes(self) -> None:
+        """Send no call that changes the bucket, ever again. Any thread may say so."""
+        self._changes_until_at_most = self._changes_until = -math.inf
+
+    def allow_changes(self, until: float) -> None:
+        """Send calls that change the bucket until then (this lane's clock); hold back later ones until the next word."""
+        self._changes_until = min(until, self._changes_until_at_most)
+        while self._unchanged and self.may_change:
+            self._unchanged.popleft()()
 
     def call(self, call: Call) -> Answer:
         """Carry out one call and wait for its answer: for the coordinator's own few requests."""
@@ -232,6 +255,7 @@ class Lane:
         return box[0]
 
     def _resume(self, task: _Task, value: object = None, error: BaseException | None = None) -> None:
+        self.page[1] = task.row
         try:
             wish = task.coroutine.send(value) if error is None else task.coroutine.throw(error)
         except StopIteration as stop:
@@ -263,12 +287,21 @@ class Lane:
             self._go(task, call)
 
     def _go(self, task: _Task, call: Call) -> None:
+        if self._hold_back(call, lambda: self._go(task, call)):
+            return
         if self.endpoint.lane != "reference":
             self._send(task, call)
             return
         if self._pace is not None:
             self._pace.spend(len(call.body))
         self._through_boto(task, call)
+
+    def _hold_back(self, call: Call, go: Callable[[], None]) -> bool:
+        """Whether ``call`` would change the bucket and nobody wants that now; then ``go`` waits for the next word."""
+        if call.method in _READS or self.may_change:
+            return False
+        self._unchanged.append(go)
+        return True
 
     def _send(self, task: _Task, call: Call, *, anew: bool = False) -> None:
         """Send on a kept connection, or on a new one."""
@@ -463,8 +496,7 @@ class Lane:
             stale = error.used and not error.timed_out and not error.malformed
             again = stale and task.tries < _STALE_TRIES and not _once_only(task.call)
         if again:
-            self.requests[task.call.name] += 1
-            self._send(task, task.call, anew=True)
+            self._again(task, task.call)
             return
         if error.malformed:
             unfit = validation.too_large if error.oversize else validation.malformed
@@ -473,6 +505,12 @@ class Lane:
         code = "Timeout" if error.timed_out else "Untrusted" if error.distrusted else "Connection"
         words = "cannot reach" if line.opening else "no answer from"
         self._fail(task, task.call, Fault(code, f"{words} {self.endpoint.name()}: {error}"))
+
+    def _again(self, task: _Task, call: Call) -> None:
+        """Send once more what a connection was lost with."""
+        if not self._hold_back(call, lambda: self._again(task, call)):
+            self.requests[call.name] += 1
+            self._send(task, call, anew=True)
 
     # --- connections ------------------------------------------------------------------------
 
@@ -539,6 +577,7 @@ class Lane:
         if now - self._checked > self._check_every:
             self._checked = now
             self._time_out(now)
+        self.page[1] = 0
 
     def _time_out(self, now: float) -> None:
         timeout = self.endpoint.timeout

@@ -14,7 +14,7 @@ import pytest
 
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.coordinator.circuit_breaker import SAME_FAILURES
-from s3batch.executors import News, tags_of
+from s3batch.executors import Credit, News, Status, WorkerState, tags_of
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
 from s3batch.multipart import Uploads
@@ -43,15 +43,23 @@ class Scripted:
         self._room = room
         self._waiting: list[Work] = []
         self._idle = 0
+        self._state = WorkerState("worker")
+        self._ask([])
 
-    def room(self) -> int:
-        return self._room - self.outstanding()
+    def workers(self) -> list[WorkerState]:
+        return [self._state]
 
-    def submit(self, works: list[Work]) -> None:
+    def _ask(self, results: list[Result]) -> None:
+        works, content, keys = self._state.totals
+        credit = Credit(works + self._room - len(self._waiting), content + 10**12, keys + 10**6)
+        self._state.hear(results, Status(works, credit))
+
+    def give(self, worker: WorkerState, works: list[Work]) -> None:
         assert works
+        assert worker is self._state
         self.given += works
         self._waiting += works
-        self.most = max(self.most, self.outstanding())
+        self.most = max(self.most, len(self._state.given))
 
     def poll(self, timeout: float) -> News:
         news = News()
@@ -64,17 +72,18 @@ class Scripted:
             answer = self.answer(work)
             if answer is LOST:
                 news.lost.append(work)
+                news.deaths += 1
+                self._state.take_back([work])
             elif answer is DROPPED:
                 if self.drained:
                     news.dropped.append(work)
+                    self._state.take_back([work])
                 else:
                     self._waiting.append(work)
             else:
                 news.results += answer if isinstance(answer, list) else [answer]
+        self._ask(news.results)
         return news
-
-    def outstanding(self) -> int:
-        return sum(len(tags_of(work)) for work in self._waiting)
 
     def sign_in_again(self, credentials: Credentials) -> None:
         self.credentials.append(credentials)

@@ -12,8 +12,8 @@ from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE, SAME_FAILURES, SE
 from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
-from s3batch.executors import tags_of
-from s3batch.model import Kind, Operation, Reason, Result, Step, Work
+from s3batch.executors import Credit, Status, WorkerState, tags_of, weight_of
+from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.stopping import StoppedError
 
 
@@ -174,32 +174,132 @@ def test_few_are_handed_out_until_one_has_worked(clock, worked, room, outstandin
 # --- the quarantine -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("deaths", "suspect", "alone", "killer"), [
-    (0, False, False, False), (1, True, False, False), (2, True, True, False), (3, True, True, True),
+def worker(name: str, *has: int) -> WorkerState:
+    state = WorkerState(name)
+    for row in has:
+        state.give(work(row), 0)
+    return state
+
+
+@pytest.mark.parametrize(("deaths", "suspect", "killer"), [
+    (0, False, False), (1, True, False), (2, True, False), (3, True, True),
 ])  # fmt: skip
-def test_suspicion_grows_with_each_death(deaths, suspect, alone, killer):
+def test_suspicion_grows_with_each_death(deaths, suspect, killer):
     quarantine, tag = Quarantine(), tags_of(work(1))[0]
     for _ in range(deaths):
         quarantine.accuse(work(1))
 
     assert quarantine.is_suspect(tag) is suspect
     assert quarantine.is_killer(tag) is killer
-    assert quarantine.withhold([work(1), work(2)]) == ([work(2)] if alone else [work(1), work(2)])
-    assert quarantine.take_next() == (work(1) if alone else None)
+    assert quarantine.withhold(work(1)) is suspect
+    assert not quarantine.withhold(work(2))
 
 
-def test_suspects_go_one_at_a_time():
+@pytest.mark.parametrize(
+    ("error", "suspect"), [pytest.param("", False, id="it worked"), pytest.param("SlowDown", True, id="it came back")]
+)
+def test_what_has_worked_is_no_suspect(error, suspect):
     quarantine = Quarantine()
-    for row in (1, 1, 2, 2):
+    quarantine.accuse(work(1))
+
+    quarantine.release(Result(1, error=error))
+
+    assert quarantine.is_suspect(tags_of(work(1))[0]) is suspect
+
+
+@pytest.mark.parametrize(
+    ("suspects", "workers", "given", "kept"),
+    [
+        pytest.param([], [worker("a")], [], "", id="nobody is suspect"),
+        pytest.param([1], [worker("a")], [("a", 1)], "a", id="the only worker"),
+        pytest.param([1], [worker("a", 7)], [], "a", id="the only worker finishes first"),
+        pytest.param([1], [worker("a", 7, 8), worker("b", 9)], [], "b", id="the one with the least to finish"),
+        pytest.param([1], [worker("a", 7), worker("b")], [("b", 1)], "b", id="one that has nothing"),
+        pytest.param([1, 2, 3], [worker(name) for name in "abcd"], [("a", 1), ("b", 2)], "ab", id="half of them"),
+        pytest.param([1], [worker(name) for name in "abcd"], [("a", 1)], "a", id="no more than suspects"),
+        pytest.param([1], [], [], "", id="no worker"),
+    ],
+)
+def test_a_suspect_goes_to_a_worker_that_has_nothing_else(suspects, workers, given, kept):
+    quarantine = Quarantine()
+    for row in suspects:
         quarantine.accuse(work(row))
-    quarantine.withhold([work(1), work(2)])
+        quarantine.withhold(work(row))
 
-    first, meanwhile = quarantine.take_next(), quarantine.take_next()
-    quarantine.release((7, Step.WHOLE, 0))
-    after_another = quarantine.take_next()
-    quarantine.release((1, Step.WHOLE, 0))
+    assigned = quarantine.assign(workers)
 
-    assert (first, meanwhile, after_another, quarantine.take_next()) == (work(1), None, None, work(2))
+    assert [(each.name, suspect.operation.id) for each, suspect in assigned] == given
+    assert "".join(each.name for each in workers if quarantine.uses(each)) == kept
+
+
+def test_a_worker_is_kept_until_its_suspect_is_back_and_then_let_go():
+    quarantine, only = Quarantine(), worker("a")
+    for row in (1, 2):
+        quarantine.accuse(work(row))
+        quarantine.withhold(work(row))
+
+    seen = []
+    for _ in range(2):
+        ((_, suspect),) = quarantine.assign([only])
+        only.give(suspect, 0)
+        seen.append((suspect.operation.id, quarantine.assign([only]), quarantine.uses(only)))
+        only.take_back([suspect])
+    quarantine.assign([only])
+
+    assert seen == [(1, [], True), (2, [], True)]
+    assert not quarantine.uses(only)
+
+
+# --- a worker's state -----------------------------------------------------------------------
+
+
+def part(row: int, size: int) -> Work:
+    operation = Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, id=row, size=10 * size, upload_id="u")
+    return Work(operation, Step.PART, (Part(row, 1, 0, size),))
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("credit", "has", "wanted", "fits"),
+    [
+        pytest.param(Credit(0, 0, 0), [], part(1, 900 * MIB), True, id="it has nothing: any single piece"),
+        pytest.param(Credit(1, 100, 0), [work(7)], work(1), False, id="no more works"),
+        pytest.param(Credit(2, 100, 0), [work(7)], work(1), True, id="one more"),
+        pytest.param(Credit(9, 32 * MIB, 0), [part(7, 16 * MIB)], part(1, 16 * MIB), True, id="just as many bytes"),
+        pytest.param(Credit(9, 31 * MIB, 0), [part(7, 16 * MIB)], part(1, 16 * MIB), False, id="too many bytes"),
+    ],
+)
+def test_a_worker_is_given_no_more_than_it_asks_for(credit, has, wanted, fits):
+    state = WorkerState("a")
+    for each in has:
+        state.give(each, weight_of(each))
+    state.hear([], Status(0, credit))
+
+    assert state.fits(wanted, weight_of(wanted)) is fits
+
+
+def test_what_is_on_its_way_while_a_worker_asks_is_not_given_twice():
+    state = WorkerState("a")
+    for row in range(10):
+        state.give(work(row), 0)
+
+    state.hear([Result(row) for row in range(4)], Status(5, Credit(4 + 8, 10, 0)))  # of ten it has seen four
+
+    assert state.room == 2
+
+
+def test_of_a_dead_workers_work_only_what_it_had_begun_is_lost():
+    state = WorkerState("a")
+    for row in range(10):
+        state.give(work(row), 0)
+    state.hear([Result(row) for row in (0, 2)], Status(5, Credit(20, 10, 0)))
+
+    begun, waiting = state.parted()
+
+    assert [each.operation.id for each in begun] == [1, 3, 4]
+    assert [each.operation.id for each in waiting] == [5, 6, 7, 8, 9]
 
 
 # --- sign-in --------------------------------------------------------------------------------

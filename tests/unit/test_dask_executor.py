@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from s3batch.errors import JobFailedError
-from s3batch.executors import dask, hosted
+from s3batch.executors import Status, dask, hosted, weight_of
 from s3batch.executors.hosted import Answer, Sealed
 from s3batch.executors.process import unpack
-from s3batch.model import Kind, Operation, Part, Reason, Result, Stage, Step, Work
+from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
 from s3batch.worker import Brief
 
@@ -26,6 +26,7 @@ class Task:
         self.address, self.token, self.number = address, token, number
         self.works, self.words = unpack(ask.open().works), ask.open().words
         self.answered = False
+        self.status: Status | None = None
 
     def add_done_callback(self, function: Any) -> None:
         self._listener = function
@@ -40,9 +41,11 @@ class Task:
     def rows(self) -> list[int]:
         return [work.operation.id for work in self.works]
 
-    def reply(self, *, dropped: list[Work] | None = None, gone: str = "", done: list[int] | None = None) -> None:
+    def reply(self, *, dropped: list[Work] | None = None, gone: str = "", done: list[int] | None = None,
+              silent: float = 0.0, busy_row: int = 0) -> None:  # fmt: skip
         results = [tuple(Result(row)) for row in (self.rows if done is None else done)]
-        self._result = Sealed(Answer(results, {"PutObject": len(results)}, {}, hosted.pack(dropped or []), gone))
+        answer = Answer(results, {"PutObject": len(results)}, {}, hosted.pack(dropped or []), self.status, gone=gone)
+        self._result = Sealed(answer._replace(silent=silent, busy_row=busy_row))
         self._listener(self)
 
 
@@ -112,6 +115,23 @@ def lost(news) -> list[int]:
     return sorted(work.operation.id for work in news.lost)
 
 
+def submit(executor: dask.DaskExecutor, works: list[Work]) -> None:
+    """Give each worker its share, whatever it asks for."""
+    for _ in range(2):  # one look notices what has gone, the next has begun others
+        executor.poll(0)
+        workers = executor.workers()
+    share = -(-len(works) // max(1, len(workers)))
+    for number, worker in enumerate(workers):
+        if batch := works[number * share : (number + 1) * share]:
+            for work in batch:
+                worker.give(work, weight_of(work))
+            executor.give(worker, batch)
+
+
+def outstanding(executor: dask.DaskExecutor) -> int:
+    return sum(len(seat.state.given) for seat in executor._seats.values())
+
+
 def look_again(executor, now):
     """The next look at who is there; what it brought."""
     now.time += 2
@@ -119,11 +139,11 @@ def look_again(executor, now):
 
 
 def test_work_is_spread_over_the_workers_and_comes_back_as_results(client, executor):
-    executor.submit(works(*range(10)))
+    submit(executor, works(*range(10)))
     executor.poll(0)
     tasks = client.open_tasks()
     assert sorted(len(task.works) for task in tasks.values()) == [5, 5]
-    assert executor.outstanding() == 10
+    assert outstanding(executor) == 10
 
     for task in tasks.values():
         task.reply()
@@ -131,11 +151,11 @@ def test_work_is_spread_over_the_workers_and_comes_back_as_results(client, execu
 
     assert sorted(result.id for result in news.results) == list(range(10))
     assert news.requests == {"PutObject": 10}
-    assert (executor.outstanding(), client.open_tasks()) == (0, {})
+    assert (outstanding(executor), client.open_tasks()) == (0, {})
 
 
 def test_a_worker_with_work_left_is_asked_again_and_given_more_meanwhile(client, executor):
-    executor.submit(works(1, 2, 3, 4))
+    submit(executor, works(1, 2, 3, 4))
     executor.poll(0)
     first = client.open_tasks()["a"]
     first.reply(done=first.rows[:1])
@@ -143,51 +163,41 @@ def test_a_worker_with_work_left_is_asked_again_and_given_more_meanwhile(client,
     second = client.open_tasks()["a"]
 
     assert (second.number, second.rows) == (first.number + 1, [])
-    executor.submit(works(5, 6, 7, 8))
+    submit(executor, works(5, 6, 7, 8))
     second.reply(done=[])
     executor.poll(0)
     assert len(client.open_tasks()["a"].rows) >= 2
 
 
-def test_large_parts_wait_here_until_a_worker_has_room_for_them(client, executor):
-    operation = Operation(Kind.UPLOAD, "k", Reason.MISSING, "p", size=6400 * MIB, id=1, upload_id="u")
-    parts = [Work(operation, Step.PART, (Part(1, number, 0, 64 * MIB),)) for number in range(1, 101)]
-    executor.submit(parts)
-    executor.poll(0)
-
-    assert [len(task.works) for task in client.open_tasks().values()] == [4, 4]
-    assert executor.outstanding() == 100
-
-
 def test_a_batch_of_deletes_counts_by_its_keys(client, executor):
     keys = tuple((row, f"k{row}") for row in range(1, 1001))
     work = Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1, stage=Stage.DELETE), keys=keys)
-    executor.submit([work])
+    submit(executor, [work])
     executor.poll(0)
 
-    assert executor.outstanding() == 1000
+    assert outstanding(executor) == 1000
     (task,) = client.open_tasks().values()
     task.reply(done=[row for row, _ in keys])
     executor.poll(0)
-    assert executor.outstanding() == 0
+    assert outstanding(executor) == 0
 
 
 def test_the_work_of_a_dask_worker_that_is_gone_is_lost_and_another_takes_its_place(client, executor, now):
-    executor.submit(works(1, 2, 3, 4))
+    submit(executor, works(1, 2, 3, 4))
     executor.poll(0)
     had = client.open_tasks()["a"].rows
     client.addresses = ["b", "c"]
     news = look_again(executor, now)
 
     assert lost(news) == sorted(had)
-    assert executor.outstanding() == 2
-    executor.submit(works(5, 6))
+    assert outstanding(executor) == 2
+    submit(executor, works(5, 6))
     executor.poll(0)
     assert "c" in client.open_tasks()
 
 
 def test_what_a_lost_worker_still_says_is_not_heard(client, executor, now):
-    executor.submit(works(1, 2))
+    submit(executor, works(1, 2))
     executor.poll(0)
     task = client.open_tasks()["a"]
     client.addresses = ["b"]
@@ -199,7 +209,7 @@ def test_what_a_lost_worker_still_says_is_not_heard(client, executor, now):
 
 @pytest.mark.parametrize("how", ["gone", "raised"])
 def test_work_given_to_a_process_that_forgot_its_worker_is_lost_and_the_worker_begun_anew(client, executor, how):
-    executor.submit(works(1, 2))
+    submit(executor, works(1, 2))
     executor.poll(0)
     task = client.open_tasks()["a"]
     if how == "gone":
@@ -210,30 +220,27 @@ def test_work_given_to_a_process_that_forgot_its_worker_is_lost_and_the_worker_b
     news = executor.poll(0)
 
     assert lost(news) == task.rows
-    executor.submit(works(3, 4))
+    submit(executor, works(3, 4))
     executor.poll(0)
     assert client.open_tasks()["a"].token != task.token
 
 
-def test_what_a_worker_gave_up_unasked_is_handed_out_again(client, executor):
-    executor.submit(works(1))
+def test_what_a_worker_gave_up_unasked_comes_back_as_not_begun(client, executor):
+    submit(executor, works(1))
     executor.poll(0)
     (task,) = client.open_tasks().values()
     task.reply(done=[], dropped=works(1))
     news = executor.poll(0)
 
-    assert (news.dropped, news.lost, executor.outstanding()) == ([], [], 1)
-    executor.poll(0)
-    assert [each.rows for each in client.open_tasks().values()] == [[1]]
+    assert ([work.operation.id for work in news.dropped], news.lost, outstanding(executor)) == ([1], [], 0)
 
 
 def test_drain_gives_back_what_waits_here_and_there(client, executor):
-    executor.submit(works(*range(1, 5000)))
-    executor.poll(0)
-    given = {row for task in client.open_tasks().values() for row in task.rows}
+    submit(executor, works(1, 2, 3, 4))
+    submit(executor, works(*range(5, 105)))
     executor.drain()
     here = executor.poll(0)
-    assert len(here.dropped) == 4999 - len(given)
+    assert sorted(work.operation.id for work in here.dropped) == list(range(5, 105))
 
     for task in client.open_tasks().values():
         task.reply(done=task.rows[:1])
@@ -243,11 +250,38 @@ def test_drain_gives_back_what_waits_here_and_there(client, executor):
     for task in there.values():
         task.reply(done=[], dropped=[])
     executor.poll(0)
-    assert executor.outstanding() == len(given) - 2
+    assert outstanding(executor) == 2
+
+
+def test_what_was_not_sent_to_a_lost_worker_is_no_suspect(client, executor, now):
+    submit(executor, works(1, 2))
+    submit(executor, works(3, 4))
+    client.addresses = ["b"]
+    news = look_again(executor, now)
+
+    assert lost(news) == [1]
+    assert [work.operation.id for work in news.dropped] == [3]
+    assert news.deaths == 1
+
+
+def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(client, executor):
+    submit(executor, works(1, 2, 3, 4))
+    task = client.open_tasks()["a"]
+    task.reply(done=[1], silent=14.0, busy_row=2)
+    executor.poll(0)
+    patient = client.open_tasks()["a"]
+    patient.reply(done=[], silent=16.0, busy_row=2)
+    news = executor.poll(0)
+
+    assert lost(news) == [2]
+    assert news.warnings == ["the worker in a said nothing for 16 s while it read 'p2'; it was replaced"]
+    assert client.dismissed == [task.token]
+    submit(executor, works(5, 6))
+    assert client.open_tasks()["a"].token != task.token
 
 
 def test_fresh_credentials_and_narrow_go_with_the_next_exchange(client, executor):
-    executor.submit(works(1, 2, 3))
+    submit(executor, works(1, 2, 3))
     executor.poll(0)
     executor.sign_in_again("fresh")
     executor.narrow()
@@ -259,13 +293,13 @@ def test_fresh_credentials_and_narrow_go_with_the_next_exchange(client, executor
 
 
 def test_a_worker_that_was_not_asked_for_long_is_begun_anew_before_it_gets_work(client, executor, now):
-    executor.submit(works(1))
+    submit(executor, works(1))
     executor.poll(0)
     (first,) = client.open_tasks().values()
     first.reply()
     executor.poll(0)
     now.time += 100
-    executor.submit(works(*range(2, 10)))
+    submit(executor, works(*range(2, 10)))
     executor.poll(0)
     executor.poll(0)
 
@@ -275,7 +309,7 @@ def test_a_worker_that_was_not_asked_for_long_is_begun_anew_before_it_gets_work(
 
 def test_a_newcomer_that_does_not_see_the_source_gets_no_work_until_it_does(client, executor, now):
     client.refusals["b"] = "host has no /src"
-    executor.submit(works(1, 2, 3, 4))
+    submit(executor, works(1, 2, 3, 4))
     executor.poll(0)
     assert list(client.open_tasks()) == ["a"]
 
@@ -283,17 +317,17 @@ def test_a_newcomer_that_does_not_see_the_source_gets_no_work_until_it_does(clie
     look_again(executor, now)
     assert list(client.open_tasks()) == ["a"]
     now.time += 10
-    executor.submit(works(*range(5, 20)))
+    submit(executor, works(*range(5, 20)))
     executor.poll(0)
     assert sorted(client.open_tasks()) == ["a", "b"]
 
 
 def test_a_cluster_without_workers_stops_the_job_after_a_while(client, executor, now):
-    executor.submit(works(1, 2))
+    submit(executor, works(1, 2))
     executor.poll(0)
     client.addresses = []
     assert lost(look_again(executor, now)) == [1, 2]
-    executor.submit(works(1, 2))
+    submit(executor, works(1, 2))
     look_again(executor, now)
     now.time += 100
 
@@ -302,15 +336,15 @@ def test_a_cluster_without_workers_stops_the_job_after_a_while(client, executor,
 
 
 def test_a_lost_scheduler_stops_the_job_and_a_drained_one_only_loses(client, executor):
-    executor.submit(works(1, 2))
+    submit(executor, works(1, 2))
     executor.poll(0)
     client.status = "connecting"
     with pytest.raises(JobFailedError, match="the connection to the Dask scheduler at tcp://s:1 is gone"):
         executor.poll(0)
-    assert executor.outstanding() == 0
+    assert outstanding(executor) == 0
 
     client.status = "running"
-    executor.submit(works(3))
+    submit(executor, works(3))
     executor.poll(0)
     executor.drain()
     client.status = "closed"
@@ -318,7 +352,7 @@ def test_a_lost_scheduler_stops_the_job_and_a_drained_one_only_loses(client, exe
 
 
 def test_close_dismisses_every_worker(client, executor):
-    executor.submit(works(1, 2))
+    submit(executor, works(1, 2))
     executor.poll(0)
     tokens = sorted(task.token for task in client.tasks)
     executor.close()

@@ -8,11 +8,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from s3batch.executors import Executor, News, tags_of
+from s3batch.executors import Executor, News, count_outstanding, tags_of, weight_of
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
 from s3batch.executors.process import Framed
@@ -23,6 +24,7 @@ from s3batch.s3.sigv4 import Credentials
 from s3batch.settings import Settings
 from s3batch.worker import Brief
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
+from tests.rig.hanging import hang_or_die
 from tests.rig.stamps import stamp_at
 
 
@@ -71,8 +73,23 @@ def upload(brief) -> Callable[[int], Work]:
     return make
 
 
+def submit(executor: Executor, works: list[Work]) -> None:
+    """Give each worker its share, whatever it asks for."""
+    workers = executor.workers()
+    share = -(-len(works) // len(workers))
+    for number, worker in enumerate(workers):
+        if batch := works[number * share : (number + 1) * share]:
+            for work in batch:
+                worker.give(work, weight_of(work))
+            executor.give(worker, batch)
+
+
+def outstanding(executor: Executor) -> int:
+    return count_outstanding(executor.workers())
+
+
 def pids(executor: LocalExecutor) -> list[int]:
-    return [process._process.pid for process in executor._processes]
+    return [process._process.pid for process in executor._processes.values()]
 
 
 def collect(executor: Executor, until: Callable[[News], bool], timeout: float = 30) -> News:
@@ -84,6 +101,8 @@ def collect(executor: Executor, until: Callable[[News], bool], timeout: float = 
         news.results += more.results
         news.lost += more.lost
         news.dropped += more.dropped
+        news.deaths += more.deaths
+        news.warnings += more.warnings
         news.count(more.requests, more.doubts)
     return news
 
@@ -91,24 +110,14 @@ def collect(executor: Executor, until: Callable[[News], bool], timeout: float = 
 def test_what_goes_in_is_carried_out_and_comes_back(executor, upload, fake):
     works = [upload(number) for number in range(50)]
 
-    executor.submit(works)
+    submit(executor, works)
     news = collect(executor, lambda news: len(news.results) == 50)
 
     assert {result.id for result in news.results} == {work.operation.id for work in works}
     assert [result.error for result in news.results if result.error] == []
     assert {key: stored.body for key, stored in fake.objects["b"].items()} == {f"k{n}": b"%d" % n for n in range(50)}
     assert news.requests == {"PutObject": 50}
-    assert executor.outstanding() == 0
-
-
-def test_room_is_what_is_not_under_way(executor, upload):
-    empty = executor.room()
-
-    executor.submit([upload(number) for number in range(5)])
-    busy = executor.room()
-    collect(executor, lambda news: len(news.results) == 5)
-
-    assert (empty - busy, executor.room()) == (5, empty)
+    assert outstanding(executor) == 0
 
 
 def test_a_batch_of_deletes_counts_as_its_keys_and_fails_as_its_keys(executor, fake):
@@ -116,11 +125,11 @@ def test_a_batch_of_deletes_counts_as_its_keys_and_fails_as_its_keys(executor, f
     keys = tuple((number, f"k{number}") for number in range(1, 301))
     work = Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys)
 
-    executor.submit([work])
-    outstanding = executor.outstanding()
+    submit(executor, [work])
+    given = outstanding(executor)
     news = collect(executor, lambda news: len(news.results) == 300)
 
-    assert outstanding == 300
+    assert given == 300
     assert {result.id for result in news.results} == {row for row, _ in keys}
     assert {(result.code, result.retryable) for result in news.results} == {("SlowDown", True)}
 
@@ -130,7 +139,7 @@ def test_a_batch_of_deletes_that_is_not_answered_fails_as_its_keys(executor, bri
     fake._server.server_close()
     keys = tuple((number, f"k{number}") for number in range(1, 301))
 
-    executor.submit([Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys)])
+    submit(executor, [Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys)])
     news = collect(executor, lambda news: len(news.results) == 300)
 
     assert {(result.code, result.retryable) for result in news.results} == {("Connection", True)}
@@ -141,11 +150,11 @@ def test_a_drain_gives_back_what_was_not_begun_and_finishes_the_rest(executor, u
         time.sleep(0.05)
 
     fake.meddle = slowly
-    executor.submit([upload(number) for number in range(100)])
+    submit(executor, [upload(number) for number in range(100)])
     first = collect(executor, lambda news: bool(news.results))
 
     executor.drain()
-    rest = collect(executor, lambda _: not executor.outstanding())
+    rest = collect(executor, lambda _: not outstanding(executor))
 
     done = len(first.results) + len(rest.results)
     assert len(rest.dropped) > 10
@@ -156,11 +165,11 @@ def test_a_drain_gives_back_what_was_not_begun_and_finishes_the_rest(executor, u
 def test_new_credentials_are_signed_with(executor, upload, fake):
     fake.expired.add(ACCESS_KEY)
     fake.keys["NEW"] = "new-secret"
-    executor.submit([upload(1)])
+    submit(executor, [upload(1)])
     refused = collect(executor, lambda news: bool(news.results)).results
 
     executor.sign_in_again(Credentials("NEW", "new-secret", ""))
-    executor.submit([upload(2)])
+    submit(executor, [upload(2)])
     accepted = collect(executor, lambda news: bool(news.results)).results
 
     assert [result.fatal for result in refused] == [True]
@@ -170,7 +179,7 @@ def test_new_credentials_are_signed_with(executor, upload, fake):
 def test_a_worker_that_is_refused_altogether_begins_nothing_more(executor, upload, fake):
     fake.expired.add(ACCESS_KEY)
 
-    executor.submit([upload(number) for number in range(200)])
+    submit(executor, [upload(number) for number in range(200)])
     collect(executor, lambda news: bool(news.results))
     for _ in range(5):
         executor.poll(0.05)
@@ -182,7 +191,7 @@ def test_a_file_that_is_gone_fails_alone(executor, upload, brief):
     works = [upload(number) for number in range(3)]
     (Path(brief.root) / "1").unlink()
 
-    executor.submit(works)
+    submit(executor, works)
     results = collect(executor, lambda news: len(news.results) == 3).results
 
     assert {result.id: result.code for result in results} == {1: "", 2: "Vanished", 3: ""}
@@ -196,41 +205,43 @@ def test_no_process_is_started_for_nothing(local):
     assert local.poll(0.0).results == []
 
 
-def test_what_a_killed_worker_had_is_lost_and_another_takes_its_place(local, upload, fake):
+def test_what_a_killed_worker_had_begun_is_lost_and_the_rest_comes_back(local, upload, fake):
     def slowly(_: Seen) -> None:
         time.sleep(0.02)
 
     fake.meddle = slowly
-    local.submit([upload(number) for number in range(60)])
+    submit(local, [upload(number) for number in range(60)])
     collect(local, lambda news: bool(news.results))
     before = pids(local)
-    had = set(local._processes[0].given)
+    had = set(local.workers()[0].given)
 
     os.kill(before[0], signal.SIGKILL)
     news = collect(local, lambda news: bool(news.lost))
 
     lost = {tag for work in news.lost for tag in tags_of(work)}
-    assert lost
-    assert lost <= had
+    assert len(lost) <= 2 * 8  # begun, or done and not yet reported
+    assert lost | {tag for work in news.dropped for tag in tags_of(work)} <= had
+    assert news.deaths == 1
     assert len(set(pids(local)) - set(before)) == 1
-    local.submit(news.lost)
-    collect(local, lambda _: not local.outstanding())
+    submit(local, news.lost + news.dropped)
+    collect(local, lambda _: not outstanding(local))
     assert len(fake.objects["b"]) == 60
 
 
-def test_work_for_a_worker_that_died_unnoticed_is_lost_not_forgotten(local, upload):
-    local.submit([upload(0)])
+def test_work_for_a_worker_that_died_unnoticed_comes_back_as_not_begun(local, upload):
+    submit(local, [upload(0)])
     collect(local, lambda news: bool(news.results))
     for pid in pids(local):
         os.kill(pid, signal.SIGKILL)
 
-    local.submit([upload(number) for number in range(1, 9)])
+    submit(local, [upload(number) for number in range(1, 9)])
 
-    assert len(collect(local, lambda news: len(news.lost) == 8).lost) == 8
+    news = collect(local, lambda news: news.deaths == 2)
+    assert (len(news.dropped), news.lost) == (8, [])
 
 
 def test_workers_end_with_the_executor(local, upload):
-    local.submit([upload(number) for number in range(4)])
+    submit(local, [upload(number) for number in range(4)])
     started = pids(local)
 
     local.close()
@@ -240,15 +251,117 @@ def test_workers_end_with_the_executor(local, upload):
 
 
 def test_a_worker_ignores_the_signals_its_coordinator_gets(local, upload):
-    local.submit([upload(0)])
+    submit(local, [upload(0)])
     collect(local, lambda news: bool(news.results))
 
     for pid in pids(local):
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
-    local.submit([upload(1)])
+    submit(local, [upload(1)])
 
     assert [result.error for result in collect(local, lambda news: bool(news.results)).results] == [""]
+
+
+@pytest.fixture
+def start(upload) -> Callable[[LocalExecutor], None]:
+    """Have every worker of an executor there, and have it done something."""
+
+    def run(local: LocalExecutor) -> None:
+        works = [upload(900 + number) for number in range(len(local.workers()))]
+        submit(local, works)
+        collect(local, lambda news: len(news.results) == len(works))
+
+    return run
+
+
+def test_a_worker_asks_for_what_it_begins_and_little_more(brief, upload, fake, start):
+    """The store is slow: what waited in a worker would wait for seconds."""
+    local = LocalExecutor(brief, 1)
+    ahead = []
+    try:
+        start(local)
+        fake.meddle = lambda _: time.sleep(0.3)
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            local.poll(0.1)
+            (worker,) = local.workers()
+            if works := [upload(len(ahead) * 8 + number) for number in range(min(8, worker.room))]:
+                submit(local, works)
+            ahead.append(worker.totals[0] - worker.begun)
+    finally:
+        local.close()
+
+    assert max(ahead[len(ahead) // 2 :]) <= 4
+
+
+def test_a_stopped_worker_is_replaced_and_the_others_go_on(local, upload, monkeypatch, start):
+    start(local)
+    monkeypatch.setattr("s3batch.executors.local.SILENCE", 2.5)
+    stopped = pids(local)[0]
+
+    os.kill(stopped, signal.SIGSTOP)
+    submit(local, [upload(number) for number in range(4)])
+    news = collect(local, lambda news: bool(news.deaths))
+
+    assert len(news.results) == 2
+    assert news.warnings == ["a worker said nothing for 2.5 s; it was replaced"]
+    assert news.lost == []
+    assert len(news.dropped) == 2
+    assert not Path(f"/proc/{stopped}").exists()
+
+
+def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, start, monkeypatch):
+    """As a file server that does not answer has it. What it had not begun is no suspect."""
+    works = [
+        Work(Operation(Kind.CHUNK, key, Reason.MISSING, key, id=row)) for row, key in enumerate(("a", "hang", "b"), 1)
+    ]
+    local = LocalExecutor(replace(brief, extensions=((Kind.CHUNK, hang_or_die),)), 1)
+    try:
+        start(local)
+        monkeypatch.setattr("s3batch.executors.local.SILENCE", 2.5)
+        submit(local, works)
+        news = collect(local, lambda news: bool(news.deaths))
+    finally:
+        local.close()
+
+    assert [work.operation.key for work in news.lost] == ["a", "hang"]
+    assert [work.operation.key for work in news.dropped] == ["b"]
+    assert news.warnings == ["a worker said nothing for 2.5 s while it read 'hang'; it was replaced"]
+
+
+def test_a_pause_of_the_coordinator_costs_no_worker(local, upload, monkeypatch, start):
+    """The machine was suspended, or the coordinator stopped: no worker is to blame."""
+    start(local)
+    monkeypatch.setattr("s3batch.executors.local.SILENCE", 1.5)
+    before = pids(local)
+
+    time.sleep(2.0)
+    news = local.poll(0.0)
+
+    assert (news.deaths, pids(local)) == (0, before)
+
+
+@pytest.mark.parametrize("recheck", [False, True], ids=["begins", "changes"])
+def test_a_worker_that_hears_nothing_begins_nothing_more_until_it_does(brief, upload, fake, start, recheck):
+    """Not even the second request of what it has begun, if that changes the bucket."""
+    local = LocalExecutor(replace(brief, limit=2, forsaken_after=1.0), 1)
+    works = [upload(number) for number in range(12)]
+    works = [work._replace(operation=work.operation._replace(recheck=recheck)) for work in works]
+    try:
+        start(local)
+        fake.meddle = lambda request: time.sleep(1.5 if request.method == "HEAD" else 0.3)
+        submit(local, works)
+        time.sleep(2.0)
+        before = set(fake.objects["b"])
+        time.sleep(0.7)
+        after = set(fake.objects["b"])
+        news = collect(local, lambda news: len(news.results) == len(works))
+    finally:
+        local.close()
+
+    assert before == after
+    assert len(before) < len(works)
+    assert [result.error for result in news.results if result.error] == []
 
 
 # --- frames and tags ------------------------------------------------------------------------
@@ -299,8 +412,8 @@ def test_every_step_that_fails_comes_back_under_its_tag(executor, fake, upload):
     part = Part(operation.id, 2, 0, 1)
     works = [Work(operation, step, (part,)) for step in Step if step is not Step.WHOLE]
 
-    executor.submit(works)
+    submit(executor, works)
     results: list[Result] = collect(executor, lambda news: len(news.results) == len(works)).results
 
     assert {(result.id, result.step, result.part) for result in results} == {tags_of(work)[0] for work in works}
-    assert executor.outstanding() == 0
+    assert outstanding(executor) == 0

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from s3batch import __version__
-from s3batch.executors import hosted
+from s3batch.executors import Credit, Status, hosted
 from s3batch.executors.hosted import Ask, Place, Sealed
 from s3batch.executors.process import pack, results_of, unpack
 from s3batch.model import Kind, Operation, Reason, Result, Work
@@ -22,7 +22,9 @@ class FakeRunner:
 
     made: list[FakeRunner] = []  # noqa: RUF012
 
-    def __init__(self, brief: SimpleNamespace) -> None:
+    def __init__(self, brief: SimpleNamespace, page: list[int], *, lead: float) -> None:
+        self.heard = 0
+        self.forbidden = False
         self.brief = brief
         self.results: list[Result] = []
         self.taken: list[Work] = []
@@ -39,6 +41,15 @@ class FakeRunner:
 
     def watch(self, sock, ready) -> None:
         self.sock, self.ready = sock, ready
+
+    def hear(self) -> None:
+        self.heard += 1
+
+    def forbid_changes(self) -> None:
+        self.forbidden = True
+
+    def status(self) -> Status:
+        return Status(0, Credit())
 
     def take(self, works: list[Work]) -> None:
         self.taken += works
@@ -79,7 +90,7 @@ def begin(monkeypatch):
     def run(*, stuck: bool = False, breaks: bool = False) -> str:
         tokens.append(f"token-{len(tokens)}")
         brief = Sealed(SimpleNamespace(stuck=stuck, breaks=breaks))
-        assert asyncio.run(hosted.begin(tokens[-1], Place(__version__, "/", ()), brief)) == ""
+        assert asyncio.run(hosted.begin(tokens[-1], "owner", Place(__version__, "/", ()), brief)) == ""
         return tokens[-1]
 
     yield run
@@ -169,12 +180,25 @@ def test_a_dismissed_worker_ends_with_work_under_way(begin, monkeypatch):
     until(lambda: FakeRunner.made[-1].closed)
 
 
+def test_the_next_job_of_an_owner_dismisses_the_workers_of_the_one_before(begin, monkeypatch):
+    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    token = begin(stuck=True)
+    exchange(token, 1, 7)
+
+    assert asyncio.run(hosted.dismiss_older("another"))
+    assert not FakeRunner.made[-1].closed
+    assert asyncio.run(hosted.dismiss_older("owner"))
+    assert FakeRunner.made[-1].closed
+    assert FakeRunner.made[-1].forbidden
+    assert exchange(token, 2).gone == "this process has no such worker"
+
+
 def test_another_version_and_another_source_are_refused(tmp_path):
     other = Place("0.0.0", str(tmp_path), ())
     elsewhere = Place(__version__, str(tmp_path / "none"), ())
 
     assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted.look(other))
-    assert "has no" in asyncio.run(hosted.begin("t", elsewhere, Sealed(None)))
+    assert "has no" in asyncio.run(hosted.begin("t", "owner", elsewhere, Sealed(None)))
 
 
 def test_a_sealed_value_shows_nothing():

@@ -1,0 +1,134 @@
+"""One worker as the coordinator sees it: what it asked for, what it was given, and what of that it has begun.
+
+A worker asks in totals since its start ("up to 140 operations"), so that an answer that crosses new work on its way
+cannot count anything twice. It begins work in the order in which it was given.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.model import Kind, Step
+
+if TYPE_CHECKING:
+    from s3batch.model import Result, Work
+
+Tag = tuple[int, Step, int]
+"""Row, step and part: what a result and the work it came of have in common."""
+
+CONTENT_IN_FLIGHT = 64 * 1024 * 1024
+"""Bytes of content that a worker holds in memory at once; a single larger piece of work still goes."""
+CONTENT_AHEAD = 16 * 1024 * 1024
+"""Bytes of content that a worker asks for ahead, not yet read."""
+KEYS_IN_FLIGHT = 8000
+"""Keys of DeleteObjects requests that a worker holds at once."""
+FIRST_WORKS = 16
+"""Pieces of work that a worker asks for when it starts."""
+_BLOCK = 1024 * 1024
+"""Bytes that a comparison reads at a time."""
+
+
+class Credit(NamedTuple):
+    """How much a worker may have been given in all since its start."""
+
+    works: int = FIRST_WORKS
+    content: int = CONTENT_IN_FLIGHT
+    """Bytes, as :func:`weight_of` counts them."""
+    keys: int = KEYS_IN_FLIGHT
+
+
+class Status(NamedTuple):
+    """What a worker says of itself with each report, and once a second at least."""
+
+    begun: int
+    """Pieces of work begun since its start."""
+    credit: Credit
+
+
+def tags_of(work: Work) -> list[Tag]:
+    """Return one tag for each result that will come of ``work``."""
+    if work.keys:
+        return [(row, Step.WHOLE, 0) for row, _ in work.keys]
+    return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
+
+
+def weight_of(work: Work) -> int:
+    """Return the bytes of content that carrying it out holds in memory, a gzip'd file not considered."""
+    if work.step is Step.PART:
+        return work.parts[0].size
+    if work.step is not Step.WHOLE:
+        return 0
+    return min(_BLOCK, work.operation.size) if work.operation.kind is Kind.RECONCILE else work.operation.size
+
+
+class WorkerState:
+    """Keeps what one worker has. Belongs to the coordinator's thread."""
+
+    __slots__ = ("begun", "credit", "given", "name", "totals")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.credit = Credit()
+        self.begun = 0
+        self.totals = [0, 0, 0]
+        """Works, bytes and keys given since its start."""
+        self.given: dict[Tag, Work] = {}
+        """What has not come back, in the order in which it was given."""
+
+    @property
+    def room(self) -> int:
+        """How many pieces of work it asks for."""
+        return max(0, self.credit.works - self.totals[0])
+
+    @property
+    def content_room(self) -> int:
+        """How many bytes of content it asks for."""
+        return max(0, self.credit.content - self.totals[1])
+
+    @property
+    def keys_room(self) -> int:
+        """How many keys to delete it asks for."""
+        return max(0, self.credit.keys - self.totals[2])
+
+    def fits(self, work: Work, weight: int) -> bool:
+        """Whether it asks for ``work``. One that has nothing takes any single piece."""
+        if not self.given:
+            return True
+        return self.room > 0 and weight <= self.content_room and len(work.keys) <= self.keys_room
+
+    def give(self, work: Work, weight: int) -> None:
+        """Note that it has ``work``."""
+        totals = self.totals
+        totals[0] += 1
+        totals[1] += weight
+        if work.keys:
+            totals[2] += len(work.keys)
+            self.given.update(dict.fromkeys(tags_of(work), work))
+        else:
+            self.given[work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0] = work
+
+    def hear(self, results: list[Result], status: Status) -> None:
+        """Note what came back, and what it asks for now."""
+        given = self.given
+        for result in results:
+            given.pop((result.id, result.step, result.part), None)
+        self.begun, self.credit = status.begun, status.credit
+
+    def take_back(self, works: list[Work]) -> None:
+        """Note that it will not begin these."""
+        for work in works:
+            self.totals[0] -= 1
+            for tag in tags_of(work):
+                self.given.pop(tag, None)
+
+    def find(self, row: int) -> Work | None:
+        """Return a piece of its work for that row of the journal."""
+        return next((work for (of, _, _), work in self.given.items() if of == row), None)
+
+    def parted(self) -> tuple[list[Work], list[Work]]:
+        """Return what it had begun and what it had not, once it is gone."""
+        works = list({id(work): work for work in self.given.values()}.values())
+        waiting = max(0, min(len(works), self.totals[0] - self.begun))
+        begun = len(works) - waiting
+        return list(islice(works, begun)), works[begun:]
