@@ -334,6 +334,10 @@ class Settings:
         False, "Let a cache that is not there break the build.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
+    deadline: float | None = setting(
+        None, "Time the step may take, its end included; then the build goes on. 0: no limit. Default: 10m, rebuild 20m.",
+        Topic.CACHE, _ARCHIVE, Form.DURATION, minimum=0,
+    )  # fmt: skip
     compat: str = setting(
         "", "s3cache: rebuild writes REPO/REPO.tar.gz, which drone-s3cache reads.", Topic.CACHE, _ARCHIVE,
         choices=("s3cache",),

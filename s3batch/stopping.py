@@ -11,11 +11,14 @@ import os
 import signal
 from typing import TYPE_CHECKING, Self
 
-from s3batch.errors import S3BatchError
+from s3batch.errors import EXIT_FAILED, S3BatchError
+from s3batch.units import format_duration
 
 if TYPE_CHECKING:
     from types import FrameType
 
+GRACE = 10.0
+"""Seconds for what is under way after the first signal: what CI systems give before they kill."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask us to stop."""
 
@@ -33,6 +36,13 @@ class InterruptedJobError(StoppedError):
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signum).name}", exit_code=exit_code_of(signum))
+
+
+class DeadlineError(StoppedError):
+    """The time that a run may take is over."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the deadline of {format_duration(seconds)} is over", exit_code=EXIT_FAILED)
 
 
 class TerminatedError(BaseException):
@@ -76,11 +86,15 @@ class Interrupter:
 
 
 class Signals:
-    """While entered, signals are noted; where nothing is under way they raise at once."""
+    """While entered, signals are noted; where nothing is under way they raise at once. So is a deadline, by SIGALRM."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float = 0.0) -> None:
+        """Take ``deadline`` as the seconds that the run may take, its end included; 0 for no limit."""
         self.seen = 0
         """The first signal's number; 0 for none."""
+        self.grace = GRACE
+        """Seconds for what is under way to end after the first signal."""
+        self._deadline = deadline
         self.again = False
         self.gentle = False
         """If true, signals only set ``seen``; if false, they raise."""
@@ -90,9 +104,15 @@ class Signals:
     def __enter__(self) -> Self:
         for signum in heeded():
             self._before[signum] = signal.signal(signum, self._note)
+        if self._deadline:
+            grace = min(GRACE, self._deadline / 4)
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._note)
+            signal.setitimer(signal.ITIMER_REAL, self._deadline - grace)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._deadline:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
@@ -103,11 +123,21 @@ class Signals:
             if isinstance(handler, Interrupter):
                 handler.over = True
 
+    def error(self) -> StoppedError:
+        """Return what has stopped the run."""
+        return DeadlineError(self._deadline) if self.seen == signal.SIGALRM else InterruptedJobError(self.seen)
+
     def _note(self, signum: int, _: FrameType | None) -> None:
+        if signum == signal.SIGALRM and (self._over or self.seen):
+            return  # it is ending already
         if self._over and not self._late:
             self._late = True
             return
+        if signum == signal.SIGALRM:
+            self.grace = min(GRACE, self._deadline / 4)
+        elif self.seen == signal.SIGALRM:
+            self.seen = signum
         self.again = bool(self.seen)
         self.seen = self.seen or signum
         if not self.gentle or self.again or self._late:
-            raise InterruptedJobError(self.seen)
+            raise self.error()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from s3batch.output import Output
     from s3batch.settings import Settings
 
+_DEADLINES = {"cache restore": 600.0, "cache rebuild": 1200.0}
 _NOT_DONE = {"cache restore": "the cache was not restored", "cache rebuild": "the cache was not stored"}
 
 
@@ -70,7 +71,7 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     if not settings.journal and not _is_usable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
     try:
-        with _journal(settings, resumed=resumed) as journal, Signals() as signals:
+        with _journal(settings, resumed=resumed) as journal, Signals(_deadline(settings)) as signals:
             session = Session(settings, output, journal, signals, names, own)
             session.begin()
             outcome, stopped = _carried_out(session, use_case)
@@ -81,6 +82,11 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
         if resumed:
             raise
         return _end_without_journal(settings, output, names, error)
+
+
+def _deadline(settings: Settings) -> float:
+    """Return the seconds that the step may take; 0 for no limit."""
+    return _DEADLINES[settings.command] if settings.deadline is None else settings.deadline
 
 
 def checked(settings: Settings) -> Names:

@@ -30,7 +30,7 @@ from s3batch.multipart import LOST
 from s3batch.quirk_memory import QuirkMemory
 from s3batch.s3.carry import back_off
 from s3batch.s3.faults import SIGNED_OUT
-from s3batch.stopping import InterruptedJobError, StoppedError
+from s3batch.stopping import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from s3batch.executors import News
     from s3batch.model import Operation
 
-GRACE = 10.0
-"""Seconds for what is under way after the first signal: what CI systems give before they kill."""
 _CHANGES = 5
 """A file that changed so often while it was read is given up."""
 _PLAN_AHEAD = 0.02
@@ -154,7 +152,7 @@ class Coordinator:
     def _look_around(self) -> None:
         self._deps.progress.update(self._deps.totals)
         if self._deps.signals.seen:
-            raise InterruptedJobError(self._deps.signals.seen)
+            raise self._deps.signals.error()
         self._sign_in.refresh()
 
     # --- dry runs ---------------------------------------------------------------------------
@@ -371,7 +369,7 @@ class Coordinator:
 
     def _wind_down(self) -> None:
         """Let what is under way end, settle it, put the rest back."""
-        until = self._clock() + GRACE
+        until = self._clock() + self._deps.signals.grace
         self._executor.drain()
         try:
             while count_outstanding(self._executor.workers()) and self._clock() < until:
