@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from s3batch.delete_check import CHANGED_MEANWHILE, modified_ns
 from s3batch.errors import JobFailedError
-from s3batch.model import Kind, Operation, Reason, Stage
+from s3batch.model import Kind, Operation, Reason, Stage, Stamp
+from s3batch.own_marks import OwnMarks
 from s3batch.redirects import protected_keys
-from s3batch.wanted import KEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from s3batch.journal import Journal
     from s3batch.model import Listed
@@ -27,15 +28,55 @@ if TYPE_CHECKING:
 WITHHELD = "nothing was deleted, because not everything else went well"
 
 
+_NAMED = 3
+"""Keys that a warning names."""
+
+
+def kept_words(kept: Sequence[str]) -> str:
+    """Return the warning about deletes that a last look has kept back."""
+    more = len(kept) - _NAMED
+    others = f" and {more} more" if more > 0 else ""
+    return f"{CHANGED_MEANWHILE}: {', '.join(kept[:_NAMED])}{others}; not deleted"
+
+
 def plan(wanted: Wanted, journal: Journal, walked: Walk) -> Iterator[list[Operation]]:
     """The deletes, page by page. Raises :class:`JobFailedError` before the first one where a guard refuses."""
     if wanted.is_one_key:
         return
-    count = sum(map(len, _orphans(wanted, journal, walked)))
+    marks = guarded(wanted, journal, walked)
+    for words in marks.words():
+        journal.warn(words)
+    for batch in _orphans(wanted, journal, walked, marks):
+        yield [planned_delete(each) for each in batch]
+
+
+def guarded(wanted: Wanted, journal: Journal, walked: Walk) -> OwnMarks:
+    """Count what would go, and return the marks that were found. Raises :class:`JobFailedError` where a guard refuses."""
+    marks = OwnMarks()
+    count = sum(map(len, _orphans(wanted, journal, walked, marks)))
+    if marks:  # found on the way: the keys before a mark were counted
+        count = sum(map(len, _orphans(wanted, journal, walked, marks)))
     if count:
         _guard(wanted, journal, count)
-    for batch in _orphans(wanted, journal, walked):
-        yield [Operation(Kind.DELETE, each.key, Reason.ORPHAN, stage=Stage.DELETE, etag=each.etag) for each in batch]
+    return marks
+
+
+def deletable(wanted: Wanted, journal: Journal, walked: Walk) -> Iterator[Listed]:
+    """Yield what no file answers to and no rule protects."""
+    marks = OwnMarks()
+    for batch in journal.orphans(wanted.prefix):
+        for each in batch:
+            marks.see(each.key)
+    for batch in _orphans(wanted, journal, walked, marks):
+        yield from batch
+
+
+def planned_delete(listed: Listed) -> Operation:
+    """Return the operation, with what a last look before it is held against."""
+    return Operation(
+        Kind.DELETE, listed.key, Reason.ORPHAN, stamp=Stamp(mtime_ns=modified_ns(listed.modified)), stage=Stage.DELETE,
+        etag=listed.etag,
+    )  # fmt: skip
 
 
 def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
@@ -55,24 +96,56 @@ def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
         )
 
 
-def _orphans(wanted: Wanted, journal: Journal, walked: Walk) -> Iterator[list[Listed]]:
-    """What no file answers to and no rule protects."""
+def _orphans(wanted: Wanted, journal: Journal, walked: Walk, marks: OwnMarks) -> Iterator[list[Listed]]:
+    """What no file answers to and no rule protects. ``marks`` learns what it comes by."""
     protected = protected_keys(wanted.redirects)
     vetoes = [wanted.key(veto) for veto in walked.vetoes] if wanted.target.stripped else []
     for batch in journal.orphans(wanted.prefix):
-        kept = [each for each in batch if each.key not in protected and _may_go(each.key, wanted, walked, vetoes)]
+        for each in batch:
+            marks.see(each.key)
+        kept = [each for each in batch if each.key not in protected and _may_go(each, wanted, walked, vetoes, marks)]
         if kept:
             yield kept
 
 
-def _may_go(key: str, wanted: Wanted, walked: Walk, vetoes: list[str]) -> bool:
-    """Whether no rule keeps ``key``; ``vetoes`` are the walk's as keys, where paths are not simply their ends.
+def _may_go(listed: Listed, wanted: Wanted, walked: Walk, vetoes: list[str], marks: OwnMarks) -> bool:
+    """Whether no rule keeps an object; ``vetoes`` are the walk's as keys, where paths are not simply their ends.
 
-    The prefix itself is a folder's marker, as consoles make them, and stays.
+    The prefix itself is a folder's marker, as consoles make them, and stays; so do those of directories that exist.
     """
+    key = listed.key
     path = key[len(wanted.prefix) :]
-    if not path or path.startswith(KEPT) or not wanted.selects(key) or walked.keeps(path):
+    if not path or marks.owns(key) or not wanted.selects(key) or walked.keeps(path):
+        return False
+    if listed.size == 0 and wanted.key_paths.has_directory(key):
         return False
     if key.startswith("/") and os.path.isfile(os.path.join(wanted.source.base, key.lstrip("/"))):
         return False  # drone-s3-sync once wrote such keys, and takes them for the file's
     return not any(key == veto or (veto.endswith("/") and key.startswith(veto)) for veto in vetoes)
+
+
+# --- a source that is not what it was -------------------------------------------------------
+
+
+def refuse_file_source(wanted: Wanted, journal: Journal) -> None:
+    """Raise :class:`JobFailedError` if ``delete`` is set and the source was a directory and is one file now.
+
+    What the source was is remembered until a run is allowed to delete for the file.
+    """
+    name, settings = f"source {journal.job.target} {wanted.source.root}", wanted.settings
+    before = journal.recall(name) or ("directory" if _was_directory(wanted, journal) else "")
+    if before == "directory" and wanted.single and settings.delete and not settings.allow_file_source:
+        raise JobFailedError(
+            f"the source {wanted.source.root} was a directory and is one file now; refusing to delete what was below "
+            f"{wanted.target.bucket}/{wanted.prefix}",
+            hint="set allow_file_source (--allow-file-source) if that is what you want",
+        )
+    now = "directory" if not wanted.single or (before == "directory" and not settings.delete) else "file"
+    if now != before:
+        journal.remember(name, now)
+
+
+def _was_directory(wanted: Wanted, journal: Journal) -> bool:
+    """Whether an earlier job found several files, in a journal that does not say what the source was."""
+    same = (each for each in journal.jobs() if (each.source, each.target) == (wanted.source.root, journal.job.target))
+    return any(each.files > 1 for each in same)

@@ -216,7 +216,7 @@ class Operation(NamedTuple):
     size: int = 0
     """Bytes that will travel; 0 for COPY and DELETE."""
     stamp: Stamp = NO_STAMP
-    """The file as it was planned. It is read in this state or not at all."""
+    """The file as it was planned. It is read in this state or not at all. Of a delete it holds the listed LastModified."""
     stage: int = Stage.MAIN
     etag: str = ""
     """What the listing showed for this key when it was planned; empty if it showed nothing."""
@@ -267,6 +267,8 @@ class Work(NamedTuple):
     """The one part of PART; all of them for FINISH and SURVEY."""
     keys: tuple[tuple[int, str], ...] = ()
     """Rows and keys of one DeleteObjects request (at most 1,000); ``operation`` is then its first."""
+    listed: tuple[tuple[str, int], ...] = ()
+    """For each of these keys: the ETag and the LastModified (ns) that the listing showed; empty where that is unknown."""
 
 
 class Result(NamedTuple):

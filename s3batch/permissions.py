@@ -121,8 +121,10 @@ def headers_of(settings: Settings) -> dict[str, str]:
 
 def refusal_words(call: str, code: str, message: str, consequence: str) -> str:
     """Return the warning for an optional request that is refused for good: what follows, and which permission helps."""
-    said, needs = f"{code}: {message}" if message else code, sentence(missing(call, code, message))
-    return "; ".join(filter(None, (f"{call} is refused ({said}): {consequence}", needs and f"the request {needs}")))
+    said = f"{code}: {message}" if message else code
+    actions = missing(call, code, message) or NEEDED.get(call, ())
+    why = "" if code in DENIED else "the store has no such request, or "
+    return f"{consequence} ({call}: {said}); {why}the permission {' and '.join(actions)} is missing"
 
 
 def sentence(actions: tuple[str, ...]) -> str:

@@ -27,6 +27,7 @@ from s3batch.wanted import KEPT, Wanted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3batch.in_the_way import BlockedUploads
     from s3batch.journal import Facts, Journal
     from s3batch.model import LocalFile
     from s3batch.progress import Totals
@@ -47,6 +48,8 @@ class Planning:
     journal: Journal
     totals: Totals
     walked: Walk | None = None
+    blocked: BlockedUploads | None = None
+    """Has uploads wait that another object keeps out."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
@@ -96,6 +99,7 @@ class Planning:
         quiet = []
         for file, key in zip(files, keys, strict=True):
             if key in planned:
+                self._note_planned(key, facts[key])
                 continue
             operation = self._decide_one(file, key, facts[key])
             if operation is None:
@@ -105,7 +109,12 @@ class Planning:
         if self.wanted.settings.delete:
             self.journal.mark_seen(keys)
         self._count(files, quiet)
-        return operations
+        return operations if self.blocked is None else self.blocked.place(operations)
+
+    def _note_planned(self, key: str, facts: Facts) -> None:
+        """A dead job has planned it: its way may have to be cleared all the same."""
+        if self.blocked is not None and facts[0] is None:
+            self.blocked.note(key)
 
     def _decide_one(self, file: LocalFile, key: str, facts: Facts) -> Operation | None:
         if file.size > planner.OBJECT_LIMIT:

@@ -243,6 +243,10 @@ class Settings:
     allow_empty_source: bool = setting(
         False, "Let --delete remove everything when the source holds no file.", Topic.SAFETY, _SYNC, Form.BOOLEAN
     )
+    allow_file_source: bool = setting(
+        False, "Let --delete go on where the source was a directory and is one file now.", Topic.SAFETY, _SYNC,
+        Form.BOOLEAN,
+    )  # fmt: skip
     dry_run: bool = setting(
         False, "Send nothing that changes the bucket, print what would be done.",
         Topic.SAFETY, frozenset({"sync", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),

@@ -33,6 +33,7 @@ from s3batch import (
 )
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.crash_points import reach
+from s3batch.delete_check import DeleteCheck
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -42,6 +43,7 @@ from s3batch.errors import (
 )
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, sharing, usable_cpus
+from s3batch.in_the_way import BlockedUploads
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
@@ -132,6 +134,8 @@ class Sync:
     """One failure keeps nothing else from being looked at; for a verify, which changes nothing."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """See :attr:`s3batch.worker.Brief.extensions`."""
+    kept: list[str] = field(default_factory=list)
+    """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     _withheld: bool = False
     """Whether no delete was begun, because something else failed."""
     _unclaimed: leftovers.Unclaimed | None = None
@@ -170,6 +174,7 @@ class Sync:
         progress = make(self._progress_kind(), self.output.progress_stream)
         executor: Executor | None = None
         try:
+            deletes.refuse_file_source(self.wanted, self.journal)
             pages = self._pages()
             first = next(pages, None)  # tells whether we may come in, before there is a worker
             self.journal.note_store_date(self.bucket.store_date)
@@ -181,7 +186,8 @@ class Sync:
                 pages, first = self._pages(), None
             self.totals.phase = "syncing"
             coordinator.expect(Stage.MAIN, self.journal.job.left_open)
-            planning = Planning(self.wanted, self.journal, self.totals)
+            blocked = None if self.thorough else BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
+            planning = Planning(self.wanted, self.journal, self.totals, blocked=blocked)
             listing = self._list(chain([first] if first else [], pages))
             coordinator.run(
                 Stage.MAIN, planning.steps(coordinator.add, partial(coordinator.expect, Stage.MAIN), listing)
@@ -215,6 +221,8 @@ class Sync:
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             if self._failed(before=stage):
                 return
+            if stage == Stage.PUBLISH_LAST:
+                self._clear_the_way(coordinator, planning)
             coordinator.run(stage)
             if stage == Stage.PUBLISH_LAST:
                 reach("published")
@@ -222,6 +230,8 @@ class Sync:
             return
         planning.finish(coordinator.add, thorough=self.thorough)
         coordinator.run(Stage.DELETE)
+        if self.kept:
+            self.journal.warn(deletes.kept_words(self.kept))
         leftovers.abort(self.journal, self.bucket, self._unclaimed_uploads)
         self.journal.learn()
         reach("learned")
@@ -229,6 +239,15 @@ class Sync:
             return
         self._invalidate()
         manifest.store(self.wanted, self.journal, self.bucket)
+
+    def _clear_the_way(self, coordinator: Coordinator, planning: Planning) -> None:
+        """Where a store is a file system, delete the orphans that keep uploads out, now that all others are done."""
+        if planning.walked is None or planning.blocked is None:
+            return
+        if blocking := planning.blocked.find_blocking(planning.walked):
+            coordinator.add(blocking)
+            coordinator.run(Stage.DELETE)
+            self.journal.mark_seen([each.key for each in blocking])  # they are no orphans any more
 
     def _failed(self, *, before: int) -> bool:
         """Whether a stage before this one left something undone: then nothing of this one, and no delete, is begun."""
@@ -302,7 +321,7 @@ class Sync:
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
             part_size=self.settings.part_size, copy_limit=worker.COPY_LIMIT,
-            dry_run=self.settings.dry_run, extensions=self.extensions, quirks=quirk_memory.in_force(self.journal),
+            dry_run=self.settings.dry_run, extensions=self.extensions, delete_check=self._delete_check(), quirks=quirk_memory.in_force(self.journal),
         )  # fmt: skip
         if self.cluster:
             return self.cluster.executor(brief, count)
@@ -323,12 +342,18 @@ class Sync:
                 signals=self.signals, totals=self.totals, progress=progress, tries=self.settings.retries,
                 multipart_threshold=self.settings.multipart_threshold,
                 whole=lambda operation: self.wanted.rules.attributes(operation.path).gzip,
+                has_file=self.wanted.key_paths.has_file if self.cluster else None,
                 replan=partial(replanned, self.wanted), heard=self._heard, dry_run=self.settings.dry_run,
             )
         )  # fmt: skip
 
+    def _delete_check(self) -> DeleteCheck:
+        """How workers look once more before they delete. Those of a cluster may not see the source as it is now."""
+        return DeleteCheck(listed=self.wanted.listed, paths=None if self.cluster else self.wanted.key_paths)
+
     def _heard(self, operation: Operation, result: Result) -> None:
         if result.already:
+            self.kept += [operation.key] * (operation.kind is Kind.DELETE)
             return
         self.changed = True
         if self.settings.dry_run:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.globs import Patterns
+from s3batch.key_paths import KeyPaths
 from s3batch.limits import DeleteLimit
 from s3batch.model import Stage
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.own_marks import OWN
 from s3batch.redirects import Redirect, parse, refuse_uploaded
 from s3batch.rules import Rules
 from s3batch.selection import Selection
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from s3batch.model import LocalFile
     from s3batch.settings import Settings
 
-KEPT = f"{OWN_DIRECTORY}/"
+KEPT = OWN
 """What we keep below the target ourselves: never an orphan."""
 
 
@@ -91,11 +92,14 @@ class Wanted:
         """Whether a file of the source that would have this key belongs to the job."""
         return any(self.selection.wants(path) for path in [key[len(self.prefix) :], *self.paths(key)])
 
+    @property
+    def key_paths(self) -> KeyPaths:
+        """The way back from keys to paths."""
+        return KeyPaths(self.source.base, self.target, self.source.name if self.single else "")
+
     def paths(self, key: str) -> list[str]:
         """Which files of the source might have this key, as far as a key can be told where it comes from."""
-        path, front = key[len(self.prefix) :], self.target.stripped_text
-        candidates = [self.source.name] if self.single else [path, *([front + path] if front else [])]
-        return [each for each in candidates if self.key(each) == key]
+        return self.key_paths.paths(key)
 
     def refuse_one_key_for_two(self) -> None:
         """``SettingsError`` where a redirect has a file's key, or ``strip_prefix`` gives two files one key.

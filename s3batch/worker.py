@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
 from s3batch.content import ContentError, Source, compressed, md5
+from s3batch.delete_check import DeleteCheck, PlannedDelete
 from s3batch.evidence import Evidence, same
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.permissions import refusal_words
@@ -64,6 +65,8 @@ class Brief:
     """Whether there may be bodies to send."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """Who carries out kinds that others define (chunks): an importable function taking work and tools."""
+    delete_check: DeleteCheck = field(default_factory=lambda: DeleteCheck(listed=""))
+    """How deletes look once more."""
     quirks: Quirks = NO_QUIRKS
     """What earlier jobs found out about the store."""
 
@@ -566,7 +569,15 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
     return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning)
 
 
-async def _delete(operation: Operation, _: Tools) -> Result:
+async def _delete_alone(operation: Operation, tools: Tools) -> Result:
+    """Delete a key that DeleteObjects cannot name."""
+    planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
+    if await tools.brief.delete_check.find_changed([planned], tools):
+        return Result(operation.id, already=True)
+    return await _delete(operation)
+
+
+async def _delete(operation: Operation) -> Result:
     call = calls.delete_object(operation.key)
     answer = await ask(call)
     if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
@@ -575,7 +586,17 @@ async def _delete(operation: Operation, _: Tools) -> Result:
 
 
 async def _delete_batch(work: Work, tools: Tools) -> list[Result]:
-    """Up to 1,000 keys in one request. Errors come inside the answer, and each is named."""
+    """Delete up to 1,000 keys in one request, but those that changed since they were planned."""
+    listed = work.listed or (("", 0),) * len(work.keys)
+    planned = [PlannedDelete(key, *each) for (_, key), each in zip(work.keys, listed, strict=True)]
+    kept = await tools.brief.delete_check.find_changed(planned, tools)
+    results = [Result(row, already=True) for row, key in work.keys if key in kept]
+    going = tuple((row, key) for row, key in work.keys if key not in kept)
+    return results + (await _delete_together(work._replace(keys=going), tools) if going else [])
+
+
+async def _delete_together(work: Work, tools: Tools) -> list[Result]:
+    """Delete in one request. Errors come inside the answer, and each is named."""
     call = calls.delete_objects(key for _, key in work.keys)
     answer = await ask(call)
     if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
@@ -590,8 +611,10 @@ async def _delete_batch(work: Work, tools: Tools) -> list[Result]:
 
 async def _delete_row(row: int, key: str, tools: Tools) -> Result:
     operation = Operation(Kind.DELETE, key, Reason.ORPHAN, id=row)
+    if tools.brief.delete_check.has_file(key):  # those before it took their time
+        return Result(row, already=True)
     try:
-        return await _delete(operation, tools)
+        return await _delete(operation)
     except CallError as error:
         return failed(Work(operation), error.fault, error.name)
 
@@ -618,6 +641,6 @@ _KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
     Kind.UPLOAD: _upload,
     Kind.COPY: _copy,
     Kind.REDIRECT: _redirect,
-    Kind.DELETE: _delete,
+    Kind.DELETE: _delete_alone,
     Kind.RECONCILE: _reconcile,
 }

@@ -13,6 +13,7 @@ from s3batch.cache.find import etag_of_ours
 from s3batch.cache.layout import SIGNATURE
 from s3batch.cache.resolve import system
 from s3batch.crash_points import reach
+from s3batch.own_marks import CACHE_MARK
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.responses import etag_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.session import Session
 
+_MARK = b"v1/ beside this is a cache of s3batch: no s3batch sync deletes it.\n"
 _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "MethodNotAllowed"})
 """What stores say that know no conditional writes."""
 
@@ -45,6 +47,21 @@ def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
     if not answer.ok:
         raise CallError("PutObject", key, fault_of(answer))
     return stored, etag_of(answer)
+
+
+def mark_root(session: Session) -> None:
+    """Put the mark at the cache's root by which ``sync --delete`` knows to leave it alone. All is well without it."""
+    key = session.base + CACHE_MARK
+    name = f"mark {session.settings.bucket}/{key}"
+    if session.journal.recall(name):
+        return
+    try:
+        if session.bucket.head(key) is None:
+            session.bucket.put(key, _MARK, {"content-type": "text/plain", **session.encryption_headers()})
+    except CallError as error:
+        session.output.detail(f"the cache's root is not marked: {error}")
+        return
+    session.journal.remember(name, True)
 
 
 def _headers(session: Session, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:

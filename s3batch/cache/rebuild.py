@@ -22,7 +22,7 @@ from s3batch.cache.compat import rebuild_old
 from s3batch.cache.find import Hit, Seen, head_of, is_denied, look, still_there, touch
 from s3batch.cache.gc_build import protected
 from s3batch.cache.job import Outcome
-from s3batch.cache.publish import publish
+from s3batch.cache.publish import mark_root, publish
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
@@ -174,6 +174,8 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     operations = _operations(session, plan)
     if settings.dry_run:
         return _rehearsed(session, found, operations)
+    if operations:
+        mark_root(session)
     results = _stored(session, operations)
     done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], session.roots)
     session.refuse_incomplete(done.problems)
@@ -206,6 +208,7 @@ def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
 
 def _published(session: Session, done: Assembled) -> bool:
     """Whether it is ours that lies under the key now."""
+    mark_root(session)
     published = publish(session, done.manifest)
     if published is not None:
         _save(session, done, *published, done.manifest)

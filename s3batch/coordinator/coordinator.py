@@ -23,6 +23,7 @@ from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.throttling import Throttling
 from s3batch.crash_points import reach
+from s3batch.delete_check import CHANGED_MEANWHILE
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, count_outstanding, tags_of
 from s3batch.model import Kind, Result, Stage, State, Step, Work
@@ -33,7 +34,7 @@ from s3batch.s3.faults import SIGNED_OUT
 from s3batch.stopping import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from s3batch.coordinator.deps import CoordinatorDeps
     from s3batch.executors import News
@@ -59,7 +60,7 @@ class Coordinator:
         self._throttling = Throttling(deps.clock)
         self._quarantine = Quarantine()
         self._sign_in = SignIn(deps.login, deps.executor, deps.clock)
-        self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._only_looking)
+        self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._settle_early)
         self._open = dict.fromkeys((Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE), 0)
         """Operations of each stage not yet settled for good."""
         self._tries: Counter[Tag] = Counter()
@@ -157,6 +158,12 @@ class Coordinator:
 
     # --- dry runs ---------------------------------------------------------------------------
 
+    def _settle_early(self, operations: list[Operation]) -> list[Operation]:
+        """Settle what is not carried out at all: in a dry run, and deletes of keys that have a file by now."""
+        if self._deps.dry_run:
+            return self._only_looking(operations)
+        return operations if self._deps.has_file is None else self._without_files(operations, self._deps.has_file)
+
     def _only_looking(self, operations: list[Operation]) -> list[Operation]:
         """Those that have something to find out; the others are what the dry run would do."""
         looking = [each for each in operations if each.kind in (Kind.RECONCILE, Kind.REDIRECT)]
@@ -166,6 +173,14 @@ class Coordinator:
             self._settled(operation)
         self._journal.settle([(State.SKIPPED, Result(operation.id)) for operation in told])
         return looking
+
+    def _without_files(self, operations: list[Operation], has_file: Callable[[str], bool]) -> list[Operation]:
+        kept = {each.id: each for each in operations if each.kind is Kind.DELETE and has_file(each.key)}
+        for operation in kept.values():
+            self._deps.heard(operation, Result(operation.id, already=True))
+            self._settled(operation)
+        self._journal.settle([(State.SKIPPED, Result(row, error=CHANGED_MEANWHILE)) for row in kept])
+        return [each for each in operations if each.id not in kept]
 
     # --- taking back ------------------------------------------------------------------------
 
@@ -230,8 +245,10 @@ class Coordinator:
             self._deps.totals.bytes_planned += operation.size
             return State.PENDING, result
         self._deps.heard(operation, result)
-        looked = operation.kind in (Kind.RECONCILE, Kind.REDIRECT) and result.already
+        looked = operation.kind in (Kind.RECONCILE, Kind.REDIRECT, Kind.DELETE) and result.already
         self._settled(operation, unchanged=looked and operation.kind is Kind.RECONCILE)
+        if looked and operation.kind is Kind.DELETE:
+            result = result._replace(error=CHANGED_MEANWHILE)
         return (State.SKIPPED if looked else State.DONE), result
 
     def _settled(self, operation: Operation, *, unchanged: bool = False, failed: bool = False) -> None:

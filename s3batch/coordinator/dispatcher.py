@@ -44,9 +44,9 @@ class Dispatcher:
         retries: RetryQueue,
         quarantine: Quarantine,
         breaker: CircuitBreaker,
-        only_looking: Callable[[list[Operation]], list[Operation]],
+        settle_early: Callable[[list[Operation]], list[Operation]],
     ) -> None:
-        """``only_looking`` settles what a dry run does not carry out, and returns the other operations."""
+        """``settle_early`` settles what is not carried out at all, and returns the other operations."""
         self.leased: dict[int, Operation] = {}
         """Operations that are leased and not settled, by row."""
         self.more = False
@@ -58,7 +58,7 @@ class Dispatcher:
         self._retries = retries
         self._quarantine = quarantine
         self._breaker = breaker
-        self._only_looking = only_looking
+        self._settle_early = settle_early
 
     # --- what there is to do ------------------------------------------------------------------
 
@@ -118,10 +118,8 @@ class Dispatcher:
 
     def prepare(self, operations: list[Operation]) -> None:
         """Make work of leased operations."""
-        if self._deps.dry_run:
-            operations = self._only_looking(operations)
         deletes: list[Operation] = []
-        for operation in operations:
+        for operation in self._settle_early(operations):
             if self._quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
             self.leased[operation.id] = operation
@@ -133,7 +131,8 @@ class Dispatcher:
                 self._add(Work(operation))
         for at in range(0, len(deletes), DELETE_BATCH):
             batch = deletes[at : at + DELETE_BATCH]
-            self._add(Work(batch[0], keys=tuple((each.id, each.key) for each in batch)))
+            keys = tuple((each.id, each.key) for each in batch)
+            self._add(Work(batch[0], keys=keys, listed=tuple((each.etag, each.stamp.mtime_ns) for each in batch)))
 
     def _goes_in_parts(self, operation: Operation) -> bool:
         large = operation.kind is Kind.UPLOAD and operation.size >= self._deps.multipart_threshold

@@ -449,6 +449,10 @@ class Journal:
         """Return how many objects the listing holds so far."""
         return self._objects.count_listed()
 
+    def has_listed_below(self, prefix: str) -> bool:
+        """Return true if the listing shows an object whose key begins with ``prefix``."""
+        return self._objects.has_listed_below(prefix)
+
     def count_orphans(self, prefix: str) -> int:
         """Return how many objects :meth:`orphans` would yield."""
         return self._objects.count_orphans(prefix)

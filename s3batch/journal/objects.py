@@ -183,6 +183,11 @@ class Objects:
         """Return how many objects the current listing holds."""
         return int(self._store.value("SELECT count(*) FROM object WHERE listed = ?", (self.generation,)))
 
+    def has_listed_below(self, prefix: str) -> bool:
+        """Return true if the current listing holds a key that begins with ``prefix``."""
+        values = (*_range(prefix), self.generation)
+        return bool(self._store.value(f"SELECT EXISTS (SELECT 1 FROM object WHERE {_BELOW} AND listed = ?)", values))  # noqa: S608
+
     def count_orphans(self, prefix: str) -> int:
         """Return how many objects :meth:`orphans` would yield."""
         return int(

@@ -13,6 +13,7 @@ import pytest
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.client import connect
 from s3batch.settings import Settings
+from tests.contract.scene import Scene
 from tests.rig import buckets, fake_s3, servers
 from tests.rig.servers import QUIRKS, Quirk
 
@@ -118,3 +119,12 @@ def places(fake, server_named) -> Iterator[Places]:
 def store(request, places) -> Store:
     """Keys of its own for each test, on each S3, through each lane."""
     return places.store(*request.param)
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch) -> Iterator[Scene]:
+    """A fake S3 of the test's own, and an empty source."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    with fake_s3.FakeS3() as running:
+        yield Scene(running, tmp_path)

@@ -2,89 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from s3batch.cli import main
+from tests.contract.scene import DENIED, FOR_GOOD, MIB, UNKNOWN
 from tests.rig import fake_s3
-from tests.rig.fake_s3 import FakeS3, Manners, Reply, Stored, error
-
-LONG_AGO = (1_700_000_000,) * 2
-MIB = 1 << 20
-DENIED, UNSUPPORTED, UNKNOWN = (403, "AccessDenied"), (405, "MethodNotAllowed"), (501, "NotImplemented")
-FOR_GOOD = pytest.mark.parametrize("refusal", [DENIED, UNSUPPORTED, UNKNOWN], ids=["403", "405", "501"])
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one run came to."""
-
-    code: int
-    out: str
-    err: str
-    requests: Counter[str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Scene:
-    """A fake S3, a source, and runs of the program in this process."""
-
-    def __init__(self, fake: FakeS3, root: Path) -> None:
-        self.fake, self.root, self.source = fake, root, root / "source"
-        self.source.mkdir()
-
-    def write(self, files: dict[str, bytes], when: float = 1_700_000_000) -> None:
-        for name, body in files.items():
-            path = self.source / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(body)
-            os.utime(path, (when, when))
-
-    def run(self, *arguments: str, fresh: bool = False) -> Ran:
-        """Run one command; ``fresh``: with a journal that knows nothing."""
-        state = self.root / ("state-fresh" if fresh else "state")
-        if fresh and state.exists():
-            for path in state.rglob("*.db*"):
-                path.unlink()
-        environment = {
-            "AWS_ACCESS_KEY_ID": fake_s3.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": fake_s3.SECRET_KEY,
-            "AWS_ENDPOINT_URL": self.fake.url, "AWS_DEFAULT_REGION": "us-east-1", "XDG_STATE_HOME": str(state),
-            "HOME": str(self.root),
-        }  # fmt: skip
-        out, err = io.StringIO(), io.StringIO()
-        self.fake.requests.clear()
-        code = main(list(arguments), environment, out, err)
-        return Ran(code, out.getvalue(), err.getvalue(), Counter(seen.name for seen in self.fake.requests))
-
-    def sync(self, *arguments: str, fresh: bool = False, target: str = "s3://bucket/site") -> Ran:
-        words = ["sync", str(self.source), target, "--retries", "3", "--executor", "inline", *arguments]
-        return self.run(*words, fresh=fresh)
-
-    @property
-    def objects(self) -> dict[str, Stored]:
-        return self.fake.objects.setdefault("bucket", {})
-
-    def manners(self, **changes: Any) -> None:
-        self.fake.manners = Manners(**changes)
-
-
-@pytest.fixture
-def scene(tmp_path, monkeypatch) -> Iterator[Scene]:
-    monkeypatch.chdir(tmp_path)
-    with FakeS3() as fake:
-        yield Scene(fake, tmp_path)
+from tests.rig.fake_s3 import Reply, error
 
 
 def broken_at_part(number: int) -> Callable[[fake_s3.Seen], Reply | None]:
@@ -114,8 +40,8 @@ def test_an_upload_that_may_not_be_surveyed_nor_aborted_is_begun_anew_in_the_sam
     assert (dead.code, run.code) == (1, 0), run.err
     assert scene.objects["site/big"].body == (scene.source / "big").read_bytes()
     assert "site/.s3batch/manifest" in scene.objects
-    assert run.err.count("ListParts is refused") == 1
-    assert run.err.count("AbortMultipartUpload is refused") == 1
+    assert run.err.count("(ListParts: ") == 1
+    assert run.err.count("(AbortMultipartUpload: ") == 1
     if refusal is DENIED:
         assert "s3:ListMultipartUploadParts" in run.err
         assert "s3:AbortMultipartUpload" in run.err
@@ -136,8 +62,8 @@ def test_an_upload_of_a_dead_run_that_may_not_be_aborted_ends_no_job(scene, refu
 
     assert (run.code, again.code) == (0, 0), run.err
     assert "site/.s3batch/manifest" in scene.objects
-    assert run.err.count("AbortMultipartUpload is refused") == 1
-    assert "refused" not in again.err
+    assert run.err.count("(AbortMultipartUpload: ") == 1
+    assert "MultipartUpload" not in again.err
 
 
 @FOR_GOOD
@@ -151,8 +77,8 @@ def test_tags_and_acls_that_may_not_be_read_are_not_compared(scene, refusal):
     assert run.code == 0, run.err
     assert run.requests["CopyObject"] == 0
     assert run.requests["GetObjectTagging"] <= 16
-    assert run.err.count("GetObjectTagging is refused") == 1
-    assert run.err.count("GetObjectAcl is refused") == 1
+    assert run.err.count("(GetObjectTagging: ") == 1
+    assert run.err.count("(GetObjectAcl: ") == 1
 
 
 @FOR_GOOD
@@ -204,5 +130,5 @@ def test_a_missing_permission_is_looked_for_again_by_the_next_job(scene):
 
     run = scene.sync("--tags", "a=b", "--no-trust-journal")
 
-    assert "GetObjectTagging is refused" in refused.err
+    assert "(GetObjectTagging: " in refused.err
     assert (run.code, scene.objects["site/a"].tags) == (0, (("a", "b"),))

@@ -79,6 +79,7 @@ def test_2_clear_cache_on_restore_removes_all_this_repository_has_and_restores_n
     assert (done.code, pipeline.tree()) == (0, {})
     assert pipeline.manifests() == ["octo/site2/main/default"]
     assert [key for key in pipeline.objects() if not key.startswith("v1/")] == [
+        ".s3batch/cache",
         "site",
         "site-notes.txt",
         "site2/site2.tar.gz",

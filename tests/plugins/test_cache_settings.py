@@ -108,7 +108,7 @@ def test_1_prefix_key_and_encryption_are_in_what_is_stored(pipeline, kms_key):
     done = pipeline.rebuild(prefix="/caches//ci/", cache_key="v2", encryption="aws:kms", kms_key_id=kms_key)
 
     (chunk,), (manifest,) = pipeline.objects("caches/ci/v1/c/"), pipeline.objects("caches/ci/v1/k/")
-    assert pipeline.objects() == [chunk, manifest]
+    assert pipeline.objects() == ["caches/ci/.s3batch/cache", chunk, manifest]
     assert manifest.endswith("/v2")
     for request in done.of("PutObject"):
         assert request.headers["x-amz-server-side-encryption"] == "aws:kms"

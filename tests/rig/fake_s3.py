@@ -77,6 +77,8 @@ class Manners:
     """Headers that a copy loses; ``tags`` and ``acl`` are no headers."""
     forgets: frozenset[str] = frozenset()
     """The same for what a PUT loses as well."""
+    is_file_system: bool = False
+    """An object cannot have others below it."""
     counts_tags: bool = True
     """HEAD says how many tags there are."""
 
@@ -220,6 +222,8 @@ class FakeS3:
             raise RefusedError(400, "KeyTooLongError")
         if request.headers.get("if-none-match") == "*" and request.key in objects:
             raise RefusedError(412, "PreconditionFailed")
+        if self.manners.is_file_system and _is_blocked(request.key, objects):
+            raise RefusedError(500, "InternalError")
         stored = self._taken(request)
         stored.headers = _attributes(request.headers)
         stored.acl, stored.tags = _acl(request.headers), _tags(request.headers)
@@ -525,6 +529,10 @@ def _same_checksum(part: Stored, row: Mapping[str, str | None]) -> None:
     given = row.get(f"Checksum{name.upper()}") if name else None
     if given and given != value:
         raise RefusedError(400, "InvalidPart", "a part's checksum is another")
+
+
+def _is_blocked(key: str, objects: Iterable[str]) -> bool:
+    return any(each.startswith(f"{key}/") or key.startswith(f"{each}/") for each in objects)
 
 
 def _without(stored: Stored, lost: frozenset[str]) -> Stored:

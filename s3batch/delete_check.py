@@ -1,0 +1,121 @@
+"""The last look before deletes: what has a file by now stays, and so does what somebody else has written since.
+
+    keys ─lstat of each path─> still without a file ─one listing from the first key─> as they were planned ─> DeleteObjects
+
+A listing that jumps over gaps: each page begins at the first key that no page has shown yet. So all of a job's looks
+together cost no more pages than its listing did.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.s3 import calls
+from s3batch.s3.faults import refusal_for_good
+from s3batch.s3.lane import ask
+from s3batch.s3.responses import checked, etag_of, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from s3batch.key_paths import KeyPaths
+    from s3batch.model import Listed
+    from s3batch.s3.calls import Answer
+    from s3batch.s3.listing import Page
+    from s3batch.worker import Tools
+
+CHANGED_MEANWHILE = "skipped: changed meanwhile"
+_ALONE = 2
+"""Keys to list where one is looked for: stores differ in whether a page may be empty."""
+
+
+class PlannedDelete(NamedTuple):
+    """An object as the listing showed it when its delete was planned."""
+
+    key: str
+    etag: str
+    modified_ns: int
+    """0: not known."""
+
+
+def modified_ns(seconds: float) -> int:
+    """Return a LastModified as operations carry it: whole milliseconds, which is as far as listings tell it."""
+    return round(seconds * 1000) * 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteCheck:
+    """How to look. Frozen and picklable."""
+
+    listed: str
+    """The prefix that the job lists: a policy may allow no other."""
+    paths: KeyPaths | None = None
+    """``None``: this process does not see the source, and the coordinator has looked."""
+
+    def has_file(self, key: str) -> bool:
+        """Return true if a file has this key by now."""
+        return self.paths is not None and self.paths.has_file(key)
+
+    async def find_changed(self, planned: Sequence[PlannedDelete], tools: Tools) -> set[str]:
+        """Return the keys that must stay. Raises :class:`CallError` or :class:`MalformedAnswerError`."""
+        kept = {each.key for each in planned if self.has_file(each.key)}
+        left = [each for each in planned if each.key not in kept and each.etag]
+        return kept | await _rewritten(left, self.listed, tools) if left else kept
+
+
+async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools) -> set[str]:
+    """Return the keys of objects that are not listed as they were planned."""
+    by_key = {each.key: each for each in planned}
+    left = sorted(by_key, key=os.fsencode)
+    changed: set[str] = set()
+    while left:
+        limit = _ALONE if len(left) == 1 else 1000
+        call = calls.list_objects(prefix, start_after=_just_before(left[0]), limit=limit)
+        answer = await ask(call)
+        if (fault := refusal_for_good(answer)) is not None:
+            tools.note_refusal(call.name, fault, "deletes do not look once more whether an object was written since")
+            return changed
+        page: Page = checked(answer, call).document
+        changed |= {each.key for each in page.objects if _is_another(each, by_key)}
+        if not page.token:
+            break
+        shown = os.fsencode(page.objects[-1].key) if page.objects else b""
+        further = [key for key in left if os.fsencode(key) > shown]
+        if len(further) == len(left):  # a store that does not begin where it is told
+            return changed | await _rewritten_by_head(further, by_key)
+        left = further
+    return changed
+
+
+def _is_another(listed: Listed, by_key: Mapping[str, PlannedDelete]) -> bool:
+    planned = by_key.get(listed.key)
+    if planned is None:
+        return False
+    same_time = not planned.modified_ns or planned.modified_ns == modified_ns(listed.modified)
+    return listed.etag != planned.etag or not same_time
+
+
+async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDelete]) -> set[str]:
+    changed = set()
+    for key in keys:
+        call = calls.head_object(key)
+        answer = await ask(call)
+        if answer.status != 404 and not _is_as_planned(checked(answer, call), by_key[key]):
+            changed.add(key)
+    return changed
+
+
+def _is_as_planned(head: Answer, planned: PlannedDelete) -> bool:
+    seconds = int(seconds_of(head.headers.get("last-modified", "")))
+    same_time = not planned.modified_ns or planned.modified_ns // 1_000_000_000 == seconds
+    return etag_of(head) == planned.etag and same_time
+
+
+def _just_before(key: str) -> str:
+    """Return a text that sorts right before ``key``: a listing after it begins with ``key``, if that is there."""
+    last = ord(key[-1])
+    if last == 0 or 0xD800 <= last <= 0xE000:  # a byte that is no UTF-8, or one that follows such
+        return key[:-1]
+    return key[:-1] + chr(last - 1) + "\U0010fffd"

@@ -1,0 +1,142 @@
+"""A file where a directory was, and the other way round, on stores that are file systems.
+
+There an object cannot have others below it: ``docs`` keeps ``docs/index.html`` out until it is deleted, but deletes
+come last. So such uploads wait until all others have succeeded; then just the orphans that are in their way go, and
+they are sent. On S3 itself none of this happens, since both keys may exist; a probe tells which kind a store is, and
+only where a listing shows such a pair.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from s3batch.compare import put_headers
+from s3batch.deletes import deletable, guarded, planned_delete
+from s3batch.model import Attributes, Kind, Reason, Stage
+from s3batch.own_marks import OWN
+from s3batch.quirk_memory import QuirkMemory
+from s3batch.quirks import Quirk, QuirkKind
+from s3batch.s3 import calls
+from s3batch.s3.faults import CallError, refusal_for_good
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from s3batch.journal import Journal
+    from s3batch.model import Operation
+    from s3batch.s3.bucket import Bucket
+    from s3batch.walk import Walk
+    from s3batch.wanted import Wanted
+
+_TRIES = 2
+"""Of the probe: a passing fault is no answer."""
+
+
+class BlockedUploads:
+    """Finds the uploads that an object keeps out, has them wait, and clears their way."""
+
+    def __init__(self, wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket]) -> None:
+        self.keys: list[str] = []
+        """Of the uploads that wait."""
+        self._wanted = wanted
+        self._journal = journal
+        self._bucket = bucket
+        self._free: set[str] = set()
+        """Directories that are no objects."""
+        self._no_children: bool | None = None
+        self._anything: bool | None = None
+
+    def place(self, operations: list[Operation]) -> list[Operation]:
+        """Return the operations, those of blocked uploads in a later stage."""
+        if not self._may_be_any():
+            return operations
+        return [self._place(each) if each.reason is Reason.MISSING else each for each in operations]
+
+    def _place(self, operation: Operation) -> Operation:
+        if operation.kind is Kind.UPLOAD and self.note(operation.key):
+            return operation._replace(stage=Stage.PUBLISH_LAST)
+        return operation
+
+    def note(self, key: str) -> bool:
+        """Return true if an upload of ``key``, which is not listed, has to wait."""
+        if not self._may_be_any() or not self._is_blocked(key) or not self._store_minds():
+            return False
+        self.keys.append(key)
+        return True
+
+    def _may_be_any(self) -> bool:
+        """Whether orphans may be deleted, and something is listed. To be asked once the listing is complete."""
+        if self._anything is None:
+            settings = self._wanted.settings
+            deletes = settings.delete and not settings.dry_run
+            self._anything = deletes and self._journal.has_listed_below(self._wanted.prefix)
+        return self._anything
+
+    def _is_blocked(self, key: str) -> bool:
+        """Whether the listing shows an object that is a directory of ``key``, or one below it."""
+        above = [each for each in _above(key) if len(each) > len(self._wanted.prefix) and each not in self._free]
+        if above:
+            found = {each for each, (listed, _) in self._journal.look_up(above).items() if listed is not None}
+            self._free.update(each for each in above if each not in found)
+            if found:
+                return True
+        return self._journal.has_listed_below(f"{key}/")
+
+    def _store_minds(self) -> bool:
+        if self._no_children is None:
+            memory = QuirkMemory(self._journal)
+            self._no_children = memory.quirks.has(QuirkKind.NO_CHILDREN) or refuses_children(
+                self._bucket(), self._wanted.prefix, _encryption(self._wanted)
+            )
+            if self._no_children:
+                memory.learn([Quirk(QuirkKind.NO_CHILDREN)])
+        return self._no_children
+
+    def find_blocking(self, walked: Walk) -> list[Operation]:
+        """Return the deletes that clear the way. Raises :class:`JobFailedError` where a guard refuses deletes."""
+        waiting = set(self.keys)
+        if not waiting or walked.problems or not walked.complete:
+            return []
+        directories = {above for key in waiting for above in _above(key)}
+        guarded(self._wanted, self._journal, walked)
+        return [
+            planned_delete(orphan)
+            for orphan in deletable(self._wanted, self._journal, walked)
+            if orphan.key in directories or any(above in waiting for above in _above(orphan.key))
+        ]
+
+
+def refuses_children(bucket: Bucket, prefix: str, headers: dict[str, str]) -> bool:
+    """Return true if the store takes an object, but no other below it. Both are removed again."""
+    parent = f"{prefix}{OWN}probe-{secrets.token_hex(8)}"
+    child = f"{parent}/child"
+    try:
+        if not bucket.ask(_probe(parent, headers)).ok:
+            return False
+        refused = not any(_is_taken(bucket, _probe(child, headers)) for _ in range(_TRIES))
+        for key in (child, parent):
+            bucket.ask(calls.delete_object(key))
+    except CallError:
+        return False
+    return refused
+
+
+def _probe(key: str, headers: dict[str, str]) -> calls.Call:
+    return calls.put_object(key, b"", {**headers, "content-md5": calls.md5_header(b"")})
+
+
+def _is_taken(bucket: Bucket, call: calls.Call) -> bool:
+    """Ask once: waiting changes nothing. A missing permission says nothing of the store."""
+    answer = bucket.lane.call(call)
+    return answer.ok or refusal_for_good(answer) is not None
+
+
+def _encryption(wanted: Wanted) -> dict[str, str]:
+    rules = wanted.rules
+    return put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
+
+
+def _above(key: str) -> Iterator[str]:
+    """Yield the names that are directories of ``key`` in a file system."""
+    return (key[:at] for at, letter in enumerate(key) if letter == "/" and at)

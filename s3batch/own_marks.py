@@ -1,0 +1,56 @@
+"""What s3batch itself keeps in a bucket, by its keys: no sync deletes it, wherever below its target it lies.
+
+R/.s3batch/...                a manifest, a fence: never an orphan
+R/.s3batch/cache              R holds a cache: all below R/v1/
+R/v1/k/... beside R/v1/c/...  the same, of a cache without that mark
+R/.s3batch-backup             R is a backup: all below R
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from s3batch.private_files import OWN_DIRECTORY
+
+OWN = f"{OWN_DIRECTORY}/"
+"""What we keep below a target, and at a cache's root."""
+CACHE_MARK = f"{OWN}cache"
+"""Below a cache's root: what lies below ``v1/`` there is the cache's."""
+BACKUP_MARK = ".s3batch-backup"
+
+_HALF_OF_A_CACHE = re.compile(r"((?:.*/)?)v1/([kc])/")
+
+
+@dataclass(slots=True)
+class OwnMarks:
+    """Collects marks from a listing's keys, then tells which keys are ours."""
+
+    _roots: dict[str, str] = field(default_factory=dict)
+    """Prefixes of keys that are ours, and what lies there."""
+    _halves: dict[str, str] = field(default_factory=dict)
+
+    def see(self, key: str) -> None:
+        """Note what ``key`` tells; every key of a listing in turn."""
+        if OWN in key and f"/{key}".endswith(f"/{CACHE_MARK}"):
+            self._roots[key.removesuffix(CACHE_MARK) + "v1/"] = "a cache"
+        elif key.endswith(BACKUP_MARK) and f"/{key}".endswith(f"/{BACKUP_MARK}"):
+            self._roots[key.removesuffix(BACKUP_MARK)] = "a backup"
+        elif "v1/" in key and (found := _HALF_OF_A_CACHE.match(key)):
+            root, half = found.groups()
+            if self._halves.setdefault(root, half) != half:
+                self._roots.setdefault(f"{root}v1/", "a cache")
+
+    def __bool__(self) -> bool:
+        """Whether there is anything of ours but what lies in a ``.s3batch/`` of its own."""
+        return bool(self._roots)
+
+    def owns(self, key: str) -> bool:
+        """Return true if ``key`` is ours."""
+        if OWN in key and f"/{OWN}" in f"/{key}":
+            return True
+        return bool(self._roots) and any(key.startswith(root) for root in self._roots)
+
+    def words(self) -> list[str]:
+        """Return a warning for each place."""
+        return [f"kept {root or 'the whole bucket'}: it is {what} of s3batch" for root, what in self._roots.items()]
