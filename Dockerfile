@@ -1,17 +1,26 @@
 # syntax=docker/dockerfile:1
 # The plugin for Drone, Woodpecker and Harness: no arguments, all settings from the environment.
+#
+#   docker build -t s3batch .                              runs as root, as the plugins do that it replaces
+#   docker build --target nonroot -t s3batch:nonroot .     for clusters that let nothing run as root
+#
+# Every package is locked with its hashes; scripts/lock_image renews the locks. To build the same image again, name the
+# base by its digest too: --build-arg PYTHON=python:3.12-slim@sha256:...
+ARG PYTHON=python:3.12-slim
 
-FROM python:3.12-slim AS build
+FROM ${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 SOURCE_DATE_EPOCH=1577836800
 WORKDIR /src
-RUN pip install --no-cache-dir build
+COPY requirements/image.txt requirements/image-build.txt ./requirements/
+RUN pip install --no-cache-dir --require-hashes --requirement requirements/image-build.txt
+# a wheel of everything that is needed, so that the image below downloads nothing
+RUN pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes \
+    --dest /wheels --requirement requirements/image.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY s3batch ./s3batch
-# the wheel, and a wheel of everything it needs, so that the image below downloads nothing
-RUN python -m build --wheel --outdir /wheels . \
- && pip wheel --no-cache-dir --wheel-dir /wheels /wheels/s3batch-*.whl
+RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheels .
 
-# As root, for steps that write a workspace a CI cloned as root: docker build --target root.
-FROM python:3.12-slim AS root
+FROM ${PYTHON} AS root
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="s3batch" \
@@ -19,11 +28,19 @@ LABEL org.opencontainers.image.title="s3batch" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# compiled once and never looked at again: bytecode with times in it would make every build another one
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links=/wheels s3batch
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+    --mount=type=bind,from=build,source=/src/requirements,target=/requirements \
+    pip install --no-cache-dir --no-compile --no-index --find-links=/wheels --require-hashes \
+        --requirement /requirements/image.txt \
+ && pip install --no-cache-dir --no-compile --no-index --no-deps /wheels/s3batch-*.whl \
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 ENTRYPOINT ["s3batch", "plugin"]
 
-# The image itself: as nobody in particular. A sync needs no more than to read the workspace.
-FROM root
+FROM root AS nonroot
 USER 65532:65532
+
+# the image itself
+FROM root

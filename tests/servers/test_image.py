@@ -1,11 +1,13 @@
-"""What the image does, without an engine to build it: the wheel in an empty environment, run as a CI runs the image.
+"""What the image does, built by scripts/image_without_engine and run as a CI runs the image, with PLUGIN_ variables.
 
-As nobody in particular, in a workspace that is not his, with PLUGIN_ variables and nothing else.
+As root, as the image is; and as nobody in particular, in a workspace that is not his, as its stage nonroot is.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,26 +36,27 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def wheel(place) -> Path:
-    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", place, ROOT)
-    [built] = place.glob("s3batch-*.whl")
+def image(place) -> dict[str, Any]:
+    """The steps of the Dockerfile carried out; how the image would be run."""
+    python = next(filter(anybody_may_run, ("/usr/local/bin/python3", "/usr/bin/python3", sys.executable)), None)
+    if python is None:
+        pytest.skip("there is no Python that another user may run")
+    words = [ROOT / "scripts/image_without_engine", place / "image", "--target", "nonroot", "--python", python]
+    built = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, timeout=600)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return json.loads(built.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def wheel(image, place) -> Path:
+    [built] = (place / "image/build/wheels").glob("s3batch-*.whl")
     return built
 
 
 @pytest.fixture(scope="module")
-def program(place, wheel) -> Path:
-    """The entry point, with what the wheel says it needs and nothing else."""
-    python = next(filter(anybody_may_run, ("/usr/local/bin/python3", "/usr/bin/python3", sys.executable)), None)
-    if python is None:
-        pytest.skip("there is no Python that another user may run")
-    subprocess.run([python, "-m", "venv", place / "venv"], check=True)
-    pip(place / "venv/bin/python", "install", "--only-binary=:all:", wheel)
-    return place / "venv/bin/s3batch"
-
-
-def pip(python: str | Path, *arguments: str | Path) -> None:
-    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    subprocess.run([python, "-m", "pip", arguments[0], *quiet, *arguments[1:]], check=True, timeout=300)
+def program(image) -> Path:
+    """The entry point, with what the locks name and nothing else."""
+    return Path(image["entrypoint"][0])
 
 
 def anybody_may_run(python: str) -> bool:
@@ -84,7 +88,7 @@ def workspace(place) -> Iterator[Path]:
 def plugin(program, server, bucket, place) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the entry point with these settings and nothing else."""
 
-    def run(folder: Path, home: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(folder: Path, home: str = "", *, root: bool = False, **settings: str) -> subprocess.CompletedProcess[str]:
         keys = {"endpoint": server.url, "access_key": server.access_key, "secret_key": server.secret_key}
         given = {"bucket": bucket.name, **keys, **settings}
         temporary = Path(tempfile.mkdtemp(dir=place))
@@ -92,7 +96,7 @@ def plugin(program, server, bucket, place) -> Callable[..., subprocess.Completed
         environment = {f"PLUGIN_{name.upper()}": text for name, text in given.items()} | {"TMPDIR": str(temporary)}
         environment |= {"HOME": home} if home else {}
         return subprocess.run(
-            [*as_nobody(), program, "plugin"],
+            [*([] if root else as_nobody()), program, "plugin"],
             env=environment, cwd=folder, text=True, capture_output=True, check=False, timeout=120,
         )  # fmt: skip
 
@@ -104,6 +108,62 @@ def test_the_wheel_holds_every_module_and_no_test(wheel):
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3batch").rglob("*.py")}
 
     assert held == modules
+
+
+def test_the_image_runs_as_root_and_nonroot_as_somebody_without_a_name(image):
+    assert image["user"] == "65532:65532"
+    assert image["entrypoint"][1:] == ["plugin"]
+    assert image["environment"].keys() >= {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+
+
+def test_only_what_is_locked_is_in_it(program):
+    listed = subprocess.run(
+        [program.parent / "python", "-m", "pip", "freeze", "--all"], capture_output=True, text=True, check=True
+    )
+    installed = {line.split("==")[0].lower().replace("_", "-") for line in listed.stdout.split() if "==" in line}
+    locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements/image.txt").read_text(), re.MULTILINE))
+
+    assert installed - {"setuptools", "wheel"} <= locked  # the two come with some environments
+
+
+def test_the_same_source_makes_the_same_wheel(wheel, tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "s3batch", tmp_path / "s3batch", ignore=shutil.ignore_patterns("__pycache__"))
+    python = wheel.parents[1] / "venv/bin/python"
+    words = [
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "--wheel-dir",
+        tmp_path / "w",
+        tmp_path,
+    ]
+    subprocess.run([python, *words], check=True, env=os.environ | {"SOURCE_DATE_EPOCH": "1577836800"}, timeout=120)
+
+    assert (tmp_path / "w" / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+def test_bytecode_is_there_and_is_never_looked_up_again(program):
+    [compiled] = program.parents[1].rglob("s3batch/__pycache__/settings.*.pyc")
+
+    assert compiled.read_bytes()[4:8] == b"\x01\0\0\0"  # a hash, not to be checked
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can be root")
+def test_a_restore_as_root_writes_a_workspace_that_a_ci_cloned(plugin, workspace):
+    workspace.chmod(0o755)
+    cached = {"cache": "public", "cache_key": "k"}
+    assert plugin(workspace, root=True, rebuild="true", **cached).returncode == 0
+    shutil.rmtree(workspace / "public")
+
+    finished = plugin(workspace, root=True, restore="true", **cached)
+
+    assert (finished.returncode, "warning" in finished.stderr) == (0, False), finished.stderr
+    assert (workspace / "public/index.html").read_text() == "<h1>hello</h1>"
 
 
 def test_the_entry_point_runs_where_nothing_else_is_installed(program):
