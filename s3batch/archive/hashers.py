@@ -56,6 +56,8 @@ class _Helper:
 
 def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packed]:
     """The hashes of every recipe of the plan file, by up to so many processes."""
+    if not recipes:
+        return []
     count = min(processes, len(recipes)) if forks.possible() else 1
     close_plans()  # a fork opens its own
     with contextlib.ExitStack() as stack:

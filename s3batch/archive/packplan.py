@@ -33,6 +33,9 @@ _CUT_MEAN = 6 << 20
 """Bytes after which, on average, a path does; together with ``_CUT_FROM`` a mean of 8 MiB."""
 _CAP = 24 << 20
 """Bytes no pack exceeds."""
+_FILE_WEIGHT = 1 << 10
+"""Bytes that a file counts beside its own where packs are cut: making a file costs a restore about as long as reading
+so much. Without it 300,000 small files are one chunk, which one worker writes."""
 
 
 @dataclass(slots=True)
@@ -175,8 +178,8 @@ def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
             items.cut()
             held = 0
         items.add(row, start, length)
-        held += length
-        if held >= cut_from and ends_pack(row, length):
+        held += length + _FILE_WEIGHT
+        if held >= cut_from and ends_pack(row, length + _FILE_WEIGHT):
             items.cut()
             held = 0
     items.cut()

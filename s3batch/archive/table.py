@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -135,3 +135,16 @@ class Table:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def count_files(rows: Sequence[int], recipes: Iterable[Recipe]) -> list[int]:
+    """Return for each recipe how many files begin with it: a file of many pieces counts once, at its first piece."""
+    seen = bytearray(max(rows, default=-1) + 1)
+    counts = []
+    for recipe in recipes:
+        count = 0
+        for row in rows[recipe.first : recipe.last]:
+            count += not seen[row]
+            seen[row] = 1
+        counts.append(count)
+    return counts

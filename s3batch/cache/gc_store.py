@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from s3batch.model import Listed
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.calls import Answer
+    from s3batch.s3.calls import Answer, Call
     from s3batch.s3.store_clock import Bounds
 
 _BATCH = 1000
@@ -74,21 +74,23 @@ class BucketStore:
 
         Raises :class:`LapsedError` if it had none for that reason.
         """
-        call = calls.delete_objects(keys)
+        valid = None
         if until < _EVER:
             now = self.now()
             if (seconds := int(until - now.high)) < 1:
                 raise LapsedError
-            call = call._replace(valid=(now.low, seconds))
+            valid = (now.low, seconds)
+        if len(keys) == 1:
+            await self._delete_one(keys[0], valid)
+            return
+        call = calls.delete_objects(keys)._replace(valid=valid)
         answer = await self.bucket.send(call)
         if answer.status in _UNKNOWN:
-            await self.gather(self._delete_one(key, call.valid) for key in keys)
-        elif call.valid and answer.status == 403 and b"expired" in bytes(answer.body).lower():
-            raise LapsedError
-        else:
-            for error in checked(answer, call).document:
-                fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
-                raise CallError(call.name, error.get("Key", ""), fault)
+            await self.gather(self._delete_one(key, valid) for key in keys)
+            return
+        for error in _in_time(answer, call).document:
+            fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
+            raise CallError(call.name, error.get("Key", ""), fault)
 
     async def delete_all(self, keys: Sequence[str]) -> None:
         """Delete any number of objects."""
@@ -125,4 +127,11 @@ class BucketStore:
         call = calls.delete_object(key)._replace(valid=valid)
         answer = await self.bucket.send(call)
         if answer.status != 404:
-            checked(answer, call)
+            _in_time(answer, call)
+
+
+def _in_time(answer: Answer, call: Call) -> Answer:
+    """Return ``answer`` if the call was carried out. Raises :class:`LapsedError` if it came too late for that."""
+    if call.valid and answer.status == 403 and b"expired" in bytes(answer.body).lower():
+        raise LapsedError
+    return checked(answer, call)

@@ -20,7 +20,7 @@ import msgspec
 
 from s3batch.archive.keys import aside_key, parse_chunk_key
 from s3batch.cache.catalog import Catalog, Entry
-from s3batch.cache.gc_protocol import KEEP_RECORDS, RECORDS, Deletion, LapsedError, Names, read_names
+from s3batch.cache.gc_protocol import KEEP_RECORDS, PIN_LIFE, PINS, RECORDS, Deletion, LapsedError, Names, read_names
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED, KEYS
 from s3batch.cache.look import looking
@@ -141,7 +141,8 @@ class Prune:
         self.noted = len(left)
         if not self._rehearsal:
             await self.store.put(self.look.base + _NOTED, msgspec.json.encode(Noted(chunks=left)))
-            await self._forget_old_records()
+            await self._forget(RECORDS, KEEP_RECORDS)
+            await self._forget(PINS, 2 * PIN_LIFE)
 
     async def _old_chunks(self) -> list[tuple[bytes, Listed]]:
         """Return chunks by id, older than ``grace``. What has another form of name is not ours to delete."""
@@ -191,9 +192,10 @@ class Prune:
 
         return await read_names(self.store, self.look.base, read)
 
-    async def _forget_old_records(self) -> None:
-        since = self.store.now().low - KEEP_RECORDS
-        listed = await self.store.listed(self.look.base + RECORDS)
+    async def _forget(self, below: str, life: float) -> None:
+        """Delete records and pins that stop or protect nothing any more."""
+        since = self.store.now().low - life
+        listed = await self.store.listed(self.look.base + below)
         await self.store.delete_all([each.key for each in listed if each.modified < since])
 
     # --- the end ----------------------------------------------------------------------------

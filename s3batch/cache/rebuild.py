@@ -17,6 +17,7 @@ from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.scan import scan
 from s3batch.archive.survey import nothing_changed, survey
+from s3batch.archive.table import count_files
 from s3batch.archive.tree import files_of
 from s3batch.cache.compat import rebuild_old
 from s3batch.cache.find import Hit, Seen, head_of, is_denied, look, still_there, touch
@@ -241,13 +242,13 @@ def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
     """The chunks to make, each with the number of files it holds. Before it is made, its first file is its name."""
     items, tree = plan.items, plan.survey.found.tree
     operations = {}
-    for recipe in plan.recipes:
+    for recipe, files in zip(plan.recipes, count_files(items.rows, plan.recipes), strict=True):
         path, start = tree.path(items.rows[recipe.first]), items.starts[recipe.first]
         operation = Operation(
             Kind.CHUNK, f"{path}@{start}" if start else path, Reason.MISSING, session.plan_path,
             sum(items.lengths[recipe.first : recipe.last]), detail=recipe.text(),
         )  # fmt: skip
-        operations[operation] = recipe.last - recipe.first
+        operations[operation] = files
     return operations
 
 

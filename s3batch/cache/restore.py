@@ -19,6 +19,7 @@ from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
+from s3batch.archive.table import count_files
 from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import denied, find, still_there, touch
@@ -203,14 +204,14 @@ def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> 
 
 
 def _operations(session: Session, plan: RestorePlan) -> dict[Operation, int]:
-    """The chunks to fetch, each with the number of stretches of files it holds."""
+    """The chunks to fetch, each with the number of files that begin with it."""
     chunks = plan.manifest.chunks
     return {
         Operation(
             Kind.CHUNK, chunk_key(session.base, chunks.id(recipe.chunk)), Reason.MISSING, session.plan_path,
             chunks.stored[recipe.chunk], detail=recipe.text(),
-        ): recipe.last - recipe.first
-        for recipe in plan.recipes
+        ): files
+        for recipe, files in zip(plan.recipes, count_files(plan.items.rows, plan.recipes), strict=True)
     }  # fmt: skip
 
 

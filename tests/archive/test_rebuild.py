@@ -5,7 +5,7 @@ import pytest
 from s3batch.archive import pack, packplan, scan, stored, survey
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.state import load_state, read_state, save_state
-from s3batch.archive.table import Recipe
+from s3batch.archive.table import Recipe, count_files
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, settle, snapshot
 
 
@@ -334,3 +334,24 @@ def test_a_link_where_a_directory_above_a_root_should_be_is_not_followed(here):
 
     assert len(built.manifest.tree) == 0
     assert [problem.path for problem in built.found.problems] == ["vendor/bundle"]
+
+
+@pytest.mark.slow
+def test_many_tiny_files_make_several_chunks_so_that_all_workers_write_them(here):
+    """A file costs a restore something whatever its size: 26,000 files of a byte are no one chunk."""
+    for directory in range(26):
+        (here / f"d/{directory}").mkdir(parents=True)
+        for number in range(1000):
+            (here / f"d/{directory}/{number}").write_bytes(bytes([number % 256]))
+
+    first = rebuild(here, ["d"], Store())
+
+    assert first.puts >= 2
+
+
+def test_a_file_of_many_pieces_is_one_file(here):
+    """Progress counts files: a window of a large one is none."""
+    rows = [0, 1, 1, 2, 2]
+    recipes = [Recipe(0, 0, 2), Recipe(1, 2, 4), Recipe(2, 4, 5)]
+
+    assert count_files(rows, recipes) == [2, 1, 0]

@@ -153,14 +153,17 @@ def test_8_a_build_that_changed_little_sends_little(pipeline):
     assert len(pipeline.contents()) == 3
 
 
-def test_8_a_clean_up_that_is_over_costs_a_rebuild_one_request(pipeline):
+def test_8_keeping_clear_of_clean_ups_costs_a_rebuild_three_requests(pipeline):
+    """A pin, a look for records, and the pin's removal; the first one marks the root as a cache, too."""
     for name in ("lock", "noted"):
         pipeline.put(f"v1/gc/{name}", b"{}")
     pipeline.write(FILES)
 
     done = pipeline.rebuild()
 
-    assert dict(done.counts) == {"GetObject": 1, "HeadObject": 2, "PutObject": 3, "ListObjectsV2": 1}
+    assert dict(done.counts) == {
+        "GetObject": 1, "HeadObject": 2, "PutObject": 4, "ListObjectsV2": 1, "DeleteObject": 1,
+    }  # fmt: skip
 
 
 def test_8_new_times_alone_cost_no_chunk(pipeline):
@@ -372,3 +375,12 @@ def test_6_a_tree_as_our_rebuild_left_it_is_right_without_reading_the_cache(pipe
     assert "everything was right already" in right.out + right.err
     assert "GetObject" in {each.operation for each in wrong.requests}
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
+
+
+def test_verify_on_a_fresh_workspace_restores(pipeline):
+    """There is no file to hash then."""
+    pipeline.cached()
+
+    done = pipeline.restore(verify=True)
+
+    assert (done.code, pipeline.contents()) == (0, {"vendor/a": b"A", "vendor/b/c": b"C"}), done.err

@@ -83,7 +83,7 @@ def test_a_refused_delete_is_an_error(fake, store):
     fake.meddle = lambda request: Reply(403) if request.name == "DeleteObjects" else None
 
     with pytest.raises(CallError):
-        store.run(store.delete(["a"], store.now().high + 5))
+        store.run(store.delete(["a", "d"], store.now().high + 5))
 
 
 def test_the_time_is_the_stores(fake, store):
