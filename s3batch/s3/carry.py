@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import random
+import re
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from s3batch.s3.faults import CallError, Fault
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
     from s3batch.s3.calls import Answer, Call
     from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.sigv4 import Credentials
 
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0
 
@@ -28,6 +32,22 @@ def in_words(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     told = type(error).__module__.startswith(("botocore.", "boto3.")) or isinstance(error, RuntimeError)
     return str(error) if told and str(error) else f"{type(error).__name__}: {error}"
+
+
+_MASK = "***"
+_SHORTEST_SECRET = 6
+
+
+def without_secrets(answer: Answer, credentials: Credentials) -> Answer:
+    """Return ``answer`` with what it repeats of our credentials masked."""
+    words = [word for word in (credentials.access_key, credentials.token) if len(word) >= _SHORTEST_SECRET]
+    forms = {form for word in words for form in (word, quote(word, safe=""), html.escape(word, quote=False))}
+    if not forms:
+        return answer
+    found = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
+    headers = {name: found.sub(_MASK, value) for name, value in answer.headers.items()}
+    body = re.sub(found.pattern.encode(), _MASK.encode(), bytes(answer.body))
+    return answer._replace(headers=headers, body=body)
 
 
 def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:

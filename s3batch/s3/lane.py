@@ -33,9 +33,10 @@ from s3batch import __version__
 from s3batch.quirks import OVERRULED
 from s3batch.s3 import bounds, validation
 from s3batch.s3.calls import Answer, Call, get_object, head_object
+from s3batch.s3.carry import without_secrets
 from s3batch.s3.clock import offset_of
 from s3batch.s3.dial import BundleError, Dialler
-from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, puzzling
+from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, hides_error, puzzling
 from s3batch.s3.gather import Gather, Gathering
 from s3batch.s3.pace import Pace
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer, UnsafeTextError, refuse_breaks
@@ -430,9 +431,15 @@ class Lane:
             return
         self._judge(task, task.call, answer)
 
+    def _validated(self, call: Call, answer: Answer) -> Answer:
+        """Return what counts as the answer; a refusal without our own secrets, for it is kept and shown."""
+        if (answer.status >= 300 or hides_error(answer)) and self.endpoint.credentials is not None:
+            answer = without_secrets(answer, self.endpoint.credentials)
+        return validation.validate(call, answer)
+
     def _judge(self, task: _Task, call: Call, answer: Answer) -> None:
         try:
-            answer = validation.validate(call, answer)
+            answer = self._validated(call, answer)
         except CallError as error:
             self._fail(task, call, error.fault)
             return
@@ -641,7 +648,7 @@ class Lane:
 
     def _through_boto(self, task: _Task, call: Call, refusal: Answer | None = None) -> None:
         """Have boto3 ask; ``refusal`` is what the lean lane was told."""
-        self._aside(task, lambda: validation.validate(call, self._carry(call)), refusal)
+        self._aside(task, lambda: self._validated(call, self._carry(call)), refusal)
 
     def _aside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None = None) -> None:
         if self._threads is None:
