@@ -156,7 +156,9 @@ def cut_in_half_with_the_length_of_a_half(exchange: Exchange) -> bool:
 
 @mode()
 def elements_that_are_never_closed(exchange: Exchange) -> bool:
-    return _document(exchange, lambda body, chance: re.sub(rb"</[A-Z][a-z]+[^<]*>(?=[^>]*$)", b"", body)[: chance.choice((-5, None))])
+    return _document(
+        exchange, lambda body, chance: re.sub(rb"</[A-Z][a-z]+[^<]*>(?=[^>]*$)", b"", body)[: chance.choice((-5, None))]
+    )
 
 
 @mode()
@@ -173,7 +175,9 @@ def odd_dates(exchange: Exchange) -> bool:
 
 @mode(truthful=True)
 def comments_and_instructions(exchange: Exchange) -> bool:
-    return _document(exchange, lambda body, _: re.sub(rb"(<[A-Z][A-Za-z]+Result[^>]*>)", rb"\1<!-- <Key>x</Key> --><?x y?>", body))
+    return _document(
+        exchange, lambda body, _: re.sub(rb"(<[A-Z][A-Za-z]+Result[^>]*>)", rb"\1<!-- <Key>x</Key> --><?x y?>", body)
+    )
 
 
 @mode(truthful=True)
@@ -192,7 +196,9 @@ def a_namespace_prefix(exchange: Exchange) -> bool:
 @mode()
 def an_entity_bomb(exchange: Exchange) -> bool:
     entities = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in range(1, 12))
-    body = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e0 "ha">%s]><ListBucketResult>&e11;</ListBucketResult>' % entities
+    body = (
+        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e0 "ha">%s]><ListBucketResult>&e11;</ListBucketResult>' % entities
+    )
     exchange.reply(200, {"Content-Type": "application/xml"}, body)
     return True
 
@@ -225,8 +231,10 @@ def other_encodings(exchange: Exchange) -> bool:
 
 @mode()
 def control_characters_in_keys(exchange: Exchange) -> bool:
-    odd = exchange.chance.choice(("%0A::error::", "%1B%5B2J%0D", "%E2%80%A8", "%00", "%", "%zz", "..%2F..%2F", "%2F%2F", "%FF%FE"))
-    row = f"<Contents><Key>site/{odd}{MARK}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>\"e\"</ETag></Contents>"
+    odd = exchange.chance.choice(
+        ("%0A::error::", "%1B%5B2J%0D", "%E2%80%A8", "%00", "%", "%zz", "..%2F..%2F", "%2F%2F", "%FF%FE")
+    )
+    row = f'<Contents><Key>site/{odd}{MARK}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>"e"</ETag></Contents>'
     return _document(exchange, lambda body, _: body.replace(b"<KeyCount>", row.encode() + b"<KeyCount>"))
 
 
@@ -234,7 +242,7 @@ def control_characters_in_keys(exchange: Exchange) -> bool:
 def keys_of_others(exchange: Exchange) -> bool:
     """Rows that were not asked for: outside the prefix, empty, absurdly long, doubled."""
     odd = exchange.chance.choice(("private/x", "", "site2/y", "site/" + "k" * 100_000, "site", "/"))
-    row = f"<Contents><Key>{odd}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>\"e\"</ETag></Contents>"
+    row = f'<Contents><Key>{odd}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>"e"</ETag></Contents>'
     return _document(exchange, lambda body, _: body.replace(b"<KeyCount>", row.encode() * 2 + b"<KeyCount>"))
 
 
@@ -269,7 +277,9 @@ def a_list_that_loops(exchange: Exchange) -> bool:
 
 @mode()
 def a_truncated_list_without_a_token(exchange: Exchange) -> bool:
-    return _list(exchange, exchange.chance.choice((b"true", b"True", b"1", b" true ")), (exchange.chance.choice(("", "-")),))
+    return _list(
+        exchange, exchange.chance.choice((b"true", b"True", b"1", b" true ")), (exchange.chance.choice(("", "-")),)
+    )
 
 
 @mode()
@@ -392,7 +402,11 @@ def odd_headers(exchange: Exchange) -> bool:
 
 @mode()
 def no_head_at_all(exchange: Exchange) -> bool:
-    exchange.send(exchange.chance.choice((b"<html>hello</html>\r\n\r\n", b"\r\n\r\n", b"ok", b"\x00" * 5000, exchange.chance.randbytes(3000))))
+    exchange.send(
+        exchange.chance.choice(
+            (b"<html>hello</html>\r\n\r\n", b"\r\n\r\n", b"ok", b"\x00" * 5000, exchange.chance.randbytes(3000))
+        )
+    )
     return False
 
 
@@ -415,13 +429,26 @@ def more_than_was_asked_for(exchange: Exchange) -> bool:
 @mode()
 def a_redirect_to_itself(exchange: Exchange) -> bool:
     host = exchange.request.headers.get("host", "")
-    exchange.reply(exchange.chance.choice((301, 302, 303, 307, 308)), {"Location": f"http://{host}{exchange.request.target}"})
+    exchange.reply(
+        exchange.chance.choice((301, 302, 303, 307, 308)), {"Location": f"http://{host}{exchange.request.target}"}
+    )
     return True
 
 
 @mode()
 def redirects_to_nowhere(exchange: Exchange) -> bool:
-    place = exchange.chance.choice(("http://127.0.0.1:9/", "", "//", "http://[::1", "file:///etc/passwd", "\u2028", "/" * 9000, "https://127.0.0.1:9/x"))
+    place = exchange.chance.choice(
+        (
+            "http://127.0.0.1:9/",
+            "",
+            "//",
+            "http://[::1",
+            "file:///etc/passwd",
+            "\u2028",
+            "/" * 9000,
+            "https://127.0.0.1:9/x",
+        )
+    )
     status = exchange.chance.choice((300, 301, 302, 303, 304, 305, 307, 308))
     exchange.reply(status, {"Location": place} if place else {}, error("TemporaryRedirect", Endpoint="127.0.0.1:9"))
     return True
@@ -431,14 +458,25 @@ def redirects_to_nowhere(exchange: Exchange) -> bool:
 def regions_without_end(exchange: Exchange) -> bool:
     region = exchange.chance.choice((f"r{exchange.number}", "../../x", "a b", "x" * 5000, "", "\u00e9", "a&#10;b"))
     status = exchange.chance.choice((301, 307, 400))
-    code = exchange.chance.choice(("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"))
+    code = exchange.chance.choice(
+        ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+    )
     exchange.reply(status, {"x-amz-bucket-region": region} if "&" not in region else {}, error(code, Region=region))
     return True
 
 
 @mode()
 def a_clock_that_is_never_right(exchange: Exchange) -> bool:
-    date = exchange.chance.choice(("Sat, 28 Nov 2020 10:00:00 GMT", "never", "", DIGITS, "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"))
+    date = exchange.chance.choice(
+        (
+            "Sat, 28 Nov 2020 10:00:00 GMT",
+            "never",
+            "",
+            DIGITS,
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+        )
+    )
     exchange.reply(403, {"Date": date}, error("RequestTimeTooSkewed", "The difference is too large."))
     return True
 
@@ -464,7 +502,9 @@ def an_endless_list(exchange: Exchange) -> bool:
 
 @mode()
 def an_endless_refusal(exchange: Exchange) -> bool:
-    exchange.send(b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\n\r\n<Error><Code>AccessDenied</Code><Message>")
+    exchange.send(
+        b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\n\r\n<Error><Code>AccessDenied</Code><Message>"
+    )
     while True:
         exchange.send(b"no " * 20000)
 
@@ -477,7 +517,9 @@ def a_flood_of_continues(exchange: Exchange) -> bool:
 
 @mode(truthful=True)
 def a_few_continues(exchange: Exchange) -> bool:
-    exchange.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nx: y\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+    exchange.send(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nx: y\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    )
     exchange.say(exchange.honest())
     return True
 
@@ -512,7 +554,17 @@ def a_flood_of_trailers(exchange: Exchange) -> bool:
 
 @mode()
 def odd_chunks(exchange: Exchange) -> bool:
-    odd = exchange.chance.choice((b"zz\r\nx\r\n", b"-1\r\nx\r\n", b"f" * 20 + b"\r\nx", b"\r\n", b"1\r\nxxxx\r\n0\r\n\r\n", b"1", b"1" * 70_000 + b"\r\n"))
+    odd = exchange.chance.choice(
+        (
+            b"zz\r\nx\r\n",
+            b"-1\r\nx\r\n",
+            b"f" * 20 + b"\r\nx",
+            b"\r\n",
+            b"1\r\nxxxx\r\n0\r\n\r\n",
+            b"1",
+            b"1" * 70_000 + b"\r\n",
+        )
+    )
     exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + odd)
     return False
 
@@ -587,7 +639,11 @@ def gzip_that_nobody_asked_for(exchange: Exchange) -> bool:
 @mode()
 def gzip_that_is_none(exchange: Exchange) -> bool:
     reply = exchange.honest()
-    exchange.say(reply._replace(headers={**reply.headers, "content-encoding": exchange.chance.choice(("gzip", "br", "zstd", "odd"))}))
+    exchange.say(
+        reply._replace(
+            headers={**reply.headers, "content-encoding": exchange.chance.choice(("gzip", "br", "zstd", "odd"))}
+        )
+    )
     return True
 
 
@@ -621,7 +677,13 @@ def ranges_that_are_not_those(exchange: Exchange) -> bool:
         exchange.say(reply)
         return True
     odd = exchange.chance.choice(("bytes 5-9/10", "bytes */3", "bytes 0-", "x", f"bytes 0-{DIGITS}/{DIGITS}"))
-    exchange.say(reply._replace(status=exchange.chance.choice((200, 206)), headers={**reply.headers, "content-range": odd}, body=reply.body[1:]))
+    exchange.say(
+        reply._replace(
+            status=exchange.chance.choice((200, 206)),
+            headers={**reply.headers, "content-range": odd},
+            body=reply.body[1:],
+        )
+    )
     return True
 
 
@@ -636,11 +698,17 @@ def always_slow_down(exchange: Exchange) -> bool:
 
 @mode()
 def odd_times_to_retry_after(exchange: Exchange) -> bool:
-    odd = exchange.chance.choice(("Wed, 21 Oct 2099 07:28:00 GMT", "-1", "1e9", "soon", "0", DIGITS, "", "0.001", "Fri, 99 Xyz"))
+    odd = exchange.chance.choice(
+        ("Wed, 21 Oct 2099 07:28:00 GMT", "-1", "1e9", "soon", "0", DIGITS, "", "0.001", "Fri, 99 Xyz")
+    )
     if exchange.number % 2 == 0 and not odd[:1].isdigit() and "2099" not in odd:
         exchange.say(exchange.honest())
         return True
-    exchange.reply(exchange.chance.choice((429, 503)), {"Retry-After": odd if "2099" not in odd and odd != DIGITS else "1"}, error("SlowDown"))
+    exchange.reply(
+        exchange.chance.choice((429, 503)),
+        {"Retry-After": odd if "2099" not in odd and odd != DIGITS else "1"},
+        error("SlowDown"),
+    )
     return True
 
 

@@ -156,7 +156,9 @@ class Place:
 
         self.store.fake.meddle = refuse
         journal = self.journal()
-        ended = self.run(["sync", str(self.root / "large"), f"s3://{BUCKET}/{PREFIX}", *COMMON, "--journal", str(journal)])
+        ended = self.run(
+            ["sync", str(self.root / "large"), f"s3://{BUCKET}/{PREFIX}", *COMMON, "--journal", str(journal)]
+        )
         assert ended.code == 1, ended
         self.left = deepcopy(self.objects)
         for each in journal.parent.glob("run.db*"):

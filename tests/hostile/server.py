@@ -127,7 +127,7 @@ class HostileS3:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.calm()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -202,5 +202,12 @@ def _read(stream: Any, sock: socket.socket) -> Seen | None:
     bucket, _, key = path[1:].partition("/")
     pairs = dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
     return Seen(
-        method, target, unquote(bucket), unquote(key, errors="surrogateescape"), pairs, headers, body, sock.getpeername()
+        method,
+        target,
+        unquote(bucket),
+        unquote(key, errors="surrogateescape"),
+        pairs,
+        headers,
+        body,
+        sock.getpeername(),
     )
