@@ -56,8 +56,10 @@ def run_prune(settings: Settings, output: Output) -> int:
             look.document({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
             return EXIT_DONE
         store = BucketStore(look.bucket)
+        prune = Prune(look, store)
         with nullcontext() if settings.dry_run else hold_lock(look, store) as lock:
-            return Prune(look, store).run(lock)
+            prune.run(lock)
+        return prune.report()
 
 
 @dataclass(slots=True)
@@ -78,11 +80,10 @@ class Prune:
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.store, self.look.base)
 
-    def run(self, lock: Lock | None) -> int:
-        """Do all of it, and report. What cannot be read stops the sweep: it may name any chunk."""
+    def run(self, lock: Lock | None) -> None:
+        """Do all of it. What cannot be read stops the sweep: it may name any chunk."""
         work = [self._work(lock)] + ([lock.keep_alive()] if lock is not None else [])
         self.store.run(self.store.gather(work))
-        return self._report()
 
     async def _work(self, lock: Lock | None) -> None:
         try:
@@ -200,7 +201,8 @@ class Prune:
 
     # --- the end ----------------------------------------------------------------------------
 
-    def _report(self) -> int:
+    def report(self) -> int:
+        """Say what was done. Return the exit code."""
         look, would = self.look, "would be " if self._rehearsal else ""
         look.output.info(
             f"{plural(len(self.evicted), 'cache')} {would}evicted, {plural(self.deleted, 'chunk')} "

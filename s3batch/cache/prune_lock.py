@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from s3batch.cache.find import etag_of_ours
 from s3batch.cache.layout import CLEANUPS
-from s3batch.errors import JobFailedError
+from s3batch.errors import EndpointError, JobFailedError
 from s3batch.s3 import calls
+from s3batch.s3.faults import CallError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,14 @@ def hold_lock(look: Look, store: BucketStore) -> Iterator[Lock]:
     try:
         yield lock
     finally:
-        now = bucket.head(key)
+        _let_go(look, key, lock)
+
+
+def _let_go(look: Look, key: str, lock: Lock) -> None:
+    """Remove the lock; one that stays is only waited for."""
+    try:
+        now = look.bucket.head(key)
         if now is not None and etag_of(now) == lock.etag:  # no other run took it over
-            bucket.delete(key)
+            look.bucket.delete(key)
+    except (CallError, EndpointError) as error:
+        look.warn(f"{key} cannot be removed: {error}; it counts no more after lock_timeout")

@@ -10,6 +10,7 @@ from s3batch.cache.prune import to_evict
 from s3batch.settings import Settings
 from tests.archive.cycle import noise
 from tests.cli.caches import DAY, KEYS, bucket, cached, fake, in_days, shell
+from tests.rig.fake_s3 import Reply, error
 
 __all__ = ["bucket", "cached", "fake", "in_days", "shell"]
 
@@ -194,3 +195,23 @@ def test_a_rebuild_beside_a_clean_up_whose_record_is_rubbish_looks_its_chunks_up
     cached()
 
     assert len(bucket.keys("v1/k/")) == 1
+
+
+@pytest.mark.parametrize("method", ["HEAD", "DELETE"])
+def test_a_lock_that_cannot_be_removed_is_a_warning(shell, cached, fake, method):
+    cached("main", {"v/a": b"A"})
+    asked = []
+
+    def refuse(request):
+        if request.key.endswith("gc/lock") and request.method == method:
+            asked.append(request)
+            if method == "DELETE" or len(asked) > 1:
+                return Reply(403, {}, error("AccessDenied") if method == "DELETE" else b"")
+        return None
+
+    fake.meddle = refuse
+    pruned = shell("prune", "--json")
+
+    assert (pruned.code, pruned.json["exit_code"]) == (0, 0)
+    assert "v1/gc/lock cannot be removed: " in pruned.err
+    assert len(pruned.json["warnings"]) == 1
