@@ -89,6 +89,10 @@ def _clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
         if not name.startswith("AWS_") and not name.upper().endswith("_PROXY"):
             continue
         clean[name] = text.strip()
+        if name.startswith("AWS_ENDPOINT_URL") and "@" in clean[name]:
+            shown = texts.without_secrets(clean[name])
+            hint = "leave out user and password; give access_key and secret_key"
+            raise SettingsError(f"the variable {name} cannot be {shown!r}", hint=hint)
         if texts.CONTROL.search(clean[name]):
             secret = any(word in name.upper() for word in _SECRET_WORDS)
             shown = "***" if secret else texts.without_userinfo(clean[name])
@@ -115,6 +119,10 @@ def require(settings: Settings) -> None:
         raise SettingsError("cache is missing", hint="name the directories and files to cache with --cache")
     if settings.executor == "dask" and not settings.scheduler:
         raise SettingsError("scheduler is missing", hint="executor dask needs --scheduler, such as tcp://host:8786")
+    if online:
+        from s3batch.s3.client import refuse_endpoint_with_secrets  # noqa: PLC0415 - `jobs list` needs no store
+
+        refuse_endpoint_with_secrets(settings)
     if bool(settings.access_key) != bool(settings.secret_key):
         one, other = ("access_key", "secret_key") if settings.access_key else ("secret_key", "access_key")
         raise SettingsError(f"{one} (from {settings.origin(one)}) is set and {other} is not", hint="give both or none")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from s3batch.s3.faults import CallError, Fault
+from s3batch.texts import without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +28,14 @@ def back_off(attempt: int) -> float:
 
 
 def in_words(error: Exception) -> str:
-    """Return what ``error`` says, with its type where the message alone would say little."""
+    """Return what ``error`` says, with its type where the message alone would say little.
+
+    It names no user and password of a URL: those of a proxy or of an endpoint in the AWS configuration.
+    """
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     told = type(error).__module__.startswith(("botocore.", "boto3.")) or isinstance(error, RuntimeError)
-    return str(error) if told and str(error) else f"{type(error).__name__}: {error}"
+    return without_userinfo(str(error) if told and str(error) else f"{type(error).__name__}: {error}")
 
 
 _MASK = "***"

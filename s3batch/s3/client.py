@@ -15,10 +15,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.request import getproxies, proxy_bypass
 
-from s3batch.errors import EndpointError, S3BatchError
+from s3batch.bounded_files import read_regular_file
+from s3batch.errors import EndpointError, S3BatchError, SettingsError
 from s3batch.s3.carry import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
+from s3batch.texts import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +99,32 @@ def connect(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
     return endpoint, login
 
 
+def refuse_endpoint_with_secrets(settings: Settings) -> None:
+    """Raise :class:`SettingsError` for an endpoint of the AWS configuration that holds a user or password.
+
+    Only boto3 knows which endpoint counts. It is asked where a file has such a one, for this profile or another.
+    """
+    if settings.endpoint_url or not any(map(_has_endpoint_with_userinfo, _configuration_files())):
+        return
+    configured = _asked(lambda: _configured(_session(settings), settings), settings.timeout + _SIGN_IN_GRACE)
+    if "@" in configured.endpoint_url:
+        raise SettingsError(
+            f"endpoint_url cannot be {without_secrets(configured.endpoint_url)!r} (from the AWS configuration)",
+            hint="leave out user and password; give access_key and secret_key",
+        )
+
+
+def _has_endpoint_with_userinfo(path: str) -> bool:
+    try:
+        lines = read_regular_file(path, _LARGEST_CONFIGURATION).splitlines()
+    except OSError:
+        return False
+    return any(b"@" in line and b"endpoint_url" in line for line in lines)
+
+
+_LARGEST_CONFIGURATION = 1 << 20
+
+
 def _refuse_unsafe(what: str, *texts: str) -> None:
     """Raise :class:`EndpointError` for what an AWS configuration says and no request can carry."""
     try:
@@ -113,17 +141,18 @@ def _plain(settings: Settings) -> bool:
         return False
     if settings.region.startswith(_APART) and not settings.endpoint_url:
         return False
-    return not _configuration_file() and not any(os.environ.get(name) for name in _TELLING)
+    return not _configuration_files() and not any(os.environ.get(name) for name in _TELLING)
 
 
 _TELLING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
 """Variables by which an AWS configuration may say more than the settings do."""
 
 
-def _configuration_file() -> bool:
+def _configuration_files() -> list[str]:
     files = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
+    paths = [os.path.expanduser(os.environ.get(name) or usual) for name, usual in files]
     # not Path.exists(): that fails where a home may not be entered, as in an image run by another user
-    return any(os.path.exists(os.path.expanduser(os.environ.get(name) or usual)) for name, usual in files)
+    return [path for path in paths if os.path.exists(path)]
 
 
 class Configured(NamedTuple):

@@ -219,6 +219,30 @@ def test_an_endpoint_with_a_password_is_refused_before_any_journal(call, workspa
     assert not list(workspace.parent.rglob("*.db"))
 
 
+@pytest.mark.parametrize("file", ["config", "credentials"])
+@pytest.mark.parametrize("words", [("sync", "."), ("cache", "list"), ("doctor",)], ids=" ".join)
+def test_an_endpoint_of_the_aws_configuration_with_a_password_is_refused_before_any_journal(tmp_path, words, file):
+    (tmp_path / "work").mkdir()
+    aws = tmp_path / file
+    aws.write_text("[default]\nregion = eu-west-1\nendpoint_url = http://me:CANARY@127.0.0.1:9\n")
+    variable = {"config": "AWS_CONFIG_FILE", "credentials": "AWS_SHARED_CREDENTIALS_FILE"}[file]
+    environ = program.clean_environment(tmp_path / "home") | {variable: str(aws)}
+    environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+
+    done = program.run([*words, "s3://b"], environ, tmp_path / "work")
+
+    assert (done.code, done.stdout) == (2, "")
+    assert "endpoint_url cannot be 'http://***@127.0.0.1:9' (from the AWS configuration)" in done.stderr
+    assert "CANARY" not in done.stderr
+    assert not list(tmp_path.rglob("*.db"))
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO"])
+def test_no_variable_of_an_endpoint_may_hold_a_password(variable):
+    with pytest.raises(SettingsError, match=f"the variable {variable} cannot be 'http://....@h'"):
+        load.with_env_file("sync", [], {variable: "http://me:CANARY@h"})
+
+
 SECRETS = [row.name for row in TABLE.values() if row.secret]
 
 
