@@ -239,7 +239,7 @@ def test_an_endpoint_of_the_aws_configuration_with_a_password_is_refused_before_
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO"])
 def test_no_variable_of_an_endpoint_may_hold_a_password(variable):
-    with pytest.raises(SettingsError, match=f"the variable {variable} cannot be 'http://....@h'"):
+    with pytest.raises(SettingsError, match=f"the variable {variable} cannot be 'http://...@h'"):
         load.with_env_file("sync", [], {variable: "http://me:CANARY@h"})
 
 
