@@ -16,6 +16,7 @@ from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.own_marks import OwnMarks
 from s3batch.redirects import protected_keys
+from s3batch.walk import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,7 +100,7 @@ def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
 def _orphans(wanted: Wanted, journal: Journal, walked: Walk, marks: OwnMarks) -> Iterator[list[Listed]]:
     """What no file answers to and no rule protects. ``marks`` learns what it comes by."""
     protected = protected_keys(wanted.redirects)
-    vetoes = [wanted.key(veto) for veto in walked.vetoes] if wanted.target.stripped else []
+    vetoes = Kept(_keys_kept(wanted, walked) if wanted.target.stripped else ())
     for batch in journal.orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
@@ -108,20 +109,27 @@ def _orphans(wanted: Wanted, journal: Journal, walked: Walk, marks: OwnMarks) ->
             yield kept
 
 
-def _may_go(listed: Listed, wanted: Wanted, walked: Walk, vetoes: list[str], marks: OwnMarks) -> bool:
+def _keys_kept(wanted: Wanted, walked: Walk) -> Iterator[str]:
+    """Yield the keys of what the walk could not look at, as a file and as a directory."""
+    for path in walked.kept.paths:
+        yield wanted.key(path)
+        yield wanted.key(path + "/").rstrip("/")
+
+
+def _may_go(listed: Listed, wanted: Wanted, walked: Walk, vetoes: Kept, marks: OwnMarks) -> bool:
     """Whether no rule keeps an object; ``vetoes`` are the walk's as keys, where paths are not simply their ends.
 
     The prefix itself is a folder's marker, as consoles make them, and stays; so do those of directories that exist.
     """
     key = listed.key
     path = key[len(wanted.prefix) :]
-    if not path or marks.owns(key) or not wanted.selects(key) or walked.keeps(path):
+    if not path or marks.owns(key) or not wanted.selects(key) or walked.kept.covers(path):
         return False
     if listed.size == 0 and wanted.key_paths.has_directory(key):
         return False
     if key.startswith("/") and os.path.isfile(os.path.join(wanted.source.base, key.lstrip("/"))):
         return False  # drone-s3-sync once wrote such keys, and takes them for the file's
-    return not any(key == veto or (veto.endswith("/") and key.startswith(veto)) for veto in vetoes)
+    return not vetoes.covers(key)
 
 
 # --- a source that is not what it was -------------------------------------------------------

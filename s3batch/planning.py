@@ -21,7 +21,7 @@ from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, stamp_of
 from s3batch.redirects import refuse_uploaded
-from s3batch.walk import Walk, led_out_warning, walk
+from s3batch.walk import Walk, walk
 from s3batch.wanted import KEPT, Wanted
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ class Planning:
         else:
             add(self._troubled(walked))
         add(self._redirects())
-        for skipped in walked.skipped:
-            self.journal.warn(skipped.warning())
-        if warning := led_out_warning(walked):
+        for warning in walked.warnings():
             self.journal.warn(warning)
 
     def finish(self, add: Add, *, thorough: bool) -> None:

@@ -1,7 +1,7 @@
 """The source tree as a stream of files, and a memory of everything in it that is not sent.
 
     regular file, link to one ........ a LocalFile
-    directory, link to one ........... entered, unless it is one of its own ancestors
+    directory, link to one ........... entered, unless it is one of its own ancestors, or 16 paths lead to it
     link that leads out .............. followed and counted, or skipped (symlinks: inside)
     FIFO, socket, device ............. skipped, its key is kept
     broken link, vanished, no right .. a problem, its key is kept
@@ -9,8 +9,9 @@
 The rule it keeps: **what could not be looked at is never taken for absent.** Every path that is in the
 tree and yields no file stands in :attr:`Walk.vetoes`, and no key for it, or below it, may be deleted.
 
-About 7 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
-a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice.
+About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
+a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of what is skipped
+only the path is kept, and for the report a count and the first names.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -30,8 +33,16 @@ from s3batch.private_files import BESIDE_JOURNAL, OWN_DIRECTORY
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""
 
-SHOWN = 3
-"""Links that lead out of the source and are named in the warning."""
+BREATH = 500
+"""Entries that were looked at in vain, after which a batch ends: whoever walks may have to stop."""
+
+MOST_PATHS = 16
+"""Paths by which one directory is walked: links between 9 packages make 9! paths."""
+
+SHOWN = 20
+"""Names of one kind that a warning tells."""
+
+_GONE = "it vanished while its directory was read"
 
 _BY_NAME = attrgetter("name")
 
@@ -65,15 +76,37 @@ class Problem(NamedTuple):
     """Whether an unknown number of files is behind it, and not one."""
 
 
-class Skipped(NamedTuple):
-    """A path that cannot be an object, or is not wanted as one: worth a warning, no failure."""
+@dataclass(slots=True)
+class Names:
+    """How many paths are of one kind, and the first of them."""
 
-    path: str
-    what: str
+    count: int = 0
+    first: list[str] = field(default_factory=list)
 
-    def warning(self) -> str:
-        """One sentence for the report."""
-        return f"skipped {self.path}: it is {self.what}; a key of that name is kept"
+    def add(self, name: str) -> None:
+        """Count a path, and keep its name if it is one of the first."""
+        self.count += 1
+        if self.count <= SHOWN:
+            self.first.append(name)
+
+    def __str__(self) -> str:
+        return ", ".join(self.first) + ", ..." * (self.count > len(self.first))
+
+
+class Kept:
+    """Paths that were there and could not be looked at: nothing at or below them is taken for absent."""
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self.paths = set(paths)
+        """Relative to the source; empty for the source itself."""
+
+    def covers(self, path: str) -> bool:
+        """Return whether ``path``, or a directory above it, is one of them."""
+        if not self.paths:
+            return False
+        if path in self.paths or "" in self.paths:
+            return True
+        return any(path[:at] in self.paths for at, letter in enumerate(path) if letter == "/")
 
 
 class _Level(NamedTuple):
@@ -84,27 +117,47 @@ class _Level(NamedTuple):
     """What its paths begin with: empty, or ending with ``/``."""
     identity: tuple[int, int]
     """Device and inode."""
+    most: int = 0
+    """By how many paths a directory below may be walked; 0 where no link leads here."""
+
+
+class _Named(NamedTuple):
+    """One path, looked at as an entry of its directory."""
+
+    name: str
+    path: str
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        return os.stat(self.path, follow_symlinks=follow_symlinks)
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return os.path.isdir(self.path) and (follow_symlinks or not os.path.islink(self.path))
 
 
 class Walk:
     """The files of one source, once, lazily; and what was found beside them.
 
-    ``problems``, ``skipped`` and ``vetoes`` grow while it is iterated. ``complete`` becomes true at the
+    ``problems``, ``skipped`` and ``kept`` grow while it is iterated. ``complete`` becomes true at the
     very end, and only if every directory could be read to its end: deletes need that.
     """
 
     def __init__(self, root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> None:
         self.problems: list[Problem] = []
-        self.skipped: list[Skipped] = []
+        self.skipped: dict[str, Names] = {}
+        """What cannot be an object, or is not wanted as one, by what it is: worth a warning, no failure."""
+        self.led_out = Names()
+        """Links that lead out of the source and were followed, each with where it leads."""
         self.complete = False
-        self._kept: set[str] = set()
-        self._selection = selection
+        self.kept = Kept()
+        self._selection, self._wants = selection, selection.wants
         self._follow = symlinks != "skip"
         self._inside_only = symlinks == "inside"
-        self.led_out = 0
-        """Links that lead out of the source and were followed."""
-        self.first_led_out: list[tuple[str, str]] = []
-        """The first :data:`SHOWN` of them, each with where it leads."""
+        self._most = 0
+        """For the directory that is entered next, see :class:`_Level`."""
+        self._walks: Counter[tuple[int, int]] = Counter()
+        """By how many paths with a link in them each directory has been walked."""
+        self._root = root
+        self._is_link = os.path.islink(root)
         self._info = _source(root)
         self.single = stat.S_ISREG(self._info.st_mode)
         """The source is one file; its only path is its name."""
@@ -114,86 +167,132 @@ class Walk:
         self._name = os.path.basename(root)
         self._journal_directory, self._journal_name = os.path.split(os.path.realpath(journal)) if journal else ("", "")
 
-    def batches(self, size: int) -> Iterator[list[LocalFile]]:
-        """The files in lists of ``size``, the last one shorter."""
-        files = iter(self)
-        while batch := list(islice(files, size)):
-            yield batch
-
-    @property
-    def vetoes(self) -> list[str]:
-        """Relative to the source: exact paths, and directories ending with ``/``. ``""`` means everything."""
-        return sorted(self._kept)
-
-    def keeps(self, path: str) -> bool:
-        """Whether ``path``, or a directory above it, was there and could not be looked at."""
-        if path in self._kept or "" in self._kept:
-            return True
-        ends = (place for place, letter in enumerate(path, 1) if letter == "/")
-        return any(path[:end] in self._kept for end in ends)
-
     def __iter__(self) -> Iterator[LocalFile]:
-        if self.single:
-            yield from self._single()
-        else:
-            yield from self._tree()
+        return chain.from_iterable(self.batches(BREATH))
+
+    def batches(self, size: int) -> Iterator[list[LocalFile]]:
+        """Yield the files in lists of up to ``size``. One may be empty: many entries were no files."""
+        yield from self._single() if self.single else self._tree(size)
         self.complete = not any(problem.directory for problem in self.problems)
 
-    def _single(self) -> Iterator[LocalFile]:
-        if self._selection.wants(self._name):
-            yield LocalFile(self._name, stamp_of(self._info))
+    def look(self, path: str) -> LocalFile | None:
+        """Return what a walk finds at ``path`` now: a file, or a directory that it enters.
 
-    def _tree(self) -> Iterator[LocalFile]:
+        ``None``: one more stands in :attr:`problems` or :attr:`skipped`.
+        """
+        if self.single:
+            return self._look_at_source()
+        noted = self._noted()
+        self._walks.clear()  # this path has been counted
+        stamp, levels = None, [_Level(iter(()), "", (self._info.st_dev, self._info.st_ino))]
+        for at, name in enumerate(names := path.split("/"), 1):
+            part = "/".join(names[:at])
+            stamp = self._seen(_Named(name, os.path.join(self.base, part)), part, levels)
+            if stamp is None or (stamp.kind == FILE) is not (at == len(names)):
+                break
+            levels.append(_Level(iter(()), part + "/", (stamp.device, stamp.inode), self._most))
+        if stamp is not None and part == path:
+            return LocalFile(path, stamp)
+        if self._noted() == noted:
+            self._keep(path)
+            self.problems.append(Problem(path, _GONE, "Vanished", directory=False))
+        return None
+
+    def _look_at_source(self) -> LocalFile | None:
+        """Return the one file; a link that the source was from the start is followed, since the user named it."""
+        try:
+            stamp = stamp_of(os.stat(self._root, follow_symlinks=self._follow or self._is_link))
+        except OSError as error:
+            self.problems.append(Problem(self._name, _why(self._root, error)[1], "Vanished", directory=False))
+            return None
+        if stamp.kind in (FILE, DIRECTORY):
+            return LocalFile(self._name, stamp)
+        self._skip(self._name, _what(stamp))
+        return None
+
+    def _noted(self) -> int:
+        return len(self.problems) + sum(names.count for names in self.skipped.values())
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a sentence for each kind of thing that was skipped, or followed with a doubt."""
+        for what, names in self.skipped.items():
+            if names.count == 1:
+                yield f"skipped {names}: it is {what}; a key of that name is kept"
+            else:
+                yield f"skipped {names.count:,} paths, each of them {what}; keys of these names are kept: {names}"
+        if self.led_out.count:
+            links = "symbolic link leads" if self.led_out.count == 1 else "symbolic links lead"
+            yield (
+                f"{self.led_out.count:,} {links} out of the source; what is there was taken: {self.led_out}; "
+                "symlinks: inside leaves it"
+            )
+
+    def _single(self) -> Iterator[list[LocalFile]]:
+        if self._selection.wants(self._name):
+            yield [LocalFile(self._name, stamp_of(self._info))]
+
+    def _tree(self, size: int) -> Iterator[list[LocalFile]]:
         """Depth first, without recursion: a tree may be deeper than Python's stack."""
-        wants, new = self._selection.wants, tuple.__new__
-        levels = [self._level("", stamp_of(self._info))]
+        look, new, vain = self._seen, tuple.__new__, 0
+        batch: list[LocalFile] = []
+        levels = [_Level(self._entries(""), "", (self._info.st_dev, self._info.st_ino))]
         while levels:
-            entries, prefix, _ = levels[-1]
+            entries, prefix, _, _ = levels[-1]
             for entry in entries:
                 path = prefix + entry.name
-                try:
-                    stamp = stamp_of(entry.stat(follow_symlinks=False))
-                    if stamp.kind == LINK and self._follow:
-                        stamp = stamp_of(entry.stat())
-                        if self._stays_out(entry, path, stamp):
-                            continue
-                except OSError as error:
-                    self._lost(entry, path, error)
-                    continue
-                if stamp.kind == FILE:
-                    if wants(path) and not self._is_journal(entry.name, prefix):
-                        yield new(LocalFile, (path, stamp))  # a third of the time of LocalFile(path, stamp)
-                elif stamp.kind == DIRECTORY:
-                    if self._may_enter(path, entry.name, stamp, levels):
-                        levels.append(self._level(path + "/", stamp))
-                        break
-                elif wants(path):
-                    self._skip(path, _SPECIAL.get(stamp.kind, "a symbolic link (symlinks: skip)"))
+                stamp = look(entry, path, levels)
+                if stamp is None:
+                    vain += 1
+                elif stamp.kind == FILE:
+                    batch.append(new(LocalFile, (path, stamp)))  # a third of the time of LocalFile(path, stamp)
+                else:
+                    vain += 1
+                    levels.append(
+                        _Level(self._entries(path + "/"), path + "/", (stamp.device, stamp.inode), self._most)
+                    )
+                    break
+                if len(batch) + vain >= size:
+                    break
             else:
                 levels.pop()
+            if len(batch) + vain >= size:
+                yield batch
+                batch, vain = [], 0
+        yield batch
 
-    def _stays_out(self, entry: os.DirEntry[str], path: str, stamp: Stamp) -> bool:
+    def _seen(self, entry: os.DirEntry[str] | _Named, path: str, levels: list[_Level]) -> Stamp | None:
+        """Return the stamp of a file to be sent or a directory to be entered; note what is neither."""
+        linked = False
+        try:
+            stamp = stamp_of(entry.stat(follow_symlinks=False))
+            if stamp.kind == LINK and self._follow:
+                linked, stamp = True, stamp_of(entry.stat())
+        except OSError as error:
+            self._lost(entry, path, error)
+            return None
+        if stamp.kind == FILE:
+            if not self._wants(path) or (self._journal_name and self._is_journal(entry.name, path)):
+                return None
+            return None if linked and self._stays_out(entry, path) else stamp
+        if stamp.kind == DIRECTORY:
+            return stamp if self._may_enter(entry, path, stamp, levels, linked=linked) else None
+        if self._wants(path):
+            self._skip(path, _what(stamp))
+        return None
+
+    def _stays_out(self, entry: os.DirEntry[str] | _Named, path: str) -> bool:
         """Return whether a link is left alone because it leads out of the source; note those that are followed."""
-        wanted = (
-            self._selection.enters(path)
-            if stamp.kind == DIRECTORY
-            else stamp.kind == FILE and self._selection.wants(path)
-        )
-        if not wanted:
-            return False
         place = os.path.realpath(entry.path)
-        if place == self._real_base or place.startswith(self._real_base.rstrip("/") + "/"):
+        if self._is_inside(place):
             return False
         if self._inside_only:
-            self._skip(path, f"a symbolic link that leads out of the source, to {place} (symlinks: inside)")
+            self._skip(path, "a symbolic link that leads out of the source (symlinks: inside)", f"{path} -> {place}")
             return True
-        self.led_out += 1
-        if self.led_out <= SHOWN:
-            self.first_led_out.append((path, place))
+        self.led_out.add(f"{path} -> {place}")
         return False
 
-    def _level(self, prefix: str, stamp: Stamp) -> _Level:
-        return _Level(self._entries(prefix), prefix, (stamp.device, stamp.inode))
+    def _is_inside(self, place: str) -> bool:
+        return place == self._real_base or place.startswith(self._real_base.rstrip("/") + "/")
 
     def _entries(self, prefix: str) -> Iterator[os.DirEntry[str]]:
         """The entries of one directory; a directory that fails half way has a problem and is kept."""
@@ -205,27 +304,40 @@ class Walk:
         except OSError as error:
             self._unread(prefix, error)
 
-    def _may_enter(self, path: str, name: str, stamp: Stamp, levels: list[_Level]) -> bool:
-        if name == OWN_DIRECTORY:
+    def _may_enter(
+        self, entry: os.DirEntry[str] | _Named, path: str, stamp: Stamp, levels: list[_Level], *, linked: bool
+    ) -> bool:
+        """Return whether a directory is to be walked by this path, and set how often those below it may be."""
+        if entry.name == OWN_DIRECTORY:
             self._keep(path)
             return False
         if not self._selection.enters(path):
             return False
-        if any(level.identity == (stamp.device, stamp.inode) for level in levels):
+        identity = (stamp.device, stamp.inode)
+        if any(level.identity == identity for level in levels):
             self._skip(path, "a symbolic link to a directory it is in")
             return False
+        if linked and self._stays_out(entry, path):
+            return False
+        self._most = levels[-1].most
+        if linked:  # one of the paths to what is inside has no link in it
+            self._most = MOST_PATHS - self._is_inside(os.path.realpath(entry.path))
+        if self._most and self._walks[identity] >= self._most:
+            self._skip(path, f"a directory that {MOST_PATHS} paths lead to already, by symbolic links")
+            return False
+        self._walks[identity] += bool(self._most)
         return True
 
-    def _is_journal(self, name: str, prefix: str) -> bool:
+    def _is_journal(self, name: str, path: str) -> bool:
         ours = self._journal_name
-        if not ours or not name.startswith(ours) or not BESIDE_JOURNAL.fullmatch(name, len(ours)):
+        if not name.startswith(ours) or not BESIDE_JOURNAL.fullmatch(name, len(ours)):
             return False
-        if os.path.realpath(os.path.join(self.base, prefix)) != self._journal_directory:
+        if os.path.realpath(os.path.dirname(os.path.join(self.base, path))) != self._journal_directory:
             return False
-        self._keep(prefix + name)
+        self._keep(path)
         return True
 
-    def _lost(self, entry: os.DirEntry[str], path: str, error: OSError) -> None:
+    def _lost(self, entry: os.DirEntry[str] | _Named, path: str, error: OSError) -> None:
         """An entry was listed and cannot be looked at."""
         directory = _listed_as_directory(entry)
         if not (self._selection.enters(path) if directory else self._selection.wants(path)):
@@ -240,25 +352,13 @@ class Walk:
         code = "Vanished" if isinstance(error, FileNotFoundError) else "Unreadable"
         self.problems.append(Problem(path, f"cannot read the directory: {error.strerror}", code, True))
 
-    def _skip(self, path: str, what: str) -> None:
+    def _skip(self, path: str, what: str, shown: str = "") -> None:
         self._keep(path)
-        self.skipped.append(Skipped(path, what))
+        self.skipped.setdefault(what, Names()).add(shown or path)
 
     def _keep(self, path: str) -> None:
-        """Neither the key of ``path`` nor what was below it, when it still was a directory."""
-        self._kept.update((path, path + "/") if path else ("",))
-
-
-def led_out_warning(walked: Walk) -> str:
-    """Return one sentence about the links that lead out of the source; empty if none does."""
-    if not walked.led_out:
-        return ""
-    named = ", ".join(f"{path} -> {place}" for path, place in walked.first_led_out)
-    more = ", ..." if walked.led_out > len(walked.first_led_out) else ""
-    what = "symbolic link leads" if walked.led_out == 1 else "symbolic links lead"
-    return (
-        f"{walked.led_out} {what} out of the source; what is there was taken: {named}{more}; symlinks: inside leaves it"
-    )
+        """Keep the key of ``path``, and what was below it when it still was a directory."""
+        self.kept.paths.add(path)
 
 
 def walk(root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> Walk:
@@ -282,7 +382,11 @@ def _source(root: str) -> os.stat_result:
     return info
 
 
-def _listed_as_directory(entry: os.DirEntry[str]) -> bool:
+def _what(stamp: Stamp) -> str:
+    return _SPECIAL.get(stamp.kind, "a symbolic link (symlinks: skip)")
+
+
+def _listed_as_directory(entry: os.DirEntry[str] | _Named) -> bool:
     """What the directory itself said of it; nothing is asked again where the file system tells types."""
     try:
         return entry.is_dir(follow_symlinks=False)
@@ -294,6 +398,6 @@ def _why(local: str, error: OSError) -> tuple[str, str]:
     """Code and sentence for an entry whose stat failed."""
     if os.path.islink(local) and error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
         return "BrokenLink", f"broken symbolic link to {os.readlink(local)}"
-    if error.errno == errno.ENOENT:
-        return "Vanished", "it vanished while its directory was read"
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return "Vanished", _GONE
     return "Unreadable", f"cannot look at it: {error.strerror}"

@@ -7,6 +7,8 @@ import os
 import shutil
 import socket
 import sys
+import time
+from itertools import chain, permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +16,9 @@ import pytest
 
 from s3batch import walk as walk_module
 from s3batch.errors import JobFailedError
-from s3batch.model import FILE
-from s3batch.walk import Walk, led_out_warning, walk
+from s3batch.model import DIRECTORY, FILE
+from s3batch.walk import SHOWN, Kept, Walk, walk
+from tests.rig.stamps import stamp_at
 
 
 class Selection(NamedTuple):
@@ -64,7 +67,7 @@ def test_names_are_sorted_within_each_directory_and_hidden_ones_are_included(tmp
     assert paths_of(found) == [".git/config", "a/k", "a/z", "a.txt", "b", "c/d/e"]
     assert found.complete
     assert not found.problems
-    assert not found.vetoes
+    assert not found.kept.paths
 
 
 def test_an_empty_directory_has_no_files_and_is_complete(tmp_path: Path) -> None:
@@ -143,8 +146,8 @@ def test_the_journal_and_every_state_directory_are_passed_by_and_kept(tmp_path: 
 
     assert paths_of(found) == ["a", "j.db.html", "sub/j.db"]
     assert found.complete
-    assert all(found.keeps(path) for path in [".s3batch/old.db", *beside])
-    assert not found.keeps("sub/j.db")
+    assert all(found.kept.covers(path) for path in [".s3batch/old.db", *beside])
+    assert not found.kept.covers("sub/j.db")
 
 
 class TestLinks:
@@ -163,7 +166,7 @@ class TestLinks:
 
         assert paths_of(walk(str(source), ALL)) == ["a", "there/x/y"]
 
-    def test_links_that_lead_out_are_counted_and_the_first_three_named(self, tmp_path: Path) -> None:
+    def test_links_that_lead_out_are_counted_and_the_first_named(self, tmp_path: Path) -> None:
         outside = tree(tmp_path / "outside", "x/y", "z")
         source = tree(tmp_path / "source", "a", "sub/b")
         for name in ("one", "three", "four", "two.skip"):
@@ -177,9 +180,10 @@ class TestLinks:
         found = walk(str(source), Selection(frozenset({"two.skip"})))
         list(found)
 
-        assert led_out_warning(found) == (
+        assert list(found.warnings())[-1] == (
             f"6 symbolic links lead out of the source; what is there was taken: by-way -> {outside}/z, "
-            f"dir -> {outside}/x, four -> {outside}/z, ...; symlinks: inside leaves it"
+            f"dir -> {outside}/x, four -> {outside}/z, one -> {outside}/z, sub/up -> {outside}/x/y, "
+            f"three -> {outside}/z; symlinks: inside leaves it"
         )
 
     def test_inside_follows_only_links_that_stay_inside_and_names_the_others(self, tmp_path: Path) -> None:
@@ -195,14 +199,14 @@ class TestLinks:
         found = walk(str(source), ALL, symlinks="inside")
 
         assert paths_of(found) == ["a", "absolute", "self", "sub/b", "there/b"]
-        assert [skipped.warning() for skipped in found.skipped] == [
-            f"skipped {path}: it is a symbolic link that leads out of the source, to {place} (symlinks: inside); "
-            "a key of that name is kept"
-            for path, place in (("by-way", outside / "z"), ("dir", outside / "x"), ("file", outside / "z"))
+        assert list(found.warnings()) == [
+            (
+                "skipped 3 paths, each of them a symbolic link that leads out of the source (symlinks: inside); keys of these "
+                f"names are kept: by-way -> {outside}/z, dir -> {outside}/x, file -> {outside}/z"
+            )
         ]
         assert found.complete
-        assert found.keeps("dir/y")
-        assert led_out_warning(found) == ""
+        assert found.kept.covers("dir/y")
 
     def test_a_source_that_is_a_link_has_its_inside_where_it_leads(self, tmp_path: Path) -> None:
         tree(tmp_path / "real", "a")
@@ -225,9 +229,9 @@ class TestLinks:
         found = walk(str(tmp_path), ALL)
 
         assert paths_of(found) == ["d/a"]
-        assert [skipped.path for skipped in found.skipped] == ["d/loop"]
+        assert [names.first for names in found.skipped.values()] == [["d/loop"]]
         assert found.complete
-        assert found.keeps("d/loop/a")
+        assert found.kept.covers("d/loop/a")
 
     def test_a_link_above_the_source_ends_where_it_meets_the_source_again(self, tmp_path: Path) -> None:
         tree(tmp_path, "up/source/a", "up/b")
@@ -243,6 +247,43 @@ class TestLinks:
 
         assert paths_of(walk(str(tmp_path / "source"), ALL)) == ["one/x", "two/x"]
 
+    def test_packages_that_link_to_each_other_are_walked_by_few_paths(self, tmp_path: Path) -> None:
+        packages = "abcdefghi"
+        for package in packages:
+            tree(tmp_path, f"{package}/index.js", f"{package}/node_modules/own/x")
+        for one, other in permutations(packages, 2):
+            (tmp_path / one / "node_modules" / other).symlink_to(f"../../{other}")
+
+        found = walk(str(tmp_path), ALL)
+        started = time.monotonic()
+        paths = paths_of(found)
+
+        assert time.monotonic() - started < 2
+        assert {f"{package}/index.js" for package in packages} <= set(paths)
+        for package in packages:
+            walked = [path for path in paths if path.endswith((f"{package}/index.js", f"/{package}/index.js"))]
+            assert 2 <= len(walked) <= 16
+        chains = [path.split("/node_modules/") for path in paths if path.endswith("index.js")]
+        assert all(len({name.split("/")[0] for name in names}) == len(names) for names in chains)
+        assert any("16 paths lead to already" in warning for warning in found.warnings())
+        assert found.complete
+
+    @pytest.mark.parametrize("inside", [True, False])
+    def test_sixteen_links_to_a_directory_are_walked_and_the_rest_named(self, tmp_path: Path, inside: bool) -> None:
+        target = tree(tmp_path / "source/z-real" if inside else tmp_path / "real", "sub/x")
+        (tmp_path / "source").mkdir(exist_ok=True)
+        for number in range(20):
+            (tmp_path / f"source/link{number:02d}").symlink_to(target)
+
+        found = walk(str(tmp_path / "source"), ALL)
+
+        paths = paths_of(found)
+        assert len(paths) == 16
+        assert ("z-real/sub/x" in paths) is inside
+        (warning,) = [each for each in found.warnings() if each.startswith("skipped")]
+        assert "link19" in warning
+        assert found.kept.covers("link19/sub/x")
+
     @pytest.mark.parametrize(
         "target", [pytest.param("nowhere", id="dangling"), pytest.param("broken", id="its own target")]
     )
@@ -254,9 +295,9 @@ class TestLinks:
 
         assert paths_of(found) == ["a"]
         assert found.problems == [("broken", f"broken symbolic link to {target}", "BrokenLink", False)]
-        assert found.keeps("broken")
-        assert found.keeps("broken/of/the/directory/it/was")
-        assert not found.keeps("brokenly")
+        assert found.kept.covers("broken")
+        assert found.kept.covers("broken/of/the/directory/it/was")
+        assert not found.kept.covers("brokenly")
         assert found.complete
 
     def test_a_broken_link_nobody_wants_is_no_problem(self, tmp_path: Path) -> None:
@@ -274,10 +315,106 @@ class TestLinks:
         found = walk(str(tmp_path), ALL, symlinks="skip")
 
         assert paths_of(found) == ["d/a"]
-        assert [skipped.path for skipped in found.skipped] == ["broken", "directory", "file"]
+        assert list(found.warnings()) == [
+            (
+                "skipped 3 paths, each of them a symbolic link (symlinks: skip); keys of these names are kept: "
+                "broken, directory, file"
+            )
+        ]
         assert not found.problems
-        assert found.keeps("directory/a")
-        assert found.keeps("file")
+        assert found.kept.covers("directory/a")
+        assert found.kept.covers("file")
+
+
+class TestLook:
+    @pytest.mark.parametrize("symlinks", ["follow", "inside", "skip"])
+    def test_each_file_is_found_where_the_walk_finds_it(self, tmp_path: Path, symlinks: str) -> None:
+        outside = tree(tmp_path / "outside", "x/y", "z")
+        source = tree(tmp_path / "source", "a", "sub/deep/b")
+        (source / "file").symlink_to(outside / "z")
+        (source / "dir").symlink_to(outside / "x")
+        (source / "there").symlink_to("sub")
+        os.mkfifo(source / "pipe")
+        found = walk(str(source), ALL, symlinks=symlinks)
+        files = {file.path: file for file in found}
+
+        for path in ("a", "sub/deep/b", "file", "dir/y", "there/deep/b", "pipe", "gone", "a/below", "dir/gone"):
+            later = walk(str(source), ALL, symlinks=symlinks)
+            assert later.look(path) == files.get(path)
+            assert (path in files) is not (bool(later.problems) or bool(later.skipped))
+
+    def test_a_directory_shows_as_one(self, tmp_path: Path) -> None:
+        found = walk(str(tree(tmp_path, "d/a")), ALL).look("d")
+
+        assert found is not None
+        assert found.stamp.kind == DIRECTORY
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            pytest.param(
+                lambda path: os.symlink("/etc/passwd", path), "it is a symbolic link (symlinks: skip)", id="link"
+            ),
+            pytest.param(os.mkfifo, "it is a named pipe (FIFO)", id="pipe"),
+        ],
+    )
+    def test_what_a_file_has_become_is_said_in_the_words_of_the_walk(self, tmp_path: Path, change, words) -> None:
+        tree(tmp_path, "a")
+        looker = walk(str(tmp_path), ALL, symlinks="skip")
+        (tmp_path / "a").unlink()
+        change(tmp_path / "a")
+
+        assert looker.look("a") is None
+        assert list(looker.warnings()) == [f"skipped a: {words}; a key of that name is kept"]
+
+    def test_one_file_as_source(self, tmp_path: Path) -> None:
+        looker = walk(str(tree(tmp_path, "a") / "a"), ALL, symlinks="skip")
+        before = looker.look("a")
+        assert before is not None
+        assert before.stamp == stamp_at(tmp_path / "a")
+
+        (tmp_path / "a").unlink()
+        (tmp_path / "a").symlink_to("/etc/passwd")
+
+        assert looker.look("a") is None
+        assert "a symbolic link" in next(looker.warnings())
+
+
+def test_what_is_skipped_is_one_line_a_kind_with_the_first_names(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"link{number:02d}").symlink_to("/etc/passwd")
+
+    found = walk(str(tmp_path), ALL, symlinks="skip")
+    list(found)
+
+    (warning,) = found.warnings()
+    assert warning.startswith(
+        "skipped 30 paths, each of them a symbolic link (symlinks: skip); keys of these names are kept: "
+    )
+    assert warning.endswith(f"link{SHOWN - 1:02d}, ...")
+    assert all(found.kept.covers(f"link{number:02d}") for number in range(30))
+
+
+def test_a_walk_that_finds_no_file_ends_a_batch_all_the_same(tmp_path: Path) -> None:
+    for number in range(2_000):
+        (tmp_path / f"unwanted{number}").touch()
+    for number in range(600):
+        (tmp_path / f"empty{number}").mkdir()
+
+    batches = list(
+        walk(str(tmp_path), Selection(frozenset(f"unwanted{number}" for number in range(2_000)))).batches(500)
+    )
+
+    assert len(batches) >= 5
+    assert not any(batches)
+
+
+def test_what_is_kept_covers_itself_and_what_is_below() -> None:
+    kept = Kept(["a/b"])
+
+    assert [kept.covers(path) for path in ("a/b", "a/b/c", "a/b/c/d", "a", "a/bc", "b")] == [True] * 3 + [False] * 3
+    assert Kept([""]).covers("anything")
+    assert not Kept().covers("")
 
 
 class TestOddFiles:
@@ -293,11 +430,11 @@ class TestOddFiles:
             paths = paths_of(found)
 
         assert paths == ["a"]
-        assert [skipped.warning() for skipped in found.skipped] == [
+        assert list(found.warnings()) == [
             "skipped pipe: it is a named pipe (FIFO); a key of that name is kept",
             "skipped sock: it is a socket; a key of that name is kept",
         ]
-        assert found.vetoes == ["pipe", "pipe/", "sock", "sock/"]
+        assert found.kept.paths == {"pipe", "sock"}
         assert found.complete
 
     @not_root
@@ -311,7 +448,7 @@ class TestOddFiles:
         assert paths == ["a"]
         assert [(problem.path, problem.code) for problem in found.problems] == [("closed", "Unreadable")]
         assert not found.complete
-        assert found.keeps("closed/x/y")
+        assert found.kept.covers("closed/x/y")
 
     def test_a_directory_that_fails_half_way_is_a_problem_and_is_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -330,7 +467,7 @@ class TestOddFiles:
         assert paths_of(found) == ["a"]
         assert found.problems == [("sick", "cannot read the directory: Input/output error", "Unreadable", True)]
         assert not found.complete
-        assert found.vetoes == ["sick", "sick/"]
+        assert found.kept.paths == {"sick"}
 
     def test_a_source_that_cannot_be_listed_keeps_every_key(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -343,31 +480,31 @@ class TestOddFiles:
 
         assert paths_of(found) == []
         assert not found.complete
-        assert found.keeps("anything/at/all")
+        assert found.kept.covers("anything/at/all")
 
     def test_a_directory_that_vanishes_during_the_walk_is_a_problem_and_is_kept(self, tmp_path: Path) -> None:
         tree(tmp_path, "a", "b/c", "d")
         found = walk(str(tmp_path), ALL)
-        files = iter(found)
-        first = next(files)
+        batches = found.batches(1)
+        first = next(batches)
         shutil.rmtree(tmp_path / "b")
 
-        assert [first.path, *[file.path for file in files]] == ["a", "d"]
+        assert [file.path for file in chain(first, *batches)] == ["a", "d"]
         assert [problem[0::2] for problem in found.problems] == [("b", "Vanished")]
         assert found.problems[0].directory
         assert not found.complete
-        assert found.keeps("b/c")
+        assert found.kept.covers("b/c")
 
     def test_a_file_that_vanishes_during_the_walk_is_a_problem_and_is_kept(self, tmp_path: Path) -> None:
         tree(tmp_path, "a", "b", "c")
         found = walk(str(tmp_path), ALL)
-        files = iter(found)
-        next(files)
+        batches = found.batches(1)
+        next(batches)
         (tmp_path / "b").unlink()
 
-        assert [file.path for file in files] == ["c"]
+        assert [file.path for file in chain(*batches)] == ["c"]
         assert found.problems == [("b", "it vanished while its directory was read", "Vanished", False)]
-        assert found.keeps("b")
+        assert found.kept.covers("b")
         assert found.complete
 
 
