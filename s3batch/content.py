@@ -17,6 +17,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from s3batch.model import is_same_file, stamp_of
+from s3batch.opening import Opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,14 @@ _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 """The system's or the file server's trouble of this moment."""
 
 
+_ANOTHER_THING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV})
+"""What lies there now is a link, a socket or a device, or nothing: whoever planned it has to look again."""
+
+
 class ContentError(Exception):
     """The file cannot be sent as planned.
 
-    ``code`` is ours: ``Changed``, ``Vanished``, ``BrokenLink``, ``Unreadable``, ``Busy``.
+    ``code`` is ours: ``Changed`` (it has to be planned again), ``Unreadable``, ``Busy``.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -45,23 +50,23 @@ class ContentError(Exception):
 class Source:
     """The tree files are read from. Paths are relative to its root; a file as root has one path, its name."""
 
-    def __init__(self, root: str) -> None:
-        self._root = root if os.path.isdir(root) else os.path.dirname(root) or "."
-        self._fd = -1
-
-    def _directory(self) -> int:
-        if self._fd < 0:
-            self._fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return self._fd
+    def __init__(self, root: str, symlinks: str = "follow") -> None:
+        self._opener = Opener(root, symlinks)
 
     def open(self, path: str, stamp: Stamp) -> int:
         """Return a descriptor of ``path``, which must have this stamp. Raises :class:`ContentError`."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._directory())
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise self._missing(path, error) from error
+            return self._open(path, stamp)
+        except ContentError:
+            if not self._opener.start_afresh():
+                raise
+        return self._open(path, stamp)
+
+    def _open(self, path: str, stamp: Stamp) -> int:
+        try:
+            fd = self._opener.open(path)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _not_opened(path, error) from error
         try:
             _check(fd, path, stamp)
             if abs(time.time_ns() - stamp.ctime_ns) < _TICK_NS:
@@ -70,13 +75,6 @@ class Source:
             os.close(fd)
             raise
         return fd
-
-    def _missing(self, path: str, error: OSError) -> ContentError:
-        try:
-            target = os.readlink(path, dir_fd=self._directory())
-        except OSError:
-            return ContentError("Vanished", f"{path!r} is gone: {error.strerror}")
-        return ContentError("BrokenLink", f"{path!r} is a broken symbolic link to {target!r}")
 
     def check(self, path: str, stamp: Stamp) -> None:
         """Raise :class:`ContentError` unless ``path`` has this stamp."""
@@ -116,6 +114,12 @@ class Source:
 def _check(fd: int, path: str, stamp: Stamp, when: str = "after it was planned") -> None:
     if not is_same_file(stamp_of(os.fstat(fd)), stamp):
         raise ContentError("Changed", f"{path!r} changed {when}")
+
+
+def _not_opened(path: str, error: OSError) -> ContentError:
+    if error.errno in _ANOTHER_THING:
+        return ContentError("Changed", f"{path!r} is not there as planned: {error.strerror}")
+    return _unreadable(path, error)
 
 
 def _unreadable(path: str, error: OSError) -> ContentError:

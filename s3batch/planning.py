@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 from s3batch import deletes, planner
 from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
-from s3batch.model import Kind, Operation, Reason, Result, Stage, State, stamp_of
+from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
 from s3batch.redirects import refuse_uploaded
-from s3batch.walk import Walk, walk
 from s3batch.wanted import KEPT, Wanted
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from s3batch.journal import Facts, Journal
     from s3batch.model import LocalFile
     from s3batch.progress import Totals
+    from s3batch.walk import Walk
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
@@ -57,10 +57,8 @@ class Planning:
             expect(more)
             yield
         yield from listing
-        settings, source = self.wanted.settings, self.wanted.source
-        self.walked = walked = walk(
-            source.root, self.wanted.selection, symlinks=settings.symlinks, journal=self.journal.path
-        )
+        settings = self.wanted.settings
+        self.walked = walked = self.wanted.walk(self.journal.path)
         for batch in walked.batches(BATCH):
             add(self._decide(batch))
             yield
@@ -152,13 +150,35 @@ class Planning:
         self.journal.settle([(State.FAILED, result) for result in failed])
 
 
-def replanned(wanted: Wanted, operation: Operation) -> Operation | None:
-    """``operation`` for the file as it is now; ``None`` where it is gone, or is a directory."""
-    try:
-        found = os.stat(os.path.join(wanted.source.base, operation.path))
-    except OSError:
-        return None
-    if operation.path.endswith("/"):
-        return None
-    stamp = stamp_of(found)
-    return operation._replace(size=stamp.size, stamp=stamp, upload_id="")
+class Replanner:
+    """Plans a file again that is not the one that was planned, as the walk would: with its links, and its words."""
+
+    def __init__(self, wanted: Wanted, journal: str) -> None:
+        self._wanted = wanted
+        self._journal = journal
+        self._walk: Walk | None = None
+
+    def replan(self, operation: Operation) -> Operation | Result | None:
+        """Return the operation for the file as it is now, or its result where there is nothing to send any more.
+
+        ``None``: a directory could not be read by the walk, and can be now.
+        """
+        path, directory = operation.path.rstrip("/"), operation.path.endswith("/")
+        if directory and os.path.isdir(os.path.join(self._wanted.source.base, path)):
+            return None
+        if self._walk is None:
+            self._walk = self._wanted.walk(self._journal)
+        found = self._walk.look(path)
+        if found is not None and found.stamp.kind == FILE:
+            return operation._replace(size=found.size, stamp=found.stamp, upload_id="")
+        if found is not None:
+            return Result(operation.id, error=f"{path!r} became a directory after it was planned", code="Changed")
+        if self._walk.problems:
+            problem = self._walk.problems.pop()
+            return Result(operation.id, error=f"{problem.path!r}: {problem.error}", code=problem.code)
+        return Result(operation.id)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a sentence for each kind of thing that files have become, and that is skipped."""
+        if self._walk is not None:
+            yield from self._walk.warnings()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,7 @@ from s3batch.in_the_way import BlockedUploads
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
-from s3batch.planning import Planning, replanned
+from s3batch.planning import Planning, Replanner
 from s3batch.progress import Totals, make
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
@@ -139,6 +138,7 @@ class Sync:
     _withheld: bool = False
     """Whether no delete was begun, because something else failed."""
     _unclaimed: leftovers.Unclaimed | None = None
+    _replanner: Replanner | None = None
     _bucket: Bucket | None = None
 
     @property
@@ -197,6 +197,8 @@ class Sync:
             progress.close()
             if executor is not None:
                 executor.close()
+            for warning in self._replanner.warnings() if self._replanner else ():
+                self.journal.warn(warning)
             if self._bucket is not None:
                 self.journal.add_tally(requests=self._bucket.lane.requests, retries=self._bucket.retries)
                 self._bucket.close()
@@ -321,7 +323,8 @@ class Sync:
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
             part_size=self.settings.part_size, copy_limit=worker.COPY_LIMIT,
-            dry_run=self.settings.dry_run, extensions=self.extensions, delete_check=self._delete_check(), quirks=quirk_memory.in_force(self.journal),
+            symlinks=self.settings.symlinks, dry_run=self.settings.dry_run, extensions=self.extensions,
+            delete_check=self._delete_check(), quirks=quirk_memory.in_force(self.journal),
         )  # fmt: skip
         if self.cluster:
             return self.cluster.executor(brief, count)
@@ -330,6 +333,7 @@ class Sync:
         return LocalExecutor(brief, count)
 
     def _coordinator(self, executor: Executor, progress: Any) -> Coordinator:
+        self._replanner = Replanner(self.wanted, self.journal.path)
         uploads = Uploads(
             self.journal,
             self.settings.part_size,
@@ -343,7 +347,7 @@ class Sync:
                 multipart_threshold=self.settings.multipart_threshold,
                 whole=lambda operation: self.wanted.rules.attributes(operation.path).gzip,
                 has_file=self.wanted.key_paths.has_file if self.cluster else None,
-                replan=partial(replanned, self.wanted), heard=self._heard, dry_run=self.settings.dry_run,
+                replan=self._replanner.replan, heard=self._heard, dry_run=self.settings.dry_run,
             )
         )  # fmt: skip
 

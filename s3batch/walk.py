@@ -7,7 +7,7 @@
     broken link, vanished, no right .. a problem, its key is kept
 
 The rule it keeps: **what could not be looked at is never taken for absent.** Every path that is in the
-tree and yields no file stands in :attr:`Walk.vetoes`, and no key for it, or below it, may be deleted.
+tree and yields no file stands in :attr:`Walk.kept`, and no key for it, or below it, may be deleted.
 
 About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
 a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of what is skipped

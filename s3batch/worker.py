@@ -50,6 +50,8 @@ class Brief:
     endpoint: Endpoint
     root: str
     """The source: a directory, or one file."""
+    symlinks: str = "follow"
+    """The link policy of the walk; a file is opened under it too."""
     rules: Rules
     limit: int = 64
     """Requests in flight in this worker."""
@@ -123,7 +125,7 @@ class Tools:
 
 def tools_for(brief: Brief) -> Tools:
     """Fresh tools; nothing is opened yet."""
-    return Tools(brief, Source(brief.root), Checks.from_endpoint(brief.endpoint), brief.quirks)
+    return Tools(brief, Source(brief.root, brief.symlinks), Checks.from_endpoint(brief.endpoint), brief.quirks)
 
 
 def prepare(brief: Brief) -> None:

@@ -293,6 +293,9 @@ class Coordinator:
             self._settled(operation, failed=True)
             words = result.error if self._changes[operation.id] < _CHANGES else f"{result.error}, again and again"
             return State.FAILED, result._replace(error=words)
+        if isinstance(fresh, Result):
+            self._settled(operation, failed=bool(fresh.error))
+            return (State.FAILED if fresh.error else State.SKIPPED), fresh
         self._journal.settle([(State.PENDING, result)])
         self._journal.replan(fresh)
         self._retries.add_row(operation.id, back_off(self._changes[operation.id]))

@@ -35,8 +35,11 @@ class CoordinatorDeps:
     """Bytes: larger uploads go in parts."""
     whole: Callable[[Operation], bool]
     """Return true if an operation must go in one request however large it is."""
-    replan: Callable[[Operation], Operation | None]
-    """Return the operation for its file as it is now; ``None`` when the file is gone."""
+    replan: Callable[[Operation], Operation | Result | None]
+    """Return the operation for its file as it is now, or its result where there is nothing to send any more.
+
+    A result without an error means that it is skipped; ``None`` that nothing more is known.
+    """
     heard: Callable[[Operation, Result], None]
     """Called with every good result of a whole operation, and with what a dry run would do."""
     has_file: Callable[[str], bool] | None = None
