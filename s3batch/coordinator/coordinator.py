@@ -26,7 +26,7 @@ from s3batch.crash_points import reach
 from s3batch.delete_check import CHANGED_MEANWHILE
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, count_outstanding, tags_of
-from s3batch.model import Kind, Result, Stage, State, Step, Work
+from s3batch.model import Kind, Operation, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
 from s3batch.quirk_memory import QuirkMemory
 from s3batch.s3.carry import back_off
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from s3batch.coordinator.deps import CoordinatorDeps
     from s3batch.executors import News
-    from s3batch.model import Operation
 
 _CHANGES = 5
 """A file that changed so often while it was read is given up."""
@@ -283,23 +282,21 @@ class Coordinator:
     def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """The file is not the one that was planned: plan it anew, unless it never comes to rest."""
         self._changes[operation.id] += 1
-        fresh = self._deps.replan(operation) if self._changes[operation.id] < _CHANGES else None
-        if fresh is None and self._changes[operation.id] < _CHANGES and self._journal.is_taken(operation.id):
-            return self._gone(operation, result)
-        if fresh is None and operation.path.endswith("/"):
-            self._settled(operation)  # a directory that could not be read and can be now: a resume walks it
-            return State.SKIPPED, Result(operation.id)
-        if fresh is None:
+        if self._changes[operation.id] >= _CHANGES:
             self._settled(operation, failed=True)
-            words = result.error if self._changes[operation.id] < _CHANGES else f"{result.error}, again and again"
-            return State.FAILED, result._replace(error=words)
-        if isinstance(fresh, Result):
-            self._settled(operation, failed=bool(fresh.error))
-            return (State.FAILED if fresh.error else State.SKIPPED), fresh
-        self._journal.settle([(State.PENDING, result)])
-        self._journal.replan(fresh)
-        self._retries.add_row(operation.id, back_off(self._changes[operation.id]))
-        return State.PENDING, result
+            return State.FAILED, result._replace(error=f"{result.error}, again and again")
+        fresh = self._deps.replan(operation)
+        if isinstance(fresh, Operation):
+            self._journal.settle([(State.PENDING, result)])
+            self._journal.replan(fresh)
+            self._retries.add_row(operation.id, back_off(self._changes[operation.id]))
+            return State.PENDING, result
+        if self._journal.is_taken(operation.id):
+            return self._gone(operation, result)  # this job's walk tells what is there now
+        if fresh is None:  # a directory that could not be read and can be now counts as nothing: the next run walks it
+            fresh = Result(operation.id) if operation.path.endswith("/") else result
+        self._settled(operation, failed=bool(fresh.error))
+        return (State.FAILED if fresh.error else State.SKIPPED), fresh
 
     def _gone(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """A dead job had planned it, and its file has gone since: nothing is to be done."""
