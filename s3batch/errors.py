@@ -68,13 +68,10 @@ class JournalError(S3BatchError):
 
 
 class JournalLockedError(JournalError):
-    """Another coordinator works on this journal."""
+    """Another coordinator works on this journal, or on this target."""
 
-    def __init__(self, path: str, *, holder: str) -> None:
-        super().__init__(
-            f"journal {path} is in use by {holder}",
-            hint="wait for it to end, or give another --journal",
-        )
+    def __init__(self, what: str, *, holder: str) -> None:
+        super().__init__(f"{what} is in use by {holder}", hint="wait for it to end")
 
 
 class JournalTooNewError(JournalError):

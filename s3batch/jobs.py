@@ -8,8 +8,7 @@ They look into the journals of the state directory and of ``.s3batch`` in the wo
     planning, running         no                         dead: killed, or its machine went down
     done, failed, interrupted, superseded                as it is
 
-``prune`` forgets what is done, and aborts the multipart uploads that no job will ever finish: those of done,
-superseded and dead jobs. An interrupted or failed job has parked its own for ``resume``, so they stay.
+Tidying up after them is :mod:`s3batch.jobs_cleanup`.
 """
 
 from __future__ import annotations
@@ -23,14 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s3batch import journal_trust, permissions, private_files, quirk_memory, report
 from s3batch.errors import (
     EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_SETTINGS,
     JournalError,
-    JournalLockedError,
-    S3BatchError,
     SettingsError,
 )
-from s3batch.journal import Entry, Job, Journal, UploadLeft
+from s3batch.journal import Entry, Job, Journal
 from s3batch.model import JobState, State
 from s3batch.private_files import OWN_DIRECTORY
 from s3batch.settings import Settings
@@ -38,7 +33,6 @@ from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.output import Output
-    from s3batch.s3.bucket import Bucket
 
 SHOWN_LEFT = 50
 """Operations that ``show`` names of those that are left, unless it is asked to be verbose."""
@@ -62,6 +56,8 @@ class Found(NamedTuple):
     done: int
     left: int
     failed: int
+    leaves_work: bool = True
+    """Whether there is something to resume."""
 
 
 # -- list
@@ -80,13 +76,15 @@ def run_list(settings: Settings, output: Output) -> int:
     return EXIT_DONE
 
 
-def find_jobs(settings: Settings, output: Output, unreadable: list[JournalError] | None = None) -> list[Found]:
-    """Return every job of every journal, the newest first.
+def find_jobs(
+    settings: Settings, output: Output, unreadable: list[JournalError] | None = None, *, counted: bool = True
+) -> list[Found]:
+    """Return every job of every journal, the newest first; unless ``counted`` only ``left`` is counted, at no cost.
 
     A journal that cannot be read is named and passed by; its error is added to ``unreadable``.
     """
     paths = journals(settings, output, unreadable)
-    found = chain.from_iterable(_jobs_of(path, settings, output, unreadable) for path in paths)
+    found = chain.from_iterable(_jobs_of(path, settings, output, unreadable, counted=counted) for path in paths)
     return sorted(found, key=lambda each: each.job.started, reverse=True)
 
 
@@ -120,11 +118,11 @@ def _databases(directory: str) -> list[str]:
 
 
 def _jobs_of(
-    path: str, settings: Settings, output: Output, unreadable: list[JournalError] | None = None
+    path: str, settings: Settings, output: Output, unreadable: list[JournalError] | None, *, counted: bool
 ) -> list[Found]:
     try:
         with Journal.read_only(path) as journal:
-            return list(_with_states(journal))
+            return list(_with_states(journal, counted=counted))
     except JournalError as error:
         if settings.journal:
             raise
@@ -134,16 +132,17 @@ def _jobs_of(
         return []
 
 
-def _with_states(journal: Journal) -> Iterator[Found]:
+def _with_states(journal: Journal, *, counted: bool) -> Iterator[Found]:
     """The jobs of a journal. Its lock is one for all of them, so only the newest at work can be the one that runs."""
     holder = journal.holder()
-    tallies = journal.tallies()
+    tallies = journal.tallies() if counted else {}
     for job in journal.jobs():
         state = shown_state(job, running=holder is not None)
         mine, holder = (holder, None) if state == RUNNING else (None, holder)
-        tally = tallies[job.number]
-        left = tally[State.PENDING] + tally[State.LEASED]
-        yield Found(journal.path, job, state, mine, tally[State.DONE], left, tally[State.FAILED])
+        tally = tallies.get(job.number, {})
+        left = job.left_open if job.is_unfinished else tally.get(State.PENDING, 0) + tally.get(State.LEASED, 0)
+        done, failed = tally.get(State.DONE, 0), tally.get(State.FAILED, 0)
+        yield Found(journal.path, job, state, mine, done, left, failed, journal.leaves_work(job))
 
 
 def shown_state(job: Job, *, running: bool) -> str:
@@ -156,7 +155,7 @@ def shown_state(job: Job, *, running: bool) -> str:
 def _row(found: Found) -> tuple[str, ...]:
     job = found.job
     numbers = map(format_count, (found.done, found.left, found.failed))
-    return (job.id, job.command, found.state, _date(job.started), *numbers, f"{job.source} -> {job.target}")
+    return (job.id, job.command, found.state, date(job.started), *numbers, f"{job.source} -> {job.target}")
 
 
 def _row_as_json(found: Found) -> dict[str, Any]:
@@ -171,12 +170,13 @@ def _facts(found: Found) -> dict[str, Any]:
         "state": found.state,
         "exit_code": job.exit_code,
         "resumed": bool(job.resumed),
+        "continues": job.continues or None,
         "journal": found.journal,
         "source": job.source,
         "target": job.target,
         "endpoint": job.endpoint,
-        "started": _date(job.started),
-        "ended": None if job.ended is None else _date(job.ended),
+        "started": date(job.started),
+        "ended": None if job.ended is None else date(job.ended),
         "pid": found.holder and found.holder[0],
         "host": found.holder and found.holder[1],
     }
@@ -190,7 +190,10 @@ def run_show(settings: Settings, output: Output) -> int:
     found = choose(settings.job, find_jobs(settings, output))
     with Journal.read_only(found.journal) as journal:
         job = journal.look_at(found.job.id)
-        document = report.document(job, journal.counts(), journal.failures(), journal=found.journal, now=time.time())
+        document = report.document(
+            job, journal.counts(), journal.failures(), journal=found.journal, now=time.time(),
+            before=report.Before.of(journal),
+        )  # fmt: skip
         shown = None if output.verbose else SHOWN_LEFT
         left = islice(chain(journal.operations(State.LEASED), journal.operations(State.PENDING)), shown)
         resume = _resume_line(settings, found)
@@ -219,7 +222,7 @@ def choose(wanted: str, found: Sequence[Found]) -> Found:
 
 
 def _resume_line(settings: Settings, found: Found) -> str | None:
-    if found.state == RUNNING or found.job.state in {JobState.DONE, JobState.SUPERSEDED}:
+    if found.state == RUNNING or not found.leaves_work:
         return None
     return report.resume_line(found.job.id, found.journal, journal_trust.is_found(found.journal, settings))
 
@@ -253,9 +256,10 @@ def _lines_about(found: Found, document: dict[str, Any]) -> list[tuple[str, str]
     lasted = f", {format_duration(document['seconds'])}" if found.state != DEAD else ""
     return [
         ("job", job.id),
+        ("continues", job.continues),
         ("command", f"{job.command} (s3batch {job.version})"),
         ("state", state + code),
-        ("started", f"{_date(job.started)}{lasted}{resumed}"),
+        ("started", f"{date(job.started)}{lasted}{resumed}"),
         ("source", job.source),
         ("target", job.target),
         ("endpoint", job.endpoint),
@@ -289,181 +293,16 @@ def _left_as_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-# -- prune
-
-
-class Pruned(NamedTuple):
-    """What became of one journal."""
-
-    forgotten: int = 0
-    aborted: tuple[UploadLeft, ...] = ()
-    kept: tuple[UploadLeft, ...] = ()
-    """Parked by an interrupted or failed job."""
-    failures: tuple[tuple[UploadLeft, str], ...] = ()
-    refused: tuple[tuple[UploadLeft, str], ...] = ()
-    """Those that these credentials, or this store, may never abort, and why: no failure."""
-    withheld: str = ""
-    """The journal, where it has uploads to abort and may not decide where: nothing was done with it."""
-
-
-def run_prune(settings: Settings, output: Output) -> int:
-    """Forget done and superseded jobs, abort the uploads no job will finish.
-
-    Exit code 1 if one could not be aborted; 2 if all there was to do is asked for by journals in the tree.
-    """
-    pruned = [_prune_journal(path, settings, output) for path in journals(settings, output)]
-    if settings.json:
-        output.document(_pruned_as_json(pruned, dry_run=settings.dry_run))
-    for each in pruned:
-        _say_pruned(each, output)
-    forgotten, aborted = sum(each.forgotten for each in pruned), sum(len(each.aborted) for each in pruned)
-    would = "would be " if settings.dry_run else ""
-    output.info(f"{_some(forgotten, 'job')} {would}forgotten, {_some(aborted, 'multipart upload')} {would}aborted")
-    if any(each.failures for each in pruned):
-        return EXIT_FAILED
-    return EXIT_SETTINGS if any(each.withheld for each in pruned) and not forgotten + aborted else EXIT_DONE
-
-
-def _say_pruned(pruned: Pruned, output: Output) -> None:
-    if pruned.withheld:
-        output.warn(
-            f"left alone: {pruned.withheld} lies below the working directory, and a checkout may have brought "
-            f"it; if it is yours, write {journal_trust.command_line('jobs', 'prune', pruned.withheld)}"
-        )
-    for left, error in pruned.failures:
-        output.error(f"cannot abort the multipart upload of {left.key} (job {left.job_id}): {error}")
-    for left, error in pruned.refused[:1]:
-        more = len(pruned.refused) - 1
-        others = f" and {_some(more, 'other')}" if more else ""
-        output.warn(f"the multipart upload of {left.key} (job {left.job_id}){others} stays in the bucket: {error}")
-    for left in pruned.aborted:
-        output.detail(f"multipart upload of {left.key} (job {left.job_id})")
-    for job in sorted({left.job_id for left in pruned.kept}):
-        output.info(f"job {job} has multipart uploads to go on with; s3batch resume {job} does")
-
-
-def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any]:
-    def listed(uploads: Iterable[UploadLeft]) -> list[dict[str, str]]:
-        return [{"job": left.job_id, "key": left.key, "upload_id": left.upload_id} for left in uploads]
-
-    def with_errors(found: list[tuple[UploadLeft, str]]) -> list[dict[str, str]]:
-        return [{**row, "error": error} for row, (_, error) in zip(listed(f[0] for f in found), found, strict=True)]
-
-    failures = [(left, error) for each in pruned for left, error in each.failures]
-    refused = [(left, error) for each in pruned for left, error in each.refused]
-    return {
-        "dry_run": dry_run,
-        "forgotten": sum(each.forgotten for each in pruned),
-        "aborted": listed(left for each in pruned for left in each.aborted),
-        "kept": listed(left for each in pruned for left in each.kept),
-        "failures": with_errors(failures),
-        "refused": with_errors(refused),
-    }
-
-
-def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
-    """A journal that is in use, or cannot be used, is named and left alone."""
-    try:
-        with Journal.open(path, create=False) as journal:
-            journal.lock()
-            return _prune(journal, settings)
-    except JournalLockedError as error:
-        if settings.journal:
-            raise
-        output.info(f"left alone: {error.message}")
-    except JournalError as error:
-        if settings.journal:
-            raise
-        output.warn(str(error))
-    return Pruned()
-
-
-def _prune(journal: Journal, settings: Settings) -> Pruned:
-    """Nobody else works on this journal: whatever was at work is dead."""
-    jobs = {job.id: job for job in journal.jobs()}
-    uploads = journal.uploads_left(False)
-    parked = [left for left in uploads if _is_parked(jobs[left.job_id], left)]
-    useless = [left for left in uploads if left not in parked]
-    if useless and not journal_trust.may_decide(journal.path, settings):
-        return Pruned(withheld=journal.path)
-    if settings.dry_run:
-        finished = sum(job.state in {JobState.DONE, JobState.SUPERSEDED} for job in jobs.values())
-        return Pruned(finished, tuple(useless), tuple(parked))
-    failures: list[tuple[UploadLeft, str]] = []
-    refused: list[tuple[UploadLeft, str]] = []
-    for job_id in dict.fromkeys(left.job_id for left in useless):
-        mine = [left for left in useless if left.job_id == job_id]
-        failures += _abort_all(journal, settings, jobs[job_id], mine, refused)
-    left_over = [left for left, _ in (*failures, *refused)]
-    aborted = tuple(left for left in useless if left not in left_over)
-    return Pruned(journal.prune(), aborted, tuple(parked), tuple(failures), tuple(refused))
-
-
-def _is_parked(job: Job, left: UploadLeft) -> bool:
-    """Whether ``resume`` can go on with an upload; not with that of a file that has changed since (no row)."""
-    return job.state in {JobState.INTERRUPTED, JobState.FAILED} and left.operation > 0
-
-
-def _abort_all(
-    journal: Journal, settings: Settings, job: Job, uploads: Sequence[UploadLeft], refused: list[tuple[UploadLeft, str]]
-) -> list[tuple[UploadLeft, str]]:
-    """Abort the uploads of one job; return those that could not be, and why. No endpoint, no second try.
-
-    Those whose abort is refused for good are added to ``refused``.
-    """
-    try:
-        bucket = bucket_of(settings, job, journal.path)
-    except S3BatchError as error:
-        return [(left, str(error)) for left in uploads]
-    failures: list[tuple[UploadLeft, str]] = []
-    try:
-        for left in uploads:
-            words, for_good = abort_upload(bucket, left)
-            if words:
-                (refused if for_good else failures).append((left, words))
-            else:
-                journal.forget_upload(left.operation)
-    except S3BatchError as error:
-        failures += [(left, str(error)) for left in uploads[uploads.index(left) :]]
-    finally:
-        bucket.close()
-    return failures
-
-
-def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
-    """The bucket of a job, with today's credentials. The only place here that loads S3."""
-    from s3batch.s3.bucket import Bucket  # noqa: PLC0415 - `list` and `show` do without
-    from s3batch.target import Target  # noqa: PLC0415 - as above
-
-    effective = journal_trust.read_settings(job, journal, settings)
-    return Bucket.from_settings(effective, Target.from_settings(effective).bucket)
-
-
-def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
-    """Abort one upload, gone ones included; return what S3 had against it, and whether that will stay so.
-
-    EndpointError where it does not answer.
-    """
-    from s3batch.s3.faults import CallError, refused_for_good  # noqa: PLC0415 - as above
-
-    try:
-        bucket.abort_multipart_upload(left.key, left.upload_id)
-    except CallError as error:
-        needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
-        said = f"AbortMultipartUpload is refused ({error.fault})"
-        return (f"{said}; the request {needs}" if needs else said), refused_for_good(error.fault)
-    return "", False
-
-
 # -- words
 
 
-def _date(seconds: float) -> str:
-    """UTC, as in ``2026-11-21T21:30:50Z``."""
+def date(seconds: float) -> str:
+    """Return UTC, as in ``2026-11-21T21:30:50Z``."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _some(number: int, noun: str) -> str:
+def some(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where that is due."""
     return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
 
 

@@ -85,6 +85,8 @@ class Output:
         """Whether warnings are not said either; a report keeps them all the same."""
         self.data_written = False
         """Whether anything was to go to stdout; with ``--json`` that was the document."""
+        self.held: list[Mapping[str, Any]] | None = None
+        """The documents of several jobs, while someone collects them to make one of them."""
 
     @property
     def progress_stream(self) -> TextIO:
@@ -112,6 +114,9 @@ class Output:
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Write the one JSON document of a run with ``--json``."""
+        if self.held is not None:
+            self.held.append(document)
+            return
         text = self._masked(json.dumps(document, indent=2))
         self._put(_COMMAND_ANYWHERE.sub(r"\\u0023", text) + "\n")
 

@@ -185,8 +185,10 @@ def resume_line(job: str, journal: str, default_journal: bool) -> str:
 
 
 def leaves_work(document: Mapping[str, Any]) -> bool:
-    """Whether ``s3batch resume`` has something to do."""
-    return document["state"] not in {JobState.DONE, JobState.SUPERSEDED}
+    """Whether ``s3batch resume`` has something to do: not after a failure before anything was planned."""
+    planned = document["files"] or any(numbers["planned"] for numbers in document["operations"].values())
+    unfinished = document["state"] not in {JobState.DONE, JobState.SUPERSEDED}
+    return unfinished and (bool(planned) or document["state"] != JobState.FAILED)
 
 
 def failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str:

@@ -7,67 +7,120 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch import journal_trust
-from s3batch.errors import JournalError, SettingsError
-from s3batch.jobs import RUNNING, find_jobs
-from s3batch.model import JobState
-from s3batch.settings import Settings
+from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
+from s3batch.jobs import RUNNING, date, find_jobs
+from s3batch.report import resume_line
+from s3batch.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s3batch.jobs import Found
+    from s3batch.journal import Job
     from s3batch.output import Output
-
-_FINISHED = (JobState.DONE, JobState.SUPERSEDED)
+    from s3batch.settings import Settings
 
 
 def run(settings: Settings, output: Output) -> int:
-    """Finish the newest unfinished job, or ``settings.job``. The exit code is that of the job."""
+    """Finish the unfinished job, or ``settings.job``, or all of them. The exit code is that of the job, or the worst."""
     journal_trust.require_settings(settings)
-    found = _unfinished(settings, output)
-    if found is None:
-        output.info("nothing to resume: no unfinished job")
-        if settings.json:
-            output.document({"job": None, "command": "resume", "state": "done", "exit_code": 0, "resumed": False})
-        return 0
+    unreadable: list[JournalError] = []
+    jobs = find_jobs(settings, output, unreadable, counted=False)
+    if settings.all_jobs:
+        return _finish_all(_left(jobs), settings, output)
+    found = _named(settings, jobs) if settings.job else _choose(settings, _left(jobs), jobs, output)
+    if found is not None:
+        return _finish(found, settings, output)
+    if unreadable:
+        raise unreadable[0]
+    return _nothing(settings, output)
+
+
+def _nothing(settings: Settings, output: Output) -> int:
+    output.info("nothing to resume: no unfinished job")
+    if settings.json:
+        output.document({"job": None, "command": "resume", "state": "done", "exit_code": 0, "resumed": False})
+    return 0
+
+
+def _finish(found: Found, settings: Settings, output: Output) -> int:
+    """Begin a job that continues this one, with its settings."""
     begun = journal_trust.settings_to_resume(found.job, found.journal, settings)
-    again = replace(begun, journal=found.journal, job=found.job.id, json=settings.json)
+    job = found.job
+    output.info(
+        f"resuming job {job.id}: {job.command} of {job.source} to {job.target} at {job.endpoint or 'AWS'}, begun "
+        f"{date(job.started)}, {_words_left(found)}"
+    )
+    again = replace(begun, journal=found.journal, job=job.id, json=settings.json)
     module, name = ("s3batch.sync", "run") if begun.command == "sync" else ("s3batch.cache", "resume")
     code: int = getattr(importlib.import_module(module), name)(again, output)
     return code
 
 
-def _unfinished(settings: Settings, output: Output) -> Found | None:
-    unreadable: list[JournalError] = []
-    jobs = find_jobs(settings, output, unreadable)
-    if settings.job:
-        return _named(settings, jobs)
-    left = [each for each in jobs if each.job.state not in _FINISHED]
-    idle = [each for each in left if each.state != RUNNING]
-    found = _choose(settings, idle or left, jobs)
-    if found is None and unreadable:
-        raise unreadable[0]
-    return found
+def _finish_all(left: Sequence[Found], settings: Settings, output: Output) -> int:
+    """Finish each, the oldest first; stop where a signal says so."""
+    believed = [each for each in reversed(left) if journal_trust.may_decide(each.journal, settings)]
+    if not believed:
+        return _nothing(settings, output)
+    worst, output.held = 0, []
+    for found in believed:
+        try:
+            code = _finish(found, settings, output)
+        except S3BatchError as error:
+            output.error(f"job {found.job.id}: {error}")
+            code = error.exit_code
+        worst = max(worst, code)
+        if code in INTERRUPTED:
+            break
+    documents, output.held = output.held, None
+    if settings.json:
+        output.document({"command": "resume", "exit_code": worst, "jobs": documents})
+    return worst
+
+
+def _left(jobs: Sequence[Found]) -> list[Found]:
+    """Return the jobs that can be resumed, the newest first: of each target only the last to begin."""
+    newest: dict[tuple[str, ...], Found] = {}
+    for each in jobs:
+        job = each.job
+        place = ("sync",) if job.command == "sync" else (job.command, job.source)
+        newest.setdefault((*place, job.target, job.endpoint), each)
+    left = [each for each in newest.values() if each.leaves_work]
+    return [each for each in left if each.state != RUNNING] or left
 
 
 def _named(settings: Settings, jobs: Sequence[Found]) -> Found:
     named = [each for each in jobs if each.job.id == settings.job]
     if not named:
         raise SettingsError(f"there is no job {settings.job}", hint="see s3batch jobs list")
-    if named[0].job.state in _FINISHED:
-        raise SettingsError(f"nothing to resume: job {settings.job} is {named[0].job.state}")
-    return named[0]
+    found = named[0]
+    if not found.job.is_unfinished:
+        raise SettingsError(f"nothing to resume: job {settings.job} is {found.job.state}")
+    if not found.leaves_work:
+        raise SettingsError(
+            f"nothing to resume: job {settings.job} failed before anything was planned",
+            hint="correct what failed and begin a new sync",
+        )
+    later = next((each for each in _left(jobs) if _is_later(each.job, found.job)), None)
+    if later is not None:
+        raise SettingsError(f"nothing to resume: job {settings.job} is superseded by job {later.job.id}")
+    return found
 
 
-def _choose(settings: Settings, left: Sequence[Found], jobs: Sequence[Found]) -> Found | None:
-    """Return the job that the settings given name; without any, the newest that a journal may decide about."""
+def _is_later(one: Job, other: Job) -> bool:
+    same = (one.command, one.target, one.endpoint) == (other.command, other.target, other.endpoint)
+    return same and one.command == "sync" and one.started > other.started
+
+
+def _choose(settings: Settings, left: Sequence[Found], jobs: Sequence[Found], output: Output) -> Found | None:
+    """Return the job that the settings given name; without any, the only one that a journal may decide about."""
     same = [each for each in left if settings.bucket and journal_trust.is_same_job(each.job, each.journal, settings)]
     believed = [each for each in left if journal_trust.may_decide(each.journal, settings)]
     must_name = settings.plugin or settings.origin("bucket").startswith(("--", "argument "))
     if same and (must_name or not believed):
         return same[0]
     if believed and not must_name:
-        return believed[0]
+        return _only(believed, settings, output)
     if not left:
         return None
     if settings.bucket and any(journal_trust.is_same_job(each.job, each.journal, settings) for each in jobs):
@@ -77,6 +130,27 @@ def _choose(settings: Settings, left: Sequence[Found], jobs: Sequence[Found]) ->
         if settings.bucket
         else _refusal(settings, left[0])
     )
+
+
+def _only(left: Sequence[Found], settings: Settings, output: Output) -> Found:
+    """Return the one unfinished job; SettingsError with the lines to choose from if there are several."""
+    if len(left) == 1:
+        return left[0]
+    for each in left:
+        line = resume_line(each.job.id, each.journal, journal_trust.is_found(each.journal, settings))
+        output.error(
+            f"{line}   # {each.job.command} of {each.job.source} to {each.job.target}, begun {date(each.job.started)}, "
+            f"{_words_left(each)}"
+        )
+    raise SettingsError(
+        f"{len(left)} targets have an unfinished job; nothing was sent",
+        hint="write one of these lines, or s3batch resume --all",
+    )
+
+
+def _words_left(found: Found) -> str:
+    left = format_count(found.left)
+    return f"{left} operations left" if found.job.planned or found.left else "not planned to its end"
 
 
 def _refusal(settings: Settings, found: Found) -> Exception:

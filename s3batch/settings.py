@@ -45,6 +45,7 @@ COMMANDS: dict[str, str] = {
     "jobs list": "show what ran and what is left",
     "jobs show": "show one job: what is left, what failed and why",
     "jobs prune": "forget finished jobs, abort uploads that dead ones left",
+    "jobs forget": "forget one job, abort the uploads it left",
     "verify": "compare a directory with an S3 prefix, write nothing",
     "doctor": "try each permission and capability that is needed",
     "config": "show every effective setting and where it came from",
@@ -55,9 +56,9 @@ _CACHE = frozenset(name for name in COMMANDS if name.startswith("cache "))
 _SYNC = frozenset({"sync", "verify", "doctor"})
 _ARCHIVE = frozenset({"cache restore", "cache rebuild"})
 _KEYED = _ARCHIVE | {"cache inspect"}
-_ONLINE = _SYNC | _CACHE | {"resume", "jobs prune"}
+_ONLINE = _SYNC | _CACHE | {"resume", "jobs prune", "jobs forget"}
 _WORKING = frozenset({"sync", "verify", "resume"}) | _ARCHIVE
-_JOURNALLED = _WORKING | {"doctor", "jobs list", "jobs show", "jobs prune"}
+_JOURNALLED = _WORKING | {"doctor", "jobs list", "jobs show", "jobs prune", "jobs forget"}
 _EVERY = frozenset(COMMANDS) - {"config"}
 RESUMABLE = frozenset({"sync", "cache restore", "cache rebuild"})
 """Commands whose jobs ``resume`` finishes. It takes their settings too: those must be as the job has them."""
@@ -445,7 +446,15 @@ class Settings:
     # -- journal -----------------------------------------------------------------------------------------------
     journal: str = setting(
         "", "File that remembers what is done and what is left.", Topic.JOURNAL, _JOURNALLED,
-        shown_default="one per source and target, in the state directory",
+        shown_default="one per target, in the state directory",
+    )  # fmt: skip
+    all_jobs: bool = setting(
+        False, "Finish every unfinished job, the oldest first.", Topic.JOURNAL, frozenset({"resume"}), Form.BOOLEAN,
+        aliases=("all",),
+    )  # fmt: skip
+    older_than: float = setting(
+        0.0, "Forget only jobs that ended longer ago than this.", Topic.JOURNAL, frozenset({"jobs prune"}), Form.DAYS,
+        minimum=0,
     )  # fmt: skip
     trust_journal: bool = setting(
         True, "Believe the journal about files and objects that have not changed since.",
@@ -485,6 +494,8 @@ class Settings:
     """Absolute: what relative paths are relative to."""
     state_directory: str = ""
     """Absolute: where journals go that were not given a name."""
+    user_directory: str = ""
+    """Absolute: the user's own state directory, where the locks of targets are; empty: as ``state_directory``."""
     build: Build | None = None
     origins: dict[str, str] = field(default_factory=dict)
     """Where each value came from that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
@@ -509,19 +520,27 @@ class Settings:
         """Where journals are that were not given a name."""
         return self.state_directory or self.at_workspace(OWN_DIRECTORY)
 
-    def journal_path(self) -> str:
-        """The journal of this command, source, target and endpoint: the same ones give the same file."""
+    def lock_directories(self) -> tuple[str, ...]:
+        """Where a job to a target holds the lock of it: in the user's state directory, a plugin in the workspace too."""
+        return tuple(dict.fromkeys([self.user_directory or self.journal_directory(), self.journal_directory()]))
+
+    def journal_path(self, target: str = "") -> str:
+        """The journal of a sync's ``target`` at this endpoint, or of a cache: the same ones give the same file."""
         if self.journal:
             return self.at_workspace(self.journal)
-        digest = hashlib.blake2b("\0".join(self._identity()).encode("utf-8", "surrogateescape"), digest_size=6)
-        command = "sync" if self.command in _SYNC else self.command.replace(" ", "-")
-        return os.path.join(self.journal_directory(), f"{command}-{digest.hexdigest()}.db")
-
-    def _identity(self) -> tuple[str, ...]:
-        """What makes two runs the same job: where from, where to, at which endpoint."""
         if self.command in _CACHE:
-            return (self.at_workspace("."), *self.cache, self.bucket, self.prefix, self.cache_key, self.endpoint_url)
-        return (self.at_workspace(self.source), f"{self.bucket}/{self.target.strip('/')}", self.endpoint_url)
+            place = (self.bucket, self.prefix, self.cache_key, self.endpoint_url)
+            return self._journal_of(self.command.replace(" ", "-"), self.at_workspace("."), *self.cache, *place)
+        return self._journal_of("sync", target, self.endpoint_url)
+
+    def old_journal_path(self) -> str:
+        """The journal of this sync as it was called when each source had one of its own; empty where one is named."""
+        place = (self.at_workspace(self.source), f"{self.bucket}/{self.target.strip('/')}", self.endpoint_url)
+        return "" if self.journal else self._journal_of("sync", *place)
+
+    def _journal_of(self, kind: str, *identity: str) -> str:
+        digest = hashlib.blake2b("\0".join(identity).encode("utf-8", "surrogateescape"), digest_size=6)
+        return os.path.join(self.journal_directory(), f"{kind}-{digest.hexdigest()}.db")
 
     def plan_digest(self) -> str:
         """Digest of what decides which operations a sync plans: two runs with the same one may share them."""
@@ -560,6 +579,7 @@ class Settings:
             workspace=workspace,
             build=Build.from_public(public["build"]) if public.get("build") else None,
             state_directory=given.state_directory,
+            user_directory=given.user_directory,
             job=given.job,
         )
 
@@ -758,7 +778,9 @@ def _url(text: str) -> str:
         raise ValueError("leave out what follows ? or #")
     if scheme.lower() not in {"http", "https"} or not rest.strip("/") or any(letter.isspace() for letter in url):
         raise ValueError("write an address such as https://s3.example.com:9000")
-    return url.rstrip("/")
+    host, slash, path = rest.partition("/")
+    usual_port = ":443" if scheme.lower() == "https" else ":80"
+    return f"{scheme.lower()}://{host.lower().removesuffix(usual_port)}{slash}{path}".rstrip("/")
 
 
 def split_list(text: str) -> tuple[str, ...]:

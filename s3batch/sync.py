@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from s3batch import (
     __version__,
     deletes,
+    history,
     invalidation,
     journal_trust,
     leftovers,
     manifest,
     permissions,
-    private_files,
     quirk_memory,
     report,
     worker,
@@ -74,44 +74,36 @@ _AFTER_ALL = Stage.DELETE + 1
 def run(settings: Settings, output: Output) -> int:
     """``s3batch sync``, and ``s3batch resume`` for one, with ``settings.job`` to go on with. The exit code."""
     wanted = Wanted.from_settings(settings)
-    with _cluster(wanted) as cluster, _journal(settings) as journal, Signals() as signals:
+    place = history.place_of(wanted.target)
+    with _cluster(wanted, place) as cluster, history.opened(settings, place) as (journal, lock), Signals() as signals:
+        history.refuse_overtaken(settings.job, journal, lock)
         journal.begin_job(
-            "sync", wanted.source.root, f"{wanted.target.bucket}/{wanted.target.prefix}", settings.endpoint_url,
-            settings.public(), __version__, continues=settings.job, plan=settings.plan_digest(),
+            "sync", wanted.source.root, place, settings.endpoint_url, settings.public(), __version__,
+            continues=settings.job, plan=settings.plan_digest(),
         )  # fmt: skip
+        if not settings.dry_run:
+            lock.note(journal.job_id, journal.path, journal.job.started)
         reach("begun")
-        for warning in wanted.target.warnings:
+        for warning in (*wanted.target.warnings, *history.overlap_warnings(lock)):
             journal.warn(warning)
         invalidation.begin(settings, journal)
         return Sync(wanted, journal, signals, output, cluster).run()
 
 
 @contextmanager
-def _cluster(wanted: Wanted) -> Iterator[Cluster | None]:
+def _cluster(wanted: Wanted, place: str) -> Iterator[Cluster | None]:
     """The Dask cluster, if that is where the workers are. One that cannot be used shows here, before any request."""
     if wanted.settings.executor != "dask":
         yield None
         return
     from s3batch.executors import dask  # noqa: PLC0415 - few want it
 
-    cluster = dask.connect(wanted.settings, wanted.source.root, wanted.settings.journal_path(), wanted.target)
+    journal = wanted.settings.journal_path(place)
+    cluster = dask.connect(wanted.settings, wanted.source.root, journal, wanted.target)
     try:
         yield cluster
     finally:
         cluster.close()
-
-
-def _journal(settings: Settings) -> Journal:
-    """The job's journal, locked; for a dry run a copy that nobody else sees."""
-    if not settings.journal:
-        private_files.require_directory(settings.journal_directory())
-    journal = Journal.open(settings.journal_path())
-    try:
-        journal.lock()
-        return journal.scratch() if settings.dry_run else journal
-    except BaseException:
-        journal.close()
-        raise
 
 
 @dataclass(slots=True)

@@ -34,7 +34,8 @@ _ROUTES = {
     "cache inspect": ("s3batch.cache", "run_inspect"),
     "jobs list": ("s3batch.jobs", "run_list"),
     "jobs show": ("s3batch.jobs", "run_show"),
-    "jobs prune": ("s3batch.jobs", "run_prune"),
+    "jobs prune": ("s3batch.jobs_cleanup", "run_prune"),
+    "jobs forget": ("s3batch.jobs_cleanup", "run_forget"),
     "verify": ("s3batch.verify", "run"),
     "doctor": ("s3batch.doctor", "run"),
 }

@@ -8,7 +8,7 @@ from s3batch import units
 from s3batch.settings import COMMANDS, Form, Setting, Topic, flag_of, names_of, taken_by
 
 WIDTH = 100
-_COLUMN = 34
+_COLUMN = 36
 _USAGE = {
     "sync": "SOURCE s3://BUCKET/PREFIX",
     "verify": "SOURCE s3://BUCKET/PREFIX",
@@ -21,6 +21,7 @@ _USAGE = {
     "cache inspect": "s3://BUCKET/PREFIX [NAME]",
     "resume": "[JOB]",
     "jobs show": "[JOB]",
+    "jobs forget": "JOB",
     "config": "[COMMAND]",
 }
 _FOOT = (

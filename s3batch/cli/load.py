@@ -218,7 +218,7 @@ def _plugin_state_directory(workspace: str) -> str:
 def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:
     """Words that are no flags, where this command has a place for them; the job if one was named."""
     words = [texts.plain(word) for word in said.words]
-    job = words.pop(0) if words and command in {"resume", "jobs show"} else ""
+    job = words.pop(0) if words and command in {"resume", "jobs show", "jobs forget"} else ""
     given = dict(said.given)
     taken = taken_by(command) if command != "resume" else {}
     if words and command in {"sync", "verify"} and not words[0].startswith(_S3):
@@ -252,14 +252,15 @@ def _settings(
     if "cache" in values:
         values["cache"] = tuple(_at_home(path, environ) for path in values["cache"])
     values |= _verbosity(values)
-    workspace = os.getcwd()
+    workspace, own = os.getcwd(), _state_directory(environ)
     return Settings(
         **values,
         command=command,
         job=job,
         plugin=plugin,
         workspace=workspace,
-        state_directory=_plugin_state_directory(workspace) if plugin else _state_directory(environ),
+        state_directory=_plugin_state_directory(workspace) if plugin else own,
+        user_directory=own,
         build=_build(command, environ, workspace, plugin=plugin),
         origins={name: one.origin for name, one in given.items()},
     )

@@ -30,10 +30,11 @@ from s3batch.journal.lock import Lock
 from s3batch.journal.objects import Facts, Objects
 from s3batch.journal.operations import Entry, Failure, Operations
 from s3batch.journal.store import Store, bindable, open_read_only, open_store
+from s3batch.journal.target_lock import LastJob, TargetLock
 from s3batch.journal.uploads import UploadLeft
 from s3batch.model import JobState, Kind, Known, Listed, Operation, Part, Result, Stage, State
 
-__all__ = ["Doubt", "Entry", "Facts", "Failure", "Job", "Journal", "UploadLeft"]
+__all__ = ["Doubt", "Entry", "Facts", "Failure", "Job", "Journal", "LastJob", "TargetLock", "UploadLeft"]
 
 
 _TIMEOUT = 60.0
@@ -218,6 +219,10 @@ class Journal:
                 at = before
         return self._history
 
+    def find(self, job_id: str) -> Job:
+        """Return the job with this id, or whose id alone begins so. Raises SettingsError."""
+        return self._jobs.find(job_id)
+
     def look_at(self, job_id: str) -> Job:
         """Choose the job that counts, failures and operations tell about, in whatever state; change nothing."""
         self._job, self._history = self._jobs.find(job_id), None
@@ -227,6 +232,25 @@ class Journal:
     def jobs(self) -> list[Job]:
         """Return every job, the newest first."""
         return self._jobs.all()
+
+    def leaves_work(self, job: Job) -> bool:
+        """Return whether there is something to resume: not if it failed before anything was planned."""
+        return job.is_unfinished and not self._jobs.came_to_nothing(job)
+
+    def forgettable(self, before: float | None = None) -> list[Job]:
+        """Return the jobs that :meth:`prune` forgets, the newest first: finished ones that no unfinished one needs.
+
+        ``before``: only those that ended before that time, in seconds since the epoch.
+        """
+        needed = self._jobs.needed()
+        over = [job for job in self.jobs() if not self.leaves_work(job) and job.number not in needed]
+        return [job for job in over if before is None or (job.seen if job.ended is None else job.ended) < before]
+
+    def forget(self, job: Job) -> None:
+        """Forget a job with all that it did and did not do."""
+        with self.batch():
+            self._operations.keep_last()
+            self._jobs.forget(job)
 
     def set_state(self, state: JobState, exit_code: int | None = None) -> None:
         """Record how the job stands."""
@@ -300,7 +324,8 @@ class Journal:
         """Record outcomes in one transaction: about 4 us a row, where one each costs 240."""
         settled = list(outcomes)
         with self.batch():
-            found_unchanged, closed = self._operations.settle(settled)
+            before = [job.number for job in self.history()]
+            found_unchanged, closed = self._operations.settle(settled, before)
             self._jobs.count({}, {"found_unchanged": found_unchanged, "left_open": -closed})
         self.commit()
 
@@ -499,18 +524,16 @@ class Journal:
         text = self._store.value("SELECT value FROM remembered WHERE name = ?", (f"endpoint {name}",))
         return None if text is None else json.loads(text)
 
-    def prune(self, keep: int = 0) -> int:
-        """Forget finished and superseded jobs but the newest ``keep``, and give back the space; return how many.
+    def prune(self, keep: int = 0, before: float | None = None) -> int:
+        """Forget what is :meth:`forgettable` but the newest ``keep``, and give back the space; return how many.
 
         A job with a multipart upload that was not aborted stays, so that it is not lost from sight.
         """
         busy = {left.job_id for left in uploads.left(self._store, None, of_dead_jobs_only=False)}
-        finished = [job for job in self.jobs() if job.state in {JobState.DONE, JobState.SUPERSEDED}]
-        forgotten = [job for job in finished[keep:] if job.id not in busy]
+        forgotten = [job for job in self.forgettable(before)[keep:] if job.id not in busy]
         with self.batch():
-            self._operations.keep_last()
             for job in forgotten:
-                self._jobs.forget(job)
+                self.forget(job)
             self._objects.prune()
         self._store.vacuum()
         return len(forgotten)

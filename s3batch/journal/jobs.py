@@ -84,12 +84,6 @@ class Job(NamedTuple):
         """Whether it may leave something to resume."""
         return self.state not in {JobState.DONE, JobState.SUPERSEDED}
 
-    @property
-    def leaves_work(self) -> bool:
-        """Whether there is something to resume: not after a failure before anything was planned."""
-        came_to_nothing = self.state is JobState.FAILED and not (self.takes or self.files or self.left_open)
-        return self.is_unfinished and not came_to_nothing
-
 
 class Jobs:
     """The table ``job``, and the totals of the job at work. Nothing here commits."""
@@ -144,6 +138,27 @@ class Jobs:
         """Return the job with this very id, unless it was forgotten."""
         found = self._select("WHERE id = ?", (job_id,))
         return found[0] if found else None
+
+    def came_to_nothing(self, job: Job) -> bool:
+        """Return true for a job that failed before anything was planned: it leaves nothing to resume."""
+        if job.state is not JobState.FAILED or job.takes or job.files:
+            return False
+        planned = """SELECT EXISTS (SELECT 1 FROM operation WHERE id > ? AND +job = ? AND id <= coalesce(
+            (SELECT min(after_operation) FROM job WHERE number > ?), 9223372036854775807))"""
+        return not self._store.value(planned, (job.after_operation, job.number, job.number))
+
+    def needed(self) -> set[int]:
+        """Return the numbers of the jobs that an unfinished one goes on with."""
+        ids = {job.id: job for job in self.all()}
+        found: set[int] = set()
+        for job in ids.values():
+            if not job.is_unfinished:
+                continue
+            found.update(job.takes)
+            at: Job | None = job
+            while at is not None and (at := ids.get(at.continues)) is not None:
+                found.add(at.number)
+        return found
 
     def unlearned(self, by: Job) -> list[Job]:
         """Return the superseded jobs to a job's target of which none has learned yet, the oldest first."""

@@ -11,54 +11,71 @@ import json
 import os
 import socket
 import time
+from typing import Any
 
 from s3batch import private_files
 from s3batch.errors import JournalError, JournalLockedError
 
 _TRIES = 5
-_LONGEST = 4096
-"""Bytes of the holder's name."""
+_LONGEST = 32 * 1024
+"""Bytes of what the holder wrote."""
 _PAUSE = 0.02
 """Seconds between tries: ``jobs list`` touches the lock for an instant to see whether it is held."""
 
 
 class Lock:
-    """The lock of one journal, held from :meth:`take` to :meth:`release`."""
+    """The lock of one journal, or of one target, held from :meth:`take` to :meth:`release`."""
 
-    def __init__(self, journal: str) -> None:
-        self._journal = journal
-        self._path = journal + ".lock"
+    def __init__(self, path: str, what: str = "") -> None:
+        """The lock is the file ``path`` with ``.lock`` behind it; ``what`` it is of, for messages."""
+        self._what = what or f"journal {path}"
+        self._path = path + ".lock"
         self._file: int | None = None
 
-    def take(self) -> None:
-        """Take the lock, or raise JournalLockedError naming who has it. Taking it twice is once."""
+    def take(self, **facts: Any) -> None:
+        """Take the lock, or raise JournalLockedError naming who has it. Taking it twice is once.
+
+        ``facts`` are kept if the file tells the same ones already, with what else :meth:`note` wrote beside them.
+        """
         if self._file is not None:
             return
         file = self._open()
         if not _try_to_lock(file):
             holder = _name_of(file)
             os.close(file)
-            raise JournalLockedError(self._journal, holder=holder)
-        os.ftruncate(file, 0)
-        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()})
-        try:
-            os.pwrite(file, text.encode(), 0)
-        except OSError as error:
-            os.close(file)
-            raise JournalError(f"cannot write {self._path}: {error.strerror}") from error
+            raise JournalLockedError(self._what, holder=holder)
         self._file = file
+        kept = _text_of(file)
+        try:
+            self.note(**(kept if facts and facts.items() <= kept.items() else facts))
+        except JournalError:
+            os.close(file)
+            self._file = None
+            raise
 
-    def release(self) -> None:
-        """Let go of the lock, if held."""
-        if self._file is not None:
+    def note(self, **facts: Any) -> None:
+        """Write who holds the lock, and ``facts`` beside it; nothing where it is not held."""
+        if self._file is None:
+            return
+        text = json.dumps({**facts, "pid": os.getpid(), "host": socket.gethostname(), "time": time.time()})
+        try:
             os.ftruncate(self._file, 0)
+            os.pwrite(self._file, text.encode(), 0)
+        except OSError as error:
+            raise JournalError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def release(self, *, keep: bool = False) -> None:
+        """Let go of the lock, if held; ``keep`` what is written in it."""
+        if self._file is not None:
+            if not keep:
+                os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = None
 
     def refuse_if_held(self) -> None:
         """Raise JournalLockedError if another process holds the lock."""
         if self._file is None and (holder := self.holder()) is not None:
-            raise JournalLockedError(self._journal, holder=f"pid {holder[0]} on host {holder[1]}")
+            raise JournalLockedError(self._what, holder=f"pid {holder[0]} on host {holder[1]}")
 
     def holder(self) -> tuple[int, str] | None:
         """Return pid and host of the process that holds the lock, or ``None`` if nobody does."""
@@ -87,12 +104,21 @@ def _name_of(file: int) -> str:
 
 
 def _written(file: int) -> tuple[int, str]:
-    """Return what the holder wrote; 0 and "?" where it has not come to that yet."""
+    """Return the holder's pid and host; 0 and "?" where it has not come to that yet."""
+    text = _text_of(file)
+    try:
+        return int(text["pid"]), str(text["host"])
+    except (ValueError, KeyError, TypeError):
+        return 0, "?"
+
+
+def _text_of(file: int) -> dict[str, Any]:
+    """Return what is written in a lock; nothing where that is no map."""
     try:
         text = json.loads(os.pread(file, _LONGEST, 0))
-        return int(text["pid"]), str(text["host"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return 0, "?"
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return text if isinstance(text, dict) else {}
 
 
 def _try_to_lock(file: int) -> bool:

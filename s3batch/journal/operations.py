@@ -191,9 +191,9 @@ class Operations:
         )
         return leased
 
-    def settle(self, outcomes: list[tuple[State, Result]]) -> tuple[int, int]:
+    def settle(self, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
         """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed."""
-        return settle(self._store, outcomes)
+        return settle(self._store, outcomes, before)
 
     def put_back(self, numbers: Sequence[int]) -> None:
         """Put back what was leased and never begun: S3 has not heard of it, so there is nothing to look up."""

@@ -6,6 +6,7 @@ A step that failed for good has failed its operation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from s3batch.journal.store import Store, bindable
@@ -46,18 +47,21 @@ UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
 """A worker compared it and there was nothing to do: no operation, but an unchanged file."""
 
 
-def settle(store: Store, outcomes: list[tuple[State, Result]]) -> tuple[int, int]:
-    """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed."""
+def settle(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
+    """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed.
+
+    What the jobs ``before`` wrote, which this one continues, counts as sent by them and not as unchanged.
+    """
     done = [result for state, result in outcomes if state is State.DONE and _is_all_said(result)]
     store.execute_many(_SETTLE_DONE, [_settled_done(result) for result in done])
     if len(done) == len(outcomes):
         return 0, len(done)
     others = [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))]
-    unchanged, closed = _settle_others(store, others)
+    unchanged, closed = _settle_others(store, others, before)
     return unchanged, closed + len(done)
 
 
-def _settle_others(store: Store, outcomes: list[tuple[State, Result]]) -> tuple[int, int]:
+def _settle_others(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[int]) -> tuple[int, int]:
     """Record what is not simply done: retries, failures, what was compared, steps of multipart uploads."""
     whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
     store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
@@ -66,7 +70,7 @@ def _settle_others(store: Store, outcomes: list[tuple[State, Result]]) -> tuple[
     _settle_parts(store, [(state, result) for state, result in outcomes if result.step is Step.PART])
     _settle_surveys(store, [result for _, result in outcomes if result.step is Step.SURVEY])
     closed = sum(state is not State.PENDING for state, _ in whole)
-    return _count_unchanged(store, [result.id for state, result in whole if state is State.SKIPPED]), closed
+    return _count_unchanged(store, [result.id for state, result in whole if state is State.SKIPPED], before), closed
 
 
 def _settle_become(store: Store, results: list[Result]) -> None:
@@ -104,12 +108,13 @@ def _settle_surveys(store: Store, results: list[Result]) -> None:
     )
 
 
-def _count_unchanged(store: Store, skipped: list[int]) -> int:
+def _count_unchanged(store: Store, skipped: list[int], before: Sequence[int]) -> int:
     if not skipped:
         return 0
-    marks = ", ".join(map(str, skipped))
+    marks, jobs = ", ".join(map(str, skipped)), ", ".join(map(str, before))
+    sent = f"EXISTS (SELECT 1 FROM object WHERE object.key = operation.key AND writer IN ({jobs}))"  # noqa: S608
     return int(
-        store.value(f"SELECT count(*) FROM operation WHERE id IN ({marks}) AND {UNCHANGED}")  # noqa: S608
+        store.value(f"SELECT count(*) FROM operation WHERE id IN ({marks}) AND {UNCHANGED} AND NOT {sent}")  # noqa: S608
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
-from s3batch.jobs import run_list, run_prune, run_show
+from s3batch.jobs import run_list, run_show
+from s3batch.jobs_cleanup import run_prune
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, State
 from s3batch.output import Output
@@ -138,6 +139,7 @@ class TestList:
             "state": "failed",
             "exit_code": 1,
             "resumed": False,
+            "continues": None,
             "journal": journal.path,
             "source": "/src",
             "target": "s3://b/site/",

@@ -64,7 +64,7 @@ def test_the_other_commands_have_help_too(call, command):
         pytest.param(["snyc"], {}, "there is no command snyc; did you mean sync?", id="a command with a typo"),
         pytest.param(["--quiet", "sync"], {}, "the command comes first, and --quiet is none; write s3batch COMMAND "
                      "[flags]", id="a flag before the command"),
-        pytest.param(["jobs"], {}, "jobs needs to know what to do; write s3batch jobs and one of list, show, prune",
+        pytest.param(["jobs"], {}, "jobs needs to know what to do; write s3batch jobs and one of list, show, prune, forget",
                      id="half a command"),
         pytest.param(["cache", "restor"], {}, "cache needs to know what to do; write s3batch cache and one of restore, "
                      "rebuild, clear, list, prune, inspect", id="half a command with a typo"),
@@ -156,7 +156,7 @@ def test_resume_takes_anew_credentials_speed_journal_and_output_only():
         "assume_role_session_name", "external_id", "user_role_arn", "user_role_external_id", "oidc_token_id",
         "sign_payload", "workers", "max_concurrency", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",
         "multipart_threshold", "part_size", "journal", "json", "progress", "verbose", "quiet", "log_format", "env_file",
-        "cache_secret", "log_level",
+        "cache_secret", "log_level", "all_jobs",
     }  # fmt: skip
 
 

@@ -1,0 +1,98 @@
+"""One journal, one lock, one history a target: endpoint, bucket and prefix, whatever the source or its spelling.
+
+--journal FILE, or STATE/sync-DIGEST.db      the history: every job to the target
+STATE/target-DIGEST.lock                     one job at a time, also where --journal names other files
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from s3batch import private_files
+from s3batch.errors import JournalError, JournalLockedError, SettingsError
+from s3batch.journal import Journal, TargetLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.settings import Settings
+    from s3batch.target import Target
+
+
+def place_of(target: Target) -> str:
+    """Return the one spelling of a target: the bucket and the prefix in it."""
+    return f"{target.bucket}/{target.prefix}"
+
+
+@contextmanager
+def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock]]:
+    """Yield the journal of a sync and the lock of its target, both held; for a dry run a copy of the journal."""
+    if not settings.journal:
+        private_files.require_directory(settings.journal_directory())
+    lock = TargetLock(settings.lock_directories(), settings.endpoint_url, place)
+    try:
+        lock.take()
+    except JournalLockedError:
+        raise
+    except JournalError:
+        if not settings.journal:
+            raise
+        # no directory of this user can be written: the journal's own lock has to do
+    try:
+        if not settings.journal:
+            _bring_along(settings.old_journal_path(), settings.journal_path(place))
+        with _opened(settings, place) as journal:
+            yield journal, lock
+    finally:
+        lock.release()
+
+
+def _opened(settings: Settings, place: str) -> Journal:
+    journal = Journal.open(settings.journal_path(place))
+    try:
+        journal.lock()
+        return journal.scratch() if settings.dry_run else journal
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _bring_along(old: str, path: str) -> None:
+    """Give a journal of the time when each source had one its new name; it stays where it cannot be used."""
+    if old == path or private_files.is_there(path) or not private_files.is_there(old):
+        return
+    try:
+        with Journal.open(old, create=False) as journal:  # which leaves nothing beside it
+            journal.lock()
+    except JournalError:
+        return
+    if not os.path.exists(f"{old}-wal"):
+        private_files.rename(old, path)
+
+
+def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:
+    """Raise SettingsError if a later job to its target has begun since, in whatever journal."""
+    last = lock.last() if job else None
+    if last is None or last.id == job:
+        return
+    if last.began > journal.find(job).started:
+        raise SettingsError(
+            f"nothing to resume: job {job} is superseded by job {last.id}, which began later at the same target "
+            f"(journal {last.journal})",
+            hint="begin a new sync",
+        )
+
+
+def overlap_warnings(lock: TargetLock) -> list[str]:
+    """Return a warning for each job at work whose target overlaps."""
+    try:
+        others = lock.overlapping()
+    except JournalError:
+        return []
+    return [
+        f"job {other.id} is at work below {other.target}, which overlaps this target: both may write and delete the "
+        "same objects"
+        for other in others
+    ]

@@ -1,0 +1,232 @@
+"""``s3batch jobs prune`` and ``jobs forget``: forget jobs, and abort the multipart uploads that nobody goes on with.
+
+``prune`` forgets what is done, and aborts the uploads of done, superseded and dead jobs. An interrupted or failed job
+has parked its own for ``resume``, so they stay. ``forget`` takes one job, in whatever state it ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s3batch import journal_trust, permissions
+from s3batch.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_SETTINGS,
+    JournalError,
+    JournalLockedError,
+    S3BatchError,
+    SettingsError,
+)
+from s3batch.jobs import choose, find_jobs, journals, some
+from s3batch.journal import Job, Journal, UploadLeft
+from s3batch.model import JobState
+from s3batch.settings import Settings
+
+if TYPE_CHECKING:
+    from s3batch.output import Output
+    from s3batch.s3.bucket import Bucket
+
+Aborted = tuple[UploadLeft, ...]
+Refused = tuple[tuple[UploadLeft, str], ...]
+
+
+class Pruned(NamedTuple):
+    """What became of one journal."""
+
+    forgotten: int = 0
+    aborted: tuple[UploadLeft, ...] = ()
+    kept: tuple[UploadLeft, ...] = ()
+    """Parked by an interrupted or failed job."""
+    failures: tuple[tuple[UploadLeft, str], ...] = ()
+    refused: tuple[tuple[UploadLeft, str], ...] = ()
+    """Those that these credentials, or this store, may never abort, and why: no failure."""
+    withheld: str = ""
+    """The journal, where it has uploads to abort and may not decide where: nothing was done with it."""
+
+
+def run_prune(settings: Settings, output: Output) -> int:
+    """Forget done and superseded jobs, abort the uploads no job will finish.
+
+    Exit code 1 if one could not be aborted; 2 if all there was to do is asked for by journals in the tree.
+    """
+    pruned = [_prune_journal(path, settings, output) for path in journals(settings, output)]
+    if settings.json:
+        output.document(_pruned_as_json(pruned, dry_run=settings.dry_run))
+    for each in pruned:
+        _say_pruned(each, output)
+    forgotten, aborted = sum(each.forgotten for each in pruned), sum(len(each.aborted) for each in pruned)
+    would = "would be " if settings.dry_run else ""
+    output.info(f"{some(forgotten, 'job')} {would}forgotten, {some(aborted, 'multipart upload')} {would}aborted")
+    if any(each.failures for each in pruned):
+        return EXIT_FAILED
+    return EXIT_SETTINGS if any(each.withheld for each in pruned) and not forgotten + aborted else EXIT_DONE
+
+
+def _say_pruned(pruned: Pruned, output: Output) -> None:
+    if pruned.withheld:
+        output.warn(
+            f"left alone: {pruned.withheld} lies below the working directory, and a checkout may have brought "
+            f"it; if it is yours, write {journal_trust.command_line('jobs', 'prune', pruned.withheld)}"
+        )
+    for left, error in pruned.failures:
+        output.error(f"cannot abort the multipart upload of {left.key} (job {left.job_id}): {error}")
+    for left, error in pruned.refused[:1]:
+        more = len(pruned.refused) - 1
+        others = f" and {some(more, 'other')}" if more else ""
+        output.warn(f"the multipart upload of {left.key} (job {left.job_id}){others} stays in the bucket: {error}")
+    for left in pruned.aborted:
+        output.detail(f"multipart upload of {left.key} (job {left.job_id})")
+    for job in sorted({left.job_id for left in pruned.kept}):
+        output.info(f"job {job} has multipart uploads to go on with; s3batch resume {job} does")
+
+
+def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any]:
+    def listed(uploads: Iterable[UploadLeft]) -> list[dict[str, str]]:
+        return [{"job": left.job_id, "key": left.key, "upload_id": left.upload_id} for left in uploads]
+
+    def with_errors(found: list[tuple[UploadLeft, str]]) -> list[dict[str, str]]:
+        return [{**row, "error": error} for row, (_, error) in zip(listed(f[0] for f in found), found, strict=True)]
+
+    failures = [(left, error) for each in pruned for left, error in each.failures]
+    refused = [(left, error) for each in pruned for left, error in each.refused]
+    return {
+        "dry_run": dry_run,
+        "forgotten": sum(each.forgotten for each in pruned),
+        "aborted": listed(left for each in pruned for left in each.aborted),
+        "kept": listed(left for each in pruned for left in each.kept),
+        "failures": with_errors(failures),
+        "refused": with_errors(refused),
+    }
+
+
+def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
+    """A journal that is in use, or cannot be used, is named and left alone."""
+    try:
+        with Journal.open(path, create=False) as journal:
+            journal.lock()
+            return _prune(journal, settings)
+    except JournalLockedError as error:
+        if settings.journal:
+            raise
+        output.info(f"left alone: {error.message}")
+    except JournalError as error:
+        if settings.journal:
+            raise
+        output.warn(str(error))
+    return Pruned()
+
+
+def _prune(journal: Journal, settings: Settings) -> Pruned:
+    """Nobody else works on this journal: whatever was at work is dead."""
+    jobs = {job.id: job for job in journal.jobs()}
+    uploads = journal.uploads_left(False)
+    parked = [left for left in uploads if _is_parked(jobs[left.job_id], jobs.values())]
+    useless = [left for left in uploads if left not in parked]
+    before = time.time() - settings.older_than if settings.older_than else None
+    if useless and not journal_trust.may_decide(journal.path, settings):
+        return Pruned(withheld=journal.path)
+    if settings.dry_run:
+        return Pruned(len(journal.forgettable(before)), tuple(useless), tuple(parked))
+    aborted, failures, refused = _abort_useless(journal, settings, useless)
+    return Pruned(journal.prune(before=before), aborted, tuple(parked), failures, refused)
+
+
+def _abort_useless(
+    journal: Journal, settings: Settings, useless: Sequence[UploadLeft]
+) -> tuple[Aborted, Refused, Refused]:
+    """Abort uploads that no job goes on with; return which were, which could not be, and which may never be."""
+    jobs = {job.id: job for job in journal.jobs()}
+    failures: list[tuple[UploadLeft, str]] = []
+    refused: list[tuple[UploadLeft, str]] = []
+    for job_id in dict.fromkeys(left.job_id for left in useless):
+        mine = [left for left in useless if left.job_id == job_id]
+        failures += _abort_all(journal, settings, jobs[job_id], mine, refused)
+    left_over = [left for left, _ in (*failures, *refused)]
+    return tuple(left for left in useless if left not in left_over), tuple(failures), tuple(refused)
+
+
+def _is_parked(job: Job, jobs: Iterable[Job]) -> bool:
+    """Whether a job that ended by itself can be resumed and go on with the uploads of ``job``."""
+    parked = [each for each in jobs if each.state in {JobState.INTERRUPTED, JobState.FAILED}]
+    return any(job.number in {each.number, *each.takes} for each in parked)
+
+
+# -- forget
+
+
+def run_forget(settings: Settings, output: Output) -> int:
+    """Forget one job; the uploads it left are aborted. Exit code 1 if one of them could not be."""
+    if not settings.job:
+        raise SettingsError("no job is named", hint="write s3batch jobs forget JOB; `s3batch jobs list` shows them")
+    found = choose(settings.job, find_jobs(settings, output, counted=False))
+    with Journal.open(found.journal, create=False) as journal:
+        journal.lock()
+        job = journal.find(found.job.id)
+        taken = {number for each in journal.jobs() if each.id == job.id for number in each.takes}
+        mine = {each.id for each in journal.jobs() if each.number in {job.number, *taken}}
+        uploads = [left for left in journal.uploads_left(False) if left.job_id in mine]
+        if uploads and not journal_trust.may_decide(journal.path, settings):
+            raise journal_trust.refusal(job, journal.path)
+        aborted, failures, refused = _abort_useless(journal, settings, uploads)
+        if not failures:
+            journal.forget(job)
+    pruned = Pruned(int(not failures), aborted, (), failures, refused)
+    if settings.json:
+        output.document(_pruned_as_json([pruned], dry_run=False))
+    _say_pruned(pruned, output)
+    output.info(f"job {job.id} is {'kept: an upload of it is left' if failures else 'forgotten'}")
+    return EXIT_FAILED if failures else EXIT_DONE
+
+
+def _abort_all(
+    journal: Journal, settings: Settings, job: Job, uploads: Sequence[UploadLeft], refused: list[tuple[UploadLeft, str]]
+) -> list[tuple[UploadLeft, str]]:
+    """Abort the uploads of one job; return those that could not be, and why. No endpoint, no second try.
+
+    Those whose abort is refused for good are added to ``refused``.
+    """
+    try:
+        bucket = bucket_of(settings, job, journal.path)
+    except S3BatchError as error:
+        return [(left, str(error)) for left in uploads]
+    failures: list[tuple[UploadLeft, str]] = []
+    try:
+        for left in uploads:
+            words, for_good = abort_upload(bucket, left)
+            if words:
+                (refused if for_good else failures).append((left, words))
+            else:
+                journal.forget_upload(left.operation)
+    except S3BatchError as error:
+        failures += [(left, str(error)) for left in uploads[uploads.index(left) :]]
+    finally:
+        bucket.close()
+    return failures
+
+
+def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
+    """The bucket of a job, with today's credentials. The only place here that loads S3."""
+    from s3batch.s3.bucket import Bucket  # noqa: PLC0415 - `list` and `show` do without
+    from s3batch.target import Target  # noqa: PLC0415 - as above
+
+    effective = journal_trust.read_settings(job, journal, settings)
+    return Bucket.from_settings(effective, Target.from_settings(effective).bucket)
+
+
+def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
+    """Abort one upload, gone ones included; return what S3 had against it, and whether that will stay so.
+
+    EndpointError where it does not answer.
+    """
+    from s3batch.s3.faults import CallError, refused_for_good  # noqa: PLC0415 - as above
+
+    try:
+        bucket.abort_multipart_upload(left.key, left.upload_id)
+    except CallError as error:
+        needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
+        said = f"AbortMultipartUpload is refused ({error.fault})"
+        return (f"{said}; the request {needs}" if needs else said), refused_for_good(error.fault)
+    return "", False

@@ -1,0 +1,103 @@
+"""One coordinator a target, whatever the source, its spelling and the journal: a lock of the target itself.
+
+    STATE/target-DIGEST.lock    of endpoint, bucket and prefix; a plugin holds the same one in its workspace too
+
+The file stays and tells the last job that began: so a job of another journal is known to be superseded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from s3batch import private_files
+from s3batch.errors import JournalLockedError, S3BatchError
+from s3batch.journal.lock import Lock
+
+_NAME = re.compile(r"target-[0-9a-f]{16}\.lock")
+
+
+class LastJob(NamedTuple):
+    """The job that began last at a target."""
+
+    id: str
+    target: str
+    journal: str
+    began: float
+    """Seconds since the epoch, by this machine's clock."""
+
+
+class TargetLock:
+    """The lock of one target, in each of some directories."""
+
+    def __init__(self, directories: Iterable[str], endpoint: str, target: str) -> None:
+        """``target`` is the bucket and the prefix below it, as :class:`s3batch.target.Target` has them."""
+        self._directories = list(dict.fromkeys(directories))
+        self._endpoint, self._target = endpoint, target
+        digest = hashlib.blake2b(f"{endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)
+        self._name = f"target-{digest.hexdigest()}"
+        self._locks = [
+            Lock(os.path.join(directory, self._name), f"the target {target}") for directory in self._directories
+        ]
+
+    def take(self) -> None:
+        """Take the lock. Raises JournalLockedError naming who has it; JournalError if no directory can hold it."""
+        troubles: list[S3BatchError] = []
+        for lock in self._locks:
+            try:
+                lock.take(endpoint=self._endpoint, target=self._target)
+            except JournalLockedError:
+                self.release()
+                raise
+            except S3BatchError as error:
+                troubles.append(error)
+        if len(troubles) == len(self._locks):
+            raise troubles[0]
+
+    def release(self) -> None:
+        """Let go of the lock, if held."""
+        for lock in self._locks:
+            lock.release(keep=True)
+
+    def note(self, job: str, journal: str, began: float) -> None:
+        """Record the job that begins."""
+        for lock in self._locks:
+            lock.note(endpoint=self._endpoint, target=self._target, job=job, journal=journal, began=began)
+
+    def last(self) -> LastJob | None:
+        """Return the job that began last, in whatever journal; ``None`` where none is known."""
+        found = [last for each in self._directories if (last := _last_of(os.path.join(each, f"{self._name}.lock")))]
+        return max(found, key=lambda last: last.began, default=None)
+
+    def overlapping(self) -> list[LastJob]:
+        """Return the jobs at work whose target lies in this one, or this one in theirs."""
+        return [
+            last
+            for directory in self._directories
+            for name in private_files.list_directory(directory)
+            if _NAME.fullmatch(name)
+            and name != f"{self._name}.lock"
+            and (last := _last_of(os.path.join(directory, name), self._endpoint))
+            and _overlap(self._target, last.target)
+            and Lock(os.path.join(directory, name.removesuffix(".lock"))).holder() is not None
+        ]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return true if one of two targets, each a bucket and a prefix, lies below the other."""
+    first, second = sorted((f"{one.rstrip('/')}/", f"{other.rstrip('/')}/"), key=len)
+    return second.startswith(first)
+
+
+def _last_of(path: str, endpoint: str | None = None) -> LastJob | None:
+    """Return what a lock file tells of the last job to its target, if it is at this endpoint."""
+    try:
+        text: dict[str, Any] = json.loads(private_files.read_file(path))
+        last = LastJob(str(text["job"]), str(text["target"]), str(text["journal"]), float(text["began"]))
+        return last if endpoint in {None, text["endpoint"]} else None
+    except (OSError, S3BatchError, ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -1,0 +1,272 @@
+"""One history a target: who excludes whom, what is superseded, and what ``resume`` chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s3batch.journal import Journal, TargetLock
+from s3batch.model import JobState
+from s3batch.settings import Settings
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, error
+
+ENV = {
+    "S3BATCH_EXECUTOR": "inline", "S3BATCH_PROGRESS": "none", "S3BATCH_ACCESS_KEY": ACCESS_KEY,
+    "S3BATCH_SECRET_KEY": SECRET_KEY, "S3BATCH_RETRIES": "1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def store():
+    with FakeS3() as fake:
+        yield fake
+
+
+@pytest.fixture
+def sync(call, store, workspace):
+    """``sync(source, target, ...)`` with one file in the source."""
+
+    def run(source: str, target: str, *flags: str, **env: str):
+        (workspace / source).mkdir(exist_ok=True)
+        (workspace / source / "a").write_text(source)
+        return call("sync", source, target, *flags, "--endpoint-url", store.url, env={**ENV, **env})
+
+    return run
+
+
+def refuse_uploads(store: FakeS3) -> None:
+    store.meddle = lambda request: Reply(403, body=error("AccessDenied")) if request.name == "PutObject" else None
+
+
+def puts(store: FakeS3) -> list[str]:
+    return [each.key for each in store.requests if each.name == "PutObject"]
+
+
+def locked(store: FakeS3, directory: Path, target: str) -> TargetLock:
+    lock = TargetLock([str(directory)], store.url, target)
+    lock.take()
+    lock.note("20261121-000000-abcdef", "/elsewhere.db", 1.0)
+    return lock
+
+
+@pytest.mark.parametrize("target", ["s3://b/site", "s3://b//./site/", "s3://b/site//"])
+@pytest.mark.parametrize("journal", [[], ["--journal", "other.db"]])
+def test_two_runs_to_one_target_exclude_each_other(sync, store, tmp_path, target, journal):
+    lock = locked(store, tmp_path / "state" / "s3batch", "b/site/")
+
+    ran = sync("release", target, *journal)
+    lock.release()
+
+    assert (ran.code, store.requests) == (3, []), ran.err
+    assert "the target b/site/ is in use by pid" in ran.err
+    assert sync("release", target, *journal).code == 0
+
+
+def test_a_plugin_holds_the_lock_in_the_workspace_too(call, store, workspace, tmp_path):
+    (workspace / "dist").mkdir()
+    env = {
+        "PLUGIN_ACCESS_KEY": ACCESS_KEY, "PLUGIN_SECRET_KEY": SECRET_KEY, "PLUGIN_BUCKET": "b", "PLUGIN_TARGET": "site",
+        "PLUGIN_SOURCE": "dist", "PLUGIN_ENDPOINT": store.url, "S3BATCH_EXECUTOR": "inline",
+    }  # fmt: skip
+    for directory in (workspace / ".s3batch", tmp_path / "state" / "s3batch"):
+        lock = locked(store, directory, "b/site/")
+        assert call("plugin", env=env).code == 3
+        lock.release()
+    assert call("plugin", env=env).code == 0
+
+
+@pytest.mark.parametrize(("theirs", "warned"), [("b/site/docs/", True), ("b/", True), ("b/other/", False)])
+def test_an_overlapping_target_at_work_is_warned_of(sync, store, tmp_path, theirs, warned):
+    lock = locked(store, tmp_path / "state" / "s3batch", theirs)
+
+    ran = sync("release", "s3://b/site")
+    lock.release()
+
+    assert ran.code == 0
+    assert ("job 20261121-000000-abcdef is at work below" in ran.err) is warned
+
+
+def test_sources_and_spellings_of_one_target_share_one_journal(sync, call, tmp_path):
+    sync("one", "s3://b/site")
+    sync("two", "s3://b/site/")
+
+    (found,) = (tmp_path / "state" / "s3batch").glob("sync-*.db")
+    with Journal.read_only(str(found)) as journal:
+        assert [job.state for job in journal.jobs()] == [JobState.DONE, JobState.DONE]
+
+
+def test_an_old_release_is_never_brought_back_over_a_newer_one(sync, call, store):
+    refuse_uploads(store)
+    old = sync("release41", "s3://b/site")
+    store.meddle = lambda _: None
+    assert (old.code, sync("release42", "s3://b/site").code) == (1, 0)
+    store.forget()
+
+    resumed = call("resume", env=ENV)
+
+    assert (resumed.code, store.requests) == (0, []), resumed.err
+    assert "nothing to resume" in resumed.err
+
+
+def test_nor_by_its_id_nor_where_the_newer_one_has_another_journal(sync, call, store):
+    refuse_uploads(store)
+    old = sync("release41", "s3://b/site", "--json").json["job"]
+    store.meddle = lambda _: None
+    newer = sync("release42", "s3://b/site", "--json", "--journal", "other.db").json["job"]
+    store.forget()
+
+    for words in ([], [old]):
+        resumed = call("resume", *words, env=ENV)
+        assert (resumed.code, store.requests) == (2, []), resumed.err
+        assert f"superseded by job {newer}" in resumed.err
+
+
+def test_resume_says_which_job_it_is(sync, call, store, workspace):
+    refuse_uploads(store)
+    job = sync("release", "s3://b/site", "--json").json["job"]
+    store.meddle = lambda _: None
+
+    resumed = call("resume", env=ENV)
+
+    assert resumed.code == 0
+    assert f"resuming job {job}: sync of {workspace}/release to b/site/ at {store.url}, begun 20" in resumed.err
+    assert puts(store)[-1] == "site/a"
+
+
+def test_with_several_targets_resume_lets_one_choose(sync, call, store):
+    refuse_uploads(store)
+    jobs = [sync(name, f"s3://b/{name}", "--json").json["job"] for name in ("one", "two")]
+    store.meddle = lambda _: None
+    store.forget()
+
+    refused = call("resume", env=ENV)
+
+    assert (refused.code, store.requests) == (2, []), refused.err
+    for job in jobs:
+        assert f"s3batch resume {job}   # sync of " in refused.err
+    assert call("resume", jobs[0], env=ENV).code == 0
+    assert puts(store) == ["one/a"]
+    assert call("resume", env=ENV).code == 0
+    assert puts(store) == ["one/a", "two/a"]
+
+
+def test_resume_all_finishes_each_the_oldest_first_and_ends_with_the_worst_code(sync, call, store):
+    refuse_uploads(store)
+    for name in ("one", "two", "three"):
+        sync(name, f"s3://b/{name}")
+    store.forget()
+    store.meddle = lambda request: (
+        Reply(403, body=error("AccessDenied")) if (request.name, request.key) == ("PutObject", "two/a") else None
+    )
+
+    ran = call("resume", "--all", "--json", env=ENV)
+
+    assert ran.code == ran.json["exit_code"] == 1
+    assert [each["state"] for each in ran.json["jobs"]] == ["done", "failed", "done"]
+    assert puts(store) == ["one/a", "two/a", "three/a"]
+
+
+def test_a_job_that_failed_before_anything_was_planned_leaves_nothing_to_resume(sync, call, store):
+    store.meddle = lambda request: Reply(404, body=error("NoSuchBucket"))
+    failed = sync("release", "s3://mistyped/site")
+    store.meddle = lambda _: None
+
+    resumed = call("resume", env=ENV)
+
+    assert failed.code == 4
+    assert "s3batch resume" not in failed.err
+    assert (resumed.code, puts(store)) == (0, []), resumed.err
+    assert "nothing to resume" in resumed.err
+
+
+def test_a_resumed_job_sums_the_chain(sync, call, store, workspace):
+    refuse_uploads(store)
+    (workspace / "release").mkdir()
+    (workspace / "release" / "b").write_text("b")
+    store.meddle = lambda request: (
+        Reply(403, body=error("AccessDenied")) if (request.name, request.key) == ("PutObject", "site/a") else None
+    )
+    first = sync("release", "s3://b/site", "--json").json
+    store.meddle = lambda _: None
+
+    resumed = call("resume", "--json", env=ENV)
+    assert resumed.code == 0, resumed.err
+    second = resumed.json
+
+    assert (first["sent_now"], second["sent_now"], second["sent_before"]) == (1, 1, 1)
+    assert second["operations"]["upload"]["done"] == 2
+    assert (second["files"], second["unchanged"], second["resumed"]) == (2, 0, True)
+    assert second["seconds_total"] >= second["seconds"]
+    shown = call("jobs", "show", "--json", env=ENV).json
+    assert (shown["continues"], shown["sent_before"]) == (first["job"], 1)
+
+
+def test_a_warning_of_the_earlier_run_does_not_count(sync, call, store, workspace):
+    refuse_uploads(store)
+    (workspace / "release").mkdir()
+    (workspace / "release" / "pipe").symlink_to("loop")
+    (workspace / "release" / "loop").symlink_to("pipe")
+    first = sync("release", "s3://b/site", "--fail-on", "warnings", "--symlinks", "skip")
+    store.meddle = lambda _: None
+    for name in ("pipe", "loop"):
+        (workspace / "release" / name).unlink()
+
+    assert first.code == 1
+    resumed = call("resume", env=ENV)
+    assert resumed.code == 0, resumed.err
+
+
+def test_forget_aborts_what_the_job_left_and_forgets_it(sync, call, store):
+    refuse_uploads(store)
+    job = sync("release", "s3://b/site", "--json").json["job"]
+    store.forget()
+
+    forgotten = call("jobs", "forget", job, env=ENV)
+
+    assert (forgotten.code, store.requests) == (0, []), forgotten.err
+    assert f"job {job} is forgotten" in forgotten.err
+    assert "nothing to resume" in call("resume", env=ENV).err
+    assert call("jobs", "forget", job, env=ENV).code == 2
+    assert call("jobs", "forget", env=ENV).code == 2
+
+
+def test_prune_forgets_only_what_is_old_enough(sync, call):
+    sync("release", "s3://b/site")
+
+    kept = call("jobs", "prune", "--older-than", "30d", env=ENV)
+    gone = call("jobs", "prune", env=ENV)
+
+    assert "0 jobs forgotten" in kept.err
+    assert "1 job forgotten" in gone.err
+
+
+def test_the_journal_of_an_older_version_is_brought_along(sync, call, store, workspace, tmp_path, monkeypatch):
+    settings = Settings(
+        source="release", bucket="b", target="site", endpoint_url=store.url, workspace=str(workspace),
+        state_directory=str(tmp_path / "state" / "s3batch"),
+    )  # fmt: skip
+    with Journal.open(settings.old_journal_path()) as journal:
+        old = journal.begin_job("sync", str(workspace / "release"), "b/site/", store.url, settings.public(), "0")
+        journal.set_state(JobState.INTERRUPTED, 130)
+
+    assert sync("release", "s3://b/site/").code == 0
+
+    (found,) = (tmp_path / "state" / "s3batch").glob("sync-*.db")
+    with Journal.read_only(str(found)) as journal:
+        assert {job.id: job.state for job in journal.jobs()}[old] is JobState.SUPERSEDED
+
+
+def test_an_unfinished_job_of_an_older_version_can_be_resumed(sync, call, store, workspace, tmp_path):
+    (workspace / "release").mkdir()
+    (workspace / "release" / "a").write_text("a")
+    settings = Settings(
+        source="release", bucket="b", target="site", endpoint_url=store.url, workspace=str(workspace),
+        state_directory=str(tmp_path / "state" / "s3batch"),
+    )  # fmt: skip
+    with Journal.open(settings.old_journal_path()) as journal:
+        journal.begin_job("sync", str(workspace / "release"), "b/site/", store.url, settings.public(), "0")
+        journal.set_state(JobState.INTERRUPTED, 130)
+
+    assert call("resume", env=ENV).code == 0
+    assert puts(store) == ["site/a"]
