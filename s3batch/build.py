@@ -70,6 +70,8 @@ class Build:
     """Where Drone takes a card from."""
     output_path: str = ""
     """The file Harness reads ``key=value`` lines from."""
+    github_output: str = ""
+    """The file GitHub Actions reads outputs from; Gitea and Forgejo have it too."""
 
     @property
     def has_repository(self) -> bool:

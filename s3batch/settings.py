@@ -339,6 +339,10 @@ class Settings:
         False, "Let a cache that is not there break the build.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
+    output_file: str = setting(
+        "", "File to append this step's outputs to, a name=value line each, for later steps.",
+        Topic.OUTPUT, frozenset({"sync", "cache restore"}),
+    )  # fmt: skip
     deadline: float | None = setting(
         None, "Time the step may take, its end included; then the build goes on. 0: no limit. Default: 10m, rebuild 20m.",
         Topic.CACHE, _ARCHIVE, Form.DURATION, minimum=0,

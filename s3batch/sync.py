@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import (
     __version__,
+    ci_outputs,
     deletes,
     history,
     invalidation,
@@ -388,6 +389,8 @@ class Sync:
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
             before=report.Before.of(self.journal),
         )  # fmt: skip
+        if not self.settings.dry_run:
+            ci_outputs.write_outputs(self.settings, self.output, ci_outputs.of_sync(document))
         wrong = str(stopped) if stopped is not None else frowned_upon
         if wrong:
             self.output.error(wrong)

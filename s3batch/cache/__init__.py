@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 def run_restore(settings: Settings, output: Output) -> int:
     """``s3batch cache restore``. The exit code."""
-    from s3batch.cache.outputs import tell_harness  # noqa: PLC0415 - each command loads its own
-    from s3batch.cache.restore import restore  # noqa: PLC0415 - as above
+    from s3batch.cache.restore import restore, write_miss  # noqa: PLC0415 - each command loads its own
 
     job.checked(settings)
     word = command_of(settings)
     if word:
-        tell_harness(settings, output, hit=False)
+        write_miss(settings, output)
     if word == CLEAR:
         return run_clear(settings, output)
     return _skipped(settings, output) if word == SKIP else job.run(settings, output, restore)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3batch import private_files
 from s3batch.archive import packplan, remember, unpack, verify
 from s3batch.archive.finish import check_room, finish, prepare
 from s3batch.archive.hashers import hash_all
-from s3batch.archive.keys import chunk_key
+from s3batch.archive.keys import chunk_key, parse_manifest_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
 from s3batch.archive.scan import scan
 from s3batch.archive.table import count_files
@@ -25,17 +25,18 @@ from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import denied, find, still_there, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.old import restore_old
-from s3batch.cache.outputs import tell_harness
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import DAMAGED, fetch_chunk
+from s3batch.ci_outputs import write_outputs
 from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
+from s3batch.s3.store_clock import elapsed
 from s3batch.stopping import InterruptedJobError
 from s3batch.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from s3batch.archive.restore import RestorePlan
     from s3batch.archive.scan import Found
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     from s3batch.cache.find import Hit, Seen
     from s3batch.cache.session import Session
     from s3batch.model import Result
+    from s3batch.output import Output
     from s3batch.s3.faults import CallError
+    from s3batch.settings import Settings
 
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
 """Codes of a chunk that is gone or holds something else: no rebuild would notice, as the manifest names it."""
@@ -68,11 +71,32 @@ def restore(session: Session) -> Outcome:
     except BaseException as error:
         if not isinstance(error, InterruptedJobError):  # after that the same command goes on from here
             _undo(session)
-        tell_harness(session.settings, session.output, hit=False)
+        write_miss(session.settings, session.output)
         raise
-    partial = bool(outcome.cache.get("missing"))
-    tell_harness(session.settings, session.output, hit=not outcome.missed, partial=partial)
+    if outcome.missed:
+        write_miss(session.settings, session.output)
+    else:
+        _write_hit(session, outcome.cache)
     return outcome
+
+
+def write_miss(settings: Settings, output: Output) -> None:
+    """Tell later steps of the build that nothing was restored."""
+    write_outputs(settings, output, {"cache_hit": False})
+
+
+def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
+    """Tell later steps what was restored. Only the exact key is a hit, as in actions/cache."""
+    parts = parse_manifest_key(session.base, cache.get("key", ""))
+    values = {
+        "cache_hit": bool(cache.get("exact")),
+        "cache_matched_key": parts.key if parts else cache.get("key", ""),
+        "cache_state": "partial" if cache.get("missing") else "complete",
+        "cache_files": cache.get("files", 0),
+        "cache_bytes": cache.get("bytes", 0),
+        "cache_seconds": round(elapsed() - session.began, 3),
+    }
+    write_outputs(session.settings, session.output, values)
 
 
 def _undo(session: Session) -> None:

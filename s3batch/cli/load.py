@@ -286,9 +286,10 @@ def _verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> Build | None:
-    """The facts of the build, where they matter: to a plugin, and to a cache, which git too may name."""
+    """The facts of the build, where they matter: to a plugin, to a cache, which git too may name, and to outputs."""
     of_cache = command.startswith(_WITH_BUILD)
-    return find_build(environ, workspace if of_cache else "") if plugin or of_cache else None
+    wanted = plugin or of_cache or any(environ.get(name) for name in ("GITHUB_OUTPUT", "DRONE_OUTPUT"))
+    return find_build(environ, workspace if of_cache else "") if wanted else None
 
 
 def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:

@@ -122,6 +122,7 @@ _GITHUB = {
     "sha": ("GITHUB_SHA",),
     "author": ("GITHUB_ACTOR",),
     "workspace": ("GITHUB_WORKSPACE",),
+    "github_output": ("GITHUB_OUTPUT",),
 }
 _GITHUB_NOTES = {
     "branch": "`GITHUB_REF` below refs/heads/; of a pull request its target branch",

@@ -242,7 +242,7 @@ LISTED = {
         "os.chmod", "os.mkdir", "os.rename", "os.rmdir", "os.unlink", "os.utime", "shutil.move", "shutil.rmtree",
     ),
     "archive/unpack.py": ("os.open", "os.symlink", "os.unlink", "os.utime"),  # the restored tree
-    "cache/outputs.py": ("open",),  # a file that the CI names
+    "ci_outputs.py": ("os.open",),  # files that the CI or output_file name
     "cli/entry.py": ("os.open",),  # /dev/null
     "bounded_files.py": ("open", "os.open"),  # config files, env_file, what a CI or git wrote
     "content.py": ("os.open",),  # the source

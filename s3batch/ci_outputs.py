@@ -1,0 +1,67 @@
+"""Outputs of a step, which later steps of the build may read: appended to the file that each CI names.
+
+GITHUB_OUTPUT ........ name-with-hyphens=value
+DRONE_OUTPUT ......... name_with_underscores=value (Harness)
+output_file .......... the same, wherever it runs
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from s3batch.output import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from s3batch.output import Output
+    from s3batch.settings import Settings
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""A link is not followed: a checkout may hold one under the name of ``output_file``. A FIFO does not block."""
+
+
+def write_outputs(settings: Settings, output: Output, values: Mapping[str, str | int | bool]) -> None:
+    """Append ``values`` (names with underscores) to each file. One that cannot be written is a warning."""
+    build = settings.build
+    files = {
+        **({build.github_output: "-", build.output_path: "_"} if build else {}),
+        settings.output_file and settings.at_workspace(settings.output_file): "_",
+    }
+    for path, mark in files.items():
+        if not path:
+            continue
+        text = "".join(f"{name.replace('_', mark)}={_text_of(value)}\n" for name, value in values.items())
+        try:
+            _append(path, text)
+        except OSError as error:
+            output.warn(f"the outputs of this step cannot be written to {path}: {error.strerror}")
+
+
+def of_sync(document: Mapping[str, Any]) -> dict[str, int]:
+    """Return the outputs of a sync from its report."""
+    operations = document["operations"]
+    return {
+        "uploaded": operations["upload"]["done"],
+        "copied": operations["copy"]["done"],
+        "deleted": operations["delete"]["done"],
+        "unchanged": document["unchanged"],
+        "failed": sum(each["failed"] for each in operations.values()),
+        "bytes": document["bytes"],
+    }
+
+
+def _text_of(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else shown(str(value))
+
+
+def _append(path: str, text: str) -> None:
+    descriptor = os.open(path, _APPEND, 0o644)
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
