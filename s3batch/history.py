@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3batch import private_files
+from s3batch import journal_trust, private_files
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal import Journal, TargetLock
 
@@ -50,7 +50,8 @@ def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock
 
 
 def _opened(settings: Settings, place: str) -> Journal:
-    journal = Journal.open(settings.journal_path(place))
+    path = settings.journal_path(place)
+    journal = Journal.open(path, foreign=journal_trust.is_foreign(path, settings))
     try:
         journal.lock()
         return journal.scratch() if settings.dry_run else journal

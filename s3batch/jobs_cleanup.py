@@ -105,7 +105,7 @@ def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any
 def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
     """A journal that is in use, or cannot be used, is named and left alone."""
     try:
-        with Journal.open(path, create=False) as journal:
+        with Journal.open(path, create=False, foreign=journal_trust.is_foreign(path, settings)) as journal:
             journal.lock()
             return _prune(journal, settings)
     except JournalLockedError as error:
@@ -139,6 +139,8 @@ def _abort_useless(
 ) -> tuple[Aborted, Refused, Refused]:
     """Abort uploads that no job goes on with; return which were, which could not be, and which may never be."""
     jobs = {job.id: job for job in journal.jobs()}
+    for left in useless:
+        _require_own_key(jobs[left.job_id], left.key, journal.path)
     failures: list[tuple[UploadLeft, str]] = []
     refused: list[tuple[UploadLeft, str]] = []
     for job_id in dict.fromkeys(left.job_id for left in useless):
@@ -146,6 +148,16 @@ def _abort_useless(
         failures += _abort_all(journal, settings, jobs[job_id], mine, refused)
     left_over = [left for left, _ in (*failures, *refused)]
     return tuple(left for left in useless if left not in left_over), tuple(failures), tuple(refused)
+
+
+def _require_own_key(job: Job, key: str, journal: str) -> None:
+    """Raise JournalError where a job has an upload of a key that cannot be its own."""
+    prefix = job.target.removeprefix("s3://").partition("/")[2]
+    if not f"{key}/".startswith(prefix) and not job.settings.get("compat"):
+        raise JournalError(
+            f"journal {journal} is damaged: it has a multipart upload of {key!r}, which is not below the target of its job",
+            hint="move it away",
+        )
 
 
 def _is_parked(job: Job, jobs: Iterable[Job]) -> bool:
@@ -162,7 +174,8 @@ def run_forget(settings: Settings, output: Output) -> int:
     if not settings.job:
         raise SettingsError("no job is named", hint="write s3batch jobs forget JOB; `s3batch jobs list` shows them")
     found = choose(settings.job, find_jobs(settings, output, counted=False))
-    with Journal.open(found.journal, create=False) as journal:
+    foreign = journal_trust.is_foreign(found.journal, settings)
+    with Journal.open(found.journal, create=False, foreign=foreign) as journal:
         journal.lock()
         job = journal.find(found.job.id)
         taken = {number for each in journal.jobs() if each.id == job.id for number in each.takes}

@@ -52,6 +52,11 @@ def may_decide(journal: str, settings: Settings) -> bool:
     return not _is_in_tree(journal, settings)
 
 
+def is_foreign(journal: str, settings: Settings) -> bool:
+    """Return whether another program may have written this journal: true below the working directory."""
+    return _is_in_tree(journal, settings)
+
+
 def is_found(journal: str, settings: Settings) -> bool:
     """Return whether a bare ``s3batch resume`` finds this journal by itself, and believes it."""
     in_place = os.path.dirname(journal) == settings.journal_directory()

@@ -60,6 +60,8 @@ def _finish(found: Found, settings: Settings, output: Output) -> int:
 def _finish_all(left: Sequence[Found], settings: Settings, output: Output) -> int:
     """Finish each, the oldest first; stop where a signal says so."""
     believed = [each for each in reversed(left) if journal_trust.may_decide(each.journal, settings)]
+    if not believed and left:
+        raise _refusal(settings, left[0])
     if not believed:
         return _nothing(settings, output)
     worst, output.held = 0, []

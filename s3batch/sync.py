@@ -50,6 +50,7 @@ from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
 from s3batch.planning import Planning, Replanner
 from s3batch.progress import Totals, make
+from s3batch.row_check import RowCheck
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
 from s3batch.stopping import InterruptedJobError, Signals
@@ -81,6 +82,7 @@ def run(settings: Settings, output: Output) -> int:
         journal.begin_job(
             "sync", wanted.source.root, place, settings.endpoint_url, settings.public(), __version__,
             continues=settings.job, plan=settings.plan_digest(),
+            deletes_anew=not journal_trust.may_decide(journal.path, settings),
         )  # fmt: skip
         if not settings.dry_run:
             lock.note(journal.job_id, journal.path, journal.job.started)
@@ -167,6 +169,7 @@ class Sync:
         """Run, without a report; what stops the job is raised."""
         progress = make(self._progress_kind(), self.output.progress_stream)
         executor: Executor | None = None
+        self.journal.check_rows(RowCheck(self.wanted).admit, self.wanted.owns)
         try:
             deletes.refuse_file_source(self.wanted, self.journal)
             pages = self._pages()

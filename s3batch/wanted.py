@@ -84,6 +84,12 @@ class Wanted:
         """The key of the file at ``path``."""
         return self.target.key_of_single(path) if self.single else self.target.key(path)
 
+    def owns(self, key: str) -> bool:
+        """Return whether a key may be the job's: below its prefix, its one key, or a redirect's."""
+        return (
+            key.startswith(self.prefix) or key == self.target.whole or any(key == each.key for each in self.redirects)
+        )
+
     def stage(self, path: str) -> int:
         """When the file at ``path`` is sent."""
         return Stage.PUBLISH_LAST if self.last.groups and self.last.verdict(path) else Stage.MAIN

@@ -116,7 +116,8 @@ def _is_usable(directory: str) -> bool:
 
 
 def _opened(settings: Settings) -> Journal:
-    journal = Journal.open(settings.journal_path())
+    path = settings.journal_path()
+    journal = Journal.open(path, foreign=journal_trust.is_foreign(path, settings))
     try:
         journal.lock()
         return journal.scratch() if settings.dry_run else journal

@@ -101,6 +101,7 @@ class Session:
 
     def begin(self) -> None:
         """Begin a job in the journal. What an earlier one left is found by looking, not by its operations."""
+        self.journal.check_rows(self._admit, self._owns)
         target = f"{self.settings.bucket}/{self.base}"
         self.journal.begin_job(
             self.settings.command, self.workspace, target, self.settings.endpoint_url, self.settings.public(),
@@ -111,6 +112,18 @@ class Session:
         self.journal.set_state(JobState.RUNNING)
         for warning in self.names.warnings:
             self.warn(warning)
+
+    def _admit(self, operation: Operation) -> Operation:
+        """Return the operation of a row of an earlier run; ValueError if it reads another file than the plan."""
+        if operation.kind is Kind.CHUNK and operation.path != self.plan_path:
+            raise ValueError(f"its path {operation.path!r} is not the plan of this step")
+        if operation.kind is not Kind.CHUNK and os.path.basename(operation.path) != operation.path:
+            raise ValueError(f"its path {operation.path!r} is no file of this step")
+        return operation
+
+    def _owns(self, key: str) -> bool:
+        """Return whether a key may be one of this cache, or of the old format it writes."""
+        return key.startswith(self.base) or bool(self.settings.compat)
 
     def warn(self, text: str) -> None:
         """Say what is not as it should be, and keep it for the report."""

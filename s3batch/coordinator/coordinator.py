@@ -118,6 +118,8 @@ class Coordinator:
                 at_once = planning is not None and not enough
                 self._take(self._executor.poll(0.0 if at_once else self._patience()))
                 self._look_around()
+                if planning is None and self._open[stage] and self._dispatcher.has_nothing:
+                    self._count_again(stage)
         except S3BatchError as stopped:
             self._wind_down()
             if self._breaker.worked and stopped.exit_code == EndpointError.exit_code:
@@ -141,6 +143,12 @@ class Coordinator:
                     self._open[stage] = self._journal.open_count(stage)
                 return None
         return planning
+
+    def _count_again(self, stage: int) -> None:
+        """Lease again from the first row: the journal says that more is open than was ever handed out or counted."""
+        self._open[stage] = self._journal.open_count(stage)
+        self._journal.rewind()
+        self._dispatcher.more = self._open[stage] > 0
 
     def _patience(self) -> float:
         """How long to wait for news: until something is due, but not for ever: signals, progress."""

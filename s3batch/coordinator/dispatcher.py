@@ -68,6 +68,11 @@ class Dispatcher:
         return self.unleased >= ENOUGH
 
     @property
+    def has_nothing(self) -> bool:
+        """Whether nothing is leased, waits to be tried again, or may be leased."""
+        return not self.more and not self.leased and self._retries.delay() is None and not self._deps.uploads.count
+
+    @property
     def is_idle(self) -> bool:
         """Whether the next lease need not wait for a worker."""
         return self.more and not self._ready and not count_outstanding(self._deps.executor.workers())

@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,6 +55,7 @@ class Journal:
         self._lock = lock
         self._original = original
         """Of a copy in a directory of its own: what it was made from."""
+        self._owns: Callable[[str], bool] = lambda _: True
         self._depth = 0
         self._signed = time.monotonic()
         """When the job at work last gave a sign of life."""
@@ -64,15 +66,27 @@ class Journal:
         self._objects = Objects(store)
 
     @classmethod
-    def open(cls, path: str, *, create: bool = True) -> Self:
-        """Open the journal to work with, made first where there is none; a damaged one is set aside and named."""
+    def open(cls, path: str, *, create: bool = True, foreign: bool = False) -> Self:
+        """Open the journal to work with, made first where there is none; a damaged one is set aside and named.
+
+        ``foreign``: another program may have written it, so its rows are looked at.
+        """
         lock = Lock(path)
-        return cls(open_store(path, create=create, refuse_if_held=lock.refuse_if_held), lock)
+        return cls(open_store(path, create=create, refuse_if_held=lock.refuse_if_held, foreign=foreign), lock)
 
     @classmethod
-    def read_only(cls, path: str) -> Self:
-        """Open a journal to look at, also while its job runs; takes no lock."""
-        return cls(open_read_only(path), Lock(path))
+    def read_only(cls, path: str, *, foreign: bool = False) -> Self:
+        """Open a journal to look at, also while its job runs; takes no lock. ``foreign``: see :meth:`open`."""
+        return cls(open_read_only(path, foreign=foreign), Lock(path))
+
+    def check_rows(self, admit: Callable[[Operation], Operation], owns: Callable[[str], bool]) -> None:
+        """Have rows that were there before this run looked at, before anything is read or sent for them.
+
+        ``admit`` gives the operation to carry out; a ValueError means that the journal is damaged. So does an upload
+        of a key that the job does not own. Changed keys it does not own are passed over.
+        """
+        self._operations.admit = admit
+        self._owns = owns
 
     def scratch(self) -> Self:
         """A private copy for a rehearsal; closing it removes it, and closes this journal too."""
@@ -150,14 +164,15 @@ class Journal:
                 self._jobs.flush(self._current.number)
         return self._jobs.find(self._current.id)
 
-    def begin_job(
+    def begin_job(  # noqa: PLR0913 - the columns of a job
         self, command: str, source: str, target: str, endpoint: str, settings: dict[str, Any], version: str,
-        *, continues: str = "", plan: str = "",
+        *, continues: str = "", plan: str = "", deletes_anew: bool = False,
     ) -> str:  # fmt: skip
         """Begin a job and return its id. Unfinished ones to its target are superseded, and what they left is its own.
 
         Their uploads, facts and doubts always are. Operations that the newest one had not come to are if ``plan``, the
         digest of source and settings that decide the plan, is the same; without a plan, jobs of other sources stay.
+        With ``deletes_anew`` no delete that a dead job had planned is believed.
         ``continues`` is the job that ``resume`` goes on with: SettingsError if a later one has superseded it.
         """
         with self.batch():
@@ -165,6 +180,7 @@ class Journal:
             if continues and continues not in {each.id for each in dead[-1:]}:
                 raise SettingsError(f"nothing to resume: job {continues} is {self._jobs.find(continues).state}")
             taken = [each for each in dead[-1:] if plan and each.plan == plan]
+            goes_on_deleting = bool(taken) and taken[0].stage == Stage.DELETE and not deletes_anew
             columns = {
                 "command": command,
                 "source": source,
@@ -176,7 +192,7 @@ class Journal:
                 "resumed": dead[-1].resumed + 1 if continues else 0,
                 "plan": plan,
                 "timeout": float(settings.get("timeout", _TIMEOUT)),
-                "stage": Stage.DELETE if taken and taken[0].stage == Stage.DELETE else Stage.MAIN,
+                "stage": Stage.DELETE if goes_on_deleting else Stage.MAIN,
             }
             job = self._jobs.begin(columns, self._operations.last, taken)
             self._jobs.supersede(dead)
@@ -377,7 +393,7 @@ class Journal:
 
     def changed_keys(self, after: int) -> Iterator[str]:
         """Yield the keys of all such rows."""
-        return self._operations.changed_keys(after, *self._target)
+        return filter(self._owns, self._operations.changed_keys(after, *self._target))
 
     # -- multipart uploads
 
@@ -388,8 +404,15 @@ class Journal:
         self.commit()
 
     def parts(self, operation_id: int) -> list[Part]:
-        """Return the parts of an operation's upload by their number."""
-        return uploads.parts_of(self._store, operation_id)
+        """Return the parts of an operation's upload by their number. They are all of its file, and no more."""
+        found = uploads.parts_of(self._store, operation_id)
+        ends = list(accumulate((part.size for part in found), initial=0))
+        whole = [(number, end) for number, end in enumerate(ends[:-1], 1)] == [
+            (part.number, part.offset) for part in found
+        ]
+        if found and not (whole and ends[-1] == uploads.size_of(self._store, operation_id)):
+            self._store.refuse(f"the parts of row {operation_id} of its operations are not those of one file")
+        return found
 
     def forget_upload(self, operation_id: int) -> None:
         """Forget an upload that was aborted, or that S3 does not know any more."""
@@ -417,13 +440,21 @@ class Journal:
         Those of a dead job; if not ``of_dead_jobs_only`` all others too.
         """
         of = None if self._job is None else self._target
-        return uploads.left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
+        found = uploads.left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
+        for left in found:
+            if not self._owns(left.key):
+                self._store.refuse(f"it has a multipart upload of {left.key!r}, which is not below its target")
+        return found
 
     # -- what dead runs may have under way
 
     def doubts(self) -> list[Doubt]:
         """Return the keys that dead runs had in hand, until both questions about them are answered."""
-        return doubts.all_of(self._store)
+        found = doubts.all_of(self._store)
+        for doubt in found:
+            if not self._owns(doubt.key):
+                self._store.refuse(f"it doubts {doubt.key!r}, which is not below its target")
+        return found
 
     def doubts_looked_at(self, keys: Iterable[str]) -> None:
         """Record that these keys are as they should be, and that nothing is under way to them any more."""
@@ -522,7 +553,10 @@ class Journal:
     def recall(self, name: str) -> Any:
         """Return what was kept under this name, or ``None``."""
         text = self._store.value("SELECT value FROM remembered WHERE name = ?", (f"endpoint {name}",))
-        return None if text is None else json.loads(text)
+        try:
+            return None if text is None else json.loads(text)
+        except (ValueError, RecursionError):
+            self._store.refuse(f"what it remembers as {name!r} cannot be read")
 
     def prune(self, keep: int = 0, before: float | None = None) -> int:
         """Forget what is :meth:`forgettable` but the newest ``keep``, and give back the space; return how many.

@@ -11,7 +11,7 @@ job with millions of them begins at once; :meth:`Operations.take_over` looks at 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from s3batch.journal import doubts
@@ -112,6 +112,10 @@ class Operations:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._next: int = 1 + store.value(_HIGHEST)
+        self._inherited = self._next - 1
+        """Rows up to this number were there before this run."""
+        self.admit: Callable[[Operation], Operation] | None = None
+        """Gives the operation to carry out for such a row, or raises ValueError."""
         self._job = 0
         self._after = 0
         self._jobs = "0"
@@ -165,10 +169,11 @@ class Operations:
         cursor = self._cursor.get(stage, self.floor)
         if cursor >= self.last:
             return []
-        leased = _operations(self._store.rows(_LEASABLE.format(jobs=self._jobs), (cursor, stage, limit)))
+        rows = self._store.rows(_LEASABLE.format(jobs=self._jobs), (cursor, stage, limit))
+        leased = self._admitted(_operations(rows))
         if leased:
-            rows = (self._job, leased[0].id, leased[-1].id, stage)
-            self._store.execute(_LEASE.format(jobs=self._jobs), rows)
+            marks = (self._job, leased[0].id, leased[-1].id, stage)
+            self._store.execute(_LEASE.format(jobs=self._jobs), marks)
         self._cursor[stage] = leased[-1].id if len(leased) == limit else self.last
         return leased if not leased or leased[0].id > self._after else list(map(self._distrust, leased))
 
@@ -185,11 +190,25 @@ class Operations:
                 f"SELECT {_COLUMNS} FROM operation WHERE id = ? AND state = 'pending'",  # noqa: S608 - constants
                 (number,),
             )
-            leased += _operations(rows)
+            leased += self._admitted(_operations(rows))
         self._store.execute_many(
             "UPDATE operation SET state = 'leased' WHERE id = ?", [(operation.id,) for operation in leased]
         )
         return leased
+
+    def _admitted(self, operations: list[Operation]) -> list[Operation]:
+        """The operations to carry out for these rows, whose numbers rise."""
+        if self.admit is None or not operations or operations[0].id > self._inherited:
+            return operations
+        admitted = []
+        for operation in operations:
+            try:
+                admitted.append(self.admit(operation) if operation.id <= self._inherited else operation)
+            except ValueError as error:
+                self._store.refuse(f"row {operation.id} of its operations: {error}")
+            if admitted[-1].detail != operation.detail:
+                self._store.execute("UPDATE operation SET detail = '' WHERE id = ?", (operation.id,))
+        return admitted
 
     def settle(self, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
         """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed."""

@@ -21,7 +21,8 @@ from urllib.parse import quote
 
 from s3batch import private_files
 from s3batch.errors import JournalError, JournalTooNewError
-from s3batch.journal import migrations
+from s3batch.journal import migrations, row_types
+from s3batch.journal.row_types import Damage
 from s3batch.model import FILE, Stamp
 
 CACHE_KIB = 16 * 1024
@@ -143,6 +144,10 @@ class Store:
             self._closed = True
             self._connection.close()
 
+    def refuse(self, why: str) -> NoReturn:
+        """Raise the JournalError for content that no run of ours has written, setting the file aside."""
+        self.fail(Damage(why))
+
     def fail(self, error: sqlite3.Error) -> NoReturn:
         """Raise the JournalError that ``error`` means, setting a damaged file aside. Damage is said again at every use."""
         if self._damage is None and self._refuse_if_held is not None and _is_damage(error):
@@ -154,6 +159,8 @@ class Store:
         raise _named(self.path, error) from error
 
     def _begin(self) -> None:
+        if self._damage is not None:  # the connection is closed
+            raise self._damage
         if not self._connection.in_transaction:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -168,9 +175,10 @@ class Store:
                 self.fail(error)
 
 
-def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None]) -> Store:
+def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], foreign: bool = False) -> Store:
     """Open the journal at ``path``, made first where there is none and ``create`` is true.
 
+    ``foreign``: another program may have written it, so its rows are looked at, as long as that takes no second.
     ``refuse_if_held`` raises where a live coordinator holds the file: then it is not set aside.
     """
     if create:
@@ -182,6 +190,8 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None]) -
     try:
         _prepare(connection)
         _check(connection, path, whole=checked)
+        if foreign:
+            row_types.check(connection, whole=checked)
     except sqlite3.Error as error:
         connection.close()
         if not _is_damage(error):
@@ -194,8 +204,8 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None]) -
     return Store(path, connection, refuse_if_held)
 
 
-def open_read_only(path: str) -> Store:
-    """Open an existing journal to look at, also while a coordinator writes to it.
+def open_read_only(path: str, *, foreign: bool = False) -> Store:
+    """Open an existing journal to look at, also while a coordinator writes to it; ``foreign``: see :func:`open_store`.
 
     One of an older version stays as it is: what is looked at is a migrated copy in a temporary file of SQLite's.
     """
@@ -205,8 +215,12 @@ def open_read_only(path: str) -> Store:
         found = _version(connection, path)
         if found < migrations.SUPPORTED:
             connection = _migrated_copy(connection, found)
+        if foreign:
+            row_types.check(connection, whole=os.path.getsize(path) <= CHECKED_ALWAYS)
     except sqlite3.Error as error:
         connection.close()
+        if isinstance(error, Damage):
+            raise JournalError(f"journal {path} is damaged ({error})", hint=_ANOTHER) from error
         raise _named(path, error) from error
     except BaseException:
         connection.close()
@@ -325,7 +339,7 @@ def _check(connection: sqlite3.Connection, path: str, *, whole: bool) -> None:
     if whole:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
-            raise _Damage(str(verdict))
+            raise Damage(str(verdict))
     if found < migrations.SUPPORTED:
         migrations.migrate(connection, found)
 
@@ -350,17 +364,13 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
         raise JournalTooNewError(path, found=found, supported=migrations.SUPPORTED)
     missing = sorted(migrations.TABLES - names)
     if missing or not found:
-        raise _Damage(f"no table {missing[0]}" if missing else "no schema version")
+        raise Damage(f"no table {missing[0]}" if missing else "no schema version")
     return found
-
-
-class _Damage(sqlite3.DatabaseError):
-    """What is wrong with a file that SQLite itself would open."""
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
     name = getattr(error, "sqlite_errorname", "")
-    return isinstance(error, _Damage) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    return isinstance(error, Damage) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _is_decoding(error: sqlite3.Error) -> bool:

@@ -46,6 +46,11 @@ def parts_of(store: Store, operation: int) -> list[Part]:
     return [Part._make((*row[:6], _STATE[row[6]], row[7])) for row in rows]
 
 
+def size_of(store: Store, operation: int) -> int:
+    """Return the bytes of an operation's file."""
+    return int(store.value("SELECT size FROM operation WHERE id = ?", (operation,)) or 0)
+
+
 def forget(store: Store, operation: int) -> None:
     """Forget an upload that was completed or aborted, or that S3 does not know any more."""
     store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (operation,))

@@ -373,7 +373,7 @@ class TestPrune:
     def test_an_upload_that_resume_would_go_on_with_is_kept_and_said(
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
-        job = begin(journal, "a", "b", "c", endpoint_url=UNREACHABLE)
+        job = begin(journal, "a", "b", "c", target="s3://b/", endpoint_url=UNREACHABLE)
         (operation,) = journal.lease(1, 0)
         journal.begin_upload(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
         journal.set_state(JobState.INTERRUPTED, 143)
@@ -387,7 +387,7 @@ class TestPrune:
     def test_an_upload_that_cannot_be_aborted_is_named_kept_and_exit_1(
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
-        job = begin(journal, "a", "b", "c", endpoint_url=UNREACHABLE)
+        job = begin(journal, "a", "b", "c", target="s3://b/", endpoint_url=UNREACHABLE)
         (operation,) = journal.lease(1, 0)
         journal.begin_upload(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
 

@@ -222,7 +222,7 @@ OPENERS = {
     "open", "io.open", "os.open", "os.fdopen", "os.mkdir", "os.makedirs", "os.rename", "os.replace", "os.link",
     "os.symlink", "os.unlink", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.utime", "os.mkfifo",
     "shutil.rmtree", "shutil.move", "shutil.copy", "shutil.copyfile", "shutil.copy2", "shutil.copytree", "tarfile.open",
-    "sqlite3.connect", "mmap.mmap",
+    "sqlite3.connect",
 }  # fmt: skip
 """Calls that open, make, move or remove a file by its name."""
 METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "touch", "symlink_to", "hardlink_to"}
@@ -236,7 +236,6 @@ LISTED = {
     "archive/hashers.py": ("open",),  # a pipe that is open already
     "archive/legacy.py": ("os.link", "os.open", "os.symlink", "os.utime", "tarfile.open"),  # the same
     "archive/pack.py": ("os.open",),  # cached files
-    "archive/table.py": ("mmap.mmap",),  # of a descriptor that private_files opened
     "archive/templates.py": ("open",),  # files of the workspace, for their checksum
     "archive/undo.py": (  # the restored tree; our own files only by descriptors of their directory
         "os.chmod", "os.mkdir", "os.rename", "os.rmdir", "os.unlink", "os.utime", "shutil.move", "shutil.rmtree",
@@ -246,6 +245,7 @@ LISTED = {
     "cli/entry.py": ("os.open",),  # /dev/null
     "bounded_files.py": ("open", "os.open"),  # config files, env_file, what a CI or git wrote
     "content.py": ("os.open",),  # the source
+    "opening.py": ("os.open",),  # the same
     "crash_points.py": ("os.open",),  # a file of the test suite
     "executors/local.py": ("mmap.mmap", "tempfile"),  # memory shared with a worker, in a file without a name
     "executors/process.py": ("mmap.mmap",),  # the same
@@ -276,7 +276,7 @@ def _imports(tree: ast.AST) -> set[str]:
             names |= {each.name.partition(".")[0] for each in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").partition(".")[0])
-            if node.module in {"os", "shutil", "io", "sqlite3", "mmap"}:
+            if node.module in {"os", "shutil", "io", "sqlite3"}:
                 names |= {f"{node.module}.{each.name}" for each in node.names} & OPENERS
     return names
 

@@ -1,0 +1,76 @@
+"""Check rows that an earlier run left, before anything is read or sent for them.
+
+A journal may have been written by somebody else. So a row counts only if this job's own plan could have made it:
+
+    upload, copy, reconcile   a plain path below the source, that the job selects, with the key it gives that path
+    redirect                  one of the job's redirects
+    delete                    a key below the target that no rule protects, and only with ``delete``
+
+What is wanted beside that (``detail``) is found out anew. Rows that this run has planned itself are not looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.model import Kind, Operation, Reason
+from s3batch.private_files import OWN_DIRECTORY
+from s3batch.redirects import protected_keys
+from s3batch.wanted import KEPT
+
+if TYPE_CHECKING:
+    from s3batch.wanted import Wanted
+
+_OF_FILES = frozenset({Kind.UPLOAD, Kind.COPY, Kind.RECONCILE})
+_UNREADABLE_SOURCE = "./"
+"""The path of the operation that names a source that could not be read."""
+
+
+class RowCheck:
+    """Tells rows that a plan of this job could have made from others."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._redirects = {(each.key, each.location) for each in wanted.redirects}
+        self._protected = protected_keys(wanted.redirects)
+
+    def admit(self, operation: Operation) -> Operation:
+        """Return the operation to carry out for a row of an earlier run. ValueError says why there is none."""
+        if operation.kind in _OF_FILES:
+            self._require_file(operation)
+            if operation.detail and not operation.upload_id:
+                return operation._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN, detail="", recheck=True)
+        elif operation.kind is Kind.REDIRECT:
+            if (operation.key, operation.detail) not in self._redirects:
+                raise ValueError(f"no redirect of the job leads from {operation.key!r} to {operation.detail!r}")
+        elif operation.kind is Kind.DELETE:
+            self._require_orphan(operation.key)
+        else:
+            raise ValueError(f"a sync has no operation {operation.kind.value}")
+        return operation
+
+    def _require_file(self, operation: Operation) -> None:
+        path, wanted = operation.path, self._wanted
+        if path == _UNREADABLE_SOURCE and operation.key == wanted.key(KEPT):
+            return
+        if not is_plain(path.removesuffix("/")) or OWN_DIRECTORY in path.split("/"):
+            raise ValueError(f"its path {path!r} is none below the source")
+        if wanted.single and path != wanted.source.name:
+            raise ValueError(f"its path {path!r} is not the source")
+        if operation.key != wanted.key(path):
+            raise ValueError(f"the key of {path!r} is not {operation.key!r}")
+        if not path.endswith("/") and not wanted.selection.wants(path):
+            raise ValueError(f"the job does not select {path!r}")
+
+    def _require_orphan(self, key: str) -> None:
+        wanted = self._wanted
+        below = key[len(wanted.prefix) :]
+        if not wanted.settings.delete or wanted.is_one_key or not key.startswith(wanted.prefix):
+            raise ValueError(f"the job does not delete {key!r}")
+        if not below or below.startswith(KEPT) or key in self._protected or not wanted.selects(key):
+            raise ValueError(f"the job keeps {key!r}")
+
+
+def is_plain(path: str) -> bool:
+    """Return whether a path leads to something below where it begins, by its text."""
+    return "\0" not in path and not any(part in ("", ".", "..") for part in path.split("/"))
