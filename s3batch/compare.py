@@ -26,6 +26,7 @@ from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 from s3batch.model import Attributes, Known, Listed, LocalFile, Reason, is_same_file
+from s3batch.quirks import ACL, TAGS
 
 LISTING_GRAIN = 1.0
 """Seconds. The Date of an answer is cut to whole seconds, a listing's LastModified may show milliseconds."""
@@ -55,6 +56,8 @@ _THEIRS = {
 _KEPT = ("content_disposition", "content_language", "expires", "storage_class", "redirect")
 """What a copy takes over from the object where no setting names it."""
 
+_TAG_COUNT = "number of tags"
+_ASPECTS = {"x-amz-acl": ACL, "x-amz-tagging": TAGS, _TAG_COUNT: TAGS}
 _GENERIC_TYPES = ("", "binary/octet-stream", "application/octet-stream")
 _UNKNOWN_TYPE = "application/octet-stream"
 
@@ -153,7 +156,7 @@ def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[Change]:
     if wanted.metadata is not None:
         yield from _metadata_changes(wanted.metadata, remote.metadata)
     if wanted.tags and remote.tag_count not in ("", str(len(wanted.tags))):
-        yield Change("number of tags", remote.tag_count, str(len(wanted.tags)))
+        yield Change(_TAG_COUNT, remote.tag_count, str(len(wanted.tags)))
 
 
 def unchanged(file: LocalFile, listed: Listed, known: Known, fingerprint: str) -> bool:
@@ -194,16 +197,28 @@ def copy_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, 
 
     Tags stay by themselves. The copy's source is the caller's to add.
     """
+    return {
+        **foreign_headers(attributes, remote),
+        **put_headers(attributes),
+        **({"x-amz-tagging-directive": "REPLACE"} if attributes.tags else {}),
+        "x-amz-metadata-directive": "REPLACE",
+    }
+
+
+def foreign_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
+    """The headers of what an object has and no setting names: a write that does not send them loses it."""
     kept = {name: getattr(remote, name) for name in _KEPT if not getattr(attributes, name, "")}
     if attributes.encryption in ("", remote.encryption) and not attributes.kms_key_id:
         kept |= {name: getattr(remote, name) for name in ("encryption", "kms_key_id", "bucket_key")}
     return {
         **_metadata_headers(_kept_metadata(attributes, remote)),
         **{_THEIRS[name]: value for name, value in kept.items() if value},
-        **put_headers(attributes),
-        **({"x-amz-tagging-directive": "REPLACE"} if attributes.tags else {}),
-        "x-amz-metadata-directive": "REPLACE",
     }
+
+
+def aspect_of(header: str) -> str:
+    """What a header is about, as a quirk names it: all user metadata is one."""
+    return _META.rstrip("-") if header.startswith(_META) else _ASPECTS.get(header, header)
 
 
 def canned_acl(acl_xml: bytes) -> str:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 CONTENT_KNOWN = "content-known"
 """An operation's detail: the journal vouches for the content, only attributes are in question."""
 
+ATTRIBUTES_CHANGED = "attributes-changed"
+"""Other attributes are wanted than we last wrote; content is in question."""
+
 ATTRIBUTES_KNOWN = "attributes-known"
 """The other way round: the object is as we wrote it, attributes and all, and whether the file still holds the same
 is in question. Behind a blank comes the checksum of what was written, if there is one."""
@@ -42,7 +45,8 @@ def decide(
             return operation(Kind.RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} {known.checksum}".rstrip())
     if listed.size != file.stamp.size and not gzip:
         return operation(Kind.UPLOAD, Reason.CONTENT)
-    return operation(Kind.RECONCILE, Reason.UNKNOWN)
+    changed = known is not None and compare.still_ours(listed, known) and known.fingerprint != fingerprint
+    return operation(Kind.RECONCILE, Reason.UNKNOWN, ATTRIBUTES_CHANGED if changed else "")
 
 
 PARTS_LIMIT = 10_000

@@ -15,6 +15,15 @@ from s3batch import compare
 from s3batch.content import ContentError, Source, compressed, md5
 from s3batch.delete_check import DeleteCheck, PlannedDelete
 from s3batch.evidence import Evidence, same
+from s3batch.metadata_copy import (
+    ACL_WARNING,
+    Kept,
+    copy_onto_itself,
+    find_difference,
+    has_changed,
+    look_after_sending,
+    wants_unseen,
+)
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.permissions import refusal_words
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
@@ -88,6 +97,12 @@ class Tools:
     """The same: a line each."""
     acl_refused: bool = False
     """The bucket has ACLs disabled: stop sending them."""
+    copy_keeps: frozenset[str] = frozenset()
+    """What a copy of this worker was seen to keep: headers, tags, the ACL."""
+    counts_tags: bool = False
+    """A HEAD has said how many tags there are."""
+    is_looking: bool = False
+    """A copy is being looked at: others wait for what it tells."""
     memory: dict[str, Any] = field(default_factory=dict)
     """For extensions: what they keep between operations."""
 
@@ -222,15 +237,20 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     body: Body = tools.source.read(operation.path, operation.stamp)
     if attributes.gzip:
         body = compressed(bytes(body))
-    if operation.recheck and (found := await _already_there(operation, attributes, body, tools)):
+    kept = Kept.from_text(operation.detail)
+    if operation.recheck and kept is None and (found := await _already_there(operation, attributes, body, tools)):
         return found
-    call = calls.put_object(operation.key, body, _headers(attributes))
+    headers = _headers(attributes) if kept is None else kept.put_headers(attributes)
+    call = calls.put_object(operation.key, body, headers)
     sent, warning = await send(call, tools.checks), ""
     if sent.answer.status == 400 and attributes.acl and fault_of(sent.answer).code == "AccessControlListNotSupported":
         tools.acl_refused, warning = True, ACL_WARNING
-        call = calls.put_object(operation.key, body, _headers(replace(attributes, acl="")))
+        attributes = replace(attributes, acl="")
+        call = call._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
         sent = await send(call, tools.checks)
     answer = checked(sent.answer, call)
+    if kept is not None:
+        await look_after_sending(operation, attributes, kept, tools)
     return Result(
         operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
         date=date_of(answer), fingerprint=fingerprint, warning=sent.warning or warning,
@@ -238,7 +258,6 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     )  # fmt: skip
 
 
-ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
 UNSURVEYED = "Unsurveyed"
 """Our code for a multipart upload whose parts may not be listed."""
 PARTS_STAY = "the parts of multipart uploads that are given up stay in the bucket, until a lifecycle rule removes them"
@@ -270,11 +289,13 @@ async def _begin(work: Work, tools: Tools) -> Result:
     if operation.recheck and (begun := await _begun_already(operation.key)):
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
-    call = calls.create_multipart_upload(operation.key, _headers(attributes))
+    kept = Kept.from_text(operation.detail)
+    headers = _headers(attributes) if kept is None else kept.put_headers(attributes)
+    call = calls.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
     if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
         tools.acl_refused, warning = True, ACL_WARNING
-        call = calls.create_multipart_upload(operation.key, _headers(replace(attributes, acl="")))
+        call = call._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
         answer = await begin_upload(call, tools.checks)
     upload_id = checked(answer, call).document
     return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
@@ -337,6 +358,8 @@ async def _finish(work: Work, tools: Tools) -> Result:
     completed = checked(answer, call).document
     if operation.recheck:  # somebody else may have begun it, with other attributes
         return await _made_right(work, await must(calls.head_object(operation.key)), tools)
+    if (kept := Kept.from_text(operation.detail)) is not None:
+        await look_after_sending(operation, tools.attributes(operation), kept, tools)
     return Result(
         operation.id, work.step, etag=etag_in(answer),
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
@@ -368,9 +391,13 @@ async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
 async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
     """The result for an object whose content is ours; its attributes may be those of whoever began the upload."""
     operation = work.operation
-    reason = await _attributes_differ(operation.key, tools.attributes(operation), head, tools)
+    reason = await find_difference(operation, tools.attributes(operation), head, tools)
     if reason is not None:
-        return (await _copy_from(operation, head, tools))._replace(step=work.step, already=True)
+        copied = await copy_onto_itself(operation, head, tools, _upload, tools.quirks)
+        if copied.become is None:
+            return copied._replace(step=work.step, already=True)
+        words = "its attributes cannot be set: it is sent again"
+        return failed(work, Fault("NoSuchUpload", words), "CopyObject")._replace(retryable=False)
     return Result(
         operation.id, work.step, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
         fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
@@ -404,7 +431,10 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
     if not (by_journal or await _equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
         return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
-    reason = await _attributes_differ(operation.key, attributes, head, tools)
+    quirks = tools.quirks
+    reason = await find_difference(operation, attributes, head, tools)
+    if reason is None and has_changed(operation) and wants_unseen(attributes, tools):
+        reason = Reason.METADATA  # another one than at the last write, and no look would show it
     if reason is None:
         return Result(
             operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
@@ -412,8 +442,8 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
-    copied = await _copy_from(operation._replace(reason=reason), head, tools)
-    return copied if copied.already else copied._replace(become=Kind.COPY, reason=reason)
+    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, _upload, quirks)
+    return copied if copied.already or copied.become else copied._replace(become=Kind.COPY, reason=reason)
 
 
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
@@ -450,99 +480,9 @@ async def _equal(
     return same(blocks, length, evidence, part_size)
 
 
-async def _attributes_differ(key: str, attributes: Attributes, head: Answer, tools: Tools) -> Reason | None:
-    """Why the object's attributes are not the wanted ones; ``None``: they are, as far as can be told."""
-    reason = compare.difference(attributes, compare.RemoteAttributes.from_headers(head.headers), None)
-    if reason is None and attributes.tags:
-        found = await read_tags(key, tools)
-        reason = Reason.METADATA if found is not None and found != attributes.tags else None
-    if reason is None and attributes.acl and not tools.acl_refused:
-        found_acl = await read_acl(key, tools)
-        reason = None if compare.same_acl(attributes.acl, found_acl) else Reason.ACL
-    return reason
-
-
-async def read_tags(key: str, tools: Tools) -> Tags | None:
-    """Return the tags of ``key``, sorted; ``None`` where they cannot be read."""
-    if tools.quirks.refuses("GetObjectTagging"):
-        return None
-    call = calls.get_object_tagging(key)
-    answer = await ask(call)
-    if (fault := refusal_for_good(answer)) is not None:
-        tools.note_refusal(call.name, fault, "tags are not compared, nor kept by a store that drops them")
-        return None
-    if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
-        return ()
-    found: Tags = checked(answer, call).document
-    return found
-
-
-async def read_acl(key: str, tools: Tools) -> str:
-    """Return the canned ACL that the grants of ``key`` amount to; empty where they cannot be read."""
-    if tools.quirks.refuses("GetObjectAcl"):
-        return ""
-    call = calls.get_object_acl(key)
-    answer = await ask(call)
-    if (fault := refusal_for_good(answer)) is not None:
-        tools.note_refusal(call.name, fault, "ACLs are not compared")
-        return ""
-    return compare.canned_acl(bytes(checked(answer, call).body))
-
-
 async def _copy(operation: Operation, tools: Tools) -> Result:
-    call = calls.head_object(operation.key)
-    return await _copy_from(operation, await must(call), tools)
-
-
-async def _copy_from(operation: Operation, head: Answer, tools: Tools) -> Result:
-    """CopyObject onto itself: own attributes applied, what is not ours kept."""
-    attributes = tools.attributes(operation)
-    remote = compare.RemoteAttributes.from_headers(head.headers)
-    fingerprint = tools.brief.rules.fingerprint(operation.path)
-    if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
-        headers = {**compare.copy_headers(attributes, remote), **await _kept_tags(operation.key, attributes, tools)}
-        await aside(lambda: _copy_in_parts(operation.key, headers, tools))
-        after = await must(calls.head_object(operation.key))
-        date = seconds_of(after.headers.get("last-modified", ""))
-        return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
-    answer, warning = await _copy_whole(operation, attributes, remote, tools)
-    if answer is None:
-        date = seconds_of(head.headers.get("last-modified", ""))
-        return Result(
-            operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, warning=warning, already=True
-        )
-    return Result(operation.id, etag=etag_in(answer), date=date_of(answer), fingerprint=fingerprint, warning=warning)
-
-
-async def _copy_whole(
-    operation: Operation, attributes: Attributes, remote: compare.RemoteAttributes, tools: Tools
-) -> tuple[Answer | None, str]:
-    """The answer, and a warning. ``None``: only the ACL was to be set, and the bucket takes none."""
-    key, bucket, warning = operation.key, tools.endpoint.bucket, ""
-    if attributes.acl:
-        call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
-        answer = await ask(call)
-        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
-            return checked(answer, call), ""
-        tools.acl_refused, warning = True, ACL_WARNING
-    if operation.reason is Reason.ACL:
-        return None, warning
-    plain = compare.copy_headers(replace(attributes, acl=""), remote)
-    return await must(calls.copy_object(key, bucket, plain)), warning
-
-
-async def _kept_tags(key: str, attributes: Attributes, tools: Tools) -> dict[str, str]:
-    """The header for tags that are not ours: a copy in parts drops them, which CopyObject does not."""
-    if attributes.tags:
-        return {}
-    return compare.tag_header(await read_tags(key, tools) or ())
-
-
-def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
-    from s3batch.s3.reference import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
-
-    part_size = min(512 * 1024 * 1024, tools.brief.copy_limit)
-    copy_large(tools.endpoint, key, part_size, headers)
+    head = await must(calls.head_object(operation.key))
+    return await copy_onto_itself(operation, head, tools, _upload, tools.quirks)
 
 
 # --- redirects and deletes -----------------------------------------------------------------

@@ -186,6 +186,13 @@ def get_object_tagging(key: str) -> Call:
     return Call("GetObjectTagging", "GET", key, "tagging=")
 
 
+def put_object_tagging(key: str, tags: Iterable[tuple[str, str]]) -> Call:
+    """Set the tags of ``key``; they replace those it has."""
+    rows = "".join(f"<Tag><Key>{_escape(name)}</Key><Value>{_escape(value)}</Value></Tag>" for name, value in tags)
+    body = f'<Tagging xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><TagSet>{rows}</TagSet></Tagging>'.encode()
+    return Call("PutObjectTagging", "PUT", key, "tagging=", {"content-md5": md5_header(body)}, body)
+
+
 def md5_header(body: Body) -> str:
     """``body``'s Content-MD5."""
     return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

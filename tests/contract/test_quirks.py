@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.scene import DENIED, FOR_GOOD, MIB, UNKNOWN
+from tests.contract.scene import DENIED, FOR_GOOD, MIB, UNKNOWN, UNSUPPORTED
 from tests.rig import fake_s3
 from tests.rig.fake_s3 import Reply, error
 
@@ -132,3 +132,130 @@ def test_a_missing_permission_is_looked_for_again_by_the_next_job(scene):
 
     assert "(GetObjectTagging: " in refused.err
     assert (run.code, scene.objects["site/a"].tags) == (0, (("a", "b"),))
+
+
+# --- metadata copies ---------------------------------------------------------------------------
+
+FOREIGN = {"content-disposition": "inline", "x-amz-meta-foreign": "1", "content-language": "de"}
+TAGGED = (("team", "web"),)
+
+
+def foreign(scene, number: int = 6, size: int = 1) -> None:
+    """Objects of others, with the content of our files, in need of our Content-Type."""
+    scene.write({f"f{n}.html": b"%d" % n * size for n in range(number)})
+    scene.sync()
+    for n in range(number):
+        stored = scene.objects[f"site/f{n}.html"]
+        stored.headers = {"content-type": "text/plain", **FOREIGN}
+        stored.tags = TAGGED
+    scene.fake.requests.clear()
+
+
+def is_kept(scene) -> bool:
+    """Whether each object has our type, and what others gave it."""
+    return all(
+        each.tags == TAGGED and FOREIGN.items() <= each.headers.items() and "html" in each.headers["content-type"]
+        for each in scene.objects.values()
+    )
+
+
+COUNTS = pytest.mark.parametrize("counts_tags", [True, False], ids=["tags counted", "not counted"])
+
+
+@COUNTS
+def test_tags_that_a_copy_drops_are_put_back(scene, counts_tags):
+    foreign(scene)
+    scene.manners(copy_drops=frozenset({"tags"}), counts_tags=counts_tags)
+
+    run = scene.sync(fresh=True)
+    again = scene.sync(fresh=True)
+
+    assert (run.code, is_kept(scene)) == (0, True), run.err
+    assert run.requests["PutObjectTagging"] == 6
+    assert run.requests["PutObject"] == 0
+    assert run.err.count("a metadata copy loses tags") == 1
+    assert again.requests["CopyObject"] == 0
+
+
+@pytest.mark.parametrize("size", [1, 7 * MIB], ids=["small", "in parts"])
+def test_headers_that_a_copy_drops_are_brought_back_by_sending_the_file_again(scene, size):
+    foreign(scene, number=2, size=size)
+    scene.manners(copy_drops=frozenset({"content-disposition", "x-amz-meta-foreign"}))
+
+    run = scene.sync("--multipart-threshold", "6MiB", "--part-size", "5MiB", fresh=True)
+    again = scene.sync("--multipart-threshold", "6MiB", "--part-size", "5MiB", fresh=True)
+
+    assert (run.code, is_kept(scene)) == (0, True), run.err
+    assert run.err.count("a metadata copy loses content-disposition") == 1
+    assert again.requests.keys() <= {"ListObjectsV2", "HeadObject", "GetObjectTagging"}
+
+
+@pytest.mark.parametrize("refusal", [UNSUPPORTED, UNKNOWN], ids=["405", "501"])
+@pytest.mark.parametrize("size", [1, 7 * MIB], ids=["small", "in parts"])
+def test_where_nothing_is_copied_the_file_is_sent_again_with_all_that_was_there(scene, refusal, size):
+    foreign(scene, number=3, size=size)
+    scene.manners(refuses={"CopyObject": refusal}, counts_tags=False)
+
+    run = scene.sync("--multipart-threshold", "6MiB", "--part-size", "5MiB", fresh=True)
+    again = scene.sync("--multipart-threshold", "6MiB", "--part-size", "5MiB", fresh=True)
+
+    assert (run.code, is_kept(scene)) == (0, True), run.err
+    assert run.err.count("CopyObject: ") == 1
+    assert again.requests.keys() <= {"ListObjectsV2", "HeadObject"}
+
+
+def test_tags_that_may_not_be_put_back_go_with_the_file(scene):
+    foreign(scene)
+    scene.manners(copy_drops=frozenset({"tags"}), refuses={"PutObjectTagging": DENIED})
+
+    run = scene.sync(fresh=True)
+
+    assert (run.code, is_kept(scene)) == (0, True), run.err
+    assert "s3:PutObjectTagging" in run.err
+
+
+@pytest.mark.parametrize(
+    ("lost", "settings"),
+    [
+        pytest.param("x-amz-server-side-encryption", ["--encryption", "AES256"], id="encryption"),
+        pytest.param("acl", ["--acl", "public-read"], id="acl"),
+        pytest.param("tags", ["--tags", "a=b"], id="tags"),
+        pytest.param("x-amz-storage-class", ["--storage-class", "STANDARD_IA"], id="storage class"),
+    ],
+)
+def test_what_a_store_does_not_give_back_makes_no_run_copy_all_again(scene, lost, settings):
+    scene.write({f"f{n}": b"%d" % n for n in range(20)})
+    scene.manners(forgets=frozenset({lost}))
+    scene.sync(*settings)
+
+    runs = [scene.sync(*settings, fresh=True), scene.sync("--no-trust-journal", *settings)]
+    quiet = scene.sync("--no-trust-journal", *settings)
+
+    for run in runs:
+        assert run.code == 0, run.err
+        assert run.requests["CopyObject"] + run.requests["PutObject"] <= 3
+        assert run.err.count(f"the store does not give {lost} back") == 1
+    assert (quiet.requests["CopyObject"], quiet.requests["PutObject"], "give" in quiet.err) == (0, 0, False)
+
+
+def test_what_is_not_given_back_is_sent_all_the_same_when_the_setting_changes(scene):
+    scene.write({f"f{n}": b"%d" % n for n in range(4)})
+    scene.manners(forgets=frozenset({"x-amz-storage-class"}))
+    scene.sync("--storage-class", "STANDARD_IA")
+    scene.sync("--storage-class", "STANDARD_IA", "--no-trust-journal")
+
+    changed = scene.sync("--storage-class", "GLACIER_IR")
+    same = scene.sync("--storage-class", "GLACIER_IR")
+
+    sent = [seen for seen in scene.fake.requests if seen.headers.get("x-amz-storage-class") == "GLACIER_IR"]
+    assert (changed.code, changed.requests["CopyObject"]) == (0, 4)
+    assert (same.requests["CopyObject"], sent) == (0, [])
+
+
+def test_a_store_that_keeps_everything_costs_one_more_look(scene):
+    foreign(scene)
+
+    run = scene.sync(fresh=True)
+
+    assert (run.code, is_kept(scene)) == (0, True), run.err
+    assert run.requests == {"ListObjectsV2": 1, "HeadObject": 7, "CopyObject": 6, "GetObjectTagging": 6}

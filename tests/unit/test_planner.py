@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.model import Kind, Known, Listed, Operation, Reason
-from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN, decide, layout, part_size_for
+from s3batch.planner import ATTRIBUTES_CHANGED, ATTRIBUTES_KNOWN, CONTENT_KNOWN, decide, layout, part_size_for
 from tests.rig.stamps import local_file
 
 FILE = local_file("a.txt", 5)
@@ -40,7 +40,7 @@ UPLOAD, RECONCILE = Kind.UPLOAD, Kind.RECONCILE
             id="another checkout, no checksum noted",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local=ELSEWHERE, fingerprint="G"), (RECONCILE, Reason.UNKNOWN, ""),
+            LISTED, KNOWN._replace(local=ELSEWHERE, fingerprint="G"), (RECONCILE, Reason.UNKNOWN, ATTRIBUTES_CHANGED),
             id="another checkout and other attributes",
         ),
         pytest.param(
@@ -68,8 +68,8 @@ def test_a_file_needs(listed, known, wanted) -> None:
     ("known", "gzip", "detail"),
     [
         pytest.param("Fz", True, CONTENT_KNOWN, id="compressed before and now"),
-        pytest.param("Fz", False, "", id="compressed before, and by chance as long as the file"),
-        pytest.param("F", True, "", id="compressed now"),
+        pytest.param("Fz", False, ATTRIBUTES_CHANGED, id="compressed before, and by chance as long as the file"),
+        pytest.param("F", True, ATTRIBUTES_CHANGED, id="compressed now"),
     ],
 )
 def test_other_attributes_leave_the_content_alone_unless_compression_is_one_of_them(known, gzip, detail) -> None:

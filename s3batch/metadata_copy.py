@@ -1,0 +1,348 @@
+"""Metadata copies: an object is copied onto itself with its file's attributes, and keeps what is not ours.
+
+    HEAD ─> what is not ours ─CopyObject─> HEAD: is all there? ─> done, and this store is believed from now on
+                                             └> tags are put back, other losses are mended by sending the file again
+
+A worker looks after each copy that carries something it has not yet seen a copy keep, one at a time. What a store
+loses, or never gives back, is a quirk. CopyObject refused for good: the file is sent again, with all that was there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from s3batch import compare
+from s3batch.compare import RemoteAttributes
+from s3batch.model import Kind, Reason, Result
+from s3batch.planner import ATTRIBUTES_CHANGED, CONTENT_KNOWN
+from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
+from s3batch.s3 import calls
+from s3batch.s3.faults import CallError, fault_of, refusal_for_good
+from s3batch.s3.lane import aside, ask, pause
+from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of
+from s3batch.s3.validation import etag_in
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from s3batch.model import Attributes, Operation
+    from s3batch.quirks import Quirks
+    from s3batch.s3.calls import Answer
+    from s3batch.s3.faults import Fault
+    from s3batch.worker import Tools
+
+    Tags = tuple[tuple[str, str], ...]
+    SendAgain = Callable[[Operation, Tools], Awaitable[Result]]
+
+ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
+_NOT_SUPPORTED = frozenset({405, 501})
+_LOOK_AGAIN = 0.01
+"""Seconds between looks whether another copy of this worker has been looked at."""
+
+
+# --- what an object has, and should have -----------------------------------------------------
+
+
+async def find_difference(operation: Operation, attributes: Attributes, head: Answer, tools: Tools) -> Reason | None:
+    """Return why the object's attributes are not the wanted ones; ``None``: they are, as far as can be told."""
+    unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
+    changes = compare.changes(attributes, RemoteAttributes.from_headers(head.headers))
+    if any(compare.aspect_of(change.name) not in unseen for change in changes):
+        return Reason.METADATA
+    if attributes.tags and TAGS not in unseen:
+        found = await read_tags(operation.key, tools)
+        if found is not None and found != attributes.tags:
+            return Reason.METADATA
+    if attributes.acl and ACL not in unseen and not tools.acl_refused:
+        found_acl = await read_acl(operation.key, tools)
+        return None if compare.same_acl(attributes.acl, found_acl) else Reason.ACL
+    return None
+
+
+def wants_unseen(attributes: Attributes, tools: Tools) -> bool:
+    """Return true if an attribute is wanted that the store does not give back."""
+    unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
+    return bool(unseen) and any(compare.aspect_of(name) in unseen for name in compare.put_headers(attributes))
+
+
+async def read_tags(key: str, tools: Tools) -> Tags | None:
+    """Return the tags of ``key``, sorted; ``None`` where they cannot be read."""
+    if tools.quirks.refuses("GetObjectTagging"):
+        return None
+    call = calls.get_object_tagging(key)
+    answer = await ask(call)
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.note_refusal(call.name, fault, "tags are not compared, nor kept by a store that drops them")
+        return None
+    if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
+        return ()
+    found: Tags = checked(answer, call).document
+    return found
+
+
+async def read_acl(key: str, tools: Tools) -> str:
+    """Return the canned ACL that the grants of ``key`` amount to; empty where they cannot be read."""
+    if tools.quirks.refuses("GetObjectAcl"):
+        return ""
+    call = calls.get_object_acl(key)
+    answer = await ask(call)
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.note_refusal(call.name, fault, "ACLs are not compared")
+        return ""
+    return compare.canned_acl(bytes(checked(answer, call).body))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an object has that is not ours."""
+
+    headers: Mapping[str, str]
+    tags: Tags = ()
+    """Empty where tags are ours, or cannot be read."""
+    lost: tuple[str, ...] = ()
+    """What a copy has lost of it, or of ours."""
+
+    def to_text(self) -> str:
+        """Return it as an operation's detail."""
+        return json.dumps([dict(self.headers), self.tags, self.lost])
+
+    @classmethod
+    def from_text(cls, text: str) -> Kept | None:
+        """Read an operation's detail; ``None`` if it is no such."""
+        if not text.startswith("[{"):
+            return None
+        headers, tags, lost = json.loads(text)
+        return cls(headers, tuple((name, value) for name, value in tags), tuple(lost))
+
+    def put_headers(self, attributes: Attributes) -> dict[str, str]:
+        """Return the headers with which a file is sent so that the object keeps all."""
+        return {**self.headers, **compare.tag_header(self.tags), **compare.put_headers(attributes)}
+
+    def aspects(self, attributes: Attributes) -> frozenset[str]:
+        """Return what a copy may lose: headers, tags, the ACL."""
+        return frozenset(map(compare.aspect_of, self.put_headers(attributes)))
+
+
+async def _kept(key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools) -> Kept:
+    headers = compare.foreign_headers(attributes, remote)
+    tools.counts_tags = tools.counts_tags or bool(remote.tag_count)
+    if attributes.tags or remote.tag_count == "0":
+        return Kept(headers)
+    if not remote.tag_count and (tools.counts_tags or not tools.endpoint.url):  # S3 counts them in each HEAD
+        return Kept(headers)
+    return Kept(headers, await read_tags(key, tools) or ())
+
+
+# --- the copy ------------------------------------------------------------------------------
+
+
+async def copy_onto_itself(
+    operation: Operation, head: Answer, tools: Tools, send_again: SendAgain, decided_with: Quirks
+) -> Result:
+    """Apply our own attributes and keep what is not ours. The result may ask for the file to be sent again.
+
+    ``decided_with`` are the quirks that were known when the object was found to differ.
+    """
+    attributes = tools.attributes(operation)
+    remote = RemoteAttributes.from_headers(head.headers)
+    kept = await _kept(operation.key, attributes, remote, tools)
+    aspects = kept.aspects(attributes)
+    while tools.is_looking and _unproven(aspects, tools):
+        await pause(_LOOK_AGAIN)
+    if _may_be_right(operation, decided_with, tools):
+        decided_with = tools.quirks
+        if await find_difference(operation, attributes, head, tools) is None:
+            return _found_right(operation, head, tools)  # it differed in what the store never gives back
+    if _has_to_be_sent(aspects, tools):
+        return _sent_again(operation, kept)
+    if not _unproven(aspects, tools):
+        return await _copy(operation, attributes, head, kept, tools)
+    if tools.is_looking or _may_be_right(operation, decided_with, tools):  # while this one was asking
+        return await copy_onto_itself(operation, head, tools, send_again, decided_with)
+    tools.is_looking = True
+    try:
+        return await _copy_and_look(operation, head, kept, tools, send_again)
+    finally:
+        tools.is_looking = False
+
+
+def _may_be_right(operation: Operation, decided_with: Quirks, tools: Tools) -> bool:
+    """Return true if what was found out since may make a difference no difference."""
+    return tools.quirks is not decided_with and not has_changed(operation)
+
+
+def has_changed(operation: Operation) -> bool:
+    """Return true if other attributes are wanted than at our last write, whatever the object shows."""
+    return operation.kind is not Kind.RECONCILE or operation.detail in (CONTENT_KNOWN, ATTRIBUTES_CHANGED)
+
+
+def _found_right(operation: Operation, head: Answer, tools: Tools) -> Result:
+    date = seconds_of(head.headers.get("last-modified", ""))
+    fingerprint = tools.brief.rules.fingerprint(operation.path)
+    return Result(operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, already=True)
+
+
+def _unproven(aspects: frozenset[str], tools: Tools) -> frozenset[str]:
+    """Return what no copy of this worker was seen to keep or to lose."""
+    dropped = tools.quirks.about(QuirkKind.COPY_DROPS)
+    return aspects - tools.copy_keeps - dropped - tools.quirks.about(QuirkKind.NOT_ECHOED)
+
+
+def _has_to_be_sent(aspects: frozenset[str], tools: Tools) -> bool:
+    quirks = tools.quirks
+    dropped = aspects & quirks.about(QuirkKind.COPY_DROPS)
+    return (
+        quirks.refuses("CopyObject")
+        or bool(dropped - {TAGS})
+        or (TAGS in dropped and quirks.refuses("PutObjectTagging"))
+    )
+
+
+def _sent_again(operation: Operation, kept: Kept) -> Result:
+    """The result that makes an upload of it; what is not ours goes along."""
+    return Result(operation.id, become=Kind.UPLOAD, reason=operation.reason, detail=kept.to_text())
+
+
+async def _copy(operation: Operation, attributes: Attributes, head: Answer, kept: Kept, tools: Tools) -> Result:
+    """Copy, and put tags back where the store is known to drop them."""
+    try:
+        result = await _copied(operation, attributes, head, kept, tools)
+    except CallError as error:
+        if error.fault.status not in _NOT_SUPPORTED:
+            raise
+        tools.note_refusal("CopyObject", error.fault, "objects whose metadata changes are sent again")
+        return _sent_again(operation, kept)
+    tags = attributes.tags or kept.tags
+    drops = tools.quirks.has(QuirkKind.COPY_DROPS, TAGS) and not result.already
+    if tags and drops and (fault := await _put_tags(operation.key, tags)) is not None:
+        _note_tags_refused(fault, tools)
+        return _sent_again(operation, kept)
+    return result
+
+
+async def _copied(operation: Operation, attributes: Attributes, head: Answer, kept: Kept, tools: Tools) -> Result:
+    key, remote = operation.key, RemoteAttributes.from_headers(head.headers)
+    fingerprint = tools.brief.rules.fingerprint(operation.path)
+    if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
+        headers = {**compare.copy_headers(attributes, remote), **compare.tag_header(attributes.tags or kept.tags)}
+        await aside(lambda: _copy_in_parts(key, headers, tools))
+        after = await must(calls.head_object(key))
+        date = seconds_of(after.headers.get("last-modified", ""))
+        return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
+    answer = await _copy_whole(operation, attributes, remote, tools)
+    if answer is None:
+        return _found_right(operation, head, tools)
+    return Result(operation.id, etag=etag_in(answer), date=date_of(answer), fingerprint=fingerprint)
+
+
+async def _copy_whole(
+    operation: Operation, attributes: Attributes, remote: RemoteAttributes, tools: Tools
+) -> Answer | None:
+    """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
+    key, bucket = operation.key, tools.endpoint.bucket
+    if attributes.acl:
+        call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
+        answer = await ask(call)
+        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
+            return checked(answer, call)
+        tools.acl_refused = True
+        tools.warn(ACL_WARNING)
+    if operation.reason is Reason.ACL:
+        return None
+    return await must(calls.copy_object(key, bucket, compare.copy_headers(replace(attributes, acl=""), remote)))
+
+
+def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
+    from s3batch.s3.reference import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
+
+    part_size = min(512 * 1024 * 1024, tools.brief.copy_limit)
+    copy_large(tools.endpoint, key, part_size, headers)
+
+
+# --- looking after it ------------------------------------------------------------------------
+
+
+async def _copy_and_look(operation: Operation, head: Answer, kept: Kept, tools: Tools, send_again: SendAgain) -> Result:
+    attributes = tools.attributes(operation)
+    result = await _copy(operation, attributes, head, kept, tools)
+    if result.become is not None or result.already:
+        return await _inline(operation, result, tools, send_again)
+    attributes = tools.attributes(operation)  # the bucket may have refused the ACL
+    lost = await _find_lost(operation.key, attributes, kept, tools)
+    tools.copy_keeps |= kept.aspects(attributes) - lost
+    if TAGS in lost and await _tags_are_back(operation.key, attributes, kept, tools):
+        lost -= {TAGS}
+    if not lost:
+        return result
+    again = _sent_again(operation, replace(kept, lost=tuple(sorted(lost))))
+    return await _inline(operation, again, tools, send_again)
+
+
+async def _inline(operation: Operation, result: Result, tools: Tools, send_again: SendAgain) -> Result:
+    """Send a small file again at once, so that the first object tells what the store does before others are copied."""
+    if result.become is not Kind.UPLOAD or operation.size > tools.brief.part_size:
+        return result
+    upload = operation._replace(kind=Kind.UPLOAD, detail=result.detail, recheck=False)
+    return await send_again(upload, tools)
+
+
+async def _find_lost(key: str, attributes: Attributes, kept: Kept, tools: Tools) -> frozenset[str]:
+    """Return what the object does not show of ours, and of what is not ours."""
+    unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
+    now = RemoteAttributes.from_headers((await must(calls.head_object(key))).headers)
+    lost = {compare.aspect_of(change.name) for change in compare.changes(attributes, now)}
+    foreign = compare.foreign_headers(attributes, now)
+    lost |= {compare.aspect_of(name) for name, value in kept.headers.items() if foreign.get(name) != value}
+    lost -= {TAGS}
+    tags = attributes.tags or kept.tags
+    if tags and TAGS not in unseen and now.tag_count != str(len(tags)):
+        found = await read_tags(key, tools)
+        lost |= {TAGS} if found is not None and found != tags else set()
+    if attributes.acl and ACL not in unseen and not tools.acl_refused:
+        lost |= set() if compare.same_acl(attributes.acl, await read_acl(key, tools)) else {ACL}
+    return frozenset(lost - unseen)
+
+
+async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: Tools) -> bool:
+    """Put back the tags that a copy has dropped; whether they are there now, or nothing more can be done."""
+    tags = attributes.tags or kept.tags
+    if (fault := await _put_tags(key, tags)) is not None:
+        _note_tags_refused(fault, tools)
+        return False
+    if await read_tags(key, tools) not in (None, tags):
+        return False
+    tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
+    return True
+
+
+async def _put_tags(key: str, tags: Tags) -> Fault | None:
+    """Set the tags; return why that is refused for good. Raises :class:`CallError`."""
+    call = calls.put_object_tagging(key, tags)
+    answer = await ask(call)
+    if (fault := refusal_for_good(answer)) is not None:
+        return fault
+    checked(answer, call)
+    return None
+
+
+def _note_tags_refused(fault: Fault, tools: Tools) -> None:
+    tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
+    tools.note_refusal("PutObjectTagging", fault, "objects with tags are sent again where their metadata changes")
+
+
+async def look_after_sending(operation: Operation, attributes: Attributes, kept: Kept, tools: Tools) -> None:
+    """Find out what a file that was sent again has brought back: what is not there now is never given back."""
+    if not kept.lost:
+        return
+    still = await _find_lost(operation.key, attributes, kept, tools)
+    for aspect in kept.lost:
+        if aspect not in still:
+            tools.note(Quirk(QuirkKind.COPY_DROPS, aspect))
+    ours = {compare.aspect_of(name) for name in compare.put_headers(attributes)}
+    for aspect in sorted(still):
+        if aspect in ours:
+            tools.note(Quirk(QuirkKind.NOT_ECHOED, aspect))
+        else:
+            tools.warn(f"the store has lost {aspect} of {operation.key}, which a metadata copy could not keep")
