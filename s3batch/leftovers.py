@@ -45,8 +45,9 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
         refusals += abort_upload(bucket, left.key, left.upload_id)
         journal.forget_upload(left.operation)
     doubts = [doubt for doubt in journal.doubts() if doubt.upload]
+    found = others() if doubts else {}
     for doubt in doubts:
-        for upload in others().pop(doubt.key, []):
+        for upload in found.pop(doubt.key, []):
             if doubt.since and upload.initiated >= doubt.since - _WHOLE_SECONDS:
                 refusals += abort_upload(bucket, upload.key, upload.upload_id)
     if doubts:

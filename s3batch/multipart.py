@@ -36,6 +36,8 @@ CHANGED = "Changed"
 """Our code for a file that is not the one that was planned: no part of it goes with what was sent before."""
 LOST = "WorkerLost"
 """Our code for a worker process that died."""
+_NOT_BEGUN = frozenset({429, 503})
+"""With these S3 says that it did nothing."""
 _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 """S3 will never complete this upload; another one it will."""
 
@@ -161,10 +163,15 @@ class Uploads:
             case Step.SURVEY if upload.asked:
                 upload.asked = frozenset()
             case Step.BEGIN:
-                upload.operation = upload.operation._replace(recheck=True)
+                self._doubt(upload)
                 self._ready.append(work._replace(operation=upload.operation))
             case _:
                 self._ready.append(work)
+
+    def _doubt(self, upload: _Upload) -> None:
+        """Have S3 asked before the upload is begun again; a request that lands later is cleaned up at the job's end."""
+        upload.operation = upload.operation._replace(recheck=True)
+        self._journal.doubt_upload(upload.operation)
 
     def _current(self, work: Work) -> _Upload | None:
         """The upload that ``work`` is a piece of, unless that is over or has been begun again since."""
@@ -241,8 +248,8 @@ class Uploads:
                 return Work(upload.operation, Step.PART, (upload.parts[result.part],))
             case Step.SURVEY | Step.FINISH:
                 return self._survey(upload)._replace(step=result.step)
-            case Step.BEGIN:  # its answer may have been lost
-                upload.operation = upload.operation._replace(recheck=True)
+            case Step.BEGIN if result.status not in _NOT_BEGUN:
+                self._doubt(upload)
         return Work(upload.operation, result.step)
 
     def stale(self, result: Result) -> bool:

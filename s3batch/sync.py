@@ -131,6 +131,8 @@ class Sync:
     """See :attr:`s3batch.worker.Brief.extensions`."""
     kept: list[str] = field(default_factory=list)
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
+    clock: Callable[[], float] = time.monotonic
+    """See :attr:`s3batch.coordinator.CoordinatorDeps.clock`."""
     _withheld: bool = False
     """Whether no delete was begun, because something else failed."""
     _unclaimed: leftovers.Unclaimed | None = None
@@ -231,7 +233,7 @@ class Sync:
         coordinator.run(Stage.DELETE)
         if self.kept:
             self.journal.warn(deletes.kept_words(self.kept))
-        leftovers.abort(self.journal, self.bucket, self._unclaimed_uploads)
+        leftovers.abort(self.journal, self.bucket, self._list_unclaimed)
         self.journal.learn()
         reach("learned")
         if self._failed(before=_AFTER_ALL):
@@ -304,8 +306,11 @@ class Sync:
     def _unclaimed_uploads(self) -> leftovers.Unclaimed:
         """Unfinished uploads of the target that this journal does not know; looked up once."""
         if self._unclaimed is None:
-            self._unclaimed = leftovers.unclaimed(self.journal, self.bucket, self.wanted.listed)
+            self._unclaimed = self._list_unclaimed()
         return self._unclaimed
+
+    def _list_unclaimed(self) -> leftovers.Unclaimed:
+        return leftovers.unclaimed(self.journal, self.bucket, self.wanted.listed)
 
     # --- parts ------------------------------------------------------------------------------
 
@@ -345,7 +350,7 @@ class Sync:
                 whole=lambda operation: self.wanted.rules.attributes(operation.path).gzip,
                 has_file=self.wanted.key_paths.has_file if self.cluster else None,
                 replan=self._replanner.replan, heard=self._heard, dry_run=self.settings.dry_run,
-            )
+                clock=self.clock,            )
         )  # fmt: skip
 
     def _delete_check(self) -> DeleteCheck:

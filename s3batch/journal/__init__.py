@@ -456,6 +456,11 @@ class Journal:
                 self._store.refuse(f"it doubts {doubt.key!r}, which is not below its target")
         return found
 
+    def doubt_upload(self, operation: Operation) -> None:
+        """Note that S3 may begin an upload for this operation without our hearing of it: it is to be aborted."""
+        with self.batch():
+            doubts.note_upload(self._store, self.job.number, operation.key, operation.path)
+
     def doubts_looked_at(self, keys: Iterable[str]) -> None:
         """Record that these keys are as they should be, and that nothing is under way to them any more."""
         with self.batch():

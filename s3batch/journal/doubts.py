@@ -27,6 +27,11 @@ WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({jobs}) AND 
 ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, upload = max(upload, excluded.upload),
     since = min(since, excluded.since), until = max(until, excluded.until)
 """
+_NOTE_UPLOAD = """
+INSERT INTO doubt (key, path, kind, upload, since, until)
+VALUES (CAST(? AS TEXT), CAST(? AS TEXT), 'upload', 1, (SELECT store_date FROM job WHERE number = ?), 0)
+ON CONFLICT (key) DO UPDATE SET upload = 1
+"""
 _ANSWERED = "DELETE FROM doubt WHERE upload = 0 AND until = 0"
 
 
@@ -48,6 +53,11 @@ class Doubt(NamedTuple):
 def note(store: Store, first: int, last: int, jobs: str) -> None:
     """Note the keys of leased rows from ``first`` to ``last`` before their leases are void."""
     store.execute(_NOTE.format(jobs=jobs), (_PARTS_FROM, _MARGIN, first, last))
+
+
+def note_upload(store: Store, job: int, key: str, path: str) -> None:
+    """Note that the job may have begun an upload of ``key`` whose id it was not told."""
+    store.execute(_NOTE_UPLOAD, (bindable(key), bindable(path), job))
 
 
 def all_of(store: Store) -> list[Doubt]:

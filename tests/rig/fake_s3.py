@@ -156,6 +156,9 @@ def error(code: str, message: str = "", **more: str) -> bytes:
 class FakeS3:
     """See the module."""
 
+    least_part = 5 << 20
+    """Bytes of every part but the last."""
+
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.manners = Manners()
         self.meddle: Callable[[Seen], Reply | None] = lambda _: None
@@ -397,7 +400,7 @@ class FakeS3:
                 raise RefusedError(400, "InvalidPart")
             _same_checksum(upload.parts[number], row)
         parts = [upload.parts[number] for number in numbers]
-        if any(len(part.body) < 5 << 20 for part in parts[:-1]):
+        if any(len(part.body) < self.least_part for part in parts[:-1]):
             raise RefusedError(400, "EntityTooSmall")
         stored = objects[request.key] = _joined(parts, upload.headers)
         del self.uploads[request.query["uploadId"]]

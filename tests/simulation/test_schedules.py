@@ -1,0 +1,67 @@
+"""Coordinator, journal and workers in a simulated world: whatever dies, stalls or answers late, the job comes to its end.
+
+After a failure: ``python -m tests.simulation SEED`` runs that schedule alone. Give it a name below once it is understood.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.simulation.job import Schedule, carry_out
+
+SECONDS = float(os.environ.get("S3BATCH_TEST_SIMULATE_SECONDS", "8"))
+"""How long each of the blocks below runs at most."""
+COUNT = int(os.environ.get("S3BATCH_TEST_SIMULATE", "2500"))
+"""Schedules in each block."""
+BLOCKS = 4
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory):
+    """A directory in memory, where there is one."""
+    shm = "/dev/shm"
+    path = tmp_path_factory.mktemp("simulation")
+    if not os.access(shm, os.W_OK):
+        yield str(path)
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir=shm, prefix="s3batch-simulation-") as memory:
+        yield memory
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_every_schedule_comes_to_its_end_and_loses_nothing(directory, block):
+    end = time.monotonic() + SECONDS
+
+    done = 0
+    for seed in range(block * COUNT, (block + 1) * COUNT):
+        carry_out(Schedule.diced(seed), directory)
+        done += 1
+        if time.monotonic() > end:
+            break
+
+    assert done >= min(COUNT, 20)
+
+
+NAMED: dict[str, Schedule] = {
+    "nothing happens": Schedule(1),
+    "killed at the first step": Schedule(1, kills=(1,)),
+    "killed three times": Schedule(2, kills=(30, 60, 90)),
+    "a miserable network": Schedule(3, kills=(0,), misery=0.3),
+}
+"""Schedules that tell something; those that found a bug say which."""
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_schedules(directory, name):
+    carry_out(NAMED[name], directory)
+
+
+def test_the_same_seed_gives_the_same_run(directory):
+    first, again = (carry_out(Schedule(7, kills=(50,), misery=0.2), directory).world.trace for _ in range(2))
+
+    assert first == again
