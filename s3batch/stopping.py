@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from s3batch.errors import EXIT_FAILED, S3BatchError
 from s3batch.units import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 GRACE = 10.0
@@ -115,6 +117,15 @@ class Signals:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Have a signal raise within the block, where something may take long: a walk, a request."""
+        before, self.gentle = self.gentle, False
+        try:
+            yield
+        finally:
+            self.gentle = before
 
     def work_is_over(self) -> None:
         """Let the first signal from now on change nothing any more: what is left is to say how it went."""

@@ -306,7 +306,8 @@ class Sync:
     def _unclaimed_uploads(self) -> leftovers.Unclaimed:
         """Unfinished uploads of the target that this journal does not know; looked up once."""
         if self._unclaimed is None:
-            self._unclaimed = self._list_unclaimed()
+            with self.signals.raising():
+                self._unclaimed = self._list_unclaimed()
         return self._unclaimed
 
     def _list_unclaimed(self) -> leftovers.Unclaimed:
@@ -350,7 +351,8 @@ class Sync:
                 whole=lambda operation: self.wanted.rules.attributes(operation.path).gzip,
                 has_file=self.wanted.key_paths.has_file if self.cluster else None,
                 replan=self._replanner.replan, heard=self._heard, dry_run=self.settings.dry_run,
-                clock=self.clock,            )
+                clock=self.clock, say=self.output.info,
+            )
         )  # fmt: skip
 
     def _delete_check(self) -> DeleteCheck:

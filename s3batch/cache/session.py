@@ -304,7 +304,7 @@ class Session:
             journal=self.journal, executor=executor, uploads=uploads or Uploads(self.journal, 1, _nothing, _nothing),
             login=self.bucket.login, signals=self.signals, totals=Totals(), progress=progress,
             tries=self.settings.retries, multipart_threshold=self.settings.multipart_threshold,
-            whole=lambda _: False, replan=lambda _: None, heard=heard,
+            whole=lambda _: False, replan=lambda _: None, heard=heard, say=self.output.info,
         )  # fmt: skip
         try:
             coordinator = Coordinator(deps)

@@ -109,6 +109,8 @@ class Coordinator:
         if planning is None and not self._open[stage]:
             return
         self._journal.rewind()
+        if stage == Stage.DELETE:  # a long plan is behind us, and workers may be forked now
+            self._journal.shrink()
         self._deps.signals.gentle = True
         try:
             while planning is not None or self._open[stage]:
@@ -121,6 +123,8 @@ class Coordinator:
                 if planning is None and self._open[stage] and self._dispatcher.has_nothing:
                     self._count_again(stage)
         except S3BatchError as stopped:
+            if self._deps.signals.seen:
+                self._say_what_is_finished()
             self._wind_down()
             if self._breaker.worked and stopped.exit_code == EndpointError.exit_code:
                 stopped.exit_code = StoppedError.exit_code  # something was sent after all
@@ -137,7 +141,9 @@ class Coordinator:
             return None
         until = self._clock() + _PLAN_AHEAD
         while self._clock() < until:
-            if next(planning, _OVER) is _OVER:
+            with self._deps.signals.raising():  # a step waits for the store, or walks far
+                step = next(planning, _OVER)
+            if step is _OVER:
                 self._deps.totals.planning = False
                 for stage in (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT):
                     self._open[stage] = self._journal.open_count(stage)
@@ -387,10 +393,18 @@ class Coordinator:
         return []
 
     def _renew_credentials(self, result: Result) -> None:
-        if not self._sign_in.renew():
+        with self._deps.signals.raising():
+            renewed = self._sign_in.renew()
+        if not renewed:
             raise self._breaker.stop(f"the credentials are refused ({result.error})", "sign in anew, then resume")
 
     # --- the end ----------------------------------------------------------------------------
+
+    def _say_what_is_finished(self) -> None:
+        count = sum(len(each.parted()[0]) for each in self._executor.workers())
+        if count:
+            requests, seconds = f"{count} request{'s' * (count > 1)}", self._deps.signals.grace
+            self._deps.say(f"stopping: finishing {requests}, up to {seconds:g} s; Ctrl-C again stops now")
 
     def _wind_down(self) -> None:
         """Let what is under way end, settle it, put the rest back."""

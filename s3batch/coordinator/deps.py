@@ -44,6 +44,8 @@ class CoordinatorDeps:
     """Called with every good result of a whole operation, and with what a dry run would do."""
     has_file: Callable[[str], bool] | None = None
     """Return true if a key has a file by now: asked before a delete where workers cannot see the source."""
+    say: Callable[[str], None]
+    """Tell a person something at once."""
     dry_run: bool = False
     """Look and compare only; an operation that would change the bucket is settled as skipped."""
     clock: Callable[[], float] = time.monotonic

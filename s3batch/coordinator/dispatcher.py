@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DELETE_BATCH = 1000
 """S3's limit of keys in DeleteObjects."""
-KEYS_OUT = 16_000
+KEYS_OUT = 4_000
 """Keys to delete that are leased at once, over all workers: each costs about 1 KB here."""
 ENOUGH = 20_000
 """Operations in the journal that wait for a worker: while there are so many, nothing more is planned."""

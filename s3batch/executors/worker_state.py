@@ -21,7 +21,7 @@ CONTENT_IN_FLIGHT = 64 * 1024 * 1024
 """Bytes of content that a worker holds in memory at once; a single larger piece of work still goes."""
 CONTENT_AHEAD = 16 * 1024 * 1024
 """Bytes of content that a worker asks for ahead, not yet read."""
-KEYS_IN_FLIGHT = 8000
+KEYS_IN_FLIGHT = 2000
 """Keys of DeleteObjects requests that a worker holds at once."""
 FIRST_WORKS = 16
 """Pieces of work that a worker asks for when it starts."""
@@ -127,7 +127,7 @@ class WorkerState:
         return next((work for (of, _, _), work in self.given.items() if of == row), None)
 
     def parted(self) -> tuple[list[Work], list[Work]]:
-        """Return what it had begun and what it had not, once it is gone."""
+        """Return what it has begun and what it has not."""
         works = list({id(work): work for work in self.given.values()}.values())
         waiting = max(0, min(len(works), self.totals[0] - self.begun))
         begun = len(works) - waiting

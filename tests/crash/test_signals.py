@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -46,6 +47,7 @@ def test_what_is_under_way_at_the_first_signal_is_finished(scene: Scene):
     ended = program.finish(process)
 
     assert ended.code == 143
+    assert re.search(r"stopping: finishing \d+ requests?, up to 10 s; Ctrl-C again stops now\n", ended.stderr)
     assert ended.json["operations"]["upload"]["done"] >= len(under_way)
     assert set(under_way) <= scene.bucket.keys()
     scene.proxy.rules.clear()

@@ -134,6 +134,7 @@ def coordinate(journal) -> Callable[..., Coordinator]:
             "uploads": Uploads(journal, 5 * MIB, lambda _: "print", lambda _: ""), "tries": 3,
             "progress": make("none", io.StringIO()), "multipart_threshold": 8 * MIB, "whole": lambda _: False,
             "replan": lambda operation: operation, "heard": lambda operation, result: None,
+            "say": lambda words: None,
         }  # fmt: skip
         return Coordinator(CoordinatorDeps(**parts | more))
 
@@ -502,6 +503,46 @@ def test_a_signal_lets_end_what_is_under_way_and_puts_the_rest_back(journal, coo
     assert stopped.value.exit_code == code
     assert Counter(states(journal).values()) == {State.DONE: 8, State.PENDING: 92}
     assert not any(entry.operation.recheck for entry in journal.operations())
+
+
+def test_the_first_signal_says_at_once_what_is_finished(journal, coordinate):
+    answered: list[Work] = []
+    said: list[tuple[str, int]] = []
+
+    def answer(work: Work) -> Any:
+        answered.append(work)
+        if len(answered) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return good(work)
+
+    with Signals() as signals:
+        executor = Scripted(answer, room=12, at_once=5)
+        coordinator = coordinate(
+            executor, signals=signals, say=lambda words: said.append((words, len(executor._waiting)))
+        )
+
+        with pytest.raises(InterruptedJobError):
+            coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(100)]))
+
+    words = "stopping: finishing 7 requests, up to 10 s; Ctrl-C again stops now"
+    assert said == [(words, 7)]
+    assert Counter(states(journal).values()) == {State.DONE: 12, State.PENDING: 88}
+
+
+def test_a_signal_ends_a_long_step_of_the_plan_at_once(journal, coordinate):
+    def steps(coordinator: Coordinator) -> Iterator[None]:
+        coordinator.add([upload(n) for n in range(3)])
+        yield
+        signal.raise_signal(signal.SIGTERM)  # while it waits for the store, or walks where nothing is wanted
+        pytest.fail("the step went on")
+
+    with Signals() as signals:
+        coordinator = coordinate(Scripted(good), signals=signals)
+
+        with pytest.raises(InterruptedJobError):
+            coordinator.run(Stage.MAIN, steps(coordinator))
+
+    assert set(states(journal).values()) <= {State.DONE, State.PENDING}
 
 
 def test_the_second_signal_leaves_what_is_under_way_to_be_looked_up(journal, coordinate):
