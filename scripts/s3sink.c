@@ -351,9 +351,17 @@ static int list(conn *c, const char *bucket, size_t bl, const char *q) {
   if (qget(q, "continuation-token", tok, sizeof tok))
     start = atol(tok);
   else if (qget(q, "marker", sa, sizeof sa) || qget(q, "start-after", sa, sizeof sa)) {
-    char *f = strstr(sa, "/f");
-    if (f)
-      start = atol(f + 2) + 1;
+    // "d000/f0000999" and what follows it: the next one; "d000/f000100" and what sorts before "0": that one
+    char *f = strstr(sa, "/f"), *g = strstr(sa, "%2Ff");
+    if (f || g) {
+      char *digits = f ? f + 2 : g + 4;
+      int count = strspn(digits, "0123456789");
+      if (count >= 7)
+        start = atol(digits) + 1;
+      else
+        for (start = atol(digits); count < 7; count++)
+          start *= 10;
+    }
   }
   long max = atol(mk);
   if (max > 1000 || max <= 0)

@@ -448,6 +448,10 @@ class Journal:
 
     # -- what dead runs may have under way
 
+    def shrink(self) -> None:
+        """Give back memory that is quicker to fill again than to keep."""
+        self._store.shrink()
+
     def doubts(self) -> list[Doubt]:
         """Return the keys that dead runs had in hand, until both questions about them are answered."""
         found = doubts.all_of(self._store)
