@@ -31,7 +31,7 @@ from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.redirects import Redirect
 from s3batch.s3 import calls, checksums
 from s3batch.s3.checksums import WHOLE_OBJECT
-from s3batch.s3.faults import CallError, Fault, fault_of, refusal_for_good
+from s3batch.s3.faults import CallError, Fault, fault_of, kms_fault, refusal_for_good
 from s3batch.s3.lane import aside, ask
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
 from s3batch.s3.validation import etag_in
@@ -162,7 +162,8 @@ async def carry_out(work: Work, tools: Tools) -> list[Result]:
     except (MemoryError, RecursionError):
         raise
     except CallError as error:
-        results = _each(work, failed(work, error.fault, error.name))
+        fault = await _without_doubt(error, tools) if error.fault.signed_out else error.fault
+        results = _each(work, failed(work, fault, error.name))
     except ContentError as error:
         results = [_failed_content(work, error)]
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
@@ -173,6 +174,18 @@ async def carry_out(work: Work, tools: Tools) -> list[Result]:
     seconds = time.monotonic() - started
     upload_id = work.operation.upload_id
     return [result._replace(seconds=seconds, upload_id=result.upload_id or upload_id) for result in results]
+
+
+async def _without_doubt(error: CallError, tools: Tools) -> Fault:
+    """Return the fault of a refused sign-in; a KMS key that the store cannot get may be behind it, which HEAD tells."""
+    rules = tools.brief.rules
+    if not rules.encryption.startswith("aws:kms") or error.name not in _TAKE_A_KEY:
+        return error.fault
+    answer = await ask(calls.head_object(error.key))
+    return error.fault if not answer.ok and fault_of(answer).signed_out else kms_fault(error.fault)
+
+
+_TAKE_A_KEY = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
 
 
 def _with_news(result: Result, tools: Tools) -> Result:

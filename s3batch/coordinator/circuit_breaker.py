@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from s3batch.errors import EndpointError
+from s3batch.s3.faults import NOT_IMPLEMENTED
 from s3batch.stopping import StoppedError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ ENDPOINT_GONE = 10.0
 """Seconds without any success after which several retryable failures that stay mean that the endpoint is gone."""
 SEVERAL = 3
 """Operations that failed so for good, each of another key: one key alone may be what the store cannot serve."""
+NOT_IMPLEMENTED_OFTEN = 10
+"""Equal answers of a store that does not implement something: every other file with that setting meets the same."""
 _OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy"})
 """Codes of s3batch itself that say nothing of the store, nor of any other file."""
 
@@ -39,6 +42,8 @@ class CircuitBreaker:
         self._unserved: set[int] = set()
         """Operations that failed for good since the last success, with what may pass at another time."""
         self._failures: Counter[str] = Counter()
+        self._not_implemented: Counter[str] = Counter()
+        """By its words, how often the store did not implement something."""
         self._deaths = 0
 
     def record_success(self) -> None:
@@ -66,6 +71,10 @@ class CircuitBreaker:
             self._unserved.add(result.id)
             if len(self._unserved) >= SEVERAL and self._clock() - self.last_success > ENDPOINT_GONE:
                 raise self.stop(f"the endpoint is gone: {result.error}", "resume when it is back")
+        if result.status == NOT_IMPLEMENTED:
+            self._not_implemented[result.error] += 1
+            if self._not_implemented[result.error] >= NOT_IMPLEMENTED_OFTEN:
+                raise self.stop(result.error, "leave that setting out, then resume")
         self._failures[result.code] += 1
         if not self.worked and self._failures[result.code] >= SAME_FAILURES:
             words = f"the first {SAME_FAILURES} operations all failed alike: {result.error}"

@@ -12,7 +12,7 @@ from s3batch.s3 import calls
 from s3batch.s3.carry import back_off, carrier
 from s3batch.s3.client import connect
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, fault_of
+from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, explain, fault_of, kms_fault, wants_kms
 from s3batch.s3.gather import capture
 from s3batch.s3.lane import Lane, ask, outcome, pause
 from s3batch.s3.store_clock import StoreClock
@@ -109,7 +109,7 @@ class Bucket:
         """The answer to ``call``, which has to be ok. Raises :class:`CallError` otherwise."""
         answer = self.ask(call)
         if not answer.ok:
-            raise CallError(call.name, call.key, fault_of(answer))
+            raise CallError(call.name, call.key, explain(fault_of(answer), call.headers))
         return answer
 
     async def _once(self, call: Call) -> tuple[Fault | None, Answer | None]:
@@ -122,7 +122,12 @@ class Bucket:
         self._reached = True
         self._welcome = self._welcome or answer.ok
         self.store_date = seconds_of(answer.headers.get("date", "")) or self.store_date
-        return (None, answer) if answer.ok else (fault_of(answer), answer)
+        if answer.ok:
+            return None, answer
+        fault = fault_of(answer)
+        if fault.signed_out and self._welcome and wants_kms(call.headers):
+            fault = kms_fault(fault)  # the credentials have worked: it is the key that the store cannot get
+        return fault, answer
 
     def _second_chance(self, fault: Fault) -> bool:
         """Whether we can be somebody else."""

@@ -15,6 +15,8 @@ from s3batch.errors import S3BatchError
 from s3batch.s3.clock import offset_of, retry_after
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from s3batch.s3.calls import Answer, Body
 
 THROTTLED = frozenset(
@@ -81,7 +83,7 @@ _CERTAIN = (
     }
 )
 
-_FIELD = re.compile(rb"<(Code|Message|RequestId|Region|Endpoint|Resource)>([^<]*)</")
+_FIELD = re.compile(rb"<(Code|Message|RequestId|Region|Endpoint|Resource|Header)>([^<]*)</")
 
 
 class Fault(NamedTuple):
@@ -181,6 +183,8 @@ def fault_of(answer: Answer) -> Fault:
     if not code or code.isdigit():
         code = _BY_STATUS.get(answer.status, f"HTTP{answer.status}")
     message = found.get("Message", "")
+    if header := found.get("Header", ""):  # what is not implemented
+        message = f"{message} ({header})".lstrip()
     if code == SKEWED and (ahead := offset_of(answer.headers)) is not None:
         message = f"{message} ({_clocks_differ(ahead)})".lstrip()
     return Fault(
@@ -228,6 +232,54 @@ def hides_error(answer: Answer) -> bool:
     if answer.status != 200 or not answer.body or "last-modified" in answer.headers:
         return False
     return is_error_document(answer.body)
+
+
+NOT_IMPLEMENTED = 501
+_SETTINGS = {
+    "x-amz-acl": "acl",
+    "x-amz-tagging": "tags",
+    "x-amz-storage-class": "storage_class",
+    "x-amz-server-side-encryption": "encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "kms_key_id",
+    "x-amz-website-redirect-location": "redirects",
+    "x-amz-checksum-type": "checksum",
+    "x-amz-checksum-algorithm": "checksum",
+    "cache-control": "cache_control",
+    "content-disposition": "content_disposition",
+    "content-encoding": "content_encoding",
+    "content-language": "content_language",
+    "expires": "expires",
+}
+"""What a header of a write comes of; ``x-amz-meta-...`` comes of ``metadata``."""
+KMS_KEY_UNAVAILABLE = "KMSKeyUnavailable"
+"""Our code: the store cannot get the KMS key of this object."""
+
+
+def explain(fault: Fault, headers: Mapping[str, str]) -> Fault:
+    """Return the fault of a request with these headers; of a 501 the message says which settings were in it."""
+    if fault.status != NOT_IMPLEMENTED:
+        return fault
+    carried = {name: _setting_of(name) for name in headers if _setting_of(name)}
+    named = {setting for name, setting in carried.items() if name in fault.message.lower()}
+    settings = sorted(named or set(carried.values()))
+    if not settings:
+        return fault
+    words = "the store does not implement" if named else "the store may not implement one of the settings it carried:"
+    return fault._replace(message=f"{fault.message}; {words} {', '.join(settings)}".lstrip("; "))
+
+
+def wants_kms(headers: Mapping[str, str]) -> bool:
+    """Return true if a write asks for a KMS key."""
+    return headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+
+
+def kms_fault(fault: Fault) -> Fault:
+    """Return what a refused sign-in means that only requests with a KMS key meet: Ceph says InvalidAccessKeyId."""
+    return fault._replace(code=KMS_KEY_UNAVAILABLE, message=f"the store cannot get the KMS key ({fault})")
+
+
+def _setting_of(header: str) -> str:
+    return "metadata" if header.startswith("x-amz-meta-") else _SETTINGS.get(header, "")
 
 
 REFUSED_FOR_GOOD = frozenset({403, 405, 501})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import CallError, fault_of
+from s3batch.s3.faults import CallError, explain, fault_of
 from s3batch.s3.lane import ask
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["checked", "date_of", "etag_of", "must", "seconds_of", "settled"]
 def checked(answer: Answer, call: Call) -> Answer:
     """``answer`` if it is ok. Raises :class:`CallError` otherwise."""
     if not answer.ok:
-        raise CallError(call.name, call.key, fault_of(answer))
+        raise CallError(call.name, call.key, explain(fault_of(answer), call.headers))
     return answer
 
 

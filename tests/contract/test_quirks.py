@@ -259,3 +259,75 @@ def test_a_store_that_keeps_everything_costs_one_more_look(scene):
 
     assert (run.code, is_kept(scene)) == (0, True), run.err
     assert run.requests == {"ListObjectsV2": 1, "HeadObject": 7, "CopyObject": 6, "GetObjectTagging": 6}
+
+
+# --- settings that a store cannot carry out ----------------------------------------------------
+
+
+def not_implemented(header: str, *, named: bool = False) -> Callable[[fake_s3.Seen], Reply | None]:
+    """Answer 501 to each write with this header, as a store does that does not know it."""
+    more = {"Header": header} if named else {}
+    body = error("NotImplemented", "A function you asked for is not implemented", **more)
+    writes = ("PutObject", "CreateMultipartUpload")
+    return lambda seen: Reply(501, body=body) if header in seen.headers and seen.name in writes else None
+
+
+@pytest.mark.parametrize(
+    ("header", "settings", "words"),
+    [
+        ("x-amz-tagging", ["--tags", "a=b", "--acl", "private"], "settings it carried: acl, tags"),
+        ("x-amz-storage-class", ["--storage-class", "GLACIER"], "settings it carried: storage_class"),
+        ("x-amz-server-side-encryption", ["--encryption", "AES256"], "settings it carried: encryption"),
+    ],
+)
+def test_a_501_says_which_settings_the_request_carried_and_ten_of_them_stop_the_job(scene, header, settings, words):
+    scene.write({f"f{n}": b"%d" % n for n in range(200)})
+    scene.fake.meddle = not_implemented(header)
+
+    run = scene.sync(*settings, "--checksum", "none")
+
+    assert run.code == 4
+    assert words in run.err
+    assert run.err.count(words) <= 60
+    assert run.requests["PutObject"] < 150
+
+
+def test_a_501_stops_a_job_also_after_others_have_worked(scene):
+    scene.write({"a.txt": b"1", **{f"f{n:03d}.html": b"%d" % n for n in range(300)}})
+    scene.fake.meddle = not_implemented("x-amz-storage-class", named=True)
+    storage = '{"*.html": "GLACIER"}'
+
+    run = scene.sync("--storage-class", storage, "--checksum", "none", "--max-concurrency", "4")
+
+    assert run.code == 1
+    assert "the store does not implement storage_class" in run.err
+    assert run.requests["PutObject"] < 200
+
+
+def test_a_kms_key_that_the_store_cannot_get_is_the_failure_of_its_object(scene):
+    scene.write({"a": b"a", "b": b"b"})
+    body = error("InvalidAccessKeyId", "Failed to retrieve the actual key, kms-keyid: nokey")
+    scene.fake.meddle = lambda seen: (
+        Reply(403, body=body) if "x-amz-server-side-encryption-aws-kms-key-id" in seen.headers else None
+    )
+
+    run = scene.sync("--encryption", "aws:kms", "--kms-key-id", "nokey", "--json")
+
+    assert run.code == 1, run.err
+    assert {row["code"] for row in run.json["failures"]} == {"KMSKeyUnavailable"}
+    assert "credentials" not in run.err
+
+
+def test_credentials_that_are_refused_are_that_also_with_a_kms_key(scene):
+    scene.write({f"f{n}": b"%d" % n for n in range(30)})
+    served = []
+
+    def meddle(seen):
+        served.append(seen)
+        return Reply(403, body=error("InvalidAccessKeyId")) if len(served) > 5 else None
+
+    scene.fake.meddle = meddle
+    run = scene.sync("--encryption", "aws:kms", "--kms-key-id", "k")
+
+    assert run.code == 1
+    assert "the credentials are refused" in run.err
