@@ -2,7 +2,7 @@
 
     checksum header ─> the store verifies it, and says it again
                     └> or its ETag is the MD5 of what it stored, which is held against ours
-                    └> or it proves nothing: then the first objects are looked at, at least for their length
+                    └> or it proves nothing: then the object is looked at (s3/proof.py)
 
 A store that does not take the checksum is offered the next one of the ladder, once for all that a worker
 sends, and that is said.
@@ -10,16 +10,14 @@ sends, and that is said.
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch import compare
 from s3batch.s3 import calls
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
-from s3batch.s3.faults import CallError, Fault, fault_of
+from s3batch.s3.faults import fault_of
 from s3batch.s3.lane import ask
+from s3batch.s3.proof import Proofs
 
 if TYPE_CHECKING:
     from s3batch.s3.calls import Answer, Body, Call
@@ -35,8 +33,8 @@ class Checks:
 
     ladder: tuple[str, ...]
     """The checksum in use and those to fall back to; ``md5`` is Content-MD5, an empty name none at all."""
-    trusted: bool = False
-    """Whether the length of an object was found right, where the store proves nothing."""
+    proofs: Proofs = field(default_factory=Proofs)
+    """What the store has shown of itself, where it proves nothing by its answers."""
 
     @classmethod
     def from_endpoint(cls, endpoint: Endpoint) -> Checks:
@@ -91,11 +89,8 @@ async def send(call: Call, checks: Checks) -> Sent:
         warning = CHECKSUM_WARNING.format(used, fault_of(answer).code, checks.name or "none")
     if not answer.ok:
         return Sent(answer, warning=warning)
-    confirmed = confirm(answer, call, header)
-    if confirmed is None and call.name == "PutObject" and not checks.trusted:
-        await _look(call)
-        checks.trusted = True
-    return Sent(answer, confirmed or "", header.get(f"x-amz-checksum-{used}", ""), warning)
+    proof = await checks.proofs.prove(call, answer, header)
+    return Sent(answer, proof.checksum or "", header.get(f"x-amz-checksum-{used}", ""), warning or proof.warning)
 
 
 async def begin_upload(call: Call, checks: Checks) -> Answer:
@@ -118,42 +113,3 @@ def refuses_checksum(answer: Answer, used: str) -> bool:
     if fault.code in _DID_NOT_MATCH:
         return False
     return "checksum" in words or used in words.replace("-", "") or (answer.status == 501 and "header" in words)
-
-
-def confirm(answer: Answer, call: Call, header: dict[str, str]) -> str | None:
-    """The checksum of ``header`` as the store said it again; empty if its ETag proves the body, ``None`` if nothing does.
-
-    Raises :class:`CallError` (retryable) when what is stored is not what was sent.
-    """
-    for name, sent in header.items():
-        stored = answer.headers.get(name, "") if name.startswith("x-amz-") else ""
-        if stored and stored != sent:
-            raise _mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
-        if stored:
-            return sent
-    return "" if _same_md5(answer, call, header) else None
-
-
-def _same_md5(answer: Answer, call: Call, header: dict[str, str]) -> bool:
-    """Whether the ETag proves the body; one that is the MD5 of something else is an error, another kind proves nothing."""
-    etag = compare.md5_of(answer.headers.get("etag", ""))
-    if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
-        return False
-    given = header.get("content-md5")
-    mine = b64decode(given).hex() if given else hashlib.md5(call.body, usedforsecurity=False).hexdigest()
-    if etag != mine:
-        raise _mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
-    return True
-
-
-async def _look(call: Call) -> None:
-    """Compare the length: a store that takes the framing of a request for content is found out."""
-    head = await ask(calls.head_object(call.key))
-    length = head.headers.get("content-length", "")
-    if head.ok and length and int(length) != len(call.body):
-        words = f"the store holds {length} bytes of an object that was sent with {len(call.body)}"
-        raise CallError(call.name, call.key, Fault("Corrupted", words))
-
-
-def _mismatch(call: Call, words: str) -> CallError:
-    return CallError(call.name, call.key, Fault("ChecksumMismatch", words))

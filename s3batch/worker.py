@@ -33,12 +33,13 @@ from s3batch.s3 import calls, checksums
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.faults import CallError, Fault, fault_of, kms_fault, refusal_for_good
 from s3batch.s3.lane import aside, ask
+from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
 from s3batch.s3.validation import etag_in
 from s3batch.sending import Checks, begin_upload, checksum_header, send
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from s3batch.rules import Rules
     from s3batch.s3.calls import Answer, Body
@@ -373,11 +374,22 @@ async def _finish(work: Work, tools: Tools) -> Result:
         return await _made_right(work, await must(calls.head_object(operation.key)), tools)
     if (kept := Kept.from_text(operation.detail)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
+    etag, warning = etag_in(answer), ""
+    if not _proves_parts(etag, parts):
+        warning = await tools.checks.proofs.look(operation.key, operation.size, bare(etag))
     return Result(
-        operation.id, work.step, etag=etag_in(answer),
+        operation.id, work.step, etag=etag, warning=warning,
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
+
+
+def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
+    """Return whether each part's body was confirmed, by its checksum or by the MD5 that the object's ETag is made of."""
+    if all(part.checksum for part in parts):
+        return True
+    digests = [compare.md5_of(part.etag) for part in parts]
+    return all(digests) and etag == compare.multipart_etag([bytes.fromhex(digest or "") for digest in digests])
 
 
 async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
@@ -518,10 +530,13 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
         call = calls.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
         answer = await ask(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
-            return Result(operation.id, etag=etag_of(checked(answer, call)), date=date_of(answer))
+            proof = await tools.checks.proofs.prove(call, checked(answer, call), {})
+            return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=proof.warning)
         tools.acl_refused, warning = True, ACL_WARNING
-    answer = await must(calls.put_object(operation.key, b"", {**encrypted, **wanted.headers("")}))
-    return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning)
+    call = calls.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
+    answer = await must(call)
+    proof = await tools.checks.proofs.prove(call, answer, {})
+    return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning or proof.warning)
 
 
 async def _delete_alone(operation: Operation, tools: Tools) -> Result:

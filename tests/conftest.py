@@ -183,3 +183,19 @@ def _make_tree(parent: Path, files: dict[str, bytes], name: str = "tree") -> Pat
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
     return root
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of tests/contract/test_responses.py: what came of each kind of answer, by call and lane."""
+    reports = [each for kind in ("passed", "failed") for each in terminalreporter.stats.get(kind, [])]
+    found = [value for each in reports for name, value in getattr(each, "user_properties", []) if name == "answers"]
+    if not found:
+        return
+    terminalreporter.section("what each call makes of an answer (taken, or the code it fails with)")
+    for lane, kind, codes in sorted(found, key=lambda row: (row[1], row[0])):
+        by_code: dict[str, list[str]] = {}
+        for call, code in codes.items():
+            by_code.setdefault(code, []).append(call)
+        usual = max(by_code, key=lambda code: len(by_code[code]))
+        rest = "; ".join(f"{code}: {', '.join(names)}" for code, names in sorted(by_code.items()) if code != usual)
+        terminalreporter.write_line(f"{kind:<20} {lane:<10} all {len(codes)} {usual}{f', but {rest}' if rest else ''}")

@@ -20,7 +20,7 @@ from s3batch.s3.calls import Answer, Call
 from s3batch.s3.checksums import digest
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import CallError, Fault, fault_of
-from s3batch.sending import confirm
+from s3batch.s3.proof import confirm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

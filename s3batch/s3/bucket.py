@@ -15,6 +15,7 @@ from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, explain, fault_of, kms_fault, wants_kms
 from s3batch.s3.gather import capture
 from s3batch.s3.lane import Lane, ask, outcome, pause
+from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.store_clock import StoreClock
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Bucket:
         self.lane = Lane(endpoint, carrier)
         self.store_date = 0.0
         """When the store answered last, by its own clock; 0 before, and where it does not say."""
+        self._proofs = Proofs()
         self._reached = False
         self._welcome = False
 
@@ -116,6 +118,8 @@ class Bucket:
         sent = self.clock.read_local()
         try:
             answer = await ask(call)
+            if answer.ok and call.name == "PutObject":
+                await self._proofs.prove(call, answer, checks_in(call))
         except CallError as error:
             return error.fault, None
         self.clock.observe(answer.headers, sent)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+offsets: dict[tuple[str, int], float] = {}
+"""By how many seconds the clock of a store, by host and port, is ahead of ours: told by a refusal, to either lane."""
 RETRY_AFTER_LIMIT = 120.0
 """Seconds: a store that names more counts as one that names this."""
 _LATEST = 7_258_118_400.0

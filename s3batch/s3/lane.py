@@ -31,10 +31,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.quirks import OVERRULED
-from s3batch.s3 import bounds, validation
+from s3batch.s3 import bounds, clock, validation
 from s3batch.s3.calls import Answer, Call, get_object, head_object
 from s3batch.s3.carry import without_secrets
-from s3batch.s3.clock import offset_of
 from s3batch.s3.dial import BundleError, Dialler
 from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, hides_error, puzzling
 from s3batch.s3.gather import Gather, Gathering
@@ -180,7 +179,6 @@ class Lane:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_number = 0
         self._checked = 0.0
-        self._skew = 0.0
         self._overruled = 0
         self._agreed: Counter[str] = Counter()
         self._pace = Pace(bandwidth, clock) if bandwidth else None
@@ -206,6 +204,7 @@ class Lane:
         self._check_every = min(1.0, endpoint.timeout / 4)
         """Seconds between looks for what takes too long."""
         self._host = endpoint.host_header
+        self._place = (endpoint.server_name, endpoint.port)
         self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
 
     def sign_in_again(self, credentials: Credentials) -> None:
@@ -355,7 +354,7 @@ class Lane:
                 payload = hashlib.sha256(call.body).hexdigest()
             else:
                 payload = UNSIGNED
-            now = time.time() + self._skew
+            now = time.time() + clock.offsets.get(self._place, 0.0)
             headers = self._signer.sign(call.method, path, call.query, headers, payload, now)
         if size or call.method in ("PUT", "POST"):
             headers["content-length"] = str(size)
@@ -472,9 +471,9 @@ class Lane:
             if fault.region != self.endpoint.region:  # else another call in flight has taught it already
                 self.use(self.endpoint.moved_to(fault.region))
             return True
-        if fault.code != SKEWED or (offset := offset_of(answer.headers)) is None:
+        if fault.code != SKEWED or (offset := clock.offset_of(answer.headers)) is None:
             return False
-        self._skew = offset
+        clock.offsets[self._place] = offset
         return True
 
     def _broken(self, line: _Line, error: BrokenConnectionError) -> None:

@@ -8,13 +8,15 @@ store inside the object.
 
 from __future__ import annotations
 
+import datetime
 import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import boto3
-from botocore import UNSIGNED, handlers, xform_name
+from botocore import UNSIGNED, auth, compat, handlers, xform_name
 from botocore.config import Config
+from botocore.crt import auth as crt_auth
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -27,13 +29,15 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from s3transfer.manager import TransferConfig, TransferManager
 
-from s3batch.s3.calls import Answer, encode
-from s3batch.s3.faults import CallError, Fault
+from s3batch.s3 import clock
+from s3batch.s3.boto_http import BoundedSession
+from s3batch.s3.calls import Answer, Call, encode
+from s3batch.s3.carry import back_off
+from s3batch.s3.faults import SKEWED, CallError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s3batch.s3.calls import Call
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.sigv4 import Credentials
 
@@ -54,27 +58,34 @@ class Carrier:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._client = client(endpoint, tries=1)  # who asks tries again himself, and counts it
+        self._http: BoundedSession = self._client._endpoint.http_session  # noqa: SLF001 - ours
         self._now = threading.local()
         events = self._client.meta.events
         events.register("before-call.s3", self._replace)
-        events.register("before-parse.s3", self._keep)
         if (handler := getattr(handlers, "_handle_200_error", None)) is not None:
             # it calls a 200 whose body it cannot read a 500; what a 200 hides is looked at where it matters
             events.unregister("before-parse.s3.*", handler)
 
     def __call__(self, call: Call) -> Answer:
         """Carry out ``call``. Raises :class:`CallError` when no answer comes."""
-        self._now.call, self._now.answer = call, None
+        self._now.call = call
+        self._http.expect(call)
         try:
             self._method(call)
-        except (ClientError, ResponseParserError):
-            pass  # an answer all the same: it was kept
+        except (ClientError, ResponseParserError, CallError):
+            pass  # an answer all the same, it was kept; or none, and then that is said below
         except BotoCoreError as error:
-            raise CallError(call.name, call.key, fault_without_answer(error, self._endpoint)) from error
-        answer: Answer | None = self._now.answer
-        if answer is None:
-            raise CallError(call.name, call.key, Fault("Connection", "no answer"))
-        return answer
+            if self._http.answer is None:
+                raise CallError(call.name, call.key, fault_without_answer(error, self._endpoint)) from error
+        except Exception:  # what botocore makes of an answer is no matter: ours decides what it is
+            if self._http.answer is None:
+                raise
+        return self._answer(call)
+
+    def _answer(self, call: Call) -> Answer:
+        if self._http.answer is None:
+            raise self._http.failure or CallError(call.name, call.key, Fault("Connection", "no answer"))
+        return self._http.answer
 
     def _method(self, call: Call) -> None:
         method = getattr(self._client, xform_name(call.name))
@@ -86,11 +97,7 @@ class Carrier:
             parameters["UploadId"] = pairs["uploadId"]
         if "partNumber" in pairs:
             parameters["PartNumber"] = int(pairs["partNumber"])
-        response = method(**parameters)
-        if call.name == "GetObject":
-            body = response["Body"].read()
-            kept: Answer = self._now.answer
-            self._now.answer = kept._replace(body=body)
+        method(**parameters)
 
     def _replace(self, params: dict[str, Any], **_: object) -> None:
         """What botocore made of the parameters gives way to the call's own key, query, headers and body."""
@@ -102,19 +109,6 @@ class Carrier:
         params["headers"].update(call.headers)
         params["body"] = bytes(call.body)
         params["context"].get("checksum", {}).pop("request_algorithm", None)  # the call brings its own
-
-    def _keep(self, response_dict: dict[str, Any], **_: object) -> None:
-        body = response_dict["body"]
-        self._now.answer = Answer(
-            response_dict["status_code"],
-            {name.lower(): _as_sent(value) for name, value in response_dict["headers"].items()},
-            body if isinstance(body, bytes) else b"",
-        )
-
-
-def _as_sent(value: str) -> str:
-    """A header as :mod:`s3batch.s3.wire` reads it; http.client reads Latin-1."""
-    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
 def fault_without_answer(error: BotoCoreError, endpoint: Endpoint) -> Fault:
@@ -142,7 +136,7 @@ def client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries: int
         **{f"use_{name}_endpoint": True for name in ("fips", "dualstack") if name in endpoint.variants},
         **({} if credentials else {"signature_version": UNSIGNED}),
     )
-    return boto3.session.Session().client(
+    made = boto3.session.Session().client(
         service,
         region_name=endpoint.region,
         endpoint_url=url or (endpoint.url if service == "s3" else "") or None,
@@ -152,6 +146,55 @@ def client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries: int
         aws_session_token=credentials.token or None if credentials else None,
         config=config,
     )
+    if service == "s3":
+        _bound(made, endpoint)
+    return made
+
+
+def _bound(made: Any, endpoint: Endpoint) -> None:
+    """Have the client's exchanges bounded, and its signatures made by the store's clock."""
+    http = BoundedSession(made._endpoint.http_session, endpoint.timeout, endpoint.name())  # noqa: SLF001
+    made._endpoint.http_session = http  # noqa: SLF001 - botocore has no event around an exchange
+    place = (endpoint.server_name, endpoint.port)
+
+    def sign_by(**_: object) -> None:
+        _signing.offset = clock.offsets.get(place, 0.0)
+
+    def learn(response: Any, attempts: int, **_: object) -> float | None:
+        """Try again at once where the refusal tells the store's time."""
+        if response is None or attempts > 1 or response[1].get("Error", {}).get("Code") != SKEWED:
+            return None
+        offset = clock.offset_of({name.lower(): value for name, value in response[0].headers.items()})
+        if offset is None:
+            return None
+        clock.offsets[place] = offset
+        return 0.0
+
+    def name_next(request: Any, operation_name: str, **_: object) -> None:
+        http.name_next(operation_name, request.method)
+
+    made.meta.events.register_first("request-created.s3", name_next)
+    made.meta.events.register_first("before-sign.s3", sign_by)
+    made.meta.events.register_first("needs-retry.s3", learn)
+
+
+class _Signing(threading.local):
+    """By how many seconds the clock is off for which this thread signs."""
+
+    offset = 0.0
+
+
+_signing = _Signing()
+
+
+def _now(remove_tzinfo: bool = True) -> datetime.datetime:
+    """Return what the store's clock shows, as far as it is known to differ from ours."""
+    now: datetime.datetime = compat.get_current_datetime(remove_tzinfo)
+    return now + datetime.timedelta(seconds=_signing.offset)
+
+
+auth.get_current_datetime = crt_auth.get_current_datetime = _now
+# botocore's signers, its own and those of awscrt, have no other place to be told the time
 
 
 def _s3_config(endpoint: Endpoint) -> dict[str, Any]:
@@ -182,8 +225,11 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[st
     config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size, max_request_concurrency=8)
     try:
         through = client(endpoint)
+        _judge_all(through)
         with TransferManager(through, config) as manager:
             manager.copy(source, endpoint.bucket, key, _parameters(through, headers)).result()
+    except CallError as error:
+        raise CallError(error.name, key, error.fault) from error
     except ClientError as error:
         said, about = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
         fault = Fault(
@@ -195,6 +241,28 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[st
         raise CallError("UploadPartCopy", key, fault_without_answer(error, endpoint)) from error
 
 
+def _judge_all(through: Any) -> None:
+    """Have each response judged that s3transfer gets: one that is not S3's is tried again, then an error."""
+    http: BoundedSession = through._endpoint.http_session  # noqa: SLF001 - ours
+
+    def try_again(response: Any, attempts: int, **_: object) -> float | None:
+        if response is None or attempts >= _TRIES:
+            return None
+        try:
+            http.check_last()
+        except CallError:
+            return back_off(attempts)
+        return None
+
+    def refuse(**_: object) -> None:
+        http.check_last()
+
+    through.meta.events.register_last("needs-retry.s3", try_again)
+    through.meta.events.register("after-call.s3", refuse)
+
+
+_TRIES = 4
+"""Of one request of a copy in parts."""
 _META = "x-amz-meta-"
 
 

@@ -9,8 +9,9 @@ less than ``Date`` + 1 s when the request was sent.
 from __future__ import annotations
 
 import time
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.s3.clock import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,9 +49,7 @@ class StoreClock:
 
     def observe(self, headers: Mapping[str, str], sent: float) -> None:
         """Learn from a response that has just come to a request that went out at ``sent`` (local seconds)."""
-        try:
-            date = parsedate_to_datetime(headers.get("date", "")).timestamp()
-        except (ValueError, OverflowError):
+        if not (date := seconds_of(headers.get("date", ""))):
             return
         self._low, self._high = date - self._clock(), date + _DATE_STEP - sent
 

@@ -61,7 +61,7 @@ class MalformedError(ValueError):
 
 
 class OversizeError(MalformedError):
-    """A body is announced that is longer than the call allows."""
+    """An object is announced that is longer than the call allows."""
 
 
 class Reply:
@@ -124,7 +124,8 @@ class Reply:
         if 0 <= self._length <= self._room:
             return self._measured()
         if self._length > self._room and self._status < 300:
-            raise OversizeError(f"{self._length} bytes, of which {self._room} may be")
+            kind = OversizeError if "etag" in self._headers else MalformedError
+            raise kind(f"{self._length} bytes, of which {self._room} may be")
         return self._cut() if len(self._buffer) > self._room else None
 
     def _measured(self) -> Answer | None:

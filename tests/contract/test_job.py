@@ -73,8 +73,6 @@ def by_lean(request) -> bool:
 )
 def test_a_job_gets_through(own, sync, lane, manners):
     own.manners = manners
-    if lane == "reference" and manners.clock:
-        pytest.skip("boto3 does not learn the clock")
 
     done = sync(own, "--lane", lane)
 

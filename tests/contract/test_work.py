@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.rules import Rules
 from s3batch.settings import Settings
 from s3batch.worker import Brief
-from tests.rig.fake_s3 import Manners, Reply, error
+from tests.rig.fake_s3 import Manners, Reply, Seen, error
 from tests.rig.servers import Quirk
 from tests.rig.stamps import stamp_at
 
@@ -44,6 +46,7 @@ def workshop(store, tmp_path):
 
 def finished(runner: Runner, works: tuple[Work, ...]) -> list[Result]:
     runner.results.clear()
+    runner.lane.allow_changes(math.inf)  # nobody is there who would say so every moment
     runner.take(list(works))
     while runner.busy:
         runner.turn(1.0)
@@ -391,16 +394,97 @@ def test_a_store_that_ignores_checksums_is_held_to_its_etag(fake, fake_store, at
     assert (result.code, result.retryable) == ("ChecksumMismatch", True)
 
 
-def test_a_store_that_proves_nothing_is_looked_at_until_a_length_was_right(fake, fake_store, at_fake, tmp_path):
-    fake.manners = Manners(ignores_checksums=True, md5_etags=False)
-    works = [Work(planned(fake_store, file(tmp_path, name, b"x"), number=n)) for n, name in enumerate("abc", start=1)]
+def unproved(fake) -> None:
+    """Have the fake prove nothing by its answers."""
+    fake.manners = replace(fake.manners, ignores_checksums=True, md5_etags=False)
 
-    (first,) = at_fake(works[0])
-    results = at_fake(*works)
 
-    assert first.error == ""
-    assert [result.error for result in results] == [""] * 3
-    assert [request.name for request in fake.requests].count("HeadObject") == 1
+def sends(fake_store, tmp_path, count: int) -> list[Work]:
+    return [
+        Work(planned(fake_store, file(tmp_path, f"f{number}", b"x"), number=number)) for number in range(1, count + 1)
+    ]
+
+
+def test_a_store_that_proves_nothing_is_looked_at_until_eight_were_right_then_at_one_in_a_hundred(
+    fake, fake_store, at_fake, tmp_path
+):
+    unproved(fake)
+    looks = []
+
+    for work in sends(fake_store, tmp_path, 208):
+        (result,) = at_fake(work)
+        assert result.error == ""
+        looks.append([request.name for request in fake.requests].count("HeadObject"))
+
+    assert looks[:10] == [1, 2, 3, 4, 5, 6, 7, 8, 8, 8]
+    assert (looks[98], looks[99], looks[198], looks[199], looks[207]) == (8, 9, 9, 10, 10)
+
+
+def test_an_object_that_is_not_there_after_all_is_a_failure_each_time(fake, fake_store, at_fake, tmp_path):
+    unproved(fake)
+    fake.meddle = lambda request: Reply(404, {}, b"") if request.name == "HeadObject" else None
+
+    results = at_fake(*sends(fake_store, tmp_path, 12))
+
+    assert {(result.code, result.retryable, result.fatal) for result in results} == {("NotStored", True, False)}
+
+
+def test_another_object_than_was_sent_is_a_failure(fake, fake_store, at_fake, tmp_path):
+    unproved(fake)
+    headers = {"content-length": "1", "etag": '"another"'}
+    fake.meddle = lambda request: Reply(200, headers) if request.name == "HeadObject" else None
+
+    (result,) = at_fake(*sends(fake_store, tmp_path, 1))
+
+    assert (result.code, result.retryable) == ("NotStored", True)
+    assert "another object" in result.error
+
+
+REFUSED = Reply(403, {}, error("AccessDenied"))
+
+
+@pytest.mark.parametrize(("stored", "code"), [(True, ""), (False, "NotStored")])
+def test_where_nobody_may_look_the_listing_proves(fake, fake_store, at_fake, tmp_path, stored, code):
+    unproved(fake)
+
+    def meddle(request: Seen) -> Reply | None:
+        if request.name in ("HeadObject", "GetObject"):
+            return REFUSED
+        return Reply(200, {"etag": '"lie"'}) if request.name == "PutObject" and not stored else None
+
+    fake.meddle = meddle
+
+    (result,) = at_fake(*sends(fake_store, tmp_path, 1))
+
+    assert result.code == code
+    assert [request.name for request in fake.requests].count("ListObjectsV2") == 1
+
+
+def test_where_nothing_can_be_looked_at_that_is_said_and_the_job_goes_on(fake, fake_store, at_fake, tmp_path):
+    unproved(fake)
+    fake.meddle = lambda request: None if request.name == "PutObject" else REFUSED
+
+    results = [at_fake(work)[0] for work in sends(fake_store, tmp_path, 3)]
+
+    assert [result.error for result in results] == ["", "", ""]
+    assert [bool(result.warning) for result in results] == [True, False, False]
+    assert "s3:GetObject" in results[0].warning
+    assert "s3:ListBucket" in results[0].warning
+
+
+def test_a_listing_that_fails_for_the_moment_is_no_refusal(fake, fake_store, at_fake, tmp_path):
+    unproved(fake)
+
+    def meddle(request: Seen) -> Reply | None:
+        if request.name == "ListObjectsV2":
+            return Reply(500, {}, error("InternalError"))
+        return None if request.name == "PutObject" else REFUSED
+
+    fake.meddle = meddle
+
+    (result,) = at_fake(*sends(fake_store, tmp_path, 1))
+
+    assert (result.code, result.retryable) == ("InternalError", True)
 
 
 def test_a_store_that_takes_framing_for_content_is_found_out(fake, fake_store, at_fake, tmp_path):

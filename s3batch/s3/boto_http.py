@@ -1,0 +1,326 @@
+"""The HTTP of the reference lane: urllib3 under botocore, with every exchange bounded in bytes and in seconds.
+
+urllib3 has a time limit for each read only: a byte every two seconds holds a connection for ever, as endless headers,
+``100 Continue`` or chunks do. So a watchdog closes the socket of an exchange that takes too long, and the body is read
+by the lean lane's own reader, which knows what may come.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
+from botocore.exceptions import BotoCoreError
+
+from s3batch.s3 import bounds, validation
+from s3batch.s3.calls import Answer, Call
+from s3batch.s3.faults import CallError, Fault
+from s3batch.s3.wire import MalformedError, OversizeError, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BLOCK = 64 * 1024
+_FRAMING = ("content-length", "transfer-encoding", "connection", "etag")
+
+
+class Exchange:
+    """One request and its response, with the moment by which it has to be over."""
+
+    def __init__(self, call: Call, timeout: float, size: int) -> None:
+        """``size`` is of the body to be sent, in bytes."""
+        self.call = call
+        self._timeout = timeout
+        now = time.monotonic()
+        self._until = now + bounds.KEPT_ALIVE
+        self._deadline = now + timeout + bounds.GRACE + size / bounds.SLOWEST
+        self.reply = Reply(no_body=call.method == "HEAD", limit=partial(bounds.body_limit, call))
+        self.connection: Any = None
+        self.expired = False
+        self.answer: Answer | None = None
+
+    def sent(self) -> None:
+        """Note that the request is sent: what remains is the response's time."""
+        self._deadline = time.monotonic() + self._timeout + bounds.GRACE
+
+    def cut_if_due(self, now: float) -> None:
+        """Close the socket if the response has had its time."""
+        if now <= self._deadline + self.reply.received / bounds.SLOWEST:
+            return
+        if bounds.keeps_alive(self.call.name) and now <= self._until and self.reply.is_blank:
+            self._deadline = now + self._timeout + bounds.GRACE
+            return
+        self.expired = True
+        sock = getattr(self.connection, "sock", None)
+        if sock is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own would disturb who reads
+
+
+class _Watchdog:
+    """A thread that ends exchanges which take too long, while there are any."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._exchanges: set[Exchange] = set()
+        self._running = False
+
+    @contextmanager
+    def watching(self, exchange: Exchange, every: float) -> Iterator[None]:
+        """End ``exchange`` when it is due; look for that ``every`` so many seconds."""
+        with self._changed:
+            self._exchanges.add(exchange)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._watch, args=(every,), name="watchdog", daemon=True).start()
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._exchanges.discard(exchange)
+
+    def _watch(self, every: float) -> None:
+        while True:
+            with self._changed:
+                if not self._exchanges and not self._changed.wait_for(lambda: self._exchanges, 5.0):
+                    self._running = False
+                    return
+                now = time.monotonic()
+                for exchange in self._exchanges:
+                    exchange.cut_if_due(now)
+            time.sleep(every)
+
+
+class _Current(threading.local):
+    """What this thread is about: the connections that urllib3 opens are to be known by it."""
+
+    exchange: Exchange | None = None
+
+
+_current = _Current()
+
+
+class _Watched:
+    """A connection that tells its exchange of itself, and when the request is sent."""
+
+    def connect(self) -> None:
+        """Be known before the first handshake."""
+        self._tell()
+        super().connect()  # type: ignore[misc]
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a request."""
+        self._tell()
+        result = super().request(*args, **kwargs)  # type: ignore[misc]
+        if _current.exchange is not None:
+            _current.exchange.sent()
+        return result
+
+    def _tell(self) -> None:
+        if _current.exchange is not None:
+            _current.exchange.connection = self
+
+
+class _HeadReader:
+    """A stream in whose place http.client reads a response's head: it may neither be cut nor be without an end."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._left = bounds.HEAD_LIMIT
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self._stream.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise MalformedError("headers without an end")
+        if not line.endswith(b"\n") and len(line) != limit:
+            raise ConnectionError("the connection was closed before the answer was whole")
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Response(http.client.HTTPResponse):
+    """A response whose head is whole; http.client takes the end of a connection for the end of the headers."""
+
+    def begin(self) -> None:
+        """Read the head."""
+        stream = self.fp
+        self.fp = _HeadReader(stream)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = stream
+
+
+class _Connection(_Watched, AWSHTTPConnection):  # type: ignore[misc]
+    response_class = _Response
+
+
+class _SecureConnection(_Watched, AWSHTTPSConnection):  # type: ignore[misc]
+    response_class = _Response
+
+
+class _Pool(AWSHTTPConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _Connection
+
+
+class _SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _SecureConnection
+
+
+class _State(threading.local):
+    """What a thread asked last."""
+
+    wanted: Call | None = None
+    call: Call = Call("", "")
+    last: tuple[Call, Answer] | None = None
+    answer: Answer | None = None
+    failure: CallError | None = None
+
+
+class BoundedSession:
+    """Stands in for botocore's HTTP session; thread-safe, as that is."""
+
+    def __init__(self, inner: Any, timeout: float, name: str) -> None:
+        """``inner`` is botocore's; ``timeout`` in seconds; ``name`` of the endpoint, for messages."""
+        self._inner = inner
+        self._timeout = timeout
+        self._name = name
+        self._watchdog = _Watchdog()
+        self._now = _State()
+        pools = {"http": _Pool, "https": _SecurePool}
+        inner._pool_classes_by_scheme = inner._manager.pool_classes_by_scheme = pools  # noqa: SLF001
+
+    def expect(self, call: Call) -> None:
+        """Say which call this thread is about; botocore may make requests of its own for it (HeadBucket)."""
+        self._now.wanted, self._now.answer, self._now.failure = call, None, None
+
+    def name_next(self, name: str, method: str) -> None:
+        """Note S3's name of the request that is sent next."""
+        wanted = self._now.wanted
+        self._now.call = wanted if wanted is not None and wanted.name == name else Call(name, method)
+
+    @property
+    def answer(self) -> Answer | None:
+        """What came last to the call that is expected."""
+        return self._now.answer
+
+    @property
+    def failure(self) -> CallError | None:
+        """Why nothing came, where its bounds were exceeded."""
+        return self._now.failure
+
+    def check_last(self) -> None:
+        """Raise :class:`CallError` unless this thread's last response was S3's answer."""
+        if self._now.last is not None:
+            validation.validate(*self._now.last)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+    def send(self, request: Any) -> Any:
+        """Carry out ``request`` within its bounds. Raises :class:`CallError` where they are exceeded."""
+        call = self._now.call
+        request.stream_output = True  # the body is ours to read
+        request.headers.pop("Expect", None)  # botocore reads what comes to that without any bound
+        size = len(request.body) if isinstance(request.body, (bytes, bytearray)) else 0
+        exchange = Exchange(call, self._timeout, size)
+        _current.exchange = exchange
+        try:
+            with self._watchdog.watching(exchange, min(1.0, self._timeout / 4)):
+                response = self._inner.send(request)
+                answer = self._receive(response, exchange)
+        except Exception as error:
+            failure = self._in_words(exchange, error)
+            self._now.last = None
+            self._now.failure = failure if isinstance(failure, CallError) else None
+            raise failure from error
+        finally:
+            _current.exchange = None
+        self._now.last = (call, answer)
+        if call is self._now.wanted:
+            self._now.answer = answer
+        response._content = bytes(answer.body)  # noqa: SLF001 - what AWSResponse.content would read
+        response.raw = io.BytesIO(response._content)  # noqa: SLF001
+        return response
+
+    def _in_words(self, exchange: Exchange, error: Exception) -> Exception:
+        call = exchange.call
+        if exchange.expired:
+            words = f"it does not come to an end within {self._timeout + bounds.GRACE:g} s"
+            return CallError(call.name, call.key, Fault("Timeout", f"no answer from {self._name}: {words}"))
+        if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
+            code = "Timeout" if isinstance(error, TimeoutError) else "Connection"
+            words = error.strerror or str(error) or type(error).__name__
+            return CallError(call.name, call.key, Fault(code, f"no answer from {self._name}: {words}"))
+        for cause in _causes(error):
+            if isinstance(cause, OversizeError):
+                return validation.too_large(call, str(cause))
+            if isinstance(cause, (MalformedError, http.client.HTTPException)) and not isinstance(cause, _CUT):
+                return validation.malformed(call, f"what is no HTTP: {cause}")
+        return error
+
+    def _receive(self, response: Any, exchange: Exchange) -> Answer:
+        """Read the body with the lean lane's reader, which is told the head that http.client has read."""
+        headers = {name.lower(): as_sent(value) for name, value in response.headers.items()}
+        framing = "".join(f"{name}: {headers[name]}\r\n" for name in _FRAMING if name in headers)
+        reply, raw = exchange.reply, response.raw
+        stream = getattr(raw._fp, "fp", None)  # noqa: SLF001 - None: http.client knows that there is no body
+        if stream is None:
+            raw.release_conn()
+            return Answer(response.status_code, headers)
+        try:
+            came = reply.feed(f"HTTP/1.1 {response.status_code} -\r\n{framing}\r\n".encode())
+            while came is None:
+                data = stream.read1(_BLOCK)
+                came = reply.feed(data) if data else _ended(reply)
+        except BaseException:
+            raw.close()
+            raise
+        if reply.keep and raw.version >= 11:
+            raw._fp._close_conn()  # noqa: SLF001 - the response is read to its end, the connection serves another
+            raw.release_conn()
+        else:
+            raw.close()
+        return came._replace(status=response.status_code, headers=headers)
+
+
+_CUT = (ConnectionError, http.client.IncompleteRead)
+"""What http.client raises where a connection ends too early."""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Return ``error`` and what it came of: urllib3 and botocore put it in words of their own."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _ended(reply: Reply) -> Answer:
+    answer = reply.end()
+    reply.keep = False
+    if answer is None:
+        raise ConnectionError("the connection was closed before the answer was whole")
+    return answer
+
+
+def as_sent(value: str) -> str:
+    """Return a header as :mod:`s3batch.s3.wire` reads it; http.client reads Latin-1."""
+    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")

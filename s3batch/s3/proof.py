@@ -1,0 +1,157 @@
+"""Proves that the store holds what was sent.
+
+    it repeats the checksum, or its ETag is the MD5 of the body ─> proved by the answer itself
+    neither ────────────────────────────────────────────────────> the object is looked at: size and ETag
+
+Eight looks in a row that were right make one in a hundred enough. Where HEAD is refused for good, the listing of the
+key proves instead; where that is refused too, nothing does, and that is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64decode
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch import compare
+from s3batch.s3 import calls
+from s3batch.s3.faults import CallError, Fault, fault_of, refused_for_good
+from s3batch.s3.lane import ask
+
+if TYPE_CHECKING:
+    from s3batch.s3.calls import Answer, Call
+
+UNPROVED_WARNING = (
+    "the store proves nothing of what it is sent, and does not let it be looked at ({}): it is not proved that the "
+    "objects are whole; the permission s3:GetObject, or s3:ListBucket, would prove it"
+)
+RIGHT_IN_A_ROW = 8
+ONE_IN = 100
+
+
+class Proof(NamedTuple):
+    """What is known of a body that was sent."""
+
+    checksum: str | None
+    """As the store said it again; empty if its ETag proves the body, ``None`` if the answer proves nothing."""
+    warning: str = ""
+
+
+class _Facts(NamedTuple):
+    size: int
+    etag: str
+
+
+class Proofs:
+    """What one worker has seen of the store's proofs."""
+
+    __slots__ = ("_blind", "_right", "_unproved")
+
+    def __init__(self) -> None:
+        self._right = 0
+        self._unproved = 0
+        self._blind = False
+
+    async def prove(self, call: Call, answer: Answer, header: dict[str, str]) -> Proof:
+        """Prove the body of a PutObject or UploadPart that was answered; ``header`` are the checksums it carried.
+
+        Raises :class:`CallError` (retryable) when what is stored is not what was sent.
+        """
+        checksum = confirm(answer, call, header)
+        if checksum is not None or call.name != "PutObject":
+            return Proof(checksum)
+        return Proof(None, await self.look(call.key, len(call.body), bare(answer.headers["etag"])))
+
+    async def look(self, key: str, size: int, etag: str) -> str:
+        """Look at an object whose body nothing proves, if its turn has come; a warning where nobody may look."""
+        if self._blind or not self._is_due():
+            return ""
+        found, refusals = await _find(key)
+        if refusals:
+            self._blind = True
+            return UNPROVED_WARNING.format(", ".join(refusals))
+        if found != _Facts(size, etag):
+            self._right = 0
+            raise CallError("PutObject", key, _unlike(found, size, etag))
+        self._right += 1
+        return ""
+
+    def _is_due(self) -> bool:
+        self._unproved += 1
+        return self._right < RIGHT_IN_A_ROW or self._unproved % ONE_IN == 0
+
+
+def bare(etag: str) -> str:
+    """Return an ETag without quotes and weakness."""
+    return etag.strip().removeprefix("W/").strip('"')
+
+
+async def _find(key: str) -> tuple[_Facts | None, list[str]]:
+    """Return what HEAD, or else the listing, shows of ``key``; and who refused, where both did."""
+    head = await ask(calls.head_object(key))
+    if head.ok:
+        return _Facts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []
+    if head.status == 404:
+        return None, []
+    refusal = _refusal(head, "HeadObject", key)
+    page = await ask(calls.list_objects(key, limit=1))
+    if page.ok:
+        first = next((each for each in page.document.objects if each.key == key), None)
+        return (_Facts(first.size, bare(first.etag)) if first else None), []
+    return None, [refusal, _refusal(page, "ListObjectsV2", key)]
+
+
+def _refusal(answer: Answer, name: str, key: str) -> str:
+    """Return the words of a refusal that stays. Raise :class:`CallError` for one that may pass."""
+    fault = fault_of(answer)
+    if not refused_for_good(fault):
+        raise CallError(name, key, fault)
+    return fault.said_of(name)
+
+
+def _unlike(found: _Facts | None, size: int, etag: str) -> Fault:
+    if found is None:
+        return Fault("NotStored", "it was answered as stored, and there is no such object", 404)
+    if found.etag == etag:
+        words = f"the store holds {found.size} bytes of an object that was sent with {size}"
+        return Fault("Corrupted", words)
+    return Fault("NotStored", f"the store holds another object, of {found.size} bytes, ETag {found.etag!r}")
+
+
+def checks_in(call: Call) -> dict[str, str]:
+    """Return the headers of ``call`` by which the store verifies its body."""
+    return {name: value for name, value in call.headers.items() if name.startswith(_CHECKS)}
+
+
+_CHECKS = ("content-md5", "x-amz-checksum-")
+
+
+def confirm(answer: Answer, call: Call, header: dict[str, str]) -> str | None:
+    """Return the checksum of ``header`` as the store said it again.
+
+    Empty if its ETag proves the body, ``None`` if nothing does. Raises :class:`CallError` (retryable) when what is
+    stored is not what was sent.
+    """
+    for name, sent in header.items():
+        stored = answer.headers.get(name, "") if name.startswith("x-amz-") else ""
+        if stored and stored != sent:
+            raise _mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
+        if stored:
+            return sent
+    return "" if _same_md5(answer, call, header) else None
+
+
+def _same_md5(answer: Answer, call: Call, header: dict[str, str]) -> bool:
+    """Whether the ETag proves the body; one that is the MD5 of something else is an error, another kind proves nothing."""
+    etag = compare.md5_of(answer.headers.get("etag", ""))
+    if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
+        return False
+    given = header.get("content-md5")
+    mine = b64decode(given).hex() if given else hashlib.md5(call.body, usedforsecurity=False).hexdigest()
+    if etag != mine:
+        raise _mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
+    return True
+
+
+def _mismatch(call: Call, words: str) -> CallError:
+    return CallError(call.name, call.key, Fault("ChecksumMismatch", words))
