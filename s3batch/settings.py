@@ -363,6 +363,10 @@ class Settings:
         False, "Believe size and mtime alone; unsafe with tools that set mtimes back.",
         Topic.CACHE, frozenset({"cache rebuild"}), Form.BOOLEAN,
     )  # fmt: skip
+    owner: str = setting(
+        "", "As root: keep the owners of what is cached and give it back to them, or none.", Topic.CACHE, _ARCHIVE,
+        choices=("keep", "none"), shown_default="keep as root, else none",
+    )  # fmt: skip
     cache_secret: str = setting(
         "", "Signs caches; with it an unsigned one is a miss.", Topic.CACHE, _CACHE | {"resume"}, secret=True
     )

@@ -29,6 +29,10 @@ class Assembled:
     found: Found
     """The walk without what could not be read: its rows are the manifest's rows."""
     problems: list[Problem]
+    capabilities: int = 0
+    """Files that were packed without their capabilities."""
+    attributes: int = 0
+    """Files that were packed without their other extended attributes."""
 
 
 @paused()
@@ -37,20 +41,22 @@ def assemble(plan: PackPlan, results: Iterable[Packed], roots: tuple[str, ...]) 
     roots = tuple(root for root in roots if root not in plan.survey.found.missing)
     work = _Assembly(plan)
     work.take_base()
+    capabilities = attributes = 0
     for packed in results:
         work.take(packed)
+        capabilities, attributes = capabilities + packed.capabilities, attributes + packed.attributes
     work.finish_windows()
     work.share()
     manifest = work.manifest(roots)
     bad = work.bad
     if not bad:
-        return Assembled(manifest, plan.survey.found, [])
+        return Assembled(manifest, plan.survey.found, [], capabilities, attributes)
     tree = manifest.tree
     for row, target in tree.links.items():
         if target in bad:
             bad[row] = f"it is a hard link to {tree.path(target)}: {bad[target]}"
     problems = [Problem(tree.path(row), error) for row, error in sorted(bad.items())]
-    return Assembled(*_without(manifest, plan.survey.found, set(bad)), problems)
+    return Assembled(*_without(manifest, plan.survey.found, set(bad)), problems, capabilities, attributes)
 
 
 class _Assembly:
@@ -158,6 +164,8 @@ def _without(manifest: Manifest, found: Found, dropped: set[int]) -> tuple[Manif
         names=[old.names[row] for row in keep],
         kinds=bytearray(old.kinds[row] for row in keep),
         modes=array("H", [old.modes[row] for row in keep]),
+        uids=array("I", [old.uids[row] for row in keep if old.uids]),
+        gids=array("I", [old.gids[row] for row in keep if old.gids]),
         sizes=array("q", [old.sizes[row] for row in keep]),
         mtimes=array("q", [old.mtimes[row] for row in keep]),
         targets={new_row[row]: target for row, target in old.targets.items() if row in new_row},

@@ -1,4 +1,4 @@
-"""Modes and times of directories, which may belong to someone else: the root of a volume, a shared directory."""
+"""Modes, times and owners, which may not be ours to set: on the root of a volume, in a shared directory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ import os
 import stat
 from collections.abc import Callable
 
-_NOT_OURS = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a system says where only the owner may set them, or where the file system has none."""
+_NOT_OURS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a system says where only the owner may set them, where the file system has none, or where it knows no such user."""
 _KEPT = stat.S_ISGID | stat.S_ISVTX
 """Bits of a directory that no cache holds: a new group for all that is made in it, and who may delete there."""
+
+
+def set_owner(descriptor: int, owner: tuple[int, int]) -> bool:
+    """Give an open file or directory to a user and group; return False where that is not ours to do."""
+    return _tried(lambda: os.fchown(descriptor, *owner))
+
+
+def set_link_owner(name: str, parent: int, owner: tuple[int, int]) -> bool:
+    """The same for a symbolic link in an open directory."""
+    return _tried(lambda: os.chown(name, *owner, dir_fd=parent, follow_symlinks=False))
 
 
 def set_directory(descriptor: int, mode: int, mtime_ns: int) -> bool:

@@ -15,7 +15,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from s3batch.archive.attributes import open_up, set_directory
+from s3batch.archive.attributes import open_up, set_directory, set_link_owner, set_owner
 from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
 from s3batch.archive.paths import inside, split
@@ -91,11 +91,14 @@ def finish(plan: RestorePlan, workspace: str) -> list[str]:
         for row, target in plan.links.items():
             _link(directories, tree.path(target), tree.path(row))
         for row in plan.symlinks:
-            _symlink(directories, tree.path(row), tree.targets[row], tree.mtimes[row])
+            _symlink(directories, plan, row)
     with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
         for row in reversed(plan.touched_dirs):
             path = tree.path(row)
-            if not set_directory(directories.open(path), tree.modes[row], tree.mtimes[row]):
+            descriptor, owner = directories.open(path), plan.owner(row)
+            if owner is not None and not set_owner(descriptor, owner):
+                plan.unowned += 1
+            if not set_directory(descriptor, tree.modes[row], tree.mtimes[row]):
                 foreign.append(path)
     return foreign
 
@@ -148,6 +151,9 @@ def _commit_file(directories: Directories, plan: RestorePlan, row: int) -> None:
     parent, name = split(tree.path(row))
     file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directories.open(parent))
     try:
+        owner = plan.owner(row)
+        if owner is not None and not set_owner(file, owner):
+            plan.unowned += 1
         os.fchmod(file, tree.modes[row])
         os.utime(file, ns=(tree.mtimes[row], tree.mtimes[row]))
     finally:
@@ -163,8 +169,11 @@ def _link(directories: Directories, existing: str, path: str) -> None:
         os.close(held)
 
 
-def _symlink(directories: Directories, path: str, target: str, mtime_ns: int) -> None:
-    parent, name = split(path)
-    descriptor = directories.open(parent)
-    os.symlink(target, name, dir_fd=descriptor)
+def _symlink(directories: Directories, plan: RestorePlan, row: int) -> None:
+    tree, owner = plan.manifest.tree, plan.owner(row)
+    parent, name = split(tree.path(row))
+    descriptor, mtime_ns = directories.open(parent), tree.mtimes[row]
+    os.symlink(tree.targets[row], name, dir_fd=descriptor)
+    if owner is not None and not set_link_owner(name, descriptor, owner):
+        plan.unowned += 1
     os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=descriptor, follow_symlinks=False)

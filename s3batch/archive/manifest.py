@@ -117,6 +117,7 @@ class Manifest:
     def _identity(self) -> list[bytes]:
         tree = self.tree
         numbers = [tree.counts(), tree.modes, tree.sizes, array("I", tree.links.values())]
+        owners = [tree.uids, tree.gids] if tree.uids else []
         return [
             encode_names(list(self.roots)),
             encode_names(tree.dirs),
@@ -124,5 +125,5 @@ class Manifest:
             encode_names(list(tree.targets.values())),
             bytes(tree.kinds),
             bytes(self.hashes),
-            *(to_planes(column) for column in numbers),
+            *(to_planes(column) for column in (*numbers, *owners)),
         ]

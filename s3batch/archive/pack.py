@@ -14,7 +14,7 @@ import errno
 import os
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -55,6 +55,10 @@ class Packed(Record, kw_only=True):
     """8 bytes an item."""
     extents: list[tuple[int, int, int, int]]
     """Of items with holes: item, offset in the file, length, offset in the chunk."""
+    capabilities: int = 0
+    """Files whose capabilities are lost."""
+    attributes: int = 0
+    """Files whose other extended attributes are lost."""
     problems: list[tuple[int, str, str]]
     """Items that are not in the chunk: item, code (``Changed``, ``Vanished``, ``Unreadable``), what happened."""
 
@@ -213,6 +217,7 @@ class _Reading:
                 try:
                     count = os.readv(file, (view,))
                     status = os.fstat(file)
+                    self._count_lost(file)
                 finally:
                     os.close(file)
             except (OSError, ArchiveError):
@@ -226,7 +231,7 @@ class _Reading:
 
     def _take_carefully(self, index: int, path: str, name: bytes, item: _Item, view: memoryview) -> None:
         try:
-            mtime_ns, stretches = _read_item(self._directories, path, name, item, view)
+            mtime_ns, stretches = _read_item(self._directories, path, name, item, view, self._count_lost)
         except _UnreadError as error:
             self._packed.problems.append((index, error.code, str(error)))
             self._note(bytes(HASH_SIZE), 0, 0)
@@ -236,6 +241,12 @@ class _Reading:
         else:
             self._note(content_hash(view) if stretches else zeros_hash(len(view)), self._end, mtime_ns)
             self._squeeze(index, item, stretches)
+
+    def _count_lost(self, file: int) -> None:
+        """Note what the file has and no cache keeps."""
+        names = _extended_attributes(file)
+        self._packed.capabilities += _CAPABILITY in names
+        self._packed.attributes += any(name not in _PASSED_OVER for name in names)
 
     def _hash(self, view: memoryview) -> bytes:
         """The content hash of a whole item, with which an item that has the chunk to itself has named it."""
@@ -276,7 +287,7 @@ class _Reading:
 
 
 def _read_item(
-    directories: Directories, path: str, name: bytes, item: _Item, view: memoryview
+    directories: Directories, path: str, name: bytes, item: _Item, view: memoryview, look: Callable[[int], None]
 ) -> tuple[int, list[tuple[int, int]] | None]:
     """Fill ``view`` with care; the file's mtime, and where its data is if it may have holes."""
     start, length, *facts, flags = item
@@ -284,6 +295,8 @@ def _read_item(
         file = os.open(name, _OPEN, dir_fd=directories.open(path))
         try:
             stretches = _data_stretches(file, start, start + length) if flags & SPARSE else None
+            if not start:
+                look(file)
             return _read_stable(
                 file, start, view if stretches != [] else view[:0], facts, whole=length == facts[0]
             ), stretches
@@ -293,6 +306,18 @@ def _read_item(
         raise _UnreadError(VANISHED, str(error)) from error
     except (OSError, ArchiveError) as error:
         raise _UnreadError(UNREADABLE, str(error)) from error
+
+
+_CAPABILITY = "security.capability"
+_PASSED_OVER = frozenset({_CAPABILITY, "security.selinux"})
+"""A label of SELinux is made anew by the system."""
+
+
+def _extended_attributes(file: int) -> list[str]:
+    try:
+        return os.listxattr(file)
+    except (AttributeError, OSError):  # a system or a file system without them
+        return []
 
 
 def _read_stable(file: int, start: int, view: memoryview, expected: list[int], *, whole: bool) -> int:

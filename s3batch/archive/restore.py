@@ -90,6 +90,15 @@ class RestorePlan:
     content: dict[int, int] = field(default_factory=dict)
     """Hard links whose file is not chosen: the row whose bytes and size they get."""
     items: Items = field(default_factory=Items)
+    owners: bool = False
+    """Whether what is made is given to the owners that the manifest names, but for 0:0."""
+    unowned: int = 0
+    """Entries that could not be given away."""
+
+    def owner(self, row: int) -> tuple[int, int] | None:
+        """To whom the entry is to be given; ``None``: it stays ours."""
+        owner = self.manifest.tree.owner(row)
+        return owner if self.owners and owner != (0, 0) else None
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -125,11 +134,15 @@ def plan_restore(
     *,
     symlinks: str = KEEP,
     wrong: frozenset[int] = frozenset(),
+    owners: bool = False,
 ) -> RestorePlan:
-    """Compare; ``found`` is a walk of ``common_roots``, ``wrong`` are its rows whose content was found to differ."""
+    """Compare; ``found`` is a walk of ``common_roots``, ``wrong`` are its rows whose content was found to differ.
+
+    ``owners``: what the manifest gives to a user other than root is right only if it belongs to that one.
+    """
     roots = common_roots(manifest.roots, asked)
     chosen = selected_rows(manifest.tree, roots)
-    plan = RestorePlan(manifest, roots, match_rows(manifest.tree, found.tree), chosen)
+    plan = RestorePlan(manifest, roots, match_rows(manifest.tree, found.tree), chosen, owners=owners)
     if not wrong and _all_right(plan, found):
         return plan
     _compare(plan, found, wrong)
@@ -151,11 +164,14 @@ def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
     """The plan file for ``unpack_chunk``."""
     tree, items, rows = plan.manifest.tree, plan.items, plan.items.rows
     directories = tree.directory_of_rows()
+    owners = plan.owners and bool(tree.uids)
     columns = {
         "row": rows,
         "dir": array("I", [directories[row] for row in rows]),
         "mode": array("H", [tree.modes[row] for row in rows]),
         "mtime": array("q", [tree.mtimes[row] for row in rows]),
+        "uid": array("I", [(plan.owner(row) or (0, 0))[0] for row in rows] if owners else []),
+        "gid": array("I", [(plan.owner(row) or (0, 0))[1] for row in rows] if owners else []),
         "start": items.starts,
         "length": items.lengths,
         "at": items.ats,
@@ -166,7 +182,7 @@ def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
         **names_columns("dirs", tree.dirs),
         **names_columns("roots", [workspace, *plan.roots]),
     }
-    write_table(path, columns, {"id_size": ID_SIZE})
+    write_table(path, columns, {"id_size": ID_SIZE, "owners": int(owners)})
 
 
 def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
@@ -196,6 +212,8 @@ def _all_right(plan: RestorePlan, found: Found) -> bool:
 def _is_right(plan: RestorePlan, found: Found, row: int, other: int, content: int) -> bool:
     tree, there = plan.manifest.tree, found.tree
     kind, other_kind = tree.kinds[content], there.kinds[other]
+    if kind != DIR and plan.owner(row) not in {None, there.owner(other)}:
+        return False
     if kind == FILE:
         return (
             tree.mtimes[row] == there.mtimes[other]
@@ -314,7 +332,12 @@ def _choose_dirs(plan: RestorePlan, found: Found) -> None:
         other = plan.matched[row]
         if row in new:
             plan.touched_dirs.append(row)
-        elif path in changed or tree.modes[row] != there.modes[other] or tree.mtimes[row] != there.mtimes[other]:
+        elif (
+            path in changed
+            or tree.modes[row] != there.modes[other]
+            or tree.mtimes[row] != there.mtimes[other]
+            or plan.owner(row) not in {None, there.owner(other)}
+        ):
             plan.touched_dirs.append(row)
             if there.modes[other] & OURS != OURS:
                 plan.closed_dirs[row] = there.modes[other]

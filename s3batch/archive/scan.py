@@ -31,6 +31,7 @@ _SPARSE_FROM = 1 << 20
 """Bytes; below, holes are not worth looking for."""
 _SPARSE_PART = 0.9
 PERMISSIONS = 0o777
+_SPECIAL_BITS = 0o7000
 _FORMAT = 0o170000
 
 
@@ -56,6 +57,8 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     """Paths of sockets, fifos and devices; they have no row."""
+    setuid: int = 0
+    """Files with a setuid, setgid or sticky bit, which no cache keeps."""
     started_ns: int = 0
     """When the walk began, UTC: what changed later may have changed after it was seen."""
 
@@ -64,31 +67,48 @@ class Found:
         tree = self.tree
         texts = [tree.dirs, tree.names, list(tree.targets.values())]
         links = [array("Q", tree.targets), array("Q", tree.links), array("Q", tree.links.values())]
-        columns = [tree.starts, tree.modes, tree.sizes, tree.mtimes, self.ctimes, self.inodes, self.devices]
+        columns = [
+            tree.starts,
+            tree.modes,
+            tree.uids,
+            tree.gids,
+            tree.sizes,
+            tree.mtimes,
+            self.ctimes,
+            self.inodes,
+            self.devices,
+        ]
         raws = (memoryview(column).cast("B") for column in (*links, *columns))
         return tree_hash([*map(encode_names, texts), tree.kinds, *raws])
 
 
 @paused()
-def scan(workspace: str, roots: Sequence[str], *, exclude: Collection[str] = (), symlinks: str = KEEP) -> Found:
+def scan(
+    workspace: str, roots: Sequence[str], *, exclude: Collection[str] = (), symlinks: str = KEEP, owners: bool = False
+) -> Found:
     """Walk ``roots``; ``exclude`` are paths, spelled as roots are, that do not exist for us (the journal).
 
-    Nor do the symbolic links that the policy ``symlinks`` does not take.
+    Nor do the symbolic links that the policy ``symlinks`` does not take. ``owners``: who owns what is noted too.
     """
     found = Found(started_ns=time.time_ns())
     with Directories(workspace, roots, access=os.O_RDONLY) as directories:
-        scanner = _Scanner(found, directories, frozenset((*exclude, OWN_DIRECTORY)), symlinks)
+        scanner = _Scanner(found, directories, frozenset((*exclude, OWN_DIRECTORY)), symlinks, owners=owners)
         scanner.run(roots)
+    if not any(found.tree.uids) and not any(found.tree.gids):
+        found.tree.forget_owners()
     return found
 
 
 class _Scanner:
     """One walk: the columns being filled, and the directories still to be entered."""
 
-    def __init__(self, found: Found, directories: Directories, exclude: frozenset[str], symlinks: str) -> None:
+    def __init__(
+        self, found: Found, directories: Directories, exclude: frozenset[str], symlinks: str, *, owners: bool
+    ) -> None:
         self._found = found
         self._directories = directories
         self._symlinks = symlinks
+        self._owners = owners
         self._roots: Sequence[str] = ()
         self._exclude = exclude
         self._exclude_names = frozenset(split(path)[1] for path in exclude)
@@ -180,6 +200,11 @@ class _Scanner:
         names(name)
         kinds(kind)
         modes(mode & PERMISSIONS)
+        if mode & _SPECIAL_BITS and kind == FILE:
+            self._found.setuid += 1
+        if self._owners:
+            self._found.tree.uids.append(status.st_uid)
+            self._found.tree.gids.append(status.st_gid)
         sizes(size)
         try:  # costs nothing where a time fits, as nearly all do
             mtimes(status.st_mtime_ns)

@@ -58,6 +58,8 @@ class _Stored(Record, kw_only=True):
     extent_lengths: bytes
     extent_chunks: bytes
     extent_ats: bytes
+    uids: bytes = b""
+    gids: bytes = b""
 
 
 @paused()
@@ -96,6 +98,8 @@ def encode_manifest(manifest: Manifest, *, level: int = 3) -> bytes:
         extent_lengths=to_planes(extents.lengths),
         extent_chunks=to_planes(extents.chunks),
         extent_ats=to_planes(extents.ats),
+        uids=to_planes(tree.uids),
+        gids=to_planes(tree.gids),
     )
     return codec.compress(encode(stored), level=level, checksum=True)
 
@@ -155,12 +159,15 @@ def _tree(fields: _Stored) -> Tree:
     symlinks = [row for row, kind in enumerate(fields.kinds) if kind == SYMLINK]
     hardlinks = [row for row, kind in enumerate(fields.kinds) if kind == HARDLINK]
     counts = from_planes("I", fields.counts, fields.dir_count)
+    owned = count if fields.uids or fields.gids else 0
     return Tree(
         dirs=decode_names(fields.dirs, fields.dir_count),
         starts=array("Q", accumulate(counts, initial=0)),
         names=decode_names(fields.names, count),
         kinds=bytearray(fields.kinds),
         modes=from_planes("H", fields.modes, count),
+        uids=from_planes("I", fields.uids, owned),
+        gids=from_planes("I", fields.gids, owned),
         sizes=from_planes("q", fields.sizes, count),
         mtimes=from_planes("q", fields.mtimes, count),
         targets=dict(zip(symlinks, decode_names(fields.targets, len(symlinks)), strict=True)),

@@ -38,6 +38,10 @@ class Tree:
     """Bytes of a FILE; 0 for everything else."""
     mtimes: array[int] = field(default_factory=lambda: _codes("q"))
     """Nanoseconds."""
+    uids: array[int] = field(default_factory=lambda: _codes("I"))
+    """Owners, where they are kept; empty if not, and if all are 0."""
+    gids: array[int] = field(default_factory=lambda: _codes("I"))
+    """Their groups; empty exactly where ``uids`` is."""
     targets: dict[int, str] = field(default_factory=dict)
     """What a SYMLINK says."""
     links: dict[int, int] = field(default_factory=dict)
@@ -45,6 +49,14 @@ class Tree:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def owner(self, row: int) -> tuple[int, int]:
+        """User and group of the entry; 0 and 0 where owners are not kept."""
+        return (self.uids[row], self.gids[row]) if self.uids else (0, 0)
+
+    def forget_owners(self) -> None:
+        """Keep no owners."""
+        del self.uids[:], self.gids[:]
 
     def directory(self, row: int) -> int:
         """Index in ``dirs`` of the directory that holds the entry."""

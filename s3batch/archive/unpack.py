@@ -12,6 +12,7 @@ from array import array
 from functools import lru_cache
 
 from s3batch.archive import codec
+from s3batch.archive.attributes import set_owner
 from s3batch.archive.collector import paused
 from s3batch.archive.directories import Directories
 from s3batch.archive.hashing import chunk_id
@@ -40,6 +41,8 @@ class Unpacked(Record, kw_only=True):
     """Their devices, 8 bytes each."""
     ctimes: bytes
     """Their change times, nanoseconds, 8 bytes each."""
+    unowned: int = 0
+    """Files that could not be given to their owners."""
 
     def to_bytes(self) -> bytes:
         """For ``Result.payload``."""
@@ -111,6 +114,7 @@ class _Writing:
         self._inodes = array("Q")
         self._devices = array("Q")
         self._ctimes = array("q")
+        self._unowned = 0
 
     def run(self, raw: memoryview) -> Unpacked:
         """Write all of them."""
@@ -120,23 +124,32 @@ class _Writing:
             table.column(name, *rows) for name in ("dir", "row", "mode", "mtime", "start", "length", "at", "flags")
         ]
         current, parent, written = -1, -1, 0
-        for name, directory, row, mode, mtime, start, length, at, flags in zip(names, *columns, strict=True):
+        owned = bool(table.numbers["owners"])
+        uids, gids = (table.column(name, *(rows if owned else (0, 0))) for name in ("uid", "gid"))
+        for index, (name, directory, row, mode, mtime, start, length, at, flags) in enumerate(
+            zip(names, *columns, strict=True)
+        ):
             if directory != current:
                 parent = self._plan.directories.open(table.texts("dirs", directory, directory + 1)[0])
                 current = directory
             if flags & PIECE:
                 _write_piece(parent, name, raw[at : at + length], start)
             else:
-                self._write_file(parent, name, mode, mtime, raw[at : at + length])
+                owner = (uids[index], gids[index]) if owned else (0, 0)
+                self._write_file(parent, name, mode, mtime, raw[at : at + length], owner)
                 self._rows.append(row)
             written += length
         return self._unpacked(written)
 
-    def _write_file(self, parent: int, name: bytes, mode: int, mtime_ns: int, content: memoryview) -> None:
+    def _write_file(
+        self, parent: int, name: bytes, mode: int, mtime_ns: int, content: memoryview, owner: tuple[int, int]
+    ) -> None:
         file = _open_new(name, mode, parent)
         try:
             if os.write(file, content) != len(content):
                 _write_all(file, content)
+            if owner != (0, 0) and not set_owner(file, owner):
+                self._unowned += 1
             os.utime(file, ns=(mtime_ns, mtime_ns))
             status = os.fstat(file)
         finally:
@@ -154,6 +167,7 @@ class _Writing:
             inodes=self._inodes.tobytes(),
             devices=self._devices.tobytes(),
             ctimes=self._ctimes.tobytes(),
+            unowned=self._unowned,
         )
 
 

@@ -146,7 +146,8 @@ def _base(session: Session, state: State | None) -> Hit | None:
 def _scanned(session: Session) -> Found:
     """The walk, with a warning for what is not cached."""
     found = scan(
-        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks
+        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks,
+        owners=session.owners,
     )  # fmt: skip
     for root in found.missing:
         hint = " (names are taken as they are: * is no wildcard here)" if "*" in root else ""
@@ -180,6 +181,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     results = _stored(session, operations)
     done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], session.roots)
     session.refuse_incomplete(done.problems)
+    session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     if same and base is not None:
         _save(session, done, base.stored, base.etag, base.manifest)

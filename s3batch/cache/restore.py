@@ -135,7 +135,8 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
     found = scan(
-        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks
+        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks,
+        owners=session.owners,
     )  # fmt: skip
     if not remembered.is_of(found) or not (seen := still_there(session, remembered)):
         return None
@@ -176,10 +177,13 @@ def _planned(session: Session, hit: Hit, roots: tuple[str, ...]) -> _Work:
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
     for missing in sorted(set(session.roots) - set(roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
-    found = scan(session.workspace, roots, exclude=session.excluded())
+    found = scan(session.workspace, roots, exclude=session.excluded(), owners=session.owners)
     wrong = _wrong(session, found, hit, roots)
     policy = session.settings.cache_symlinks
-    return _Work(hit, roots, found, plan_restore(hit.manifest, session.roots, found, symlinks=policy, wrong=wrong))
+    plan = plan_restore(
+        hit.manifest, session.roots, found, symlinks=policy, wrong=wrong, owners=session.owners
+    )  # fmt: skip
+    return _Work(hit, roots, found, plan)
 
 
 def _rehearsed(session: Session, hit: Hit) -> Outcome:
@@ -202,6 +206,7 @@ def _restored(session: Session, hit: Hit) -> Outcome:
             prepare(work.plan, workspace, undo)
             results = _fetch(session, work.plan)
             session.warn_of_foreign(finish(work.plan, workspace))
+            _warn_of_unowned(session, work.plan, results)
         reach("restored")
         undo.commit()
     _remember(session, work, results)
@@ -214,6 +219,12 @@ def _remember(session: Session, work: _Work, results: list[Result]) -> None:
         work.hit.stored, work.plan, work.found, unpacked, key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns()
     )
     session.remember(state)
+
+
+def _warn_of_unowned(session: Session, plan: RestorePlan, results: list[Result]) -> None:
+    count = plan.unowned + sum(unpack.Unpacked.from_bytes(result.payload).unowned for result in results)
+    if count:
+        session.warn(f"{count:,} of the restored entries cannot be given to their owners: they belong to root")
 
 
 def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> frozenset[int]:

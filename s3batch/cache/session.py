@@ -130,6 +130,17 @@ class Session:
         self.output.warn(text)
         self.journal.warn(text)
 
+    @property
+    def owners(self) -> bool:
+        """Whether owners are kept and given back: only root can."""
+        return self.settings.owner != "none" and os.geteuid() == 0
+
+    def warn_of_lost(self, **counts: int) -> None:
+        """Say once what files have and no cache keeps."""
+        said = [f"{name.replace('_', ' ')} of {plural(count, 'file')}" for name, count in counts.items() if count]
+        if said:
+            self.warn(f"the cache does not keep {', '.join(said)}")
+
     def warn_of_foreign(self, directories: list[str]) -> None:
         """Say once that directories that belong to someone else kept their mode and time."""
         if directories:

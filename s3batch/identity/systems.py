@@ -267,10 +267,12 @@ def _complete_circleci(facts: Facts, environ: Environ) -> dict[str, Any]:
 
 
 def with_owner_of_remote(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return owner and repository as slug, variables or the URL of the remote have them; empty where none does."""
+    """Return owner and repository as variables, slug or the URL of the remote have them; empty where none does."""
     owner, _, name = facts["slug"].strip("/").rpartition("/")
-    if owner or (facts["owner"] and facts["repo"]):
-        return {"owner": owner or facts["owner"], "repo": name or facts["repo"]}
+    if facts["owner"] and facts["repo"]:
+        return {"owner": facts["owner"], "repo": facts["repo"]}
+    if owner:
+        return {"owner": owner, "repo": name}
     found = parse_remote(facts["remote"]) or parse_remote(facts["link"])
     if found and facts["repo"] in {"", found.name}:
         return {"owner": found.owner, "repo": found.name}
