@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from s3batch import journal_trust, private_files
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal import Journal, TargetLock
+from s3batch.private_files import PrivateFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock
     lock = TargetLock(settings.lock_directories(), settings.endpoint_url, place)
     try:
         lock.take()
-    except JournalLockedError:
+    except (JournalLockedError, PrivateFileError):
         raise
     except JournalError:
         if not settings.journal:

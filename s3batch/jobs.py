@@ -231,7 +231,7 @@ def _print_job(
     found: Found, document: dict[str, Any], left: Iterable[Entry], resume: str | None, output: Output
 ) -> None:
     job = found.job
-    headers = permissions.headers_of(Settings.from_public(job.settings))
+    headers = permissions.headers_of(journal_trust.read_settings(job, found.journal))
     output.data(*_table([(name, value) for name, value in _lines_about(found, document) if value]))
     operations = {kind: numbers for kind, numbers in document["operations"].items() if numbers["planned"]}
     if operations:

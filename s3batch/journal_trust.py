@@ -99,7 +99,7 @@ def settings_to_resume(job: Job, journal: str, settings: Settings) -> Settings:
     return _as_command(settings, job.command) if own_words else begun
 
 
-def read_settings(job: Job, journal: str, given: Settings) -> Settings:
+def read_settings(job: Job, journal: str, given: Settings | None = None) -> Settings:
     """Return a job's settings as it was begun; JournalError where the journal holds something else."""
     try:
         if job.settings.get("command") not in RESUMABLE or job.settings["command"] != job.command:

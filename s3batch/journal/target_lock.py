@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from s3batch import private_files
 from s3batch.errors import JournalLockedError, S3BatchError
 from s3batch.journal.lock import Lock
+from s3batch.private_files import PrivateFileError
 
 _NAME = re.compile(r"target-[0-9a-f]{16}\.lock")
 
@@ -50,7 +51,7 @@ class TargetLock:
         for lock in self._locks:
             try:
                 lock.take(endpoint=self._endpoint, target=self._target)
-            except JournalLockedError:
+            except (JournalLockedError, PrivateFileError):
                 self.release()
                 raise
             except S3BatchError as error:

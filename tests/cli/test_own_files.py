@@ -92,6 +92,26 @@ def test_a_workspace_whose_own_directory_is_a_link_is_refused_by_a_sync_step(cal
     assert "is a symbolic link and no directory" in listed.err
 
 
+@pytest.mark.parametrize("what", ["a pipe", "a directory"])
+@pytest.mark.parametrize("place", ["journal", "journal lock", "target lock"])
+def test_what_lies_in_the_workspaces_own_directory_is_refused_by_a_sync_step(call, workspace, store, what, place):
+    (workspace / "dist").mkdir()
+    keys = {name.replace("S3BATCH", "PLUGIN"): text for name, text in KEYS.items()}
+    env = {**keys, **QUICK, "PLUGIN_BUCKET": "b", "PLUGIN_ENDPOINT": store.url, "PLUGIN_SOURCE": "dist"}
+    assert call("plugin", env=env).code == 0
+    ends = {"journal": ".db", "journal lock": ".db.lock", "target lock": ".lock"}
+    names = [each for each in (workspace / ".s3batch").iterdir() if each.name.endswith(ends[place])]
+    (path,) = (each for each in names if each.name.startswith("target-") == (place == "target lock"))
+    path.unlink()
+    odd(path, what)
+    store.forget()
+
+    ran = call("plugin", env=env)
+
+    assert (ran.code, store.requests) == (3, []), ran.err
+    assert f"{path} is " in ran.err
+
+
 @pytest.fixture
 def outside():
     """A directory that a user without privileges may enter."""
