@@ -121,6 +121,21 @@ def outside():
     shutil.rmtree(path)
 
 
+def run_as_nobody(words: list[str], environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program as a user that the system does not know."""
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv.pop(1)); import argparse, encodings.idna, pkgutil, importlib\n"
+        "import boto3, s3batch\n"
+        "for each in pkgutil.walk_packages(s3batch.__path__, 's3batch.'):\n"  # Python may be root's own
+        "    each.name.endswith('__main__') or importlib.import_module(each.name)\n"
+        "os.setgroups([]); os.setgid(54321); os.setuid(54321); sys.exit(s3batch.cli.main())"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, str(program.ROOT), *words],
+        env=environment, cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("home", [None, "a directory of root", "/nonexistent", "."])
 def test_a_user_without_a_name_or_a_home_works(outside, store, home):
@@ -134,19 +149,9 @@ def test_a_user_without_a_name_or_a_home_works(outside, store, home):
         environment.pop(name)
     if home:
         environment["HOME"] = str(outside / "home") if home.startswith("a ") else home
-    script = (
-        "import os, sys; sys.path.insert(0, sys.argv.pop(1)); import argparse, encodings.idna, pkgutil, importlib\n"
-        "import boto3, s3batch\n"
-        "for each in pkgutil.walk_packages(s3batch.__path__, 's3batch.'):\n"  # Python may be root's own
-        "    each.name.endswith('__main__') or importlib.import_module(each.name)\n"
-        "os.setgroups([]); os.setgid(54321); os.setuid(54321); sys.exit(s3batch.cli.main())"
-    )
     words = ["sync", "tree", "s3://b", "--endpoint-url", store.url]
 
-    ran = subprocess.run(
-        [sys.executable, "-c", script, str(program.ROOT), *words],
-        env=environment, cwd=outside, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    ran = run_as_nobody(words, environment, outside)
 
     assert ran.returncode == 0, ran.stderr
     assert "Traceback" not in ran.stderr
@@ -160,3 +165,29 @@ def test_a_home_that_cannot_be_made_names_the_flag_that_helps(call, workspace, s
 
     assert ran.code == 3, ran.err
     assert "name a journal with --journal" in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("step", ["sync", "cache"])
+def test_a_step_after_one_of_root_keeps_its_journal_elsewhere_and_says_so(outside, store, step):
+    (outside / "work" / "dist").mkdir(parents=True)
+    (outside / "work" / "dist" / "a").write_text("a")
+    (outside / "work").chmod(0o777)
+    (outside / "work" / ".s3batch").mkdir(mode=0o700)
+    plant(outside / "work" / ".s3batch" / "sync-0.db", store.url, outside / "work")
+    before = sorted(os.listdir(outside / "work" / ".s3batch"))
+    (outside / "tmp").mkdir()
+    (outside / "tmp").chmod(0o1777)
+    environment = program.clean_environment(outside / "home") | QUICK | {"TMPDIR": str(outside / "tmp")}
+    environment |= {name.replace("S3BATCH", "PLUGIN"): text for name, text in KEYS.items()}
+    environment |= {"PLUGIN_BUCKET": "b", "PLUGIN_ENDPOINT": store.url, "DRONE_REPO": "o/r", "DRONE_BRANCH": "main"}
+    del environment["PYTHONPATH"]
+    more = {"PLUGIN_SOURCE": "dist"} if step == "sync" else {"PLUGIN_REBUILD": "true", "PLUGIN_CACHE": "dist"}
+
+    ran = run_as_nobody(["plugin"], environment | more, outside / "work")
+
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert f"the workspace cannot be written, so the journal is in {outside}/tmp/s3batch-54321" in ran.stderr
+    assert sorted(os.listdir(outside / "work" / ".s3batch")) == before
+    assert [each.key for each in store.requests if each.name == "PutObject"]

@@ -63,11 +63,11 @@ def resumed(pipeline: Pipeline, line: str) -> program.Finished:
     return program.run([*words, "--json"], environment, pipeline.step.home)
 
 
-@pytest.mark.parametrize("how", ["the same command", "s3batch resume"])
+@pytest.mark.parametrize("how", ["the same command", "s3batch resume", "mode: resume"])
 def test_11_a_terminated_rebuild_is_finished_and_sends_no_chunk_again(large, how):
     ended = interrupted(large, "rebuild", "PutObject")
     stored = set(large.objects("v1/c/"))
-    again = large.rebuild() if how == "the same command" else resumed(large, ended.stderr)
+    again = went_on(large, ended, how, "rebuild")
 
     document = json.loads(ended.stdout)
     assert (ended.code, document["state"], document["exit_code"]) == (143, "interrupted", 143)
@@ -81,6 +81,13 @@ def test_11_a_terminated_rebuild_is_finished_and_sends_no_chunk_again(large, how
 
 def put_again(pipeline: Pipeline) -> list[str]:
     return [request.key for request in pipeline.step.proxy.requests if request.operation == "PutObject"]
+
+
+def went_on(pipeline: Pipeline, ended: program.Finished, how: str, word: str):
+    """The run that finishes an interrupted one."""
+    if how == "s3batch resume":
+        return resumed(pipeline, ended.stderr)
+    return pipeline.run(**{word: True}, **({"mode": "resume"} if how == "mode: resume" else {}))
 
 
 @pytest.mark.parametrize("how", ["the same command", "s3batch resume"])
