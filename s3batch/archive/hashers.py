@@ -35,8 +35,13 @@ class _Helper:
     def __init__(self, plan: str, recipes: Sequence[Recipe]) -> None:
         self._plan, self._recipes = plan, recipes
         self._pipe, theirs = os.pipe()
-        self._fork = Fork(partial(_work, plan, recipes, theirs), theirs)
-        os.close(theirs)
+        try:
+            self._fork = Fork(partial(_work, plan, recipes, theirs), theirs)
+        except OSError:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(theirs)
 
     def results(self) -> list[Packed]:
         """All of them, made here if the fork came to nothing."""
@@ -62,11 +67,16 @@ def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packe
     close_plans()  # a fork opens its own
     with contextlib.ExitStack() as stack:
         stack.callback(close_plans)
-        helpers = []
+        helpers, own = [], list(recipes[::count])
         for number in range(1, count):
-            helpers.append(helper := _Helper(plan, recipes[number::count]))
+            try:
+                helper = _Helper(plan, recipes[number::count])
+            except OSError:  # there are no more processes for us
+                own += recipes[number::count]
+                continue
+            helpers.append(helper)
             stack.callback(helper.end)
-        results = [hash_items(plan, recipe) for recipe in recipes[::count]]
+        results = [hash_items(plan, recipe) for recipe in own]
         for helper in helpers:
             results += helper.results()
     return results

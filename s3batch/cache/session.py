@@ -315,7 +315,7 @@ class Session:
             journal=self.journal, executor=executor, uploads=uploads or Uploads(self.journal, 1, _nothing, _nothing),
             login=self.bucket.login, signals=self.signals, totals=Totals(), progress=progress,
             tries=self.settings.retries, multipart_threshold=self.settings.multipart_threshold,
-            whole=lambda _: False, replan=lambda _: None, heard=heard, say=self.output.info,
+            whole=lambda _: False, replan=lambda _: None, heard=heard, say=self.output.info, warn=self.warn,
         )  # fmt: skip
         try:
             coordinator = Coordinator(deps)

@@ -51,6 +51,7 @@ class Coordinator:
     def __init__(self, deps: CoordinatorDeps) -> None:
         self._deps = deps
         self._journal = deps.journal
+        self._warn = deps.warn or deps.journal.warn
         self._executor = deps.executor
         self._clock = deps.clock
         self._quirks = QuirkMemory(deps.journal)
@@ -203,7 +204,7 @@ class Coordinator:
         if news.requests:
             self._journal.add_tally(requests=news.requests)
         for warning in news.warnings:
-            self._journal.warn(warning)
+            self._warn(warning)
         if news.doubts:
             self._quirks.count_overruled(news.doubts)
         try:
@@ -238,7 +239,7 @@ class Coordinator:
 
     def _judge(self, result: Result) -> list[tuple[State, Result]]:
         for words in result.warning.splitlines():
-            self._journal.warn(words)
+            self._warn(words)
         self._quarantine.release(result)
         if result.step is not Step.WHOLE:
             return self._judge_step(result)

@@ -46,6 +46,8 @@ class CoordinatorDeps:
     """Return true if a key has a file by now: asked before a delete where workers cannot see the source."""
     say: Callable[[str], None]
     """Tell a person something at once."""
+    warn: Callable[[str], None] | None = None
+    """Keeps a warning, and says it at once where the report does not; else the journal keeps it."""
     dry_run: bool = False
     """Look and compare only; an operation that would change the bucket is settled as skipped."""
     clock: Callable[[], float] = time.monotonic

@@ -1,6 +1,6 @@
 """Worker processes on this machine, forked where that is safe and started afresh where not, fed over socket pairs.
 
-A worker that dies, or says nothing for too long, is replaced. What it had begun is reported as lost, to be looked up
+Where processes cannot be had, the work is done by those there are, or by this one. A worker that dies, or says nothing for too long, is replaced. What it had begun is reported as lost, to be looked up
 before it is sent again; the rest is handed back. A page of memory shared with each worker tells which is which.
 """
 
@@ -16,19 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import forks
+from s3batch.errors import JobFailedError
 from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState
-from s3batch.executors.process import PAGE_BYTES, Framed, main, pack, page_of, results_of, unpack
+from s3batch.executors.process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
 from s3batch.executors.runner import BEGUN, CURRENT
 from s3batch.forks import Fork
 from s3batch.worker import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import MutableSequence, Sequence
 
     from s3batch.model import Work
     from s3batch.quirks import Quirks
@@ -49,14 +51,19 @@ _PARTING = 0.2
 class _Process:
     """One worker process."""
 
-    def __init__(self, brief: Brief, state: WorkerState, now: float) -> None:
+    def __init__(self, brief: Brief, state: WorkerState, now: float, launch: _Launch) -> None:
+        """Launch it. Raises ``OSError`` where that cannot be done."""
         self.state = state
         mine, theirs = socket.socketpair()
-        for end in (mine, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
-        self._process: Fork | subprocess.Popen[bytes]
-        self.page, self._process = _forked(theirs) if forks.possible() else _afresh(theirs)
-        theirs.close()
+        with theirs:
+            try:
+                for end in (mine, theirs):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+                self.page, self._process = launch(theirs)
+            except BaseException:
+                mine.close()
+                raise
+        self.inside = self._process if isinstance(self._process, _Inside) else None
         self.frames = Framed(mine)
         self.heard = now
         """When it said something last, in the coordinator's running time."""
@@ -76,6 +83,33 @@ class _Process:
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PARTING)
+
+
+class _Inside:
+    """A worker on the coordinator's own thread, where no process can be started: it works while it is polled."""
+
+    def __init__(self, sock: socket.socket, page: MutableSequence[int]) -> None:
+        self._worker = Worker(sock.dup(), page)
+
+    def turn(self, most: float) -> None:
+        """Work for up to ``most`` seconds."""
+        self._worker.turn(most)
+
+    def kill(self) -> None:
+        """Close what it has open."""
+        self._worker.close()
+
+    def wait(self, timeout: float) -> bool:
+        """Return at once: there is nothing to wait for."""
+        return timeout >= 0
+
+
+_Launch = Callable[[socket.socket], "tuple[Sequence[int], Fork | subprocess.Popen[bytes] | _Inside]"]
+
+
+def _inside(sock: socket.socket) -> tuple[Sequence[int], _Inside]:
+    page = page_of(mmap.mmap(-1, PAGE_BYTES))
+    return page, _Inside(sock, page)
 
 
 def _forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
@@ -105,15 +139,40 @@ class LocalExecutor:
         self._processes: dict[WorkerState, _Process] = {}
         self._selector = selectors.DefaultSelector()
         self._draining = False
+        self._aside = News()
+        """What is told with the next look: work for processes that could not be started, and why not."""
 
     def start(self) -> None:
         """Start the processes that are missing; the first work does it too, and waits for them."""
         if not self._processes and forks.possible():
             prepare(self._brief)
-        for state in self._states:
-            if state not in self._processes:
-                process = self._processes[state] = _Process(self._brief, state, self._running())
-                self._selector.register(process.frames.sock, selectors.EVENT_READ, process)
+        try:
+            for state in self._states:
+                if state not in self._processes:
+                    self._launch(state, self._brief, _forked if forks.possible() else _afresh)
+        except OSError as error:  # no more processes, memory or descriptors for us
+            self._make_do(error.strerror or str(error))
+
+    def _launch(self, state: WorkerState, brief: Brief, launch: _Launch) -> None:
+        process = self._processes[state] = _Process(brief, state, self._running(), launch)
+        self._selector.register(process.frames.sock, selectors.EVENT_READ, process)
+
+    def _make_do(self, why: str) -> None:
+        """Go on with the processes there are; with none, in this one."""
+        missing = [state for state in self._states if state not in self._processes]
+        self._states = [state for state in self._states if state in self._processes]
+        asked, there = len(missing) + len(self._states), len(self._states)
+        if there:
+            warning = f"only {there} of {asked} worker processes could be started ({why}); the job goes on with these"
+        else:
+            brief = replace(self._brief, limit=self._brief.limit * asked, bandwidth=self._brief.bandwidth * asked)
+            self._states = [missing.pop(0)]
+            try:
+                self._launch(self._states[0], brief, _inside)
+            except OSError as error:
+                raise JobFailedError(f"no worker can be started: {error}", hint="raise the limits (ulimit)") from error
+            warning = f"no worker process could be started ({why}); the work is done in the main process"
+        self._aside.warnings.append(warning)
 
     def workers(self) -> Sequence[WorkerState]:
         """Return the workers, also while their processes have not been started."""
@@ -123,16 +182,23 @@ class LocalExecutor:
         """Hand ``works`` to one of them."""
         if worker not in self._processes:
             self.start()
-        process = self._processes[worker]
+        process = self._processes.get(worker)
+        if process is None:  # it could not be started
+            self._aside.dropped += works
+            return
         process.told = self._clock()
         process.tell("work", pack(works))
 
     def poll(self, timeout: float) -> News:
         """Return what the workers reported."""
-        news = News()
+        news, self._aside = self._aside, News()
         self._beat()
-        for key, _ in self._selector.select(timeout):
-            process: _Process = key.data
+        for process in self._processes.values():
+            if process.inside is not None:
+                process.inside.turn(timeout)
+                timeout = 0.0
+        for key, _ in self._selector.select(0.0 if news.dropped or news.warnings else timeout):
+            process = key.data
             process.heard = self._running()
             try:
                 for word, payload in process.frames.receive():

@@ -115,13 +115,24 @@ class Worker:
         self._flushed = 0.0
 
     def run(self) -> None:
-        """Until the coordinator is gone."""
-        while self._runner is None:
-            self._wait_for_start()
-        self._runner.lane.watch(self._frames.sock, self._listen)
+        """Work until the coordinator is gone."""
         while True:
-            self._runner.turn(self._patience(self._runner))
-            self._report(self._runner)
+            self.turn(SAY_EVERY)
+
+    def turn(self, most: float) -> None:
+        """Work for up to ``most`` seconds, or until something is done."""
+        runner = self._runner
+        if runner is None:
+            self._wait_for_start()
+            return
+        runner.turn(min(most, self._patience(runner)))
+        self._report(runner)
+
+    def close(self) -> None:
+        """Close the connections; for a worker that shares its coordinator's process."""
+        if self._runner is not None:
+            self._runner.lane.close()
+        self._frames.sock.close()
 
     def _patience(self, runner: Runner) -> float:
         """Seconds to wait for something to happen."""
@@ -142,6 +153,7 @@ class Worker:
     def _obey(self, word: str, payload: Any) -> None:
         if word == "start":
             self._runner = Runner(payload, self._page)
+            self._runner.lane.watch(self._frames.sock, self._listen)
             reach("worker-started")
             return
         if self._runner is None:

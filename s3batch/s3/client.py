@@ -273,8 +273,11 @@ def _asked(question: Callable[[], Any], patience: float) -> Any:
             outcome.append((None, error))
 
     thread = threading.Thread(target=ask, name="sign-in", daemon=True)  # boto3 has no limit for a credential_process
-    thread.start()
-    thread.join(patience)
+    try:
+        thread.start()
+        thread.join(patience)
+    except RuntimeError:  # there are no more threads for us
+        ask()
     if not outcome:
         raise EndpointError(f"cannot sign in: no credentials came within {patience:g} s", hint=_WORKING_PROFILE)
     value, error = outcome[0]

@@ -185,6 +185,7 @@ class Lane:
         self._held: deque[Callable[[], None]] = deque()
         """Those who wait for bandwidth; one in the midst of a body is first."""
         self._threads: ThreadPoolExecutor | None = None
+        self._threadless = False
         self._from_threads: deque[tuple[_Task, Any, BaseException | None, Answer | None]] = deque()
         self._waker: tuple[socket.socket, socket.socket] | None = None
         self._dialler = Dialler(endpoint, clock)
@@ -656,7 +657,19 @@ class Lane:
             receiver.setblocking(False)
             waker.setblocking(False)
             self.watch(receiver, self._collect)
-        self._threads.submit(self._beside, task, function, refusal)
+        if not self._submitted(task, function, refusal):
+            self._beside(task, function, refusal)
+
+    def _submitted(self, task: _Task, function: Callable[[], Any], refusal: Answer | None) -> bool:
+        """Return whether a thread takes it. Where no thread can be started, the lane's own has to, and blocks."""
+        if self._threads is None or self._threadless:
+            return False
+        try:
+            self._threads.submit(self._beside, task, function, refusal)
+        except RuntimeError:  # no thread could be started; one that is there has it in its queue
+            self._threadless = not self._threads._threads  # noqa: SLF001 - there is no other way to know
+            return not self._threadless
+        return True
 
     def _beside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None) -> None:
         """On a thread: what ``function`` returns or raises goes to the loop."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -417,3 +419,58 @@ def test_every_step_that_fails_comes_back_under_its_tag(executor, fake, upload):
 
     assert {(result.id, result.step, result.part) for result in results} == {tags_of(work)[0] for work in works}
     assert outstanding(executor) == 0
+
+
+def no_more_forks(monkeypatch, after: int) -> None:
+    """From the fork or process number ``after`` on the system has none left, as under ``ulimit -u``."""
+    real, started = os.fork, []
+
+    def fork() -> int:
+        if len(started) >= after:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(1)
+        return real()
+
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    monkeypatch.setattr("s3batch.executors.local.forks.possible", lambda: True)
+    monkeypatch.setattr(subprocess, "Popen", refused)
+
+
+@pytest.mark.parametrize(
+    ("after", "warning"),
+    [
+        (
+            1,
+            "only 1 of 3 worker processes could be started (Resource temporarily unavailable); the job goes on with these",
+        ),
+        (
+            0,
+            "no worker process could be started (Resource temporarily unavailable); the work is done in the main process",
+        ),
+    ],
+)
+def test_fewer_processes_than_asked_do_all_the_work(brief, upload, fake, monkeypatch, after, warning):
+    no_more_forks(monkeypatch, after)
+    executor = LocalExecutor(brief, 3)
+    works = [upload(number) for number in range(12)]
+    try:
+        submit(executor, works)
+        news = collect(executor, lambda news: len(news.results) + len(news.dropped) == 12)
+        assert len(executor.workers()) == 1
+        if news.dropped:
+            submit(executor, news.dropped)
+            more = collect(executor, lambda more: len(more.results) == len(news.dropped))
+            news.results += more.results
+        executor.narrow()
+        executor.drain()
+        executor.poll(0.1)
+    finally:
+        executor.close()
+
+    assert news.warnings == [warning]
+    assert sorted(result.id for result in news.results) == list(range(1, 13))
+    assert not [result for result in news.results if result.error]
+    assert len(fake.objects["b"]) == 12
