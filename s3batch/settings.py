@@ -308,8 +308,16 @@ class Settings:
         Topic.CACHE, _ARCHIVE | {"cache prune"}, Form.DAYS, minimum=0,
     )  # fmt: skip
     keep_last: int | None = setting(
-        None, "Caches to keep for each branch, the newest first.",
-        Topic.CACHE, frozenset({"cache prune"}), Form.INTEGER, minimum=1,
+        None, "Caches to keep for each branch, the newest first; of a rebuild: those of the same cache_key template.",
+        Topic.CACHE, frozenset({"cache prune", "cache rebuild"}), Form.INTEGER, minimum=1,
+    )  # fmt: skip
+    max_age: float = setting(
+        0.0, "A cache that was published longer ago is a miss; 0: any age will do.",
+        Topic.CACHE, frozenset({"cache restore"}), Form.DAYS, minimum=0,
+    )  # fmt: skip
+    lookup_only: bool = setting(
+        False, "Only tell whether there is a cache, which, how old and how large; restore nothing.",
+        Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
     max_size: int | None = setting(
         None, "Most bytes a cache may have when it is restored, or all caches together after a prune.",

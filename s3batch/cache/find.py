@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from s3batch import permissions
 from s3batch.archive.signing import is_signed
 from s3batch.archive.stored import decode_manifest
-from s3batch.cache.layout import SIGNATURE
+from s3batch.cache.layout import CREATED, SIGNATURE
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError
@@ -81,9 +81,32 @@ def _warn(session: Session, damaged: list[ArchiveError]) -> None:
         session.warn(str(error))
 
 
+def published(seen: Seen) -> float:
+    """Return when a cache was published, by the store's clock; caches of old versions tell when they were last used."""
+    try:
+        return float(seen.headers.get(CREATED, ""))
+    except ValueError:
+        return seen.modified
+
+
+def is_too_old(session: Session, seen: Seen) -> bool:
+    """Return True if ``max_age`` makes a miss of it."""
+    limit = session.settings.max_age
+    if not limit or session.bucket.clock.now().low - published(seen) <= limit:
+        return False
+    session.output.detail(f"the cache {session.title(seen.key)} is older than max_age ({seen.key})")
+    return True
+
+
+def seen_at(bucket: Bucket, key: str) -> Seen | None:
+    """Return what HEAD tells of a key object; ``None`` if there is none, or none that we may know of."""
+    return _seen(key, head_of(bucket, key))
+
+
 def _tried(session: Session, key: str, state: State | None, damaged: list[ArchiveError]) -> Hit | None:
     try:
-        return look(session, key, state)
+        hit = look(session, key, state)
+        return None if hit is None or is_too_old(session, hit) else hit
     except ArchiveError as error:
         damaged.append(error)
         return None

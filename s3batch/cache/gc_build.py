@@ -27,7 +27,7 @@ def protected(session: Session, manifest: Manifest) -> Iterator[bool]:
     if not ids:
         yield True
         return
-    store = BucketStore(session.bucket)
+    store = BucketStore(session.bucket, session.encryption_headers())
     since = session.bucket.clock.earliest(session.began)
     protection = Protection(store, session.base, secrets.token_hex(8), since)
     try:

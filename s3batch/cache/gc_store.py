@@ -28,8 +28,10 @@ _UNKNOWN = (400, 405, 501)
 class BucketStore:
     """Implements :class:`s3batch.cache.gc_protocol.Store`, and what a clean-up asks besides."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, encryption: Mapping[str, str] | None = None) -> None:
+        """Store objects encrypted as the headers ``encryption`` say."""
         self.bucket = bucket
+        self._encryption = encryption or {}
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end; return what it returns, or raise what it raises."""
@@ -41,7 +43,7 @@ class BucketStore:
 
     async def put(self, key: str, body: bytes) -> None:
         """Store an object of ours."""
-        headers = {"content-type": "application/json", "content-md5": calls.md5_header(body)}
+        headers = {"content-type": "application/json", "content-md5": calls.md5_header(body), **self._encryption}
         call = calls.put_object(key, body, headers)
         checked(await self.bucket.send(call), call)
 
@@ -65,9 +67,13 @@ class BucketStore:
 
     async def has(self, key: str) -> bool:
         """Return True if there is such an object."""
+        return await self.head(key) is not None
+
+    async def head(self, key: str) -> Answer | None:
+        """Return the head of an object; ``None`` if there is none."""
         call = calls.head_object(key)
         answer = await self.bucket.send(call)
-        return answer.status != 404 and checked(answer, call).ok
+        return None if answer.status == 404 else checked(answer, call)
 
     async def delete(self, keys: Sequence[str], until: float = _EVER) -> None:
         """Delete up to 1,000 objects by one request, signed to have no effect after ``until``, the store's time.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import journal_trust, report
+from s3batch import journal_trust, private_files, report
 from s3batch.cache.place import make_writable, own_directory
 from s3batch.cache.resolve import names_of
 from s3batch.cache.session import Session
@@ -63,6 +63,10 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     """Carry out the use case; the exit code."""
     names = checked(settings)
     try:
+        if settings.lookup_only:  # it leaves nothing behind
+            with private_files.temporary_directory() as own:
+                here = replace(settings, journal="", state_directory=own)
+                return _run(here, output, use_case, names, own, resumed=False)
         own, trouble = own_directory(settings.at_workspace("."))
     except S3BatchError as error:
         return _end_without_journal(settings, output, names, error)
@@ -70,6 +74,11 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
         output.warn(f"{trouble}; this step begins without what an earlier one left, and its own files are in {own}")
     if not settings.journal and not _is_usable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
+    return _run(settings, output, use_case, names, own, resumed=resumed)
+
+
+def _run(settings: Settings, output: Output, use_case: UseCase, names: Names, own: str, *, resumed: bool) -> int:
+    """Carry out the use case with our own files in ``own``; return the exit code."""
     try:
         with _journal(settings, resumed=resumed) as journal, Signals(_deadline(settings)) as signals:
             session = Session(settings, output, journal, signals, names, own)

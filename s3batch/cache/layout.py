@@ -15,6 +15,10 @@ KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
 
 _UNKNOWN_SCOPE = "~/~/~"
 """Where the caches are that have a key of their own and no known repository."""
+CREATED = "x-amz-meta-s3b-created"
+"""Metadata of a manifest: when it was published, in seconds since the epoch by the store's clock."""
+TEMPLATE = "x-amz-meta-s3b-template"
+"""Metadata of a manifest: a hash of the ``cache_key`` template that made its key."""
 SIGNATURE = "x-amz-meta-s3b-sig"
 """Metadata of a manifest: who knows the secret made it, for this very key."""
 

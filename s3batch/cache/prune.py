@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from s3batch.archive.keys import aside_key, parse_chunk_key
+from s3batch.archive.keys import parse_chunk_key
 from s3batch.cache.catalog import Catalog, Entry
 from s3batch.cache.gc_protocol import KEEP_RECORDS, PIN_LIFE, PINS, RECORDS, Deletion, LapsedError, Names, read_names
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED, KEYS
 from s3batch.cache.look import looking
 from s3batch.cache.prune_lock import Lock, hold_lock
+from s3batch.cache.publish import evict
 from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.units import format_size
@@ -113,14 +114,11 @@ class Prune:
         if self._rehearsal:
             self.evicted = [entry.name for entry in going]
         else:
-            gone = await self.store.gather(self._move(entry) for entry in going)
+            gone = await self.store.gather(
+                evict(self.store, self.look.base, entry.key, entry.etag, entry.encryption) for entry in going
+            )
             self.evicted = [entry.name for entry, went in zip(going, gone, strict=True) if went]
         return found
-
-    async def _move(self, entry: Entry) -> bool:
-        """Move it aside, unless a build has published under its key since it was listed; return True if it went."""
-        await self.store.copy(entry.key, aside_key(self.look.base, entry.key), entry.encryption)
-        return await self.store.delete_if_unchanged(entry.key, entry.etag)
 
     async def _evicted_entries(self) -> list[Entry]:
         """Return the evicted manifests that still hold their chunks; delete those evicted longer than ``grace`` ago."""

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import time
+import hashlib
+import os
 from typing import TYPE_CHECKING
 
 from s3batch import __version__
+from s3batch.archive.keys import aside_key
 from s3batch.archive.signing import sign
 from s3batch.archive.stored import encode_manifest
 from s3batch.archive.tree import files_of
-from s3batch.cache.find import etag_of_ours
-from s3batch.cache.layout import SIGNATURE
+from s3batch.cache.find import ENCRYPTION, etag_of_ours
+from s3batch.cache.gc_store import BucketStore
+from s3batch.cache.layout import CREATED, SIGNATURE, TEMPLATE
 from s3batch.cache.resolve import system
 from s3batch.crash_points import reach
+from s3batch.errors import EndpointError
 from s3batch.own_marks import CACHE_MARK
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.responses import etag_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.session import Session
+    from s3batch.s3.calls import Answer
 
 _MARK = b"v1/ beside this is a cache of s3batch: no s3batch sync deletes it.\n"
 _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "MethodNotAllowed"})
@@ -30,7 +37,11 @@ _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest
 def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
     """Put the manifest under this build's key: its bytes and ETag. ``None``: another one is there, and it stays."""
     key = session.names.own
-    manifest.created, manifest.tool, manifest.system = time.time(), f"s3batch {__version__}", system()
+    manifest.created, manifest.tool, manifest.system = (
+        session.bucket.clock.now().low,
+        f"s3batch {__version__}",
+        system(),
+    )
     stored = encode_manifest(manifest, level=session.settings.compression_level)
     headers = {"content-md5": calls.md5_header(stored), **_headers(session, key, stored, manifest)}
     only_new = not session.settings.override and not session.distrusted and not session.rejected
@@ -47,6 +58,47 @@ def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
     if not answer.ok:
         raise CallError("PutObject", key, fault_of(answer))
     return stored, etag_of(answer)
+
+
+def template_hash(template: str) -> str:
+    """Return what tells caches of one ``cache_key`` template from those of another."""
+    return hashlib.blake2b(os.fsencode(template), digest_size=8).hexdigest()
+
+
+def evict_older(session: Session) -> None:
+    """Evict what ``keep_last`` leaves no room for: caches of this scope, of the same paths and the same template.
+
+    Their chunks are left to the next prune. What cannot be evicted is no reason to fail.
+    """
+    keep, key = session.settings.keep_last, session.names.own
+    if not keep or session.settings.dry_run:
+        return
+    store = BucketStore(session.bucket)
+    try:
+        listed = [each for each in store.run(store.listed(key.rpartition("/")[0] + "/")) if each.key != key]
+        listed.sort(key=lambda each: each.modified, reverse=True)
+        heads = store.run(store.gather(store.head(each.key) for each in listed))
+        mine = template_hash(session.settings.cache_key)
+        same = [
+            (each, head) for each, head in zip(listed, heads, strict=True)
+            if head is not None and head.headers.get(TEMPLATE) == mine
+        ]  # fmt: skip
+        going = same[keep - 1 :]
+        store.run(
+            store.gather(evict(store, session.base, each.key, each.etag, _encryption_of(head)) for each, head in going)
+        )
+    except (CallError, EndpointError) as error:
+        session.warn(f"older caches stay, although keep_last is {keep}: {error}")
+
+
+def _encryption_of(head: Answer) -> dict[str, str]:
+    return {name: value for name, value in head.headers.items() if name.startswith(ENCRYPTION)}
+
+
+async def evict(store: BucketStore, base: str, key: str, etag: str, encryption: Mapping[str, str]) -> bool:
+    """Move a manifest aside, unless a build has published under its key since it had ``etag``; return True if it went."""
+    await store.copy(key, aside_key(base, key), encryption)
+    return await store.delete_if_unchanged(key, etag)
 
 
 def mark_root(session: Session) -> None:
@@ -74,6 +126,8 @@ def _headers(session: Session, key: str, stored: bytes, manifest: Manifest) -> d
         "x-amz-meta-s3b-raw": str(manifest.raw_size()),
         "x-amz-meta-s3b-files": str(files_of(manifest.tree)),
         "x-amz-meta-s3b-chunks": str(len(manifest.chunks)),
+        CREATED: f"{manifest.created:.3f}",
+        TEMPLATE: template_hash(session.settings.cache_key),
         **signature,
         **session.encryption_headers(),
     }

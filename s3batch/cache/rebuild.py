@@ -23,7 +23,7 @@ from s3batch.cache.compat import rebuild_old
 from s3batch.cache.find import Hit, Seen, head_of, is_denied, look, still_there, touch
 from s3batch.cache.gc_build import protected
 from s3batch.cache.job import Outcome
-from s3batch.cache.publish import mark_root, publish
+from s3batch.cache.publish import evict_older, mark_root, publish
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
@@ -193,6 +193,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
             return _stored_again(session, state, tries)
         if not published:
             return _kept(session)
+        evict_older(session)
     session.trust_again()
     undo.forget(session.undo_path)
     return _told(session, _counted(done, results, published=not same))

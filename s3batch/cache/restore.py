@@ -22,8 +22,9 @@ from s3batch.archive.scan import scan
 from s3batch.archive.table import count_files
 from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
-from s3batch.cache.find import denied, find, still_there, touch
+from s3batch.cache.find import denied, find, is_too_old, still_there, touch
 from s3batch.cache.job import Outcome
+from s3batch.cache.lookup_only import look_up
 from s3batch.cache.old import restore_old
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import DAMAGED, fetch_chunk
@@ -67,7 +68,7 @@ class _Work:
 def restore(session: Session) -> Outcome:
     """Restore, or find that there is nothing to restore from. Raises with everything undone."""
     try:
-        outcome = _restore(session)
+        outcome = look_up(session) if session.settings.lookup_only else _restore(session)
     except BaseException as error:
         if not isinstance(error, InterruptedJobError):  # after that the same command goes on from here
             _undo(session)
@@ -100,7 +101,7 @@ def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
 
 
 def _undo(session: Session) -> None:
-    if not session.settings.dry_run:
+    if not (session.settings.dry_run or session.settings.lookup_only):
         undo_leftovers(session.undo_path, session.workspace, within=session.roots)
 
 
@@ -138,7 +139,8 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
         session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks,
         owners=session.owners,
     )  # fmt: skip
-    if not remembered.is_of(found) or not (seen := still_there(session, remembered)):
+    seen = still_there(session, remembered) if remembered.is_of(found) else None
+    if seen is None or is_too_old(session, seen):
         return None
     if not session.settings.dry_run and _is_to_be_touched(session, seen):
         touch(session, seen)

@@ -96,8 +96,8 @@ def test_the_other_commands_have_help_too(call, command):
                      "S3BATCH_WORKERS?", id="a variable with a typo"),
         pytest.param(["sync", "--ttl", "7"], {}, "sync takes no --ttl; it is a flag of cache prune, cache rebuild, cache "
                      "restore", id="another command's flag"),
-        pytest.param(["resume", "--keep-last", "2"], {}, "resume goes on with the settings its job was begun with, "
-                     "--keep-last cannot be given; leave it out, or start a new job", id="resume with a setting"),
+        pytest.param(["resume", "--grace", "2h"], {}, "resume goes on with the settings its job was begun with, "
+                     "--grace cannot be given; leave it out, or start a new job", id="resume with a setting"),
         pytest.param(["resume"], {"S3BATCH_DRY_RUN": "true"}, "resume has no dry run, and dry_run is true (from "
                      "S3BATCH_DRY_RUN); leave it out", id="a resume that is to do nothing"),
         pytest.param(["plugin"], {"PLUGIN_MODE": "resume", "PLUGIN_WORKERS": "2"}, "mode resume takes the settings of "

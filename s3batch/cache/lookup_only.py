@@ -1,0 +1,78 @@
+"""``lookup_only``: is there a cache to restore, which one, how old and how large? Two requests at most, nothing written."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from s3batch.archive.tree import files_of
+from s3batch.cache.find import Hit, Seen, is_too_old, look, published, seen_at
+from s3batch.cache.job import Outcome
+from s3batch.cache.words import amount
+from s3batch.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from s3batch.archive.keys import Lookup
+    from s3batch.cache.session import Session
+    from s3batch.model import Listed
+
+_RAW, _FILES = "x-amz-meta-s3b-raw", "x-amz-meta-s3b-files"
+
+
+def look_up(session: Session) -> Outcome:
+    """Tell what a restore would take. One request where there is one key to try, else a listing and one request."""
+    names = session.names
+    found = next(_candidates(session), None)
+    if found is None:
+        words = f"no cache for {names.title}"
+        return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
+    files, size = _extent(found)
+    age = max(0.0, session.bucket.clock.now().low - published(found))
+    title = session.title(found.key)
+    return Outcome(
+        words=f"found {title}: {amount(files, size)}, made {format_duration(age)} ago; lookup_only is set",
+        cache={
+            "hit": True, "key": found.key, "name": title, "exact": found.key == names.own, "files": files, "bytes": size,
+            "age": round(age),
+        },
+    )  # fmt: skip
+
+
+def _candidates(session: Session) -> Iterator[Seen]:
+    """Yield the cache to restore, if there is one; a second one only after one that must not be used."""
+    for key in _keys(session):
+        # a signature is proved by the content, and only that
+        seen = look(session, key, None) if session.settings.cache_secret else seen_at(session.bucket, key)
+        if seen is not None and not is_too_old(session, seen):
+            yield seen
+
+
+def _keys(session: Session) -> Sequence[str]:
+    """Return what to try, best first: what is listed, where more than one key may do."""
+    lookups = session.names.lookups
+    if len(lookups) == 1 and not lookups[0].is_prefix:
+        return [lookups[0].key]
+    common = os.path.commonprefix([lookup.key for lookup in lookups])  # noqa: RUF071 - keys are listed by characters
+    listed = [each for page in session.bucket.list_objects(common) for each in page.objects]
+    return list(dict.fromkeys(key for lookup in lookups for key in _matching(lookup, listed)))
+
+
+def _matching(lookup: Lookup, listed: list[Listed]) -> list[str]:
+    """Return the keys that one lookup of a restore means, newest first."""
+    if not lookup.is_prefix:
+        return [each.key for each in listed if each.key == lookup.key]
+    found = [each for each in listed if each.key.startswith(lookup.key)]
+    return [each.key for each in sorted(found, key=lambda each: each.modified, reverse=True)]
+
+
+def _extent(found: Seen) -> tuple[int, int]:
+    """Return files and bytes; 0 where an old cache does not say."""
+    if isinstance(found, Hit):
+        return files_of(found.manifest.tree), found.manifest.raw_size()
+    return _number(found.headers.get(_FILES, "")), _number(found.headers.get(_RAW, ""))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
