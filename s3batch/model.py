@@ -72,6 +72,8 @@ class Reason(StrEnum):
     ORPHAN = "orphan"
     FORCED = "forced"
     REDIRECT = "redirect"
+    LATE = "late"
+    """A request of a killed run may have landed since: it is looked at again."""
     UNKNOWN = "unknown"
     """Only for RECONCILE: the worker finds out."""
 

@@ -25,6 +25,7 @@ from s3batch import (
     history,
     invalidation,
     journal_trust,
+    late_requests,
     leftovers,
     manifest,
     permissions,
@@ -230,7 +231,9 @@ class Sync:
         if self._failed(before=Stage.DELETE):
             return
         planning.finish(coordinator.add, thorough=self.thorough)
+        self.journal.enter_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE)
+        self._look_again(coordinator, planning)
         if self.kept:
             self.journal.warn(deletes.kept_words(self.kept))
         leftovers.abort(self.journal, self.bucket, self._list_unclaimed)
@@ -240,6 +243,22 @@ class Sync:
             return
         self._invalidate()
         manifest.store(self.wanted, self.journal, self.bucket)
+
+    def _look_again(self, coordinator: Coordinator, planning: Planning) -> None:
+        """Mend what requests of killed runs have changed that landed late."""
+        doubts = late_requests.doubts_of(self.journal)
+        if not doubts or planning.walked is None or self.settings.dry_run:
+            return
+        if (seconds := late_requests.seconds_to_wait(doubts)) > 0:
+            self.output.detail(
+                f"waiting {seconds:.0f} s for {len(doubts)} requests of a killed run that may still land"
+            )
+            time.sleep(seconds)  # a signal ends it
+        operations = late_requests.operations(self.wanted, self.journal, lambda: self.bucket, planning.walked, doubts)
+        coordinator.add(operations)
+        for stage in (Stage.MAIN, Stage.DELETE):
+            coordinator.run(stage)
+        late_requests.settle(self.journal, doubts)
 
     def _clear_the_way(self, coordinator: Coordinator, planning: Planning) -> None:
         """Where a store is a file system, delete the orphans that keep uploads out, now that all others are done."""

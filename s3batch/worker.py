@@ -39,7 +39,7 @@ from s3batch.s3.validation import etag_in
 from s3batch.sending import Checks, begin_upload, checksum_header, send
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from s3batch.rules import Rules
     from s3batch.s3.calls import Answer, Body
@@ -252,16 +252,25 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     if attributes.gzip:
         body = compressed(bytes(body))
     kept = Kept.from_text(operation.detail)
-    if operation.recheck and kept is None and (found := await _already_there(operation, attributes, body, tools)):
-        return found
     headers = _headers(attributes) if kept is None else kept.put_headers(attributes)
-    call = calls.put_object(operation.key, body, headers)
+    condition: dict[str, str] = {}
+    if operation.recheck and kept is None:
+        head = await settled(calls.head_object(operation.key))
+        if found := _already_there(operation, attributes, body, head, tools):
+            return found
+        condition = _unchanged_since(head)
+    call = calls.put_object(operation.key, body, {**headers, **condition})
     sent, warning = await send(call, tools.checks), ""
-    if sent.answer.status == 400 and attributes.acl and fault_of(sent.answer).code == "AccessControlListNotSupported":
+    if condition and sent.answer.status in _UNCONDITIONAL and not _is_acl_refusal(sent.answer, attributes):
+        call, condition = call._replace(headers=_without(call.headers, condition)), {}
+        sent = await send(call, tools.checks)
+    if _is_acl_refusal(sent.answer, attributes):
         tools.acl_refused, warning = True, ACL_WARNING
         attributes = replace(attributes, acl="")
-        call = call._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
+        call = call._replace(headers=_without(call.headers, ["x-amz-acl"]))
         sent = await send(call, tools.checks)
+    if sent.answer.status in _OVERTAKEN and condition:
+        return failed(Work(operation), fault_of(sent.answer), call.name)._replace(retryable=True)
     answer = checked(sent.answer, call)
     if kept is not None:
         await look_after_sending(operation, attributes, kept, tools)
@@ -277,9 +286,33 @@ UNSURVEYED = "Unsurveyed"
 PARTS_STAY = "the parts of multipart uploads that are given up stay in the bucket, until a lifecycle rule removes them"
 
 
-async def _already_there(operation: Operation, attributes: Attributes, body: Body, tools: Tools) -> Result | None:
-    """A dead run may have sent this: what S3 already holds is not sent twice."""
-    answer = await settled(calls.head_object(operation.key))
+_UNCONDITIONAL = frozenset({400, 405, 501})
+"""What stores answer that know no conditional writes."""
+_OVERTAKEN = frozenset({409, 412})
+"""What a store answers to a conditional write where another one came between."""
+
+
+def _unchanged_since(head: Answer) -> dict[str, str]:
+    """Return the condition that the object is as it was seen: a dead run's request may land any moment."""
+    if head.status == 404:
+        return {"if-none-match": "*"}
+    etag = etag_of(head) if head.ok else ""
+    return {"if-match": f'"{etag}"'} if etag else {}
+
+
+def _without(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in set(names)}
+
+
+def _is_acl_refusal(answer: Answer, attributes: Attributes) -> bool:
+    refused = answer.status == 400 and bool(attributes.acl)
+    return refused and fault_of(answer).code == "AccessControlListNotSupported"
+
+
+def _already_there(
+    operation: Operation, attributes: Attributes, body: Body, answer: Answer, tools: Tools
+) -> Result | None:
+    """A dead run may have sent this: what S3 already holds, by its HEAD, is not sent twice."""
     if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
         return None
     evidence = Evidence.from_head(answer.headers)
@@ -454,6 +487,8 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     checked(head, calls.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
+    if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
+        tools.source.check(operation.path, operation.stamp)
     if not (by_journal or await _equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
         return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
     quirks = tools.quirks
@@ -474,7 +509,7 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
     """The answer where the object is known to be ours still: by reading the file alone. ``None``: S3 must be asked."""
     known, _, checksum = operation.detail.partition(" ")
-    if known != ATTRIBUTES_KNOWN:
+    if known != ATTRIBUTES_KNOWN or operation.recheck:
         return None
     equal = await _equal(operation, attributes, Evidence.from_record(operation.etag, checksum), -1, tools)
     if equal is None:

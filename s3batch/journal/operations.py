@@ -60,8 +60,8 @@ id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') A
     SELECT number FROM job WHERE command = 'sync' AND target = CAST(? AS TEXT) AND endpoint = ?)
 """
 _REPLAN = """
-UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, upload_id = '', recheck = 0,
-    fingerprint = ''
+UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, upload_id = '', fingerprint = '',
+    recheck = 0, detail = CASE kind WHEN 'reconcile' THEN '' ELSE detail END
 WHERE id = ?
 """
 _OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy')"
@@ -244,7 +244,7 @@ class Operations:
         Their leases are void, failures of the jobs it takes are tried again, and what it decides anew is closed.
         Return by how many operations the job has more (or less) to do.
         """
-        self._put_back_leased(first, last, ", ".join(map(str, dead)))
+        void = self._put_back_leased(first, last, ", ".join(map(str, dead)))
         self._store.execute(
             "UPDATE part SET state = 'pending' WHERE operation > ? AND operation <= ? AND state IN ('leased', 'failed')",
             (first, last),
@@ -252,11 +252,12 @@ class Operations:
         taken = ", ".join(self._jobs.split(", ")[1:])
         if not taken:
             return 0
-        self._lower_cursor(first + 1)
         closed = f"{Stage.REDIRECT}" if deletes else f"{Stage.REDIRECT}, {Stage.DELETE}"
         again = self._store.execute(
             _TAKE_AGAIN.format(jobs=taken), (first, last, Stage.DELETE if deletes else Stage.PUBLISH_LAST)
         )
+        if void or again:
+            self._lower_cursor(first + 1)
         return again - self._store.execute(_CLOSE.format(jobs=taken, stages=closed), (DECIDED_ANEW, first, last))
 
     def _put_back_leased(self, first: int, last: int, jobs: str) -> int:

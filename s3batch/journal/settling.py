@@ -113,9 +113,8 @@ def _count_unchanged(store: Store, skipped: list[int], before: Sequence[int]) ->
         return 0
     marks, jobs = ", ".join(map(str, skipped)), ", ".join(map(str, before))
     sent = f"EXISTS (SELECT 1 FROM object WHERE object.key = operation.key AND writer IN ({jobs}))"  # noqa: S608
-    return int(
-        store.value(f"SELECT count(*) FROM operation WHERE id IN ({marks}) AND {UNCHANGED} AND NOT {sent}")  # noqa: S608
-    )
+    query = f"SELECT count(*) FROM operation WHERE id IN ({marks}) AND {UNCHANGED} AND reason <> 'late' AND NOT {sent}"  # noqa: S608
+    return int(store.value(query))
 
 
 def _is_about_all_of_it(state: State, result: Result) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from s3batch.journal import Journal, TargetLock
-from s3batch.model import JobState
+from s3batch.model import JobState, Kind, Operation, Reason
 from s3batch.settings import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, error
+from tests.rig.stamps import stamp_at
 
 ENV = {
     "S3BATCH_EXECUTOR": "inline", "S3BATCH_PROGRESS": "none", "S3BATCH_ACCESS_KEY": ACCESS_KEY,
@@ -270,3 +272,63 @@ def test_an_unfinished_job_of_an_older_version_can_be_resumed(sync, call, store,
 
     assert call("resume", env=ENV).code == 0
     assert puts(store) == ["site/a"]
+
+
+def plant_leased(store: FakeS3, workspace: Path, tmp_path: Path, **settings) -> str:
+    """Leave a killed job that had one upload in hand; return its id."""
+    (workspace / "release").mkdir(exist_ok=True)
+    (workspace / "release" / "a").write_text("new")
+    begun = Settings(
+        source="release", bucket="b", target="site", endpoint_url=store.url, workspace=str(workspace),
+        state_directory=str(tmp_path / "state" / "s3batch"), **settings,
+    )  # fmt: skip
+    stamp = stamp_at(workspace / "release" / "a")
+    with Journal.open(begun.journal_path("b/site/")) as journal:
+        job = journal.begin_job(
+            "sync", str(workspace / "release"), "b/site/", store.url, begun.public(), "1", plan=begun.plan_digest()
+        )
+        journal.add([Operation(Kind.UPLOAD, "site/a", Reason.MISSING, "a", 3, stamp)], lease=True)
+    return job
+
+
+def test_a_write_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    sync("late", "s3://b/late")
+    late = store.objects["b"]["late/a"]
+    plant_leased(store, workspace, tmp_path)
+    store.forget()
+
+    def land(request) -> None:
+        if (request.name, request.key) == ("PutObject", "site/a"):
+            store.objects["b"].setdefault("site/a", late)
+
+    store.meddle = land
+    resumed = call("resume", env={**ENV, "S3BATCH_RETRIES": "3"})
+
+    assert resumed.code == 0, resumed.err
+    tried = [each for each in store.requests if (each.name, each.key) == ("PutObject", "site/a")]
+    assert [each.headers.get("if-none-match", "") for each in tried] == ["*", ""]
+    assert [bool(each.headers.get("if-match")) for each in tried] == [False, True]
+    assert store.objects["b"]["site/a"].body == b"new"
+
+
+def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(
+    sync, call, store, workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    plant_leased(store, workspace, tmp_path)
+    (found,) = (tmp_path / "state" / "s3batch").glob("sync-*.db")
+
+    def marked() -> list[str]:
+        with Journal.read_only(str(found)) as journal:
+            return [doubt.key for doubt in journal.doubts()]
+
+    assert call("resume", env=ENV).code == 0
+    assert marked() == ["site/a"]
+    with sqlite3.connect(found) as connection:
+        connection.execute("UPDATE doubt SET until = 1")
+    store.objects["b"].pop("site/a")  # as a delete that landed late would leave it
+
+    assert sync("release", "s3://b/site").code == 0
+    assert marked() == []
+    assert "site/a" in store.objects["b"]

@@ -159,3 +159,29 @@ def test_a_file_that_changes_between_kill_and_resume_is_sent_as_it_is_now(scene:
     assert resumed.code == 0, resumed.stderr
     scene.assert_mirrored()
     scene.assert_journal_healthy()
+
+
+@pytest.mark.parametrize("again", ["resume", "sync"])
+@pytest.mark.parametrize("gone", [False, True], ids=["changed", "gone"])
+def test_a_request_of_a_killed_run_that_lands_late_is_mended(small_scene: Scene, again: str, gone: bool):
+    scene, path = small_scene, "page/01.html"
+    scene.proxy.on("PutObject", Delay(3), key=PREFIX + path, times=1)
+    process = scene.start("--timeout", "3")
+    while not [each for each in list(scene.proxy.requests) if each.key == PREFIX + path]:
+        assert process.poll() is None
+        time.sleep(0.02)
+    program.kill(process)
+    if gone:
+        (scene.tree / path).unlink()
+        del scene.files[path]
+    else:
+        scene.files[path] = scene.files[path][::-1]
+        (scene.tree / path).write_bytes(scene.files[path])
+    scene.environment["S3BATCH_TEST_LONGEST_WAIT"] = "10"
+
+    finished = scene.resume("-v") if again == "resume" else scene.sync("-v", "--timeout", "3")
+
+    assert finished.code == 0, finished.stderr
+    assert "of a killed run that may still land" in finished.stderr
+    scene.assert_mirrored()
+    scene.assert_journal_healthy()

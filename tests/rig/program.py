@@ -45,6 +45,7 @@ def clean_environment(home: Path, surroundings: Mapping[str, str] = os.environ) 
         "AWS_EC2_METADATA_DISABLED": "true",
         "PYTHONPATH": str(ROOT),
         "PYTHONFAULTHANDLER": "1",
+        "S3BATCH_TEST_LONGEST_WAIT": "0",
     }
 
 

@@ -1,0 +1,83 @@
+"""Requests of a killed run may still land: the keys it had in hand are looked at again when all else is done.
+
+    kill ──> a PUT waits in a proxy ──> resume: done ──> the PUT lands, and the old content is back
+
+A run that is dead sends nothing more once its timeout is over, counted from its last sign of life. The job waits for
+that, but not long; keys that are younger stay marked, and the next job to the target looks at them too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from s3batch.deletes import deletable, planned_delete
+from s3batch.model import Kind, Operation, Reason
+from s3batch.planning import Replanner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3batch.journal import Doubt, Journal
+    from s3batch.model import Listed
+    from s3batch.s3.bucket import Bucket
+    from s3batch.walk import Walk
+    from s3batch.wanted import Wanted
+
+LONGEST_WAIT = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", "10"))
+"""Seconds. The tests that kill hundreds of runs do not wait."""
+
+
+def doubts_of(journal: Journal) -> list[Doubt]:
+    """Return the keys that have to be looked at."""
+    return [doubt for doubt in journal.doubts() if doubt.until]
+
+
+def seconds_to_wait(doubts: list[Doubt]) -> float:
+    """Return how long to wait until no request to these keys is under way, at most :data:`LONGEST_WAIT`."""
+    return min(max((doubt.until for doubt in doubts), default=0.0) - time.time(), LONGEST_WAIT)
+
+
+def operations(
+    wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket], walked: Walk, doubts: list[Doubt]
+) -> list[Operation]:
+    """Return what to do with these keys: compare where there is a file, set a redirect again, delete what came back."""
+    replanner = Replanner(wanted, journal.path)
+    found = {doubt.key: _operation(wanted, replanner, doubt) for doubt in doubts}
+    gone = [key for key, operation in found.items() if operation is None]
+    back = _came_back(journal, bucket(), gone) if gone and wanted.settings.delete else []
+    return [
+        *filter(None, found.values()),
+        *(planned_delete(each) for each in (deletable(wanted, journal, walked) if back else ()) if each.key in back),
+    ]
+
+
+def settle(journal: Journal, doubts: list[Doubt]) -> None:
+    """Take the mark from the keys to which nothing is under way any more."""
+    now = time.time()
+    journal.doubts_looked_at([doubt.key for doubt in doubts if doubt.until <= now])
+
+
+def _operation(wanted: Wanted, replanner: Replanner, doubt: Doubt) -> Operation | None:
+    """Return the operation for a key that a file or a redirect answers to."""
+    for redirect in wanted.redirects:
+        if redirect.key == doubt.key:
+            return Operation(Kind.REDIRECT, doubt.key, Reason.LATE, detail=redirect.location)
+    for path in dict.fromkeys([*filter(None, [doubt.path]), *wanted.paths(doubt.key)]):
+        if wanted.key(path) != doubt.key or not wanted.selection.wants(path):
+            continue
+        now = replanner.replan(Operation(Kind.RECONCILE, doubt.key, Reason.LATE, path))
+        if isinstance(now, Operation):
+            return now
+    return None
+
+
+def _came_back(journal: Journal, bucket: Bucket, keys: list[str]) -> set[str]:
+    """List each of these keys that no file answers to, and return those that are there."""
+    back: list[Listed] = []
+    for key in keys:
+        page = next(bucket.list_objects(key), None)
+        back += [each for each in (page.objects if page is not None else ()) if each.key == key]
+    journal.record_listing(back)
+    return {each.key for each in back}
