@@ -60,8 +60,13 @@ def recall(journal: Journal, endpoint: str) -> list[FoundQuirk]:
 
 def in_force(journal: Journal) -> Quirks:
     """Return the quirks that a job to the journal's endpoint begins with."""
+    return recall_in_force(journal, journal.job.endpoint)
+
+
+def recall_in_force(journal: Journal, endpoint: str) -> Quirks:
+    """Return those quirks of ``endpoint`` that need not be found anew."""
     now = time.time()
-    return Quirks.of(each.quirk for each in recall(journal, journal.job.endpoint) if now < each.until)
+    return Quirks.of(each.quirk for each in recall(journal, endpoint) if now < each.until)
 
 
 def choose_lane(bucket: Bucket, quirks: Quirks, lane: str) -> None:

@@ -51,6 +51,7 @@ from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
 from s3batch.planning import Planning, Replanner
 from s3batch.progress import Totals, make
+from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.row_check import RowCheck
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
@@ -128,6 +129,8 @@ class Sync:
     """Takes each operation of a dry run, instead of stdout."""
     thorough: bool = False
     """One failure keeps nothing else from being looked at; for a verify, which changes nothing."""
+    quirks: Quirks = NO_QUIRKS
+    """What is known of the store, beside what the journal says."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """See :attr:`s3batch.worker.Brief.extensions`."""
     kept: list[str] = field(default_factory=list)
@@ -346,7 +349,7 @@ class Sync:
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
             part_size=self.settings.part_size, copy_limit=worker.COPY_LIMIT,
             symlinks=self.settings.symlinks, dry_run=self.settings.dry_run, extensions=self.extensions,
-            delete_check=self._delete_check(), quirks=quirk_memory.in_force(self.journal),
+            delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.in_force(self.journal)),
         )  # fmt: skip
         if self.cluster:
             return self.cluster.executor(brief, count)

@@ -18,10 +18,11 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, permissions, private_files, report
-from s3batch.errors import EXIT_DONE, EXIT_FAILED
+from s3batch import __version__, permissions, private_files, quirk_memory, report
+from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
+from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.readback import EXTENSIONS
 from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 from s3batch.sync import Sync
@@ -68,11 +69,28 @@ def run(settings: Settings, output: Output) -> int:
             journal.warn(warning)
         stopped = None
         try:
-            Sync(wanted, journal, signals, output, tell=tell, thorough=True, extensions=EXTENSIONS).carry_out()
+            Sync(
+                wanted, journal, signals, output, tell=tell, thorough=True, extensions=EXTENSIONS,
+                quirks=_known_quirks(settings, place),
+            ).carry_out()  # fmt: skip
         except StoppedError as error:
             stopped = error
         signals.work_is_over()
         return _report(journal, differences, stopped, settings, output)
+
+
+def _known_quirks(settings: Settings, target: str) -> Quirks:
+    """Return what syncs to this target have found out: what a store does not give back is no difference.
+
+    Nothing else is believed, and no journal that a checkout may have brought.
+    """
+    if settings.journal or settings.plugin:
+        return NO_QUIRKS
+    try:
+        with Journal.read_only(settings.journal_path(target)) as journal:
+            return quirk_memory.recall_in_force(journal, settings.endpoint_url)
+    except JournalError:
+        return NO_QUIRKS
 
 
 def _looking(settings: Settings) -> Settings:

@@ -15,12 +15,16 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from s3batch import quirk_memory
 from s3batch.doctor.checks import examine
 from s3batch.doctor.visit import Visit
+from s3batch.errors import JournalError
+from s3batch.journal import Journal
 from s3batch.s3.bucket import Bucket
 
 if TYPE_CHECKING:
     from s3batch.output import Output
+    from s3batch.quirks import Quirk
     from s3batch.settings import Settings
 
 _TRIES = 3
@@ -37,6 +41,8 @@ def run(settings: Settings, output: Output) -> int:
         examine(visit)
     finally:
         visit.discharge()
+    for quirk in _remembered(settings, f"{visit.target.bucket}/{visit.target.prefix}"):
+        visit.found(quirk)
     found = visit.findings
     if settings.json:
         output.document(found.document(visit.about(), time.monotonic() - started))
@@ -46,3 +52,12 @@ def run(settings: Settings, output: Output) -> int:
             output.warn(warning)
         (output.error if found.exit_code else output.info)(found.verdict())
     return found.exit_code
+
+
+def _remembered(settings: Settings, target: str) -> list[Quirk]:
+    """Return the quirks that jobs to this target have found, if there is a journal that can be read."""
+    try:
+        with Journal.read_only(settings.journal_path(target)) as journal:
+            return [each.quirk for each in quirk_memory.recall(journal, settings.endpoint_url)]
+    except JournalError:
+        return []

@@ -16,15 +16,17 @@ from s3batch import compare, permissions
 from s3batch.compare import RemoteAttributes
 from s3batch.content import md5
 from s3batch.doctor import surroundings
-from s3batch.doctor.probe import BODY
+from s3batch.doctor.probe import BODY, Reply
 from s3batch.doctor.visit import Visit
 from s3batch.model import Attributes
+from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import calls
 from s3batch.s3.bucket import refused
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
-from s3batch.s3.faults import Fault
+from s3batch.s3.faults import Fault, refused_for_good
 
+_UNSEEN = "it is sent, and compared no more"
 _VALUES = 10
 """Values of one setting that are tried; a site may have thousands."""
 _ACL_REFUSED = "AccessControlListNotSupported"
@@ -141,21 +143,44 @@ def fetch(visit: Visit) -> None:
 
 
 def copy(visit: Visit) -> None:
-    """Change metadata in place."""
+    """Change metadata in place, and look whether the copy keeps what it does not name: what others gave the object."""
     probe = visit.probe
-    wanted = replace(visit.plain, content_type="text/x-probe", content_type_configured=True, metadata=(("probe", "2"),))
-    headers = {**visit.headers, **compare.put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
+    wanted = replace(visit.plain, content_type="text/x-probe", content_type_configured=True)
+    tagged = probe.put({**visit.headers, **_FOREIGN, "x-amz-tagging": "probe=1"}).fault is None
+    if not tagged:
+        probe.put({**visit.headers, **_FOREIGN})
+    headers = {**visit.headers, **_FOREIGN, **compare.put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
     reply = probe.ask(calls.copy_object(probe.key, visit.target.bucket, headers))
-    visit.note("change metadata in place", reply, effect=_not_given_back(visit, wanted) if reply.fault is None else "")
+    instead = reply.fault is not None and reply.fault.status in _NOT_SUPPORTED
+    effect = _not_given_back(visit, wanted, QuirkKind.COPY_DROPS) if reply.fault is None else ""
+    visit.note(
+        "change metadata in place", reply, effect=effect, needed=not (instead or effect),
+        hint="the file is sent again instead" if instead or effect else "",
+    )  # fmt: skip
+    if reply.fault is None and tagged:
+        read = probe.ask(calls.get_object_tagging(probe.key))
+        if read.fault is None and not read.answer.document:
+            visit.found(Quirk(QuirkKind.COPY_DROPS, TAGS))
 
 
-def _not_given_back(visit: Visit, wanted: Attributes) -> str:
+_FOREIGN = {"content-disposition": "inline", "x-amz-meta-probe": "2"}
+"""What others may have given an object."""
+_NOT_SUPPORTED = frozenset({405, 501})
+
+
+def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:
     """What the probe does not carry although it was sent; empty: nothing, or it cannot be told."""
     found = visit.probe.ask(calls.head_object(visit.probe.key))
     if found.fault is not None:
         return ""
-    lost = list(compare.changes(wanted, RemoteAttributes.from_headers(found.answer.headers)))
-    return f"{', '.join(map(str, lost))}: each run would send it again" if lost else ""
+    remote = RemoteAttributes.from_headers(found.answer.headers)
+    lost = {change.name: str(change) for change in compare.changes(wanted, remote)}
+    if kind is QuirkKind.COPY_DROPS:
+        shown = compare.foreign_headers(wanted, remote)
+        lost |= {name: f"{name} is lost" for name, value in _FOREIGN.items() if shown.get(name) != value}
+    for name in lost:
+        visit.found(Quirk(kind, compare.aspect_of(name)))
+    return ", ".join(lost.values())
 
 
 def attributes(visit: Visit) -> None:
@@ -167,8 +192,9 @@ def attributes(visit: Visit) -> None:
             _acl(visit, wanted)
             continue
         reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
-        effect = _not_given_back(visit, wanted) if reply.fault is None else ""
-        visit.note(f"{name.replace('_', ' ')} {_shown(value)}".rstrip(), reply, effect=effect)
+        effect = _not_given_back(visit, wanted, QuirkKind.NOT_ECHOED) if reply.fault is None else ""
+        needed_for = f"{name.replace('_', ' ')} {_shown(value)}".rstrip()
+        visit.note(needed_for, reply, effect=effect, needed=not effect, hint=_UNSEEN if effect else "")
         if name == "tags" and reply.fault is None:
             _tagged(visit, value)
 
@@ -178,11 +204,14 @@ def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
     read = visit.probe.ask(calls.get_object_tagging(visit.probe.key))
     found = read.answer.document
     effect = "the answer is no list of tags" if found is None else "the store forgets them" if found != wanted else ""
-    hint = "tags are not compared" if found is None else "each run would send them again"
-    visit.note(f"compare tags {_shown(wanted)}", read, needed=found is not None, effect=effect, hint=hint)
+    hint = "tags are not compared" if found is None else _UNSEEN
+    if found is not None and effect:
+        visit.found(Quirk(QuirkKind.NOT_ECHOED, TAGS))
+    visit.note(f"compare tags {_shown(wanted)}", read, needed=not effect, effect=effect, hint=hint)
     headers = {**visit.headers, "x-amz-metadata-directive": "REPLACE"}
     copied = visit.probe.ask(calls.copy_object(visit.probe.key, visit.target.bucket, headers))
-    visit.note("change metadata of a tagged object", copied)
+    unsupported = copied.fault is not None and copied.fault.status in _NOT_SUPPORTED
+    visit.note("change metadata of a tagged object", copied, needed=not unsupported)
 
 
 def _values(visit: Visit) -> Iterator[tuple[str, Any]]:
@@ -212,9 +241,10 @@ def _acl(visit: Visit, wanted: Attributes) -> None:
     found = compare.canned_acl(bytes(read.answer.body)) if read.fault is None else ""
     effect = "" if found else "the answer is no access control policy"
     if found and not compare.same_acl(wanted.acl, found):
-        effect = f"the object's ACL is {found}: each run would set it again"
-    hint = "" if found else "ACLs are not compared"
-    visit.note(f"compare acl {wanted.acl}", read, needed=bool(found), effect=effect, hint=hint)
+        effect = f"the object's ACL is {found}"
+        visit.found(Quirk(QuirkKind.NOT_ECHOED, ACL))
+    hint = _UNSEEN if found else "ACLs are not compared"
+    visit.note(f"compare acl {wanted.acl}", read, needed=not effect, effect=effect, hint=hint)
 
 
 def redirect(visit: Visit) -> None:
@@ -314,7 +344,10 @@ def _parts_listed(visit: Visit, upload_id: str) -> None:
     reply = probe.ask(calls.list_parts(probe.key, upload_id))
     listed = reply.answer.document.parts if reply.fault is None else []
     shown = [part.number for part in listed] == [1]
-    visit.note("resume large files", reply, effect="" if shown else "the part that was sent is not listed")
+    visit.note(
+        "resume large files", reply, effect="" if shown else "the part that was sent is not listed",
+        needed=not _is_refused_for_good(reply), hint="large files that a dead run had begun are sent from their start",
+    )  # fmt: skip
     uploads = probe.ask(calls.list_multipart_uploads(probe.folder))
     visit.note(
         "find uploads that dead runs left", uploads, needed=False,
@@ -341,8 +374,14 @@ def _give_up(visit: Visit, upload_id: str) -> None:
     if not upload_id:
         return
     reply = visit.probe.ask(calls.abort_multipart_upload(visit.probe.key, upload_id))
-    if visit.note("give up large files", reply):
+    hint = "the parts of uploads that are given up stay, until a lifecycle rule removes them"
+    if visit.note("give up large files", reply, needed=not _is_refused_for_good(reply), hint=hint):
         visit.probe.ended(upload_id)
+
+
+def _is_refused_for_good(reply: Reply) -> bool:
+    """Whether an optional request will always be refused: a job goes on without."""
+    return reply.fault is not None and refused_for_good(reply.fault)
 
 
 # --- deletes -------------------------------------------------------------------------------

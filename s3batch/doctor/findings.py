@@ -12,6 +12,7 @@ from s3batch.errors import EXIT_DONE, EXIT_FAILED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from s3batch.quirks import Quirk
     from s3batch.s3.faults import Fault
 
 _WIDEST = 44
@@ -89,6 +90,8 @@ class Findings:
 
     checks: list[Check] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
+    quirks: list[Quirk] = field(default_factory=list)
+    """What the store drops, refuses or does not give back; those that jobs found among them."""
     warnings: list[str] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
 
@@ -112,7 +115,8 @@ class Findings:
         rows = [("needed for", "call", "result")]
         rows += [(check.needed_for, check.call, check.result()) for check in self.checks]
         facts = [(fact.name.replace("_", " "), fact.words) for fact in self.facts]
-        return [*_aligned(rows), "", *_aligned([("the store", ""), *facts])]
+        quirks = [f"quirk of the store: {quirk.words()}" for quirk in self.quirks]
+        return [*_aligned(rows), "", *_aligned([("the store", ""), *facts]), *quirks]
 
     def document(self, about: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The JSON document; ``about`` says whom it is about."""
@@ -124,6 +128,10 @@ class Findings:
             **about,
             "checks": [check.document() for check in self.checks],
             "store": {fact.name: fact.value for fact in self.facts},
+            "quirks": [
+                {"quirk": each.kind.value, "about": each.about, "detail": each.detail, "words": each.words()}
+                for each in self.quirks
+            ],
             "requests": dict(sorted(self.requests.items())),
             "warnings": self.warnings,
         }

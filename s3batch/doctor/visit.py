@@ -10,9 +10,11 @@ from s3batch.doctor.findings import Check, Findings, Outcome
 from s3batch.doctor.probe import Probe, Reply
 from s3batch.limits import DeleteLimit
 from s3batch.model import Attributes
+from s3batch.quirks import Quirk, QuirkKind
 from s3batch.redirects import Redirect, parse
 from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
+from s3batch.s3.faults import refused_for_good
 from s3batch.selection import Selection
 from s3batch.settings import Settings
 from s3batch.target import Target
@@ -93,7 +95,14 @@ class Visit:
             hint="" if outcome is Outcome.ALLOWED else hint,
         )
         self.findings.checks.append(check)
+        if fault is not None and not needed and refused_for_good(fault):
+            self.found(Quirk(QuirkKind.REFUSED, call.name, f"HTTP {fault.status} {fault.code}"))
         return outcome is Outcome.ALLOWED
+
+    def found(self, quirk: Quirk) -> None:
+        """Note a quirk of the store, once."""
+        if quirk[:2] not in [each[:2] for each in self.findings.quirks]:
+            self.findings.quirks.append(quirk)
 
     def not_tried(self, needed_for: str, call: str, words: str, *, needed: bool = True, hint: str = "") -> None:
         """Add the row of a request that was not made."""

@@ -331,3 +331,61 @@ def test_credentials_that_are_refused_are_that_also_with_a_kms_key(scene):
 
     assert run.code == 1
     assert "the credentials are refused" in run.err
+
+
+def test_verify_takes_what_is_not_given_back_for_no_difference_once_that_is_known(scene):
+    scene.write({"a": b"a"})
+    scene.manners(forgets=frozenset({"x-amz-storage-class"}))
+    scene.sync("--storage-class", "GLACIER_IR")
+    settings = ("verify", str(scene.source), "s3://bucket/site", "--storage-class", "GLACIER_IR")
+
+    before = scene.run(*settings)
+    scene.sync("--storage-class", "GLACIER_IR", "--no-trust-journal")
+    after = scene.run(*settings)
+
+    assert (before.code, after.code) == (1, 0), after.err
+
+
+# --- the doctor --------------------------------------------------------------------------------
+
+
+def test_the_doctor_names_quirks_and_fails_for_none_of_them(scene):
+    scene.manners(
+        copy_drops=frozenset({"tags", "content-disposition"}), forgets=frozenset({"x-amz-storage-class", "acl"}),
+        refuses={"ListParts": DENIED, "AbortMultipartUpload": DENIED, "ListMultipartUploads": UNKNOWN},
+    )  # fmt: skip
+    settings = ["--storage-class", "STANDARD_IA", "--acl", "public-read", "--tags", "a=b"]
+
+    run = scene.run("doctor", "s3://bucket/site", *settings, "--json")
+    said = scene.run("doctor", "s3://bucket/site", *settings)
+
+    found = {(each["quirk"], each["about"]) for each in run.json["quirks"]}
+    assert (run.code, said.code) == (0, 0), said.out
+    assert found >= {
+        ("copy-drops", "tags"), ("copy-drops", "content-disposition"), ("not-echoed", "x-amz-storage-class"),
+        ("not-echoed", "acl"), ("refused", "ListParts"), ("refused", "AbortMultipartUpload"),
+        ("refused", "ListMultipartUploads"),
+    }  # fmt: skip
+    assert "quirk of the store: a metadata copy loses tags" in said.out
+    assert "s3:ListMultipartUploadParts" in said.out
+
+
+@pytest.mark.parametrize("refusal", [UNSUPPORTED, UNKNOWN], ids=["405", "501"])
+def test_a_store_without_copies_is_no_failure_for_the_doctor(scene, refusal):
+    scene.manners(refuses={"CopyObject": refusal})
+
+    run = scene.run("doctor", "s3://bucket/site", "--tags", "a=b", "--json")
+
+    assert run.code == 0, run.out
+    assert [each["about"] for each in run.json["quirks"]] == ["CopyObject"]
+
+
+def test_the_doctor_shows_what_jobs_have_found(scene):
+    scene.write({"a": b"a"})
+    scene.sync("--tags", "a=b")
+    scene.manners(refuses={"GetObjectTagging": UNKNOWN})
+    scene.sync("--tags", "a=b", "--no-trust-journal")
+
+    run = scene.run("doctor", "s3://bucket/site", "--json")
+
+    assert [each["about"] for each in run.json["quirks"]] == ["GetObjectTagging"]

@@ -123,7 +123,7 @@ REFUSALS = [
     pytest.param("CopyObject", {}, ["CopyObject"], ["s3:GetObject", "s3:PutObject"], id="copy"),
     pytest.param("CreateMultipartUpload", {}, ["CreateMultipartUpload"], ["s3:PutObject"], id="begin"),
     pytest.param("UploadPart", {}, ["UploadPart"], ["s3:PutObject"], id="part"),
-    pytest.param("ListParts", {}, ["ListParts"], ["s3:ListMultipartUploadParts"], id="list parts"),
+    pytest.param("ListParts", {}, [], ["s3:ListMultipartUploadParts"], id="list parts, optional"),
     pytest.param("CompleteMultipartUpload", {}, ["CompleteMultipartUpload"], ["s3:PutObject"], id="complete"),
     pytest.param("ListMultipartUploads", {}, [], ["s3:ListBucketMultipartUploads"], id="list uploads, optional"),
     pytest.param("DeleteObjects", {"delete": True}, ["DeleteObjects"], ["s3:DeleteObject"], id="delete many"),
@@ -176,7 +176,7 @@ def test_an_upload_that_cannot_be_aborted_is_named(examine, bucket, proxy):
     code, document = examine(proxy.url)
 
     [left] = bucket.uploads()
-    assert (code, failed(document)) == (1, ["AbortMultipartUpload"])
+    assert (code, failed(document)) == (0, [])
     assert any(f"left behind: the multipart upload {left['UploadId']}" in warning for warning in document["warnings"])
 
 
@@ -205,10 +205,10 @@ def test_a_bucket_without_acls_costs_a_hint_and_no_failure(server, make_bucket):
 @pytest.mark.parametrize(
     ("values", "skip", "call", "needed_for"),
     [
-        # the first PutObject is the plain upload, the second the one without a signed body
-        pytest.param({"acl": "public-read"}, 2, "PutObject", "acl public-read", id="the ACL"),
-        pytest.param({"storage_class": "GLACIER"}, 2, "PutObject", "storage class GLACIER", id="a storage class"),
-        pytest.param({"tags": '{"a": "b"}'}, 2, "PutObject", "tags a=b", id="tags"),
+        # before it: the plain upload, the one without a signed body, the one that is copied
+        pytest.param({"acl": "public-read"}, 3, "PutObject", "acl public-read", id="the ACL"),
+        pytest.param({"storage_class": "GLACIER"}, 3, "PutObject", "storage class GLACIER", id="a storage class"),
+        pytest.param({"tags": '{"a": "b"}'}, 3, "PutObject", "tags a=b", id="tags"),
         pytest.param({}, 1, "PutObject", "upload without signing the content", id="an unsigned body"),
     ],
 )
@@ -260,7 +260,7 @@ def test_a_copy_without_effect_is_no_copy(examine, bucket, proxy):
     code, document = examine(proxy.url)
 
     row = row_of(document, "CopyObject")
-    assert (code, row["outcome"]) == (1, "without effect")
+    assert (code, row["outcome"], row["hint"]) == (0, "without effect", "the file is sent again instead")
     assert "content-type is 'text/plain', not 'text/x-probe'" in row["error"]
 
 

@@ -205,6 +205,7 @@ def test_table_and_document_hold_the_same() -> None:
             }
         ],
         "store": {"lists_in_byte_order": True, "clock": None},
+        "quirks": [],
         "requests": {},
         "warnings": ["w"],
     }
