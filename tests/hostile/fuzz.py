@@ -95,7 +95,9 @@ def play(place: Place, one: Round, seed: int, found: Found, lock: threading.Lock
         misbehaved = sum(place.store.misbehaved.values())
     finally:
         place.store.calm()
+    broken, place.store.broken = place.store.broken, []
     try:
+        assert not broken, "the mode does not work: " + broken[0]
         check_always(place, ended, scene, honest=mode.truthful)
         wrong = ""
     except Exception as error:  # noqa: BLE001 - told below, with all that is known

@@ -10,7 +10,7 @@ import random
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.hostile.server import Exchange, Misbehave
 from tests.rig.fake_s3 import Reply, error
@@ -134,7 +134,7 @@ def random_refusals(exchange: Exchange) -> bool:
 
 def _document(exchange: Exchange, change: Callable[[bytes, random.Random], bytes]) -> bool:
     reply = exchange.honest()
-    exchange.say(reply._replace(body=change(reply.body, exchange.chance)) if _is_xml(reply) else reply)
+    exchange.say(replace(reply, body=change(reply.body, exchange.chance)) if _is_xml(reply) else reply)
     return True
 
 
@@ -340,7 +340,7 @@ def huge_sizes(exchange: Exchange) -> bool:
     reply = exchange.honest()
     length = exchange.chance.choice((10**18, 10**13, 10**30))
     if exchange.request.method == "HEAD":
-        exchange.say(reply._replace(headers={**reply.headers, "content-length": str(length)}))
+        exchange.say(replace(reply, headers={**reply.headers, "content-length": str(length)}))
         return True
     exchange.reply(reply.status, dict(reply.headers), reply.body, length=str(length))
     return False
@@ -349,7 +349,7 @@ def huge_sizes(exchange: Exchange) -> bool:
 def _etag(exchange: Exchange, etag: str | None) -> bool:
     reply = exchange.honest()
     headers = {name: value for name, value in reply.headers.items() if name.lower() != "etag"}
-    exchange.say(reply._replace(headers=headers | ({"ETag": etag} if etag is not None else {})))
+    exchange.say(replace(reply, headers=headers | ({"ETag": etag} if etag is not None else {})))
     return True
 
 
@@ -373,7 +373,7 @@ def a_wrong_checksum(exchange: Exchange) -> bool:
     reply = exchange.honest()
     odd = exchange.chance.choice(("AAAAAAAAAAA=", "", "!!", "x" * 9000))
     headers = {name: odd if name.startswith("x-amz-checksum") else value for name, value in reply.headers.items()}
-    exchange.say(reply._replace(headers=headers))
+    exchange.say(replace(reply, headers=headers))
     return True
 
 
@@ -640,8 +640,8 @@ def gzip_that_nobody_asked_for(exchange: Exchange) -> bool:
 def gzip_that_is_none(exchange: Exchange) -> bool:
     reply = exchange.honest()
     exchange.say(
-        reply._replace(
-            headers={**reply.headers, "content-encoding": exchange.chance.choice(("gzip", "br", "zstd", "odd"))}
+        replace(
+            reply, headers={**reply.headers, "content-encoding": exchange.chance.choice(("gzip", "br", "zstd", "odd"))}
         )
     )
     return True
@@ -666,7 +666,7 @@ _BOMB = _bomb()
 def other_content(exchange: Exchange) -> bool:
     reply = exchange.honest()
     odd = exchange.chance.randbytes(len(reply.body))
-    exchange.say(reply._replace(body=odd) if exchange.request.name == "GetObject" and reply.status < 300 else reply)
+    exchange.say(replace(reply, body=odd) if exchange.request.name == "GetObject" and reply.status < 300 else reply)
     return True
 
 
@@ -678,7 +678,8 @@ def ranges_that_are_not_those(exchange: Exchange) -> bool:
         return True
     odd = exchange.chance.choice(("bytes 5-9/10", "bytes */3", "bytes 0-", "x", f"bytes 0-{DIGITS}/{DIGITS}"))
     exchange.say(
-        reply._replace(
+        replace(
+            reply,
             status=exchange.chance.choice((200, 206)),
             headers={**reply.headers, "content-range": odd},
             body=reply.body[1:],

@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -115,6 +116,8 @@ class HostileS3:
         self.position = Position()
         self.chance = random.Random(0)
         self.misbehaved: Counter[str] = Counter()
+        self.broken: list[str] = []
+        """Tracebacks of modes that do not work."""
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._seen = 0
@@ -162,9 +165,13 @@ class HostileS3:
         sock.settimeout(20)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            with suppress(OSError, EOFError, ValueError), sock, sock.makefile("rb") as stream:
+            with suppress(OSError, EOFError), sock, sock.makefile("rb") as stream:
+                if self.greeting:
+                    sock.sendall(self.greeting)
                 while (request := _read(stream, sock)) is not None and self._answer(sock, request, stop):
                     pass
+        except Exception:  # noqa: BLE001 - a mode that does not work; the round is told
+            self.broken.append(traceback.format_exc())
         finally:
             with self._lock:
                 self._open.discard(sock)
