@@ -109,8 +109,11 @@ class Place:
         self.store.fake.objects[BUCKET] = {**deepcopy(objects), **stored(OUTSIDE)}
 
     def journal(self, name: str = "") -> Path:
-        """A journal that is not there, or one like that which was kept as ``name``."""
-        folder = self.root / "journals"
+        """A journal that is not there, or one like that which was kept as ``name``; so with what is beside it."""
+        folder, state = self.root / "journals", self.root / "state"
+        shutil.rmtree(state, ignore_errors=True)
+        if name:
+            shutil.copytree(self.root / f"state-{name}", state)
         for old in folder.glob("run.db*"):
             old.unlink()
         for kept in folder.glob(f"{name}.db*") if name else ():
@@ -163,6 +166,8 @@ class Place:
         self.left = deepcopy(self.objects)
         for each in journal.parent.glob("run.db*"):
             shutil.copy2(each, each.with_name(each.name.replace("run", "left", 1)))
+        (self.root / "state").mkdir(exist_ok=True)
+        shutil.copytree(self.root / "state", self.root / "state-left")
 
 
 def _waited_for(process: subprocess.Popen[bytes], until: float) -> int:
