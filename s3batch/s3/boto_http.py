@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import (
@@ -46,7 +45,7 @@ class Exchange:
         now = time.monotonic()
         self._until = now + bounds.KEPT_ALIVE
         self._deadline = now + timeout + bounds.GRACE + size / bounds.SLOWEST
-        self.reply = Reply(no_body=call.method == "HEAD", limit=partial(bounds.body_limit, call))
+        self.reply = Reply(no_body=call.method == "HEAD", call=call)
         self.connection: Any = None
         self.expired = False
         self.answer: Answer | None = None

@@ -125,14 +125,14 @@ class _Task:
 class _Line(Connection):
     """A connection as the lane keeps it: who waits on it, and what the selector watches."""
 
-    __slots__ = ("address", "deadline", "dialler", "task", "until", "watched")
+    __slots__ = ("address", "begun", "deadline", "dialler", "task", "watched")
 
     task: _Task | None
     watched: int
     deadline: float
     """When the response has to be whole, but for what its bytes so far may have taken; monotonic seconds."""
-    until: float
-    """When the spaces that keep it alive have lasted long enough."""
+    begun: float
+    """When its request was begun; monotonic seconds."""
     address: Address
     dialler: Dialler
 
@@ -202,6 +202,8 @@ class Lane:
         if endpoint.through(self.endpoint.lane) != self.endpoint:
             self._carry = self._carrier(endpoint)
         self.endpoint = endpoint
+        self._patience = endpoint.timeout + bounds.GRACE
+        """Seconds that a response may take beyond what its bytes need."""
         self._check_every = min(1.0, endpoint.timeout / 4)
         """Seconds between looks for what takes too long."""
         self._host = endpoint.host_header
@@ -316,17 +318,11 @@ class Lane:
             return
         line.task = task
         line.progress = now
-        line.deadline = self._deadline(now, len(call.body))
-        line.until = now + bounds.KEPT_ALIVE
-        line.begin(self._head(call), call.body, no_body=call.method == "HEAD", limit=partial(bounds.body_limit, call))
+        line.begun = now
+        line.deadline = now + self._patience + (len(call.body) / bounds.SLOWEST if self._pace is None else math.inf)
+        line.begin(self._head(call), call.body, call=call)
         if not line.handshaking:
             self._pump(line)
-
-    def _deadline(self, now: float, size: int = 0) -> float:
-        """When a response has to be whole; with ``size`` bytes that are to be sent before, if nothing holds them up."""
-        if size and self._pace is not None:
-            return now + self._pace.seconds(size) + bounds.KEPT_ALIVE
-        return now + self.endpoint.timeout + bounds.GRACE + size / bounds.SLOWEST
 
     def _kept(self, now: float) -> _Line:
         """An idle connection that was used not long ago, or a new one."""
@@ -376,7 +372,7 @@ class Lane:
             self._hold(lambda: self._go_on(line), first=True)
             return
         if not line.is_sending:
-            line.deadline = self._deadline(line.progress)
+            line.deadline = line.progress + self._patience
         self._watch(line, READ | WRITE if blocked else READ)
 
     def _go_on(self, line: _Line) -> None:
@@ -596,16 +592,21 @@ class Lane:
             if now - line.progress > limit and not line.starved:
                 words = f"{'no connection' if line.opening else 'nothing came'} for {limit:g} s"
             elif now > line.deadline + line.received / bounds.SLOWEST and not self._is_kept_alive(line, now):
-                words = f"it does not come to an end within {timeout + bounds.GRACE:g} s"
+                words = f"it does not come to an end within {self._patience:g} s"
             if words:
                 self._lost(line, BrokenConnectionError(words, used=line.used, timed_out=True))
 
     def _is_kept_alive(self, line: _Line, now: float) -> bool:
         """Whether S3 is still at work and says so by spaces: then the rest of the response has its own time."""
         call = line.task.call if line.task else None
-        if call is None or not bounds.keeps_alive(call.name) or now > line.until or not line.is_kept_alive:
+        if (
+            call is None
+            or not bounds.keeps_alive(call.name)
+            or now > line.begun + bounds.KEPT_ALIVE
+            or not line.is_kept_alive
+        ):
             return False
-        line.deadline = self._deadline(now)
+        line.deadline = now + self._patience
         return True
 
     def close(self) -> None:

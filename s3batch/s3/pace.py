@@ -37,10 +37,6 @@ class Pace:
         """Take note of ``count`` bytes that went without asking: received, or sent by others. It is saved up again."""
         self._have -= count
 
-    def seconds(self, size: int) -> float:
-        """Return how long ``size`` bytes take if nobody else asks."""
-        return size / self._rate
-
     @property
     def empty(self) -> bool:
         """Whether too little is there to be worth a send."""

@@ -18,13 +18,13 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, DOCUMENT_LIMIT, HEAD_LIMIT, is_blank
+from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, DOCUMENT_LIMIT, HEAD_LIMIT, body_limit, is_blank
 from s3batch.s3.calls import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.s3.calls import Body
+    from s3batch.s3.calls import Body, Call
 
 _READ_LEAST, _READ_MOST = 16 * 1024, 1024 * 1024
 _JOIN_UP_TO = 16 * 1024
@@ -71,20 +71,22 @@ class Reply:
     """
 
     __slots__ = (
-        "_body", "_buffer", "_chunk", "_chunked", "_headers", "_interim", "_length", "_limit", "_no_body", "_room",
+        "_body", "_buffer", "_call", "_chunk", "_chunked", "_headers", "_interim", "_length", "_no_body", "_room",
         "_status", "keep", "received",
     )  # fmt: skip
 
-    def __init__(self, *, no_body: bool, limit: Callable[[int], int] = lambda _: DOCUMENT_LIMIT) -> None:
-        """``limit`` says for a status how many bytes of body there may be."""
+    _headers: dict[str, str]
+    _body: bytearray
+    """Content of chunks, without what is around them."""
+    _room: int
+    """How many bytes of body there may be."""
+
+    def __init__(self, *, no_body: bool, call: Call | None = None) -> None:
+        """``call`` is what it answers, which says how large its body may be."""
         self._buffer = bytearray()
-        self._body = bytearray()
-        """Content of chunks, without what is around them."""
         self._no_body = no_body
-        self._limit = limit
-        self._room = 0
+        self._call = call
         self._status = 0
-        self._headers: dict[str, str] = {}
         self._length = -1
         self._chunked = False
         self._chunk = _NO_CHUNK
@@ -121,7 +123,7 @@ class Reply:
             del self._buffer[: end + 4]
         if self._chunked:
             return self._dechunked()
-        if 0 <= self._length <= self._room:
+        if self._length == 0 or 0 < self._length <= self._room:
             return self._measured()
         if self._length > self._room and self._status < 300:
             kind = OversizeError if "etag" in self._headers else MalformedError
@@ -156,10 +158,7 @@ class Reply:
         lines = head.decode("utf-8", "surrogateescape").split("\r\n")
         if not lines[0].startswith("HTTP/1."):
             raise MalformedError(f"no HTTP: {lines[0][:40]!r}")
-        code = lines[0][9:12]
-        if not (code.isascii() and code.isdigit()):
-            raise MalformedError(f"no HTTP: {lines[0][:40]!r}")
-        status = int(code)
+        status = int(lines[0][9:12])
         if status < 200:  # 100 Continue: the real answer follows
             return
         headers = {}
@@ -167,16 +166,18 @@ class Reply:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         self._status, self._headers = status, headers
-        self._room = self._limit(status)
         self.keep = "close" not in headers.get("connection", "").lower() and lines[0][7] == "1"
         if self._no_body or status in (204, 304):
             self._length = 0
-        elif headers.get("transfer-encoding", "").lower() == "chunked":
-            self._chunked = True
+            return
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            self._chunked, self._body = True, bytearray()
         elif "content-length" in headers:
             self._length = _length_in(headers["content-length"])
         else:
             self.keep = False
+        if self._length:
+            self._room = DOCUMENT_LIMIT if self._call is None else body_limit(self._call, status)
 
     def _dechunked(self) -> Answer | None:
         """Move the content of the chunks that have come to the body; the answer once the last one is there."""
@@ -282,9 +283,9 @@ class Connection:
         """Bytes of the response so far."""
         return self._reply.received
 
-    def begin(self, head: bytes, body: Body, *, no_body: bool, limit: Callable[[int], int]) -> None:
-        """Start an exchange; ``no_body`` where none comes back (HEAD), else ``limit`` bytes by its status."""
-        self._reply = Reply(no_body=no_body, limit=limit)
+    def begin(self, head: bytes, body: Body, *, call: Call) -> None:
+        """Start the exchange of ``call``, sent as ``head`` and ``body``."""
+        self._reply = Reply(no_body=call.method == "HEAD", call=call)
         if self.tls and len(body) <= _JOIN_UP_TO:
             self._out = [memoryview(head + body)]
         else:
