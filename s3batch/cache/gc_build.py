@@ -7,7 +7,7 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3batch.cache.find import is_denied
+from s3batch import permissions
 from s3batch.cache.gc_protocol import Protection
 from s3batch.cache.gc_store import BucketStore
 from s3batch.errors import EndpointError
@@ -44,8 +44,9 @@ def _is_whole(session: Session, store: BucketStore, protection: Protection, ids:
         while not protection.is_fresh:
             if store.run(protection.protect(ids)):
                 return False
-    except CallError as error:
-        if not is_denied(error):
+    except (CallError, EndpointError) as error:
+        code = error.code if isinstance(error, EndpointError) else error.fault.code
+        if code not in permissions.DENIED:
             raise
         session.output.detail(f"clean-ups cannot be looked at: {error}")
     return True

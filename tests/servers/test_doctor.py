@@ -391,7 +391,7 @@ def test_a_site_is_no_store(bucket):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
         threading.Thread(target=site.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{site.server_port}"
-        with pytest.raises(EndpointError, match="cannot be listed"):
+        with pytest.raises(EndpointError, match="does not speak S3"):
             run(settings_for(bucket, url), Output(io.StringIO(), io.StringIO()))
         site.shutdown()
 
