@@ -397,7 +397,7 @@ def _listed_as_directory(entry: os.DirEntry[str] | _Named) -> bool:
 def _why(local: str, error: OSError) -> tuple[str, str]:
     """Code and sentence for an entry whose stat failed."""
     if os.path.islink(local) and error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
-        return "BrokenLink", f"broken symbolic link to {os.readlink(local)}"
+        return "BrokenLink", f"broken symbolic link to {os.readlink(local)!r}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return "Vanished", _GONE
     return "Unreadable", f"cannot look at it: {error.strerror}"

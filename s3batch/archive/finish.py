@@ -22,6 +22,7 @@ from s3batch.archive.paths import inside, split
 from s3batch.archive.restore import OURS, RestorePlan
 from s3batch.archive.undo import Undo
 from s3batch.errors import ArchiveError
+from s3batch.model import Stamp, stamp_of
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -101,6 +102,21 @@ def finish(plan: RestorePlan, workspace: str) -> list[str]:
             if not set_directory(descriptor, tree.modes[row], tree.mtimes[row]):
                 foreign.append(path)
     return foreign
+
+
+@paused()
+def finished_stamps(plan: RestorePlan, workspace: str) -> list[tuple[int, Stamp]]:
+    """Return the stamps of the files that :func:`prepare` and :func:`finish` touched last, by row.
+
+    These are empty and large ones, and those that got another name: a link gives its file another ctime.
+    """
+    tree = plan.manifest.tree
+    with Directories(workspace, plan.roots) as directories:
+        return [
+            (row, stamp_of(os.stat(name, dir_fd=directories.open(parent), follow_symlinks=False)))
+            for row in dict.fromkeys((*plan.empty, *plan.large, *plan.links.values()))
+            for parent, name in (split(tree.path(row)),)
+        ]
 
 
 def _make_parents(roots: Iterable[str], workspace: str, directories: Directories, undo: Undo) -> None:

@@ -1,4 +1,4 @@
-"""The local state after a restore or a rebuild: what the next rebuild may take for unchanged. Pure."""
+"""The local state after a restore or a rebuild: the stamps of what was written or hashed, and of nothing else. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.restore import RestorePlan
 from s3batch.archive.scan import Found
-from s3batch.archive.state import RACY_NS, State
+from s3batch.archive.state import State, is_settled
 from s3batch.archive.tree import FILE
 from s3batch.archive.unpack import Unpacked
+from s3batch.model import Stamp
 
 
 def rebuilt_state(stored: bytes, manifest: Manifest, found: Found, *, key: str, etag: str) -> State:
@@ -20,14 +21,27 @@ def rebuilt_state(stored: bytes, manifest: Manifest, found: Found, *, key: str, 
 
 
 def restored_state(
-    stored: bytes, plan: RestorePlan, found: Found, results: Iterable[Unpacked], *, key: str, etag: str, now_ns: int
+    stored: bytes,
+    plan: RestorePlan,
+    found: Found,
+    results: Iterable[Unpacked],
+    finished: Iterable[tuple[int, Stamp]],
+    *,
+    key: str,
+    etag: str,
+    now_ns: int,
 ) -> State:
-    """``found`` is the walk the plan was made from, ``now_ns`` the time when the last file had been written."""
+    """Return the state after a restore whose last file was written at ``now_ns``.
+
+    ``found`` is the walk the plan was made from: what it leaves alone was hashed, or remembered before. ``finished``
+    are rows whose stamps are later than those in ``results``.
+    """
     state = State(stored, plan.manifest, key, etag, now_ns)
-    believed = found.started_ns - RACY_NS
     made = set(plan.made_rows())
     for row, other in enumerate(plan.matched):
-        if other >= 0 and row not in made and plan.manifest.tree.kinds[row] == FILE and found.ctimes[other] < believed:
+        if other < 0 or row in made or plan.manifest.tree.kinds[row] != FILE:
+            continue
+        if is_settled(found.ctimes[other], found.started_ns):
             _set(state, row, found.ctimes[other], found.inodes[other], found.devices[other])
     for result in results:
         columns = (
@@ -38,6 +52,9 @@ def restored_state(
         )
         for row, ctime_ns, inode, device in zip(*columns, strict=True):
             _set(state, row, ctime_ns, inode, device)
+    for row, stamp in finished:
+        if row in made or (state.ctimes[row] and state.inodes[row] == stamp.inode):
+            _set(state, row, stamp.ctime_ns, stamp.inode, stamp.device)
     return state
 
 

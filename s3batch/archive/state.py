@@ -1,8 +1,9 @@
 """What this machine remembers of a cache it restored or rebuilt: never sent, always safe to delete.
 
-The manifest, the object it came from, and for every row the change time, inode and device the file had then. A file
-whose five facts (size, mtime, ctime, inode, device) are all the same has not changed, unless it was changed in the
-very moment they were taken: so facts younger than 50 ms before that are not believed (git's racy rule).
+The manifest, the object it came from, and for every row the rest of the file's stamp (:class:`s3batch.model.Stamp`)
+as it was when its content was written or hashed; a ctime of 0 where neither was done. A file whose stamp is the same
+has not changed, unless it changed twice within one tick of its file system's clock. So what changed within 50 ms before
+the stamps were taken is not believed (git's racy rule), within 2 s where the clock ticks by seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from s3batch.errors import ArchiveError
 from s3batch.private_files import PrivateFileError
 
 RACY_NS = 50_000_000
-_VERSION = 1
+_RACY_SECONDS_NS = 2_000_000_000
+_SECOND_NS = 1_000_000_000
+
+
+def is_settled(ctime_ns: int, taken_ns: int) -> bool:
+    """Return whether a change at ``ctime_ns`` is known and old enough that none in the same tick can have followed it."""
+    return 0 != ctime_ns < taken_ns - (RACY_NS if ctime_ns % _SECOND_NS else _RACY_SECONDS_NS)
+
+
+_VERSION = 2
+"""Version 1 remembered also what nobody had read: such a state is of no use."""
 _LIMIT = 2 << 30
 
 
@@ -44,6 +55,10 @@ class State:
     devices: array[int] = field(default_factory=lambda: array("Q"))
     walk: bytes = b""
     """The fingerprint of the walk these facts are of, where they are all of it."""
+
+    def settled(self, ctime_ns: int) -> bool:
+        """Return whether a file with this ctime was at rest when the stamps were taken."""
+        return is_settled(ctime_ns, self.taken_ns)
 
     def __post_init__(self) -> None:
         if not self.ctimes:
@@ -72,10 +87,9 @@ class Remembered:
 
     def is_of(self, found: Found) -> bool:
         """Whether nothing below the roots can have changed since; no means: not that one can tell at once."""
-        latest = self._record.taken_ns - RACY_NS
-        kinds = found.tree.kinds
-        return self._record.walk == found.fingerprint() and not any(
-            ctime >= latest and kind == FILE for kind, ctime in zip(kinds, found.ctimes, strict=True)
+        taken, kinds = self._record.taken_ns, found.tree.kinds
+        return self._record.walk == found.fingerprint() and all(
+            is_settled(ctime, taken) for kind, ctime in zip(kinds, found.ctimes, strict=True) if kind == FILE
         )
 
     def state(self) -> State | None:

@@ -1,7 +1,7 @@
 """Which files of a walk are known by content already, and which must be hashed to find out. Pure.
 
-unchanged by the local state's facts ─────────────→ hash known
-same size and mtime as the base, if that is trusted → hash known
+same stamp as the local state remembers ──────────→ hash known
+same size and mtime as the base, if that is trusted → hash taken for known, and not remembered
 same size as some content of the base, or as another large enough file here → to be hashed
 everything else ──────────────────────────────────→ new: hashed while it is packed
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from s3batch.archive.collector import paused
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, content_hash, joined_hash, zeros_hash
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.scan import Found
-from s3batch.archive.state import RACY_NS, State
+from s3batch.archive.state import State
 from s3batch.archive.tree import FILE, Tree, match_rows
 
 _IS_FILE = bytes(kind == FILE for kind in range(256))
@@ -39,6 +39,8 @@ class Survey:
     """For every row the row of the same path in the base, or -1."""
     to_hash: array[int]
     """Rows to be hashed before the packing is planned."""
+    assumed: list[int] = field(default_factory=list)
+    """Rows whose hash nobody has computed: size and mtime are those of the base."""
 
     def learn(self, row: int, digest: bytes) -> None:
         """Take a content hash."""
@@ -70,9 +72,11 @@ def survey(
     if state and nothing_changed(found, state):
         result.hashes, result.known = bytearray(state.manifest.hashes), tree.kinds.translate(_IS_FILE)
     elif state:
-        _take_over(result, state.manifest, unchanged_rows(found, state))
+        take_over(result, state.manifest, unchanged_rows(found, state))
     if base and trust_mtime:
-        _take_over(result, base, _same_times(tree, base.tree, rows))
+        pairs = [(row, other) for row, other in _same_times(tree, base.tree, rows) if not result.known[row]]
+        take_over(result, base, pairs)
+        result.assumed = [row for row, _ in pairs]
     result.to_hash = array("I", _worth_hashing(result, duplicates_from))
     return result
 
@@ -81,10 +85,10 @@ def nothing_changed(found: Found, state: State) -> bool:
     """Whether the whole tree is as the state knew it, every time included: nothing needs to be done."""
     if found.tree != state.manifest.tree:
         return False
-    facts = (found.ctimes, state.ctimes), (found.inodes, state.inodes), (found.devices, state.devices)
-    kinds, latest = found.tree.kinds, state.taken_ns - RACY_NS
-    return all(_same_for_files(kinds, now, then) for now, then in facts) and not any(
-        ctime >= latest and kind == FILE for kind, ctime in zip(kinds, found.ctimes, strict=True)
+    facts = (found.ctimes, state.ctimes), (found.inodes, state.inodes)
+    kinds, settled = found.tree.kinds, state.settled
+    return all(_same_for_files(kinds, now, then) for now, then in facts) and all(
+        settled(ctime) for kind, ctime in zip(kinds, found.ctimes, strict=True) if kind == FILE
     )
 
 
@@ -96,22 +100,24 @@ def _same_for_files(kinds: bytearray, now: array[int], then: array[int]) -> bool
 
 
 def unchanged_rows(found: Found, state: State) -> Iterable[tuple[int, int]]:
-    """Rows of files that are as the state knew them, with their rows in its manifest."""
+    """Yield rows of files whose stamp is the one the state remembers, with their rows in its manifest.
+
+    This is :func:`s3batch.model.is_same_file` over columns: for 75,000 files it is 0.1 s cheaper.
+    """
     tree, old = found.tree, state.manifest.tree
-    latest = state.taken_ns - RACY_NS
+    settled = state.settled
     kinds, old_kinds = tree.kinds, old.kinds
     facts = [
         (tree.mtimes, old.mtimes),
         (tree.sizes, old.sizes),
         (found.ctimes, state.ctimes),
         (found.inodes, state.inodes),
-        (found.devices, state.devices),
     ]
     (mtimes, old_mtimes), *others = facts
     for row, other in enumerate(match_rows(tree, old)):
         if other < 0 or mtimes[row] != old_mtimes[other] or not kinds[row] == FILE == old_kinds[other]:
             continue
-        if found.ctimes[row] < latest and all(now[row] == then[other] for now, then in others):
+        if settled(found.ctimes[row]) and all(now[row] == then[other] for now, then in others):
             yield row, other
 
 
@@ -123,7 +129,8 @@ def _same_times(tree: Tree, old: Tree, rows: array[int]) -> Iterable[tuple[int, 
             yield row, other
 
 
-def _take_over(result: Survey, manifest: Manifest, pairs: Iterable[tuple[int, int]]) -> None:
+def take_over(result: Survey, manifest: Manifest, pairs: Iterable[tuple[int, int]]) -> None:
+    """Take the hashes of rows of ``manifest`` for those of rows of the walk."""
     hashes, known, old = result.hashes, result.known, manifest.hashes
     for row, other in pairs:
         hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = old[other * HASH_SIZE : (other + 1) * HASH_SIZE]

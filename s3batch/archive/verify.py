@@ -1,36 +1,57 @@
-"""Whether files that look right are right: their content hashes against the manifest's. Pure."""
+"""Whether files that look right are right: their content hashes against the manifest's. Pure.
+
+What the local state remembers of a file by its stamp is not read again; all else that would be left alone is.
+"""
 
 from __future__ import annotations
 
 from array import array
+from typing import TYPE_CHECKING
 
+from s3batch.archive.collector import paused
 from s3batch.archive.hashing import HASH_SIZE
-from s3batch.archive.manifest import Manifest
-from s3batch.archive.scan import Found
-from s3batch.archive.survey import Survey
+from s3batch.archive.survey import Survey, nothing_changed, take_over, unchanged_rows
 from s3batch.archive.tree import FILE, match_rows
 
+if TYPE_CHECKING:
+    from s3batch.archive.manifest import Manifest
+    from s3batch.archive.scan import Found
+    from s3batch.archive.state import State
 
-def verification(found: Found, manifest: Manifest) -> Survey:
-    """What ``hash_plan`` needs: the files of the walk that the manifest has at the same size, under any of their names."""
+
+@paused()
+def verification(found: Found, manifest: Manifest, state: State | None = None, *, all_sizes: bool = False) -> Survey:
+    """Return what ``hash_plan`` needs: the files of the walk that a restore would leave alone, under any of their names.
+
+    ``state`` is what is remembered of them. With ``all_sizes`` the others that the manifest has at the same size
+    are hashed too.
+    """
     tree, old = found.tree, manifest.tree
     rows = match_rows(tree, old)
+    result = Survey(found, bytearray(HASH_SIZE * len(tree)), bytearray(len(tree)), None, rows, array("I"))
+    if state is not None:
+        if tree == old and state.manifest.hashes == manifest.hashes and nothing_changed(found, state):
+            return result
+        take_over(result, state.manifest, unchanged_rows(found, state))
     wanted = set()
     for row, other in enumerate(rows):
         file = tree.links.get(row, row)
-        if tree.kinds[file] == FILE and other >= 0 and tree.sizes[file] == old.sizes[old.links.get(other, other)] > 0:
+        if other < 0 or tree.kinds[file] != FILE or result.known[file]:
+            continue
+        looks_right = all_sizes or (tree.mtimes[row] == old.mtimes[other] and tree.modes[row] == old.modes[other])
+        if looks_right and tree.sizes[file] == old.sizes[old.links.get(other, other)] > 0:
             wanted.add(file)
-    to_hash = array("I", sorted(wanted))
-    return Survey(found, bytearray(HASH_SIZE * len(tree)), bytearray(len(tree)), None, rows, to_hash)
+    result.to_hash = array("I", sorted(wanted))
+    return result
 
 
 def wrong_rows(survey: Survey, manifest: Manifest) -> frozenset[int]:
-    """Rows of the walk whose content differs, or could not be read, after ``learn_hashes``."""
+    """Return rows of the walk whose content differs, or could not be read, after ``learn_hashes``."""
     there, links, hashed = survey.found.tree.links, manifest.tree.links, set(survey.to_hash)
     return frozenset(
         row
         for row, other in enumerate(survey.base_rows)
         if other >= 0
-        and (file := there.get(row, row)) in hashed
+        and ((file := there.get(row, row)) in hashed or survey.known[file])
         and not (survey.known[file] and survey.hash(file) == manifest.hash(links.get(other, other)))
     )

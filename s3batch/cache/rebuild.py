@@ -179,6 +179,8 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     if operations:
         mark_root(session)
     results = _stored(session, operations)
+    for row in looked.assumed:
+        found.ctimes[row] = 0  # the state remembers nothing that nobody has read
     done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], session.roots)
     session.refuse_incomplete(done.problems)
     session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import private_files
 from s3batch.archive import packplan, remember, unpack, verify
-from s3batch.archive.finish import check_room, finish, prepare
+from s3batch.archive.finish import check_room, finish, finished_stamps, prepare
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key, parse_manifest_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from s3batch.archive.restore import RestorePlan
     from s3batch.archive.scan import Found
-    from s3batch.archive.state import Remembered
+    from s3batch.archive.state import Remembered, State
     from s3batch.archive.tree import Tree
     from s3batch.cache.find import Hit, Seen
     from s3batch.cache.session import Session
@@ -124,7 +124,7 @@ def _restore(session: Session) -> Outcome:
     age = format_duration(max(0.0, time.time() - hit.manifest.created))
     held = amount(files_of(tree), hit.manifest.raw_size())
     session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {held}, made {age} ago")
-    outcome = _rehearsed(session, hit) if session.settings.dry_run else _restored(session, hit)
+    outcome = _rehearsed(session, hit, state) if session.settings.dry_run else _restored(session, hit, state)
     if not session.settings.dry_run and _is_to_be_touched(session, hit):
         touch(session, hit)
     return outcome
@@ -174,13 +174,13 @@ def _is_to_be_touched(session: Session, hit: Seen) -> bool:
     return may and bool(ttl) and time.time() - hit.modified > ttl / 4
 
 
-def _planned(session: Session, hit: Hit, roots: tuple[str, ...]) -> _Work:
+def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> _Work:
     if any(holds(hit.manifest.tree, path) for path in session.own_directories()):
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
     for missing in sorted(set(session.roots) - set(roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
     found = scan(session.workspace, roots, exclude=session.excluded(), owners=session.owners)
-    wrong = _wrong(session, found, hit, roots)
+    wrong = _wrong(session, found, hit, roots, state)
     policy = session.settings.cache_symlinks
     plan = plan_restore(
         hit.manifest, session.roots, found, symlinks=policy, wrong=wrong, owners=session.owners
@@ -188,19 +188,19 @@ def _planned(session: Session, hit: Hit, roots: tuple[str, ...]) -> _Work:
     return _Work(hit, roots, found, plan)
 
 
-def _rehearsed(session: Session, hit: Hit) -> Outcome:
-    work = _planned(session, hit, common_roots(hit.manifest.roots, session.roots))
+def _rehearsed(session: Session, hit: Hit, state: State | None) -> Outcome:
+    work = _planned(session, hit, common_roots(hit.manifest.roots, session.roots), state)
     for operation in _operations(session, work.plan):
         session.tell(operation)
     return _outcome(session, work, [])
 
 
-def _restored(session: Session, hit: Hit) -> Outcome:
+def _restored(session: Session, hit: Hit, state: State | None) -> Outcome:
     manifest, workspace = hit.manifest, session.workspace
     roots = common_roots(manifest.roots, session.roots)
     label = f"{manifest.timed_tree_id()} {' '.join(roots)}"
     with closing(Undo(session.undo_path, workspace, roots, label, within=session.roots)) as undo:
-        work = _planned(session, hit, roots)
+        work = _planned(session, hit, roots, state)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
             check_room(work.plan, workspace)
@@ -218,8 +218,9 @@ def _restored(session: Session, hit: Hit) -> Outcome:
 def _remember(session: Session, work: _Work, results: list[Result]) -> None:
     unpacked = [unpack.Unpacked.from_bytes(result.payload) for result in results]
     state = remember.restored_state(
-        work.hit.stored, work.plan, work.found, unpacked, key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns()
-    )
+        work.hit.stored, work.plan, work.found, unpacked, finished_stamps(work.plan, session.workspace),
+        key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns(),
+    )  # fmt: skip
     session.remember(state)
 
 
@@ -229,14 +230,17 @@ def _warn_of_unowned(session: Session, plan: RestorePlan, results: list[Result])
         session.warn(f"{count:,} of the restored entries cannot be given to their owners: they belong to root")
 
 
-def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...]) -> frozenset[int]:
-    """Rows of files whose content is not the cache's, where ``verify`` asks for it."""
-    if not session.settings.verify:
-        return frozenset()
-    survey = verify.verification(found, hit.manifest)
+def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...], state: State | None) -> frozenset[int]:
+    """Return rows of files that look right and whose content is not the cache's.
+
+    A file is read unless the state remembers its stamp; with ``verify`` every file is.
+    """
+    check_all = session.settings.verify
+    survey = verify.verification(found, hit.manifest, None if check_all else state, all_sizes=check_all)
     items = packplan.hash_plan(survey)
-    packplan.write_items(session.plan_path, survey, items, session.workspace, roots)
-    packplan.learn_hashes(survey, items, hash_all(session.plan_path, items.recipes, session.processes))
+    if items.recipes:
+        packplan.write_items(session.plan_path, survey, items, session.workspace, roots)
+        packplan.learn_hashes(survey, items, hash_all(session.plan_path, items.recipes, session.processes))
     return verify.wrong_rows(survey, hit.manifest)
 
 

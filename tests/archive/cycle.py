@@ -98,9 +98,10 @@ def restore_tree(
     *,
     check: bool = False,
     fail_after: int = -1,
+    state: State | None = None,
     **options,
 ) -> Restored:
-    """``fail_after`` chunks the store is gone: ``ConnectionError``, and everything is undone."""
+    """``check``: hash every file. ``state`` is what is remembered. After ``fail_after`` chunks the store is gone: ``ConnectionError``, and everything is undone."""
     asked = parse_roots(listed, str(workspace))
     manifest = stored.decode_manifest(body)
     own = workspace / ".s3batch"
@@ -111,7 +112,7 @@ def restore_tree(
     store.gets = 0
     try:
         found = scan.scan(str(workspace), roots)
-        wrong = _verify(plan_file, workspace, roots, found, manifest) if check else frozenset()
+        wrong = _verify(plan_file, workspace, roots, found, manifest, None if check else state, all_sizes=check)
         plan = restore.plan_restore(manifest, asked, found, wrong=wrong, **options)
         restore.write_restore(plan_file, plan, str(workspace))
         finish.check_room(plan, str(workspace))
@@ -129,12 +130,21 @@ def restore_tree(
     finally:
         unpack.close_plans()
     undo.commit()
-    state = remember.restored_state(body, plan, found, results, key="k", etag="e", now_ns=time.time_ns())
+    state = remember.restored_state(
+        body,
+        plan,
+        found,
+        results,
+        finish.finished_stamps(plan, str(workspace)),
+        key="k",
+        etag="e",
+        now_ns=time.time_ns(),
+    )
     return Restored(plan, state, store.gets)
 
 
-def _verify(plan_file, workspace, roots, found, manifest) -> frozenset[int]:
-    surveyed = verify.verification(found, manifest)
+def _verify(plan_file, workspace, roots, found, manifest, state, *, all_sizes) -> frozenset[int]:
+    surveyed = verify.verification(found, manifest, state, all_sizes=all_sizes)
     items = packplan.hash_plan(surveyed)
     packplan.write_items(plan_file, surveyed, items, str(workspace), roots)
     packplan.learn_hashes(surveyed, items, [pack.hash_items(plan_file, recipe) for recipe in items.recipes])

@@ -1,11 +1,16 @@
 import os
 import random
+import time
+from array import array
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from s3batch.archive import pack
 from s3batch.archive.hashing import WINDOW
+from s3batch.archive.state import State, is_settled
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, snapshot
 
 
@@ -236,19 +241,93 @@ def test_what_is_not_in_the_cache_stays(here, there):
     assert (there / "d" / "extra").read_bytes() == (there / "beside").read_bytes()[:4] == b"mine"
 
 
-def test_verify_finds_what_size_and_time_hide(here, there):
+def test_what_size_and_time_hide_is_put_right(here, there):
     fill(here, {"d/f": b"right", "d/g": b"other", "d/large": noise(WINDOW + 5)})
     store = Store()
     built = rebuild(here, ["d"], store)
     restore_tree(there, ["d"], built.stored, store)
     fill(there, {"d/f": b"wrong", "d/large": noise(WINDOW) + b"12345"})
 
-    trusting = restore_tree(there, ["d"], built.stored, store)
-    checking = restore_tree(there, ["d"], built.stored, store, check=True)
+    again = restore_tree(there, ["d"], built.stored, store)
 
-    assert trusting.plan.nothing_to_do()
-    assert checking.plan.files() == 2
+    assert again.plan.files() == 2
     assert snapshot(there) == snapshot(here)
+
+
+def at_rest(state: State) -> State:
+    """Return the state as if its stamps had been taken later."""
+    return replace(state, taken_ns=state.taken_ns + 3_000_000_000)
+
+
+def test_only_files_are_read_whose_stamp_is_not_remembered(here, there, monkeypatch):
+    fill(here, {"d/empty": b"", "d/f": b"right", "d/g": b"other", "d/large": noise(WINDOW + 5), "d/named": b"twice"})
+    os.link(here / "d/named", here / "d/again")
+    store = Store()
+    built = rebuild(here, ["d"], store)
+    state = at_rest(restore_tree(there, ["d"], built.stored, store).state)
+    time.sleep(0.06)  # what changed within 50 ms before a walk is not believed
+    hashed = []
+    monkeypatch.setattr(pack, "hash_items", lambda plan, recipe: hashed.append(recipe) or real(plan, recipe))
+
+    right = restore_tree(there, ["d"], built.stored, store, state=state)
+    assert (right.plan.nothing_to_do(), hashed) == (True, [])
+
+    (there / "d/f").write_bytes(b"wrong")
+    os.utime(there / "d/f", ns=(OLD, OLD))
+    mended = restore_tree(there, ["d"], built.stored, store, state=at_rest(right.state))
+
+    assert sum(recipe.last - recipe.first for recipe in hashed) == 1
+    assert mended.plan.files() == 1
+    assert snapshot(there) == snapshot(here)
+
+
+real = pack.hash_items
+
+
+def test_a_file_the_state_knows_with_other_content_is_restored(here, there):
+    """Two releases with pinned times: the state is of the one, the cache of the other."""
+    store = Store()
+    fill(here, {"d/index.js": b"VERSION = '4.17.20'", "d/same.js": b"same"})
+    old = rebuild(here, ["d"], store)
+    fill(there, {"d/index.js": b"VERSION = '4.17.20'", "d/same.js": b"same"})
+    known = at_rest(rebuild(there, ["d"], store).state)
+    fill(here, {"d/index.js": b"VERSION = '4.17.21'"})
+    new = rebuild(here, ["d"], store, base=old.manifest)
+
+    done = restore_tree(there, ["d"], new.stored, store, state=known)
+
+    assert done.plan.files() == 1
+    assert (there / "d/index.js").read_bytes() == b"VERSION = '4.17.21'"
+
+
+def test_a_young_file_is_read_again(here, there):
+    fill(here, {"d/f": b"right"})
+    store = Store()
+    built = rebuild(here, ["d"], store)
+    state = restore_tree(there, ["d"], built.stored, store).state
+    (there / "d/f").write_bytes(b"wrong")
+    os.utime(there / "d/f", ns=(OLD, OLD))
+    racy = replace(state, ctimes=array("q", [(there / path).stat().st_ctime_ns for path in ("d", "d/f")]))
+
+    done = restore_tree(there, ["d"], built.stored, store, state=racy)
+
+    assert done.plan.files() == 1
+    assert (there / "d/f").read_bytes() == b"right"
+
+
+@pytest.mark.parametrize(
+    ("ctime_ns", "settled"),
+    [
+        pytest.param(0, False, id="not known"),
+        pytest.param(999_000_000_001, True, id="a second ago"),
+        pytest.param(999_960_000_001, False, id="40 ms ago"),
+        pytest.param(999_000_000_000, False, id="a second ago, on a clock that ticks by seconds"),
+        pytest.param(997_000_000_000, True, id="three seconds ago, on such a clock"),
+        pytest.param(1_001_000_000_001, False, id="later"),
+    ],
+)
+def test_a_stamp_counts_once_its_file_is_at_rest(ctime_ns, settled):
+    assert is_settled(ctime_ns, 1_000_000_000_000) is settled
 
 
 def test_verify_looks_at_a_file_under_all_its_names(here, there):

@@ -367,17 +367,53 @@ def test_symlinks_are_kept_or_not_when_caching_and_when_restoring(pipeline, poli
     assert all(os.readlink(pipeline.workspace / "vendor" / name) == LINKS[name] for name in found)
 
 
-def test_1_verify_finds_what_size_and_time_do_not_tell(pipeline):
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_1_what_size_and_time_do_not_tell_is_put_right(pipeline, verify, fresh):
     pipeline.cached({"vendor/a": "good"})
     pipeline.restore()
+    if fresh:
+        pipeline.step.fresh_runner()
     pipeline.write({"vendor/a": "evil"})  # the same size, and the time of the cached one
 
-    believed = pipeline.restore()
-    untouched = pipeline.contents()
-    verified = pipeline.restore(verify=True)
+    mended = pipeline.restore(verify=verify)
+    again = pipeline.restore(verify=verify)
 
-    assert (believed.code, untouched) == (0, {"vendor/a": b"evil"})
-    assert (verified.code, pipeline.contents()) == (0, {"vendor/a": b"good"})
+    assert (mended.code, again.code, pipeline.contents()) == (0, 0, {"vendor/a": b"good"})
+    assert "1 chunk (" in mended.err
+    assert "everything was right already" in again.err
+
+
+@pytest.mark.parametrize("state", [True, False])
+def test_1_another_release_with_pinned_times_is_put_right(pipeline, state):
+    releases = [
+        {"vendor/lodash.js": f"4.17.{patch}", "vendor/core.js": f"core {patch}", "vendor/same": "same"}
+        for patch in (20, 21)
+    ]
+    pipeline.write(releases[0])
+    assert pipeline.rebuild(cache_key="old").code == 0
+    pipeline.write(releases[1])
+    assert pipeline.rebuild(cache_key="new").code == 0
+    pipeline.write(releases[0])
+    assert pipeline.rebuild(cache_key="old").code == 0
+    if not state:
+        pipeline.step.fresh_runner()
+        pipeline.write(releases[0])
+
+    done = pipeline.restore(cache_key="new")
+
+    assert done.code == 0
+    assert pipeline.contents() == {path: text.encode() for path, text in releases[1].items()}
+
+
+def test_1_what_trust_mtime_took_for_right_is_not_remembered_as_right(pipeline):
+    pipeline.cached({"vendor/a": "good"})
+    pipeline.write({"vendor/a": "evil"})
+    pipeline.rebuild(trust_mtime=True)
+
+    restored = pipeline.restore()
+
+    assert (restored.code, pipeline.contents()) == (0, {"vendor/a": b"good"})
 
 
 def test_1_trust_mtime_reads_no_file_whose_size_and_time_are_the_same(pipeline):

@@ -112,18 +112,22 @@ def test_what_is_not_as_planned_is_not_read(planned, tmp_path, change, way):
     assert "'file'" in str(caught.value)
 
 
-def test_a_file_written_this_very_moment_is_not_trusted_yet(tmp_path):
+def test_a_file_written_this_very_moment_is_read_when_the_clock_has_ticked(tmp_path):
     path = tmp_path / "new"
     path.write_bytes(b"half")
     os.utime(path, ns=(LONG_AGO, LONG_AGO))
     now = stamp_at(path)
 
-    with pytest.raises(ContentError, match="being written") as caught:
+    writer = threading.Timer(0.005, path.write_bytes, [b"whole"])
+    writer.start()
+    with pytest.raises(ContentError, match="changed") as caught:
         Source(str(tmp_path)).read("new", now)
+    writer.join()
 
     assert caught.value.code == "Changed"
-    time.sleep(0.021)
-    assert Source(str(tmp_path)).read("new", now) == b"half"
+    now = stamp_at(path)
+    assert Source(str(tmp_path)).read("new", now) == b"whole"
+    assert time.time_ns() - now.ctime_ns >= 20_000_000
 
 
 def put_another_in_its_place(path):

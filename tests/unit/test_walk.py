@@ -294,7 +294,7 @@ class TestLinks:
         found = walk(str(tmp_path), ALL)
 
         assert paths_of(found) == ["a"]
-        assert found.problems == [("broken", f"broken symbolic link to {target}", "BrokenLink", False)]
+        assert found.problems == [("broken", f"broken symbolic link to {target!r}", "BrokenLink", False)]
         assert found.kept.covers("broken")
         assert found.kept.covers("broken/of/the/directory/it/was")
         assert not found.kept.covers("brokenly")
