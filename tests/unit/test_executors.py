@@ -195,7 +195,11 @@ def test_a_file_that_is_gone_fails_alone(executor, upload, brief):
     submit(executor, works)
     results = collect(executor, lambda news: len(news.results) == 3).results
 
-    assert {result.id: result.code for result in results} == {1: "", 2: "Changed", 3: ""}  # the coordinator looks what became of it
+    assert {result.id: result.code for result in results} == {
+        1: "",
+        2: "Changed",
+        3: "",
+    }  # the coordinator looks what became of it
 
 
 # --- processes ------------------------------------------------------------------------------
