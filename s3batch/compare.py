@@ -175,7 +175,7 @@ def still_ours(listed: Listed, known: Known) -> bool:
     The listing must not show a later write than ours: another one may have left size and ETag as they were.
     """
     same = (listed.etag, listed.size) == (known.etag, known.size)
-    return same and listed.modified <= known.written + LISTING_GRAIN
+    return same and listed.modified < known.written + LISTING_GRAIN
 
 
 def put_headers(attributes: Attributes) -> dict[str, str]:

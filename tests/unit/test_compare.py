@@ -346,6 +346,7 @@ KNOWN = Known("etag", 10, LOCAL, 1_700_000_100.0, "print", "")
         pytest.param(FILE, LISTED._replace(size=11), KNOWN, "print", False, id="another size there"),
         pytest.param(FILE, LISTED._replace(etag="other"), KNOWN, "print", False, id="another ETag"),
         pytest.param(FILE, LISTED._replace(modified=LISTED.modified + 0.999), KNOWN, "print", True, id="written within our second"),
+        pytest.param(FILE, LISTED._replace(modified=LISTED.modified + 1.0), KNOWN, "print", False, id="written in the second after ours"),
         pytest.param(FILE, LISTED._replace(modified=LISTED.modified + 1.001), KNOWN, "print", False, id="written after us"),
         pytest.param(FILE, LISTED._replace(modified=0.0), KNOWN, "print", True, id="a clock that is behind"),
         pytest.param(FILE, LISTED, KNOWN, "other", False, id="other attributes are wanted"),

@@ -1,0 +1,82 @@
+"""A file's identity is one value, made in one place and compared in one place."""
+
+from __future__ import annotations
+
+import ast
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from s3batch.model import DIRECTORY, FILE, LINK, NO_STAMP, Stamp, is_same_file, stamp_of
+from tests.rig.stamps import stamp
+
+SOURCE = Path(__file__).parents[2] / "s3batch"
+FACTS = frozenset(
+    {"st_size", "st_mtime", "st_mtime_ns", "st_ctime", "st_ctime_ns", "mtime_ns", "ctime_ns", "mtimes", "ctimes"}
+)
+COLUMNS = {
+    "archive/survey.py": "the stamps of a whole tree are compared as columns",
+    "archive/verify.py": "a walk against a manifest, which knows no ctime",
+    "archive/restore.py": "a walk against a manifest, which knows no ctime",
+    "archive/pack.py": "a file that was opened against the columns of a walk",
+    "archive/legacy.py": "a file against a member of a tar archive, which knows no ctime",
+    "archive/compat.py": "a file before and after a member of a tar archive was made of it",
+    "private_files.py": "whether a file of our own is larger than it may be",
+    "archive/scan.py": "whether a file has holes",
+}
+"""Where an archive's columns or members are compared, which are no stamps."""
+
+
+def comparing_facts(path: Path) -> list[int]:
+    """Return the lines in which times or sizes of files are compared."""
+    tree = ast.parse(path.read_text())
+    compares = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    return [
+        node.lineno for node in compares
+        if any(isinstance(each, ast.Attribute) and each.attr in FACTS for each in ast.walk(node))
+    ]  # fmt: skip
+
+
+def test_nowhere_else_are_times_and_sizes_of_files_compared() -> None:
+    found = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if comparing_facts(path)}
+
+    assert found - COLUMNS.keys() <= {"model.py"}, "use model.is_same_file"
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        pytest.param({}, True, id="nothing"),
+        pytest.param({"kind": LINK}, False, id="kind"),
+        pytest.param({"size": 11}, False, id="size"),
+        pytest.param({"mtime_ns": 99}, False, id="mtime"),
+        pytest.param({"ctime_ns": 99}, False, id="ctime"),
+        pytest.param({"ctime_ns": 0}, False, id="a ctime that is not known"),
+        pytest.param({"inode": 99}, False, id="inode"),
+        pytest.param({"device": 99}, True, id="the device: each mount numbers it anew"),
+    ],
+)  # fmt: skip
+def test_two_stamps_are_of_the_same_file(change: dict[str, int], same: bool) -> None:
+    assert is_same_file(stamp(), stamp()._replace(**change)) is same
+    assert is_same_file(stamp()._replace(**change), stamp()) is same
+
+
+def test_what_is_not_known_is_the_same_as_nothing() -> None:
+    unknown = stamp(ctime_ns=0)
+
+    assert not is_same_file(unknown, unknown)
+    assert not is_same_file(NO_STAMP, NO_STAMP)
+
+
+def test_a_stamp_tells_what_an_entry_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+
+    kinds = {name: stamp_of(os.lstat(tmp_path / name)).kind for name in ("file", "link", "pipe", ".")}
+
+    assert kinds == {"file": FILE, "link": LINK, "pipe": stat.S_IFIFO, ".": DIRECTORY}
+    info = os.stat(tmp_path / "file")
+    assert stamp_of(info) == Stamp(FILE, 5, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino)
