@@ -538,7 +538,7 @@ def a_header_without_end(exchange: Exchange) -> bool:
         exchange.send(b"e" * 65536)
 
 
-@mode()
+@mode(slow=True)  # each byte is the store's, so a response has all of its time
 def a_flood_of_chunks(exchange: Exchange) -> bool:
     exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:

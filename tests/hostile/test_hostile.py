@@ -24,7 +24,7 @@ def test_there_are_many_ways_to_be_hostile():
     assert planned == rounds(7, slow=True)
 
 
-@pytest.mark.storm
+@pytest.mark.slow
 def test_no_hostile_store_makes_a_command_lie_hang_or_crash():
     found = fuzz(rounds(SEED, slow=False), SEED, SECONDS, 2, sys.stdout)
 
