@@ -158,6 +158,8 @@ class Store:
 
     def refuse(self, why: str) -> NoReturn:
         """Raise the JournalError for content that no run of ours has written, setting the file aside."""
+        if self.read_only:
+            raise JournalError(f"journal {self.path} is damaged ({why})", hint=_ANOTHER)
         self.fail(Damage(why))
 
     def fail(self, error: sqlite3.Error) -> NoReturn:

@@ -238,6 +238,47 @@ def test_a_plain_path(path, plain):
     assert is_plain(path) is plain
 
 
+@pytest.mark.parametrize(("column", "value"), [("kind", "rm"), ("reason", "x"), ("path", b"\x07"), ("stage", "x")])
+def test_a_row_of_other_types_in_a_journal_beyond_the_tree_is_damage_where_it_matters(
+    call, tree, store, tmp_path, column, value
+):
+    journal = tmp_path / "x.db"
+    plant(journal, tree, store, upload(tree, "a"), **{column: value})
+
+    for command in (["jobs", "list"], ["jobs", "show"], ["resume"]):
+        ran = call(*command, "--journal", str(journal), env={**KEYS, **QUICK})
+        assert ran.code in {0, 3}, (command, ran.err)
+    assert set(changes(store)) <= {("PutObject", "site/a"), ("PutObject", "old")}
+
+
+@pytest.mark.parametrize("symlinks", ["skip", "inside"])
+@pytest.mark.parametrize("how", ["the file", "its directory"])
+def test_a_link_made_after_planning_is_not_followed_out_of_the_source(call, workspace, tree, store, symlinks, how):
+    journal = workspace / "x.db"
+    (tree / "sub").mkdir()
+    (tree / "sub" / "secret").write_text("content of secret"[:12])
+    plant(journal, tree, store, upload(tree, "sub/secret"))
+    edit(journal, "UPDATE job SET settings = json_set(settings, '$.symlinks', ?)", symlinks)
+    begun = Settings.from_public(read_settings(journal))
+    edit(journal, "UPDATE job SET plan = ?", begun.plan_digest())
+    (tree / "sub" / "secret").unlink()
+    if how == "the file":
+        (tree / "sub" / "secret").symlink_to(workspace / "secret")
+    else:
+        (tree / "sub").rmdir()
+        (tree / "sub").symlink_to(workspace)
+
+    ran = resume(call, journal)
+
+    assert ran.code in {0, 1, 3}, ran.err
+    assert b"content of secret" not in b"".join(each.body for each in store.requests)
+
+
+def read_settings(path: Path) -> dict:
+    with Journal.read_only(str(path)) as journal:
+        return journal.jobs()[0].settings
+
+
 def test_the_users_own_journals_are_opened_without_looking_at_each_row(call, workspace, tree, store, tmp_path):
     journal = tmp_path / "state" / "s3batch" / "x.db"
     journal.parent.mkdir(parents=True)
