@@ -23,7 +23,9 @@ def prune(tmp_path: Path, server) -> Callable[..., tuple[int, Any]]:
 
     def run(**values: Any) -> tuple[int, Any]:
         keys = {"access_key": server.access_key, "secret_key": server.secret_key}
-        settings = Settings(state_directory=str(tmp_path), workspace=str(tmp_path), json=True, **keys, **values)
+        settings = Settings(
+            state_directory=str(tmp_path), workspace=str(tmp_path / "work"), json=True, **keys, **values
+        )
         out = io.StringIO()
         code = run_prune(settings, Output(out, io.StringIO()))
         return code, json.loads(out.getvalue())
@@ -49,26 +51,26 @@ def open_uploads(bucket) -> set[str]:
 
 def test_uploads_of_killed_and_finished_jobs_are_aborted_and_parked_ones_stay(tmp_path, bucket, prune) -> None:
     with Journal.open(str(tmp_path / "sync-1.db")) as journal:
-        killed = begin(journal, bucket, JobState.RUNNING, "killed 1", "killed/2é")
-        begin(journal, bucket, JobState.SUPERSEDED, "superseded")
-        begin(journal, bucket, JobState.INTERRUPTED, "parked")
+        killed = begin(journal, bucket, JobState.RUNNING, "running/1 1", "running/2é")
+        begin(journal, bucket, JobState.SUPERSEDED, "superseded/1")
+        begin(journal, bucket, JobState.INTERRUPTED, "interrupted/1")
 
     code, found = prune()
 
     assert code == 0
-    assert open_uploads(bucket) == {"parked"}
-    assert {row["key"] for row in found["aborted"]} == {"killed 1", "killed/2é", "superseded"}
+    assert open_uploads(bucket) == {"interrupted/1"}
+    assert {row["key"] for row in found["aborted"]} == {"running/1 1", "running/2é", "superseded/1"}
     assert {row["job"] for row in found["aborted"]} > {killed}
-    assert [row["key"] for row in found["kept"]] == ["parked"]
+    assert [row["key"] for row in found["kept"]] == ["interrupted/1"]
     assert found["forgotten"] == 1
     assert prune()[1]["aborted"] == []
 
 
 def test_an_upload_that_is_gone_already_is_forgotten(tmp_path, bucket, prune) -> None:
     with Journal.open(str(tmp_path / "sync-1.db")) as journal:
-        begin(journal, bucket, JobState.RUNNING, "a")
+        begin(journal, bucket, JobState.RUNNING, "running/a")
         upload = journal.uploads_left(False)[0]
-    bucket.client.abort_multipart_upload(Bucket=bucket.name, Key="a", UploadId=upload.upload_id)
+    bucket.client.abort_multipart_upload(Bucket=bucket.name, Key="running/a", UploadId=upload.upload_id)
 
     code, found = prune()
 
@@ -79,10 +81,10 @@ def test_an_upload_that_is_gone_already_is_forgotten(tmp_path, bucket, prune) ->
 
 def test_a_dry_run_aborts_nothing_and_lists_what_it_would(tmp_path, bucket, prune) -> None:
     with Journal.open(str(tmp_path / "sync-1.db")) as journal:
-        begin(journal, bucket, JobState.RUNNING, "a")
+        begin(journal, bucket, JobState.RUNNING, "running/a")
 
     code, found = prune(dry_run=True)
 
     assert code == 0
-    assert [row["key"] for row in found["aborted"]] == ["a"]
-    assert open_uploads(bucket) == {"a"}
+    assert [row["key"] for row in found["aborted"]] == ["running/a"]
+    assert open_uploads(bucket) == {"running/a"}
