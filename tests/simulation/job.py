@@ -14,7 +14,7 @@ from functools import cache, partial
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from s3batch import __version__, content, sync
+from s3batch import __version__, content, late_requests, sync
 from s3batch.executors import runner
 from s3batch.journal import Journal, doubts
 from s3batch.journal.store import Store as JournalStore
@@ -32,6 +32,9 @@ LONG_AGO = 1_600_000_000
 PART = 16
 THRESHOLD = 40
 """Bytes: larger files go in parts."""
+
+
+late_requests.LONGEST_WAIT = 0.0  # seconds of the real clock
 
 
 @dataclass(frozen=True)
