@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 import time
 import zlib
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from s3batch.model import Stamp
 
-_BLOCK = 1024 * 1024
+BLOCK = 1024 * 1024
+"""Bytes read at a time."""
 _GZIP_LEVEL = 6
 _TICK_NS = 20_000_000
 """Nanoseconds: twice the slowest tick of Linux (100 Hz)."""
@@ -52,6 +54,8 @@ class Source:
 
     def __init__(self, root: str, symlinks: str = "follow") -> None:
         self._opener = Opener(root, symlinks)
+        self._waits: dict[int, tuple[str, float]] = {}
+        """By thread: the file that it waits for a block of, and since when (monotonic seconds)."""
 
     def open(self, path: str, stamp: Stamp) -> int:
         """Return a descriptor of ``path``, which must have this stamp. Raises :class:`ContentError`."""
@@ -78,6 +82,19 @@ class Source:
             raise
         return fd
 
+    def find_stuck(self, seconds: float) -> str:
+        """Return a file that some thread has waited for so long, for one block; empty where there is none."""
+        since = time.monotonic() - seconds
+        return next((path for path, begun in list(self._waits.values()) if begun < since), "")
+
+    def _read_block(self, fd: int, path: str, length: int) -> bytes:
+        thread = threading.get_ident()
+        self._waits[thread] = (path, time.monotonic())
+        try:
+            return os.read(fd, length)
+        finally:
+            del self._waits[thread]
+
     def check(self, path: str, stamp: Stamp) -> None:
         """Raise :class:`ContentError` unless ``path`` has this stamp."""
         os.close(self.open(path, stamp))
@@ -87,9 +104,11 @@ class Source:
         wanted = stamp.size - offset if length < 0 else length
         fd = self.open(path, stamp)
         try:
-            body: bytes | bytearray = os.pread(fd, wanted, offset) if wanted else b""
-            if len(body) < wanted:  # one read gives at most 2 GiB
-                body = _rest(fd, bytearray(body), wanted, offset)
+            if wanted > BLOCK:
+                os.lseek(fd, offset, os.SEEK_SET)
+                body: bytes | bytearray = self._in_blocks(fd, path, wanted)
+            else:
+                body = os.pread(fd, wanted, offset) if wanted else b""
             _check(fd, path, stamp, "while it was read")
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -99,11 +118,17 @@ class Source:
             raise ContentError("Changed", f"{path!r} changed while it was read")
         return body
 
+    def _in_blocks(self, fd: int, path: str, wanted: int) -> bytearray:
+        body = bytearray()
+        while len(body) < wanted and (block := self._read_block(fd, path, min(BLOCK, wanted - len(body)))):
+            body += block
+        return body
+
     def blocks(self, path: str, stamp: Stamp) -> Iterator[bytes]:
         """Yield the whole content in blocks of 1 MiB, of a file that has this stamp before and after."""
         fd, left = self.open(path, stamp), stamp.size
         try:
-            while left and (block := os.read(fd, min(left, _BLOCK))):  # no more than planned: it may grow
+            while left and (block := self._read_block(fd, path, min(left, BLOCK))):  # no more than planned: it may grow
                 left -= len(block)
                 yield block
             _check(fd, path, stamp, "while it was read")
@@ -127,15 +152,6 @@ def _not_opened(path: str, error: OSError) -> ContentError:
 def _unreadable(path: str, error: OSError) -> ContentError:
     code = "Busy" if error.errno in _PASSING else "Unreadable"
     return ContentError(code, f"cannot read {path!r}: {error.strerror}")
-
-
-def _rest(fd: int, body: bytearray, wanted: int, offset: int) -> bytearray:
-    while len(body) < wanted:
-        more = os.pread(fd, wanted - len(body), offset + len(body))
-        if not more:
-            break
-        body += more
-    return body
 
 
 def compressed(body: bytes | bytearray) -> bytes:

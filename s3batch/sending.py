@@ -11,12 +11,14 @@ sends, and that is said.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from s3batch.content import BLOCK
 from s3batch.s3 import calls
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.faults import fault_of
-from s3batch.s3.lane import ask
+from s3batch.s3.lane import aside, ask
 from s3batch.s3.proof import Proofs
 
 if TYPE_CHECKING:
@@ -82,7 +84,8 @@ async def send(call: Call, checks: Checks) -> Sent:
     warning = ""
     while True:
         used = checks.name
-        header = checksum_header(used, call.body)
+        reckon = partial(checksum_header, used, call.body)
+        header = reckon() if len(call.body) <= BLOCK else await aside(reckon)
         answer = await ask(call._replace(headers={**call.headers, **header}))
         if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
             break

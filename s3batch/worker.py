@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
-from s3batch.content import ContentError, Source, compressed, md5
+from s3batch.content import BLOCK, ContentError, Source, compressed, md5
 from s3batch.delete_check import DeleteCheck, PlannedDelete
 from s3batch.evidence import Evidence, same
 from s3batch.metadata_copy import (
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 COPY_LIMIT = 5 * 1024**3
 """Bytes: the largest object CopyObject takes."""
-_ASIDE_ABOVE = 8 * 1024 * 1024
-"""Bytes: hashing more than this on the loop would keep other answers waiting."""
+_PACKED_ON_LOOP = 64 * 1024
+"""Bytes: compressing these takes 2 ms."""
 Tags = tuple[tuple[str, str], ...]
 _OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
@@ -71,6 +71,8 @@ class Brief:
     copy_limit: int = COPY_LIMIT
     forsaken_after: float = 5.0
     """Seconds without a word from the coordinator after which nothing more is begun, and nothing changed."""
+    stuck_after: float = 15.0
+    """Seconds without a block of a file after which the worker says that it hangs."""
     dry_run: bool = False
     """Look and compare, change nothing."""
     sends: bool = True
@@ -241,6 +243,33 @@ def _headers(attributes: Attributes) -> dict[str, str]:
     return dict(compare.put_headers(attributes))
 
 
+# --- reading -------------------------------------------------------------------------------
+
+
+async def _read(operation: Operation, tools: Tools, offset: int = 0, length: int = -1) -> Body:
+    """Read a file, or a piece of it: what is larger than a block on a thread, so that others need not wait for it."""
+    read = partial(tools.source.read, operation.path, operation.stamp, offset, length)
+    if (operation.size if length < 0 else length) <= BLOCK:
+        return read()
+    body: Body = await aside(read)
+    return body
+
+
+async def _read_packed(operation: Operation, tools: Tools) -> Body:
+    """Read a file and compress it."""
+    body = bytes(await _read(operation, tools))
+    if len(body) <= _PACKED_ON_LOOP:
+        return compressed(body)
+    packed: Body = await aside(partial(compressed, body))
+    return packed
+
+
+async def _md5_of(body: Body) -> str:
+    reckon = partial(md5, iter([bytes(body)]))
+    digest: str = reckon() if len(body) <= BLOCK else await aside(reckon)
+    return digest
+
+
 # --- uploads -------------------------------------------------------------------------------
 
 
@@ -248,9 +277,12 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
     if attributes.acl and tools.acl_refused:
         attributes = replace(attributes, acl="")
-    body: Body = tools.source.read(operation.path, operation.stamp)
     if attributes.gzip:
-        body = compressed(bytes(body))
+        body = await _read_packed(operation, tools)
+    elif operation.size <= BLOCK:
+        body = tools.source.read(operation.path, operation.stamp)
+    else:
+        body = await _read(operation, tools)
     kept = Kept.from_text(operation.detail)
     headers = _headers(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
@@ -377,8 +409,8 @@ async def _survey(work: Work, tools: Tools) -> Result:
 
 async def _part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
-    body = tools.source.read(operation.path, operation.stamp, part.offset, part.size)
-    if part.etag and compare.md5_of(part.etag) == md5(iter([bytes(body)])):
+    body = await _read(operation, tools, part.offset, part.size)
+    if part.etag and compare.md5_of(part.etag) == await _md5_of(body):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
     call = calls.upload_part(operation.key, operation.upload_id, part.number, body)
@@ -530,11 +562,11 @@ async def _equal(
 
     length, part_size = operation.size, tools.brief.part_size
     if attributes.gzip:
-        packed = compressed(bytes(tools.source.read(operation.path, operation.stamp)))
+        packed = bytes(await _read_packed(operation, tools))
         length, blocks = len(packed), lambda: [packed]
     if size not in (-1, length):
         return False
-    if length > _ASIDE_ABOVE:
+    if length > BLOCK:
         verdict: bool | None = await aside(lambda: same(blocks, length, evidence, part_size))
         return verdict
     return same(blocks, length, evidence, part_size)

@@ -100,6 +100,12 @@ def count_outstanding(workers: Sequence[WorkerState]) -> int:
     return sum(len(worker.given) for worker in workers)
 
 
+def hang_warning(worker: str, seconds: float, path: str) -> str:
+    """Return the warning about a worker that is replaced because it hangs, perhaps in a read of ``path``."""
+    file = f" while it read {path!r}" if path else ""
+    return f"{worker} said nothing for {seconds:.3g} s{file}; it was replaced"
+
+
 class RunningTime:
     """Seconds that this process has run: a moment in which it, or the machine, stood still counts as one second."""
 

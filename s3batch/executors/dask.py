@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.errors import EndpointError, JobFailedError, SettingsError
-from s3batch.executors import SILENCE, News, Status, WorkerState, hosted, samples
+from s3batch.executors import SILENCE, News, Status, WorkerState, hang_warning, hosted, samples
 from s3batch.executors.hosted import Answer, Ask, Place, Sealed
 from s3batch.executors.process import pack, results_of, unpack
 
@@ -429,9 +429,10 @@ class DaskExecutor:
         news.dropped += dropped
         if answer.gone:
             self._lose(seat, news)
-        elif answer.silent > SILENCE:
+        elif answer.silent > SILENCE or (answer.status and answer.status.stuck):
             work = seat.state.find(answer.busy_row)
-            news.warnings.append(hosted.silence(seat.address, answer, work.operation.path if work else ""))
+            path = (answer.status.stuck if answer.status else "") or (work.operation.path if work else "")
+            news.warnings.append(hang_warning(f"the worker in {seat.address}", max(SILENCE, answer.silent), path))
             self._dismiss_one(seat)
             self._lose(seat, news)
 

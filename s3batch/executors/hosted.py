@@ -287,9 +287,3 @@ async def dismiss_older(owner: str) -> bool:
     for worker in older:
         worker.dismiss()
     return all([await asyncio.to_thread(worker.has_ended, _END_WITHIN) for worker in older])
-
-
-def silence(address: str, answer: Answer, path: str) -> str:
-    """Return the warning about a worker that says nothing."""
-    file = f" while it read {path!r}" if path else ""
-    return f"the worker in {address} said nothing for {answer.silent:.0f} s{file}; it was replaced"

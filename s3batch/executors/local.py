@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import forks
 from s3batch.errors import JobFailedError
-from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState
+from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, hang_warning
 from s3batch.executors.process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
 from s3batch.executors.runner import BEGUN, CURRENT
 from s3batch.forks import Fork
@@ -68,6 +68,8 @@ class _Process:
         self.heard = now
         """When it said something last, in the coordinator's running time."""
         self.told = 0.0
+        self.stuck = ""
+        """A file that it says it waits for too long."""
         self.frames.queue("start", brief)
         self.frames.flush()
 
@@ -223,6 +225,8 @@ class LocalExecutor:
             process.state.hear(results, status)
             news.results += results
             news.count(requests, doubts)
+            if status.stuck:
+                process.stuck = status.stuck
         elif word == "dropped":
             works = unpack(payload)
             process.state.take_back(works)
@@ -231,10 +235,10 @@ class LocalExecutor:
     def _replace_silent(self, news: News) -> None:
         """Replace workers that have said nothing for too long; a worker that waits for a file cannot say so."""
         now = self._running()
-        for process in [each for each in self._processes.values() if now - each.heard > SILENCE]:
+        for process in [each for each in self._processes.values() if each.stuck or now - each.heard > SILENCE]:
             work = process.state.find(process.page[CURRENT])
-            file = f" while it read {work.operation.path!r}" if work is not None and work.operation.path else ""
-            news.warnings.append(f"a worker said nothing for {SILENCE:g} s{file}; it was replaced")
+            path = process.stuck or (work.operation.path if work is not None else "")
+            news.warnings.append(hang_warning("a worker", SILENCE, path))
             self._replace(process, news)
 
     def _replace(self, process: _Process, news: News) -> None:

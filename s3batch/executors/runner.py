@@ -1,8 +1,9 @@
 """Runs work on a lane: as many pieces at once as the store and the memory take. The inside of every worker.
 
 It asks for what it begins within the next moment: what the window has room for, and what it has lately begun in the
-time that asking takes. Small files are read on the event loop, which costs less than handing them to a thread. A read
-that hangs (NFS) therefore silences the worker, and the coordinator replaces a worker that is silent.
+time that asking takes. Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread:
+a read that hangs (NFS) silences the worker. Larger ones are read, hashed and compressed on threads, a block at a time:
+the worker tells of a block that does not come. The coordinator replaces a worker in either case.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class Runner:
             content + max(0, CONTENT_IN_FLIGHT + CONTENT_AHEAD - self._heavy),
             keys + max(0, KEYS_IN_FLIGHT - self._keys),
         )
-        return Status(self._page[BEGUN], credit)
+        return Status(self._page[BEGUN], credit, self._tools.source.find_stuck(self._tools.brief.stuck_after))
 
     def _ahead(self) -> int:
         """How many pieces of work it will begin before more can be here."""

@@ -44,6 +44,8 @@ class Status(NamedTuple):
     begun: int
     """Pieces of work begun since its start."""
     credit: Credit
+    stuck: str = ""
+    """A file that a thread of it has waited for too long."""
 
 
 def tags_of(work: Work) -> list[Tag]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch import compare
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, Fault, fault_of, refused_for_good
-from s3batch.s3.lane import ask
+from s3batch.s3.lane import aside, ask
 
 if TYPE_CHECKING:
     from s3batch.s3.calls import Answer, Call
@@ -57,7 +58,8 @@ class Proofs:
 
         Raises :class:`CallError` (retryable) when what is stored is not what was sent.
         """
-        checksum = confirm(answer, call, header)
+        reckon = partial(confirm, answer, call, header)  # perhaps an MD5
+        checksum = reckon() if len(call.body) <= _ON_LOOP else await aside(reckon)
         if checksum is not None or call.name != "PutObject":
             return Proof(checksum)
         return Proof(None, await self.look(call.key, len(call.body), bare(answer.headers["etag"])))
@@ -123,6 +125,8 @@ def checks_in(call: Call) -> dict[str, str]:
     return {name: value for name, value in call.headers.items() if name.startswith(_CHECKS)}
 
 
+_ON_LOOP = 1024 * 1024
+"""Bytes: hashing more than these on the loop would keep other answers waiting."""
 _CHECKS = ("content-md5", "x-amz-checksum-")
 
 

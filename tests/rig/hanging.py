@@ -8,16 +8,20 @@ import time
 from typing import TYPE_CHECKING
 
 from s3batch.model import Result
+from s3batch.s3.lane import aside
 
 if TYPE_CHECKING:
     from s3batch.model import Work
     from s3batch.worker import Tools
 
 
-async def hang_or_die(work: Work, _: Tools) -> Result:
+async def hang_or_die(work: Work, tools: Tools) -> Result:
     """Hang, or kill this process, as the operation's key wants it."""
     if work.operation.key.startswith("hang"):
         time.sleep(3600)  # noqa: ASYNC251 - that is what it is for
+    if work.operation.key.startswith("thread"):
+        reading, _ = os.pipe()
+        await aside(lambda: tools.source._read_block(reading, work.operation.path, 1))
     if work.operation.key.startswith("die"):
         os.kill(os.getpid(), signal.SIGKILL)
     return Result(work.operation.id)

@@ -187,6 +187,10 @@ class SimulatedLane(Lane):
         else:
             self._judge(task, call, answer)
 
+    def _aside(self, task: Any, function: Callable[[], Any], refusal: Answer | None = None) -> None:
+        value = refusal if refusal is not None else function()  # boto3 would be told the same
+        self.later(0.0, lambda: self._resume(task, value))
+
     def later(self, seconds: float, function: Callable[[], None]) -> None:
         self.world.at(seconds, lambda: self.defer(function) if self.alive else None)
 

@@ -249,3 +249,20 @@ def test_digests_of_parts_are_those_of_the_parts(size):
 def test_compressing_gives_the_same_bytes_each_time():
     assert compressed(BODY) == compressed(bytearray(BODY))
     assert gzip.decompress(compressed(BODY)) == BODY
+
+
+def test_a_block_that_does_not_come_is_told_with_its_file(tmp_path):
+    """As a file server that does not answer has it; a slow one, whose blocks do come, is left alone."""
+    source, (reading, writing) = Source(str(tmp_path)), os.pipe()
+    thread = threading.Thread(target=source._read_block, args=(reading, "slow.bin", 10), daemon=True)
+    thread.start()
+    while not source._waits:
+        time.sleep(0.001)
+
+    before, after = source.find_stuck(30.0), source.find_stuck(0.0)
+    os.write(writing, b"x")
+    thread.join()
+    os.close(writing)
+    os.close(reading)
+
+    assert (before, after, source.find_stuck(0.0)) == ("", "slow.bin", "")

@@ -210,7 +210,9 @@ def test_no_process_is_started_for_nothing(local):
     assert local.poll(0.0).results == []
 
 
-def test_what_a_killed_worker_had_begun_is_lost_and_the_rest_comes_back(local, upload, fake):
+def test_what_a_killed_worker_had_begun_is_lost_and_the_rest_comes_back(local, upload, fake, start):
+    start(local)
+
     def slowly(_: Seen) -> None:
         time.sleep(0.02)
 
@@ -230,7 +232,7 @@ def test_what_a_killed_worker_had_begun_is_lost_and_the_rest_comes_back(local, u
     assert len(set(pids(local)) - set(before)) == 1
     submit(local, news.lost + news.dropped)
     collect(local, lambda _: not outstanding(local))
-    assert len(fake.objects["b"]) == 60
+    assert len(fake.objects["b"]) == 60 + 2
 
 
 def test_work_for_a_worker_that_died_unnoticed_comes_back_as_not_begun(local, upload):
@@ -332,6 +334,21 @@ def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, sta
     assert [work.operation.key for work in news.lost] == ["a", "hang"]
     assert [work.operation.key for work in news.dropped] == ["b"]
     assert news.warnings == ["a worker said nothing for 2.5 s while it read 'hang'; it was replaced"]
+
+
+def test_a_worker_whose_thread_hangs_in_a_read_is_replaced_and_the_file_named(brief, start):
+    """Its loop goes on, so it says so itself."""
+    hanging = Work(Operation(Kind.CHUNK, "thread", Reason.MISSING, "large.bin", id=1))
+    local = LocalExecutor(replace(brief, extensions=((Kind.CHUNK, hang_or_die),), stuck_after=0.5), 1)
+    try:
+        start(local)
+        submit(local, [hanging])
+        news = collect(local, lambda news: bool(news.deaths))
+    finally:
+        local.close()
+
+    assert [work.operation.key for work in news.lost] == ["thread"]
+    assert news.warnings == ["a worker said nothing for 15 s while it read 'large.bin'; it was replaced"]
 
 
 def test_a_pause_of_the_coordinator_costs_no_worker(local, upload, monkeypatch, start):
