@@ -223,7 +223,7 @@ def simulated(job: Job) -> Iterator[None]:
     random.seed(job.schedule.seed)
     lane = partial(Watched, world, "coordinator:")
     with (
-        patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(content, "_TICK_NS", 0), patch.object(doubts, "_PARTS_FROM", 0),
+        patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(content, "_TICK_NS", 0), patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 0.0),
         patch.object(JournalStore, "commit", commit_or_die),
     ):  # fmt: skip
         yield
