@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _BATCH = 1000
 _EVER = float("inf")
+_KEPT = ("x-amz-meta-", "content-type")
+"""What the headers begin with that a copy keeps."""
 _UNKNOWN = (400, 405, 501)
 """Statuses of stores that do not know a kind of request."""
 
@@ -117,9 +119,16 @@ class BucketStore:
         return answer.status != 412
 
     async def copy(self, source: str, target: str, encryption: Mapping[str, str]) -> None:
-        """Copy an object within the bucket, encrypted as told."""
+        """Copy an object within the bucket, encrypted as told. Where the store cannot copy, fetch it and store it."""
         call = calls.copy_object(target, self.bucket.endpoint.bucket, encryption, source)
-        checked(await self.bucket.send(call), call)
+        answer = await self.bucket.send(call)
+        if answer.status not in (405, 501):
+            checked(answer, call)
+        elif (held := await self.fetch(source)) is not None:
+            kept = {name: value for name, value in held.headers.items() if name.startswith(_KEPT)}
+            body = bytes(held.body)
+            call = calls.put_object(target, body, {**kept, **encryption, "content-md5": calls.md5_header(body)})
+            checked(await self.bucket.send(call), call)
 
     async def pause(self, seconds: float) -> None:
         """Wait."""

@@ -91,3 +91,12 @@ def test_the_time_is_the_stores(fake, store):
     store.run(store.has("a"))
 
     assert store.now().low > time.time() + 500
+
+
+def test_a_store_that_cannot_copy_is_sent_the_object(fake, store):
+    fake.meddle = lambda request: Reply(501) if request.name == "CopyObject" else None
+
+    store.run(store.copy("a", "aside", {}))
+
+    assert fake.objects["bucket"]["aside"].body == b"x"
+    assert fake.objects["bucket"]["aside"].headers["content-type"] == "application/json"
