@@ -71,7 +71,7 @@ class Reply:
     """
 
     __slots__ = (
-        "_body", "_buffer", "_call", "_chunk", "_chunked", "_headers", "_interim", "_length", "_no_body", "_room",
+        "_body", "_buffer", "_call", "_chunk", "_chunked", "_chunks", "_headers", "_interim", "_length", "_no_body", "_room",
         "_status", "keep", "received",
     )  # fmt: skip
 
@@ -91,6 +91,7 @@ class Reply:
         self._chunked = False
         self._chunk = _NO_CHUNK
         """Bytes of the chunk under way that are still to come."""
+        self._chunks = 0
         self._interim = 0
         self.received = 0
         """Bytes so far."""
@@ -212,10 +213,18 @@ class Reply:
                 self._chunk = _NO_CHUNK
             else:
                 del buffer[: end + 2]
-                self._chunk = _chunk_size(line) or _LAST
+                self._begin_chunk(line)
         return None
 
+    def _begin_chunk(self, line: bytes) -> None:
+        self._chunk = _chunk_size(line) or _LAST
+        self._chunks += 1
+        if self._chunks > _FEW_CHUNKS and len(self._body) < self._chunks * _LEAST_CHUNK:
+            raise MalformedError("a flood of tiny chunks")
 
+
+_FEW_CHUNKS, _LEAST_CHUNK = 4096, 16
+"""After so many chunks their mean has to be so many bytes: stores send pages, and spaces that keep a connection alive."""
 _NO_CHUNK = -1
 """Between two chunks."""
 _LAST = -2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.s3 import calls
-from s3batch.s3.wire import Reply
+from s3batch.s3.wire import MalformedError, Reply
 
 
 def reply_to(data: bytes, *, no_body: bool = False):
@@ -76,3 +76,23 @@ def test_a_huge_body_is_read_in_pieces_of_a_mebibyte():
     reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
 
     assert reply.appetite == 1024 * 1024
+
+
+def test_a_flood_of_tiny_chunks_is_no_response():
+    """A byte a chunk would hold a connection for minutes within every limit of bytes and seconds."""
+    reply = Reply(no_body=False)
+    reply.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    with pytest.raises(MalformedError, match="flood of tiny chunks"):
+        for _ in range(5000):
+            reply.feed(b"1\r\n \r\n")
+
+
+def test_spaces_that_keep_a_connection_alive_for_half_an_hour_are_no_flood():
+    reply = Reply(no_body=False)
+    reply.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    for _ in range(1800):
+        reply.feed(b"1\r\n \r\n")
+
+    assert reply.feed(b"4\r\n<a/>\r\n0\r\n\r\n").body.strip() == b"<a/>"
