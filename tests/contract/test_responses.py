@@ -6,11 +6,12 @@ Each test sends one kind of answer to every call. The table of results is printe
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
 
-import s3batch.s3.reference  # noqa: F401 - importing boto3 holds everybody up, and limits are short here
+import s3batch.s3.reference  # importing boto3 holds everybody up, and limits are short here
 from s3batch.s3 import bounds, calls
 from s3batch.s3.calls import Answer, Call
 from s3batch.s3.carry import carrier
@@ -353,3 +354,29 @@ def test_spaces_keep_a_long_call_alive(name, framing, lane, monkeypatch):
         open_lane.close()
 
     assert answer.ok
+
+
+@pytest.mark.parametrize("lie", ["CreateMultipartUpload", "UploadPartCopy", "CompleteMultipartUpload", ""])
+def test_a_copy_in_parts_believes_only_s3(lie, monkeypatch):
+    """s3transfer's own requests are judged too, and tried again."""
+    monkeypatch.setattr("random.uniform", lambda least, _: least)
+
+    def answer(name: str, out: Out) -> object:
+        if name == lie:
+            return page(name, out)
+        if name == "UploadPartCopy":
+            return say(name, out, 200, "", COPIED.encode())
+        if name == "HeadObject":
+            out.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 30000000\r\n\r\n')
+            return True
+        return right(name, out)
+
+    with Answering(answer) as server:
+        lane = lane_to(server.url, "reference")
+        expected = pytest.raises(CallError, match=f"{lie} was answered with 200 text/html") if lie else nullcontext()
+        with expected as refused:
+            s3batch.s3.reference.copy_large(lane.endpoint, "k", 10 << 20, {"content-type": "a/b"})
+        lane.close()
+
+    assert refused is None or refused.value.fault.retryable
+    assert not lie or server.names[lie] >= 4
