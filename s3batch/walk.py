@@ -42,7 +42,7 @@ MOST_PATHS = 16
 SHOWN = 20
 """Names of one kind that a warning tells."""
 
-_GONE = "it vanished while its directory was read"
+_GONE = "it is gone"
 
 _BY_NAME = attrgetter("name")
 

@@ -74,8 +74,10 @@ def test_other_attributes_are_compared_with_the_object(step) -> None:
 
     run = step.run({"cache_control": {".js": "no-cache"}})
 
+    # the first copy of a job is looked at before and after: a store may drop tags
     assert [(each.operation, each.key) for each in run.requests[2:]] == [
-        ("HeadObject", "site/app.js"), ("CopyObject", "site/app.js"), ("PutObject", KEY),
+        ("HeadObject", "site/app.js"), ("GetObjectTagging", "site/app.js"), ("CopyObject", "site/app.js"),
+        ("HeadObject", "site/app.js"), ("PutObject", KEY),
     ]  # fmt: skip
     assert run.counts["GetObject"] == 1
 

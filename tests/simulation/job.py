@@ -104,6 +104,8 @@ class Job:
             self.objects[f"orphan{number}"] = Stored(b"old", '"old"')
         for name in list(self.files)[: dice.choice([0, 0, 2])]:
             self.objects[name] = Stored(b"other", '"other"')
+        self.complete: set[str] = set()
+        """The files when the store last had all of them."""
         self.world.watch = self.watch
 
     def write(self, name: str, body: bytes) -> None:
@@ -117,10 +119,21 @@ class Job:
         self.heard.discard(name)
 
     def watch(self, call: Call, now: float) -> None:
-        """No delete before success."""
+        """No delete before success.
+
+        A run goes on at once with the deletes of a dead one that had sent everything. A file that changed after that
+        moment is sent beside them.
+        """
+        wrong = self.note_complete()
         if call.name in ("DeleteObject", "DeleteObjects"):
-            wrong = [name for name in self.files if not self.is_right(name)]
-            assert not wrong, f"{call.name} before {wrong} were there"
+            assert wrong <= self.complete, f"{call.name} before {wrong - self.complete} were there"
+
+    def note_complete(self) -> set[str]:
+        """Note the moment if the store has every file. Return those it does not have."""
+        wrong = {name for name in self.files if not self.is_right(name)}
+        if not wrong:
+            self.complete = set(self.files)
+        return wrong
 
     def is_right(self, name: str) -> bool:
         """Whether the bucket holds what the file holds."""
@@ -142,6 +155,7 @@ class Job:
             self.run_once(kill_at)
             if not schedule.late:
                 world.run(10.0)
+            self.note_complete()
             if schedule.changes:
                 for name in world.dice.sample(sorted(self.files), 1):
                     self.write(name, world.dice.randbytes(world.dice.choice([5, 39, 41, 80])))

@@ -503,7 +503,7 @@ class TestOddFiles:
         (tmp_path / "b").unlink()
 
         assert [file.path for file in chain(*batches)] == ["c"]
-        assert found.problems == [("b", "it vanished while its directory was read", "Vanished", False)]
+        assert found.problems == [("b", "it is gone", "Vanished", False)]
         assert found.kept.covers("b")
         assert found.complete
 
