@@ -41,6 +41,7 @@ from s3batch.errors import (
     EXIT_FAILED,
     EndpointError,
     JobFailedError,
+    JournalError,
     S3BatchError,
 )
 from s3batch.executors.inline import InlineExecutor
@@ -415,12 +416,16 @@ class Sync:
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
         frowned_upon = "" if code else self._frowned_upon()
         code = EXIT_FAILED if frowned_upon else code
-        self.journal.set_state(state, code)
+        try:
+            self.journal.set_state(state, code)
+        except JournalError:
+            if not isinstance(stopped, JournalError):
+                raise  # else its disk is full, as was just found: the job's rows tell that it has not ended
         document = report.document(
             self.journal.job, self.journal.counts(), self.journal.failures(),
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
             before=report.Before.of(self.journal),
-        )  # fmt: skip
+        ) | {"state": str(state), "exit_code": code}  # fmt: skip
         if not self.settings.dry_run:
             ci_outputs.write_outputs(self.settings, self.output, ci_outputs.of_sync(document))
         wrong = str(stopped) if stopped is not None else frowned_upon

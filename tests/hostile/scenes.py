@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -177,7 +178,9 @@ def _waited_for(process: subprocess.Popen[bytes], until: float) -> int:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return max(usage.ru_maxrss * 1024, memory)
+            # a process begins as a copy of this one, whose memory counts as its own at first
+            most = usage.ru_maxrss if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss else 0
+            return max(most * 1024, memory)
         memory = max(memory, *map(_memory, _family(process.pid)))
         if time.monotonic() > until or memory > 2 * MOST_MEMORY:  # the machine is not ours alone
             os.killpg(process.pid, signal.SIGKILL)
