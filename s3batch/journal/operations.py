@@ -63,7 +63,7 @@ id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') A
 """
 _REPLAN = """
 UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, upload_id = '', fingerprint = '',
-    recheck = 0, detail = CASE kind WHEN 'reconcile' THEN '' ELSE detail END
+    detail = CASE kind WHEN 'reconcile' THEN '' ELSE detail END
 WHERE id = ?
 """
 _OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy')"

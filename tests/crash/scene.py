@@ -86,7 +86,8 @@ class Scene:
 
     def assert_nothing_sent_twice(self) -> None:
         """What S3 has acknowledged once never travels again."""
-        assert sent_twice(self.proxy.requests) == []
+        twice = sent_twice(self.proxy.requests)
+        assert twice == [], twice
 
     def assert_journal_healthy(self) -> None:
         with closing(sqlite3.connect(self.journal)) as connection:

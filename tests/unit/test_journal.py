@@ -425,3 +425,14 @@ def test_what_was_to_be_looked_up_still_is_if_a_try_came_to_nothing(journal, sta
     journal.settle([(state, Result(added.id, error="no answer"))])
 
     assert [entry.operation.recheck for entry in journal.operations()] == [recheck]
+
+
+def test_a_file_that_changed_since_a_dead_run_sent_it_is_looked_up_all_the_same(journal):
+    """It may have been written anew with the same content, which S3 has."""
+    (added,) = journal.add([upload("a")])
+    journal.lease(9, Stage.MAIN)
+    journal.release()
+
+    journal.replan(added._replace(size=added.size + 1))
+
+    assert [(each.size, each.recheck) for each in journal.lease(9, Stage.MAIN)] == [(added.size + 1, True)]
