@@ -31,7 +31,7 @@ from s3batch.multipart import LOST
 from s3batch.quirk_memory import QuirkMemory
 from s3batch.s3.carry import back_off
 from s3batch.s3.faults import SIGNED_OUT
-from s3batch.stopping import StoppedError
+from s3batch.stopping import InterruptedJobError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -411,11 +411,13 @@ class Coordinator:
         """Let what is under way end, settle it, put the rest back."""
         until = self._clock() + self._deps.signals.grace
         self._executor.drain()
-        try:
-            while count_outstanding(self._executor.workers()) and self._clock() < until:
+        while count_outstanding(self._executor.workers()) and self._clock() < until:
+            try:
                 self._take(self._executor.poll(0.1))
-        except StoppedError:
-            pass  # a second signal, or one more of what stopped us: now
+            except InterruptedJobError:
+                break  # a second signal: now
+            except StoppedError:
+                continue  # one more of what stopped us; what others in flight achieve counts all the same
         self._dispatcher.put_back()
         self._journal.release()
 

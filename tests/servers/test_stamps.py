@@ -151,7 +151,7 @@ def test_what_a_file_became_is_skipped_in_the_words_of_the_walk(place: Place, mo
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
-        pytest.param(lambda path: None, "Vanished", "it vanished", id="gone"),
+        pytest.param(lambda path: None, "Vanished", "it is gone", id="gone"),
         pytest.param(Path.mkdir, "Changed", "became a directory", id="directory"),
     ],
 )
