@@ -293,7 +293,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
         condition = _unchanged_since(head)
     call = calls.put_object(operation.key, body, {**headers, **condition})
     sent, warning = await send(call, tools.checks), ""
-    if condition and sent.answer.status in _UNCONDITIONAL and not _is_acl_refusal(sent.answer, attributes):
+    if condition and not _is_acl_refusal(sent.answer, attributes) and await _misjudges(sent.answer, call, condition):
         call, condition = call._replace(headers=_without(call.headers, condition)), {}
         sent = await send(call, tools.checks)
     if _is_acl_refusal(sent.answer, attributes):
@@ -322,6 +322,13 @@ _UNCONDITIONAL = frozenset({400, 405, 501})
 """What stores answer that know no conditional writes."""
 _OVERTAKEN = frozenset({409, 412})
 """What a store answers to a conditional write where another one came between."""
+
+
+async def _misjudges(answer: Answer, call: calls.Call, condition: dict[str, str]) -> bool:
+    """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
+    if answer.status != 412:
+        return answer.status in _UNCONDITIONAL
+    return _unchanged_since(await settled(calls.head_object(call.key))) == condition
 
 
 def _unchanged_since(head: Answer) -> dict[str, str]:
