@@ -124,6 +124,7 @@ class Coordinator:
                 if planning is None and self._open[stage] and self._dispatcher.has_nothing:
                     self._count_again(stage)
         except S3BatchError as stopped:
+            self._executor.drain()
             if self._deps.signals.seen:
                 self._say_what_is_finished()
             self._wind_down()
@@ -402,15 +403,15 @@ class Coordinator:
     # --- the end ----------------------------------------------------------------------------
 
     def _say_what_is_finished(self) -> None:
-        count = sum(len(each.parted()[0]) for each in self._executor.workers())
-        if count:
+        workers = self._executor.workers()
+        count = sum(len(each.parted()[0]) for each in workers) or count_outstanding(workers)
+        if count:  # what is on its way to a worker may be begun before the worker hears that it is to stop
             requests, seconds = f"{count} request{'s' * (count > 1)}", self._deps.signals.grace
             self._deps.say(f"stopping: finishing {requests}, up to {seconds:g} s; Ctrl-C again stops now")
 
     def _wind_down(self) -> None:
         """Let what is under way end, settle it, put the rest back."""
         until = self._clock() + self._deps.signals.grace
-        self._executor.drain()
         while count_outstanding(self._executor.workers()) and self._clock() < until:
             try:
                 self._take(self._executor.poll(0.1))

@@ -268,8 +268,10 @@ class LocalExecutor:
         self._tell_all("narrow")
 
     def drain(self) -> None:
-        """Have the workers hand back what they did not begin."""
+        """Have the workers hand back what they did not begin, and note what they have begun by now."""
         self._draining = True
+        for state, process in self._processes.items():
+            state.begun = process.page[BEGUN]
         self._tell_all("drain")
 
     def _tell_all(self, word: str, payload: object = None) -> None:

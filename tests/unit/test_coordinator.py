@@ -33,8 +33,12 @@ DROPPED = object()
 class Scripted:
     """An executor: ``answer`` says what comes of each piece of work. ``at_once`` of them in one poll."""
 
-    def __init__(self, answer: Callable[[Work], Any], *, room: int = 1000, at_once: int = 1000) -> None:
+    def __init__(
+        self, answer: Callable[[Work], Any], *, room: int = 1000, at_once: int = 1000, untold: bool = False
+    ) -> None:
         self.answer, self.at_once = answer, at_once
+        self._untold = untold
+        """The worker has not yet said what it has begun."""
         self.given: list[Work] = []
         self.most = 0
         self.credentials: list[Credentials] = []
@@ -52,7 +56,7 @@ class Scripted:
     def _ask(self, results: list[Result]) -> None:
         works, content, keys = self._state.totals
         credit = Credit(works + self._room - len(self._waiting), content + 10**12, keys + 10**6)
-        self._state.hear(results, Status(works, credit))
+        self._state.hear(results, Status(0 if self._untold else works, credit))
 
     def give(self, worker: WorkerState, works: list[Work]) -> None:
         assert works
@@ -505,7 +509,8 @@ def test_a_signal_lets_end_what_is_under_way_and_puts_the_rest_back(journal, coo
     assert not any(entry.operation.recheck for entry in journal.operations())
 
 
-def test_the_first_signal_says_at_once_what_is_finished(journal, coordinate):
+@pytest.mark.parametrize("untold", [False, True], ids=["worker told", "worker did not tell yet"])
+def test_the_first_signal_says_at_once_what_is_finished(journal, coordinate, untold):
     answered: list[Work] = []
     said: list[tuple[str, int]] = []
 
@@ -516,7 +521,7 @@ def test_the_first_signal_says_at_once_what_is_finished(journal, coordinate):
         return good(work)
 
     with Signals() as signals:
-        executor = Scripted(answer, room=12, at_once=5)
+        executor = Scripted(answer, room=12, at_once=5, untold=untold)
         coordinator = coordinate(
             executor, signals=signals, say=lambda words: said.append((words, len(executor._waiting)))
         )
