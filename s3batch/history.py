@@ -29,7 +29,7 @@ def place_of(target: Target) -> str:
 
 @contextmanager
 def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock]]:
-    """Yield the journal of a sync and the lock of its target, both held; for a dry run a copy of the journal."""
+    """Yield the journal of a sync and the lock of its target, both held; a dry run's journal is a temporary one."""
     if not settings.journal:
         private_files.require_directory(settings.journal_directory())
     lock = TargetLock(settings.lock_directories(), settings.endpoint_url, place)
@@ -42,8 +42,6 @@ def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock
             raise
         # no directory of this user can be written: the journal's own lock has to do
     try:
-        if not settings.journal:
-            _bring_along(settings.old_journal_path(), settings.journal_path(place))
         with _opened(settings, place) as journal:
             yield journal, lock
     finally:
@@ -51,11 +49,16 @@ def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock
 
 
 def _opened(settings: Settings, place: str) -> Journal:
-    path = settings.journal_path(place)
+    old, path = settings.old_journal_path(), settings.journal_path(place)
+    if settings.dry_run:
+        path = old if old and not private_files.is_there(path) and private_files.is_there(old) else path
+        return Journal.rehearse(path, foreign=journal_trust.is_foreign(path, settings))
+    if old:
+        _bring_along(old, path)
     journal = Journal.open(path, foreign=journal_trust.is_foreign(path, settings))
     try:
         journal.lock()
-        return journal.scratch() if settings.dry_run else journal
+        return journal
     except BaseException:
         journal.close()
         raise

@@ -240,7 +240,8 @@ class Sync:
         self._look_again(coordinator, planning)
         if self.kept:
             self.journal.warn(deletes.kept_words(self.kept))
-        leftovers.abort(self.journal, self.bucket, self._list_unclaimed)
+        if not self.settings.dry_run:
+            leftovers.abort(self.journal, self.bucket, self._list_unclaimed)
         self.journal.learn()
         reach("learned")
         if self._failed(before=_AFTER_ALL):

@@ -106,7 +106,7 @@ def checked(settings: Settings) -> Names:
 
 
 def _journal(settings: Settings, *, resumed: bool) -> Journal:
-    """The job's journal, locked; for a dry run a copy that nobody else sees. Instead of a damaged one a new one."""
+    """The job's journal, locked; for a dry run a temporary one. Instead of a damaged one a new one."""
     try:
         return _opened(settings)
     except (JournalLockedError, JournalTooNewError):
@@ -126,10 +126,13 @@ def _is_usable(directory: str) -> bool:
 
 def _opened(settings: Settings) -> Journal:
     path = settings.journal_path()
-    journal = Journal.open(path, foreign=journal_trust.is_foreign(path, settings))
+    foreign = journal_trust.is_foreign(path, settings)
+    if settings.dry_run:
+        return Journal.rehearse(path, foreign=foreign)
+    journal = Journal.open(path, foreign=foreign)
     try:
         journal.lock()
-        return journal.scratch() if settings.dry_run else journal
+        return journal
     except BaseException:
         journal.close()
         raise

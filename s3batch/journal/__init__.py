@@ -30,6 +30,7 @@ from s3batch.journal.jobs import SIGN_OF_LIFE, Job, Jobs
 from s3batch.journal.lock import Lock
 from s3batch.journal.objects import Facts, Objects
 from s3batch.journal.operations import Entry, Failure, Operations
+from s3batch.journal.rehearsal import open_rehearsal
 from s3batch.journal.store import Store, bindable, open_read_only, open_store
 from s3batch.journal.target_lock import LastJob, TargetLock
 from s3batch.journal.uploads import UploadLeft
@@ -50,11 +51,11 @@ class Journal:
     Any trouble with the file or its disk is a JournalError, and then nothing of the open transaction counts.
     """
 
-    def __init__(self, store: Store, lock: Lock, original: Journal | None = None) -> None:
+    def __init__(self, store: Store, lock: Lock, stands_for: str = "") -> None:
         self._store = store
         self._lock = lock
-        self._original = original
-        """Of a copy in a directory of its own: what it was made from."""
+        self._stands_for = stands_for
+        """For a dry run: the name of the job's own journal. This one is temporary, in a directory of its own."""
         self._owns: Callable[[str], bool] = lambda _: True
         self._depth = 0
         self._signed = time.monotonic()
@@ -79,6 +80,21 @@ class Journal:
         """Open a journal to look at, also while its job runs; takes no lock. ``foreign``: see :meth:`open`."""
         return cls(open_read_only(path, foreign=foreign), Lock(path))
 
+    @classmethod
+    def rehearse(cls, path: str, *, foreign: bool = False) -> Self:
+        """Open a temporary journal for a dry run of a job with the journal at ``path``, which is only read.
+
+        JournalLockedError if a job is at work with it. ``foreign``: see :meth:`open`.
+        """
+        lock = Lock(path)
+        lock.refuse_if_held()
+        folder = private_files.make_temporary_directory()
+        try:
+            return cls(open_rehearsal(path, folder, foreign=foreign), lock, path)
+        except BaseException:
+            private_files.remove_tree(folder)
+            raise
+
     def check_rows(self, admit: Callable[[Operation], Operation], owns: Callable[[str], bool]) -> None:
         """Have rows that were there before this run looked at, before anything is read or sent for them.
 
@@ -88,19 +104,10 @@ class Journal:
         self._operations.admit = admit
         self._owns = owns
 
-    def scratch(self) -> Self:
-        """A private copy for a rehearsal; closing it removes it, and closes this journal too."""
-        folder = private_files.make_temporary_directory()
-        path = os.path.join(folder, "journal.db")
-        private_files.create_file(path).close()  # SQLite fills an empty file; by itself it would not make it private
-        self._store.copy_to(path)
-        lock = Lock(path)
-        return type(self)(open_store(path, create=False, refuse_if_held=lock.refuse_if_held), lock, self)
-
     @property
     def path(self) -> str:
-        """The file's name as given; a copy tells its original's."""
-        return self._original.path if self._original else self._store.path
+        """The file's name as given; a dry run's journal tells that of the job's own."""
+        return self._stands_for or self._store.path
 
     def lock(self) -> None:
         """Be the one coordinator of this journal until :meth:`close`; JournalLockedError names another."""
@@ -116,9 +123,8 @@ class Journal:
             self._store.close()
         finally:
             self._lock.release()
-            if self._original is not None:
+            if self._stands_for:
                 private_files.remove_tree(os.path.dirname(self._store.path))
-                self._original.close()
 
     def __enter__(self) -> Self:
         return self
@@ -179,7 +185,7 @@ class Journal:
             dead = self._jobs.unfinished(command, target, endpoint, None if plan else source)
             if continues and continues not in {each.id for each in dead[-1:]}:
                 raise SettingsError(f"nothing to resume: job {continues} is {self._jobs.find(continues).state}")
-            taken = [each for each in dead[-1:] if plan and each.plan == plan]
+            taken = [each for each in dead[-1:] if plan and each.plan == plan and not self._stands_for]
             goes_on_deleting = bool(taken) and taken[0].stage == Stage.DELETE and not deletes_anew
             columns = {
                 "command": command,

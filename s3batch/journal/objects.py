@@ -47,7 +47,7 @@ _LEARN_WRITTEN = f"""
 INSERT INTO object ({_FACTS}, writer)
 SELECT key, etag, CASE WHEN bytes > 0 AND instr(etag, '-') = 0 THEN bytes ELSE size END,
     size, mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum, job
-FROM operation
+FROM {{earlier}}operation
 WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'done' AND kind IN ('upload', 'chunk', 'redirect')
     AND etag <> ''
 ON CONFLICT (key) DO UPDATE SET
@@ -63,7 +63,7 @@ INSERT INTO object ({_FACTS}, writer)
 SELECT key, etag, size, CASE WHEN kind = 'copy' AND size = 0 THEN NULL ELSE size END,
     mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum,
     CASE state WHEN 'done' THEN job ELSE 0 END
-FROM operation
+FROM {{earlier}}operation
 WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND etag <> ''
     AND ((kind = 'copy' AND state = 'done') OR (kind = 'reconcile' AND state IN ('done', 'skipped') AND error = ''))
 ON CONFLICT (key) DO UPDATE SET
@@ -83,7 +83,7 @@ ON CONFLICT (key) DO UPDATE SET
 
 _FORGET_DELETED = """
 DELETE FROM object WHERE key IN
-    (SELECT key FROM operation
+    (SELECT key FROM {earlier}operation
     WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'done' AND kind = 'delete')
 """
 
@@ -96,6 +96,14 @@ _CURRENT = f"""
 SELECT {_FACTS} FROM object
 WHERE {_BELOW} AND known_etag IS NOT NULL AND ((listed = ? AND etag = known_etag) OR writer = ?)
 ORDER BY key LIMIT ?
+"""  # noqa: S608 - constants
+
+_ALL = f"key, size, etag, modified, listed, seen, planned, {_FACTS.removeprefix('key, ')}, writer"
+_BRING = f"INSERT OR IGNORE INTO object ({_ALL}) SELECT {_ALL} FROM original.object WHERE key IN ({_KEYS})"  # noqa: S608
+"""A dry run's journal has no facts of its own: what is known of an object comes along with the listing."""
+_BRING_CHANGED = f"""
+INSERT OR IGNORE INTO object ({_ALL}) SELECT {_ALL} FROM original.object WHERE key IN
+    (SELECT key FROM original.operation WHERE id > ? AND id <= ? AND +job IN ({{jobs}}))
 """  # noqa: S608 - constants
 
 _MARK_PLANNED = """
@@ -115,12 +123,15 @@ class Objects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._brings = bool(store.original)
+        """For a dry run: facts come along with the listing."""
         self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
 
     def claim(self, target: str) -> None:
         """Forget everything if what is recorded is about another target (and endpoint) than this one."""
         if self._remembered("target") not in {None, target}:
             self._store.execute("DELETE FROM object")
+            self._brings = False
             self.begin_listing()
         self._remember("target", target)
 
@@ -141,6 +152,9 @@ class Objects:
     def record(self, objects: Sequence[Listed]) -> None:
         """Record a page of the listing."""
         generation = self.generation
+        if self._brings:
+            for batch in _batches([each[0] for each in objects]):
+                self._store.execute(_BRING, batch)
         rows: list[tuple[Any, ...]] = [(*each, generation) for each in objects]
         if not all_bindable([each[0] for each in objects]):
             rows = [(bindable(row[0]), *row[1:]) for row in rows]
@@ -202,10 +216,13 @@ class Objects:
 
         The jobs read files from ``started`` on (seconds since the epoch).
         """
-        settled, marks, rows = int((started - YOUNG) * 1e9), ", ".join(map(str, jobs)), (first, last)
-        self._store.execute(_LEARN_WRITTEN.format(jobs=marks), (settled, *rows))
-        self._store.execute(_LEARN_COMPARED.format(jobs=marks), (settled, *rows, self.generation, self.generation))
-        self._store.execute(_FORGET_DELETED.format(jobs=marks), rows)
+        settled, rows = int((started - YOUNG) * 1e9), (first, last)
+        names = {"jobs": ", ".join(map(str, jobs)), "earlier": self._store.earlier}
+        if self._brings:
+            self._store.execute(_BRING_CHANGED.format(**names), rows)
+        self._store.execute(_LEARN_WRITTEN.format(**names), (settled, *rows))
+        self._store.execute(_LEARN_COMPARED.format(**names), (settled, *rows, self.generation, self.generation))
+        self._store.execute(_FORGET_DELETED.format(**names), rows)
 
     def mark_planned(self, job: int, takes: Sequence[int], first: int, last: int) -> None:
         """Note that ``job`` has an operation for the keys of these rows, its own by now or of a job it takes."""

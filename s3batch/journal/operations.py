@@ -281,7 +281,8 @@ class Operations:
     def last_change(self, after: int, target: str, endpoint: str) -> int:
         """Return the highest row above ``after`` with which any sync changed the target; 0 if none did."""
         values = (after, bindable(target), endpoint)
-        return int(self._store.value(f"SELECT coalesce(max(id), 0) FROM operation WHERE {_CHANGE}", values))  # noqa: S608
+        table = f"{self._store.earlier}operation"
+        return int(self._store.value(f"SELECT coalesce(max(id), 0) FROM {table} WHERE {_CHANGE}", values))  # noqa: S608
 
     def changed_keys(self, after: int, target: str, endpoint: str) -> Iterator[str]:
         """Yield the keys of those rows, in their order."""

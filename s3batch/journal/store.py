@@ -63,6 +63,8 @@ class Store:
         self.read_only = refuse_if_held is None
         self.writes = 0
         """How often something was written or undone: while it stays, what was read is as it was."""
+        self.original = ""
+        """The journal whose tables are there too, as ``original.TABLE``: see :meth:`attach`."""
         self._connection = connection
         self._refuse_if_held = refuse_if_held
         self._closed = False
@@ -107,6 +109,28 @@ class Store:
         """Return the first column of the first row, or ``None``."""
         rows = self.rows(sql, parameters)
         return rows[0][0] if rows else None
+
+    @property
+    def earlier(self) -> str:
+        """What stands before the name of a table that holds what earlier jobs did."""
+        return "original." if self.original else ""
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is a migrated copy of an older journal, without a name."""
+        return not self.rows("PRAGMA database_list")[0][2]
+
+    def attach(self, path: str, mode: str) -> None:
+        """Have the tables of the journal at ``path`` read as well; nothing here writes to them."""
+        expected = private_files.identify(path)
+        try:
+            self._connection.execute("ATTACH ? AS original", (_uri(path, mode),))
+            self._connection.execute("SELECT 1 FROM original.schema_version").fetchone()
+        except sqlite3.Error as error:
+            raise _named(path, error) from error
+        if expected is not None:
+            private_files.require_opened(path, expected)
+        self.original = path
 
     @property
     def is_writing(self) -> bool:
@@ -158,12 +182,14 @@ class Store:
 
     def refuse(self, why: str) -> NoReturn:
         """Raise the JournalError for content that no run of ours has written, setting the file aside."""
-        if self.read_only:
-            raise JournalError(f"journal {self.path} is damaged ({why})", hint=_ANOTHER)
+        if self.read_only or self.original:
+            raise _unusable(self.original or self.path, why)
         self.fail(Damage(why))
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
         """Raise the JournalError that ``error`` means, setting a damaged file aside. Damage is said again at every use."""
+        if self.original and _is_damage(error):
+            raise _unusable(self.original, str(error)) from error
         if self._damage is None and self._refuse_if_held is not None and _is_damage(error):
             self.close()
             self._refuse_if_held()
@@ -233,13 +259,17 @@ def open_read_only(path: str, *, foreign: bool = False) -> Store:
             row_types.check(connection, whole=os.path.getsize(path) <= CHECKED_ALWAYS)
     except sqlite3.Error as error:
         connection.close()
-        if isinstance(error, Damage):
-            raise JournalError(f"journal {path} is damaged ({error})", hint=_ANOTHER) from error
+        if _is_damage(error):
+            raise _unusable(path, str(error)) from error
         raise _named(path, error) from error
     except BaseException:
         connection.close()
         raise
     return Store(path, connection, None)
+
+
+def _unusable(path: str, why: str) -> JournalError:
+    return JournalError(f"journal {path} is damaged ({why})", hint=_ANOTHER)
 
 
 def damaged(path: str, why: str) -> JournalError:
@@ -326,9 +356,8 @@ def _fill(path: str) -> None:
 def _connect(path: str, mode: str) -> sqlite3.Connection:
     """Connect to a file that is ours: SQLite goes by the name, so what it has opened is looked at afterwards."""
     expected = private_files.identify(path)
-    location = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
     try:
-        connection = sqlite3.connect(location, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+        connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS)
     except sqlite3.Error as error:
         raise _named(path, error) from error
     try:
@@ -338,6 +367,10 @@ def _connect(path: str, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _uri(path: str, mode: str) -> str:
+    return f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

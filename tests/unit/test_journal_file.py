@@ -151,21 +151,6 @@ def test_opening_an_existing_journal_loads_neither_sqlite_utils_nor_the_aws_libr
     assert (output, errors) == ("[]\n", "")
 
 
-def test_a_copy_for_a_rehearsal_leaves_the_journal_as_it_was(path):
-    job_id = make(path)
-
-    with Journal.open(path).scratch() as copy:
-        copy.look_at(job_id)
-        copy.add(uploads(5, "more"))
-        assert (copy.open_count(), copy.path) == (105, path)
-        folder = os.path.dirname(copy._store.path)
-
-    assert not os.path.exists(folder)
-    with Journal.open(path) as journal:
-        journal.look_at(job_id)
-        assert (journal.open_count(), journal.job.resumed) == (100, 0)
-
-
 # -- looked at while it is at work
 
 

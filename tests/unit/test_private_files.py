@@ -149,8 +149,8 @@ def test_what_is_made_is_private_whatever_the_umask(tmp_path):
     try:
         with Journal.open(str(tmp_path / "new" / "x.db")) as journal:
             journal.lock()
-            with journal.scratch() as copy:
-                modes = {stat.S_IMODE(os.stat(copy._store.path).st_mode)}
+        with Journal.rehearse(str(tmp_path / "new" / "x.db")) as copy:
+            modes = {stat.S_IMODE(os.stat(copy._store.path).st_mode)}
     finally:
         os.umask(old)
 

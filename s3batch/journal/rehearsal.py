@@ -1,0 +1,60 @@
+"""The journal of a dry run: a temporary one with what this run plans, beside the job's own, which is only read.
+
+    original (read only)   facts of the objects that are listed, what earlier jobs did and left
+    main (temporary)       jobs and small state, copied; the listing; the dry run's operations
+
+A dry run takes no operation over: its walk plans all that is left, which comes to the same.
+"""
+
+from __future__ import annotations
+
+import os
+
+from s3batch import private_files
+from s3batch.journal.store import Store, open_read_only, open_store
+
+_SMALL = ("job", "remembered")
+"""Tables that are copied as they are."""
+_CACHE_KIB = 4 * 1024
+_HIGHEST = """
+INSERT OR REPLACE INTO remembered
+    SELECT 'highest operation', max(coalesce((SELECT max(id) FROM original.operation), 0),
+        coalesce((SELECT max(after_operation) FROM original.job), 0),
+        coalesce((SELECT CAST(value AS INTEGER) FROM original.remembered WHERE name = 'highest operation'), 0))
+"""
+"""Rows of this run are numbered above those of the original, as a real run's would be."""
+
+
+def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
+    """Make a journal in ``folder`` that knows what the one at ``path`` knows, which need not be there.
+
+    Nothing is changed at ``path``, and no file is left beside it. ``foreign``: see :func:`open_store`.
+    """
+    store = open_store(os.path.join(folder, "journal.db"), create=True, refuse_if_held=lambda: None)
+    try:
+        store.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        store.commit()
+        if private_files.has_content(path):
+            _look_into(store, path, os.path.join(folder, "migrated.db"), foreign=foreign)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _look_into(store: Store, path: str, copy: str, *, foreign: bool) -> None:
+    # SQLite removes its files beside a journal when the last to close it may write; what a killed run left must stay
+    mode = "ro" if private_files.has_content(path + "-wal") else "rw"
+    original = open_read_only(path, foreign=foreign)  # looks whether it can be used
+    try:
+        if original.is_copy:
+            private_files.create_file(copy).close()  # SQLite fills an empty file, but would not make it private
+            original.copy_to(copy)
+        store.attach(copy if original.is_copy else path, mode)
+    finally:
+        original.close()
+    for table in _SMALL:
+        columns = ", ".join(row[1] for row in store.rows(f"PRAGMA main.table_info({table})"))
+        store.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM original.{table}")  # noqa: S608 - constants
+    store.execute(_HIGHEST)
+    store.commit()
