@@ -84,10 +84,16 @@ class Form(StrEnum):
     """Kept as text; :func:`s3batch.units.parse_limit` reads it."""
     LIST = "list"
     """Separated by commas, or a JSON list, or the flag several times."""
+    KEYS = "list, a comma in an item is written as \\,"
+    """As :attr:`LIST`, but ``\\,`` is a comma, and one between ``{{`` and ``}}`` separates nothing."""
     RULES = "text, or map from pattern to text"
     """Kept as text or JSON; :mod:`s3batch.rules` reads it."""
     MAP = "map"
     """Kept as JSON."""
+
+
+LISTS = frozenset({Form.LIST, Form.KEYS})
+"""Forms whose flag may come several times."""
 
 
 class Topic(StrEnum):
@@ -288,9 +294,9 @@ class Settings:
         (), "Directories and files to cache.", Topic.CACHE, _ARCHIVE, Form.LIST, aliases=("mount",)
     )
     prefix: str = setting("", "Prefix in the bucket below which all caches are.", Topic.CACHE, _CACHE)
-    cache_key: str = setting(
-        "", 'Name of the cache; a template such as {{ .Repo.Name }}/{{ checksum "go.sum" }} may be given.',
-        Topic.CACHE, _KEYED, shown_default="owner/repo/branch",
+    cache_key: tuple[str, ...] = setting(
+        (), 'Name of the cache, or several; a template such as {{ .Repo.Name }}/{{ checksum "go.sum" }} may be given.',
+        Topic.CACHE, _KEYED, Form.KEYS, shown_default="owner/repo/branch",
     )  # fmt: skip
     restore_keys: tuple[str, ...] = setting(
         (), "Prefixes of keys to try when the key has no cache; the newest one wins.",
@@ -545,7 +551,7 @@ class Settings:
         if self.journal:
             return self.at_workspace(self.journal)
         if self.command in _CACHE:
-            place = (self.bucket, self.prefix, self.cache_key, self.endpoint_url)
+            place = (self.bucket, self.prefix, join_keys(self.cache_key), self.endpoint_url)
             return self._journal_of(self.command.replace(" ", "-"), self.at_workspace("."), *self.cache, *place)
         return self._journal_of("sync", target, self.endpoint_url)
 
@@ -580,6 +586,8 @@ class Settings:
         """
         given = overrides or cls()
         values = {name: public[name] for name, row in TABLE.items() if name in public and _is_of_the_job(row)}
+        if isinstance(values.get("cache_key"), str):  # as journals of old versions have it
+            values["cache_key"] = [values["cache_key"]] if values["cache_key"] else []
         wrong_one = next((name for name, value in values.items() if not _fits(TABLE[name], value)), None)
         workspace = public.get("workspace", "")
         if wrong_one or not isinstance(workspace, str):
@@ -678,7 +686,7 @@ def parse(row: Setting, text: str, origin: str) -> Any:
         return row.default
     _refuse_placeholder(row, text, origin)
     try:
-        if row.form is not Form.LIST and texts.has_control(text):
+        if row.form not in LISTS and texts.has_control(text):
             raise ValueError(texts.CONTROL_HINT)
         value = _read(row, text)
     except ValueError as error:
@@ -702,6 +710,7 @@ def _refuse_placeholder(row: Setting, text: str, origin: str) -> None:
         )
 
 
+_KEY_PIECE = re.compile(r"\{\{.*?\}\}|\\,|.", re.DOTALL)
 _LITERAL = frozenset({"bucket", "cloudfront_endpoint"})
 """Settings outside of Topic.ACCESS in which ``${NAME}`` is never part of the value."""
 
@@ -727,6 +736,8 @@ def _read(row: Setting, text: str) -> Any:
             return text.strip()
         case Form.LIST:
             return tuple(_chosen(row, _without_control(item)) for item in split_list(text))
+        case Form.KEYS:
+            return tuple(_without_control(item) for item in split_keys(text))
         case Form.URL:
             return _url(text.strip())
         case Form.RULES | Form.MAP:
@@ -808,6 +819,25 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(word for word in (_word(item).strip() for item in items) if word)
 
 
+def split_keys(text: str) -> tuple[str, ...]:
+    r"""As :func:`split_list`, but ``\,`` is a comma, and what stands between ``{{`` and ``}}`` is left as it is."""
+    if text.strip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return tuple(word for word in (_word(item).strip() for item in json.loads(text)) if word)
+    items = [""]
+    for piece in _KEY_PIECE.findall(text):
+        if piece in {",", "\n", "\r"}:
+            items.append("")
+        else:
+            items[-1] += "," if piece == "\\," else piece
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def join_keys(keys: Iterable[str]) -> str:
+    """Return a text that :func:`split_keys` splits into these keys, if none of them holds a line break."""
+    return ",".join(_KEY_PIECE.sub(lambda piece: "\\," if piece[0] == "," else piece[0], key) for key in keys)
+
+
 def _word(item: object) -> str:
     """As a CI writes it: booleans in lower case, null as nothing."""
     if item is None:
@@ -834,7 +864,7 @@ def _fits(row: Setting, value: object) -> bool:
     match row.form:
         case Form.BOOLEAN:
             return isinstance(value, bool)
-        case Form.LIST:
+        case Form.LIST | Form.KEYS:
             return isinstance(value, list) and all(isinstance(word, str) for word in value)
         case Form.COUNT | Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
             number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -162,9 +162,13 @@ def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
     return f"{prefix}v1/k/{scope}/{version}/{_encode_key(key, 'cache_key')}"
 
 
-def lookups(prefix: str, read: Sequence[str], version: str, key: str, restore_keys: Sequence[str]) -> list[Lookup]:
-    """What a restore tries, in order: the key in every scope, then each restore key in every scope."""
-    exact = [Lookup(manifest_key(prefix, scope, version, key), False, scope, key) for scope in read]
+def lookups(
+    prefix: str, read: Sequence[str], version: str, wanted_keys: Sequence[str], restore_keys: Sequence[str]
+) -> list[Lookup]:
+    """What a restore tries, in order: each key in every scope, then each restore key in every scope."""
+    exact = [
+        Lookup(manifest_key(prefix, scope, version, key), False, scope, key) for key in wanted_keys for scope in read
+    ]
     return exact + [
         Lookup(f"{prefix}v1/k/{scope}/{version}/{_encode_key(wanted, 'restore_keys')}", True, scope, wanted)
         for wanted in restore_keys

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from s3batch import permissions
 from s3batch.archive.signing import is_signed
 from s3batch.archive.stored import decode_manifest
-from s3batch.cache.layout import CREATED, SIGNATURE
+from s3batch.cache.layout import CREATED, SIGNATURE, TREE
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError
@@ -165,6 +165,23 @@ def still_there(session: Session, known: Remembered) -> Seen | None:
             raise
         return None
     return seen if seen is not None and _is_what_we_know(session, seen, known) else None
+
+
+def lacking(session: Session, known: Seen, stored: bytes) -> list[str]:
+    """Return the keys of this build, but for that of ``known``, under which not the same manifest lies."""
+    return [
+        key
+        for key in session.names.owns
+        if key != known.key and not _is_alike(session, seen_at(session.bucket, key), known, stored)
+    ]
+
+
+def _is_alike(session: Session, seen: Seen | None, known: Seen, stored: bytes) -> bool:
+    """Return True if both were published together. Under a key of KMS the ETags of the same bytes differ."""
+    if seen is None or session.is_rejected(seen.key) or not _is_signed(session, seen.key, stored, seen.headers):
+        return False
+    told = [(each.headers.get(CREATED, ""), each.headers.get(TREE, "")) for each in (seen, known)]
+    return seen.etag == known.etag or (told[0] == told[1] and all(told[0]))
 
 
 def _seen(key: str, head: Answer | None) -> Seen | None:

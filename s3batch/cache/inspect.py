@@ -31,9 +31,10 @@ _KINDS = {FILE: "file", DIR: "dir", SYMLINK: "symlink", HARDLINK: "hardlink"}
 def run_inspect(settings: Settings, output: Output) -> int:
     """The exit code: 1 if there is no such cache."""
     with looking(settings, output) as look:
-        found = _matching(look, settings.cache_key)
+        names = settings.cache_key or ("",)
+        found = [key for name in names for key in _matching(look, name)]
         if not found:
-            words = f"no cache {settings.cache_key or _repository(settings)}"
+            words = f"no cache {', '.join(settings.cache_key) or _repository(settings)}"
             output.error(f"{words}; see s3batch cache list")
             look.document({}, EXIT_FAILED, words)
             return EXIT_FAILED

@@ -34,7 +34,7 @@ def look_up(session: Session) -> Outcome:
     return Outcome(
         words=f"found {title}: {amount(files, size)}, made {format_duration(age)} ago; lookup_only is set",
         cache={
-            "hit": True, "key": found.key, "name": title, "exact": found.key == names.own, "files": files, "bytes": size,
+            "hit": True, "key": found.key, "name": title, "exact": found.key in names.owns, "files": files, "bytes": size,
             "age": round(age),
         },
     )  # fmt: skip

@@ -13,7 +13,7 @@ from s3batch.archive.stored import encode_manifest
 from s3batch.archive.tree import files_of
 from s3batch.cache.find import ENCRYPTION, etag_of_ours
 from s3batch.cache.gc_store import BucketStore
-from s3batch.cache.layout import CREATED, SIGNATURE, TEMPLATE
+from s3batch.cache.layout import CREATED, SIGNATURE, TEMPLATE, TREE
 from s3batch.cache.resolve import system
 from s3batch.crash_points import reach
 from s3batch.errors import EndpointError
@@ -23,7 +23,7 @@ from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.responses import etag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.session import Session
@@ -34,17 +34,30 @@ _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest
 """What stores say that know no conditional writes."""
 
 
-def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
-    """Put the manifest under this build's key: its bytes and ETag. ``None``: another one is there, and it stays."""
-    key = session.names.own
+def publish(session: Session, manifest: Manifest) -> tuple[bytes, dict[str, str]]:
+    """Put the manifest under this build's keys; return its bytes, and its ETag by the keys under which it lies now.
+
+    Under the others another one is there, and it stays.
+    """
     manifest.created, manifest.tool, manifest.system = (
         session.bucket.clock.now().low,
         f"s3batch {__version__}",
         system(),
     )
     stored = encode_manifest(manifest, level=session.settings.compression_level)
+    return stored, put_under(session, session.names.owns, stored, manifest)
+
+
+def put_under(session: Session, keys: Iterable[str], stored: bytes, manifest: Manifest) -> dict[str, str]:
+    """Put a manifest under some of this build's keys; return its ETag by the keys under which it lies now."""
+    etags = {key: _put(session, key, stored, manifest) for key in keys}
+    return {key: etag for key, etag in etags.items() if etag is not None}
+
+
+def _put(session: Session, key: str, stored: bytes, manifest: Manifest) -> str | None:
+    """Put a manifest under one key; return its ETag. ``None``: another one is there, and it stays."""
     headers = {"content-md5": calls.md5_header(stored), **_headers(session, key, stored, manifest)}
-    only_new = not session.settings.override and not session.distrusted and not session.rejected
+    only_new = not session.settings.override and not session.distrusted and not session.is_rejected(key)
     reach("manifest-publishing")
     condition = {"if-none-match": "*"} if only_new else {}
     answer = session.bucket.ask(calls.put_object(key, stored, {**headers, **condition}))
@@ -52,12 +65,12 @@ def publish(session: Session, manifest: Manifest) -> tuple[bytes, str] | None:
         answer = session.bucket.ask(calls.put_object(key, stored, headers))
     reach("manifest-published")
     if only_new and answer.status == 412 and (etag := etag_of_ours(session.bucket, key, stored)):
-        return stored, etag
+        return etag
     if only_new and (answer.status == 412 or (not answer.ok and fault_of(answer).code in _UNCONDITIONAL)):
         return None
     if not answer.ok:
         raise CallError("PutObject", key, fault_of(answer))
-    return stored, etag_of(answer)
+    return etag_of(answer)
 
 
 def template_hash(template: str) -> str:
@@ -70,20 +83,22 @@ def evict_older(session: Session) -> None:
 
     Their chunks are left to the next prune. What cannot be evicted is no reason to fail.
     """
-    keep, key = session.settings.keep_last, session.names.own
+    keep, owns = session.settings.keep_last, session.names.owns
     if not keep or session.settings.dry_run:
         return
     store = BucketStore(session.bucket)
     try:
-        listed = [each for each in store.run(store.listed(key.rpartition("/")[0] + "/")) if each.key != key]
+        scope = session.names.own.rpartition("/")[0] + "/"
+        listed = [each for each in store.run(store.listed(scope)) if each.key not in owns]
         listed.sort(key=lambda each: each.modified, reverse=True)
         heads = store.run(store.gather(store.head(each.key) for each in listed))
-        mine = template_hash(session.settings.cache_key)
-        same = [
-            (each, head) for each, head in zip(listed, heads, strict=True)
-            if head is not None and head.headers.get(TEMPLATE) == mine
-        ]  # fmt: skip
-        going = same[keep - 1 :]
+        going = []
+        for mine in sorted({template_hash(template) for template in owns.values()}):
+            same = [
+                (each, head) for each, head in zip(listed, heads, strict=True)
+                if head is not None and head.headers.get(TEMPLATE) == mine
+            ]  # fmt: skip
+            going += same[keep - 1 :]
         store.run(
             store.gather(evict(store, session.base, each.key, each.etag, _encryption_of(head)) for each, head in going)
         )
@@ -122,12 +137,12 @@ def _headers(session: Session, key: str, stored: bytes, manifest: Manifest) -> d
     signature = {SIGNATURE: sign(secret, key, stored)} if secret else {}
     return {
         "content-type": "application/zstd",
-        "x-amz-meta-s3b-tree": manifest.tree_id(),
+        TREE: manifest.tree_id(),
         "x-amz-meta-s3b-raw": str(manifest.raw_size()),
         "x-amz-meta-s3b-files": str(files_of(manifest.tree)),
         "x-amz-meta-s3b-chunks": str(len(manifest.chunks)),
         CREATED: f"{manifest.created:.3f}",
-        TEMPLATE: template_hash(session.settings.cache_key),
+        TEMPLATE: template_hash(session.names.owns[key]),
         **signature,
         **session.encryption_headers(),
     }

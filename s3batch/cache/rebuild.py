@@ -7,9 +7,10 @@ The manifest is published last and at one go: a build that dies leaves chunks no
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
@@ -20,10 +21,10 @@ from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.table import count_files
 from s3batch.archive.tree import files_of
 from s3batch.cache.compat import rebuild_old
-from s3batch.cache.find import Hit, Seen, head_of, is_denied, look, still_there, touch
+from s3batch.cache.find import Hit, Seen, head_of, is_denied, lacking, look, seen_at, still_there, touch
 from s3batch.cache.gc_build import protected
 from s3batch.cache.job import Outcome
-from s3batch.cache.publish import evict_older, mark_root, publish
+from s3batch.cache.publish import evict_older, mark_root, publish, put_under
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
@@ -83,17 +84,20 @@ def rebuild(session: Session) -> Outcome:
     base = _base(session, state)
     if base is None or base.key != session.names.own:
         return _rebuilt(session, found, state, base)
-    if state is not None and base.etag == state.etag and nothing_changed(found, state):
+    same = state is not None and base.etag == state.etag and nothing_changed(found, state)
+    if same and not lacking(session, base, base.stored):
         return _unchanged(session, found, base)
     return _rebuilt(session, found, state, base)
 
 
 def _as_it_was(session: Session, remembered: Remembered, found: Found) -> Seen | None:
-    """The key's own archive, if it is the one we made last and nothing has changed here since."""
-    untouched = not session.distrusted and not session.rejected and remembered.key == session.names.own
+    """The archive under the first of our keys, if it lies under all of them and is the one we made last and nothing has changed here since."""
+    own = session.names.own
+    untouched = not session.distrusted and not session.is_rejected(own) and remembered.key == own
     if not untouched or not remembered.is_of(found):
         return None
-    return still_there(session, remembered)
+    seen = still_there(session, remembered)
+    return None if seen is None or lacking(session, seen, remembered.stored) else seen
 
 
 def _unchanged(session: Session, found: Found, base: Seen) -> Outcome:
@@ -102,17 +106,21 @@ def _unchanged(session: Session, found: Found, base: Seen) -> Outcome:
 
 
 def _stays(session: Session) -> bool:
-    """Whether there is a cache that ``override: false`` keeps; a broken one it does not.
+    """Whether there is a cache under each key that ``override: false`` keeps; a broken one it does not.
 
     Usually it is enough that something is there. It is read where a signature is to be proved, or where the last
     restore could not use it.
     """
     if session.distrusted:
         return False
-    if not session.settings.cache_secret and not session.rejected:
-        return head_of(session.bucket, session.names.own) is not None
+    owns, doubtful = (
+        session.names.owns,
+        session.settings.cache_secret or any(map(session.is_rejected, session.names.owns)),
+    )
+    if not doubtful:
+        return all(head_of(session.bucket, key) is not None for key in owns)
     try:
-        stays = look(session, session.names.own, session.state()) is not None
+        stays = all(look(session, key, session.state()) is not None for key in owns)
     except CallError as error:
         if not is_denied(error):
             raise
@@ -127,12 +135,12 @@ def _stays(session: Session) -> bool:
 
 def _base(session: Session, state: State | None) -> Hit | None:
     """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
-    own, rejected = session.names.own, session.rejected
+    own = session.names.own
     # chunks are shared below one prefix: what was restored from another one has none here
     restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
     for key in dict.fromkeys([own, *restored, *session.names.exact]):
         try:
-            if not (rejected and key == own) and (hit := look(session, key, state)):
+            if not session.is_rejected(key) and (hit := look(session, key, state)):
                 return hit
         except CallError as error:
             if not is_denied(error):
@@ -185,20 +193,22 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     session.refuse_incomplete(done.problems)
     session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
-    if same and base is not None:
-        _save(session, done, base.stored, base.etag, base.manifest)
-        _keep_alive(session, base)
-    else:
-        with protected(session, done.manifest) as whole:
-            published = whole and _published(session, done)
-        if not whole:
-            return _stored_again(session, state, tries)
-        if not published:
-            return _kept(session)
+    kept = base if same else None
+    missing = lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)
+    named = kept.manifest if kept is not None else done.manifest
+    with protected(session, named) if missing else nullcontext(enter_result=True) as whole:
+        published = whole and _published(session, done, kept, missing)
+    if not whole:
+        return _stored_again(session, state, tries)
+    if kept is not None:
+        _keep_alive(session, kept)
+    elif not published:
+        return _kept(session)
+    if published:
         evict_older(session)
     session.trust_again()
     undo.forget(session.undo_path)
-    return _told(session, _counted(done, results, published=not same))
+    return _told(session, _counted(done, results, published=published))
 
 
 def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
@@ -212,25 +222,35 @@ def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
     return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
 
 
-def _published(session: Session, done: Assembled) -> bool:
-    """Whether it is ours that lies under the key now."""
+def _published(session: Session, done: Assembled, kept: Hit | None, keys: list[str]) -> bool:
+    """Put the manifest under ``keys``; return True if it lies under one of them now.
+
+    ``kept``: the first of our keys has the same manifest, and the others get that one.
+    """
+    if kept is not None:
+        etags = put_under(session, keys, kept.stored, kept.manifest)
+        _save(session, done, kept.stored, kept.etag, kept.manifest, key=kept.key)
+        return bool(etags)
     mark_root(session)
-    published = publish(session, done.manifest)
-    if published is not None:
-        _save(session, done, *published, done.manifest)
+    stored, etags = publish(session, done.manifest)
+    if etags:
+        key, etag = next(iter(etags.items()))
+        _save(session, done, stored, etag, done.manifest, key=key)
     session.remove_plan()
-    return published is not None
+    return bool(etags)
 
 
-def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest: Manifest) -> None:
-    session.remember(remember.rebuilt_state(stored, manifest, done.found, key=session.names.own, etag=etag))
+def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest: Manifest, *, key: str) -> None:
+    session.remember(remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag))
 
 
 def _keep_alive(session: Session, base: Seen) -> None:
-    """A cache that needs no change is used, too."""
+    """A cache that needs no change is used, too, under each of its keys."""
     ttl = session.settings.ttl
     if ttl and session.bucket.clock.now().low - base.modified > ttl / 4 and not session.settings.dry_run:
-        touch(session, base)
+        others = (seen_at(session.bucket, key) for key in session.names.owns if key != base.key)
+        for seen in (base, *filter(None, others)):
+            touch(session, seen)
 
 
 def _hash(session: Session, looked: Survey) -> None:
@@ -322,5 +342,5 @@ def _kept(session: Session) -> Outcome:
     )
 
 
-def _named(session: Session) -> dict[str, str]:
-    return {"key": session.names.own, "name": session.names.title}
+def _named(session: Session) -> dict[str, Any]:
+    return {"key": session.names.own, "name": session.names.title, "keys": list(session.names.owns)}

@@ -14,6 +14,8 @@ from s3batch.cache.layout import base_of, title
 from s3batch.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from s3batch.settings import Settings
 
 SKIP, CLEAR = "[NO CACHE]", "[CLEAR CACHE]"
@@ -27,8 +29,8 @@ class Names:
     """What every key begins with: the ``prefix`` setting."""
     roots: tuple[str, ...]
     """The paths to cache."""
-    own: str
-    """The key object of this build: what a rebuild writes, if it may. Empty if it has none."""
+    owns: Mapping[str, str]
+    """The key objects of this build, which a rebuild writes, if it may, each with the template of its key."""
     lookups: tuple[keys.Lookup, ...]
     """What a restore tries, in order."""
     legacy: tuple[keys.LegacyObject, ...]
@@ -38,6 +40,11 @@ class Names:
     untrusted: bool
     """Whether strangers may have written what is built: then nothing of other scopes is touched."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> str:
+        """The first of this build's key objects. Empty if it has none."""
+        return next(iter(self.owns), "")
 
     @property
     def exact(self) -> tuple[str, ...]:
@@ -63,24 +70,28 @@ def names_of(settings: Settings) -> Names:
     if not roots:
         raise settings.bad("cache", "list the directories and files to cache")
     version = keys.paths_version(roots, system())
-    key = _rendered(settings, settings.cache_key, "cache_key")
+    rendered = {template: _rendered(settings, template, "cache_key") for template in settings.cache_key}
+    templates: dict[str, str] = {}
+    for template, key in rendered.items():
+        templates.setdefault(key.text, template)
+    templates.pop("", None)
+    wanted = templates or {keys.DEFAULT_KEY: "".join(settings.cache_key[:1])}
     others = [_rendered(settings, each, "restore_keys") for each in settings.restore_keys]
     if not settings.cache_key:
         _require_identity(settings)
     scopes = keys.scopes(build)
-    name = key.text or keys.DEFAULT_KEY
     own = scopes.write or (scopes.read[0] if scopes.read else "")
     return Names(
         base=base,
         roots=roots,
-        own=keys.manifest_key(base, own, version, name) if own else "",
+        owns={keys.manifest_key(base, own, version, key): template for key, template in wanted.items()} if own else {},
         lookups=tuple(
-            keys.lookups(base, scopes.read, version, name, [other.text for other in others if other.text])
+            keys.lookups(base, scopes.read, version, list(wanted), [other.text for other in others if other.text])
         ),
-        legacy=_legacy(settings, build, roots, key.text),
+        legacy=_legacy(settings, build, roots, next(iter(wanted)) if templates else ""),
         refusal=_refusal(build, writes=bool(scopes.write), shared=bool(settings.compat)),
         untrusted=build.is_pull_request(),
-        warnings=tuple(warning for each in (key, *others) for warning in each.warnings),
+        warnings=tuple(warning for each in (*rendered.values(), *others) for warning in each.warnings),
     )  # fmt: skip
 
 

@@ -164,13 +164,13 @@ def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outco
 
 
 def _fallback(session: Session, hit: Seen) -> str:
-    return "" if hit.key == session.names.own else " (a fallback)"
+    return "" if hit.key in session.names.owns else " (a fallback)"
 
 
 def _is_to_be_touched(session: Session, hit: Seen) -> bool:
     """Whether a clean-up by age might soon take it for forgotten, and this build may write there."""
     names, ttl = session.names, session.settings.ttl
-    may = not names.refusal and (hit.key == names.own or not names.untrusted)
+    may = not names.refusal and (hit.key in names.owns or not names.untrusted)
     return may and bool(ttl) and time.time() - hit.modified > ttl / 4
 
 
@@ -292,7 +292,7 @@ def _told(
     return Outcome(
         words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount(files, size)}: {how}",
         cache={
-            "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key == names.own,
+            "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key in names.owns,
             "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent, "missing": missing,
         },
         changed=changed,

@@ -97,7 +97,8 @@ class Session:
         self.undo_path = f"{stem}.undo"
         # whoever holds the journal is alone with it; two caches of the same paths may be at work at once
         self.plan_path = f"{stem}-{_digest(self.journal.path)}.{self.settings.command.rpartition(' ')[2]}"
-        self.distrust_path, self.reject_path = f"{stem}.distrust", f"{stem}.reject"
+        self.distrust_path = f"{stem}.distrust"
+        self.reject_paths = {key: f"{stem}-{_digest(key)}.reject" for key in self.names.owns}
 
     def begin(self) -> None:
         """Begin a job in the journal. What an earlier one left is found by looking, not by its operations."""
@@ -185,13 +186,12 @@ class Session:
 
     def reject(self, key: str) -> None:
         """Note that what lies under a key is no cache. Under our own, ``override: false`` does not keep that."""
-        if key == self.names.own and not self.settings.dry_run:
-            _note(self.reject_path, "what is under our key is no cache\n")
+        if key in self.reject_paths and not self.settings.dry_run:
+            _note(self.reject_paths[key], "what is under our key is no cache\n")
 
-    @property
-    def rejected(self) -> bool:
-        """Whether there is such a note."""
-        return private_files.is_there(self.reject_path)
+    def is_rejected(self, key: str) -> bool:
+        """Return True if there is such a note."""
+        return key in self.reject_paths and private_files.is_there(self.reject_paths[key])
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
@@ -204,7 +204,7 @@ class Session:
 
     def trust_again(self) -> None:
         """Everything has been stored anew, or was all there."""
-        for note in (self.distrust_path, self.reject_path):
+        for note in (self.distrust_path, *self.reject_paths.values()):
             with contextlib.suppress(FileNotFoundError):
                 private_files.remove(note)
 

@@ -16,7 +16,7 @@ import tomllib
 from typing import Any
 
 from s3batch.errors import SettingsError
-from s3batch.settings import COMMANDS, TABLE, Form, Setting, spellings, unknown
+from s3batch.settings import COMMANDS, LISTS, TABLE, Form, Setting, spellings, unknown
 
 _ROOT = "s3batch"
 _TOO_LATE = "env_file"
@@ -72,7 +72,7 @@ def _unknown_key(name: str, known: dict[str, Setting], scope: str, path: str) ->
 def _text(row: Setting, value: Any, path: str) -> str:
     """A TOML value as the text of a flag: maps and lists as JSON, times as ISO 8601."""
     misplaced = (isinstance(value, dict) and row.form not in {Form.RULES, Form.MAP}) or (
-        isinstance(value, list) and row.form is not Form.LIST
+        isinstance(value, list) and row.form not in LISTS
     )
     if misplaced:
         kind = "table" if isinstance(value, dict) else "list"

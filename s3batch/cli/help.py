@@ -47,6 +47,7 @@ _METAVARS = {
     Form.DAYS: "TIME",
     Form.LIMIT: "N|N%",
     Form.LIST: "LIST",
+    Form.KEYS: "LIST",
     Form.RULES: "TEXT|MAP",
     Form.MAP: "MAP",
 }

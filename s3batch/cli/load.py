@@ -8,6 +8,7 @@ first (:mod:`s3batch.ci`). Empty means unset everywhere. What is found wrong her
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -227,7 +228,8 @@ def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str
     if words and place in taken and (words[0].startswith(_S3) or command in {"sync", "verify"}):
         given[place] = _agreed(place, words.pop(0), given)
     if words and command == "cache inspect":
-        given["cache_key"] = _agreed("cache_key", words.pop(0), given)
+        said_once = _agreed("cache_key", words.pop(0), given)
+        given["cache_key"] = said_once._replace(text=json.dumps([said_once.text]))  # a name may hold commas
     if words:
         raise SettingsError(f"{command} has no place for {words[0]!r}", hint=f"see s3batch {command} --help")
     return given, job

@@ -25,6 +25,7 @@ from s3batch.settings import (
     flag_of,
     names_of,
     spellings,
+    split_keys,
     split_list,
     taken_by,
     unknown,
@@ -181,6 +182,14 @@ class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse h
         setattr(namespace, self.dest, json.dumps([*before, *split_list(plain(values))]))
 
 
+class _CollectKeys(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
+    """The same for cache keys."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        before = split_keys(getattr(namespace, self.dest) or "")
+        setattr(namespace, self.dest, json.dumps([*before, *split_keys(plain(values))]))
+
+
 class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configargparse has no types
     """Hands configargparse the entries of our TOML file."""
 
@@ -213,7 +222,7 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # configarg
     def _add(self, row: Setting) -> None:
         names = names_of(row, self._command)
         flags = [flag_of(name) for name in names]
-        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect}
+        actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect, Form.KEYS: _CollectKeys}
         more: dict[str, Any] = {"action": actions[row.form]} if row.form in actions else {}
         if row.form is Form.BOOLEAN:
             flags += [flag_of(f"no_{name}") for name in names]

@@ -93,7 +93,7 @@ def test_very_long_branches_stay_apart():
 
 
 def test_a_restore_tries_the_key_in_every_scope_and_then_the_restore_keys():
-    tries = keys.lookups("ci/", ("o/r/feat", "o/r/main"), "abc", "v1-x/y", ["v1-", "v"])
+    tries = keys.lookups("ci/", ("o/r/feat", "o/r/main"), "abc", ["v1-x/y"], ["v1-", "v"])
 
     assert tries == [
         Lookup("ci/v1/k/o/r/feat/abc/v1-x%2Fy", False, "o/r/feat", "v1-x/y"),

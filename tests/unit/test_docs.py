@@ -239,7 +239,7 @@ EXPECTED = {
     "A large sync by cron": {"journal": "/data/s3batch/files.db", "bandwidth": 100 << 20, "workers": 4},
     "A key by lock file": {
         "command": "cache restore", "restore_keys": ("node-",), "cache": ("node_modules", ".npm"),
-        "cache_key": 'node-{{ checksum "package-lock.json" }}',
+        "cache_key": ('node-{{ checksum "package-lock.json" }}',),
     },
     "Without the cache, and anew": {"command": "cache clear"},
     "Pull requests": {"read_only": True, "cache_secret": "another"},

@@ -19,9 +19,11 @@ from s3batch.settings import (
     Given,
     Settings,
     first_given,
+    join_keys,
     names_of,
     parse,
     spellings,
+    split_keys,
     split_list,
     taken_by,
     unknown,
@@ -249,6 +251,35 @@ def test_a_journal_that_was_given_is_relative_to_the_workspace():
 )
 def test_a_list_is_words_between_commas_or_json(text, items):
     assert split_list(text) == items
+
+
+KEY_LISTS = [
+    ("a", ("a",)),
+    ("a, b,,c ", ("a", "b", "c")),
+    (r"a\,b,c", ("a,b", "c")),
+    ("a\nb", ("a", "b")),
+    (r'["a,b", " c ", null]', ("a,b", "c")),
+    ('v-{{ hashFiles "a,b" "c" }},latest', ('v-{{ hashFiles "a,b" "c" }}', "latest")),
+    (r"C:\dir", (r"C:\dir",)),
+    ("[not json, b", ("[not json", "b")),
+    (" , ", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "items"), KEY_LISTS)
+def test_keys_are_split_at_commas_but_for_escaped_ones_and_those_in_a_template(text, items):
+    assert split_keys(text) == items
+    assert split_keys(join_keys(items)) == items
+
+
+def test_a_journal_that_has_one_cache_key_as_text_is_read():
+    public = Settings(command="cache rebuild", cache=("v",), cache_key=("a,b",)).public()
+
+    old = Settings.from_public({**public, "cache_key": "a,b"})
+
+    assert old.cache_key == ("a,b",)
+    assert Settings.from_public({**public, "cache_key": ""}).cache_key == ()
+    assert Settings.from_public(public).cache_key == ("a,b",)
 
 
 def test_an_empty_variable_does_not_hide_the_next():
