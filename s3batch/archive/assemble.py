@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE, filled
-from s3batch.archive.hashing import HASH_SIZE
+from s3batch.archive.hashing import HASH_SIZE, WINDOW, joined_hash
 from s3batch.archive.manifest import Chunks, Extents, Manifest
 from s3batch.archive.pack import Packed
 from s3batch.archive.packplan import PackPlan
@@ -112,7 +112,8 @@ class _Assembly:
                 self.bad[row] = problems[index]
             elif items.lengths[item] == self._tree.sizes[row] and row not in sparse:
                 self._chunk[row], self._at[row] = number, ats[index]
-                self._hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = digest
+                whole = digest if items.lengths[item] < WINDOW else joined_hash((digest,))
+                self._hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = whole
                 self._tree.mtimes[row] = mtimes[index]
             else:
                 self._windows[row][items.starts[item]] = digest

@@ -45,6 +45,20 @@ def test_all_times_changed_costs_hashing_but_no_chunk(here):
     assert second.manifest.timed_tree_id() != first.manifest.timed_tree_id()
 
 
+@pytest.mark.parametrize("size", [WINDOW - 1, WINDOW, WINDOW + 1])
+def test_copies_of_a_file_of_the_base_are_cached_and_cost_no_chunk(here, size):
+    content = noise(size)
+    fill(here, {"d/first": content})
+    store = Store()
+    first = rebuild(here, ["d"], store)
+    fill(here, {"d/first": content, "d/second": content, "d/third": content}, mtime_ns=OLD + 10**9)
+
+    second = rebuild(here, ["d"], store, state=first.state, base=first.manifest)
+
+    assert (second.puts, second.problems) == (0, [])
+    assert len({second.manifest.hash(row) for row in range(1, 4)}) == 1
+
+
 def test_little_changed_sends_little(here, tmp_path):
     fill(here, many())
     store = Store()

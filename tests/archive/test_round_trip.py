@@ -82,6 +82,18 @@ def test_large_files_come_back_in_pieces(here, there, size):
     assert max(built.manifest.chunks.raws) <= 24 << 20
 
 
+@pytest.mark.parametrize("size", [WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW])
+def test_a_right_file_of_any_size_is_right_when_it_is_read_again(here, there, size):
+    fill(here, {"d/f": noise(size)})
+    store = Store()
+    built = rebuild(here, ["d"], store)
+    restore_tree(there, ["d"], built.stored, store)
+
+    read_again = restore_tree(there, ["d"], built.stored, store)
+
+    assert (read_again.gets, read_again.plan.files()) == (0, 0)
+
+
 def test_a_file_that_grew_at_its_end_costs_only_its_new_pieces(here):
     content = noise(2 * WINDOW + 1000)
     fill(here, {"d/log": content})
