@@ -3,7 +3,7 @@ r"""Files too large for one request: each upload's way through begin, parts and 
     begin ──> parts … ──> finish ──> settled
       ^         |  \\
       |         |   ├ the file changed, a part is refused: abort ──> settled
-      |         |   └ it cannot be sent today: settled as failed, and kept for a resume
+      |         |   └ it cannot be sent today: settled as failed once its parts under way have ended, kept for a resume
       +─────────┴── S3 does not know the upload (any more), or will not have its parts: once, from the start
     survey (begun by a dead run, or a worker died with parts: what does S3 hold?) ──> parts
 
@@ -57,7 +57,9 @@ class _Upload:
     """Only S3 knew of it: how it was begun is not known."""
     restarted: bool = False
     failure: Result | None = None
-    """Why it is being aborted."""
+    """Why it is being aborted, or parked."""
+    parked: bool = False
+    """It cannot be sent today and is kept for a resume: no more of it is sent, and what is under way ends."""
     again: bool = False
     """Once it is aborted, begin anew."""
 
@@ -87,6 +89,7 @@ class Uploads:
         self._open: dict[int, _Upload] = {}
         self._next: deque[Operation] = deque()
         self._ready: deque[Work] = deque()
+        self._ended: list[Verdict] = []
 
     def add(self, operation: Operation) -> None:
         """Take an operation that has been leased."""
@@ -262,22 +265,36 @@ class Uploads:
     def give_up(self, result: Result) -> Verdict | None:
         """A failure that stays: abort the upload once its parts under way have ended, then settle with ``result``.
 
-        What may work another day is not aborted but left as it is, for a resume.
+        What may work another day is not aborted but left as it is, for a resume: see :meth:`take_ended`.
         """
         upload = self._open[result.id]
         upload.under_way -= result.step is Step.PART
         if result.step is Step.ABORT and upload.again:  # it stays where it is, and a new one is begun all the same
             return self._aborted(upload, result)
-        parked = upload.failure is None and result.code != CHANGED and (result.retryable or result.code == LOST)
         if upload.failure is None:
             upload.failure = result
-        if parked or result.step in (Step.BEGIN, Step.ABORT):
+            upload.parked = result.code != CHANGED and (result.retryable or result.code == LOST)
+        if result.step in (Step.BEGIN, Step.ABORT):
             return self._over(upload, upload.failure)
         self._close_failed(upload)
         return None
 
+    def is_parked(self, row: int) -> bool:
+        """Return whether the upload of an operation is kept for a resume, so that nothing of it is tried again."""
+        upload = self._open.get(row)
+        return upload is not None and upload.parked
+
+    def take_ended(self) -> list[Verdict]:
+        """Return the verdicts of parked uploads whose last part under way has ended, once."""
+        ended, self._ended = self._ended, []
+        return ended
+
     def _close_failed(self, upload: _Upload) -> None:
-        if upload.failure is not None and not upload.under_way:
+        if upload.failure is None or upload.under_way:
+            return
+        if upload.parked:
+            self._ended.append(self._over(upload, upload.failure))
+        else:
             self._ready.append(Work(upload.operation, Step.ABORT))
 
     def _begun(self, upload: _Upload, upload_id: str) -> None:

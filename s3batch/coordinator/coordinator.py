@@ -211,6 +211,7 @@ class Coordinator:
         try:
             self._judge_all(news, outcomes)
         finally:  # what one result says of the whole job undoes nothing of what the others say of their own
+            outcomes += [self._verdict(*ended) for ended in self._deps.uploads.take_ended()]
             if outcomes:
                 self._journal.settle(outcomes)
                 reach("deleted" if self._stage == Stage.DELETE else "settled")
@@ -381,11 +382,12 @@ class Coordinator:
         tag = tag_of(result)
         spared = self._throttling.spares(result, self._breaker.last_success)
         self._tries[tag] += not spared
-        more = spared or self._tries[tag] < self._deps.tries
+        parked = self._deps.uploads.is_parked(result.id)
+        more = not parked and (spared or self._tries[tag] < self._deps.tries)
         if result.code in SIGNED_OUT and more:
             self._renew_credentials(result)
         elif result.code == "Changed" or not result.retryable or not more:
-            if result.step is not Step.ABORT and result.code != "Changed":
+            if result.step is not Step.ABORT and result.code != "Changed" and not parked:
                 self._breaker.record_failure(result)
             verdict = self._deps.uploads.give_up(result)
             return [self._verdict(verdict.operation, verdict.result)] if verdict else []

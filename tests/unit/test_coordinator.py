@@ -686,3 +686,44 @@ def test_parts_that_cannot_be_sent_today_leave_the_upload_for_a_resume(journal, 
     assert states(journal) == {"big": State.FAILED}
     assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)] == ["u"]
     assert sum(work.step is Step.PART and work.parts[0].number == 2 for work in executor.given) == 3
+
+
+def test_a_job_ends_when_the_parts_under_way_have_ended_and_the_journal_knows_them(journal, coordinate):
+    """Else they are cut off, or reach the store after the job's end."""
+
+    def answer(work: Work) -> list[Result]:
+        if work.step is Step.PART and work.parts[0].number == 1:
+            return bad(work, "InternalError", retryable=True, status=500)
+        return good(work)
+
+    executor = Scripted(answer, at_once=1)
+    coordinator = coordinate(executor, tries=1)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 50 * MIB)]))
+
+    sent = [work.parts[0].number for work in executor.given if work.step is Step.PART]
+    assert executor.poll(0.0).results == []
+    (row,) = [entry.operation.id for entry in journal.operations()]
+    assert [part.number for part in journal.parts(row) if part.state is State.DONE] == sent[1:] != []
+    assert states(journal) == {"big": State.FAILED}
+
+
+def test_parts_that_fail_after_their_upload_is_parked_are_not_tried_again(journal, coordinate):
+    tries: Counter[int] = Counter()
+
+    def answer(work: Work) -> Any:
+        if work.step is not Step.PART:
+            return good(work)
+        number = work.parts[0].number
+        if number != 1 and tries[1] < 2:
+            return DROPPED  # still under way
+        tries[number] += 1
+        return bad(work, "InternalError", retryable=True, status=500)
+
+    coordinator = coordinate(Scripted(answer), tries=2)
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 50 * MIB)]))
+
+    assert states(journal) == {"big": State.FAILED}
+    assert tries == {1: 2} | dict.fromkeys(range(2, 11), 1)
+    assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)] == ["u"]

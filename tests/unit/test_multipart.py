@@ -199,15 +199,32 @@ def test_a_failure_that_stays_waits_for_the_parts_under_way_and_aborts_once(jour
 @pytest.mark.parametrize(("code", "retryable"), [("Timeout", True), ("WorkerLost", False)])
 def test_what_may_work_another_day_is_kept_for_a_resume(journal, code, retryable):
     uploads = make(journal)
-    first, second, _ = begun(uploads, leased(journal))
+    first, second, third = begun(uploads, leased(journal))
 
-    verdict = uploads.give_up(failure(first, code, retryable=retryable))
+    assert uploads.give_up(failure(first, code, retryable=retryable)) is None
+    uploads.take(result(second))
+    early = uploads.take_ended()
+    uploads.give_up(failure(third, "AccessDenied", status=403))
+    (verdict,) = uploads.take_ended()
 
-    assert verdict is not None
+    assert early == []
     assert verdict.result.code == code
-    assert uploads.work(9) == []
+    assert (uploads.work(9), uploads.count) == ([], 0)
     assert uploads.stale(result(second))
     assert len(journal.uploads_left(of_dead_jobs_only=False)) == 1
+
+
+@pytest.mark.parametrize("end", ["requeue", "lost"])
+def test_a_part_that_waits_to_be_tried_again_or_is_lost_ends_a_parked_upload(journal, end):
+    uploads = make(journal)
+    first, second, third = begun(uploads, leased(journal))
+    uploads.take(result(second))
+    uploads.give_up(failure(first, "Timeout", retryable=True))
+
+    getattr(uploads, end)(third)
+
+    assert [verdict.result.code for verdict in uploads.take_ended()] == ["Timeout"]
+    assert uploads.work(9) == []
 
 
 def test_an_upload_that_cannot_be_begun_has_nothing_to_abort(journal):
