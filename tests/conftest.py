@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
 import trustme
 
@@ -19,6 +20,8 @@ from tests.rig import buckets, program, servers
 from tests.rig.proxy import FaultProxy
 
 DEFAULT_SERVER = os.environ.get("S3BATCH_TEST_SERVER", "ministack")
+hypothesis.settings.register_profile("s3batch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("s3batch")  # a busy machine is no reason to fail
 MARKED_FOLDERS = {"servers": "servers", "contract": "servers", "crash": "crash"}
 
 

@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import re
 import signal
+import threading
 import time
 
 import pytest
 
 from tests.crash.scene import Scene
 from tests.rig import program
-from tests.rig.faults import Delay, Stall
+from tests.rig.faults import Delay, Hold, Stall
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 @pytest.mark.parametrize("number", CODES, ids=str)
 def test_a_signal_parks_the_multipart_upload_and_tells_how_to_go_on(scene: Scene, number: signal.Signals):
-    scene.proxy.on("UploadPart", Delay(0.4))
+    stopping = threading.Event()
+    scene.proxy.on("UploadPart", Hold(stopping), skip=1)
     process = scene.start("--json")
     assert scene.proxy.wait_for("UploadPart", 3)
 
     program.kill(process, number)  # the whole group, as a terminal's Ctrl-C does
+    program.read_until(process, "stopping: finishing")
+    stopping.set()
     ended = program.finish(process)
 
     report = json.loads(ended.stdout)
@@ -61,14 +65,13 @@ def test_the_second_signal_means_now(scene: Scene):
     process = scene.start("--json")
     assert scene.proxy.wait_for("PutObject", 4)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    assert process.poll() is None
+    program.read_until(process, "stopping: finishing")
 
     asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
     ended = program.finish(process)
 
-    assert time.monotonic() - asked < 3
+    assert time.monotonic() - asked < 8  # without it 10
     assert ended.code == 143
     assert json.loads(ended.stdout)["state"] == "interrupted"
     assert "s3batch resume" in ended.stderr
@@ -87,7 +90,7 @@ def test_a_store_that_says_nothing_delays_the_end_by_no_more_than_the_grace_peri
     process.send_signal(signal.SIGTERM)
     ended = program.finish(process)
 
-    assert time.monotonic() - asked < (3 if operation == "ListObjectsV2" else 13)
+    assert time.monotonic() - asked < (8 if operation == "ListObjectsV2" else 40)  # without it 10, 60
     assert ended.code == 143
     assert json.loads(ended.stdout)["state"] == "interrupted"
     assert "s3batch resume" in ended.stderr

@@ -449,9 +449,9 @@ def test_a_plain_miss(pipeline, settings, code):
 
 def test_1_timeout_is_the_longest_silence(pipeline):
     pipeline.cached()
-    pipeline.step.proxy.on("GetObject", Delay(3), times=1)
+    pipeline.step.proxy.on("GetObject", Delay(6), times=1)
 
-    done = pipeline.restore(timeout="1s", retries=1)
+    done = pipeline.restore(timeout="2s", retries=1)
 
     assert done.code == 0
     assert "warning: the cache was not restored: GetObject" in done.err

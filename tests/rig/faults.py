@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,6 +46,13 @@ class Delay:
     """Wait, then go on as if nothing had been."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Wait until the test sets the event, then go on as if nothing had been."""
+
+    event: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class DuringReply:
     reset: bool = True
 
 
-Fault = Delay | Call | Refuse | Reset | Stall | DuringRequest | DuringReply
+Fault = Delay | Hold | Call | Refuse | Reset | Stall | DuringRequest | DuringReply
 
 
 @dataclass(slots=True)

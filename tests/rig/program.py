@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,6 +84,17 @@ def finish(process: subprocess.Popen[str], *, timeout: float = 120) -> Finished:
         stdout, stderr = process.communicate()
         raise AssertionError(f"still running after {timeout} s\n{stdout}\n{stderr}") from None
     return Finished(process.returncode, stdout or "", stderr or "")
+
+
+def read_until(process: subprocess.Popen[str], words: str, *, timeout: float = 60) -> str:
+    """Read stderr up to the end of a line with ``words``, and return it; :func:`finish` has the rest."""
+    read, until = b"", time.monotonic() + timeout
+    while words.encode() not in read or not read.endswith(b"\n"):
+        ready, _, _ = select.select([process.stderr], [], [], max(0.0, until - time.monotonic()))
+        byte = os.read(process.stderr.fileno(), 1) if ready else b""
+        assert byte, f"{words!r} did not come: {read!r}"
+        read += byte
+    return read.decode(errors="surrogateescape")
 
 
 def kill(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:

@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.rig.faults import Call, Delay, DuringReply, DuringRequest, Fault, Refuse, Request, Reset, Rule, Stall
+from tests.rig.faults import Call, Delay, DuringReply, DuringRequest, Fault, Hold, Refuse, Request, Reset, Rule, Stall
 from tests.rig.wire import CutError, body_blocks, error_reply, header_fields, parse, reply_after_interim, spoil
 
 HEAD_LIMIT = 1 << 20
@@ -193,6 +193,9 @@ class FaultProxy:
         match fault:
             case Delay(seconds):
                 await asyncio.sleep(seconds)
+            case Hold(event):
+                while not event.is_set():
+                    await asyncio.sleep(0.01)
             case Call(function, after=False):
                 await asyncio.to_thread(function, request)
             case Reset(after=False):

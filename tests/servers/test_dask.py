@@ -7,13 +7,15 @@ import json
 import os
 import random
 import signal
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.rig import dask_cluster, program
-from tests.rig.faults import Delay
+from tests.rig.faults import Delay, Hold, Rule
+from tests.rig.waiting import wait_until
 
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="the package distributed is not installed (tox -e dask)"
@@ -131,11 +133,18 @@ def journal(tmp_path) -> tuple[str, str]:
 def test_what_a_killed_dask_worker_had_is_looked_up_and_done_by_another(
     start_cli, slow_env, bucket, tree, cluster, slow_proxy
 ):
+    killed, landed = threading.Event(), threading.Event()
+    slow_proxy.rules.insert(0, Rule(Hold(killed), "PutObject", skip=24))
+    slow_proxy.on("HeadObject", Hold(landed))
     running = start_cli(
         ["sync", tree, bucket.url("x"), *cluster.flags, *PARTS, "--max-concurrency", "8", "--json"], env=slow_env
     )
     assert slow_proxy.wait_for("PutObject", 30)
+    under_way = [each for each in list(slow_proxy.requests) if each.operation == "PutObject"]
     os.kill(cluster.workers[0], signal.SIGKILL)
+    killed.set()
+    wait_until(lambda: all(each.answered for each in under_way), 5)  # else S3 is asked before it has what was sent
+    landed.set()
     finished = program.finish(running)
 
     assert finished.code == 0, finished.stderr

@@ -155,7 +155,7 @@ def test_a_store_that_says_nothing_is_asked_again_after_the_timeout(job: Job, la
     done = job.sync("--timeout", "2", "--lane", lane)
 
     assert done.code == 0, done.stderr
-    assert time.monotonic() - begun < 25
+    assert time.monotonic() - begun < 55  # one silence lasts 60
     assert done.json["retries"] >= 3
     assert set(job.bucket.keys()) >= {f"p/{path.name}" for path in job.tree.iterdir()}
 
@@ -293,7 +293,7 @@ def test_the_same_without_giving_up_before_the_grace_period(job: Job):
     begun = time.monotonic()
     stopped = job.sync("--retries", "7", "--multipart-threshold", "1GiB")
 
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 100
     assert stopped.code == 1
     assert "InternalError" in stopped.stderr
     assert job.proxy.counts()["PutObject"] < 331 * 7

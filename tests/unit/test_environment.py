@@ -187,7 +187,7 @@ def test_a_process_that_hangs_is_not_waited_for_for_long(home, monkeypatch):
 
     with pytest.raises(EndpointError, match="no credentials came within 1 s"):
         contact()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # the process itself takes 60
 
 
 @pytest.mark.parametrize(

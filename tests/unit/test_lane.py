@@ -669,6 +669,9 @@ def test_tls_to_a_plain_port_is_a_fault(fake, lane_to):
 
 # --- bandwidth -----------------------------------------------------------------------------
 
+SLOWER = 5
+"""So many times slower than allowed a busy machine may be: that nothing goes faster is the promise."""
+
 
 @pytest.mark.parametrize(
     ("size", "count", "rate", "tls"),
@@ -688,7 +691,7 @@ def test_bandwidth_is_kept_to(request, fake, lane_to, ca_bundle, tls, size, coun
 
     sent = count * (size + 450)
     assert all(answer.ok for answer in answers)
-    assert sent / took == pytest.approx(rate, rel=0.15)
+    assert rate / SLOWER < sent / took < rate * 1.15
 
 
 def test_what_comes_counts_too(fake, lane_to):
@@ -699,7 +702,8 @@ def test_what_comes_counts_too(fake, lane_to):
     for _ in range(12):
         lane.call(GET)
 
-    assert 11 * (128 << 10) / (time.monotonic() - started) == pytest.approx(2 << 20, rel=0.2)
+    rate = 11 * (128 << 10) / (time.monotonic() - started)
+    assert (2 << 20) / SLOWER < rate < (2 << 20) * 1.2
 
 
 def test_the_reference_lane_keeps_to_the_bandwidth_on_average(fake, lane_to):
@@ -708,12 +712,13 @@ def test_the_reference_lane_keeps_to_the_bandwidth_on_average(fake, lane_to):
 
     all_of(lane, [calls.put_object("key", b"x" * (128 << 10), {})] * 13)
 
-    assert 12 * (128 << 10) / (time.monotonic() - started) == pytest.approx(2 << 20, rel=0.2)
+    rate = 12 * (128 << 10) / (time.monotonic() - started)
+    assert (2 << 20) / SLOWER < rate < (2 << 20) * 1.2
 
 
 def test_bodies_held_back_by_the_bandwidth_go_one_after_the_other(fake, lane_to):
     """A body that has begun must not starve until the store gives it up."""
-    lane = lane_to(fake, limit=64, bandwidth=1 << 20, timeout=0.3)
+    lane = lane_to(fake, limit=64, bandwidth=1 << 19, timeout=1.0)
     began = []
     fake.meddle = lambda seen: began.append((time.monotonic(), seen.key))
 
