@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from s3batch import __version__
+from s3batch.journal import tables
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-SUPPORTED = 3
+SUPPORTED = tables.VERSION
 """The newest schema version this s3batch reads and writes."""
 
 APPLICATION_ID = 0x53334261
@@ -31,18 +34,33 @@ def version_of(connection: sqlite3.Connection) -> int:
     return found or 0
 
 
-def migrate(connection: sqlite3.Connection, since: int) -> None:
-    """Take every step from version ``since`` to :data:`SUPPORTED`. The connection is in autocommit mode."""
-    from sqlite_utils import Database  # noqa: PLC0415 - 70 ms, wanted only when there is a step to take
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables of version :data:`SUPPORTED` in an empty database. The connection is in autocommit mode."""
+    with _transaction(connection):
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in filter(str.strip, tables.TABLES.split(";\n")):
+            connection.execute(statement)
+        _note(connection, SUPPORTED)
 
-    for version in range(since + 1, SUPPORTED + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+
+def migrate(connection: sqlite3.Connection, since: int, until: int = SUPPORTED) -> None:
+    """Take every step from version ``since`` to ``until``. The connection is in autocommit mode."""
+    from sqlite_utils import Database  # noqa: PLC0415 - 60 ms, wanted only when there is a step to take
+
+    for version in range(since + 1, until + 1):
+        with _transaction(connection):
             _step(Database(connection), version)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def _step(db: Database, version: int) -> None:
@@ -53,4 +71,8 @@ def _step(db: Database, version: int) -> None:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.table("schema_version").create({"version": int, "applied": float, "program": str}, pk="version")
     steps[version](db)
+    _note(db, version)
+
+
+def _note(db: sqlite3.Connection | Database, version: int) -> None:
     db.execute("INSERT INTO schema_version VALUES (?, ?, ?)", (version, time.time(), f"s3batch {__version__}"))

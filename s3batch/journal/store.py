@@ -350,7 +350,7 @@ def _make_if_absent(path: str) -> None:
 def _fill(path: str) -> None:
     with closing(_connect(path, "rw")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        migrations.migrate(connection, 0)
+        migrations.create(connection)
 
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:

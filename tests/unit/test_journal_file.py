@@ -136,8 +136,10 @@ def test_a_journal_that_may_not_be_written_is_named(path):
         begin(journal)
 
 
-def test_opening_an_existing_journal_loads_neither_sqlite_utils_nor_the_aws_libraries(path):
-    make(path)
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
+def test_opening_a_journal_loads_neither_sqlite_utils_nor_the_aws_libraries(path, is_there):
+    if is_there:
+        make(path)
     script = (
         "import sys; from s3batch.journal import Journal\n"
         "with Journal.open(sys.argv[1]) as journal:\n"
@@ -454,8 +456,8 @@ def test_a_killed_coordinator_loses_nothing_that_was_committed(path, moment):
 
 def test_a_process_killed_while_it_makes_a_journal_leaves_none(path):
     script = (
-        "import os, signal, sys; from s3batch.journal import Journal, schema\n"
-        "schema.create_tables = lambda db: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys; from s3batch.journal import Journal, migrations\n"
+        "migrations._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Journal.open(sys.argv[1])"
     )
     with python(script, path) as killed:

@@ -11,6 +11,7 @@ import pytest
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, Stage, State
+from tests.rig.old_journals import make_old
 from tests.rig.stamps import stamp
 
 MIB = 1 << 20
@@ -262,11 +263,9 @@ INSERT INTO upload_left (job, key, upload_id) VALUES (3, 'changed', 'u1'), (3, '
 """
 
 
-def test_a_journal_of_version_1_is_brought_along(tmp_path, monkeypatch):
+def test_a_journal_of_version_1_is_brought_along(tmp_path):
     path = str(tmp_path / "old.db")
-    with monkeypatch.context() as old:
-        old.setattr("s3batch.journal.migrations.SUPPORTED", 1)
-        Journal.open(path).close()
+    make_old(path, 1)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(VERSION_1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,15 @@ import pytest
 from s3batch.compare import untouched
 from s3batch.journal import Journal, migrations
 from s3batch.model import FILE, JobState, Kind, LocalFile, Operation, Reason, Stage, Stamp, State
+from tests.rig.old_journals import make_old
 from tests.rig.stamps import stamp
 
 
 @pytest.fixture
-def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def old(tmp_path: Path) -> str:
     """Return a journal of version 1: an unfinished job with a pending upload of 5 MiB parts, and a fact."""
     path = str(tmp_path / "journal.db")
-    with monkeypatch.context() as patched:
-        patched.setattr(migrations, "SUPPORTED", 1)
-        Journal.open(path).close()
+    make_old(path, 1)
     connection = sqlite3.connect(path)
     connection.executescript(
         """
@@ -34,6 +34,28 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     )
     connection.close()
     return path
+
+
+def test_a_new_journal_has_what_the_steps_make_of_an_old_one(tmp_path: Path) -> None:
+    make_old(str(tmp_path / "stepped.db"), migrations.SUPPORTED)
+    Journal.open(str(tmp_path / "new.db")).close()
+
+    assert layout(tmp_path / "new.db") == layout(tmp_path / "stepped.db")
+
+
+def layout(path: Path) -> dict[str, list[object]]:
+    """Return the columns, references and indexes of each table, and the words of each view."""
+    with closing(sqlite3.connect(path)) as connection:
+        entries = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        found: dict[str, list[object]] = {"application_id": connection.execute("PRAGMA application_id").fetchall()}
+        for kind, name, sql in entries:
+            found[f"{kind} {name}"] = ["WITHOUT ROWID" in (sql or "")]
+            for pragma in ("table_info", "index_list", "foreign_key_list", "index_info"):
+                rows = connection.execute(f"PRAGMA {pragma}({name})").fetchall()
+                found[f"{kind} {name}"] += sorted(row[1:] if pragma == "index_list" else row for row in rows)
+        found |= {f"view {name}": [sql] for kind, name, sql in entries if kind == "view"}
+        partial = [(name, sql) for kind, name, sql in entries if sql and kind == "index" and "WHERE" in sql]
+        return found | {"partial indexes": [*partial]}
 
 
 def version(path: str) -> int:
