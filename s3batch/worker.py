@@ -146,11 +146,10 @@ def tools_for(brief: Brief) -> Tools:
     return Tools(brief, Source(brief.root, brief.symlinks), Checks.from_endpoint(brief.endpoint), brief.quirks)
 
 
-def prepare(brief: Brief) -> None:
-    """Load what each worker would load by itself, before they are forked."""
-    name = Checks.from_endpoint(brief.endpoint).name
-    if brief.sends and name in checksums.NAMES:
-        checksums.digest(name, b"")
+def prepare(brief: Brief, content: int) -> None:
+    """Load what each worker would load by itself, before they are forked; ``content``: bytes that wait for them."""
+    if brief.sends and content > checksums.FEW:
+        checksums.load(Checks.from_endpoint(brief.endpoint).name)
 
 
 async def carry_out(work: Work, tools: Tools) -> list[Result]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import forks
 from s3batch.errors import JobFailedError
-from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, hang_warning
+from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, hang_warning, weight_of
 from s3batch.executors.process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
 from s3batch.executors.runner import BEGUN, CURRENT
 from s3batch.forks import Fork
@@ -144,10 +144,13 @@ class LocalExecutor:
         self._aside = News()
         """What is told with the next look: work for processes that could not be started, and why not."""
 
-    def start(self) -> None:
-        """Start the processes that are missing; the first work does it too, and waits for them."""
+    def start(self, content: int = sys.maxsize) -> None:
+        """Start the processes that are missing; the first work does it too, and waits for them.
+
+        ``content``: bytes that they are to send first, as far as that is known.
+        """
         if not self._processes and forks.possible():
-            prepare(self._brief)
+            prepare(self._brief, content)
         try:
             for state in self._states:
                 if state not in self._processes:
@@ -183,7 +186,7 @@ class LocalExecutor:
     def give(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to one of them."""
         if worker not in self._processes:
-            self.start()
+            self.start(sum(map(weight_of, works)))
         process = self._processes.get(worker)
         if process is None:  # it could not be started
             self._aside.dropped += works

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import zlib
 from base64 import b64decode, b64encode
 
+import awscrt.checksums
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3batch.s3.checksums import NAMES, WHOLE_OBJECT, Running, digest
+from s3batch.s3.checksums import FEW, NAMES, WHOLE_OBJECT, FirstCrc64, Running, digest
 
 
 def reflected(polynomial: int, width: int, body: bytes) -> bytes:
@@ -50,6 +53,28 @@ def test_a_crc_has_its_published_check_value(name):
 @given(body=st.binary(max_size=200), kind=st.sampled_from([bytes, bytearray, memoryview]))
 def test_a_checksum_is_as_its_definition_says(name, body, kind):
     assert digest(name, kind(body)) == b64encode(JUDGES[name](body)).decode()
+
+
+@given(pieces=st.lists(st.integers(0, FEW), min_size=1, max_size=3))
+@settings(max_examples=20)
+def test_the_first_bytes_of_a_process_have_the_same_checksum_without_awscrt(pieces):
+    first, crc, body = FirstCrc64(), 0, b""
+    for size in pieces:
+        piece = bytes(index * 7 & 0xFF for index in range(size))
+        crc, body = first(piece, crc), body + piece
+
+    assert crc == awscrt.checksums.crc64nvme(body)
+
+
+def test_awscrt_is_imported_for_much_content_only():
+    script = (
+        "import sys; from s3batch.s3.checksums import FEW, digest\n"
+        "for piece in (b'x' * FEW, b'x'): digest('crc64nvme', piece); print('awscrt' in sys.modules)"
+    )
+
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert said == "False\nTrue\n"
 
 
 @pytest.mark.parametrize("name", [*NAMES, "md5"])
