@@ -18,13 +18,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
+from s3batch import texts
 from s3batch.model import Attributes, Known, Listed, LocalFile, Reason, is_same_file
 from s3batch.quirks import ACL, TAGS
 
@@ -287,6 +285,9 @@ def _decoded(value: str) -> str:
     with suppress(UnicodeError):
         value = value.encode("latin-1").decode("utf-8")
     if "=?" in value:
+        from email.errors import HeaderParseError  # noqa: PLC0415 - 10 ms, for metadata that is not ASCII
+        from email.header import decode_header, make_header  # noqa: PLC0415
+
         with suppress(HeaderParseError, LookupError, UnicodeError, ValueError):
             value = str(make_header(decode_header(value)))
     return value.strip()
@@ -367,7 +368,7 @@ def _same_date(want: str, found: str) -> bool:
 
 def _date(text: str) -> datetime | str:
     try:
-        return parsedate_to_datetime(text)
+        return texts.parse_http_date(text)
     except ValueError:
         return text
 

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +16,12 @@ _PLACEHOLDER = re.compile(r"\$\{(?P<braces>[^}]*)\}|\$\((?P<parens>[^)]*)\)|<\+(
 _USERINFO = re.compile(r"(?<=://)[^\s@]*(?:@[^\s@/?#]*)*(?=@)")
 _HTTP_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 """RFC 9110, 5.6.7: the form to write, and the two obsolete ones."""
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_USUAL_DATE = re.compile(
+    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([1-9][0-9]{3}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
+)
+"""The form that RFC 9110 has programs write, and that every store writes."""
 EXPIRES_HINT = "write a date such as 2027-01-31T12:00:00Z or Sun, 31 Jan 2027 12:00:00 GMT"
 
 
@@ -90,12 +95,32 @@ def http_date(text: str) -> str:
     """Return an HTTP date, from one or from an ISO 8601 timestamp (UTC where it names no zone). Raises ValueError."""
     for form in _HTTP_DATES:
         try:
-            return format_datetime(datetime.strptime(text, form).replace(tzinfo=UTC), usegmt=True)
+            return _as_http_date(datetime.strptime(text, form).replace(tzinfo=UTC))
         except ValueError:
             continue
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return format_datetime(moment.astimezone(UTC), usegmt=True)
+        return _as_http_date(moment.astimezone(UTC))
     except (ValueError, OverflowError):
         raise ValueError(EXPIRES_HINT) from None
+
+
+def parse_http_date(text: str) -> datetime:
+    """Return the moment that an HTTP date names, in any form that e-mail knows too. Raises ValueError."""
+    usual = _USUAL_DATE.fullmatch(text)
+    if usual is not None and usual[2] in _MONTHS:
+        day, month, year, hour, minute, second = usual.groups()
+        numbers = int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second)
+        return datetime(*numbers, tzinfo=UTC)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - 10 ms, for what no store writes
+
+    try:
+        return parsedate_to_datetime(text)
+    except (TypeError, IndexError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _as_http_date(moment: datetime) -> str:
+    day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
+    return f"{day}, {moment.day:02} {month} {moment.year:04} {moment:%H:%M:%S} GMT"

@@ -10,10 +10,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from urllib.request import getproxies, proxy_bypass
 
 from s3batch.bounded_files import read_regular_file
 from s3batch.errors import EndpointError, S3BatchError, SettingsError
@@ -31,6 +31,8 @@ _DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 DEFAULT_REGION = "us-east-1"
 _APART = ("us-iso", "eu-iso", "eusc-")
 """Regions whose hosts have names of their own, which boto3 knows."""
+_ASKS_SYSTEM = sys.platform in ("darwin", "win32")
+"""Whether proxies may be named elsewhere than in variables."""
 _RENEW_AFTER = 60.0
 """Seconds: new credentials refused sooner are refused for good."""
 
@@ -223,8 +225,12 @@ def _lane(settings: Settings, endpoint: Endpoint) -> Any:
 
 
 def _proxied(host: str, *, tls: bool) -> bool:
+    if _is_loopback(host) or not (_ASKS_SYSTEM or any(name.lower().endswith("_proxy") for name in os.environ)):
+        return False
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - 20 ms that few have to pay
+
     proxies = getproxies()
-    if ("https" if tls else "http") not in proxies or _is_loopback(host):
+    if ("https" if tls else "http") not in proxies:
         return False
     return not proxy_bypass(host)
 

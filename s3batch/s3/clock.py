@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from s3batch.texts import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +23,8 @@ _LATEST = 7_258_118_400.0
 def seconds_of(date: str) -> float:
     """Return an HTTP date in seconds since the epoch; 0 for what is none."""
     try:
-        seconds = parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
+        seconds = parse_http_date(date).timestamp()
+    except (ValueError, OverflowError):
         return 0.0
     return seconds if 0 <= seconds < _LATEST else 0.0
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
+from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3batch import texts
 
@@ -125,3 +129,37 @@ def test_a_date_becomes_http_s_own_form(text, date):
 def test_what_is_no_date_is_refused(text):
     with pytest.raises(ValueError, match="write a date such as 2027-01-31T12:00:00Z"):
         texts.http_date(text)
+
+
+@given(moment=st.datetimes(timezones=st.just(UTC)))
+def test_an_http_date_is_read_as_e_mail_reads_it(moment):
+    date = format_datetime(moment, usegmt=True)
+
+    assert texts.parse_http_date(date) == parsedate_to_datetime(date)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Sun, 29 Nov 2026 13:26:16 +0200",
+        "Sunday, 29-Nov-26 13:26:16 GMT",
+        "29 Nov 2026 13:26:16 GMT",
+        "Sun, 29 Nov 2026 13:26:16 EST",
+        "Sun, 29 Nov 2026 13:26:60 GMT",
+        "Sun, 31 Feb 2026 13:26:16 GMT",
+        "Sun, 29 Foo 2026 13:26:16 GMT",
+        "Sun, ٢٩ Nov 2026 13:26:16 GMT",
+        "",
+        "soon",
+        "Sun, 29 Nov 99999999999999999999 13:26:16 GMT",
+    ],
+)
+def test_an_odd_date_is_read_as_e_mail_reads_it_or_is_none(date):
+    assert moment_or_none(texts.parse_http_date, date) == moment_or_none(parsedate_to_datetime, date)
+
+
+def moment_or_none(parse, date):
+    try:
+        return parse(date)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,41 @@
+"""What a short run imports: its time is start-up, and every module that it does not need makes it longer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rig import program
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
+
+HEAVY = {
+    "awscrt", "boto3", "botocore", "dask", "email", "http.client", "platformdirs", "s3transfer", "sqlite_utils", "tqdm",
+    "urllib.request",
+}  # fmt: skip
+"""Modules that cost 5 ms or more and that a sync of one file can do without."""
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["a new journal", "a journal that is there"])
+def test_a_sync_of_one_file_imports_nothing_heavy(tmp_path: Path, again: bool) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "index.html").write_text("hello")
+    with FakeS3() as store:
+        arguments = [
+            "sync", str(tmp_path / "source"), "s3://b/site/", "--endpoint-url", store.url, "--region", "us-east-1",
+            "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY, "--journal", str(tmp_path / "journal.db"),
+        ]  # fmt: skip
+        script = (
+            "import sys; from s3batch.cli import main; assert main() == 0;"
+            f"print('heavy:', sorted({HEAVY!r} & set(sys.modules)))"
+        )
+        environ = program.clean_environment(tmp_path) | {"XDG_STATE_HOME": str(tmp_path / "state")}
+        for _ in range(1 + again):
+            ran = subprocess.run(
+                [sys.executable, "-c", script, *arguments], env=environ, text=True, capture_output=True, check=True
+            )
+
+        assert ran.stdout.splitlines()[-1] == "heavy: []"
+        assert set(store.objects["b"]) == {"site/index.html"}
