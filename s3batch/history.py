@@ -80,11 +80,12 @@ def _bring_along(old: str, path: str) -> None:
 def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:
     """Raise SettingsError if a later job to its target has begun since, in whatever journal."""
     last = lock.last() if job else None
-    if last is None or last.id == job:
+    if last is None:
         return
-    if last.began > journal.find(job).started:
+    found = journal.find(job)
+    if found.id in last.earlier or (found.id != last.id and last.began > found.started):
         raise SettingsError(
-            f"nothing to resume: job {job} is superseded by job {last.id}, which began later at the same target "
+            f"nothing to resume: job {found.id} is superseded by job {last.id}, which began later at the same target "
             f"(journal {last.journal})",
             hint="begin a new sync",
         )

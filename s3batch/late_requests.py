@@ -9,7 +9,6 @@ that, but not long; keys that are younger stay marked, and the next job to the t
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 from s3batch.deletes import deletable, planned_delete
@@ -34,9 +33,12 @@ def doubts_of(journal: Journal) -> list[Doubt]:
     return [doubt for doubt in journal.doubts() if doubt.until]
 
 
-def seconds_to_wait(doubts: list[Doubt]) -> float:
-    """Return how long to wait until no request to these keys is under way, at most :data:`LONGEST_WAIT`."""
-    return min(max((doubt.until for doubt in doubts), default=0.0) - time.time(), LONGEST_WAIT)
+def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
+    """Return how long to wait until no request to these keys is under way, at most :data:`LONGEST_WAIT`.
+
+    ``now``: the earliest time it may be by the store's clock; what this machine's clock shows may have been set since.
+    """
+    return min(max((doubt.until for doubt in doubts), default=0.0) - now, LONGEST_WAIT)
 
 
 def operations(
@@ -53,9 +55,8 @@ def operations(
     ]
 
 
-def settle(journal: Journal, doubts: list[Doubt]) -> None:
-    """Take the mark from the keys to which nothing is under way any more."""
-    now = time.time()
+def settle(journal: Journal, doubts: list[Doubt], now: float) -> None:
+    """Take the mark from the keys to which nothing was under way any more at ``now``, by the store's clock."""
     journal.doubts_looked_at([doubt.key for doubt in doubts if doubt.until <= now])
 
 

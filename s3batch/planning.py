@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3batch import deletes, planner
+from s3batch import deletes, planner, quirk_memory
 from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
 from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
@@ -53,7 +53,7 @@ class Planning:
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
-        for more in self.journal.take_over():
+        for more in self.journal.take_over(quirk_memory.in_force(self.journal).late):
             expect(more)
             yield
         yield from listing

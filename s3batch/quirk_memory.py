@@ -75,6 +75,21 @@ def choose_lane(bucket: Bucket, quirks: Quirks, lane: str) -> None:
         bucket.lane.use(bucket.endpoint.through("reference"))
 
 
+def are_times_compared(journal: Journal) -> bool:
+    """Return whether a job has looked, not too long ago, at what the store says of when it was written to."""
+    found = journal.recall(_TIMES)
+    return isinstance(found, int | float) and 0 <= time.time() - found < IN_FORCE
+
+
+def note_times_compared(journal: Journal) -> None:
+    """Record that the job at work has looked."""
+    if not are_times_compared(journal):
+        journal.remember(_TIMES, time.time())
+
+
+_TIMES = "times compared"
+
+
 class QuirkMemory:
     """What a job knows of its endpoint: begins with what earlier jobs found, keeps and says what is new."""
 

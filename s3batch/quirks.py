@@ -27,7 +27,7 @@ class QuirkKind(StrEnum):
     REFUSED = "refused"
     """It does not carry out this request, or these credentials may not make it."""
     LATE_DATE = "late-date"
-    """A write's LastModified is later than the Date of the answer to it."""
+    """A write's LastModified is later than the Date of the answer to it, by the seconds that it is about."""
     NO_CHILDREN = "no-children"
     """An object cannot have others below it, as in a file system."""
 
@@ -57,7 +57,7 @@ _WORDS = {
     QuirkKind.COPY_DROPS: "a metadata copy loses {about}",
     QuirkKind.NOT_ECHOED: "the store does not give {about} back",
     QuirkKind.REFUSED: "{about} is refused",
-    QuirkKind.LATE_DATE: "LastModified of a write is later than the Date of its answer",
+    QuirkKind.LATE_DATE: "LastModified of a write is {about} s later than the Date of its answer",
     QuirkKind.NO_CHILDREN: "an object cannot have others below it",
 }
 
@@ -92,6 +92,12 @@ class Quirks:
     def about(self, kind: QuirkKind) -> frozenset[str]:
         """Everything that quirks of ``kind`` are about."""
         return frozenset(about for found, about in self.known if found is kind)
+
+    @property
+    def late(self) -> float:
+        """By how many seconds LastModified of a write may be later than its Date; both are cut to whole seconds."""
+        found = [float(about) for about in self.about(QuirkKind.LATE_DATE) if about.isdecimal()]
+        return max(found) + 1.0 if found else 0.0
 
     def with_all(self, others: Quirks) -> Quirks:
         """Return the union."""

@@ -124,6 +124,8 @@ class Sync:
     totals: Totals = field(default_factory=Totals)
     changed: bool = False
     """Whether this run changed an object, or would have."""
+    wrote: bool = False
+    """Whether it stored an object of its own."""
     plan: list[dict[str, str]] = field(default_factory=list)
     """What a dry run would do, for its JSON document."""
     tell: Callable[[Operation], None] | None = None
@@ -181,7 +183,7 @@ class Sync:
             deletes.refuse_file_source(self.wanted, self.journal)
             pages = self._pages()
             first = next(pages, None)  # tells whether we may come in, before there is a worker
-            self.journal.note_store_date(self.bucket.store_date)
+            self.journal.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.set_state(JobState.RUNNING)
             executor = self._executor()
             coordinator = self._coordinator(executor, progress)
@@ -215,7 +217,7 @@ class Sync:
         self.journal.enter_stage(Stage.MAIN)
 
     def _take_over(self, expect: Callable[[int], None]) -> Iterator[None]:
-        for more in self.journal.take_over():
+        for more in self.journal.take_over(quirk_memory.in_force(self.journal).late):
             expect(more)
             yield
 
@@ -242,7 +244,9 @@ class Sync:
             self.journal.warn(deletes.kept_words(self.kept))
         if not self.settings.dry_run:
             leftovers.abort(self.journal, self.bucket, self._list_unclaimed)
-        self.journal.learn()
+        if self.wrote:
+            quirk_memory.note_times_compared(self.journal)
+        self.journal.learn(quirk_memory.in_force(self.journal).late)
         reach("learned")
         if self._failed(before=_AFTER_ALL):
             return
@@ -254,16 +258,17 @@ class Sync:
         doubts = late_requests.doubts_of(self.journal)
         if not doubts or planning.walked is None or self.settings.dry_run:
             return
-        if (seconds := late_requests.seconds_to_wait(doubts)) > 0:
+        if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
             self.output.detail(
                 f"waiting {seconds:.0f} s for {len(doubts)} requests of a killed run that may still land"
             )
             time.sleep(seconds)  # a signal ends it
+        now = self.bucket.clock.now().low
         operations = late_requests.operations(self.wanted, self.journal, lambda: self.bucket, planning.walked, doubts)
         coordinator.add(operations)
         for stage in (Stage.MAIN, Stage.DELETE):
             coordinator.run(stage)
-        late_requests.settle(self.journal, doubts)
+        late_requests.settle(self.journal, doubts, now)
 
     def _clear_the_way(self, coordinator: Coordinator, planning: Planning) -> None:
         """Where a store is a file system, delete the orphans that keep uploads out, now that all others are done."""
@@ -352,6 +357,7 @@ class Sync:
             part_size=self.settings.part_size, copy_limit=worker.COPY_LIMIT,
             symlinks=self.settings.symlinks, dry_run=self.settings.dry_run, extensions=self.extensions,
             delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.in_force(self.journal)),
+            compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
         if self.cluster:
             return self.cluster.executor(brief, count)
@@ -388,6 +394,7 @@ class Sync:
             self.kept += [operation.key] * (operation.kind is Kind.DELETE)
             return
         self.changed = True
+        self.wrote = self.wrote or operation.kind is Kind.UPLOAD
         if self.settings.dry_run:
             self._tell(operation)
         elif self.output.verbose:

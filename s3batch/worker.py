@@ -83,6 +83,8 @@ class Brief:
     """How deletes look once more."""
     quirks: Quirks = NO_QUIRKS
     """What earlier jobs found out about the store."""
+    compares_times: bool = False
+    """Look at the first object that is written, whether its LastModified is later than the Date of the answer."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,8 @@ class Tools:
     """What a copy of this worker was seen to keep: headers, tags, the ACL."""
     counts_tags: bool = False
     """A HEAD has said how many tags there are."""
+    compares_times: bool = False
+    """Nothing has been written yet; see :class:`Brief`."""
     is_looking: bool = False
     """A copy is being looked at: others wait for what it tells."""
     memory: dict[str, Any] = field(default_factory=dict)
@@ -143,7 +147,8 @@ class Tools:
 
 def tools_for(brief: Brief) -> Tools:
     """Fresh tools; nothing is opened yet."""
-    return Tools(brief, Source(brief.root, brief.symlinks), Checks.from_endpoint(brief.endpoint), brief.quirks)
+    checks, source = Checks.from_endpoint(brief.endpoint), Source(brief.root, brief.symlinks)
+    return Tools(brief, source, checks, brief.quirks, compares_times=brief.compares_times)
 
 
 def prepare(brief: Brief, content: int) -> None:
@@ -305,11 +310,25 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     answer = checked(sent.answer, call)
     if kept is not None:
         await look_after_sending(operation, attributes, kept, tools)
+    if tools.compares_times:
+        await _compare_times(operation.key, etag_of(answer), date_of(answer), tools)
     return Result(
         operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
         date=date_of(answer), fingerprint=fingerprint, warning=sent.warning or warning,
         request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
+
+
+async def _compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
+    """Find out once whether LastModified of what was written is later than the Date of the answer to it."""
+    tools.compares_times = False
+    try:
+        head = await ask(calls.head_object(key))
+    except CallError:
+        return
+    later = seconds_of(head.headers.get("last-modified", "")) - date
+    if head.ok and date and etag_of(head) == etag and later >= 1:
+        tools.note(Quirk(QuirkKind.LATE_DATE, f"{later:.0f}"))
 
 
 UNSURVEYED = "Unsurveyed"
@@ -446,6 +465,8 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if (kept := Kept.from_text(operation.detail)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""
+    if tools.compares_times:
+        await _compare_times(operation.key, bare(etag), date_of(answer), tools)
     if not _proves_parts(etag, parts):
         warning = await tools.checks.proofs.look(operation.key, operation.size, bare(etag))
     return Result(

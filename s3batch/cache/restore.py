@@ -171,7 +171,7 @@ def _is_to_be_touched(session: Session, hit: Seen) -> bool:
     """Whether a clean-up by age might soon take it for forgotten, and this build may write there."""
     names, ttl = session.names, session.settings.ttl
     may = not names.refusal and (hit.key in names.owns or not names.untrusted)
-    return may and bool(ttl) and time.time() - hit.modified > ttl / 4
+    return may and bool(ttl) and session.bucket.clock.now().low - hit.modified > ttl / 4
 
 
 def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> _Work:

@@ -7,7 +7,7 @@ this worker's other requests wait: that is less than what handing it to a thread
 
 from __future__ import annotations
 
-import time
+import math
 from typing import TYPE_CHECKING
 
 from s3batch.archive.keys import chunk_key
@@ -63,8 +63,8 @@ async def store_chunk(
 
 
 def _age_of(held: Answer) -> float:
-    """Return the seconds since an object was written, by the store's clock."""
-    return (date_of(held) or time.time()) - seconds_of(held.headers.get("last-modified", ""))
+    """Return the seconds since an object was written, by the store's clock; infinity where it tells no time."""
+    return (date_of(held) or math.inf) - seconds_of(held.headers.get("last-modified", ""))
 
 
 async def fetch_chunk(work: Work, _: Tools) -> Result:

@@ -57,6 +57,7 @@ class Journal:
         self._stands_for = stands_for
         """For a dry run: the name of the job's own journal. This one is temporary, in a directory of its own."""
         self._owns: Callable[[str], bool] = lambda _: True
+        self._store_now: Callable[[], float] = lambda: 0.0
         self._depth = 0
         self._signed = time.monotonic()
         """When the job at work last gave a sign of life."""
@@ -151,7 +152,7 @@ class Journal:
         if self._job is not None and not self._store.read_only:
             self._jobs.flush(self._job.number)
             if self._store.is_writing and time.monotonic() - self._signed > SIGN_OF_LIFE:
-                self._jobs.set_seen(self._job.number)
+                self._jobs.set_seen(self._job.number, self._store_now())
                 self._signed = time.monotonic()
         self._store.commit()
 
@@ -205,9 +206,10 @@ class Journal:
             self._enter(job)
         return job.id
 
-    def take_over(self) -> Iterator[int]:
+    def take_over(self, late: float = 0.0) -> Iterator[int]:
         """Make what dead jobs left this job's own, some rows at a time: facts, doubts, operations it goes on with.
 
+        ``late``: see :meth:`learn`.
         Yields by how many operations the job has more to do. Until the end nothing can be decided on facts.
         """
         job = self._current
@@ -219,7 +221,7 @@ class Journal:
         for first in range(start, job.after_operation, TAKEN_AT_ONCE):
             last = min(first + TAKEN_AT_ONCE, job.after_operation)
             with self.batch():
-                self._objects.learn(dead, first, last, started)
+                self._objects.learn(dead, first, last, started, late)
                 more = self._operations.take_over(dead, first, last, deletes=job.stage == Stage.DELETE)
                 if job.takes:
                     self._objects.mark_planned(job.number, job.takes, first, last)
@@ -289,10 +291,12 @@ class Journal:
         with self.batch():
             self._jobs.set_stage(self._current.number, stage)
 
-    def note_store_date(self, date: float) -> None:
-        """Record when the store first answered, by its own clock."""
+    def note_store_date(self, date: float, now: Callable[[], float]) -> None:
+        """Record when the store first answered, by its own clock; ``now`` reads that clock, for signs of life."""
+        self._store_now = now
         with self.batch():
             self._jobs.set_store_date(self._current.number, date)
+            self._jobs.set_seen(self._current.number, now())
 
     def add_tally(
         self,
@@ -359,7 +363,7 @@ class Journal:
     def release(self) -> int:
         """Put back what is leased, to be looked up before it is sent again; return how many. For a run that ends."""
         with self.batch():
-            self._jobs.set_seen(self._current.number)
+            self._jobs.set_seen(self._current.number, self._store_now())
             return self._operations.release()
 
     def counts(self) -> dict[Kind, dict[str, int]]:
@@ -528,12 +532,14 @@ class Journal:
         """Return how many objects :meth:`orphans` would yield."""
         return self._objects.count_orphans(prefix)
 
-    def learn(self) -> None:
-        """Turn what this job has done into facts about the target. Doing it again changes nothing."""
+    def learn(self, late: float = 0.0) -> None:
+        """Turn what this job has done into facts about the target. Doing it again changes nothing.
+
+        ``late``: by how many seconds LastModified of what it wrote may be later than the Date of the answer.
+        """
+        job, rows = self._current, (self._operations.floor, self._operations.last)
         with self.batch():
-            self._objects.learn(
-                [self._current.number], self._operations.floor, self._operations.last, self._current.started
-            )
+            self._objects.learn([job.number], *rows, job.started, late)
             self._jobs.set_learned([self._current.number])
 
     def planned_before(self, keys: Sequence[str]) -> set[str]:

@@ -20,7 +20,7 @@ _MARGIN = 2.0
 _NOTE = """
 INSERT INTO doubt (key, path, kind, upload, since, until)
 SELECT operation.key, path, kind, kind = 'upload' AND upload_id = '' AND size >= ?, job.store_date,
-    CASE job.command WHEN 'sync' THEN job.seen + job.timeout + ? ELSE 0 END
+    CASE job.command WHEN 'sync' THEN coalesce(nullif(job.seen_there, 0), job.seen) + job.timeout + ? ELSE 0 END
 FROM operation JOIN job ON job.number = operation.job
 WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({jobs}) AND operation.state = 'leased'
     AND (job.command = 'sync' OR kind = 'upload')
@@ -47,7 +47,7 @@ class Doubt(NamedTuple):
     since: float
     """When the store first answered that run, by the store's clock; 0 if it never did."""
     until: float
-    """From when on no request of that run is under way, by this machine's clock; 0: looked at since."""
+    """From when on no request of that run is under way, by the store's clock; 0: looked at since."""
 
 
 def note(store: Store, first: int, last: int, jobs: str) -> None:

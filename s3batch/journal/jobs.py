@@ -198,9 +198,11 @@ class Jobs:
         """Record when the store first answered this job or one that it goes on with."""
         self._store.execute("UPDATE job SET store_date = ? WHERE number = ? AND store_date = 0", (date, number))
 
-    def set_seen(self, number: int) -> None:
-        """Record a sign of life."""
-        self._store.execute("UPDATE job SET seen = ? WHERE number = ?", (time.time(), number))
+    def set_seen(self, number: int, there: float) -> None:
+        """Record a sign of life, ``there`` by the store's clock; 0: not known."""
+        self._store.execute(
+            "UPDATE job SET seen = ?, seen_there = max(seen_there, ?) WHERE number = ?", (time.time(), there, number)
+        )
 
     def set_planned(self, number: int) -> None:
         """Record that the plan is complete."""

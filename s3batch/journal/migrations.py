@@ -66,7 +66,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _step(db: Database, version: int) -> None:
     from s3batch.journal import schema  # noqa: PLC0415 - as above
 
-    steps = {1: schema.create_tables, 2: schema.add_stamps, 3: schema.begin_history}
+    steps = {1: schema.create_tables, 2: schema.add_stamps, 3: schema.begin_history, 4: schema.tell_by_store_clock}
     if version == 1:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.table("schema_version").create({"version": int, "applied": float, "program": str}, pk="version")

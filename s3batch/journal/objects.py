@@ -46,7 +46,7 @@ _KEEP_CHECKSUM = """checksum = CASE WHEN excluded.checksum = '' AND object.known
 _LEARN_WRITTEN = f"""
 INSERT INTO object ({_FACTS}, writer)
 SELECT key, etag, CASE WHEN bytes > 0 AND instr(etag, '-') = 0 THEN bytes ELSE size END,
-    size, mtime_ns, {_OLD_ENOUGH}, device, inode, written, fingerprint, checksum, job
+    size, mtime_ns, {_OLD_ENOUGH}, device, inode, written + ?, fingerprint, checksum, job
 FROM {{earlier}}operation
 WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'done' AND kind IN ('upload', 'chunk', 'redirect')
     AND etag <> ''
@@ -211,16 +211,17 @@ class Objects:
             )
         )
 
-    def learn(self, jobs: Sequence[int], first: int, last: int, started: float) -> None:
+    def learn(self, jobs: Sequence[int], first: int, last: int, started: float, late: float = 0.0) -> None:
         """Turn what jobs have done, in the rows from ``first`` to ``last``, into facts. Doing it again changes nothing.
 
-        The jobs read files from ``started`` on (seconds since the epoch).
+        The jobs read files from ``started`` on (seconds since the epoch). The store's LastModified of what they wrote
+        may be ``late`` seconds later than the Date of its answer.
         """
         settled, rows = int((started - YOUNG) * 1e9), (first, last)
         names = {"jobs": ", ".join(map(str, jobs)), "earlier": self._store.earlier}
         if self._brings:
             self._store.execute(_BRING_CHANGED.format(**names), rows)
-        self._store.execute(_LEARN_WRITTEN.format(**names), (settled, *rows))
+        self._store.execute(_LEARN_WRITTEN.format(**names), (settled, late, *rows))
         self._store.execute(_LEARN_COMPARED.format(**names), (settled, *rows, self.generation, self.generation))
         self._store.execute(_FORGET_DELETED.format(**names), rows)
 

@@ -161,6 +161,14 @@ DROP TABLE upload_left;
 """
 
 
+STORE_CLOCK = "ALTER TABLE job ADD COLUMN seen_there REAL NOT NULL DEFAULT 0"
+
+
+def tell_by_store_clock(db: Database) -> None:
+    """Make version 4: a sign of life is told by the store's clock too; 0, not known, in what an older version wrote."""
+    db.execute(STORE_CLOCK)
+
+
 def begin_history(db: Database) -> None:
     """Make version 3: a job runs once, and a later one to its target takes over what it left."""
     for statement in HISTORY.split(";\n"):

@@ -4,7 +4,7 @@ A new journal needs no step, so it is made without sqlite-utils, which costs 60 
 A test compares both ways. docs/journal.md explains every column.
 """
 
-VERSION = 3
+VERSION = 4
 """The schema version of these tables."""
 
 TABLES = """\
@@ -44,7 +44,8 @@ CREATE TABLE job (
     timeout REAL NOT NULL DEFAULT 60,
     store_date REAL NOT NULL DEFAULT 0,
     left_open INTEGER NOT NULL DEFAULT 0,
-    learned INTEGER NOT NULL DEFAULT 0
+    learned INTEGER NOT NULL DEFAULT 0,
+    seen_there REAL NOT NULL DEFAULT 0
 );
 
 CREATE TABLE operation (

@@ -19,6 +19,8 @@ from s3batch.errors import JournalLockedError, S3BatchError
 from s3batch.journal.lock import Lock
 from s3batch.private_files import PrivateFileError
 
+_REMEMBERED = 100
+"""Jobs whose order a lock keeps."""
 _NAME = re.compile(r"target-[0-9a-f]{16}\.lock")
 
 
@@ -30,6 +32,8 @@ class LastJob(NamedTuple):
     journal: str
     began: float
     """Seconds since the epoch, by this machine's clock."""
+    earlier: tuple[str, ...] = ()
+    """Ids of jobs that began before it, in their order: no clock tells that for sure."""
 
 
 class TargetLock:
@@ -66,13 +70,16 @@ class TargetLock:
 
     def note(self, job: str, journal: str, began: float) -> None:
         """Record the job that begins."""
+        last = self.last()
+        earlier = [*last.earlier, last.id][-_REMEMBERED:] if last is not None else []
+        facts = {"endpoint": self._endpoint, "target": self._target, "job": job, "journal": journal, "began": began}
         for lock in self._locks:
-            lock.note(endpoint=self._endpoint, target=self._target, job=job, journal=journal, began=began)
+            lock.note(**facts, earlier=earlier)
 
     def last(self) -> LastJob | None:
         """Return the job that began last, in whatever journal; ``None`` where none is known."""
         found = [last for each in self._directories if (last := _last_of(os.path.join(each, f"{self._name}.lock")))]
-        return max(found, key=lambda last: last.began, default=None)
+        return max(found, key=lambda last: (sum(each.id in last.earlier for each in found), last.began), default=None)
 
     def overlapping(self) -> list[LastJob]:
         """Return the jobs at work whose target lies in this one, or this one in theirs."""
@@ -98,7 +105,8 @@ def _last_of(path: str, endpoint: str | None = None) -> LastJob | None:
     """Return what a lock file tells of the last job to its target, if it is at this endpoint."""
     try:
         text: dict[str, Any] = json.loads(private_files.read_file(path))
-        last = LastJob(str(text["job"]), str(text["target"]), str(text["journal"]), float(text["began"]))
+        earlier = tuple(map(str, text.get("earlier", ())))
+        last = LastJob(str(text["job"]), str(text["target"]), str(text["journal"]), float(text["began"]), earlier)
         return last if endpoint in {None, text["endpoint"]} else None
     except (OSError, S3BatchError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from s3batch import history
+from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
 from s3batch.model import JobState, Kind, Operation, Reason
 from s3batch.settings import Settings
@@ -332,3 +334,32 @@ def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(
     assert sync("release", "s3://b/site").code == 0
     assert marked() == []
     assert "site/a" in store.objects["b"]
+
+
+def test_a_clock_that_was_set_back_brings_no_superseded_job_back(tmp_path):
+    lock = TargetLock([str(tmp_path)], "http://s3", "b/site/")
+    with Journal.open(str(tmp_path / "journal.db")) as journal:
+        job = journal.begin_job("sync", "/release/41", "b/site/", "http://s3", {}, "1", plan="p")
+        lock.take()
+        lock.note(job, journal.path, journal.job.started)
+        lock.note("20261121-000000-abcdef", "/elsewhere.db", journal.job.started - 600)
+
+        assert lock.last().id == "20261121-000000-abcdef"
+        with pytest.raises(SettingsError, match=f"job {job} is superseded by job 20261121-000000-abcdef"):
+            history.refuse_overtaken(job, journal, lock)
+    lock.release()
+
+
+def test_the_lock_of_two_directories_tells_the_last_job_whatever_the_clock_showed(tmp_path):
+    lock, half = (
+        TargetLock(each, "http://s3", "b/site/")
+        for each in ([str(tmp_path / "a"), str(tmp_path / "b")], [str(tmp_path / "b")])
+    )
+    lock.take()
+    lock.note("first", "/j", 1000.0)
+    lock.release()
+    half.take()
+    half.note("second", "/j", 500.0)
+    half.release()
+
+    assert lock.last().id == "second"

@@ -71,6 +71,8 @@ class Manners:
     """Requests signed for another one are told this one."""
     clock: float = 0.0
     """Seconds its clock is ahead."""
+    late: float = 0.0
+    """Seconds by which LastModified of a write runs ahead of that clock."""
     refuses: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Requests that are always refused: status and code by S3's name."""
     copy_drops: frozenset[str] = frozenset()
@@ -102,6 +104,7 @@ class Upload:
 
     key: str
     headers: dict[str, str]
+    begun: float = 0.0
     parts: dict[int, Stored] = field(default_factory=dict)
 
 
@@ -240,7 +243,12 @@ class FakeS3:
             body = manners.spoils(body)
         digest = hashlib.md5(body).hexdigest()
         etag = digest if manners.md5_etags else hashlib.sha1(body).hexdigest()[:24]
-        return Stored(body, f'"{etag}"', checksum=("", "") if manners.ignores_checksums else checksum)
+        said = ("", "") if manners.ignores_checksums else checksum
+        return Stored(body, f'"{etag}"', checksum=said, modified=self._now())
+
+    def _now(self) -> float:
+        """The LastModified of what is written now."""
+        return time.time() + self.manners.clock + self.manners.late
 
     def _said(self, stored: Stored) -> dict[str, str]:
         name, value = stored.checksum
@@ -287,7 +295,7 @@ class FakeS3:
         headers = _attributes(request.headers) if replace else dict(source.headers)
         tags = _tags(request.headers) if request.headers.get("x-amz-tagging-directive") == "REPLACE" else source.tags
         etag = f'"{hashlib.md5(source.body).hexdigest()}"'
-        objects[request.key] = copy = Stored(source.body, etag, headers, source.checksum, tags=tags)
+        objects[request.key] = copy = Stored(source.body, etag, headers, source.checksum, self._now(), tags=tags)
         copy.acl = _acl(request.headers)
         _without(copy, self.manners.copy_drops | self.manners.forgets)
         body = f"<CopyObjectResult {_NS}><LastModified>{_iso(copy.modified)}</LastModified><ETag>{escape(etag)}</ETag></CopyObjectResult>"
@@ -374,7 +382,7 @@ class FakeS3:
         if name in self.manners.checksums_refused:
             raise RefusedError(*self.manners.refusal)
         upload_id = f"upload+{next(self._numbers)}/=="
-        self.uploads[upload_id] = Upload(request.key, dict(request.headers))
+        self.uploads[upload_id] = Upload(request.key, dict(request.headers), time.time() + self.manners.clock)
         body = f"<InitiateMultipartUploadResult {_NS}><Bucket>{request.bucket}</Bucket><Key>{escape(_url(request.key))}</Key><UploadId>{upload_id}</UploadId></InitiateMultipartUploadResult>"
         return _xml(body)
 
@@ -403,6 +411,7 @@ class FakeS3:
         if any(len(part.body) < self.least_part for part in parts[:-1]):
             raise RefusedError(400, "EntityTooSmall")
         stored = objects[request.key] = _joined(parts, upload.headers)
+        stored.modified = self._now()
         del self.uploads[request.query["uploadId"]]
         name, value = stored.checksum
         tag = f"<Checksum{name.upper()}>{value}</Checksum{name.upper()}>" if name else ""
@@ -438,7 +447,7 @@ class FakeS3:
         encoded = request.query.get("encoding-type") == "url"
         rows = "".join(
             f"<Upload><Key>{_url(upload.key) if encoded else escape(upload.key)}</Key><UploadId>{upload_id}</UploadId>"
-            f"<Initiated>{_iso(time.time())}</Initiated></Upload>"
+            f"<Initiated>{_iso(upload.begun)}</Initiated></Upload>"
             for upload_id, upload in self.uploads.items()
             if upload.key.startswith(request.query.get("prefix", ""))
         )

@@ -208,10 +208,9 @@ def test_a_job_that_was_superseded_is_never_continued(journal):
 
 
 def test_a_key_in_doubt_tells_since_when_and_until_when(journal):
-    journal.note_store_date(1000.0)
+    journal.note_store_date(1000.0, lambda: 2000.0)
     journal.add([upload("small"), upload("large", 6 * MIB), upload("begun", 6 * MIB)], lease=True)
     journal.begin_upload(3, "u", [Part(3, 1, 0, 6 * MIB)])
-    seen = journal.job.seen
     begin(journal)
     list(journal.take_over())
 
@@ -220,7 +219,16 @@ def test_a_key_in_doubt_tells_since_when_and_until_when(journal):
     assert {key: doubt.upload for key, doubt in doubts.items()} == {"small": False, "large": True, "begun": False}
     assert doubts["large"][1:3] == ("large", Kind.UPLOAD)
     assert doubts["large"].since == 1000.0
-    assert seen + 30 <= doubts["large"].until <= seen + 40
+    assert doubts["large"].until == 2000.0 + 30 + 2, "by the store's clock, whatever this machine's shows"
+
+
+def test_a_store_that_has_not_answered_tells_no_time(journal):
+    journal.add([upload("small")], lease=True)
+    seen = journal.job.seen
+    begin(journal)
+    list(journal.take_over())
+
+    assert seen + 30 <= journal.doubts()[0].until <= seen + 40
 
 
 def test_a_doubt_goes_when_both_of_its_questions_are_answered(journal):
