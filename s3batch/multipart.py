@@ -2,7 +2,8 @@ r"""Files too large for one request: each upload's way through begin, parts and 
 
     begin ──> parts … ──> finish ──> settled
       ^         |  \\
-      |         |   ├ the file changed, a part is refused: abort ──> settled
+      |         |   ├ the file changed, and has its size still: survey, and each part is compared
+      |         |   ├ it has another size, a part is refused: abort ──> settled
       |         |   └ it cannot be sent today: settled as failed once its parts under way have ended, kept for a resume
       +─────────┴── S3 does not know the upload (any more), or will not have its parts: once, from the start
     survey (begun by a dead run, or a worker died with parts: what does S3 hold?) ──> parts
@@ -62,6 +63,10 @@ class _Upload:
     """It cannot be sent today and is kept for a resume: no more of it is sent, and what is under way ends."""
     again: bool = False
     """Once it is aborted, begin anew."""
+    changed: Operation | None = None
+    """The file has changed and is this one now: no part is believed, once those under way have ended."""
+    rested: bool = False
+    """The pause after that change is over."""
 
 
 class Verdict(NamedTuple):
@@ -145,6 +150,10 @@ class Uploads:
         """Take back a piece of work that is to be tried again."""
         upload = self._current(work)
         if upload is None:
+            return
+        if upload.changed is not None and work.step is Step.SURVEY:
+            upload.rested = True
+            self._close_failed(upload)
             return
         if work.step is not Step.PART:
             self._ready.append(work)
@@ -289,13 +298,37 @@ class Uploads:
         ended, self._ended = self._ended, []
         return ended
 
+    def has_changed(self, result: Result) -> bool:
+        """Return true for the first word that the file of an upload with parts has changed."""
+        upload = self._open[result.id]
+        return result.code == CHANGED and result.step is not Step.BEGIN and upload.failure is None
+
+    def compare(self, result: Result, changed: Operation) -> Work:
+        """Have every part compared with the file as it is now; return what to :meth:`requeue` after a pause."""
+        upload = self._open[result.id]
+        upload.changed, upload.rested = changed._replace(upload_id=upload.operation.upload_id), False
+        self.give_up(result)
+        return Work(upload.operation, Step.SURVEY)
+
     def _close_failed(self, upload: _Upload) -> None:
         if upload.failure is None or upload.under_way:
             return
         if upload.parked:
             self._ended.append(self._over(upload, upload.failure))
-        else:
+        elif upload.changed is None:
             self._ready.append(Work(upload.operation, Step.ABORT))
+        elif upload.rested:
+            self._compare_all(upload, upload.changed)
+
+    def _compare_all(self, upload: _Upload, changed: Operation) -> None:
+        """Believe no part any more: S3 is asked what it holds, and each is compared before it is sent again."""
+        upload.operation, upload.changed, upload.failure = changed, None, None
+        upload.asked = frozenset()
+        upload.waiting.clear()
+        upload.doubtful.clear()
+        upload.parts = {number: part._replace(state=State.PENDING) for number, part in upload.parts.items()}
+        self._journal.restamp(changed)
+        self._ready.append(self._survey(upload))
 
     def _begun(self, upload: _Upload, upload_id: str) -> None:
         operation = upload.operation = upload.operation._replace(upload_id=upload_id)

@@ -84,7 +84,7 @@ class Brief:
     quirks: Quirks = NO_QUIRKS
     """What earlier jobs found out about the store."""
     compares_times: bool = False
-    """Look at the first object that is written, whether its LastModified is later than the Date of the answer."""
+    """Look at the first new object, whether its LastModified is later than the Date of the answer to its write."""
 
 
 @dataclass(slots=True)
@@ -310,7 +310,7 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
     answer = checked(sent.answer, call)
     if kept is not None:
         await look_after_sending(operation, attributes, kept, tools)
-    if tools.compares_times:
+    if tools.compares_times and operation.reason is Reason.MISSING:
         await _compare_times(operation.key, etag_of(answer), date_of(answer), tools)
     return Result(
         operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
@@ -320,7 +320,10 @@ async def _upload(operation: Operation, tools: Tools) -> Result:
 
 
 async def _compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
-    """Find out once whether LastModified of what was written is later than the Date of the answer to it."""
+    """Find out once whether LastModified of what was written is later than the Date of the answer.
+
+    Where an object was, an earlier job has looked, perhaps one whose journal is gone.
+    """
     tools.compares_times = False
     try:
         head = await ask(calls.head_object(key))
@@ -465,7 +468,7 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if (kept := Kept.from_text(operation.detail)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""
-    if tools.compares_times:
+    if tools.compares_times and operation.reason is Reason.MISSING:
         await _compare_times(operation.key, bare(etag), date_of(answer), tools)
     if not _proves_parts(etag, parts):
         warning = await tools.checks.proofs.look(operation.key, operation.size, bare(etag))

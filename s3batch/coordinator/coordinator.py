@@ -386,6 +386,8 @@ class Coordinator:
         more = not parked and (spared or self._tries[tag] < self._deps.tries)
         if result.code in SIGNED_OUT and more:
             self._renew_credentials(result)
+        elif self._deps.uploads.has_changed(result) and self._compare_parts(result):
+            return []
         elif result.code == "Changed" or not result.retryable or not more:
             if result.step is not Step.ABORT and result.code != "Changed" and not parked:
                 self._breaker.record_failure(result)
@@ -395,6 +397,17 @@ class Coordinator:
         work = self._deps.uploads.again(result)
         self._retries.add_work(work, self._throttling.pause(result, self._tries[tag]))
         return []
+
+    def _compare_parts(self, result: Result) -> bool:
+        """Go on with an upload whose file has changed, if its size is the same: each part is compared first."""
+        operation = self._dispatcher.leased[result.id]
+        fresh = self._deps.replan(operation) if self._changes[operation.id] + 1 < _CHANGES else None
+        if not isinstance(fresh, Operation) or fresh.size != operation.size:
+            return False
+        self._changes[operation.id] += 1
+        self._dispatcher.leased[operation.id] = fresh
+        self._retries.add_work(self._deps.uploads.compare(result, fresh), back_off(self._changes[operation.id]))
+        return True
 
     def _renew_credentials(self, result: Result) -> None:
         with self._deps.signals.raising():

@@ -328,6 +328,11 @@ class Journal:
         with self.batch():
             self._operations.replan(operation)
 
+    def restamp(self, operation: Operation) -> None:
+        """Have a row be about another state of its file, of the same size: no part of its upload counts as sent."""
+        with self.batch():
+            uploads.restamp(self._store, operation)
+
     def lease(self, limit: int, stage: int) -> list[Operation]:
         """Hand out up to ``limit`` pending operations of a stage, each once until :meth:`rewind`."""
         with self.batch():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from s3batch.journal.settling import STATE_TEXT
 from s3batch.journal.store import Store, bindable, row_stamp
-from s3batch.model import Part, Stamp, State, is_same_file
+from s3batch.model import Operation, Part, Stamp, State, is_same_file
 
 _DEAD = "job.state IN ('done', 'superseded')"
 _STATE = {state.value: state for state in State}
@@ -92,6 +92,15 @@ def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
     )
     store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (row[0],))
     store.execute("UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, row[1], operation))
+
+
+def restamp(store: Store, operation: Operation) -> None:
+    """Note the file's stamp as it is now; its parts were sent of another state of it."""
+    store.execute(
+        "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
+        (*operation.stamp[2:], operation.id),
+    )
+    store.execute("UPDATE part SET state = 'pending' WHERE operation = ?", (operation.id,))
 
 
 def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
