@@ -16,6 +16,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from io import FileIO
+
+from s3batch.model import FILE, stamp_of
 
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """Without O_NONBLOCK the opening of a FIFO waits for a writer."""
@@ -24,6 +27,22 @@ _KEPT = 64
 """Descriptors of directories that stay open in each thread."""
 _LINK_ERRORS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
 """What a link in the way of O_NOFOLLOW causes; EMLINK is FreeBSD's."""
+
+
+def open_regular(path: str) -> FileIO:
+    """Open a regular file to read, links followed. Raises OSError, also for what is none: a FIFO keeps nobody waiting."""
+    return regular(os.open(path, _FILE), path)
+
+
+def regular(descriptor: int, path: str) -> FileIO:
+    """Return the file of a descriptor, without a buffer; close it and raise OSError if it is no regular file."""
+    try:
+        if stamp_of(os.fstat(descriptor)).kind != FILE:
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        return open(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 class Opener:

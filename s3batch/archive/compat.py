@@ -14,6 +14,8 @@ from s3batch.archive.directories import Directories
 from s3batch.archive.scan import Found, Problem
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.errors import ArchiveError
+from s3batch.model import FILE as REGULAR
+from s3batch.model import is_same_file, stamp_of
 
 _TYPES = {FILE: tarfile.REGTYPE, DIR: tarfile.DIRTYPE, SYMLINK: tarfile.SYMTYPE, HARDLINK: tarfile.LNKTYPE}
 LEVEL = 6
@@ -60,14 +62,15 @@ def _add(archive: tarfile.TarFile, found: Found, row: int, directories: Director
         found.tree.names[row], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
     )
     with open(descriptor, "rb") as file:
-        before = os.fstat(descriptor)
-        member.size, member.mtime = before.st_size, before.st_mtime_ns // 1_000_000_000
+        before = stamp_of(os.fstat(descriptor))
+        if before.kind != REGULAR:
+            raise ArchiveError(f"{found.tree.path(row)} is no regular file any more", hint="run the rebuild again")
+        member.size, member.mtime = before.size, before.mtime_ns // 1_000_000_000
         try:
             archive.addfile(member, file)
         except OSError as error:
             raise ArchiveError(f"{found.tree.path(row)} could not be read to its end: {error}") from error
-        after = os.fstat(descriptor)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        if not is_same_file(before, stamp_of(os.fstat(descriptor))):
             raise ArchiveError(f"{found.tree.path(row)} changed while it was read", hint="run the rebuild again")
 
 

@@ -8,13 +8,16 @@ setuid and devices never. Python's ``data`` filter has a say as well. A failure 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import posixpath
 import stat
 import tarfile
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import IO, cast
+from itertools import chain
+from typing import IO, BinaryIO, cast
 
 from s3batch.archive import codec
 from s3batch.archive.attributes import set_directory
@@ -26,6 +29,7 @@ from s3batch.archive.placement import Placement
 from s3batch.archive.scan import PERMISSIONS, Problem
 from s3batch.archive.undo import Undo
 from s3batch.errors import ArchiveError
+from s3batch.opening import regular
 
 _HEAD = 512
 _BLOCK = 1 << 20
@@ -39,6 +43,7 @@ _META = (
     tarfile.SOLARIS_XHDTYPE,
 )
 _NOWHERE = "/.s3batch/nowhere"
+_THERE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, codec.StreamError, UnicodeError)
 
@@ -223,13 +228,23 @@ class _Extraction:
         _filter(member, path)
         self._files.add(path)
         self._links.pop(path, None)
-        if self._is_right(member, path):
-            self.done.right += 1
+        there = self._open_alike(member, path)
+        if there is None:
+            self._make_file(member, path, iter(lambda: content.read(_BLOCK), b""))
             return
+        with there:
+            equal, block, digest = _compare(there, content)
+            if not block:
+                self.done.right += 1
+                return
+            rest = chain([block], iter(lambda: content.read(_BLOCK), b""))
+            self._make_file(member, path, chain(_read_again(there, equal, digest, path), rest))
+
+    def _make_file(self, member: tarfile.TarInfo, path: str, blocks: Iterable[bytes]) -> None:
         parent, name = self._make_room(path)
         file = os.open(name, _NEW, 0o600, dir_fd=parent)
         try:
-            while block := content.read(_BLOCK):
+            for block in blocks:
                 self.done.size += _write_all(file, block)
             os.fchmod(file, member.mode & PERMISSIONS)
             os.utime(file, ns=(_mtime_ns(member), _mtime_ns(member)))
@@ -265,14 +280,19 @@ class _Extraction:
         else:
             self._leave_out(path, f"symbolic links: {self.symlinks}")
 
-    def _is_right(self, member: tarfile.TarInfo, path: str) -> bool:
+    def _open_alike(self, member: tarfile.TarInfo, path: str) -> BinaryIO | None:
+        """Open the file that is there, if it has the member's size, time and mode: its content may be the same."""
         parent, name = split(path)
         try:
-            there = os.stat(name, dir_fd=self.directories.open(parent), follow_symlinks=False)
-        except (FileNotFoundError, ArchiveError):
-            return False
-        facts = there.st_size, there.st_mtime_ns, stat.S_IMODE(there.st_mode)
-        return stat.S_ISREG(there.st_mode) and facts == (member.size, _mtime_ns(member), member.mode & PERMISSIONS)
+            there = regular(os.open(name, _THERE, dir_fd=self.directories.open(parent)), path)
+        except (OSError, ArchiveError):
+            return None
+        status = os.fstat(there.fileno())
+        facts = status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode)
+        if facts == (member.size, _mtime_ns(member), member.mode & PERMISSIONS):
+            return there
+        there.close()
+        return None
 
     def _make_room(self, path: str) -> tuple[int, str]:
         """Descriptor of the directory and free name in it, on record as about to be made."""
@@ -348,6 +368,28 @@ def _exists(parent: int, name: str) -> bool:
 def _mtime_ns(member: tarfile.TarInfo) -> int:
     """Seconds may be a float in newer formats; beyond what a file system holds they are an attack or an accident."""
     return max(-(2**62), min(2**62, int(member.mtime * 1_000_000_000)))
+
+
+def _compare(there: BinaryIO, content: IO[bytes]) -> tuple[int, bytes, bytes]:
+    """Return how many bytes are equal, the first block of the content that is not (empty: all are), and their digest."""
+    equal, running = 0, hashlib.blake2b()
+    while block := content.read(_BLOCK):
+        if os.pread(there.fileno(), len(block), equal) != block:
+            return equal, block, running.digest()
+        equal += len(block)
+        running.update(block)
+    return equal, b"", running.digest()
+
+
+def _read_again(there: BinaryIO, length: int, digest: bytes, path: str) -> Iterator[bytes]:
+    """Yield the bytes that were equal, from the file itself: the stream has passed them."""
+    at, running = 0, hashlib.blake2b()
+    while at < length and (block := os.pread(there.fileno(), min(_BLOCK, length - at), at)):
+        at += len(block)
+        running.update(block)
+        yield block
+    if running.digest() != digest:
+        raise ArchiveError(f"{path} changed while it was restored", hint="run the restore again")
 
 
 def _write_all(file: int, block: bytes) -> int:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from s3batch.errors import SettingsError
+from s3batch.opening import open_regular
 
 FIELDS = (
     "Repo.Avatar", "Repo.Branch", "Repo.Link", "Repo.Name", "Repo.Namespace", "Repo.Owner", "Repo.Private",
@@ -120,7 +121,7 @@ class _Renderer:
 
     def _checksum(self, path: str) -> str:
         try:
-            with open(os.path.join(self.workspace, path), "rb") as file:
+            with open_regular(os.path.join(self.workspace, path)) as file:
                 return hashlib.file_digest(file, "md5").hexdigest()
         except OSError as error:
             self.warnings.append(f"{self.setting}: checksum of {path}: {error.strerror}; it counts as empty")
@@ -134,7 +135,7 @@ class _Renderer:
         whole = hashlib.sha256()
         try:
             for path in files:
-                with open(path, "rb") as file:
+                with open_regular(path) as file:
                     whole.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             self.warnings.append(f"{self.setting}: hashFiles of {path}: {error.strerror}; it counts as empty")

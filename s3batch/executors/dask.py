@@ -76,12 +76,14 @@ class Cluster:
     """The Dask workers that have been looked at."""
     count: int
     """How many of them to use, when there are so many."""
+    symlinks: str = "follow"
+    """The link policy of the walk: workers open files under it."""
     owner: str = ""
     """This machine and the job's target: of its jobs, only the newest counts."""
 
     def place(self) -> Place:
         """What every worker has to see."""
-        return Place(__version__, self.root, samples.take(self.root, self.but))
+        return Place(__version__, self.root, samples.take(self.root, self.but, self.symlinks), self.symlinks)
 
     def executor(self, brief: Brief, count: int) -> DaskExecutor:
         """Runs workers here, at most ``count``."""
@@ -100,7 +102,7 @@ def connect(settings: Settings, root: str, journal: str, target: Target) -> Clus
     """
     client = _client(settings)
     owner = f"{socket.gethostname()} {settings.endpoint_url} {target.bucket}/{target.prefix}"
-    cluster = Cluster(client, settings.scheduler, root, journal, (), settings.workers or 0, owner)
+    cluster = Cluster(client, settings.scheduler, root, journal, (), settings.workers or 0, settings.symlinks, owner)
     try:
         members = _members(cluster)
         _dismiss_older(cluster)

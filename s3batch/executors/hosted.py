@@ -67,6 +67,7 @@ class Place(NamedTuple):
     version: str
     root: str
     samples: tuple[Sample, ...]
+    symlinks: str = "follow"
 
 
 class Ask(NamedTuple):
@@ -254,7 +255,7 @@ async def look(place: Place) -> str:
     """Why work for ``place`` cannot be done in this process; empty when it can."""
     if place.version != __version__:
         return f"{socket.gethostname()} has s3batch {__version__}, and this is {place.version}"
-    return await asyncio.to_thread(unlike, place.root, place.samples)
+    return await asyncio.to_thread(unlike, place.root, place.samples, place.symlinks)
 
 
 async def begin(token: str, owner: str, place: Place, brief: Sealed) -> str:

@@ -1,7 +1,7 @@
-"""Whether another machine sees the same source: some of its files, compared by size, time and content.
+"""Whether another machine sees the same source: some of its files, compared by stamp and content.
 
-The source may be read-only, so nothing is written to find out. Size and mtime are what every file is held
-to before it is sent; a file system that shows another mtime elsewhere would have every file "changed".
+The source may be read-only, so nothing is written to find out. Every file is held to its stamp before it is sent, so
+a file system that shows another one elsewhere would have every file "changed". Files are opened as workers open them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import hashlib
 import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.model import Stamp, is_same_file, stamp_of
+from s3batch.opening import Opener, regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +29,15 @@ class Sample(NamedTuple):
 
     path: str
     """Relative to the root; empty when the root is the file."""
-    size: int
-    mtime_ns: int
+    stamp: Stamp
     digest: bytes
 
 
-def take(root: str, but: str = "") -> tuple[Sample, ...]:
+def take(root: str, but: str = "", symlinks: str = "follow") -> tuple[Sample, ...]:
     """Some of the files below ``root``, a directory or a file; none whose path starts with ``but``."""
     found = [path for path in _files(root) if not but or not os.path.join(root, path).startswith(but)]
-    step = -(-len(found) // _FILES) or 1
-    return tuple(sample for path in found[::step] if (sample := _sample(root, path)) is not None)
+    step, opener = -(-len(found) // _FILES) or 1, Opener(root, symlinks)
+    return tuple(sample for path in found[::step] if (sample := _sample(opener, root, path)) is not None)
 
 
 def _files(root: str) -> Iterator[str]:
@@ -67,35 +69,39 @@ def _entries(directory: str, limit: int) -> list[tuple[str, bool]]:
     return found
 
 
-def _sample(root: str, path: str) -> Sample | None:
+def _sample(opener: Opener, root: str, path: str) -> Sample | None:
     try:
-        return _seen(root, path)
+        return _seen(opener, root, path)
     except OSError:
         return None
 
 
-def _seen(root: str, path: str) -> Sample:
-    with open(os.path.join(root, path) if path else root, "rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        return Sample(path, status.st_size, status.st_mtime_ns, hashlib.sha256(file.read(_HEAD)).digest())
+def _seen(opener: Opener, root: str, path: str) -> Sample:
+    name = path or os.path.basename(root)
+    with regular(opener.open(name), name) as file:
+        stamp = stamp_of(os.fstat(file.fileno()))
+        return Sample(path, stamp, hashlib.sha256(file.read(_HEAD)).digest())
 
 
-def unlike(root: str, samples: tuple[Sample, ...]) -> str:
+def unlike(root: str, samples: tuple[Sample, ...], symlinks: str = "follow") -> str:
     """How this machine sees ``root`` differently, in words; empty when it does not."""
+    opener = Opener(root, symlinks)
     if not os.path.exists(root):
         return f"{socket.gethostname()} has no {root}"
     for sample in samples:
         name = os.path.join(root, sample.path) if sample.path else root
         try:
-            seen = _seen(root, sample.path)
+            seen = _seen(opener, root, sample.path)
         except OSError as error:
             return f"{socket.gethostname()} cannot read {name}: {error.strerror}"
-        if seen != sample:
+        if seen.digest != sample.digest or not is_same_file(seen.stamp, sample.stamp):
             return f"{socket.gethostname()} has another {_aspect(sample, seen)} for {name}"
     return ""
 
 
 def _aspect(sample: Sample, seen: Sample) -> str:
-    if seen.size != sample.size:
+    if seen.stamp.size != sample.stamp.size:
         return "size"
-    return "content" if seen.digest != sample.digest else "modification time"
+    if seen.digest != sample.digest:
+        return "content"
+    return "modification time" if seen.stamp.mtime_ns != sample.stamp.mtime_ns else "inode or time of change"

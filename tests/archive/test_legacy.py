@@ -202,6 +202,34 @@ def test_what_is_right_is_not_written_again(there):
     assert os.readlink(there / "vendor" / "l") == "a"
 
 
+@pytest.mark.parametrize("size", [1, (1 << 20) - 1, 1 << 20, (3 << 20) + 7])
+@pytest.mark.parametrize("at", [0, 0.5, 1])
+def test_other_content_of_the_same_size_time_and_mode_is_put_right(there, size, at):
+    content = noise(size)
+    extract(there, tar(directory("vendor"), member("vendor/a", content)))
+    path, place = there / "vendor" / "a", int(at * (size - 1))
+    wrong = bytearray(content)
+    wrong[place] ^= 1
+    path.write_bytes(wrong)
+    os.utime(path, (SECOND, SECOND))
+
+    again = extract(there, tar(directory("vendor"), member("vendor/a", content)))
+
+    assert (again.files, again.right) == (1, 0)
+    assert path.read_bytes() == content
+    assert path.stat().st_mtime == SECOND
+
+
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(there):
+    (there / "vendor").mkdir()
+    os.mkfifo(there / "vendor" / "a")
+    os.utime(there / "vendor" / "a", (SECOND, SECOND))
+
+    extract(there, tar(member("vendor/a", b"", mode=0o644)))
+
+    assert (there / "vendor" / "a").read_bytes() == b""
+
+
 @pytest.mark.parametrize("obstacle", ["file", "directory", "symlink"])
 @pytest.mark.parametrize("wanted", ["file", "dir", "link"])
 def test_what_is_in_the_way_gives_way_and_comes_back_on_failure(there, obstacle, wanted):

@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+import os
 
 import pytest
 from hypothesis import given
@@ -102,3 +103,13 @@ def test_any_text_is_a_key_or_a_settings_error(template):
 @pytest.mark.parametrize(("machine", "name"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")])
 def test_processors_have_their_go_names(machine, name):
     assert go_arch(machine) == name
+
+
+@pytest.mark.parametrize("template", ['{{ checksum "pipe" }}', '{{ hashFiles "pipe" }}'])
+def test_a_pipe_has_no_checksum_and_keeps_nobody_waiting(workspace, template):
+    os.mkfifo(os.path.join(workspace, "pipe"))
+
+    made = render(template, FACTS, workspace, now=1234.9)
+
+    assert made.text == ""
+    assert "counts as empty" in made.warnings[0]

@@ -236,7 +236,6 @@ LISTED = {
     "archive/hashers.py": ("open",),  # a pipe that is open already
     "archive/legacy.py": ("os.link", "os.open", "os.symlink", "os.utime", "tarfile.open"),  # the same
     "archive/pack.py": ("os.open",),  # cached files
-    "archive/templates.py": ("open",),  # files of the workspace, for their checksum
     "archive/undo.py": (  # the restored tree; our own files only by descriptors of their directory
         "os.chmod", "os.mkdir", "os.rename", "os.rmdir", "os.unlink", "os.utime", "shutil.move", "shutil.rmtree",
     ),
@@ -245,11 +244,10 @@ LISTED = {
     "cli/entry.py": ("os.open",),  # /dev/null
     "bounded_files.py": ("open", "os.open"),  # config files, env_file, what a CI or git wrote
     "content.py": ("os.open",),  # the source
-    "opening.py": ("os.open",),  # the same
+    "opening.py": ("open", "os.open"),  # the same
     "crash_points.py": ("os.open",),  # a file of the test suite
     "executors/local.py": ("mmap.mmap", "tempfile"),  # memory shared with a worker, in a file without a name
     "executors/process.py": ("mmap.mmap",),  # the same
-    "executors/samples.py": ("open",),  # the source
     "forks.py": ("os.open",),  # /dev/null
     "journal/store.py": ("sqlite3.connect",),  # the one door to SQLite: checked before and after
     "output.py": ("open", "os.open"),  # /dev/null, standard streams

@@ -53,6 +53,11 @@ def rewrite(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def turn_into_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -60,6 +65,8 @@ def rewrite(path: Path) -> None:
         pytest.param(write, "another size", id="longer"),
         pytest.param(rewrite, "another content", id="other bytes of that size and time"),
         pytest.param(lambda path: os.utime(path, ns=(1, 1)), "another modification time", id="a copy"),
+        pytest.param(lambda path: path.chmod(0o600), "another inode or time of change", id="another ctime"),
+        pytest.param(turn_into_pipe, "cannot read", id="a pipe that nobody writes to"),
     ],
 )
 def test_a_file_seen_otherwise_is_named(tree, change, words):
@@ -85,3 +92,15 @@ def test_links_into_nowhere_and_special_files_are_passed_over(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
     assert samples.take(str(tmp_path)) == ()
+
+
+def test_files_are_opened_under_the_link_policy_of_the_walk(tree):
+    inside, outside = tree / "d0", tree.parent / "elsewhere"
+    taken = samples.take(str(tree))
+    inside.rename(outside)
+    inside.symlink_to(outside)
+
+    assert samples.unlike(str(tree), taken) == ""
+    assert "cannot read" in samples.unlike(str(tree), taken, "skip")
+    assert "cannot read" in samples.unlike(str(tree), taken, "inside")
+    assert not [sample for sample in samples.take(str(tree), symlinks="skip") if sample.path.startswith("d0/")]
