@@ -18,7 +18,7 @@ from s3batch.archive.columns import filled, from_planes, to_planes
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.packed import Record, decode, encode
 from s3batch.archive.scan import Found
-from s3batch.archive.stored import decode_manifest
+from s3batch.archive.stored import Opened
 from s3batch.archive.tree import FILE
 from s3batch.errors import ArchiveError
 from s3batch.private_files import PrivateFileError
@@ -43,7 +43,7 @@ class State:
     """Facts by row of ``manifest``; 0 where nothing is known."""
 
     stored: bytes
-    """The manifest as it was sent or fetched."""
+    """The key object as it was sent or fetched."""
     manifest: Manifest
     key: str
     """The key object it is the content of."""
@@ -55,6 +55,8 @@ class State:
     devices: array[int] = field(default_factory=lambda: array("Q"))
     walk: bytes = b""
     """The fingerprint of the walk these facts are of, where they are all of it."""
+    segments: dict[bytes, bytes] = field(default_factory=dict)
+    """The segments of the manifest as stored, by id."""
 
     def settled(self, ctime_ns: int) -> bool:
         """Return whether a file with this ctime was at rest when the stamps were taken."""
@@ -76,6 +78,8 @@ class _Stored(Record, kw_only=True):
     inodes: bytes
     devices: bytes
     walk: bytes = b""
+    segments: list[bytes] = []  # noqa: RUF012 - msgspec copies it
+    """In the order in which the manifest names them."""
 
 
 class Remembered:
@@ -96,7 +100,10 @@ class Remembered:
         """All of it, or ``None`` if it is damaged or over the limits."""
         record = self._record
         try:
-            manifest = decode_manifest(record.manifest, self._limits)
+            opened = Opened(record.manifest, self._limits)
+            ids = dict.fromkeys(segment.id for segment in opened.segments)
+            segments = dict(zip(ids, record.segments, strict=True))
+            manifest = opened.manifest(segments)
             count = len(manifest.tree)
             return State(
                 stored=record.manifest,
@@ -108,8 +115,9 @@ class Remembered:
                 inodes=from_planes("Q", record.inodes, count),
                 devices=from_planes("Q", record.devices, count),
                 walk=record.walk,
+                segments=segments,
             )
-        except ArchiveError:
+        except (ArchiveError, ValueError):
             return None
 
 
@@ -125,6 +133,7 @@ def save_state(path: str, state: State) -> None:
         inodes=to_planes(state.inodes),
         devices=to_planes(state.devices),
         walk=state.walk,
+        segments=list(state.segments.values()),
     )
     with private_files.replace_file(path) as file:
         file.write(codec.compress(encode(record), level=1))

@@ -1,4 +1,7 @@
-"""The manifest as the bytes of the key object: one zstd frame of one MessagePack map.
+"""The manifest as the store has it: the key object, and for a large tree the segments it names.
+
+    version 1   one zstd frame of one MessagePack map: the head's fields and all columns
+    version 2   the same without columns: they are in segments (:mod:`.segments`), objects like chunks
 
 Every field is described in docs/cache-format.md, well enough to write another reader.
 """
@@ -7,25 +10,29 @@ from __future__ import annotations
 
 import os
 from array import array
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from s3batch.archive import codec
 from s3batch.archive.check import Limits, check
 from s3batch.archive.collector import paused
-from s3batch.archive.columns import NONE, filled, from_planes, to_planes
-from s3batch.archive.hashing import ALGORITHM, HASH_SIZE, ID_SIZE
-from s3batch.archive.manifest import Chunks, Extents, Manifest
-from s3batch.archive.packed import Record, decode, encode
-from s3batch.archive.paths import decode as decode_names
-from s3batch.archive.paths import encode as encode_names
-from s3batch.archive.tree import HARDLINK, SYMLINK, Tree
+from s3batch.archive.columns import NONE, from_planes, to_planes
+from s3batch.archive.hashing import ALGORITHM, chunk_id
+from s3batch.archive.manifest import Chunks, Manifest
+from s3batch.archive.packed import decode, encode
+from s3batch.archive.segments import Columns, Joiner, Segment, Splitter, cut_rows, split_ids
+from s3batch.archive.tree import files_of
 from s3batch.errors import ArchiveError
 
-VERSION = 1
+VERSION, SEGMENTED = 1, 2
+SEGMENTED_FROM = 4096
+"""Entries from which on a manifest is stored in segments. A smaller one has about 80 KiB, and costs one request."""
+_SEGMENTS = 1 << 16
+"""Segments a head may name."""
 
 
-class _Stored(Record, kw_only=True):
-    """The fields of the stored form, in the words of docs/cache-format.md."""
+class _Stored(Columns, kw_only=True, omit_defaults=False):
+    """The fields of the key object, in the words of docs/cache-format.md."""
 
     v: int
     alg: str
@@ -34,179 +41,199 @@ class _Stored(Record, kw_only=True):
     system: str
     gcgen: str
     roots: list[bytes]
-    dir_count: int
-    entry_count: int
     chunk_count: int
-    extent_count: int
-    dirs: bytes
-    counts: bytes
-    names: bytes
-    kinds: bytes
-    modes: bytes
-    sizes: bytes
-    mtimes: bytes
-    hashes: bytes
-    chunk: bytes
-    gaps: bytes
-    targets: bytes
-    links: bytes
-    chunk_ids: bytes
     chunk_raw: bytes
     chunk_stored: bytes
-    extent_rows: bytes
-    extent_starts: bytes
-    extent_lengths: bytes
-    extent_chunks: bytes
-    extent_ats: bytes
-    uids: bytes = b""
-    gids: bytes = b""
+    file_count: int = 0
+    raw_size: int = 0
+    segment_count: int = 0
+    segment_ids: bytes = b""
+    segment_raw: bytes = b""
+    segment_stored: bytes = b""
+
+
+class _Head(_Stored, kw_only=True, omit_defaults=True):
+    """The same, written without the columns."""
+
+
+class RawSegment(NamedTuple):
+    """A segment that was made, not yet compressed."""
+
+    id: bytes
+    raw: bytes
+
+
+class Sums(NamedTuple):
+    """What a list of caches shows, and what a clean-up has to know."""
+
+    created: float
+    files: int
+    size: int
+    """Bytes of all files."""
+    ids: list[bytes]
+    """Everything the manifest needs: chunks and segments."""
+    stored: array[int]
+    """Their stored bytes."""
 
 
 @paused()
-def encode_manifest(manifest: Manifest, *, level: int = 3) -> bytes:
-    """The stored form."""
-    tree, chunks, extents = manifest.tree, manifest.chunks, manifest.extents
-    stored = _Stored(
-        v=VERSION,
-        alg=ALGORITHM,
-        created=manifest.created,
-        tool=manifest.tool,
-        system=manifest.system,
-        gcgen=manifest.generation,
-        roots=[os.fsencode(root) for root in manifest.roots],
-        dir_count=len(tree.dirs),
-        entry_count=len(tree),
-        chunk_count=len(chunks),
-        extent_count=len(extents),
-        dirs=encode_names(tree.dirs),
-        counts=to_planes(tree.counts()),
-        names=encode_names(tree.names),
-        kinds=bytes(tree.kinds),
-        modes=to_planes(tree.modes),
-        sizes=to_planes(tree.sizes),
-        mtimes=to_planes(tree.mtimes),
-        hashes=bytes(manifest.hashes),
-        chunk=to_planes(manifest.chunk),
-        gaps=to_planes(_gaps(manifest)),
-        targets=encode_names(list(tree.targets.values())),
-        links=to_planes(array("I", tree.links.values())),
-        chunk_ids=bytes(chunks.ids),
-        chunk_raw=to_planes(chunks.raws),
-        chunk_stored=to_planes(chunks.stored),
-        extent_rows=to_planes(extents.rows),
-        extent_starts=to_planes(extents.starts),
-        extent_lengths=to_planes(extents.lengths),
-        extent_chunks=to_planes(extents.chunks),
-        extent_ats=to_planes(extents.ats),
-        uids=to_planes(tree.uids),
-        gids=to_planes(tree.gids),
-    )
+def make_segments(manifest: Manifest) -> list[RawSegment]:
+    """Return the segments of a manifest; none if it is small enough to be stored in one piece."""
+    if len(manifest.tree) < SEGMENTED_FROM:
+        return []
+    splitter, first, made = Splitter(manifest), 0, []
+    for last in cut_rows(manifest.tree):
+        raw = encode(splitter.part(first, last))
+        made.append(RawSegment(chunk_id(raw), raw))
+        first = last
+    return made
+
+
+@paused()
+def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Segment] = ()) -> bytes:
+    """Return the key object; with ``segments``, which hold the columns, only the head."""
+    chunks = manifest.chunks
+    common: dict[str, Any] = {
+        "alg": ALGORITHM,
+        "created": manifest.created,
+        "tool": manifest.tool,
+        "system": manifest.system,
+        "gcgen": manifest.generation,
+        "roots": [os.fsencode(root) for root in manifest.roots],
+        "chunk_count": len(chunks),
+        "chunk_raw": to_planes(chunks.raws),
+        "chunk_stored": to_planes(chunks.stored),
+    }
+    if segments:
+        stored: _Stored = _Head(
+            **common,
+            v=SEGMENTED,
+            chunk_ids=bytes(chunks.ids),
+            entry_count=len(manifest.tree),
+            file_count=files_of(manifest.tree),
+            raw_size=manifest.raw_size(),
+            segment_count=len(segments),
+            segment_ids=b"".join(segment.id for segment in segments),
+            segment_raw=to_planes(array("I", [segment.raw for segment in segments])),
+            segment_stored=to_planes(array("I", [segment.stored for segment in segments])),
+        )
+    else:
+        whole = Splitter(manifest).whole()
+        stored = _Stored(**common, v=VERSION, **{name: getattr(whole, name) for name in Columns.__struct_fields__})
     return codec.compress(encode(stored), level=level, checksum=True)
 
 
-@paused()
-def decode_manifest(stored: bytes, limits: Limits | None = None) -> Manifest:
-    """The manifest, checked; :class:`ArchiveError` names the first rule it breaks."""
-    limits = limits or Limits()
-    if len(stored) > limits.manifest_stored:
-        raise ArchiveError(f"the manifest has {len(stored):,} bytes, over the limit of {limits.manifest_stored:,}")
-    raw = codec.decompress(stored, limit=limits.manifest_raw, checksum=True)
-    fields = decode(raw, _Stored, what="the manifest")
-    if fields.v != VERSION or fields.alg != ALGORITHM:
-        raise ArchiveError(
-            f"the manifest has format {fields.v}/{fields.alg}, this s3batch reads {VERSION}/{ALGORITHM}",
-            hint="upgrade s3batch, or rebuild the cache",
+class Opened:
+    """A key object, read and not yet taken apart. What it says is held to the limits."""
+
+    def __init__(self, stored: bytes, limits: Limits | None = None) -> None:
+        """Raise :class:`ArchiveError` for the first rule that it breaks."""
+        self._limits = limits = limits or Limits()
+        if len(stored) > limits.manifest_stored:
+            raise ArchiveError(f"the manifest has {len(stored):,} bytes, over the limit of {limits.manifest_stored:,}")
+        raw = codec.decompress(stored, limit=limits.manifest_raw, checksum=True)
+        self._fields = fields = decode(raw, _Stored, what="the manifest")
+        if fields.v not in (VERSION, SEGMENTED) or fields.alg != ALGORITHM:
+            raise ArchiveError(
+                f"the manifest has format {fields.v}/{fields.alg}, this s3batch reads {SEGMENTED}/{ALGORITHM}",
+                hint="upgrade s3batch, or rebuild the cache",
+            )
+        if not 0 <= fields.entry_count <= limits.entries:
+            raise ArchiveError(
+                f"the manifest lists {fields.entry_count:,} entries, over the limit of {limits.entries:,}"
+            )
+        self.segments = self._read_segments()
+        self._chunk_ids = split_ids(fields.chunk_ids, fields.chunk_count)
+
+    def _read_segments(self) -> list[Segment]:
+        fields, limits = self._fields, self._limits
+        count = fields.segment_count if fields.v == SEGMENTED else 0
+        if not 0 <= count <= _SEGMENTS:
+            raise ArchiveError(f"the manifest names {count:,} segments, over the limit of {_SEGMENTS:,}")
+        if fields.v == VERSION:
+            return []
+        ids = split_ids(fields.segment_ids, count)
+        raws, stored = (from_planes("I", column, count) for column in (fields.segment_raw, fields.segment_stored))
+        if max(raws, default=0) > limits.chunk_raw or sum(raws) > limits.manifest_raw:
+            raise ArchiveError(
+                f"the segments of the manifest have {sum(raws):,} bytes, over the limit of {limits.manifest_raw:,}, "
+                f"or one of them has more than {limits.chunk_raw:,}"
+            )
+        return [Segment(*each) for each in zip(ids, raws, stored, strict=True)]
+
+    @paused()
+    def manifest(self, bodies: Mapping[bytes, bytes]) -> Manifest:
+        """Return the manifest, checked. ``bodies`` are the segments as stored, by id.
+
+        Raises :class:`ArchiveError` for the first rule that it breaks.
+        """
+        try:
+            manifest = self._join(bodies)
+        except (ValueError, KeyError, OverflowError, UnicodeError) as error:
+            raise ArchiveError(f"the manifest is damaged: {error}") from error
+        check(manifest, self._limits)
+        return manifest
+
+    def _join(self, bodies: Mapping[bytes, bytes]) -> Manifest:
+        fields, joiner = self._fields, Joiner()
+        if fields.v == VERSION:
+            joiner.add(fields, None)
+        else:
+            numbers = {identity: number for number, identity in enumerate(self._chunk_ids)}
+            for segment in self.segments:
+                part = decode(prove_segment(segment, bodies[segment.id]), Columns, what="a segment of the manifest")
+                if part.entry_count + len(joiner.tree) > fields.entry_count:
+                    raise ArchiveError("the manifest is damaged: its segments hold more entries than it lists")
+                used = split_ids(part.chunk_ids, len(part.chunk_ids) // 32)
+                joiner.add(part, {NONE: NONE} | {at: numbers[identity] for at, identity in enumerate(used)})
+            if len(joiner.tree) != fields.entry_count:
+                raise ArchiveError("the manifest is damaged: its segments hold fewer entries than it lists")
+        return Manifest(
+            roots=tuple(os.fsdecode(root) for root in fields.roots),
+            tree=joiner.tree,
+            hashes=joiner.hashes,
+            chunk=joiner.chunk,
+            at=joiner.at,
+            extents=joiner.extents,
+            chunks=Chunks(
+                ids=bytearray(fields.chunk_ids),
+                raws=from_planes("I", fields.chunk_raw, fields.chunk_count),
+                stored=from_planes("I", fields.chunk_stored, fields.chunk_count),
+            ),
+            created=fields.created,
+            tool=fields.tool,
+            system=fields.system,
+            generation=fields.gcgen,
         )
-    if not 0 <= fields.entry_count <= limits.entries:
-        raise ArchiveError(f"the manifest lists {fields.entry_count:,} entries, over the limit of {limits.entries:,}")
-    try:
-        manifest = _manifest(fields)
-    except (ValueError, OverflowError, UnicodeError) as error:
-        raise ArchiveError(f"the manifest is damaged: {error}") from error
-    check(manifest, limits)
-    return manifest
+
+    def sums(self) -> Sums:
+        """Return what the head tells; of a version 1 all of it is read."""
+        fields = self._fields
+        if fields.v == VERSION:
+            manifest = self.manifest({})
+            files, size = files_of(manifest.tree), manifest.raw_size()
+        else:
+            files, size = fields.file_count, fields.raw_size
+        stored = from_planes("I", fields.chunk_stored, fields.chunk_count)
+        stored.extend(segment.stored for segment in self.segments)
+        return Sums(fields.created, files, size, [*self._chunk_ids, *(each.id for each in self.segments)], stored)
 
 
-def _manifest(fields: _Stored) -> Manifest:
-    tree = _tree(fields)
-    count = len(tree)
-    if len(fields.hashes) != HASH_SIZE * count or len(fields.chunk_ids) != ID_SIZE * fields.chunk_count:
-        raise ArchiveError("the manifest is damaged: its hashes are incomplete")
-    chunk = from_planes("I", fields.chunk, count)
-    return Manifest(
-        roots=tuple(os.fsdecode(root) for root in fields.roots),
-        tree=tree,
-        hashes=bytearray(fields.hashes),
-        chunk=chunk,
-        at=_offsets(chunk, from_planes("q", fields.gaps, count), tree.sizes),
-        extents=_extents(fields),
-        chunks=Chunks(
-            ids=bytearray(fields.chunk_ids),
-            raws=from_planes("I", fields.chunk_raw, fields.chunk_count),
-            stored=from_planes("I", fields.chunk_stored, fields.chunk_count),
-        ),
-        created=fields.created,
-        tool=fields.tool,
-        system=fields.system,
-        generation=fields.gcgen,
-    )
+def prove_segment(segment: Segment, body: bytes) -> bytes:
+    """Return the raw bytes of a segment. Raises :class:`ArchiveError` if they are not those it is named by."""
+    raw = codec.decompress(body, raw_length=segment.raw, limit=segment.raw)
+    if chunk_id(raw) != segment.id:
+        raise ArchiveError(f"the segment {segment.id.hex()} holds other bytes than its name says")
+    return raw
 
 
-def _tree(fields: _Stored) -> Tree:
-    count = fields.entry_count
-    if len(fields.kinds) != count:
-        raise ArchiveError("the manifest is damaged: its kinds are incomplete")
-    symlinks = [row for row, kind in enumerate(fields.kinds) if kind == SYMLINK]
-    hardlinks = [row for row, kind in enumerate(fields.kinds) if kind == HARDLINK]
-    counts = from_planes("I", fields.counts, fields.dir_count)
-    owned = count if fields.uids or fields.gids else 0
-    return Tree(
-        dirs=decode_names(fields.dirs, fields.dir_count),
-        starts=array("Q", accumulate(counts, initial=0)),
-        names=decode_names(fields.names, count),
-        kinds=bytearray(fields.kinds),
-        modes=from_planes("H", fields.modes, count),
-        uids=from_planes("I", fields.uids, owned),
-        gids=from_planes("I", fields.gids, owned),
-        sizes=from_planes("q", fields.sizes, count),
-        mtimes=from_planes("q", fields.mtimes, count),
-        targets=dict(zip(symlinks, decode_names(fields.targets, len(symlinks)), strict=True)),
-        links=dict(zip(hardlinks, from_planes("I", fields.links, len(hardlinks)), strict=True)),
-    )
+def longest_body(segment: Segment) -> int:
+    """Return the most bytes that zstd makes of a segment."""
+    return segment.raw + (segment.raw >> 7) + 1024
 
 
-def _extents(fields: _Stored) -> Extents:
-    count = fields.extent_count
-    return Extents(
-        rows=from_planes("I", fields.extent_rows, count),
-        starts=from_planes("q", fields.extent_starts, count),
-        lengths=from_planes("I", fields.extent_lengths, count),
-        chunks=from_planes("I", fields.extent_chunks, count),
-        ats=from_planes("I", fields.extent_ats, count),
-    )
-
-
-def _gaps(manifest: Manifest) -> array[int]:
-    """Offsets as distance from the end of the row before, if that lies in the same chunk: nearly all are 0."""
-    gaps: array[int] = array("q")
-    last, end = NONE, 0
-    for chunk, at, size in zip(manifest.chunk, manifest.at, manifest.tree.sizes, strict=True):
-        if chunk == NONE:
-            gaps.append(0)
-            continue
-        gaps.append(at - end if chunk == last else at)
-        last, end = chunk, at + size
-    return gaps
-
-
-def _offsets(chunks: array[int], gaps: array[int], sizes: array[int]) -> array[int]:
-    """The reverse of :func:`_gaps`."""
-    offsets = filled("I", 0, len(chunks))
-    last, end = NONE, 0
-    for row, (chunk, gap, size) in enumerate(zip(chunks, gaps, sizes, strict=True)):
-        if chunk == NONE:
-            continue
-        at = gap + end if chunk == last else gap
-        offsets[row] = at
-        last, end = chunk, at + size
-    return offsets
+def decode_manifest(
+    stored: bytes, limits: Limits | None = None, segments: Mapping[bytes, bytes] | None = None
+) -> Manifest:
+    """Return the manifest, checked; :class:`ArchiveError` names the first rule it breaks."""
+    return Opened(stored, limits).manifest(segments or {})

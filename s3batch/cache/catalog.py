@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive.stored import decode_manifest
-from s3batch.archive.tree import files_of
+from s3batch.archive.stored import Opened
 from s3batch.cache.catalog_index import INDEX, ChunkList, Row, decode_index, encode_index
 from s3batch.cache.find import ENCRYPTION
 from s3batch.cache.gc_store import BucketStore
@@ -110,11 +109,10 @@ class Catalog:
 
 
 def _row_of(listed: Listed, body: bytes, encryption: dict[str, str]) -> Row:
-    manifest = decode_manifest(body)
-    chunks = ChunkList.of(manifest.chunks.all_ids(), manifest.chunks.stored)
+    sums = Opened(body).sums()
     return Row(
-        key=listed.key, etag=listed.etag, created=manifest.created, size=manifest.raw_size(),
-        files=files_of(manifest.tree), chunks=chunks, encryption=encryption,
+        key=listed.key, etag=listed.etag, created=sums.created, size=sums.size, files=sums.files,
+        chunks=ChunkList.of(sums.ids, sums.stored), encryption=encryption,
     )  # fmt: skip
 
 

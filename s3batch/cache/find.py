@@ -8,20 +8,22 @@ objects that are not there.
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch import permissions
 from s3batch.archive.signing import is_signed
-from s3batch.archive.stored import decode_manifest
+from s3batch.archive.stored import Opened
 from s3batch.cache.layout import CREATED, SIGNATURE, TREE
+from s3batch.cache.segments import fetch_segments
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from s3batch.archive.keys import Lookup
     from s3batch.archive.manifest import Manifest
@@ -52,6 +54,8 @@ class Hit(Seen):
     """A manifest that was found."""
 
     stored: bytes
+    segments: dict[bytes, bytes]
+    """What the manifest names of itself, as stored, by id."""
     manifest: Manifest
 
 
@@ -151,9 +155,14 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
         if seen is None:
             return None
         if _is_what_we_know(session, seen, state):
-            return Hit(seen.key, seen.etag, seen.modified, seen.headers, state.stored, state.manifest)
-    answer = session.bucket.get(key)
-    return None if answer is None else _believed(session, key, answer)
+            return Hit(seen.key, seen.etag, seen.modified, seen.headers, state.stored, state.segments, state.manifest)
+    found = look_at_head(session, key)
+    if found is None:
+        return None
+    seen, stored, opened = found
+    with _rejecting(session, key):
+        segments = fetch_segments(session.bucket, session.base, opened.segments)
+        return Hit(seen.key, seen.etag, seen.modified, seen.headers, stored, segments, opened.manifest(segments))
 
 
 def still_there(session: Session, known: Remembered) -> Seen | None:
@@ -192,18 +201,31 @@ def _is_what_we_know(session: Session, seen: Seen, known: State | Remembered) ->
     return seen.etag == known.etag and _is_signed(session, seen.key, known.stored, seen.headers)
 
 
-def _believed(session: Session, key: str, answer: Answer) -> Hit | None:
+def look_at_head(session: Session, key: str) -> tuple[Seen, bytes, Opened] | None:
+    """Fetch the key object and no segment: what HEAD tells of it, its bytes, and what they say. ``None`` as :func:`look`.
+
+    The signature is of the head: it names the segments by their hashes.
+    """
+    answer = session.bucket.get(key)
+    if answer is None:
+        return None
     stored = bytes(answer.body)
     if not _is_signed(session, key, stored, answer.headers):
         session.warn(f"the cache {session.title(key)} is not signed with this secret: it is left alone ({key})")
         session.reject(key)
         return None
+    with _rejecting(session, key):
+        return Seen(key, etag_of(answer), _modified(answer), _headers(answer)), stored, Opened(stored, session.limits())
+
+
+@contextmanager
+def _rejecting(session: Session, key: str) -> Iterator[None]:
+    """Note what lies under a key and cannot be read."""
     try:
-        manifest = decode_manifest(stored, session.limits())
+        yield
     except ArchiveError as error:
         session.reject(key)
         raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error
-    return Hit(key, etag_of(answer), _modified(answer), _headers(answer), stored, manifest)
 
 
 def _is_signed(session: Session, key: str, stored: bytes, headers: Mapping[str, str]) -> bool:

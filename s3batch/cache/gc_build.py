@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from s3batch.archive.manifest import Manifest
+    from s3batch.cache.segments import Stored
     from s3batch.cache.session import Session
 
 
 @contextmanager
-def protected(session: Session, manifest: Manifest) -> Iterator[bool]:
-    """Protect the chunks of ``manifest`` while it is published. Yields False if one of them is gone."""
-    ids = frozenset(identity.hex() for identity in manifest.chunks.all_ids())
+def protected(session: Session, manifest: Manifest, segments: Stored) -> Iterator[bool]:
+    """Protect the chunks and segments of ``manifest`` while it is published. Yields False if one of them is gone."""
+    ids = frozenset(identity.hex() for identity in (*manifest.chunks.all_ids(), *segments.bodies))
     if not ids:
         yield True
         return

@@ -10,11 +10,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive import keys
-from s3batch.archive.stored import decode_manifest
+from s3batch.archive.stored import Opened
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking
 from s3batch.cache.resolve import build_of
+from s3batch.cache.segments import fetch_segments
 from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, ArchiveError, JobFailedError
 from s3batch.units import format_count, format_duration, format_size
@@ -70,7 +71,8 @@ def _show(look: Look, key: str) -> None:
     if answer is None:
         raise JobFailedError(f"{key} has just gone")
     try:
-        manifest = decode_manifest(bytes(answer.body))
+        opened = Opened(bytes(answer.body))
+        manifest = opened.manifest(fetch_segments(look.bucket, look.base, opened.segments))
     except ArchiveError as error:
         raise ArchiveError(f"{key}: {error.message}", hint=error.hint) from error
     rows = [_row(manifest, row) for row in range(len(manifest.tree))]

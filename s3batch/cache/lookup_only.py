@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.archive.tree import files_of
-from s3batch.cache.find import Hit, Seen, is_too_old, look, published, seen_at
+from s3batch.cache.find import Seen, is_too_old, look_at_head, published, seen_at
 from s3batch.cache.job import Outcome
 from s3batch.cache.words import amount
 from s3batch.units import format_duration
@@ -28,25 +27,42 @@ def look_up(session: Session) -> Outcome:
     if found is None:
         words = f"no cache for {names.title}"
         return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
-    files, size = _extent(found)
-    age = max(0.0, session.bucket.clock.now().low - published(found))
-    title = session.title(found.key)
+    seen, files, size = found
+    age = max(0.0, session.bucket.clock.now().low - published(seen))
+    title = session.title(seen.key)
     return Outcome(
         words=f"found {title}: {amount(files, size)}, made {format_duration(age)} ago; lookup_only is set",
         cache={
-            "hit": True, "key": found.key, "name": title, "exact": found.key in names.owns, "files": files, "bytes": size,
+            "hit": True, "key": seen.key, "name": title, "exact": seen.key in names.owns, "files": files, "bytes": size,
             "age": round(age),
         },
     )  # fmt: skip
 
 
-def _candidates(session: Session) -> Iterator[Seen]:
-    """Yield the cache to restore, if there is one; a second one only after one that must not be used."""
+def _candidates(session: Session) -> Iterator[tuple[Seen, int, int]]:
+    """Yield the cache to restore, if there is one, with its files and bytes; a second one only after one of no use."""
     for key in _keys(session):
-        # a signature is proved by the content, and only that
-        seen = look(session, key, None) if session.settings.cache_secret else seen_at(session.bucket, key)
-        if seen is not None and not is_too_old(session, seen):
-            yield seen
+        found = _proved(session, key) if session.settings.cache_secret else _told(session, key)
+        if found is not None and not is_too_old(session, found[0]):
+            yield found
+
+
+def _proved(session: Session, key: str) -> tuple[Seen, int, int] | None:
+    """Look at the key object's content, which the signature is of."""
+    found = look_at_head(session, key)
+    if found is None:
+        return None
+    seen, _, opened = found
+    sums = opened.sums()
+    return seen, sums.files, sums.size
+
+
+def _told(session: Session, key: str) -> tuple[Seen, int, int] | None:
+    """Look at the key object's metadata; an old cache does not say how large it is."""
+    seen = seen_at(session.bucket, key)
+    if seen is None:
+        return None
+    return seen, _number(seen.headers.get(_FILES, "")), _number(seen.headers.get(_RAW, ""))
 
 
 def _keys(session: Session) -> Sequence[str]:
@@ -65,13 +81,6 @@ def _matching(lookup: Lookup, listed: list[Listed]) -> list[str]:
         return [each.key for each in listed if each.key == lookup.key]
     found = [each for each in listed if each.key.startswith(lookup.key)]
     return [each.key for each in sorted(found, key=lambda each: each.modified, reverse=True)]
-
-
-def _extent(found: Seen) -> tuple[int, int]:
-    """Return files and bytes; 0 where an old cache does not say."""
-    if isinstance(found, Hit):
-        return files_of(found.manifest.tree), found.manifest.raw_size()
-    return _number(found.headers.get(_FILES, "")), _number(found.headers.get(_RAW, ""))
 
 
 def _number(text: str) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from s3batch.archive.manifest import Manifest
+    from s3batch.cache.segments import Stored
     from s3batch.cache.session import Session
     from s3batch.s3.calls import Answer
 
@@ -34,17 +35,18 @@ _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest
 """What stores say that know no conditional writes."""
 
 
-def publish(session: Session, manifest: Manifest) -> tuple[bytes, dict[str, str]]:
-    """Put the manifest under this build's keys; return its bytes, and its ETag by the keys under which it lies now.
+def publish(session: Session, manifest: Manifest, segments: Stored) -> tuple[bytes, dict[str, str]]:
+    """Put the manifest, whose segments are stored, under this build's keys.
 
-    Under the others another one is there, and it stays.
+    Returns the bytes of the key object, and its ETag by the keys under which it lies now. Under the others another one
+    is there, and it stays.
     """
     manifest.created, manifest.tool, manifest.system = (
         session.bucket.clock.now().low,
         f"s3batch {__version__}",
         system(),
     )
-    stored = encode_manifest(manifest, level=session.settings.compression_level)
+    stored = encode_manifest(manifest, level=session.settings.compression_level, segments=segments.segments)
     return stored, put_under(session, session.names.owns, stored, manifest)
 
 

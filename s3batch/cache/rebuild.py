@@ -25,6 +25,7 @@ from s3batch.cache.find import Hit, Seen, head_of, is_denied, lacking, look, see
 from s3batch.cache.gc_build import protected
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import evict_older, mark_root, publish, put_under
+from s3batch.cache.segments import Stored, store_segments
 from s3batch.cache.words import amount, plural
 from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
@@ -195,9 +196,11 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     kept = base if same else None
     missing = lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)
-    named = kept.manifest if kept is not None else done.manifest
-    with protected(session, named) if missing else nullcontext(enter_result=True) as whole:
-        published = whole and _published(session, done, kept, missing)
+    named, segments = (
+        (kept.manifest, Stored((), kept.segments)) if kept is not None else _segmented(session, done, base)
+    )
+    with protected(session, named, segments) if missing else nullcontext(enter_result=True) as whole:
+        published = whole and _published(session, done, segments, kept, missing)
     if not whole:
         return _stored_again(session, state, tries)
     if kept is not None:
@@ -222,26 +225,35 @@ def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
     return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
 
 
-def _published(session: Session, done: Assembled, kept: Hit | None, keys: list[str]) -> bool:
+def _segmented(session: Session, done: Assembled, base: Hit | None) -> tuple[Manifest, Stored]:
+    """Store what the new manifest does not share with the base."""
+    return done.manifest, store_segments(session, done.manifest, base.segments if base is not None else {})
+
+
+def _published(session: Session, done: Assembled, segments: Stored, kept: Hit | None, keys: list[str]) -> bool:
     """Put the manifest under ``keys``; return True if it lies under one of them now.
 
     ``kept``: the first of our keys has the same manifest, and the others get that one.
     """
     if kept is not None:
         etags = put_under(session, keys, kept.stored, kept.manifest)
-        _save(session, done, kept.stored, kept.etag, kept.manifest, key=kept.key)
+        _save(session, done, kept.manifest, kept.stored, segments, key=kept.key, etag=kept.etag)
         return bool(etags)
     mark_root(session)
-    stored, etags = publish(session, done.manifest)
+    stored, etags = publish(session, done.manifest, segments)
     if etags:
         key, etag = next(iter(etags.items()))
-        _save(session, done, stored, etag, done.manifest, key=key)
+        _save(session, done, done.manifest, stored, segments, key=key, etag=etag)
     session.remove_plan()
     return bool(etags)
 
 
-def _save(session: Session, done: Assembled, stored: bytes, etag: str, manifest: Manifest, *, key: str) -> None:
-    session.remember(remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag))
+def _save(
+    session: Session, done: Assembled, manifest: Manifest, stored: bytes, segments: Stored, *, key: str, etag: str
+) -> None:
+    state = remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag)
+    state.segments = dict(segments.bodies)
+    session.remember(state)
 
 
 def _keep_alive(session: Session, base: Seen) -> None:

@@ -221,6 +221,7 @@ def _remember(session: Session, work: _Work, results: list[Result]) -> None:
         work.hit.stored, work.plan, work.found, unpacked, finished_stamps(work.plan, session.workspace),
         key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns(),
     )  # fmt: skip
+    state.segments = work.hit.segments
     session.remember(state)
 
 

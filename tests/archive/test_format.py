@@ -8,6 +8,7 @@ import pytest
 import zstandard
 from blake3 import blake3
 
+from s3batch.archive import codec, segments, stored
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild
 
 NONE = 4294967295
@@ -94,6 +95,72 @@ class Reader:
         return blake3(b"".join(struct.pack("<Q", len(part)) + part for part in parts)).hexdigest()
 
 
+class SegmentedReader(Reader):
+    """The same of a head and its segments: each is read as a manifest of its own, and the rows are joined."""
+
+    def __init__(self, stored, chunks):
+        self.fields = head = msgspec.msgpack.decode(zstandard.decompress(stored))
+        assert (head["v"], head["alg"]) == (2, "b3")
+        self.parts = []
+        for number in range(head["segment_count"]):
+            identity = head["segment_ids"][32 * number : 32 * number + 32]
+            raw = zstandard.decompress(chunks[identity])
+            assert blake3(raw).digest() == identity
+            assert len(raw) == planes(head["segment_raw"], 4, head["segment_count"])[number]
+            self.parts.append(_Part(raw, head, chunks))
+
+    def entries(self):
+        found, before = {}, []
+        for part in self.parts:
+            paths = list(part.paths())
+            for row, (path, facts) in enumerate(part.entries().items(), len(before)):
+                target = before[row - facts[3]] if facts[0] == 3 and row - facts[3] < len(before) else None
+                target = target or (paths[row - facts[3] - len(before)] if facts[0] == 3 else None)
+                found[path] = (*facts[:3], target or facts[3])
+            before += paths
+        assert len(found) == self.fields["entry_count"]
+        return found
+
+
+class _Part(Reader):
+    """A segment: a manifest whose chunks are those it names itself."""
+
+    def __init__(self, raw, head, chunks):
+        part = dict.fromkeys(COLUMNS, b"") | {"dir_count": 0, "entry_count": 0, "extent_count": 0}
+        part |= msgspec.msgpack.decode(raw)
+        lengths = planes(head["chunk_raw"], 4, head["chunk_count"])
+        sizes = {head["chunk_ids"][32 * at : 32 * at + 32]: length for at, length in enumerate(lengths)}
+        mine = [part["chunk_ids"][at : at + 32] for at in range(0, len(part["chunk_ids"]), 32)]
+        raws = b"".join(sizes[each].to_bytes(4, "little") for each in mine)
+        part |= {"v": 1, "alg": "b3", "chunk_count": len(mine)}
+        part["chunk_raw"] = b"".join(raws[plane::4] for plane in range(4))
+        super().__init__(zstandard.compress(msgspec.msgpack.encode(part)), chunks)
+
+
+COLUMNS = [
+    "dirs",
+    "counts",
+    "names",
+    "kinds",
+    "modes",
+    "sizes",
+    "mtimes",
+    "hashes",
+    "chunk",
+    "gaps",
+    "targets",
+    "links",
+    "chunk_ids",
+    "extent_rows",
+    "extent_starts",
+    "extent_lengths",
+    "extent_chunks",
+    "extent_ats",
+    "uids",
+    "gids",
+]
+
+
 def content_hash(content):
     if len(content) < 8 << 20:
         return blake3(content).digest()[:16]
@@ -148,3 +215,23 @@ def test_the_tree_ids_are_as_documented(here):
 
     assert reader.tree() == built.manifest.tree_id()
     assert reader.tree(timed=True) == built.manifest.timed_tree_id()
+
+
+def test_segments_are_as_documented(here, monkeypatch):
+    for name, value in {"_FEWEST": 2, "_MEAN": 2, "_MOST": 4, "_LONG": 3}.items():
+        monkeypatch.setattr(segments, name, value)
+    monkeypatch.setattr(stored, "SEGMENTED_FROM", 0)
+    store = Store()
+    built = rebuild(here, ["d", "f"], store)
+    whole = Reader(built.stored, store.chunks)
+    made = stored.make_segments(built.manifest)
+    bodies = {each.id: codec.compress(each.raw) for each in made}
+    named = [segments.Segment(each.id, len(each.raw), len(bodies[each.id])) for each in made]
+
+    reader = SegmentedReader(stored.encode_manifest(built.manifest, segments=named), {**store.chunks, **bodies})
+
+    assert len(reader.parts) > 2
+    paths, entries = list(whole.paths()), whole.entries()
+    linked = {path: (*facts[:3], paths[facts[3]]) for path, facts in entries.items() if facts[0] == 3}
+    assert linked
+    assert reader.entries() == {**entries, **linked}

@@ -1,0 +1,74 @@
+"""The segments of manifests in the store: sent before the manifest that names them, fetched after it. Both in parallel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.archive import codec
+from s3batch.archive.keys import chunk_key
+from s3batch.archive.segments import Segment
+from s3batch.archive.stored import longest_body, make_segments
+from s3batch.errors import ArchiveError, EndpointError
+from s3batch.s3 import calls
+from s3batch.s3.faults import TOO_LARGE
+from s3batch.s3.gather import gather
+from s3batch.s3.responses import checked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from s3batch.archive.manifest import Manifest
+    from s3batch.cache.session import Session
+    from s3batch.s3.bucket import Bucket
+
+Bodies = dict[bytes, bytes]
+"""Segments as stored, by id."""
+
+
+class Stored(NamedTuple):
+    """The segments of one manifest; none where it is stored in one piece."""
+
+    segments: tuple[Segment, ...]
+    bodies: Bodies
+
+
+def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, bytes]) -> Stored:
+    """Store what ``known``, the segments of the base, lacks. Return all."""
+    bodies: Bodies = {}
+    segments, new = [], []
+    for identity, raw in make_segments(manifest):
+        if identity not in known and identity not in bodies:
+            new.append(identity)
+        if identity not in bodies:
+            bodies[identity] = known.get(identity) or codec.compress(raw, level=session.settings.compression_level)
+        segments.append(Segment(identity, len(raw), len(bodies[identity])))
+    headers = {"content-type": "application/zstd", **session.encryption_headers()}
+    session.bucket.run(
+        gather(_put(session.bucket, chunk_key(session.base, each), bodies[each], headers) for each in new)
+    )
+    return Stored(tuple(segments), bodies)
+
+
+def fetch_segments(bucket: Bucket, base: str, segments: Sequence[Segment]) -> Bodies:
+    """Return the bodies of ``segments``. Raises ArchiveError if one is gone or too large."""
+    wanted = {segment.id: segment for segment in segments}
+    bodies = bucket.run(gather(_get(bucket, chunk_key(base, each.id), longest_body(each)) for each in wanted.values()))
+    return dict(zip(wanted, bodies, strict=True))
+
+
+async def _put(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str]) -> None:
+    call = calls.put_object(key, body, {"content-md5": calls.md5_header(body), **headers})
+    checked(await bucket.send(call), call)
+
+
+async def _get(bucket: Bucket, key: str, limit: int) -> bytes:
+    call = calls.get_object(key, size=limit)
+    try:
+        answer = await bucket.send(call)
+    except EndpointError as error:
+        if error.code != TOO_LARGE:
+            raise
+        raise ArchiveError(f"the segment {key} of its list is larger than it may be") from error
+    if answer.status == 404:
+        raise ArchiveError(f"the segment {key} of its list is gone")
+    return bytes(checked(answer, call).body)
