@@ -194,8 +194,8 @@ class Settings:
         Topic.WHAT, _SYNC, Form.LIST,
     )  # fmt: skip
     exclude: tuple[str, ...] = setting(
-        (), "No files that one of these gitignore-like patterns matches, relative to the source.",
-        Topic.WHAT, _SYNC, Form.LIST,
+        (), "No files that one of these gitignore-like patterns matches, relative to the source; of a cache, to the workspace.",
+        Topic.WHAT, _SYNC | _ARCHIVE, Form.LIST,
     )  # fmt: skip
     strip_prefix: str = setting("", "Leading part of each relative path that its key does not get.", Topic.WHAT, _SYNC)
     symlinks: str = setting(

@@ -38,7 +38,8 @@ class Assembled:
 @paused()
 def assemble(plan: PackPlan, results: Iterable[Packed], roots: tuple[str, ...]) -> Assembled:
     """Needs the result of every recipe. Files that could not be read are left out and named."""
-    roots = tuple(root for root in roots if root not in plan.survey.found.missing)
+    without = {*plan.survey.found.missing, *plan.survey.found.excluded}
+    roots = tuple(root for root in roots if root not in without)
     work = _Assembly(plan)
     work.take_base()
     capabilities = attributes = 0

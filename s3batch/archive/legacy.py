@@ -24,6 +24,7 @@ from s3batch.archive.attributes import set_directory
 from s3batch.archive.check import Limits
 from s3batch.archive.codec import Readable
 from s3batch.archive.directories import Directories
+from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.paths import KEEP, inside, inside_any, link_is_wanted, split
 from s3batch.archive.placement import Placement
 from s3batch.archive.scan import PERMISSIONS, Problem
@@ -86,11 +87,14 @@ def extract_legacy(
     *,
     limits: Limits | None = None,
     symlinks: str = KEEP,
+    exclude: Exclusions = NOTHING,
 ) -> Extracted:
     """Restore what lies at or below ``roots``. On any error the caller undoes; nothing is half restored then."""
     limits = limits or Limits()
     with Directories(workspace, roots) as directories:
-        extraction = _Extraction(Placement(roots, workspace), directories, undo, roots, limits, symlinks, workspace)
+        extraction = _Extraction(
+            Placement(roots, workspace), directories, undo, roots, limits, symlinks, exclude, workspace
+        )
         try:
             stream = _open(source, limits)
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
@@ -167,6 +171,7 @@ class _Extraction:
     roots: tuple[str, ...]
     limits: Limits
     symlinks: str
+    exclude: Exclusions
     workspace: str
     done: Extracted = field(default_factory=Extracted)
     _entries: int = 0
@@ -186,6 +191,8 @@ class _Extraction:
             self._leave_out(member.name, "it is outside the listed paths")
             return
         self.done.roots.update(root for root in self.roots if inside(path, root))
+        if self.exclude.covers(path, directory=member.isdir()):
+            return
         if member.isdir():
             if path != ".":
                 self._make_dirs(path)

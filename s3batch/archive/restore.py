@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from s3batch.archive.check import selected_rows
 from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE
+from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import KEEP, inside_any, join, link_is_wanted
@@ -113,6 +114,12 @@ class RestorePlan:
         """Bytes to be written."""
         return sum(self.items.lengths)
 
+    def held(self) -> tuple[int, int]:
+        """Files and bytes of all that it makes right, what is right already included."""
+        rows = zip(self.chosen, self.manifest.tree.kinds, self.manifest.tree.sizes, strict=True)
+        sizes = [size for chosen, kind, size in rows if chosen and kind in {FILE, HARDLINK}]
+        return len(sizes), sum(sizes)
+
     def nothing_to_do(self) -> bool:
         """Whether the tree is right already."""
         return not (self.files() or self.links or self.symlinks or self.dirs or self.touched_dirs or self.aside)
@@ -135,13 +142,17 @@ def plan_restore(
     symlinks: str = KEEP,
     wrong: frozenset[int] = frozenset(),
     owners: bool = False,
+    exclude: Exclusions = NOTHING,
 ) -> RestorePlan:
     """Compare; ``found`` is a walk of ``common_roots``, ``wrong`` are its rows whose content was found to differ.
 
+    What ``exclude`` names is left alone: neither of the two has it.
     ``owners``: what the manifest gives to a user other than root is right only if it belongs to that one.
     """
     roots = common_roots(manifest.roots, asked)
     chosen = selected_rows(manifest.tree, roots)
+    for row in exclude.rows(manifest.tree) if exclude else ():
+        chosen[row] = 0
     plan = RestorePlan(manifest, roots, match_rows(manifest.tree, found.tree), chosen, owners=owners)
     if not wrong and _all_right(plan, found):
         return plan

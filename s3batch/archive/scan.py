@@ -19,6 +19,7 @@ from typing import NamedTuple
 from s3batch.archive.collector import paused
 from s3batch.archive.columns import nanoseconds
 from s3batch.archive.directories import Directories
+from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.hashing import tree_hash
 from s3batch.archive.paths import KEEP, join, link_is_wanted, split
 from s3batch.archive.paths import encode as encode_names
@@ -57,6 +58,8 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     """Paths of sockets, fifos and devices; they have no row."""
+    excluded: list[str] = field(default_factory=list)
+    """Paths that were passed over: our own files, and what ``exclude`` names. Nothing below them was looked at."""
     setuid: int = 0
     """Files with a setuid, setgid or sticky bit, which no cache keeps."""
     started_ns: int = 0
@@ -84,15 +87,22 @@ class Found:
 
 @paused()
 def scan(
-    workspace: str, roots: Sequence[str], *, exclude: Collection[str] = (), symlinks: str = KEEP, owners: bool = False
+    workspace: str,
+    roots: Sequence[str],
+    *,
+    own: Collection[str] = (),
+    exclude: Exclusions = NOTHING,
+    symlinks: str = KEEP,
+    owners: bool = False,
 ) -> Found:
-    """Walk ``roots``; ``exclude`` are paths, spelled as roots are, that do not exist for us (the journal).
+    """Walk ``roots``; ``own`` are paths, spelled as roots are, that do not exist for us (the journal).
 
-    Nor do the symbolic links that the policy ``symlinks`` does not take. ``owners``: who owns what is noted too.
+    Nor does what ``exclude`` names, nor do the symbolic links that the policy ``symlinks`` does not take. ``owners``:
+    who owns what is noted too.
     """
     found = Found(started_ns=time.time_ns())
     with Directories(workspace, roots, access=os.O_RDONLY) as directories:
-        scanner = _Scanner(found, directories, frozenset((*exclude, OWN_DIRECTORY)), symlinks, owners=owners)
+        scanner = _Scanner(found, directories, frozenset((*own, OWN_DIRECTORY)), exclude, symlinks, owners=owners)
         scanner.run(roots)
     if not any(found.tree.uids) and not any(found.tree.gids):
         found.tree.forget_owners()
@@ -103,15 +113,17 @@ class _Scanner:
     """One walk: the columns being filled, and the directories still to be entered."""
 
     def __init__(
-        self, found: Found, directories: Directories, exclude: frozenset[str], symlinks: str, *, owners: bool
-    ) -> None:
+        self, found: Found, directories: Directories, own: frozenset[str], exclude: Exclusions, symlinks: str, *,
+        owners: bool,
+    ) -> None:  # fmt: skip
         self._found = found
         self._directories = directories
         self._symlinks = symlinks
         self._owners = owners
         self._roots: Sequence[str] = ()
-        self._exclude = exclude
-        self._exclude_names = frozenset(split(path)[1] for path in exclude)
+        self._own = own
+        self._own_names = frozenset(split(path)[1] for path in own)
+        self._exclude = exclude if exclude else None
         self._first_names: dict[tuple[int, int], int] = {}
         self._append = _appenders(found)
 
@@ -138,6 +150,9 @@ class _Scanner:
             self._found.problems += [Problem(join(parent, name), str(error)) for name in names]
             return below
         for name in names:
+            if self._exclude and self._exclude.covers(parent, directory=True):
+                self._found.excluded.append(join(parent, name))
+                continue
             try:
                 status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 self._entry(parent, descriptor, name, status, below)
@@ -182,7 +197,11 @@ class _Scanner:
         mode = status.st_mode
         kind = _KINDS.get(mode & _FORMAT, -1)
         size = 0
-        if name in self._exclude_names and join(parent, name) in self._exclude:
+        if name in self._own_names and join(parent, name) in self._own:
+            self._found.excluded.append(join(parent, name))
+            return
+        if self._exclude is not None and self._exclude.names(join(parent, name), directory=kind == DIR):
+            self._found.excluded.append(join(parent, name))
             return
         if kind == FILE:
             size = status.st_size

@@ -118,7 +118,7 @@ def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: 
     try:
         done = extract_legacy(
             reader, session.workspace, old.roots, undo, limits=session.limits(),
-            symlinks=session.settings.cache_symlinks,
+            symlinks=session.settings.cache_symlinks, exclude=session.names.exclude,
         )  # fmt: skip
     except ArchiveError as error:
         raise ArchiveError(f"{old.key}: {error.message}", hint=error.hint) from error

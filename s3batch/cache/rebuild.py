@@ -16,7 +16,6 @@ from s3batch.archive import pack, packplan, remember, undo
 from s3batch.archive.assemble import assemble
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import parse_manifest_key
-from s3batch.archive.scan import scan
 from s3batch.archive.survey import nothing_changed, survey
 from s3batch.archive.table import count_files
 from s3batch.archive.tree import files_of
@@ -154,10 +153,9 @@ def _base(session: Session, state: State | None) -> Hit | None:
 
 def _scanned(session: Session) -> Found:
     """The walk, with a warning for what is not cached."""
-    found = scan(
-        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks,
-        owners=session.owners,
-    )  # fmt: skip
+    found = session.scan(session.roots, symlinks=session.settings.cache_symlinks)
+    for root in sorted(set(found.excluded) & set(session.roots)):
+        session.warn(f"{root} is not cached: exclude names it")
     for root in found.missing:
         hint = " (names are taken as they are: * is no wildcard here)" if "*" in root else ""
         session.warn(f"{root} is not there: it is not cached{hint}")
@@ -166,7 +164,9 @@ def _scanned(session: Session) -> Found:
         special = plural(len(found.special), "special file")
         session.warn(f"no part of the cache: {special}, such as {found.special[0]}")
     if not len(found.tree) and session.roots != (".",):
-        raise JobFailedError("none of the paths to cache is there; the cache stays as it was")
+        why = "exclude leaves nothing of" if found.excluded and not found.missing else "none of"
+        is_there = "" if why.startswith("exclude") else " is there"
+        raise JobFailedError(f"{why} the paths to cache{is_there}; the cache stays as it was")
     size, limit = sum(found.tree.sizes), session.limits().total
     if size > limit:
         raise JobFailedError(

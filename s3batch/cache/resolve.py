@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive import keys
+from s3batch.archive.exclusions import Exclusions
 from s3batch.archive.paths import parse_roots
 from s3batch.archive.templates import Rendered, go_arch, go_os, render
 from s3batch.build import GIT, Build
@@ -33,6 +34,8 @@ class Names:
     """The key objects of this build, which a rebuild writes, if it may, each with the template of its key."""
     lookups: tuple[keys.Lookup, ...]
     """What a restore tries, in order."""
+    exclude: Exclusions
+    """What is left alone below the paths."""
     legacy: tuple[keys.LegacyObject, ...]
     """What older plugins may have left; tried last."""
     refusal: str
@@ -88,11 +91,19 @@ def names_of(settings: Settings) -> Names:
         lookups=tuple(
             keys.lookups(base, scopes.read, version, list(wanted), [other.text for other in others if other.text])
         ),
+        exclude=_exclusions(settings, roots),
         legacy=_legacy(settings, build, roots, next(iter(wanted)) if templates else ""),
         refusal=_refusal(build, writes=bool(scopes.write), shared=bool(settings.compat)),
         untrusted=build.is_pull_request(),
         warnings=tuple(warning for each in (*rendered.values(), *others) for warning in each.warnings),
     )  # fmt: skip
+
+
+def _exclusions(settings: Settings, roots: tuple[str, ...]) -> Exclusions:
+    try:
+        return Exclusions(settings.exclude, roots)
+    except ValueError as error:
+        raise settings.bad("exclude", str(error)) from None
 
 
 def system() -> str:

@@ -18,7 +18,6 @@ from s3batch.archive.finish import check_room, finish, finished_stamps, prepare
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key, parse_manifest_key
 from s3batch.archive.restore import common_roots, plan_restore, write_restore
-from s3batch.archive.scan import scan
 from s3batch.archive.table import count_files
 from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
@@ -135,10 +134,7 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     doubtful = session.settings.verify or private_files.is_directory(session.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
-    found = scan(
-        session.workspace, session.roots, exclude=session.excluded(), symlinks=session.settings.cache_symlinks,
-        owners=session.owners,
-    )  # fmt: skip
+    found = session.scan(session.roots, symlinks=session.settings.cache_symlinks)
     seen = still_there(session, remembered) if remembered.is_of(found) else None
     if seen is None or is_too_old(session, seen):
         return None
@@ -179,11 +175,12 @@ def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | 
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
     for missing in sorted(set(session.roots) - set(roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
-    found = scan(session.workspace, roots, exclude=session.excluded(), owners=session.owners)
+    found = session.scan(roots)
     wrong = _wrong(session, found, hit, roots, state)
     policy = session.settings.cache_symlinks
     plan = plan_restore(
-        hit.manifest, session.roots, found, symlinks=policy, wrong=wrong, owners=session.owners
+        hit.manifest, session.roots, found, symlinks=policy, wrong=wrong, owners=session.owners,
+        exclude=session.names.exclude,
     )  # fmt: skip
     return _Work(hit, roots, found, plan)
 
@@ -278,7 +275,8 @@ def _told(
     results: Sequence[Result] = (),
 ) -> Outcome:  # fmt: skip
     """What came of a restore of ``tree``; without a plan nothing was to do."""
-    names, files, size = session.names, files_of(tree), sum(tree.sizes)
+    names = session.names
+    files, size = plan.held() if plan is not None else (files_of(tree), sum(tree.sizes))
     made = plan.files() + len(plan.links) if plan is not None else 0
     changed = plan is not None and not plan.nothing_to_do()
     sent = sum(result.sent for result in results)

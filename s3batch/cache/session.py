@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, leftovers, private_files
 from s3batch.archive.check import Limits
-from s3batch.archive.paths import inside, inside_any
+from s3batch.archive.paths import KEEP, inside, inside_any
+from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
 from s3batch.cache.words import plural
@@ -32,7 +33,7 @@ from s3batch.worker import Brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from s3batch.archive.scan import Problem
+    from s3batch.archive.scan import Found, Problem
     from s3batch.archive.state import Remembered, State
     from s3batch.cache.resolve import Names
     from s3batch.executors import Executor
@@ -178,7 +179,14 @@ class Session:
         """What is ours in the workspace, and where our files are if not there."""
         return os.path.join(self.workspace, OWN_DIRECTORY), self.own
 
-    def excluded(self) -> tuple[str, ...]:
+    def scan(self, roots: Sequence[str], *, symlinks: str = KEEP) -> Found:
+        """Walk paths, as a rebuild or a restore of this step sees them."""
+        return scan(
+            self.workspace, roots, own=self._own_files(), exclude=self.names.exclude, symlinks=symlinks,
+            owners=self.owners,
+        )  # fmt: skip
+
+    def _own_files(self) -> tuple[str, ...]:
         """Our own files, where they lie below a cached path: they are no part of it."""
         ours = [*self.own_directories(), *(self.journal.path + end for end in ("", *SIDE_FILES))]
         below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]

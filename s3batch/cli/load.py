@@ -252,7 +252,8 @@ def _settings(
     if plugin and not values.get("region") and not values.get("profile"):
         values["region"] = PLUGIN_REGION
     if "cache" in values:
-        values["cache"] = tuple(_at_home(path, environ) for path in values["cache"])
+        values["cache"] = tuple(_at_home("cache", path, environ) for path in values["cache"])
+        values["exclude"] = tuple(_pattern_at_home(pattern, environ) for pattern in values.get("exclude", ()))
     values |= _verbosity(values)
     workspace, own = os.getcwd(), _state_directory(environ)
     return Settings(
@@ -268,14 +269,19 @@ def _settings(
     )
 
 
-def _at_home(path: str, environ: Mapping[str, str]) -> str:
+def _pattern_at_home(pattern: str, environ: Mapping[str, str]) -> str:
+    body = pattern.removeprefix("!")
+    return pattern.removesuffix(body) + _at_home("exclude", body, environ)
+
+
+def _at_home(name: str, path: str, environ: Mapping[str, str]) -> str:
     """Return the path with ``~``, ``$HOME`` or ``${HOME}`` at its beginning expanded, as a shell would."""
     first, slash, rest = path.partition("/")
     if first not in {"~", "$HOME", "${HOME}"}:
         return path
     home = environ.get("HOME", "").strip() or os.path.expanduser("~")
     if not home.startswith("/"):
-        raise SettingsError(f"cache: {path} cannot be found without HOME", hint="set HOME, or write an absolute path")
+        raise SettingsError(f"{name}: {path} cannot be found without HOME", hint="set HOME, or write an absolute path")
     return f"{home.rstrip('/')}{slash}{rest}" or "/"
 
 
