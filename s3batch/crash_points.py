@@ -15,7 +15,7 @@ NAMES = (
     "begun", "listed-page", "listed", "added", "planned", "leased", "dispatched", "settled", "published",
     "upload-begun", "upload-journalled", "part-settled", "finishing", "finished", "learned", "deleting", "deleted",
     "sending", "stored", "part-sending", "part-stored", "completed", "worker-started",
-    "chunk-stored", "manifest-publishing", "manifest-published", "unpacked", "restored",
+    "chunk-stored", "manifest-publishing", "manifest-published", "removing", "copied-aside", "unpacked", "restored",
 )  # fmt: skip
 """In the order a job meets them: the coordinator's, the worker's, the cache's."""
 

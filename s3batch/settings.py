@@ -373,6 +373,10 @@ class Settings:
         False, "Read every file that is already there instead of believing its size and time.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
+    exact: bool = setting(
+        False, "Also remove what lies below the cached paths and is not in the cache; what exclude names stays.",
+        Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
+    )  # fmt: skip
     trust_mtime: bool = setting(
         False, "Believe size and mtime alone; unsafe with tools that set mtimes back.",
         Topic.CACHE, frozenset({"cache rebuild"}), Form.BOOLEAN,

@@ -10,6 +10,7 @@ Symbolic links are made when nothing is left to be written through them.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -21,9 +22,11 @@ from s3batch.archive.directories import Directories
 from s3batch.archive.paths import inside, split
 from s3batch.archive.restore import OURS, RestorePlan
 from s3batch.archive.undo import Undo
+from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
 from s3batch.model import Stamp, stamp_of
 
+_STAYS = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS})
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -59,8 +62,12 @@ def _require_room(path: str, size: int, files: int) -> None:
 
 
 @paused()
-def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
-    """Make the directories and the files no chunk fills at one go. All of it is on record first."""
+def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> list[str]:
+    """Make the directories and the files no chunk fills at one go. All of it is on record first.
+
+    Returns what the cache does not have and cannot be moved: it belongs to someone else, or is a mount point.
+    """
+    staying = []
     tree = plan.manifest.tree
     with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
         _make_parents(plan.roots if plan.chosen.count(1) else (), workspace, directories, undo)
@@ -68,6 +75,10 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
         _open_up(plan, directories)
         for row in plan.aside:
             undo.move_aside(tree.path(row))
+        for path in plan.extra:
+            reach("removing")
+            if not _move_extra(undo, path):
+                staying.append(path)
         for row in plan.dirs:
             undo.make_dir(tree.path(row))
         undo.will_make(tree.paths_of(plan.made_rows()))
@@ -76,6 +87,17 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> None:
             _commit_file(directories, plan, row)
         for row in plan.large:
             _make_file(directories, plan, row)
+    return staying
+
+
+def _move_extra(undo: Undo, path: str) -> bool:
+    try:
+        undo.move_aside(path)
+    except OSError as error:
+        if error.errno not in _STAYS:
+            raise
+        return False
+    return True
 
 
 @paused()

@@ -18,9 +18,10 @@ from s3batch.archive.check import selected_rows
 from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE
 from s3batch.archive.exclusions import NOTHING, Exclusions
+from s3batch.archive.extras import extra_paths
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import KEEP, inside_any, join, link_is_wanted
+from s3batch.archive.paths import KEEP, inside_any, join, link_is_wanted, split
 from s3batch.archive.scan import Found
 from s3batch.archive.table import Recipe, names_columns, write_table
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows
@@ -90,6 +91,8 @@ class RestorePlan:
     """Left out by the policy."""
     content: dict[int, int] = field(default_factory=dict)
     """Hard links whose file is not chosen: the row whose bytes and size they get."""
+    extra: list[str] = field(default_factory=list)
+    """Paths that go because the cache does not have them."""
     items: Items = field(default_factory=Items)
     owners: bool = False
     """Whether what is made is given to the owners that the manifest names, but for 0:0."""
@@ -122,7 +125,9 @@ class RestorePlan:
 
     def nothing_to_do(self) -> bool:
         """Whether the tree is right already."""
-        return not (self.files() or self.links or self.symlinks or self.dirs or self.touched_dirs or self.aside)
+        return not (
+            self.files() or self.links or self.symlinks or self.dirs or self.touched_dirs or self.aside or self.extra
+        )
 
     def made_rows(self) -> Iterator[int]:
         """Rows of everything that will be made, directories excepted."""
@@ -143,10 +148,11 @@ def plan_restore(
     wrong: frozenset[int] = frozenset(),
     owners: bool = False,
     exclude: Exclusions = NOTHING,
+    exact: bool = False,
 ) -> RestorePlan:
     """Compare; ``found`` is a walk of ``common_roots``, ``wrong`` are its rows whose content was found to differ.
 
-    What ``exclude`` names is left alone: neither of the two has it.
+    What ``exclude`` names is left alone: neither of the two has it. ``exact``: what the manifest lacks goes.
     ``owners``: what the manifest gives to a user other than root is right only if it belongs to that one.
     """
     roots = common_roots(manifest.roots, asked)
@@ -154,11 +160,14 @@ def plan_restore(
     for row in exclude.rows(manifest.tree) if exclude else ():
         chosen[row] = 0
     plan = RestorePlan(manifest, roots, match_rows(manifest.tree, found.tree), chosen, owners=owners)
-    if not wrong and _all_right(plan, found):
+    if not wrong and _all_right(plan, found) and not (exact and found.special):
         return plan
     _compare(plan, found, wrong)
     _compare_links(plan, found, wrong)
     _apply_policy(plan, symlinks)
+    if exact:
+        held = (row for row in plan.matched if row >= 0)
+        plan.extra = list(extra_paths(found, held, roots, manifest.tree.paths_of(plan.aside)))
     _fill_items(plan)
     _choose_dirs(plan, found)
     return plan
@@ -337,7 +346,7 @@ def _choose_dirs(plan: RestorePlan, found: Found) -> None:
     tree, there = plan.manifest.tree, found.tree
     directories = tree.directory_of_rows()
     touched = {directories[row] for rows in (plan.made_rows(), plan.dirs, plan.aside) for row in rows}
-    changed = {tree.dirs[index] for index in touched}
+    changed = {tree.dirs[index] for index in touched} | {split(path)[0] for path in plan.extra}
     new = set(plan.dirs)
     for row, path in _chosen_dirs(plan):
         other = plan.matched[row]

@@ -17,9 +17,11 @@ it is not synced for a power cut.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Protocol
@@ -27,6 +29,7 @@ from typing import Protocol
 from s3batch import private_files
 from s3batch.archive.directories import Directories
 from s3batch.archive.paths import inside, inside_any, split
+from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
 
 _RECORD = "record"
@@ -95,10 +98,16 @@ class Undo:
             os.rename(name, kept, src_dir_fd=descriptor, dst_dir_fd=self._kept)
         except FileNotFoundError:
             return
-        except OSError:  # another file system, or a layer of a container image: what cannot be moved is copied
-            with contextlib.suppress(OSError):
-                shutil.move(_place(descriptor, name), _place(self._kept, kept))
-            _remove(name, descriptor)  # or not even that
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # another file system, or a layer of a container image: what cannot be moved is copied
+            _copy_to(descriptor, name, self._kept, kept, part=f"{kept}.part")
+            reach("copied-aside")
+            try:
+                _remove(name, descriptor)
+            except OSError as reason:  # part of it may be gone: only an undo brings that back
+                raise ArchiveError(f"{path} cannot be removed: {reason.strerror}") from reason
 
     def commit(self) -> None:
         """The restore is complete: forget how to undo it."""
@@ -223,10 +232,44 @@ def _bring_back(directories: Directories, path: str, kept: int, number: str) -> 
     with contextlib.suppress(OSError, ArchiveError):
         os.stat(number, dir_fd=kept, follow_symlinks=False)
         descriptor = directories.open(parent)
+        directories.forget(path)
         try:
             os.rename(number, name, src_dir_fd=kept, dst_dir_fd=descriptor)
-        except OSError:
-            shutil.move(_place(kept, number), _place(descriptor, name))
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                _remove(name, descriptor)
+                _copy_to(kept, number, descriptor, name, part=f".s3batch-{number}.part")
+                # no longer under its number, so that what a kill leaves of it is not brought back
+                os.rename(number, f"{number}.back", src_dir_fd=kept, dst_dir_fd=kept)
+                return
+            _remove(name, descriptor)  # what a kill left of it when it was removed after the copy
+            os.rename(number, name, src_dir_fd=kept, dst_dir_fd=descriptor)
+
+
+def _copy_to(source: int, name: str, target: int, new_name: str, *, part: str) -> None:
+    """Copy an entry of an open directory into another one; it appears there whole or not at all."""
+    _remove(part, target)
+    _copy(_place(source, name), _place(target, part))
+    with contextlib.suppress(FileNotFoundError):  # it was a pipe, a socket or a device
+        os.rename(part, new_name, src_dir_fd=target, dst_dir_fd=target)
+
+
+def _copy(path: str, new_path: str) -> None:
+    """Copy with times, modes and, as root, owners; of pipes, sockets and devices there is nothing to copy."""
+    status = os.lstat(path)
+    if stat.S_ISDIR(status.st_mode):
+        os.mkdir(new_path, 0o700)
+        for name in os.listdir(path):
+            _copy(os.path.join(path, name), os.path.join(new_path, name))
+    elif stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(path), new_path)
+    elif stat.S_ISREG(status.st_mode):
+        shutil.copyfile(path, new_path, follow_symlinks=False)
+    else:
+        return
+    if os.geteuid() == 0:
+        os.chown(new_path, status.st_uid, status.st_gid, follow_symlinks=False)
+    shutil.copystat(path, new_path, follow_symlinks=False)
 
 
 def _place(directory: int, name: str) -> str:

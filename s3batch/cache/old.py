@@ -86,6 +86,8 @@ def restore_old(session: Session) -> Outcome | None:
         with closing(Undo(session.undo_path, session.workspace, session.roots, label, within=session.roots)) as undo:
             taken = _taken(session, undo)
             undo.commit()
+    if taken and session.settings.exact:
+        session.warn("exact removes nothing where an older plugin's cache is restored")
     return _outcome(session, taken) if taken else None
 
 

@@ -135,6 +135,8 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
     found = session.scan(session.roots, symlinks=session.settings.cache_symlinks)
+    if session.settings.exact and found.special:
+        return None
     seen = still_there(session, remembered) if remembered.is_of(found) else None
     if seen is None or is_too_old(session, seen):
         return None
@@ -180,13 +182,15 @@ def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | 
     policy = session.settings.cache_symlinks
     plan = plan_restore(
         hit.manifest, session.roots, found, symlinks=policy, wrong=wrong, owners=session.owners,
-        exclude=session.names.exclude,
+        exclude=session.names.exclude, exact=session.settings.exact,
     )  # fmt: skip
     return _Work(hit, roots, found, plan)
 
 
 def _rehearsed(session: Session, hit: Hit, state: State | None) -> Outcome:
     work = _planned(session, hit, common_roots(hit.manifest.roots, session.roots), state)
+    for path in work.plan.extra:
+        session.tell(Operation(Kind.DELETE, path, Reason.ORPHAN))
     for operation in _operations(session, work.plan):
         session.tell(operation)
     return _outcome(session, work, [])
@@ -195,14 +199,15 @@ def _rehearsed(session: Session, hit: Hit, state: State | None) -> Outcome:
 def _restored(session: Session, hit: Hit, state: State | None) -> Outcome:
     manifest, workspace = hit.manifest, session.workspace
     roots = common_roots(manifest.roots, session.roots)
-    label = f"{manifest.timed_tree_id()} {' '.join(roots)}"
+    # whoever goes on with what a killed restore moved aside must want the same of it
+    label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
     with closing(Undo(session.undo_path, workspace, roots, label, within=session.roots)) as undo:
         work = _planned(session, hit, roots, state)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
             check_room(work.plan, workspace)
             write_restore(session.plan_path, work.plan, workspace)
-            prepare(work.plan, workspace, undo)
+            _warn_of_staying(session, work.plan, prepare(work.plan, workspace, undo))
             results = _fetch(session, work.plan)
             session.warn_of_foreign(finish(work.plan, workspace))
             _warn_of_unowned(session, work.plan, results)
@@ -210,6 +215,13 @@ def _restored(session: Session, hit: Hit, state: State | None) -> Outcome:
         undo.commit()
     _remember(session, work, results)
     return _outcome(session, work, results)
+
+
+def _warn_of_staying(session: Session, plan: RestorePlan, paths: list[str]) -> None:
+    if paths:
+        plan.extra = sorted(set(plan.extra) - set(paths))
+        entries = "entry" if len(paths) == 1 else "entries"
+        session.warn(f"{len(paths):,} {entries} the cache does not have cannot be removed, such as {paths[0]}")
 
 
 def _remember(session: Session, work: _Work, results: list[Result]) -> None:
@@ -278,7 +290,7 @@ def _told(
     names = session.names
     files, size = plan.held() if plan is not None else (files_of(tree), sum(tree.sizes))
     made = plan.files() + len(plan.links) if plan is not None else 0
-    changed = plan is not None and not plan.nothing_to_do()
+    changed, removed = plan is not None and not plan.nothing_to_do(), len(plan.extra) if plan is not None else 0
     sent = sum(result.sent for result in results)
     session.journal.add_tally(files=files, bytes=size, unchanged=max(0, files - made))
     if plan is not None and session.settings.dry_run:
@@ -287,12 +299,17 @@ def _told(
         how = "everything was right already"
     else:
         how = f"{plural(len(results), 'chunk')} ({format_size(sent)}) fetched for {plural(made, 'file')}"
+    if removed:
+        entries = "entry" if removed == 1 else "entries"
+        how += f", {'would remove ' if session.settings.dry_run else ''}{removed:,} {entries} not in the cache"
+        how += "" if session.settings.dry_run else " removed"
     verb = "dry run for" if session.settings.dry_run else "restored"
     return Outcome(
         words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount(files, size)}: {how}",
         cache={
             "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key in names.owns,
             "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent, "missing": missing,
+            "removed": removed,
         },
         changed=changed,
     )  # fmt: skip

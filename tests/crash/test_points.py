@@ -18,7 +18,15 @@ WORKER = (
     "worker-started", "sending:1", "sending:6", "stored:1", "stored:6", "upload-begun", "part-sending:1",
     "part-sending:4", "part-stored:1", "part-stored:4", "completed",
 )  # fmt: skip
-CACHE = {"chunk-stored", "manifest-publishing", "manifest-published", "unpacked", "restored"}
+CACHE = {
+    "removing",
+    "copied-aside",
+    "chunk-stored",
+    "manifest-publishing",
+    "manifest-published",
+    "unpacked",
+    "restored",
+}
 
 
 def test_every_point_a_sync_has_is_in_these_tables():

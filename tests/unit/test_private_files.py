@@ -237,7 +237,8 @@ LISTED = {
     "archive/legacy.py": ("os.link", "os.open", "os.symlink", "os.utime", "tarfile.open"),  # the same
     "archive/pack.py": ("os.open",),  # cached files
     "archive/undo.py": (  # the restored tree; our own files only by descriptors of their directory
-        "os.chmod", "os.mkdir", "os.rename", "os.rmdir", "os.unlink", "os.utime", "shutil.move", "shutil.rmtree",
+        "os.chmod", "os.chown", "os.mkdir", "os.rename", "os.rmdir", "os.symlink", "os.unlink", "os.utime",
+        "shutil.copyfile", "shutil.rmtree",
     ),
     "archive/unpack.py": ("os.open", "os.symlink", "os.unlink", "os.utime"),  # the restored tree
     "ci_outputs.py": ("os.open",),  # files that the CI or output_file name

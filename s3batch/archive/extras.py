@@ -1,0 +1,60 @@
+"""What lies below the restored paths and is in no cache: what ``exact`` removes. Pure.
+
+Of a directory that goes nothing is named but itself. A directory stays if it holds something that stays: what was
+passed over (our own files, what ``exclude`` names), what could not be looked at, another file system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from s3batch.archive.paths import join, split
+from s3batch.archive.scan import Found
+from s3batch.archive.tree import DIR
+
+
+def extra_paths(found: Found, held: Iterable[int], roots: Iterable[str], replaced: Iterable[str]) -> Iterator[str]:
+    """Yield the paths, those above first.
+
+    ``held`` are rows of the walk that the cache has too, ``roots`` what was walked, ``replaced`` the paths at which
+    something else is made.
+    """
+    tree, known, given_way = found.tree, set(held), set(replaced)
+    gone, staying, listed = set(given_way), _with_parents(_what_stays(found)), set(roots)
+    for directory, first, last in tree.spans():
+        for row in range(first, last):
+            path = join(directory, tree.names[row])
+            if directory in gone:
+                if tree.kinds[row] == DIR:
+                    gone.add(path)
+            elif row not in known and path not in staying and path not in listed:
+                yield path
+                gone.add(path)
+    for path in found.special:
+        if split(path)[0] not in gone and path not in given_way and path not in listed:
+            yield path
+
+
+def _what_stays(found: Found) -> Iterator[str]:
+    yield from found.excluded
+    yield from (problem.path for problem in found.problems)
+    tree, devices = found.tree, found.devices
+    if len(set(devices)) > 1:
+        of_directory: dict[str, int] = {}
+        for directory, first, last in tree.spans():
+            for row in range(first, last):
+                if tree.kinds[row] == DIR:
+                    path = join(directory, tree.names[row])
+                    of_directory[path] = devices[row]
+                    if devices[row] != of_directory.get(directory, devices[row]):
+                        yield path
+
+
+def _with_parents(paths: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for path in paths:
+        place = path
+        while place not in found and place not in {"", "/", "."}:
+            found.add(place)
+            place = split(place)[0]
+    return found
