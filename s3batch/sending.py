@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.content import BLOCK
 from s3batch.s3 import calls
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
-from s3batch.s3.faults import fault_of
+from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.lane import aside, ask
 from s3batch.s3.proof import Proofs
 
@@ -55,6 +55,14 @@ class Checks:
         return self.name != used
 
 
+class Asked(NamedTuple):
+    """What was asked already, and what came of it."""
+
+    call: Call
+    """With its checksum."""
+    outcome: Answer | CallError
+
+
 class Sent(NamedTuple):
     """How it went."""
 
@@ -76,17 +84,17 @@ def checksum_header(name: str, body: Body) -> dict[str, str]:
     return {f"x-amz-checksum-{name}": digest(name, body)}
 
 
-async def send(call: Call, checks: Checks) -> Sent:
+async def send(call: Call, checks: Checks, asked: Asked | None = None) -> Sent:
     """Ask ``call``, which stores its body, with a checksum that the store takes, and make sure of what it stored.
 
-    Raises :class:`CallError` when what is stored is not what was sent; a refusal is in the answer.
+    What was ``asked`` just so counts, and is not asked again. Raises :class:`CallError` when what is stored is not what was sent; a refusal is in the answer.
     """
     warning = ""
     while True:
         used = checks.name
         reckon = partial(checksum_header, used, call.body)
         header = reckon() if len(call.body) <= BLOCK else await aside(reckon)
-        answer = await ask(call._replace(headers={**call.headers, **header}))
+        answer = await _answer_to(call._replace(headers={**call.headers, **header}), asked)
         if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
             break
         warning = CHECKSUM_WARNING.format(used, fault_of(answer).code, checks.name or "none")
@@ -94,6 +102,14 @@ async def send(call: Call, checks: Checks) -> Sent:
         return Sent(answer, warning=warning)
     proof = await checks.proofs.prove(call, answer, header)
     return Sent(answer, proof.checksum or "", header.get(f"x-amz-checksum-{used}", ""), warning or proof.warning)
+
+
+async def _answer_to(call: Call, asked: Asked | None) -> Answer:
+    if asked is None or asked.call != call:
+        return await ask(call)
+    if isinstance(asked.outcome, CallError):
+        raise asked.outcome
+    return asked.outcome
 
 
 async def begin_upload(call: Call, checks: Checks) -> Answer:

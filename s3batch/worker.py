@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
-from s3batch.content import BLOCK, ContentError, Source, compressed, md5
+from s3batch.content import BLOCK, ContentError, Source, md5
 from s3batch.delete_check import DeleteCheck, PlannedDelete
 from s3batch.evidence import Evidence, same
+from s3batch.failures import failed, failed_content, part_number
 from s3batch.metadata_copy import (
     ACL_WARNING,
     Kept,
@@ -36,10 +37,11 @@ from s3batch.s3.lane import aside, ask
 from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
 from s3batch.s3.validation import etag_in
-from s3batch.sending import Checks, begin_upload, checksum_header, send
+from s3batch.sending import Asked, Checks, begin_upload, checksum_header, send
+from s3batch.whole_upload import compare_times, headers_of, is_plain, read_body, read_packed, upload, upload_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from s3batch.rules import Rules
     from s3batch.s3.calls import Answer, Body
@@ -47,10 +49,6 @@ if TYPE_CHECKING:
 
 COPY_LIMIT = 5 * 1024**3
 """Bytes: the largest object CopyObject takes."""
-_PACKED_ON_LOOP = 64 * 1024
-"""Bytes: compressing these takes 2 ms."""
-Tags = tuple[tuple[str, str], ...]
-_OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +108,8 @@ class Tools:
     """Nothing has been written yet; see :class:`Brief`."""
     is_looking: bool = False
     """A copy is being looked at: others wait for what it tells."""
+    headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of plain uploads, by fingerprint."""
     memory: dict[str, Any] = field(default_factory=dict)
     """For extensions: what they keep between operations."""
 
@@ -157,25 +157,33 @@ def prepare(brief: Brief, content: int) -> None:
         checksums.load(Checks.from_endpoint(brief.endpoint).name)
 
 
-async def carry_out(work: Work, tools: Tools) -> list[Result]:
+def begin(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
+    """Return the coroutine that does ``work`` once."""
+    if is_plain(work) and not tools.brief.extensions:
+        return upload_plain(work, tools, carry_out)
+    return carry_out(work, tools)
+
+
+async def carry_out(work: Work, tools: Tools, asked: Asked | None = None) -> list[Result]:
     """Do ``work`` once and say how it went; the coordinator decides about retries.
 
     One result, or one per key of a DeleteObjects batch, also when it fails. ``KeyboardInterrupt`` and
-    ``MemoryError`` do pass through: they are about the process, not about this key.
+    ``MemoryError`` do pass through: they are about the process, not about this key. ``asked``: what was asked already
+    of a plain upload.
     """
     started = time.monotonic()
     try:
-        results = await _way(work, tools)
+        results = await _way(work, tools, asked)
     except (MemoryError, RecursionError):
         raise
     except CallError as error:
         fault = await _without_doubt(error, tools) if error.fault.signed_out else error.fault
         results = _each(work, failed(work, fault, error.name))
     except ContentError as error:
-        results = [_failed_content(work, error)]
+        results = [failed_content(work, error)]
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
         bug = Result(work.operation.id, work.step, error=f"{type(error).__name__}: {error}", code="Bug")
-        results = _each(work, bug._replace(part=_part_number(work)))
+        results = _each(work, bug._replace(part=part_number(work)))
     if tools.found or tools.warnings:
         results[0] = _with_news(results[0], tools)
     seconds = time.monotonic() - started
@@ -209,11 +217,9 @@ def _each(work: Work, result: Result) -> list[Result]:
     return [result._replace(id=row) for row, _ in work.keys] or [result]
 
 
-def _part_number(work: Work) -> int:
-    return work.parts[0].number if work.step is Step.PART else 0
-
-
-async def _way(work: Work, tools: Tools) -> list[Result]:
+async def _way(work: Work, tools: Tools, asked: Asked | None) -> list[Result]:
+    if asked is not None:
+        return [await upload(work.operation, tools, asked)]
     if work.keys:
         return await _delete_batch(work, tools)
     step = _STEPS.get(work.step)
@@ -226,165 +232,9 @@ async def _way(work: Work, tools: Tools) -> list[Result]:
     return [await _KINDS[kind](work.operation, tools)]
 
 
-def failed(work: Work, fault: Fault, call: str) -> Result:
-    """The result of a refused call, with S3's words for it."""
-    return Result(
-        work.operation.id, work.step, _part_number(work), error=fault.said_of(call), code=fault.code, status=fault.status,
-        request_id=fault.request_id, retryable=fault.retryable, throttled=fault.throttled, fatal=fault.fatal,
-        retry_after=fault.retry_after,
-    )  # fmt: skip
-
-
-def _failed_content(work: Work, error: ContentError) -> Result:
-    retryable = error.code in _OWN_CODES_RETRYABLE
-    return Result(
-        work.operation.id, work.step, _part_number(work), error=str(error), code=error.code, retryable=retryable
-    )
-
-
-@lru_cache(maxsize=4096)
-def _headers(attributes: Attributes) -> dict[str, str]:
-    return dict(compare.put_headers(attributes))
-
-
-# --- reading -------------------------------------------------------------------------------
-
-
-async def _read(operation: Operation, tools: Tools, offset: int = 0, length: int = -1) -> Body:
-    """Read a file, or a piece of it: what is larger than a block on a thread, so that others need not wait for it."""
-    read = partial(tools.source.read, operation.path, operation.stamp, offset, length)
-    if (operation.size if length < 0 else length) <= BLOCK:
-        return read()
-    body: Body = await aside(read)
-    return body
-
-
-async def _read_packed(operation: Operation, tools: Tools) -> Body:
-    """Read a file and compress it."""
-    body = bytes(await _read(operation, tools))
-    if len(body) <= _PACKED_ON_LOOP:
-        return compressed(body)
-    packed: Body = await aside(partial(compressed, body))
-    return packed
-
-
-async def _md5_of(body: Body) -> str:
-    reckon = partial(md5, iter([bytes(body)]))
-    digest: str = reckon() if len(body) <= BLOCK else await aside(reckon)
-    return digest
-
-
-# --- uploads -------------------------------------------------------------------------------
-
-
-async def _upload(operation: Operation, tools: Tools) -> Result:
-    attributes, fingerprint = tools.brief.rules.describe(operation.path)
-    if attributes.acl and tools.acl_refused:
-        attributes = replace(attributes, acl="")
-    if attributes.gzip:
-        body = await _read_packed(operation, tools)
-    elif operation.size <= BLOCK:
-        body = tools.source.read(operation.path, operation.stamp)
-    else:
-        body = await _read(operation, tools)
-    kept = Kept.from_text(operation.detail)
-    headers = _headers(attributes) if kept is None else kept.put_headers(attributes)
-    condition: dict[str, str] = {}
-    if operation.recheck and kept is None:
-        head = await settled(calls.head_object(operation.key))
-        if found := _already_there(operation, attributes, body, head, tools):
-            return found
-        condition = _unchanged_since(head)
-    call = calls.put_object(operation.key, body, {**headers, **condition})
-    sent, warning = await send(call, tools.checks), ""
-    if condition and not _is_acl_refusal(sent.answer, attributes) and await _misjudges(sent.answer, call, condition):
-        call, condition = call._replace(headers=_without(call.headers, condition)), {}
-        sent = await send(call, tools.checks)
-    if _is_acl_refusal(sent.answer, attributes):
-        tools.acl_refused, warning = True, ACL_WARNING
-        attributes = replace(attributes, acl="")
-        call = call._replace(headers=_without(call.headers, ["x-amz-acl"]))
-        sent = await send(call, tools.checks)
-    if sent.answer.status in _OVERTAKEN and condition:
-        return failed(Work(operation), fault_of(sent.answer), call.name)._replace(retryable=True)
-    answer = checked(sent.answer, call)
-    if kept is not None:
-        await look_after_sending(operation, attributes, kept, tools)
-    if tools.compares_times and operation.reason is Reason.MISSING:
-        await _compare_times(operation.key, etag_of(answer), date_of(answer), tools)
-    return Result(
-        operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
-        date=date_of(answer), fingerprint=fingerprint, warning=sent.warning or warning,
-        request_id=answer.headers.get("x-amz-request-id", ""),
-    )  # fmt: skip
-
-
-async def _compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
-    """Find out once whether LastModified of what was written is later than the Date of the answer.
-
-    Where an object was, an earlier job has looked, perhaps one whose journal is gone.
-    """
-    tools.compares_times = False
-    try:
-        head = await ask(calls.head_object(key))
-    except CallError:
-        return
-    later = seconds_of(head.headers.get("last-modified", "")) - date
-    if head.ok and date and etag_of(head) == etag and later >= 1:
-        tools.note(Quirk(QuirkKind.LATE_DATE, f"{later:.0f}"))
-
-
 UNSURVEYED = "Unsurveyed"
 """Our code for a multipart upload whose parts may not be listed."""
 PARTS_STAY = "the parts of multipart uploads that are given up stay in the bucket, until a lifecycle rule removes them"
-
-
-_UNCONDITIONAL = frozenset({400, 405, 501})
-"""What stores answer that know no conditional writes."""
-_OVERTAKEN = frozenset({409, 412})
-"""What a store answers to a conditional write where another one came between."""
-
-
-async def _misjudges(answer: Answer, call: calls.Call, condition: dict[str, str]) -> bool:
-    """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
-    if answer.status != 412:
-        return answer.status in _UNCONDITIONAL
-    return _unchanged_since(await settled(calls.head_object(call.key))) == condition
-
-
-def _unchanged_since(head: Answer) -> dict[str, str]:
-    """Return the condition that the object is as it was seen: a dead run's request may land any moment."""
-    if head.status == 404:
-        return {"if-none-match": "*"}
-    etag = etag_of(head) if head.ok else ""
-    return {"if-match": f'"{etag}"'} if etag else {}
-
-
-def _without(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name not in set(names)}
-
-
-def _is_acl_refusal(answer: Answer, attributes: Attributes) -> bool:
-    refused = answer.status == 400 and bool(attributes.acl)
-    return refused and fault_of(answer).code == "AccessControlListNotSupported"
-
-
-def _already_there(
-    operation: Operation, attributes: Attributes, body: Body, answer: Answer, tools: Tools
-) -> Result | None:
-    """A dead run may have sent this: what S3 already holds, by its HEAD, is not sent twice."""
-    if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
-        return None
-    evidence = Evidence.from_head(answer.headers)
-    if not same(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
-        return None
-    remote = compare.RemoteAttributes.from_headers(answer.headers)
-    if compare.difference(attributes, remote, None) is not None:
-        return None
-    return Result(
-        operation.id, etag=etag_of(answer), already=True, date=seconds_of(answer.headers.get("last-modified", "")),
-        fingerprint=tools.brief.rules.fingerprint(operation.path),
-    )  # fmt: skip
 
 
 # --- multipart uploads ---------------------------------------------------------------------
@@ -397,7 +247,7 @@ async def _begin(work: Work, tools: Tools) -> Result:
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
     kept = Kept.from_text(operation.detail)
-    headers = _headers(attributes) if kept is None else kept.put_headers(attributes)
+    headers = headers_of(attributes) if kept is None else kept.put_headers(attributes)
     call = calls.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
     if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
@@ -437,7 +287,7 @@ async def _survey(work: Work, tools: Tools) -> Result:
 
 async def _part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
-    body = await _read(operation, tools, part.offset, part.size)
+    body = await read_body(operation, tools, part.offset, part.size)
     if part.etag and compare.md5_of(part.etag) == await _md5_of(body):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
@@ -450,6 +300,12 @@ async def _part(work: Work, tools: Tools) -> Result:
         operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=sent.checksum,
         request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
     )  # fmt: skip
+
+
+async def _md5_of(body: Body) -> str:
+    reckon = partial(md5, iter([bytes(body)]))
+    digest: str = reckon() if len(body) <= BLOCK else await aside(reckon)
+    return digest
 
 
 async def _finish(work: Work, tools: Tools) -> Result:
@@ -469,7 +325,7 @@ async def _finish(work: Work, tools: Tools) -> Result:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""
     if tools.compares_times and operation.reason is Reason.MISSING:
-        await _compare_times(operation.key, bare(etag), date_of(answer), tools)
+        await compare_times(operation.key, bare(etag), date_of(answer), tools)
     if not _proves_parts(etag, parts):
         warning = await tools.checks.proofs.look(operation.key, operation.size, bare(etag))
     return Result(
@@ -513,7 +369,7 @@ async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
     operation = work.operation
     reason = await find_difference(operation, tools.attributes(operation), head, tools)
     if reason is not None:
-        copied = await copy_onto_itself(operation, head, tools, _upload, tools.quirks)
+        copied = await copy_onto_itself(operation, head, tools, upload, tools.quirks)
         if copied.become is None:
             return copied._replace(step=work.step, already=True)
         words = "its attributes cannot be set: it is sent again"
@@ -564,7 +420,7 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
-    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, _upload, quirks)
+    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload, quirks)
     return copied if copied.already or copied.become else copied._replace(become=Kind.COPY, reason=reason)
 
 
@@ -592,7 +448,7 @@ async def _equal(
 
     length, part_size = operation.size, tools.brief.part_size
     if attributes.gzip:
-        packed = bytes(await _read_packed(operation, tools))
+        packed = bytes(await read_packed(operation, tools))
         length, blocks = len(packed), lambda: [packed]
     if size not in (-1, length):
         return False
@@ -604,7 +460,7 @@ async def _equal(
 
 async def _copy(operation: Operation, tools: Tools) -> Result:
     head = await must(calls.head_object(operation.key))
-    return await copy_onto_itself(operation, head, tools, _upload, tools.quirks)
+    return await copy_onto_itself(operation, head, tools, upload, tools.quirks)
 
 
 # --- redirects and deletes -----------------------------------------------------------------
@@ -705,7 +561,7 @@ _STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
     Step.ABORT: _abort,
 }
 _KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
-    Kind.UPLOAD: _upload,
+    Kind.UPLOAD: upload,
     Kind.COPY: _copy,
     Kind.REDIRECT: _redirect,
     Kind.DELETE: _delete_alone,

@@ -21,7 +21,7 @@ from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIR
 from s3batch.model import Kind, Step
 from s3batch.s3.carry import carrier
 from s3batch.s3.lane import Lane
-from s3batch.worker import carry_out, tools_for
+from s3batch.worker import begin, tools_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence
@@ -168,7 +168,7 @@ class Runner:
             page[BEGUN] += 1
             reach("part-sending" if work.step is Step.PART else "sending")
             ended = partial(self._ended, held, weight, len(work.keys))
-            lane.start(carry_out(work, self._tools), ended, work.operation.id)
+            lane.start(begin(work, self._tools), ended, work.operation.id)
         page[CURRENT] = 0
 
     def _memory_of(self, work: Work, weight: int) -> int:

@@ -1,0 +1,36 @@
+"""Results of work that failed, in the words of whoever refused it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.model import Result, Step
+
+if TYPE_CHECKING:
+    from s3batch.content import ContentError
+    from s3batch.model import Work
+    from s3batch.s3.faults import Fault
+
+_OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
+
+
+def failed(work: Work, fault: Fault, call: str) -> Result:
+    """Return the result of a refused call, with S3's words for it."""
+    return Result(
+        work.operation.id, work.step, part_number(work), error=fault.said_of(call), code=fault.code, status=fault.status,
+        request_id=fault.request_id, retryable=fault.retryable, throttled=fault.throttled, fatal=fault.fatal,
+        retry_after=fault.retry_after,
+    )  # fmt: skip
+
+
+def failed_content(work: Work, error: ContentError) -> Result:
+    """Return the result of work whose file cannot be sent as planned."""
+    retryable = error.code in _OWN_CODES_RETRYABLE
+    return Result(
+        work.operation.id, work.step, part_number(work), error=str(error), code=error.code, retryable=retryable
+    )
+
+
+def part_number(work: Work) -> int:
+    """Return the number of the part that ``work`` is about; 0 where it is about none."""
+    return work.parts[0].number if work.step is Step.PART else 0

@@ -1,0 +1,236 @@
+"""Sends a file in one PUT.
+
+    plain   a small file that nothing is known against ─> one PUT, whose answer proves the body
+    any     what a dead run may have sent, gzip, what another object keeps; any answer to a plain one that is not plain
+
+Most files are plain. Their way is one generator with one stop, since each coroutine around another costs a
+microsecond. It decides nothing but that there is nothing to decide: else it hands over what it has read and been told.
+"""
+
+from __future__ import annotations
+
+import time
+import types
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+from s3batch import compare
+from s3batch.content import BLOCK, ContentError, compressed
+from s3batch.evidence import Evidence, same
+from s3batch.failures import failed
+from s3batch.metadata_copy import ACL_WARNING, Kept, look_after_sending
+from s3batch.model import Attributes, Kind, Operation, Reason, Result, Step, Work, good_result
+from s3batch.quirks import Quirk, QuirkKind
+from s3batch.s3 import calls
+from s3batch.s3.faults import CallError, fault_of
+from s3batch.s3.lane import aside, ask
+from s3batch.s3.proof import confirm
+from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
+from s3batch.sending import Asked, checksum_header, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+
+    from s3batch.s3.calls import Answer, Body
+    from s3batch.worker import Tools
+
+    General = Callable[[Work, Tools, "Asked | None"], Coroutine[Any, Any, list[Result]]]
+
+_PACKED_ON_LOOP = 64 * 1024
+"""Bytes: compressing these takes 2 ms."""
+_HEADERS_KEPT = 4096
+"""Attributes whose headers are kept ready."""
+
+
+def is_plain(work: Work) -> bool:
+    """Return whether a work may go the short way, as far as its row tells."""
+    operation = work.operation
+    return (
+        operation.kind is Kind.UPLOAD
+        and work.step is Step.WHOLE
+        and operation.size <= BLOCK
+        and not (operation.recheck or operation.detail or operation.upload_id)
+    )
+
+
+@types.coroutine
+def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, Any, list[Result]]:
+    """Send a small file and return its result; have ``general`` do it where there is more to it than that."""
+    began = time.monotonic()
+    operation, checks = work.operation, tools.checks
+    asked: Asked | None = None
+    attributes, fingerprint = tools.brief.rules.describe(operation.path)
+    if not (attributes.gzip or (attributes.acl and tools.acl_refused)):
+        try:
+            body = tools.source.read(operation.path, operation.stamp)
+            header = checksum_header(checks.name, body)
+            call = calls.put_object(operation.key, body, {**_plain_headers(attributes, fingerprint, tools), **header})
+            answer = yield call
+            asked = Asked(call, answer)
+            proof = confirm(answer, call, header) if answer.ok else None
+            if proof is not None and not _is_more_to_tell(operation, tools):
+                value = proof or header.get(f"x-amz-checksum-{checks.name}", "")
+                seconds, request = time.monotonic() - began, answer.headers.get("x-amz-request-id", "")
+                told = (request, seconds, len(body), etag_of(answer), value, date_of(answer), fingerprint)
+                return [good_result(operation.id, *told)]
+        except CallError as error:
+            asked = Asked(call, error)
+        except ContentError:
+            pass
+    results: list[Result] = yield from general(work, tools, asked)
+    return results
+
+
+def _is_more_to_tell(operation: Operation, tools: Tools) -> bool:
+    """Return whether something was found out that the next result takes along, or is to be found out now."""
+    first = tools.compares_times and operation.reason is Reason.MISSING
+    return first or bool(tools.found or tools.warnings)
+
+
+def _plain_headers(attributes: Attributes, fingerprint: str, tools: Tools) -> Mapping[str, str]:
+    """Return the headers of a plain upload; a fingerprint is quicker to look up than the attributes."""
+    found = tools.headers.get(fingerprint)
+    if found is None:
+        if len(tools.headers) >= _HEADERS_KEPT:
+            tools.headers.clear()
+        found = tools.headers[fingerprint] = headers_of(attributes)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def headers_of(attributes: Attributes) -> Mapping[str, str]:
+    """Return the headers that an object with these attributes is sent with. Not to be changed."""
+    return dict(compare.put_headers(attributes))
+
+
+# --- reading -------------------------------------------------------------------------------
+
+
+async def read_body(operation: Operation, tools: Tools, offset: int = 0, length: int = -1) -> Body:
+    """Read a file, or a piece of it: what is larger than a block on a thread, so that others need not wait for it."""
+    read = partial(tools.source.read, operation.path, operation.stamp, offset, length)
+    if (operation.size if length < 0 else length) <= BLOCK:
+        return read()
+    body: Body = await aside(read)
+    return body
+
+
+async def read_packed(operation: Operation, tools: Tools) -> Body:
+    """Read a file and compress it."""
+    body = bytes(await read_body(operation, tools))
+    if len(body) <= _PACKED_ON_LOOP:
+        return compressed(body)
+    packed: Body = await aside(partial(compressed, body))
+    return packed
+
+
+# --- the general way -----------------------------------------------------------------------
+
+
+async def upload(operation: Operation, tools: Tools, asked: Asked | None = None) -> Result:
+    """Send a file. ``asked``: what was asked already, as it seemed to be plain."""
+    attributes, fingerprint = tools.brief.rules.describe(operation.path)
+    if attributes.acl and tools.acl_refused:
+        attributes = replace(attributes, acl="")
+    if asked is not None:
+        body = asked.call.body
+    elif attributes.gzip:
+        body = await read_packed(operation, tools)
+    elif operation.size <= BLOCK:
+        body = tools.source.read(operation.path, operation.stamp)
+    else:
+        body = await read_body(operation, tools)
+    kept = Kept.from_text(operation.detail)
+    headers = headers_of(attributes) if kept is None else kept.put_headers(attributes)
+    condition: dict[str, str] = {}
+    if operation.recheck and kept is None:
+        head = await settled(calls.head_object(operation.key))
+        if found := _already_there(operation, attributes, body, head, tools):
+            return found
+        condition = _unchanged_since(head)
+    call = calls.put_object(operation.key, body, {**headers, **condition})
+    sent, warning = await send(call, tools.checks, asked), ""
+    if condition and not _is_acl_refusal(sent.answer, attributes) and await _misjudges(sent.answer, call, condition):
+        call, condition = call._replace(headers=_without(call.headers, condition)), {}
+        sent = await send(call, tools.checks)
+    if _is_acl_refusal(sent.answer, attributes):
+        tools.acl_refused, warning = True, ACL_WARNING
+        attributes = replace(attributes, acl="")
+        call = call._replace(headers=_without(call.headers, ["x-amz-acl"]))
+        sent = await send(call, tools.checks)
+    if sent.answer.status in _OVERTAKEN and condition:
+        return failed(Work(operation), fault_of(sent.answer), call.name)._replace(retryable=True)
+    answer = checked(sent.answer, call)
+    if kept is not None:
+        await look_after_sending(operation, attributes, kept, tools)
+    if tools.compares_times and operation.reason is Reason.MISSING:
+        await compare_times(operation.key, etag_of(answer), date_of(answer), tools)
+    return Result(
+        operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
+        date=date_of(answer), fingerprint=fingerprint, warning=sent.warning or warning,
+        request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+_UNCONDITIONAL = frozenset({400, 405, 501})
+"""What stores answer that know no conditional writes."""
+_OVERTAKEN = frozenset({409, 412})
+"""What a store answers to a conditional write where another one came between."""
+
+
+async def _misjudges(answer: Answer, call: calls.Call, condition: dict[str, str]) -> bool:
+    """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
+    if answer.status != 412:
+        return answer.status in _UNCONDITIONAL
+    return _unchanged_since(await settled(calls.head_object(call.key))) == condition
+
+
+def _unchanged_since(head: Answer) -> dict[str, str]:
+    """Return the condition that the object is as it was seen: a dead run's request may land any moment."""
+    if head.status == 404:
+        return {"if-none-match": "*"}
+    etag = etag_of(head) if head.ok else ""
+    return {"if-match": f'"{etag}"'} if etag else {}
+
+
+def _without(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in set(names)}
+
+
+def _is_acl_refusal(answer: Answer, attributes: Attributes) -> bool:
+    refused = answer.status == 400 and bool(attributes.acl)
+    return refused and fault_of(answer).code == "AccessControlListNotSupported"
+
+
+def _already_there(
+    operation: Operation, attributes: Attributes, body: Body, answer: Answer, tools: Tools
+) -> Result | None:
+    """A dead run may have sent this: what S3 already holds, by its HEAD, is not sent twice."""
+    if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
+        return None
+    evidence = Evidence.from_head(answer.headers)
+    if not same(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
+        return None
+    remote = compare.RemoteAttributes.from_headers(answer.headers)
+    if compare.difference(attributes, remote, None) is not None:
+        return None
+    return Result(
+        operation.id, etag=etag_of(answer), already=True, date=seconds_of(answer.headers.get("last-modified", "")),
+        fingerprint=tools.brief.rules.fingerprint(operation.path),
+    )  # fmt: skip
+
+
+async def compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
+    """Find out once whether LastModified of what was written is later than the Date of the answer.
+
+    Where an object was, an earlier job has looked, perhaps one whose journal is gone.
+    """
+    tools.compares_times = False
+    try:
+        head = await ask(calls.head_object(key))
+    except CallError:
+        return
+    later = seconds_of(head.headers.get("last-modified", "")) - date
+    if head.ok and date and etag_of(head) == etag and later >= 1:
+        tools.note(Quirk(QuirkKind.LATE_DATE, f"{later:.0f}"))
