@@ -15,7 +15,6 @@ is halved when the store says SlowDown, and then grows by one per round, as TCP 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import heapq
 import math
 import selectors
@@ -29,7 +28,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import __version__
 from s3batch.quirks import OVERRULED
 from s3batch.s3 import bounds, clock, validation
 from s3batch.s3.calls import Answer, Call, get_object, head_object
@@ -37,8 +35,9 @@ from s3batch.s3.carry import without_secrets
 from s3batch.s3.dial import BundleError, Dialler
 from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, hides_error, puzzling
 from s3batch.s3.gather import Gather, Gathering
+from s3batch.s3.heads import Heads
 from s3batch.s3.pace import Pace
-from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer, UnsafeTextError, refuse_breaks
+from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
 from s3batch.s3.wire import BrokenConnectionError, Connection
 
 if TYPE_CHECKING:
@@ -206,9 +205,7 @@ class Lane:
         """Seconds that a response may take beyond what its bytes need."""
         self._check_every = min(1.0, endpoint.timeout / 4)
         """Seconds between looks for what takes too long."""
-        self._host = endpoint.host_header
-        self._place = (endpoint.server_name, endpoint.port)
-        self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
+        self._heads = Heads(endpoint)
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign what is sent from now on with ``credentials``."""
@@ -279,38 +276,39 @@ class Lane:
 
     def _ask(self, task: _Task, call: Call) -> None:
         self.requests[call.name] += 1
-        try:
-            refuse_breaks("the request", call.query, *call.headers, *call.headers.values())
-        except UnsafeTextError as error:
-            self._fail(task, call, Fault("UnsafeRequest", str(error)))
-            return
         if self._pace is not None and (self._held or self._pace.empty):
             self._hold(lambda: self._go(task, call))
         else:
             self._go(task, call)
 
     def _go(self, task: _Task, call: Call) -> None:
-        if self._hold_back(call, lambda: self._go(task, call)):
-            return
-        if self.endpoint.lane != "reference":
+        if call.method not in _READS and not self._clock() < self._changes_until:
+            self._unchanged.append(lambda: self._go(task, call))
+        elif self.endpoint.lane != "reference":
             self._send(task, call)
+        else:
+            self._refer(task, call)
+
+    def _refer(self, task: _Task, call: Call) -> None:
+        """Send through boto3."""
+        try:
+            refuse_breaks("the request", call.query, *call.headers, *call.headers.values())
+        except UnsafeTextError as error:
+            self._fail(task, call, Fault("UnsafeRequest", str(error)))
             return
         if self._pace is not None:
             self._pace.spend(len(call.body))
         self._through_boto(task, call)
 
-    def _hold_back(self, call: Call, go: Callable[[], None]) -> bool:
-        """Whether ``call`` would change the bucket and nobody wants that now; then ``go`` waits for the next word."""
-        if call.method in _READS or self.may_change:
-            return False
-        self._unchanged.append(go)
-        return True
-
     def _send(self, task: _Task, call: Call, *, anew: bool = False) -> None:
         """Send on a kept connection, or on a new one."""
         now = self._clock()
         try:
+            head = self._heads.of(call)
             line = self._kept(now) if self._idle and not anew else self._connect()
+        except UnsafeTextError as error:
+            self._fail(task, call, Fault("UnsafeRequest", str(error)))
+            return
         except OSError as error:
             code = "Untrusted" if isinstance(error, BundleError) else "Connection"
             fault = Fault(code, f"cannot reach {self.endpoint.name()}: {error.strerror or error}")
@@ -320,7 +318,7 @@ class Lane:
         line.progress = now
         line.begun = now
         line.deadline = now + self._patience + (len(call.body) / bounds.SLOWEST if self._pace is None else math.inf)
-        line.begin(self._head(call), call.body, call=call)
+        line.begin(head, call.body, call=call)
         if not line.handshaking:
             self._pump(line)
 
@@ -336,29 +334,6 @@ class Lane:
     def _fail(self, task: _Task, call: Call, fault: Fault) -> None:
         """Have the coroutine told in the next turn, so that a row of failures is no deep recursion."""
         self.later(0.0, lambda: self._resume(task, error=CallError(call.name, call.key, fault)))
-
-    def _head(self, call: Call) -> bytes:
-        endpoint = self.endpoint
-        path, size = endpoint.path(call.key), len(call.body)
-        query = call.query
-        headers: dict[str, str] = {"host": self._host, **call.headers}
-        if self._signer is not None and call.valid is not None:
-            query = self._signer.presign(call.method, path, query, headers, call.valid)
-        elif self._signer is not None:
-            if not size:
-                payload = EMPTY_SHA256
-            elif call.method == "POST" or endpoint.signs_body(size):
-                payload = hashlib.sha256(call.body).hexdigest()
-            else:
-                payload = UNSIGNED
-            now = time.time() + clock.offsets.get(self._place, 0.0)
-            headers = self._signer.sign(call.method, path, call.query, headers, payload, now)
-        if size or call.method in ("PUT", "POST"):
-            headers["content-length"] = str(size)
-        headers["user-agent"] = _AGENT
-        lines = "\r\n".join([f"{name}: {value}" for name, value in headers.items()])
-        target = f"{path}?{query}" if query else path
-        return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
 
     def _pump(self, line: _Line) -> None:
         """Send what can be sent, and watch the socket for what comes next."""
@@ -429,6 +404,8 @@ class Lane:
 
     def _validated(self, call: Call, answer: Answer) -> Answer:
         """Return what counts as the answer; a refusal without our own secrets, for it is kept and shown."""
+        if validation.is_stored(call, answer):
+            return answer
         if (answer.status >= 300 or hides_error(answer)) and self.endpoint.credentials is not None:
             answer = without_secrets(answer, self.endpoint.credentials)
         return validation.validate(call, answer)
@@ -470,7 +447,7 @@ class Lane:
             return True
         if fault.code != SKEWED or (offset := clock.offset_of(answer.headers)) is None:
             return False
-        clock.offsets[self._place] = offset
+        self._heads.learn_time(offset)
         return True
 
     def _broken(self, line: _Line, error: BrokenConnectionError) -> None:
@@ -511,9 +488,11 @@ class Lane:
 
     def _again(self, task: _Task, call: Call) -> None:
         """Send once more what a connection was lost with."""
-        if not self._hold_back(call, lambda: self._again(task, call)):
+        if call.method in _READS or self.may_change:
             self.requests[call.name] += 1
             self._send(task, call, anew=True)
+        else:
+            self._unchanged.append(lambda: self._again(task, call))
 
     # --- connections ------------------------------------------------------------------------
 
@@ -725,6 +704,3 @@ async def outcome(coroutine: Any) -> Any:
         return await coroutine
     except CallError as error:
         return error
-
-
-_AGENT = f"s3batch/{__version__}"

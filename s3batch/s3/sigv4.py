@@ -10,11 +10,12 @@ import hashlib
 import hmac
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -40,6 +41,29 @@ def refuse_breaks(what: str, *texts: str) -> None:
         raise UnsafeTextError(f"{what} holds a line break or NUL")
 
 
+class _Layout(NamedTuple):
+    """What the canonical requests with headers of the same names have in common."""
+
+    names: str
+    """Sorted, with semicolons between."""
+    values: Callable[[Mapping[str, str]], tuple[str, ...]]
+    """Takes the values out of the headers, in that order."""
+    form: str
+    """With places for method, path, query, the values and the payload's hash."""
+    breaks: int
+    """Line breaks that it has itself, where the names hold none."""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> _Layout:
+        names = sorted(headers)
+        joined = ";".join(names)
+        lines = "".join([f"{name}:%s\n" for name in map(_escaped, names)])
+        return cls(joined, itemgetter(*names), f"%s\n%s\n%s\n{lines}\n{_escaped(joined)}\n%s", len(names) + 5)
+
+
+_LAYOUTS_KEPT = 256
+
+
 class Signer:
     """Signs for one region with one set of credentials. Replace it when the credentials change."""
 
@@ -54,6 +78,8 @@ class Signer:
         self._timestamp = ""
         self._scope = ""
         self._key = b""
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
+        """By the names of the headers, in the order they come."""
 
     def sign(
         self, method: str, path: str, query: str, headers: Mapping[str, str], payload: str, now: float | None = None
@@ -63,23 +89,31 @@ class Signer:
         ``path`` and ``query`` are encoded and canonical; ``payload`` is the body's SHA-256 in hex or
         ``UNSIGNED``; ``now`` in seconds since the epoch. Raises :class:`UnsafeTextError`.
         """
-        refuse_breaks("the request", method, path, query, *headers, *headers.values())
         self._set_clock(int(time.time() if now is None else now))
-        signed = dict(headers)
-        signed["x-amz-content-sha256"] = payload
-        signed["x-amz-date"] = self._timestamp
+        signed = {**headers, "x-amz-content-sha256": payload, "x-amz-date": self._timestamp}
         if self._credentials.token:
             signed["x-amz-security-token"] = self._credentials.token
-        names = sorted(signed)
-        lines = "\n".join([f"{name}:{_folded(signed[name])}" for name in names])
-        joined = ";".join(names)
-        canonical = f"{method}\n{path}\n{query}\n{lines}\n\n{joined}\n{payload}"
-        signature = self._signature_of(canonical)
+        layout = self._layout_of(signed)
+        values = layout.values(signed)
+        canonical = layout.form % (method, path, query, *values, payload)
+        if canonical.count("\n") != layout.breaks or "\r" in canonical or "\0" in canonical:
+            raise UnsafeTextError("the request holds a line break or NUL")
+        if _has_odd_spaces(canonical):
+            canonical = layout.form % (method, path, query, *map(_folded, values), payload)
         signed["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{self._scope}, "
-            f"SignedHeaders={joined}, Signature={signature}"
+            f"SignedHeaders={layout.names}, Signature={self._signature_of(canonical)}"
         )
         return signed
+
+    def _layout_of(self, headers: Mapping[str, str]) -> _Layout:
+        names = tuple(headers)
+        layout = self._layouts.get(names)
+        if layout is None:
+            if len(self._layouts) >= _LAYOUTS_KEPT:
+                self._layouts.clear()
+            layout = self._layouts[names] = _Layout.of(headers)
+        return layout
 
     def presign(self, method: str, path: str, query: str, headers: Mapping[str, str], valid: tuple[float, int]) -> str:
         """Return the query that signs a request: the store refuses it so many seconds after that time.
@@ -125,6 +159,15 @@ class Signer:
         for text in (day, self._region, self._service, "aws4_request"):
             key = hmac.digest(key, text.encode(), "sha256")
         return key
+
+
+def _escaped(name: str) -> str:
+    return name.replace("%", "%%")
+
+
+def _has_odd_spaces(canonical: str) -> bool:
+    """Return whether some header's value may have to be folded: one look for all of them."""
+    return "  " in canonical or "\t" in canonical or ": " in canonical or " \n" in canonical
 
 
 def _folded(value: str) -> str:

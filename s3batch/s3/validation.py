@@ -142,15 +142,20 @@ _QUOTES = 4
 _STORES = frozenset({"PutObject", "UploadPart"})
 
 
-def validate(call: Call, answer: Answer) -> Answer:
-    """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`CallError` for a malformed one."""
-    if (
+def is_stored(call: Call, answer: Answer) -> bool:
+    """Return whether this is the most frequent answer by far: an object or a part was stored, and has an ETag."""
+    return (
         answer.status == 200
         and not answer.body
         and call.name in _STORES
         and len(answer.headers.get("etag", "")) > _QUOTES
-    ):
-        return answer  # by far the most frequent
+    )
+
+
+def validate(call: Call, answer: Answer) -> Answer:
+    """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`CallError` for a malformed one."""
+    if is_stored(call, answer):
+        return answer
     if not answer.ok:
         _check_refusal(call, answer)
         return answer

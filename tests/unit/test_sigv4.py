@@ -88,3 +88,25 @@ def test_nothing_is_signed_that_would_break_a_request_apart(letter, where):
 def test_no_signer_is_made_of_what_would_break_a_header(credentials, region):
     with pytest.raises(UnsafeTextError):
         Signer(credentials, region)
+
+
+def test_a_percent_sign_in_a_name_is_a_letter_like_others():
+    def signature(name):
+        headers = Signer(PUBLISHED, "us-east-1").sign("PUT", "/k", "", {"host": HOST, name: "v"}, EMPTY_SHA256, WHEN)
+        return headers["authorization"]
+
+    assert ";x-amz-meta-100%s, " in signature("x-amz-meta-100%s")
+    assert len({signature(f"x-amz-meta-{odd}") for odd in ("100%s", "100%", "100%%s", "100")}) == 4
+
+
+def test_the_order_in_which_headers_come_changes_no_signature():
+    signer = Signer(PUBLISHED, "us-east-1")
+    names = ["host", "x-amz-acl", "content-type"]
+    values = dict(zip(names, [HOST, "private", "text/plain"], strict=True))
+
+    signed = {
+        signer.sign("PUT", "/k", "", {name: values[name] for name in order}, EMPTY_SHA256, WHEN)["authorization"]
+        for order in (names, names[::-1], names)
+    }
+
+    assert len(signed) == 1

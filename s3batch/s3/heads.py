@@ -1,0 +1,59 @@
+"""The heads of requests: one line for what is wanted, headers with host, length and signature, an empty line."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+from s3batch import __version__
+from s3batch.s3 import clock
+from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Signer, refuse_breaks
+
+if TYPE_CHECKING:
+    from s3batch.s3.calls import Call
+    from s3batch.s3.endpoint import Endpoint
+
+_AGENT = f"s3batch/{__version__}"
+
+
+class Heads:
+    """Writes the heads of requests to one endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Raises :class:`~s3batch.s3.sigv4.UnsafeTextError` for credentials that would break a header."""
+        self._endpoint = endpoint
+        self._host = endpoint.host_header
+        self._place = (endpoint.server_name, endpoint.port)
+        self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
+
+    def learn_time(self, offset: float) -> None:
+        """Sign by a clock that is so many seconds ahead of ours."""
+        clock.offsets[self._place] = offset
+
+    def of(self, call: Call) -> bytes:
+        """Return the head of ``call``. Raises UnsafeTextError for a line break or NUL in what it is made of."""
+        signer, query = self._signer, call.query
+        path, size = self._endpoint.path(call.key), len(call.body)
+        headers: dict[str, str] = {"host": self._host, **call.headers}
+        if signer is not None and call.valid is None:  # which looks for breaks itself
+            now = time.time() + clock.offsets.get(self._place, 0.0)
+            headers = signer.sign(call.method, path, query, headers, self._payload(call, size), now)
+        else:
+            refuse_breaks("the request", path, query, *headers, *headers.values())
+            if signer is not None and call.valid is not None:
+                query = signer.presign(call.method, path, query, headers, call.valid)
+        if size or call.method in ("PUT", "POST"):
+            headers["content-length"] = str(size)
+        headers["user-agent"] = _AGENT
+        lines = "\r\n".join([f"{name}: {value}" for name, value in headers.items()])
+        target = f"{path}?{query}" if query else path
+        return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
+
+    def _payload(self, call: Call, size: int) -> str:
+        """Return what the signature says of the body."""
+        if not size:
+            return EMPTY_SHA256
+        if call.method == "POST" or self._endpoint.signs_body(size):
+            return hashlib.sha256(call.body).hexdigest()
+        return UNSIGNED
