@@ -17,7 +17,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
-from s3batch.model import is_same_file, stamp_of
+from s3batch.model import has_stamp
 from s3batch.opening import Opener
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Source:
 
 
 def _check(fd: int, path: str, stamp: Stamp, when: str = "after it was planned") -> None:
-    if not is_same_file(stamp_of(os.fstat(fd)), stamp):
+    if not has_stamp(os.fstat(fd), stamp):
         raise ContentError("Changed", f"{path!r} changed {when}")
 
 

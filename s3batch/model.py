@@ -95,7 +95,7 @@ _KIND_BITS = 0o170000
 class Stamp(NamedTuple):
     """The identity of one state of a file: two equal stamps mean equal bytes, without reading them.
 
-    Only :func:`stamp_of` makes one and only :func:`is_same_file` compares two.
+    Only :func:`stamp_of` makes one. Only :func:`is_same_file` compares two, and :func:`has_stamp` a file with one.
     """
 
     kind: int = FILE
@@ -134,6 +134,17 @@ def is_same_file(stamp: Stamp, other: Stamp) -> bool:
         and stamp.size == other.size
         and stamp.inode == other.inode
         and stamp.kind == other.kind
+    )
+
+
+def has_stamp(info: os.stat_result, stamp: Stamp) -> bool:
+    """Return whether ``is_same_file(stamp_of(info), stamp)``, at half the price."""
+    return (
+        info.st_ctime_ns == stamp.ctime_ns != 0
+        and info.st_mtime_ns == stamp.mtime_ns
+        and info.st_size == stamp.size
+        and info.st_ino == stamp.inode
+        and info.st_mode & _KIND_BITS == stamp.kind
     )
 
 

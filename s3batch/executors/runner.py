@@ -183,7 +183,8 @@ class Runner:
         self._heavy -= weight
         self._keys -= keys
         self._ended_works += 1
-        self._halted = self._halted or any(result.fatal for result in results)
+        for result in results:
+            self._halted = self._halted or result.fatal
         self.results += results
         reach(_POINTS.get(results[0].step, "stored"))
 

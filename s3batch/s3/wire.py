@@ -70,11 +70,15 @@ class Reply:
     Its work is linear in the bytes, and it keeps no more of them than ``limit`` allows.
     """
 
-    __slots__ = (
-        "_body", "_buffer", "_call", "_chunk", "_chunked", "_chunks", "_headers", "_interim", "_length", "_no_body", "_room",
-        "_status", "keep", "received",
-    )  # fmt: skip
-
+    keep = True
+    """Whether the connection serves another exchange after this answer."""
+    received = 0
+    """Bytes so far."""
+    _status = 0
+    _length = -1
+    _chunked = False
+    _chunks = 0
+    _interim = 0
     _headers: dict[str, str]
     _body: bytearray
     """Content of chunks, without what is around them."""
@@ -86,17 +90,8 @@ class Reply:
         self._buffer = bytearray()
         self._no_body = no_body
         self._call = call
-        self._status = 0
-        self._length = -1
-        self._chunked = False
         self._chunk = _NO_CHUNK
         """Bytes of the chunk under way that are still to come."""
-        self._chunks = 0
-        self._interim = 0
-        self.received = 0
-        """Bytes so far."""
-        self.keep = True
-        """Whether the connection serves another exchange after this answer."""
 
     @property
     def appetite(self) -> int:
@@ -111,10 +106,14 @@ class Reply:
 
     def feed(self, data: bytes) -> Answer | None:
         """Take ``data``. Raises :class:`MalformedError` for what is not HTTP, and for a body without an end."""
-        self._buffer += data
         self.received += len(data)
+        if self._status or self._buffer or not self._is_head(data):
+            self._buffer += data
+        else:  # most answers come so
+            self._interim += len(data)
+            self._parse_head(data[:-4])
         while not self._status:
-            end = self._buffer.find(b"\r\n\r\n")
+            end = self._buffer.find(_HEAD_END)
             if self._interim + (end if end >= 0 else len(self._buffer)) > HEAD_LIMIT:
                 raise MalformedError("headers without an end")
             if end < 0:
@@ -130,6 +129,11 @@ class Reply:
             kind = OversizeError if "etag" in self._headers else MalformedError
             raise kind(f"{self._length} bytes, of which {self._room} may be")
         return self._cut() if len(self._buffer) > self._room else None
+
+    def _is_head(self, data: bytes) -> bool:
+        """Return whether ``data`` is a whole head and nothing else."""
+        end = len(data) - 4
+        return end >= 0 and data.find(_HEAD_END) == end and self._interim + end <= HEAD_LIMIT
 
     def _measured(self) -> Answer | None:
         """The answer whose body is as long as it was announced to be."""
@@ -223,6 +227,7 @@ class Reply:
             raise MalformedError("a flood of tiny chunks")
 
 
+_HEAD_END = b"\r\n\r\n"
 _FEW_CHUNKS, _LEAST_CHUNK = 4096, 16
 """After so many chunks their mean has to be so many bytes: stores send pages, and spaces that keep a connection alive."""
 _NO_CHUNK = -1
@@ -264,7 +269,7 @@ class Connection:
         """When bytes last moved, monotonic seconds; kept by the lane."""
         self._grant = grant
         self._granted = 0
-        self._out: list[memoryview] = []
+        self._out: list[Body] = []
         self._reply = Reply(no_body=True)
 
     @property
@@ -296,9 +301,9 @@ class Connection:
         """Start the exchange of ``call``, sent as ``head`` and ``body``."""
         self._reply = Reply(no_body=call.method == "HEAD", call=call)
         if self.tls and len(body) <= _JOIN_UP_TO:
-            self._out = [memoryview(head + body)]
+            self._out = [head + body]
         else:
-            self._out = [memoryview(head), memoryview(body)] if body else [memoryview(head)]
+            self._out = [head, body] if body else [head]
 
     def send(self) -> bool:
         """Send what the socket takes; True when it waits for room, False when all is sent or reading comes first."""
@@ -332,7 +337,7 @@ class Connection:
             self._granted = self._granted or self._grant(len(out[0]))
             if not self._granted:
                 return False
-            sent = self.sock.send(out[0][: self._granted])
+            sent = self.sock.send(memoryview(out[0])[: self._granted])
             self._granted -= sent
         elif self.tls or len(out) == 1:
             sent = self.sock.send(out[0])
@@ -343,14 +348,14 @@ class Connection:
             sent -= len(out[0])
             del out[0]
         if sent:
-            out[0] = out[0][sent:]
+            out[0] = memoryview(out[0])[sent:]
         return True
 
     def receive(self) -> Answer | None:
         """Read what has come; the answer once it is whole."""
         try:
             while True:
-                data = self.sock.recv(self._reply.appetite)
+                data = self.sock.recv(self._reply.appetite if self._reply.received else _READ_LEAST)
                 answer = self._reply.feed(data) if data else self._ended()
                 if answer is not None:
                     self.used = True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.model import DIRECTORY, FILE, LINK, NO_STAMP, Stamp, is_same_file, stamp_of
+from s3batch.model import DIRECTORY, FILE, LINK, NO_STAMP, Stamp, has_stamp, is_same_file, stamp_of
 from tests.rig.stamps import stamp
 
 SOURCE = Path(__file__).parents[2] / "s3batch"
@@ -61,6 +61,15 @@ def test_nowhere_else_are_times_and_sizes_of_files_compared() -> None:
 def test_two_stamps_are_of_the_same_file(change: dict[str, int], same: bool) -> None:
     assert is_same_file(stamp(), stamp()._replace(**change)) is same
     assert is_same_file(stamp()._replace(**change), stamp()) is same
+
+
+@pytest.mark.parametrize("change", [{}, *({fact: 99} for fact in Stamp._fields), {"ctime_ns": 0}, {"kind": LINK}])
+def test_an_open_file_is_compared_as_its_stamp_is(tmp_path: Path, change: dict[str, int]) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    info = (tmp_path / "file").stat()
+    planned = stamp_of(info)._replace(**change)
+
+    assert has_stamp(info, planned) is is_same_file(stamp_of(info), planned)
 
 
 def test_what_is_not_known_is_the_same_as_nothing() -> None:
