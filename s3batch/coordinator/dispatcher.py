@@ -29,8 +29,10 @@ DELETE_BATCH = 1000
 """S3's limit of keys in DeleteObjects."""
 KEYS_OUT = 4_000
 """Keys to delete that are leased at once, over all workers: each costs about 1 KB here."""
-ENOUGH = 20_000
-"""Operations in the journal that wait for a worker: while there are so many, nothing more is planned."""
+ENOUGH = 4_000
+"""Operations in the journal that wait for a worker: while there are so many, nothing more is planned.
+
+With those of one more batch the journal keeps them in memory (:data:`s3batch.journal.fresh.FRESH`)."""
 _TOLD_AT_ONCE = 1000
 """Operations that a dry run settles in one turn."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from s3batch.journal import doubts
+from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import KIND_TEXT, REASON_TEXT, STATE_TEXT, UNCHANGED, settle
 from s3batch.journal.store import Store, all_bindable, bindable, row_stamp
 from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, Stage, State
@@ -127,6 +128,7 @@ class Operations:
         self._open_too = ""
         """SQL that adds the open rows of the jobs it takes."""
         self._cursor: dict[int, int] = {}
+        self._fresh = FreshRows()
         self._unsettled: Counter[tuple[int, str]] = Counter()
         self._counted_at: tuple[int, int] | None = None
         """Job and :attr:`Store.writes` when that was counted."""
@@ -158,26 +160,33 @@ class Operations:
     def rewind(self) -> None:
         """Let leasing begin at the job's first row again."""
         self._cursor = {}
+        self._fresh.clear()
 
     def add(self, operations: Sequence[Operation], state: State) -> list[Operation]:
         """Insert operations and return them numbered."""
         first = self._next
         self._next += len(operations)
         self._insert(operations, first, state)
-        return _numbered(operations, first)
+        added = _numbered(operations, first)
+        if state is State.PENDING:
+            self._fresh.add(added)
+        return added
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
         """Hand out up to ``limit`` pending rows of a stage, in the order they were added."""
         cursor = self._cursor.get(stage, self.floor)
         if cursor >= self.last:
             return []
-        rows = self._store.rows(_LEASABLE.format(jobs=self._jobs), (cursor, stage, limit))
-        leased = self._admitted(self._made_of(_operations, rows))
+        leased = self._fresh.take(cursor, limit, stage, self.last) or self._leasable(cursor, stage, limit)
         if leased:
             marks = (self._job, leased[0].id, leased[-1].id, stage)
             self._store.execute(_LEASE.format(jobs=self._jobs), marks)
         self._cursor[stage] = leased[-1].id if len(leased) == limit else self.last
         return leased if not leased or leased[0].id > self._after else list(map(self._distrust, leased))
+
+    def _leasable(self, cursor: int, stage: int, limit: int) -> list[Operation]:
+        rows = self._store.rows(_LEASABLE.format(jobs=self._jobs), (cursor, stage, limit))
+        return self._admitted(self._made_of(_operations, rows))
 
     def _distrust(self, operation: Operation) -> Operation:
         """Have a dead job's comparison looked at: what it was planned on may have changed since."""
@@ -368,22 +377,10 @@ class Operations:
                 etag,
                 detail,
             )
-            for number, (
-                kind,
-                key,
-                why,
-                path,
-                size,
-                (_, _, mtime, ctime, device, inode),
-                stage,
-                etag,
-                detail,
-                *_,
-            ) in enumerate(operations, first)
+            for number, (kind, key, why, path, size, stamp, stage, etag, detail, *_) in enumerate(operations, first)
+            for _, _, mtime, ctime, device, inode in (stamp,)
         ]
-        plain = all_bindable([each[1] for each in operations]) and all_bindable(
-            [each[3] + each[8] for each in operations]
-        )
+        plain = all_bindable([text for row in rows for text in (row[2], row[4], row[12])])
         if not plain:
             rows = [
                 (*row[:2], bindable(row[2]), row[3], bindable(row[4]), *row[5:12], bindable(row[12])) for row in rows
@@ -393,6 +390,7 @@ class Operations:
 
     def _lower_cursor(self, number: int) -> None:
         """Let leasing come by this row again."""
+        self._fresh.clear()
         self._cursor = {stage: min(cursor, number - 1) for stage, cursor in self._cursor.items()}
 
     def _count_unsettled(self) -> Counter[tuple[int, str]]:

@@ -1,0 +1,48 @@
+"""The rows that were added last: they can be leased without being read back, which is two thirds of what leasing costs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+from s3batch.model import Operation, Stage
+
+FRESH = 5000
+"""Rows kept at most: some 3 MB."""
+
+
+class FreshRows:
+    """Pending rows of the first stage that follow each other, as they were added. No lease has passed them."""
+
+    def __init__(self) -> None:
+        self._rows: deque[Operation] = deque()
+
+    def add(self, rows: Sequence[Operation]) -> None:
+        """Keep rows that were added as pending, if they go on where those kept end."""
+        if not rows or any(row.stage != Stage.MAIN for row in rows):
+            return
+        goes_on = not self._rows or self._rows[-1].id + 1 == rows[0].id
+        if goes_on and len(self._rows) + len(rows) <= FRESH:
+            self._rows.extend(rows)
+
+    def take(self, cursor: int, limit: int, stage: int, last: int) -> list[Operation] | None:
+        """Return the rows that a lease hands out after ``cursor``; ``None`` where only the journal can tell.
+
+        ``last`` is the highest row there is.
+        """
+        rows = self._rows
+        if stage != Stage.MAIN:
+            return None
+        while rows and rows[0].id <= cursor:
+            rows.popleft()
+        if not rows or rows[0].id != cursor + 1 or (len(rows) < limit and rows[-1].id != last):
+            return None
+        taken = list(islice(rows, limit))
+        for _ in taken:
+            rows.popleft()
+        return taken
+
+    def clear(self) -> None:
+        """Forget them: some may not be pending any more, or a lease is to begin anew."""
+        self._rows.clear()
