@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from s3batch import compare
 from s3batch.compare import RemoteAttributes
+from s3batch.kept_tags import KeptTags
 from s3batch.model import Kind, Reason, Result
 from s3batch.planner import ATTRIBUTES_CHANGED, CONTENT_KNOWN
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
@@ -139,15 +140,19 @@ async def _kept(key: str, attributes: Attributes, remote: RemoteAttributes, tool
 
 
 async def copy_onto_itself(
-    operation: Operation, head: Answer, tools: Tools, send_again: SendAgain, decided_with: Quirks
-) -> Result:
+    operation: Operation, head: Answer, tools: Tools, send_again: SendAgain, decided_with: Quirks,
+    on_record: KeptTags | None = None,
+) -> Result:  # fmt: skip
     """Apply our own attributes and keep what is not ours. The result may ask for the file to be sent again.
 
-    ``decided_with`` are the quirks that were known when the object was found to differ.
+    ``decided_with`` are the quirks that were known when the object was found to differ. ``on_record`` are the tags
+    that the journal holds; the result may ask for the operation again with them on record.
     """
     attributes = tools.attributes(operation)
     remote = RemoteAttributes.from_headers(head.headers)
     kept = await _kept(operation.key, attributes, remote, tools)
+    if on_record is not None and not (kept.tags or attributes.tags) and _was_written_since(head, on_record):
+        kept = replace(kept, tags=on_record.tags)
     aspects = kept.aspects(attributes)
     while tools.is_looking and _unproven(aspects, tools):
         await pause(_LOOK_AGAIN)
@@ -157,10 +162,13 @@ async def copy_onto_itself(
             return _found_right(operation, head, tools)  # it differed in what the store never gives back
     if _has_to_be_sent(aspects, tools):
         return _sent_again(operation, kept)
+    if _has_to_be_recorded(operation, kept, on_record, tools):
+        record = KeptTags(kept.tags, _modified(head), operation.detail)
+        return Result(operation.id, become=Kind.RECONCILE, etag=operation.etag, detail=record.to_text())
     if not _unproven(aspects, tools):
         return await _copy(operation, attributes, head, kept, tools)
     if tools.is_looking or _may_be_right(operation, decided_with, tools):  # while this one was asking
-        return await copy_onto_itself(operation, head, tools, send_again, decided_with)
+        return await copy_onto_itself(operation, head, tools, send_again, decided_with, on_record)
     tools.is_looking = True
     try:
         return await _copy_and_look(operation, head, kept, tools, send_again)
@@ -259,6 +267,38 @@ def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
 
     part_size = min(512 * 1024 * 1024, tools.brief.copy_limit)
     copy_large(tools.endpoint, key, part_size, headers)
+
+
+# --- tags on record ------------------------------------------------------------------------
+
+
+def _has_to_be_recorded(operation: Operation, kept: Kept, on_record: KeptTags | None, tools: Tools) -> bool:
+    """Return true if a kill after the copy could lose tags: S3 keeps them itself, and so do stores that were seen to."""
+    if not kept.tags or operation.kind is not Kind.RECONCILE or not tools.endpoint.url or TAGS in tools.copy_keeps:
+        return False
+    return on_record is None or on_record.tags != kept.tags
+
+
+def _modified(head: Answer) -> str:
+    return str(head.headers.get("last-modified", ""))
+
+
+def _was_written_since(head: Answer, on_record: KeptTags) -> bool:
+    return _modified(head) != on_record.modified
+
+
+async def put_tags_back(operation: Operation, head: Answer, on_record: KeptTags, tools: Tools) -> Result | None:
+    """Put back the tags that the copy of a killed run has dropped; ``None`` where there is nothing to put back."""
+    attributes, remote = tools.attributes(operation), RemoteAttributes.from_headers(head.headers)
+    if attributes.tags or not _was_written_since(head, on_record) or remote.tag_count not in ("", "0"):
+        return None
+    if not remote.tag_count and await read_tags(operation.key, tools):
+        return None
+    if (fault := await _put_tags(operation.key, on_record.tags)) is not None:
+        _note_tags_refused(fault, tools)
+        return _sent_again(operation, Kept(compare.foreign_headers(attributes, remote), on_record.tags))
+    tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
+    return _found_right(operation, head, tools)._replace(already=False, become=Kind.COPY, reason=Reason.METADATA)
 
 
 # --- looking after it ------------------------------------------------------------------------

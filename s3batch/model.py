@@ -308,7 +308,10 @@ class Result(NamedTuple):
     date: float = 0.0
     fingerprint: str = ""
     become: Kind | None = None
-    """For RECONCILE: what the operation turned out to be; ``None`` with no error means nothing to do."""
+    """For RECONCILE: what the operation turned out to be; ``None`` with no error means nothing to do.
+
+    RECONCILE itself: the same once more, with ``detail`` on record.
+    """
     reason: Reason | None = None
     upload_id: str = ""
     parts: tuple[Part, ...] = ()

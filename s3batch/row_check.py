@@ -6,13 +6,14 @@ A journal may have been written by somebody else. So a row counts only if this j
     redirect                  one of the job's redirects
     delete                    a key below the target that no rule protects, and only with ``delete``
 
-What is wanted beside that (``detail``) is found out anew. Rows that this run has planned itself are not looked at.
+What is wanted beside that (``detail``) is found out anew, but for tags to put back from a journal of our own. Rows that this run has planned itself are not looked at.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3batch.kept_tags import KeptTags
 from s3batch.model import Kind, Operation, Reason
 from s3batch.private_files import OWN_DIRECTORY
 from s3batch.redirects import protected_keys
@@ -29,8 +30,10 @@ _UNREADABLE_SOURCE = "./"
 class RowCheck:
     """Tells rows that a plan of this job could have made from others."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, *, is_foreign: bool = False) -> None:
+        """``is_foreign``: another program may have written the journal."""
         self._wanted = wanted
+        self._is_foreign = is_foreign
         self._redirects = {(each.key, each.location) for each in wanted.redirects}
         self._protected = protected_keys(wanted.redirects)
 
@@ -39,7 +42,8 @@ class RowCheck:
         if operation.kind in _OF_FILES:
             self._require_file(operation)
             if operation.detail and not operation.upload_id:
-                return operation._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN, detail="", recheck=True)
+                detail = self._tags_of(operation)
+                return operation._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN, detail=detail, recheck=True)
         elif operation.kind is Kind.REDIRECT:
             if (operation.key, operation.detail) not in self._redirects:
                 raise ValueError(f"no redirect of the job leads from {operation.key!r} to {operation.detail!r}")
@@ -48,6 +52,11 @@ class RowCheck:
         else:
             raise ValueError(f"a sync has no operation {operation.kind.value}")
         return operation
+
+    def _tags_of(self, operation: Operation) -> str:
+        """Return a detail with the tags that a killed run may have left to be put back; empty if there are none."""
+        on_record = None if self._is_foreign else KeptTags.from_text(operation.detail)
+        return on_record._replace(detail="").to_text() if on_record is not None else ""
 
     def _require_file(self, operation: Operation) -> None:
         path, wanted = operation.path, self._wanted

@@ -178,7 +178,8 @@ class Sync:
         """Run, without a report; what stops the job is raised."""
         progress = make(self._progress_kind(), self.output.progress_stream)
         executor: Executor | None = None
-        self.journal.check_rows(RowCheck(self.wanted).admit, self.wanted.owns)
+        is_foreign = not journal_trust.may_decide(self.journal.path, self.settings)
+        self.journal.check_rows(RowCheck(self.wanted, is_foreign=is_foreign).admit, self.wanted.owns)
         try:
             deletes.refuse_file_source(self.wanted, self.journal)
             pages = self._pages()

@@ -16,6 +16,7 @@ from s3batch.content import BLOCK, ContentError, Source, md5
 from s3batch.delete_check import DeleteCheck, PlannedDelete
 from s3batch.evidence import Evidence, same
 from s3batch.failures import failed, failed_content, part_number
+from s3batch.kept_tags import KeptTags
 from s3batch.metadata_copy import (
     ACL_WARNING,
     Kept,
@@ -23,6 +24,7 @@ from s3batch.metadata_copy import (
     find_difference,
     has_changed,
     look_after_sending,
+    put_tags_back,
     wants_unseen,
 )
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
@@ -400,7 +402,9 @@ async def _abort(work: Work, tools: Tools) -> Result:
 async def _reconcile(operation: Operation, tools: Tools) -> Result:
     """Find out whether content or attributes differ. A copy is done at once; an upload goes back to be leased."""
     attributes = tools.attributes(operation)
-    if known := await _by_record(operation, attributes, tools):
+    if (on_record := KeptTags.from_text(operation.detail)) is not None:
+        operation = operation._replace(detail=on_record.detail)
+    elif known := await _by_record(operation, attributes, tools):
         return known
     head = await _look(operation.key, tools)
     if head is None:
@@ -419,13 +423,14 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     if reason is None and has_changed(operation) and wants_unseen(attributes, tools):
         reason = Reason.METADATA  # another one than at the last write, and no look would show it
     if reason is None:
-        return Result(
+        mended = on_record and not tools.brief.dry_run and await put_tags_back(operation, head, on_record, tools)
+        return mended or Result(
             operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
             fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
-    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload, quirks)
+    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload, quirks, on_record)
     return copied if copied.already or copied.become else copied._replace(become=Kind.COPY, reason=reason)
 
 

@@ -256,9 +256,9 @@ class Coordinator:
             self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
             self._settled(operation)
             return State.SKIPPED, result
-        if result.become is Kind.UPLOAD:
+        if result.become in (Kind.UPLOAD, Kind.RECONCILE):
             self._retries.add_row(operation.id, 0.0)
-            self._deps.totals.bytes_planned += operation.size
+            self._deps.totals.bytes_planned += operation.size if result.become is Kind.UPLOAD else 0
             return State.PENDING, result
         self._deps.heard(operation, result)
         looked = operation.kind in (Kind.RECONCILE, Kind.REDIRECT, Kind.DELETE) and result.already

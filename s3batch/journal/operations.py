@@ -119,6 +119,8 @@ class Operations:
         """Rows up to this number were there before this run."""
         self.admit: Callable[[Operation], Operation] | None = None
         """Gives the operation to carry out for such a row, or raises ValueError."""
+        self._found_out: set[int] = set()
+        """Those of them that this run has turned into something: they are its own from then on."""
         self._job = 0
         self._after = 0
         self._jobs = "0"
@@ -221,15 +223,19 @@ class Operations:
         admitted = []
         for operation in operations:
             try:
-                admitted.append(self.admit(operation) if operation.id <= self._inherited else operation)
+                is_ours = operation.id > self._inherited or operation.id in self._found_out
+                admitted.append(operation if is_ours else self.admit(operation))
             except (ValueError, TypeError, AttributeError) as error:  # the latter two: a value of another type
                 self._store.refuse(f"row {operation.id} of its operations: {error}")
             if admitted[-1].detail != operation.detail:
-                self._store.execute("UPDATE operation SET detail = '' WHERE id = ?", (operation.id,))
+                values = (bindable(admitted[-1].detail), operation.id)
+                self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
         return admitted
 
     def settle(self, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
         """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed."""
+        if self.admit is not None and self._inherited:
+            self._found_out.update(result.id for _, result in outcomes if result.become is not None)
         return settle(self._store, outcomes, before)
 
     def put_back(self, numbers: Sequence[int]) -> None:
