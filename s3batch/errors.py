@@ -68,7 +68,7 @@ class JournalError(S3BatchError):
 
 
 class JournalLockedError(JournalError):
-    """Another coordinator works on this journal, or on this target."""
+    """Another process works on this journal, on this target, or on this cached path."""
 
     def __init__(self, what: str, *, holder: str) -> None:
         super().__init__(f"{what} is in use by {holder}", hint="wait for it to end")

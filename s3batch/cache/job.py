@@ -143,7 +143,7 @@ def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchE
     nothing = Outcome(words="", cache={"key": session.names.own, "name": session.names.title})
     try:
         return use_case(session), None
-    except SettingsError as error:  # found late, and before any request
+    except (SettingsError, JournalLockedError) as error:  # found late, and before anything was done
         session.journal.set_state(JobState.FAILED, error.exit_code)
         raise
     except JournalError:

@@ -67,7 +67,11 @@ class _Cached:
 
 
 def rebuild(session: Session) -> Outcome:
-    """Store what is new, publish, remember. Raises with the old cache as it was."""
+    """Store what is new, publish, remember. Raises with the old cache as it was.
+
+    Raises JournalLockedError while a restore writes to one of the paths.
+    """
+    session.path_lock.refuse_if_held()
     if not session.settings.override and not session.settings.compat and _stays(session):
         return _kept(session)
     if session.settings.compat:

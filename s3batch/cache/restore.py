@@ -65,12 +65,19 @@ class _Work:
 
 
 def restore(session: Session) -> Outcome:
-    """Restore, or find that there is nothing to restore from. Raises with everything undone."""
+    """Restore, or find that there is nothing to restore from. Raises with everything undone.
+
+    Raises JournalLockedError if another restore writes to one of the paths.
+    """
     try:
-        outcome = look_up(session) if session.settings.lookup_only else _restore(session)
-    except BaseException as error:
-        if not isinstance(error, InterruptedJobError):  # after that the same command goes on from here
-            _undo(session)
+        if session.settings.lookup_only:
+            outcome = look_up(session)
+        elif session.settings.dry_run:
+            outcome = _restore(session)
+        else:
+            with session.path_lock.held():
+                outcome = _restored_or_undone(session)
+    except BaseException:
         write_miss(session.settings, session.output)
         raise
     if outcome.missed:
@@ -78,6 +85,16 @@ def restore(session: Session) -> Outcome:
     else:
         _write_hit(session, outcome.cache)
     return outcome
+
+
+def _restored_or_undone(session: Session) -> Outcome:
+    try:
+        return _restore(session)
+    except InterruptedJobError:  # the same command goes on from here
+        raise
+    except BaseException:
+        undo_leftovers(session.undo_path, session.workspace, within=session.roots)
+        raise
 
 
 def write_miss(settings: Settings, output: Output) -> None:
@@ -100,7 +117,7 @@ def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
 
 
 def _undo(session: Session) -> None:
-    if not (session.settings.dry_run or session.settings.lookup_only):
+    if not session.settings.dry_run:
         undo_leftovers(session.undo_path, session.workspace, within=session.roots)
 
 
@@ -119,11 +136,14 @@ def _restore(session: Session) -> Outcome:
         return outcome
     if state is None:  # likely everything is to be fetched
         session.start_early(fetch_chunk)
+    roots = common_roots(hit.manifest.roots, session.roots)
+    if not roots:
+        return _without_paths(session, hit)
     tree = hit.manifest.tree
     age = format_duration(max(0.0, time.time() - hit.manifest.created))
     held = amount(files_of(tree), hit.manifest.raw_size())
     session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {held}, made {age} ago")
-    outcome = _rehearsed(session, hit, state) if session.settings.dry_run else _restored(session, hit, state)
+    outcome = (_rehearsed if session.settings.dry_run else _restored)(session, hit, roots, state)
     if not session.settings.dry_run and _is_to_be_touched(session, hit):
         touch(session, hit)
     return outcome
@@ -161,6 +181,13 @@ def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outco
     return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
 
 
+def _without_paths(session: Session, hit: Hit) -> Outcome:
+    """Return a miss: the cache is there and holds none of the listed paths."""
+    words = f"{session.title(hit.key)} holds none of the listed paths"
+    session.warn(f"{words}: it holds {', '.join(hit.manifest.roots) or 'nothing'}")
+    return Outcome(words=words, cache={"hit": False, "key": hit.key, "name": session.title(hit.key)}, missed=True)
+
+
 def _fallback(session: Session, hit: Seen) -> str:
     return "" if hit.key in session.names.owns else " (a fallback)"
 
@@ -187,8 +214,8 @@ def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | 
     return _Work(hit, roots, found, plan)
 
 
-def _rehearsed(session: Session, hit: Hit, state: State | None) -> Outcome:
-    work = _planned(session, hit, common_roots(hit.manifest.roots, session.roots), state)
+def _rehearsed(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> Outcome:
+    work = _planned(session, hit, roots, state)
     for path in work.plan.extra:
         session.tell(Operation(Kind.DELETE, path, Reason.ORPHAN))
     for operation in _operations(session, work.plan):
@@ -196,9 +223,8 @@ def _rehearsed(session: Session, hit: Hit, state: State | None) -> Outcome:
     return _outcome(session, work, [])
 
 
-def _restored(session: Session, hit: Hit, state: State | None) -> Outcome:
+def _restored(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> Outcome:
     manifest, workspace = hit.manifest, session.workspace
-    roots = common_roots(manifest.roots, session.roots)
     # whoever goes on with what a killed restore moved aside must want the same of it
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
     with closing(Undo(session.undo_path, workspace, roots, label, within=session.roots)) as undo:

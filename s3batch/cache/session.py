@@ -15,6 +15,7 @@ from s3batch.archive.paths import KEEP, inside, inside_any
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
+from s3batch.cache.path_lock import PathLock
 from s3batch.cache.words import plural
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.errors import JobFailedError
@@ -93,7 +94,9 @@ class Session:
         self.workspace = self.settings.at_workspace(".")
         self.roots = self.names.roots
         self.base = self.names.base
-        stem = os.path.join(self.own, f"cache-{_digest(self.workspace, *self.roots)}")
+        digest = _digest(self.workspace, *self.roots)
+        stem = os.path.join(self.own, f"cache-{digest}")
+        self.path_lock = PathLock(self.own, digest, self.roots)
         self.state_path = f"{stem}.state"
         self.undo_path = f"{stem}.undo"
         # whoever holds the journal is alone with it; two caches of the same paths may be at work at once

@@ -293,9 +293,7 @@ def test_7_a_dry_run_leaves_no_job_to_be_resumed(pipeline):
 
     pipeline.rebuild(dry_run=True)
 
-    (path,) = (pipeline.workspace / ".s3batch").glob("cache-rebuild-*.db")
-    with Journal.read_only(str(path)) as journal:
-        assert journal.jobs() == []
+    assert list((pipeline.workspace / ".s3batch").glob("cache-rebuild-*.db*")) == []
 
 
 def test_7_a_dry_run_restores_no_old_cache(pipeline):

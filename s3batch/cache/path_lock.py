@@ -1,0 +1,89 @@
+"""One restore at a time writes below a path, whatever its key and journal.
+
+OWN/paths-DIGEST.lock    of the workspace and the listed paths, which are written in it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from s3batch import private_files
+from s3batch.archive.paths import inside_any
+from s3batch.errors import JournalError, JournalLockedError
+from s3batch.journal.lock import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_NAME = re.compile(r"paths-[0-9a-f]+\.lock")
+
+
+class PathLock:
+    """The lock of some paths of a workspace, in the directory of our own files."""
+
+    def __init__(self, directory: str, digest: str, roots: Sequence[str]) -> None:
+        """``digest`` names the workspace and the paths ``roots``, which are relative to it or absolute."""
+        self._directory, self._roots = directory, tuple(roots)
+        self._name = f"paths-{digest}"
+        self._lock = Lock(os.path.join(directory, self._name), _words(self._roots))
+        self._is_held = False
+
+    def take(self) -> None:
+        """Take the lock. Raises JournalLockedError if another restore writes to one of the paths."""
+        with private_files.locked_directory(os.path.join(self._directory, self._name)):
+            self._lock.take(roots=list(self._roots))
+            self._is_held = True
+            try:
+                self.refuse_if_held()
+            except BaseException:
+                self.release()
+                raise
+
+    def refuse_if_held(self) -> None:
+        """Raise JournalLockedError if another restore writes to one of the paths."""
+        for path, roots in self._others():
+            shared = [root for root in self._roots if inside_any(root, roots) or _holds_any(root, roots)]
+            if shared and (holder := Lock(path).holder()) is not None:
+                raise JournalLockedError(_words(shared), holder=f"pid {holder[0]} on host {holder[1]}")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock within the block; see :meth:`take`."""
+        self.take()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the lock, if held."""
+        self._lock.release()
+        self._is_held = False
+
+    def _others(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield each lock of the directory that is not held here, without its ending, and the paths it is of."""
+        for name in private_files.list_directory(self._directory):
+            if _NAME.fullmatch(name) and not (self._is_held and name == f"{self._name}.lock"):
+                path = os.path.join(self._directory, name)
+                yield path.removesuffix(".lock"), _roots_in(path)
+
+
+def _words(roots: Sequence[str]) -> str:
+    return f"the cached path {roots[0]}" if len(roots) == 1 else f"the cached paths {', '.join(roots)}"
+
+
+def _holds_any(root: str, paths: Sequence[str]) -> bool:
+    return any(inside_any(path, [root]) for path in paths)
+
+
+def _roots_in(path: str) -> list[str]:
+    """Return the paths written in a lock; none where it is not held or cannot be read."""
+    try:
+        text: Any = json.loads(private_files.read_file(path))
+        return [str(root) for root in text["roots"]]
+    except (OSError, JournalError, ValueError, KeyError, TypeError, RecursionError):
+        return []
