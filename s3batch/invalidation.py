@@ -43,6 +43,8 @@ BATCHES = 5
 _UNSAFE = re.compile(rb"[^!$&'()*+,./:;=@\w-]")
 """What RFC 1738 calls unsafe, and ``?``. Nothing else may be encoded, or CloudFront will not know the object."""
 
+_PATIENCE = 60
+"""Seconds of silence."""
 _TOO_MANY = "TooManyInvalidationsInProgress"
 
 
@@ -135,9 +137,12 @@ def connect(session: Any, endpoint_url: str = "") -> Any:
     """A CloudFront client of the boto3 ``session``; without a URL boto3 finds one (AWS_ENDPOINT_URL_CLOUDFRONT)."""
     from botocore.config import Config  # noqa: PLC0415 - boto3 is loaded where it is needed
 
-    config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10, read_timeout=60)
+    from s3batch.s3.judged import judge  # noqa: PLC0415 - the same
+
+    config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10, read_timeout=_PATIENCE)
     region = session.region_name or "us-east-1"  # CloudFront has none, boto3 wants one to sign
-    return session.client("cloudfront", endpoint_url=endpoint_url or None, region_name=region, config=config)
+    client = session.client("cloudfront", endpoint_url=endpoint_url or None, region_name=region, config=config)
+    return judge(client, _PATIENCE, "CloudFront")
 
 
 def invalidate(client: Any, distribution: str, *, prefix: str, job: str, changed: Iterable[str] | None) -> list[str]:

@@ -225,10 +225,9 @@ class BoundedSession:
         """Why nothing came, where its bounds were exceeded."""
         return self._now.failure
 
-    def check_last(self) -> None:
-        """Raise :class:`CallError` unless this thread's last response was S3's answer."""
-        if self._now.last is not None:
-            validation.validate(*self._now.last)
+    def check_last(self) -> Answer | None:
+        """Return this thread's last response, judged. Raise :class:`CallError` unless it was S3's answer."""
+        return validation.validate(*self._now.last) if self._now.last is not None else None
 
     def close(self) -> None:
         """Close the connections."""

@@ -352,14 +352,17 @@ def _sts(session: Any, settings: Settings, base: Any) -> Any:
     """An STS client that signs with what ``base`` is now."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
+    from s3batch.s3.judged import judge  # noqa: PLC0415 - the same
+
     keys = base.get_frozen_credentials() if base is not None else None
     pair = {
         "aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key, "aws_session_token": keys.token,
     } if keys else {}  # fmt: skip
     config = Config(connect_timeout=10, retries={"total_max_attempts": 4, "mode": "standard"})
-    return session.client(
+    client = session.client(
         "sts", region_name=settings.region or session.region_name or DEFAULT_REGION, config=config, **pair
     )
+    return judge(client, settings.timeout, "STS")
 
 
 def _configured(session: Any, settings: Settings) -> Configured:

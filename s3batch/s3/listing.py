@@ -313,6 +313,28 @@ def parse_acl(body: Body) -> None:
     _expect(read(body, "Grant"), "AccessControlPolicy")
 
 
+def parse_invalidation(body: Body) -> str:
+    """Return the id in CloudFront's response to CreateInvalidation."""
+    document = read(body)
+    _expect(document, "Invalidation")
+    return _filled(document.top, "Id")
+
+
+def parse_credentials(body: Body) -> None:
+    """Raise :class:`MalformedAnswerError` unless STS gives credentials here."""
+    document = read(body, "Credentials")
+    _expect(document, "AssumeRoleResponse", "AssumeRoleWithWebIdentityResponse")
+    rows = document.rows("Credentials")
+    for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"):
+        _filled(rows[0] if rows else {}, name)
+
+
+def _filled(row: dict[str, str], name: str) -> str:
+    if not (text := row.get(name, "").strip()):
+        raise MalformedAnswerError(f"no {name}")
+    return text
+
+
 def parse_root(body: Body, root: str) -> None:
     """Raise :class:`MalformedAnswerError` unless this is a document ``root``; empty: any document."""
     document = read(body)

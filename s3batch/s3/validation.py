@@ -128,8 +128,13 @@ RULES: dict[str, Rule] = {
     "GetBucketVersioning": Rule((200,), read=_rooted("VersioningConfiguration")),
     "GetBucketLifecycleConfiguration": Rule((200,), read=_rooted("LifecycleConfiguration")),
     "GetObjectLockConfiguration": Rule((200,), read=_rooted("ObjectLockConfiguration")),
+    "CreateInvalidation": Rule((200, 201), read=_body(listing.parse_invalidation)),
+    "AssumeRole": Rule((200,), read=_body(listing.parse_credentials)),
+    "AssumeRoleWithWebIdentity": Rule((200,), read=_body(listing.parse_credentials)),
 }
 """By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
+_WHOSE = {"CreateInvalidation": "CloudFront", "AssumeRole": "STS", "AssumeRoleWithWebIdentity": "STS"}
+"""Who answers a call that is not S3's."""
 _OTHER = Rule((200, 202, 204, 206), read=_rooted(""))
 _SUBRESOURCES = frozenset({"GetObjectAcl", "GetObjectTagging"})
 """What is read of an object beside its content. A store that knows no such thing may give the content: rclone does."""
@@ -172,7 +177,7 @@ def validate(call: Call, answer: Answer) -> Answer:
 def _read(call: Call, answer: Answer, rule: Rule) -> Any:
     """Return the document. Raise ``ValueError`` with what is missing."""
     if answer.status not in rule.statuses:
-        raise MalformedAnswerError(f"S3 says {' or '.join(map(str, rule.statuses))}")
+        raise MalformedAnswerError(f"{_WHOSE.get(call.name, 'S3')} says {' or '.join(map(str, rule.statuses))}")
     if rule.etag and not has_etag(answer):
         raise MalformedAnswerError("no ETag")
     if rule.read is not None:
@@ -227,7 +232,7 @@ def proved_by(call: Call, answer: Answer, head: Answer) -> Answer:
 def malformed(call: Call, what: str, why: str = "", status: int = 0) -> CallError:
     """Return the error that ``what`` came in answer to ``call``, which is not S3's; ``why`` says how that was told."""
     reason = f" ({_printable(why)})" if why else ""
-    words = f"{call.name} was answered with {what}, which is not S3's answer{reason}"
+    words = f"{call.name} was answered with {what}, which is not {_WHOSE.get(call.name, 'S3')}'s answer{reason}"
     return CallError(call.name, call.key, Fault(MALFORMED, words, status))
 
 

@@ -1,0 +1,49 @@
+"""boto3's clients of services beside S3 (CloudFront, STS): each exchange is bounded and each response judged.
+
+What the service did not answer becomes a 502 for botocore, which tries it again and then fails with our words.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from xml.sax.saxutils import escape
+
+from s3batch.s3.boto_http import BoundedSession
+from s3batch.s3.faults import MALFORMED, CallError
+
+_DOCUMENT = "<ErrorResponse><Error><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
+
+
+class _JudgedSession(BoundedSession):
+    """Stands in for botocore's HTTP session."""
+
+    def send(self, request: Any) -> Any:
+        """Carry out ``request``; a response that is not the service's is a 502."""
+        response = super().send(request)
+        try:
+            answer = self.check_last()
+        except CallError as error:
+            return _refusal(response, error.fault.message)
+        if answer is not None and not answer.ok and response.status_code < 300:
+            return _refusal(response, "an error in a response that says success")
+        return response
+
+
+def _refusal(response: Any, words: str) -> Any:
+    body = _DOCUMENT.format(MALFORMED, escape(words)).encode()
+    response.status_code, response._content, response.raw = 502, body, io.BytesIO(body)  # noqa: SLF001 - botocore's
+    response.headers.pop("content-length", None)
+    return response
+
+
+def judge(client: Any, timeout: float, name: str) -> Any:
+    """Have the exchanges of ``client`` bounded and judged, and return it; ``name`` of the service, for messages."""
+    http = _JudgedSession(client._endpoint.http_session, timeout, name)  # noqa: SLF001 - botocore has no event for it
+    client._endpoint.http_session = http  # noqa: SLF001
+
+    def name_next(request: Any, operation_name: str, **_: object) -> None:
+        http.name_next(operation_name, request.method)
+
+    client.meta.events.register_first("request-created", name_next)
+    return client
