@@ -21,11 +21,13 @@ class _JudgedSession(BoundedSession):
     def send(self, request: Any) -> Any:
         """Carry out ``request``; a response that is not the service's is a 502."""
         response = super().send(request)
+        if not 200 <= response.status_code < 300:  # whose refusal it is makes no difference
+            return response
         try:
             answer = self.check_last()
         except CallError as error:
             return _refusal(response, error.fault.message)
-        if answer is not None and not answer.ok and response.status_code < 300:
+        if answer is not None and not answer.ok:
             return _refusal(response, "an error in a response that says success")
         return response
 

@@ -101,9 +101,10 @@ def test_an_endless_answer_is_cut(fake):
         ask_cloudfront(fake)
 
 
-def test_a_refusal_keeps_its_words(fake):
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_keeps_its_words(fake, status):
     body = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not you</Message></Error></ErrorResponse>"
-    fake.meddle = lambda _: Reply(403, XML, body)
+    fake.meddle = lambda _: Reply(status, XML, body)
 
     with pytest.raises(JobFailedError, match="AccessDenied: Not you"):
         ask_cloudfront(fake)
