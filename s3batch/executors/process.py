@@ -81,6 +81,16 @@ class Framed:
             del self._in[:end]
             yield pickle.loads(frame)  # noqa: S301 - see the class
 
+    def require_other_end(self) -> None:
+        """Raise ``EOFError`` if the other end is gone, and nothing more of it is to be read."""
+        try:
+            if not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise EOFError
+        except BlockingIOError:
+            return
+        except ConnectionResetError as error:
+            raise EOFError from error
+
 
 def pack(works: list[Work]) -> list[tuple[Any, ...]]:
     """Works as bare tuples: a third of the time to pickle."""
@@ -147,7 +157,9 @@ class Worker:
         self._frames.sock.setblocking(False)
 
     def _listen(self) -> None:
-        for word, payload in self._frames.receive():
+        frames = list(self._frames.receive())
+        self._frames.require_other_end()  # it may have died while we stood still: its last words count for nothing
+        for word, payload in frames:
             self._obey(word, payload)
 
     def _obey(self, word: str, payload: Any) -> None:

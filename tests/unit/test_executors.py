@@ -19,7 +19,7 @@ import pytest
 from s3batch.executors import Executor, News, count_outstanding, tags_of, weight_of
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
-from s3batch.executors.process import Framed
+from s3batch.executors.process import Framed, Worker, pack
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.rules import Rules
 from s3batch.s3.endpoint import Endpoint
@@ -505,3 +505,21 @@ def test_fewer_processes_than_asked_do_all_the_work(brief, upload, fake, monkeyp
     assert sorted(result.id for result in news.results) == list(range(1, 13))
     assert not [result for result in news.results if result.error]
     assert len(fake.objects["b"]) == 12
+
+
+def test_the_last_words_of_a_dead_coordinator_begin_nothing(fake, brief, upload):
+    """A worker that stood still (SIGSTOP, a frozen container) reads them when it wakes, perhaps hours later."""
+    ours, theirs = socket.socketpair()
+    coordinator, worker = Framed(ours), Worker(theirs, [0, 0])
+    coordinator.queue("start", brief)
+    coordinator.flush()
+    worker.turn(1.0)
+    coordinator.queue("work", pack([upload(1)]))
+    coordinator.flush()
+    ours.close()
+
+    with pytest.raises(EOFError):
+        worker.turn(1.0)
+
+    worker.close()
+    assert fake.requests == []
