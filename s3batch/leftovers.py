@@ -39,19 +39,23 @@ def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
 
 
 def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> None:
-    """Abort what dead runs of this journal began, heard of or not. ``others`` is asked only if there may be such."""
+    """Abort what dead runs of this journal began, heard of or not. ``others`` is asked only if there may be such.
+
+    A key to which a dead run's request may still be under way keeps its mark: the next job looks again.
+    """
     refusals: list[Fault] = []
     for left in journal.uploads_left(of_dead_jobs_only=True):
         refusals += abort_upload(bucket, left.key, left.upload_id)
         journal.forget_upload(left.operation)
     doubts = [doubt for doubt in journal.doubts() if doubt.upload]
+    now = bucket.clock.now().low
     found = others() if doubts else {}
     for doubt in doubts:
         for upload in found.pop(doubt.key, []):
             if doubt.since and upload.initiated >= doubt.since - _WHOLE_SECONDS:
                 refusals += abort_upload(bucket, upload.key, upload.upload_id)
     if doubts:
-        journal.doubtful_uploads_aborted([doubt.key for doubt in doubts])
+        journal.doubtful_uploads_aborted([doubt.key for doubt in doubts if doubt.until <= now])
     if refusals:
         journal.warn(refusal_words("AbortMultipartUpload", refusals[0].code, refusals[0].message, PARTS_STAY))
     if doubts and (fault := bucket.uploads_refused) is not None:

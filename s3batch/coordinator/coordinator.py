@@ -170,6 +170,7 @@ class Coordinator:
         if self._deps.signals.seen:
             raise self._deps.signals.error()
         self._sign_in.refresh()
+        self._journal.give_sign_of_life()
 
     # --- dry runs ---------------------------------------------------------------------------
 

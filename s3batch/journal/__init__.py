@@ -152,9 +152,18 @@ class Journal:
         if self._job is not None and not self._store.read_only:
             self._jobs.flush(self._job.number)
             if self._store.is_writing and time.monotonic() - self._signed > SIGN_OF_LIFE:
-                self._jobs.set_seen(self._job.number, self._store_now())
-                self._signed = time.monotonic()
+                self._sign()
         self._store.commit()
+
+    def give_sign_of_life(self) -> None:
+        """Record once a second that the job lives, also where nothing else is to be written."""
+        if time.monotonic() - self._signed > SIGN_OF_LIFE:
+            with self.batch():
+                self._sign()
+
+    def _sign(self) -> None:
+        self._jobs.set_seen(self._current.number, self._store_now())
+        self._signed = time.monotonic()
 
     # -- jobs
 
@@ -296,7 +305,7 @@ class Journal:
         self._store_now = now
         with self.batch():
             self._jobs.set_store_date(self._current.number, date)
-            self._jobs.set_seen(self._current.number, now())
+            self._sign()
 
     def add_tally(
         self,
@@ -368,7 +377,7 @@ class Journal:
     def release(self) -> int:
         """Put back what is leased, to be looked up before it is sent again; return how many. For a run that ends."""
         with self.batch():
-            self._jobs.set_seen(self._current.number, self._store_now())
+            self._sign()
             return self._operations.release()
 
     def counts(self) -> dict[Kind, dict[str, int]]:

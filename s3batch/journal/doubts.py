@@ -14,8 +14,8 @@ from s3batch.model import Kind
 
 _PARTS_FROM = 5 << 20
 """Bytes, S3's least part: who sends a smaller file in parts has to look for what is left of it."""
-_MARGIN = 2.0
-"""Seconds: a sign of life may be one second old, and the store's Date counts whole ones."""
+_MARGIN = 7.0
+"""Seconds: a sign of life may be one second old, and workers whose coordinator stands still go on for five."""
 
 _NOTE = """
 INSERT INTO doubt (key, path, kind, upload, since, until)
