@@ -27,7 +27,7 @@ from s3batch.metadata_copy import (
     put_tags_back,
     wants_unseen,
 )
-from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, State, Step, Work
 from s3batch.permissions import refusal_words
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
@@ -359,11 +359,16 @@ async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result
 
 
 async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
-    """Whether an object is made of these parts, all of which S3 had taken, or else holds what the file holds."""
+    """Whether an object is made of these parts, all sent of the file as it is, or else holds what the file holds."""
     operation, etags = work.operation, [part.etag for part in work.parts]
     if not all(etags) or int(head.headers.get("content-length", -1)) != operation.size:
         return False
-    if all(map(compare.md5_of, etags)) and etag_of(head) == compare.multipart_etag(list(map(bytes.fromhex, etags))):
+    current = all(part.state is State.DONE for part in work.parts)  # else they were sent of another state of the file
+    if (
+        current
+        and all(map(compare.md5_of, etags))
+        and etag_of(head) == compare.multipart_etag(list(map(bytes.fromhex, etags)))
+    ):
         return True
     evidence = Evidence.from_head(head.headers)
     return bool(await _equal(operation, tools.attributes(operation), evidence, operation.size, tools))
