@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import random
 import shutil
-import tempfile
+import signal
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -20,21 +24,24 @@ from s3batch.journal import Journal, doubts
 from s3batch.journal.store import Store as JournalStore
 from s3batch.model import Kind, Operation, Result
 from s3batch.output import Output
-from s3batch.s3 import bucket
+from s3batch.s3 import bucket, store_clock
 from s3batch.s3.calls import Call
 from s3batch.settings import Settings
-from s3batch.stopping import Signals
+from s3batch.stopping import InterruptedJobError, Signals
 from s3batch.wanted import Wanted
 from tests.rig.fake_s3 import Stored
+from tests.simulation import journals
 from tests.simulation.world import CoordinatorKilled, SimulatedExecutor, SimulatedLane, World
 
 LONG_AGO = 1_600_000_000
 PART = 16
 THRESHOLD = 40
 """Bytes: larger files go in parts."""
-
-
-late_requests.LONGEST_WAIT = 0.0  # seconds of the real clock
+SIZES = (0, 3, 20, 39, 40, 50, 70)
+TIMEOUTS = (3, 15)
+"""Seconds that a request may be on its way: a job waits for the end of a dead run's, or leaves that to the next."""
+_IN_FILES = 50
+"""One of so many schedules has its journal in a file."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +50,26 @@ class Schedule:
 
     seed: int
     kills: tuple[int, ...] = ()
-    """At which step the coordinator of each run but the last dies; 0: it does not."""
+    """At which step the coordinator of each run but the last dies; negative: gets SIGTERM; 0: neither."""
     misery: float = 0.0
-    """How likely a request, a message or a worker has bad luck, in all runs but the last."""
+    """How likely a request, a message, a worker or the store has bad luck, in all runs but the last."""
     changes: bool = False
-    """Files change between runs."""
+    """Files become others between runs and while they are at work: larger, or of the same size and times."""
     late: bool = False
-    """Requests of a dead run may land while the next one is at work."""
+    """The next run begins at once: requests of a dead one may land while it is at work, or after it."""
+    clock: bool = False
+    """This machine's clock is set, up to ten minutes ahead or back, between runs and while they are at work."""
+    others: bool = False
+    """Somebody else writes to the bucket between runs."""
 
     @classmethod
     def diced(cls, seed: int) -> Schedule:
         """The schedule of a seed."""
         dice = random.Random(f"schedule {seed}")
-        kills = tuple(dice.choice([0, dice.randint(1, 40), dice.randint(1, 200)]) for _ in range(dice.randint(0, 3)))
-        return cls(seed, kills, dice.choice([0.0, 0.0, 0.03, 0.1, 0.3]), dice.random() < 0.3)
+        moments = (dice.choice([0, dice.randint(1, 40), dice.randint(20, 110)]) for _ in range(dice.randint(0, 3)))
+        kills = tuple(-moment if dice.random() < 0.15 else moment for moment in moments)
+        changes, late, clock, others = (dice.random() < 0.4 for _ in range(4))
+        return cls(seed, kills, dice.choice([0.0, 0.0, 0.03, 0.1, 0.3]), changes, late, clock, others)
 
 
 class SimulatedSync(sync.Sync):
@@ -73,8 +86,7 @@ class SimulatedSync(sync.Sync):
 
     def _heard(self, operation: Operation, result: Result) -> None:
         super()._heard(operation, result)
-        if operation.kind is Kind.UPLOAD:
-            self.job.heard.add(operation.key)
+        self.job.hear(operation)
 
 
 @dataclass
@@ -86,39 +98,95 @@ class Job:
     world: World = field(init=False)
     files: dict[str, bytes] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
-    """Keys whose upload the coordinator knows to be done."""
+    """Keys whose upload, as the file is now, the coordinator knows to be done."""
+    versions: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    """What each file has been since the run at work began."""
+    ever: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    """What each file, and each object of somebody else, has ever been."""
+    complete: set[str] = field(default_factory=set)
+    """The files when the store last had all of them."""
+    runs: int = 0
 
     def __post_init__(self) -> None:
         self.world = World(self.schedule.seed)
         self.source, self.journal = os.path.join(self.directory, "source"), os.path.join(self.directory, "journal.db")
+        self.graves = os.path.join(self.directory, "graves")
         for name in os.listdir(self.directory):
             path = os.path.join(self.directory, name)
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
         os.mkdir(self.source)
-        shutil.copyfile(template(), self.journal)
+        os.mkdir(self.graves)
+        self.world.before, self.world.after = self.check_delete, self.check_whole
+        self.world.steps_clock = self.schedule.clock
+        self.timeout = random.Random(self.schedule.seed).choice(TIMEOUTS)
+        self.world.late = self.timeout * self.schedule.late
+        journals.begin_afresh()
+        self.in_a_file = self.schedule.seed % _IN_FILES == 0
         self.objects = self.world.store.objects["bucket"]
         dice = self.world.dice
-        for number in range(dice.randint(1, 9)):
-            self.write(f"f{number}", dice.randbytes(dice.choice([0, 3, 20, 39, 40, 50, 100])))
-        for number in range(dice.choice([0, 1, 4])):
-            self.objects[f"orphan{number}"] = Stored(b"old", '"old"')
-        for name in list(self.files)[: dice.choice([0, 0, 2])]:
-            self.objects[name] = Stored(b"other", '"other"')
-        self.complete: set[str] = set()
-        """The files when the store last had all of them."""
-        self.world.watch = self.watch
+        for number in range(dice.randint(1, 6)):
+            self.write(f"f{number}", dice.randbytes(dice.choice(SIZES)))
+        with patch.object(time, "time", self.world.store_time):
+            for number in range(dice.choice([0, 1, 4])):
+                self.objects[f"orphan{number}"] = Stored(b"old", '"old"')
+            for name in list(self.files)[: dice.choice([0, 0, 2])]:
+                self.put_by_others(name, b"other")
 
-    def write(self, name: str, body: bytes) -> None:
-        """Make a file, or another of its name."""
+    # --- the tree and the bucket --------------------------------------------------------------
+
+    def write(self, name: str, body: bytes, mtime: int = 0) -> None:
+        """Make a file, or another of its name. The one before lives on elsewhere, so that its inode does not return."""
         path = os.path.join(self.source, name)
         with open(path + ".new", "wb") as file:
             file.write(body)
-        os.utime(path + ".new", (LONG_AGO, LONG_AGO + len(self.files) + self.world.dice.randint(0, 10**6)))
+        mtime = mtime or LONG_AGO * 10**9 + len(self.files) * 10**6 + self.world.dice.randint(0, 10**6)
+        os.utime(path + ".new", ns=(mtime, mtime))
+        if name in self.files:
+            os.rename(path, os.path.join(self.graves, str(len(os.listdir(self.graves)))))
         os.rename(path + ".new", path)
         self.files[name] = body
+        self.versions[name].add(body)
+        self.ever[name].add(body)
         self.heard.discard(name)
 
-    def watch(self, call: Call, now: float) -> None:
+    def change(self) -> None:
+        """Replace a file: by another one, or by one of the same size and times."""
+        dice = self.world.dice
+        name = dice.choice(sorted(self.files))
+        same = dice.random() < 0.5
+        found = os.stat(os.path.join(self.source, name))
+        body = dice.randbytes(found.st_size if same else dice.choice(SIZES))
+        self.world.note(name, "is replaced by", "one of the same size and mtime" if same else "another")
+        self.write(name, body, found.st_mtime_ns if same else 0)
+
+    def put_by_others(self, name: str, body: bytes) -> None:
+        """Have somebody else write an object."""
+        self.world.note("somebody else writes", name)
+        self.objects[name] = Stored(body, f'"{hashlib.md5(body).hexdigest()}"', modified=self.world.store_time())
+        self.ever[name].add(body)
+        self.heard.discard(name)
+
+    def is_right(self, name: str) -> bool:
+        """Whether the bucket holds what the file holds."""
+        stored = self.objects.get(name)
+        return stored is not None and bytes(stored.body) == self.files[name]
+
+    def note_complete(self) -> set[str]:
+        """Note the moment if the store has every file, as it has been in this run. Return those it does not have."""
+        objects = self.objects
+        wrong = {n for n in self.files if n not in objects or bytes(objects[n].body) not in self.versions[n]}
+        if not wrong:
+            self.complete = set(self.files)
+        return wrong
+
+    # --- what must be true at any moment ------------------------------------------------------
+
+    def hear(self, operation: Operation) -> None:
+        """The coordinator says that it knows this to be done."""
+        if operation.kind is Kind.UPLOAD and self.is_right(operation.key):
+            self.heard.add(operation.key)
+
+    def check_delete(self, call: Call) -> None:
         """No delete before success.
 
         A run goes on at once with the deletes of a dead one that had sent everything. A file that changed after that
@@ -128,22 +196,15 @@ class Job:
         if call.name in ("DeleteObject", "DeleteObjects"):
             assert wrong <= self.complete, f"{call.name} before {wrong - self.complete} were there"
 
-    def note_complete(self) -> set[str]:
-        """Note the moment if the store has every file. Return those it does not have."""
-        wrong = {name for name in self.files if not self.is_right(name)}
-        if not wrong:
-            self.complete = set(self.files)
-        return wrong
+    def check_whole(self, call: Call) -> None:
+        """Nothing is torn: an object is what a file was, never half of one and half of another."""
+        if call.key in self.files and (stored := self.objects.get(call.key)) is not None:
+            assert bytes(stored.body) in self.ever[call.key], f"{call.key} is torn by {call.name}: {stored.body!r}"
 
-    def is_right(self, name: str) -> bool:
-        """Whether the bucket holds what the file holds."""
-        stored = self.objects.get(name)
-        return stored is not None and bytes(stored.body) == self.files[name]
-
-    def sends(self, call: Call) -> None:
-        """Nothing is sent twice after an acknowledged answer."""
-        if call.name in ("PutObject", "UploadPart", "CompleteMultipartUpload"):
-            assert call.key not in self.heard, f"{call.name} of {call.key}, which is known to be done"
+    def check_send(self, call: Call) -> None:
+        """Nothing is sent twice after an acknowledged answer, unless a dead run's request undid it meanwhile."""
+        if call.name in ("PutObject", "UploadPart", "CompleteMultipartUpload") and call.key in self.heard:
+            assert not self.is_right(call.key), f"{call.name} of {call.key}, which is known to be done"
 
     # --- its runs -----------------------------------------------------------------------------
 
@@ -154,69 +215,107 @@ class Job:
             world.misery = schedule.misery
             self.run_once(kill_at)
             if not schedule.late:
-                world.run(10.0)
+                world.run(20.0)
             self.note_complete()
-            if schedule.changes:
-                for name in world.dice.sample(sorted(self.files), 1):
-                    self.write(name, world.dice.randbytes(world.dice.choice([5, 39, 41, 80])))
-        world.misery = 0.0
-        code = self.run_once(0)
-        assert code == 0, f"exit code {code}"
-        assert {name: bytes(stored.body) for name, stored in self.objects.items()} == self.files
-        assert world.store.uploads == {}, "an upload is left"
+            self.trouble()
+        world.misery, world.store_back = 0.0, 0.0
+        self.finish()
 
-    def run_once(self, kill_at: int) -> int:
-        """One process. The exit code, -1 for one that was killed."""
-        self.world.note("--- a run, to be killed at step", kill_at)
-        self.world.begin_coordinator(kill_at)
-        journal = Journal.open(self.journal)
+    def trouble(self) -> None:
+        """What happens between two runs."""
+        schedule, dice = self.schedule, self.world.dice
+        if schedule.changes and dice.random() < 0.7:
+            self.change()
+        if schedule.clock:
+            self.world.set_clock()
+        if schedule.others and dice.random() < 0.5:
+            self.world.run(2.0)  # in the second of our own write nobody could tell
+            name = dice.choice(sorted(self.files))
+            self.put_by_others(name, dice.randbytes(len(self.files[name])))
+
+    def finish(self) -> None:
+        """Run to the end. Whatever lands after that is put right by the next run, which was told of it."""
+        code, doubtful = self.run_once(0)
+        assert code == 0, f"exit code {code}"
+        self.check_mirrored(set())
+        assert self.world.store.uploads == {} or doubtful, "an upload is left"
+        self.world.run(60.0)
+        self.check_mirrored(doubtful)
+        if doubtful:
+            code, _ = self.run_once(0)
+            assert code == 0, f"exit code {code}"
+            self.check_mirrored(set())
+        assert self.world.store.uploads == {}, "an upload is left"
+
+    def check_mirrored(self, doubtful: set[str]) -> None:
+        """Nothing lost: the bucket holds the tree, but for keys that the next run will look at."""
+        found = {name: bytes(stored.body) for name, stored in self.objects.items()}
+        wrong = {name for name in found.keys() | self.files.keys() if found.get(name) != self.files.get(name)}
+        assert wrong <= doubtful, f"wrong: {sorted(wrong)}, doubtful: {sorted(doubtful)}"
+
+    def run_once(self, kill_at: int) -> tuple[int, set[str]]:
+        """One process. The exit code, -1 for one that was killed, and the keys in doubt."""
+        world = self.world
+        world.note("--- a run, to be killed at step", kill_at)
+        self.versions = defaultdict(set, {name: {body} for name, body in self.files.items()})
+        self.runs += 1
+        signals = Signals()
+        world.begin_coordinator(kill_at, lambda: signals._note(signal.SIGTERM, None))
+        if self.schedule.changes and world.misery:
+            run = self.runs
+            world.at(world.dice.uniform(0, 2), lambda: self.change() if self.runs == run else None)
+        journal = Journal.open(self.journal) if self.in_a_file else journals.open_journal(self.journal)
         try:
             journal.lock()
-            return self._sync(journal)
+            return self._sync(journal, signals), {doubt.key for doubt in journal.doubts()}
+        except InterruptedJobError as error:
+            return error.exit_code, set()
         except CoordinatorKilled:
             if hasattr(SimulatedSync, "executor"):
                 SimulatedSync.executor.orphan()
             with suppress(CoordinatorKilled):
                 journal._store.rollback()
             self._recall(journal)
-            return -1
+            return -1, set()
         finally:
-            journal._store._connection.close()
-            journal._lock.release()
+            journals.leave(journal)
 
     def _recall(self, journal: Journal) -> None:
         """What was not committed is not known to be done."""
         rows = journal._store._connection.execute("SELECT key FROM operation WHERE kind = 'upload' AND state = 'done'")
         self.heard &= {key for (key,) in rows}
 
-    def _sync(self, journal: Journal) -> int:
+    def _sync(self, journal: Journal, signals: Signals) -> int:
         settings = Settings(
             source=self.source, bucket="bucket", endpoint_url="http://127.0.0.1:9", region="us-east-1", access_key="key",
-            secret_key="secret", delete=True, journal=self.journal, quiet=True, part_size=PART, retries=10, workers=2,
-            multipart_threshold=THRESHOLD, executor="local", max_delete="100%",
+            secret_key="secret", delete=True, journal=self.journal, json=True, part_size=PART, retries=10, workers=2,
+            multipart_threshold=THRESHOLD, executor="local", max_delete="100%", timeout=self.timeout,
         )  # fmt: skip
         wanted = Wanted.from_settings(settings)
+        last = journal.jobs()[:1]
+        resumes = bool(last) and journal.leaves_work(last[0]) and self.world.dice.random() < 0.5
         journal.begin_job(
             "sync", wanted.source.root, "bucket/", settings.endpoint_url, settings.public(), __version__,
-            plan=settings.plan_digest(),
+            continues=last[0].id if resumes else "", plan=settings.plan_digest(),
         )  # fmt: skip
         SimulatedSync.world, SimulatedSync.job = self.world, self
-        output = Output(io.StringIO(), io.StringIO(), quiet=True)
-        running = SimulatedSync(wanted, journal, Signals(), output, clock=self.world.clock)
+        said = io.StringIO()
+        running = SimulatedSync(wanted, journal, signals, Output(said, io.StringIO()), clock=self.world.clock)
         code = running.run()
-        counts = journal.counts()
-        for kind, count in counts.items():
-            settled = count["done"] + count["failed"] + count["skipped"]
-            assert code or count["planned"] == settled, f"{kind}: {count}"
+        self.check_report(json.loads(said.getvalue()), code)
         return code
 
-
-@cache
-def template() -> str:
-    """An empty journal: making its tables takes longer than most schedules."""
-    path = os.path.join(tempfile.mkdtemp(prefix="s3batch-simulation-"), "journal.db")
-    Journal.open(path).close()
-    return path
+    def check_report(self, report: dict[str, Any], code: int) -> None:
+        """The report's sums."""
+        operations = report["operations"].items()
+        assert report["exit_code"] == code, report
+        for kind, count in operations:
+            settled = count["done"] + count["failed"] + count["skipped"]
+            assert code or count["planned"] == settled, f"{kind}: {count}"
+        assert report["sent_now"] + report["sent_before"] == sum(count["done"] for _, count in operations), report
+        if not code:
+            assert report["files"] == len(self.files), report
+            assert self.world.misery or report["bytes"] == sum(map(len, self.files.values())), report
 
 
 @contextmanager
@@ -231,14 +330,19 @@ def simulated(job: Job) -> Iterator[None]:
 
     class Watched(SimulatedLane):
         def _send(self, task: Any, call: Call, *, anew: bool = False) -> None:
-            job.sends(call)
+            if not self.orphan:
+                job.check_send(call)
             super()._send(task, call, anew=anew)
 
     random.seed(job.schedule.seed)
     lane = partial(Watched, world, "coordinator:")
     with (
-        patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(content, "_TICK_NS", 0), patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 0.0),
-        patch.object(JournalStore, "commit", commit_or_die),
+        patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(content, "_TICK_NS", 0),
+        patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 10.0),
+        patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
+        patch.object(time, "time", world.wall), patch.object(time, "monotonic", world.clock),
+        patch.object(time, "sleep", world.sleep), patch.object(store_clock, "_CLOCK", None),
+        patch.object(os, "environ", {"HOME": "/nonexistent"}),
     ):  # fmt: skip
         yield
 

@@ -51,6 +51,12 @@ NAMED: dict[str, Schedule] = {
     "killed three times": Schedule(2, kills=(30, 60, 90)),
     "a miserable network": Schedule(3, kills=(0,), misery=0.3),
     # CreateMultipartUpload of a worker that died landed after S3 had been asked: the upload stayed for ever
+    # CreateMultipartUpload of a run that was killed landed after the next one had looked for such, which asked no more
+    "an upload begun by a dead run's late request": Schedule(401, kills=(40, 61), changes=True, late=True),
+    # Complete of a run that was killed had worked, then the file became another: its old content counted as sent, and
+    # deletes were begun before it was sent
+    "a file replaced after its upload was completed": Schedule(271, kills=(75, 56), changes=True, late=True),
+    "a file replaced after its upload was completed, again": Schedule(235, kills=(80, 66), changes=True, late=True),
     "an upload begun by a dead worker's late request": Schedule(673, kills=(0,), misery=0.1),
     "an upload begun twice, once by a dead worker": Schedule(383, kills=(0, 36, 120), misery=0.3),
 }

@@ -13,13 +13,15 @@ from __future__ import annotations
 import heapq
 import math
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
+from functools import lru_cache
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl
+
+from botocore import xform_name
 
 from s3batch.executors import BEAT, SILENCE, News, RunningTime, Status, WorkerState
 from s3batch.executors.runner import BEGUN, CURRENT, Runner
@@ -37,6 +39,8 @@ _SAY_EVERY = 1.0
 _STEPS = 20_000
 """Events of one run: more means that it does not end."""
 _FORSAKEN = 5.0
+EPOCH = 2_000_000_000.0
+"""The year 2033: no file of today counts as young."""
 READS = ("GET", "HEAD")
 
 
@@ -49,50 +53,106 @@ class Store(FakeS3):
 
     least_part = 0
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
         self.manners, self.meddle = Manners(), lambda _: None
         self.requests, self.objects, self.uploads = [], {"bucket": {}}, {}
         self._numbers = count(1)
+        self._world = world
 
     def carry_out(self, call: Call) -> Answer:
         """Do what ``call`` asks, at once."""
-        pairs = dict(parse_qsl(call.query, keep_blank_values=True))
+        pairs = dict(parse_qsl(call.query, keep_blank_values=True)) if call.query else {}
         target = f"/bucket/{call.key}?{call.query}"
         seen = Seen(call.method, target, "bucket", call.key, pairs, dict(call.headers), bytes(call.body), None)
-        headers = {"date": formatdate(time.time(), usegmt=True), "x-amz-request-id": "SIM"}
+        headers = {"date": http_date(int(self._world.store_time())), "x-amz-request-id": "SIM"}
+        self._world.at_store = True
         try:
-            reply = self._answer(seen)
+            reply = getattr(self, METHODS[call.name])(seen, self.objects["bucket"])
         except RefusedError as refused:
             body = b"" if call.method == "HEAD" else error(refused.code, refused.message, **refused.more)
             return Answer(refused.status, headers | {"content-type": "application/xml"}, body)
+        finally:
+            self._world.at_store = False
         said = headers | reply.headers
         said.setdefault("content-length", str(len(reply.body)))
         return Answer(reply.status, said, b"" if call.method == "HEAD" else reply.body)
 
 
+class _Methods(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        self[name] = f"_{xform_name(name)}"
+        return self[name]
+
+
+METHODS = _Methods()
+"""The fake's methods by S3's name."""
+
+
+@lru_cache(maxsize=1024)
+def http_date(seconds: int) -> str:
+    """A date as S3 tells it."""
+    return formatdate(seconds, usegmt=True)
+
+
 class World:
-    """The clock, the queue of events, and the dice."""
+    """The clocks, the queue of events, and the dice."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.now = 1000.0
-        self.store = Store()
+        self.skew = 0.0
+        """Seconds that this machine's clock is ahead of the store's."""
+        self.steps_clock = False
+        """Somebody sets this machine's clock now and then."""
+        self.late = 0.0
+        """Seconds that requests of dead workers may be on their way; 0: they arrive at once."""
+        self.at_store = False
+        """Who asks for the time is the store."""
+        self.store = Store(self)
+        self.store_back = 0.0
+        """When a store that is gone, or stands still, is back."""
+        self.store_stalls = False
         self.trace: list[str] = []
         """What happened, for a schedule that failed."""
         self.kill_at = 0
-        """The coordinator dies at its so many-th step; 0 for never."""
+        """The coordinator dies at its so many-th step; 0 for never. At a negative one, it gets SIGTERM."""
         self.misery = 0.0
         """How likely a request, a message or a worker has bad luck."""
-        self.watch: Callable[[Call, float], None] = lambda call, now: None
-        """Sees each request when the store carries it out."""
+        self.before: Callable[[Call], None] = lambda call: None
+        self.after: Callable[[Call], None] = lambda call: None
+        """See each request before and after the store carries it out."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
         self._steps = 0
-        self._killed = False
+        self.killed = False
 
     def clock(self) -> float:
         """Seconds, simulated."""
         return self.now
+
+    def store_time(self) -> float:
+        """Seconds since the epoch, by the store's clock."""
+        return EPOCH + self.now
+
+    def wall(self) -> float:
+        """Seconds since the epoch, by the clock of whoever asks."""
+        return EPOCH + self.now + (0.0 if self.at_store else self.skew)
+
+    def sleep(self, seconds: float) -> None:
+        """The coordinator waits."""
+        self.step("waits")
+        self.run(seconds)
+
+    def set_clock(self) -> None:
+        """Somebody sets this machine's clock."""
+        self.skew = self.dice.choice([0.0, self.dice.uniform(-600, 600)])
+        self.note("this machine's clock is ahead by", self.skew)
+
+    def trouble_store(self) -> None:
+        """Have the store be gone for a while, or stand still."""
+        self.store_stalls = self.dice.random() < 0.5
+        self.store_back = self.now + self.dice.uniform(0.1, 4)
+        self.note("the store", "stands still" if self.store_stalls else "is gone", "until", self.store_back)
 
     def note(self, *what: object) -> None:
         """Add a line to the trace."""
@@ -118,18 +178,21 @@ class World:
 
     # --- the coordinator's life ---------------------------------------------------------------
 
-    def begin_coordinator(self, kill_at: int) -> None:
-        """A process starts; it dies at its so many-th step, 0 for never."""
-        self.kill_at, self._steps, self._killed = kill_at, 0, False
+    def begin_coordinator(self, kill_at: int, terminate: Callable[[], None]) -> None:
+        """A process starts; it dies at its so many-th step, 0 for never. At a negative one, ``terminate`` is called."""
+        self.kill_at, self._steps, self.killed, self._terminate = kill_at, 0, False, terminate
 
     def step(self, what: str) -> None:
         """A point where the coordinator may die."""
         self._steps += 1
         assert self._steps < _STEPS, "the job does not end"
+        if self._steps == -self.kill_at:
+            self.note("the coordinator gets SIGTERM:", what)
+            self._terminate()
         if self._steps == self.kill_at:
             self.note("the coordinator dies:", what)
-            self._killed = True
-        if self._killed:
+            self.killed = True
+        if self.killed:
             raise CoordinatorKilled(what)
 
     # --- the network ----------------------------------------------------------------------------
@@ -137,19 +200,27 @@ class World:
     def send(self, lane: SimulatedLane, call: Call, answered: Callable[[Answer | None], None]) -> None:
         """Carry ``call`` to the store and its answer back; ``None`` for an answer that is lost."""
         there, back = self.dice.uniform(0.001, 0.03), self.dice.uniform(0.001, 0.03)
+        latest = self.now + self.late
         if self.unlucky(0.3):
-            there += self.dice.uniform(0.5, 8)
+            there += self.dice.uniform(0.5, 2.9)
         fate = self.dice.choice(["lost", "lost", "answer lost", "slow down", "broken"]) if self.unlucky() else ""
 
         def arrive() -> None:
-            if fate == "lost" or lane.cut:
+            if self.store_stalls and self.now < self.store_back:
+                self.at(self.store_back - self.now, arrive)
+                return
+            if self.late and not lane.alive and not lane.cut and self.now < latest and self.dice.random() < 0.7:
+                self.at(self.dice.uniform(0, latest - self.now), arrive)
+                return
+            if fate == "lost" or lane.cut or self.now < self.store_back:
                 answer = None
             elif fate in ("slow down", "broken"):
                 code, status = ("SlowDown", 503) if fate == "slow down" else ("InternalError", 500)
                 answer = Answer(status, {}, b"" if call.method == "HEAD" else error(code))
             else:
-                self.watch(call, self.now)
+                self.before(call)
                 answer = self.store.carry_out(call)
+                self.after(call)
             self.note(lane.name, call.name, call.key, fate, answer.status if answer else "-")
             self.at(back, lambda: answered(None if fate == "answer lost" else answer))
 
@@ -166,6 +237,8 @@ class SimulatedLane(Lane):
         self.alive = True
         self.cut = False
         """Its job has ended: what is on its way is out of reach, and does not arrive."""
+        self.orphan = False
+        """Its worker's coordinator was killed."""
         self.heard = math.inf
         """When its worker heard of the coordinator last."""
         self.defer: Callable[[Callable[[], None]], None] = lambda event: event()
@@ -232,6 +305,8 @@ class Worker:
             self.world.at(self.stalled_until - self.world.now, lambda: self.act(event))
             return
         event()
+        if self.runner.lane.orphan:
+            self.world.at(0.0, self.die)
         self.runner._begin()
         if self.runner.results and not self._reporting:
             self._reporting = True
@@ -241,6 +316,9 @@ class Worker:
         """A message is on its way to it: work, or only a word."""
 
         def arrive() -> None:
+            if self.runner.lane.orphan:
+                self.die()
+                return
             self.runner.lane.heard = self.world.now
             self.runner.hear()
             if drain:
@@ -298,6 +376,10 @@ class SimulatedExecutor:
         if world.unlucky(0.02):
             world.note("the coordinator stands still")
             world.run(world.dice.uniform(2, 40))
+        if world.unlucky(0.02):
+            world.trouble_store()
+        if world.steps_clock and world.unlucky(0.05):
+            world.set_clock()
         for worker in self._workers:
             if world.now - worker.told >= BEAT:
                 worker.told = world.now
@@ -356,6 +438,8 @@ class SimulatedExecutor:
             worker.receive(None, drain=True)
 
     def close(self) -> None:
+        if self._world.killed:
+            return  # a process that is killed runs no `finally`
         for worker in (*self._workers, *self._dead):
             worker.die()
             worker.runner.lane.cut = True
@@ -363,5 +447,6 @@ class SimulatedExecutor:
     def orphan(self) -> None:
         """The coordinator was killed: workers notice at once, or stand still and notice when they wake."""
         for worker in self._workers:
+            worker.runner.lane.orphan = True
             if worker.stalled_until <= self._world.now:
                 worker.die()
