@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.restore import RestorePlan
-from s3batch.archive.scan import Found
+from s3batch.archive.scan import Found, fingerprint
 from s3batch.archive.state import State, is_settled
 from s3batch.archive.tree import FILE
 from s3batch.archive.unpack import Unpacked
@@ -33,7 +33,8 @@ def restored_state(
 ) -> State:
     """Return the state after a restore whose last file was written at ``now_ns``.
 
-    ``found`` is the walk the plan was made from: what it leaves alone was hashed, or remembered before. ``finished``
+    It holds the walk that the restore ends with, as long as nothing else lies there: a step that finds the same one
+    need not take the state apart. ``found`` is the walk the plan was made from: what it leaves alone was hashed, or remembered before. ``finished``
     are rows whose stamps are later than those in ``results``.
     """
     state = State(stored, plan.manifest, key, etag, now_ns)
@@ -55,6 +56,7 @@ def restored_state(
     for row, stamp in finished:
         if row in made or (state.ctimes[row] and state.inodes[row] == stamp.inode):
             _set(state, row, stamp.ctime_ns, stamp.inode, stamp.device)
+    state.walk = fingerprint(plan.manifest.tree, state.ctimes, state.inodes, state.devices)
     return state
 
 

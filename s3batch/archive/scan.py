@@ -67,22 +67,24 @@ class Found:
 
     def fingerprint(self) -> bytes:
         """32 bytes over all rows: equal exactly when nothing at all looks different."""
-        tree = self.tree
-        texts = [tree.dirs, tree.names, list(tree.targets.values())]
-        links = [array("Q", tree.targets), array("Q", tree.links), array("Q", tree.links.values())]
-        columns = [
-            tree.starts,
-            tree.modes,
-            tree.uids,
-            tree.gids,
-            tree.sizes,
-            tree.mtimes,
-            self.ctimes,
-            self.inodes,
-            self.devices,
-        ]
-        raws = (memoryview(column).cast("B") for column in (*links, *columns))
-        return tree_hash([*map(encode_names, texts), tree.kinds, *raws])
+        return fingerprint(self.tree, self.ctimes, self.inodes, self.devices)
+
+
+def fingerprint(tree: Tree, ctimes: array[int], inodes: array[int], devices: array[int]) -> bytes:
+    """Return 32 bytes over a tree and the stamps of its files: equal exactly when nothing of these looks different.
+
+    Of directories and links it is over what the tree says: their stamps tell nothing more of any content.
+    """
+    others = [row for row, kind in enumerate(tree.kinds) if kind != FILE]
+    stamps = [ctimes[:], inodes[:], devices[:]]
+    for column in stamps:
+        for row in others:
+            column[row] = 0
+    texts = [tree.dirs, tree.names, list(tree.targets.values())]
+    links = [array("Q", tree.targets), array("Q", tree.links), array("Q", tree.links.values())]
+    columns = [tree.starts, tree.modes, tree.uids, tree.gids, tree.sizes, tree.mtimes]
+    raws = (memoryview(column).cast("B") for column in (*links, *columns, *stamps))
+    return tree_hash([*map(encode_names, texts), tree.kinds, *raws])
 
 
 @paused()

@@ -17,7 +17,7 @@ from s3batch.archive.collector import paused
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, content_hash, joined_hash, zeros_hash
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.scan import Found
-from s3batch.archive.state import State
+from s3batch.archive.state import RACY_SECONDS_NS, State, are_settled
 from s3batch.archive.tree import FILE, Tree, match_rows
 
 _IS_FILE = bytes(kind == FILE for kind in range(256))
@@ -86,10 +86,8 @@ def nothing_changed(found: Found, state: State) -> bool:
     if found.tree != state.manifest.tree:
         return False
     facts = (found.ctimes, state.ctimes), (found.inodes, state.inodes)
-    kinds, settled = found.tree.kinds, state.settled
-    return all(_same_for_files(kinds, now, then) for now, then in facts) and all(
-        settled(ctime) for kind, ctime in zip(kinds, found.ctimes, strict=True) if kind == FILE
-    )
+    kinds = found.tree.kinds
+    return all(_same_for_files(kinds, now, then) for now, then in facts) and are_settled(found, state.taken_ns)
 
 
 def _same_for_files(kinds: bytearray, now: array[int], then: array[int]) -> bool:
@@ -105,19 +103,14 @@ def unchanged_rows(found: Found, state: State) -> Iterable[tuple[int, int]]:
     This is :func:`s3batch.model.is_same_file` over columns: for 75,000 files it is 0.1 s cheaper.
     """
     tree, old = found.tree, state.manifest.tree
-    settled = state.settled
-    kinds, old_kinds = tree.kinds, old.kinds
-    facts = [
-        (tree.mtimes, old.mtimes),
-        (tree.sizes, old.sizes),
-        (found.ctimes, state.ctimes),
-        (found.inodes, state.inodes),
-    ]
-    (mtimes, old_mtimes), *others = facts
-    for row, other in enumerate(match_rows(tree, old)):
-        if other < 0 or mtimes[row] != old_mtimes[other] or not kinds[row] == FILE == old_kinds[other]:
+    settled, quiet, kinds = state.settled, state.taken_ns - RACY_SECONDS_NS, old.kinds
+    mtimes, sizes, ctimes, inodes = old.mtimes, old.sizes, state.ctimes, state.inodes
+    columns = (match_rows(tree, old), tree.kinds, tree.mtimes, tree.sizes, found.ctimes, found.inodes)
+    for row, (other, kind, mtime, size, ctime, inode) in enumerate(zip(*columns, strict=True)):
+        if other < 0 or not kind == FILE == kinds[other]:
             continue
-        if settled(found.ctimes[row]) and all(now[row] == then[other] for now, then in others):
+        same = mtime == mtimes[other] and size == sizes[other] and ctime == ctimes[other] and inode == inodes[other]
+        if same and (0 != ctime < quiet or settled(ctime)):
             yield row, other
 
 

@@ -205,6 +205,29 @@ def test_what_is_remembered_of_a_walk_is_of_no_other(here, tmp_path):
     assert (same, other) == (True, False)
 
 
+def test_a_restore_remembers_the_walk_it_ends_with(here, tmp_path):
+    fill(here, many(20))
+    os.symlink("0", here / "d" / "link")
+    os.link(here / "d" / "1" / "001", here / "d" / "again")
+    store, there = Store(), tmp_path / "there"
+    there.mkdir()
+    restored = restore_tree(there, ["d"], rebuild(here, ["d"], store).stored, store)
+    restored.state.taken_ns += 10**9  # as if the last file had been at rest for a second
+    save_state(str(tmp_path / "state"), restored.state)
+    remembered = read_state(str(tmp_path / "state"))
+
+    def is_same() -> bool:
+        return remembered.is_of(scan.scan(str(there), ("d",)))
+
+    assert is_same()
+    (there / "d" / "new").write_bytes(b"")
+    assert not is_same()
+    (there / "d" / "new").unlink()
+    os.utime(there / "d", ns=(OLD, there.joinpath("d").stat().st_mtime_ns))
+    (there / "d" / "2" / "002").chmod(0o600)
+    assert not is_same()
+
+
 def test_after_a_restore_a_rebuild_reads_nothing(here, tmp_path):
     fill(here, many())
     store = Store()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 
 import pytest
 
 from s3batch.archive import segments, stored
+from s3batch.archive.state import Remembered
 from tests.archive.cycle import OLD, settle, snapshot
 from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell
 
@@ -113,6 +115,18 @@ def test_a_step_with_nothing_to_do_asks_once_and_fetches_no_segment(small, cache
     for word in ("rebuild", "restore"):
         assert step(word).code == 0
         assert [seen.name for seen in fake.requests] == ["HeadObject"]
+
+
+def test_a_rebuild_after_a_restore_takes_no_state_apart(cached, step, workspace, fake, monkeypatch):
+    cached("main", FILES)
+    forget(workspace)
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10**9)  # the last file has been at rest for a second
+    assert step("restore").code == 0
+    monkeypatch.setattr(Remembered, "state", None)
+
+    assert step("rebuild").code == 0
+    assert [seen.name for seen in fake.requests] == ["HeadObject"]
 
 
 def test_a_branch_takes_the_segments_of_the_branch_it_comes_from(small, cached, step, bucket, workspace, fake):
