@@ -57,6 +57,14 @@ class Identity(NamedTuple):
     inode: int
 
 
+class Listed(NamedTuple):
+    """A file as its directory lists it."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
 class _Parent(NamedTuple):
     """The open directory of one of our files."""
 
@@ -94,10 +102,10 @@ def open_file(path: str, flags: int, mode: int = 0o600) -> int:
     return file
 
 
-def read_file(path: str) -> bytes:
-    """Return the content of one of our files."""
+def read_file(path: str, longest: int = -1) -> bytes:
+    """Return the content of one of our files; of one with more than ``longest`` bytes, if given, so many and one more."""
     with open(open_file(path, os.O_RDONLY), "rb") as file:
-        return file.read()
+        return file.read(longest + 1 if longest >= 0 else -1)
 
 
 @contextmanager
@@ -240,6 +248,23 @@ def list_directory(path: str) -> list[str]:
         return sorted(os.listdir(descriptor))
     finally:
         os.close(descriptor)
+
+
+def list_files(path: str) -> list[Listed]:
+    """Return the regular files in one of our directories, with size and time. Links are not followed."""
+    with _parent(path) as parent:
+        descriptor = _enter(parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY)
+    found = []
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(Listed(entry.name, status.st_size, status.st_mtime_ns))
+    finally:
+        os.close(descriptor)
+    return found
 
 
 def check_entries(path: str) -> None:

@@ -329,6 +329,14 @@ class Settings:
         None, "Most bytes a cache may have when it is restored, or all caches together after a prune.",
         Topic.CACHE, _ARCHIVE | {"cache prune"}, Form.SIZE, minimum=1,
     )  # fmt: skip
+    local_dir: str = setting(
+        "", "Directory of the runner that outlives the workspace: chunks are kept there too, and not fetched again.",
+        Topic.CACHE, frozenset({"cache restore", "cache rebuild"}),
+    )  # fmt: skip
+    local_max: int = setting(
+        10 << 30, "Most bytes in local_dir; what was used longest ago goes.",
+        Topic.CACHE, frozenset({"cache restore", "cache rebuild"}), Form.SIZE, minimum=1,
+    )  # fmt: skip
     grace: float = setting(
         86400.0, "What is younger than this is never pruned; longer than the longest build.",
         Topic.CACHE, frozenset({"cache prune"}), Form.DURATION, minimum=0,

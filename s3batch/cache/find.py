@@ -161,7 +161,7 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
         return None
     seen, stored, opened = found
     with _rejecting(session, key):
-        segments = fetch_segments(session.bucket, session.base, opened.segments)
+        segments = fetch_segments(session.bucket, session.base, opened.segments, session.local)
         return Hit(seen.key, seen.etag, seen.modified, seen.headers, stored, segments, opened.manifest(segments))
 
 

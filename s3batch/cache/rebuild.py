@@ -298,6 +298,7 @@ def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
     return partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
         keep=_STORE_ALL if session.distrusted else KEEP_UNTOUCHED, headers=session.encryption_headers(),
+        local=session.local,
     )  # fmt: skip
 
 

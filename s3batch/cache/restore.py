@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import private_files
@@ -36,7 +37,7 @@ from s3batch.stopping import InterruptedJobError
 from s3batch.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from s3batch.archive.restore import RestorePlan
     from s3batch.archive.scan import Found
@@ -135,7 +136,7 @@ def _restore(session: Session) -> Outcome:
             session.warn(str(trouble))
         return outcome
     if state is None:  # likely everything is to be fetched
-        session.start_early(fetch_chunk)
+        session.start_early(_fetching(session))
     roots = common_roots(hit.manifest.roots, session.roots)
     if not roots:
         return _without_paths(session, hit)
@@ -292,8 +293,13 @@ def _operations(session: Session, plan: RestorePlan) -> dict[Operation, int]:
     }  # fmt: skip
 
 
+def _fetching(session: Session) -> partial[Coroutine[None, None, Result]]:
+    """Return how workers fetch a chunk."""
+    return partial(fetch_chunk, local=session.local)
+
+
 def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
-    results = session.carry_out(fetch_chunk, _operations(session, plan), "restoring")
+    results = session.carry_out(_fetching(session), _operations(session, plan), "restoring")
     if session.journal.failed_count(Stage.DELETE):
         failures = list(session.journal.failures())
         if any(failure.code in _NOT_AS_NAMED for failure in failures):
@@ -324,7 +330,9 @@ def _told(
     elif not changed:
         how = "everything was right already"
     else:
-        how = f"{plural(len(results), 'chunk')} ({format_size(sent)}) fetched for {plural(made, 'file')}"
+        local = sum(result.already for result in results)
+        fetched = f"{plural(len(results) - local, 'chunk')} ({format_size(sent)}) fetched"
+        how = f"{fetched}{f', {local:,} taken from local_dir' if local else ''} for {plural(made, 'file')}"
     if removed:
         entries = "entry" if removed == 1 else "entries"
         how += f", {'would remove ' if session.settings.dry_run else ''}{removed:,} {entries} not in the cache"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.archive import codec
 from s3batch.archive.keys import chunk_key
 from s3batch.archive.segments import Segment
-from s3batch.archive.stored import longest_body, make_segments
+from s3batch.archive.stored import longest_body, make_segments, prove_segment
 from s3batch.errors import ArchiveError, EndpointError
 from s3batch.s3 import calls
 from s3batch.s3.faults import TOO_LARGE
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from s3batch.archive.manifest import Manifest
+    from s3batch.cache.local_chunks import LocalChunks
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
 
@@ -46,14 +47,36 @@ def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, b
     session.bucket.run(
         gather(_put(session.bucket, chunk_key(session.base, each), bodies[each], headers) for each in new)
     )
+    if session.local is not None:
+        for identity in new:
+            session.local.put(identity.hex(), bodies[identity])
     return Stored(tuple(segments), bodies)
 
 
-def fetch_segments(bucket: Bucket, base: str, segments: Sequence[Segment]) -> Bodies:
+def fetch_segments(bucket: Bucket, base: str, segments: Sequence[Segment], local: LocalChunks | None = None) -> Bodies:
     """Return the bodies of ``segments``. Raises ArchiveError if one is gone or too large."""
     wanted = {segment.id: segment for segment in segments}
-    bodies = bucket.run(gather(_get(bucket, chunk_key(base, each.id), longest_body(each)) for each in wanted.values()))
-    return dict(zip(wanted, bodies, strict=True))
+    kept = {} if local is None else {each.id: _kept(local, each) for each in wanted.values()}
+    lacking = [each for each in wanted.values() if kept.get(each.id) is None]
+    fetched = bucket.run(gather(_get(bucket, chunk_key(base, each.id), longest_body(each)) for each in lacking))
+    found = dict(zip((each.id for each in lacking), fetched, strict=True))
+    if local is not None:
+        for identity, body in found.items():
+            local.put(identity.hex(), body)
+    return {identity: found.get(identity) or kept[identity] or b"" for identity in wanted}
+
+
+def _kept(local: LocalChunks, segment: Segment) -> bytes | None:
+    """Return a segment that the local directory keeps and that is the right one."""
+    body = local.get(segment.id.hex())
+    if body is None:
+        return None
+    try:
+        prove_segment(segment, body)
+    except ArchiveError:
+        local.forget(segment.id.hex())
+        return None
+    return body
 
 
 async def _put(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from s3batch.archive.paths import KEEP, inside, inside_any
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
+from s3batch.cache.local_chunks import open_local
 from s3batch.cache.path_lock import PathLock
 from s3batch.cache.words import plural
 from s3batch.coordinator import Coordinator, CoordinatorDeps
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from s3batch.archive.scan import Found, Problem
     from s3batch.archive.state import Remembered, State
+    from s3batch.cache.local_chunks import LocalChunks
     from s3batch.cache.resolve import Names
     from s3batch.executors import Executor
     from s3batch.journal import Journal
@@ -87,6 +89,8 @@ class Session:
     plan: list[dict[str, str]] = field(default_factory=list)
     """What a dry run would do, for its JSON document."""
 
+    local: LocalChunks | None = None
+    """The directory of the runner that keeps chunks, if it is set and of use."""
     _early: Executor | None = None
     """Workers that are starting."""
 
@@ -115,7 +119,7 @@ class Session:
         for _ in self.journal.take_over():
             pass
         self.journal.set_state(JobState.RUNNING)
-        for warning in self.names.warnings:
+        for warning in (*self.names.warnings, *self._open_local()):
             self.warn(warning)
 
     def _admit(self, operation: Operation) -> Operation:
@@ -191,7 +195,8 @@ class Session:
 
     def _own_files(self) -> tuple[str, ...]:
         """Our own files, where they lie below a cached path: they are no part of it."""
-        ours = [*self.own_directories(), *(self.journal.path + end for end in ("", *SIDE_FILES))]
+        local = self.settings.at_workspace(os.path.join(self.settings.local_dir, OWN_DIRECTORY))
+        ours = [*self.own_directories(), local, *(self.journal.path + end for end in ("", *SIDE_FILES))]
         below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
         return tuple(path for path in (*ours, *below) if inside_any(path, self.roots))
 
@@ -246,15 +251,25 @@ class Session:
         key = {"x-amz-server-side-encryption-aws-kms-key-id": settings.kms_key_id} if settings.kms_key_id else {}
         return {"x-amz-server-side-encryption": settings.encryption, **key} if settings.encryption else {}
 
+    def _open_local(self) -> list[str]:
+        """Open the directory of the runner that keeps chunks; return what is wrong with it."""
+        settings = self.settings
+        if not settings.local_dir or settings.dry_run or settings.lookup_only:
+            return []
+        self.local, trouble = open_local(settings.at_workspace(settings.local_dir), settings.local_max)
+        return [trouble] if trouble else []
+
     @cached_property
     def bucket(self) -> Bucket:
         """The bucket, not yet contacted."""
         return Bucket.from_settings(self.settings, self.settings.bucket)
 
     def close(self) -> None:
-        """Let go of workers and bucket, and have its requests counted."""
+        """Let go of workers and bucket, and have its requests counted. Hold the local directory to its limit."""
         if self._early is not None:
             self._early.close()
+        if self.local is not None:
+            self.local.trim()
         if "bucket" in self.__dict__:
             self.journal.add_tally(requests=self.bucket.lane.requests, retries=self.bucket.retries)
             self.bucket.close()

@@ -26,6 +26,7 @@ from s3batch.sending import send
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from s3batch.cache.local_chunks import LocalChunks
     from s3batch.model import Work
     from s3batch.s3.calls import Answer
     from s3batch.worker import Tools
@@ -35,8 +36,9 @@ DAMAGED = "Damaged"
 
 
 async def store_chunk(
-    work: Work, tools: Tools, *, prefix: str, level: int, keep: float, headers: Mapping[str, str]
-) -> Result:
+    work: Work, tools: Tools, *, prefix: str, level: int, keep: float, headers: Mapping[str, str],
+    local: LocalChunks | None = None,
+) -> Result:  # fmt: skip
     """Make a chunk and store it, unless the store has it and it is younger than ``keep`` seconds.
 
     An older one is stored again, so that no clean-up takes it for forgotten.
@@ -46,6 +48,8 @@ async def store_chunk(
     payload = packed.to_bytes()
     if not body:
         return Result(operation.id, payload=payload, already=True)
+    if local is not None:
+        local.put(packed.id.hex(), body)
     key = chunk_key(prefix, packed.id)
     held = await ask(calls.head_object(key))
     if held.ok and _age_of(held) < keep:
@@ -67,17 +71,35 @@ def _age_of(held: Answer) -> float:
     return (date_of(held) or math.inf) - seconds_of(held.headers.get("last-modified", ""))
 
 
-async def fetch_chunk(work: Work, _: Tools) -> Result:
-    """Fetch a chunk, prove it, and write its files."""
+async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None) -> Result:
+    """Fetch a chunk, prove it, and write its files. What ``local`` keeps is proved in the same way, and not fetched."""
     operation = work.operation
+    name = operation.key.rpartition("/")[2]
+    if local is not None and (kept := local.get(name)) is not None:
+        result = _unpacked(work, kept)
+        if result.code != DAMAGED:
+            return result._replace(already=True)
+        local.forget(name)
     try:
         answer = await must(calls.get_object(operation.key, size=operation.size))
     except CallError as error:
         if error.fault.code != TOO_LARGE:
             raise
         return Result(operation.id, error=str(error), code=DAMAGED)
+    body = bytes(answer.body)
+    result = _unpacked(work, body)
+    if result.error:
+        return result
+    if local is not None:
+        local.put(name, body)
+    return result._replace(sent=len(body), etag=etag_of(answer))
+
+
+def _unpacked(work: Work, body: bytes) -> Result:
+    """Prove a chunk and write its files."""
+    operation = work.operation
     try:
-        made = unpack_chunk(operation.path, Recipe.from_text(operation.detail), bytes(answer.body))
+        made = unpack_chunk(operation.path, Recipe.from_text(operation.detail), body)
     except ArchiveError as error:
         return Result(operation.id, error=str(error), code=DAMAGED)
     except OSError as error:
@@ -85,4 +107,4 @@ async def fetch_chunk(work: Work, _: Tools) -> Result:
             operation.id, error=f"cannot write {error.filename or 'a file'}: {error.strerror}", code="Unwritable"
         )
     reach("unpacked")
-    return Result(operation.id, sent=len(answer.body), payload=made.to_bytes(), etag=etag_of(answer))
+    return Result(operation.id, payload=made.to_bytes())
