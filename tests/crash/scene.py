@@ -94,7 +94,7 @@ class Scene:
             assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
             assert connection.execute("SELECT count(*) FROM operation WHERE state = 'leased'").fetchone()[0] == 0
             assert connection.execute("SELECT count(*) FROM operation WHERE upload_id <> ''").fetchone()[0] == 0
-            assert connection.execute("SELECT count(*) FROM doubt WHERE upload").fetchone()[0] == 0
+            assert connection.execute("SELECT count(*) FROM doubt WHERE upload AND until = 0").fetchone()[0] == 0
 
     def assert_all_well(self) -> None:
         """Everything above."""
