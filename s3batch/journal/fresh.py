@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from s3batch.model import Operation, Stage
@@ -42,6 +42,11 @@ class FreshRows:
         for _ in taken:
             rows.popleft()
         return taken
+
+    def note_changed(self, numbers: Iterable[int]) -> None:
+        """Forget all rows if one with such a number is among them: it may not be pending any more."""
+        if self._rows and any(number >= self._rows[0].id for number in numbers):
+            self._rows.clear()
 
     def clear(self) -> None:
         """Forget them: some may not be pending any more, or a lease is to begin anew."""

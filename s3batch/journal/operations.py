@@ -197,6 +197,7 @@ class Operations:
 
     def lease_rows(self, numbers: Sequence[int]) -> list[Operation]:
         """Hand out those of these rows that are pending."""
+        self._fresh.note_changed(numbers)
         leased = []
         for number in numbers:
             rows = self._store.rows(
@@ -236,6 +237,7 @@ class Operations:
         """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed."""
         if self.admit is not None and self._inherited:
             self._found_out.update(result.id for _, result in outcomes if result.become is not None)
+        self._fresh.note_changed(result.id for _, result in outcomes)
         return settle(self._store, outcomes, before)
 
     def put_back(self, numbers: Sequence[int]) -> None:
@@ -259,6 +261,7 @@ class Operations:
 
     def replan(self, operation: Operation) -> None:
         """Have a row that is pending be about the file as ``operation`` has it."""
+        self._fresh.note_changed([operation.id])
         self._store.execute(_REPLAN, (operation.size, *operation.stamp[2:], operation.id))
         self._store.execute("DELETE FROM part WHERE operation = ?", (operation.id,))
 
@@ -268,6 +271,7 @@ class Operations:
         Their leases are void, failures of the jobs it takes are tried again, and what it decides anew is closed.
         Return by how many operations the job has more (or less) to do.
         """
+        self._fresh.clear()
         void = self._put_back_leased(first, last, ", ".join(map(str, dead)))
         self._store.execute(
             "UPDATE part SET state = 'pending' WHERE operation > ? AND operation <= ? AND state IN ('leased', 'failed')",

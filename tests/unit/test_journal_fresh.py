@@ -109,3 +109,19 @@ def test_what_was_put_back_released_or_rewound_is_leased_again(journal: Journal)
         ("k4", False),
         ("k5", False),
     ]
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.SKIPPED, State.DONE])
+def test_what_was_settled_before_any_lease_is_not_leased(journal: Journal, state: State) -> None:
+    """As a dry run settles what the walk could not read."""
+    rows = journal.add(uploads(0, 3))
+    journal.settle([(state, Result(rows[1].id, error="x" if state is State.FAILED else ""))])
+
+    assert lease_all(journal, 9) == ["k0", "k2"]
+
+
+def test_a_row_that_is_planned_anew_before_any_lease_is_leased_as_it_is_now(journal: Journal) -> None:
+    (row,) = journal.add(uploads(0, 1))
+    journal.replan(row._replace(size=5, stamp=row.stamp._replace(size=5)))
+
+    assert [each.size for each in journal.lease(9, Stage.MAIN)] == [5]
