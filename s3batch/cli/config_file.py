@@ -12,6 +12,7 @@ directory (``$XDG_CONFIG_HOME/s3batch``) if it is there. Values come out as the 
 from __future__ import annotations
 
 import json
+import tomllib
 from typing import Any
 
 from s3batch.errors import SettingsError
@@ -24,8 +25,6 @@ _TOO_LATE = "env_file"
 
 def entries(text: str, command: str, path: str) -> dict[str, str]:
     """The settings that ``command`` takes from a config file, by name. SettingsError names the file and the key."""
-    import tomllib  # noqa: PLC0415 - 4 ms that a run without such a file does not pay
-
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
