@@ -16,14 +16,13 @@ from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.own_marks import OwnMarks
 from s3batch.redirects import protected_keys
-from s3batch.walk import Kept
+from s3batch.walk import Kept, Names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from s3batch.journal import Journal
     from s3batch.model import Listed
-    from s3batch.walk import Walk
     from s3batch.wanted import Wanted
 
 WITHHELD = "nothing was deleted, because not everything else went well"
@@ -33,42 +32,42 @@ _NAMED = 3
 """Keys that a warning names."""
 
 
-def kept_words(kept: Sequence[str]) -> str:
+def kept_words(kept: Names) -> str:
     """Return the warning about deletes that a last look has kept back."""
-    more = len(kept) - _NAMED
+    more = kept.count - _NAMED
     others = f" and {more} more" if more > 0 else ""
-    return f"{CHANGED_MEANWHILE}: {', '.join(kept[:_NAMED])}{others}; not deleted"
+    return f"{CHANGED_MEANWHILE}: {', '.join(kept.first[:_NAMED])}{others}; not deleted"
 
 
-def plan(wanted: Wanted, journal: Journal, walked: Walk) -> Iterator[list[Operation]]:
+def plan(wanted: Wanted, journal: Journal) -> Iterator[list[Operation]]:
     """The deletes, page by page. Raises :class:`JobFailedError` before the first one where a guard refuses."""
     if wanted.is_one_key:
         return
-    marks = guarded(wanted, journal, walked)
+    marks = guarded(wanted, journal)
     for words in marks.words():
         journal.warn(words)
-    for batch in _orphans(wanted, journal, walked, marks):
+    for batch in _orphans(wanted, journal, marks):
         yield [planned_delete(each) for each in batch]
 
 
-def guarded(wanted: Wanted, journal: Journal, walked: Walk) -> OwnMarks:
+def guarded(wanted: Wanted, journal: Journal) -> OwnMarks:
     """Count what would go, and return the marks that were found. Raises :class:`JobFailedError` where a guard refuses."""
     marks = OwnMarks()
-    count = sum(map(len, _orphans(wanted, journal, walked, marks)))
+    count = sum(map(len, _orphans(wanted, journal, marks)))
     if marks:  # found on the way: the keys before a mark were counted
-        count = sum(map(len, _orphans(wanted, journal, walked, marks)))
+        count = sum(map(len, _orphans(wanted, journal, marks)))
     if count:
         _guard(wanted, journal, count)
     return marks
 
 
-def deletable(wanted: Wanted, journal: Journal, walked: Walk) -> Iterator[Listed]:
+def deletable(wanted: Wanted, journal: Journal) -> Iterator[Listed]:
     """Yield what no file answers to and no rule protects."""
     marks = OwnMarks()
     for batch in journal.orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
-    for batch in _orphans(wanted, journal, walked, marks):
+    for batch in _orphans(wanted, journal, marks):
         yield from batch
 
 
@@ -97,39 +96,31 @@ def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
         )
 
 
-def _orphans(wanted: Wanted, journal: Journal, walked: Walk, marks: OwnMarks) -> Iterator[list[Listed]]:
+def _orphans(wanted: Wanted, journal: Journal, marks: OwnMarks) -> Iterator[list[Listed]]:
     """What no file answers to and no rule protects. ``marks`` learns what it comes by."""
     protected = protected_keys(wanted.redirects)
-    vetoes = Kept(_keys_kept(wanted, walked) if wanted.target.stripped else ())
     for batch in journal.orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
-        kept = [each for each in batch if each.key not in protected and _may_go(each, wanted, walked, vetoes, marks)]
+        vetoes = Kept(journal.kept_at_or_above([each.key for each in batch]))
+        kept = [each for each in batch if each.key not in protected and _may_go(each, wanted, vetoes, marks)]
         if kept:
             yield kept
 
 
-def _keys_kept(wanted: Wanted, walked: Walk) -> Iterator[str]:
-    """Yield the keys of what the walk could not look at, as a file and as a directory."""
-    for path in walked.kept.paths:
-        yield wanted.key(path)
-        yield wanted.key(path + "/").rstrip("/")
-
-
-def _may_go(listed: Listed, wanted: Wanted, walked: Walk, vetoes: Kept, marks: OwnMarks) -> bool:
-    """Whether no rule keeps an object; ``vetoes`` are the walk's as keys, where paths are not simply their ends.
+def _may_go(listed: Listed, wanted: Wanted, vetoes: Kept, marks: OwnMarks) -> bool:
+    """Whether no rule keeps an object; ``vetoes`` are the keys of what the walk could not look at.
 
     The prefix itself is a folder's marker, as consoles make them, and stays; so do those of directories that exist.
     """
     key = listed.key
     path = key[len(wanted.prefix) :]
-    if not path or marks.owns(key) or not wanted.selects(key) or walked.kept.covers(path):
+    if not path or marks.owns(key) or not wanted.selects(key) or vetoes.covers(key):
         return False
     if listed.size == 0 and wanted.key_paths.has_directory(key):
         return False
-    if key.startswith("/") and os.path.isfile(os.path.join(wanted.source.base, key.lstrip("/"))):
-        return False  # drone-s3-sync once wrote such keys, and takes them for the file's
-    return not vetoes.covers(key)
+    # drone-s3-sync once wrote keys with a leading slash, and takes them for the file's
+    return not (key.startswith("/") and os.path.isfile(os.path.join(wanted.source.base, key.lstrip("/"))))
 
 
 # --- a source that is not what it was -------------------------------------------------------

@@ -96,13 +96,13 @@ class BlockedUploads:
     def find_blocking(self, walked: Walk) -> list[Operation]:
         """Return the deletes that clear the way. Raises :class:`JobFailedError` where a guard refuses deletes."""
         waiting = set(self.keys)
-        if not waiting or walked.problems or not walked.complete:
+        if not waiting or walked.troubled or not walked.complete:
             return []
         directories = {above for key in waiting for above in _above(key)}
-        guarded(self._wanted, self._journal, walked)
+        guarded(self._wanted, self._journal)
         return [
             planned_delete(orphan)
-            for orphan in deletable(self._wanted, self._journal, walked)
+            for orphan in deletable(self._wanted, self._journal)
             if orphan.key in directories or any(above in waiting for above in _above(orphan.key))
         ]
 

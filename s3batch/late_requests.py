@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from s3batch.journal import Doubt, Journal
     from s3batch.model import Listed
     from s3batch.s3.bucket import Bucket
-    from s3batch.walk import Walk
     from s3batch.wanted import Wanted
 
 LONGEST_WAIT = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", "10"))
@@ -41,9 +40,7 @@ def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
     return min(max((doubt.until for doubt in doubts), default=0.0) - now, LONGEST_WAIT)
 
 
-def operations(
-    wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket], walked: Walk, doubts: list[Doubt]
-) -> list[Operation]:
+def operations(wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket], doubts: list[Doubt]) -> list[Operation]:
     """Return what to do with these keys: compare where there is a file, set a redirect again, delete what came back."""
     replanner = Replanner(wanted, journal.path)
     found = {doubt.key: _operation(wanted, replanner, doubt) for doubt in doubts}
@@ -51,7 +48,7 @@ def operations(
     back = _came_back(journal, bucket(), gone) if gone and wanted.settings.delete else []
     return [
         *filter(None, found.values()),
-        *(planned_delete(each) for each in (deletable(wanted, journal, walked) if back else ()) if each.key in back),
+        *(planned_delete(each) for each in (deletable(wanted, journal) if back else ()) if each.key in back),
     ]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from s3batch import deletes, planner, quirk_memory
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from s3batch.journal import Facts, Journal
     from s3batch.model import LocalFile
     from s3batch.progress import Totals
-    from s3batch.walk import Walk
+    from s3batch.walk import Problem, Walk
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
@@ -57,15 +58,12 @@ class Planning:
             expect(more)
             yield
         yield from listing
-        settings = self.wanted.settings
         self.walked = walked = self.wanted.walk(self.journal.path)
         for batch in walked.batches(BATCH):
             add(self._decide(batch))
+            self._note_problems(walked, add)
             yield
-        if settings.dry_run:
-            self._fail(walked)
-        else:
-            add(self._troubled(walked))
+        self._note_problems(walked, add)
         add(self._redirects())
         for warning in walked.warnings():
             self.journal.warn(warning)
@@ -73,14 +71,14 @@ class Planning:
     def finish(self, add: Add, *, thorough: bool) -> None:
         """The last of the plan, after all else went well: the deletes. ``thorough``: plan them whatever the walk met."""
         walked = self.walked
-        if walked is None or ((walked.problems or not walked.complete) and not thorough):
+        if walked is None or ((walked.troubled or not walked.complete) and not thorough):
             # readable by now, or its operation would have failed
-            count = len(walked.problems) if walked else 0
+            count = walked.troubled if walked else 0
             raise JobFailedError(
                 f"{count} paths could not be read while the source was walked", hint="resume walks again"
             )
         if self.wanted.settings.delete:
-            for batch in deletes.plan(self.wanted, self.journal, walked):
+            for batch in deletes.plan(self.wanted, self.journal):
                 add(batch)
             reach("deleting")
         self.journal.plan_complete()
@@ -133,20 +131,34 @@ class Planning:
             for each in self.wanted.redirects
         ]
 
-    def _troubled(self, walked: Walk) -> list[Operation]:
+    def _note_problems(self, walked: Walk, add: Add) -> None:
+        """Give what the walk has met since the last batch to the journal: no memory holds it."""
+        kept = walked.take_kept()
+        if kept and self.wanted.settings.delete:
+            self.journal.keep(chain.from_iterable(map(self._keys_kept, kept)))
+        if not (problems := walked.take_problems()):
+            return
+        if self.wanted.settings.dry_run:
+            self._fail(problems)
+        else:
+            add(self._troubled(problems))
+
+    def _keys_kept(self, path: str) -> set[str]:
+        """Return the keys at or below which nothing is an orphan: of a file at ``path``, and of a directory."""
+        key, wanted = f"{self.wanted.prefix}{path}".rstrip("/"), self.wanted
+        return {key, wanted.key(path), wanted.key(path + "/").rstrip("/")} if wanted.target.stripped else {key}
+
+    def _troubled(self, problems: list[Problem]) -> list[Operation]:
         """Operations that will fail: what the walk found and could not read must be named, and tried again."""
         return [
             Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
-            for path in (each.path + "/" * (each.directory and bool(each.path)) for each in walked.problems)
+            for path in (each.path + "/" * (each.directory and bool(each.path)) for each in problems)
         ]
 
-    def _fail(self, walked: Walk) -> None:
+    def _fail(self, problems: list[Problem]) -> None:
         """The same for a dry run, which carries nothing out that could fail."""
-        troubled = self._troubled(walked)
-        why = dict(zip((each.path for each in troubled), walked.problems, strict=True))
-        failed = [
-            Result(row.id, error=why[row.path].error, code=why[row.path].code) for row in self.journal.add(troubled)
-        ]
+        rows = self.journal.add(self._troubled(problems))
+        failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
         self.journal.settle([(State.FAILED, result) for result in failed])
 
 
@@ -169,6 +181,7 @@ class Replanner:
         if self._walk is None:
             self._walk = self._wanted.walk(self._journal)
         found = self._walk.look(path)
+        self._walk.take_kept()
         if found is not None and found.stamp.kind == FILE:
             return operation._replace(size=found.size, stamp=found.stamp, upload_id="")
         if found is not None:

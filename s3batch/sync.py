@@ -57,6 +57,7 @@ from s3batch.row_check import RowCheck
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
 from s3batch.stopping import InterruptedJobError, Signals
+from s3batch.walk import Names
 from s3batch.wanted import Wanted
 from s3batch.worker import Brief
 
@@ -136,7 +137,7 @@ class Sync:
     """What is known of the store, beside what the journal says."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """See :attr:`s3batch.worker.Brief.extensions`."""
-    kept: list[str] = field(default_factory=list)
+    kept: Names = field(default_factory=Names)
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.CoordinatorDeps.clock`."""
@@ -241,7 +242,7 @@ class Sync:
         self.journal.enter_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE)
         self._look_again(coordinator, planning)
-        if self.kept:
+        if self.kept.count:
             self.journal.warn(deletes.kept_words(self.kept))
         if not self.settings.dry_run:
             leftovers.abort(self.journal, self.bucket, self._list_unclaimed)
@@ -265,7 +266,7 @@ class Sync:
             )
             time.sleep(seconds)  # a signal ends it
         now = self.bucket.clock.now().low
-        operations = late_requests.operations(self.wanted, self.journal, lambda: self.bucket, planning.walked, doubts)
+        operations = late_requests.operations(self.wanted, self.journal, lambda: self.bucket, doubts)
         coordinator.add(operations)
         for stage in (Stage.MAIN, Stage.DELETE):
             coordinator.run(stage)
@@ -392,7 +393,8 @@ class Sync:
 
     def _heard(self, operation: Operation, result: Result) -> None:
         if result.already:
-            self.kept += [operation.key] * (operation.kind is Kind.DELETE)
+            if operation.kind is Kind.DELETE:
+                self.kept.add(operation.key)
             return
         self.changed = True
         self.wrote = self.wrote or operation.kind is Kind.UPLOAD

@@ -8,6 +8,7 @@
 
 The rule it keeps: **what could not be looked at is never taken for absent.** Every path that is in the
 tree and yields no file stands in :attr:`Walk.kept`, and no key for it, or below it, may be deleted.
+Whoever walks takes these paths and the problems away after each batch, so that they do not pile up.
 
 About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
 a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of what is skipped
@@ -137,8 +138,8 @@ class _Named(NamedTuple):
 class Walk:
     """The files of one source, once, lazily; and what was found beside them.
 
-    ``problems``, ``skipped`` and ``kept`` grow while it is iterated. ``complete`` becomes true at the
-    very end, and only if every directory could be read to its end: deletes need that.
+    ``problems``, ``skipped`` and ``kept`` grow while it is iterated, until they are taken. ``complete`` becomes true at
+    the very end, and only if every directory could be read to its end: deletes need that.
     """
 
     def __init__(self, root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> None:
@@ -148,7 +149,10 @@ class Walk:
         self.led_out = Names()
         """Links that lead out of the source and were followed, each with where it leads."""
         self.complete = False
+        self.troubled = 0
+        """Problems in all."""
         self.kept = Kept()
+        self._read_all = True
         self._selection, self._wants = selection, selection.wants
         self._follow = symlinks != "skip"
         self._inside_only = symlinks == "inside"
@@ -173,7 +177,7 @@ class Walk:
     def batches(self, size: int) -> Iterator[list[LocalFile]]:
         """Yield the files in lists of up to ``size``. One may be empty: many entries were no files."""
         yield from self._single() if self.single else self._tree(size)
-        self.complete = not any(problem.directory for problem in self.problems)
+        self.complete = self._read_all
 
     def look(self, path: str) -> LocalFile | None:
         """Return what a walk finds at ``path`` now: a file, or a directory that it enters.
@@ -195,7 +199,7 @@ class Walk:
             return LocalFile(path, stamp)
         if self._noted() == noted:
             self._keep(path)
-            self.problems.append(Problem(path, _GONE, "Vanished", directory=False))
+            self._fail(Problem(path, _GONE, "Vanished", directory=False))
         return None
 
     def _look_at_source(self) -> LocalFile | None:
@@ -203,15 +207,30 @@ class Walk:
         try:
             stamp = stamp_of(os.stat(self._root, follow_symlinks=self._follow or self._is_link))
         except OSError as error:
-            self.problems.append(Problem(self._name, _why(self._root, error)[1], "Vanished", directory=False))
+            self._fail(Problem(self._name, _why(self._root, error)[1], "Vanished", directory=False))
             return None
         if stamp.kind in (FILE, DIRECTORY):
             return LocalFile(self._name, stamp)
         self._skip(self._name, _what(stamp))
         return None
 
+    def take_problems(self) -> list[Problem]:
+        """Return the problems since the last call."""
+        taken, self.problems = self.problems, []
+        return taken
+
+    def take_kept(self) -> set[str]:
+        """Return the kept paths since the last call."""
+        taken, self.kept = self.kept.paths, Kept()
+        return taken
+
+    def _fail(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        self.troubled += 1
+        self._read_all = self._read_all and not problem.directory
+
     def _noted(self) -> int:
-        return len(self.problems) + sum(names.count for names in self.skipped.values())
+        return self.troubled + sum(names.count for names in self.skipped.values())
 
     def warnings(self) -> Iterator[str]:
         """Yield a sentence for each kind of thing that was skipped, or followed with a doubt."""
@@ -344,13 +363,13 @@ class Walk:
             return
         self._keep(path)
         code, text = _why(entry.path, error)
-        self.problems.append(Problem(path, text, code, directory))
+        self._fail(Problem(path, text, code, directory))
 
     def _unread(self, prefix: str, error: OSError) -> None:
         path = prefix.rstrip("/")
         self._keep(path)
         code = "Vanished" if isinstance(error, FileNotFoundError) else "Unreadable"
-        self.problems.append(Problem(path, f"cannot read the directory: {error.strerror}", code, True))
+        self._fail(Problem(path, f"cannot read the directory: {error.strerror}", code, True))
 
     def _skip(self, path: str, what: str, shown: str = "") -> None:
         self._keep(path)

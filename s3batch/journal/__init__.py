@@ -530,6 +530,15 @@ class Journal:
         with self.batch():
             self._objects.mark_seen(keys)
 
+    def keep(self, keys: Iterable[str]) -> None:
+        """Note keys at or below which nothing may be deleted. They are this run's own, in a temporary table."""
+        with self.batch():
+            self._objects.keep(keys)
+
+    def kept_at_or_above(self, keys: Sequence[str]) -> set[str]:
+        """Return those of the kept keys that are one of these, or a directory of one."""
+        return self._objects.kept_at_or_above(keys)
+
     def orphans(self, prefix: str) -> Iterator[list[Listed]]:
         """Yield, a page at a time by key, the listed objects below ``prefix`` that were not marked as seen."""
         return self._objects.orphans(prefix)

@@ -6,7 +6,7 @@ written or deleted again. All of it is a cache, and losing it costs time, never 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from s3batch.journal.store import Store, all_bindable, bindable, row_stamp
@@ -106,6 +106,9 @@ INSERT OR IGNORE INTO object ({_ALL}) SELECT {_ALL} FROM original.object WHERE k
     (SELECT key FROM original.operation WHERE id > ? AND id <= ? AND +job IN ({{jobs}}))
 """  # noqa: S608 - constants
 
+_KEPT = "CREATE TEMP TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID"
+_KEPT_AMONG = f"SELECT key FROM temp.kept WHERE key IN ({_KEYS})"  # noqa: S608 - constants
+
 _MARK_PLANNED = """
 INSERT INTO object (key, planned) SELECT key, ? FROM operation
 WHERE id > ? AND id <= ? AND kind <> 'delete' AND (job = ? OR (job IN ({jobs}) AND state = 'pending'))
@@ -123,6 +126,7 @@ class Objects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._keeps = False
         self._brings = bool(store.original)
         """For a dry run: facts come along with the listing."""
         self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
@@ -192,6 +196,20 @@ class Objects:
                 return
             yield [Listed._make(row) for row in page]
             low = bindable(page[-1][0] + "\0")
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Note keys at or below which nothing may be deleted."""
+        self._store.execute(_KEPT)
+        self._keeps = True
+        rows = [(bindable(key),) for key in keys]
+        self._store.execute_many("INSERT OR IGNORE INTO temp.kept VALUES (CAST(? AS TEXT))", rows)
+
+    def kept_at_or_above(self, keys: Sequence[str]) -> set[str]:
+        """Return those of the kept keys that are one of these, or a directory of one; ``""`` is above all."""
+        if not self._keeps:
+            return set()
+        names = list({"", *keys, *(key[:at] for key in keys for at, letter in enumerate(key) if letter == "/")})
+        return {row[0] for batch in _batches(names) for row in self._store.rows(_KEPT_AMONG, batch)}
 
     def count_listed(self) -> int:
         """Return how many objects the current listing holds."""

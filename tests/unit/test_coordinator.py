@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import signal
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.coordinator import Coordinator, CoordinatorDeps
+from s3batch.coordinator import Coordinator, CoordinatorDeps, dispatcher
 from s3batch.coordinator.circuit_breaker import SAME_FAILURES
 from s3batch.executors import Credit, News, Status, WorkerState, tags_of
 from s3batch.journal import Journal
@@ -727,3 +728,52 @@ def test_parts_that_fail_after_their_upload_is_parked_are_not_tried_again(journa
     assert states(journal) == {"big": State.FAILED}
     assert tries == {1: 2} | dict.fromkeys(range(2, 11), 1)
     assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)] == ["u"]
+
+
+# --- what is held in memory -----------------------------------------------------------------
+
+
+def test_planning_stops_while_enough_waits_and_goes_on_after(journal, coordinate, monkeypatch):
+    monkeypatch.setattr(dispatcher, "ENOUGH", 100)
+    ticks = itertools.count()
+    executor = Scripted(good, room=4, at_once=4)
+    planned, ahead = [0], []
+
+    def answered(work: Work) -> list[Result]:
+        ahead.append(planned[0] - len(executor.given))
+        return good(work)
+
+    executor.answer = answered
+    coordinator = coordinate(executor, clock=lambda: next(ticks) * 0.015)  # a step of the plan in each turn
+
+    def steps() -> Iterator[None]:
+        for batch in range(50):
+            coordinator.add([upload(f"{batch}-{number}") for number in range(20)])
+            planned[0] += 20
+            yield
+
+    coordinator.run(Stage.MAIN, steps())
+
+    assert 80 <= max(ahead) <= 100 + 20
+    assert set(states(journal).values()) == {State.DONE}
+    assert len(executor.given) == 1000
+
+
+def test_deletes_are_leased_by_keys_and_not_by_requests(journal, coordinate, monkeypatch):
+    monkeypatch.setattr(dispatcher, "KEYS_OUT", 2000)
+    held = []
+    executor = Scripted(good, room=1000, at_once=1)
+    coordinator = coordinate(executor)
+
+    def answered(work: Work) -> list[Result]:
+        held.append(len(coordinator._dispatcher.leased))
+        return good(work)
+
+    executor.answer = answered
+    for batch in range(10):
+        coordinator.add([delete(f"{batch}-{number}") for number in range(1000)])
+
+    coordinator.run(Stage.DELETE)
+
+    assert [len(work.keys) for work in executor.given] == [1000] * 10
+    assert max(held) == 2000

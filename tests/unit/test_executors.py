@@ -20,6 +20,7 @@ from s3batch.executors import Executor, News, count_outstanding, tags_of, weight
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
 from s3batch.executors.process import Framed, Worker, pack
+from s3batch.executors.runner import Runner
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.rules import Rules
 from s3batch.s3.endpoint import Endpoint
@@ -28,7 +29,7 @@ from s3batch.settings import Settings
 from s3batch.worker import Brief
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
 from tests.rig.hanging import hang_or_die
-from tests.rig.stamps import stamp_at
+from tests.rig.stamps import stamp, stamp_at
 from tests.rig.waiting import wait_until
 
 
@@ -523,3 +524,23 @@ def test_the_last_words_of_a_dead_coordinator_begin_nothing(fake, brief, upload)
 
     worker.close()
     assert fake.requests == []
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("gzip", "kind", "begun"),
+    [(False, Kind.UPLOAD, 3), (True, Kind.UPLOAD, 1), (False, Kind.RECONCILE, 5), (True, Kind.RECONCILE, 1)],
+    ids=["sent", "sent as gzip", "compared", "compared as gzip"],
+)
+def test_a_worker_begins_no_more_than_its_memory_holds(brief, gzip, kind, begun):
+    rules = Rules.from_settings(Settings(gzip="true" if gzip else ""), brief.root)
+    page = [0, 0]
+    runner = Runner(replace(brief, rules=rules), page)
+    large = [Operation(kind, f"k{n}", Reason.CONTENT, f"k{n}.txt", 20 * MIB, stamp(20 * MIB), id=n) for n in range(5)]
+
+    runner.take([Work(operation) for operation in large])
+
+    assert page[0] == begun, "64 MiB hold 3 files of 20 MiB, 64 blocks, or one file with what it is compressed to"
+    runner.lane.close()
