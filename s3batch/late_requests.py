@@ -48,7 +48,11 @@ def operations(wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket], d
     back = _came_back(journal, bucket(), gone) if gone and wanted.settings.delete else []
     return [
         *filter(None, found.values()),
-        *(planned_delete(each) for each in (deletable(wanted, journal) if back else ()) if each.key in back),
+        *(
+            planned_delete(each)._replace(reason=Reason.LATE)
+            for each in (deletable(wanted, journal) if back else ())
+            if each.key in back
+        ),
     ]
 
 

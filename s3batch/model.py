@@ -243,6 +243,11 @@ class Operation(NamedTuple):
     upload_id: str = ""
     """The multipart upload begun for it, if one was."""
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a dead run's request may land meanwhile: S3 is asked first, and the change is conditional."""
+        return self.recheck or self.reason is Reason.LATE
+
 
 class Part(NamedTuple):
     """A piece of a multipart upload, a row of the journal. Numbers start at 1."""

@@ -50,7 +50,7 @@ def is_plain(work: Work) -> bool:
         operation.kind is Kind.UPLOAD
         and work.step is Step.WHOLE
         and operation.size <= BLOCK
-        and not (operation.recheck or operation.detail or operation.upload_id)
+        and not (operation.recheck or operation.reason is Reason.LATE or operation.detail or operation.upload_id)
     )
 
 
@@ -144,14 +144,14 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
     kept = Kept.from_text(operation.detail)
     headers = headers_of(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
-    if operation.recheck and kept is None:
+    if operation.is_in_doubt and kept is None:
         head = await settled(calls.head_object(operation.key))
         if found := _already_there(operation, attributes, body, head, tools):
             return found
         condition = _unchanged_since(head)
     call = calls.put_object(operation.key, body, {**headers, **condition})
     sent, warning = await send(call, tools.checks, asked), ""
-    if condition and not _is_acl_refusal(sent.answer, attributes) and await _misjudges(sent.answer, call, condition):
+    if condition and not _is_acl_refusal(sent.answer, attributes) and await misjudges(sent.answer, call, condition):
         call, condition = call._replace(headers=_without(call.headers, condition)), {}
         sent = await send(call, tools.checks)
     if _is_acl_refusal(sent.answer, attributes):
@@ -159,7 +159,7 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
         attributes = replace(attributes, acl="")
         call = call._replace(headers=_without(call.headers, ["x-amz-acl"]))
         sent = await send(call, tools.checks)
-    if sent.answer.status in _OVERTAKEN and condition:
+    if sent.answer.status in OVERTAKEN and condition:
         return failed(Work(operation), fault_of(sent.answer), call.name)._replace(retryable=True)
     answer = checked(sent.answer, call)
     if kept is not None:
@@ -175,11 +175,11 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
 
 _UNCONDITIONAL = frozenset({400, 405, 501})
 """What stores answer that know no conditional writes."""
-_OVERTAKEN = frozenset({409, 412})
+OVERTAKEN = frozenset({409, 412})
 """What a store answers to a conditional write where another one came between."""
 
 
-async def _misjudges(answer: Answer, call: calls.Call, condition: dict[str, str]) -> bool:
+async def misjudges(answer: Answer, call: calls.Call, condition: dict[str, str]) -> bool:
     """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
     if answer.status != 412:
         return answer.status in _UNCONDITIONAL

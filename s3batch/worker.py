@@ -40,7 +40,17 @@ from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
 from s3batch.s3.validation import etag_in
 from s3batch.sending import Asked, Checks, begin_upload, checksum_header, send
-from s3batch.whole_upload import compare_times, headers_of, is_plain, read_body, read_packed, upload, upload_plain
+from s3batch.whole_upload import (
+    OVERTAKEN,
+    compare_times,
+    headers_of,
+    is_plain,
+    misjudges,
+    read_body,
+    read_packed,
+    upload,
+    upload_plain,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -414,15 +424,16 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
     head = await _look(operation.key, tools)
     if head is None:
         return await _by_listing(operation, attributes, tools)
+    late = operation.reason is Reason.LATE  # what it becomes stays so
     if head.status == 404:
-        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.MISSING)
+        return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
     checked(head, calls.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
     if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
         tools.source.check(operation.path, operation.stamp)
     if not (by_journal or await _equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
-        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
+        return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.CONTENT)
     quirks = tools.quirks
     reason = await find_difference(operation, attributes, head, tools)
     if reason is None and has_changed(operation) and wants_unseen(attributes, tools):
@@ -546,7 +557,13 @@ async def _delete_alone(operation: Operation, tools: Tools) -> Result:
 
 async def _delete(operation: Operation) -> Result:
     call = calls.delete_object(operation.key)
-    answer = await ask(call)
+    condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
+    answer = await ask(call._replace(headers={**call.headers, **condition}))
+    if condition and not answer.ok and answer.status != 404:
+        if await misjudges(answer, call, condition):
+            answer = await ask(call)
+        elif answer.status in OVERTAKEN:
+            return Result(operation.id, already=True)
     if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
         checked(answer, call)
     return Result(operation.id)

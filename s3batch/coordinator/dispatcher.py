@@ -127,12 +127,13 @@ class Dispatcher:
         """Make work of leased operations."""
         deletes: list[Operation] = []
         for operation in self._settle_early(operations):
+            together = operation.kind is Kind.DELETE and fits_xml(operation.key) and not operation.is_in_doubt
             if self._quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
             self.leased[operation.id] = operation
             if self._goes_in_parts(operation):
                 self._deps.uploads.add(operation)
-            elif operation.kind is Kind.DELETE and fits_xml(operation.key):
+            elif together:
                 deletes.append(operation)
             else:
                 self._add(Work(operation))

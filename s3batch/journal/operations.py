@@ -70,7 +70,7 @@ WHERE id = ?
 _OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy')"
 """Codes of failures that the walk sees for itself."""
 _TAKE_AGAIN = f"""
-UPDATE operation SET state = 'pending', recheck = 1, attempts = 0
+UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0
 WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'failed' AND code NOT IN {_OF_ONE_FILE} AND stage <= ?
 """  # noqa: S608 - constants
 DECIDED_ANEW = "a later job decided anew"

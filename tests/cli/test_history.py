@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from s3batch import history
+from s3batch.deletes import planned_delete
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
-from s3batch.model import JobState, Kind, Operation, Reason
+from s3batch.model import JobState, Kind, Listed, Operation, Reason, Stage
 from s3batch.settings import Settings
-from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, error
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Stored, error
 from tests.rig.stamps import stamp_at
 
 ENV = {
@@ -312,6 +313,82 @@ def test_a_write_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, 
     assert [each.headers.get("if-none-match", "") for each in tried] == ["*", ""]
     assert [bool(each.headers.get("if-match")) for each in tried] == [False, True]
     assert store.objects["b"]["site/a"].body == b"new"
+
+
+def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: Stored) -> None:
+    """Leave a killed job that was about to delete one object."""
+    begun = Settings(
+        source="release", bucket="b", target="site", endpoint_url=store.url, workspace=str(workspace), delete=True,
+        state_directory=str(tmp_path / "state" / "s3batch"),
+    )  # fmt: skip
+    listed = Listed("site/old", len(stored.body), stored.etag.strip('"'), stored.modified)
+    with Journal.open(begun.journal_path("b/site/")) as journal:
+        journal.begin_job(
+            "sync", str(workspace / "release"), "b/site/", store.url, begun.public(), "1", plan=begun.plan_digest()
+        )
+        journal.enter_stage(Stage.DELETE)
+        journal.add([planned_delete(listed)], lease=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "held"),
+    [
+        (None, True),
+        (Reply(501, body=error("NotImplemented")), False),
+        (Reply(412, body=error("PreconditionFailed")), False),
+    ],
+    ids=["a store that takes it", "one that does not know it", "one that refuses a condition that holds"],
+)
+def test_a_delete_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, tmp_path, monkeypatch, answer, held):
+    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    sync("release", "s3://b/site")
+    stored = store.objects["b"]["site/old"] = Stored(b"old", '"etag"', modified=1_700_000_000.0)
+    plant_leased_delete(store, workspace, tmp_path, stored)
+    store.requests.clear()
+    store.meddle = lambda request: answer if request.headers.get("if-match") else None
+
+    resumed = call("resume", env=ENV)
+
+    assert resumed.code == 0, resumed.err
+    deletes = [each for each in store.requests if (each.name, each.key) == ("DeleteObject", "site/old")]
+    assert [bool(each.headers.get("if-match")) for each in (deletes[0], deletes[-1])] == [True, held]
+    assert "site/old" not in store.objects["b"]
+
+
+def test_a_delete_of_a_key_in_doubt_leaves_what_another_has_written_that_moment(
+    sync, call, store, workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    sync("release", "s3://b/site")
+    stored = store.objects["b"]["site/old"] = Stored(b"old", '"etag"', modified=1_700_000_000.0)
+    plant_leased_delete(store, workspace, tmp_path, stored)
+
+    def land(request) -> None:
+        if request.name == "DeleteObject":
+            store.objects["b"]["site/old"] = Stored(b"of another", '"other"')
+
+    store.meddle = land
+
+    resumed = call("resume", env=ENV)
+
+    assert "skipped: changed meanwhile: site/old" in resumed.err
+    assert [each.name for each in store.requests if each.name.startswith("Delete")] == ["DeleteObject", "DeleteObjects"]
+    assert resumed.code == 0, "what it is now has been listed since, and is an orphan as well"
+
+
+def test_deletes_that_had_failed_go_together_again(sync, call, store, workspace):
+    sync("release", "s3://b/site")
+    for number in range(20):
+        store.objects["b"][f"site/old{number}"] = Stored(b"old", '"etag"')
+    store.meddle = lambda request: Reply(403, body=error("AccessDenied")) if request.name == "DeleteObjects" else None
+    failed = sync("release", "s3://b/site", "--delete")
+    store.meddle = lambda _: None
+    store.requests.clear()
+
+    resumed = call("resume", env=ENV)
+
+    assert (failed.code, resumed.code) == (1, 0), resumed.err
+    assert [each.name for each in store.requests if each.name.startswith("Delete")] == ["DeleteObjects"]
 
 
 def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(

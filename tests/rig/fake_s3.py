@@ -226,8 +226,7 @@ class FakeS3:
     def _put_object(self, request: Seen, objects: dict[str, Stored]) -> Reply:
         if len(request.key.encode("utf-8", "surrogateescape")) > 1024:
             raise RefusedError(400, "KeyTooLongError")
-        if request.headers.get("if-none-match") == "*" and request.key in objects:
-            raise RefusedError(412, "PreconditionFailed")
+        self._check_condition(request, objects)
         if self.manners.is_file_system and _is_blocked(request.key, objects):
             raise RefusedError(500, "InternalError")
         stored = self._taken(request)
@@ -301,7 +300,17 @@ class FakeS3:
         body = f"<CopyObjectResult {_NS}><LastModified>{_iso(copy.modified)}</LastModified><ETag>{escape(etag)}</ETag></CopyObjectResult>"
         return _xml(body)
 
+    def _check_condition(self, request: Seen, objects: dict[str, Stored]) -> None:
+        there, wanted = objects.get(request.key), request.headers.get("if-match", "")
+        if request.headers.get("if-none-match") == "*" and there is not None:
+            raise RefusedError(412, "PreconditionFailed")
+        if wanted and there is None:
+            raise RefusedError(404, "NoSuchKey")
+        if wanted and there is not None and wanted != there.etag:
+            raise RefusedError(412, "PreconditionFailed")
+
     def _delete_object(self, request: Seen, objects: dict[str, Stored]) -> Reply:
+        self._check_condition(request, objects)
         objects.pop(request.key, None)
         return Reply(204)
 
