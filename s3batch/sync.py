@@ -179,6 +179,7 @@ class Sync:
         """Run, without a report; what stops the job is raised."""
         progress = make(self._progress_kind(), self.output.progress_stream)
         executor: Executor | None = None
+        self.journal.heed(self.signals.error)
         is_foreign = not journal_trust.may_decide(self.journal.path, self.settings)
         self.journal.check_rows(RowCheck(self.wanted, is_foreign=is_foreign).admit, self.wanted.owns)
         try:

@@ -34,6 +34,9 @@ from s3batch.private_files import BESIDE_JOURNAL, OWN_DIRECTORY
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""
 
+_AT_ONCE = 100
+"""Entries that are read before Python has its turn: a slow file system takes 1 ms for each."""
+
 BREATH = 500
 """Entries that were looked at in vain, after which a batch ends: whoever walks may have to stop."""
 
@@ -317,7 +320,7 @@ class Walk:
         """The entries of one directory; a directory that fails half way has a problem and is kept."""
         try:
             with os.scandir(os.path.join(self.base, prefix)) as scan:
-                while entries := list(islice(scan, SLICE)):
+                while entries := _next_slice(scan):
                     entries.sort(key=_BY_NAME)
                     yield from entries
         except OSError as error:
@@ -383,6 +386,14 @@ class Walk:
 def walk(root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> Walk:
     """The files of ``root``, a directory or one file. A source that cannot be looked at stops the job."""
     return Walk(root, selection, symlinks=symlinks, journal=journal)
+
+
+def _next_slice(scan: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """Return the next entries of a directory, read a few at a time: a signal's handler runs between them."""
+    entries: list[os.DirEntry[str]] = []
+    while len(entries) < SLICE and (some := list(islice(scan, min(_AT_ONCE, SLICE - len(entries))))):
+        entries += some
+    return entries
 
 
 def _source(root: str) -> os.stat_result:

@@ -110,6 +110,7 @@ class Session:
 
     def begin(self) -> None:
         """Begin a job in the journal. What an earlier one left is found by looking, not by its operations."""
+        self.journal.heed(self.signals.error)
         self.journal.check_rows(self._admit, self._owns)
         target = f"{self.settings.bucket}/{self.base}"
         self.journal.begin_job(

@@ -148,15 +148,20 @@ class Coordinator:
             if step is _OVER:
                 self._deps.totals.planning = False
                 for stage in (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT):
-                    self._open[stage] = self._journal.open_count(stage)
+                    self._open[stage] = self._count_open(stage)
                 return None
         return planning
 
     def _count_again(self, stage: int) -> None:
         """Lease again from the first row: the journal says that more is open than was ever handed out or counted."""
-        self._open[stage] = self._journal.open_count(stage)
+        self._open[stage] = self._count_open(stage)
         self._journal.rewind()
         self._dispatcher.more = self._open[stage] > 0
+
+    def _count_open(self, stage: int) -> int:
+        """Count the open rows of a stage, which may take a second: a signal does not wait for it."""
+        with self._deps.signals.raising():
+            return self._journal.open_count(stage)
 
     def _patience(self) -> float:
         """How long to wait for news: until something is due, but not for ever: signals, progress."""

@@ -110,6 +110,10 @@ class Journal:
         """The file's name as given; a dry run's journal tells that of the job's own."""
         return self._stands_for or self._store.path
 
+    def heed(self, stopped: Callable[[], BaseException]) -> None:
+        """Let a signal interrupt a statement that takes long; ``stopped`` gives what its handler has raised."""
+        self._store.heed(stopped)
+
     def lock(self) -> None:
         """Be the one coordinator of this journal until :meth:`close`; JournalLockedError names another."""
         self._lock.take()
@@ -560,9 +564,11 @@ class Journal:
 
         ``late``: by how many seconds LastModified of what it wrote may be later than the Date of the answer.
         """
-        job, rows = self._current, (self._operations.floor, self._operations.last)
+        job, floor, last = self._current, self._operations.floor, self._operations.last
+        for first in range(floor, last, TAKEN_AT_ONCE):  # a signal may end it between two
+            with self.batch():
+                self._objects.learn([job.number], first, min(first + TAKEN_AT_ONCE, last), job.started, late)
         with self.batch():
-            self._objects.learn([job.number], *rows, job.started, late)
             self._jobs.set_learned([self._current.number])
 
     def planned_before(self, keys: Sequence[str]) -> set[str]:

@@ -52,6 +52,9 @@ _WHAT_IS_WRONG = {
 
 _ANOTHER = "name another --journal"
 
+_BREATH = 20_000
+"""Instructions of SQLite's machine, some milliseconds, after which Python has its turn."""
+
 Row = tuple[Any, ...]
 
 
@@ -69,6 +72,7 @@ class Store:
         self._refuse_if_held = refuse_if_held
         self._closed = False
         self._damage: JournalError | None = None
+        self._stopped: Callable[[], BaseException] | None = None
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Carry out one writing statement in the open transaction; return how many rows it touched."""
@@ -132,6 +136,14 @@ class Store:
             private_files.require_opened(path, expected)
         self.original = path
 
+    def heed(self, stopped: Callable[[], BaseException]) -> None:
+        """Let a signal's handler run, and raise, while SQLite is at work; ``stopped`` gives what it raised.
+
+        Python runs handlers between its own instructions, and one statement over a million rows takes seconds.
+        """
+        self._stopped = stopped
+        self._connection.set_progress_handler(_breathe, _BREATH)
+
     @property
     def is_writing(self) -> bool:
         """Whether there is something to commit."""
@@ -188,6 +200,8 @@ class Store:
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
         """Raise the JournalError that ``error`` means, setting a damaged file aside. Damage is said again at every use."""
+        if self._stopped is not None and getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+            raise self._stopped() from None
         if self.original and _is_damage(error):
             raise _unusable(self.original, str(error)) from error
         if self._damage is None and self._refuse_if_held is not None and _is_damage(error):
@@ -413,6 +427,11 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
     if missing or not found:
         raise Damage(f"no table {missing[0]}" if missing else "no schema version")
     return found
+
+
+def _breathe() -> int:
+    """Do nothing: calling Python is enough for the handler of a signal that waits."""
+    return 0
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -777,3 +777,16 @@ def test_deletes_are_leased_by_keys_and_not_by_requests(journal, coordinate, mon
 
     assert [len(work.keys) for work in executor.given] == [1000] * 10
     assert max(held) == 2000
+
+
+def test_a_signal_while_what_is_open_is_counted_stops_at_once(journal, coordinate, monkeypatch):
+    def count(_: int) -> int:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    with Signals() as signals:
+        coordinator = coordinate(Scripted(good), signals=signals)
+        monkeypatch.setattr(journal, "open_count", count)
+
+        with pytest.raises(InterruptedJobError):
+            coordinator.run(Stage.MAIN, planning(coordinator, [upload("a")]))

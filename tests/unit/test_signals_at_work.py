@@ -1,0 +1,138 @@
+"""A signal acts while one long call into C is under way: a statement over many rows, a directory that is slow."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from s3batch import walk as walk_module
+from s3batch.journal import Journal
+from s3batch.model import Kind, Operation, Reason, Result, State
+from s3batch.stopping import InterruptedJobError, Signals
+from s3batch.walk import walk
+
+FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000000) SELECT count(*) FROM n"
+"""A minute and more."""
+
+
+@pytest.fixture
+def journal(tmp_path) -> Iterator[Journal]:
+    with Journal.open(str(tmp_path / "journal.db")) as journal:
+        journal.begin_job("sync", "/src", "bucket/", "http://s3", {}, "1")
+        yield journal
+
+
+@contextmanager
+def signal_soon(number: int = signal.SIGINT) -> Iterator[None]:
+    """Send this process a signal while the block is at work."""
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_statement_and_the_journal_can_be_used_after(journal, number):
+    with Signals() as signals:
+        journal.heed(signals.error)
+
+        with (
+            pytest.raises(InterruptedJobError, match=f"interrupted by {signal.Signals(number).name}") as caught,
+            signal_soon(number),
+        ):
+            journal._store.rows(FOR_EVER)
+
+        assert isinstance(caught.value.__context__, sqlite3.OperationalError), "it was not at its end"
+
+        journal.add([Operation(Kind.UPLOAD, "k", Reason.MISSING)])
+        assert journal.open_count() == 1
+
+
+def test_a_signal_ends_a_statement_that_writes_and_nothing_of_it_counts(journal):
+    with Signals() as signals:
+        journal.heed(signals.error)
+
+        with pytest.raises(InterruptedJobError) as caught, journal.batch(), signal_soon():
+            journal.add([Operation(Kind.UPLOAD, "k", Reason.MISSING)])
+            journal._store.execute(f"INSERT INTO remembered SELECT 'n', ({FOR_EVER})")
+
+        assert isinstance(caught.value.__context__, sqlite3.OperationalError), "it was not at its end"
+        assert (journal.open_count(), journal.recall("n")) == (0, None)
+
+
+def test_a_signal_that_is_only_noted_ends_no_statement(journal):
+    with Signals() as signals:
+        journal.heed(signals.error)
+        signals.gentle = True
+
+        with signal_soon():
+            rows = journal._store.value(FOR_EVER.replace("300000000", "3000000"))
+
+        assert (rows, signals.seen) == (3_000_000, signal.SIGINT)
+
+
+def test_what_a_job_has_done_is_learned_in_pieces(journal, monkeypatch):
+    monkeypatch.setattr("s3batch.journal.TAKEN_AT_ONCE", 10)
+    rows = journal.add([Operation(Kind.UPLOAD, f"k{number:02d}", Reason.MISSING) for number in range(35)], lease=True)
+    journal.settle([(State.DONE, Result(row.id, etag="e", date=5.0)) for row in rows])
+    pieces, learn = [], journal._objects.learn
+
+    def learned(jobs, first, last, *more) -> None:
+        pieces.append((first, last))
+        learn(jobs, first, last, *more)
+        if len(pieces) == 3:
+            raise InterruptedJobError(signal.SIGINT)
+
+    monkeypatch.setattr(journal._objects, "learn", learned)
+    with pytest.raises(InterruptedJobError):
+        journal.learn()
+    assert pieces == [(0, 10), (10, 20), (20, 30)]
+    monkeypatch.setattr(journal._objects, "learn", learn)
+
+    journal.begin_job("sync", "/src", "bucket/", "http://s3", {}, "1")
+    list(journal.take_over())
+
+    known = journal.look_up([row.key for row in rows])
+    assert {facts[1].etag for facts in known.values()} == {"e"}, "a later job learns what this one has not"
+
+
+class SlowDirectory:
+    """A directory whose entries take C some time each, and Python none."""
+
+    def __init__(self) -> None:
+        self.entries = map(hashlib.sha256, itertools.repeat(bytes(1 << 20), 20_000))
+
+    def __enter__(self) -> Iterator[object]:
+        return self.entries
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+
+class Everything:
+    def wants(self, _: str) -> bool:
+        return True
+
+    def enters(self, _: str) -> bool:
+        return True
+
+
+def test_a_signal_does_not_wait_for_a_slow_directory(tmp_path, monkeypatch):
+    directory = SlowDirectory()
+    tree = walk(str(tmp_path), Everything())
+    monkeypatch.setattr(walk_module.os, "scandir", lambda _: directory)
+
+    with Signals(), pytest.raises(InterruptedJobError), signal_soon():
+        list(tree)
+
+    assert next(directory.entries, None) is not None, "it was read to its end"
