@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import caches
+from scripts.benchmarks import caches, cleanups
 
 MIB = 1 << 20
 INTRODUCTION = """\
@@ -35,6 +35,8 @@ def page(results: dict[str, Any], versions: dict[str, str]) -> str:
     if "journal" in results:
         sections.append(_journal(results["journal"]))
     sections += [_cache(result) for result in results.values() if "tree" in result]
+    if "cleanups" in results:
+        sections.append(cleanups.section(results["cleanups"]))
     return "\n".join([INTRODUCTION, _machine(versions), *sections])
 
 
