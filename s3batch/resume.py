@@ -64,6 +64,9 @@ def _finish_all(left: Sequence[Found], settings: Settings, output: Output) -> in
         raise _refusal(settings, left[0])
     if not believed:
         return _nothing(settings, output)
+    for each in left:
+        if each not in believed:  # it may be another checkout's business: the others are not held up by it
+            output.warn(str(_refusal(settings, each)))
     worst, output.held = 0, []
     for found in believed:
         try:

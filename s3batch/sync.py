@@ -157,6 +157,7 @@ class Sync:
         """The target's bucket; resolved with the first use."""
         if self._bucket is None:
             self._bucket = Bucket.from_settings(self.settings, self.wanted.target.bucket)
+            self._bucket.warn = self.journal.warn
             quirk_memory.choose_lane(self._bucket, quirk_memory.in_force(self.journal), self.settings.lane)
         return self._bucket
 

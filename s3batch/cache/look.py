@@ -53,7 +53,9 @@ class Look:
 def looking(settings: Settings, output: Output) -> Iterator[Look]:
     """A look at the bucket, closed at the end."""
     bucket = Bucket.from_settings(settings, settings.bucket)
+    look = Look(settings, output, bucket, base_of(settings.prefix), time.time())
+    bucket.warn = look.warn
     try:
-        yield Look(settings, output, bucket, base_of(settings.prefix), time.time())
+        yield look
     finally:
         bucket.close()

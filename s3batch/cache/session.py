@@ -91,6 +91,7 @@ class Session:
 
     local: LocalChunks | None = None
     """The directory of the runner that keeps chunks, if it is set and of use."""
+    _said: set[str] = field(default_factory=set)
     _early: Executor | None = None
     """Workers that are starting."""
 
@@ -136,9 +137,11 @@ class Session:
         return key.startswith(self.base) or bool(self.settings.compat)
 
     def warn(self, text: str) -> None:
-        """Say what is not as it should be, and keep it for the report."""
-        self.output.warn(text)
-        self.journal.warn(text)
+        """Say what is not as it should be, once, and keep it for the report."""
+        if text not in self._said:
+            self._said.add(text)
+            self.output.warn(text)
+            self.journal.warn(text)
 
     @property
     def owners(self) -> bool:
@@ -263,7 +266,9 @@ class Session:
     @cached_property
     def bucket(self) -> Bucket:
         """The bucket, not yet contacted."""
-        return Bucket.from_settings(self.settings, self.settings.bucket)
+        bucket = Bucket.from_settings(self.settings, self.settings.bucket)
+        bucket.warn = self.warn
+        return bucket
 
     def close(self) -> None:
         """Let go of workers and bucket, and have its requests counted. Hold the local directory to its limit."""

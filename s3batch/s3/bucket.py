@@ -19,7 +19,7 @@ from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.store_clock import StoreClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 
     from s3batch.s3.calls import Answer, Call
     from s3batch.s3.client import Login
@@ -54,6 +54,8 @@ class Bucket:
         self.lane = Lane(endpoint, carrier)
         self.store_date = 0.0
         """When the store answered last, by its own clock; 0 before, and where it does not say."""
+        self.warn: Callable[[str], object] = lambda _: None
+        """Takes what the job should say of its requests here."""
         self._proofs = Proofs()
         self._reached = False
         self._welcome = False
@@ -119,7 +121,9 @@ class Bucket:
         try:
             answer = await ask(call)
             if answer.ok and call.name == "PutObject":
-                await self._proofs.prove(call, answer, checks_in(call))
+                proof = await self._proofs.prove(call, answer, checks_in(call))
+                if proof.warning:
+                    self.warn(proof.warning)
         except CallError as error:
             return error.fault, None
         self.clock.observe(answer.headers, sent)

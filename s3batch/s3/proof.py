@@ -108,7 +108,7 @@ def _refusal(answer: Answer, name: str, key: str) -> str:
     fault = fault_of(answer)
     if not refused_for_good(fault):
         raise CallError(name, key, fault)
-    return fault.said_of(name)
+    return f"{name}: {fault.code}"  # no request's id: all workers are to say the same, once
 
 
 def _unlike(found: _Facts | None, size: int, etag: str) -> Fault:

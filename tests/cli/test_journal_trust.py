@@ -175,6 +175,29 @@ def test_the_users_own_journal_decides_as_before(call, workspace, private, store
     assert [each.key for each in store.requests if each.name == "PutObject"] == ["loot/secret"]
 
 
+def test_resume_all_with_only_planted_journals_sends_nothing_and_says_what_to_type(call, workspace, private, thief):
+    jobs = [plant(workspace / f".s3batch/sync-{number}.db", thief.url, private) for number in range(2)]
+
+    ran = call("resume", "--all", env={**KEYS, **QUICK})
+
+    assert (ran.code, thief.requests) == (2, []), ran.err
+    assert f"source '{private}', target 'evil/loot/', endpoint '{thief.url}'" in ran.err
+    assert any(f"write s3batch resume {job} --journal {workspace}/.s3batch/sync-" in ran.err for job in jobs)
+
+
+def test_resume_all_finishes_the_users_own_jobs_and_warns_of_the_others(
+    call, workspace, private, store, thief, tmp_path
+):
+    plant(tmp_path / "state" / "s3batch" / "x.db", store.url, private)
+    job = plant(workspace / ".s3batch/sync-0.db", thief.url, private)
+
+    ran = call("resume", "--all", env={**KEYS, **QUICK})
+
+    assert (ran.code, thief.requests) == (0, []), ran.err
+    assert [each.key for each in store.requests if each.name == "PutObject"] == ["loot/secret"]
+    assert ran.err.count(f"write s3batch resume {job} --journal {workspace}/.s3batch/sync-0.db\n") == 1
+
+
 def test_who_works_at_home_is_believed(call, private, store, tmp_path, monkeypatch):
     home = tmp_path / "home"
     plant(home / ".local/state/s3batch/x.db", store.url, private)
