@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import time
 
 import pytest
 
+from s3batch.s3.store_clock import Bounds, StoreClock
 from tests.plugins.caching import BUILDS, Pipeline, names, s3cache
 from tests.rig.faults import Call, Delay, Refuse, Reset
 
@@ -256,17 +256,16 @@ def test_1_read_only_restores(pipeline):
 @pytest.mark.parametrize(
     ("ttl", "age", "touched"),
     [
-        pytest.param("8s", 3, True, id="1 older than a quarter of ttl"),
-        pytest.param("8d", 3, False, id="1 younger"),
-        pytest.param("0", 3, False, id="1 no ttl"),
+        pytest.param("80s", 30, True, id="1 older than a quarter of ttl"),
+        pytest.param("8d", 30, False, id="1 younger"),
+        pytest.param("0", 30, False, id="1 no ttl"),
     ],
 )
 def test_a_restore_marks_an_ageing_cache_as_used(pipeline, monkeypatch, ttl, age, touched):
     pipeline.cached()
     (key,) = pipeline.objects("v1/k/")
     before = pipeline.step.bucket.head(key)
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + age)
+    put_store_ahead(monkeypatch, age)
 
     done = pipeline.restore(ttl=ttl)
 
@@ -277,13 +276,18 @@ def test_a_restore_marks_an_ageing_cache_as_used(pipeline, monkeypatch, ttl, age
     assert pipeline.rebuild().changed == []
 
 
+def put_store_ahead(monkeypatch, seconds):
+    """Have the store's clock say that so many seconds have gone by."""
+    now = StoreClock.now
+    monkeypatch.setattr(StoreClock, "now", lambda clock: Bounds(*(each + seconds for each in now(clock))))
+
+
 def test_1_a_cache_marked_as_used_stays_encrypted(pipeline, monkeypatch, kms_key):
     pipeline.write(FILES)
     pipeline.rebuild(encryption="aws:kms", kms_key_id=kms_key)
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3)
+    put_store_ahead(monkeypatch, 30)
 
-    done = pipeline.restore(ttl="8s")
+    done = pipeline.restore(ttl="80s")
 
     (copy,) = done.of("CopyObject")
     assert copy.headers["x-amz-server-side-encryption"] == "aws:kms"
@@ -293,23 +297,23 @@ def test_1_a_cache_marked_as_used_stays_encrypted(pipeline, monkeypatch, kms_key
 def test_1_touching_spares_what_another_build_published_meanwhile(pipeline, monkeypatch):
     pipeline.cached()
     (key,) = pipeline.objects("v1/k/")
-    real, bucket = time.time, pipeline.step.bucket
-    monkeypatch.setattr(time, "time", lambda: real() + 3)
+    bucket = pipeline.step.bucket
+    put_store_ahead(monkeypatch, 30)
     pipeline.step.proxy.on("CopyObject", Call(lambda _: bucket.put(key, b"newer", Metadata={"s3b-tree": "newer"})))
 
-    done = pipeline.restore(ttl="8s")
+    done = pipeline.restore(ttl="80s")
 
     assert (done.code, bucket.get(key), bucket.head(key)["Metadata"]) == (0, b"newer", {"s3b-tree": "newer"})
 
 
 def test_1_a_cache_that_may_not_be_touched_is_restored_without_a_word(pipeline, monkeypatch):
     pipeline.cached()
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3)
+    put_store_ahead(monkeypatch, 30)
     pipeline.step.proxy.on("CopyObject", Refuse(403, "AccessDenied"))
 
-    done = pipeline.restore(ttl="8s", fail_on_error=True)
+    done = pipeline.restore(ttl="80s", fail_on_error=True)
 
+    assert done.of("CopyObject")
     assert (done.code, len(pipeline.contents()), "warning" in done.err) == (0, 2, False)
 
 
