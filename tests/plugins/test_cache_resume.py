@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.archive.cycle import noise
 from tests.plugins.caching import Pipeline
 from tests.rig import program
-from tests.rig.faults import Refuse
+from tests.rig.faults import Hold, Refuse
 
 
 @pytest.fixture
@@ -42,15 +43,15 @@ def start(pipeline: Pipeline, word: str, **settings: object) -> subprocess.Popen
 
 
 def interrupted(pipeline: Pipeline, word: str, operation: str) -> program.Finished:
-    """Terminated once two chunks have travelled."""
-    pipeline.step.proxy.latency = 0.1
+    """Terminated once two chunks have travelled; the third is held until the signal is heard."""
+    heard = threading.Event()
+    pipeline.step.proxy.on(operation, Hold(heard), skip=2)
     process = start(pipeline, word, json=True)
     assert pipeline.step.proxy.wait_for(operation, 3)
     os.kill(process.pid, signal.SIGTERM)
-    try:
-        return program.finish(process)
-    finally:
-        pipeline.step.proxy.latency = 0.0
+    program.read_until(process, "stopping: finishing")
+    heard.set()
+    return program.finish(process)
 
 
 def resumed(pipeline: Pipeline, line: str) -> program.Finished:

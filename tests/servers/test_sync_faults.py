@@ -14,7 +14,7 @@ import pytest
 
 from tests.crash.scene import sent_twice, workers_of
 from tests.rig import program
-from tests.rig.faults import Call, Delay, DuringReply, DuringRequest, Fault, Refuse, Reset, Stall
+from tests.rig.faults import Call, Delay, DuringReply, DuringRequest, Fault, Hold, Refuse, Reset, Stall
 
 MIB = 1024 * 1024
 LANES = ("lean", "reference")
@@ -257,11 +257,13 @@ def test_thousands_of_deletes_over_a_bad_network_stay_few_requests(job: Job):
 
 @pytest.mark.parametrize("lane", LANES)
 def test_an_endpoint_that_goes_away_for_a_moment_is_waited_for(job: Job, lane: str):
-    job.proxy.latency = 0.02
+    gone = threading.Event()
+    job.proxy.on("PutObject", Hold(gone), skip=3)
     process = job.start("--delete", "--lane", lane)
     assert job.proxy.wait_for("PutObject", 5)
 
     job.proxy.down()
+    gone.set()
     threading.Timer(2.0, job.proxy.up).start()
     done = program.finish(process)
 
@@ -271,11 +273,13 @@ def test_an_endpoint_that_goes_away_for_a_moment_is_waited_for(job: Job, lane: s
 
 
 def test_an_endpoint_that_stays_away_stops_the_job_and_a_resume_finishes_it(job: Job):
-    job.proxy.latency = 0.02
+    gone = threading.Event()
+    job.proxy.on("PutObject", Hold(gone), skip=3)
     process = job.start("--delete", "--retries", "3")
     assert job.proxy.wait_for("PutObject", 5)
 
     job.proxy.down()
+    gone.set()
     stopped = program.finish(process)
     job.proxy.up()
     resumed = job.resume()
@@ -368,11 +372,13 @@ def test_an_upload_that_is_aborted_by_somebody_else_is_begun_again_once(job: Job
 
 def test_a_lost_worker_in_a_large_file_costs_no_part_twice(job: Job):
     job.write(big=os.urandom(151 * MIB))
-    job.proxy.latency = 0.02
+    killed = threading.Event()
+    job.proxy.on("UploadPart", Hold(killed), skip=10)
     process = job.start("--delete")
     assert job.proxy.wait_for("UploadPart", 12)
 
     os.kill(workers_of(process)[0], signal.SIGKILL)
+    killed.set()
     done = program.finish(process)
 
     assert done.code == 0, done.stderr

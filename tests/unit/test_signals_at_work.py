@@ -33,7 +33,7 @@ def journal(tmp_path) -> Iterator[Journal]:
 @contextmanager
 def signal_soon(number: int = signal.SIGINT) -> Iterator[None]:
     """Send this process a signal while the block is at work."""
-    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))  # the statement takes a minute and has begun by then
     timer.start()
     try:
         yield
