@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import zstandard
 
+from s3batch.s3.store_clock import Bounds, StoreClock
 from tests.archive.cycle import OLD, snapshot
 from tests.plugins import ci
 from tests.plugins.conftest import Run, Step
@@ -169,3 +171,9 @@ def names(run: Run, operation: str) -> list[str]:
 
 def ends(paths: Iterable[str], end: str) -> list[str]:
     return [path for path in paths if path.endswith(end)]
+
+
+def put_store_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have the store's clock say that so many seconds have gone by."""
+    now = StoreClock.now
+    monkeypatch.setattr(StoreClock, "now", lambda clock: Bounds(*(each + seconds for each in now(clock))))

@@ -8,7 +8,7 @@ import pytest
 
 from s3batch.cache.session import Session
 from tests.archive.cycle import noise
-from tests.plugins.caching import Pipeline, branch, names, pull_request, s3cache
+from tests.plugins.caching import Pipeline, branch, names, pull_request, put_store_ahead, s3cache
 from tests.rig.faults import Call
 
 FILES = {"vendor/a": "A" * 100, "vendor/b/c": "C"}
@@ -71,7 +71,7 @@ def test_5_nothing_is_left_behind_but_our_own_directory(pipeline):
 
     assert sorted(path.name for path in pipeline.workspace.iterdir()) == [".s3batch", "vendor"]
     left = sorted(path.suffix for path in (pipeline.workspace / ".s3batch").iterdir())
-    assert left == [".db", ".db", ".lock", ".lock", ".state"]
+    assert left == [".db", ".db", ".lock", ".lock", ".lock", ".state"]
 
 
 def test_5_our_own_files_are_no_part_of_the_cache(pipeline):
@@ -107,7 +107,7 @@ def test_5_a_cache_that_holds_our_own_files_is_refused(pipeline, monkeypatch):
     pipeline = pipeline.on(cache=[str(pipeline.workspace.parent)])
     pipeline.write(FILES)
     with monkeypatch.context() as careless:
-        careless.setattr(Session, "excluded", lambda _: ())
+        careless.setattr(Session, "_own_files", lambda _: ())
         pipeline.rebuild()
     pipeline.next_build()
 
@@ -272,11 +272,10 @@ def test_9_a_fork_writes_nothing_and_reads(pipeline):
 
 def test_9_a_pull_request_marks_no_cache_of_others_as_used(pipeline, monkeypatch):
     pipeline.cached()
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3)
+    put_store_ahead(monkeypatch, 30)
 
-    of_request = pipeline.on(pull_request(12)).restore(ttl="8s")
-    of_branch = pipeline.on(branch("feat")).restore(ttl="8s")
+    of_request = pipeline.on(pull_request(12)).restore(ttl="80s")
+    of_branch = pipeline.on(branch("feat")).restore(ttl="80s")
 
     assert of_request.changed == []
     assert [operation for operation, _ in of_branch.changed] == ["CopyObject"]

@@ -8,8 +8,7 @@ import tarfile
 
 import pytest
 
-from s3batch.s3.store_clock import Bounds, StoreClock
-from tests.plugins.caching import BUILDS, Pipeline, names, s3cache
+from tests.plugins.caching import BUILDS, Pipeline, names, put_store_ahead, s3cache
 from tests.rig.faults import Call, Delay, Refuse, Reset
 
 FILES = {"vendor/a": "A" * 100, "vendor/b/c": "C"}
@@ -274,12 +273,6 @@ def test_a_restore_marks_an_ageing_cache_as_used(pipeline, monkeypatch, ttl, age
     after = pipeline.step.bucket.head(key)
     assert (after["ETag"], after["Metadata"]) == (before["ETag"], before["Metadata"])
     assert pipeline.rebuild().changed == []
-
-
-def put_store_ahead(monkeypatch, seconds):
-    """Have the store's clock say that so many seconds have gone by."""
-    now = StoreClock.now
-    monkeypatch.setattr(StoreClock, "now", lambda clock: Bounds(*(each + seconds for each in now(clock))))
 
 
 def test_1_a_cache_marked_as_used_stays_encrypted(pipeline, monkeypatch, kms_key):
