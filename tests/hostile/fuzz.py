@@ -127,8 +127,10 @@ def _told(ended: Ended) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def fuzz(planned: list[Round], seed: int, seconds: float, places: int, out: TextIO, *, full: bool = False) -> Found:
-    """Play ``planned`` rounds until the time is up, at so many places at once."""
+def fuzz(
+    planned: list[Round], seed: int, seconds: float, places: int, out: TextIO, *, full: bool = False, least: int = 0
+) -> Found:
+    """Play ``planned`` rounds until the time is up, at so many places at once; ``least`` of them, however long it takes."""
     found, lock = Found(), threading.Lock()
     until = time.monotonic() + seconds
     left: queue.SimpleQueue[Round] = queue.SimpleQueue()
@@ -138,7 +140,7 @@ def fuzz(planned: list[Round], seed: int, seconds: float, places: int, out: Text
     def work(root: Path) -> None:
         with HostileS3() as store, store.fake:
             place = Place(root, store)
-            while time.monotonic() < until:
+            while time.monotonic() < until or found.rounds < least:
                 try:
                     one = left.get_nowait()
                 except queue.Empty:

@@ -26,9 +26,8 @@ def test_there_are_many_ways_to_be_hostile():
 
 @pytest.mark.slow
 def test_no_hostile_store_makes_a_command_lie_hang_or_crash():
-    found = fuzz(rounds(SEED, slow=False), SEED, SECONDS, 2, sys.stdout)
+    found = fuzz(rounds(SEED, slow=False), SEED, SECONDS, 2, sys.stdout, least=10)
 
     tell(found, SEED, sys.stdout)
-    assert found.rounds >= SECONDS / 6
     assert found.idle < found.rounds / 2
     assert not found.wrong, "\n\n".join(found.wrong)
