@@ -291,7 +291,12 @@ class Settings:
     restore: bool = setting(False, "Restore the cache.", Topic.CACHE, _PLUGIN, Form.BOOLEAN)
     rebuild: bool = setting(False, "Rebuild the cache.", Topic.CACHE, _PLUGIN, Form.BOOLEAN)
     cache: tuple[str, ...] = setting(
-        (), "Directories and files to cache.", Topic.CACHE, _ARCHIVE, Form.LIST, aliases=("mount",)
+        (),
+        "Directories and files to cache, or patterns such as **/node_modules.",
+        Topic.CACHE,
+        _ARCHIVE,
+        Form.LIST,
+        aliases=("mount",),
     )
     prefix: str = setting("", "Prefix in the bucket below which all caches are.", Topic.CACHE, _CACHE)
     cache_key: tuple[str, ...] = setting(

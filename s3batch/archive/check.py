@@ -15,7 +15,7 @@ from typing import NoReturn
 from s3batch.archive.columns import NONE
 from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import check_path, inside, inside_any, join, split
+from s3batch.archive.paths import check_path, inside, is_below, join, split
 from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
 from s3batch.errors import ArchiveError
 from s3batch.private_files import OWN_DIRECTORY
@@ -78,8 +78,10 @@ def _check_roots(roots: tuple[str, ...]) -> None:
         if root != ".":
             check_path(root)
         _require(not inside(root, OWN_DIRECTORY), f"it claims {OWN_DIRECTORY}")
-    nested = any(one != other and inside(one, other) for one in roots for other in roots)
-    _require(not nested and len(set(roots)) == len(roots), "its roots overlap")
+    known = frozenset(roots)
+    nested = "." in known and any(not root.startswith("/") for root in roots if root != ".")
+    nested = nested or any(is_below(split(root)[0], known - {"."}) for root in roots)
+    _require(not nested and len(known) == len(roots), "its roots overlap")
 
 
 def _check_paths(tree: Tree, roots: tuple[str, ...]) -> None:
@@ -161,11 +163,11 @@ def _check_extents(manifest: Manifest) -> None:
 
 def selected_rows(tree: Tree, roots: tuple[str, ...]) -> bytearray:
     """For every row 1 if it is at or below one of ``roots``, else 0."""
-    chosen = bytearray(len(tree))
+    chosen, known = bytearray(len(tree)), frozenset(roots)
     for path, first, last in tree.spans():
-        if inside_any(path, roots):
+        if is_below(path, known):
             chosen[first:last] = b"\1" * (last - first)
         else:
             rows = range(first, last)
-            chosen[first:last] = bytes(inside_any(join(path, tree.names[row]), roots) for row in rows)
+            chosen[first:last] = bytes(is_below(join(path, tree.names[row]), known) for row in rows)
     return chosen

@@ -7,11 +7,14 @@ back from inside an excluded directory. Below an absolute listed path a pattern 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from s3batch.archive.paths import inside_any, join
 from s3batch.archive.tree import DIR, Tree
 from s3batch.globs import Patterns
+
+_FROM_WILDCARD = re.compile(r"/[^/]*[*?\[].*", re.DOTALL)
 
 
 class Exclusions:
@@ -20,7 +23,7 @@ class Exclusions:
     def __init__(self, patterns: Iterable[str] = (), roots: Sequence[str] = ()) -> None:
         """``ValueError`` for a pattern that cannot be read."""
         lines = [line.strip() for line in patterns]
-        tops = [root for root in roots if root.startswith("/")]
+        tops = [_FROM_WILDCARD.sub("", root) for root in roots if root.startswith("/")]
         absolute = [line for line in lines if inside_any(line.removeprefix("!"), tops)]
         floating = [line for line in lines if "/" not in line.removeprefix("!").removesuffix("/")]
         self._below = Patterns.of(line for line in lines if line not in absolute)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.private_files import OWN_DIRECTORY
@@ -20,10 +20,14 @@ KEEP, INSIDE, SKIP = "keep", "inside", "skip"
 
 def parse_roots(listed: Iterable[str], workspace: str) -> tuple[str, ...]:
     """The listed paths in one spelling, sorted, without those that lie in another one."""
-    roots = sorted({_parse_root(path.strip(), workspace) for path in listed if path.strip()})
-    places = {root: posixpath.normpath(posixpath.join(workspace, root)) for root in roots}
+    return without_nested({_parse_root(path.strip(), workspace) for path in listed if path.strip()}, workspace)
+
+
+def without_nested(roots: Iterable[str], workspace: str) -> tuple[str, ...]:
+    """Return the paths that lie in no other one, sorted."""
+    places = {posixpath.normpath(posixpath.join(workspace, root)): root for root in roots}
     return tuple(
-        root for root in roots if not any(root != other and inside(places[root], places[other]) for other in roots)
+        sorted(root for place, root in places.items() if not is_below(posixpath.dirname(place), places.keys()))
     )
 
 
@@ -51,6 +55,18 @@ def inside(path: str, root: str) -> bool:
 def inside_any(path: str, roots: Sequence[str]) -> bool:
     """Whether ``path`` is at or below one of ``roots``."""
     return any(inside(path, root) for root in roots)
+
+
+def is_below(path: str, roots: Container[str]) -> bool:
+    """Return True for a path at or below one of ``roots``; the same as :func:`inside_any`, for many roots."""
+    if path not in roots and not path.startswith("/") and "." in roots:
+        return True
+    while path not in roots:
+        above = posixpath.dirname(path)
+        if above in {path, ""}:
+            return False
+        path = above
+    return True
 
 
 def join(directory: str, name: str) -> str:

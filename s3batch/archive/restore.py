@@ -21,7 +21,7 @@ from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.extras import extra_paths
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import KEEP, inside_any, join, link_is_wanted, split
+from s3batch.archive.paths import KEEP, is_below, join, link_is_wanted, split
 from s3batch.archive.scan import Found
 from s3batch.archive.table import Recipe, names_columns, write_table
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows
@@ -175,7 +175,8 @@ def plan_restore(
 
 def common_roots(held: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
     """Paths that are at or below a root on both sides."""
-    mutual = {one for one in held if inside_any(one, asked)} | {one for one in asked if inside_any(one, held)}
+    ours, theirs = frozenset(asked), frozenset(held)
+    mutual = {one for one in held if is_below(one, ours)} | {one for one in asked if is_below(one, theirs)}
     return tuple(sorted(mutual))
 
 

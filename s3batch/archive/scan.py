@@ -48,6 +48,8 @@ class Found:
     """A walk: the tree, and for each row what the file system says beside it."""
 
     tree: Tree = field(default_factory=Tree)
+    roots: tuple[str, ...] = ()
+    """What was walked."""
     ctimes: array[int] = field(default_factory=lambda: array("q"))
     inodes: array[int] = field(default_factory=lambda: array("Q"))
     devices: array[int] = field(default_factory=lambda: array("Q"))
@@ -102,7 +104,7 @@ def scan(
     Nor does what ``exclude`` names, nor do the symbolic links that the policy ``symlinks`` does not take. ``owners``:
     who owns what is noted too.
     """
-    found = Found(started_ns=time.time_ns())
+    found = Found(roots=tuple(roots), started_ns=time.time_ns())
     with Directories(workspace, roots, access=os.O_RDONLY) as directories:
         scanner = _Scanner(found, directories, frozenset((*own, OWN_DIRECTORY)), exclude, symlinks, owners=owners)
         scanner.run(roots)

@@ -22,16 +22,17 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
 from s3batch import private_files
 from s3batch.archive.directories import Directories
-from s3batch.archive.paths import inside, inside_any, split
+from s3batch.archive.paths import inside, split
 from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
 
+Within = Callable[[str], bool]
 _RECORD = "record"
 _BATCH = 10_000
 _ASIDE, _DIR, _FILE, _ROOT, _MODE, _BACK = _KINDS = ("A", "D", "F", "R", "M", "B")
@@ -42,7 +43,7 @@ class Undo:
     """One restore's record, for the coordinator alone. Make it before the walk the restore is planned from."""
 
     def __init__(
-        self, folder: str, workspace: str, roots: Sequence[str], label: str, *, within: Sequence[str] | None = None
+        self, folder: str, workspace: str, roots: Sequence[str], label: str, *, within: Within | None = None
     ) -> None:
         """``folder`` is only ours; ``label`` names the archive and where it goes; ``within``: see undo_leftovers."""
         undo_leftovers(folder, workspace, unless=label, within=within)
@@ -128,11 +129,11 @@ class Undo:
             data = data[os.write(self._file, data) :]
 
 
-def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Sequence[str] | None = None) -> int:
+def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Within | None = None) -> int:
     """Undo what the record in ``folder`` says, if it is not that of ``unless``; return how many paths it named.
 
-    A record that speaks of roots outside ``within``, the paths a user listed, is none of ours: whoever wrote what is
-    built may have put it there. It is forgotten.
+    ``within`` tells whether a path is at or below what the user listed. A record that speaks of other roots is none of
+    ours: whoever wrote what is built may have put it there. It is forgotten.
     """
     entries = _read(folder)
     if within is not None and not _is_within(entries, within):
@@ -160,14 +161,15 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Seq
     return len(entries) - 1
 
 
-def _is_within(entries: list[str], within: Sequence[str]) -> bool:
+def _is_within(entries: list[str], within: Within) -> bool:
     """Whether it is a record as we write it, about these paths and directories above them."""
+    roots = frozenset(entry[1:] for entry in entries[1:] if entry[:1] == _ROOT)
     for entry in entries[1:]:
         kind, path = entry[:1], entry[1:]
         if kind == _MODE:
             path = _MODE_FORM.sub("", path, count=1)
-        good = kind == _BACK or (kind in _KINDS and inside_any(path, within))
-        if not good and not (kind == _DIR and any(inside(root, path) for root in within)):
+        good = kind == _BACK or (kind in _KINDS and within(path))
+        if not good and not (kind == _DIR and any(within(root) and inside(root, path) for root in roots)):
             return False
     return True
 

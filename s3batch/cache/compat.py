@@ -47,7 +47,7 @@ def rebuild_old(session: Session, found: Found) -> Outcome:
 def _written(session: Session, found: Found, path: str) -> str:
     """The archive at ``path``; its MD5 in hex."""
     with private_files.create_file(path) as file:
-        problems = write_s3cache(file, found, session.workspace, session.roots)
+        problems = write_s3cache(file, found, session.workspace, found.roots)
         file.seek(0)
         digest = hashlib.file_digest(file, "md5").hexdigest()
     # parts that a killed run sent are known again by size and time: the same content has the same time, no other has

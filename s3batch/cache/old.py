@@ -83,7 +83,8 @@ def restore_old(session: Session) -> Outcome | None:
         taken = _taken(session, None)
     else:
         label = f"older caches, by job {session.journal.job_id}"
-        with closing(Undo(session.undo_path, session.workspace, session.roots, label, within=session.roots)) as undo:
+        roots, covers = session.listed.names, session.listed.covers
+        with closing(Undo(session.undo_path, session.workspace, roots, label, within=covers)) as undo:
             taken = _taken(session, undo)
             undo.commit()
     if taken and session.settings.exact:
@@ -131,7 +132,7 @@ def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: 
 
 
 def _outcome(session: Session, taken: list[tuple[LegacyObject, Extracted]]) -> Outcome:
-    missing = sorted(set(session.roots).difference(*(done.roots for _, done in taken)))
+    missing = sorted(set(session.listed.texts).difference(*(done.roots for _, done in taken)))
     for root in missing:
         session.warn(f"older plugins left no cache of {root}")
     made = sum(done.files for _, done in taken)

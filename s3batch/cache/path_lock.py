@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from s3batch import private_files
-from s3batch.archive.paths import inside_any
-from s3batch.errors import JournalError, JournalLockedError
+from s3batch.archive.listed import Listed
+from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal.lock import Lock
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PathLock:
     def refuse_if_held(self) -> None:
         """Raise JournalLockedError if another restore writes to one of the paths."""
         for path, roots in self._others():
-            shared = [root for root in self._roots if inside_any(root, roots) or _holds_any(root, roots)]
+            shared = _shared(self._roots, roots)
             if shared and (holder := Lock(path).holder()) is not None:
                 raise JournalLockedError(_words(shared), holder=f"pid {holder[0]} on host {holder[1]}")
 
@@ -76,8 +76,17 @@ def _words(roots: Sequence[str]) -> str:
     return f"the cached path {roots[0]}" if len(roots) == 1 else f"the cached paths {', '.join(roots)}"
 
 
-def _holds_any(root: str, paths: Sequence[str]) -> bool:
-    return any(inside_any(path, [root]) for path in paths)
+def _shared(mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """Return which of our listed paths share something with theirs; a pattern counts by what its text says."""
+    try:
+        others, each = Listed(theirs, ""), [Listed([root], "") for root in mine]
+    except SettingsError:
+        return []
+    return [
+        root
+        for root, own in zip(mine, each, strict=True)
+        if others.covers(root) or any(own.covers(path) for path in theirs)
+    ]
 
 
 def _roots_in(path: str) -> list[str]:

@@ -157,17 +157,19 @@ def _base(session: Session, state: State | None) -> Hit | None:
 
 def _scanned(session: Session) -> Found:
     """The walk, with a warning for what is not cached."""
-    found = session.scan(session.roots, symlinks=session.settings.cache_symlinks)
-    for root in sorted(set(found.excluded) & set(session.roots)):
+    roots, unmatched, problems = session.listed.expand(session.names.exclude)
+    found = session.scan(roots, symlinks=session.settings.cache_symlinks)
+    for pattern in unmatched:
+        session.warn(f"{pattern} matches nothing: it is not cached")
+    for root in sorted(set(found.excluded) & set(roots)):
         session.warn(f"{root} is not cached: exclude names it")
     for root in found.missing:
-        hint = " (names are taken as they are: * is no wildcard here)" if "*" in root else ""
-        session.warn(f"{root} is not there: it is not cached{hint}")
-    session.refuse_incomplete(found.problems)
+        session.warn(f"{root} is not there: it is not cached")
+    session.refuse_incomplete([*problems, *found.problems])
     if found.special:
         special = plural(len(found.special), "special file")
         session.warn(f"no part of the cache: {special}, such as {found.special[0]}")
-    if not len(found.tree) and session.roots != (".",):
+    if not len(found.tree) and roots != (".",):
         why = "exclude leaves nothing of" if found.excluded and not found.missing else "none of"
         is_there = "" if why.startswith("exclude") else " is there"
         raise JobFailedError(f"{why} the paths to cache{is_there}; the cache stays as it was")
@@ -185,7 +187,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash(session, looked)
     plan = packplan.plan_packing(looked)
-    packplan.write_items(session.plan_path, looked, plan.items, session.workspace, session.roots)
+    packplan.write_items(session.plan_path, looked, plan.items, session.workspace, found.roots)
     operations = _operations(session, plan)
     if settings.dry_run:
         return _rehearsed(session, found, operations)
@@ -194,7 +196,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     results = _stored(session, operations)
     for row in looked.assumed:
         found.ctimes[row] = 0  # the state remembers nothing that nobody has read
-    done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], session.roots)
+    done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], found.roots)
     session.refuse_incomplete(done.problems)
     session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
@@ -274,7 +276,7 @@ def _hash(session: Session, looked: Survey) -> None:
     items = packplan.hash_plan(looked)
     if not items.recipes:
         return
-    packplan.write_items(session.plan_path, looked, items, session.workspace, session.roots)
+    packplan.write_items(session.plan_path, looked, items, session.workspace, looked.found.roots)
     results = hash_all(session.plan_path, items.recipes, session.processes)
     packplan.learn_hashes(looked, items, results)
 

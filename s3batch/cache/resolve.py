@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive import keys
 from s3batch.archive.exclusions import Exclusions
+from s3batch.archive.listed import Listed
 from s3batch.archive.paths import parse_roots
 from s3batch.archive.templates import Rendered, go_arch, go_os, render
 from s3batch.build import GIT, Build
@@ -28,7 +29,7 @@ class Names:
 
     base: str
     """What every key begins with: the ``prefix`` setting."""
-    roots: tuple[str, ...]
+    listed: Listed
     """The paths to cache."""
     owns: Mapping[str, str]
     """The key objects of this build, which a rebuild writes, if it may, each with the template of its key."""
@@ -72,6 +73,7 @@ def names_of(settings: Settings) -> Names:
     roots = parse_roots(settings.cache, settings.at_workspace("."))
     if not roots:
         raise settings.bad("cache", "list the directories and files to cache")
+    listed = Listed(roots, settings.at_workspace("."))
     version = keys.paths_version(roots, system())
     rendered = {template: _rendered(settings, template, "cache_key") for template in settings.cache_key}
     templates: dict[str, str] = {}
@@ -86,13 +88,13 @@ def names_of(settings: Settings) -> Names:
     own = scopes.write or (scopes.read[0] if scopes.read else "")
     return Names(
         base=base,
-        roots=roots,
+        listed=listed,
         owns={keys.manifest_key(base, own, version, key): template for key, template in wanted.items()} if own else {},
         lookups=tuple(
             keys.lookups(base, scopes.read, version, list(wanted), [other.text for other in others if other.text])
         ),
         exclude=_exclusions(settings, roots),
-        legacy=_legacy(settings, build, roots, next(iter(wanted)) if templates else ""),
+        legacy=_legacy(settings, build, listed.names, next(iter(wanted)) if templates else ""),
         refusal=_refusal(build, writes=bool(scopes.write), shared=bool(settings.compat)),
         untrusted=build.is_pull_request(),
         warnings=tuple(warning for each in (*rendered.values(), *others) for warning in each.warnings),
@@ -160,7 +162,7 @@ def _require_repository(settings: Settings) -> None:
 
 def _legacy(settings: Settings, build: keys.Build, roots: tuple[str, ...], key: str) -> tuple[keys.LegacyObject, ...]:
     """None where caches must be signed, and none where no other plugin can have left any."""
-    if settings.cache_secret or not (_had_old_plugins(settings) or settings.compat):
+    if settings.cache_secret or not roots or not (_had_old_plugins(settings) or settings.compat):
         return ()
     return tuple(keys.legacy_objects(build, roots, base_of(settings.prefix), key))
 

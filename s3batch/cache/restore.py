@@ -18,7 +18,7 @@ from s3batch.archive import packplan, remember, unpack, verify
 from s3batch.archive.finish import check_room, finish, finished_stamps, prepare
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key, parse_manifest_key
-from s3batch.archive.restore import common_roots, plan_restore, write_restore
+from s3batch.archive.restore import plan_restore, write_restore
 from s3batch.archive.table import count_files
 from s3batch.archive.tree import files_of, holds
 from s3batch.archive.undo import Undo, undo_leftovers
@@ -94,7 +94,7 @@ def _restored_or_undone(session: Session) -> Outcome:
     except InterruptedJobError:  # the same command goes on from here
         raise
     except BaseException:
-        undo_leftovers(session.undo_path, session.workspace, within=session.roots)
+        undo_leftovers(session.undo_path, session.workspace, within=session.listed.covers)
         raise
 
 
@@ -119,7 +119,7 @@ def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
 
 def _undo(session: Session) -> None:
     if not session.settings.dry_run:
-        undo_leftovers(session.undo_path, session.workspace, within=session.roots)
+        undo_leftovers(session.undo_path, session.workspace, within=session.listed.covers)
 
 
 def _restore(session: Session) -> Outcome:
@@ -137,7 +137,7 @@ def _restore(session: Session) -> Outcome:
         return outcome
     if state is None:  # likely everything is to be fetched
         session.start_early(_fetching(session))
-    roots = common_roots(hit.manifest.roots, session.roots)
+    roots = session.listed.common(hit.manifest.roots)
     if not roots:
         return _without_paths(session, hit)
     tree = hit.manifest.tree
@@ -155,7 +155,8 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     doubtful = session.settings.verify or private_files.is_directory(session.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
-    found = session.scan(session.roots, symlinks=session.settings.cache_symlinks)
+    roots, unmatched, _ = session.listed.expand(session.names.exclude)
+    found = session.scan(roots, symlinks=session.settings.cache_symlinks)
     if session.settings.exact and found.special:
         return None
     seen = still_there(session, remembered) if remembered.is_of(found) else None
@@ -163,7 +164,7 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
         return None
     if not session.settings.dry_run and _is_to_be_touched(session, seen):
         touch(session, seen)
-    return _told(session, seen, found.tree, missing=found.missing)
+    return _told(session, seen, found.tree, missing=[*found.missing, *unmatched])
 
 
 def _restored_old(session: Session) -> Outcome | None:
@@ -203,13 +204,13 @@ def _is_to_be_touched(session: Session, hit: Seen) -> bool:
 def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> _Work:
     if any(holds(hit.manifest.tree, path) for path in session.own_directories()):
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
-    for missing in sorted(set(session.roots) - set(roots)):
+    for missing in session.listed.lacking(roots):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
     found = session.scan(roots)
     wrong = _wrong(session, found, hit, roots, state)
     policy = session.settings.cache_symlinks
     plan = plan_restore(
-        hit.manifest, session.roots, found, symlinks=policy, wrong=wrong, owners=session.owners,
+        hit.manifest, roots, found, symlinks=policy, wrong=wrong, owners=session.owners,
         exclude=session.names.exclude, exact=session.settings.exact,
     )  # fmt: skip
     return _Work(hit, roots, found, plan)
@@ -228,7 +229,7 @@ def _restored(session: Session, hit: Hit, roots: tuple[str, ...], state: State |
     manifest, workspace = hit.manifest, session.workspace
     # whoever goes on with what a killed restore moved aside must want the same of it
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
-    with closing(Undo(session.undo_path, workspace, roots, label, within=session.roots)) as undo:
+    with closing(Undo(session.undo_path, workspace, roots, label, within=session.listed.covers)) as undo:
         work = _planned(session, hit, roots, state)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
@@ -310,7 +311,7 @@ def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
 
 
 def _outcome(session: Session, work: _Work, results: list[Result]) -> Outcome:
-    missing = sorted(set(session.roots) - set(work.roots))
+    missing = session.listed.lacking(work.roots)
     return _told(session, work.hit, work.hit.manifest.tree, missing=missing, plan=work.plan, results=results)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, leftovers, private_files
 from s3batch.archive.check import Limits
-from s3batch.archive.paths import KEEP, inside, inside_any
+from s3batch.archive.paths import KEEP, inside, is_below
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
@@ -97,11 +97,11 @@ class Session:
 
     def __post_init__(self) -> None:
         self.workspace = self.settings.at_workspace(".")
-        self.roots = self.names.roots
+        self.listed = self.names.listed
         self.base = self.names.base
-        digest = _digest(self.workspace, *self.roots)
+        digest = _digest(self.workspace, *self.listed.texts)
         stem = os.path.join(self.own, f"cache-{digest}")
-        self.path_lock = PathLock(self.own, digest, self.roots)
+        self.path_lock = PathLock(self.own, digest, self.listed.texts)
         self.state_path = f"{stem}.state"
         self.undo_path = f"{stem}.undo"
         # whoever holds the journal is alone with it; two caches of the same paths may be at work at once
@@ -193,16 +193,16 @@ class Session:
     def scan(self, roots: Sequence[str], *, symlinks: str = KEEP) -> Found:
         """Walk paths, as a rebuild or a restore of this step sees them."""
         return scan(
-            self.workspace, roots, own=self._own_files(), exclude=self.names.exclude, symlinks=symlinks,
+            self.workspace, roots, own=self._own_files(roots), exclude=self.names.exclude, symlinks=symlinks,
             owners=self.owners,
         )  # fmt: skip
 
-    def _own_files(self) -> tuple[str, ...]:
+    def _own_files(self, roots: Sequence[str]) -> tuple[str, ...]:
         """Our own files, where they lie below a cached path: they are no part of it."""
         local = self.settings.at_workspace(os.path.join(self.settings.local_dir, OWN_DIRECTORY))
         ours = [*self.own_directories(), local, *(self.journal.path + end for end in ("", *SIDE_FILES))]
         below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
-        return tuple(path for path in (*ours, *below) if inside_any(path, self.roots))
+        return tuple(path for path in (*ours, *below) if is_below(path, frozenset(roots)))
 
     def reject(self, key: str) -> None:
         """Note that what lies under a key is no cache. Under our own, ``override: false`` does not keep that."""

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.archive.paths import is_below
 from s3batch.archive.undo import Undo, undo_leftovers
 
 RECORD = b"\0"
+
+
+def below(*roots):
+    return lambda path: is_below(path, frozenset(roots))
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def test_a_record_about_anything_else_is_forgotten_and_harms_nobody(there, tmp_p
     before = [(path, path.stat().st_mode) for path in sorted(tmp_path.rglob("*")) if ".s3batch" not in path.parts]
     folder = record(there, *(entry.format(out=out) for entry in entries))
 
-    undo_leftovers(folder, str(there), within=("vendor",))
+    undo_leftovers(folder, str(there), within=below("vendor"))
 
     after = [(path, path.stat().st_mode) for path in sorted(tmp_path.rglob("*")) if ".s3batch" not in path.parts]
     assert after == before
@@ -65,7 +70,7 @@ def test_a_record_of_ours_is_honoured_parents_of_the_paths_included(there):
     (there / "vendor" / "kept").write_text("made by us")
     folder = record(there, "Rdeep/er", "Rvendor", "Ddeep", "Ddeep/er", "Fdeep/er/made", "Avendor/kept")
 
-    undo_leftovers(folder, str(there), within=("deep/er", "vendor"))
+    undo_leftovers(folder, str(there), within=below("deep/er", "vendor"))
 
     assert not (there / "deep").exists()
     assert (there / "vendor" / "kept").read_bytes() == b"hostile"
@@ -95,13 +100,13 @@ def test_what_made_room_on_another_file_system_comes_back(there, elsewhere):
     os.symlink("file", elsewhere / "root" / "link")
     folder = str(there / ".s3batch" / "cache.undo")
 
-    undo = Undo(folder, str(there), [root], "an archive", within=[root])
+    undo = Undo(folder, str(there), [root], "an archive", within=below(root))
     for name in ("file", "dir", "link"):
         undo.move_aside(f"{root}/{name}")
         undo.will_make([f"{root}/{name}"])
         (elsewhere / "root" / name).write_text("of the cache")
     undo.close()
-    undo_leftovers(folder, str(there), within=[root])
+    undo_leftovers(folder, str(there), within=below(root))
 
     assert (elsewhere / "root" / "file").read_text() == "mine"
     assert (elsewhere / "root" / "file").stat().st_mtime_ns == 123_456_789
