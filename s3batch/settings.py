@@ -382,6 +382,10 @@ class Settings:
         "keep", "Cache all symbolic links, only those that point inside the cached paths, or none.",
         Topic.CACHE, _ARCHIVE, aliases=("symlinks",), choices=("keep", "inside", "skip"),
     )  # fmt: skip
+    root_symlinks: str = setting(
+        "inside", "Listed paths that are links: follow those that stay in the workspace, follow all, or keep them as links.",
+        Topic.CACHE, _ARCHIVE, choices=("inside", "follow", "keep"),
+    )  # fmt: skip
     verify: bool = setting(
         False, "Read every file that is already there instead of believing its size and time.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,

@@ -191,6 +191,7 @@ def _without(manifest: Manifest, found: Found, dropped: set[int]) -> tuple[Manif
         inodes=array("Q", [found.inodes[row] for row in keep]),
         devices=array("Q", [found.devices[row] for row in keep]),
         roots=found.roots,
+        places=found.places,
         started_ns=found.started_ns,
     )
     return Manifest(manifest.roots, tree, hashes, chunk, at, extents, manifest.chunks), smaller

@@ -11,6 +11,7 @@ import tarfile
 from typing import IO, Protocol, cast
 
 from s3batch.archive.directories import Directories
+from s3batch.archive.paths import split
 from s3batch.archive.scan import Found, Problem
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.errors import ArchiveError
@@ -36,7 +37,7 @@ def write_s3cache(
     problems: list[Problem] = []
     left_out: set[int] = set()
     with (
-        Directories(workspace, roots) as directories,
+        Directories(workspace, found.places.anchored(roots)) as directories,
         gzip.GzipFile(filename="", fileobj=cast("IO[bytes]", sink), mode="wb", compresslevel=level, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as archive,
     ):
@@ -57,10 +58,9 @@ def _add(archive: tarfile.TarFile, found: Found, row: int, directories: Director
     if found.tree.kinds[row] != FILE:
         archive.addfile(member)
         return
-    parent = directories.open(found.tree.dirs[found.tree.directory(row)])
-    descriptor = os.open(
-        found.tree.names[row], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
-    )
+    directory, name = split(found.places.where(found.tree.path(row)))
+    parent = directories.open(directory)
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     with open(descriptor, "rb") as file:
         before = stamp_of(os.fstat(descriptor))
         if before.kind != REGULAR:

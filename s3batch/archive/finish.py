@@ -36,7 +36,7 @@ def check_room(plan: RestorePlan, workspace: str) -> None:
     directories = tree.directory_of_rows()
     size: Counter[str] = Counter()
     files: Counter[str] = Counter()
-    tops = [_top(path, plan.roots) for path in tree.dirs]
+    tops = [_top(plan.places.where(path), plan.places.anchored(plan.roots)) for path in tree.dirs]
     for row, length in zip(items.rows, items.lengths, strict=True):
         size[tops[directories[row]]] += length
     for row in (*plan.made_rows(), *plan.dirs):
@@ -68,20 +68,19 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> list[str]:
     Returns what the cache does not have and cannot be moved: it belongs to someone else, or is a mount point.
     """
     staying = []
-    tree = plan.manifest.tree
-    with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
+    with Directories(workspace, plan.places.anchored(plan.roots), access=os.O_RDONLY) as directories:
         _make_parents(plan.roots if plan.chosen.count(1) else (), workspace, directories, undo)
         _note_dirs(plan, directories, undo)
         _open_up(plan, directories)
         for row in plan.aside:
-            undo.move_aside(tree.path(row))
+            undo.move_aside(plan.path(row))
         for path in plan.extra:
             reach("removing")
-            if not _move_extra(undo, path):
+            if not _move_extra(undo, plan.places.where(path)):
                 staying.append(path)
         for row in plan.dirs:
-            undo.make_dir(tree.path(row))
-        undo.will_make(tree.paths_of(plan.made_rows()))
+            undo.make_dir(plan.path(row))
+        undo.will_make(plan.paths_of(plan.made_rows()))
         for row in plan.empty:
             _make_file(directories, plan, row)
             _commit_file(directories, plan, row)
@@ -108,16 +107,16 @@ def finish(plan: RestorePlan, workspace: str) -> list[str]:
     """
     tree = plan.manifest.tree
     foreign: list[str] = []
-    with Directories(workspace, plan.roots) as directories:
+    with Directories(workspace, plan.places.anchored(plan.roots)) as directories:
         for row in plan.large:
             _commit_file(directories, plan, row)
         for row, target in plan.links.items():
-            _link(directories, tree.path(target), tree.path(row))
+            _link(directories, plan.path(target), plan.path(row))
         for row in plan.symlinks:
             _symlink(directories, plan, row)
-    with Directories(workspace, plan.roots, access=os.O_RDONLY) as directories:
+    with Directories(workspace, plan.places.anchored(plan.roots), access=os.O_RDONLY) as directories:
         for row in reversed(plan.touched_dirs):
-            path = tree.path(row)
+            path = plan.path(row)
             descriptor, owner = directories.open(path), plan.owner(row)
             if owner is not None and not set_owner(descriptor, owner):
                 plan.unowned += 1
@@ -132,12 +131,11 @@ def finished_stamps(plan: RestorePlan, workspace: str) -> list[tuple[int, Stamp]
 
     These are empty and large ones, and those that got another name: a link gives its file another ctime.
     """
-    tree = plan.manifest.tree
-    with Directories(workspace, plan.roots) as directories:
+    with Directories(workspace, plan.places.anchored(plan.roots)) as directories:
         return [
             (row, stamp_of(os.stat(name, dir_fd=directories.open(parent), follow_symlinks=False)))
             for row in dict.fromkeys((*plan.empty, *plan.large, *plan.links.values()))
-            for parent, name in (split(tree.path(row)),)
+            for parent, name in (split(plan.path(row)),)
         ]
 
 
@@ -161,7 +159,7 @@ def _note_dirs(plan: RestorePlan, directories: Directories, undo: Undo) -> None:
     new = set(plan.dirs)
     for row in plan.touched_dirs:
         if row not in new:
-            path = plan.manifest.tree.path(row)
+            path = plan.path(row)
             parent, name = split(path)
             status = os.stat(name, dir_fd=directories.open(parent), follow_symlinks=False)
             undo.will_change(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
@@ -170,13 +168,13 @@ def _note_dirs(plan: RestorePlan, directories: Directories, undo: Undo) -> None:
 def _open_up(plan: RestorePlan, directories: Directories) -> None:
     """Let us work in directories that are there and closed to us; :func:`finish` sets their modes."""
     for row, mode in plan.closed_dirs.items():
-        parent, name = split(plan.manifest.tree.path(row))
+        parent, name = split(plan.path(row))
         open_up(name, mode | OURS, directories.open(parent))
 
 
 def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
     """A file of the right size that reads as zeros."""
-    parent, name = split(plan.manifest.tree.path(row))
+    parent, name = split(plan.path(row))
     file = os.open(name, _NEW, 0o600, dir_fd=directories.open(parent))
     try:
         os.ftruncate(file, plan.manifest.tree.sizes[plan.content.get(row, row)])
@@ -186,7 +184,7 @@ def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
 
 def _commit_file(directories: Directories, plan: RestorePlan, row: int) -> None:
     tree = plan.manifest.tree
-    parent, name = split(tree.path(row))
+    parent, name = split(plan.path(row))
     file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directories.open(parent))
     try:
         owner = plan.owner(row)
@@ -209,7 +207,7 @@ def _link(directories: Directories, existing: str, path: str) -> None:
 
 def _symlink(directories: Directories, plan: RestorePlan, row: int) -> None:
     tree, owner = plan.manifest.tree, plan.owner(row)
-    parent, name = split(tree.path(row))
+    parent, name = split(plan.path(row))
     descriptor, mtime_ns = directories.open(parent), tree.mtimes[row]
     os.symlink(tree.targets[row], name, dir_fd=descriptor)
     if owner is not None and not set_link_owner(name, descriptor, owner):

@@ -27,6 +27,7 @@ from s3batch.archive.directories import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.paths import KEEP, inside, inside_any, link_is_wanted, split
 from s3batch.archive.placement import Placement
+from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.scan import PERMISSIONS, Problem
 from s3batch.archive.undo import Undo
 from s3batch.errors import ArchiveError
@@ -88,13 +89,16 @@ def extract_legacy(
     limits: Limits | None = None,
     symlinks: str = KEEP,
     exclude: Exclusions = NOTHING,
+    places: Places = NOWHERE,
 ) -> Extracted:
     """Restore what lies at or below ``roots``. On any error the caller undoes; nothing is half restored then."""
     limits = limits or Limits()
-    with Directories(workspace, roots) as directories:
+    anchored = tuple(places.anchored(roots))
+    with Directories(workspace, anchored) as directories:
+        placement = Placement(roots, workspace)
         extraction = _Extraction(
-            Placement(roots, workspace), directories, undo, roots, limits, symlinks, exclude, workspace
-        )
+            placement, directories, undo, anchored, limits, symlinks, exclude, places, workspace
+        )  # fmt: skip
         try:
             stream = _open(source, limits)
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
@@ -172,6 +176,7 @@ class _Extraction:
     limits: Limits
     symlinks: str
     exclude: Exclusions
+    places: Places
     workspace: str
     done: Extracted = field(default_factory=Extracted)
     _entries: int = 0
@@ -193,6 +198,10 @@ class _Extraction:
         self.done.roots.update(root for root in self.roots if inside(path, root))
         if self.exclude.covers(path, directory=member.isdir()):
             return
+        if member.issym() and path in self.places.moves:
+            self._leave_out(path, "it is a link there, which is followed")
+            return
+        path = self.places.where(path)
         if member.isdir():
             if path != ".":
                 self._make_dirs(path)
@@ -261,6 +270,7 @@ class _Extraction:
 
     def _take_link(self, member: tarfile.TarInfo, path: str) -> None:
         existing = self.placement.place(member.linkname)
+        existing = self.places.where(existing) if existing is not None else None
         if existing is None or existing not in self._files or existing == path:
             self._leave_out(path, f"it is a hard link to {member.linkname}, which is not restored before it")
             return

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from s3batch.archive.collector import paused
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.pack import SPARSE, Packed
+from s3batch.archive.places import placed_columns
 from s3batch.archive.reuse import Reuse, choose_reuse
 from s3batch.archive.survey import Survey, file_hash, windows
 from s3batch.archive.table import Recipe, names_columns, write_table
@@ -129,9 +130,9 @@ def plan_packing(survey: Survey) -> PackPlan:
 def write_items(path: str, survey: Survey, items: Items, workspace: str, roots: Iterable[str]) -> None:
     """The plan file for ``hash_items`` and ``build_chunk``."""
     found, tree, rows = survey.found, survey.found.tree, items.rows
-    directories = tree.directory_of_rows()
+    directories, names, paths = placed_columns(found.places, tree, rows)
     columns = {
-        "dir": array("I", [directories[row] for row in rows]),
+        "dir": directories,
         "start": items.starts,
         "length": items.lengths,
         "size": array("q", [tree.sizes[row] for row in rows]),
@@ -139,9 +140,9 @@ def write_items(path: str, survey: Survey, items: Items, workspace: str, roots: 
         "ctime": array("q", [found.ctimes[row] for row in rows]),
         "flags": bytes(SPARSE if row in found.sparse else 0 for row in rows),
         "known": bytes(survey.base.chunks.ids) if survey.base else b"",
-        **names_columns("names", [tree.names[row] for row in rows]),
-        **names_columns("dirs", tree.dirs),
-        **names_columns("roots", [workspace, *roots]),
+        **names_columns("names", names),
+        **names_columns("dirs", paths),
+        **names_columns("roots", [workspace, *found.places.anchored(roots)]),
     }
     write_table(path, columns, {})
 

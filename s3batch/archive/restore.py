@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from s3batch.archive.check import selected_rows
@@ -22,6 +22,7 @@ from s3batch.archive.extras import extra_paths
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import KEEP, is_below, join, link_is_wanted, split
+from s3batch.archive.places import NOWHERE, Places, placed_columns
 from s3batch.archive.scan import Found
 from s3batch.archive.table import Recipe, names_columns, write_table
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows
@@ -94,6 +95,8 @@ class RestorePlan:
     extra: list[str] = field(default_factory=list)
     """Paths that go because the cache does not have them."""
     items: Items = field(default_factory=Items)
+    places: Places = NOWHERE
+    """Where the roots are that are followed links."""
     owners: bool = False
     """Whether what is made is given to the owners that the manifest names, but for 0:0."""
     unowned: int = 0
@@ -103,6 +106,15 @@ class RestorePlan:
         """To whom the entry is to be given; ``None``: it stays ours."""
         owner = self.manifest.tree.owner(row)
         return owner if self.owners and owner != (0, 0) else None
+
+    def path(self, row: int) -> str:
+        """Where the entry is on the disk."""
+        return self.places.where(self.manifest.tree.path(row))
+
+    def paths_of(self, rows: Iterable[int]) -> Iterator[str]:
+        """The same for many rows."""
+        paths = self.manifest.tree.paths_of(rows)
+        return map(self.places.where, paths) if self.places else paths
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -159,7 +171,8 @@ def plan_restore(
     chosen = selected_rows(manifest.tree, roots)
     for row in exclude.rows(manifest.tree) if exclude else ():
         chosen[row] = 0
-    plan = RestorePlan(manifest, roots, match_rows(manifest.tree, found.tree), chosen, owners=owners)
+    matched = match_rows(manifest.tree, found.tree)
+    plan = RestorePlan(manifest, roots, matched, chosen, places=found.places, owners=owners)
     if not wrong and _all_right(plan, found) and not (exact and found.special):
         return plan
     _compare(plan, found, wrong)
@@ -184,11 +197,11 @@ def common_roots(held: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
 def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
     """The plan file for ``unpack_chunk``."""
     tree, items, rows = plan.manifest.tree, plan.items, plan.items.rows
-    directories = tree.directory_of_rows()
+    directories, names, paths = placed_columns(plan.places, tree, rows)
     owners = plan.owners and bool(tree.uids)
     columns = {
         "row": rows,
-        "dir": array("I", [directories[row] for row in rows]),
+        "dir": directories,
         "mode": array("H", [tree.modes[row] for row in rows]),
         "mtime": array("q", [tree.mtimes[row] for row in rows]),
         "uid": array("I", [(plan.owner(row) or (0, 0))[0] for row in rows] if owners else []),
@@ -199,9 +212,9 @@ def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
         "flags": bytes(items.flags),
         "chunk_ids": bytes(plan.manifest.chunks.ids),
         "chunk_raw": plan.manifest.chunks.raws,
-        **names_columns("names", [tree.names[row] for row in rows]),
-        **names_columns("dirs", tree.dirs),
-        **names_columns("roots", [workspace, *plan.roots]),
+        **names_columns("names", names),
+        **names_columns("dirs", paths),
+        **names_columns("roots", [workspace, *plan.places.anchored(plan.roots)]),
     }
     write_table(path, columns, {"id_size": ID_SIZE, "owners": int(owners)})
 

@@ -23,6 +23,7 @@ from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.hashing import tree_hash
 from s3batch.archive.paths import KEEP, join, link_is_wanted, split
 from s3batch.archive.paths import encode as encode_names
+from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
 from s3batch.private_files import OWN_DIRECTORY
@@ -50,6 +51,7 @@ class Found:
     tree: Tree = field(default_factory=Tree)
     roots: tuple[str, ...] = ()
     """What was walked."""
+    places: Places = NOWHERE
     ctimes: array[int] = field(default_factory=lambda: array("q"))
     inodes: array[int] = field(default_factory=lambda: array("Q"))
     devices: array[int] = field(default_factory=lambda: array("Q"))
@@ -98,14 +100,15 @@ def scan(
     exclude: Exclusions = NOTHING,
     symlinks: str = KEEP,
     owners: bool = False,
+    places: Places = NOWHERE,
 ) -> Found:
     """Walk ``roots``; ``own`` are paths, spelled as roots are, that do not exist for us (the journal).
 
     Nor does what ``exclude`` names, nor do the symbolic links that the policy ``symlinks`` does not take. ``owners``:
-    who owns what is noted too.
+    who owns what is noted too. ``places``: where the roots are that are followed links.
     """
-    found = Found(roots=tuple(roots), started_ns=time.time_ns())
-    with Directories(workspace, roots, access=os.O_RDONLY) as directories:
+    found = Found(roots=tuple(roots), places=places, started_ns=time.time_ns())
+    with Directories(workspace, places.anchored(roots), access=os.O_RDONLY) as directories:
         scanner = _Scanner(found, directories, frozenset((*own, OWN_DIRECTORY)), exclude, symlinks, owners=owners)
         scanner.run(roots)
     if not any(found.tree.uids) and not any(found.tree.gids):
@@ -158,7 +161,8 @@ class _Scanner:
                 self._found.excluded.append(join(parent, name))
                 continue
             try:
-                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                place = self._found.places.moves.get(join(parent, name), name)
+                status = os.stat(place, dir_fd=descriptor, follow_symlinks=False)
                 self._entry(parent, descriptor, name, status, below)
             except FileNotFoundError:
                 self._found.missing.append(join(parent, name))
@@ -171,7 +175,7 @@ class _Scanner:
         """Add the entries of one directory; return the directories among them."""
         below: list[str] = []
         try:
-            descriptor = self._directories.open(path)
+            descriptor = self._directories.open(self._found.places.where(path))
             with os.scandir(descriptor) as listing:
                 entries = sorted(listing, key=attrgetter("name"))
         except FileNotFoundError:

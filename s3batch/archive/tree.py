@@ -117,6 +117,19 @@ def holds(tree: Tree, path: str) -> bool:
     return any(directory == parent and name in tree.names[first:last] for directory, first, last in tree.spans())
 
 
+def rows_at(tree: Tree, paths: Iterable[str]) -> dict[str, int]:
+    """The row of each of these paths; those that are no entry are left out."""
+    wanted = set(paths)
+    parents = {split(path)[0] for path in wanted}
+    return {
+        join(directory, tree.names[row]): row
+        for directory, first, last in tree.spans()
+        if directory in parents
+        for row in range(first, last)
+        if join(directory, tree.names[row]) in wanted
+    }
+
+
 def files_of(tree: Tree) -> int:
     """How many files a tree has, hard links among them; directories and symbolic links are none."""
     return tree.kinds.count(FILE) + tree.kinds.count(HARDLINK)

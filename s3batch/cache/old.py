@@ -83,8 +83,9 @@ def restore_old(session: Session) -> Outcome | None:
         taken = _taken(session, None)
     else:
         label = f"older caches, by job {session.journal.job_id}"
-        roots, covers = session.listed.names, session.listed.covers
-        with closing(Undo(session.undo_path, session.workspace, roots, label, within=covers)) as undo:
+        roots = session.look_at_links(restoring=True).places.anchored(session.listed.names)
+        within = session.within()
+        with closing(Undo(session.undo_path, session.workspace, roots, label, within=within)) as undo:
             taken = _taken(session, undo)
             undo.commit()
     if taken and session.settings.exact:
@@ -118,9 +119,13 @@ def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: 
     session.output.info(f"found {old.key} of an older plugin: {format_size(reader.size)}")
     if undo is None:
         return Extracted(roots=set(old.roots))
+    places, stuck = session.look_at_links(restoring=True)
+    for root in sorted(set(stuck) & set(old.roots)):
+        session.warn(f"{root} is a symbolic link that is not followed, and is left alone: {stuck[root]}")
+    roots = tuple(root for root in old.roots if root not in stuck)
     try:
         done = extract_legacy(
-            reader, session.workspace, old.roots, undo, limits=session.limits(),
+            reader, session.workspace, roots, undo, places=places.without(set(places.moves) - set(roots)), limits=session.limits(),
             symlinks=session.settings.cache_symlinks, exclude=session.names.exclude,
         )  # fmt: skip
     except ArchiveError as error:

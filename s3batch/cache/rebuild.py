@@ -158,7 +158,15 @@ def _base(session: Session, state: State | None) -> Hit | None:
 def _scanned(session: Session) -> Found:
     """The walk, with a warning for what is not cached."""
     roots, unmatched, problems = session.listed.expand(session.names.exclude)
-    found = session.scan(roots, symlinks=session.settings.cache_symlinks)
+    places, stuck = session.look_at_links(roots, restoring=False)
+    for root, why in stuck.items():
+        raise JobFailedError(
+            f"{root} is a symbolic link that is not followed: {why}; the cache stays as it was",
+            hint="write root_symlinks: follow, or keep to cache the link itself",
+        )
+    for root, place in places.moves.items():
+        session.output.info(f"{root} is a symbolic link: what is cached is {place}")
+    found = session.scan(roots, places, symlinks=session.settings.cache_symlinks)
     for pattern in unmatched:
         session.warn(f"{pattern} matches nothing: it is not cached")
     for root in sorted(set(found.excluded) & set(roots)):

@@ -7,6 +7,7 @@ Until the last step every change can be undone, and is, when a chunk cannot be h
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from s3batch.archive import packplan, remember, unpack, verify
 from s3batch.archive.finish import check_room, finish, finished_stamps, prepare
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key, parse_manifest_key
+from s3batch.archive.paths import points_inside, split
 from s3batch.archive.restore import plan_restore, write_restore
 from s3batch.archive.table import count_files
-from s3batch.archive.tree import files_of, holds
+from s3batch.archive.tree import DIR, SYMLINK, files_of, holds, rows_at
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.cache.find import denied, find, is_too_old, still_there, touch
 from s3batch.cache.job import Outcome
@@ -39,6 +41,7 @@ from s3batch.units import format_duration, format_size
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
+    from s3batch.archive.places import Places
     from s3batch.archive.restore import RestorePlan
     from s3batch.archive.scan import Found
     from s3batch.archive.state import Remembered, State
@@ -94,7 +97,7 @@ def _restored_or_undone(session: Session) -> Outcome:
     except InterruptedJobError:  # the same command goes on from here
         raise
     except BaseException:
-        undo_leftovers(session.undo_path, session.workspace, within=session.listed.covers)
+        undo_leftovers(session.undo_path, session.workspace, within=session.within())
         raise
 
 
@@ -119,7 +122,7 @@ def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
 
 def _undo(session: Session) -> None:
     if not session.settings.dry_run:
-        undo_leftovers(session.undo_path, session.workspace, within=session.listed.covers)
+        undo_leftovers(session.undo_path, session.workspace, within=session.within())
 
 
 def _restore(session: Session) -> Outcome:
@@ -144,7 +147,10 @@ def _restore(session: Session) -> Outcome:
     age = format_duration(max(0.0, time.time() - hit.manifest.created))
     held = amount(files_of(tree), hit.manifest.raw_size())
     session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {held}, made {age} ago")
-    outcome = (_rehearsed if session.settings.dry_run else _restored)(session, hit, roots, state)
+    roots, places = _targets(session, hit, roots)
+    if not roots:
+        return _left_alone(session, hit)
+    outcome = (_rehearsed if session.settings.dry_run else _restored)(session, hit, roots, places, state)
     if not session.settings.dry_run and _is_to_be_touched(session, hit):
         touch(session, hit)
     return outcome
@@ -156,7 +162,10 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
     roots, unmatched, _ = session.listed.expand(session.names.exclude)
-    found = session.scan(roots, symlinks=session.settings.cache_symlinks)
+    places, stuck = session.look_at_links(roots, restoring=True)
+    if stuck:
+        return None
+    found = session.scan(roots, places, symlinks=session.settings.cache_symlinks)
     if session.settings.exact and found.special:
         return None
     seen = still_there(session, remembered) if remembered.is_of(found) else None
@@ -190,6 +199,13 @@ def _without_paths(session: Session, hit: Hit) -> Outcome:
     return Outcome(words=words, cache={"hit": False, "key": hit.key, "name": session.title(hit.key)}, missed=True)
 
 
+def _left_alone(session: Session, hit: Hit) -> Outcome:
+    """Return a miss: every listed path of the cache is a link that is not followed."""
+    title = session.title(hit.key)
+    words = f"nothing of {title} is restored: the listed links are left alone"
+    return Outcome(words=words, cache={"hit": False, "key": hit.key, "name": title}, missed=True)
+
+
 def _fallback(session: Session, hit: Seen) -> str:
     return "" if hit.key in session.names.owns else " (a fallback)"
 
@@ -201,12 +217,15 @@ def _is_to_be_touched(session: Session, hit: Seen) -> bool:
     return may and bool(ttl) and session.bucket.clock.now().low - hit.modified > ttl / 4
 
 
-def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> _Work:
-    if any(holds(hit.manifest.tree, path) for path in session.own_directories()):
+def _planned(
+    session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
+) -> _Work:  # fmt: skip
+    own = [name for path in session.own_directories() for name in (path, *places.known_as(os.path.realpath(path)))]
+    if any(holds(hit.manifest.tree, path) for path in own):
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
-    for missing in session.listed.lacking(roots):
+    for missing in session.listed.lacking(session.listed.common(hit.manifest.roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
-    found = session.scan(roots)
+    found = session.scan(roots, places)
     wrong = _wrong(session, found, hit, roots, state)
     policy = session.settings.cache_symlinks
     plan = plan_restore(
@@ -216,8 +235,37 @@ def _planned(session: Session, hit: Hit, roots: tuple[str, ...], state: State | 
     return _Work(hit, roots, found, plan)
 
 
-def _rehearsed(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> Outcome:
-    work = _planned(session, hit, roots, state)
+def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[str, ...], Places]:
+    """Return where the restore may write, and where the followed links among it lead.
+
+    A listed link that is there is never replaced by what the cache has behind it.
+    """
+    places, stuck = session.look_at_links(roots, restoring=True)
+    tree = hit.manifest.tree
+    rows = rows_at(tree, roots)
+    linked = {root for root, row in rows.items() if tree.kinds[row] == SYMLINK}
+    stuck = {root: why for root, why in stuck.items() if root in rows and root not in linked}
+    for root, place in places.without(linked).moves.items():
+        if root in rows and (tree.kinds[rows[root]] == DIR) != os.path.isdir(place):
+            stuck[root] = f"{place} is not what the cache has there"
+    for root, why in stuck.items():
+        session.warn(f"{root} is a symbolic link that is not followed, and is left alone: {why}")
+    for root in sorted(linked) if session.follows_all else ():  # no cache decides where the next step writes
+        target, place = tree.targets[rows[root]], os.path.join(session.workspace, root)
+        is_there = os.path.islink(place) and os.readlink(place) == target
+        if not is_there and not points_inside(split(root)[0], target, (".",)):
+            stuck[root] = "it leads out"
+            session.warn(f"{root} is left alone: the cache has a link there that leads out of the workspace")
+    places = places.without([*linked, *stuck])
+    for root, place in places.moves.items():
+        session.output.info(f"{root} is a symbolic link: what is restored is {place}")
+    return tuple(root for root in roots if root not in stuck), places
+
+
+def _rehearsed(
+    session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
+) -> Outcome:  # fmt: skip
+    work = _planned(session, hit, roots, places, state)
     for path in work.plan.extra:
         session.tell(Operation(Kind.DELETE, path, Reason.ORPHAN))
     for operation in _operations(session, work.plan):
@@ -225,12 +273,15 @@ def _rehearsed(session: Session, hit: Hit, roots: tuple[str, ...], state: State 
     return _outcome(session, work, [])
 
 
-def _restored(session: Session, hit: Hit, roots: tuple[str, ...], state: State | None) -> Outcome:
+def _restored(
+    session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
+) -> Outcome:  # fmt: skip
     manifest, workspace = hit.manifest, session.workspace
     # whoever goes on with what a killed restore moved aside must want the same of it
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
-    with closing(Undo(session.undo_path, workspace, roots, label, within=session.listed.covers)) as undo:
-        work = _planned(session, hit, roots, state)
+    anchored, within = places.anchored(roots), session.within()
+    with closing(Undo(session.undo_path, workspace, anchored, label, within=within)) as undo:
+        work = _planned(session, hit, roots, places, state)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
             check_room(work.plan, workspace)

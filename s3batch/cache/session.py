@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch import __version__, leftovers, private_files
 from s3batch.archive.check import Limits
 from s3batch.archive.paths import KEEP, inside, is_below
+from s3batch.archive.places import FOLLOW, FOLLOW_INSIDE, look_at_links
 from s3batch.archive.scan import scan
 from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
@@ -35,6 +36,7 @@ from s3batch.worker import Brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from s3batch.archive.places import Looked, Places
     from s3batch.archive.scan import Found, Problem
     from s3batch.archive.state import Remembered, State
     from s3batch.cache.local_chunks import LocalChunks
@@ -190,19 +192,44 @@ class Session:
         """What is ours in the workspace, and where our files are if not there."""
         return os.path.join(self.workspace, OWN_DIRECTORY), self.own
 
-    def scan(self, roots: Sequence[str], *, symlinks: str = KEEP) -> Found:
+    def scan(self, roots: Sequence[str], places: Places, *, symlinks: str = KEEP) -> Found:
         """Walk paths, as a rebuild or a restore of this step sees them."""
         return scan(
-            self.workspace, roots, own=self._own_files(roots), exclude=self.names.exclude, symlinks=symlinks,
-            owners=self.owners,
+            self.workspace, roots, own=self._own_files(roots, places), exclude=self.names.exclude, symlinks=symlinks,
+            owners=self.owners, places=places,
         )  # fmt: skip
 
-    def _own_files(self, roots: Sequence[str]) -> tuple[str, ...]:
+    def look_at_links(self, roots: Sequence[str] = (), *, restoring: bool) -> Looked:
+        """Decide which of the listed links are followed; ``roots`` are all paths of the cache."""
+        names, own = self.listed.names, self.own_directories()
+        return look_at_links(
+            self.workspace, names, roots or names, self._link_policy, own, restoring=restoring
+        )  # fmt: skip
+
+    def within(self) -> Callable[[str], bool]:
+        """Return what tells whether a restore of this step may have changed a path."""
+        places = self.look_at_links(restoring=True).places
+        return lambda path: self.listed.covers(path) or places.covers(path)
+
+    @property
+    def _link_policy(self) -> str:
+        """How listed links are followed; what a stranger may have written leads nowhere outside."""
+        policy, build = self.settings.root_symlinks, self.settings.build
+        stranger = self.names.untrusted or (build is not None and bool(build.fork))
+        return FOLLOW_INSIDE if policy == FOLLOW and stranger else policy
+
+    @property
+    def follows_all(self) -> bool:
+        """Whether a listed link is followed wherever it leads."""
+        return self._link_policy == FOLLOW
+
+    def _own_files(self, roots: Sequence[str], places: Places) -> tuple[str, ...]:
         """Our own files, where they lie below a cached path: they are no part of it."""
         local = self.settings.at_workspace(os.path.join(self.settings.local_dir, OWN_DIRECTORY))
         ours = [*self.own_directories(), local, *(self.journal.path + end for end in ("", *SIDE_FILES))]
         below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
-        return tuple(path for path in (*ours, *below) if is_below(path, frozenset(roots)))
+        behind = [name for path in ours for name in places.known_as(os.path.realpath(path))]
+        return tuple(path for path in (*ours, *below, *behind) if is_below(path, frozenset(roots)))
 
     def reject(self, key: str) -> None:
         """Note that what lies under a key is no cache. Under our own, ``override: false`` does not keep that."""

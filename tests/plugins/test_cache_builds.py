@@ -107,7 +107,7 @@ def test_5_a_cache_that_holds_our_own_files_is_refused(pipeline, monkeypatch):
     pipeline = pipeline.on(cache=[str(pipeline.workspace.parent)])
     pipeline.write(FILES)
     with monkeypatch.context() as careless:
-        careless.setattr(Session, "_own_files", lambda _: ())
+        careless.setattr(Session, "_own_files", lambda *_: ())
         pipeline.rebuild()
     pipeline.next_build()
 

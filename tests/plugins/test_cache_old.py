@@ -254,12 +254,13 @@ def test_4_setuid_is_not_restored_and_nothing_is_written_through_a_link(pipeline
             member("vendor/bundle/in/x"),
         ),
     )
-    (pipeline.workspace / "vendor").mkdir()
-    (pipeline.workspace / "vendor" / "bundle").symlink_to(outside)
+    (pipeline.workspace / "vendor" / "bundle").mkdir(parents=True)
+    (pipeline.workspace / "vendor" / "bundle" / "in").symlink_to(outside)
 
     done = pipeline.restore()
 
     assert (done.code, list(outside.iterdir())) == (0, [])
+    assert not (pipeline.workspace / "vendor" / "bundle" / "in").is_symlink()
     assert stat.S_IMODE((pipeline.workspace / "vendor" / "bundle" / "su").stat().st_mode) == 0o755
     assert os.readlink(pipeline.workspace / "vendor" / "bundle" / "way") == "in"
 

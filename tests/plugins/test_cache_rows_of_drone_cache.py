@@ -253,10 +253,11 @@ def test_s4_the_default_branch_is_the_fallback_and_its_failure_is_a_warning(pipe
 
 def test_s5_an_existing_link_is_no_error_and_bucket_names_are_taken_as_they_are(pipeline):
     pipeline.cached()
-    (pipeline.workspace / "vendor").symlink_to("elsewhere")
+    (pipeline.workspace / "vendor").mkdir()
+    (pipeline.workspace / "vendor/b").symlink_to("elsewhere")
 
     done = pipeline.restore()
 
     assert (done.code, sorted(pipeline.contents())) == (0, ["vendor/a", "vendor/b/c"])
-    assert not stat.S_ISLNK((pipeline.workspace / "vendor").lstat().st_mode)
+    assert not stat.S_ISLNK((pipeline.workspace / "vendor/b").lstat().st_mode)
     assert names(pipeline.restore(bucket="UPPER"), "GetObject") != []
