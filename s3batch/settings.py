@@ -382,6 +382,9 @@ class Settings:
         "keep", "Cache all symbolic links, only those that point inside the cached paths, or none.",
         Topic.CACHE, _ARCHIVE, aliases=("symlinks",), choices=("keep", "inside", "skip"),
     )  # fmt: skip
+    cross_os: bool = setting(
+        False, "Use one cache for all operating systems and processors.", Topic.CACHE, _ARCHIVE, Form.BOOLEAN
+    )
     root_symlinks: str = setting(
         "inside", "Listed paths that are links: follow those that stay in the workspace, follow all, or keep them as links.",
         Topic.CACHE, _ARCHIVE, choices=("inside", "follow", "keep"),

@@ -151,7 +151,8 @@ def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchE
     except S3BatchError as error:
         return nothing, error
     except OSError as error:
-        return nothing, JobFailedError(": ".join(filter(None, [error.filename, error.strerror or str(error)])))
+        name = error.filename if isinstance(error.filename, str) else ""  # a number, where a descriptor was given
+        return nothing, JobFailedError(": ".join(filter(None, [name, error.strerror or str(error)])))
     except Exception as error:  # noqa: BLE001 - a mistake of ours breaks no build
         session.output.trace(error)
         return nothing, unforeseen(error)

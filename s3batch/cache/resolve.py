@@ -74,7 +74,7 @@ def names_of(settings: Settings) -> Names:
     if not roots:
         raise settings.bad("cache", "list the directories and files to cache")
     listed = Listed(roots, settings.at_workspace("."))
-    version = keys.paths_version(roots, system())
+    version = keys.paths_version(roots, "any" if settings.cross_os else system())
     rendered = {template: _rendered(settings, template, "cache_key") for template in settings.cache_key}
     templates: dict[str, str] = {}
     for template, key in rendered.items():

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import private_files
 from s3batch.archive import packplan, remember, unpack, verify
+from s3batch.archive.check import selected_rows
 from s3batch.archive.finish import check_room, finish, finished_stamps, prepare
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key, parse_manifest_key
 from s3batch.archive.paths import points_inside, split
+from s3batch.archive.portability import find_unmakeable
 from s3batch.archive.restore import plan_restore, write_restore
 from s3batch.archive.table import count_files
 from s3batch.archive.tree import DIR, SYMLINK, files_of, holds, rows_at
@@ -223,6 +225,8 @@ def _planned(
     own = [name for path in session.own_directories() for name in (path, *places.known_as(os.path.realpath(path)))]
     if any(holds(hit.manifest.tree, path) for path in own):
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
+    if session.settings.cross_os:
+        _require_makeable(session, hit.manifest.tree, roots)
     for missing in session.listed.lacking(session.listed.common(hit.manifest.roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
     found = session.scan(roots, places)
@@ -233,6 +237,23 @@ def _planned(
         exclude=session.names.exclude, exact=session.settings.exact,
     )  # fmt: skip
     return _Work(hit, roots, found, plan)
+
+
+def _require_makeable(session: Session, tree: Tree, roots: tuple[str, ...]) -> None:
+    """Raise where the names or links of another system's cache cannot be made here."""
+    path = os.path.join(session.own, "probe")
+    private_files.remove_tree(path)
+    probe = private_files.open_directory(path, make=True)
+    try:
+        chosen = selected_rows(tree, roots)
+        why = find_unmakeable(tree, (row for row, is_chosen in enumerate(chosen) if is_chosen), probe)
+    finally:
+        os.close(probe)
+        private_files.remove_tree(path)
+    if why:
+        raise JobFailedError(
+            f"{why}; nothing is restored", hint="leave out cross_os, so that each system has caches of its own"
+        )
 
 
 def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[str, ...], Places]:
