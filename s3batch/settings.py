@@ -331,8 +331,11 @@ class Settings:
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
     max_size: int | None = setting(
-        None, "Most bytes a cache may have when it is restored, or all caches together after a prune.",
-        Topic.CACHE, _ARCHIVE | {"cache prune"}, Form.SIZE, minimum=1,
+        None, "Maximum size of the files of one cache.", Topic.CACHE, _ARCHIVE, Form.SIZE, minimum=1,
+    )  # fmt: skip
+    max_total: int | None = setting(
+        None, "Maximum stored size of all caches together; a prune gives up the least recently used.",
+        Topic.CACHE, frozenset({"cache prune"}), Form.SIZE, aliases=("max_size",), minimum=1,
     )  # fmt: skip
     local_dir: str = setting(
         "", "Directory of the runner that outlives the workspace: chunks are kept there too, and not fetched again.",

@@ -85,7 +85,7 @@ class BuiltChunk(NamedTuple):
 
 
 @paused()
-def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL, long: bool = False) -> BuiltChunk:
+def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL) -> BuiltChunk:
     """Read the items of ``recipe`` from the plan file ``plan`` and make their chunk."""
     opened = _open_plan(plan)
     reading = _read(opened, recipe, keep=True)
@@ -94,7 +94,7 @@ def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL, long: bo
         return BuiltChunk(packed, b"")
     packed.id = reading.identity or chunk_id(raw)
     packed.raw = len(raw)
-    body = b"" if packed.id in opened.known else codec.compress(raw, level=level, long=long)
+    body = b"" if packed.id in opened.known else codec.compress(raw, level=level)
     packed.stored = len(body)
     return BuiltChunk(packed, body)
 

@@ -223,7 +223,7 @@ class Prune:
 
 
 def to_evict(found: list[Entry], settings: Settings, now: float) -> list[Entry]:
-    """Return the caches the policies give up: unused for ``ttl``, beyond ``keep_last`` of a branch or ``max_size``."""
+    """Return the caches the policies give up: unused for ``ttl``, beyond ``keep_last`` of a branch or ``max_total``."""
     going: dict[str, Entry] = {}
     seen: dict[str, int] = {}
     held: set[bytes] = set()
@@ -235,10 +235,10 @@ def to_evict(found: list[Entry], settings: Settings, now: float) -> list[Entry]:
         if too_old or too_many:
             going[entry.key] = entry
             continue
-        if settings.max_size:
+        if settings.max_total:
             for chunk, stored in zip(entry.chunks.names(), entry.chunks.sizes(), strict=True):
                 size += 0 if chunk in held else stored
                 held.add(chunk)
-            if size > settings.max_size:
+            if size > settings.max_total:
                 going[entry.key] = entry
     return list(going.values())

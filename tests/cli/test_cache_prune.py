@@ -34,9 +34,9 @@ POLICIES = [
     pytest.param({"ttl": 7 * DAY}, ["bad", "old"], id="ttl"),
     pytest.param({"ttl": 0.0}, [], id="ttl 0 is never"),
     pytest.param({"keep_last": 1}, ["bad", "old"], id="keep_last of each branch"),
-    pytest.param({"max_size": 120}, [], id="max_size with room, shared chunks counted once"),
-    pytest.param({"max_size": 119}, ["bad", "old"], id="max_size, the least recently used"),
-    pytest.param({"max_size": 71}, ["bad", "mid", "old"], id="max_size, still less"),
+    pytest.param({"max_total": 120}, [], id="max_total with room, shared chunks counted once"),
+    pytest.param({"max_total": 119}, ["bad", "old"], id="max_total, the least recently used"),
+    pytest.param({"max_total": 71}, ["bad", "mid", "old"], id="max_total, still less"),
     pytest.param({"ttl": 15 * DAY, "keep_last": 5}, ["bad"], id="an unreadable one by age"),
 ]
 
