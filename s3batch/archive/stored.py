@@ -25,7 +25,7 @@ from s3batch.archive.tree import files_of
 from s3batch.errors import ArchiveError
 
 VERSION, SEGMENTED = 1, 2
-SEGMENTED_FROM = 4096
+SEGMENTED_FROM = int(os.environ.get("S3BATCH_TEST_SEGMENTED_FROM", "4096"))
 """Entries from which on a manifest is stored in segments. A smaller one has about 80 KiB, and costs one request."""
 _SEGMENTS = 1 << 16
 """Segments a head may name."""
@@ -50,10 +50,6 @@ class _Stored(Columns, kw_only=True, omit_defaults=False):
     segment_ids: bytes = b""
     segment_raw: bytes = b""
     segment_stored: bytes = b""
-
-
-class _Head(_Stored, kw_only=True, omit_defaults=True):
-    """The same, written without the columns."""
 
 
 class RawSegment(NamedTuple):
@@ -105,7 +101,8 @@ def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Se
         "chunk_stored": to_planes(chunks.stored),
     }
     if segments:
-        stored: _Stored = _Head(
+        # a reader of version 1 looks for all fields before it looks at the version, and then says what it is
+        stored = _Stored(
             **common,
             v=SEGMENTED,
             chunk_ids=bytes(chunks.ids),

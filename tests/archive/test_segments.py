@@ -161,6 +161,15 @@ def test_a_large_tree_is_the_same_with_segments_and_without():
     assert stored.Opened(head).sums()[:3] == stored.Opened(whole).sums()[:3]
 
 
+def test_a_reader_of_version_1_finds_all_fields_and_then_another_version(good):
+    fields = of_head(good[0])
+
+    made = Made()
+    made.directory("d", [], ("a",))
+    assert set(of_head(stored.encode_manifest(made.manifest))) <= set(fields)
+    assert (fields["v"], fields["dir_count"], fields["names"]) == (2, 0, b"")
+
+
 def test_a_small_tree_is_stored_in_one_piece():
     made = Made()
     made.directory("d", [], ("a", "b"))

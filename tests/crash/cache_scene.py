@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.stored import decode_manifest
+from s3batch.archive.stored import Opened
 from tests.archive.cycle import OLD, fill, snapshot
 from tests.rig import program
 from tests.rig.buckets import Bucket
@@ -85,15 +85,23 @@ class CacheScene:
     # --- what must be true ------------------------------------------------------------------
 
     def manifests(self) -> dict[str, Manifest]:
-        return {key: decode_manifest(self.bucket.get(key)) for key in self.bucket.keys("v1/k/")}
+        return {key: self._manifest(key) for key in self.bucket.keys("v1/k/")}
+
+    def _manifest(self, key: str) -> Manifest:
+        opened = Opened(self.bucket.get(key))
+        return opened.manifest({each.id: self.bucket.get(chunk_key(each.id)) for each in opened.segments})
 
     def chunks(self) -> set[str]:
         return self.bucket.keys("v1/c/")
 
     def missing_chunks(self) -> set[str]:
-        """Chunks that a manifest names and the bucket has not."""
-        named = {chunk_key(each) for manifest in self.manifests().values() for each in manifest.chunks.all_ids()}
-        return named - self.chunks()
+        """Chunks and segments that a manifest names and the bucket has not."""
+        return self.named() - self.chunks()
+
+    def named(self) -> set[str]:
+        """The objects of the chunks and segments that a manifest names."""
+        bodies = (self.bucket.get(key) for key in self.bucket.keys("v1/k/"))
+        return {chunk_key(each) for body in bodies for each in Opened(body).sums().ids}
 
     def assert_restored(self, place: Path | None = None) -> None:
         """The same tree in every respect, and nothing beside it."""
@@ -145,10 +153,12 @@ def inodes(place: Path) -> dict[str, tuple[int, int]]:
 
 
 def make_cache_scene(
-    directory: Path, bucket: Bucket, proxy: FaultProxy, environment: dict[str, str], *, seed: int = 1
-) -> CacheScene:
-    """A filled workspace, an empty one, an empty bucket."""
-    scene = CacheScene(directory, bucket, proxy, {**environment, **BUILD, "AWS_ENDPOINT_URL": proxy.url})
+    directory: Path, bucket: Bucket, proxy: FaultProxy, environment: dict[str, str], *, seed: int = 1,
+    segmented: bool = False,
+) -> CacheScene:  # fmt: skip
+    """A filled workspace, an empty one, an empty bucket. ``segmented``: with its manifest as that of a large tree is."""
+    segments = {"S3BATCH_TEST_SEGMENTED_FROM": "1"} if segmented else {}
+    scene = CacheScene(directory, bucket, proxy, {**environment, **BUILD, **segments, "AWS_ENDPOINT_URL": proxy.url})
     fill_workspace(scene.here, seed)
     return scene
 

@@ -37,7 +37,7 @@ STORM_ROUNDS = int(os.environ.get("S3BATCH_TEST_ROUNDS", "3"))
 
 @pytest.fixture
 def scene(tmp_path, bucket, proxy, env) -> CacheScene:
-    return make_cache_scene(tmp_path, bucket, proxy, env)
+    return make_cache_scene(tmp_path, bucket, proxy, env, segmented=True)
 
 
 @pytest.fixture

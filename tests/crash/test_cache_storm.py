@@ -13,4 +13,4 @@ ROUNDS = int(os.environ.get("S3BATCH_TEST_ROUNDS", "50"))
 
 @pytest.mark.storm
 def test_no_clean_up_takes_a_chunk_from_a_build(tmp_path, bucket, proxy, env):
-    run_rounds(make_cache_scene(tmp_path, bucket, proxy, env), ROUNDS, SEED)
+    run_rounds(make_cache_scene(tmp_path, bucket, proxy, env, segmented=True), ROUNDS, SEED)
