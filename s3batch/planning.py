@@ -54,9 +54,7 @@ class Planning:
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
-        for more in self.journal.take_over(quirk_memory.in_force(self.journal).late):
-            expect(more)
-            yield
+        yield from take_over(self.journal, expect)
         yield from listing
         self.walked = walked = self.wanted.walk(self.journal.path)
         for batch in walked.batches(BATCH):
@@ -160,6 +158,13 @@ class Planning:
         rows = self.journal.add(self._troubled(problems))
         failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
         self.journal.settle([(State.FAILED, result) for result in failed])
+
+
+def take_over(journal: Journal, expect: Expect) -> Iterator[None]:
+    """Make what dead jobs left this job's own, some rows at a step."""
+    for more in journal.take_over(quirk_memory.in_force(journal).late):
+        expect(more)
+        yield
 
 
 class Replanner:

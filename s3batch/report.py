@@ -240,3 +240,11 @@ def _part(kind: Kind, numbers: Mapping[str, int], counted: str) -> str:
 def _listed(shown: list[str], what: str, document: Mapping[str, Any]) -> list[str]:
     more = len(document[what]) - len(shown)
     return [*shown, f"and {format_count(more)} more: s3batch jobs show {document['job']}"] if more else shown
+
+
+def frowned_upon(fail_on: Sequence[str], *, warned: bool, changed: bool) -> str:
+    """Return what ``fail_on`` makes of a run that went well: empty, or why its exit code is 1 all the same."""
+    seen = {"warnings": warned, "changes": changed, "nothing": not changed}
+    words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}
+    found = [name for name in fail_on if seen[name]]
+    return f"{words[found[0]]}, and fail_on says {', '.join(fail_on)}" if found else ""

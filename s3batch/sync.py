@@ -50,7 +50,7 @@ from s3batch.in_the_way import BlockedUploads
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
-from s3batch.planning import Planning, Replanner
+from s3batch.planning import Planning, Replanner, take_over
 from s3batch.progress import Totals, make
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.row_check import RowCheck
@@ -217,13 +217,8 @@ class Sync:
         """Finish the deletes of a dead job whose walk and listing were complete; each is looked at before it is sent."""
         self.totals.phase = "deleting"
         coordinator.expect(Stage.DELETE, self.journal.job.left_open)
-        coordinator.run(Stage.DELETE, self._take_over(partial(coordinator.expect, Stage.DELETE)))
+        coordinator.run(Stage.DELETE, take_over(self.journal, partial(coordinator.expect, Stage.DELETE)))
         self.journal.enter_stage(Stage.MAIN)
-
-    def _take_over(self, expect: Callable[[int], None]) -> Iterator[None]:
-        for more in self.journal.take_over(quirk_memory.in_force(self.journal).late):
-            expect(more)
-            yield
 
     def _progress_kind(self) -> str:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
@@ -263,9 +258,8 @@ class Sync:
         if not doubts or planning.walked is None or self.settings.dry_run:
             return
         if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
-            self.output.detail(
-                f"waiting {seconds:.0f} s for {len(doubts)} requests of a killed run that may still land"
-            )
+            words = f"waiting {seconds:.0f} s for {len(doubts)} requests of a killed run that may still land"
+            self.output.detail(words)
             time.sleep(seconds)  # a signal ends it
         now = self.bucket.clock.now().low
         operations = late_requests.operations(self.wanted, self.journal, lambda: self.bucket, doubts)
@@ -427,7 +421,9 @@ class Sync:
         code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
-        frowned_upon = "" if code else self._frowned_upon()
+        changed = self.changed or any(count["done"] for count in self.journal.counts().values())
+        warned = bool(self.journal.job.warnings)
+        frowned_upon = "" if code else report.frowned_upon(self.settings.fail_on, warned=warned, changed=changed)
         code = EXIT_FAILED if frowned_upon else code
         try:
             self.journal.set_state(state, code)
@@ -456,11 +452,3 @@ class Sync:
         else:
             self.output.info(*lines)
         return code
-
-    def _frowned_upon(self) -> str:
-        """What ``fail_on`` makes of a job that went well: empty, or why its exit code is 1 all the same."""
-        changed = self.changed or any(count["done"] for count in self.journal.counts().values())
-        seen = {"warnings": bool(self.journal.job.warnings), "changes": changed, "nothing": not changed}
-        words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}
-        found = [name for name in self.settings.fail_on if seen[name]]
-        return f"{words[found[0]]}, and fail_on says {', '.join(self.settings.fail_on)}" if found else ""

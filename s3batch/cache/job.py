@@ -188,7 +188,9 @@ class _End:
         wrong = self._wrong(code)
         if stopped is not None and not code:
             self._session.warn(f"{wrong}; the build goes on without it")
-        frowned_upon = "" if code or stopped else self._frowned_upon()
+        warned, changed = bool(journal.job.warnings), self._outcome.changed
+        wants = () if code or stopped else settings.fail_on
+        frowned_upon = report.frowned_upon(wants, warned=warned, changed=changed)
         code = EXIT_FAILED if frowned_upon else code
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if stopped else JobState.DONE
         journal.set_state(state, code)
@@ -209,14 +211,6 @@ class _End:
         if self._stopped is not None:
             return f"{_NOT_DONE[self._session.settings.command]}: {self._stopped}"
         return f"{self._outcome.words}, and fail_on_miss is true" if code else ""
-
-    def _frowned_upon(self) -> str:
-        """What ``fail_on`` makes of a job that went well: empty, or why its exit code is 1 all the same."""
-        changed, fail_on = self._outcome.changed, self._session.settings.fail_on
-        seen = {"warnings": bool(self._session.journal.job.warnings), "changes": changed, "nothing": not changed}
-        words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}
-        found = [name for name in fail_on if seen[name]]
-        return f"{words[found[0]]}, and fail_on says {', '.join(fail_on)}" if found else ""
 
     def _document(self, wrong: str) -> dict[str, Any]:
         journal = self._session.journal
