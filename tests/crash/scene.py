@@ -35,6 +35,7 @@ WANTED = (
 )  # fmt: skip
 LOOK_UPS = ("HeadObject", "ListParts", "ListObjectsV2")
 CONTENT_SENT = ("PutObject", "UploadPart")
+WRITES = ("PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject", "DeleteObjects")
 
 
 @dataclass(slots=True)
@@ -121,8 +122,10 @@ def sent_twice(requests: list[Request]) -> list[Piece]:
     """Content that was sent again although S3 had said that it has it.
 
     What was still under way when its sender died may go twice: whoever asked S3 meanwhile was told that it is not
-    there. So a second time counts unless S3 was asked about that key, or part, before it gave its first answer.
+    there. So a second time counts unless S3 was asked about that key, or part, before it gave its first answer. Nor does
+    it count where a request that was held up undid the first meanwhile.
     """
+    late = [each for each in list(requests) if each.action == "Delay" and each.operation in WRITES and each.answered]
     sent: dict[Piece, Request] = {}
     asked: dict[str, float] = {}
     twice = []
@@ -132,7 +135,10 @@ def sent_twice(requests: list[Request]) -> list[Piece]:
         if each.operation in CONTENT_SENT and each.status == 200:
             first = sent.get(_piece(each))
             looked = max(asked.get(each.key, 0.0), asked.get("", 0.0))
-            if first and not first.started < looked < first.answered:
+            undone = first is not None and any(
+                it is not first and it.key == each.key and first.answered <= it.answered <= each.answered for it in late
+            )
+            if first and not undone and not first.started < looked < first.answered:
                 twice.append(_piece(each))
             sent[_piece(each)] = each
     return twice
