@@ -13,7 +13,6 @@ release the rest. A second signal means now.
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator.circuit_breaker import CircuitBreaker
@@ -90,8 +89,8 @@ class Coordinator:
         at_once = bool(now) and not dispatcher.more and dispatcher.room() >= len(now)
         fresh = self._journal.add(now, lease=at_once) if now else []
         others = self._journal.add(later) if later else []
-        for operation in (*fresh, *others):
-            self._open[operation.stage] += 1
+        for stage, count in Counter([operation.stage for operation in (*fresh, *others)]).items():
+            self._open[stage] += count
         reach("added")
         self._count_planned((*fresh, *others))
         if at_once:
@@ -229,11 +228,14 @@ class Coordinator:
     def _judge_all(self, news: News, outcomes: list[tuple[State, Result]]) -> None:
         """Judge everything, also after one of them has stopped the job."""
         stopped: StoppedError | None = None
-        judged = (partial(self._judge, result) for result in news.results)
-        lost = (partial(self._lost, work) for work in news.lost)
-        for judge in (*judged, *lost):
+        for result in news.results:
             try:
-                outcomes += judge()
+                outcomes += self._judge(result)
+            except StoppedError as error:
+                stopped = stopped or error
+        for work in news.lost:
+            try:
+                outcomes += self._lost(work)
             except StoppedError as error:
                 stopped = stopped or error
         if news.deaths:
@@ -246,8 +248,9 @@ class Coordinator:
             raise stopped
 
     def _judge(self, result: Result) -> list[tuple[State, Result]]:
-        for words in result.warning.splitlines():
-            self._warn(words)
+        if result.warning:
+            for words in result.warning.splitlines():
+                self._warn(words)
         self._quarantine.release(result)
         if result.step is not Step.WHOLE:
             return self._judge_step(result)
@@ -267,7 +270,7 @@ class Coordinator:
             self._deps.totals.bytes_planned += operation.size if result.become is Kind.UPLOAD else 0
             return State.PENDING, result
         self._deps.heard(operation, result)
-        looked = operation.kind in (Kind.RECONCILE, Kind.REDIRECT, Kind.DELETE) and result.already
+        looked = result.already and operation.kind in (Kind.RECONCILE, Kind.REDIRECT, Kind.DELETE)
         self._settled(operation, unchanged=looked and operation.kind is Kind.RECONCILE)
         if looked and operation.kind is Kind.DELETE:
             result = result._replace(error=CHANGED_MEANWHILE)

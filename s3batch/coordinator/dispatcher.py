@@ -178,10 +178,11 @@ class Dispatcher:
         ready = self._ready
         works: list[Work] = []
         while ready and len(works) < share:
-            weight = weight_of(ready[0])
-            if not worker.fits(ready[0], weight):
+            work = ready[0]
+            weight = weight_of(work)
+            if not worker.fits(work, weight):
                 break
-            worker.give(ready[0], weight)
+            worker.give(work, weight)
             works.append(ready.popleft())
         if works:
             self._deps.executor.give(worker, works)

@@ -99,7 +99,7 @@ def pack(works: list[Work]) -> list[tuple[Any, ...]]:
 
 def unpack(rows: list[tuple[Any, ...]]) -> list[Work]:
     """The works :func:`pack` was given."""
-    return [Work(_operation(row[0]), *row[1:]) for row in rows]
+    return [_new(Work, (_operation(row[0]), *row[1:])) for row in rows]
 
 
 def _flat(operation: Operation) -> tuple[Any, ...]:
@@ -107,7 +107,11 @@ def _flat(operation: Operation) -> tuple[Any, ...]:
 
 
 def _operation(row: tuple[Any, ...]) -> Operation:
-    return Operation._make((*row[:_AT], Stamp._make(row[_AT:_BEHIND]), *row[_BEHIND:]))
+    return _new(Operation, (*row[:_AT], _new(Stamp, row[_AT:_BEHIND]), *row[_BEHIND:]))
+
+
+_new = tuple.__new__
+"""A third of the time of calling a type of named tuples."""
 
 
 _AT = Operation._fields.index("stamp")
@@ -199,7 +203,7 @@ class Worker:
 
 def results_of(rows: list[tuple[Any, ...]]) -> list[Result]:
     """The results a worker reported as bare tuples."""
-    return [Result._make(row) for row in rows]
+    return [_new(Result, row) for row in rows]
 
 
 def main(fd: int, page: MutableSequence[int]) -> None:

@@ -97,7 +97,10 @@ class WorkerState:
         """Whether it asks for ``work``. One that has nothing takes any single piece."""
         if not self.given:
             return True
-        return self.room > 0 and weight <= self.content_room and len(work.keys) <= self.keys_room
+        (works, content, keys), (most_works, most_content, most_keys) = self.totals, self.credit
+        if works >= most_works or weight > max(0, most_content - content):
+            return False
+        return not work.keys or len(work.keys) <= most_keys - keys
 
     def give(self, work: Work, weight: int) -> None:
         """Note that it has ``work``."""
