@@ -72,11 +72,13 @@ class Source:
         except OSError as error:
             raise _not_opened(path, error) from error
         try:
-            _check(fd, path, stamp)
+            if not has_stamp(os.fstat(fd), stamp):
+                raise _changed(path, "after it was planned")
             young = _TICK_NS - abs(time.time_ns() - stamp.ctime_ns)
             if young > 0:
                 time.sleep(young / 1e9)
-                _check(fd, path, stamp, "a moment ago")
+                if not has_stamp(os.fstat(fd), stamp):
+                    raise _changed(path, "a moment ago")
         except ContentError:
             os.close(fd)
             raise
@@ -109,13 +111,14 @@ class Source:
                 body: bytes | bytearray = self._in_blocks(fd, path, wanted)
             else:
                 body = os.pread(fd, wanted, offset) if wanted else b""
-            _check(fd, path, stamp, "while it was read")
+            if not has_stamp(os.fstat(fd), stamp):
+                raise _changed(path, "while it was read")
         except OSError as error:
             raise _unreadable(path, error) from error
         finally:
             os.close(fd)
         if len(body) != wanted:
-            raise ContentError("Changed", f"{path!r} changed while it was read")
+            raise _changed(path, "while it was read")
         return body
 
     def _in_blocks(self, fd: int, path: str, wanted: int) -> bytearray:
@@ -131,16 +134,16 @@ class Source:
             while left and (block := self._read_block(fd, path, min(left, BLOCK))):  # no more than planned: it may grow
                 left -= len(block)
                 yield block
-            _check(fd, path, stamp, "while it was read")
+            if not has_stamp(os.fstat(fd), stamp):
+                raise _changed(path, "while it was read")
         except OSError as error:
             raise _unreadable(path, error) from error
         finally:
             os.close(fd)
 
 
-def _check(fd: int, path: str, stamp: Stamp, when: str = "after it was planned") -> None:
-    if not has_stamp(os.fstat(fd), stamp):
-        raise ContentError("Changed", f"{path!r} changed {when}")
+def _changed(path: str, when: str) -> ContentError:
+    return ContentError("Changed", f"{path!r} changed {when}")
 
 
 def _not_opened(path: str, error: OSError) -> ContentError:

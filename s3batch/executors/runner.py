@@ -61,7 +61,8 @@ class Runner:
         self._clock = clock
         self._tools = tools_for(brief)
         self._compresses = brief.rules.compresses
-        self._backlog: deque[Work] = deque()
+        self._backlog: deque[tuple[Work, int]] = deque()
+        """With their weights."""
         self._received = [0, 0, 0]
         """Works, bytes and keys received in all."""
         self._weight = self._heavy = self._keys = 0
@@ -98,7 +99,7 @@ class Runner:
             self._heavy += weight
             received[2] += len(work.keys)
             self._keys += len(work.keys)
-        self._backlog.extend(works)
+            self._backlog.append((work, weight))
         self._begin()
 
     def status(self) -> Status:
@@ -143,11 +144,11 @@ class Runner:
         """Return what was not begun; it will not be."""
         dropped = list(self._backlog)
         self._backlog.clear()
-        for work in dropped:
+        for work, weight in dropped:
             self._received[0] -= 1
-            self._heavy -= weight_of(work)
+            self._heavy -= weight
             self._keys -= len(work.keys)
-        return dropped
+        return [work for work, _ in dropped]
 
     def turn(self, timeout: float) -> None:
         """Let the loop deal with what happens within ``timeout`` seconds, then begin what there is room for."""
@@ -158,9 +159,8 @@ class Runner:
         backlog, lane, page = self._backlog, self.lane, self._page
         wanted = not self._halted and lane.may_change
         while wanted and backlog and lane.has_room:
-            work = backlog[0]
-            weight = weight_of(work)
-            held = self._memory_of(work, weight)
+            work, weight = backlog[0]
+            held = self._memory_of(work, weight) if self._compresses else weight
             if self._weight and self._weight + held > CONTENT_IN_FLIGHT:
                 break
             backlog.popleft()
@@ -173,7 +173,7 @@ class Runner:
 
     def _memory_of(self, work: Work, weight: int) -> int:
         """Bytes that it holds: of a file that goes as gzip the content and, beside it, what it is compressed to."""
-        if self._compresses and work.step is Step.WHOLE and work.operation.kind in _READ_WHOLE:
+        if work.step is Step.WHOLE and work.operation.kind in _READ_WHOLE:
             attributes = self._tools.brief.rules.attributes(work.operation.path)
             return 2 * work.operation.size if attributes.gzip else weight
         return weight

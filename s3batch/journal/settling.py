@@ -52,8 +52,8 @@ def settle(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[
 
     What the jobs ``before`` wrote, which this one continues, counts as sent by them and not as unchanged.
     """
-    done = [result for state, result in outcomes if state is State.DONE and _is_all_said(result)]
-    store.execute_many(_SETTLE_DONE, [_settled_done(result) for result in done])
+    done = [_settled_done(result) for state, result in outcomes if state is State.DONE and _is_all_said(result)]
+    store.execute_many(_SETTLE_DONE, done)
     if len(done) == len(outcomes):
         return 0, len(done)
     others = [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))]

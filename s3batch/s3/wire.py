@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _READ_LEAST, _READ_MOST = 16 * 1024, 1024 * 1024
 _JOIN_UP_TO = 16 * 1024
-"""Bytes; over TLS a body up to here shares the head's record (a record holds 16 KiB)."""
+"""Bytes; a body up to here goes with its head in one piece: over TLS that is one record, which holds 16 KiB."""
 
 
 class BrokenConnectionError(Exception):
@@ -300,10 +300,10 @@ class Connection:
     def begin(self, head: bytes, body: Body, *, call: Call) -> None:
         """Start the exchange of ``call``, sent as ``head`` and ``body``."""
         self._reply = Reply(no_body=call.method == "HEAD", call=call)
-        if self.tls and len(body) <= _JOIN_UP_TO:
+        if len(body) <= _JOIN_UP_TO:
             self._out = [head + body]
         else:
-            self._out = [head, body] if body else [head]
+            self._out = [head, body]
 
     def send(self) -> bool:
         """Send what the socket takes; True when it waits for room, False when all is sent or reading comes first."""
