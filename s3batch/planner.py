@@ -29,13 +29,16 @@ def decide(
     ``known`` is what the journal remembers of our last write, or ``None`` where it is not to be trusted;
     ``fingerprint`` is of the attributes wanted; with ``gzip`` the stored size says nothing about the file's.
     """
+    if listed is None:  # all of a first upload
+        stamp = file.stamp
+        return _new(
+            Operation,
+            (Kind.UPLOAD, key, Reason.MISSING, file.path, stamp.size, stamp, stage, "", "", 0, 0, False, ""),
+        )
 
     def operation(kind: Kind, reason: Reason, detail: str = "") -> Operation:
-        etag = listed.etag if listed else ""
-        return Operation(kind, key, reason, file.path, file.stamp.size, file.stamp, stage, etag, detail)
+        return Operation(kind, key, reason, file.path, file.stamp.size, file.stamp, stage, listed.etag, detail)
 
-    if listed is None:
-        return operation(Kind.UPLOAD, Reason.MISSING)
     if known is not None and compare.still_ours(listed, known):
         if compare.untouched(file, known) and known.fingerprint == fingerprint:
             return None
@@ -49,6 +52,7 @@ def decide(
     return operation(Kind.RECONCILE, Reason.UNKNOWN, ATTRIBUTES_CHANGED if changed else "")
 
 
+_new = tuple.__new__
 PARTS_LIMIT = 10_000
 """S3's limit of parts in one upload."""
 OBJECT_LIMIT = 5 * 1024**4

@@ -251,7 +251,8 @@ class Coordinator:
         if result.warning:
             for words in result.warning.splitlines():
                 self._warn(words)
-        self._quarantine.release(result)
+        if self._quarantine.is_in_use:
+            self._quarantine.release(result)
         if result.step is not Step.WHOLE:
             return self._judge_step(result)
         operation = self._dispatcher.leased.pop(result.id)

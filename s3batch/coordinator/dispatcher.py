@@ -126,11 +126,12 @@ class Dispatcher:
     def prepare(self, operations: list[Operation]) -> None:
         """Make work of leased operations."""
         deletes: list[Operation] = []
+        quarantine, leased = self._quarantine, self.leased
         for operation in self._settle_early(operations):
             together = operation.kind is Kind.DELETE and fits_xml(operation.key) and not operation.is_in_doubt
-            if self._quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
+            if quarantine.is_in_use and quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
-            self.leased[operation.id] = operation
+            leased[operation.id] = operation
             if self._goes_in_parts(operation):
                 self._deps.uploads.add(operation)
             elif together:
@@ -147,7 +148,7 @@ class Dispatcher:
         return bool(operation.upload_id) or (large and not self._deps.whole(operation))
 
     def _add(self, work: Work) -> None:
-        if not self._quarantine.withhold(work):
+        if not (self._quarantine.is_in_use and self._quarantine.withhold(work)):
             self._ready.append(work)
 
     # --- giving -------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class Quarantine:
         self._workers: list[WorkerState] = []
         """Those that are kept for suspects."""
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether any worker has died with work that has not gone well since."""
+        return bool(self._deaths)
+
     def accuse(self, work: Work) -> None:
         """Count a death of a worker that had begun ``work``."""
         for tag in tags_of(work):
@@ -37,7 +42,7 @@ class Quarantine:
 
     def is_suspect(self, tag: Tag) -> bool:
         """Whether a worker died that had begun it: S3 may have it, and is asked before it is sent again."""
-        return bool(self._deaths) and tag in self._deaths
+        return tag in self._deaths
 
     def is_killer(self, tag: Tag) -> bool:
         """Whether enough workers died with it to fail it."""
@@ -57,7 +62,7 @@ class Quarantine:
 
     def withhold(self, work: Work) -> bool:
         """Keep ``work`` if it goes alone; whether it does."""
-        if not self._deaths or self._deaths.keys().isdisjoint(tags_of(work)):
+        if self._deaths.keys().isdisjoint(tags_of(work)):
             return False
         self._waiting.append(work)
         return True

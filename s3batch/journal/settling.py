@@ -139,16 +139,8 @@ def _is_finished(state: State, result: Result) -> bool:
 
 
 def _settled_done(result: Result) -> tuple[Any, ...]:
-    return (
-        result.request_id,
-        result.seconds,
-        result.sent,
-        result.etag,
-        result.checksum,
-        result.date,
-        result.fingerprint,
-        result.id,
-    )
+    """Return the values of the statement; from seconds to fingerprint they stand side by side in a result."""
+    return (result.request_id, *result[10:16], result.id)
 
 
 def _is_attempt(result: Result) -> bool:
