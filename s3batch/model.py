@@ -336,12 +336,12 @@ class Result(NamedTuple):
     """It is no try of those that an operation has: the store asked for patience."""
 
 
-_BEFORE, _BEHIND = Result(0)[1:6], Result(0)[16:]
+_WHOLE, _BEHIND = Step.WHOLE, Result(0)[16:]
 
 
 def good_result(
     row: int, request_id: str, seconds: float, sent: int, etag: str, checksum: str, date: float, fingerprint: str
 ) -> Result:
     """Return the result of a whole operation that worked, and of which no more is to be said: three times as quick."""
-    facts = (seconds, sent, etag, checksum, date, fingerprint)
-    return _new(Result, (row, *_BEFORE, request_id, False, False, False, *facts, *_BEHIND))
+    told = (seconds, sent, etag, checksum, date, fingerprint)
+    return _new(Result, (row, _WHOLE, 0, "", "", 0, request_id, False, False, False) + told + _BEHIND)  # noqa: RUF005 - half the time

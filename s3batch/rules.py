@@ -189,7 +189,11 @@ class Rules:
         """The attributes and their fingerprint, both for the price of one."""
         if not self._depth or path in self._named:
             return self._decide(path)
-        extension = ".".join(["", *path.rpartition("/")[2].rsplit(".", self._depth)[1:]])
+        if self._depth == 1:
+            dot = path.rfind(".")
+            extension = path[dot:] if dot > path.rfind("/") else ""
+        else:
+            extension = ".".join(["", *path.rpartition("/")[2].rsplit(".", self._depth)[1:]])
         found = self._remembered.get(extension)
         if found is None:
             if len(self._remembered) >= _CACHE_SIZE:
