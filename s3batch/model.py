@@ -336,7 +336,11 @@ class Result(NamedTuple):
     """It is no try of those that an operation has: the store asked for patience."""
 
 
-_WHOLE, _BEHIND = Step.WHOLE, Result(0)[16:]
+UPLOAD, DELETE, RECONCILE = Kind.UPLOAD, Kind.DELETE, Kind.RECONCILE
+LATE, MISSING, DONE, WHOLE, PART = Reason.LATE, Reason.MISSING, State.DONE, Step.WHOLE, Step.PART
+"""For what is done for every file: to look up a member in its enum costs 0.12 us, ten times what a global costs."""
+
+_BEHIND = Result(0)[16:]
 
 
 def good_result(
@@ -344,4 +348,4 @@ def good_result(
 ) -> Result:
     """Return the result of a whole operation that worked, and of which no more is to be said: three times as quick."""
     told = (seconds, sent, etag, checksum, date, fingerprint)
-    return _new(Result, (row, _WHOLE, 0, "", "", 0, request_id, False, False, False) + told + _BEHIND)  # noqa: RUF005 - half the time
+    return _new(Result, (row, WHOLE, 0, "", "", 0, request_id, False, False, False) + told + _BEHIND)  # noqa: RUF005 - half the time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch import compare
-from s3batch.model import COMPRESSED, Kind, Operation, Reason
+from s3batch.model import COMPRESSED, MISSING, UPLOAD, Kind, Operation, Reason
 
 if TYPE_CHECKING:
     from s3batch.model import Known, Listed, LocalFile
@@ -33,7 +33,7 @@ def decide(
         stamp = file.stamp
         return _new(
             Operation,
-            (Kind.UPLOAD, key, Reason.MISSING, file.path, stamp.size, stamp, stage, "", "", 0, 0, False, ""),
+            (UPLOAD, key, MISSING, file.path, stamp.size, stamp, stage, "", "", 0, 0, False, ""),
         )
 
     def operation(kind: Kind, reason: Reason, detail: str = "") -> Operation:

@@ -20,7 +20,7 @@ from s3batch.content import BLOCK, ContentError, compressed
 from s3batch.evidence import Evidence, same
 from s3batch.failures import failed
 from s3batch.metadata_copy import ACL_WARNING, Kept, look_after_sending
-from s3batch.model import Attributes, Kind, Operation, Reason, Result, Step, Work, good_result
+from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, Result, Work, good_result
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
@@ -47,10 +47,10 @@ def is_plain(work: Work) -> bool:
     """Return whether a work may go the short way, as far as its row tells."""
     operation = work.operation
     return (
-        operation.kind is Kind.UPLOAD
-        and work.step is Step.WHOLE
+        operation.kind is UPLOAD
+        and work.step is WHOLE
         and operation.size <= BLOCK
-        and not (operation.recheck or operation.reason is Reason.LATE or operation.detail or operation.upload_id)
+        and not (operation.recheck or operation.reason is LATE or operation.detail or operation.upload_id)
     )
 
 
@@ -58,22 +58,22 @@ def is_plain(work: Work) -> bool:
 def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, Any, list[Result]]:
     """Send a small file and return its result; have ``general`` do it where there is more to it than that."""
     began = time.monotonic()
-    operation, checks = work.operation, tools.checks
+    operation, name = work.operation, tools.checks.name
     asked: Asked | None = None
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
     if not (attributes.gzip or (attributes.acl and tools.acl_refused)):
         try:
             body = tools.source.read(operation.path, operation.stamp)
-            header = checksum_header(checks.name, body)
+            header = checksum_header(name, body)
             call = calls.put_object(operation.key, body, {**_plain_headers(attributes, fingerprint, tools), **header})
             answer = yield call
-            asked = Asked(call, answer)
             proof = confirm(answer, call, header) if answer.ok else None
             if proof is not None and not _is_more_to_tell(operation, tools):
-                value = proof or header.get(f"x-amz-checksum-{checks.name}", "")
+                value = proof or header.get(f"x-amz-checksum-{name}", "")
                 seconds, request = time.monotonic() - began, answer.headers.get("x-amz-request-id", "")
                 told = (request, seconds, len(body), etag_of(answer), value, date_of(answer), fingerprint)
                 return [good_result(operation.id, *told)]
+            asked = Asked(call, answer)
         except CallError as error:
             asked = Asked(call, error)
         except ContentError:
@@ -84,7 +84,7 @@ def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, A
 
 def _is_more_to_tell(operation: Operation, tools: Tools) -> bool:
     """Return whether something was found out that the next result takes along, or is to be found out now."""
-    first = tools.compares_times and operation.reason is Reason.MISSING
+    first = tools.compares_times and operation.reason is MISSING
     return first or bool(tools.found or tools.warnings)
 
 
@@ -164,7 +164,7 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
     answer = checked(sent.answer, call)
     if kept is not None:
         await look_after_sending(operation, attributes, kept, tools)
-    if tools.compares_times and operation.reason is Reason.MISSING:
+    if tools.compares_times and operation.reason is MISSING:
         await compare_times(operation.key, etag_of(answer), date_of(answer), tools)
     return Result(
         operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,

@@ -25,7 +25,7 @@ from s3batch.crash_points import reach
 from s3batch.delete_check import CHANGED_MEANWHILE
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, count_outstanding, tags_of
-from s3batch.model import Kind, Operation, Result, Stage, State, Step, Work
+from s3batch.model import DELETE, DONE, RECONCILE, UPLOAD, WHOLE, Kind, Operation, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
 from s3batch.quirk_memory import QuirkMemory
 from s3batch.s3.carry import back_off
@@ -83,8 +83,8 @@ class Coordinator:
         """Journal planned operations; those of the stage at work are leased at once while there is room."""
         if not operations:
             return
-        now = [each for each in operations if each.stage == Stage.MAIN and each.kind is not Kind.DELETE]
-        later = [each for each in operations if each.stage != Stage.MAIN or each.kind is Kind.DELETE]
+        now = [each for each in operations if each.stage == Stage.MAIN and each.kind is not DELETE]
+        later = [each for each in operations if each.stage != Stage.MAIN or each.kind is DELETE]
         dispatcher = self._dispatcher
         at_once = bool(now) and not dispatcher.more and dispatcher.room() >= len(now)
         fresh = self._journal.add(now, lease=at_once) if now else []
@@ -100,7 +100,7 @@ class Coordinator:
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._deps.totals
         totals.files_planned += len(operations)
-        totals.bytes_planned += sum(each.size for each in operations if each.kind is Kind.UPLOAD)
+        totals.bytes_planned += sum([each.size for each in operations if each.kind is UPLOAD])
 
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
@@ -253,7 +253,7 @@ class Coordinator:
                 self._warn(words)
         if self._quarantine.is_in_use:
             self._quarantine.release(result)
-        if result.step is not Step.WHOLE:
+        if result.step is not WHOLE:
             return self._judge_step(result)
         operation = self._dispatcher.leased.pop(result.id)
         if not result.error:
@@ -266,7 +266,7 @@ class Coordinator:
             self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
             self._settled(operation)
             return State.SKIPPED, result
-        if result.become in (Kind.UPLOAD, Kind.RECONCILE):
+        if result.become is UPLOAD or result.become is RECONCILE:
             self._retries.add_row(operation.id, 0.0)
             self._deps.totals.bytes_planned += operation.size if result.become is Kind.UPLOAD else 0
             return State.PENDING, result
@@ -275,7 +275,7 @@ class Coordinator:
         self._settled(operation, unchanged=looked and operation.kind is Kind.RECONCILE)
         if looked and operation.kind is Kind.DELETE:
             result = result._replace(error=CHANGED_MEANWHILE)
-        return (State.SKIPPED if looked else State.DONE), result
+        return (State.SKIPPED if looked else DONE), result
 
     def _settled(self, operation: Operation, *, unchanged: bool = False, failed: bool = False) -> None:
         totals = self._deps.totals
@@ -283,7 +283,7 @@ class Coordinator:
         totals.files_done += 1
         totals.unchanged += unchanged
         totals.failed += failed
-        if operation.kind is Kind.UPLOAD:
+        if operation.kind is UPLOAD:
             totals.bytes_done += operation.size
 
     def _bad(self, operation: Operation, result: Result) -> tuple[State, Result]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.crash_points import reach
 from s3batch.executors import count_outstanding, tags_of, weight_of
-from s3batch.model import Kind, Stage, Step, Work
+from s3batch.model import DELETE, UPLOAD, Stage, Step, Work
 from s3batch.s3.calls import fits_xml
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Dispatcher:
         deletes: list[Operation] = []
         quarantine, leased = self._quarantine, self.leased
         for operation in self._settle_early(operations):
-            together = operation.kind is Kind.DELETE and fits_xml(operation.key) and not operation.is_in_doubt
+            together = operation.kind is DELETE and fits_xml(operation.key) and not operation.is_in_doubt
             if quarantine.is_in_use and quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
             leased[operation.id] = operation
@@ -144,7 +144,7 @@ class Dispatcher:
             self._add(Work(batch[0], keys=keys, listed=tuple((each.etag, each.stamp.mtime_ns) for each in batch)))
 
     def _goes_in_parts(self, operation: Operation) -> bool:
-        large = operation.kind is Kind.UPLOAD and operation.size >= self._deps.multipart_threshold
+        large = operation.kind is UPLOAD and operation.size >= self._deps.multipart_threshold
         return bool(operation.upload_id) or (large and not self._deps.whole(operation))
 
     def _add(self, work: Work) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from s3batch.crash_points import reach
 from s3batch.executors import Credit, Status, weight_of
 from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIRST_WORKS, KEYS_IN_FLIGHT
-from s3batch.model import Kind, Step
+from s3batch.model import PART, Kind, Step
 from s3batch.s3.carry import carrier
 from s3batch.s3.lane import Lane
 from s3batch.worker import begin, tools_for
@@ -166,7 +166,7 @@ class Runner:
             backlog.popleft()
             self._weight += held
             page[BEGUN] += 1
-            reach("part-sending" if work.step is Step.PART else "sending")
+            reach("part-sending" if work.step is PART else "sending")
             ended = partial(self._ended, held, weight, len(work.keys))
             lane.start(begin(work, self._tools), ended, work.operation.id)
         page[CURRENT] = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.model import Kind, Step
+from s3batch.model import PART, RECONCILE, WHOLE, Step
 
 if TYPE_CHECKING:
     from s3batch.model import Result, Work
@@ -57,11 +57,10 @@ def tags_of(work: Work) -> list[Tag]:
 
 def weight_of(work: Work) -> int:
     """Return the bytes of content that carrying it out holds in memory, a gzip'd file not considered."""
-    if work.step is Step.PART:
-        return work.parts[0].size
-    if work.step is not Step.WHOLE:
-        return 0
-    return min(_BLOCK, work.operation.size) if work.operation.kind is Kind.RECONCILE else work.operation.size
+    operation, step = work.operation, work.step
+    if step is WHOLE:
+        return min(_BLOCK, operation.size) if operation.kind is RECONCILE else operation.size
+    return work.parts[0].size if step is PART else 0
 
 
 class WorkerState:
@@ -111,7 +110,7 @@ class WorkerState:
             totals[2] += len(work.keys)
             self.given.update(dict.fromkeys(tags_of(work), work))
         else:
-            self.given[work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0] = work
+            self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
 
     def hear(self, results: list[Result], status: Status) -> None:
         """Note what came back, and what it asks for now."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from s3batch.journal.store import Store, bindable
-from s3batch.model import Kind, Reason, Result, State, Step
+from s3batch.model import DONE, WHOLE, Kind, Reason, Result, State, Step
 
 KIND_TEXT = {kind: kind.value for kind in Kind}
 REASON_TEXT = {reason: reason.value for reason in Reason}
@@ -52,7 +52,7 @@ def settle(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[
 
     What the jobs ``before`` wrote, which this one continues, counts as sent by them and not as unchanged.
     """
-    done = [_settled_done(result) for state, result in outcomes if state is State.DONE and _is_all_said(result)]
+    done = [_settled_done(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
     store.execute_many(_SETTLE_DONE, done)
     if len(done) == len(outcomes):
         return 0, len(done)
@@ -131,7 +131,7 @@ def _is_about_all_of_it(state: State, result: Result) -> bool:
 
 def _is_all_said(result: Result) -> bool:
     """Whether a result, of an operation that is done, is of the whole of it, with nothing to become or to explain."""
-    return result.step is Step.WHOLE and result.become is None and not (result.error or result.code or result.status)
+    return result.step is WHOLE and result.become is None and not (result.error or result.code or result.status)
 
 
 def _is_finished(state: State, result: Result) -> bool:

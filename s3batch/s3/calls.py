@@ -55,6 +55,10 @@ class Answer(NamedTuple):
         return 200 <= self.status < 300
 
 
+_new = tuple.__new__
+"""Half the time of calling the type, for the most frequent call."""
+
+
 def encode(text: str, safe: str = "") -> str:
     """``text`` percent-encoded as SigV4 wants it: only unreserved characters (and ``safe``) stay."""
     if _PLAIN.match(text) and (safe == "/" or "/" not in text):
@@ -69,7 +73,7 @@ def query(pairs: Iterable[tuple[str, str]]) -> str:
 
 def put_object(key: str, body: Body, headers: Mapping[str, str]) -> Call:
     """Store ``body`` under ``key``."""
-    return Call("PutObject", "PUT", key, "", headers, body)
+    return _new(Call, ("PutObject", "PUT", key, "", headers, body, -1, None))
 
 
 def head_object(key: str) -> Call:

@@ -214,3 +214,12 @@ def test_the_first_new_object_is_looked_at_where_the_store_s_clock_is_to_be_told
     assert [call.name for call in way.calls] == ["PutObject", "HeadObject"]
     assert [quirk.about for quirk in way.result.quirks] == ["7"]
     assert (len(second.calls), second.handed) == (1, [])
+
+
+def test_a_checksum_given_up_meanwhile_still_counts_where_it_was_sent(source: Path) -> None:
+    tools = tools_of(source)
+    way = Way(work_of(source), tools)
+    tools.checks.weaken("crc64nvme")
+    way.answer(200, {"etag": f'"{MD5}"'})
+
+    assert (way.handed, way.result.checksum) == ([], CRC)
