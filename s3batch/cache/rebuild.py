@@ -241,7 +241,8 @@ def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
 
 def _segmented(session: Session, done: Assembled, base: Hit | None) -> tuple[Manifest, Stored]:
     """Store what the new manifest does not share with the base."""
-    return done.manifest, store_segments(session, done.manifest, base.segments if base is not None else {})
+    known = base.segments if base is not None else {}
+    return done.manifest, store_segments(session, done.manifest, known, _keep(session))
 
 
 def _published(session: Session, done: Assembled, segments: Stored, kept: Hit | None, keys: list[str]) -> bool:
@@ -303,11 +304,16 @@ def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
     return operations
 
 
+def _keep(session: Session) -> float:
+    """Return the age in seconds up to which what the store has is not stored again."""
+    return _STORE_ALL if session.distrusted else KEEP_UNTOUCHED
+
+
 def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
     """How workers store a chunk."""
     return partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
-        keep=_STORE_ALL if session.distrusted else KEEP_UNTOUCHED, headers=session.encryption_headers(),
+        keep=_keep(session), headers=session.encryption_headers(),
         local=session.local,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from s3batch.archive import codec
 from s3batch.archive.keys import chunk_key
 from s3batch.archive.segments import Segment
 from s3batch.archive.stored import longest_body, make_segments, prove_segment
+from s3batch.cache.work import age_of
 from s3batch.errors import ArchiveError, EndpointError
 from s3batch.s3 import calls
 from s3batch.s3.faults import TOO_LARGE
@@ -33,8 +34,11 @@ class Stored(NamedTuple):
     bodies: Bodies
 
 
-def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, bytes]) -> Stored:
-    """Store what ``known``, the segments of the base, lacks. Return all."""
+def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, bytes], keep: float) -> Stored:
+    """Store what ``known``, the segments of the base, lacks, unless the store has it and it is younger than ``keep`` seconds.
+
+    Returns all of them.
+    """
     bodies: Bodies = {}
     segments, new = [], []
     for identity, raw in make_segments(manifest):
@@ -45,7 +49,7 @@ def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, b
         segments.append(Segment(identity, len(raw), len(bodies[identity])))
     headers = {"content-type": "application/zstd", **session.encryption_headers()}
     session.bucket.run(
-        gather(_put(session.bucket, chunk_key(session.base, each), bodies[each], headers) for each in new)
+        gather(_put(session.bucket, chunk_key(session.base, each), bodies[each], headers, keep) for each in new)
     )
     if session.local is not None:
         for identity in new:
@@ -79,7 +83,10 @@ def _kept(local: LocalChunks, segment: Segment) -> bytes | None:
     return body
 
 
-async def _put(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str]) -> None:
+async def _put(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str], keep: float) -> None:
+    held = await bucket.send(calls.head_object(key))
+    if held.ok and age_of(held) < keep:
+        return
     call = calls.put_object(key, body, {"content-md5": calls.md5_header(body), **headers})
     checked(await bucket.send(call), call)
 

@@ -52,7 +52,7 @@ async def store_chunk(
         local.put(packed.id.hex(), body)
     key = chunk_key(prefix, packed.id)
     held = await ask(calls.head_object(key))
-    if held.ok and _age_of(held) < keep:
+    if held.ok and age_of(held) < keep:
         return Result(operation.id, payload=payload, etag=etag_of(held), already=True)
     call = calls.put_object(key, body, {"content-type": "application/zstd", **headers})
     sent = await send(call, tools.checks)
@@ -66,7 +66,7 @@ async def store_chunk(
     )  # fmt: skip
 
 
-def _age_of(held: Answer) -> float:
+def age_of(held: Answer) -> float:
     """Return the seconds since an object was written, by the store's clock; infinity where it tells no time."""
     return (date_of(held) or math.inf) - seconds_of(held.headers.get("last-modified", ""))
 

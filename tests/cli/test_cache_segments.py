@@ -129,6 +129,19 @@ def test_a_rebuild_after_a_restore_takes_no_state_apart(cached, step, workspace,
     assert [seen.name for seen in fake.requests] == ["HeadObject"]
 
 
+def test_segments_that_are_stored_are_not_sent_again(small, cached, step, bucket, workspace, fake):
+    cached("main", FILES)
+    (key,) = bucket.keys("v1/k/")
+    segments_of_it = set(named(bucket))
+    del fake.objects["caches"][key]  # as if the build had been killed just before it
+    shutil.rmtree(workspace / ".s3batch")
+
+    assert step("rebuild").code == 0
+
+    assert set(named(bucket)) == segments_of_it
+    assert [each for each in sent(fake) if each.startswith("v1/c/")] == []
+
+
 def test_a_branch_takes_the_segments_of_the_branch_it_comes_from(small, cached, step, bucket, workspace, fake):
     cached("main", FILES)
     settle()
