@@ -162,7 +162,7 @@ def _scanned(session: Session) -> Found:
     for root, why in stuck.items():
         raise JobFailedError(
             f"{root} is a symbolic link that is not followed: {why}; the cache stays as it was",
-            hint="write root_symlinks: follow, or keep to cache the link itself",
+            hint=session.link_hint,
         )
     for root, place in places.moves.items():
         session.output.info(f"{root} is a symbolic link: what is cached is {place}")

@@ -270,7 +270,8 @@ def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[
         if root in rows and (tree.kinds[rows[root]] == DIR) != os.path.isdir(place):
             stuck[root] = f"{place} is not what the cache has there"
     for root, why in stuck.items():
-        session.warn(f"{root} is a symbolic link that is not followed, and is left alone: {why}")
+        said = f"{root} is a symbolic link that is not followed, and is left alone"
+        session.warn(f"{said}: {why}; {session.link_hint}")
     for root in sorted(linked) if session.follows_all else ():  # no cache decides where the next step writes
         target, place = tree.targets[rows[root]], os.path.join(session.workspace, root)
         is_there = os.path.islink(place) and os.readlink(place) == target

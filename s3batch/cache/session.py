@@ -219,6 +219,13 @@ class Session:
         return FOLLOW_INSIDE if policy == FOLLOW and stranger else policy
 
     @property
+    def link_hint(self) -> str:
+        """What to do where a listed link is not followed."""
+        if self.settings.root_symlinks == FOLLOW and not self.follows_all:
+            return "a pull request is never led out of the workspace"
+        return "write root_symlinks: follow, or keep to cache the link itself"
+
+    @property
     def follows_all(self) -> bool:
         """Whether a listed link is followed wherever it leads."""
         return self._link_policy == FOLLOW

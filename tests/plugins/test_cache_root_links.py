@@ -137,6 +137,8 @@ def test_an_untrusted_build_is_never_led_out(pipeline, volume, fork):
 
     assert texts(volume) == FILES
     assert "it leads out of the workspace" in restored.err
+    assert "a pull request is never led out of the workspace" in restored.err
+    assert "root_symlinks: follow" not in restored.err + rebuilt.err
     assert not [key for _, key in rebuilt.changed if "/k/" in key]
 
 
