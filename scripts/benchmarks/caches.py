@@ -142,7 +142,7 @@ class _Bench:
 
     def _command(self, what: str) -> tuple[Measurement, float, dict[str, int]]:
         command = [sys.executable, "-m", "s3batch", "cache", what, "--bucket", "bench", "--cache", self._directory]
-        prefix = f"round-{self._number}"
+        prefix, before = f"round-{self._number}", self._stored()
         command += [
             "--cache-key",
             "bench",
@@ -158,10 +158,14 @@ class _Bench:
             raise SystemExit(f"s3batch cache {what} failed:\n{run.output}")
         document = json.loads(run.output[run.output.index("{") :])
         cache, requests = document["cache"], document["requests"]
-        sent = cache.get("sent", cache.get("fetched", 0))
+        # nothing below v1/c/ is deleted or stored twice: what is there more, chunks and segments, was sent
+        moved = self._stored() - before if what == "rebuild" else cache.get("fetched", 0)
         if cache.get("published") or "GetObject" in requests:
-            sent += sum(self._sink.sizes("bench", f"{prefix}/v1/k/"))
-        return run, float(sent), requests
+            moved += sum(self._sink.sizes("bench", f"{prefix}/v1/k/"))
+        return run, float(moved), requests
+
+    def _stored(self) -> int:
+        return sum(self._sink.sizes("bench", f"round-{self._number}/v1/c/"))
 
     def _tar(self) -> Measurement:
         target = f"s3://bench/tar-{self._number}"

@@ -39,7 +39,8 @@ def running(kind: str, directory: Path) -> Iterator[Sink]:
             keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
 
             def sizes(bucket: str, prefix: str) -> list[int]:
-                return [each["Size"] for each in client.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
+                pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+                return [each["Size"] for page in pages for each in page.get("Contents", [])]
 
             yield Sink(server.url, keys, sizes)
         return
