@@ -148,7 +148,7 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
         head = await settled(calls.head_object(operation.key))
         if found := _already_there(operation, attributes, body, head, tools):
             return found
-        condition = _unchanged_since(head)
+        condition = unchanged_since(head)
     call = calls.put_object(operation.key, body, {**headers, **condition})
     sent, warning = await send(call, tools.checks, asked), ""
     if condition and not _is_acl_refusal(sent.answer, attributes) and await misjudges(sent.answer, call, condition):
@@ -183,10 +183,10 @@ async def misjudges(answer: Answer, call: calls.Call, condition: dict[str, str])
     """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
     if answer.status != 412:
         return answer.status in _UNCONDITIONAL
-    return _unchanged_since(await settled(calls.head_object(call.key))) == condition
+    return unchanged_since(await settled(calls.head_object(call.key))) == condition
 
 
-def _unchanged_since(head: Answer) -> dict[str, str]:
+def unchanged_since(head: Answer) -> dict[str, str]:
     """Return the condition that the object is as it was seen: a dead run's request may land any moment."""
     if head.status == 404:
         return {"if-none-match": "*"}

@@ -48,6 +48,7 @@ from s3batch.whole_upload import (
     misjudges,
     read_body,
     read_packed,
+    unchanged_since,
     upload,
     upload_plain,
 )
@@ -329,7 +330,9 @@ async def _finish(work: Work, tools: Tools) -> Result:
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
     call = calls.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
-    answer = await ask(call)
+    answer, condition = await _ask_unless_overtaken(call, operation)
+    if condition and answer.status in OVERTAKEN:
+        return failed(work, fault_of(answer), call.name)._replace(retryable=True)
     if answer.status == 404 or answer.status >= 500:
         return await _perhaps_finished(work, answer, tools)
     completed = checked(answer, call).document
@@ -348,6 +351,15 @@ async def _finish(work: Work, tools: Tools) -> Result:
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
+
+
+async def _ask_unless_overtaken(call: calls.Call, operation: Operation) -> tuple[Answer, dict[str, str]]:
+    """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
+    condition = unchanged_since(await settled(calls.head_object(call.key))) if operation.is_in_doubt else {}
+    answer = await ask(call._replace(headers={**call.headers, **condition}) if condition else call)
+    if condition and not answer.ok and await misjudges(answer, call, condition):
+        return await ask(call), {}
+    return answer, condition
 
 
 def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.contract.scene import MIB, Scene
-from tests.rig.fake_s3 import Reply, Seen, error
+from tests.rig.fake_s3 import Reply, Seen, Stored, error
 
 IN_PARTS = ("--multipart-threshold", "6MiB", "--part-size", "5MiB")
 CONTENT = bytes(range(256)) * 4 * 1024 * 16
@@ -122,3 +122,27 @@ def test_a_file_that_never_comes_to_rest_fails_and_leaves_no_upload(scene):
     assert ran.code == 1
     assert "again and again" in ran.err
     assert scene.fake.uploads == {}
+
+
+@pytest.mark.parametrize("refusal", [None, 501, 412], ids=["a store that takes it", "does not know it", "misjudges it"])
+def test_an_upload_in_doubt_is_completed_on_the_condition_that_nothing_came_between(scene, refusal):
+    park_after(scene, 2)
+    conditions = []
+
+    def meddle(seen: Seen) -> Reply | None:
+        if seen.name != "CompleteMultipartUpload":
+            return None
+        condition = seen.headers.get("if-none-match") or seen.headers.get("if-match") or ""
+        conditions.append(condition)
+        if refusal is None and len(conditions) == 1:  # a late request of the killed run lands
+            scene.objects["site/large"] = Stored(b"late", '"late"')
+        return Reply(refusal, body=error("Refused")) if refusal and condition else None
+
+    scene.fake.meddle = meddle
+
+    ran = scene.sync("--retries", "3", *IN_PARTS)
+
+    assert ran.code == 0, ran.err
+    assert scene.objects["site/large"].body == CONTENT
+    assert (conditions[0], conditions[-1]) == ("*", '"late"' if refusal is None else "")
+    assert ran.requests["UploadPart"] == 2

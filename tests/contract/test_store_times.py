@@ -14,7 +14,7 @@ def several(scene: Scene, count: int = 20) -> None:
     scene.write({f"f{number}": b"%d" % number for number in range(count)})
 
 
-@pytest.mark.parametrize("ahead", [1, 2, 5, 600])
+@pytest.mark.parametrize("ahead", [5, 60, 600])
 def test_a_last_modified_that_runs_ahead_of_date_is_found_once_and_costs_no_look_later(scene, ahead):
     several(scene)
     scene.manners(late=ahead)
@@ -28,7 +28,7 @@ def test_a_last_modified_that_runs_ahead_of_date_is_found_once_and_costs_no_look
 
 def test_it_is_found_by_a_large_file_too(scene):
     scene.write({"large": b"x" * 11 * MIB})
-    scene.manners(late=5)
+    scene.manners(late=30)
 
     first, second = (scene.sync("--multipart-threshold", "6MiB", "--part-size", "5MiB") for _ in range(2))
 
@@ -38,10 +38,10 @@ def test_it_is_found_by_a_large_file_too(scene):
 
 def test_a_later_write_of_another_is_still_seen(scene):
     several(scene, 3)
-    scene.manners(late=5)
+    scene.manners(late=30)
     scene.sync()
     scene.sync()
-    scene.objects["site/f1"].modified = time.time() + 15
+    scene.objects["site/f1"].modified = time.time() + 100
 
     ran = scene.sync()
 
@@ -60,7 +60,7 @@ def test_where_the_times_agree_one_look_is_enough_for_all_later_jobs(scene):
 
 def test_a_look_that_is_refused_fails_nothing(scene):
     several(scene)
-    scene.manners(late=5, refuses={"HeadObject": (403, "AccessDenied")})
+    scene.manners(late=30, refuses={"HeadObject": (403, "AccessDenied")})
 
     assert scene.sync().code == 0
 
@@ -80,7 +80,7 @@ def test_what_is_ours_is_told_by_the_stores_clock(scene, clock):
     several(scene, 3)
     scene.manners(clock=clock)
     first, second = scene.sync(), scene.sync()
-    scene.objects["site/f1"].modified += 2
+    scene.objects["site/f1"].modified += 60
 
     third = scene.sync()
 

@@ -408,6 +408,7 @@ class FakeS3:
 
     def _complete_multipart_upload(self, request: Seen, objects: dict[str, Stored]) -> Reply:
         upload = self._upload(request)
+        self._check_condition(request, objects)
         rows = [{child.tag.rpartition("}")[2]: child.text for child in part} for part in ET.fromstring(request.body)]
         numbers = [int(row["PartNumber"]) for row in rows]
         if numbers != sorted(set(numbers)):
