@@ -25,7 +25,7 @@ from s3batch.archive.paths import KEEP, is_below, join, link_is_wanted, split
 from s3batch.archive.places import NOWHERE, Places, placed_columns
 from s3batch.archive.scan import Found
 from s3batch.archive.table import Recipe, names_columns, write_table
-from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows
+from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows, rows_at
 
 OURS = 0o700
 """What we need of a directory while we work in it."""
@@ -88,6 +88,8 @@ class RestorePlan:
     """Directories whose mode or time is to be set at the end."""
     closed_dirs: dict[int, int] = field(default_factory=dict)
     """Those among them that are there and do not let us in, with their modes."""
+    left_alone: list[str] = field(default_factory=list)
+    """Paths at which there is something that ``exclude`` names, and something else in the manifest."""
     skipped_symlinks: list[int] = field(default_factory=list)
     """Left out by the policy."""
     content: dict[int, int] = field(default_factory=dict)
@@ -173,6 +175,7 @@ def plan_restore(
         chosen[row] = 0
     matched = match_rows(manifest.tree, found.tree)
     plan = RestorePlan(manifest, roots, matched, chosen, places=found.places, owners=owners)
+    _leave_excluded(plan, found)
     if not wrong and _all_right(plan, found) and not (exact and found.special):
         return plan
     _compare(plan, found, wrong)
@@ -217,6 +220,18 @@ def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
         **names_columns("roots", [workspace, *plan.places.anchored(plan.roots)]),
     }
     write_table(path, columns, {"id_size": ID_SIZE, "owners": int(owners)})
+
+
+def _leave_excluded(plan: RestorePlan, found: Found) -> None:
+    """Leave out what would be made where something lies that ``exclude`` names: a file where it names directories."""
+    tree, chosen = plan.manifest.tree, plan.chosen
+    left = frozenset(path for path, row in rows_at(tree, found.excluded).items() if chosen[row])
+    for directory, first, last in tree.spans() if left else ():
+        whole = is_below(directory, left)
+        for row in range(first, last):
+            if whole or join(directory, tree.names[row]) in left:
+                chosen[row] = 0
+    plan.left_alone = sorted(left)
 
 
 def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:

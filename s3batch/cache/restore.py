@@ -236,6 +236,8 @@ def _planned(
         hit.manifest, roots, found, symlinks=policy, wrong=wrong, owners=session.owners,
         exclude=session.names.exclude, exact=session.settings.exact,
     )  # fmt: skip
+    for path in plan.left_alone:
+        session.warn(f"{path} is left alone: exclude names what is there")
     return _Work(hit, roots, found, plan)
 
 

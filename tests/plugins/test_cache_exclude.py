@@ -204,3 +204,21 @@ def test_a_pattern_that_cannot_be_read_is_said_before_any_request(pipeline):
 
     assert (done.code, done.requests) == (2, [])
     assert "exclude cannot be '[z-a]'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("patterns", "there"),
+    [
+        pytest.param(["x/"], "vendor/x/mine", id="a directory where the cache has a file"),
+        pytest.param(["d", "!d/"], "vendor/d", id="a file where the cache has a directory"),
+    ],
+)
+def test_what_is_excluded_is_not_replaced_by_what_is_not(pipeline, patterns, there):
+    pipeline.cached({"vendor/a": "A", "vendor/x": "a file", "vendor/d/e": "E"})
+    pipeline.write({there: "mine"})
+
+    done = pipeline.restore(exclude=patterns, exact=True)
+
+    assert (done.code, "is left alone: exclude names what is there" in done.err) == (0, True), done.err
+    left = {path: text for path, text in {"vendor/x": b"a file", "vendor/d/e": b"E"}.items() if path[:8] != there[:8]}
+    assert pipeline.contents() == {"vendor/a": b"A", there: b"mine", **left}
