@@ -8,6 +8,9 @@ import pytest
 
 from s3batch.archive.stored import decode_manifest
 from tests.plugins.caching import Pipeline
+from tests.plugins.test_cache_failures import as_nobody, foreign
+
+__all__ = ["foreign"]
 
 FILES = {
     "packages/a/dist/x": "ax", "packages/a/src/y": "ay", "packages/b/dist/x": "bx", "packages/.c/dist/x": "cx",
@@ -231,3 +234,20 @@ def test_a_thousand_roots_cost_no_more_than_their_entries(pipeline):
     files = {f"packages/p{number}/dist/x": str(number) for number in range(1000)}
 
     assert restored(pipeline, "packages/*/dist", files=files) == set(files)
+
+
+def test_a_directory_that_cannot_be_looked_into_is_a_warning_or_an_error(foreign):
+    foreign = foreign.on(cache=["packages/*/*"])
+    foreign.write(FILES)
+    (foreign.workspace / "packages/b").chmod(0o700)
+
+    done = as_nobody(foreign, rebuild=True)
+    strict = as_nobody(foreign, rebuild=True, fail_on_error=True)
+    foreign.next_build()
+    foreign.restore()
+
+    assert (done.code, strict.code) == (0, 1)
+    assert "packages/b is not cached: Permission denied" in done.stderr
+    assert "packages/b: Permission denied; the cache stays as it was" in strict.stderr
+    assert "packages/a/dist/x" in foreign.contents()
+    assert "packages/b/dist/x" not in foreign.contents()
