@@ -100,8 +100,11 @@ def unlike(root: str, samples: tuple[Sample, ...], symlinks: str = "follow") -> 
 
 
 def _aspect(sample: Sample, seen: Sample) -> str:
-    if seen.stamp.size != sample.stamp.size:
+    """Say what differs of a file that is not the same."""
+    pairs = zip(Stamp._fields, sample.stamp, seen.stamp, strict=True)
+    other = {name for name, here, there in pairs if here != there}
+    if "size" in other:
         return "size"
     if seen.digest != sample.digest:
         return "content"
-    return "modification time" if seen.stamp.mtime_ns != sample.stamp.mtime_ns else "inode or time of change"
+    return "modification time" if "mtime_ns" in other else "inode or time of change"

@@ -22,9 +22,9 @@ COLUMNS = {
     "archive/restore.py": "a walk against a manifest, which knows no ctime",
     "archive/pack.py": "a file that was opened against the columns of a walk",
     "archive/legacy.py": "a file against a member of a tar archive, which knows no ctime",
-    "archive/compat.py": "a file before and after a member of a tar archive was made of it",
     "private_files.py": "whether a file of our own is larger than it may be",
     "archive/scan.py": "whether a file has holes",
+    "cache/local_chunks.py": "which files of our own are the oldest",
 }
 """Where an archive's columns or members are compared, which are no stamps."""
 
