@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
-from s3batch.journal import Journal
+from s3batch.journal import Journal, migrations
 from s3batch.model import JobState, Kind, Listed, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp
 
@@ -192,3 +192,24 @@ def test_it_is_no_job_to_be_resumed(path):
 
     with Journal.open(path) as journal, pytest.raises(SettingsError):
         journal.find(job)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_journal_of_an_older_version_stays_one(path, version):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrations.migrate(connection, 0, version)
+        connection.execute(
+            "INSERT INTO object (key, size, etag, known_etag, known_size, written, fingerprint, checksum)"
+            " VALUES ('old', 10, 'e-old', 'e-old', 10, 5.0, '', '')"
+        )
+        connection.execute("INSERT INTO remembered VALUES ('target', 'http://s3 bucket/site/')")
+    os.chmod(path, 0o600)
+    before = seen(path)
+
+    with Journal.rehearse(path, foreign=True) as rehearsal:
+        begin(rehearsal)
+        rehearsal.record_listing(listed("old"))
+
+        assert rehearsal.look_up(["old"])["old"][1].etag == "e-old"
+
+    assert {name: digest for name, digest in seen(path).items() if name == "journal.db"} == before
