@@ -62,7 +62,8 @@ class Listed(NamedTuple):
 
     name: str
     size: int
-    mtime_ns: int
+    touched_ns: int
+    """When it was last written, or marked as used."""
 
 
 class _Parent(NamedTuple):

@@ -92,10 +92,10 @@ class LocalChunks:
         kept = [each for each in found if _ID.fullmatch(each.name)]
         now = time.time()
         for each in found:
-            if _UNFINISHED.fullmatch(each.name) and now - each.mtime_ns / 1e9 > _ABANDONED:
+            if _UNFINISHED.fullmatch(each.name) and now - each.touched_ns / 1e9 > _ABANDONED:
                 self.forget(each.name)
         size = sum(each.size for each in kept)
-        for each in sorted(kept, key=lambda each: each.mtime_ns):
+        for each in sorted(kept, key=lambda each: each.touched_ns):
             if size <= self.limit:
                 return
             self.forget(each.name)
