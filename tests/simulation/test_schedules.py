@@ -5,54 +5,16 @@ After a failure: ``python -m tests.simulation SEED`` runs that schedule alone. G
 
 from __future__ import annotations
 
-import gc
-import os
-import time
-
 import pytest
 
+from tests.simulation.blocks import BLOCKS, play
 from tests.simulation.job import Schedule, carry_out
-
-COUNT = int(os.environ.get("S3BATCH_TEST_SIMULATE", "10000"))
-"""Schedules in all."""
-SECONDS = float(os.environ.get("S3BATCH_TEST_SIMULATE_SECONDS", "55"))
-"""Of CPU that they may take in all; what is not begun by then is left out."""
-BLOCKS = 8
-"""Processes can share them."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rarely_collected():
-    """Look for garbage rarely: a schedule makes thousands of small objects."""
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 20)
-    yield
-    gc.set_threshold(*before)
-
-
-@pytest.fixture(scope="session")
-def directory(tmp_path_factory):
-    """A directory in memory, where there is one."""
-    shm = "/dev/shm"
-    path = tmp_path_factory.mktemp("simulation")
-    if not os.access(shm, os.W_OK):
-        yield str(path)
-        return
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir=shm, prefix="s3batch-simulation-") as memory:
-        yield memory
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(BLOCKS))
+@pytest.mark.parametrize("block", range(BLOCKS // 2))
 def test_every_schedule_comes_to_its_end_and_loses_nothing(directory, block):
-    end, share = time.process_time() + SECONDS / BLOCKS, COUNT // BLOCKS
-
-    for number, seed in enumerate(range(block * share, (block + 1) * share)):
-        carry_out(Schedule.diced(seed), directory)
-        if time.process_time() > end and number >= 20:
-            break
+    play(block, directory)
 
 
 NAMED: dict[str, Schedule] = {
