@@ -123,8 +123,6 @@ class Tools:
     """A copy is being looked at: others wait for what it tells."""
     headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Of plain uploads, by fingerprint."""
-    looks_refused: int = 0
-    """HEADs in a row that were refused for want of a permission."""
     memory: dict[str, Any] = field(default_factory=dict)
     """For extensions: what they keep between operations."""
 
@@ -336,9 +334,11 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if answer.status == 404 or answer.status >= 500:
         return await _perhaps_finished(work, answer, tools)
     completed = checked(answer, call).document
-    # somebody else may have begun it, with other attributes
-    if operation.recheck and (head := await _look(operation.key, tools)) is not None:
-        return await _made_right(work, checked(head, calls.head_object(operation.key)), tools)
+    if operation.recheck:  # somebody else may have begun it, with other attributes
+        head = await ask(calls.head_object(operation.key))
+        if (fault := refusal_for_good(head)) is None:
+            return await _made_right(work, checked(head, calls.head_object(operation.key)), tools)
+        tools.note_refusal("HeadObject", fault, "an upload that another run began is finished without a look at it")
     if (kept := Kept.from_text(operation.detail)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""
@@ -433,11 +433,9 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         operation = operation._replace(detail=on_record.detail)
     elif known := await _by_record(operation, attributes, tools):
         return known
-    head = await _look(operation.key, tools)
-    if head is None:
-        return await _by_listing(operation, attributes, tools)
+    head = await ask(calls.head_object(operation.key))
     late = operation.reason is Reason.LATE  # what it becomes stays so
-    if head.status == 404:
+    if head.status == 404:  # a refusal is no proof that nothing is there
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
     checked(head, calls.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
@@ -460,35 +458,6 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         return Result(operation.id, become=Kind.COPY, reason=reason)
     copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload, quirks, on_record)
     return copied if copied.already or copied.become else copied._replace(become=Kind.COPY, reason=reason)
-
-
-_LOOKS = 8
-"""So many HEADs in a row that were refused: this worker asks for no more."""
-_UNSEEN = "objects are compared by what the listing tells and else sent again, and their attributes are not compared"
-
-
-async def _look(key: str, tools: Tools) -> Answer | None:
-    """Return the answer to HEAD; ``None`` where that is refused for good, as by a policy that only lets write."""
-    if tools.looks_refused >= _LOOKS:
-        return None
-    answer = await ask(calls.head_object(key))
-    if (fault := refusal_for_good(answer)) is None:
-        tools.looks_refused = 0
-        return answer
-    tools.looks_refused += 1
-    tools.note_refusal("HeadObject", fault, _UNSEEN)
-    return None
-
-
-async def _by_listing(operation: Operation, attributes: Attributes, tools: Tools) -> Result:
-    """Return the outcome where nobody may look at the object: equal by the listed ETag, or the file is sent again."""
-    if has_changed(operation):  # other attributes than at our last write, and a copy has to read what it copies
-        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.METADATA)
-    evidence = Evidence.from_record(operation.etag, "")
-    if not operation.etag or not await _equal(operation, attributes, evidence, -1, tools):
-        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
-    fingerprint = tools.brief.rules.fingerprint(operation.path)
-    return Result(operation.id, etag=operation.etag, fingerprint=fingerprint, already=True)
 
 
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
