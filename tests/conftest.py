@@ -6,6 +6,7 @@ Which server: S3BATCH_TEST_SERVER=ministack|moto|rclone|seaweedfs|rgw (default m
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -16,9 +17,12 @@ import hypothesis
 import pytest
 import trustme
 
-from tests.rig import buckets, program, servers
-from tests.rig.proxy import FaultProxy
+pytest.register_assert_rewrite("tests.crash.scene")  # its assertions are to tell what they saw
 
+from tests.rig import buckets, program, servers  # noqa: E402
+from tests.rig.proxy import FaultProxy  # noqa: E402
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, by programs that tests start too
 DEFAULT_SERVER = os.environ.get("S3BATCH_TEST_SERVER", "ministack")
 hypothesis.settings.register_profile("s3batch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("s3batch")  # a busy machine is no reason to fail

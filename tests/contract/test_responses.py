@@ -250,7 +250,8 @@ TABLE = {
     "endless 100s": Expected(endless_continue, BROKEN),
     "a byte at a time": Expected(dripping, frozenset({TIMEOUT}), seconds=0.4),
     "a byte of body": Expected(
-        dripping_body, BROKEN, frozenset({"HeadObject"}), other={"GetObject": frozenset({"TooLarge"})}, seconds=0.4
+        dripping_body, BROKEN, frozenset({"HeadObject"}), other={"GetObject": frozenset({"TooLarge", TIMEOUT})},
+        seconds=0.4,
     ),
     "length 1x": Expected(strange_length),
     "307 for ever": Expected(redirect, frozenset({"TemporaryRedirect"})),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.crash.scene")
-
-from tests.crash.scene import MIB, Scene, make_scene  # noqa: E402 - its assertions are to tell what they saw
+from tests.crash.scene import MIB, Scene, make_scene
 
 
 @pytest.fixture

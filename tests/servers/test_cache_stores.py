@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
 from tests.archive.cycle import fill, noise, snapshot
 from tests.plugins.caching import DRONE
 from tests.rig import buckets, program
+from tests.rig.waiting import wait_until
 
 SERVERS = ["ministack", "moto", "rclone", "seaweedfs"]
 
@@ -97,6 +99,8 @@ def test_a_cache_marked_as_used_stays_what_it_is(cache):
     cache("rebuild")
     (key,) = cache.bucket.keys("v1/k/")
     before = cache.bucket.get(key), cache.bucket.head(key)["Metadata"]
+    made = cache.bucket.head(key)["LastModified"].timestamp()
+    wait_until(lambda: time.time() > made + 2)  # a Date has whole seconds, and it may be the one before
 
     touched = cache("restore", "--ttl", "1ms")
 
