@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import time
 from pathlib import Path
 
 from tests.archive.cycle import OLD, fill, snapshot
@@ -10,6 +12,8 @@ from tests.crash.cache_scene import CacheScene, differences, empty
 from tests.rig import program
 
 BRANCHES = ("main", "feature")
+LONGEST_LIFE = 0.8
+"""Seconds until a process is killed at the latest: a build takes about as long."""
 
 
 def write_tree(place: Path, chance: random.Random) -> None:
@@ -33,17 +37,40 @@ def start(scene: CacheScene, word: str, branch: str, place: Path, *more: str):
         scene.environment = environment
 
 
-def prune(scene: CacheScene, *more: str) -> program.Finished:
+def start_prune(scene: CacheScene, *more: str) -> subprocess.Popen[str]:
     """A clean-up that leaves alone what is younger than a second."""
     arguments = ["cache", "prune", "--bucket", scene.bucket.name, "--grace", "1s", "--keep-last", "1", *more]
-    return program.run(arguments, scene.environment, scene.directory)
+    return program.start(arguments, scene.environment, scene.directory)
 
 
-def run_round(scene: CacheScene, places: dict[str, Path], chance: random.Random, number: int) -> None:
-    """Both branches rebuild under a new key, prunes run until they are done; then everything is looked at."""
+def prune(scene: CacheScene, *more: str) -> program.Finished:
+    """The same, to its end."""
+    return program.finish(start_prune(scene, *more))
+
+
+def kill_some(begun: list[subprocess.Popen[str]], chance: random.Random) -> None:
+    """Kill processes, each after a moment of its own; one may be done by then."""
+    for process in begun:
+        time.sleep(chance.random() * LONGEST_LIFE)
+        program.kill(process)
+        program.finish(process)
+
+
+def run_round(
+    scene: CacheScene, places: dict[str, Path], chance: random.Random, number: int, *, kills: bool = False
+) -> None:
+    """Both branches rebuild under a new key, prunes run until they are done; then everything is looked at.
+
+    With ``kills``, builds, clean-ups and restores are killed first, and then begun again.
+    """
     key = ("--cache-key", f"round-{number}")
     for place in places.values():
         write_tree(place, chance)
+    if kills:
+        begun = [start(scene, "rebuild", branch, place, *key) for branch, place in places.items()]
+        begun.append(start_prune(scene))
+        chance.shuffle(begun)
+        kill_some(begun, chance)
     builds = {branch: start(scene, "rebuild", branch, place, *key) for branch, place in places.items()}
 
     pruned = 0
@@ -59,16 +86,18 @@ def run_round(scene: CacheScene, places: dict[str, Path], chance: random.Random,
     assert scene.missing_chunks() == set(), number
     for branch, place in places.items():
         empty(scene.there)
+        if kills:
+            kill_some([start(scene, "restore", branch, scene.there, *key)], chance)
         restored = program.finish(start(scene, "restore", branch, scene.there, *key, "--fail-on-miss"))
         assert restored.code == 0, (branch, restored.stderr)
         assert differences(snapshot(scene.there), snapshot(place)) == [], branch
 
 
-def run_rounds(scene: CacheScene, rounds: int, seed: int) -> None:
+def run_rounds(scene: CacheScene, rounds: int, seed: int, *, kills: bool = False) -> None:
     """``rounds`` of it, and in the end nothing is left in the bucket that nobody needs."""
     places = {branch: scene.directory / branch for branch in BRANCHES}
     for place in places.values():
         place.mkdir()
     chance = random.Random(seed)
     for number in range(rounds):
-        run_round(scene, places, chance, number)
+        run_round(scene, places, chance, number, kills=kills)

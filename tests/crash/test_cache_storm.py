@@ -1,4 +1,4 @@
-"""Fifty rounds of builds beside clean-ups; a few of them are among the server tests."""
+"""Fifty rounds of builds beside clean-ups, all of which are killed too; a few without kills are among the server tests."""
 
 import os
 
@@ -13,4 +13,4 @@ ROUNDS = int(os.environ.get("S3BATCH_TEST_ROUNDS", "50"))
 
 @pytest.mark.storm
 def test_no_clean_up_takes_a_chunk_from_a_build(tmp_path, bucket, proxy, env):
-    run_rounds(make_cache_scene(tmp_path, bucket, proxy, env, segmented=True), ROUNDS, SEED)
+    run_rounds(make_cache_scene(tmp_path, bucket, proxy, env, segmented=True), ROUNDS, SEED, kills=True)
