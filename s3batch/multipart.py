@@ -303,6 +303,10 @@ class Uploads:
         upload = self._open[result.id]
         return result.code == CHANGED and result.step is not Step.BEGIN and upload.failure is None
 
+    def is_believed(self, result: Result) -> bool:
+        """Return whether a part that was stored is one of the file as it is now, as far as that is known."""
+        return self._open[result.id].changed is None
+
     def compare(self, result: Result, changed: Operation) -> Work:
         """Have every part compared with the file as it is now; return what to :meth:`requeue` after a pause."""
         upload = self._open[result.id]

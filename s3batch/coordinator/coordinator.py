@@ -363,13 +363,14 @@ class Coordinator:
         if result.error:
             return []
         self._breaker.record_success()
+        is_believed = uploads.is_believed(result)  # the last part of a file that changed has the upload compared
         verdict = uploads.take(result)
         if verdict is not None:
             return [self._verdict(verdict.operation, verdict.result)]
         if result.step is Step.PART:
             self._deps.totals.bytes_done += result.sent
             reach("part-settled")
-            return [(State.DONE, result)]
+            return [(State.DONE, result)] if is_believed else []
         return []
 
     def _verdict(self, operation: Operation, result: Result) -> tuple[State, Result]:

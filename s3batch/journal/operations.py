@@ -196,10 +196,10 @@ class Operations:
         return operation._replace(recheck=True) if old else operation
 
     def lease_rows(self, numbers: Sequence[int]) -> list[Operation]:
-        """Hand out those of these rows that are pending."""
+        """Hand out those of these rows that are pending, each once."""
         self._fresh.note_changed(numbers)
         leased = []
-        for number in numbers:
+        for number in dict.fromkeys(numbers):
             rows = self._store.rows(
                 f"SELECT {_COLUMNS} FROM operation WHERE id = ? AND state = 'pending'",  # noqa: S608 - constants
                 (number,),

@@ -30,6 +30,10 @@ NAMED: dict[str, Schedule] = {
     "a file replaced after its upload was completed, again": Schedule(235, kills=(80, 66), changes=True, late=True),
     # CreateMultipartUpload of a worker that died landed after S3 had been asked: the upload stayed for ever
     "an upload begun by a dead worker's late request": Schedule(673, kills=(0,), misery=0.1),
+    # the last part under way of a file that had changed was noted as sent of the changed file
+    "a part that ends after its file has changed": Schedule(26736, kills=(104,), misery=0.3, changes=True),
+    # a row that was leased before its pause was over, and lost, was due twice at once and leased twice
+    "a row that is due twice": Schedule(66735, kills=(48, 0), misery=0.3, changes=True, late=True, others=True),
     "an upload begun twice, once by a dead worker": Schedule(383, kills=(0, 36, 120), misery=0.3),
 }
 """Schedules that tell something; those that found a bug say which."""

@@ -130,7 +130,7 @@ def test_a_fault_worth_retrying_is_handed_out_when_it_is_due_and_not_by_the_curs
     journal.settle([(State.PENDING, Result(added.id, error="reset", retryable=True))])
 
     assert journal.lease(9, Stage.MAIN) == []
-    assert journal.lease_rows([added.id, 999]) == [added._replace(attempts=1)]
+    assert journal.lease_rows([added.id, 999, added.id]) == [added._replace(attempts=1)]
     assert journal.lease_rows([added.id]) == []
 
 
