@@ -520,7 +520,8 @@ class Lane:
         if line.watched < 0:
             return
         line.watched = -1
-        self._selector.unregister(line.sock)
+        with contextlib.suppress(KeyError):  # a signal that raises within modify() has the selector forget the socket
+            self._selector.unregister(line.sock)
         self._lines.discard(line)
         if line in self._idle:
             self._idle.remove(line)

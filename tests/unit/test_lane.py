@@ -256,6 +256,17 @@ def test_what_is_no_answer_is_a_fault(lane_to, nonsense):
 # --- addresses -----------------------------------------------------------------------------
 
 
+def test_a_socket_that_the_selector_forgot_in_an_interrupted_call_is_closed_all_the_same(fake, lane_to):
+    lane = lane_to(fake.url)
+    all_of(lane, [calls.head_object("k")])
+    (line,) = lane._lines
+
+    lane._selector.unregister(line.sock)  # what selectors do where a signal raises within modify()
+    lane.close()
+
+    assert line.sock.fileno() == -1
+
+
 @pytest.fixture
 def names(monkeypatch):
     """What the resolver knows, by host name."""
