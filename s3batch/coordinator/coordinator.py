@@ -108,7 +108,6 @@ class Coordinator:
         self._dispatcher.begin_stage(self._open[stage])
         if planning is None and not self._open[stage]:
             return
-        self._journal.rewind()
         if stage == Stage.DELETE:  # a long plan is behind us, and workers may be forked now
             self._journal.shrink()
         self._deps.signals.gentle = True

@@ -73,6 +73,7 @@ _TAKE_AGAIN = f"""
 UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0
 WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'failed' AND code NOT IN {_OF_ONE_FILE} AND stage <= ?
 """  # noqa: S608 - constants
+_STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
 DECIDED_ANEW = "a later job decided anew"
 """Why an operation is skipped that a dead job had planned and a later one has no use for."""
 _CLOSE = """
@@ -130,6 +131,9 @@ class Operations:
         self._open_too = ""
         """SQL that adds the open rows of the jobs it takes."""
         self._cursor: dict[int, int] = {}
+        """Up to which row leasing by order has come, by stage; without an entry to :attr:`floor`."""
+        self._pending_to: dict[int, int] = {}
+        """The highest row that leasing by order may still have to hand out, by stage."""
         self._fresh = FreshRows()
         self._unsettled: Counter[tuple[int, str]] = Counter()
         self._counted_at: tuple[int, int] | None = None
@@ -162,6 +166,7 @@ class Operations:
     def rewind(self) -> None:
         """Let leasing begin at the job's first row again."""
         self._cursor = {}
+        self._pending_to = dict.fromkeys(_STAGES, self.last)
         self._fresh.clear()
 
     def add(self, operations: Sequence[Operation], state: State) -> list[Operation]:
@@ -170,8 +175,14 @@ class Operations:
         self._next += len(operations)
         self._insert(operations, first, state)
         added = _numbered(operations, first)
+        stages = {each.stage for each in added}
         if state is State.PENDING:
             self._fresh.add(added)
+            self._pending_to |= dict.fromkeys(stages, self.last)
+            return added
+        for stage in stages:
+            if self._cursor.get(stage, self.floor) >= self._pending_to[stage]:
+                self._cursor[stage] = self.last  # one of these that is to be tried again waits for its own time
         return added
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
@@ -402,6 +413,7 @@ class Operations:
         """Let leasing come by this row again."""
         self._fresh.clear()
         self._cursor = {stage: min(cursor, number - 1) for stage, cursor in self._cursor.items()}
+        self._pending_to = {stage: max(row, number) for stage, row in self._pending_to.items()}
 
     def _count_unsettled(self) -> Counter[tuple[int, str]]:
         """Count what is pending, leased or failed, by stage and state: one walk for all that is asked at one time."""

@@ -69,7 +69,7 @@ class Scripted:
     def poll(self, timeout: float) -> News:
         news = News()
         self._idle = 0 if self._waiting else self._idle + 1
-        assert self._idle < 200, "the coordinator waits for nothing"
+        assert self._idle < 400, "the coordinator waits for nothing"
         if self._idle > 1:
             time.sleep(min(timeout, 0.002))
         now, self._waiting = self._waiting[: self.at_once], self._waiting[self.at_once :]
@@ -274,6 +274,55 @@ def test_a_store_that_asks_for_patience_uses_up_no_tries(journal, coordinate):
     assert set(states(journal).values()) == {State.DONE}
     assert max(refused.values()) >= 2
     assert executor.narrowed > 0
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["while more is planned", "in a stage that is run again"])
+def test_retry_after_is_waited_for_also_where_rows_are_leased_by_their_order(journal, coordinate, again):
+    """Rows that were leased as they were added, and wait, lie behind those that no lease has passed."""
+    clock, given = Turns(), []
+
+    def answer(work: Work) -> Result:
+        if work.operation.key == "0":
+            given.append(clock.now)
+            if len(given) == 1:
+                return bad(work, "SlowDown", retryable=True, throttled=True, retry_after=20.0)
+        return good(work)
+
+    executor = Scripted(answer, room=10, at_once=5)
+    executor.poll = clock.count(executor.poll)
+    coordinator = coordinate(executor, clock=lambda: clock.now)
+    batches = [[upload(n) for n in range(10)], [upload(n) for n in range(10, 200)]]
+    if again:
+        coordinator.run(Stage.MAIN)
+        for batch in batches:
+            coordinator.add(batch)
+        coordinator.run(Stage.MAIN)
+    else:
+        coordinator.run(Stage.MAIN, clock.slow(planning(coordinator, *batches)))
+
+    assert set(states(journal).values()) == {State.DONE}
+    assert len(given) == 2
+    assert given[1] - given[0] >= 20
+
+
+class Turns:
+    """A clock that goes on by 0.1 s with each look for news."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def count(self, poll: Callable[[float], News]) -> Callable[[float], News]:
+        def counted(timeout: float) -> News:
+            self.now += 0.1
+            return poll(0.0)
+
+        return counted
+
+    def slow(self, steps: Iterator[None]) -> Iterator[None]:
+        """Let each step take longer than one turn of the coordinator plans."""
+        for step in steps:
+            self.now += 0.1
+            yield step
 
 
 def test_retry_after_is_waited_for(journal, coordinate):
