@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RECORDS, PINS = f"{CLEANUPS}d-", f"{CLEANUPS}b-"
 """What the keys of records and pins begin with, below the prefix of the cache."""
-RECORD_LIFE = 5.0
+RECORD_LIFE = 4.0
 """Seconds from a renewal to the deadline it sets. A build waits no longer for a clean-up that was killed."""
 PIN_LIFE = 3600.0
 """Seconds after which a pin protects no more: its build was killed."""
