@@ -84,7 +84,7 @@ class FakeRunner:
 def begin(monkeypatch):
     """Begin a worker; its token and runner."""
     monkeypatch.setattr(hosted, "Runner", FakeRunner)
-    monkeypatch.setattr(hosted, "WAIT", 2.0)
+    monkeypatch.setattr(hosted, "WAIT", 60.0)  # an exchange ends with its news
     tokens: list[str] = []
 
     def run(*, stuck: bool = False, breaks: bool = False) -> str:
