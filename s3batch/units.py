@@ -132,6 +132,11 @@ def format_count(count: int) -> str:
     return f"{count:,}"
 
 
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Return ``1 chunk`` or ``3 chunks``; ``nouns`` where an "s" does not make it: ``3 entries``."""
+    return f"{format_count(count)} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
 def _whole(number: float, hint: str) -> int:
     return round(_finite(number, hint))
 

@@ -26,7 +26,7 @@ from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.readback import EXTENSIONS
 from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 from s3batch.sync import Sync
-from s3batch.units import format_count
+from s3batch.units import format_count, plural
 from s3batch.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:
     for failure in document["failures"]:
         output.error(report.failure_line(failure, permissions.headers_of(settings)))
     found, failed = len(document["differences"]), len(document["failures"])
-    words = f"{format_count(found)} difference{'s' * (found != 1)}" if found else "no difference"
+    words = plural(found, "difference") if found else "no difference"
     more = f", {format_count(failed)} could not be compared" if failed else ""
     unfinished = ", not all of it was looked at" if document["state"] == JobState.INTERRUPTED else ""
     files = document["files"]
-    output.info(f"{format_count(files)} file{'s' * (files != 1)} compared: {words}{more}{unfinished}")
+    output.info(f"{plural(files, 'file')} compared: {words}{more}{unfinished}")

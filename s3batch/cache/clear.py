@@ -12,9 +12,9 @@ from s3batch.archive.keys import is_cleared
 from s3batch.cache.job import exit_code
 from s3batch.cache.look import looking
 from s3batch.cache.resolve import cleared_by
-from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
 from s3batch.model import JobState
+from s3batch.units import plural
 
 if TYPE_CHECKING:
     from s3batch.cache.look import Look

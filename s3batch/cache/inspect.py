@@ -16,9 +16,8 @@ from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking
 from s3batch.cache.resolve import build_of
 from s3batch.cache.segments import fetch_segments
-from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, ArchiveError, JobFailedError
-from s3batch.units import format_count, format_duration, format_size
+from s3batch.units import format_count, format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest

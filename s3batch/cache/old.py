@@ -10,11 +10,10 @@ from s3batch.archive.legacy import Extracted, extract_legacy
 from s3batch.archive.undo import Undo
 from s3batch.cache.find import is_denied
 from s3batch.cache.job import Outcome
-from s3batch.cache.words import plural
 from s3batch.errors import ArchiveError
 from s3batch.s3.faults import CallError
 from s3batch.s3.responses import etag_of
-from s3batch.units import format_size
+from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
     from s3batch.archive.keys import LegacyObject

@@ -26,9 +26,8 @@ from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED, KEYS
 from s3batch.cache.look import looking
 from s3batch.cache.prune_lock import Lock, hold_lock
 from s3batch.cache.publish import evict
-from s3batch.cache.words import plural
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
-from s3batch.units import format_size
+from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
     from s3batch.cache.look import Look

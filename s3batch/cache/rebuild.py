@@ -25,12 +25,12 @@ from s3batch.cache.gc_build import protected
 from s3batch.cache.job import Outcome
 from s3batch.cache.publish import evict_older, mark_root, publish, put_under
 from s3batch.cache.segments import Stored, store_segments
-from s3batch.cache.words import amount, plural
+from s3batch.cache.words import amount
 from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.faults import CallError
-from s3batch.units import format_size
+from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -26,11 +26,11 @@ from s3batch.archive.restore import plan_restore, write_restore
 from s3batch.archive.table import count_files
 from s3batch.archive.tree import DIR, SYMLINK, files_of, holds, rows_at
 from s3batch.archive.undo import Undo, undo_leftovers
-from s3batch.cache.find import denied, find, is_too_old, still_there, touch
+from s3batch.cache.find import denied, find, is_too_old, published, still_there, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.lookup_only import look_up
 from s3batch.cache.old import restore_old
-from s3batch.cache.words import amount, plural
+from s3batch.cache.words import amount
 from s3batch.cache.work import DAMAGED, fetch_chunk
 from s3batch.ci_outputs import write_outputs
 from s3batch.crash_points import reach
@@ -38,7 +38,7 @@ from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.store_clock import elapsed
 from s3batch.stopping import InterruptedJobError
-from s3batch.units import format_duration, format_size
+from s3batch.units import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -146,7 +146,7 @@ def _restore(session: Session) -> Outcome:
     if not roots:
         return _without_paths(session, hit)
     tree = hit.manifest.tree
-    age = format_duration(max(0.0, time.time() - hit.manifest.created))
+    age = format_duration(max(0.0, session.bucket.clock.now().low - published(hit)))
     held = amount(files_of(tree), hit.manifest.raw_size())
     session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {held}, made {age} ago")
     roots, places = _targets(session, hit, roots)
@@ -323,8 +323,8 @@ def _restored(
 def _warn_of_staying(session: Session, plan: RestorePlan, paths: list[str]) -> None:
     if paths:
         plan.extra = sorted(set(plan.extra) - set(paths))
-        entries = "entry" if len(paths) == 1 else "entries"
-        session.warn(f"{len(paths):,} {entries} the cache does not have cannot be removed, such as {paths[0]}")
+        entries = plural(len(paths), "entry", "entries")
+        session.warn(f"{entries} the cache does not have cannot be removed, such as {paths[0]}")
 
 
 def _remember(session: Session, work: _Work, results: list[Result]) -> None:
@@ -410,8 +410,8 @@ def _told(
         fetched = f"{plural(len(results) - local, 'chunk')} ({format_size(sent)}) fetched"
         how = f"{fetched}{f', {local:,} taken from local_dir' if local else ''} for {plural(made, 'file')}"
     if removed:
-        entries = "entry" if removed == 1 else "entries"
-        how += f", {'would remove ' if session.settings.dry_run else ''}{removed:,} {entries} not in the cache"
+        entries = plural(removed, "entry", "entries")
+        how += f", {'would remove ' if session.settings.dry_run else ''}{entries} not in the cache"
         how += "" if session.settings.dry_run else " removed"
     verb = "dry run for" if session.settings.dry_run else "restored"
     return Outcome(

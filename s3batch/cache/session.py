@@ -18,7 +18,6 @@ from s3batch.archive.state import load_state, read_state, save_state
 from s3batch.cache.layout import title
 from s3batch.cache.local_chunks import open_local
 from s3batch.cache.path_lock import PathLock
-from s3batch.cache.words import plural
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.errors import JobFailedError
 from s3batch.executors.inline import InlineExecutor
@@ -31,6 +30,7 @@ from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.store_clock import elapsed
 from s3batch.settings import Settings
+from s3batch.units import plural
 from s3batch.worker import Brief
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Session:
     def warn_of_foreign(self, directories: list[str]) -> None:
         """Say once that directories that belong to someone else kept their mode and time."""
         if directories:
-            count = f"{len(directories):,} director{'y' if len(directories) == 1 else 'ies'}"
+            count = plural(len(directories), "directory", "directories")
             self.warn(f"mode and time of {count} cannot be set, such as {min(directories)}: it belongs to someone else")
 
     def refuse_incomplete(self, problems: Sequence[Problem]) -> None:

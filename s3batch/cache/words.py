@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from s3batch.units import format_count, format_size
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 chunk``, ``3 chunks``."""
-    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
+from s3batch.units import format_size, plural
 
 
 def amount(files: int, size: int) -> str:

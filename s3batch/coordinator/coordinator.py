@@ -31,6 +31,7 @@ from s3batch.quirk_memory import QuirkMemory
 from s3batch.s3.carry import back_off
 from s3batch.s3.faults import SIGNED_OUT
 from s3batch.stopping import InterruptedJobError, StoppedError
+from s3batch.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -431,7 +432,7 @@ class Coordinator:
         workers = self._executor.workers()
         count = sum(len(each.parted()[0]) for each in workers) or count_outstanding(workers)
         if count:  # what is on its way to a worker may be begun before the worker hears that it is to stop
-            requests, seconds = f"{count} request{'s' * (count > 1)}", self._deps.signals.grace
+            requests, seconds = plural(count, "request"), self._deps.signals.grace
             self._deps.say(f"stopping: finishing {requests}, up to {seconds:g} s; Ctrl-C again stops now")
 
     def _wind_down(self) -> None:
