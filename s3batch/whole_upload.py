@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import types
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
@@ -94,14 +94,8 @@ def _plain_headers(attributes: Attributes, fingerprint: str, tools: Tools) -> Ma
     if found is None:
         if len(tools.headers) >= _HEADERS_KEPT:
             tools.headers.clear()
-        found = tools.headers[fingerprint] = headers_of(attributes)
+        found = tools.headers[fingerprint] = compare.put_headers(attributes)
     return found
-
-
-@lru_cache(maxsize=4096)
-def headers_of(attributes: Attributes) -> Mapping[str, str]:
-    """Return the headers that an object with these attributes is sent with. Not to be changed."""
-    return dict(compare.put_headers(attributes))
 
 
 # --- reading -------------------------------------------------------------------------------
@@ -142,7 +136,7 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
     else:
         body = await read_body(operation, tools)
     kept = Kept.from_text(operation.detail)
-    headers = headers_of(attributes) if kept is None else kept.put_headers(attributes)
+    headers = compare.put_headers(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
     if operation.is_in_doubt and kept is None:
         head = await settled(calls.head_object(operation.key))

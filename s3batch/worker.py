@@ -43,7 +43,6 @@ from s3batch.sending import Asked, Checks, begin_upload, checksum_header, send
 from s3batch.whole_upload import (
     OVERTAKEN,
     compare_times,
-    headers_of,
     is_plain,
     misjudges,
     read_body,
@@ -260,7 +259,7 @@ async def _begin(work: Work, tools: Tools) -> Result:
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
     kept = Kept.from_text(operation.detail)
-    headers = headers_of(attributes) if kept is None else kept.put_headers(attributes)
+    headers = compare.put_headers(attributes) if kept is None else kept.put_headers(attributes)
     call = calls.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
     if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":

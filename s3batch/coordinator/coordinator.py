@@ -268,12 +268,12 @@ class Coordinator:
             return State.SKIPPED, result
         if result.become is UPLOAD or result.become is RECONCILE:
             self._retries.add_row(operation.id, 0.0)
-            self._deps.totals.bytes_planned += operation.size if result.become is Kind.UPLOAD else 0
+            self._deps.totals.bytes_planned += operation.size if result.become is UPLOAD else 0
             return State.PENDING, result
         self._deps.heard(operation, result)
-        looked = result.already and operation.kind in (Kind.RECONCILE, Kind.REDIRECT, Kind.DELETE)
-        self._settled(operation, unchanged=looked and operation.kind is Kind.RECONCILE)
-        if looked and operation.kind is Kind.DELETE:
+        looked = result.already and operation.kind in (RECONCILE, Kind.REDIRECT, DELETE)
+        self._settled(operation, unchanged=looked and operation.kind is RECONCILE)
+        if looked and operation.kind is DELETE:
             result = result._replace(error=CHANGED_MEANWHILE)
         return (State.SKIPPED if looked else DONE), result
 
