@@ -1,4 +1,4 @@
-"""Results of work that failed, in the words of whoever refused it."""
+"""Results of work that failed, with the words of the store or the file system."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _LINK_ERRORS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
 
 
 def open_regular(path: str) -> FileIO:
-    """Open a regular file to read, links followed. Raises OSError, also for what is none: a FIFO keeps nobody waiting."""
+    """Open a regular file to read, links followed. Raises OSError for anything else; a FIFO is not waited for."""
     return regular(os.open(path, _FILE), path)
 
 

@@ -8,7 +8,7 @@
 
 The rule it keeps: **what could not be looked at is never taken for absent.** Every path that is in the
 tree and yields no file stands in :attr:`Walk.kept`, and no key for it, or below it, may be deleted.
-Whoever walks takes these paths and the problems away after each batch, so that they do not pile up.
+The caller takes these paths and the problems after each batch, so that memory does not grow with them.
 
 About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
 a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of what is skipped

@@ -132,8 +132,8 @@ class Undo:
 def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Within | None = None) -> int:
     """Undo what the record in ``folder`` says, if it is not that of ``unless``; return how many paths it named.
 
-    ``within`` tells whether a path is at or below what the user listed. A record that speaks of other roots is none of
-    ours: whoever wrote what is built may have put it there. It is forgotten.
+    ``within`` tells whether a path is at or below what the user listed. A record that names other roots may have
+    been planted by what is built: it is removed, and nothing of it is undone.
     """
     entries = _read(folder)
     if within is not None and not _is_within(entries, within):

@@ -301,7 +301,7 @@ def _restored(
     session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
 ) -> Outcome:  # fmt: skip
     manifest, workspace = hit.manifest, session.workspace
-    # whoever goes on with what a killed restore moved aside must want the same of it
+    # a restore goes on with what a killed one moved aside only if it has the same label
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
     anchored, within = places.anchored(roots), session.within()
     with closing(Undo(session.undo_path, workspace, anchored, label, within=within)) as undo:

@@ -165,7 +165,7 @@ STORE_CLOCK = "ALTER TABLE job ADD COLUMN seen_there REAL NOT NULL DEFAULT 0"
 
 
 def tell_by_store_clock(db: Database) -> None:
-    """Make version 4: a sign of life is told by the store's clock too; 0, not known, in what an older version wrote."""
+    """Make version 4: a sign of life has the store's time too, which is 0 in what an older version wrote."""
     db.execute(STORE_CLOCK)
 
 
