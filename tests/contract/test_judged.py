@@ -63,27 +63,26 @@ def ask_sts(fake: FakeS3) -> str:
 
 
 @pytest.mark.parametrize("strange", STRANGE)
-def test_what_is_not_cloudfronts_answer_fails_the_invalidation(fake, strange):
+@pytest.mark.parametrize(
+    ("ask", "error", "words", "tries"),
+    [
+        (
+            ask_cloudfront,
+            JobFailedError,
+            r"CreateInvalidation was answered with .*, which is not CloudFront's answer",
+            7,
+        ),
+        (ask_sts, EndpointError, r"cannot sign in: .*AssumeRole was answered with .*, which is not STS's answer", 4),
+    ],
+    ids=["CloudFront", "STS"],
+)
+def test_what_is_not_the_services_answer_fails_after_all_tries(fake, strange, ask, error, words, tries):
     fake.meddle = lambda _: strange
 
-    with pytest.raises(
-        JobFailedError, match=r"CreateInvalidation was answered with .*, which is not CloudFront's answer"
-    ):
-        ask_cloudfront(fake)
+    with pytest.raises(error, match=words):
+        ask(fake)
 
-    assert len(fake.requests) == 7
-
-
-@pytest.mark.parametrize("strange", STRANGE)
-def test_what_is_not_stss_answer_is_no_sign_in(fake, strange):
-    fake.meddle = lambda _: strange
-
-    with pytest.raises(
-        EndpointError, match=r"cannot sign in: .*AssumeRole was answered with .*, which is not STS's answer"
-    ):
-        ask_sts(fake)
-
-    assert len(fake.requests) == 4
+    assert len(fake.requests) == tries
 
 
 @pytest.mark.parametrize("status", [200, 201])

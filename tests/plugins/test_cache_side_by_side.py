@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -112,4 +113,6 @@ def test_a_lock_that_holds_no_list_of_paths_is_passed_over(tmp_path):
         (tmp_path / f"paths-{number}a.lock").chmod(0o600)
 
     with PathLock(str(tmp_path), "1", ["a"]).held():
-        pass
+        held = json.loads((tmp_path / "paths-1.lock").read_text())
+
+    assert held["roots"] == ["a"]
