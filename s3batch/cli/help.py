@@ -1,4 +1,4 @@
-"""The help texts, made from the table of settings, equal on every Python and in every terminal."""
+"""The help texts, generated from the table of settings, equal on every Python and in every terminal."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _FOOT = (
     "$XDG_CONFIG_HOME/s3batch. Flags win over variables, variables over the file. Sizes: 16MiB, 5MB; durations: 90s, 7d."
 )
 _MORE = {
-    "resume": " The settings of the job's own command may be repeated; one that differs is refused. A journal below the "
-    "working directory counts only if they are, or if --journal names it."
+    "resume": " The settings of the job's command may be repeated; a different value is an error. A journal below the "
+    "working directory is used only if they are repeated, or if --journal names it."
 }
 _PLUGIN = """usage: s3batch plugin
 
-Run as a step of Drone, Woodpecker or Harness: no arguments, every setting is a PLUGIN_ variable.
-With restore, rebuild, cache or mount it is the cache, else the sync; mode says it outright.
-s3batch config plugin shows what a step would do with the environment as it is."""
+Run as a step of Drone, Woodpecker or Harness. It takes no arguments: every setting is a PLUGIN_ variable.
+The settings restore, rebuild, cache and mount select the cache. Without them it is a sync. The setting mode
+names the command itself. s3batch config plugin shows the settings that a step would use."""
 _METAVARS = {
     Form.TEXT: "TEXT",
     Form.URL: "URL",
@@ -54,22 +54,22 @@ _METAVARS = {
 
 
 def overview() -> str:
-    """The commands, on one screen."""
+    """Return the list of commands, on one screen."""
     rows = [_row(f"  {_with_arguments(name)}", text) for name, text in COMMANDS.items()]
     return "\n".join(
         [
-            "Put a tree of files into S3, lose nothing, and finish what was killed.",
+            "Upload files to S3 and cache build directories there. A killed job is finished by resume.",
             "usage: s3batch COMMAND [flags]",
             "",
             *rows,
             "",
-            "s3batch COMMAND --help shows the flags of a command; s3batch --version the version.",
+            "s3batch COMMAND --help shows the flags of a command, s3batch --version the version.",
         ]
     )
 
 
 def of(command: str) -> str:
-    """The flags of one command, by topic."""
+    """Return the help of one command, its flags by topic."""
     if command == "plugin":
         return _PLUGIN
     usage = f"usage: s3batch {_with_arguments(command)} [flags]"
@@ -78,7 +78,7 @@ def of(command: str) -> str:
 
 
 def default_of(row: Setting) -> str:
-    """The default as a person would write it; empty if there is none."""
+    """Return the default as a person would write it; empty if there is none."""
     if row.shown_default:
         return row.shown_default
     value = row.default
@@ -92,7 +92,7 @@ def default_of(row: Setting) -> str:
 
 
 def metavar(row: Setting) -> str:
-    """What stands for the value of a flag; empty if it takes none."""
+    """Return the placeholder for the value of a flag; empty if the flag takes none."""
     return "|".join(row.choices) if row.choices and row.form is Form.TEXT else _METAVARS.get(row.form, "")
 
 
@@ -121,12 +121,15 @@ def _topics(command: str) -> list[str]:
         if found:
             lines += ["", f"{topic.value}:", *(_row(f"  {_flags(row, command)}", _explained(row)) for row in found)]
         if found and topic is Topic.OUTPUT:
-            lines += [_row("  --config FILE", "Read settings from this TOML file."), _row("  -h, --help", "Show this.")]
+            lines += [
+                _row("  --config FILE", "Read settings from this TOML file."),
+                _row("  -h, --help", "Show this help."),
+            ]
     return lines
 
 
 def _common(row: Setting) -> bool:
-    """``config`` takes every flag of the command it is about; its own help shows only those about itself."""
+    """Return whether the help of ``config`` shows a setting. It takes every flag, but shows those of its own output."""
     return row.topic is Topic.OUTPUT and row.name != "progress"
 
 
@@ -137,7 +140,7 @@ def _flags(row: Setting, command: str) -> str:
 
 
 def _explained(row: Setting) -> str:
-    text = f"Turn off: {row.help[0].lower()}{row.help[1:]}" if row.form is Form.BOOLEAN and row.default else row.help
+    text = f"Do not {row.help[0].lower()}{row.help[1:]}" if row.form is Form.BOOLEAN and row.default else row.help
     default = "" if row.form is Form.BOOLEAN else default_of(row)
     return f"{text} [{default}]" if default else text
 
