@@ -1,8 +1,8 @@
 """The table of settings: every setting is a field of :class:`Settings`.
 
 A setting has one name in four spellings: the flag ``--foo-bar``, the variable ``S3BATCH_FOO_BAR``, the key ``foo_bar``
-in a config file, and ``PLUGIN_FOO_BAR`` in a CI plugin. The flags, the variables, ``s3batch config``, the help and the
-table of settings in the README are generated from the metadata here. A new field is a new setting in all of them.
+in a config file, and ``PLUGIN_FOO_BAR`` in a CI plugin. The flags, the variables, ``s3batch config``, the help and
+docs/settings.md are generated from the metadata here. A new field is a new setting in all of them.
 
 Sizes are bytes and durations are seconds, unless a name or a help text says otherwise. An empty value is unset, in
 every source. This module reads no environment and no file: :mod:`s3batch.cli` fills a ``Settings`` and records where
@@ -97,7 +97,7 @@ LISTS = frozenset({Form.LIST, Form.KEYS})
 
 
 class Topic(StrEnum):
-    """The heading below which the help and the README show a setting."""
+    """The heading below which the help and docs/settings.md show a setting."""
 
     WHAT = "Source and target"
     ATTRIBUTES = "Attributes of objects"

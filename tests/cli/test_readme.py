@@ -1,4 +1,4 @@
-"""The README names only what there is (its settings table: tests/cli/test_docs.py)."""
+"""The README is short and names only what there is. tests/plugins/test_readme.py runs its examples."""
 
 import re
 
@@ -8,6 +8,17 @@ from s3batch.settings import COMMANDS
 from tests.rig.program import ROOT
 
 README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_is_read_in_three_minutes():
+    assert len(README.split()) <= 600
+
+
+def test_its_figures_are_those_of_the_benchmarks():
+    rows = (ROOT / "docs" / "benchmarks.md").read_text().partition("## 20,000 new files of 4 KiB, equal")[2]
+    wall, cpu = re.search(r"^\| s3batch \|.*\| ([\d.]+) \| ([\d.]+) \|$", rows, re.MULTILINE).groups()
+
+    assert re.findall(r"([\d.]+) times", README) == [cpu, wall]
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
