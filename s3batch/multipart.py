@@ -7,6 +7,7 @@ r"""Files too large for one request: each upload's way through begin, parts and 
       |         |   └ it cannot be sent today: settled as failed once its parts under way have ended, kept for a resume
       +─────────┴── S3 does not know the upload (any more), or will not have its parts: once, from the start
     survey (begun by a dead run, or a worker died with parts: what does S3 hold?) ──> parts
+    a Complete went unanswered, and S3 has neither upload nor object: look again, for a while, before the start
 
 The coordinator asks :class:`Uploads` for work and tells it results; it keeps the journal's ``part`` rows and
 never talks to S3. Parts of one file go to all workers; so many files are under way at once that their parts
@@ -25,7 +26,7 @@ from s3batch.planner import PARTS_LIMIT, layout, part_size_for
 from s3batch.worker import UNSURVEYED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from s3batch.journal import Journal
 
@@ -41,6 +42,9 @@ _NOT_BEGUN = frozenset({429, 503})
 """With these S3 says that it did nothing."""
 _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 """S3 will never complete this upload; another one it will."""
+_LOOK_AGAIN = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before each further look for what a Complete made. Between the two some stores show neither upload nor object:
+moto removes the upload before it stores the object."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,10 @@ class _Upload:
     found: bool = False
     """Only S3 knew of it: how it was begun is not known."""
     restarted: bool = False
+    completing: bool = False
+    """A Complete of it went out whose answer nobody heard: the store may still be at work on it."""
+    looks: int = 0
+    """How often S3 had neither the upload nor its object since then."""
     failure: Result | None = None
     """Why it is being aborted, or parked."""
     parked: bool = False
@@ -138,6 +146,7 @@ class Uploads:
         upload = self._open[operation.id] = _Upload(operation, found=found)
         if operation.upload_id:
             upload.parts = {part.number: part for part in self._journal.parts(operation.id)}
+            upload.completing = _are_sent(upload.parts.values())
             self._ready.append(self._survey(upload))
         else:
             self._ready.append(Work(operation, Step.BEGIN))
@@ -178,6 +187,7 @@ class Uploads:
                 self._doubt(upload)
                 self._ready.append(work._replace(operation=upload.operation))
             case _:
+                upload.completing = upload.completing or work.step is Step.FINISH
                 self._ready.append(work)
 
     def _doubt(self, upload: _Upload) -> None:
@@ -238,6 +248,15 @@ class Uploads:
             return True
         return False
 
+    def pause_to_look_again(self, result: Result) -> float:
+        """Return the seconds after which to try again what failed as a Complete may be at work; 0 if none may be."""
+        upload = self._open[result.id]
+        may_come = upload.completing and upload.failure is None and upload.looks < len(_LOOK_AGAIN)
+        if result.code != "NoSuchUpload" or result.step not in (Step.SURVEY, Step.FINISH) or not may_come:
+            return 0.0
+        upload.looks += 1
+        return _LOOK_AGAIN[upload.looks - 1]
+
     @staticmethod
     def _send_anew(upload: _Upload, numbers: frozenset[int]) -> None:
         """Send parts again of which nobody says whether S3 holds them: sending one twice does no harm."""
@@ -248,6 +267,7 @@ class Uploads:
     def _begin_again(self, upload: _Upload) -> None:
         upload.operation = upload.operation._replace(upload_id="")
         upload.under_way, upload.asked, upload.found = 0, frozenset(), False
+        upload.completing, upload.looks = False, 0
         for kept in (upload.waiting, upload.parts, upload.doubtful):
             kept.clear()
         self._ready.append(Work(upload.operation, Step.BEGIN))
@@ -259,6 +279,8 @@ class Uploads:
             case Step.PART:
                 return Work(upload.operation, Step.PART, (upload.parts[result.part],))
             case Step.SURVEY | Step.FINISH:
+                unheard = result.step is Step.FINISH and result.status not in _NOT_BEGUN
+                upload.completing = upload.completing or unheard
                 return self._survey(upload)._replace(step=result.step)
             case Step.BEGIN if result.status not in _NOT_BEGUN:
                 self._doubt(upload)
@@ -382,7 +404,7 @@ class Uploads:
     def _finish_if_whole(self, upload: _Upload) -> None:
         if upload.waiting or upload.under_way or upload.doubtful:
             return
-        if all(part.state is State.DONE for part in upload.parts.values()):
+        if _are_sent(upload.parts.values()):
             parts = tuple(part for _, part in sorted(upload.parts.items()))
             self._ready.append(Work(upload.operation, Step.FINISH, parts))
             reach("finishing")
@@ -390,6 +412,11 @@ class Uploads:
     def _over(self, upload: _Upload, result: Result) -> Verdict:
         del self._open[upload.operation.id]
         return Verdict(upload.operation, result)
+
+
+def _are_sent(parts: Collection[Part]) -> bool:
+    """Return whether there are parts, and S3 has acknowledged each."""
+    return bool(parts) and all(part.state is State.DONE for part in parts)
 
 
 def _agreed(part: Part, held: Part | None) -> Part:

@@ -358,6 +358,9 @@ class Coordinator:
         uploads = self._deps.uploads
         if uploads.stale(result):
             return []
+        if result.error and (pause := uploads.pause_to_look_again(result)):
+            self._retries.add_work(uploads.again(result), pause)
+            return []
         if result.error and not uploads.mends(result):
             return self._bad_step(result)
         if result.error:

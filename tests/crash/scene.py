@@ -13,7 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -122,23 +122,24 @@ def sent_twice(requests: list[Request]) -> list[Piece]:
     """Content that was sent again although S3 had said that it has it.
 
     What was still under way when its sender died may go twice: whoever asked S3 meanwhile was told that it is not
-    there. So a second time counts unless S3 was asked about that key, or part, before it gave its first answer. Nor does
-    it count where a request that was held up undid the first meanwhile.
+    there. So a second time counts unless S3 was asked about that key, or part, before it gave its first answer. It is
+    asked more often than that: the listing runs beside. Nor does it count where a request that was held up undid the
+    first meanwhile.
     """
     late = [each for each in list(requests) if each.action == "Delay" and each.operation in WRITES and each.answered]
     sent: dict[Piece, Request] = {}
-    asked: dict[str, float] = {}
+    asked: defaultdict[str, list[float]] = defaultdict(list)
     twice = []
     for each in list(requests):
         if each.operation in LOOK_UPS:
-            asked[each.key] = each.started
+            asked[each.key].append(each.started)
         if each.operation in CONTENT_SENT and each.status == 200:
             first = sent.get(_piece(each))
-            looked = max(asked.get(each.key, 0.0), asked.get("", 0.0))
+            looks = (*asked[each.key], *asked[""])
             undone = first is not None and any(
                 it is not first and it.key == each.key and first.answered <= it.answered <= each.answered for it in late
             )
-            if first and not undone and not first.started < looked < first.answered:
+            if first and not undone and not any(first.started < look < first.answered for look in looks):
                 twice.append(_piece(each))
             sent[_piece(each)] = each
     return twice

@@ -11,18 +11,19 @@ import shutil
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 from unittest.mock import patch
+from urllib.parse import parse_qsl
 
 from s3batch import __version__, content, late_requests, sync
 from s3batch.executors import runner
 from s3batch.journal import Journal, doubts
 from s3batch.journal.store import Store as JournalStore
-from s3batch.model import Kind, Operation, Result
+from s3batch.model import Kind, Operation, Result, State, Step
 from s3batch.output import Output
 from s3batch.s3 import bucket, store_clock
 from s3batch.s3.calls import Call
@@ -61,6 +62,8 @@ class Schedule:
     """This machine's clock is set, up to ten minutes ahead or back, between runs and while they are at work."""
     others: bool = False
     """Somebody else writes to the bucket between runs."""
+    slow: bool = False
+    """A multipart upload is gone at once when it is completed, and its object is there later."""
 
     @classmethod
     def diced(cls, seed: int) -> Schedule:
@@ -69,7 +72,8 @@ class Schedule:
         moments = (dice.choice([0, dice.randint(1, 40), dice.randint(20, 110)]) for _ in range(dice.randint(0, 3)))
         kills = tuple(-moment if dice.random() < 0.15 else moment for moment in moments)
         changes, late, clock, others = (dice.random() < 0.4 for _ in range(4))
-        return cls(seed, kills, dice.choice([0.0, 0.0, 0.03, 0.1, 0.3]), changes, late, clock, others)
+        misery, slow = dice.choice([0.0, 0.0, 0.03, 0.1, 0.3]), dice.random() < 0.3
+        return cls(seed, kills, misery, changes, late, clock, others, slow)
 
 
 class SimulatedSync(sync.Sync):
@@ -99,6 +103,8 @@ class Job:
     files: dict[str, bytes] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
     """Keys whose upload, as the file is now, the coordinator knows to be done."""
+    parts: set[tuple[str, int, bytes]] = field(default_factory=set)
+    """Parts that the journal knows to be sent: key, number and content."""
     versions: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     """What each file has been since the run at work began."""
     ever: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
@@ -120,6 +126,7 @@ class Job:
         self.world.steps_clock = self.schedule.clock
         self.timeout = random.Random(self.schedule.seed).choice(TIMEOUTS)
         self.world.late = self.timeout * self.schedule.late
+        self.world.completes_slowly = self.schedule.slow
         journals.begin_afresh()
         self.in_a_file = self.schedule.seed % _IN_FILES == 0
         self.objects = self.world.store.objects["bucket"]
@@ -186,6 +193,28 @@ class Job:
         if operation.kind is Kind.UPLOAD and self.is_right(operation.key):
             self.heard.add(operation.key)
 
+    def hear_parts(self, journal: Journal, outcomes: Iterable[tuple[State, Result]]) -> None:
+        """The journal says that it knows these parts to be sent."""
+        for state, result in outcomes:
+            if state is State.DONE and result.step is Step.PART:
+                key, offset, size = journal._store.rows(
+                    """SELECT key, part.offset, part.size FROM part JOIN operation ON operation.id = part.operation
+                    WHERE part.operation = ? AND number = ?""",
+                    (result.id, result.part),
+                )[0]
+                piece = key, result.part, self.files[key][offset : offset + size]
+                if self.is_held(*piece):
+                    self.parts.add(piece)
+
+    def is_held(self, key: str, number: int, content: bytes) -> bool:
+        """Whether the store has this part, or an object that was made of it."""
+        uploads = (each for each in self.world.store.uploads.values() if each.key == key)
+        return (
+            any(number in each.parts and bytes(each.parts[number].body) == content for each in uploads)
+            or any(bytes(each.body) == self.files[key] for each in self.world.landing.get(key, ()))
+            or self.is_right(key)
+        )
+
     def check_delete(self, call: Call) -> None:
         """No delete before success.
 
@@ -205,6 +234,9 @@ class Job:
         """Nothing is sent twice after an acknowledged answer, unless a dead run's request undid it meanwhile."""
         if call.name in ("PutObject", "UploadPart", "CompleteMultipartUpload") and call.key in self.heard:
             assert not self.is_right(call.key), f"{call.name} of {call.key}, which is known to be done"
+        if call.name == "UploadPart":
+            piece = call.key, int(dict(parse_qsl(call.query))["partNumber"]), bytes(call.body)
+            assert piece not in self.parts or not self.is_held(*piece), f"part {piece}, which is known to be sent"
 
     # --- its runs -----------------------------------------------------------------------------
 
@@ -321,12 +353,17 @@ class Job:
 @contextmanager
 def simulated(job: Job) -> Iterator[None]:
     """Put the world in the place of sockets, clocks and disks that fail."""
-    world, commit = job.world, JournalStore.commit
+    world, commit, settle = job.world, JournalStore.commit, Journal.settle
 
     def commit_or_die(store: JournalStore) -> None:
         world.step("commits")
         commit(store)
         world.step("has committed")
+
+    def settle_and_tell(journal: Journal, outcomes: Iterable[tuple[State, Result]]) -> None:
+        settled = list(outcomes)
+        settle(journal, settled)
+        job.hear_parts(journal, settled)
 
     class Watched(SimulatedLane):
         def _send(self, task: Any, call: Call, *, anew: bool = False) -> None:
@@ -339,7 +376,7 @@ def simulated(job: Job) -> Iterator[None]:
     with (
         patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(content, "_TICK_NS", 0),
         patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 10.0),
-        patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
+        patch.object(Journal, "settle", settle_and_tell), patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
         patch.object(time, "time", world.wall), patch.object(time, "monotonic", world.clock),
         patch.object(time, "sleep", world.sleep), patch.object(store_clock, "_CLOCK", None),
         patch.object(os, "environ", {"HOME": "/nonexistent"}),

@@ -35,6 +35,9 @@ NAMED: dict[str, Schedule] = {
     # a row that was leased before its pause was over, and lost, was due twice at once and leased twice
     "a row that is due twice": Schedule(66735, kills=(48, 0), misery=0.3, changes=True, late=True, others=True),
     "an upload begun twice, once by a dead worker": Schedule(383, kills=(0, 36, 120), misery=0.3),
+    # the store let the upload go and did not show its object yet: all parts were sent again beside it
+    "a dead worker's Complete that is still at work": Schedule(216, kills=(0, 0), misery=0.3, slow=True),
+    "a dead run's Complete that is still at work": Schedule(1080, kills=(70, 71), misery=0.1, late=True, slow=True),
 }
 """Schedules that tell something; those that found a bug say which."""
 

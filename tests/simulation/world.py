@@ -31,7 +31,7 @@ from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.faults import Fault
 from s3batch.s3.lane import Lane
 from s3batch.worker import Brief
-from tests.rig.fake_s3 import FakeS3, Manners, RefusedError, Seen, error
+from tests.rig.fake_s3 import FakeS3, Manners, RefusedError, Seen, Stored, error
 
 _GATHERED = 0.02
 """Seconds that a worker gathers results."""
@@ -112,6 +112,10 @@ class World:
         self.store_back = 0.0
         """When a store that is gone, or stands still, is back."""
         self.store_stalls = False
+        self.completes_slowly = False
+        """The store lets a multipart upload go at once, and shows its object later, as moto does."""
+        self.landing: dict[str, list[Stored]] = {}
+        """Objects by key that uploads which are gone will be."""
         self.trace: list[str] = []
         """What happened, for a schedule that failed."""
         self.kill_at = 0
@@ -212,6 +216,7 @@ class World:
             if self.late and not lane.alive and not lane.cut and self.now < latest and self.dice.random() < 0.7:
                 self.at(self.dice.uniform(0, latest - self.now), arrive)
                 return
+            took = 0.0
             if fate == "lost" or lane.cut or self.now < self.store_back:
                 answer = None
             elif fate in ("slow down", "broken"):
@@ -219,12 +224,33 @@ class World:
                 answer = Answer(status, {}, b"" if call.method == "HEAD" else error(code))
             else:
                 self.before(call)
+                held = self.store.objects["bucket"].get(call.key)
                 answer = self.store.carry_out(call)
+                if self.completes_slowly and answer.ok and call.name == "CompleteMultipartUpload":
+                    took = self._show_later(call, held)
                 self.after(call)
             self.note(lane.name, call.name, call.key, fate, answer.status if answer else "-")
-            self.at(back, lambda: answered(None if fate == "answer lost" else answer))
+            self.at(took + back, lambda: answered(None if fate == "answer lost" else answer))
 
         self.at(there, arrive)
+
+    def _show_later(self, call: Call, held: Stored | None) -> float:
+        """Have what was completed be there in some seconds only, which are returned, and ``held`` until then."""
+        objects, key, seconds = self.store.objects["bucket"], call.key, self.dice.uniform(0.0, 1.5)
+        stored = objects.pop(key)
+        if held is not None:
+            objects[key] = held
+        self.landing.setdefault(key, []).append(stored)
+
+        def show() -> None:
+            self.landing[key].remove(stored)
+            stored.modified = self.store_time()
+            objects[key] = stored
+            self.after(call)
+            self.note(key, "is complete")
+
+        self.at(seconds, show)
+        return seconds
 
 
 class SimulatedLane(Lane):

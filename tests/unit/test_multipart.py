@@ -178,6 +178,55 @@ def test_an_upload_that_s3_does_not_know_is_begun_again_and_late_answers_are_sta
     assert {work.operation.upload_id for work in parts} == {"u2"}
 
 
+def finishing(uploads: Uploads, journal: Journal) -> Work:
+    """The last step of an upload whose parts are all sent."""
+    for part in begun(uploads, leased(journal)):
+        uploads.take(result(part))
+    (finish,) = uploads.work(9)
+    return finish
+
+
+@pytest.mark.parametrize("unheard", ["its worker died", "its answer was lost"])
+def test_a_complete_that_went_unanswered_is_waited_for_before_all_is_sent_again(journal, unheard):
+    uploads = make(journal)
+    finish = finishing(uploads, journal)
+    if unheard == "its worker died":
+        uploads.lost(finish)
+    else:
+        uploads.requeue(uploads.again(failure(finish, "Timeout")))
+    uploads.work(9)
+    gone = failure(finish, "NoSuchUpload", status=404)
+
+    pauses = [uploads.pause_to_look_again(gone) for _ in range(5)]
+
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 0]
+    assert uploads.mends(gone)
+    assert steps(uploads.work(9)) == [Step.BEGIN]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_complete_that_the_store_did_not_begin_is_not_waited_for(journal, status):
+    uploads = make(journal)
+    finish = finishing(uploads, journal)
+
+    uploads.again(failure(finish, "SlowDown", status=status))
+
+    assert uploads.pause_to_look_again(failure(finish, "NoSuchUpload", status=404)) == 0
+
+
+@pytest.mark.parametrize(("parts_sent", "pause"), [(2, 0), (3, 0.5)])
+def test_a_dead_run_may_have_completed_only_what_it_had_sent_as_a_whole(journal, parts_sent, pause):
+    uploads = make(journal)
+    operation = leased(journal)
+    sent = [result(work) for work in begun(uploads, operation)[:parts_sent]]
+    journal.settle([(State.DONE, each) for each in sent])
+    uploads = make(journal)
+    uploads.add(operation._replace(upload_id="u1"))
+    (survey,) = uploads.work(9)
+
+    assert uploads.pause_to_look_again(failure(survey, "NoSuchUpload", status=404)) == pause
+
+
 def test_a_failure_that_stays_waits_for_the_parts_under_way_and_aborts_once(journal):
     uploads = make(journal)
     first, second, third = begun(uploads, leased(journal))
