@@ -18,7 +18,10 @@ RUN pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes \
     --dest /wheels --requirement requirements/image.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY s3batch ./s3batch
-RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheels .
+# the context holds no git to tell the version: --build-arg VERSION=0.1.0 does
+ARG VERSION=dev
+RUN SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION#dev}" \
+    pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheels .
 
 FROM ${PYTHON} AS root
 ARG VERSION=dev

@@ -21,9 +21,12 @@ def test_its_figures_are_those_of_the_benchmarks():
     assert re.findall(r"([\d.]+) times", README) == [cpu, wall]
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
-def test_a_link_of_the_readme_leads_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_the_links_of_a_page_lead_somewhere(page):
+    links = re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", (ROOT / page).read_text())
+
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 @pytest.mark.parametrize("script", sorted(set(re.findall(r"\./(scripts/[a-z_0-9.-]+|\.ci/[a-z]+)", README))))

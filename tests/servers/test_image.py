@@ -107,7 +107,7 @@ def test_the_wheel_holds_every_module_and_no_test(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3batch").rglob("*.py")}
 
-    assert held == modules
+    assert held == modules | {"s3batch/_version.py", "s3batch/py.typed"}
 
 
 def test_the_image_runs_as_root_and_nonroot_as_somebody_without_a_name(image):
@@ -126,25 +126,46 @@ def test_only_what_is_locked_is_in_it(program):
     assert installed - {"setuptools", "wheel"} <= locked  # the two come with some environments
 
 
-def test_the_same_source_makes_the_same_wheel(wheel, tmp_path):
+def build_wheel(wheel: Path, source: Path) -> Path:
+    """Make the wheel of ``source`` with the locked tools that made ``wheel``."""
+    folder = source / "dist"
+    python = wheel.parents[1] / "venv/bin/python"
+    words = ["-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", folder, source]
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1577836800"}
+    subprocess.run([python, *words], check=True, env=environment, timeout=120, capture_output=True)
+    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """The files that the image is built from, without git."""
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "s3batch", tmp_path / "s3batch", ignore=shutil.ignore_patterns("__pycache__"))
-    python = wheel.parents[1] / "venv/bin/python"
-    words = [
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-index",
-        "--no-build-isolation",
-        "--wheel-dir",
-        tmp_path / "w",
-        tmp_path,
-    ]
-    subprocess.run([python, *words], check=True, env=os.environ | {"SOURCE_DATE_EPOCH": "1577836800"}, timeout=120)
+    return tmp_path
 
-    assert (tmp_path / "w" / wheel.name).read_bytes() == wheel.read_bytes()
+
+def test_the_same_source_makes_the_same_wheel(wheel, source):
+    built = build_wheel(wheel, source)
+
+    assert (built.name, built.read_bytes()) == (wheel.name, wheel.read_bytes())
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git program to make a tag with")
+def test_the_version_comes_from_the_tag(wheel, source):
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
+        subprocess.run(["git", *identity, *words], cwd=source, check=True, capture_output=True)
+
+    (source / ".gitignore").write_text("dist\ns3batch/_version.py\n")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    assert build_wheel(wheel, source).name.startswith("s3batch-0.1.0.dev1+g")
+    git("tag", "v1.2.3")
+    assert build_wheel(wheel, source).name == "s3batch-1.2.3-py3-none-any.whl"
+    git("commit", "--allow-empty", "-m", "two")
+    assert build_wheel(wheel, source).name.startswith("s3batch-1.3.0.dev1+g")
 
 
 def test_bytecode_is_there_and_is_never_looked_up_again(program):
@@ -169,7 +190,7 @@ def test_a_restore_as_root_writes_a_workspace_that_a_ci_cloned(plugin, workspace
 def test_the_entry_point_runs_where_nothing_else_is_installed(program):
     ran = subprocess.run([*as_nobody(), program, "--version"], env={}, text=True, capture_output=True, check=True)
 
-    assert ran.stdout.startswith("s3batch ")
+    assert re.fullmatch(r"s3batch \d+\.\d+\.\d+(\.dev\d+)?\n", ran.stdout)
 
 
 @pytest.mark.parametrize("home", ["/nonexistent", "/root", "/", ""], ids=["none", "root's", "the root", "unset"])
