@@ -191,7 +191,7 @@ def run_show(settings: Settings, output: Output) -> int:
     with Journal.read_only(found.journal) as journal:
         job = journal.look_at(found.job.id)
         document = report.document(
-            job, journal.counts(), journal.failures(), journal=found.journal, now=time.time(),
+            job, journal.counts(), journal.failures, journal=found.journal, now=time.time(),
             before=report.Before.of(journal),
         )  # fmt: skip
         shown = None if output.verbose else SHOWN_LEFT

@@ -23,8 +23,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
+
+from s3batch.documents import Collected, pieces
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -85,8 +88,8 @@ class Output:
         """Whether warnings are not said either; a report keeps them all the same."""
         self.data_written = False
         """Whether anything was to go to stdout; with ``--json`` that was the document."""
-        self.held: list[Mapping[str, Any]] | None = None
-        """The documents of several jobs, while someone collects them to make one of them."""
+        self.held: Collected | None = None
+        """Collects the documents of several jobs, while someone makes one of them."""
 
     @property
     def progress_stream(self) -> TextIO:
@@ -114,11 +117,9 @@ class Output:
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Write the one JSON document of a run with ``--json``."""
-        if self.held is not None:
-            self.held.append(document)
-            return
-        text = self._masked(json.dumps(document, indent=2))
-        self._put(_COMMAND_ANYWHERE.sub(r"\\u0023", text) + "\n")
+        write = self._put if self.held is None else self.held.write
+        for piece in chain(pieces(document), ["\n"]):
+            write(_COMMAND_ANYWHERE.sub(r"\\u0023", self._masked(piece)))
 
     def info(self, *lines: str) -> None:
         """Say what a person wants to know; ``--quiet`` silences it."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from s3batch import permissions
+from s3batch.documents import Rows
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
 from s3batch.units import format_count, format_duration, format_size
@@ -73,14 +75,16 @@ class Before(NamedTuple):
 def document(
     job: Job,
     counts: Counts,
-    failures: Iterable[Failure],
+    failures: Callable[[], Iterator[Failure]],
     *,
     journal: str,
     now: float,
     warnings: Iterable[str] = (),
     before: Before | None = None,
 ) -> dict[str, Any]:
-    """The JSON document. ``warnings`` are further ones, that the journal does not have.
+    """Return the JSON document. ``warnings`` are further ones, that the journal does not have.
+
+    ``failures`` reads those that ``counts`` counts. It is called when somebody reads the document's.
 
     ``now`` (seconds since the epoch) ends a job that still runs, whose exit code is null. What it counts are the sums
     of the job and of those ``before`` it that it continues.
@@ -108,9 +112,13 @@ def document(
         "sent_before": _done(before.counts),
         "requests": before.requests(job),
         "retries": sum(each.retries for each in (*before.jobs, job)),
-        "failures": [{**failure._asdict(), "operation": str(failure.operation)} for failure in failures],
+        "failures": Rows(lambda: map(_failure_row, failures()), sum(each["failed"] for each in counts.values())),
         "warnings": [*job.warnings, *(warning for warning in warnings if warning not in job.warnings)],
     }
+
+
+def _failure_row(failure: Failure) -> dict[str, Any]:
+    return {**failure._asdict(), "operation": str(failure.operation)}
 
 
 def _sums(now: Counts, before: Counts) -> dict[Kind, dict[str, int]]:
@@ -172,7 +180,7 @@ def end_block(
     failures = document["failures"]
     block = [_headline(document, dry_run=dry_run)]
     block += _listed([f"warning: {warning}" for warning in document["warnings"][:SHOWN]], "warnings", document)
-    block += _listed([failure_line(failure, headers) for failure in failures[:SHOWN]], "failures", document)
+    block += _listed([failure_line(failure, headers) for failure in islice(failures, SHOWN)], "failures", document)
     if leaves_work(document) and not dry_run:
         block.append(f"to finish it: {resume_line(document['job'], document['journal'], default_journal)}")
     return block

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch import journal_trust
+from s3batch.documents import Collected
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.jobs import RUNNING, date, find_jobs
 from s3batch.report import resume_line
@@ -67,7 +68,7 @@ def _finish_all(left: Sequence[Found], settings: Settings, output: Output) -> in
     for each in left:
         if each not in believed:  # it may be another checkout's business: the others are not held up by it
             output.warn(str(_refusal(settings, each)))
-    worst, output.held = 0, []
+    worst, output.held = 0, Collected()
     for found in believed:
         try:
             code = _finish(found, settings, output)

@@ -36,6 +36,7 @@ from s3batch import (
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.crash_points import reach
 from s3batch.delete_check import DeleteCheck
+from s3batch.documents import Spool
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -127,7 +128,7 @@ class Sync:
     """Whether this run changed an object, or would have."""
     wrote: bool = False
     """Whether it stored an object of its own."""
-    plan: list[dict[str, str]] = field(default_factory=list)
+    plan: Spool = field(default_factory=Spool)
     """What a dry run would do, for its JSON document."""
     tell: Callable[[Operation], None] | None = None
     """Takes each operation of a dry run, instead of stdout."""
@@ -409,7 +410,7 @@ class Sync:
 
     def _say(self, operation: str, key: str, reason: str) -> None:
         if self.settings.json:
-            self.plan.append({"operation": operation, "key": key, "reason": reason})
+            self.plan.add({"operation": operation, "key": key, "reason": reason})
         else:
             self.output.data(f"{operation} {key} {reason}")
 
@@ -431,7 +432,7 @@ class Sync:
             if not isinstance(stopped, JournalError):
                 raise  # else its disk is full, as was just found: the job's rows tell that it has not ended
         document = report.document(
-            self.journal.job, self.journal.counts(), self.journal.failures(),
+            self.journal.job, self.journal.counts(), self.journal.failures,
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
             before=report.Before.of(self.journal),
         ) | {"state": str(state), "exit_code": code}  # fmt: skip

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, permissions, private_files, quirk_memory, report
+from s3batch.documents import Rows, Spool
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
@@ -50,11 +51,11 @@ class Difference:
 def run(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
     wanted = Wanted.from_settings(_looking(settings))
-    differences: list[Difference] = []
+    differences = Spool()
 
     def tell(operation: Operation) -> None:
         difference = _difference(operation)
-        differences.append(difference)
+        differences.add(asdict(difference))
         if not settings.json:
             output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
 
@@ -110,12 +111,14 @@ def _difference(operation: Operation) -> Difference:
 
 
 def _report(
-    journal: Journal, differences: list[Difference], stopped: StoppedError | None, settings: Settings, output: Output
+    journal: Journal, differences: Spool, stopped: StoppedError | None, settings: Settings, output: Output
 ) -> int:
     code = stopped.exit_code if stopped else EXIT_FAILED if differences or journal.failed_count(_ALL) else EXIT_DONE
     interrupted = isinstance(stopped, InterruptedJobError)
     journal.set_state(JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE, code)
-    document = _compared(report.document(journal.job, {}, journal.failures(), journal="", now=time.time()), differences)
+    document = _compared(
+        report.document(journal.job, journal.counts(), journal.failures, journal="", now=time.time()), differences
+    )
     if stopped is not None:
         output.error(str(stopped))
         document["error"] = str(stopped)
@@ -131,11 +134,12 @@ _ALL = 1 << 30
 """A stage after every stage."""
 
 
-def _compared(document: dict[str, Any], differences: list[Difference]) -> dict[str, Any]:
+def _compared(document: dict[str, Any], differences: Spool) -> dict[str, Any]:
     """The job's document with the differences in the place of its operations."""
     kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
-    failures = [{**failure, "operation": "compare"} for failure in document["failures"]]
-    return {**kept, "failures": failures, "differences": [asdict(difference) for difference in differences]}
+    found = document["failures"]
+    failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
+    return {**kept, "failures": failures, "differences": differences}
 
 
 def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:

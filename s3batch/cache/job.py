@@ -215,7 +215,7 @@ class _End:
     def _document(self, wrong: str) -> dict[str, Any]:
         journal = self._session.journal
         document = report.document(
-            journal.job, journal.counts(), journal.failures(), journal=journal.path, now=time.time()
+            journal.job, journal.counts(), journal.failures, journal=journal.path, now=time.time()
         )
         planned = {"plan": self._session.plan} if self._session.settings.dry_run else {}
         return {**document, **({"error": wrong} if wrong else {}), "cache": self._outcome.cache, **planned}

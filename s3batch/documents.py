@@ -1,0 +1,127 @@
+"""JSON documents as text, piece by piece: lists of any length are read or kept elsewhere, so memory does not grow.
+
+document ─pieces→ text, exactly as json.dumps(document, indent=2) gives it
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import IO, Any
+
+from s3batch.errors import JournalError
+
+_IN_MEMORY = 1 << 20
+"""Bytes that are kept before there is a file."""
+_ROWS = 500
+"""Rows in one piece of text."""
+_BLOCK = 1 << 16
+
+
+class Rows:
+    """A list in a document. Its rows are made anew each time somebody reads them."""
+
+    def __init__(self, read: Callable[[], Iterator[Any]], count: int) -> None:
+        """Have ``read`` give the rows, of which there are ``count``."""
+        self._read = read
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._read()
+
+
+class Spool:
+    """A list in a document. Its rows wait in an unnamed temporary file, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._kept = _TemporaryText()
+        self._count = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add a row. Raises JournalError where the temporary directory is full."""
+        self._kept.write(json.dumps(row) + "\n")
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(json.loads, self._kept.lines())
+
+
+class Collected:
+    """A list of whole documents, kept as their text."""
+
+    def __init__(self) -> None:
+        self._kept = _TemporaryText()
+
+    def write(self, text: str) -> None:
+        """Add a piece of a document. Each ends with a line break of its own."""
+        self._kept.write(text)
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the text of the list."""
+        before = "[\n"
+        for line in self._kept.lines():
+            yield f"{before}    {line.rstrip()}"
+            before = ",\n" if line == "}\n" else "\n"
+        yield "[]" if before == "[\n" else "\n  ]"
+
+
+def pieces(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text of a document, without a line break at its end."""
+    before = "{\n"
+    for name, value in document.items():
+        yield f"{before}  {json.dumps(name)}: "
+        if isinstance(value, Collected):
+            yield from value.pieces()
+        elif isinstance(value, Rows | Spool):
+            yield from _list_pieces(iter(value))
+        else:
+            yield _indented(value, "  ")
+        before = ",\n"
+    yield "{}" if before == "{\n" else "\n}"
+
+
+def _list_pieces(rows: Iterator[Any]) -> Iterator[str]:
+    before = "[\n    "
+    while some := [_indented(row, "    ") for row in islice(rows, _ROWS)]:
+        yield before + ",\n    ".join(some)
+        before = ",\n    "
+    yield "[]" if before == "[\n    " else "\n  ]"
+
+
+def _indented(value: Any, indent: str) -> str:
+    return json.dumps(value, indent=2).replace("\n", f"\n{indent}")  # a line break inside a string is an escape
+
+
+class _TemporaryText:
+    """Text in a file that has no name. It is written first and read then."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+
+    def write(self, text: str) -> None:
+        if self._file is None:
+            import tempfile  # noqa: PLC0415 - few documents need it
+
+            self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it goes with its last user
+        try:
+            self._file.write(text.encode())
+        except OSError as error:
+            raise JournalError(
+                f"the temporary directory cannot keep what this run reports: {error.strerror}",
+                hint="set TMPDIR to one with more room",
+            ) from error
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines from the first one on."""
+        if self._file is None:
+            return
+        self._file.seek(0)
+        while block := self._file.readlines(_BLOCK):
+            yield from (line.decode() for line in block)
