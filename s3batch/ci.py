@@ -35,14 +35,14 @@ _CACHE_WORDS = ("restore", "rebuild", "cache")
 
 _OTHERS = MappingProxyType(
     {
-        "archive_format": "leave it out: every format is read, and s3batch writes its own",
+        "archive_format": "remove it: s3batch reads every format and writes its own",
         "auto_cache": "name the paths with cache",
-        "backend": "leave it out: s3batch speaks S3 only",
+        "backend": "remove it: s3batch speaks S3 only",
         "disablessl": "write the endpoint with http://",
         "fail_restore_if_key_not_present": "write fail_on_miss: true",
         "fallback_path": "write restore_keys",
-        "filename": "leave it out: the name of a cache is its cache_key",
-        "filesystem_cache_root": "leave it out: s3batch speaks S3 only",
+        "filename": "remove it: the name of a cache is its cache_key",
+        "filesystem_cache_root": "remove it: s3batch speaks S3 only",
         "flush": "write mode: clear",
         "flush_age": "run s3batch cache prune --ttl",
         "flush_path": "write cache_key",
@@ -52,7 +52,7 @@ _OTHERS = MappingProxyType(
         "remote_root": "write prefix",
         "root": "write bucket and prefix",
         "skip_symlinks": "write symlinks: skip",
-        "strict_key_matching": "leave it out: keys match strictly, unless restore_keys says otherwise",
+        "strict_key_matching": "remove it: keys match exactly, restore_keys are prefixes",
     }
 )
 """Settings of the plugins we stand in for that have another name here, and what to write instead."""
@@ -149,9 +149,7 @@ def _mode(mode: Given, *, restore: bool, rebuild: bool) -> str:
         )
     for name, wanted in (("restore", restore), ("rebuild", rebuild)):
         if wanted and word not in {name, "doctor", "resume"}:
-            raise SettingsError(
-                f"mode is {word} (from {mode.origin}), and {name} is true", hint="leave one of them out"
-            )
+            raise SettingsError(f"mode is {word} (from {mode.origin}), and {name} is true", hint="remove one of them")
     return _MODES[word]
 
 

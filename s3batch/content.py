@@ -148,7 +148,7 @@ def _changed(path: str, when: str) -> ContentError:
 
 def _not_opened(path: str, error: OSError) -> ContentError:
     if error.errno in _ANOTHER_THING:
-        return ContentError("Changed", f"{path!r} is not there as planned: {error.strerror}")
+        return ContentError("Changed", f"{path!r} is no longer what was planned: {error.strerror}")
     return _unreadable(path, error)
 
 

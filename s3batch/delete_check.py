@@ -75,7 +75,7 @@ async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools
         call = calls.list_objects(prefix, start_after=_just_before(left[0]), limit=limit)
         answer = await ask(call)
         if (fault := refusal_for_good(answer)) is not None:
-            tools.note_refusal(call.name, fault, "deletes do not look once more whether an object was written since")
+            tools.note_refusal(call.name, fault, "deletes do not check whether an object was written since the listing")
             return changed
         page: Page = checked(answer, call).document
         changed |= {each.key for each in page.objects if _is_another(each, by_key)}

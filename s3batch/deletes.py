@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from s3batch.model import Listed
     from s3batch.wanted import Wanted
 
-WITHHELD = "nothing was deleted, because not everything else went well"
+WITHHELD = "nothing was deleted, because not all other operations succeeded"
 
 
 _NAMED = 3
@@ -92,7 +92,7 @@ def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
         raise JobFailedError(
             f"{count} of {existing} objects would be deleted, which is more than max_delete "
             f"{settings.max_delete} allows; nothing was deleted",
-            hint="look at it with --dry-run, then raise max_delete",
+            hint="check with --dry-run, then raise max_delete",
         )
 
 

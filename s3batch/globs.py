@@ -125,4 +125,4 @@ def _compiled(regexes: list[str]) -> re.Pattern[str]:
     try:
         return re.compile("|".join(regexes), re.DOTALL)
     except re.error as error:
-        raise ValueError(f"a pattern cannot be read: {error.msg}") from None
+        raise ValueError(f"a pattern is not valid: {error.msg}") from None

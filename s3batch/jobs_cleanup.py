@@ -68,8 +68,8 @@ def run_prune(settings: Settings, output: Output) -> int:
 def _say_pruned(pruned: Pruned, output: Output) -> None:
     if pruned.withheld:
         output.warn(
-            f"left alone: {pruned.withheld} lies below the working directory, and a checkout may have brought "
-            f"it; if it is yours, write {journal_trust.command_line('jobs', 'prune', pruned.withheld)}"
+            f"skipped: {pruned.withheld} is below the working directory and may have come with a checkout; "
+            f"if it is yours, run {journal_trust.command_line('jobs', 'prune', pruned.withheld)}"
         )
     for left, error in pruned.failures:
         output.error(f"cannot abort the multipart upload of {left.key} (job {left.job_id}): {error}")
@@ -80,7 +80,7 @@ def _say_pruned(pruned: Pruned, output: Output) -> None:
     for left in pruned.aborted:
         output.detail(f"multipart upload of {left.key} (job {left.job_id})")
     for job in sorted({left.job_id for left in pruned.kept}):
-        output.info(f"job {job} has multipart uploads to go on with; s3batch resume {job} does")
+        output.info(f"kept: job {job} has unfinished multipart uploads; s3batch resume {job} finishes them")
 
 
 def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
     except JournalLockedError as error:
         if settings.journal:
             raise
-        output.info(f"left alone: {error.message}")
+        output.info(f"skipped: {error.message}")
     except JournalError as error:
         if settings.journal:
             raise

@@ -72,7 +72,7 @@ def require_settings(settings: Settings) -> None:
         )
     if settings.dry_run:
         raise SettingsError(
-            f"resume has no dry run, and dry_run is true (from {settings.origin('dry_run')})", hint="leave it out"
+            f"resume has no dry run, but dry_run is true (from {settings.origin('dry_run')})", hint="remove it"
         )
 
 

@@ -151,7 +151,7 @@ def _load(body: Body, header: dict[str, Any], prefix: str, take: Callable[[Facts
     lines, digest, facts = _lines(body), hashlib.blake2b(digest_size=32), Facts()
     first = next(lines, b"")
     if _value(first) != header:
-        raise DamagedError("it is not of this target, or of another version of s3batch")
+        raise DamagedError("it belongs to another target or another version of s3batch")
     digest.update(first)
     for line in lines:
         if line.startswith(b"{"):
@@ -193,5 +193,5 @@ def _fact(line: bytes, prefix: str) -> tuple[str, Known]:
 
 def _confirmed(line: bytes, digest: str) -> str:
     if _value(line) != {"blake2b": digest}:
-        raise DamagedError("it is damaged: its digest is another one")
+        raise DamagedError("it is damaged: its digest does not match")
     return digest

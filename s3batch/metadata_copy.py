@@ -75,7 +75,7 @@ async def read_tags(key: str, tools: Tools) -> Tags | None:
     call = calls.get_object_tagging(key)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:
-        tools.note_refusal(call.name, fault, "tags are not compared, nor kept by a store that drops them")
+        tools.note_refusal(call.name, fault, "tags are not compared, and a store that drops them loses them")
         return None
     if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
         return ()

@@ -35,10 +35,10 @@ def open_regular(path: str) -> FileIO:
 
 
 def regular(descriptor: int, path: str) -> FileIO:
-    """Return the file of a descriptor, without a buffer; close it and raise OSError if it is no regular file."""
+    """Return the file of a descriptor, without a buffer; close it and raise OSError if it is not a regular file."""
     try:
         if stamp_of(os.fstat(descriptor)).kind != FILE:
-            raise OSError(errno.EINVAL, "it is no regular file", path)
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
         return open(descriptor, "rb", buffering=0)
     except BaseException:
         os.close(descriptor)

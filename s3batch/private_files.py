@@ -388,7 +388,7 @@ def _enter(parent: int, name: str, path: str, owners: frozenset[int], *, make: b
     except OSError as error:
         if error.errno in _LINK_ERRORS:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            raise PrivateFileError(path, f"is {_kind(status)} and no directory") from error
+            raise PrivateFileError(path, f"is {_kind(status)}, not a directory") from error
         raise
     try:
         _check_directory(os.fstat(descriptor), path, owners)
@@ -406,9 +406,9 @@ def _check_directory(status: os.stat_result, path: str, owners: frozenset[int]) 
 
 def _check_file(status: os.stat_result, path: str, owners: frozenset[int]) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise PrivateFileError(path, f"is {_kind(status)} and no regular file")
+        raise PrivateFileError(path, f"is {_kind(status)}, not a regular file")
     if status.st_nlink != 1:
-        raise PrivateFileError(path, f"has {status.st_nlink} names (hard links)")
+        raise PrivateFileError(path, f"has {status.st_nlink} hard links")
     _check_owner(status, path, owners)
 
 

@@ -53,18 +53,18 @@ class Quirk(NamedTuple):
 
 
 _WORDS = {
-    QuirkKind.BOTO_ONLY: "the store refuses requests of the lean lane that it takes from boto3",
+    QuirkKind.BOTO_ONLY: "the store refuses requests of the built-in HTTP client and accepts those of boto3",
     QuirkKind.COPY_DROPS: "a metadata copy loses {about}",
-    QuirkKind.NOT_ECHOED: "the store does not give {about} back",
+    QuirkKind.NOT_ECHOED: "the store does not return {about}",
     QuirkKind.REFUSED: "{about} is refused",
     QuirkKind.LATE_DATE: "LastModified of a write is {about} s later than the Date of its answer",
     QuirkKind.NO_CHILDREN: "an object cannot have others below it",
 }
 
 WARNINGS = {
-    QuirkKind.BOTO_ONLY: "the rest goes through boto3, which is slower",
+    QuirkKind.BOTO_ONLY: "the other requests go through boto3, which is slower",
     QuirkKind.COPY_DROPS: "it is put back after each copy, or the file is sent again",
-    QuirkKind.NOT_ECHOED: "it is sent, and compared no more",
+    QuirkKind.NOT_ECHOED: "it is sent, but no longer compared",
 }
 """What a job does about it."""
 

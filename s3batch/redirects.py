@@ -39,7 +39,7 @@ def parse(settings: Settings) -> tuple[Redirect, ...]:
     for name, location in sorted(strings(settings, "redirects").items()):
         key = name.removeprefix("/")
         if not key or not location:
-            raise settings.bad("redirects", f"{name!r} needs a name and a place to lead to")
+            raise settings.bad("redirects", f"{name!r} needs a key and a location")
         if key in found:
             raise settings.bad("redirects", f"{key!r} is given twice, with and without its leading '/'")
         found[key] = location

@@ -29,7 +29,7 @@ REPORTED = (Kind.UPLOAD, Kind.COPY, Kind.DELETE, Kind.REDIRECT, Kind.CHUNK)
 
 _WORDS = {
     Kind.UPLOAD: ("uploaded", "to upload"),
-    Kind.COPY: ("given new metadata", "to give new metadata"),
+    Kind.COPY: ("metadata updated", "metadata to update"),
     Kind.DELETE: ("deleted", "to delete"),
     Kind.REDIRECT: ("redirects set", "redirects to set"),
     Kind.CHUNK: ("chunks stored", "chunks to store"),
@@ -230,9 +230,10 @@ def _headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
     left = sum(left_of(numbers) for numbers in operations.values())
     parts += [f"{format_count(left)} left"] if left and not dry_run else []
     state = "dry run" if dry_run else document["state"]
+    nothing = "nothing to do" if dry_run or document["state"] == JobState.DONE else "nothing was done"
     seconds, total = document["seconds"], document["seconds_total"]
     lasted = format_duration(seconds) + (f" ({format_duration(total)} in all)" if document["sent_before"] else "")
-    return f"{state} in {lasted}: {', '.join(parts) or 'nothing to do'}"
+    return f"{state} in {lasted}: {', '.join(parts) or nothing}"
 
 
 def left_of(numbers: Mapping[str, int]) -> int:

@@ -156,7 +156,7 @@ def _only(left: Sequence[Found], settings: Settings, output: Output) -> Found:
 
 def _words_left(found: Found) -> str:
     left = format_count(found.left)
-    return f"{left} operations left" if found.job.planned or found.left else "not planned to its end"
+    return f"{left} operations left" if found.job.planned or found.left else "planning not finished"
 
 
 def _refusal(settings: Settings, found: Found) -> Exception:

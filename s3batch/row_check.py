@@ -63,7 +63,7 @@ class RowCheck:
         if path == _UNREADABLE_SOURCE and operation.key == wanted.key(KEPT):
             return
         if not is_plain(path.removesuffix("/")) or OWN_DIRECTORY in path.split("/"):
-            raise ValueError(f"its path {path!r} is none below the source")
+            raise ValueError(f"its path {path!r} is not below the source")
         if wanted.single and path != wanted.source.name:
             raise ValueError(f"its path {path!r} is not the source")
         if operation.key != wanted.key(path):

@@ -236,7 +236,7 @@ def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     """For each per-file setting its values by pattern, and what a file gets that none of them matches."""
     texts = {name: maps.texts(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
-        raise settings.bad("acl", f"{odd[0]!r} is none of S3's canned ACLs: {', '.join(sorted(CANNED_ACLS))}")
+        raise settings.bad("acl", f"{odd[0]!r} is not a canned ACL of S3: {', '.join(sorted(CANNED_ACLS))}")
     texts["storage_class"] = {
         pattern: value.upper() if value.upper() in STORAGE_CLASSES else value
         for pattern, value in texts["storage_class"].items()
@@ -254,7 +254,7 @@ def _http_date(settings: Settings, value: str) -> str:
     try:
         return http_date(value) if value else ""
     except ValueError as error:
-        raise settings.bad("expires", f"{value!r} is no date; {error}") from None
+        raise settings.bad("expires", f"{value!r} is not a date; {error}") from None
 
 
 def _encryption(settings: Settings) -> tuple[str, str]:

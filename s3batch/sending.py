@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from s3batch.s3.calls import Answer, Body, Call
     from s3batch.s3.endpoint import Endpoint
 
-CHECKSUM_WARNING = "the store does not take {} checksums ({}): what is sent carries {} instead"
+CHECKSUM_WARNING = "the store does not accept {} checksums ({}); uploads carry {} instead"
 _DID_NOT_MATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
 
 

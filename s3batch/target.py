@@ -41,7 +41,7 @@ class Target:
     def from_settings(cls, settings: Settings) -> Target:
         """``SettingsError`` for a bucket or a target that cannot be."""
         if not settings.bucket:
-            raise settings.bad("bucket", "say which bucket")
+            raise settings.bad("bucket", "name the bucket")
         if _not_a_name(settings.bucket):
             raise settings.bad("bucket", _BUCKET_HINT)
         if _goes_up(settings.target):
@@ -66,7 +66,7 @@ class Target:
 def normalise(bucket: str, target: str, strip_prefix: str = "") -> Target:
     """``target`` without empty and ``.`` segments; a website's host name becomes its bucket, with a warning."""
     if _not_a_name(bucket):
-        raise SettingsError(f"bucket {bucket!r} is no bucket's name", hint=_BUCKET_HINT)
+        raise SettingsError(f"bucket {bucket!r} is not a valid bucket name", hint=_BUCKET_HINT)
     if _goes_up(target):
         raise SettingsError(f"target {target!r} leaves the bucket", hint=_UP_HINT)
     website = _WEBSITE.fullmatch(bucket)

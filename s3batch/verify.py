@@ -151,6 +151,6 @@ def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:
     found, failed = len(document["differences"]), len(document["failures"])
     words = plural(found, "difference") if found else "no difference"
     more = f", {format_count(failed)} could not be compared" if failed else ""
-    unfinished = ", not all of it was looked at" if document["state"] == JobState.INTERRUPTED else ""
+    unfinished = ", not everything was compared" if document["state"] == JobState.INTERRUPTED else ""
     files = document["files"]
     output.info(f"{plural(files, 'file')} compared: {words}{more}{unfinished}")

@@ -245,8 +245,8 @@ class Walk:
         if self.led_out.count:
             links = "symbolic link leads" if self.led_out.count == 1 else "symbolic links lead"
             yield (
-                f"{self.led_out.count:,} {links} out of the source; what is there was taken: {self.led_out}; "
-                "symlinks: inside leaves it"
+                f"{self.led_out.count:,} {links} out of the source; their content was included: {self.led_out}; "
+                "symlinks: inside excludes it"
             )
 
     def _single(self) -> Iterator[list[LocalFile]]:
@@ -406,7 +406,7 @@ def _source(root: str) -> os.stat_result:
         ) from error
     if not stat.S_ISDIR(info.st_mode) and not stat.S_ISREG(info.st_mode):
         raise JobFailedError(
-            f"the source {root} is {_SPECIAL.get(stat.S_IFMT(info.st_mode), 'no file')}",
+            f"the source {root} is {_SPECIAL.get(stat.S_IFMT(info.st_mode), 'not a file')}",
             hint="name a directory or a regular file as source",
         )
     return info
@@ -430,4 +430,4 @@ def _why(local: str, error: OSError) -> tuple[str, str]:
         return "BrokenLink", f"broken symbolic link to {os.readlink(local)!r}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return "Vanished", _GONE
-    return "Unreadable", f"cannot look at it: {error.strerror}"
+    return "Unreadable", f"cannot read its attributes: {error.strerror}"

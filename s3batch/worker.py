@@ -246,7 +246,7 @@ async def _way(work: Work, tools: Tools, asked: Asked | None) -> list[Result]:
 
 UNSURVEYED = "Unsurveyed"
 """Our code for a multipart upload whose parts may not be listed."""
-PARTS_STAY = "the parts of multipart uploads that are given up stay in the bucket, until a lifecycle rule removes them"
+PARTS_STAY = "the parts of aborted multipart uploads stay in the bucket until a lifecycle rule removes them"
 
 
 # --- multipart uploads ---------------------------------------------------------------------
@@ -289,7 +289,7 @@ async def _survey(work: Work, tools: Tools) -> Result:
         if answer.status == 404:
             return await _perhaps_finished(work, answer, tools)
         if (fault := refusal_for_good(answer)) is not None:
-            tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from their start")
+            tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from the start")
             return failed(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)
         page, marker = checked(answer, call).document
         held += [part._replace(operation=operation.id) for part in page]
@@ -337,7 +337,9 @@ async def _finish(work: Work, tools: Tools) -> Result:
         head = await ask(calls.head_object(operation.key))
         if (fault := refusal_for_good(head)) is None:
             return await _made_right(work, checked(head, calls.head_object(operation.key)), tools)
-        tools.note_refusal("HeadObject", fault, "an upload that another run began is finished without a look at it")
+        tools.note_refusal(
+            "HeadObject", fault, "an upload that another run began is finished without a check of its parts"
+        )
     if (kept := Kept.from_text(operation.detail)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""

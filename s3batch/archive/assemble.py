@@ -135,7 +135,7 @@ class _Assembly:
             if earlier in self.bad:
                 self.bad[row] = self.bad[earlier]
             elif self._hash(row) != self._hash(earlier):
-                self.bad[row] = f"{self._tree.path(earlier)}, which held the same, changed while it was read"
+                self.bad[row] = f"{self._tree.path(earlier)}, a file with the same content, changed while it was read"
             self._chunk[row], self._at[row] = self._chunk[earlier], self._at[earlier]
             if earlier in self._extents:
                 self._extents[row] = self._extents[earlier]

@@ -70,14 +70,14 @@ def _check_columns(tree: Tree, limits: Limits) -> None:
             f"the files of the archive have {total:,} bytes, over the limit of {limits.total:,}", hint="raise max_size"
         )
     sized = any(map(operator.and_, map(bool, tree.sizes), map(bool, tree.kinds)))
-    _require(not sized, "something that is no file has a size")
+    _require(not sized, "an entry that is not a file has a size")
 
 
 def _check_roots(roots: tuple[str, ...]) -> None:
     for root in roots:
         if root != ".":
             check_path(root)
-        _require(not inside(root, OWN_DIRECTORY), f"it claims {OWN_DIRECTORY}")
+        _require(not inside(root, OWN_DIRECTORY), f"a root of it is {OWN_DIRECTORY}")
     known = frozenset(roots)
     nested = "." in known and any(not root.startswith("/") for root in roots if root != ".")
     nested = nested or any(is_below(split(root)[0], known - {"."}) for root in roots)
@@ -95,7 +95,7 @@ def _check_paths(tree: Tree, roots: tuple[str, ...]) -> None:
         _require(len(set(names)) == last - first > 0, f"the directory {path!r} is empty or lists a name twice")
         _check_names(path, names)
         if path not in made:
-            _require(path in parents, f"{path!r} is no directory of its own")
+            _require(path in parents, f"{path!r} is not a directory of the archive")
             _require(all(join(path, name) in listed for name in names), f"{path!r} lies outside its roots")
         row = tree.kinds.find(DIR, first, last)
         while row >= 0:
@@ -106,7 +106,7 @@ def _check_paths(tree: Tree, roots: tuple[str, ...]) -> None:
 def _check_names(path: str, names: list[str]) -> None:
     if "/" in "".join(names) or not _UNSAFE.isdisjoint(names):
         raise ArchiveError(f"the archive has an unsafe name in {path!r}")
-    _require(path != "" or OWN_DIRECTORY not in names, f"it holds {OWN_DIRECTORY}")
+    _require(path != "" or OWN_DIRECTORY not in names, f"it contains {OWN_DIRECTORY}")
 
 
 def _check_links(tree: Tree) -> None:

@@ -59,7 +59,7 @@ def decompress(frame: bytes, *, raw_length: int | None = None, limit: int, check
         header = zstandard.get_frame_parameters(frame)
         _check_header(header, raw_length, limit)
         if checksum and not header.has_checksum:
-            raise ArchiveError("a zstd frame that should carry a checksum carries none")
+            raise ArchiveError("a zstd frame has no checksum")
         return _decompressor().decompress(frame, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ArchiveError(f"not a readable zstd frame: {error}") from error

@@ -64,7 +64,7 @@ def _add(archive: tarfile.TarFile, found: Found, row: int, directories: Director
     with open(descriptor, "rb") as file:
         before = stamp_of(os.fstat(descriptor))
         if before.kind != REGULAR:
-            raise ArchiveError(f"{found.tree.path(row)} is no regular file any more", hint="run the rebuild again")
+            raise ArchiveError(f"{found.tree.path(row)} is no longer a regular file", hint="run the rebuild again")
         member.size, member.mtime = before.size, before.mtime_ns // 1_000_000_000
         try:
             archive.addfile(member, file)

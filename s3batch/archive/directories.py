@@ -89,7 +89,7 @@ class Directories:
                 raise
         except OSError as error:
             if error.errno in _LINK_ERRORS:
-                raise ArchiveError(f"{path} is a link or no directory; it is not followed") from error
+                raise ArchiveError(f"{path} is a symbolic link or not a directory; it is not followed") from error
             raise
         os.mkdir(name, dir_fd=parent)
         return self._step(parent, name, path, make=False)

@@ -48,7 +48,7 @@ class _Helper:
         with open(self._pipe, "rb", closefd=False) as pipe:
             said = pipe.read()
         try:
-            return decode(said, _Share, what="what a fork said").results
+            return decode(said, _Share, what="the answer of a fork").results
         except ArchiveError:
             return [hash_items(self._plan, recipe) for recipe in self._recipes]
 

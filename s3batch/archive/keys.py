@@ -103,9 +103,7 @@ def scopes(build: Build) -> Scopes:
 def repository(build: Build) -> str:
     """The first two components of its scopes."""
     if not build.owner or not build.repo:
-        raise SettingsError(
-            "it cannot be told which repository this is", hint="give UNKNOWN where there is a cache_key"
-        )
+        raise SettingsError("the build names no repository", hint="pass UNKNOWN where a cache_key is set")
     return f"{_component(build.owner)}/{_component(build.repo)}"
 
 
@@ -145,7 +143,7 @@ def _quote(text: str) -> str:
 def _encode_key(key: str, setting: str) -> str:
     encoded = _quote(key)
     if len(encoded) > MAX_KEY:
-        raise SettingsError(f"{setting}: {key[:60]!r}... has {len(encoded)} bytes as a key, {MAX_KEY} are allowed")
+        raise SettingsError(f"{setting}: {key[:60]!r}... has {len(encoded)} bytes as a key, the limit is {MAX_KEY}")
     return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
 
 
@@ -158,7 +156,7 @@ def paths_version(roots: Iterable[str], system: str) -> str:
 def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
     """The key object. ``prefix`` is empty or ends with a slash."""
     if not key:
-        raise SettingsError("cache_key: the key is empty", hint="leave it out for the default, owner/repo/branch")
+        raise SettingsError("cache_key: the key is empty", hint="remove it to use the default, owner/repo/branch")
     return f"{prefix}v1/k/{scope}/{version}/{_encode_key(key, 'cache_key')}"
 
 

@@ -131,7 +131,7 @@ def _open(source: Readable, limits: Limits) -> IO[bytes]:
         case "tar":
             plain = whole
         case _:
-            raise ArchiveError("the object is no tar archive, neither plain nor in gzip or zstd")
+            raise ArchiveError("the object is not a tar archive (plain, gzip or zstd)")
     return cast("IO[bytes]", _Stream(b"", plain, limits.total + limits.manifest_raw))
 
 
@@ -199,7 +199,7 @@ class _Extraction:
         if self.exclude.covers(path, directory=member.isdir()):
             return
         if member.issym() and path in self.places.moves:
-            self._leave_out(path, "it is a link there, which is followed")
+            self._leave_out(path, "it is a symbolic link, and the listed path is a link that is followed")
             return
         path = self.places.where(path)
         if member.isdir():
@@ -213,7 +213,7 @@ class _Extraction:
         elif member.isreg():
             self._take_file(member, path, cast("IO[bytes]", archive.extractfile(member)))
         else:
-            self._leave_out(path, "it is no file, directory or link")
+            self._leave_out(path, "it is not a file, directory or link")
 
     def finish(self) -> None:
         """Links, when nothing is left to be written through them; then directories, deepest first."""
@@ -272,7 +272,9 @@ class _Extraction:
         existing = self.placement.place(member.linkname)
         existing = self.places.where(existing) if existing is not None else None
         if existing is None or existing not in self._files or existing == path:
-            self._leave_out(path, f"it is a hard link to {member.linkname}, which is not restored before it")
+            self._leave_out(
+                path, f"it is a hard link to {member.linkname}, which the archive does not restore before it"
+            )
             return
         source_parent, source = split(existing)
         parent, name = self._make_room(path)
@@ -295,7 +297,7 @@ class _Extraction:
             self._files.discard(path)
             self._links[path] = member.linkname, _mtime_ns(member)
         else:
-            self._leave_out(path, f"symbolic links: {self.symlinks}")
+            self._leave_out(path, f"it is a symbolic link (symlinks: {self.symlinks})")
 
     def _open_alike(self, member: tarfile.TarInfo, path: str) -> BinaryIO | None:
         """Open the file that is there, if it has the member's size, time and mode: its content may be the same."""
@@ -347,7 +349,7 @@ class _Extraction:
                 self.undo.will_change(path, stat.S_IMODE(there.st_mode), there.st_mtime_ns)
             return
         if not inside_any(path, self.roots):
-            raise ArchiveError(f"{path} is a link or no directory; it is not followed")
+            raise ArchiveError(f"{path} is a symbolic link or not a directory; it is not followed")
         self.undo.move_aside(path)
         self.undo.make_dir(path, 0o755)
 

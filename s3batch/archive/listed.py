@@ -57,14 +57,14 @@ class _Pattern:
         base = ("/" if text.startswith("/") else "") + "/".join(segments[:first])
         if base == "/":
             raise SettingsError(
-                f"cache: {text} looks through the whole file system", hint="begin it with the name of a directory"
+                f"cache: {text} would search the whole file system", hint="begin the pattern with a directory"
             )
         try:
             line = "/" + text.removeprefix("/")
             of_segments = tuple(Patterns.of([f"/{segment}"]) for segment in segments)
             return cls(text, segments, base, first, of_segments, Patterns.of([line]), Patterns.of([line], below=True))
         except ValueError as error:
-            raise SettingsError(f"cache: {text} is no pattern: {error}", hint="mend it") from None
+            raise SettingsError(f"cache: {text} is not a valid pattern: {error}", hint="mend it") from None
 
     def matches(self, path: str) -> bool:
         """Return True for a path that it means."""

@@ -33,7 +33,7 @@ def without_nested(roots: Iterable[str], workspace: str) -> tuple[str, ...]:
 
 def _parse_root(path: str, workspace: str) -> str:
     if "\0" in path:
-        raise SettingsError(f"cache: {path!r} is no path")
+        raise SettingsError(f"cache: {path!r} is not a path")
     absolute = posixpath.normpath(posixpath.join(workspace, path)).replace("//", "/")
     root = posixpath.relpath(absolute, workspace) if inside(absolute, workspace) else absolute
     if root == "/":
@@ -41,7 +41,7 @@ def _parse_root(path: str, workspace: str) -> str:
     if absolute == root and not path.startswith("/"):
         raise SettingsError(f"cache: {path} leaves the workspace {workspace}", hint="write it as an absolute path")
     if inside(root, OWN_DIRECTORY):
-        raise SettingsError(f"cache: {path} is where s3batch keeps its own files", hint="leave it out")
+        raise SettingsError(f"cache: {path} is where s3batch keeps its own files", hint="remove it from cache")
     return root
 
 
@@ -102,7 +102,7 @@ def decode(blob: bytes | bytearray | memoryview, count: int) -> list[str]:
     """The names of :func:`encode`; ``count`` tells none from one that is empty."""
     texts = os.fsdecode(bytes(blob)).split("\0") if count else []
     if len(texts) != count or (not count and len(blob)):
-        raise ArchiveError(f"a list of names holds {len(texts):,} where {count:,} belong")
+        raise ArchiveError(f"a list of names has {len(texts):,} names instead of {count:,}")
     return texts
 
 

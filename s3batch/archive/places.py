@@ -117,7 +117,7 @@ def _real_places(workspace: str, roots: Iterable[str], links: Sequence[str]) -> 
 
 def _why_not(workspace: str, place: str, policy: str, own: Sequence[str]) -> str:
     if not os.path.exists(place):
-        return f"it leads nowhere ({place})"
+        return f"its target does not exist ({place})"
     if inside(workspace, place):
         return f"it leads to {place}, which holds the workspace"
     if any(inside(place, path) for path in (*own, os.path.join(workspace, OWN_DIRECTORY))):

@@ -29,10 +29,10 @@ def find_unmakeable(tree: Tree, rows: Iterable[int], probe: int) -> str:
 def _why_no_links(tree: Tree, rows: list[int], probe: int) -> str:
     row = next((row for row in rows if row in tree.targets), None)
     if row is not None and not _is_done(probe, "link", lambda: os.symlink("target", "link", dir_fd=probe)):
-        return f"{tree.path(row)} is a symbolic link, and none can be made here"
+        return f"{tree.path(row)} is a symbolic link, which this system cannot create"
     row = next((row for row in rows if tree.kinds[row] == HARDLINK), None)
     if row is not None and not _is_done(probe, "hard", lambda: _link(probe)):
-        return f"{tree.path(row)} is a hard link, and none can be made here"
+        return f"{tree.path(row)} is a hard link, which this system cannot create"
     return ""
 
 
@@ -48,7 +48,7 @@ def _why_no_names(tree: Tree, rows: list[int], probe: int) -> str:
     odd = {tree.names[row]: row for row in rows if not _PLAIN.fullmatch(tree.names[row])}
     for name, row in islice(odd.items(), _MOST):
         if not _is_made(probe, name):
-            return f"{tree.path(row)!r} has a name that cannot be made here"
+            return f"{tree.path(row)!r} has a name that this system cannot create"
     return ""
 
 
@@ -62,7 +62,7 @@ def _why_alike(tree: Tree, rows: list[int], probe: int) -> str:
                 continue
             other = seen.setdefault(unicodedata.normalize("NFC", tree.names[row]).casefold(), row)
             if other != row and _are_one(probe, tree.names[other], tree.names[row]):
-                return f"{tree.path(other)!r} and {tree.path(row)!r} are the same here"
+                return f"{tree.path(other)!r} and {tree.path(row)!r} are the same name on this system"
     return ""
 
 

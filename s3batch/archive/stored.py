@@ -220,7 +220,7 @@ def prove_segment(segment: Segment, body: bytes) -> bytes:
     """Return the raw bytes of a segment. Raises :class:`ArchiveError` if they are not those it is named by."""
     raw = codec.decompress(body, raw_length=segment.raw, limit=segment.raw)
     if chunk_id(raw) != segment.id:
-        raise ArchiveError(f"the segment {segment.id.hex()} holds other bytes than its name says")
+        raise ArchiveError(f"the content of segment {segment.id.hex()} does not match its hash")
     return raw
 
 

@@ -71,12 +71,12 @@ class _Renderer:
         if kinds == ("field",):
             return self._field(values[0])
         if kinds[:1] != ("function",) or not set(kinds[1:]) <= {"text"}:
-            self.refuse(f"{found[0]} is neither a field nor a function with texts")
+            self.refuse(f"{found[0]} is neither a field nor a function call")
         return self._call(values[0], list(values[1:]))
 
     def refuse(self, why: str) -> NoReturn:
         """Stop; nothing was sent yet."""
-        raise SettingsError(f"{self.setting}: {self.template!r} is no template: {why}")
+        raise SettingsError(f"{self.setting}: {self.template!r} is not a valid template: {why}")
 
     def _words(self, text: str) -> list[tuple[str, str]]:
         words, end = [], 0
@@ -84,7 +84,7 @@ class _Renderer:
         while end < len(text):
             found = _WORD.match(text, end)
             if not found:
-                self.refuse(f"{text[end:].strip()!r} is not understood")
+                self.refuse(f"cannot parse {text[end:].strip()!r}")
             field_name, function, quoted, raw = found.groups()
             if field_name is not None:
                 words.append(("field", field_name[1:]))
@@ -124,13 +124,15 @@ class _Renderer:
             with open_regular(os.path.join(self.workspace, path)) as file:
                 return hashlib.file_digest(file, "md5").hexdigest()
         except OSError as error:
-            self.warnings.append(f"{self.setting}: checksum of {path}: {error.strerror}; it counts as empty")
+            self.warnings.append(f"{self.setting}: checksum of {path}: {error.strerror}; its value is empty")
             return ""
 
     def _hash_files(self, *patterns: str) -> str:
         files = [path for pattern in patterns for path in self._matches(pattern)]
         if not files:
-            self.warnings.append(f"{self.setting}: no file matches {', '.join(patterns)}; hashFiles counts as empty")
+            self.warnings.append(
+                f"{self.setting}: no file matches {', '.join(patterns)}; the value of hashFiles is empty"
+            )
             return ""
         whole = hashlib.sha256()
         try:
@@ -138,7 +140,7 @@ class _Renderer:
                 with open_regular(path) as file:
                     whole.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            self.warnings.append(f"{self.setting}: hashFiles of {path}: {error.strerror}; it counts as empty")
+            self.warnings.append(f"{self.setting}: hashFiles of {path}: {error.strerror}; its value is empty")
             return ""
         return whole.hexdigest()
 

@@ -89,7 +89,7 @@ class _Plan:
         length = self.table.column("chunk_raw")[chunk]
         raw = codec.decompress(body, raw_length=length, limit=length)
         if chunk_id(raw) != expected:
-            raise ArchiveError(f"the chunk {expected.hex()} holds other bytes than its name says")
+            raise ArchiveError(f"the content of chunk {expected.hex()} does not match its hash")
         return raw
 
 

@@ -141,7 +141,7 @@ def etag_of_ours(bucket: Bucket, key: str, body: bytes) -> str:
 def denied(error: CallError) -> JobFailedError:
     """The same, with the permission it takes."""
     needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
-    also = " and s3:ListBucket, without which a cache that is not there looks the same" if needs else ""
+    also = " and s3:ListBucket; without it a missing cache gives the same error" if needs else ""
     return JobFailedError(f"{error}", hint=needs + also)
 
 
@@ -211,7 +211,7 @@ def look_at_head(session: Session, key: str) -> tuple[Seen, bytes, Opened] | Non
         return None
     stored = bytes(answer.body)
     if not _is_signed(session, key, stored, answer.headers):
-        session.warn(f"the cache {session.title(key)} is not signed with this secret: it is left alone ({key})")
+        session.warn(f"the cache {session.title(key)} is not signed with this cache_secret and is not used ({key})")
         session.reject(key)
         return None
     with _rejecting(session, key):

@@ -49,5 +49,5 @@ def _is_whole(session: Session, store: BucketStore, protection: Protection, ids:
         code = error.code if isinstance(error, EndpointError) else error.fault.code
         if code not in permissions.DENIED:
             raise
-        session.output.detail(f"clean-ups cannot be looked at: {error}")
+        session.output.detail(f"cannot look for a running prune: {error}")
     return True

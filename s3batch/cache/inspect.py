@@ -39,7 +39,7 @@ def run_inspect(settings: Settings, output: Output) -> int:
             look.document({}, EXIT_FAILED, words)
             return EXIT_FAILED
         for other in found[1:]:
-            look.warn(f"another one of that name, for other paths or older: {other.removeprefix(look.base + KEYS)}")
+            look.warn(f"another cache of that name, older or for other paths: {other.removeprefix(look.base + KEYS)}")
         _show(look, found[0])
         return EXIT_DONE
 
@@ -68,7 +68,7 @@ def _matching(look: Look, name: str) -> list[str]:
 def _show(look: Look, key: str) -> None:
     answer = look.bucket.get(key)
     if answer is None:
-        raise JobFailedError(f"{key} has just gone")
+        raise JobFailedError(f"{key} was deleted just now")
     try:
         opened = Opened(bytes(answer.body))
         manifest = opened.manifest(fetch_segments(look.bucket, look.base, opened.segments))

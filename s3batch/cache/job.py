@@ -71,7 +71,7 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     except S3BatchError as error:
         return _end_without_journal(settings, output, names, error)
     if trouble:
-        output.warn(f"{trouble}; this step begins without what an earlier one left, and its own files are in {own}")
+        output.warn(f"{trouble}; this step starts without the state of earlier steps and keeps its files in {own}")
     if not settings.journal and not _is_usable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
     return _run(settings, output, use_case, names, own, resumed=resumed)

@@ -88,7 +88,7 @@ def restore_old(session: Session) -> Outcome | None:
             taken = _taken(session, undo)
             undo.commit()
     if taken and session.settings.exact:
-        session.warn("exact removes nothing where an older plugin's cache is restored")
+        session.warn("exact removes nothing, because the cache is from an older plugin")
     return _outcome(session, taken) if taken else None
 
 

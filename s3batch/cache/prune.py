@@ -203,14 +203,14 @@ class Prune:
         look, would = self.look, "would be " if self._rehearsal else ""
         look.output.info(
             f"{plural(len(self.evicted), 'cache')} {would}evicted, {plural(self.deleted, 'chunk')} "
-            f"({format_size(self.freed)}) {would}deleted, {plural(self.noted, 'unnamed chunk')} noted for a later run"
+            f"({format_size(self.freed)}) {would}deleted, {plural(self.noted, 'unused chunk')} noted for a later run"
         )
         if not look.settings.json:
             look.output.data(*(f"evict {name}" for name in self.evicted))
         wrong = ""
         if self.unreadable:
             wrong = f"no chunk was removed, because {plural(len(self.unreadable), 'cache')} cannot be read: {self.unreadable[0]}"
-            look.output.error(f"{wrong}; evict it by ttl, or delete it")
+            look.output.error(f"{wrong}; evict it with ttl, or delete it")
         elif self.lapsed:
             look.warn("the store answers too slowly to delete chunks safely beside builds; the next prune tries again")
         code = EXIT_FAILED if wrong else EXIT_DONE

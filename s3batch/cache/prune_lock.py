@@ -64,14 +64,14 @@ def hold_lock(look: Look, store: BucketStore) -> Iterator[Lock]:
     if held is not None:
         if store.now().low - seconds_of(held.headers.get("last-modified", "")) < look.settings.lock_timeout:
             raise JobFailedError(
-                f"another prune is at work ({key} is there)", hint="wait for it, or lower lock_timeout"
+                f"another prune is running ({key} exists)", hint="wait for it to end, or lower lock_timeout"
             )
         bucket.delete(key)
     body = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "at": store.now().low}).encode()
     answer = bucket.ask(calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)}))
     etag = etag_of_ours(bucket, key, body) if answer.status == 412 else etag_of(answer)
     if answer.status == 412 and not etag:
-        raise JobFailedError("another prune has just begun", hint="wait for it to end")
+        raise JobFailedError("another prune has just started", hint="wait for it to end")
     lock = Lock(store, key, body, etag)
     try:
         yield lock
@@ -86,4 +86,4 @@ def _let_go(look: Look, key: str, lock: Lock) -> None:
         if now is not None and etag_of(now) == lock.etag:  # no other run took it over
             look.bucket.delete(key)
     except (CallError, EndpointError) as error:
-        look.warn(f"{key} cannot be removed: {error}; it counts no more after lock_timeout")
+        look.warn(f"{key} cannot be removed: {error}; it expires after lock_timeout")

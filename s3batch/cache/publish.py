@@ -105,7 +105,7 @@ def evict_older(session: Session) -> None:
             store.gather(evict(store, session.base, each.key, each.etag, _encryption_of(head)) for each, head in going)
         )
     except (CallError, EndpointError) as error:
-        session.warn(f"older caches stay, although keep_last is {keep}: {error}")
+        session.warn(f"cannot evict older caches, although keep_last is {keep}: {error}")
 
 
 def _encryption_of(head: Answer) -> dict[str, str]:
@@ -128,7 +128,7 @@ def mark_root(session: Session) -> None:
         if session.bucket.head(key) is None:
             session.bucket.put(key, _MARK, {"content-type": "text/plain", **session.encryption_headers()})
     except CallError as error:
-        session.output.detail(f"the cache's root is not marked: {error}")
+        session.output.detail(f"cannot mark the prefix of the cache: {error}")
         return
     session.journal.remember(name, True)
 

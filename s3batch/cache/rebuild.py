@@ -149,7 +149,7 @@ def _base(session: Session, state: State | None) -> Hit | None:
         except CallError as error:
             if not is_denied(error):
                 raise
-            session.output.detail(f"no base for the new cache: {error}")
+            session.output.detail(f"cannot read the previous cache: {error}")
         except ArchiveError as error:
             session.warn(str(error))
     return None
@@ -165,22 +165,22 @@ def _scanned(session: Session) -> Found:
             hint=session.link_hint,
         )
     for root, place in places.moves.items():
-        session.output.info(f"{root} is a symbolic link: what is cached is {place}")
+        session.output.info(f"{root} is a symbolic link to {place}, whose content is cached")
     found = session.scan(roots, places, symlinks=session.settings.cache_symlinks)
     for pattern in unmatched:
         session.warn(f"{pattern} matches nothing: it is not cached")
     for root in sorted(set(found.excluded) & set(roots)):
-        session.warn(f"{root} is not cached: exclude names it")
+        session.warn(f"{root} is not cached: exclude matches it")
     for root in found.missing:
-        session.warn(f"{root} is not there: it is not cached")
+        session.warn(f"{root} does not exist: it is not cached")
     session.refuse_incomplete([*problems, *found.problems])
     if found.special:
         special = plural(len(found.special), "special file")
-        session.warn(f"no part of the cache: {special}, such as {found.special[0]}")
+        session.warn(f"not cached: {special}, such as {found.special[0]}")
     if not len(found.tree) and roots != (".",):
-        why = "exclude leaves nothing of" if found.excluded and not found.missing else "none of"
-        is_there = "" if why.startswith("exclude") else " is there"
-        raise JobFailedError(f"{why} the paths to cache{is_there}; the cache stays as it was")
+        excluded = found.excluded and not found.missing
+        why = "exclude matches all paths to cache" if excluded else "none of the paths to cache exists"
+        raise JobFailedError(f"{why}; the cache stays as it was")
     size, limit = sum(found.tree.sizes), session.limits().total
     if size > limit:
         raise JobFailedError(
@@ -233,8 +233,8 @@ def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
     session.distrust()
     if tries == 1:
         raise JobFailedError(
-            f"chunks of {session.names.title} were stored {_TRIES} times and were gone again each time",
-            hint="see which clean-up of this bucket removes them: a lifecycle rule, or a prune with a short grace",
+            f"chunks of {session.names.title} were stored {_TRIES} times and deleted again each time",
+            hint="find what deletes them: a lifecycle rule of the bucket, or a prune with a short grace",
         )
     return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
 
@@ -343,7 +343,7 @@ def _told(session: Session, cached: _Cached) -> Outcome:
     if cached.chunks:
         how = f"{plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent, the rest was there"
     else:
-        how = "nothing but the list of files sent" if cached.published else "nothing changed, nothing sent"
+        how = "only the list of files sent" if cached.published else "nothing changed, nothing sent"
     session.journal.add_tally(files=cached.files, bytes=cached.bytes)
     return Outcome(
         words=f"cached {session.names.title}: {amount(cached.files, cached.bytes)}: {how}",

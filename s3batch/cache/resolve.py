@@ -116,7 +116,7 @@ def system() -> str:
 def compat_key(settings: Settings) -> str:
     """Where drone-s3cache looks for this repository's cache."""
     if not (settings.build and settings.build.repo):
-        raise settings.bad("compat", "leave it out: nothing tells the name of the repository that it needs")
+        raise settings.bad("compat", "remove it: it needs the name of the repository, which neither CI nor git gives")
     return keys.legacy_objects(build_of(settings), ())[0].key
 
 
@@ -155,7 +155,7 @@ def _require_repository(settings: Settings) -> None:
         return
     hint = "run it in a CI or in a clone" + ("" if settings.command == "cache clear" else ", or give cache_key")
     raise SettingsError(
-        "the cache has no name: no CI says which repository this is, nor does a git remote (origin, or the only one)",
+        "the cache has no name: neither a CI nor a git remote (origin, or the only one) names the repository",
         hint=hint,
     )
 
@@ -194,7 +194,7 @@ def _refusal(build: keys.Build, *, writes: bool, shared: bool = False) -> str:
     if build.read_only:
         return "read_only is set, nothing is written to the cache"
     if not writes:
-        return "a pull request from elsewhere writes nothing to the cache"
+        return "a pull request from another repository writes nothing to the cache"
     if shared and build.is_pull_request():
         return "with compat a pull request writes nothing to the cache: every branch would restore it"
     return ""

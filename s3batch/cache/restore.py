@@ -204,7 +204,7 @@ def _without_paths(session: Session, hit: Hit) -> Outcome:
 def _left_alone(session: Session, hit: Hit) -> Outcome:
     """Return a miss: every listed path of the cache is a link that is not followed."""
     title = session.title(hit.key)
-    words = f"nothing of {title} is restored: the listed links are left alone"
+    words = f"nothing of {title} is restored: all listed paths are links that are not followed"
     return Outcome(words=words, cache={"hit": False, "key": hit.key, "name": title}, missed=True)
 
 
@@ -237,7 +237,7 @@ def _planned(
         exclude=session.names.exclude, exact=session.settings.exact,
     )  # fmt: skip
     for path in plan.left_alone:
-        session.warn(f"{path} is left alone: exclude names what is there")
+        session.warn(f"{path} is not restored: exclude matches what is there")
     return _Work(hit, roots, found, plan)
 
 
@@ -254,7 +254,7 @@ def _require_makeable(session: Session, tree: Tree, roots: tuple[str, ...]) -> N
         private_files.remove_tree(path)
     if why:
         raise JobFailedError(
-            f"{why}; nothing is restored", hint="leave out cross_os, so that each system has caches of its own"
+            f"{why}; nothing is restored", hint="remove cross_os, so that each system has its own caches"
         )
 
 
@@ -270,7 +270,7 @@ def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[
     stuck = {root: why for root, why in stuck.items() if root in rows and root not in linked}
     for root, place in places.without(linked).moves.items():
         if root in rows and (tree.kinds[rows[root]] == DIR) != os.path.isdir(place):
-            stuck[root] = f"{place} is not what the cache has there"
+            stuck[root] = f"{place} is of another type than the entry in the cache"
     for root, why in stuck.items():
         said = f"{root} is a symbolic link that is not followed, and is left alone"
         session.warn(f"{said}: {why}; {session.link_hint}")
@@ -279,10 +279,10 @@ def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[
         is_there = os.path.islink(place) and os.readlink(place) == target
         if not is_there and not points_inside(split(root)[0], target, (".",)):
             stuck[root] = "it leads out"
-            session.warn(f"{root} is left alone: the cache has a link there that leads out of the workspace")
+            session.warn(f"{root} is not restored: in the cache it is a link that leads out of the workspace")
     places = places.without([*linked, *stuck])
     for root, place in places.moves.items():
-        session.output.info(f"{root} is a symbolic link: what is restored is {place}")
+        session.output.info(f"{root} is a symbolic link to {place}, which is restored")
     return tuple(root for root in roots if root not in stuck), places
 
 
@@ -324,7 +324,7 @@ def _warn_of_staying(session: Session, plan: RestorePlan, paths: list[str]) -> N
     if paths:
         plan.extra = sorted(set(plan.extra) - set(paths))
         entries = plural(len(paths), "entry", "entries")
-        session.warn(f"{entries} the cache does not have cannot be removed, such as {paths[0]}")
+        session.warn(f"{entries} not in the cache cannot be removed, such as {paths[0]}")
 
 
 def _remember(session: Session, work: _Work, results: list[Result]) -> None:
@@ -340,7 +340,9 @@ def _remember(session: Session, work: _Work, results: list[Result]) -> None:
 def _warn_of_unowned(session: Session, plan: RestorePlan, results: list[Result]) -> None:
     count = plan.unowned + sum(unpack.Unpacked.from_bytes(result.payload).unowned for result in results)
     if count:
-        session.warn(f"{count:,} of the restored entries cannot be given to their owners: they belong to root")
+        session.warn(
+            f"cannot set the owner of {plural(count, 'restored entry', 'restored entries')}, so they belong to root"
+        )
 
 
 def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...], state: State | None) -> frozenset[int]:
@@ -381,7 +383,7 @@ def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
         if any(failure.code in _NOT_AS_NAMED for failure in failures):
             session.distrust()
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise JobFailedError(f"a chunk cannot be had{more}: {failures[0].error}")
+        raise JobFailedError(f"a chunk cannot be fetched{more}: {failures[0].error}")
     return results
 
 
@@ -404,7 +406,7 @@ def _told(
     if plan is not None and session.settings.dry_run:
         how = f"would fetch {plural(len(plan.recipes), 'chunk')} for {plural(made, 'file')}"
     elif not changed:
-        how = "everything was right already"
+        how = "all files were up to date"
     else:
         local = sum(result.already for result in results)
         fetched = f"{plural(len(results) - local, 'chunk')} ({format_size(sent)}) fetched"

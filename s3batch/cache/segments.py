@@ -98,7 +98,7 @@ async def _get(bucket: Bucket, key: str, limit: int) -> bytes:
     except EndpointError as error:
         if error.code != TOO_LARGE:
             raise
-        raise ArchiveError(f"the segment {key} of its list is larger than it may be") from error
+        raise ArchiveError(f"the segment {key} of its file list is over the size limit") from error
     if answer.status == 404:
-        raise ArchiveError(f"the segment {key} of its list is gone")
+        raise ArchiveError(f"the segment {key} of its file list is missing")
     return bytes(checked(answer, call).body)

@@ -160,7 +160,7 @@ class Session:
         """Say once that directories that belong to someone else kept their mode and time."""
         if directories:
             count = plural(len(directories), "directory", "directories")
-            self.warn(f"mode and time of {count} cannot be set, such as {min(directories)}: it belongs to someone else")
+            self.warn(f"cannot set mode and time of {count}, such as {min(directories)}: it belongs to another user")
 
     def refuse_incomplete(self, problems: Sequence[Problem]) -> None:
         """Raise where ``fail_on_error`` wants no cache that lacks what cannot be read; else warn of each."""
@@ -168,7 +168,7 @@ class Session:
             first, count = problems[0], plural(len(problems), "path")
             raise JobFailedError(
                 f"{count} cannot be read, such as {first.path}: {first.error}; the cache stays as it was",
-                hint="make it readable, or leave it out",
+                hint="make it readable, or exclude it",
             )
         for problem in problems:
             self.warn(f"{problem.path} is not cached: {problem.error}")
@@ -222,7 +222,7 @@ class Session:
     def link_hint(self) -> str:
         """What to do where a listed link is not followed."""
         if self.settings.root_symlinks == FOLLOW and not self.follows_all:
-            return "a pull request is never led out of the workspace"
+            return "a pull request never follows links out of the workspace"
         return "write root_symlinks: follow, or keep to cache the link itself"
 
     @property
@@ -275,7 +275,7 @@ class Session:
         try:
             save_state(self.state_path, state)
         except OSError as error:
-            self.warn(f"the next step reads every file, because nothing can be kept in {self.own}: {error.strerror}")
+            self.warn(f"cannot write to {self.own}, so the next step reads every file: {error.strerror}")
         self.remove_plan()
 
     def remove_plan(self) -> None:

@@ -29,14 +29,14 @@ def entries(text: str, command: str, path: str) -> dict[str, str]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
-            f"config file {path} is no TOML: {error}", hint="mend it or give another --config"
+            f"config file {path} is not valid TOML: {error}", hint="correct it, or give another --config"
         ) from None
     stray = next((key for key in document if key != _ROOT), None)
     if stray is not None:
         raise SettingsError(f"config file {path} has {stray} outside [{_ROOT}]", hint=f"put it below [{_ROOT}]")
     table = document.get(_ROOT, {})
     if not isinstance(table, dict):
-        raise SettingsError(f"config file {path}: {_ROOT} is no table", hint=f"begin with a line [{_ROOT}]")
+        raise SettingsError(f"config file {path}: {_ROOT} is not a table", hint=f"begin with a line [{_ROOT}]")
     return _merge(table, "", command, path)
 
 

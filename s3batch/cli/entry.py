@@ -239,7 +239,7 @@ def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
     if settings.plugin:
         what, lost = "the workspace", ": a later step cannot resume this job"
     else:
-        what, lost = "the user's state directory", "; --journal names another place"
+        what, lost = "the user's state directory", "; choose another place with --journal"
     output.warn(f"{what} cannot be written, so the journal is in {settings.state_directory}{lost}")
 
 
@@ -264,12 +264,10 @@ def _no_such_command(words: list[str]) -> SettingsError:
     family = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
     if family:
         choices = ", ".join(name.partition(" ")[2] for name in family)
-        return SettingsError(
-            f"{words[0]} needs to know what to do", hint=f"write s3batch {words[0]} and one of {choices}"
-        )
+        return SettingsError(f"{words[0]} needs a command", hint=f"write s3batch {words[0]} and one of {choices}")
     if words[0].startswith("-"):
         flag = words[0].partition("=")[0]
-        return SettingsError(f"the command comes first, and {flag} is none", hint="write s3batch COMMAND [flags]")
+        return SettingsError(f"the command must come before {flag}", hint="write s3batch COMMAND [flags]")
     return unknown("command", words[0], COMMANDS)
 
 

@@ -92,7 +92,7 @@ def _clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
         clean[name] = text.strip()
         if name.startswith("AWS_ENDPOINT_URL") and "@" in clean[name]:
             shown = texts.without_secrets(clean[name])
-            hint = "leave out user and password; give access_key and secret_key"
+            hint = "remove user and password; set access_key and secret_key"
             raise SettingsError(f"the variable {name} cannot be {shown!r}", hint=hint)
         if texts.CONTROL.search(clean[name]):
             secret = any(word in name.upper() for word in _SECRET_WORDS)
@@ -165,12 +165,12 @@ def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.Con
     except FileNotFoundError:
         if not named:
             return None
-        raise SettingsError(f"there is no config file {path}", hint="give another --config or none") from None
+        raise SettingsError(f"config file {path} does not exist", hint="give another --config, or none") from None
     except (OSError, ValueError) as error:
         if not named and not os.path.exists(path):  # a home of somebody else, as images have it: nobody's settings
             return None
         raise SettingsError(
-            f"config file {path} cannot be read: {_problem(error)}", hint="mend it or give another"
+            f"config file {path} cannot be read: {_problem(error)}", hint="correct it, or give another --config"
         ) from None
 
 
@@ -231,7 +231,7 @@ def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str
         said_once = _agreed("cache_key", words.pop(0), given)
         given["cache_key"] = said_once._replace(text=json.dumps([said_once.text]))  # a name may hold commas
     if words:
-        raise SettingsError(f"{command} has no place for {words[0]!r}", hint=f"see s3batch {command} --help")
+        raise SettingsError(f"{command} got an unexpected argument {words[0]!r}", hint=f"see s3batch {command} --help")
     return given, job
 
 
@@ -239,7 +239,7 @@ def _agreed(name: str, word: str, given: Mapping[str, Given]) -> Given:
     """A word and a flag may say the same, but not each something else."""
     flag = TABLE[name].flag
     if name in given and given[name].origin == flag and given[name].text != word:
-        raise SettingsError(f"{name} is {word!r} and also {given[name].text!r} (from {flag})", hint="leave out one")
+        raise SettingsError(f"{name} is {word!r} and also {given[name].text!r} (from {flag})", hint="give only one")
     return Given(word, f"argument {name.upper()}")
 
 
@@ -281,7 +281,7 @@ def _at_home(name: str, path: str, environ: Mapping[str, str]) -> str:
         return path
     home = environ.get("HOME", "").strip() or os.path.expanduser("~")
     if not home.startswith("/"):
-        raise SettingsError(f"{name}: {path} cannot be found without HOME", hint="set HOME, or write an absolute path")
+        raise SettingsError(f"{name}: {path} needs HOME, which is not set", hint="set HOME, or write an absolute path")
     return f"{home.rstrip('/')}{slash}{rest}" or "/"
 
 
@@ -311,7 +311,7 @@ def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:
             raise SettingsError(f"{name} cannot be {url!r} (from {origin})", hint="write s3://BUCKET/PREFIX")
         other = given.get("bucket")
         if other and other.origin == "--bucket" and other.text != bucket:
-            raise SettingsError(f"bucket is {bucket!r} in {url!r} and {other.text!r} in --bucket", hint="leave out one")
+            raise SettingsError(f"bucket is {bucket!r} in {url!r} and {other.text!r} in --bucket", hint="give only one")
         given = {**given, "bucket": Given(bucket, origin), name: Given(prefix, origin)}
     return given
 

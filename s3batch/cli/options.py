@@ -97,8 +97,8 @@ def unknown_flag(word: str, command: str) -> SettingsError:
     row = next((row for row in TABLE.values() for alias in row.names if name in {alias, f"no_{alias}"}), None)
     if row and command == "resume":
         return SettingsError(
-            f"resume goes on with the settings its job was begun with, {flag} cannot be given",
-            hint="leave it out, or start a new job",
+            f"resume uses the settings of its job, so {flag} cannot be given",
+            hint="remove it, or start a new job",
         )
     if row:
         return SettingsError(f"{command} takes no {flag}", hint=f"it is a flag of {', '.join(sorted(row.commands))}")

@@ -59,7 +59,7 @@ class CircuitBreaker:
         self._deaths += 1
         if self._deaths >= WORKER_DEATHS:
             words = f"{WORKER_DEATHS} worker processes died before anything was done"
-            raise self.stop(words, "look for what ends them (memory?), then resume")
+            raise self.stop(words, "find out why they died (out of memory?), then resume")
 
     def record_failure(self, result: Result) -> None:
         """Note a failure that stays. Raises StoppedError if it means that every operation will fail."""
@@ -74,10 +74,10 @@ class CircuitBreaker:
         if result.status == NOT_IMPLEMENTED:
             self._not_implemented[result.error] += 1
             if self._not_implemented[result.error] >= NOT_IMPLEMENTED_OFTEN:
-                raise self.stop(result.error, "leave that setting out, then resume")
+                raise self.stop(result.error, "remove that setting, then resume")
         self._failures[result.code] += 1
         if not self.worked and self._failures[result.code] >= SAME_FAILURES:
-            words = f"the first {SAME_FAILURES} operations all failed alike: {result.error}"
+            words = f"the first {SAME_FAILURES} operations all failed with the same error: {result.error}"
             raise self.stop(words, "correct it, then resume")
 
     def allow(self, room: int, outstanding: int) -> int:

@@ -311,7 +311,7 @@ class Coordinator:
         self._changes[operation.id] += 1
         if self._changes[operation.id] >= _CHANGES:
             self._settled(operation, failed=True)
-            return State.FAILED, result._replace(error=f"{result.error}, again and again")
+            return State.FAILED, result._replace(error=f"{result.error}, {_CHANGES} times")
         fresh = self._deps.replan(operation)
         if isinstance(fresh, Operation):
             self._journal.settle([(State.PENDING, result)])
@@ -427,7 +427,9 @@ class Coordinator:
         with self._deps.signals.raising():
             renewed = self._sign_in.renew()
         if not renewed:
-            raise self._breaker.stop(f"the credentials are refused ({result.error})", "sign in anew, then resume")
+            raise self._breaker.stop(
+                f"the credentials are refused ({result.error})", "renew the credentials, then resume"
+            )
 
     # --- the end ----------------------------------------------------------------------------
 

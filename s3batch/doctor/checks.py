@@ -26,7 +26,7 @@ from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
 from s3batch.s3.faults import Fault, refused_for_good
 
-_UNSEEN = "it is sent, and compared no more"
+_UNSEEN = "it is sent, but no longer compared"
 _VALUES = 10
 """Values of one setting that are tried; a site may have thousands."""
 _ACL_REFUSED = "AccessControlListNotSupported"
@@ -203,7 +203,13 @@ def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
     """Tags are compared by a request of their own, and a copy takes them along, which needs rights of its own."""
     read = visit.probe.ask(calls.get_object_tagging(visit.probe.key))
     found = read.answer.document
-    effect = "the answer is no list of tags" if found is None else "the store forgets them" if found != wanted else ""
+    effect = (
+        "the answer is not a list of tags"
+        if found is None
+        else "the store does not keep them"
+        if found != wanted
+        else ""
+    )
     hint = "tags are not compared" if found is None else _UNSEEN
     if found is not None and effect:
         visit.found(Quirk(QuirkKind.NOT_ECHOED, TAGS))
@@ -234,12 +240,12 @@ def _acl(visit: Visit, wanted: Attributes) -> None:
     """A bucket without ACLs is no reason to fail: uploads go on without."""
     reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
     disabled = reply.fault is not None and reply.fault.code == _ACL_REFUSED
-    hint = "the bucket has ACLs disabled, objects are stored without; leave acl out" if disabled else ""
+    hint = "the bucket has ACLs disabled, objects are stored without; remove acl" if disabled else ""
     if not visit.note(f"acl {wanted.acl}", reply, needed=not disabled, hint=hint):
         return
     read = visit.probe.ask(calls.get_object_acl(visit.probe.key))
     found = compare.canned_acl(bytes(read.answer.body)) if read.fault is None else ""
-    effect = "" if found else "the answer is no access control policy"
+    effect = "" if found else "the answer is not an access control policy"
     if found and not compare.same_acl(wanted.acl, found):
         effect = f"the object's ACL is {found}"
         visit.found(Quirk(QuirkKind.NOT_ECHOED, ACL))
@@ -258,7 +264,7 @@ def redirect(visit: Visit) -> None:
         reply = visit.probe.put(visit.headers | wanted.headers(""), b"")
     found = visit.probe.ask(calls.head_object(visit.probe.key)).answer.headers
     kept = found.get("x-amz-website-redirect-location", "") == wanted.location
-    visit.note("redirects", reply, effect="" if kept else "the store forgets where it leads")
+    visit.note("redirects", reply, effect="" if kept else "the store does not keep its location")
     outside = [each.key for each in visit.redirects if not each.key.startswith(visit.target.prefix)]
     if outside:
         visit.findings.warnings.append(
@@ -290,7 +296,7 @@ def checksums(visit: Visit) -> None:
     visit.findings.fact("verifies_md5", refuses[-1])
     if not refuses[0] and name:
         visit.findings.warnings.append(
-            f"the store does not verify {name}: what is uploaded is held to its ETag instead, where that is an MD5"
+            f"the store does not verify {name}: uploads are checked by their ETag instead, where it is an MD5"
         )
 
 
@@ -346,12 +352,12 @@ def _parts_listed(visit: Visit, upload_id: str) -> None:
     shown = [part.number for part in listed] == [1]
     visit.note(
         "resume large files", reply, effect="" if shown else "the part that was sent is not listed",
-        needed=not _is_refused_for_good(reply), hint="large files that a dead run had begun are sent from their start",
+        needed=not _is_refused_for_good(reply), hint="large files that a dead run had begun are sent from the start",
     )  # fmt: skip
     uploads = probe.ask(calls.list_multipart_uploads(probe.folder))
     visit.note(
         "find uploads that dead runs left", uploads, needed=False,
-        hint="without a journal of its own a new run sends such a file anew",
+        hint="a run without the journal sends such a file again",
     )  # fmt: skip
 
 
@@ -365,7 +371,7 @@ def _complete(visit: Visit, upload_id: str, part: tuple[str, str]) -> None:
     probe.ended(upload_id)
     stored = probe.ask(calls.head_object(probe.key)).answer.headers.get("etag", "").strip('"')
     usual = compare.multipart_etag([bytes.fromhex(md5(iter([BODY])))])
-    words = "" if stored == usual else "no, its own: large files of other tools may have to be read to be compared"
+    words = "" if stored == usual else "no: large files that other tools uploaded may have to be read to be compared"
     visit.findings.fact("usual_multipart_etags", stored == usual, words)
 
 
@@ -374,7 +380,7 @@ def _give_up(visit: Visit, upload_id: str) -> None:
     if not upload_id:
         return
     reply = visit.probe.ask(calls.abort_multipart_upload(visit.probe.key, upload_id))
-    hint = "the parts of uploads that are given up stay, until a lifecycle rule removes them"
+    hint = "the parts of aborted uploads stay until a lifecycle rule removes them"
     if visit.note("give up large files", reply, needed=not _is_refused_for_good(reply), hint=hint):
         visit.probe.ended(upload_id)
 
@@ -393,14 +399,16 @@ def deletes(visit: Visit) -> None:
     reply = visit.probe.ask(calls.delete_object(visit.probe.key))
     effect = "the object is still there" if visit.probe.ask(calls.head_object(visit.probe.key)).answer.ok else ""
     if not visit.note("delete", reply, needed=needed, effect=effect):
-        visit.not_tried("delete many at once", "DeleteObjects", "more objects would stay", needed=False)
+        visit.not_tried("delete many at once", "DeleteObjects", "more test objects would stay", needed=False)
         return
     stored = names(visit)
     if not stored:
         return
     batch = visit.probe.ask(calls.delete_objects(stored))
     one_by_one = batch.fault is not None and batch.fault.status in _NO_BATCHES
-    if visit.note("delete many at once", batch, needed=needed and not one_by_one, hint="objects go one by one"):
+    if visit.note(
+        "delete many at once", batch, needed=needed and not one_by_one, hint="objects are deleted one by one"
+    ):
         visit.probe.forget(stored)
 
 

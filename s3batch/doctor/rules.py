@@ -40,7 +40,7 @@ class Lifecycle(NamedTuple):
         which += " that its tags and sizes select" if self.narrowed else ""
         if self.expires:
             yield (
-                f"lifecycle rule {self.name!r} deletes {which} {self.expires}: what a sync stored is sent again, and "
+                f"lifecycle rule {self.name!r} deletes {which} {self.expires}: a sync sends them again, and "
                 "chunks that caches share go while they are needed; let s3batch cache prune tidy caches instead"
             )
         if self.cold:

@@ -31,7 +31,7 @@ def about_us(visit: Visit) -> None:
     found.fact("region", region, f"{region}; the settings say {settings.region}" if wrong else region)
     keys = f"the keys from {settings.origin('access_key')}" if settings.access_key else "what boto3 found"
     found.fact("signed_in_with", f"the role {settings.assume_role}, by {keys}" if settings.assume_role else keys)
-    found.fact("requests_by", endpoint.lane, "our own client" if endpoint.lane == "lean" else "boto3")
+    found.fact("requests_by", endpoint.lane, "the built-in client" if endpoint.lane == "lean" else "boto3")
     style = "path" if endpoint.path_style else "host"
     found.fact("bucket_in", style, f"the {style} of each request")
     clock(visit)
@@ -59,7 +59,7 @@ def versioning(visit: Visit) -> None:
     visit.findings.fact("versioning", None if unseen else (status or "off").lower(), unseen)
     if status == "Enabled":
         visit.findings.warnings.append(
-            "the bucket keeps old versions: what is replaced or deleted is still stored and paid for, until a "
+            "the bucket is versioned: replaced and deleted objects are still stored and paid for, until a "
             "lifecycle rule removes old versions"
         )
 

@@ -103,7 +103,7 @@ def count_outstanding(workers: Sequence[WorkerState]) -> int:
 def hang_warning(worker: str, seconds: float, path: str) -> str:
     """Return the warning about a worker that is replaced because it hangs, perhaps in a read of ``path``."""
     file = f" while it read {path!r}" if path else ""
-    return f"{worker} said nothing for {seconds:.3g} s{file}; it was replaced"
+    return f"{worker} did not respond for {seconds:.3g} s{file}; it was replaced"
 
 
 class RunningTime:

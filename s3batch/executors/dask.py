@@ -453,9 +453,9 @@ class DaskExecutor:
             self._manned = time.monotonic()
         elif time.monotonic() - self._manned > _ABANDONED and not self._draining:
             raise JobFailedError(
-                f"the Dask cluster at {self._cluster.address} has had no worker for us for {_ABANDONED:g} s "
+                f"the Dask cluster at {self._cluster.address} has had no worker for this job for {_ABANDONED:g} s "
                 f"({self._trouble})",
-                hint="resume when it has",
+                hint="resume when it has one",
             )
         self._fill()
 

@@ -171,7 +171,7 @@ class Hosted:
     # --- on its own thread ------------------------------------------------------------------
 
     def _live(self, brief: Brief) -> None:
-        words = "it was dismissed, or not asked for too long"
+        words = "it was dismissed, or the coordinator did not ask for too long"
         try:
             self._runner = Runner(brief, self._page, lead=LEAD)
             self._work(self._runner)

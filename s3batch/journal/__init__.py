@@ -439,7 +439,7 @@ class Journal:
             (part.number, part.offset) for part in found
         ]
         if found and not (whole and ends[-1] == uploads.size_of(self._store, operation_id)):
-            self._store.refuse(f"the parts of row {operation_id} of its operations are not those of one file")
+            self._store.refuse(f"the parts of operation {operation_id} do not make one file")
         return found
 
     def forget_upload(self, operation_id: int) -> None:
@@ -485,7 +485,7 @@ class Journal:
         found = doubts.all_of(self._store)
         for doubt in found:
             if not self._owns(doubt.key):
-                self._store.refuse(f"it doubts {doubt.key!r}, which is not below its target")
+                self._store.refuse(f"it has a doubtful request for {doubt.key!r}, which is not below its target")
         return found
 
     def doubt_upload(self, operation: Operation) -> None:
@@ -606,7 +606,7 @@ class Journal:
         try:
             return None if text is None else json.loads(text)
         except (ValueError, RecursionError):
-            self._store.refuse(f"what it remembers as {name!r} cannot be read")
+            self._store.refuse(f"its entry {name!r} cannot be read")
 
     def prune(self, keep: int = 0, before: float | None = None) -> int:
         """Forget what is :meth:`forgettable` but the newest ``keep``, and give back the space; return how many.

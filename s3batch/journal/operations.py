@@ -74,7 +74,7 @@ UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0
 WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'failed' AND code NOT IN {_OF_ONE_FILE} AND stage <= ?
 """  # noqa: S608 - constants
 _STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
-DECIDED_ANEW = "a later job decided anew"
+DECIDED_ANEW = "a later job planned it again"
 """Why an operation is skipped that a dead job had planned and a later one has no use for."""
 _CLOSE = """
 UPDATE operation SET state = 'skipped', error = ?
@@ -226,7 +226,7 @@ class Operations:
         try:
             return make(rows)
         except (KeyError, ValueError, TypeError) as error:
-            self._store.refuse(f"a row of its operations is none that s3batch writes ({error!r})")
+            self._store.refuse(f"its operations have a row that s3batch does not write ({error!r})")
 
     def _admitted(self, operations: list[Operation]) -> list[Operation]:
         """The operations to carry out for these rows, whose numbers rise."""

@@ -43,12 +43,12 @@ def check(connection: sqlite3.Connection, *, whole: bool) -> None:
             wrong.append(f"{name} NOT IN ({', '.join(repr(value.value) for value in values)})")
         found = connection.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(wrong)} LIMIT 1").fetchone()  # noqa: S608
         if found:
-            raise Damage(f"a row of its table {table} is none that s3batch writes")
+            raise Damage(f"its table {table} has a row that s3batch does not write")
     found = (
         whole and connection.execute("SELECT 1 FROM operation WHERE size < 0 OR length(key) > 4096 LIMIT 1").fetchone()
     )
     if found:
-        raise Damage("an operation of it has no possible size or key")
+        raise Damage("an operation has an impossible size or key")
 
 
 def _wrong(table: str, name: str, declared: str, is_needed: int) -> str:

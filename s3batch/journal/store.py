@@ -297,7 +297,7 @@ def damaged(path: str, why: str) -> JournalError:
         return JournalError(f"journal {path} is damaged ({why}) and cannot be moved aside: {error}")
     return JournalError(
         f"journal {path} is damaged ({why}); it is now {aside}",
-        hint="run the same command again: a new journal is begun, and what the bucket holds already is found there",
+        hint="run the same command again: it begins a new journal, and does not send again what the bucket holds",
     )
 
 
@@ -446,7 +446,7 @@ def _is_decoding(error: sqlite3.Error) -> bool:
 def _named(path: str, error: sqlite3.Error) -> JournalError:
     name = getattr(error, "sqlite_errorname", "")
     why = next((text for start, text in _WHAT_IS_WRONG.items() if name.startswith(start)), "the journal cannot be used")
-    return JournalError(f"{why}: {path} ({error})", hint="what is done is done; resume when that is mended")
+    return JournalError(f"{why}: {path} ({error})", hint="correct this, then resume; finished operations are kept")
 
 
 def _free_name(wanted: str) -> str:

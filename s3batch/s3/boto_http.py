@@ -262,7 +262,7 @@ class BoundedSession:
     def _in_words(self, exchange: Exchange, error: Exception) -> Exception:
         call = exchange.call
         if exchange.expired:
-            words = f"it does not come to an end within {self._timeout + bounds.GRACE:g} s"
+            words = f"the answer is not complete after {self._timeout + bounds.GRACE:g} s"
             return CallError(call.name, call.key, Fault("Timeout", f"no answer from {self._name}: {words}"))
         if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
             code = "Timeout" if isinstance(error, TimeoutError) else "Connection"

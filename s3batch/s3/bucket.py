@@ -31,7 +31,7 @@ _DELETE_BATCH = 1000
 _HINTS = {
     "Connection": "check endpoint_url and the network",
     "Timeout": "check endpoint_url and the network",
-    MALFORMED: "check endpoint_url: something between us and the store answers in its place",
+    MALFORMED: "check endpoint_url: a proxy or another server answers instead of the store",
     "Untrusted": "set AWS_CA_BUNDLE to a file with the certificate of its authority",
 }
 
@@ -199,7 +199,7 @@ class Bucket:
     def _check_progress(self, token: Any, seen: set[Any]) -> None:
         """Raise :class:`EndpointError` for a page that was asked for before: such a listing has no end."""
         if token in seen:
-            raise EndpointError(f"{self.endpoint.name()} gives the same page of the listing again and again")
+            raise EndpointError(f"{self.endpoint.name()} repeats the same page of the listing")
         seen.add(token)
 
     def _fetch_ahead(self, call: Call) -> list[Any]:

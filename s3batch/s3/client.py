@@ -73,7 +73,7 @@ class Login:
         parts = (frozen.access_key, frozen.secret_key, frozen.token or "")
         found = tuple(part.strip() if isinstance(part, str) else part for part in parts)
         if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in found):
-            raise EndpointError("cannot sign in: the credentials found are no printable text", hint=_WORKING_PROFILE)
+            raise EndpointError("cannot sign in: the credentials found are not printable text", hint=_WORKING_PROFILE)
         self._last = Credentials(*found)
         return self._last
 
@@ -112,7 +112,7 @@ def refuse_endpoint_with_secrets(settings: Settings) -> None:
     if "@" in configured.endpoint_url:
         raise SettingsError(
             f"endpoint_url cannot be {without_secrets(configured.endpoint_url)!r} (from the AWS configuration)",
-            hint="leave out user and password; give access_key and secret_key",
+            hint="remove user and password; set access_key and secret_key",
         )
 
 
@@ -132,7 +132,7 @@ def _refuse_unsafe(what: str, *texts: str) -> None:
     try:
         refuse_breaks(what, *texts)
     except UnsafeTextError as error:
-        raise EndpointError(f"cannot sign in: {error}", hint="look at the AWS configuration that gives it") from None
+        raise EndpointError(f"cannot sign in: {error}", hint="correct it in the AWS configuration") from None
 
 
 def _plain(settings: Settings) -> bool:
@@ -218,7 +218,7 @@ def _lane(settings: Settings, endpoint: Endpoint) -> Any:
     bucket = endpoint.bucket
     special = bucket.startswith("arn:") or bucket.endswith(("--x-s3", ".mrap")) or bool(endpoint.variants)
     if special and settings.lane == "lean":
-        raise settings.bad("lane", f"the lean lane cannot reach {bucket}; write auto or reference")
+        raise settings.bad("lane", f"the built-in HTTP client cannot reach {bucket}; write auto or reference")
     if settings.lane != "auto":
         return settings.lane
     return "reference" if special or _proxied(endpoint.server_name, tls=endpoint.tls) else "lean"
@@ -247,7 +247,7 @@ def _is_loopback(host: str) -> bool:
 
 def _by_boto3(settings: Settings) -> tuple[Login, Configured]:
     if settings.oidc_token_id and not settings.assume_role:
-        raise settings.bad("oidc_token_id", "it is for assuming a role: give assume_role too")
+        raise settings.bad("oidc_token_id", "it is only for assuming a role; set assume_role too")
 
     patience = settings.timeout + _SIGN_IN_GRACE
 
@@ -294,7 +294,7 @@ def _asked(question: Callable[[], Any], patience: float) -> Any:
     return value
 
 
-_WORKING_PROFILE = "give access_key and secret_key, or a profile that works"
+_WORKING_PROFILE = "set access_key and secret_key, or a profile that works"
 
 
 def _session(settings: Settings) -> Any:
@@ -315,7 +315,7 @@ def _credentials(session: Any, settings: Settings) -> Any:
     credentials: Any = None if settings.oidc_token_id else session.get_credentials()
     if credentials is None and not settings.oidc_token_id:
         raise EndpointError(
-            "no credentials found: neither settings nor environment, profile, web identity or instance role has any",
+            "no credentials found in settings, environment, profile, web identity or instance role",
             hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (in a plugin: access_key and secret_key)",
         )
     if settings.assume_role:

@@ -91,7 +91,7 @@ class Dialler:
         try:
             found = socket.getaddrinfo(self._endpoint.server_name, self._endpoint.port, type=socket.SOCK_STREAM)
         except UnicodeError as error:
-            raise OSError(errno.EINVAL, f"{self._endpoint.server_name!r} cannot be a host's name") from error
+            raise OSError(errno.EINVAL, f"{self._endpoint.server_name!r} is not a valid host name") from error
         except OSError:
             if not self._addresses:  # what was right a minute ago is better than nothing
                 raise

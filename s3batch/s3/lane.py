@@ -572,9 +572,9 @@ class Lane:
             limit = min(timeout, _OPEN_WITHIN) if line.opening else timeout
             words = ""
             if now - line.progress > limit and not line.starved:
-                words = f"{'no connection' if line.opening else 'nothing came'} for {limit:g} s"
+                words = f"{'no connection' if line.opening else 'no data'} for {limit:g} s"
             elif now > line.deadline + line.received / bounds.SLOWEST and not self._is_kept_alive(line, now):
-                words = f"it does not come to an end within {self._patience:g} s"
+                words = f"the answer is not complete after {self._patience:g} s"
             if words:
                 self._lost(line, BrokenConnectionError(words, used=line.used, timed_out=True))
 

@@ -151,7 +151,7 @@ def _next_token(top: Mapping[str, str]) -> str:
     """Return the token to go on with; empty on the last page."""
     truncated, token = is_truncated(top), top.get("NextContinuationToken", "")
     if truncated and not token:
-        raise MalformedAnswerError("the listing goes on but gives no token to go on with")
+        raise MalformedAnswerError("the listing is truncated but has no continuation token")
     return "" if truncated is False else token
 
 
@@ -246,7 +246,7 @@ def parse_parts(body: Body) -> PartsPage:
     if not is_truncated(document.top):
         return PartsPage(parts, 0)
     if not (after := number(marker)):
-        raise MalformedAnswerError("the listing of parts goes on but gives no marker to go on with")
+        raise MalformedAnswerError("the listing of parts is truncated but has no next marker")
     return PartsPage(parts, after)
 
 
@@ -266,7 +266,7 @@ def parse_uploads(body: Body) -> UploadsPage:
         return UploadsPage(uploads, ("", ""))
     marker = document.top.get("NextKeyMarker", "")
     if not marker:
-        raise MalformedAnswerError("the listing of uploads goes on but gives no marker to go on with")
+        raise MalformedAnswerError("the listing of uploads is truncated but has no next marker")
     return UploadsPage(uploads, (marker, document.top.get("NextUploadIdMarker", "")))
 
 

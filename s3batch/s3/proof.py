@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from s3batch.s3.calls import Answer, Call
 
 UNPROVED_WARNING = (
-    "the store proves nothing of what it is sent, and does not let it be looked at ({}): it is not proved that the "
-    "objects are whole; the permission s3:GetObject, or s3:ListBucket, would prove it"
+    "the store confirms no content and refuses to show its objects ({}): it is not proved that the objects are whole; "
+    "the permission s3:GetObject, or s3:ListBucket, would prove it"
 )
 RIGHT_IN_A_ROW = 8
 ONE_IN = 100
@@ -113,7 +113,7 @@ def _refusal(answer: Answer, name: str, key: str) -> str:
 
 def _unlike(found: _Facts | None, size: int, etag: str) -> Fault:
     if found is None:
-        return Fault("NotStored", "it was answered as stored, and there is no such object", 404)
+        return Fault("NotStored", "the store confirmed it, but the object does not exist", 404)
     if found.etag == etag:
         words = f"the store holds {found.size} bytes of an object that was sent with {size}"
         return Fault("Corrupted", words)

@@ -80,14 +80,14 @@ def _uploads(call: Call, answer: Answer) -> listing.UploadsPage:
     if page.markers != ("", "") and page.markers == (
         _parameter(call, "key-marker"), _parameter(call, "upload-id-marker")
     ):  # fmt: skip
-        raise MalformedAnswerError("the listing of uploads turns in a circle")
+        raise MalformedAnswerError("the listing of uploads repeats itself")
     return page
 
 
 def _parts(call: Call, answer: Answer) -> listing.PartsPage:
     page = listing.parse_parts(answer.body)
     if page.marker and page.marker <= int(_parameter(call, "part-number-marker") or 0):
-        raise MalformedAnswerError("the listing of parts turns in a circle")
+        raise MalformedAnswerError("the listing of parts repeats itself")
     return page
 
 

@@ -297,7 +297,7 @@ def test_the_symlink_policy_decides_which_links_are_made(tmp_path, there, policy
         pytest.param("/", "whole file system", id="everything"),
         pytest.param(".s3batch", "own files", id="ours"),
         pytest.param("./.s3batch/state", "own files", id="below ours"),
-        pytest.param("a\0b", "no path", id="NUL"),
+        pytest.param("a\0b", "is not a path", id="NUL"),
     ],
 )
 def test_a_listed_path_that_cannot_be_cached_is_a_settings_error(listed, error):

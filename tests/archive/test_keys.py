@@ -60,7 +60,7 @@ def test_a_build_writes_to_its_scope_and_reads_towards_the_default_branch(build,
 
 
 def test_without_a_repository_there_is_no_cache():
-    with pytest.raises(SettingsError, match="which repository"):
+    with pytest.raises(SettingsError, match="names no repository"):
         scopes(Build(owner="", repo="x"))
 
 

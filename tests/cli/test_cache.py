@@ -147,7 +147,7 @@ def test_inspect_names_the_others_of_that_name(shell, cached, workspace, in_days
 
     assert "w/b" in done.out
     assert "v/a" not in done.out
-    assert "warning: another one of that name" in done.err
+    assert "warning: another cache of that name" in done.err
 
 
 @pytest.mark.parametrize(

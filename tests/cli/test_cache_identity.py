@@ -70,7 +70,7 @@ def test_a_fork_writes_and_clears_nothing(build, shell, bucket, tmp_path, name, 
     cleared = shell("clear", env=of(name, FORK, tmp_path))
 
     assert (stored.code, cleared.code, bucket.keys()) == (0, 0, before)
-    assert "a pull request from elsewhere writes nothing" in stored.err
+    assert "a pull request from another repository writes nothing" in stored.err
 
 
 @pytest.mark.parametrize("name", ["github", "gitlab", "buildkite", "jenkins"])
@@ -107,11 +107,11 @@ def test_outside_a_ci_git_says_whose_it_is(build, bucket, workspace):
     ("head", "url", "sentence"),
     [
         pytest.param(
-            None, "", "no CI says which repository this is, nor does a git remote (origin, or the only one); run it in "
+            None, "", "neither a CI nor a git remote (origin, or the only one) names the repository; run it in "
             "a CI or in a clone, or give cache_key", id="no checkout",
         ),
         pytest.param("8e5f3a1", None, "git's HEAD is detached; give cache_key, or check out a branch", id="detached"),
-        pytest.param("main", "/srv/acme/web.git", "no CI says which repository this is", id="a directory for a remote"),
+        pytest.param("main", "/srv/acme/web.git", "neither a CI nor a git remote", id="a directory for a remote"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("word", ["restore", "rebuild"])
@@ -142,7 +142,7 @@ def test_a_clear_without_a_repository_is_refused(shell, bucket):
     done = shell("clear")
 
     assert (done.code, bucket.keys()) == (2, {"work/holiday.jpg"})
-    assert "no CI says which repository this is" in done.err
+    assert "neither a CI nor a git remote" in done.err
 
 
 def test_a_plugin_step_outside_a_ci_reads_git_too(call, fake, bucket, workspace):

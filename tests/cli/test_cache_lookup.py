@@ -75,7 +75,7 @@ def test_a_cache_that_is_not_signed_with_the_secret_is_none(cached, looked):
     found = looked(env=MAIN | {"S3BATCH_CACHE_SECRET": "another"}).json
 
     assert found["cache"]["hit"] is False
-    assert "not signed with this secret" in found["warnings"][0]
+    assert "not signed with this cache_secret" in found["warnings"][0]
 
 
 def test_outputs_are_set(cached, looked, tmp_path):

@@ -69,7 +69,7 @@ def test_prune_takes_two_runs_and_the_grace_to_delete_a_chunk(shell, cached, buc
     names = evicted.json["cache"]["evicted"]
     assert rehearsed.out.splitlines() == [f"evict {name}" for name in names]
     assert (len(names), moved, len(chunks)) == (2, {f"v1/x/{name}" for name in names}, 2)
-    assert "2 unnamed chunks noted for a later run" in noted.err
+    assert "2 unused chunks noted for a later run" in noted.err
     assert "0 chunks (0 B) deleted" in early.err
     assert "2 chunks (49 KiB) would be deleted" in promised.err
     assert (swept.json["cache"]["deleted_chunks"], swept.json["cache"]["noted"]) == (2, 0)
@@ -168,7 +168,7 @@ def test_one_prune_at_a_time_and_a_dead_ones_lock_is_taken_over(shell, bucket, i
     later = shell("prune")
 
     assert (busy.code, later.code) == (1, 0)
-    assert "another prune is at work (v1/gc/lock is there); wait for it, or lower lock_timeout" in busy.err
+    assert "another prune is running (v1/gc/lock exists); wait for it to end, or lower lock_timeout" in busy.err
     assert busy.json["state"] == "failed"
     assert bucket.keys("v1/gc/lock") == set()
 

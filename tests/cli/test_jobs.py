@@ -365,7 +365,7 @@ class TestPrune:
         ran = Ran(run_prune, settings())
 
         assert ran.code == 0
-        assert "left alone: journal" in ran.err
+        assert "skipped: journal" in ran.err
         assert len(Ran(run_list, settings(json=True)).json["jobs"]) == 1
         with pytest.raises(JournalLockedError):
             Ran(run_prune, settings(journal=journal.path))
@@ -381,7 +381,7 @@ class TestPrune:
         ran = Ran(run_prune, settings())
 
         assert ran.code == 0
-        assert f"s3batch resume {job} does" in ran.err
+        assert f"s3batch resume {job} finishes them" in ran.err
         assert [left.upload_id for left in journal.uploads_left(False)] == ["U1"]
 
     def test_an_upload_that_cannot_be_aborted_is_named_kept_and_exit_1(

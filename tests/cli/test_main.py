@@ -62,11 +62,11 @@ def test_the_other_commands_have_help_too(call, command):
     [
         pytest.param([], {}, "no command is given; see s3batch --help", id="nothing"),
         pytest.param(["snyc"], {}, "there is no command snyc; did you mean sync?", id="a command with a typo"),
-        pytest.param(["--quiet", "sync"], {}, "the command comes first, and --quiet is none; write s3batch COMMAND "
+        pytest.param(["--quiet", "sync"], {}, "the command must come before --quiet; write s3batch COMMAND "
                      "[flags]", id="a flag before the command"),
-        pytest.param(["jobs"], {}, "jobs needs to know what to do; write s3batch jobs and one of list, show, prune, forget",
+        pytest.param(["jobs"], {}, "jobs needs a command; write s3batch jobs and one of list, show, prune, forget",
                      id="half a command"),
-        pytest.param(["cache", "restor"], {}, "cache needs to know what to do; write s3batch cache and one of restore, "
+        pytest.param(["cache", "restor"], {}, "cache needs a command; write s3batch cache and one of restore, "
                      "rebuild, clear, list, prune, inspect", id="half a command with a typo"),
         pytest.param(["sync"], {}, "bucket is missing; write s3batch sync SOURCE s3://BUCKET/PREFIX, or give --bucket",
                      id="no bucket"),
@@ -74,12 +74,12 @@ def test_the_other_commands_have_help_too(call, command):
                      id="no bucket for the doctor"),
         pytest.param(["sync", "a", "s3:///p"], {}, "target cannot be 's3:///p' (from argument TARGET); "
                      "write s3://BUCKET/PREFIX", id="a URL without a bucket"),
-        pytest.param(["sync", "a", "s3://b", "c"], {}, "sync has no place for 'c'; see s3batch sync --help",
+        pytest.param(["sync", "a", "s3://b", "c"], {}, "sync got an unexpected argument 'c'; see s3batch sync --help",
                      id="a word too many"),
         pytest.param(["sync", "a", "s3://b", "--bucket", "c"], {}, "bucket is 'b' in 's3://b' and 'c' in --bucket; "
-                     "leave out one", id="two buckets"),
+                     "give only one", id="two buckets"),
         pytest.param(["sync", "a", "--source", "b", "s3://b"], {}, "source is 'a' and also 'b' (from --source); "
-                     "leave out one", id="two sources"),
+                     "give only one", id="two sources"),
         pytest.param(["sync", "--delte"], {}, "there is no flag --delte; did you mean --delete?", id="a typo"),
         pytest.param(["sync", "--secret-kye=hunter2hunter2"], {}, "there is no flag --secret-kye; did you mean "
                      "--secret-key?", id="a typo, and its value is not shown"),
@@ -96,14 +96,14 @@ def test_the_other_commands_have_help_too(call, command):
                      "S3BATCH_WORKERS?", id="a variable with a typo"),
         pytest.param(["sync", "--ttl", "7"], {}, "sync takes no --ttl; it is a flag of cache prune, cache rebuild, cache "
                      "restore", id="another command's flag"),
-        pytest.param(["resume", "--grace", "2h"], {}, "resume goes on with the settings its job was begun with, "
-                     "--grace cannot be given; leave it out, or start a new job", id="resume with a setting"),
-        pytest.param(["resume"], {"S3BATCH_DRY_RUN": "true"}, "resume has no dry run, and dry_run is true (from "
-                     "S3BATCH_DRY_RUN); leave it out", id="a resume that is to do nothing"),
+        pytest.param(["resume", "--grace", "2h"], {}, "resume uses the settings of its job, so "
+                     "--grace cannot be given; remove it, or start a new job", id="resume with a setting"),
+        pytest.param(["resume"], {"S3BATCH_DRY_RUN": "true"}, "resume has no dry run, but dry_run is true (from "
+                     "S3BATCH_DRY_RUN); remove it", id="a resume that is to do nothing"),
         pytest.param(["plugin"], {"PLUGIN_MODE": "resume", "PLUGIN_WORKERS": "2"}, "mode resume takes the settings of "
                      "the step it finishes, and bucket is missing; repeat them beside mode: resume; the journal in the "
                      "workspace does not decide where files go", id="a plugin that resumes with nothing but speed"),
-        pytest.param(["resume", "7", "8"], {}, "resume has no place for '8'; see s3batch resume --help", id="two jobs"),
+        pytest.param(["resume", "7", "8"], {}, "resume got an unexpected argument '8'; see s3batch resume --help", id="two jobs"),
         pytest.param(["cache", "rebuild", "--bucket", "b"], {}, "cache is missing; name the directories and files to "
                      "cache with --cache", id="nothing to cache"),
         pytest.param(["sync", "a", "s3://b", "--executor", "dask"], {}, "scheduler is missing; executor dask needs "

@@ -89,7 +89,7 @@ def test_a_workspace_whose_own_directory_is_a_link_is_refused_by_a_sync_step(cal
     assert (ran.code, store.requests, os.listdir(tmp_path / "elsewhere")) == (3, [], [])
     listed = call("jobs", "list")
     assert listed.code == 0
-    assert "is a symbolic link and no directory" in listed.err
+    assert "is a symbolic link, not a directory" in listed.err
 
 
 @pytest.mark.parametrize("what", ["a pipe", "a directory"])

@@ -139,7 +139,7 @@ def test_what_is_no_toml_is_said_with_the_line(call, config_file):
     answer = call("config", "sync")
 
     assert answer.code == 2
-    assert "is no TOML" in answer.err
+    assert "is not valid TOML" in answer.err
     assert "line 2" in answer.err
 
 
@@ -160,7 +160,7 @@ def test_a_named_config_file_must_be_there(call):
     answer = call("config", "sync", "--config", "nowhere.toml")
 
     assert (answer.code, answer.err) == (
-        2, "s3batch: error: there is no config file nowhere.toml; give another --config or none\n",
+        2, "s3batch: error: config file nowhere.toml does not exist; give another --config, or none\n",
     )  # fmt: skip
 
 

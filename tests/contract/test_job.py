@@ -93,7 +93,10 @@ def test_a_store_that_refuses_only_the_lean_lane_is_served_by_boto3_from_then_on
 
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     assert stored(own) == ALL
-    assert first.stderr.count("refuses requests of the lean lane that it takes from boto3 (InvalidArgument)") == 1
+    assert (
+        first.stderr.count("refuses requests of the built-in HTTP client and accepts those of boto3 (InvalidArgument)")
+        == 1
+    )
     assert refused < len(ALL)
     assert not any(by_lean(seen) for seen in own.requests)
 
@@ -105,7 +108,7 @@ def test_a_store_that_wants_another_checksum_is_said_once(own, sync):
 
     assert done.code == 0, done.stderr
     assert stored(own) == ALL
-    assert done.stderr.count("does not take crc64nvme checksums (InvalidRequest): what is sent carries crc32") == 1
+    assert done.stderr.count("does not accept crc64nvme checksums (InvalidRequest); uploads carry crc32") == 1
 
 
 def test_a_store_that_spoils_what_it_is_given_stops_the_job(own, sync):

@@ -234,7 +234,7 @@ def test_what_a_store_does_not_give_back_makes_no_run_copy_all_again(scene, lost
     for run in runs:
         assert run.code == 0, run.err
         assert run.requests["CopyObject"] + run.requests["PutObject"] <= 3
-        assert run.err.count(f"the store does not give {lost} back") == 1
+        assert run.err.count(f"the store does not return {lost}") == 1
     assert (quiet.requests["CopyObject"], quiet.requests["PutObject"], "give" in quiet.err) == (0, 0, False)
 
 

@@ -335,10 +335,7 @@ def test_a_store_that_does_not_take_a_checksum_is_offered_another_once(fake, fak
     (second, _) = at_fake(Work(planned(fake_store, paths[1], number=2)), Work(planned(fake_store, paths[1], number=3)))
 
     assert (first.error, second.error, second.warning) == ("", "", "")
-    assert (
-        first.warning
-        == f"the store does not take crc64nvme checksums ({refusal[1]}): what is sent carries crc32 instead"
-    )
+    assert first.warning == f"the store does not accept crc64nvme checksums ({refusal[1]}); uploads carry crc32 instead"
     assert len(fake.requests) == seen + 2
     assert "x-amz-checksum-crc32" in fake.requests[-1].headers
 

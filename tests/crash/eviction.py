@@ -76,7 +76,7 @@ def run_round(
     pruned = 0
     while any(build.poll() is None for build in builds.values()) or not pruned:
         done = prune(scene, *(("--lock-timeout", "3s") if kills else ()))
-        if kills and "another prune is at work" in done.stderr:  # one that was killed left its lock
+        if kills and "another prune is running" in done.stderr:  # one that was killed left its lock
             time.sleep(0.5)
             continue
         assert done.code == 0, done.stderr

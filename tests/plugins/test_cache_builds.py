@@ -49,7 +49,7 @@ def test_5_a_missing_path_is_a_warning_and_does_not_stop_the_others(pipeline):
     restored = pipeline.restore(cache=["gone", "vendor"])
 
     assert (done.code, restored.code) == (0, 0)
-    assert "warning: gone is not there: it is not cached" in done.err
+    assert "warning: gone does not exist: it is not cached" in done.err
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
 
 
@@ -60,7 +60,7 @@ def test_5_none_of_the_paths_leaves_the_cache_as_it_was(pipeline):
     done = pipeline.rebuild()
 
     assert (done.code, done.changed, pipeline.objects()) == (0, [], before)
-    assert "none of the paths to cache is there; the cache stays as it was" in done.err
+    assert "none of the paths to cache exists; the cache stays as it was" in done.err
 
 
 def test_5_nothing_is_left_behind_but_our_own_directory(pipeline):
@@ -175,7 +175,7 @@ def test_8_new_times_alone_cost_no_chunk(pipeline):
     done = pipeline.rebuild()
 
     assert [key for _, key in done.changed if "/c/" in key] == []
-    assert "nothing but the list of files sent" in done.err
+    assert "only the list of files sent" in done.err
 
 
 def test_8_a_branch_sends_only_what_the_default_branch_has_not(pipeline):
@@ -267,7 +267,7 @@ def test_9_a_fork_writes_nothing_and_reads(pipeline):
 
     assert (restored.code, restored.changed, len(pipeline.contents())) == (0, [], 3)
     assert (rebuilt.code, rebuilt.requests) == (0, [])
-    assert "a pull request from elsewhere writes nothing to the cache" in rebuilt.err
+    assert "a pull request from another repository writes nothing to the cache" in rebuilt.err
 
 
 def test_9_a_pull_request_marks_no_cache_of_others_as_used(pipeline, monkeypatch):
@@ -301,14 +301,14 @@ def test_9_with_a_secret_an_unsigned_cache_is_a_miss(pipeline):
     done = pipeline.on(SECRET).restore(fail_on_error=True)
 
     assert (done.code, pipeline.contents()) == (0, {})
-    assert "warning: the cache octo/site/main is not signed with this secret: it is left alone" in done.err
+    assert "warning: the cache octo/site/main is not signed with this cache_secret and is not used" in done.err
     assert "no cache for octo/site/main" in done.err
 
 
 def test_9_a_cache_signed_with_another_secret_is_a_miss(pipeline):
     pipeline.on({"S3BATCH_CACHE_SECRET": "somebody else's"}).cached()
 
-    assert "not signed with this secret" in pipeline.on(SECRET).restore().err
+    assert "not signed with this cache_secret" in pipeline.on(SECRET).restore().err
     assert pipeline.contents() == {}
 
 
@@ -322,7 +322,7 @@ def test_9_a_signed_cache_moved_to_another_scope_is_a_miss(pipeline):
     done = pipeline.on(SECRET).restore()
 
     assert (done.code, pipeline.contents()) == (0, {})
-    assert "not signed with this secret" in done.err
+    assert "not signed with this cache_secret" in done.err
 
 
 def test_9_a_state_file_that_came_with_the_code_does_not_stand_in_for_a_signature(pipeline):
@@ -335,7 +335,7 @@ def test_9_a_state_file_that_came_with_the_code_does_not_stand_in_for_a_signatur
     done = pipeline.on(SECRET).restore()
 
     assert (done.code, pipeline.contents()) == (0, {})
-    assert "not signed with this secret" in done.err
+    assert "not signed with this cache_secret" in done.err
 
 
 def test_9_old_plugins_caches_are_no_signed_ones(pipeline):
@@ -371,7 +371,7 @@ def test_6_a_tree_as_our_rebuild_left_it_is_right_without_reading_the_cache(pipe
     wrong = pipeline.restore()
 
     assert {each.operation for each in right.requests} == {"HeadObject"}
-    assert "everything was right already" in right.out + right.err
+    assert "all files were up to date" in right.out + right.err
     assert "GetObject" in {each.operation for each in wrong.requests}
     assert sorted(pipeline.contents()) == ["vendor/a", "vendor/b/c"]
 

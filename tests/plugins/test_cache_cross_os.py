@@ -69,7 +69,7 @@ def test_a_name_that_cannot_be_made_here_is_refused_before_anything_is_written(p
 
     assert done.code == 0
     assert "the cache was not restored: 'vendor/b/cccc" in done.err
-    assert "has a name that cannot be made here; nothing is restored" in done.err
+    assert " has a name that this system cannot create; nothing is restored" in done.err
     assert pipeline.tree() == {}
     assert pipeline.restore(fail_on_error=True).code == 1
 
@@ -89,7 +89,7 @@ def test_where_no_links_can_be_made_a_cache_with_links_is_refused(pipeline, monk
     monkeypatch.setattr(os, call, refuse)
     done = pipeline.restore()
 
-    assert f"is a {word} link, and none can be made here; nothing is restored" in done.err
+    assert f"is a {word} link, which this system cannot create; nothing is restored" in done.err
     assert pipeline.tree() == {}
 
 
@@ -107,5 +107,5 @@ def test_where_case_does_not_count_two_names_that_differ_in_it_are_refused(pipel
     monkeypatch.setattr(os, "stat", without_case)
     done = pipeline.restore()
 
-    assert "'vendor/B' and 'vendor/b' are the same here; nothing is restored" in done.err
+    assert "'vendor/B' and 'vendor/b' are the same name on this system; nothing is restored" in done.err
     assert pipeline.tree() == {}

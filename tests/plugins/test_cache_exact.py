@@ -64,7 +64,7 @@ def test_a_tree_that_is_right_but_for_them_gets_its_times_back(pipeline):
 
     assert pipeline.tree() == before
     assert "1 entry not in the cache removed" in done.err
-    assert "everything was right already" in pipeline.restore(exact=True).err
+    assert "all files were up to date" in pipeline.restore(exact=True).err
     assert "nothing changed, nothing sent" in pipeline.rebuild().err
 
 
@@ -184,7 +184,7 @@ def test_of_an_older_plugins_cache_nothing_is_removed_and_that_is_said(pipeline)
 
     done = pipeline.restore(exact=True)
 
-    assert "exact removes nothing where an older plugin's cache is restored" in done.err
+    assert "exact removes nothing, because the cache is from an older plugin" in done.err
     assert set(pipeline.contents()) == {*FILES, *STALE}
 
 
@@ -199,7 +199,7 @@ def test_what_belongs_to_someone_else_stays_with_a_warning(foreign):
     done = as_nobody(foreign, restore=True, exact=True)
 
     assert done.code == 0, done.stderr
-    assert "1 entry the cache does not have cannot be removed, such as vendor/theirs" in done.stderr
+    assert "1 entry not in the cache cannot be removed, such as vendor/theirs" in done.stderr
     assert set(foreign.contents()) == {"vendor/a", "vendor/b/c", "vendor/theirs/x"}
 
 

@@ -77,7 +77,7 @@ def test_a_second_rebuild_sends_nothing_and_a_restore_finds_everything_right(pip
     fresh = pipeline.rebuild()
 
     assert (again.changed, fresh.changed) == ([], [])
-    assert "everything was right already" in there.err
+    assert "all files were up to date" in there.err
 
 
 def test_a_pattern_that_matches_nothing_is_a_warning_and_the_old_cache_stays(pipeline):
@@ -87,7 +87,7 @@ def test_a_pattern_that_matches_nothing_is_a_warning_and_the_old_cache_stays(pip
 
     assert (done.code, done.changed) == (0, [])
     assert "packages/*/dist matches nothing: it is not cached" in done.err
-    assert "none of the paths to cache is there; the cache stays as it was" in done.err
+    assert "none of the paths to cache exists; the cache stays as it was" in done.err
 
 
 def test_beside_a_path_that_is_there_it_is_a_warning_at_both_ends(pipeline):

@@ -48,7 +48,7 @@ def test_a_planted_link_is_said_and_not_followed(pipeline, tmp_path, what):
     assert (ran.code, restored.code) == (0, 0), ran.err
     for each in (ran, restored):
         assert "is a symbolic link" in each.err
-        assert "this step begins without what an earlier one left" in each.err
+        assert "this step starts without the state of earlier steps" in each.err
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "elsewhere").rglob("*")} == before
     assert (tmp_path / "elsewhere" / "precious").read_text() == "precious"
     assert pipeline.contents()["vendor/a"] == b"changed"

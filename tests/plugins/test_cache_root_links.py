@@ -59,8 +59,8 @@ def test_inside_the_workspace_it_is_followed_both_ways(pipeline, policy):
     again = pipeline.rebuild()
 
     assert (rebuilt.code, restored.code, again.changed) == (0, 0, []), restored.err
-    assert rebuilt.err.count("vendor is a symbolic link: what is cached is") == 1
-    assert restored.err.count("vendor is a symbolic link: what is restored is") == 1
+    assert rebuilt.err.count(f"vendor is a symbolic link to {os.path.realpath(place)}, whose content is cached") == 1
+    assert restored.err.count(f"vendor is a symbolic link to {os.path.realpath(place)}, which is restored") == 1
     assert texts(store) == FILES
     assert os.readlink(place) == "store"
 
@@ -78,7 +78,7 @@ def test_outside_it_is_followed_where_that_is_asked_for(pipeline, volume):
     assert texts(volume) == FILES | {"mine": "mine"}
     assert place.is_symlink()
     assert "1 chunk" in restored.err
-    assert "everything was right already" in again.err
+    assert "all files were up to date" in again.err
 
 
 def test_what_was_followed_is_a_directory_where_no_link_is(pipeline, volume):
@@ -118,8 +118,8 @@ def test_one_that_leads_nowhere_is_a_warning_and_the_old_cache_stays(pipeline, p
     rebuilt = pipeline.rebuild()
 
     assert (rebuilt.code, rebuilt.changed, restored.code) == (0, [], 0)
-    assert "it leads nowhere" in rebuilt.err
-    assert "it leads nowhere" in restored.err
+    assert "its target does not exist" in rebuilt.err
+    assert "its target does not exist" in restored.err
     assert os.readlink(place) == target
     assert (pipeline.workspace / "other/x").read_text() == "X"
     assert pipeline.rebuild(fail_on_error=True).code == 1
@@ -137,7 +137,7 @@ def test_an_untrusted_build_is_never_led_out(pipeline, volume, fork):
 
     assert texts(volume) == FILES
     assert "it leads out of the workspace" in restored.err
-    assert "a pull request is never led out of the workspace" in restored.err
+    assert "a pull request never follows links out of the workspace" in restored.err
     assert "root_symlinks: follow" not in restored.err + rebuilt.err
     assert not [key for _, key in rebuilt.changed if "/k/" in key]
 
@@ -187,7 +187,7 @@ def test_what_is_not_of_the_caches_kind_is_left_alone(pipeline, volume, wrong):
 
     done = pipeline.restore()
 
-    assert (done.code, "is not what the cache has there" in done.err) == (0, True)
+    assert (done.code, "is of another type than the entry in the cache" in done.err) == (0, True)
     assert (pipeline.workspace / "vendor").is_symlink()
     assert [path.name for path in volume.iterdir()] == ["x"]
 
@@ -315,7 +315,7 @@ def test_no_cache_decides_where_a_link_leads_that_would_be_followed(pipeline, vo
 
     done = pipeline.restore(root_symlinks="follow")
 
-    assert "the cache has a link there that leads out of the workspace" in done.err
+    assert "in the cache it is a link that leads out of the workspace" in done.err
     assert not place.is_symlink()
 
 

@@ -204,7 +204,7 @@ def test_w7_what_is_gone_from_the_workspace_is_gone_from_the_next_cache(pipeline
     pipeline.next_build()
     pipeline.restore()
 
-    assert "warning: tmp is not there: it is not cached" in done.err
+    assert "warning: tmp does not exist: it is not cached" in done.err
     assert list(pipeline.contents()) == ["vendor/b/c"]
 
 

@@ -166,7 +166,7 @@ def test_k14_hard_links_and_times_of_directories_come_back_and_a_pipe_is_no_file
     pipeline.next_build()
     pipeline.restore()
 
-    assert "warning: no part of the cache: 1 special file, such as vendor/pipe" in done.err
+    assert "warning: not cached: 1 special file, such as vendor/pipe" in done.err
     assert (vendor / "a").samefile(vendor / "h")
     assert {(vendor / name).stat().st_mtime_ns for name in ("b", ".")} == {OLD}
     assert not (vendor / "pipe").exists()
@@ -180,7 +180,7 @@ def test_k15_every_format_is_read_and_none_needs_to_be_named(pipeline):
     named, read = pipeline.restore(archive_format="tar"), pipeline.restore()
 
     assert (named.code, named.requests) == (2, [])
-    assert "leave it out: every format is read" in named.err
+    assert "remove it: s3batch reads every format" in named.err
     assert (read.code, sorted(pipeline.contents())) == (0, ["vendor/a", "vendor/b/c"])
 
 

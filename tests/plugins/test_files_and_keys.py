@@ -179,7 +179,7 @@ def test_f4_a_broken_link_fails_and_all_else_is_sent(step) -> None:
 
     assert (run.code, step.bucket.keys()) == (1, EVERY | {"broken", "orphan"})
     assert "failed: upload broken: BrokenLink: 'broken': broken symbolic link to 'nowhere'" in run.err
-    assert "nothing was deleted, because not everything else went well" in run.err
+    assert "nothing was deleted, because not all other operations succeeded" in run.err
 
 
 def test_f5_pipes_and_sockets_are_skipped_with_a_warning_and_their_keys_stay(step) -> None:

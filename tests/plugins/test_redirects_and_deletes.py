@@ -213,7 +213,7 @@ def test_nothing_is_deleted_when(step, proxy, operation, key) -> None:
     run = step.run({"delete": True, "redirects": {"signpost": "/new"}})
 
     assert (run.code, "gone" in set(step.bucket.keys())) == (1, True)
-    assert "nothing was deleted, because not everything else went well" in run.err
+    assert "nothing was deleted, because not all other operations succeeded" in run.err
 
 
 @pytest.mark.parametrize(

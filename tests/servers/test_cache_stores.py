@@ -91,7 +91,7 @@ def test_a_signature_survives_the_store(cache):
     cache.environment["S3BATCH_CACHE_SECRET"] = "another one"
     missed = cache("restore")
     assert missed["cache"]["hit"] is False
-    assert "is not signed with this secret" in missed["warnings"][0]
+    assert "is not signed with this cache_secret" in missed["warnings"][0]
 
 
 def test_a_cache_marked_as_used_stays_what_it_is(cache):

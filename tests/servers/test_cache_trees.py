@@ -180,7 +180,7 @@ def test_paths_of_every_kind_at_once(cache, workspace, tmp_path):
     (workspace / "a-link").unlink()
     cache("restore", paths)
 
-    assert made["warnings"] == ["gone is not there: it is not cached"]
+    assert made["warnings"] == ["gone does not exist: it is not cached"]
     assert (without_times_of(b"deep", snapshot(workspace)), snapshot(outside)) == (
         without_times_of(b"deep", before[0]),
         before[1],

@@ -199,7 +199,7 @@ def test_a_bucket_without_acls_costs_a_hint_and_no_failure(server, make_bucket):
 
     row = row_of(json.loads(out.getvalue()), "PutObject")
     assert (code, row["code"], row["needed"]) == (0, "AccessControlListNotSupported", False)
-    assert "leave acl out" in row["hint"]
+    assert "remove acl" in row["hint"]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_old_versions_of_the_probe_are_removed_too(examine, bucket):
     listed = bucket.client.list_object_versions(Bucket=bucket.name)
     assert (listed.get("Versions", []), listed.get("DeleteMarkers", [])) == ([], [])
     assert document["store"]["versioning"] == "enabled"
-    assert ["keeps old versions" in warning for warning in document["warnings"]] == [True]
+    assert ["is versioned" in warning for warning in document["warnings"]] == [True]
 
 
 def test_lifecycle_rules_below_the_target_are_warned_about(examine, bucket):

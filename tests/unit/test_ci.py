@@ -220,7 +220,7 @@ def test_a_step_is_told_by_its_variables(environ, command, settings):
         ),
         pytest.param(
             {"PLUGIN_MODE": "restore", "PLUGIN_REBUILD": "true"},
-            "mode is restore (from PLUGIN_MODE), and rebuild is true; leave one of them out",
+            "mode is restore (from PLUGIN_MODE), and rebuild is true; remove one of them",
             id="mode against a flag",
         ),
         pytest.param(

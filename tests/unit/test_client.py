@@ -432,7 +432,7 @@ def test_a_pair_given_outright_is_not_renewed():
 
 
 def test_a_token_needs_a_role():
-    with pytest.raises(SettingsError, match=r"oidc_token_id cannot be .*give assume_role too"):
+    with pytest.raises(SettingsError, match=r"oidc_token_id cannot be .*set assume_role too"):
         connect(Settings(bucket="b", oidc_token_id="ey.token.sig"), "b")
 
 

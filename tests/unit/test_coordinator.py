@@ -227,7 +227,7 @@ def test_a_file_that_never_comes_to_rest_is_given_up(journal, coordinate):
 
     assert states(journal) == {"busy": State.FAILED, "calm": State.DONE}
     assert [failure.attempts for failure in journal.failures()] == [1]
-    assert [failure.error for failure in journal.failures()] == ["it is Changed, again and again"]
+    assert [failure.error for failure in journal.failures()] == ["it is Changed, 5 times"]
     assert sum(work.operation.key == "busy" for work in executor.given) == 5
 
 
@@ -362,7 +362,7 @@ def test_a_refusal_of_everything_costs_fifty_requests(journal, coordinate):
     executor = Scripted(lambda work: bad(work, "AccessDenied", status=403), at_once=7)
     coordinator = coordinate(executor)
 
-    with pytest.raises(StoppedError, match="the first 50 operations all failed alike") as stopped:
+    with pytest.raises(StoppedError, match="the first 50 operations all failed with the same error") as stopped:
         coordinator.run(
             Stage.MAIN, planning(coordinator, *([upload(n + 500 * m) for n in range(500)] for m in range(3)))
         )

@@ -120,7 +120,9 @@ def test_a_success_between_failures_tells_that_the_endpoint_is_there(clock):
     ("results", "worked", "silence", "words"),
     [
         pytest.param([failure("NoSuchBucket", fatal=True)], True, 0, "it is NoSuchBucket", id="fatal"),
-        pytest.param([failure("AccessDenied")] * SAME_FAILURES, False, 0, "all failed alike", id="all alike"),
+        pytest.param(
+            [failure("AccessDenied")] * SAME_FAILURES, False, 0, "all failed with the same error", id="all alike"
+        ),
         pytest.param([failure("AccessDenied")] * (SAME_FAILURES - 1), False, 0, "", id="not often enough"),
         pytest.param([failure("AccessDenied")] * 2 * SAME_FAILURES, True, 0, "", id="something worked"),
         pytest.param([failure(f"E{n}") for n in range(2 * SAME_FAILURES)], False, 0, "", id="each another"),

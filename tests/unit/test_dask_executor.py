@@ -274,7 +274,7 @@ def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(client, ex
     news = executor.poll(0)
 
     assert lost(news) == [2]
-    assert news.warnings == ["the worker in a said nothing for 16 s while it read 'p2'; it was replaced"]
+    assert news.warnings == ["the worker in a did not respond for 16 s while it read 'p2'; it was replaced"]
     assert client.dismissed == [task.token]
     submit(executor, works(5, 6))
     assert client.open_tasks()["a"].token != task.token
@@ -331,7 +331,7 @@ def test_a_cluster_without_workers_stops_the_job_after_a_while(client, executor,
     look_again(executor, now)
     now.time += 100
 
-    with pytest.raises(JobFailedError, match="no worker for us for 60 s"):
+    with pytest.raises(JobFailedError, match="no worker for this job for 60 s"):
         executor.poll(0)
 
 

@@ -317,7 +317,7 @@ def test_a_stopped_worker_is_replaced_and_the_others_go_on(local, upload, monkey
     news = collect(local, lambda news: bool(news.deaths))
 
     assert len(news.results) == 2
-    assert news.warnings == ["a worker said nothing for 4 s; it was replaced"]
+    assert news.warnings == ["a worker did not respond for 4 s; it was replaced"]
     assert news.lost == []
     assert len(news.dropped) == 2
     assert not Path(f"/proc/{stopped}").exists()
@@ -339,7 +339,7 @@ def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, sta
 
     assert [work.operation.key for work in news.lost] == ["a", "hang"]
     assert [work.operation.key for work in news.dropped] == ["b"]
-    assert news.warnings == ["a worker said nothing for 2.5 s while it read 'hang'; it was replaced"]
+    assert news.warnings == ["a worker did not respond for 2.5 s while it read 'hang'; it was replaced"]
 
 
 def test_a_worker_whose_thread_hangs_in_a_read_is_replaced_and_the_file_named(brief, start):
@@ -354,7 +354,7 @@ def test_a_worker_whose_thread_hangs_in_a_read_is_replaced_and_the_file_named(br
         local.close()
 
     assert [work.operation.key for work in news.lost] == ["thread"]
-    assert news.warnings == ["a worker said nothing for 15 s while it read 'large.bin'; it was replaced"]
+    assert news.warnings == ["a worker did not respond for 15 s while it read 'large.bin'; it was replaced"]
 
 
 def test_a_pause_of_the_coordinator_costs_no_worker(local, upload, monkeypatch, start):

@@ -123,7 +123,7 @@ def test_a_place_that_cannot_be_written_is_named(inside):
 
 
 def test_a_directory_is_no_journal(tmp_path):
-    with pytest.raises(JournalError, match="is a directory and no regular file"):
+    with pytest.raises(JournalError, match="is a directory, not a regular file"):
         Journal.open(str(tmp_path))
 
 

@@ -73,7 +73,7 @@ def test_a_row_without_a_size_is_no_listing():
 
 
 def test_a_page_that_goes_on_must_say_how():
-    with pytest.raises(ValueError, match="gives no token"):
+    with pytest.raises(ValueError, match="has no continuation token"):
         parse_page(b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>")
 
 

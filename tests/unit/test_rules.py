@@ -214,9 +214,9 @@ def test_encryption_is_for_all_files(given: dict[str, str], expected: tuple[str,
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        pytest.param({"acl": "publik"}, r"acl cannot be 'publik' \(from PLUGIN_X\).*'publik' is none of S3's", id="an ACL S3 does not have"),
-        pytest.param({"acl": '"public-read"'}, "is none of S3's canned ACLs", id="V2: an ACL in quotes"),
-        pytest.param({"acl": {"*": "public-read", "a": 1}}, "'1' is none of S3's canned ACLs", id="V5: an ACL in a map"),
+        pytest.param({"acl": "publik"}, r"acl cannot be 'publik' \(from PLUGIN_X\).*'publik' is not a canned ACL of S3", id="an ACL S3 does not have"),
+        pytest.param({"acl": '"public-read"'}, "is not a canned ACL of S3", id="V2: an ACL in quotes"),
+        pytest.param({"acl": {"*": "public-read", "a": 1}}, "'1' is not a canned ACL of S3", id="V5: an ACL in a map"),
         pytest.param({"metadata": {"a": "b", "c": {"d": "e"}}}, "not both at once", id="V8: mixed metadata"),
         pytest.param({"encryption": "rot13"}, "encryption cannot be 'rot13'.*write one of AES256", id="no such encryption"),
         pytest.param({"encryption": "AES256", "kms_key_id": "k"}, "kms_key_id cannot be 'k'.*aws:kms only", id="a key that is not used"),

@@ -68,7 +68,7 @@ def test_any_other_bucket_is_itself(bucket: str) -> None:
 @pytest.mark.parametrize(
     ("bucket", "hint"),
     [
-        pytest.param("", "say which bucket", id="none"),
+        pytest.param("", "name the bucket", id="none"),
         pytest.param("bucket/prefix", "the bucket's name alone", id="with a prefix"),
         pytest.param("s3://bucket", "the bucket's name alone", id="a URL"),
     ],
@@ -79,7 +79,7 @@ def test_a_bucket_that_is_none_is_a_settings_error(bucket: str, hint: str) -> No
 
 
 def test_normalise_refuses_a_bucket_with_a_prefix_by_itself() -> None:
-    with pytest.raises(SettingsError, match="bucket 'a/b' is no bucket's name"):
+    with pytest.raises(SettingsError, match="bucket 'a/b' is not a valid bucket name"):
         normalise("a/b", "")
 
 

@@ -180,9 +180,9 @@ class TestLinks:
         list(found)
 
         assert list(found.warnings())[-1] == (
-            f"6 symbolic links lead out of the source; what is there was taken: by-way -> {outside}/z, "
+            f"6 symbolic links lead out of the source; their content was included: by-way -> {outside}/z, "
             f"dir -> {outside}/x, four -> {outside}/z, one -> {outside}/z, sub/up -> {outside}/x/y, "
-            f"three -> {outside}/z; symlinks: inside leaves it"
+            f"three -> {outside}/z; symlinks: inside excludes it"
         )
 
     def test_inside_follows_only_links_that_stay_inside_and_names_the_others(self, tmp_path: Path) -> None:
