@@ -8,13 +8,13 @@ together cost no more pages than its listing did.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import calls
 from s3batch.s3.faults import refusal_for_good
 from s3batch.s3.lane import ask
+from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.responses import checked, etag_of, seconds_of
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from s3batch.worker import Tools
 
 CHANGED_MEANWHILE = "skipped: changed meanwhile"
-_ALONE = 2
-"""Keys to list where one is looked for: stores differ in whether a page may be empty."""
 
 
 class PlannedDelete(NamedTuple):
@@ -68,11 +66,10 @@ class DeleteCheck:
 async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools) -> set[str]:
     """Return the keys of objects that are not listed as they were planned."""
     by_key = {each.key: each for each in planned}
-    left = sorted(by_key, key=os.fsencode)
+    left = in_listing_order(by_key)
     changed: set[str] = set()
     while left:
-        limit = _ALONE if len(left) == 1 else 1000
-        call = calls.list_objects(prefix, start_after=_just_before(left[0]), limit=limit)
+        call = jump_to(left, prefix)
         answer = await ask(call)
         if (fault := refusal_for_good(answer)) is not None:
             tools.note_refusal(call.name, fault, "deletes do not check whether an object was written since the listing")
@@ -81,8 +78,7 @@ async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools
         changed |= {each.key for each in page.objects if _is_another(each, by_key)}
         if not page.token:
             break
-        shown = os.fsencode(page.objects[-1].key) if page.objects else b""
-        further = [key for key in left if os.fsencode(key) > shown]
+        further = not_shown(left, page)
         if len(further) == len(left):  # a store that does not begin where it is told
             return changed | await _rewritten_by_head(further, by_key)
         left = further
@@ -111,11 +107,3 @@ def _is_as_planned(head: Answer, planned: PlannedDelete) -> bool:
     seconds = int(seconds_of(head.headers.get("last-modified", "")))
     same_time = not planned.modified_ns or planned.modified_ns // 1_000_000_000 == seconds
     return etag_of(head) == planned.etag and same_time
-
-
-def _just_before(key: str) -> str:
-    """Return a text that sorts right before ``key``: a listing after it begins with ``key``, if that is there."""
-    last = ord(key[-1])
-    if last == 0 or 0xD800 <= last <= 0xE000:  # a byte that is no UTF-8, or one that follows such
-        return key[:-1]
-    return key[:-1] + chr(last - 1) + "\U0010fffd"

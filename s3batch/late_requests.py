@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.journal import Doubt, Journal
-    from s3batch.model import Listed
     from s3batch.s3.bucket import Bucket
     from s3batch.wanted import Wanted
 
@@ -45,7 +44,7 @@ def operations(wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket], d
     replanner = Replanner(wanted, journal.path)
     found = {doubt.key: _operation(wanted, replanner, doubt) for doubt in doubts}
     gone = [key for key, operation in found.items() if operation is None]
-    back = _came_back(journal, bucket(), gone) if gone and wanted.settings.delete else []
+    back = _came_back(journal, bucket(), gone, wanted.listed) if gone and wanted.settings.delete else []
     return [
         *filter(None, found.values()),
         *(
@@ -75,11 +74,8 @@ def _operation(wanted: Wanted, replanner: Replanner, doubt: Doubt) -> Operation 
     return None
 
 
-def _came_back(journal: Journal, bucket: Bucket, keys: list[str]) -> set[str]:
-    """List each of these keys that no file answers to, and return those that are there."""
-    back: list[Listed] = []
-    for key in keys:
-        page = next(bucket.list_objects(key), None)
-        back += [each for each in (page.objects if page is not None else ()) if each.key == key]
+def _came_back(journal: Journal, bucket: Bucket, keys: list[str], listed: str) -> set[str]:
+    """List these keys that no file answers to, and return those that are there."""
+    back = bucket.look_up(keys, listed)
     journal.record_listing(back)
     return {each.key for each in back}

@@ -15,12 +15,14 @@ from s3batch.s3.clock import seconds_of
 from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, explain, fault_of, kms_fault, wants_kms
 from s3batch.s3.gather import capture
 from s3batch.s3.lane import Lane, ask, outcome, pause
+from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.store_clock import StoreClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 
+    from s3batch.model import Listed
     from s3batch.s3.calls import Answer, Call
     from s3batch.s3.client import Login
     from s3batch.s3.endpoint import Endpoint
@@ -180,6 +182,22 @@ class Bucket:
             yield page
             page = self._arrived(ahead, call).document
         yield page
+
+    def look_up(self, keys: Sequence[str], prefix: str) -> list[Listed]:
+        """List those of ``keys``, all below ``prefix``, that are there. Raises :class:`EndpointError` as above."""
+        found: dict[str, Listed] = {}
+        left = in_listing_order(keys)
+        wanted = frozenset(left)
+        while left:
+            page: Page = self._listed(jump_to(left, prefix)).document
+            found.update((each.key, each) for each in page.objects if each.key in wanted)
+            further = not_shown(left, page) if page.token else []
+            if len(further) == len(left):
+                pages = (self._listed(calls.list_objects(key, limit=1)).document for key in left)
+                found.update((each.key, each) for page in pages for each in page.objects if each.key in wanted)
+                break
+            left = further
+        return list(found.values())
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """The same as :meth:`list_objects`, for coroutines."""

@@ -315,19 +315,19 @@ def test_a_write_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, 
     assert store.objects["b"]["site/a"].body == b"new"
 
 
-def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: Stored) -> None:
-    """Leave a killed job that was about to delete one object."""
+def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: Stored, *keys: str) -> None:
+    """Leave a killed job that was about to delete one object, or several like it."""
     begun = Settings(
         source="release", bucket="b", target="site", endpoint_url=store.url, workspace=str(workspace), delete=True,
         state_directory=str(tmp_path / "state" / "s3batch"),
     )  # fmt: skip
-    listed = Listed("site/old", len(stored.body), stored.etag.strip('"'), stored.modified)
+    facts = len(stored.body), stored.etag.strip('"'), stored.modified
     with Journal.open(begun.journal_path("b/site/")) as journal:
         journal.begin_job(
             "sync", str(workspace / "release"), "b/site/", store.url, begun.public(), "1", plan=begun.plan_digest()
         )
         journal.enter_stage(Stage.DELETE)
-        journal.add([planned_delete(listed)], lease=True)
+        journal.add([planned_delete(Listed(key, *facts)) for key in keys or ["site/old"]], lease=True)
 
 
 @pytest.mark.parametrize(
@@ -374,6 +374,21 @@ def test_a_delete_of_a_key_in_doubt_leaves_what_another_has_written_that_moment(
     assert "skipped: changed meanwhile: site/old" in resumed.err
     assert [each.name for each in store.requests if each.name.startswith("Delete")] == ["DeleteObject", "DeleteObjects"]
     assert resumed.code == 0, "what it is now has been listed since, and is an orphan as well"
+
+
+def test_keys_in_doubt_share_the_pages_of_a_listing(sync, call, store, workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    sync("release", "s3://b/site")
+    plant_leased_delete(store, workspace, tmp_path, Stored(b"", '"e"'), *(f"site/old{number}" for number in range(100)))
+    store.requests.clear()
+
+    resumed = call("resume", env=ENV)
+
+    assert resumed.code == 0, resumed.err
+    deletes = [each for each in store.requests if each.name == "DeleteObject"]
+    assert len(deletes) == 100
+    after_deletes = [each.name for each in store.requests[store.requests.index(deletes[-1]) :]]
+    assert after_deletes.count("ListObjectsV2") == 2, "the job's own listing, and one page for all keys in doubt"
 
 
 def test_deletes_that_had_failed_go_together_again(sync, call, store, workspace):

@@ -15,7 +15,7 @@ from s3batch.s3.client import Login
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.faults import CallError
 from s3batch.s3.sigv4 import Credentials
-from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Stored, error
 from tests.rig.scripted import CLOSE_UNREAD, Scripted
 
 
@@ -275,3 +275,44 @@ def test_where_uploads_cannot_be_listed_there_are_none(fake, bucket):
     fake.meddle = lambda _: Reply(403, {}, error("AccessDenied"))
 
     assert list(bucket.list_uploads("")) == []
+
+
+MANY = [f"site/{number:05}" for number in range(6000)]
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "pages"),
+    [
+        pytest.param([], [], 0, id="none asked for"),
+        pytest.param([], MANY[:4000], 1, id="an empty bucket"),
+        pytest.param(MANY, MANY[:1], 1, id="one key"),
+        pytest.param(MANY, MANY[1000:5000], 4, id="a cut batch of neighbours"),
+        pytest.param(MANY[::2], MANY[:4000], 3, id="every other one is there"),
+        pytest.param(MANY, MANY[::1500], 4, id="far apart"),
+        pytest.param(MANY, [*MANY[:900], *MANY[5000:5900]], 2, id="two groups"),
+        pytest.param(MANY, ["site/00000", "site/00000/below", "site/~"], 2, id="some that are not there"),
+        pytest.param(MANY[:10], ["site/00003", "site/00003"], 1, id="one asked for twice"),
+        pytest.param(["site/a\udcff", "site/a\udcff\udcfe"], ["site/a\udcff", "site/a\udcff\udcfe"], 1, id="no UTF-8"),
+    ],
+)
+def test_keys_are_looked_up_with_few_pages(fake, bucket, there, asked, pages):
+    fake.objects["bucket"] = {key: Stored(b"", '"etag"') for key in (*there, "other/1")}
+
+    found = bucket.look_up(asked, "site/")
+
+    assert sorted(each.key for each in found) == sorted(set(asked) & set(there))
+    assert [each.name for each in fake.requests] == ["ListObjectsV2"] * pages
+
+
+def test_keys_are_looked_up_one_by_one_where_a_listing_begins_at_its_beginning(fake, bucket):
+    fake.objects["bucket"] = {key: Stored(b"", '"etag"') for key in MANY}
+
+    def forget_where(request) -> None:
+        request.query.pop("start-after", None)
+
+    fake.meddle = forget_where
+
+    found = bucket.look_up(MANY[2000:2010], "site/")
+
+    assert [each.key for each in found] == MANY[2000:2010]
+    assert len(fake.requests) == 11
