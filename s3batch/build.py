@@ -1,4 +1,4 @@
-"""What a CI says about the build that runs us. Filled by :mod:`s3batch.identity`, read by the cache and by reports."""
+"""The facts of a CI about the build. :mod:`s3batch.identity` fills them in; the cache and the reports read them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Build:
     """Of the repository's owner."""
     default_branch: str = ""
     branch: str = ""
-    """What is built; for a pull request the branch it wants to go into."""
+    """The branch that is built; for a pull request its target branch."""
     source_branch: str = ""
     """Of a pull request; empty for other events."""
     target_branch: str = ""
@@ -57,9 +57,9 @@ class Build:
     deploy: str = ""
     build_link: str = ""
     pull_request: str = ""
-    """Its number; empty if this is none."""
+    """The number of the pull request; empty if there is none."""
     fork: bool | None = None
-    """Whether the pull request comes from another repository; ``None`` where that cannot be told."""
+    """True if the pull request comes from another repository; ``None`` where the CI does not say."""
     tag: str = ""
     workspace: str = ""
     """Absolute path of the clone."""
@@ -75,24 +75,24 @@ class Build:
 
     @property
     def has_repository(self) -> bool:
-        """Whether it is known whose repository it is."""
+        """True if the repository and its owner are known."""
         return bool(self.owner and self.repo)
 
     @property
     def is_of_drone(self) -> bool:
-        """Whether the CI is Drone or one that runs Drone's plugins: only there did other cache plugins run before us."""
+        """True if the CI is Drone or one that runs Drone's plugins: only there did other cache plugins run before."""
         return self.system in _KIN_OF_DRONE
 
     @property
     def is_pull_request(self) -> bool:
-        """Whether it builds what a stranger may have written."""
+        """True if others than the repository's own people may have written what is built."""
         return bool(self.pull_request) or self.event.startswith("pull_request")
 
     def public(self) -> dict[str, Any]:
-        """JSON-able, for the journal: what differs from empty."""
+        """Return the fields that are not empty, JSON-able, for the journal."""
         return {name: value for name, value in asdict(self).items() if value not in ("", None)}
 
     @classmethod
     def from_public(cls, values: dict[str, Any]) -> Self:
-        """Back from :meth:`public`; names of a later version are left out."""
+        """Return the build that :meth:`public` wrote; unknown names of a later version are left out."""
         return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})

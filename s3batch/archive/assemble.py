@@ -37,7 +37,7 @@ class Assembled:
 
 @paused()
 def assemble(plan: PackPlan, results: Iterable[Packed], roots: tuple[str, ...]) -> Assembled:
-    """Needs the result of every recipe. Files that could not be read are left out and named."""
+    """Assemble the new archive from the result of every recipe. Files that could not be read are left out and named."""
     without = {*plan.survey.found.missing, *plan.survey.found.excluded}
     roots = tuple(root for root in roots if root not in without)
     work = _Assembly(plan)
@@ -78,7 +78,7 @@ class _Assembly:
         self.bad: dict[int, str] = {}
 
     def take_base(self) -> None:
-        """What is used again of the base."""
+        """Take over the content of the base that is used again."""
         base, reuse = self._plan.survey.base, self._plan.reuse
         if base is None:
             return
@@ -99,7 +99,7 @@ class _Assembly:
                 ]
 
     def take(self, packed: Packed) -> None:
-        """The items of one new chunk."""
+        """Add the items of one new chunk."""
         if packed.stored:
             self._stored[packed.id] = packed.stored
         number = self._number(packed.id, packed.raw) if packed.id else NONE
@@ -124,13 +124,13 @@ class _Assembly:
             self._extents[items.rows[packed.first + index]].append((start, length, number, at))
 
     def finish_windows(self) -> None:
-        """Hashes of large files from their windows."""
+        """Set the hashes of large files from the hashes of their windows."""
         for row, parts in self._windows.items():
             digest = file_hash(self._tree.sizes[row], parts)
             self._hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE] = digest
 
     def share(self) -> None:
-        """Files with the same content as an earlier one lie where that one lies."""
+        """Point files with the content of an earlier file at that file's place."""
         for row, earlier in self._plan.reuse.same.items():
             if earlier in self.bad:
                 self.bad[row] = self.bad[earlier]
@@ -141,7 +141,7 @@ class _Assembly:
                 self._extents[row] = self._extents[earlier]
 
     def manifest(self, roots: tuple[str, ...]) -> Manifest:
-        """The columns as they are now."""
+        """Return the manifest of the current columns."""
         extents = Extents()
         for row in sorted(self._extents):
             for extent in sorted(self._extents[row]):
@@ -158,7 +158,7 @@ class _Assembly:
 
 
 def _without(manifest: Manifest, found: Found, dropped: set[int]) -> tuple[Manifest, Found]:
-    """Both without some rows."""
+    """Return the manifest and the walk without the dropped rows."""
     old = manifest.tree
     keep = [row for row in range(len(old)) if row not in dropped]
     new_row = dict(zip(keep, range(len(keep)), strict=True))

@@ -1,4 +1,4 @@
-"""Modes, times and owners, which may not be ours to set: on the root of a volume, in a shared directory."""
+"""Modes, times and owners of files, which this user may not be allowed to set: on the root of a volume, for example."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import stat
 from collections.abc import Callable
 
 _NOT_OURS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a system says where only the owner may set them, where the file system has none, or where it knows no such user."""
+"""Errors of a system where only the owner may set an attribute, or the file system has none, or the user is unknown."""
 _KEPT = stat.S_ISGID | stat.S_ISVTX
 """Bits of a directory that no cache holds: a new group for all that is made in it, and who may delete there."""
 
 
 def set_owner(descriptor: int, owner: tuple[int, int]) -> bool:
-    """Give an open file or directory to a user and group; return False where that is not ours to do."""
+    """Give an open file or directory to a user and group; return False where this user may not."""
     return _tried(lambda: os.fchown(descriptor, *owner))
 
 
 def set_link_owner(name: str, parent: int, owner: tuple[int, int]) -> bool:
-    """The same for a symbolic link in an open directory."""
+    """Give a symbolic link in an open directory to a user and group; return False where this user may not."""
     return _tried(lambda: os.chown(name, *owner, dir_fd=parent, follow_symlinks=False))
 
 
 def set_directory(descriptor: int, mode: int, mtime_ns: int) -> bool:
-    """Set mode and time of an open directory; return False where that is not ours to do."""
+    """Set mode and time of an open directory; return False where this user may not."""
     now = stat.S_IMODE(os.fstat(descriptor).st_mode)
     done = True
     if now != mode | now & _KEPT:
@@ -33,7 +33,7 @@ def set_directory(descriptor: int, mode: int, mtime_ns: int) -> bool:
 
 
 def open_up(name: str, mode: int, parent: int) -> bool:
-    """Set the mode of the directory ``name`` in an open one; return False where that is not ours to do."""
+    """Set the mode of the directory ``name`` in an open directory; return False where this user may not."""
     return _tried(lambda: os.chmod(name, mode, dir_fd=parent))
 
 

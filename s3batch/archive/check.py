@@ -27,7 +27,7 @@ _UNSAFE = frozenset({"", ".", ".."})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much an archive may ask of us. Bytes, but for ``entries``."""
+    """Upper limits of an archive. Bytes, except ``entries``."""
 
     manifest_stored: int = 256 << 20
     manifest_raw: int = 1 << 30
@@ -85,7 +85,7 @@ def _check_roots(roots: tuple[str, ...]) -> None:
 
 
 def _check_paths(tree: Tree, roots: tuple[str, ...]) -> None:
-    """Every entry is at or below a root, in a directory that is an entry before it (or a root's parent)."""
+    """Check that every entry is at or below a root, in a directory that is an earlier entry or a root's parent."""
     parents = {split(root)[0] for root in roots if root != "."}
     listed = set(roots)
     made: set[str] = {""} if "." in listed else set()
@@ -122,7 +122,7 @@ def _check_chunks(manifest: Manifest, limits: Limits) -> None:
 
 
 def _check_references(manifest: Manifest) -> None:
-    """Each file lies within its chunk, and two share bytes only if they are the same content."""
+    """Check that each file lies within its chunk, and that files share bytes only if they have the same content."""
     sizes, kinds, count = manifest.tree.sizes, manifest.tree.kinds, len(manifest.chunks)
     places = [chunk << _CHUNK_BITS | at for chunk, at in zip(manifest.chunk, manifest.at, strict=True)]
     ends = [(chunk << _CHUNK_BITS) + raw for chunk, raw in enumerate(manifest.chunks.raws)]
@@ -162,7 +162,7 @@ def _check_extents(manifest: Manifest) -> None:
 
 
 def selected_rows(tree: Tree, roots: tuple[str, ...]) -> bytearray:
-    """For every row 1 if it is at or below one of ``roots``, else 0."""
+    """Return one byte a row: 1 if the row is at or below one of ``roots``, else 0."""
     chosen, known = bytearray(len(tree)), frozenset(roots)
     for path, first, last in tree.spans():
         if is_below(path, known):

@@ -23,7 +23,7 @@ _WINDOW_LOG = 23
 at the same speed."""
 _SAMPLE = 128 << 10
 _WORTHWHILE = 1.03
-"""A sample that shrinks by less is taken for compressed data: wheels, images, archives."""
+"""A sample that shrinks by less counts as compressed already: wheels, images, archives."""
 _FAST_LEVEL = -5
 
 _contexts = threading.local()
@@ -33,14 +33,14 @@ class Readable(Protocol):
     """A source of bytes: a file, or chunks of a download behind a ``read``."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes; empty at the end."""
+        """Return up to ``size`` bytes; empty at the end."""
         ...
 
 
 def compress(raw: Bytes, *, level: int = LEVEL, long: bool = False, checksum: bool = False) -> bytes:
-    """One zstd frame, with zstd's checksum of the content if nothing else vouches for it.
+    """Return one zstd frame; with ``checksum`` it carries zstd's checksum of the content.
 
-    What does not shrink is passed through at the fastest level.
+    Content that does not shrink is stored at the fastest level.
     """
     view = memoryview(raw).cast("B")
     if len(view) >= 2 * _SAMPLE and not (_shrinks(view[:_SAMPLE]) or _shrinks(view[len(view) // 2 :][:_SAMPLE])):
@@ -49,11 +49,11 @@ def compress(raw: Bytes, *, level: int = LEVEL, long: bool = False, checksum: bo
 
 
 def decompress(frame: bytes, *, raw_length: int | None = None, limit: int, checksum: bool = False) -> bytes:
-    """The content of exactly one frame, of ``raw_length`` bytes if given, at most ``limit``.
+    """Return the content of exactly one frame, of ``raw_length`` bytes if given, at most ``limit`` bytes.
 
-    With ``checksum`` one without a checksum is refused; one that has it is always held to it.
+    With ``checksum`` a frame without a checksum is refused. A checksum that is there is always verified.
 
-    Both lengths and the window are looked up in the frame's header first, so that a bomb costs no memory.
+    Both lengths and the window are checked in the frame's header first, so that a decompression bomb costs no memory.
     """
     try:
         header = zstandard.get_frame_parameters(frame)
@@ -66,7 +66,7 @@ def decompress(frame: bytes, *, raw_length: int | None = None, limit: int, check
 
 
 def open_stream(source: Readable) -> IO[bytes]:
-    """A reader of a zstd stream of unknown size, of one or several frames."""
+    """Return a reader of a zstd stream of unknown size, of one or several frames."""
     context = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     return context.stream_reader(source, read_across_frames=True)  # type: ignore[arg-type]
 

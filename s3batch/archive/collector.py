@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """No collections until the block ends; nested ones and one that was off anyway are fine. Also a decorator."""
+    """Switch off garbage collection until the block ends; blocks may be nested. Also a decorator."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -22,23 +22,23 @@ _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
 
 def nanoseconds(value: int) -> int:
-    """A time as a column can hold it: from 1677 to 2262. File systems know others."""
+    """Return a time that a column can hold, from 1677 to 2262. File systems know other times too."""
     return max(_FIRST, min(_LAST, value))
 
 
 def filled(code: str, value: int, count: int) -> array[int]:
-    """``count`` times the same value."""
+    """Return an array of ``count`` equal values."""
     return array(code, [value]) * count
 
 
 def to_planes(values: array[int]) -> bytes:
-    """The stored form."""
+    """Return the stored form of a column."""
     raw, width = _little_endian(values).tobytes(), values.itemsize
     return b"".join(raw[plane::width] for plane in range(width))
 
 
 def from_planes(code: str, planes: Bytes, count: int) -> array[int]:
-    """The column that :func:`to_planes` stored; it must hold ``count`` values."""
+    """Return the column that :func:`to_planes` stored; it must hold ``count`` values."""
     view = memoryview(planes).cast("B")
     values: array[int] = array(code)
     width = values.itemsize

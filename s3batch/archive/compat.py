@@ -1,6 +1,6 @@
-"""The one archive old readers understand: every listed path in one tar.gz, names as drone-s3cache wrote them.
+"""The archive of drone-s3cache: one tar.gz with every listed path, under the names that plugin wrote.
 
-The same tree always gives the same bytes, so whether it has to be sent again can be told by its hash.
+The same tree always gives the same bytes, so the archive's hash tells if it must be sent again.
 """
 
 from __future__ import annotations

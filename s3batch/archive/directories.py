@@ -33,9 +33,9 @@ class Directories:
         self._open: dict[str, int] = {}
 
     def open(self, path: str, *, make: bool = False) -> int:
-        """A descriptor of the directory, good until the next call; with ``make`` missing ones are made.
+        """Return a descriptor of the directory, valid until the next call; with ``make`` create missing directories.
 
-        ``FileNotFoundError`` if it is missing, :class:`ArchiveError` if a link or a file is in its place.
+        Raises FileNotFoundError if it is missing, and :class:`ArchiveError` if a link or a file is in its place.
         """
         known = self._open.get(path)
         if known is not None:
@@ -55,7 +55,7 @@ class Directories:
         return descriptor
 
     def is_anchor(self, path: str) -> bool:
-        """Whether ``path`` is, or lies above, the trusted parent of an absolute root."""
+        """Return whether ``path`` is the trusted parent of an absolute root, or lies above it."""
         return any(inside(anchor, path) for anchor in self._anchors if anchor.startswith("/"))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What ``exclude`` keeps out of a cache, in gitignore's language. Pure text.
+"""Patterns of ``exclude``: entries that stay out of a cache, in gitignore syntax. Pure text.
 
 Patterns are relative to the workspace, the last one that matches counts, ``!`` takes an entry back, and nothing comes
 back from inside an excluded directory. Below an absolute listed path a pattern counts if it has no slash but a last one
@@ -21,7 +21,7 @@ class Exclusions:
     """Says of a path whether it is excluded. Picklable; without patterns it is false."""
 
     def __init__(self, patterns: Iterable[str] = (), roots: Sequence[str] = ()) -> None:
-        """``ValueError`` for a pattern that cannot be read."""
+        """Raises ValueError for a pattern that cannot be read."""
         lines = [line.strip() for line in patterns]
         tops = [_FROM_WILDCARD.sub("", root) for root in roots if root.startswith("/")]
         absolute = [line for line in lines if inside_any(line.removeprefix("!"), tops)]

@@ -1,7 +1,8 @@
-"""What lies below the restored paths and is in no cache: what ``exact`` removes. Pure.
+"""The entries below the restored paths that no cache has: ``exact`` removes them. Pure.
 
-Of a directory that goes nothing is named but itself. A directory stays if it holds something that stays: what was
-passed over (our own files, what ``exclude`` names), what could not be looked at, another file system.
+Of a directory that is removed only the directory itself is named. A directory stays if it holds something that stays:
+an entry that was passed over (s3batch's own files, matches of ``exclude``), one that could not be read, or another file
+system.
 """
 
 from __future__ import annotations

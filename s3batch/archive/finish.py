@@ -31,7 +31,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def check_room(plan: RestorePlan, workspace: str) -> None:
-    """:class:`ArchiveError` if a file system lacks the bytes or the inodes for what is to be made."""
+    """Raise :class:`ArchiveError` if a file system lacks the bytes or the inodes for the new files."""
     tree, items = plan.manifest.tree, plan.items
     directories = tree.directory_of_rows()
     size: Counter[str] = Counter()
@@ -46,7 +46,7 @@ def check_room(plan: RestorePlan, workspace: str) -> None:
 
 
 def _top(directory: str, roots: Sequence[str]) -> str:
-    """What decides on which file system a directory is: the workspace, or its absolute root."""
+    """Return the path that decides the file system of a directory: the workspace, or its absolute root."""
     return next((root for root in roots if root.startswith("/") and inside(directory, root)), "")
 
 
@@ -63,9 +63,9 @@ def _require_room(path: str, size: int, files: int) -> None:
 
 @paused()
 def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> list[str]:
-    """Make the directories and the files no chunk fills at one go. All of it is on record first.
+    """Make the directories, and the files that no chunk fills, after recording all of it for the undo.
 
-    Returns what the cache does not have and cannot be moved: it belongs to someone else, or is a mount point.
+    Returns the paths that the cache lacks and that cannot be moved: another user owns them, or they are mount points.
     """
     staying = []
     with Directories(workspace, plan.places.anchored(plan.roots), access=os.O_RDONLY) as directories:
@@ -140,7 +140,7 @@ def finished_stamps(plan: RestorePlan, workspace: str) -> list[tuple[int, Stamp]
 
 
 def _make_parents(roots: Iterable[str], workspace: str, directories: Directories, undo: Undo) -> None:
-    """What lies above the roots, as any ``mkdir -p`` would make it."""
+    """Make the directories above the roots, as ``mkdir -p`` does."""
     mask = os.umask(0)
     os.umask(mask)
     for root in roots:
@@ -166,14 +166,14 @@ def _note_dirs(plan: RestorePlan, directories: Directories, undo: Undo) -> None:
 
 
 def _open_up(plan: RestorePlan, directories: Directories) -> None:
-    """Let us work in directories that are there and closed to us; :func:`finish` sets their modes."""
+    """Open existing directories that this user may not write to; :func:`finish` sets their modes."""
     for row, mode in plan.closed_dirs.items():
         parent, name = split(plan.path(row))
         open_up(name, mode | OURS, directories.open(parent))
 
 
 def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
-    """A file of the right size that reads as zeros."""
+    """Make a file of the right size that reads as zeros."""
     parent, name = split(plan.path(row))
     file = os.open(name, _NEW, 0o600, dir_fd=directories.open(parent))
     try:

@@ -1,4 +1,4 @@
-"""Hashing a tree with all processors: this process and forks of it, which cost a hundredth of a worker's start.
+"""Hashing of a tree with all processors: this process and forks of it, which cost a hundredth of a worker's start.
 
     plan file ──recipes n, n + 3, ...──> fork ──pipe──> results
 
@@ -24,7 +24,7 @@ _PARTING = 5.0
 
 
 class _Share(Record):
-    """What a fork sends back."""
+    """The results that a fork sends back."""
 
     results: list[Packed]
 
@@ -44,7 +44,7 @@ class _Helper:
             os.close(theirs)
 
     def results(self) -> list[Packed]:
-        """All of them, made here if the fork came to nothing."""
+        """Return all results, computed here if the fork failed."""
         with open(self._pipe, "rb", closefd=False) as pipe:
             said = pipe.read()
         try:
@@ -60,7 +60,7 @@ class _Helper:
 
 
 def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packed]:
-    """The hashes of every recipe of the plan file, by up to so many processes."""
+    """Return the hashes of every recipe of the plan file, by up to ``processes`` processes."""
     if not recipes:
         return []
     count = min(processes, len(recipes)) if forks.possible() else 1
@@ -71,7 +71,7 @@ def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packe
         for number in range(1, count):
             try:
                 helper = _Helper(plan, recipes[number::count])
-            except OSError:  # there are no more processes for us
+            except OSError:  # no more processes may be started
                 own += recipes[number::count]
                 continue
             helpers.append(helper)

@@ -25,28 +25,28 @@ HASH_SIZE = 16
 
 
 def chunk_id(raw: Bytes) -> bytes:
-    """32 bytes that name a chunk."""
+    """Return the 32 bytes that name a chunk."""
     return blake3(raw).digest()
 
 
 def content_hash(content: Bytes) -> bytes:
-    """16 bytes: the hash of a whole small file, or of one window of a large one."""
+    """Return 16 bytes: the hash of a whole small file, or of one window of a large one."""
     return blake3(content).digest(HASH_SIZE)
 
 
 def joined_hash(windows: Iterable[bytes]) -> bytes:
-    """The content hash of a large file from its windows' hashes, in order."""
+    """Return the content hash of a large file from the hashes of its windows, in order."""
     return blake3(b"".join(windows)).digest(HASH_SIZE)
 
 
 @cache
 def zeros_hash(length: int) -> bytes:
-    """The hash of a window that is one hole."""
+    """Return the hash of a window that is one hole."""
     return blake3(bytes(length)).digest(HASH_SIZE)
 
 
 def tree_hash(parts: Iterable[Bytes]) -> bytes:
-    """32 bytes over ``parts``, each preceded by its length, so that no two lists of parts run together."""
+    """Return 32 bytes over ``parts``, each preceded by its length, so that different lists never give the same input."""
     hasher = blake3()
     for part in parts:
         hasher.update(len(part).to_bytes(8, "little"))

@@ -1,4 +1,4 @@
-"""Names of a cache's objects, and which of them a build may read and write. Pure text.
+"""Keys of a cache's objects, and the scopes that a build may read and write. Pure text.
 
     <prefix>v1/k/<owner>/<repo>/<branch>/<version>/<key>   manifest; <owner>/<repo>/<branch> is the scope
     <prefix>v1/c/<first 2 digits>/<id>                     chunk, shared by all scopes
@@ -38,7 +38,7 @@ _OLD_DEFAULT_BRANCH = "master"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What the CI says of the build."""
+    """The facts of a build that name its cache."""
 
     owner: str
     repo: str
@@ -51,11 +51,11 @@ class Build:
     """Its number."""
     tag: str = ""
     fork: bool = False
-    """A pull request from another repository, or one of which that cannot be told."""
+    """A pull request from another repository, or from an unknown one."""
     read_only: bool = False
 
     def is_pull_request(self) -> bool:
-        """Whether others than the repository's own people may have written what is built."""
+        """Return whether others than the repository's own people may have written what is built."""
         return self.event.startswith("pull_request") or bool(self.pull_request)
 
 
@@ -92,7 +92,7 @@ class LegacyObject(NamedTuple):
 
 
 def scopes(build: Build) -> Scopes:
-    """Where a build may write and read."""
+    """Return the scopes that a build may read and write."""
     own = _own_component(build)
     names = [own, *(encode(branch) for branch in (build.target_branch, build.default_branch) if branch)]
     read = tuple(dict.fromkeys(f"{repository(build)}/{name}" for name in names if name))
@@ -101,7 +101,7 @@ def scopes(build: Build) -> Scopes:
 
 
 def repository(build: Build) -> str:
-    """The first two components of its scopes."""
+    """Return the first two components of a build's scopes."""
     if not build.owner or not build.repo:
         raise SettingsError("the build names no repository", hint="pass UNKNOWN where a cache_key is set")
     return f"{_component(build.owner)}/{_component(build.repo)}"
@@ -120,7 +120,7 @@ def _component(text: str) -> str:
 
 
 def encode(text: str) -> str:
-    """One component; a very long one is cut and told apart by a hash."""
+    """Return one component of a key; a very long one is cut and gets a hash."""
     encoded = _quote(text)
     if encoded in (".", ".."):
         return encoded.replace(".", "%2E")
@@ -132,7 +132,7 @@ def encode(text: str) -> str:
 
 
 def decode(component: str) -> str:
-    """What :func:`encode` made of a text that was not cut."""
+    """Return the text that :func:`encode` encoded, if it was not cut."""
     return os.fsdecode(unquote_to_bytes(component))
 
 
@@ -148,13 +148,13 @@ def _encode_key(key: str, setting: str) -> str:
 
 
 def paths_version(roots: Iterable[str], system: str) -> str:
-    """12 hex digits: caches of other paths, other formats or other systems are not found by mistake."""
+    """Return 12 hex digits, so that caches of other paths, formats or systems are not found by mistake."""
     parts = "\0".join([_FORMAT, system, *sorted(roots)])
     return chunk_id(os.fsencode(parts)).hex()[:12]
 
 
 def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
-    """The key object. ``prefix`` is empty or ends with a slash."""
+    """Return the key of the manifest. ``prefix`` is empty or ends with a slash."""
     if not key:
         raise SettingsError("cache_key: the key is empty", hint="remove it to use the default, owner/repo/branch")
     return f"{prefix}v1/k/{scope}/{version}/{_encode_key(key, 'cache_key')}"
@@ -163,7 +163,7 @@ def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
 def lookups(
     prefix: str, read: Sequence[str], version: str, wanted_keys: Sequence[str], restore_keys: Sequence[str]
 ) -> list[Lookup]:
-    """What a restore tries, in order: each key in every scope, then each restore key in every scope."""
+    """Return the lookups of a restore, in order: each key in every scope, then each restore key in every scope."""
     exact = [
         Lookup(manifest_key(prefix, scope, version, key), False, scope, key) for key in wanted_keys for scope in read
     ]
@@ -175,7 +175,7 @@ def lookups(
 
 
 def parse_manifest_key(prefix: str, object_key: str) -> ManifestKey | None:
-    """The parts, or ``None`` for an object that is no manifest in use."""
+    """Return the parts of a manifest's key, or ``None`` for an object that is not a manifest in use."""
     start = f"{prefix}v1/k/"
     parts = object_key.removeprefix(start).split("/")
     if not object_key.startswith(start) or len(parts) != len(("owner", "repo", "branch", "version", "key")):
@@ -184,13 +184,13 @@ def parse_manifest_key(prefix: str, object_key: str) -> ManifestKey | None:
 
 
 def chunk_key(prefix: str, identity: bytes) -> str:
-    """The object of a chunk."""
+    """Return the key of a chunk."""
     name = identity.hex()
     return f"{prefix}v1/c/{name[:2]}/{name}"
 
 
 def parse_chunk_key(prefix: str, object_key: str) -> bytes | None:
-    """The chunk's id, or ``None`` for an object that is no chunk."""
+    """Return the id of a chunk, or ``None`` for an object that is not a chunk."""
     name = object_key.rpartition("/")[2]
     try:
         identity = bytes.fromhex(name)
@@ -200,15 +200,15 @@ def parse_chunk_key(prefix: str, object_key: str) -> bytes | None:
 
 
 def aside_key(prefix: str, object_key: str) -> str:
-    """Where the clean-up puts a manifest it takes out of use."""
+    """Return the key to which the clean-up moves an evicted manifest."""
     return f"{prefix}v1/x/{object_key.removeprefix(f'{prefix}v1/k/')}"
 
 
 def cleared_prefixes(prefix: str, build: Build) -> tuple[str, ...]:
-    """What ``[CLEAR CACHE]`` removes: all of this repository, or a pull request's own. Empty: it may not.
+    """Return the prefixes that ``[CLEAR CACHE]`` removes, of the repository or a pull request. Empty: not allowed.
 
-    Last comes the old plugins' directory; where the cache of all repositories is in there, that is nobody's own
-    (:func:`is_cleared`).
+    The last one is the directory of old plugins. Where the cache of all repositories is inside it, it belongs to no
+    single repository (:func:`is_cleared`).
     """
     if build.is_pull_request():
         own = scopes(build).write
@@ -217,14 +217,14 @@ def cleared_prefixes(prefix: str, build: Build) -> tuple[str, ...]:
 
 
 def is_cleared(prefix: str, cleared: Sequence[str], key: str) -> bool:
-    """Whether an object below one of ``cleared`` goes: nothing of our layout but what is below the first."""
+    """Return whether a clear removes an object below one of ``cleared``: of s3batch's own layout only the first prefix."""
     return key.startswith(cleared[0]) or not key.startswith(
         tuple(f"{prefix}v1/{part}/" for part in ("k", "c", "x", "gc"))
     )
 
 
 def legacy_objects(build: Build, listed: Sequence[str], prefix: str = "", key: str = "") -> list[LegacyObject]:
-    """Where older plugins would have put this cache. ``key`` is the rendered ``cache_key``, if one is set."""
+    """Return the objects where older plugins would have put this cache. ``key`` is the rendered ``cache_key``."""
     whole = LegacyObject(f"{build.repo}/{build.repo}.tar.gz", tuple(listed))
     each = [LegacyObject(f"{build.repo}/{root}.tar.gz", (root,)) for root in listed if not root.startswith("/")]
     built = build.target_branch or build.branch or _OLD_DEFAULT_BRANCH  # in Drone, a pull request's is its target

@@ -1,8 +1,9 @@
-"""Archives of the plugins s3batch replaces, read safely: tar, plain or in gzip or zstd, told by their first bytes.
+"""Archives of the plugins s3batch replaces: tar, plain or in gzip or zstd, recognised by their first bytes.
 
-They are read as a stream and under the rules of our own archives: names are placed below the listed paths or left
-out, no link is followed, nothing is written in place, what is in the way is moved aside, links come after files,
-setuid and devices never. Python's ``data`` filter has a say as well. A failure is undone by the caller's record.
+They are read as a stream and under the rules of s3batch's own archives. Names are placed below the listed paths or left
+out. No link is followed, nothing is written in place, and an entry that is in the way is moved aside. Links come after
+files; setuid and devices are never made. Python's ``data`` filter is applied as well. The caller's undo record reverts
+a failure.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, codec.S
 
 @dataclass(slots=True)
 class Extracted:
-    """What came out of a legacy archive."""
+    """The entries that were restored from a legacy archive."""
 
     files: int = 0
     """Made; those that were right already are not counted."""
@@ -68,7 +69,7 @@ class Extracted:
 
 
 def kind_of(head: bytes) -> str | None:
-    """``gzip``, ``zstd`` or ``tar`` by the first 512 bytes of an object; ``None`` if it is none of them."""
+    """Return ``gzip``, ``zstd`` or ``tar`` by the first 512 bytes of an object; ``None`` for anything else."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
     if head.startswith(b"\x28\xb5\x2f\xfd"):
@@ -145,7 +146,7 @@ class _Stream:
         self._limit = limit
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes."""
+        """Return up to ``size`` bytes."""
         if self._head:
             data, self._head = self._head[:size] if size >= 0 else self._head, self._head[size:] if size >= 0 else b""
             return data
@@ -216,7 +217,7 @@ class _Extraction:
             self._leave_out(path, "it is not a file, directory or link")
 
     def finish(self) -> None:
-        """Links, when nothing is left to be written through them; then directories, deepest first."""
+        """Make the links, after everything that could be written through them; then the directories, deepest first."""
         for path, (target, mtime_ns) in self._links.items():
             if path in self._known:
                 raise ArchiveError(f"{path} is a link and a directory in the same archive")
@@ -314,7 +315,7 @@ class _Extraction:
         return None
 
     def _make_room(self, path: str) -> tuple[int, str]:
-        """Descriptor of the directory and free name in it, on record as about to be made."""
+        """Return a descriptor of the directory and a free name in it, after recording that it is about to be made."""
         directory, name = split(path)
         self._make_dirs(directory)
         parent = self.directories.open(directory)
@@ -326,7 +327,7 @@ class _Extraction:
         return parent, name
 
     def _make_dirs(self, path: str) -> None:
-        """The directory and all above it; what is no directory gives way, but only at or below a root."""
+        """Make a directory and all above it. A non-directory at or below a root is moved out of the way."""
         missing = []
         while path not in self._known and path not in ("", "/") and not self.directories.is_anchor(path):
             missing.append(path)
@@ -355,9 +356,10 @@ class _Extraction:
 
 
 def _filter(member: tarfile.TarInfo, path: str) -> None:
-    """Python's own opinion of a member. Only the verdict counts; what is on disk is not its business but ours.
+    """Apply Python's ``data`` filter to a member. Only its verdict counts; s3batch itself checks the disk.
 
-    Pythons before 3.11.4 have none; of what it refuses, our own rules lack only symbolic links that leave.
+    Pythons before 3.11.4 have no such filter. Of its refusals only one is missing in the rules here: symbolic links
+    that leave the workspace.
     """
     if not hasattr(tarfile, "data_filter"):
         if member.issym() and _leaves(path, member.linkname):
@@ -370,7 +372,7 @@ def _filter(member: tarfile.TarInfo, path: str) -> None:
 
 
 def _leaves(path: str, target: str) -> bool:
-    """Whether a symbolic link at ``path`` leads out of the workspace by its text."""
+    """Return whether the text of a symbolic link at ``path`` leads out of the workspace."""
     return target.startswith("/") or posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith(
         ".."
     )
@@ -385,7 +387,7 @@ def _exists(parent: int, name: str) -> bool:
 
 
 def _mtime_ns(member: tarfile.TarInfo) -> int:
-    """Seconds may be a float in newer formats; beyond what a file system holds they are an attack or an accident."""
+    """Return a member's time in nanoseconds. Newer formats have float seconds; times no file system holds are refused."""
     return max(-(2**62), min(2**62, int(member.mtime * 1_000_000_000)))
 
 

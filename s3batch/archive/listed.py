@@ -89,10 +89,10 @@ class _Pattern:
 
 
 class Listed:
-    """What the user listed, as the key and the state know it: in one spelling, sorted."""
+    """The paths that the user listed, as the key and the state know them: in one spelling, sorted."""
 
     def __init__(self, texts: Sequence[str], workspace: str) -> None:
-        """``SettingsError`` for a pattern that cannot be read."""
+        """Raises SettingsError for a pattern that cannot be read."""
         self.texts = tuple(texts)
         self._workspace = workspace
         self._patterns = {text: _Pattern.of(text) for text in texts if _WILD.search(text)}
@@ -100,7 +100,7 @@ class Listed:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is no pattern."""
+        """The listed paths that are not patterns."""
         return tuple(text for text in self.texts if text not in self._patterns)
 
     def expand(self, exclude: Exclusions = NOTHING) -> Expanded:

@@ -1,4 +1,4 @@
-"""What a cache holds: its tree, the content of its files, and where in which chunk that content lies.
+"""The manifest of a cache: its tree, the content of its files, and where that content lies in which chunk.
 
 :mod:`.stored` reads and writes it. One that was read has passed every rule of :mod:`.check`.
 """
@@ -29,11 +29,11 @@ class Chunks:
         return len(self.raws)
 
     def id(self, number: int) -> bytes:
-        """32 bytes."""
+        """Return the 32 bytes of a chunk's id."""
         return bytes(self.ids[number * ID_SIZE : (number + 1) * ID_SIZE])
 
     def all_ids(self) -> Iterator[bytes]:
-        """In order of their numbers."""
+        """Yield the ids in the order of their numbers."""
         return map(self.id, range(len(self)))
 
     def add(self, identity: bytes, raw: int, stored: int) -> int:
@@ -68,7 +68,7 @@ class Extents:
         self.ats.append(at)
 
     def spans(self) -> dict[int, tuple[int, int]]:
-        """For each row that has extents the first and the one after the last."""
+        """Return for each row with extents the first extent and the one after the last."""
         found: dict[int, tuple[int, int]] = {}
         for index, row in enumerate(self.rows):
             first = found[row][0] if row in found else index
@@ -99,19 +99,19 @@ class Manifest:
     """The clean-up generation it was made in."""
 
     def hash(self, row: int) -> bytes:
-        """The content hash of a FILE."""
+        """Return the content hash of a FILE."""
         return bytes(self.hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE])
 
     def raw_size(self) -> int:
-        """Bytes of all files."""
+        """Return the bytes of all files."""
         return sum(self.tree.sizes)
 
     def tree_id(self) -> str:
-        """64 hex digits over everything but times and chunks: equal exactly when the contents are."""
+        """Return 64 hex digits over everything but times and chunks: equal exactly when the contents are."""
         return tree_hash(self._identity()).hex()
 
     def timed_tree_id(self) -> str:
-        """64 hex digits over everything but chunks."""
+        """Return 64 hex digits over everything but chunks."""
         return tree_hash([*self._identity(), to_planes(self.tree.mtimes)]).hex()
 
     def _identity(self) -> list[bytes]:

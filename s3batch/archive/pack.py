@@ -36,7 +36,7 @@ CHANGED, VANISHED, UNREADABLE = "Changed", "Vanished", "Unreadable"
 
 
 class Packed(Record, kw_only=True):
-    """What became of a recipe, small enough for a row of the journal. Item n is row ``first + n`` of the plan."""
+    """The result of a recipe, small enough for a row of the journal. Item n is row ``first + n`` of the plan."""
 
     chunk: int
     """Its number in the plan."""
@@ -63,16 +63,16 @@ class Packed(Record, kw_only=True):
     """Items that are not in the chunk: item, code (``Changed``, ``Vanished``, ``Unreadable``), what happened."""
 
     def each_hash(self) -> Iterator[bytes]:
-        """The hash of each item, zeros for a problem."""
+        """Yield the hash of each item, zeros for a problem."""
         return (self.hashes[at : at + HASH_SIZE] for at in range(0, len(self.hashes), HASH_SIZE))
 
     def to_bytes(self) -> bytes:
-        """For ``Result.payload``."""
+        """Return the bytes for ``Result.payload``."""
         return encode(self)
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Packed:
-        """The reverse of :meth:`to_bytes`."""
+        """Return the result that :meth:`to_bytes` encoded."""
         return decode(payload, cls, what="the journal's record of a chunk")
 
 
@@ -101,7 +101,7 @@ def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL) -> Built
 
 @paused()
 def hash_items(plan: str, recipe: Recipe) -> Packed:
-    """The hashes of the items of ``recipe``, nothing stored."""
+    """Return the hashes of the items of ``recipe`` without storing anything."""
     return _read(_open_plan(plan), recipe, keep=False).packed()
 
 
@@ -128,7 +128,7 @@ class _Plan:
         self.directories.close()
 
     def items(self, recipe: Recipe) -> Iterator[tuple[str, bytes, _Item]]:
-        """Directory, name and facts of each item."""
+        """Yield directory, name and facts of each item."""
         rows = (recipe.first, recipe.last)
         names = self.table.names("names", *rows)
         columns = [self.table.column(name, *rows) for name in ("start", "length", "size", "mtime", "ctime", "flags")]
@@ -142,7 +142,7 @@ class _Plan:
 
 
 def _open_plan(path: str) -> _Plan:
-    """The plan that lies there now: a process that outlives one finds the next at the same place."""
+    """Open the current plan. A long-lived process finds the next plan at the same path."""
     status = os.stat(path)
     return _mapped(path, status.st_ino, status.st_mtime_ns)
 
@@ -173,7 +173,7 @@ class _Buffer(threading.local):
     memory = bytearray()
 
     def of(self, length: int) -> memoryview:
-        """So many bytes; what was in an earlier view of them is gone."""
+        """Return a view of ``length`` bytes; it overwrites the content of earlier views."""
         if len(self.memory) < length:
             self.memory = bytearray(length)
         return memoryview(self.memory)[:length]
@@ -249,7 +249,7 @@ class _Reading:
         self._packed.attributes += any(name not in _PASSED_OVER for name in names)
 
     def _hash(self, view: memoryview) -> bytes:
-        """The content hash of a whole item, with which an item that has the chunk to itself has named it."""
+        """Return the content hash of a whole item. It also names the chunk of an item that has one to itself."""
         if not self._alone:
             return content_hash(view)
         self.identity = chunk_id(view)
@@ -262,13 +262,13 @@ class _Reading:
         self._note(digest, at, mtime_ns)
 
     def packed(self) -> Packed:
-        """What was read so far."""
+        """Return the result for the files read so far."""
         self._packed.hashes = b"".join(self._hashes)
         self._packed.ats, self._packed.mtimes = self._ats.tobytes(), self._mtimes.tobytes()
         return self._packed
 
     def kept(self) -> memoryview:
-        """The raw bytes of the chunk."""
+        """Return the raw bytes of the chunk."""
         return self._buffer[: self._end]
 
     def _note(self, digest: bytes, at: int, mtime_ns: int) -> None:
@@ -310,7 +310,7 @@ def _read_item(
 
 _CAPABILITY = "security.capability"
 _PASSED_OVER = frozenset({_CAPABILITY, "security.selinux"})
-"""A label of SELinux is made anew by the system."""
+"""The system creates a label of SELinux itself."""
 
 
 def _extended_attributes(file: int) -> list[str]:
@@ -351,7 +351,7 @@ def _fill(file: int, start: int, view: memoryview) -> bool:
 
 
 def _data_stretches(file: int, at: int, end: int) -> list[tuple[int, int]]:
-    """Offsets and lengths of what is no hole between ``at`` and ``end``."""
+    """Return offsets and lengths of the data between ``at`` and ``end``, without holes."""
     found: list[tuple[int, int]] = []
     while at < end:
         try:

@@ -1,4 +1,4 @@
-"""The one door to msgspec: typed values as MessagePack, and back, with one error for everything that is not so."""
+"""The only door to msgspec: typed values to MessagePack and back, with one error for malformed data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Record(msgspec.Struct):
 
 
 def encode(value: object) -> bytes:
-    """MessagePack."""
+    """Return a value as MessagePack."""
     return msgspec.msgpack.encode(value)
 
 
 def decode(data: bytes | memoryview, kind: type[Value], *, what: str) -> Value:
-    """A ``kind`` from MessagePack; ``what`` names it in the error."""
+    """Return a ``kind`` from MessagePack; ``what`` names it in the error."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, OverflowError) as error:

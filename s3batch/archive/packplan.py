@@ -1,4 +1,4 @@
-"""Which bytes go into which new chunk, and which chunks of the base are used again. Pure, but for the plan file.
+"""The plan of a rebuild: which bytes go into new chunks, which chunks are used again. Pure, except the plan file.
 
     survey ─→ plan_packing ─→ PackPlan ──write──→ plan file ─→ workers: build_chunk(recipe)
                                  │                                        │
@@ -41,7 +41,7 @@ so much. Without it 300,000 small files are one chunk, which one worker writes."
 
 @dataclass(slots=True)
 class Items:
-    """What is to be read: whole files and windows of large ones, in columns. Grouped into recipes."""
+    """The items to read: whole files and windows of large ones, in columns, grouped into recipes."""
 
     rows: array[int] = field(default_factory=lambda: array("I"))
     starts: array[int] = field(default_factory=lambda: array("q"))
@@ -66,7 +66,7 @@ class Items:
 
 @dataclass(slots=True)
 class PackPlan:
-    """What a rebuild will do."""
+    """The plan of a rebuild: new chunks to pack and chunks to use again."""
 
     survey: Survey
     items: Items
@@ -78,13 +78,13 @@ class PackPlan:
         return self.items.recipes
 
     def raw_size(self) -> int:
-        """Bytes to be read and packed."""
+        """Return the bytes to read and pack."""
         return sum(self.items.lengths)
 
 
 @paused()
 def hash_plan(survey: Survey) -> Items:
-    """The items to hash before packing is planned, in recipes of about 64 MiB or 4,000 files for ``hash_items``."""
+    """Return the items to hash before packing, in recipes of about 64 MiB or 4,000 files for ``hash_items``."""
     items = Items()
     held = 0
     tree = survey.found.tree
@@ -128,7 +128,7 @@ def plan_packing(survey: Survey) -> PackPlan:
 
 @paused()
 def write_items(path: str, survey: Survey, items: Items, workspace: str, roots: Iterable[str]) -> None:
-    """The plan file for ``hash_items`` and ``build_chunk``."""
+    """Write the plan file for ``hash_items`` and ``build_chunk``."""
     found, tree, rows = survey.found, survey.found.tree, items.rows
     directories, names, paths = placed_columns(found.places, tree, rows)
     columns = {
@@ -148,7 +148,7 @@ def write_items(path: str, survey: Survey, items: Items, workspace: str, roots: 
 
 
 def _new_rows(survey: Survey, reuse: Reuse) -> Iterator[tuple[int, int]]:
-    """Rows of files whose bytes are to be packed, with their sizes."""
+    """Yield the rows of files whose bytes are to be packed, with their sizes."""
     tree = survey.found.tree
     for row, (kind, size, old) in enumerate(zip(tree.kinds, tree.sizes, reuse.rows, strict=True)):
         if kind == FILE and size and old < 0 and row not in reuse.same:
@@ -156,7 +156,7 @@ def _new_rows(survey: Survey, reuse: Reuse) -> Iterator[tuple[int, int]]:
 
 
 def _add_windows(items: Items, survey: Survey, reuse: Reuse) -> None:
-    """Whole windows of large files, each a chunk."""
+    """Add whole windows of large files, each a chunk."""
     for row, size in _new_rows(survey, reuse):
         if size < WINDOW:
             continue
@@ -167,7 +167,7 @@ def _add_windows(items: Items, survey: Survey, reuse: Reuse) -> None:
 
 
 def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
-    """Small files and the ends of large ones, in path order."""
+    """Add small files and the ends of large ones, in path order."""
     held, ends_pack = 0, _Cuts(survey.found.tree)
     cut_from = _CUT_FROM_ON_TOP if survey.base else _CUT_FROM
     for row, size in _new_rows(survey, reuse):
@@ -187,7 +187,7 @@ def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
 
 
 class _Cuts:
-    """Whether a path ends a pack: as likely as the file is long, and for the same path always the same."""
+    """Decides if a path ends a pack. Longer files do so more often, and the same path always decides alike."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree

@@ -1,4 +1,4 @@
-"""Which paths a cache may hold, and where they may go. Pure text.
+"""The paths a cache may hold, and where they may go. Pure text.
 
 A root is a path the user listed. It is relative to the workspace (``vendor/bundle``; ``.`` is all of it) or, where
 the user wrote it so, absolute. Every path of an archive lies at or below a root and is written as the root is.
@@ -19,7 +19,7 @@ KEEP, INSIDE, SKIP = "keep", "inside", "skip"
 
 
 def parse_roots(listed: Iterable[str], workspace: str) -> tuple[str, ...]:
-    """The listed paths in one spelling, sorted, without those that lie in another one."""
+    """Return the listed paths in one spelling, sorted, without those that lie in another one."""
     return without_nested({_parse_root(path.strip(), workspace) for path in listed if path.strip()}, workspace)
 
 
@@ -46,14 +46,14 @@ def _parse_root(path: str, workspace: str) -> str:
 
 
 def inside(path: str, root: str) -> bool:
-    """Whether ``path`` is ``root`` or lies below it, by whole components."""
+    """Return whether ``path`` is ``root`` or lies below it, by whole components."""
     if root == ".":
         return not path.startswith("/")
     return path == root or path.startswith(root + "/" if root != "/" else root)
 
 
 def inside_any(path: str, roots: Sequence[str]) -> bool:
-    """Whether ``path`` is at or below one of ``roots``."""
+    """Return whether ``path`` is at or below one of ``roots``."""
     return any(inside(path, root) for root in roots)
 
 
@@ -70,19 +70,19 @@ def is_below(path: str, roots: Container[str]) -> bool:
 
 
 def join(directory: str, name: str) -> str:
-    """The path of an entry; the workspace itself is the directory ``""``."""
+    """Return the path of an entry; the workspace itself is the directory ``""``."""
     if not directory:
         return name
     return directory + name if directory == "/" else f"{directory}/{name}"
 
 
 def split(path: str) -> tuple[str, str]:
-    """Directory and name; the reverse of :func:`join`."""
+    """Return directory and name; the reverse of :func:`join`."""
     return posixpath.split(path)
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether ``name`` is one component that stays where it is."""
+    """Return whether ``name`` is one component that stays where it is."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
@@ -94,12 +94,12 @@ def check_path(path: str) -> None:
 
 
 def encode(texts: Sequence[str]) -> bytes:
-    """Names in a row with NUL between them, as the bytes the file system had."""
+    """Return names joined by NUL, as the bytes the file system had."""
     return os.fsencode("\0".join(texts))
 
 
 def decode(blob: bytes | bytearray | memoryview, count: int) -> list[str]:
-    """The names of :func:`encode`; ``count`` tells none from one that is empty."""
+    """Return the names that :func:`encode` joined; ``count`` tells no name from one that is empty."""
     texts = os.fsdecode(bytes(blob)).split("\0") if count else []
     if len(texts) != count or (not count and len(blob)):
         raise ArchiveError(f"a list of names has {len(texts):,} names instead of {count:,}")
@@ -107,7 +107,7 @@ def decode(blob: bytes | bytearray | memoryview, count: int) -> list[str]:
 
 
 def points_inside(directory: str, target: str, roots: Sequence[str]) -> bool:
-    """Whether a symbolic link in ``directory`` stays in ``roots``, by its text alone: nothing is looked up on disk."""
+    """Return whether a symbolic link in ``directory`` stays in ``roots``, by its text alone. The disk is not read."""
     if target.startswith("/"):
         return False
     reached = posixpath.normpath(join(directory, target))
@@ -115,5 +115,5 @@ def points_inside(directory: str, target: str, roots: Sequence[str]) -> bool:
 
 
 def link_is_wanted(policy: str, directory: str, target: str, roots: Sequence[str]) -> bool:
-    """Whether the policy takes a symbolic link in ``directory``."""
+    """Return whether the policy takes a symbolic link in ``directory``."""
     return policy == KEEP or (policy == INSIDE and points_inside(directory, target, roots))

@@ -1,4 +1,4 @@
-"""Where the members of another tool's archive belong in this workspace. Pure text.
+"""Places the members of another tool's archive in this workspace. Pure text.
 
 Two families wrote them: relative names as they were listed (an absolute path with its first slash cut off), and
 absolute names of a workspace that may have been elsewhere. The latter are recognised by the listed path in them,
@@ -25,7 +25,7 @@ class Placement:
         self._old: dict[str, _Parts] = {}
 
     def place(self, name: str) -> str | None:
-        """The path, ``None`` if it is below no root; :class:`ArchiveError` for a name that goes up."""
+        """Return the path, ``None`` if it is below no root; raise :class:`ArchiveError` for a name that goes up."""
         parts = _parts(name)
         if ".." in parts or "\0" in name:
             raise ArchiveError(f"the name {name!r} in the archive is not safe")
@@ -39,7 +39,7 @@ class Placement:
         return None
 
     def _below(self, root: str, wanted: _Parts, parts: _Parts, *, absolute: bool) -> _Parts | None:
-        """The components after the root's own, or ``None``."""
+        """Return the components after the root's own, or ``None``."""
         if root.startswith("/"):
             return _after(parts, wanted)
         if root not in self._old:
@@ -50,7 +50,7 @@ class Placement:
         return _after(parts, self._old[root] + wanted)
 
     def _old_workspace(self, wanted: _Parts, parts: _Parts, *, absolute: bool) -> _Parts | None:
-        """What stands before the root in the first member that has it: that is the root itself, in all these tools."""
+        """Return the components before the root, in the first member that has it: in these tools the root itself."""
         if not absolute:
             return next((old for old in ((), self._workspace) if _after(parts, old + wanted) is not None), None)
         count = len(wanted)

@@ -63,7 +63,7 @@ NOWHERE = Places()
 
 
 class Looked(NamedTuple):
-    """What became of the listed links."""
+    """The listed links: which are followed, and which are not."""
 
     places: Places
     stuck: dict[str, str]
@@ -81,7 +81,7 @@ def look_at_links(
 ) -> Looked:
     """Decide which of ``names``, the paths that are listed by name, are links to be followed.
 
-    ``roots`` are all paths of the cache, ``own`` directories of ours.
+    ``roots`` are all paths of the cache, ``own`` the directories of s3batch itself.
     """
     links = [root for root in names if os.path.islink(os.path.join(workspace, root))]
     moves: dict[str, str] = {}

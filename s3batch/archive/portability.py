@@ -1,4 +1,4 @@
-"""Whether this system can make the names and links of a cache that another one made: tried out, in a directory of ours.
+"""A check that this system can make the names and links of a cache: it tries them in a directory of its own.
 
 Most names can be made anywhere and are not tried: ASCII without the characters and endings that some system refuses.
 """
@@ -53,7 +53,7 @@ def _why_no_names(tree: Tree, rows: list[int], probe: int) -> str:
 
 
 def _why_alike(tree: Tree, rows: list[int], probe: int) -> str:
-    """Two names of one directory that are one here: by their case, or by how their letters are composed."""
+    """Return the error for two names of one directory that are equal on this system, by case or by Unicode normal form."""
     wanted = set(rows)
     for _, first, last in tree.spans():
         seen: dict[str, int] = {}

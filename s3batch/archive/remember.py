@@ -15,7 +15,7 @@ from s3batch.model import Stamp
 
 
 def rebuilt_state(stored: bytes, manifest: Manifest, found: Found, *, key: str, etag: str) -> State:
-    """``found`` is the walk of the assembled manifest, row by row the same."""
+    """Return the state after a rebuild. ``found`` is the walk of the assembled manifest, row by row the same."""
     facts = (found.ctimes, found.inodes, found.devices)
     return State(stored, manifest, key, etag, found.started_ns, *facts, found.fingerprint())
 

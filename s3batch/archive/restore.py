@@ -1,4 +1,4 @@
-"""What a restore has to do to make the tree on disk the tree of the manifest. Pure, but for the plan file.
+"""The plan of a restore: changes that make the tree on disk the tree of the manifest. Pure, except the plan file.
 
     manifest + what is there ─→ plan_restore ─→ RestorePlan ──write──→ plan file ─→ workers: unpack_chunk(recipe)
 
@@ -28,7 +28,7 @@ from s3batch.archive.table import Recipe, names_columns, write_table
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows, rows_at
 
 OURS = 0o700
-"""What we need of a directory while we work in it."""
+"""The permissions that s3batch needs on a directory while it works in it."""
 
 _ROW_BITS = 32
 _ROW_MASK = (1 << _ROW_BITS) - 1
@@ -56,20 +56,20 @@ class Items:
         self.flags.append(flag)
 
     def cut(self, chunk: int, first: int) -> None:
-        """The items from ``first`` on are those of ``chunk``."""
+        """Mark the items from ``first`` on as those of ``chunk``."""
         if first < len(self.rows):
             self.recipes.append(Recipe(chunk, first, len(self.rows)))
 
 
 @dataclass(slots=True)
 class RestorePlan:
-    """What is wrong, by rows of the manifest."""
+    """The differences to repair, by rows of the manifest."""
 
     manifest: Manifest
     roots: tuple[str, ...]
     """Where it may write: roots the manifest has and the user asked for."""
     matched: array[int]
-    """For every row the row of the same path in the walk, or -1."""
+    """For every row of the manifest the row of the same path in the walk, or -1."""
     chosen: bytearray
     """1 for each row below ``roots``."""
     aside: list[int] = field(default_factory=list)
@@ -87,7 +87,7 @@ class RestorePlan:
     touched_dirs: list[int] = field(default_factory=list)
     """Directories whose mode or time is to be set at the end."""
     closed_dirs: dict[int, int] = field(default_factory=dict)
-    """Those among them that are there and do not let us in, with their modes."""
+    """The directories among them that exist and that this user may not enter, with their modes."""
     left_alone: list[str] = field(default_factory=list)
     """Paths at which there is something that ``exclude`` names, and something else in the manifest."""
     skipped_symlinks: list[int] = field(default_factory=list)
@@ -100,21 +100,21 @@ class RestorePlan:
     places: Places = NOWHERE
     """Where the roots are that are followed links."""
     owners: bool = False
-    """Whether what is made is given to the owners that the manifest names, but for 0:0."""
+    """True if new entries are given to the owners in the manifest, except 0:0."""
     unowned: int = 0
     """Entries that could not be given away."""
 
     def owner(self, row: int) -> tuple[int, int] | None:
-        """To whom the entry is to be given; ``None``: it stays ours."""
+        """Return the owner that the entry is to get; ``None`` leaves it to the user of this process."""
         owner = self.manifest.tree.owner(row)
         return owner if self.owners and owner != (0, 0) else None
 
     def path(self, row: int) -> str:
-        """Where the entry is on the disk."""
+        """Return the path of the entry on the disk."""
         return self.places.where(self.manifest.tree.path(row))
 
     def paths_of(self, rows: Iterable[int]) -> Iterator[str]:
-        """The same for many rows."""
+        """Yield the paths of many entries on the disk."""
         paths = self.manifest.tree.paths_of(rows)
         return map(self.places.where, paths) if self.places else paths
 
@@ -124,27 +124,27 @@ class RestorePlan:
         return self.items.recipes
 
     def files(self) -> int:
-        """Files to be made."""
+        """Return the number of files to make."""
         return len(self.small) + len(self.empty) + len(self.large)
 
     def size(self) -> int:
-        """Bytes to be written."""
+        """Return the bytes to write."""
         return sum(self.items.lengths)
 
     def held(self) -> tuple[int, int]:
-        """Files and bytes of all that it makes right, what is right already included."""
+        """Return files and bytes of the whole tree, including those that are right already."""
         rows = zip(self.chosen, self.manifest.tree.kinds, self.manifest.tree.sizes, strict=True)
         sizes = [size for chosen, kind, size in rows if chosen and kind in {FILE, HARDLINK}]
         return len(sizes), sum(sizes)
 
     def nothing_to_do(self) -> bool:
-        """Whether the tree is right already."""
+        """Return whether the tree is right already."""
         return not (
             self.files() or self.links or self.symlinks or self.dirs or self.touched_dirs or self.aside or self.extra
         )
 
     def made_rows(self) -> Iterator[int]:
-        """Rows of everything that will be made, directories excepted."""
+        """Yield the rows of everything that will be made, except directories."""
         yield from self.small
         yield from self.empty
         yield from self.large
@@ -164,10 +164,10 @@ def plan_restore(
     exclude: Exclusions = NOTHING,
     exact: bool = False,
 ) -> RestorePlan:
-    """Compare; ``found`` is a walk of ``common_roots``, ``wrong`` are its rows whose content was found to differ.
+    """Compare the manifest with a walk. ``found`` walked ``common_roots``; content differs in its rows ``wrong``.
 
-    What ``exclude`` names is left alone: neither of the two has it. ``exact``: what the manifest lacks goes.
-    ``owners``: what the manifest gives to a user other than root is right only if it belongs to that one.
+    Entries that ``exclude`` matches are left alone on both sides. With ``exact`` entries that the manifest lacks are
+    removed. With ``owners`` an entry of a user other than root is right only if it belongs to that user.
     """
     roots = common_roots(manifest.roots, asked)
     chosen = selected_rows(manifest.tree, roots)
@@ -190,7 +190,7 @@ def plan_restore(
 
 
 def common_roots(held: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
-    """Paths that are at or below a root on both sides."""
+    """Return the paths that are at or below a root on both sides."""
     ours, theirs = frozenset(asked), frozenset(held)
     mutual = {one for one in held if is_below(one, ours)} | {one for one in asked if is_below(one, theirs)}
     return tuple(sorted(mutual))
@@ -198,7 +198,7 @@ def common_roots(held: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
 
 @paused()
 def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
-    """The plan file for ``unpack_chunk``."""
+    """Write the plan file for ``unpack_chunk``."""
     tree, items, rows = plan.manifest.tree, plan.items, plan.items.rows
     directories, names, paths = placed_columns(plan.places, tree, rows)
     owners = plan.owners and bool(tree.uids)
@@ -254,7 +254,7 @@ def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
 
 
 def _all_right(plan: RestorePlan, found: Found) -> bool:
-    """Whether both sides are the same in every column: the usual case, and worth not looking at each row."""
+    """Return whether both sides are equal in every column. This is the usual case, and faster than a look at each row."""
     return 0 not in plan.chosen and bool(plan.manifest.tree == found.tree)
 
 
@@ -276,7 +276,7 @@ def _is_right(plan: RestorePlan, found: Found, row: int, other: int, content: in
 
 
 def _sort_in(plan: RestorePlan, row: int, content: int) -> None:
-    """``content`` is the row whose bytes it has: another one only for a link cut off from its file."""
+    """Sort a row into the plan. ``content`` is the row with its bytes: another one for a link cut off from its file."""
     tree = plan.manifest.tree
     kind = FILE if content != row else tree.kinds[row]
     if kind == DIR:
@@ -294,7 +294,7 @@ def _sort_in(plan: RestorePlan, row: int, content: int) -> None:
 
 
 def _compare_links(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
-    """A hard link is right if it is the same inode as its file, and that stays. Without its file, it becomes one."""
+    """Compare hard links. One is right if it has the inode of its file, which stays; without that it becomes a file."""
     tree, special = plan.manifest.tree, frozenset(found.special)
     remade = set(plan.made_rows())
     leaders: dict[int, int] = {}
@@ -338,7 +338,7 @@ def _apply_policy(plan: RestorePlan, symlinks: str) -> None:
 
 
 def _fill_items(plan: RestorePlan) -> None:
-    """The stretches to be written, chunk by chunk, each chunk's in row order."""
+    """Fill in the stretches to write, chunk by chunk, each chunk's in row order."""
     manifest, content, items = plan.manifest, plan.content, plan.items
     places = [manifest.chunk[content.get(row, row)] << _ROW_BITS | row for row in plan.small]
     pieces = _pieces_by_place(plan)
@@ -361,7 +361,7 @@ def _fill_items(plan: RestorePlan) -> None:
 
 
 def _pieces_by_place(plan: RestorePlan) -> dict[int, list[int]]:
-    """Extents of the files to be made, by chunk and row."""
+    """Return the extents of the files to make, by chunk and row."""
     chunks, spans = plan.manifest.extents.chunks, plan.manifest.extents.spans() if plan.large else {}
     pieces: dict[int, list[int]] = defaultdict(list)
     for row in plan.large:
@@ -371,7 +371,7 @@ def _pieces_by_place(plan: RestorePlan) -> dict[int, list[int]]:
 
 
 def _choose_dirs(plan: RestorePlan, found: Found) -> None:
-    """Directories to be given mode and time at the end: wrong ones, new ones, and those we change."""
+    """Choose the directories that get mode and time at the end: wrong ones, new ones, and changed ones."""
     tree, there = plan.manifest.tree, found.tree
     directories = tree.directory_of_rows()
     touched = {directories[row] for rows in (plan.made_rows(), plan.dirs, plan.aside) for row in rows}
@@ -393,7 +393,7 @@ def _choose_dirs(plan: RestorePlan, found: Found) -> None:
 
 
 def _chosen_dirs(plan: RestorePlan) -> Iterator[tuple[int, str]]:
-    """Rows and paths of the directories it may write to."""
+    """Yield rows and paths of the directories that the restore may write to."""
     tree = plan.manifest.tree
     for path, first, last in tree.spans():
         row = tree.kinds.find(DIR, first, last)

@@ -1,4 +1,4 @@
-"""Which bytes of the base archive a new one uses again, and which of its chunks are not worth keeping. Pure."""
+"""Deduplication: bytes of the base archive that a new one uses again, and chunks that are not worth keeping. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _known_files(survey: Survey) -> Iterator[tuple[int, int]]:
 
 
 def _by_path(survey: Survey, reuse: Reuse) -> list[int]:
-    """Files that the base has under the same path; return those it has not."""
+    """Reuse the files that the base has under the same path; return the rows of the others."""
     strangers, base, sizes = [], survey.base, survey.found.tree.sizes
     hashes = survey.hashes
     for row, other in _known_files(survey):
@@ -72,7 +72,7 @@ def _by_path(survey: Survey, reuse: Reuse) -> list[int]:
 
 
 def _by_content(survey: Survey, base: Manifest, strangers: list[int], reuse: Reuse) -> list[int]:
-    """Files whose content the base has elsewhere; return the others."""
+    """Reuse the files whose content the base has elsewhere; return the rows of the others."""
     if not strangers:
         return []
     wanted = {(survey.hash(row), survey.found.tree.sizes[row]) for row in strangers}
@@ -90,7 +90,7 @@ def _by_content(survey: Survey, base: Manifest, strangers: list[int], reuse: Reu
 
 
 def _by_each_other(survey: Survey, strangers: Iterable[int], reuse: Reuse) -> None:
-    """Files to be packed whose content is known to occur earlier among them."""
+    """Reuse the content of files that are known to equal an earlier one of those to be packed."""
     first: dict[tuple[bytes, int], int] = {}
     for row in strangers:
         if not survey.known[row]:
@@ -101,7 +101,7 @@ def _by_each_other(survey: Survey, strangers: Iterable[int], reuse: Reuse) -> No
 
 
 class _Usage:
-    """How many bytes of each chunk of the base are still used."""
+    """The bytes of each chunk of the base that are still used."""
 
     def __init__(self, base: Manifest, rows: array[int]) -> None:
         self._raws = base.chunks.raws
@@ -123,11 +123,11 @@ class _Usage:
             self._live[chunk] += length
 
     def chunks(self) -> set[int]:
-        """Those of which something is used."""
+        """Return the chunks of which something is used."""
         return set(self._live)
 
     def not_worth_keeping(self) -> set[int]:
-        """Chunks whose live files are to be packed again."""
+        """Return the chunks whose live files are to be packed again."""
         parts = {chunk: live / self._raws[chunk] for chunk, live in self._live.items()}
         dropped = {chunk for chunk, part in parts.items() if part < LIVE_PART}
         kept = sorted(self._live.keys() - dropped, key=parts.__getitem__, reverse=True)

@@ -1,4 +1,4 @@
-"""What is on disk below the roots, as a :class:`Tree` with the facts that tell an unchanged file. About 7 µs an entry.
+"""The walk of a cache: the tree on disk as a :class:`Tree`, with the facts that tell an unchanged file.
 
 Links are never followed. Sockets, fifos and devices are named, not kept. A directory that cannot be read is a
 problem with its name; what vanishes meanwhile was not there.
@@ -50,7 +50,7 @@ class Found:
 
     tree: Tree = field(default_factory=Tree)
     roots: tuple[str, ...] = ()
-    """What was walked."""
+    """The roots that were walked."""
     places: Places = NOWHERE
     ctimes: array[int] = field(default_factory=lambda: array("q"))
     inodes: array[int] = field(default_factory=lambda: array("Q"))
@@ -63,14 +63,14 @@ class Found:
     special: list[str] = field(default_factory=list)
     """Paths of sockets, fifos and devices; they have no row."""
     excluded: list[str] = field(default_factory=list)
-    """Paths that were passed over: our own files, and what ``exclude`` names. Nothing below them was looked at."""
+    """Paths that were passed over: s3batch's own files, and matches of ``exclude``. Nothing below them was read."""
     setuid: int = 0
     """Files with a setuid, setgid or sticky bit, which no cache keeps."""
     started_ns: int = 0
     """When the walk began, UTC: what changed later may have changed after it was seen."""
 
     def fingerprint(self) -> bytes:
-        """32 bytes over all rows: equal exactly when nothing at all looks different."""
+        """Return 32 bytes over all rows: equal exactly when nothing looks different."""
         return fingerprint(self.tree, self.ctimes, self.inodes, self.devices)
 
 
@@ -102,10 +102,10 @@ def scan(
     owners: bool = False,
     places: Places = NOWHERE,
 ) -> Found:
-    """Walk ``roots``; ``own`` are paths, spelled as roots are, that do not exist for us (the journal).
+    """Walk ``roots``. ``own`` are paths, spelled as roots are, that the walk ignores (the journal).
 
-    Nor does what ``exclude`` names, nor do the symbolic links that the policy ``symlinks`` does not take. ``owners``:
-    who owns what is noted too. ``places``: where the roots are that are followed links.
+    It also ignores matches of ``exclude`` and symbolic links that the policy ``symlinks`` does not take. With
+    ``owners`` the owner of each entry is recorded. ``places`` tells where the roots lead that are followed links.
     """
     found = Found(roots=tuple(roots), places=places, started_ns=time.time_ns())
     with Directories(workspace, places.anchored(roots), access=os.O_RDONLY) as directories:
@@ -135,7 +135,7 @@ class _Scanner:
         self._append = _appenders(found)
 
     def run(self, roots: Sequence[str]) -> None:
-        """Parents of roots first, then everything below each root, depth first."""
+        """Add the parents of roots first, then everything below each root, depth first."""
         self._roots = roots
         todo: list[str] = [""] if "." in roots else []
         for parent, group in groupby(sorted(split(root) for root in roots if root != "."), key=lambda pair: pair[0]):
@@ -194,14 +194,14 @@ class _Scanner:
         return below
 
     def _end(self, path: str) -> None:
-        """The rows added since the last call are the entries of ``path``; an empty directory leaves no trace."""
+        """Close the directory ``path``: the rows since the last call are its entries. An empty one leaves no row."""
         tree = self._found.tree
         if len(tree) > tree.starts[-1]:
             tree.dirs.append(path)
             tree.starts.append(len(tree))
 
     def _entry(self, parent: str, descriptor: int, name: str, status: os.stat_result, below: list[str]) -> None:
-        """One row, or nothing; whatever may raise comes before the first column grows."""
+        """Add one row, or nothing. Every call that may raise comes before the first column grows."""
         mode = status.st_mode
         kind = _KINDS.get(mode & _FORMAT, -1)
         size = 0
@@ -242,7 +242,7 @@ class _Scanner:
         devices(status.st_dev)
 
     def _rare_file(self, status: os.stat_result) -> int:
-        """The kind of a file that has other names, or may have holes."""
+        """Return the kind of a file that has other names, or may have holes."""
         row = len(self._found.tree)
         if status.st_nlink > 1:
             first = self._first_names.setdefault((status.st_dev, status.st_ino), row)
@@ -263,7 +263,7 @@ class _Scanner:
 
 
 def _appenders(found: Found) -> tuple[Callable[..., None], ...]:
-    """The columns' ``append`` in the order of :meth:`_Scanner._entry`: looked up once, called for every entry."""
+    """Return the columns' ``append`` in the order of :meth:`_Scanner._entry`, looked up once for all entries."""
     tree = found.tree
     return (
         tree.names.append,

@@ -254,7 +254,7 @@ def split_ids(ids: bytes, count: int) -> list[bytes]:
 
 
 def _gaps(chunks: Iterable[int], ats: Iterable[int], sizes: Iterable[int]) -> array[int]:
-    """Offsets as distance from the end of the row before, if that lies in the same chunk: nearly all are 0."""
+    """Return offsets as distance from the end of the row before, if that is in the same chunk. Nearly all are 0."""
     gaps: array[int] = array("q")
     last, end = NONE, 0
     for chunk, at, size in zip(chunks, ats, sizes, strict=True):
@@ -267,7 +267,7 @@ def _gaps(chunks: Iterable[int], ats: Iterable[int], sizes: Iterable[int]) -> ar
 
 
 def _offsets(chunks: array[int], gaps: array[int], sizes: array[int]) -> array[int]:
-    """The reverse of :func:`_gaps`."""
+    """Return the offsets that :func:`_gaps` encoded."""
     offsets = filled("I", 0, len(chunks))
     last, end = NONE, 0
     for row, (chunk, gap, size) in enumerate(zip(chunks, gaps, sizes, strict=True)):

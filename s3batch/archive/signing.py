@@ -12,12 +12,12 @@ import os
 
 
 def sign(secret: str, key: str, stored: bytes) -> str:
-    """64 hex digits for the object's metadata."""
+    """Return 64 hex digits for the object's metadata."""
     location = os.fsencode(key)
     message = len(location).to_bytes(4, "big") + location + stored
     return hmac.new(os.fsencode(secret), message, hashlib.sha256).hexdigest()
 
 
 def is_signed(secret: str, key: str, stored: bytes, signature: str) -> bool:
-    """Whether ``signature`` is that of :func:`sign`; compared in constant time."""
+    """Return whether ``signature`` is that of :func:`sign`. Compares in constant time."""
     return hmac.compare_digest(sign(secret, key, stored).encode(), os.fsencode(signature.strip().lower()))

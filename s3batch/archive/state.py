@@ -1,9 +1,10 @@
-"""What this machine remembers of a cache it restored or rebuilt: never sent, always safe to delete.
+"""The local state: facts about a cache that this machine restored or rebuilt. Never sent, always safe to delete.
 
-The manifest, the object it came from, and for every row the rest of the file's stamp (:class:`s3batch.model.Stamp`)
-as it was when its content was written or hashed; a ctime of 0 where neither was done. A file whose stamp is the same
-has not changed, unless it changed twice within one tick of its file system's clock. So what changed within 50 ms before
-the stamps were taken is not believed (git's racy rule), within 2 s where the clock ticks by seconds.
+It holds the manifest, the object it came from, and for every row the rest of the file's stamp
+(:class:`s3batch.model.Stamp`) as it was when its content was written or hashed; a ctime of 0 where neither was done. A
+file whose stamp is the same has not changed, unless it changed twice within one tick of its file system's clock.
+Therefore stamps younger than 50 ms are not trusted (git's racy rule), and stamps younger than 2 s where the clock ticks
+by seconds.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def are_settled(found: Found, taken_ns: int) -> bool:
 
 
 _VERSION = 2
-"""Version 1 remembered also what nobody had read: such a state is of no use."""
+"""Version 1 also remembered files that were never read, so such a state is ignored."""
 _LIMIT = 2 << 30
 
 
@@ -98,11 +99,11 @@ class Remembered:
         self.key, self.etag, self.stored, self.walk = record.key, record.etag, record.manifest, record.walk
 
     def is_of(self, found: Found) -> bool:
-        """Whether nothing below the roots can have changed since; no means: not that one can tell at once."""
+        """Return whether nothing below the roots can have changed since. False may also mean "unknown"."""
         return self._record.walk == found.fingerprint() and are_settled(found, self._record.taken_ns)
 
     def state(self) -> State | None:
-        """All of it, or ``None`` if it is damaged or over the limits."""
+        """Return the whole state, or ``None`` if it is damaged or over the limits."""
         record = self._record
         try:
             opened = Opened(record.manifest, self._limits)
@@ -145,13 +146,13 @@ def save_state(path: str, state: State) -> None:
 
 
 def load_state(path: str, limits: Limits | None = None) -> State | None:
-    """The state, or ``None`` if there is none or it is of no use: then files are hashed."""
+    """Return the state, or ``None`` if there is none or it is unusable. Files are hashed then."""
     remembered = read_state(path, limits)
     return remembered.state() if remembered is not None else None
 
 
 def read_state(path: str, limits: Limits | None = None) -> Remembered | None:
-    """The same, not yet taken apart."""
+    """Return the stored state without decoding its manifest."""
     try:
         record = decode(codec.decompress(private_files.read_file(path), limit=_LIMIT), _Stored, what=path)
     except (OSError, ArchiveError, PrivateFileError):

@@ -60,7 +60,7 @@ class RawSegment(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What a list of caches shows, and what a clean-up has to know."""
+    """The sums that a list of caches shows and a clean-up needs."""
 
     created: float
     files: int

@@ -1,4 +1,4 @@
-"""Which files of a walk are known by content already, and which must be hashed to find out. Pure.
+"""Change detection: which files of a walk have a known hash, and which must be hashed. Pure.
 
 same stamp as the local state remembers ──────────→ hash known
 same size and mtime as the base, if that is trusted → hash taken for known, and not remembered
@@ -40,7 +40,7 @@ class Survey:
     to_hash: array[int]
     """Rows to be hashed before the packing is planned."""
     assumed: list[int] = field(default_factory=list)
-    """Rows whose hash nobody has computed: size and mtime are those of the base."""
+    """Rows whose hash is assumed and was not computed: size and mtime are those of the base."""
 
     def learn(self, row: int, digest: bytes) -> None:
         """Take a content hash."""
@@ -48,7 +48,7 @@ class Survey:
         self.known[row] = 1
 
     def hash(self, row: int) -> bytes:
-        """The content hash of a row that is known."""
+        """Return the content hash of a row that is known."""
         return bytes(self.hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE])
 
 
@@ -82,7 +82,7 @@ def survey(
 
 
 def nothing_changed(found: Found, state: State) -> bool:
-    """Whether the whole tree is as the state knew it, every time included: nothing needs to be done."""
+    """Return whether the whole tree equals the state, every time included, so that nothing needs to be done."""
     if found.tree != state.manifest.tree:
         return False
     facts = (found.ctimes, state.ctimes), (found.inodes, state.inodes)
@@ -91,7 +91,7 @@ def nothing_changed(found: Found, state: State) -> bool:
 
 
 def _same_for_files(kinds: bytearray, now: array[int], then: array[int]) -> bool:
-    """A restore remembers nothing of directories and links."""
+    """Compare files only: a restore remembers no directories and links."""
     if now == then:
         return True
     return not any(a != b and kind == FILE for kind, a, b in zip(kinds, now, then, strict=True))
@@ -131,7 +131,7 @@ def take_over(result: Survey, manifest: Manifest, pairs: Iterable[tuple[int, int
 
 
 def _worth_hashing(result: Survey, duplicates_from: int) -> Iterable[int]:
-    """Files that may turn out to be content we have: by their size."""
+    """Yield the files whose size is that of known content, so that hashing may find a duplicate."""
     tree, known = result.found.tree, result.known
     in_base = set(result.base.tree.sizes) if result.base else set()
     times = Counter(size for size in tree.sizes if duplicates_from <= size < WINDOW)
@@ -146,7 +146,7 @@ def windows(size: int) -> Iterable[tuple[int, int]]:
 
 
 def file_hash(size: int, window_hashes: dict[int, bytes]) -> bytes:
-    """The content hash from the hashes of its windows by start; windows that are missing are holes."""
+    """Return the content hash from the hashes of a file's windows by start; missing windows are holes."""
     if size < WINDOW:
         return window_hashes[0] if 0 in window_hashes else zeros_hash(size)
     return joined_hash(window_hashes.get(start) or zeros_hash(length) for start, length in windows(size))

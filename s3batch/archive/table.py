@@ -24,7 +24,7 @@ Columns = Mapping[str, "array[int] | Bytes"]
 
 
 class Recipe(NamedTuple):
-    """What a worker is asked for: rows ``first`` to ``last`` (not included) of a plan, for one chunk."""
+    """The task of a worker: rows ``first`` to ``last`` (not included) of a plan, for one chunk."""
 
     chunk: int
     """Number of the chunk in the plan."""
@@ -32,12 +32,12 @@ class Recipe(NamedTuple):
     last: int
 
     def text(self) -> str:
-        """As it stands in the journal."""
+        """Return the recipe as the journal holds it."""
         return f"{self.chunk} {self.first} {self.last}"
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """The reverse of :meth:`text`."""
+        """Return the recipe that :meth:`text` wrote."""
         return cls(*map(int, text.split()))
 
 
@@ -48,7 +48,7 @@ class _Head(Record, kw_only=True):
 
 
 def names_columns(key: str, names: list[str]) -> dict[str, array[int] | Bytes]:
-    """``key`` and ``key_starts`` for :func:`write_table`; read back by :meth:`Table.names`."""
+    """Return ``key`` and ``key_starts`` for :func:`write_table`; :meth:`Table.names` reads them."""
     blob = encode_names(names)
     ends = accumulate((len(name) + 1 for name in blob.split(b"\0")), initial=0)
     return {key: blob, f"{key}_starts": array("Q", ends if names else [0])}
@@ -67,7 +67,7 @@ def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None
 
 
 def _layout(columns: Columns, raws: Mapping[str, Bytes], numbers: Mapping[str, int]) -> tuple[bytes, dict[str, int]]:
-    """The head and the offsets in it. Its own length depends on them, so room is left for the widest."""
+    """Return the head and the offsets in it. They depend on its own length, so room is left for the widest."""
     room = 512 + 64 * len(columns) + len(encode(dict(numbers)))
     offsets, end = {}, -(-room // 8) * 8
     for name, raw in raws.items():
@@ -103,23 +103,23 @@ class Table:
         }
 
     def column(self, name: str, first: int = 0, last: int | None = None) -> memoryview:
-        """Values ``first`` to ``last``."""
+        """Return values ``first`` to ``last`` of a column."""
         view: memoryview = self._columns[name][first:last]
         return view
 
     def names(self, key: str, first: int, last: int) -> list[bytes]:
-        """Names ``first`` to ``last`` of a list written by :func:`names_columns`."""
+        """Return names ``first`` to ``last`` of a list written by :func:`names_columns`."""
         if first == last:
             return []
         starts = self._columns[f"{key}_starts"]
         return bytes(self._columns[key][starts[first] : starts[last] - 1]).split(b"\0")
 
     def texts(self, key: str, first: int = 0, last: int | None = None) -> list[str]:
-        """The same as text."""
+        """Return names ``first`` to ``last`` as text."""
         return [os.fsdecode(name) for name in self.names(key, first, self.count(key) if last is None else last)]
 
     def count(self, key: str) -> int:
-        """How many names a list has."""
+        """Return the number of names in a list."""
         return len(self._columns[f"{key}_starts"]) - 1
 
     def close(self) -> None:

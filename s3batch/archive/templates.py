@@ -46,7 +46,7 @@ class Rendered:
 def render(
     template: str, facts: Mapping[str, str], workspace: str, *, now: float, setting: str = "cache_key"
 ) -> Rendered:
-    """The key; :class:`SettingsError` for a template that is wrong or names an unknown field or function."""
+    """Return the key. Raises SettingsError for a malformed template or an unknown field or function."""
     result = Rendered("")
     renderer = _Renderer(template, facts, workspace, now, setting, result.warnings)
     text = _ACTION.sub(renderer.action, template)
@@ -66,7 +66,7 @@ class _Renderer:
     warnings: list[str]
 
     def action(self, found: re.Match[str]) -> str:
-        """What one ``{{ ... }}`` stands for."""
+        """Return the value of one ``{{ ... }}``."""
         kinds, values = zip(*self._words(found[1]), strict=True) if found[1].strip() else ((), ())
         if kinds == ("field",):
             return self._field(values[0])
@@ -145,7 +145,7 @@ class _Renderer:
         return whole.hexdigest()
 
     def _matches(self, pattern: str) -> list[str]:
-        """Sorted; Go negates a class with ``^``, Python with ``!``, and Go's ``*`` matches a leading dot."""
+        """Return the sorted matches. Go negates a class with ``^``, not ``!``, and its ``*`` matches a leading dot."""
         python = pattern.replace("[^", "[!")
         found = glob.glob(python, root_dir=self.workspace, recursive=False, include_hidden=True)
         paths = [os.path.join(self.workspace, path) for path in sorted(found)]
@@ -153,11 +153,11 @@ class _Renderer:
 
 
 def go_arch(machine: str = "") -> str:
-    """The processor as Go names it: ``amd64``, ``arm64``."""
+    """Return the processor as Go names it: ``amd64``, ``arm64``."""
     machine = (machine or platform.machine()).lower()
     return _MACHINES.get(machine, machine)
 
 
 def go_os() -> str:
-    """The operating system as Go names it: ``linux``, ``darwin``, ``windows``."""
+    """Return the operating system as Go names it: ``linux``, ``darwin``, ``windows``."""
     return {"win32": "windows"}.get(sys.platform, sys.platform)

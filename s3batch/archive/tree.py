@@ -26,7 +26,7 @@ def _codes(code: str) -> array[int]:
 
 @dataclass(slots=True)
 class Tree:
-    """Filled row by row by whoever makes it; not changed afterwards."""
+    """A tree in columns. Its maker fills it row by row; afterwards it does not change."""
 
     dirs: list[str] = field(default_factory=list)
     starts: array[int] = field(default_factory=lambda: array("Q", [0]))
@@ -43,7 +43,7 @@ class Tree:
     gids: array[int] = field(default_factory=lambda: _codes("I"))
     """Their groups; empty exactly where ``uids`` is."""
     targets: dict[int, str] = field(default_factory=dict)
-    """What a SYMLINK says."""
+    """The target of a SYMLINK."""
     links: dict[int, int] = field(default_factory=dict)
     """The row of the FILE a HARDLINK is another name of; always an earlier row."""
 
@@ -51,7 +51,7 @@ class Tree:
         return len(self.names)
 
     def owner(self, row: int) -> tuple[int, int]:
-        """User and group of the entry; 0 and 0 where owners are not kept."""
+        """Return user and group of the entry; 0 and 0 where owners are not kept."""
         return (self.uids[row], self.gids[row]) if self.uids else (0, 0)
 
     def forget_owners(self) -> None:
@@ -63,30 +63,30 @@ class Tree:
         return bisect_right(self.starts, row) - 1
 
     def path(self, row: int) -> str:
-        """Where the entry is: relative to the workspace, or absolute."""
+        """Return the path of an entry: relative to the workspace, or absolute."""
         return join(self.dirs[self.directory(row)], self.names[row])
 
     def spans(self) -> Iterator[tuple[str, int, int]]:
-        """Each directory with its first row and the row after its last."""
+        """Yield each directory with its first row and the row after its last."""
         return zip(self.dirs, self.starts, self.starts[1:], strict=False)
 
     def counts(self) -> array[int]:
-        """Entries of each directory."""
+        """Return the number of entries of each directory."""
         return array("I", [last - first for _, first, last in self.spans()])
 
     def paths(self) -> Iterator[str]:
-        """All paths, in row order."""
+        """Yield all paths, in row order."""
         for directory, first, last in self.spans():
             for row in range(first, last):
                 yield join(directory, self.names[row])
 
     def paths_of(self, rows: Iterable[int]) -> Iterator[str]:
-        """The paths of many rows, without searching for each."""
+        """Yield the paths of many rows, without a search for each."""
         directories = self.directory_of_rows()
         return (join(self.dirs[directories[row]], self.names[row]) for row in rows)
 
     def directory_of_rows(self) -> array[int]:
-        """For every row the index of its directory."""
+        """Return for every row the index of its directory."""
         column: array[int] = array("I")
         for index, (first, last) in enumerate(zip(self.starts, self.starts[1:], strict=False)):
             column.extend(array("I", [index]) * (last - first))
@@ -94,7 +94,7 @@ class Tree:
 
 
 def match_rows(left: Tree, right: Tree) -> array[int]:
-    """For every row of ``left`` the row of the same path in ``right``, or -1.
+    """Return for every row of ``left`` the row of the same path in ``right``, or -1.
 
     Directories with the same names on both sides, nearly all of them, cost one comparison of lists.
     """
@@ -112,13 +112,13 @@ def match_rows(left: Tree, right: Tree) -> array[int]:
 
 
 def holds(tree: Tree, path: str) -> bool:
-    """Whether there is such an entry."""
+    """Return whether there is such an entry."""
     parent, name = split(path)
     return any(directory == parent and name in tree.names[first:last] for directory, first, last in tree.spans())
 
 
 def rows_at(tree: Tree, paths: Iterable[str]) -> dict[str, int]:
-    """The row of each of these paths; those that are no entry are left out."""
+    """Return the row of each of these paths; paths without an entry are left out."""
     wanted = set(paths)
     parents = {split(path)[0] for path in wanted}
     return {
@@ -131,5 +131,5 @@ def rows_at(tree: Tree, paths: Iterable[str]) -> dict[str, int]:
 
 
 def files_of(tree: Tree) -> int:
-    """How many files a tree has, hard links among them; directories and symbolic links are none."""
+    """Return the number of files, hard links included, directories and symbolic links not."""
     return tree.kinds.count(FILE) + tree.kinds.count(HARDLINK)

@@ -45,7 +45,7 @@ class Undo:
     def __init__(
         self, folder: str, workspace: str, roots: Sequence[str], label: str, *, within: Within | None = None
     ) -> None:
-        """``folder`` is only ours; ``label`` names the archive and where it goes; ``within``: see undo_leftovers."""
+        """``folder`` is private; ``label`` names the archive and where it goes; ``within``: see undo_leftovers."""
         undo_leftovers(folder, workspace, unless=label, within=within)
         entries = _read(folder)
         if not entries:
@@ -60,17 +60,17 @@ class Undo:
             self._write([label, *(_ROOT + root for root in roots)])
 
     def will_make(self, paths: Iterable[str]) -> None:
-        """Files, links and symlinks that are about to be made; their places are free by now."""
+        """Record files, links and symlinks that are about to be made; their places are free by now."""
         rest = iter(paths)
         while batch := list(islice(rest, _BATCH)):
             self._write([_FILE + path for path in batch])
 
     def will_change(self, path: str, mode: int, mtime_ns: int) -> None:
-        """A directory that is there: what is made in it changes its time, and it may get another mode."""
+        """Record an existing directory: new entries change its time, and its mode may change."""
         self._write([f"{_MODE}{mode} {mtime_ns} {path}"])
 
     def will_make_one(self, path: str) -> None:
-        """The same, for a path that may have to give way to another one of this restore."""
+        """Record a path that is about to be made and may give way to a later one of this restore."""
         self._write([_FILE + path])
         self._ours.add(path)
 
@@ -111,7 +111,7 @@ class Undo:
                 raise ArchiveError(f"{path} cannot be removed: {reason.strerror}") from reason
 
     def commit(self) -> None:
-        """The restore is complete: forget how to undo it."""
+        """Forget the record: the restore is complete."""
         self.close()
         forget(self._folder)
 
@@ -162,7 +162,7 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Wit
 
 
 def _is_within(entries: list[str], within: Within) -> bool:
-    """Whether it is a record as we write it, about these paths and directories above them."""
+    """Return whether it is a record as s3batch writes it, with these paths and directories above them only."""
     roots = frozenset(entry[1:] for entry in entries[1:] if entry[:1] == _ROOT)
     for entry in entries[1:]:
         kind, path = entry[:1], entry[1:]
@@ -199,14 +199,14 @@ def _set_back(directories: Directories, fact: str) -> None:
 
 
 def forget(folder: str) -> None:
-    """The record first: without it the rest means nothing, should we be killed here."""
+    """Delete the record first. Without it the rest means nothing, should the process be killed here."""
     with contextlib.suppress(FileNotFoundError):
         private_files.remove(os.path.join(folder, _RECORD))
     private_files.remove_tree(folder)
 
 
 def _read(folder: str) -> list[str]:
-    """The entries; one that was cut off is as good as not written."""
+    """Return the entries; one that was cut off does not count."""
     try:
         content = private_files.read_file(os.path.join(folder, _RECORD))
     except FileNotFoundError:
@@ -275,12 +275,12 @@ def _copy(path: str, new_path: str) -> None:
 
 
 def _place(directory: int, name: str) -> str:
-    """An entry of an open directory for those who take only paths."""
+    """Return a path for an entry of an open directory, for functions that take only paths."""
     return f"/proc/self/fd/{directory}/{name}"
 
 
 def _remove(name: str, directory: int) -> None:
-    """Whatever is at ``name``, directories with all they hold; links are removed, not followed."""
+    """Remove the entry ``name``, a directory with all it holds; a link is removed, not followed."""
     try:
         os.unlink(name, dir_fd=directory)
     except (IsADirectoryError, PermissionError):

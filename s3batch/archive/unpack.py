@@ -26,7 +26,7 @@ _INTO = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Unpacked(Record, kw_only=True):
-    """What a worker made of a chunk."""
+    """The result of a restored chunk."""
 
     chunk: int
     files: int
@@ -45,12 +45,12 @@ class Unpacked(Record, kw_only=True):
     """Files that could not be given to their owners."""
 
     def to_bytes(self) -> bytes:
-        """For ``Result.payload``."""
+        """Return the bytes for ``Result.payload``."""
         return encode(self)
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Unpacked:
-        """The reverse of :meth:`to_bytes`."""
+        """Return the result that :meth:`to_bytes` encoded."""
         return decode(payload, cls, what="the journal's record of a restored chunk")
 
 
@@ -83,7 +83,7 @@ class _Plan:
         self.directories.close()
 
     def prove(self, chunk: int, body: bytes) -> bytes:
-        """The raw bytes, if they are those of the chunk."""
+        """Return the raw bytes, after a check that they are those of the chunk."""
         size = self.table.numbers["id_size"]
         expected = bytes(self.table.column("chunk_ids", chunk * size, (chunk + 1) * size))
         length = self.table.column("chunk_raw")[chunk]
@@ -94,7 +94,7 @@ class _Plan:
 
 
 def _open_plan(path: str) -> _Plan:
-    """The plan that lies there now: a process that outlives one finds the next at the same place."""
+    """Open the current plan. A long-lived process finds the next plan at the same path."""
     status = os.stat(path)
     return _mapped(path, status.st_ino, status.st_mtime_ns)
 
@@ -172,7 +172,7 @@ class _Writing:
 
 
 def _open_new(name: bytes, mode: int, parent: int) -> int:
-    """A new file. What is there can only be what a worker that died had begun to make: the place was free."""
+    """Make a new file. An existing one can only come from a worker that died, because the place was free."""
     try:
         return os.open(name, _NEW, mode, dir_fd=parent)
     except FileExistsError:
@@ -181,14 +181,14 @@ def _open_new(name: bytes, mode: int, parent: int) -> int:
 
 
 def _write_all(file: int, content: memoryview) -> None:
-    """From the start: the write before was cut short."""
+    """Write from the start: the write before was cut short."""
     done = 0
     while done < len(content):
         done += os.pwrite(file, content[done:], done)
 
 
 def _write_piece(parent: int, name: bytes, content: memoryview, start: int) -> None:
-    """A stretch of a large file, which is there at full size."""
+    """Write a stretch of a large file, which exists at full size."""
     file = os.open(name, _INTO, dir_fd=parent)
     try:
         done = 0

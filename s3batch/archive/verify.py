@@ -1,6 +1,6 @@
-"""Whether files that look right are right: their content hashes against the manifest's. Pure.
+"""The comparison of content: hashes of files that look right against those of the manifest. Pure.
 
-What the local state remembers of a file by its stamp is not read again; all else that would be left alone is.
+A file whose stamp the local state remembers is not read again. All others that would stay are read.
 """
 
 from __future__ import annotations
