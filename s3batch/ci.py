@@ -1,4 +1,4 @@
-"""What a CI says to its plugin: the settings of a step. Pure: a mapping goes in, values come out.
+"""The settings of a plugin step, from the variables of its CI. Pure: a mapping goes in, values come out.
 
 Drone, Woodpecker and Harness hand a step's settings over as ``PLUGIN_*``, each in its own way (docs/plugins.md):
 lists come joined by commas or as JSON, maps as JSON, Drone leaves a dash in the name where Woodpecker writes an
@@ -55,13 +55,13 @@ _OTHERS = MappingProxyType(
         "strict_key_matching": "remove it: keys match exactly, restore_keys are prefixes",
     }
 )
-"""Settings of the plugins we stand in for that have another name here, and what to write instead."""
+"""Settings of the replaced plugins that have another name here, and the name to use instead."""
 
 
 def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, Given]]:
-    """What a plugin step is to do: a command, and the settings it was given. SettingsError if it cannot be told.
+    """Return the command of a plugin step and its settings. Raises SettingsError if they are ambiguous.
 
-    The command is :data:`NOTHING_TO_DO` for a cache step that wants neither restore nor rebuild.
+    The command is :data:`NOTHING_TO_DO` for a cache step that has neither restore nor rebuild.
     """
     variables = _with_underscores(environ)
     _refuse_unknown(variables)
@@ -78,7 +78,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, Given]]
 
 
 def _rows(command: str, variables: Mapping[str, str]) -> list[tuple[Setting, str]]:
-    """The settings a step takes, each with the command in whose words it is written."""
+    """Return the settings a step takes, each with the command whose names and aliases apply."""
     if command != "resume":
         return [(row, command) for row in taken_by(command).values()] if command else []
     finished = ("cache restore", "cache rebuild") if _is_cache(variables) else ("sync",)
@@ -88,18 +88,18 @@ def _rows(command: str, variables: Mapping[str, str]) -> list[tuple[Setting, str
 
 
 def _is_cache(variables: Mapping[str, str]) -> bool:
-    """Whether a step that resumes has the settings of a cache step."""
+    """Return whether a step that resumes has the settings of a cache step."""
     return any(_given(name, variables) for name in _CACHE_WORDS)
 
 
 def env_file(environ: Mapping[str, str]) -> Given | None:
-    """The file of variables a plugin step names, if it does."""
+    """Return the file of variables that a plugin step names."""
     row = TABLE["env_file"]
     return first_given((*row.plugin_names, row.variable), _with_underscores(environ))
 
 
 def _with_underscores(environ: Mapping[str, str]) -> dict[str, str]:
-    """Drone upper-cases a key and keeps its dashes: ``cache-key`` arrives as ``PLUGIN_CACHE-KEY``."""
+    """Replace dashes in names: Drone upper-cases a key and keeps them, so ``cache-key`` is ``PLUGIN_CACHE-KEY``."""
     dashed = {_underscored(name): text for name, text in environ.items() if name.startswith(_PREFIX) and text.strip()}
     return {**dashed, **{name: text for name, text in environ.items() if text.strip()}}
 
@@ -109,7 +109,7 @@ def _underscored(name: str) -> str:
 
 
 def _spelled(name: str, environ: Mapping[str, str]) -> str:
-    """The variable as the CI wrote it, which is what a user will look for."""
+    """Return the variable as the CI wrote it, which a user will look for."""
     if environ.get(name, "").strip():
         return name
     return next((written for written in environ if _underscored(written) == name), name)
@@ -154,7 +154,7 @@ def _mode(mode: Given, *, restore: bool, rebuild: bool) -> str:
 
 
 def _refuse_other_family(command: str, variables: Mapping[str, str]) -> None:
-    """One image serves two plugins, but one step is one of them."""
+    """Raise SettingsError for a setting of the other plugin: one image serves two, but a step is one of them."""
     family = "cache" if command not in {"sync", "resume"} or (command == "resume" and _is_cache(variables)) else "sync"
     families = {name: _families(name) for name in sorted(variables) if name.startswith(_PREFIX)}
     stray = next((name for name, found in families.items() if found and family not in found), None)
@@ -167,7 +167,7 @@ def _refuse_other_family(command: str, variables: Mapping[str, str]) -> None:
 
 
 def _families(variable: str) -> frozenset[str]:
-    """What a variable is a setting of: ``sync``, ``cache``, or both."""
+    """Return the plugins that a variable is a setting of: ``sync``, ``cache``, or both."""
     rows = [row for row in TABLE.values() if variable in _plugin_variables(row)]
     commands = {command.partition(" ")[0] for row in rows for command in row.commands}
     if any(row.name in _CACHE_WORDS for row in rows):
@@ -184,7 +184,7 @@ def _plugin_variables(row: Setting) -> tuple[str, ...]:
 
 
 def _variables(row: Setting, command: str) -> tuple[str, ...]:
-    """Where a plugin step may have a setting from, the strongest first."""
+    """Return the variables that may set a setting in a plugin step, the strongest first."""
     aliases = set(row.aliases) - set(names_of(row, command))
     own = tuple(name for name in row.plugin_names if name not in {f"{_PREFIX}{alias.upper()}" for alias in aliases})
     cache = row.plugin_cache if command.startswith(("cache ", "doctor")) else ()
@@ -200,7 +200,7 @@ def _is_true(name: str, given: Given | None) -> bool:
 
 
 def _as_count(given: Given) -> Given:
-    """DEBUG holds whatever its user likes; any text that is no number and no boolean means yes."""
+    """Return the count that DEBUG means: any text that is neither number nor boolean means yes."""
     try:
         parse(TABLE["verbose"], given.text, given.origin)
     except SettingsError:

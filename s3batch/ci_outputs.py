@@ -1,4 +1,4 @@
-"""Outputs of a step, which later steps of the build may read: appended to the file that each CI names.
+"""The outputs of a step for later steps of the build: appended to the file that each CI names.
 
 GITHUB_OUTPUT ........ name-with-hyphens=value
 DRONE_OUTPUT ......... name_with_underscores=value (Harness)

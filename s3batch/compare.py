@@ -1,12 +1,12 @@
-"""Does an object already carry what its file wants? Values in, a reason or headers out.
+"""The comparison of an object's attributes with those its file should have. Values in, a reason or headers out.
 
-What is ours is compared always: Content-Type, Content-Encoding, Cache-Control (also when we want none and the
-object has one), user metadata if any is configured, the ACL if one is. All else (Content-Disposition, Expires,
-storage class, encryption...) is compared only where a setting names it, and survives a copy where none does.
+Some attributes are always compared: Content-Type, Content-Encoding, Cache-Control (also if none is wanted and the
+object has one), user metadata if any is configured, the ACL if one is. All others (Content-Disposition, Expires,
+storage class, encryption...) are compared only where a setting names them. A copy keeps them where none does.
 
-Stores do not give back exactly what they were given, and a comparison that takes that for a difference would
-copy the object on every run. So names of metadata match in any case and with ``_`` for ``-``, an empty value is
-a missing one, and ``aws-chunked`` is no encoding.
+Stores do not return exactly what they were given. A comparison that takes this as a difference would copy the object on
+every run. Therefore names of metadata match in any case and with ``_`` for ``-``, an empty value is a missing one, and
+``aws-chunked`` is no encoding.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _THEIRS = {
     "tag_count": "x-amz-tagging-count",
 }
 _KEPT = ("content_disposition", "content_language", "expires", "storage_class", "redirect")
-"""What a copy takes over from the object where no setting names it."""
+"""Headers that a copy takes over from the object where no setting names them."""
 
 _TAG_COUNT = "number of tags"
 _ASPECTS = {"x-amz-acl": ACL, "x-amz-tagging": TAGS, _TAG_COUNT: TAGS}
@@ -76,7 +76,7 @@ _SHAPES = {
     frozenset({"other READ"}): "bucket-owner-read",
     frozenset({"other FULL_CONTROL"}): "bucket-owner-full-control",
 }
-"""What is granted beside the owner's own right, and the canned ACL that grants it."""
+"""The grants beside the owner's own, and the canned ACL that makes them."""
 _LOOKS_LIKE = {
     # the bucket's owner often is the object's owner, who has every right already
     "bucket-owner-full-control": frozenset({"private", "bucket-owner-full-control"}),
@@ -90,7 +90,7 @@ _LOOKS_LIKE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteAttributes:
-    """What HeadObject shows of an object beside its content. Empty means: it has none."""
+    """The attributes of an object in HeadObject. Empty: the object has none."""
 
     content_type: str = ""
     content_encoding: str = ""
@@ -107,13 +107,13 @@ class RemoteAttributes:
     redirect: str = ""
     """x-amz-website-redirect-location."""
     tag_count: str = ""
-    """A number; empty where there are none or we may not know."""
+    """A number; empty if the object has no tags or they may not be read."""
     metadata: tuple[tuple[str, str], ...] = ()
     """Names in lower case as the store gives them, sorted."""
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> RemoteAttributes:
-        """From the headers of a HEAD, their names in lower case."""
+        """Return the attributes in the headers of a HEAD, whose names are in lower case."""
         plain = {name: headers.get(header, "").strip() for name, header in _THEIRS.items()}
         plain["content_encoding"] = _without_framing(plain["content_encoding"])
         metadata = [(name[len(_META) :], _decoded(value)) for name, value in headers.items() if name.startswith(_META)]
@@ -121,7 +121,7 @@ class RemoteAttributes:
 
     @property
     def etag_may_be_md5(self) -> bool:
-        """With KMS an ETag has the form of an MD5 and is none."""
+        """True unless the object is encrypted with KMS: its ETag then has the form of an MD5 but is none."""
         return not self.encryption.startswith("aws:kms")
 
 
@@ -137,7 +137,7 @@ class Change(NamedTuple):
 
 
 def difference(wanted: Attributes, remote: RemoteAttributes, remote_acl: str | None = None) -> Reason | None:
-    """Why the object must be copied onto itself, or ``None``. ``remote_acl``: from :func:`canned_acl`, if it was read."""
+    """Return the reason to copy the object onto itself, or ``None``. ``remote_acl``: from :func:`canned_acl`, if read."""
     if next(changes(wanted, remote), None):
         return Reason.METADATA
     if wanted.acl and not same_acl(wanted.acl, remote_acl or ""):
@@ -146,7 +146,7 @@ def difference(wanted: Attributes, remote: RemoteAttributes, remote_acl: str | N
 
 
 def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[Change]:
-    """Every attribute in which the object is not as wanted, except the ACL."""
+    """Yield every attribute in which the object is not as wanted, except the ACL."""
     for name, same in _COMPARED.items():
         want, found = getattr(wanted, name), getattr(remote, name)
         if (want or name in _ALWAYS_OURS) and not same(want, found) and not _as_good_as_guessed(wanted, name, found):
@@ -158,26 +158,26 @@ def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[Change]:
 
 
 def unchanged(file: LocalFile, listed: Listed, known: Known, fingerprint: str) -> bool:
-    """Whether nothing needs to be read, hashed or asked: the file is the one we sent, the object the one we wrote."""
+    """Return whether nothing needs to be read or requested: file and object are as the journal knows them."""
     return untouched(file, known) and still_ours(listed, known) and fingerprint == known.fingerprint
 
 
 def untouched(file: LocalFile, known: Known) -> bool:
-    """Return whether the file is the one we sent, by its stamp."""
+    """Return whether the file is the one that was sent, by its stamp."""
     return is_same_file(file.stamp, known.local)
 
 
 def still_ours(listed: Listed, known: Known) -> bool:
-    """Whether the object is the one we wrote.
+    """Return whether the object is the one that the journal's last write made.
 
-    The listing must not show a later write than ours: another one may have left size and ETag as they were.
+    The listing must not show a later write: another one may have left size and ETag as they were.
     """
     same = (listed.etag, listed.size) == (known.etag, known.size)
     return same and listed.modified < known.written + LISTING_GRAIN
 
 
 def put_headers(attributes: Attributes) -> dict[str, str]:
-    """For PutObject and CreateMultipartUpload; names in lower case."""
+    """Return the headers for PutObject and CreateMultipartUpload; names in lower case."""
     headers = {header: value for name, header in _OURS.items() if (value := getattr(attributes, name))}
     headers |= _metadata_headers(attributes.metadata or ())
     if attributes.acl:
@@ -186,14 +186,15 @@ def put_headers(attributes: Attributes) -> dict[str, str]:
 
 
 def tag_header(tags: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """For all requests that take tags with the object."""
+    """Return the header of all requests that take tags with the object."""
     return {"x-amz-tagging": urlencode(tags, quote_via=quote, safe="")} if tags else {}
 
 
 def copy_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
-    """For CopyObject onto itself, which drops whatever is not sent again: what is ours, and what is not but was there.
+    """Return the headers for CopyObject onto itself, which drops everything that is not sent again.
 
-    Tags stay by themselves. The copy's source is the caller's to add.
+    They hold the configured attributes, and others that the object has. Tags stay by themselves. The caller adds the
+    source of the copy.
     """
     return {
         **foreign_headers(attributes, remote),
@@ -204,7 +205,7 @@ def copy_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, 
 
 
 def foreign_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
-    """The headers of what an object has and no setting names: a write that does not send them loses it."""
+    """Return the headers of an object that no setting names: a write that does not send them loses them."""
     kept = {name: getattr(remote, name) for name in _KEPT if not getattr(attributes, name, "")}
     if attributes.encryption in ("", remote.encryption) and not attributes.kms_key_id:
         kept |= {name: getattr(remote, name) for name in ("encryption", "kms_key_id", "bucket_key")}
@@ -215,17 +216,17 @@ def foreign_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[st
 
 
 def aspect_of(header: str) -> str:
-    """What a header is about, as a quirk names it: all user metadata is one."""
+    """Return the attribute that a header sets, as a quirk names it: all user metadata is one."""
     return _META.rstrip("-") if header.startswith(_META) else _ASPECTS.get(header, header)
 
 
 def canned_acl(acl_xml: bytes) -> str:
-    """The canned ACL that the grants of a GetObjectAcl answer amount to.
+    """Return the canned ACL that the grants of a GetObjectAcl response make up.
 
-    ``custom`` if none does; empty if this is no such document.
+    ``custom`` if no canned ACL does; empty if this is not such a document.
     """
     try:
-        policy = ET.fromstring(acl_xml)  # noqa: S314 - from the store we trust with the data; expat limits entities
+        policy = ET.fromstring(acl_xml)  # noqa: S314 - from the store, which is trusted with the data; expat limits entities
     except ET.ParseError:
         return ""
     owner = policy.findtext("{*}Owner/{*}ID")
@@ -239,32 +240,32 @@ def canned_acl(acl_xml: bytes) -> str:
 
 
 def same_acl(wanted: str, found: str) -> bool:
-    """Whether an object that was given ``wanted`` may look like ``found`` (from :func:`canned_acl`) afterwards.
+    """Return whether an object with the ACL ``wanted`` may show ``found`` (from :func:`canned_acl`) afterwards.
 
-    What could not be read is no difference: it would be one on every run.
+    An ACL that could not be read is no difference, or there would be one on every run.
     """
     return not found or found in _LOOKS_LIKE.get(wanted, {wanted})
 
 
 def acl_matches(wanted: str, acl_xml: bytes) -> bool:
-    """Whether setting the canned ACL ``wanted`` would change nothing in this GetObjectAcl answer."""
+    """Return whether setting the canned ACL ``wanted`` would change nothing in this GetObjectAcl response."""
     return same_acl(wanted, canned_acl(acl_xml))
 
 
 def md5_of(etag: str) -> str | None:
-    """The MD5 an ETag has the form of, in lower case; ``None`` for a multipart or any other ETag."""
+    """Return the MD5 in an ETag of that form, in lower case; ``None`` for a multipart or any other ETag."""
     etag = etag.strip('"').lower()
     return etag if re.fullmatch("[0-9a-f]{32}", etag) else None
 
 
 def multipart_etag(digests: Iterable[bytes]) -> str:
-    """What S3 calls an object of parts with these MD5s, without quotes."""
+    """Return S3's ETag of an object whose parts have these MD5s, without quotes."""
     parts = list(digests)
     return f"{hashlib.md5(b''.join(parts)).hexdigest()}-{len(parts)}"
 
 
 def part_size_candidates(size: int, parts: int, own_part_size: int) -> list[int]:
-    """Part sizes, in bytes, with which ``size`` bytes make so many parts: ours and its doublings first, then others' habits."""
+    """Return part sizes, in bytes, that make so many parts: the own size and its doublings first, then usual ones."""
     if parts < 1:
         return []
     even = -(-size // parts)
@@ -275,13 +276,13 @@ def part_size_candidates(size: int, parts: int, own_part_size: int) -> list[int]
 
 
 def _without_framing(encoding: str) -> str:
-    """A Content-Encoding without the token that describes only how the body travelled."""
+    """Return a Content-Encoding without the token that describes only the transfer."""
     tokens = (token.strip() for token in encoding.split(","))
     return ", ".join(token for token in tokens if token and token.lower() != "aws-chunked")
 
 
 def _decoded(value: str) -> str:
-    """A metadata value as text: S3 gives back RFC 2047 words for what is not ASCII, others the bytes as they came."""
+    """Return a metadata value as text: S3 returns RFC 2047 words for non-ASCII text, other stores the bytes."""
     with suppress(UnicodeError):
         value = value.encode("latin-1").decode("utf-8")
     if "=?" in value:
@@ -294,7 +295,7 @@ def _decoded(value: str) -> str:
 
 
 def _encoded(value: str) -> str:
-    """ASCII stays; all else becomes one RFC 2047 word, the form S3 documents."""
+    """Return ASCII unchanged, other text as one RFC 2047 word, the form that S3 documents."""
     return value if value.isascii() else f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
 
 
@@ -303,7 +304,7 @@ def _metadata_headers(metadata: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _kept_metadata(attributes: Attributes, remote: RemoteAttributes) -> Iterator[tuple[str, str]]:
-    """All of it where none is configured, else only what tools keep for themselves."""
+    """Yield the object's metadata: all if none is configured, else only the keys that tools keep for themselves."""
     if attributes.metadata is None:
         yield from remote.metadata
         return
@@ -323,7 +324,7 @@ def _metadata_changes(wanted: Iterable[tuple[str, str]], remote: Iterable[tuple[
 
 
 def _canonical(name: str) -> str:
-    """One spelling for what stores do to names of metadata: Title-Case, and hyphens for underscores."""
+    """Return one spelling of a metadata name: stores change to Title-Case, and underscores to hyphens."""
     return name.lower().replace("_", "-")
 
 
@@ -333,7 +334,7 @@ def _grantee(grant: ET.Element) -> str:
 
 
 def _as_good_as_guessed(wanted: Attributes, name: str, found: str) -> bool:
-    """We do not know the file's type, and neither did who wrote the object."""
+    """Return whether both types are defaults: neither s3batch nor the writer of the object knew the file's type."""
     return (
         name == "content_type"
         and not wanted.content_type_configured
@@ -378,7 +379,7 @@ def _same_class(want: str, found: str) -> bool:
 
 
 def _same_key(want: str, found: str) -> bool:
-    """S3 answers with the key's ARN, whatever named it; what an alias stands for cannot be told from here."""
+    """Return whether two KMS keys may be the same. S3 returns the ARN; the key behind an alias is unknown here."""
     return "alias/" in want or found == want or found.endswith(f"/{want}")
 
 

@@ -1,10 +1,11 @@
-"""What a file holds, read once and exactly as planned, and digests of it.
+"""The content of a file, read once and exactly as planned, and digests of it.
 
-A file is read only while it has the stamp that was planned, before and after. So what is sent has one length and
-one digest, and a file that changes is planned again, never sent torn.
+A file is read only while it has the planned stamp, before and after. Therefore what is sent has one length and one
+digest. A file that changes is planned again and never sent torn.
 
-A file system's clock ticks every 1 to 10 ms. Two writes within one tick leave the same stamp, so a file that changed
-only just now is read when the clock has ticked. Some clocks tick by seconds: the journal trusts no young file's stamp in the next run.
+A file system's clock ticks every 1 to 10 ms. Two writes within one tick leave the same stamp, so a file that has just
+changed is read after the next tick. Some clocks tick by seconds: the journal trusts no young file's stamp in the next
+run.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 
 
 _ANOTHER_THING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV})
-"""What lies there now is a link, a socket or a device, or nothing: whoever planned it has to look again."""
+"""The path is now a link, a socket or a device, or does not exist: it must be planned again."""
 
 
 class ContentError(Exception):
     """The file cannot be sent as planned.
 
-    ``code`` is ours: ``Changed`` (it has to be planned again), ``Unreadable``, ``Busy``.
+    ``code`` is one of s3batch: ``Changed`` (it has to be planned again), ``Unreadable``, ``Busy``.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -85,7 +86,7 @@ class Source:
         return fd
 
     def find_stuck(self, seconds: float) -> str:
-        """Return a file that some thread has waited for so long, for one block; empty where there is none."""
+        """Return a file for one block of which a thread has waited ``seconds``; empty if there is none."""
         since = time.monotonic() - seconds
         return next((path for path, begun in list(self._waits.values()) if begun < since), "")
 
@@ -158,13 +159,13 @@ def _unreadable(path: str, error: OSError) -> ContentError:
 
 
 def compressed(body: bytes | bytearray) -> bytes:
-    """``body`` as gzip, the same bytes each time: no name, no time in the header."""
+    """Return ``body`` as gzip, the same bytes each time: without name and time in the header."""
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
 
 
 def md5(blocks: Iterator[bytes]) -> str:
-    """MD5 in hex."""
+    """Return the MD5 in hex."""
     running = hashlib.md5(usedforsecurity=False)
     for block in blocks:
         running.update(block)
@@ -172,7 +173,7 @@ def md5(blocks: Iterator[bytes]) -> str:
 
 
 def multipart_digests(blocks: Iterator[bytes], part_size: int) -> list[bytes]:
-    """MD5 of each part of ``part_size`` bytes (a whole number of MiB, or the last part is all)."""
+    """Return the MD5 of each part of ``part_size`` bytes (a whole number of MiB, or the last part is all)."""
     digests, running, filled = [], hashlib.md5(usedforsecurity=False), 0
     for block in blocks:
         view = memoryview(block)

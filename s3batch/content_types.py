@@ -1,9 +1,9 @@
 """The media type of a file by its extension: one fixed table, equal on every host and every Python.
 
-Neither the host's ``/etc/mime.types`` nor Python's own tables are read: two machines that disagree about a type
-would copy each other's objects for ever. Text types carry ``; charset=utf-8``, as drone-s3-sync sends them, so
-that a first run after the plugin finds nothing to change. An extension counts in any case, from the last dot of
-the name on. What the table does not know is ``application/octet-stream``.
+Neither the host's ``/etc/mime.types`` nor Python's own tables are read: two machines that disagree about a type would
+copy each other's objects on every run. Text types carry ``; charset=utf-8``, as drone-s3-sync sends them, so that a
+first run after the plugin finds nothing to change. An extension counts in any case, from the last dot of the name on.
+Unknown extensions are ``application/octet-stream``.
 """
 
 from __future__ import annotations
@@ -573,6 +573,6 @@ _TYPES = {
 
 
 def guess(path: str) -> str:
-    """The Content-Type of a file of this name."""
+    """Return the Content-Type of a file of this name."""
     _, dot, extension = path.rpartition(".")
     return _TYPES.get(extension.lower(), UNKNOWN) if dot else UNKNOWN

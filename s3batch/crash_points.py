@@ -33,7 +33,7 @@ def reach(name: str) -> None:
 
 
 def _is_first() -> bool:
-    """Whether no other process has died here, where only one is to."""
+    """Return whether no other process has died here, if only one is to die."""
     if not _once:
         return True
     try:

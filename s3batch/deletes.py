@@ -1,4 +1,4 @@
-"""``delete``: which objects below the target are orphans, and when none of them may go.
+"""``delete``: the orphans below the target, and the guards that keep them all.
 
     listing ─ minus keys of files, redirects, our own, what could not be looked at, what is not selected ─> orphans
 
@@ -40,7 +40,7 @@ def kept_words(kept: Names) -> str:
 
 
 def plan(wanted: Wanted, journal: Journal) -> Iterator[list[Operation]]:
-    """The deletes, page by page. Raises :class:`JobFailedError` before the first one where a guard refuses."""
+    """Plan the deletes, page by page. Raises :class:`JobFailedError` before the first one if a guard refuses."""
     if wanted.is_one_key:
         return
     marks = guarded(wanted, journal)
@@ -97,7 +97,7 @@ def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
 
 
 def _orphans(wanted: Wanted, journal: Journal, marks: OwnMarks) -> Iterator[list[Listed]]:
-    """What no file answers to and no rule protects. ``marks`` learns what it comes by."""
+    """Yield the objects without a file that no rule protects. ``marks`` collects s3batch's own marks on the way."""
     protected = protected_keys(wanted.redirects)
     for batch in journal.orphans(wanted.prefix):
         for each in batch:
@@ -109,9 +109,9 @@ def _orphans(wanted: Wanted, journal: Journal, marks: OwnMarks) -> Iterator[list
 
 
 def _may_go(listed: Listed, wanted: Wanted, vetoes: Kept, marks: OwnMarks) -> bool:
-    """Whether no rule keeps an object; ``vetoes`` are the keys of what the walk could not look at.
+    """Return whether no rule keeps an object; ``vetoes`` are the keys of paths that the walk could not read.
 
-    The prefix itself is a folder's marker, as consoles make them, and stays; so do those of directories that exist.
+    The prefix itself is a folder's marker, as consoles make them, and stays. So do those of directories that exist.
     """
     key = listed.key
     path = key[len(wanted.prefix) :]
@@ -145,6 +145,6 @@ def refuse_file_source(wanted: Wanted, journal: Journal) -> None:
 
 
 def _was_directory(wanted: Wanted, journal: Journal) -> bool:
-    """Whether an earlier job found several files, in a journal that does not say what the source was."""
+    """Return whether an earlier job found several files, for a journal that does not say what the source was."""
     same = (each for each in journal.jobs() if (each.source, each.target) == (wanted.source.root, journal.job.target))
     return any(each.files > 1 for each in same)

@@ -20,7 +20,7 @@ _BLOCK = 1 << 16
 
 
 class Rows:
-    """A list in a document. Its rows are made anew each time somebody reads them."""
+    """A list in a document. Its rows are made again each time it is read."""
 
     def __init__(self, read: Callable[[], Iterator[Any]], count: int) -> None:
         """Have ``read`` give the rows, of which there are ``count``."""

@@ -22,7 +22,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def parse(text: str, path: str) -> dict[str, str]:
-    """The variables of a file; a later line wins. SettingsError names the line that is none."""
+    """Return the variables of a file; a later line wins. SettingsError names a malformed line."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     variables: dict[str, str] = {}
     position = 0

@@ -51,7 +51,7 @@ class ArchiveError(S3BatchError):
 
 
 def unforeseen(error: Exception) -> JobFailedError:
-    """Return what a step says of an exception that is a bug of ours."""
+    """Return the error that a step reports for an exception that is a bug in s3batch."""
     return JobFailedError(f"this is a bug in s3batch: {type(error).__name__}: {error}", hint="please report it")
 
 
@@ -85,7 +85,7 @@ class JournalTooNewError(JournalError):
 
 
 class EndpointError(S3BatchError):
-    """The endpoint cannot be reached, or it refuses to let us in."""
+    """The endpoint cannot be reached, or it refuses the credentials."""
 
     exit_code = EXIT_ENDPOINT
 

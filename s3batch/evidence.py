@@ -1,4 +1,4 @@
-"""Does a local file hold what an object holds? By what is known of the object's content, without reading it back.
+"""The comparison of a local file with an object's content, by digests that are known, without reading it back.
 
     ETag of an MD5's form ...... the MD5 of the content, unless it is encrypted with KMS
     a whole-object checksum .... what it says (SHA256, CRC64NVME...)
@@ -25,17 +25,17 @@ _NAMES_BY_LENGTH = {8: ("crc32", "crc32c"), 12: ("crc64nvme",), 28: ("sha1",), 4
 
 
 class Evidence(NamedTuple):
-    """What is known of an object's content."""
+    """The facts known about an object's content."""
 
     etag: str
     checksums: tuple[tuple[tuple[str, ...], str], ...] = ()
     """Values of the whole object in base64, each with the algorithms it may be of."""
     etag_is_md5: bool = True
-    """Whether an ETag of an MD5's form is one for sure."""
+    """True if an ETag of an MD5's form certainly is one."""
 
     @classmethod
     def from_head(cls, headers: Mapping[str, str]) -> Evidence:
-        """From the headers of a HEAD, their names in lower case."""
+        """Return the evidence in the headers of a HEAD, whose names are in lower case."""
         whole = headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE"
         found = [(name, headers.get(f"x-amz-checksum-{name}", "")) for name in NAMES]
         checksums = [
@@ -46,15 +46,15 @@ class Evidence(NamedTuple):
 
     @classmethod
     def from_record(cls, etag: str, checksum: str) -> Evidence:
-        """From what was noted when it was written; ``checksum`` may be empty."""
+        """Return the evidence recorded when the object was written; ``checksum`` may be empty."""
         names = _NAMES_BY_LENGTH.get(len(checksum), ())
         return cls(etag, ((names, checksum),) if names else (), etag_is_md5=False)
 
 
 def same(blocks: Blocks, size: int, evidence: Evidence, part_size: int) -> bool | None:
-    """Whether ``size`` bytes of local content are the object's; ``None`` if that cannot be told.
+    """Return whether ``size`` bytes of local content equal the object's; ``None`` if unknown.
 
-    ``part_size``: our own, tried first for an object that was sent in parts.
+    ``part_size`` is tried first for an object that was sent in parts.
     """
     plain = compare.md5_of(evidence.etag)
     if plain:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_restore(settings: Settings, output: Output) -> int:
-    """``s3batch cache restore``. The exit code."""
+    """Run ``s3batch cache restore``; return the exit code."""
     from s3batch.cache.restore import restore, write_miss  # noqa: PLC0415 - each command loads its own
 
     job.checked(settings)
@@ -32,7 +32,7 @@ def run_restore(settings: Settings, output: Output) -> int:
 
 
 def run_rebuild(settings: Settings, output: Output) -> int:
-    """``s3batch cache rebuild``. The exit code."""
+    """Run ``s3batch cache rebuild``; return the exit code."""
     from s3batch.cache.rebuild import rebuild  # noqa: PLC0415 - as above
 
     names = job.checked(settings)
@@ -60,28 +60,28 @@ def _skipped(settings: Settings, output: Output, why: str = f"the commit message
 
 
 def run_clear(settings: Settings, output: Output) -> int:
-    """``s3batch cache clear``. The exit code."""
+    """Run ``s3batch cache clear``; return the exit code."""
     from s3batch.cache.clear import run_clear as clear  # noqa: PLC0415 - as above
 
     return clear(settings, output)
 
 
 def run_list(settings: Settings, output: Output) -> int:
-    """``s3batch cache list``. The exit code."""
+    """Run ``s3batch cache list``; return the exit code."""
     from s3batch.cache.catalog import run_list as show  # noqa: PLC0415 - as above
 
     return show(settings, output)
 
 
 def run_inspect(settings: Settings, output: Output) -> int:
-    """``s3batch cache inspect``. The exit code."""
+    """Run ``s3batch cache inspect``; return the exit code."""
     from s3batch.cache.inspect import run_inspect as inspect  # noqa: PLC0415 - as above
 
     return inspect(settings, output)
 
 
 def run_prune(settings: Settings, output: Output) -> int:
-    """``s3batch cache prune``. The exit code."""
+    """Run ``s3batch cache prune``; return the exit code."""
     from s3batch.cache.prune import run_prune as prune  # noqa: PLC0415 - as above
 
     return prune(settings, output)

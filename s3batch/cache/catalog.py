@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from s3batch.settings import Settings
 
 _WORTH_WRITING = 16
-"""Manifests read anew that make it worth storing the index again."""
+"""The index is stored again after so many manifests were read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Entry:
     key: str
     """The whole key of its object."""
     name: str
-    """What is below ``v1/k/`` or ``v1/x/``: scope, paths, key."""
+    """The key below ``v1/k/`` or ``v1/x/``: scope, paths, key."""
     modified: float
     """Last written or used, seconds since the epoch."""
     error: str = ""
@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def scope(self) -> str:
-        """What ``keep_last`` counts within: everything but the key's own name."""
+        """The scope of ``keep_last``: everything but the key's own name."""
         return self.name.rpartition("/")[0]
 
 
@@ -60,7 +60,7 @@ class Catalog:
         self._store = store
         self._base = base
         self._known: dict[str, Row] | None = None
-        """What the index says, and what was read since."""
+        """The rows of the index, and those read since."""
         self._used: dict[str, Row] = {}
         self._read = 0
 
@@ -117,7 +117,7 @@ def _row_of(listed: Listed, body: bytes, encryption: dict[str, str]) -> Row:
 
 
 def run_list(settings: Settings, output: Output) -> int:
-    """``s3batch cache list``: a table of keys, newest first."""
+    """Run ``s3batch cache list``: print a table of keys, newest first; return the exit code."""
     with looking(settings, output) as look:
         store = BucketStore(look.bucket)
         catalog = Catalog(store, look.base)
@@ -161,7 +161,7 @@ _HEAD = ("cache", "age", "last use", "size", "stored", "files", "chunks", "share
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    """The key stands last: it is the longest, and what ``cache inspect`` takes."""
+    """Return the lines of the table. The key stands last: it is the longest, and ``cache inspect`` takes it."""
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -1,7 +1,7 @@
-"""The index of a cache: what each manifest of a bucket says, so that a clean-up reads none of them twice.
+"""The index of a cache: facts of each manifest in a bucket, so that a clean-up reads none of them twice.
 
-One object, ``v1/gc/index``. It holds facts by key and ETag, and no more: a manifest with another ETag is read. An index
-that is lost or damaged is made anew.
+It is one object, ``v1/gc/index``, with facts by key and ETag. A manifest with another ETag is read. A lost or damaged
+index is made again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ChunkList(Record):
 
 
 class Row(Record):
-    """What is known of one manifest."""
+    """The facts of one manifest."""
 
     key: str
     etag: str

@@ -1,6 +1,7 @@
-"""``[CLEAR CACHE]`` and ``s3batch cache clear``: remove what this repository cached, and nobody else's.
+"""``[CLEAR CACHE]`` and ``s3batch cache clear``: remove the caches of this repository only.
 
-Manifests go, and what older plugins left; chunks stay for whoever shares them, until a prune finds them unnamed.
+They remove manifests and the objects of older plugins. Chunks stay, because other caches may share them, until a prune
+finds them unused.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _clear(look: Look, prefixes: tuple[str, ...]) -> int:
 
 
 def _failed(settings: Settings, output: Output, error: S3BatchError) -> int:
-    """In a build no reason to stop, unless asked; a person who asked for nothing else wants to know."""
+    """Return the exit code of a failed clear: a build goes on unless asked to fail, a person gets the error."""
     code = exit_code(settings, error, missed=False)
     if settings.command == "cache clear" and not settings.plugin:
         code = EXIT_ENDPOINT if error.exit_code == EXIT_ENDPOINT else EXIT_FAILED

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MD5 = "x-amz-meta-s3b-md5"
 _TIME_DIGITS = 15
-"""Of the MD5, as nanoseconds: so many make a time that file systems hold."""
+"""Digits of the MD5 that are taken as nanoseconds: as many as file systems hold."""
 
 
 def rebuild_old(session: Session, found: Found) -> Outcome:
@@ -45,7 +45,7 @@ def rebuild_old(session: Session, found: Found) -> Outcome:
 
 
 def _written(session: Session, found: Found, path: str) -> str:
-    """The archive at ``path``; its MD5 in hex."""
+    """Write the archive to ``path``; return its MD5 in hex."""
     with private_files.create_file(path) as file:
         problems = write_s3cache(file, found, session.workspace, found.roots)
         file.seek(0)

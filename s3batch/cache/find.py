@@ -1,8 +1,7 @@
-"""Finding the manifest: the first of the keys that may be read, proved, or a miss with the reason.
+"""The search for a manifest: the first readable key with a valid one, or a miss with the reason.
 
-A manifest that is damaged, too large or not signed by whom it must be signed is no manifest: it is warned of, and the
-next key is tried. So is a key that must not be read: to those who may not list a bucket, S3 says AccessDenied of
-objects that are not there.
+A manifest that is damaged, oversized or wrongly signed is skipped with a warning, and the next key is tried. So is a
+key that may not be read: without s3:ListBucket, S3 answers AccessDenied for objects that do not exist.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 ENCRYPTION = "x-amz-server-side-encryption"
 _KEPT = ("x-amz-meta-", "content-type", ENCRYPTION, "x-amz-storage-class")
-"""What the headers of a manifest begin with that stay as they are when it is marked as used."""
+"""Prefixes of a manifest's headers that stay as they are when it is marked as used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Seen:
     modified: float
     """When the object was last written, seconds since the epoch."""
     headers: dict[str, str]
-    """What it carries: type, metadata, encryption."""
+    """The headers it is stored with: type, metadata, encryption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +54,14 @@ class Hit(Seen):
 
     stored: bytes
     segments: dict[bytes, bytes]
-    """What the manifest names of itself, as stored, by id."""
+    """The segments that the manifest names, as stored, by id."""
     manifest: Manifest
 
 
 def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | ArchiveError | None]:
-    """The cache to restore: an exact key, else the newest one below a prefix; without one, what went wrong first.
+    """Find the cache to restore: an exact key, else the newest below a prefix; without one, the first error.
 
-    A damaged one on the way is warned of where another one takes its place.
+    A damaged manifest gives a warning if another one is used instead.
     """
     refused: CallError | None = None
     damaged: list[ArchiveError] = []
@@ -103,7 +102,7 @@ def is_too_old(session: Session, seen: Seen) -> bool:
 
 
 def seen_at(bucket: Bucket, key: str) -> Seen | None:
-    """Return what HEAD tells of a key object; ``None`` if there is none, or none that we may know of."""
+    """Return the facts of a HEAD of a key object; ``None`` if it does not exist or may not be read."""
     return _seen(key, head_of(bucket, key))
 
 
@@ -117,12 +116,12 @@ def _tried(session: Session, key: str, state: State | None, damaged: list[Archiv
 
 
 def is_denied(error: CallError) -> bool:
-    """Whether the permission is missing, or the object."""
+    """Return whether the permission is missing, or the object."""
     return error.fault.code in permissions.DENIED
 
 
 def head_of(bucket: Bucket, key: str) -> Answer | None:
-    """The head of an object; ``None`` if there is none, or none that we may know of."""
+    """Return the response to a HEAD; ``None`` if the object does not exist or may not be read."""
     try:
         return bucket.head(key)
     except CallError as error:
@@ -132,23 +131,23 @@ def head_of(bucket: Bucket, key: str) -> Answer | None:
 
 
 def etag_of_ours(bucket: Bucket, key: str, body: bytes) -> str:
-    """The ETag of what is there, if it is ``body``; else empty. Tells our own object, when the answer to it was lost."""
+    """Return the ETag of the object if it is ``body``, else empty. It tells an own object when the response was lost."""
     head = head_of(bucket, key)
     etag = etag_of(head) if head is not None else ""
     return etag if etag == hashlib.md5(body, usedforsecurity=False).hexdigest() else ""
 
 
 def denied(error: CallError) -> JobFailedError:
-    """The same, with the permission it takes."""
+    """Return the error with the permission that is needed."""
     needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
     also = " and s3:ListBucket; without it a missing cache gives the same error" if needs else ""
     return JobFailedError(f"{error}", hint=needs + also)
 
 
 def look(session: Session, key: str, state: State | None) -> Hit | None:
-    """The manifest under ``key``, if there is one to be believed. What the state remembers is not fetched again.
+    """Return the manifest under ``key`` if it is valid. One that the state remembers is not fetched again.
 
-    :class:`ArchiveError` if it is damaged, or more than the limits allow.
+    Raises :class:`ArchiveError` if it is damaged, or over the limits.
     """
     if state is not None and state.key == key:
         seen = _seen(key, session.bucket.head(key))
@@ -166,7 +165,7 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
 
 
 def still_there(session: Session, known: Remembered) -> Seen | None:
-    """The key object that is remembered, if it is there as it was."""
+    """Return the key object that is remembered, if it is unchanged in the bucket."""
     try:
         seen = _seen(known.key, session.bucket.head(known.key))
     except CallError as error:
@@ -242,7 +241,7 @@ def _headers(answer: Answer) -> dict[str, str]:
 
 
 def _keys(session: Session, lookup: Lookup) -> list[str]:
-    """The key itself, or those it is a prefix of, newest first."""
+    """Return the key itself, or the keys it is a prefix of, newest first."""
     if not lookup.is_prefix:
         return [lookup.key]
     listed = [each for page in session.bucket.list_objects(lookup.key) for each in page.objects]
@@ -250,9 +249,9 @@ def _keys(session: Session, lookup: Lookup) -> list[str]:
 
 
 def touch(session: Session, hit: Seen) -> None:
-    """Have the store see that a cache is used, so that clean-ups by age leave it. Without the right to: no matter.
+    """Record in the store that a cache is used, so that clean-ups by age keep it. A missing permission is no error.
 
-    A copy of the object onto itself, and only while it is the one we know: what another build has published
+    It copies the object onto itself, and only while it is unchanged: a manifest that another build has published
     meanwhile stays.
     """
     headers = {

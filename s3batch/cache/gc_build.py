@@ -1,4 +1,4 @@
-"""How a rebuild keeps its chunks from a clean-up while it publishes (see :mod:`s3batch.cache.gc_protocol`)."""
+"""A rebuild's protection of its chunks from a clean-up while it publishes (see :mod:`s3batch.cache.gc_protocol`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a build that publishes and a clean-up that deletes stay clear of each other.
+"""The protocol between a build that publishes and a clean-up that deletes.
 
     build    pin ──> records of deletions? ──> wait for those at work ──> look up what they name ──> publish ──> unpin
     prune    record, with a deadline ──> pins? manifests? ──> delete before the deadline ──> record is done
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from s3batch.s3.store_clock import Bounds
 
 RECORDS, PINS = f"{CLEANUPS}d-", f"{CLEANUPS}b-"
-"""What the keys of records and pins begin with, below the prefix of the cache."""
+"""Prefixes of the keys of records and pins, below the prefix of the cache."""
 RECORD_LIFE = 4.0
 """Seconds from a renewal to the deadline it sets. A build waits no longer for a clean-up that was killed."""
 PIN_LIFE = 3600.0
@@ -57,7 +57,7 @@ class LapsedError(Exception):
 
 
 class Store(Protocol):
-    """What the protocol asks of a store. Each method raises what the store's client raises."""
+    """The requests that the protocol sends. Each method raises the exceptions of the store's client."""
 
     def now(self) -> Bounds:
         """Return the bounds of the store's time."""
@@ -68,7 +68,7 @@ class Store(Protocol):
         ...
 
     async def get(self, key: str) -> bytes | None:
-        """Return an object's content; ``None`` if there is none."""
+        """Return an object's content; ``None`` if it does not exist."""
         ...
 
     async def listed(self, prefix: str) -> Sequence[Listed]:
@@ -103,7 +103,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 class Pin(msgspec.Struct, kw_only=True):
-    """What a build is about to name: ids of chunks in hex."""
+    """The chunks that a build is about to name: their ids in hex."""
 
     ids: list[str]
 
@@ -128,7 +128,7 @@ def decode_pin(body: bytes) -> Pin | None:
 
 
 class Protection:
-    """Keeps what a build is about to name from being deleted, until it is published."""
+    """Keeps the chunks that a build is about to name from being deleted, until it has published."""
 
     def __init__(self, store: Store, base: str, name: str, since: float) -> None:
         """Take the time of the build's first request as ``since``: no earlier deletion concerns it."""
@@ -216,7 +216,7 @@ class Deletion:
         deadline = self._store.now().low + RECORD_LIFE
         record = Record(done=False, ids=self._ids, deadline=deadline)
         await self._store.put(self._key, msgspec.json.encode(record))
-        # A build may have seen the old deadline pass before this renewal landed. Then the record is dead for good.
+        # A build may have seen the old deadline pass before this renewal landed. Then the record is dead.
         if self._deadline is None or self._store.now().high <= self._deadline:
             self._deadline = deadline
 

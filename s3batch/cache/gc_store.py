@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BATCH = 1000
 _EVER = float("inf")
 _KEPT = ("x-amz-meta-", "content-type")
-"""What the headers begin with that a copy keeps."""
+"""Prefixes of the headers that a copy keeps."""
 _UNKNOWN = (400, 405, 501)
 """Statuses of stores that do not know a kind of request."""
 
@@ -44,18 +44,18 @@ class BucketStore:
         return self.bucket.clock.now()
 
     async def put(self, key: str, body: bytes) -> None:
-        """Store an object of ours."""
+        """Store an object of the protocol."""
         headers = {"content-type": "application/json", "content-md5": calls.md5_header(body), **self._encryption}
         call = calls.put_object(key, body, headers)
         checked(await self.bucket.send(call), call)
 
     async def get(self, key: str) -> bytes | None:
-        """Return an object's content; ``None`` if there is none."""
+        """Return an object's content; ``None`` if it does not exist."""
         answer = await self.fetch(key)
         return None if answer is None else bytes(answer.body)
 
     async def fetch(self, key: str, size: int = -1) -> Answer | None:
-        """Return an object with its headers; ``None`` if there is none. ``size`` is what a listing told."""
+        """Return an object with its headers; ``None`` if it does not exist. ``size`` is the size in the listing."""
         call = calls.get_object(key, size=size)
         answer = await self.bucket.send(call)
         return None if answer.status == 404 else checked(answer, call)
@@ -72,7 +72,7 @@ class BucketStore:
         return await self.head(key) is not None
 
     async def head(self, key: str) -> Answer | None:
-        """Return the head of an object; ``None`` if there is none."""
+        """Return the response to a HEAD; ``None`` if the object does not exist."""
         call = calls.head_object(key)
         answer = await self.bucket.send(call)
         return None if answer.status == 404 else checked(answer, call)
@@ -119,7 +119,7 @@ class BucketStore:
         return answer.status != 412
 
     async def copy(self, source: str, target: str, encryption: Mapping[str, str]) -> None:
-        """Copy an object within the bucket, encrypted as told. Where the store cannot copy, fetch it and store it."""
+        """Copy an object within the bucket with ``encryption``. Where the store cannot copy, fetch and store it."""
         call = calls.copy_object(target, self.bucket.endpoint.bucket, encryption, source)
         answer = await self.bucket.send(call)
         if answer.status not in (405, 501):

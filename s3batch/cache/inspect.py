@@ -29,7 +29,7 @@ _KINDS = {FILE: "file", DIR: "dir", SYMLINK: "symlink", HARDLINK: "hardlink"}
 
 
 def run_inspect(settings: Settings, output: Output) -> int:
-    """The exit code: 1 if there is no such cache."""
+    """Run ``s3batch cache inspect``; return the exit code, 1 if there is no such cache."""
     with looking(settings, output) as look:
         names = settings.cache_key or ("",)
         found = [key for name in names for key in _matching(look, name)]
@@ -45,7 +45,7 @@ def run_inspect(settings: Settings, output: Output) -> int:
 
 
 def _own(settings: Settings) -> str:
-    """What the keys of this repository's caches begin with."""
+    """Return the prefix of the keys of this repository's caches."""
     return f"{keys.repository(build_of(settings))}/"
 
 
@@ -55,7 +55,7 @@ def _repository(settings: Settings) -> str:
 
 
 def _matching(look: Look, name: str) -> list[str]:
-    """The key objects that ``name`` means, newest first."""
+    """Return the key objects that ``name`` means, newest first."""
     start = look.base + KEYS
     listed = [each for page in look.bucket.list_objects(start) for each in page.objects]
     listed.sort(key=lambda each: each.modified, reverse=True)

@@ -44,7 +44,7 @@ _NOT_DONE = {"cache restore": "the cache was not restored", "cache rebuild": "th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a use case came to."""
+    """The outcome of a use case."""
 
     words: str
     """For people, one line."""
@@ -53,7 +53,7 @@ class Outcome:
     missed: bool = False
     """There was nothing to restore."""
     changed: bool = False
-    """Whether anything was written, here or there."""
+    """True if anything was written, locally or in the bucket."""
 
 
 UseCase = Callable[[Session], Outcome]
@@ -78,7 +78,7 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
 
 
 def _run(settings: Settings, output: Output, use_case: UseCase, names: Names, own: str, *, resumed: bool) -> int:
-    """Carry out the use case with our own files in ``own``; return the exit code."""
+    """Carry out the use case with s3batch's own files in ``own``; return the exit code."""
     try:
         with _journal(settings, resumed=resumed) as journal, Signals(_deadline(settings)) as signals:
             session = Session(settings, output, journal, signals, names, own)
@@ -99,14 +99,14 @@ def _deadline(settings: Settings) -> float:
 
 
 def checked(settings: Settings) -> Names:
-    """The names of this build's cache. Raises :class:`SettingsError` for all that can be wrong with its settings."""
+    """Return the names of this build's cache. Raises SettingsError for any wrong setting."""
     if settings.executor == "dask":
         raise settings.bad("executor", "write local: the files of a cache are on this machine")
     return names_of(settings)
 
 
 def _journal(settings: Settings, *, resumed: bool) -> Journal:
-    """The job's journal, locked; for a dry run a temporary one. Instead of a damaged one a new one."""
+    """Open the job's journal and lock it; for a dry run a temporary one. A damaged one is replaced."""
     try:
         return _opened(settings)
     except (JournalLockedError, JournalTooNewError):
@@ -139,7 +139,7 @@ def _opened(settings: Settings) -> Journal:
 
 
 def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchError | None]:
-    """What it came to, and what stopped it."""
+    """Run the use case; return its outcome, and the error that stopped it."""
     nothing = Outcome(words="", cache={"key": session.names.own, "name": session.names.title})
     try:
         return use_case(session), None
@@ -153,7 +153,7 @@ def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchE
     except OSError as error:
         name = error.filename if isinstance(error.filename, str) else ""  # a number, where a descriptor was given
         return nothing, JobFailedError(": ".join(filter(None, [name, error.strerror or str(error)])))
-    except Exception as error:  # noqa: BLE001 - a mistake of ours breaks no build
+    except Exception as error:  # noqa: BLE001 - a bug in s3batch breaks no build
         session.output.trace(error)
         return nothing, unforeseen(error)
     finally:
@@ -161,7 +161,7 @@ def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchE
 
 
 def exit_code(settings: Settings, stopped: S3BatchError | None, *, missed: bool) -> int:
-    """What the build gets to see; 4 where the store could not be reached or refuses the sign-in."""
+    """Return the exit code for the build; 4 where the store could not be reached or refused the sign-in."""
     if isinstance(stopped, InterruptedJobError):
         return stopped.exit_code
     broken = (stopped is not None and settings.fail_on_error) or (missed and settings.fail_on_miss)
@@ -179,7 +179,7 @@ class _End:
         self._stopped = stopped
 
     def code(self) -> int:
-        """The exit code, when all is said."""
+        """Print the end of the step; return its exit code."""
         self._session.signals.work_is_over()
         settings, journal, output = self._session.settings, self._session.journal, self._session.output
         stopped, interrupted = self._stopped, isinstance(self._stopped, InterruptedJobError)
@@ -221,14 +221,14 @@ class _End:
         return {**document, **({"error": wrong} if wrong else {}), "cache": self._outcome.cache, **planned}
 
     def _is_found(self) -> bool:
-        """Whether ``resume`` finds the journal by itself."""
+        """Return whether ``resume`` finds the journal by itself."""
         settings = self._session.settings
         found = journal_trust.is_found(self._session.journal.path, settings)
         return found and settings.state_directory != self._session.own
 
 
 def _end_without_journal(settings: Settings, output: Output, names: Names, error: S3BatchError) -> int:
-    """There is nowhere to keep a job."""
+    """End a step that has no place for a journal."""
     code = exit_code(settings, error, missed=True)
     wrong = f"{_NOT_DONE[settings.command]}: {error}"
     (output.error if code else output.warn)(wrong if code else f"{wrong}; the build goes on without it")

@@ -1,4 +1,4 @@
-"""Where a cache's objects are, below the ``prefix`` setting, and what people call them.
+"""The keys of a cache's objects below the ``prefix`` setting, and their names for people.
 
 v1/k/<scope>/<paths>/<key>    a manifest: the key object
 v1/c/<id[:2]>/<id>            a chunk, shared by every cache below the prefix
@@ -26,13 +26,13 @@ SIGNATURE = "x-amz-meta-s3b-sig"
 
 
 def base_of(prefix: str) -> str:
-    """The ``prefix`` setting as keys begin with it: empty, or ending with one slash."""
+    """Return the ``prefix`` setting as the start of keys: empty, or ending with one slash."""
     plain = "/".join(segment for segment in prefix.split("/") if segment)
     return f"{plain}/" if plain else ""
 
 
 def title(base: str, key: str) -> str:
-    """A key object as people know it: ``owner/repo/branch``, and its own name if it has one."""
+    """Return the name of a key object for people: ``owner/repo/branch``, and its own name if it has one."""
     parts = parse_manifest_key(base, key)
     if parts is None:
         return key

@@ -1,4 +1,4 @@
-"""Chunks kept in a directory of the runner (``local_dir``), which builds share and which outlives their workspaces.
+"""The directory of chunks on the runner (``local_dir``), which builds share and which outlives their workspaces.
 
     DIR/.s3batch/chunks/<id>    a chunk or a segment as it is stored in the bucket
 
@@ -83,7 +83,7 @@ class LocalChunks:
             private_files.remove(self._path(name))
 
     def trim(self) -> None:
-        """Remove what was used longest ago, until the limit holds. Files of other names are not ours, and stay."""
+        """Remove the least recently used chunks until the limit holds. Files with other names stay."""
         _written[self.directory] = 0
         try:
             found = private_files.list_files(self.directory)

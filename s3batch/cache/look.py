@@ -1,4 +1,4 @@
-"""What the commands share that look into the bucket and have no job: clear, list, inspect, prune."""
+"""The bucket access of commands without a job: clear, list, inspect, prune."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Look:
     output: Output
     bucket: Bucket
     base: str
-    """What every key of the cache begins with."""
+    """The prefix of every key of the cache."""
     started: float
     warnings: list[str] = field(default_factory=list)
 
@@ -38,7 +38,7 @@ class Look:
         self.warnings.append(text)
 
     def document(self, cache: dict[str, Any], code: int = EXIT_DONE, error: str = "") -> None:
-        """With ``--json``, the document: the keys of a sync's, and what this command found."""
+        """Print the ``--json`` document: the keys of a sync's, and the result of this command."""
         if not self.settings.json:
             return
         state = JobState.FAILED if error else JobState.DONE
@@ -51,7 +51,7 @@ class Look:
 
 @contextmanager
 def looking(settings: Settings, output: Output) -> Iterator[Look]:
-    """A look at the bucket, closed at the end."""
+    """Open a look at the bucket and close it at the end."""
     bucket = Bucket.from_settings(settings, settings.bucket)
     look = Look(settings, output, bucket, base_of(settings.prefix), time.time())
     bucket.warn = look.warn

@@ -1,4 +1,4 @@
-"""Caches of the plugins before us: restored where there is none of ours, all of it or nothing."""
+"""Caches of older plugins: restored completely or not at all, if there is no cache of s3batch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ObjectReader:
 
     @classmethod
     def of(cls, bucket: Bucket, key: str) -> ObjectReader | None:
-        """A reader, with the first bytes in it; ``None`` where there is no such object."""
+        """Return a reader with the first bytes in it; ``None`` if the object does not exist."""
         try:
             answer = bucket.get_range(key, 0, _BLOCK - 1)
         except CallError as error:
@@ -52,7 +52,7 @@ class ObjectReader:
         return cls(bucket, key, bytes(answer.body), int(total[1]) if total else len(answer.body), etag_of(answer))
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes; empty at the end."""
+        """Return up to ``size`` bytes; empty at the end."""
         if not self._ahead and self._at < self.size:
             self._ahead = memoryview(self._next())
         data = self._ahead[:size] if size >= 0 else self._ahead
@@ -93,7 +93,7 @@ def restore_old(session: Session) -> Outcome | None:
 
 
 def _taken(session: Session, undo: Undo | None) -> list[tuple[LegacyObject, Extracted]]:
-    """The objects that are there, until every path is covered: drone-s3cache's often holds but the last one."""
+    """Restore objects until every path is covered. That of drone-s3cache often holds the last path only."""
     covered: set[str] = set()
     taken = []
     for old in session.names.legacy:

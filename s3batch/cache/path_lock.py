@@ -1,6 +1,6 @@
-"""One restore at a time writes below a path, whatever its key and journal.
+"""The lock of cached paths: one restore at a time writes below a path, whatever its key and journal.
 
-OWN/paths-DIGEST.lock    of the workspace and the listed paths, which are written in it
+OWN/paths-DIGEST.lock is the lock file. The digest is of the workspace; the paths are written in the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(r"paths-[0-9a-f]+\.lock")
 
 
 class PathLock:
-    """The lock of some paths of a workspace, in the directory of our own files."""
+    """The lock of some paths of a workspace, in the directory of s3batch's own files."""
 
     def __init__(self, directory: str, digest: str, roots: Sequence[str]) -> None:
         """``digest`` names the workspace and the paths ``roots``, which are relative to it or absolute."""
@@ -77,7 +77,7 @@ def _words(roots: Sequence[str]) -> str:
 
 
 def _shared(mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """Return which of our listed paths share something with theirs; a pattern counts by what its text says."""
+    """Return the listed paths of this restore that overlap the other's; a pattern counts by its text."""
     try:
         others, each = Listed(theirs, ""), [Listed([root], "") for root in mine]
     except SettingsError:

@@ -1,8 +1,8 @@
-"""Where s3batch keeps its own files beside a workspace: state, plans, what a restore needs to be undone, the journal.
+"""The directory of s3batch's own files for a workspace: state, plans, undo records, the journal.
 
-That is ``.s3batch`` in the workspace, where a later step of the build finds it. Where the workspace cannot be written,
-or something in that directory is not ours, it is TMPDIR/s3batch-UID: slower for the next step, which finds nothing
-there, and no reason to fail.
+It is ``.s3batch`` in the workspace, where a later step of the build finds it. If the workspace cannot be written, or
+that directory holds a file of another user, it is TMPDIR/s3batch-UID. That is slower for the next step, which finds no
+state there, but no failure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from s3batch.private_files import OWN_DIRECTORY, PrivateFileError
 
 
 class Place(NamedTuple):
-    """The directory of our own files."""
+    """The directory of s3batch's own files."""
 
     path: str
     trouble: str
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 def own_directory(workspace: str) -> Place:
-    """Return the directory, made and writable. Raises :class:`JobFailedError` if there is none to be had."""
+    """Return the directory, made and writable. Raises :class:`JobFailedError` if none can be made."""
     trouble = ""
     try:
         for path in (os.path.join(workspace, OWN_DIRECTORY), private_files.temporary_state()):
@@ -41,9 +41,9 @@ def own_directory(workspace: str) -> Place:
 
 
 def make_writable(path: str) -> bool:
-    """Return whether the directory is there, or could be made, and can be written.
+    """Return whether the directory exists, or could be made, and can be written.
 
-    Raises PrivateFileError where it, or anything in it, is not ours.
+    Raises PrivateFileError if it, or a file in it, belongs to another user.
     """
     if not private_files.is_writable(path):
         return False

@@ -1,4 +1,4 @@
-"""``s3batch cache prune``: remove caches by age, number and size, and chunks nobody names; safe beside builds.
+"""``s3batch cache prune``: remove caches by age, number and size, and unused chunks; safe beside builds.
 
     evict     a manifest goes to v1/x/ first: a build that just took it as its base still finds its chunks
     mark      the chunks of every manifest, evicted ones too
@@ -143,7 +143,7 @@ class Prune:
             await self._forget(PINS, 2 * PIN_LIFE)
 
     async def _old_chunks(self) -> list[tuple[bytes, Listed]]:
-        """Return chunks by id, older than ``grace``. What has another form of name is not ours to delete."""
+        """Return chunks by id, older than ``grace``. Keys that do not look like chunks are not deleted."""
         listed, now = await self.store.listed(self.look.base + CHUNKS), self.store.now().low
         old = [each for each in listed if now - each.modified > self.look.settings.grace]
         found = [(parse_chunk_key(self.look.base, each.key), each) for each in old]

@@ -1,4 +1,4 @@
-"""Publishing a manifest: one object, there at one go. Whoever is last wins, or with ``override: false`` the first."""
+"""The publication of a manifest: one object. The last writer wins, or with ``override: false`` the first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MARK = b"v1/ beside this is a cache of s3batch: no s3batch sync deletes it.\n"
 _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "MethodNotAllowed"})
-"""What stores say that know no conditional writes."""
+"""Error codes of stores without conditional writes."""
 
 
 def publish(session: Session, manifest: Manifest, segments: Stored) -> tuple[bytes, dict[str, str]]:
@@ -134,7 +134,7 @@ def mark_root(session: Session) -> None:
 
 
 def _headers(session: Session, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:
-    """What a manifest's object carries: enough to tell caches apart without reading them, and its signature."""
+    """Return the headers of a manifest's object: facts that tell caches apart without reading them, and its signature."""
     secret = session.settings.cache_secret
     signature = {SIGNATURE: sign(secret, key, stored)} if secret else {}
     return {

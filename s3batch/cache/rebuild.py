@@ -1,4 +1,4 @@
-"""``s3batch cache rebuild``: store the listed paths for the next builds; what the store has is not sent again.
+"""``s3batch cache rebuild``: store the listed paths for later builds. Chunks that the store has are not sent again.
 
     walk ─ what changed since the base ─ chunks (workers: read, hash, compress, store) ─ publish the manifest ─ state
 
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 KEEP_UNTOUCHED = 12 * 3600.0
 """Seconds; a chunk that is there and older is stored again: half the time a clean-up leaves young ones alone."""
 _TRIES = 3
-"""How often a cache is published of which a clean-up at once removes chunks."""
+"""Times a cache is published again after a clean-up has removed chunks of it."""
 _STORE_ALL = float("-inf")
 """No chunk is younger than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cached:
-    """What is to be told of the cache."""
+    """The facts of the new cache for the end line."""
 
     files: int
     bytes: int
@@ -63,7 +63,7 @@ class _Cached:
     sent: int = 0
     """Bytes of them."""
     published: bool = False
-    """Whether there is a new manifest."""
+    """True if a new manifest was published."""
 
 
 def rebuild(session: Session) -> Outcome:
@@ -95,7 +95,7 @@ def rebuild(session: Session) -> Outcome:
 
 
 def _as_it_was(session: Session, remembered: Remembered, found: Found) -> Seen | None:
-    """The archive under the first of our keys, if it lies under all of them and is the one we made last and nothing has changed here since."""
+    """Return the archive under the first key if nothing changed since this machine made it and it lies under all keys."""
     own = session.names.own
     untouched = not session.distrusted and not session.is_rejected(own) and remembered.key == own
     if not untouched or not remembered.is_of(found):
@@ -110,10 +110,10 @@ def _unchanged(session: Session, found: Found, base: Seen) -> Outcome:
 
 
 def _stays(session: Session) -> bool:
-    """Whether there is a cache under each key that ``override: false`` keeps; a broken one it does not.
+    """Return whether each key has a cache that ``override: false`` keeps; a broken one is not kept.
 
-    Usually it is enough that something is there. It is read where a signature is to be proved, or where the last
-    restore could not use it.
+    Usually it is enough that the object exists. It is read where a signature is verified, or where the last restore
+    could not use it.
     """
     if session.distrusted:
         return False
@@ -138,7 +138,7 @@ def _stays(session: Session) -> bool:
 
 
 def _base(session: Session, state: State | None) -> Hit | None:
-    """The archive whose chunks may be used again: the key's own, else the one that was restored, else a fallback."""
+    """Return the archive whose chunks may be used again: the key's own, else the restored one, else a fallback."""
     own = session.names.own
     # chunks are shared below one prefix: what was restored from another one has none here
     restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
@@ -156,7 +156,7 @@ def _base(session: Session, state: State | None) -> Hit | None:
 
 
 def _scanned(session: Session) -> Found:
-    """The walk, with a warning for what is not cached."""
+    """Walk the paths to cache, with a warning for entries that are not cached."""
     roots, unmatched, problems = session.listed.expand(session.names.exclude)
     places, stuck = session.look_at_links(roots, restoring=False)
     for root, why in stuck.items():
@@ -203,7 +203,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
         mark_root(session)
     results = _stored(session, operations)
     for row in looked.assumed:
-        found.ctimes[row] = 0  # the state remembers nothing that nobody has read
+        found.ctimes[row] = 0  # the state remembers no file that was not read
     done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], found.roots)
     session.refuse_incomplete(done.problems)
     session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
@@ -229,7 +229,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
 
 
 def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
-    """Store every chunk anew: a clean-up took some of them before the manifest could name them."""
+    """Store every chunk again: a clean-up took some of them before the manifest could name them."""
     session.distrust()
     if tries == 1:
         raise JobFailedError(
@@ -248,7 +248,7 @@ def _segmented(session: Session, done: Assembled, base: Hit | None) -> tuple[Man
 def _published(session: Session, done: Assembled, segments: Stored, kept: Hit | None, keys: list[str]) -> bool:
     """Put the manifest under ``keys``; return True if it lies under one of them now.
 
-    ``kept``: the first of our keys has the same manifest, and the others get that one.
+    ``kept``: the first key has the same manifest already, and the others get a copy of it.
     """
     if kept is not None:
         etags = put_under(session, keys, kept.stored, kept.manifest)
@@ -272,7 +272,7 @@ def _save(
 
 
 def _keep_alive(session: Session, base: Seen) -> None:
-    """A cache that needs no change is used, too, under each of its keys."""
+    """Record the use of a cache that needs no change, under each of its keys."""
     ttl = session.settings.ttl
     if ttl and session.bucket.clock.now().low - base.modified > ttl / 4 and not session.settings.dry_run:
         others = (seen_at(session.bucket, key) for key in session.names.owns if key != base.key)
@@ -291,7 +291,7 @@ def _hash(session: Session, looked: Survey) -> None:
 
 
 def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
-    """The chunks to make, each with the number of files it holds. Before it is made, its first file is its name."""
+    """Return the chunks to make, each with its number of files. A chunk that is not made is named after its first file."""
     items, tree = plan.items, plan.survey.found.tree
     operations = {}
     for recipe, files in zip(plan.recipes, count_files(items.rows, plan.recipes), strict=True):
@@ -310,7 +310,7 @@ def _keep(session: Session) -> float:
 
 
 def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
-    """How workers store a chunk."""
+    """Return the function with which workers store a chunk."""
     return partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
         keep=_keep(session), headers=session.encryption_headers(),
@@ -319,7 +319,7 @@ def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
 
 
 def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
-    """The new chunks, made and stored."""
+    """Have the new chunks made and stored; return their results."""
     results = session.carry_out(_storing(session), operations, "storing") if operations else []
     if session.journal.failed_count(Stage.DELETE):
         failures = list(session.journal.failures())
@@ -328,7 +328,7 @@ def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
     return results
 
 
-# --- what is told ---------------------------------------------------------------------------
+# --- the end line ---------------------------------------------------------------------------
 
 
 def _counted(done: Assembled, results: list[Result], *, published: bool) -> _Cached:

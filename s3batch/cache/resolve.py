@@ -28,21 +28,21 @@ class Names:
     """The objects of one cache, by their full keys."""
 
     base: str
-    """What every key begins with: the ``prefix`` setting."""
+    """The prefix of every key: the ``prefix`` setting."""
     listed: Listed
     """The paths to cache."""
     owns: Mapping[str, str]
     """The key objects of this build, which a rebuild writes, if it may, each with the template of its key."""
     lookups: tuple[keys.Lookup, ...]
-    """What a restore tries, in order."""
+    """The lookups of a restore, in order."""
     exclude: Exclusions
-    """What is left alone below the paths."""
+    """Patterns of the entries below the paths that are left alone."""
     legacy: tuple[keys.LegacyObject, ...]
-    """What older plugins may have left; tried last."""
+    """The objects that older plugins may have left; tried last."""
     refusal: str
     """Why this build writes nothing; empty: it may."""
     untrusted: bool
-    """Whether strangers may have written what is built: then nothing of other scopes is touched."""
+    """True if others may have written what is built: then objects of other scopes are not touched."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -62,13 +62,13 @@ class Names:
 
 
 def command_of(settings: Settings) -> str:
-    """:data:`SKIP`, :data:`CLEAR` or nothing: what the commit message says. Skipping beats clearing."""
+    """Return the command in the commit message: :data:`SKIP`, :data:`CLEAR` or empty. Skipping beats clearing."""
     message = settings.build.message if settings.build else ""
     return next((word for word in (SKIP, CLEAR) if word in message), "")
 
 
 def names_of(settings: Settings) -> Names:
-    """The objects of this build's cache. ``SettingsError`` for paths, keys and templates that are none."""
+    """Return the objects of this build's cache. Raises SettingsError for malformed paths, keys and templates."""
     base, build = base_of(settings.prefix), build_of(settings)
     roots = parse_roots(settings.cache, settings.at_workspace("."))
     if not roots:
@@ -109,22 +109,22 @@ def _exclusions(settings: Settings, roots: tuple[str, ...]) -> Exclusions:
 
 
 def system() -> str:
-    """What a cache is made on and for, such as ``linux/amd64``."""
+    """Return the system that a cache is for, such as ``linux/amd64``."""
     return f"{go_os()}/{go_arch()}"
 
 
 def compat_key(settings: Settings) -> str:
-    """Where drone-s3cache looks for this repository's cache."""
+    """Return the key under which drone-s3cache looks for this repository's cache."""
     if not (settings.build and settings.build.repo):
         raise settings.bad("compat", "remove it: it needs the name of the repository, which neither CI nor git gives")
     return keys.legacy_objects(build_of(settings), ())[0].key
 
 
 def cleared_by(settings: Settings) -> tuple[tuple[str, ...], str]:
-    """The prefixes whose objects a clear removes, and why it must not, if so.
+    """Return the prefixes that a clear removes, and the reason if it must not.
 
-    What old plugins left is a directory of the bucket named after the repository, without its owner. Only CIs that run
-    those plugins have it; elsewhere a directory of that name may be anybody's.
+    Old plugins used a directory of the bucket with the repository's name, without its owner. Only CIs that run those
+    plugins have it; elsewhere such a directory may belong to someone else.
     """
     _require_repository(settings)
     build = build_of(settings)
@@ -161,16 +161,16 @@ def _require_repository(settings: Settings) -> None:
 
 
 def _legacy(settings: Settings, build: keys.Build, roots: tuple[str, ...], key: str) -> tuple[keys.LegacyObject, ...]:
-    """None where caches must be signed, and none where no other plugin can have left any."""
+    """Return the objects of older plugins: none if caches must be signed, or if no such plugin can have run."""
     if settings.cache_secret or not roots or not (_had_old_plugins(settings) or settings.compat):
         return ()
     return tuple(keys.legacy_objects(build, roots, base_of(settings.prefix), key))
 
 
 def build_of(settings: Settings) -> keys.Build:
-    """What names a cache, of what the CI says of the build.
+    """Return the facts of the build that name a cache.
 
-    Drone and its kin do not tell whether a pull request is from a fork. There it writes, like every pull request, to a
+    Drone and its kin do not say whether a pull request is from a fork. There, like every pull request, it writes to a
     scope that no other build reads.
     """
     build = settings.build or Build(system=GIT)
@@ -190,7 +190,7 @@ def build_of(settings: Settings) -> keys.Build:
 
 
 def _refusal(build: keys.Build, *, writes: bool, shared: bool = False) -> str:
-    """Why it writes nothing, if so. ``shared``: to the one archive that the builds of all branches restore."""
+    """Return the reason not to write; empty if there is none. ``shared``: it would be the archive of all branches."""
     if build.read_only:
         return "read_only is set, nothing is written to the cache"
     if not writes:
@@ -205,7 +205,7 @@ def _rendered(settings: Settings, template: str, name: str) -> Rendered:
 
 
 def _facts(build: Build | None) -> dict[str, str]:
-    """The fields of drone-cache's templates; those a CI did not tell have drone-cache's own defaults."""
+    """Return the fields of drone-cache's templates; those that a CI did not set have drone-cache's own defaults."""
     told = _told(build) if build else {}
     defaults = {
         "Commit.Branch": "master", "Commit.Ref": "refs/heads/master", "Build.Event": "push",

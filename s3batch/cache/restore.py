@@ -159,7 +159,7 @@ def _restore(session: Session) -> Outcome:
 
 
 def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
-    """What to say if our last rebuild made the key's archive of just this tree: that is told without taking it apart."""
+    """Return the outcome if the tree still matches the last rebuild, without decoding the manifest."""
     doubtful = session.settings.verify or private_files.is_directory(session.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
@@ -184,7 +184,7 @@ def _restored_old(session: Session) -> Outcome | None:
 
 
 def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outcome:
-    """A plain miss, if nobody refused to tell, and none was damaged."""
+    """Return a plain miss, unless a request was refused or a cache was damaged: then raise."""
     if isinstance(trouble, ArchiveError):
         raise trouble
     if trouble is not None:
@@ -195,7 +195,7 @@ def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outco
 
 
 def _without_paths(session: Session, hit: Hit) -> Outcome:
-    """Return a miss: the cache is there and holds none of the listed paths."""
+    """Return a miss: the cache exists and holds none of the listed paths."""
     words = f"{session.title(hit.key)} holds none of the listed paths"
     session.warn(f"{words}: it holds {', '.join(hit.manifest.roots) or 'nothing'}")
     return Outcome(words=words, cache={"hit": False, "key": hit.key, "name": session.title(hit.key)}, missed=True)
@@ -213,7 +213,7 @@ def _fallback(session: Session, hit: Seen) -> str:
 
 
 def _is_to_be_touched(session: Session, hit: Seen) -> bool:
-    """Whether a clean-up by age might soon take it for forgotten, and this build may write there."""
+    """Return whether a clean-up by age may soon remove the cache, and this build may write there."""
     names, ttl = session.names, session.settings.ttl
     may = not names.refusal and (hit.key in names.owns or not names.untrusted)
     return may and bool(ttl) and session.bucket.clock.now().low - hit.modified > ttl / 4
@@ -360,7 +360,7 @@ def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...], sta
 
 
 def _operations(session: Session, plan: RestorePlan) -> dict[Operation, int]:
-    """The chunks to fetch, each with the number of files that begin with it."""
+    """Return the chunks to fetch, each with the number of files that begin with it."""
     chunks = plan.manifest.chunks
     return {
         Operation(
@@ -396,7 +396,7 @@ def _told(
     session: Session, hit: Seen, tree: Tree, *, missing: list[str], plan: RestorePlan | None = None,
     results: Sequence[Result] = (),
 ) -> Outcome:  # fmt: skip
-    """What came of a restore of ``tree``; without a plan nothing was to do."""
+    """Return the outcome of a restore of ``tree``; without a plan nothing had to be done."""
     names = session.names
     files, size = plan.held() if plan is not None else (files_of(tree), sum(tree.sizes))
     made = plan.files() + len(plan.links) if plan is not None else 0

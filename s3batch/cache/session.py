@@ -1,4 +1,4 @@
-"""What restore and rebuild share: one job of the cache, with its journal, its bucket and its workers."""
+"""One job of the cache, for restore and rebuild, with its journal, its bucket and its workers."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ class Session:
     signals: Signals
     names: Names
     own: str
-    """Directory of our own files."""
+    """The directory of s3batch's own files."""
     began: float = field(default_factory=elapsed)
     """Local seconds when the run began, before its first request."""
     plan: list[dict[str, str]] = field(default_factory=list)
-    """What a dry run would do, for its JSON document."""
+    """The operations of a dry run, for its JSON document."""
 
     local: LocalChunks | None = None
     """The directory of the runner that keeps chunks, if it is set and of use."""
@@ -106,7 +106,7 @@ class Session:
         self.path_lock = PathLock(self.own, digest, self.listed.texts)
         self.state_path = f"{stem}.state"
         self.undo_path = f"{stem}.undo"
-        # whoever holds the journal is alone with it; two caches of the same paths may be at work at once
+        # the journal's holder is alone with it; two caches of the same paths may run at once
         self.plan_path = f"{stem}-{_digest(self.journal.path)}.{self.settings.command.rpartition(' ')[2]}"
         self.distrust_path = f"{stem}.distrust"
         self.reject_paths = {key: f"{stem}-{_digest(key)}.reject" for key in self.names.owns}
@@ -147,7 +147,7 @@ class Session:
 
     @property
     def owners(self) -> bool:
-        """Whether owners are kept and given back: only root can."""
+        """True if owners are kept and restored: only root can."""
         return self.settings.owner != "none" and os.geteuid() == 0
 
     def warn_of_lost(self, **counts: int) -> None:
@@ -174,22 +174,22 @@ class Session:
             self.warn(f"{problem.path} is not cached: {problem.error}")
 
     def tell(self, operation: Operation) -> None:
-        """A line of the plan that a dry run prints."""
+        """Print a line of the plan of a dry run."""
         if self.settings.json:
             self.plan.append({"operation": operation.kind, "key": operation.key, "reason": operation.reason})
         else:
             self.output.data(f"{operation.kind} {operation.key} {operation.reason}")
 
     def title(self, key: str) -> str:
-        """A key object as people know it."""
+        """Return the name of a key object for people."""
         return title(self.base, key)
 
     def limits(self) -> Limits:
-        """What an archive may ask of us."""
+        """Return the limits of an archive."""
         return Limits(total=self.settings.max_size) if self.settings.max_size else Limits()
 
     def own_directories(self) -> tuple[str, ...]:
-        """What is ours in the workspace, and where our files are if not there."""
+        """Return the directories of s3batch's own files: in the workspace, and the one in use if that is another."""
         return os.path.join(self.workspace, OWN_DIRECTORY), self.own
 
     def scan(self, roots: Sequence[str], places: Places, *, symlinks: str = KEEP) -> Found:
@@ -213,25 +213,25 @@ class Session:
 
     @property
     def _link_policy(self) -> str:
-        """How listed links are followed; what a stranger may have written leads nowhere outside."""
+        """The policy for listed links; in an untrusted build they lead nowhere outside."""
         policy, build = self.settings.root_symlinks, self.settings.build
         stranger = self.names.untrusted or (build is not None and bool(build.fork))
         return FOLLOW_INSIDE if policy == FOLLOW and stranger else policy
 
     @property
     def link_hint(self) -> str:
-        """What to do where a listed link is not followed."""
+        """The hint where a listed link is not followed."""
         if self.settings.root_symlinks == FOLLOW and not self.follows_all:
             return "a pull request never follows links out of the workspace"
         return "write root_symlinks: follow, or keep to cache the link itself"
 
     @property
     def follows_all(self) -> bool:
-        """Whether a listed link is followed wherever it leads."""
+        """True if a listed link is followed wherever it leads."""
         return self._link_policy == FOLLOW
 
     def _own_files(self, roots: Sequence[str], places: Places) -> tuple[str, ...]:
-        """Our own files, where they lie below a cached path: they are no part of it."""
+        """Return s3batch's own files below a cached path: they are not part of the cache."""
         local = self.settings.at_workspace(os.path.join(self.settings.local_dir, OWN_DIRECTORY))
         ours = [*self.own_directories(), local, *(self.journal.path + end for end in ("", *SIDE_FILES))]
         below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
@@ -239,7 +239,7 @@ class Session:
         return tuple(path for path in (*ours, *below, *behind) if is_below(path, frozenset(roots)))
 
     def reject(self, key: str) -> None:
-        """Note that what lies under a key is no cache. Under our own, ``override: false`` does not keep that."""
+        """Note that the object under a key is not a valid cache. ``override: false`` does not keep it under an own key."""
         if key in self.reject_paths and not self.settings.dry_run:
             _note(self.reject_paths[key], "what is under our key is no cache\n")
 
@@ -253,21 +253,21 @@ class Session:
 
     @property
     def distrusted(self) -> bool:
-        """Whether there is such a note."""
+        """True if such a note exists."""
         return private_files.is_there(self.distrust_path)
 
     def trust_again(self) -> None:
-        """Everything has been stored anew, or was all there."""
+        """Remove the note: everything has been stored again, or exists."""
         for note in (self.distrust_path, *self.reject_paths.values()):
             with contextlib.suppress(FileNotFoundError):
                 private_files.remove(note)
 
     def remembered(self) -> Remembered | None:
-        """What an earlier step kept."""
+        """Return the state of an earlier step."""
         return read_state(self.state_path, self.limits())
 
     def state(self) -> State | None:
-        """All of that, if it is within the limits of this step."""
+        """Return the decoded state, if it is within the limits of this step."""
         return load_state(self.state_path, self.limits())
 
     def remember(self, state: State) -> None:
@@ -279,12 +279,12 @@ class Session:
         self.remove_plan()
 
     def remove_plan(self) -> None:
-        """The plan file has served."""
+        """Delete the plan file."""
         with contextlib.suppress(FileNotFoundError):
             private_files.remove(self.plan_path)
 
     def encryption_headers(self) -> dict[str, str]:
-        """How the store shall encrypt what we put."""
+        """Return the headers with which the store encrypts an object."""
         settings = self.settings
         key = {"x-amz-server-side-encryption-aws-kms-key-id": settings.kms_key_id} if settings.kms_key_id else {}
         return {"x-amz-server-side-encryption": settings.encryption, **key} if settings.encryption else {}
@@ -317,7 +317,7 @@ class Session:
     # --- workers ----------------------------------------------------------------------------
 
     def executor(self, function: Callable[..., Any]) -> Executor:
-        """Workers whose chunks ``function`` carries out; processes start with the first work."""
+        """Return the executor whose workers run ``function`` for a chunk; processes start with the first work."""
         rules = Rules.from_settings(Settings(), self.workspace)
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.workspace, rules=rules, extensions=((Kind.CHUNK, function),),
@@ -326,7 +326,7 @@ class Session:
         return self._executor(brief)
 
     def start_early(self, function: Callable[..., Any]) -> None:
-        """Have workers start while we find out what they are to do; :meth:`carry_out` takes them."""
+        """Start workers before the plan is known; :meth:`carry_out` uses them."""
         executor = self.executor(function)
         if isinstance(executor, LocalExecutor) and not self.settings.dry_run:
             executor.start()
@@ -334,7 +334,7 @@ class Session:
 
     @property
     def processes(self) -> int:
-        """How many are to share the work on this machine."""
+        """The number of processes that share the work on this machine."""
         return self.settings.workers or usable_cpus()
 
     def _executor(self, brief: Brief) -> Executor:
@@ -348,9 +348,9 @@ class Session:
         return LocalExecutor(brief, count)
 
     def carry_out(self, function: Callable[..., Any], operations: Mapping[Operation, int], phase: str) -> list[Result]:
-        """Journal ``operations`` and have them done; their results. Failures are in the journal.
+        """Journal ``operations`` and have them done; return their results. Failures are in the journal.
 
-        With each operation comes the number of files it is about.
+        Each operation comes with its number of files.
         """
         totals = Totals(
             files_planned=sum(operations.values()), bytes_planned=sum(each.size for each in operations),
@@ -363,7 +363,7 @@ class Session:
         return heard.results
 
     def upload(self, path: str, key: str, attributes: Settings) -> None:
-        """Send a file of ours, in parts if it is large; its failure is in the journal."""
+        """Send a local file, in parts if it is large; its failure is in the journal."""
         (root, name), stamp = os.path.split(path), stamp_of(os.stat(path))
         rules = Rules.from_settings(attributes, root)
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
@@ -396,7 +396,7 @@ class Session:
 
 
 def _note(path: str, text: str) -> None:
-    """What cannot be written for want of room is found out again by the next restore."""
+    """Write a file of the state. If there is no room for it, the next restore finds the facts again."""
     with contextlib.suppress(OSError):
         private_files.write_note(path, text)
 

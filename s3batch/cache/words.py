@@ -6,5 +6,5 @@ from s3batch.units import format_size, plural
 
 
 def amount(files: int, size: int) -> str:
-    """``63,267 files, 617 MiB``."""
+    """Return files and bytes in words: ``63,267 files, 617 MiB``."""
     return f"{plural(files, 'file')}, {format_size(size)}"

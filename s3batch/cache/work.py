@@ -1,4 +1,4 @@
-"""What workers do for the cache: hash files, store chunks, fetch chunks. Three coroutines, one recipe each.
+"""The workers' part of the cache: hash files, store chunks, fetch chunks. Three coroutines, one recipe each.
 
 The recipe stands in the operation's ``detail`` and names rows of a plan file, whose path is the operation's
 ``path``; what came of it goes back in ``Result.payload``. Making a chunk keeps the CPU busy for some 50 ms, in which
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from s3batch.worker import Tools
 
 DAMAGED = "Damaged"
-"""Our code for a chunk that does not hold what its name says."""
+"""The code of s3batch for a chunk whose content does not match its id."""
 
 
 async def store_chunk(

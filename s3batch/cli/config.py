@@ -28,7 +28,7 @@ def show(settings: Settings, output: Output, environ: Mapping[str, str]) -> int:
 
 
 def _row(row: Setting, settings: Settings, environ: Mapping[str, str]) -> tuple[str, Any, str, str]:
-    """Name, value, the value for people, origin."""
+    """Return name, value, the value for people, and origin."""
     value, origin = getattr(settings, row.name), settings.origin(row.name)
     if row.name == "profile" and not value:
         variable = next((name for name in _PROFILE_VARIABLES if environ.get(name)), "")

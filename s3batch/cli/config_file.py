@@ -24,7 +24,7 @@ _TOO_LATE = "env_file"
 
 
 def entries(text: str, command: str, path: str) -> dict[str, str]:
-    """The settings that ``command`` takes from a config file, by name. SettingsError names the file and the key."""
+    """Return the settings that ``command`` takes from a config file. SettingsError names the file and the key."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -41,7 +41,7 @@ def entries(text: str, command: str, path: str) -> dict[str, str]:
 
 
 def _merge(table: dict[str, Any], scope: str, command: str, path: str) -> dict[str, str]:
-    """What a table and those below it say to ``command``; every key is looked at, whichever command it is for."""
+    """Merge the tables that apply to ``command``. Every key is checked, whichever command it is for."""
     below = [name for name in COMMANDS if name == scope or name.startswith(f"{scope} ") or not scope]
     depth = len(scope.split())
     subtables = {name.split()[depth] for name in below if len(name.split()) > depth}
@@ -70,7 +70,7 @@ def _unknown_key(name: str, known: dict[str, Setting], scope: str, path: str) ->
 
 
 def _text(row: Setting, value: Any, path: str) -> str:
-    """A TOML value as the text of a flag: maps and lists as JSON, times as ISO 8601."""
+    """Return a TOML value as the text of a flag: maps and lists as JSON, times as ISO 8601."""
     misplaced = (isinstance(value, dict) and row.form not in {Form.RULES, Form.MAP}) or (
         isinstance(value, list) and row.form not in LISTS
     )

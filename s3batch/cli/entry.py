@@ -56,7 +56,7 @@ class _Call:
     command: str = ""
     settings: Settings | None = None
     real: bool = False
-    """Whether this is the process itself, and not a test inside another."""
+    """True in the process itself, false in a test inside another process."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -126,7 +126,7 @@ def _ended(call: _Call) -> int:
 
 
 def _checked(call: _Call, interrupter: Interrupter) -> int:
-    """The error boundary."""
+    """Run the command; turn every exception into a sentence and an exit code."""
     try:
         code = _run(call)
         interrupter.over = True
@@ -136,7 +136,7 @@ def _checked(call: _Call, interrupter: Interrupter) -> int:
         return _fail(call, "interrupted", errors.EXIT_SIGINT)
     except TerminatedError as error:
         return _fail(call, "terminated", error.exit_code)
-    except Exception as error:  # noqa: BLE001 - the boundary: what is left is a bug, told in one sentence
+    except Exception as error:  # noqa: BLE001 - the boundary: anything else is a bug, reported in one sentence
         if call.settings is not None and call.settings.command in _STEPS:
             return _broken_step(call, call.settings, error)
         sentence = f"this is a bug in s3batch: {type(error).__name__}: {error}"
@@ -146,7 +146,7 @@ def _checked(call: _Call, interrupter: Interrupter) -> int:
 
 
 def _broken_step(call: _Call, settings: Settings, error: Exception) -> int:
-    """Return the exit code of a cache step that met a mistake of ours: it breaks no build, unless asked to."""
+    """Return the exit code of a cache step that met a bug in s3batch: the build goes on, unless asked to fail."""
     sentence = f"{settings.command}: {errors.unforeseen(error)}"
     if settings.fail_on_error:
         return _fail(call, sentence, errors.EXIT_FAILED)
@@ -186,7 +186,7 @@ def _work(call: _Call, rest: Sequence[str]) -> int:
 
 
 def _nothing_wanted(call: _Call) -> int:
-    """A cache step that is to do neither of the two things it can."""
+    """Say that a cache step has neither restore nor rebuild to do; return the exit code."""
     call.output.info("neither restore nor rebuild is true: nothing to do")
     if call.wants_json:
         from s3batch import report  # noqa: PLC0415 - few ask for it
@@ -208,7 +208,7 @@ def _config(call: _Call, rest: Sequence[str]) -> int:
 
 
 def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
-    """The settings, with the output set up as they say."""
+    """Return the settings, with the output set up as they say."""
     from s3batch.cli import load  # noqa: PLC0415 - configargparse comes with it
 
     if command == "plugin" and rest:
@@ -217,7 +217,7 @@ def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
     if call.real:  # boto3 reads the process's environment, and so do the workers it starts
         os.environ.update(environ)
         for name in os.environ.keys() - environ.keys():
-            del os.environ[name]  # an empty one, which boto3 would take for a value
+            del os.environ[name]  # boto3 would use an empty variable as a value
     call.environ = environ
     call.output.redact(_secrets_of(environ))
     settings = load.plugin_settings(environ) if command == "plugin" else load.settings_of(command, rest, environ)
@@ -244,7 +244,7 @@ def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
 
 
 def _peel(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """The command, of one or two words, and what follows it."""
+    """Return the command, of one or two words, and the words after it."""
     words = list(argv)
     if not words:
         raise SettingsError("no command is given", hint="see s3batch --help")
@@ -286,7 +286,7 @@ def _fail(call: _Call, sentence: str, code: int) -> int:
 
 
 def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
-    """The document of a run, for one that came to nothing."""
+    """Return the document of a run that failed before it had a job."""
     from s3batch import report  # noqa: PLC0415 - only a failure with --json needs it
     from s3batch.model import JobState  # noqa: PLC0415 - as above
 
@@ -296,7 +296,7 @@ def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
 
 
 def _secrets_of(environ: Mapping[str, str]) -> list[str]:
-    """What may be a secret in the environment, known before any setting is parsed."""
+    """Return the values in the environment that may be secrets, before any setting is parsed."""
     rows = [row for row in TABLE.values() if row.secret]
     names = {name for row in rows for name in (*row.plugin_names, *row.plugin_cache, row.variable, *row.also)}
     names |= {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"}

@@ -37,7 +37,7 @@ _CONFIG_VARIABLE = variable_of(options.CONFIG)
 _NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
 """Variables of the test suite, not settings."""
 PLUGIN_REGION = "us-east-1"
-"""What drone-s3-sync uses where no region is given."""
+"""The region that drone-s3-sync uses by default."""
 _LARGEST_FILE = 1 << 20
 """Bytes of a config file or an env_file."""
 _WITH_BUILD = ("cache ", "resume")
@@ -45,7 +45,7 @@ _WITH_BUILD = ("cache ", "resume")
 
 
 def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
-    """The settings ``command`` was given. SettingsError says what is wrong, where it came from, what to write."""
+    """Return the settings of ``command``. SettingsError says what is wrong, where it came from, what to write."""
     _refuse_unknown(environ)
     said = options.read(command, argv, _variables(command, environ), _config_file(argv, environ))
     given, job = _with_words(command, said)
@@ -53,7 +53,7 @@ def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -
 
 
 def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
-    """The settings of a plugin step; ``None`` if it is a cache step that wants neither restore nor rebuild."""
+    """Return the settings of a plugin step; ``None`` if it is a cache step without restore and rebuild."""
     _refuse_unknown(environ)
     command, variables = ci.from_environment(environ)
     if command == ci.NOTHING_TO_DO:
@@ -63,7 +63,7 @@ def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
 
 
 def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment, completed by the file of ``env_file``; what is really set, and not empty, wins."""
+    """Return the environment, completed by the file of ``env_file``. Variables that are set and not empty win."""
     named = options.value_of_flag(argv, "env_file")
     given = Given(named, "--env-file") if named else None
     found = given or (ci.env_file(environ) if command == "plugin" else _env_file_variable(environ))
@@ -111,7 +111,7 @@ def _env_file_variable(environ: Mapping[str, str]) -> Given | None:
 
 
 def require(settings: Settings) -> None:
-    """SettingsError if the command lacks something it cannot do without."""
+    """Raise SettingsError if a setting is missing that the command needs."""
     command = settings.command
     online = "bucket" in taken_by(command) and command != "resume"
     if online and not settings.bucket:
@@ -167,7 +167,7 @@ def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.Con
             return None
         raise SettingsError(f"config file {path} does not exist", hint="give another --config, or none") from None
     except (OSError, ValueError) as error:
-        if not named and not os.path.exists(path):  # a home of somebody else, as images have it: nobody's settings
+        if not named and not os.path.exists(path):  # the home of another user, as images have it: no settings
             return None
         raise SettingsError(
             f"config file {path} cannot be read: {_problem(error)}", hint="correct it, or give another --config"
@@ -175,7 +175,7 @@ def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.Con
 
 
 def _problem(error: Exception) -> str:
-    """What an error says, in words."""
+    """Return the words of an error."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
     return getattr(error, "strerror", None) or str(error)
@@ -188,7 +188,7 @@ def _config_directory(environ: Mapping[str, str]) -> str:
 
 
 def _state_directory(environ: Mapping[str, str]) -> str:
-    """The user's state directory; TMPDIR/s3batch-UID where that cannot be written, or there is no home."""
+    """Return the user's state directory; TMPDIR/s3batch-UID if that cannot be written, or there is no home."""
     base = environ.get("XDG_STATE_HOME", "")
     # the specification says to ignore a relative one
     usual = os.path.join(base, "s3batch") if os.path.isabs(base) else _user_directory("user_state_dir")
@@ -196,7 +196,7 @@ def _state_directory(environ: Mapping[str, str]) -> str:
 
 
 def _user_directory(kind: str) -> str:
-    """A directory of this user, as platformdirs has it; empty where there is no home."""
+    """Return a directory of this user, as platformdirs has it; empty where there is no home."""
     import platformdirs  # noqa: PLC0415 - costs 15 ms that most runs in a CI need not pay
 
     try:
@@ -207,9 +207,9 @@ def _user_directory(kind: str) -> str:
 
 
 def _plugin_state_directory(workspace: str) -> str:
-    """``.s3batch`` in the workspace, where a later step finds it; TMPDIR/s3batch-UID where we may not write there.
+    """Return ``.s3batch`` in the workspace, where a later step finds it; TMPDIR/s3batch-UID if it is not writable.
 
-    Something else in its place is for the one who opens it to refuse.
+    Another kind of file in its place is refused when it is opened.
     """
     usual = os.path.join(workspace, OWN_DIRECTORY)
     strange = os.path.lexists(usual) and (os.path.islink(usual) or not os.path.isdir(usual))
@@ -217,7 +217,7 @@ def _plugin_state_directory(workspace: str) -> str:
 
 
 def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:
-    """Words that are no flags, where this command has a place for them; the job if one was named."""
+    """Assign the arguments that are not flags to settings; return the job too, if one was named."""
     words = [texts.plain(word) for word in said.words]
     job = words.pop(0) if words and command in {"resume", "jobs show", "jobs forget"} else ""
     given = dict(said.given)
@@ -236,7 +236,7 @@ def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str
 
 
 def _agreed(name: str, word: str, given: Mapping[str, Given]) -> Given:
-    """A word and a flag may say the same, but not each something else."""
+    """Return the argument as a value. A flag of the same setting must have the same value."""
     flag = TABLE[name].flag
     if name in given and given[name].origin == flag and given[name].text != word:
         raise SettingsError(f"{name} is {word!r} and also {given[name].text!r} (from {flag})", hint="give only one")
@@ -294,14 +294,14 @@ def _verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> Build | None:
-    """The facts of the build, where they matter: to a plugin, to a cache, which git too may name, and to outputs."""
+    """Return the facts of the build for a plugin, for a cache, which git may name too, and for outputs."""
     of_cache = command.startswith(_WITH_BUILD)
     wanted = plugin or of_cache or any(environ.get(name) for name in ("GITHUB_OUTPUT", "DRONE_OUTPUT"))
     return find_build(environ, workspace if of_cache else "") if wanted else None
 
 
 def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:
-    """``s3://BUCKET/PREFIX`` where a target or prefix is expected names the bucket too."""
+    """Split ``s3://BUCKET/PREFIX`` in a target or prefix into bucket and prefix."""
     for name in ("target", "prefix"):
         if name not in given or not given[name].text.startswith(_S3):
             continue
@@ -329,7 +329,7 @@ def _own_credentials(given: dict[str, Given], *, plugin: bool) -> dict[str, Give
 
 
 def _with_session_token(given: dict[str, Given], environ: Mapping[str, str]) -> dict[str, Given]:
-    """AWS_SESSION_TOKEN belongs to AWS_ACCESS_KEY_ID, and to no key that was given otherwise."""
+    """Add AWS_SESSION_TOKEN to the key of AWS_ACCESS_KEY_ID only, not to a key from another source."""
     if "session_token" in given or "access_key" not in given or given["access_key"].origin != "AWS_ACCESS_KEY_ID":
         return given
     token = first_given(["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"], environ)

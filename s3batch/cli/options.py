@@ -36,7 +36,7 @@ from s3batch.texts import plain
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
 CONFIG = "config"
-"""``--config FILE`` is about the settings and none itself."""
+"""``--config FILE`` names the file of settings and is not a setting itself."""
 _END = "--"
 """Stands after the last word; no flag takes it for a value."""
 _VALUELESS = frozenset({Form.BOOLEAN, Form.COUNT})
@@ -50,14 +50,14 @@ class ConfigFile(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a command was told: settings by name, and the words that are no flags, in order."""
+    """The settings of a command by name, and the arguments that are not flags, in order."""
 
     given: dict[str, Given]
     words: list[str]
 
 
 def read(command: str, argv: Sequence[str], variables: Mapping[str, Given], file: ConfigFile | None) -> Said:
-    """Sort out what ``command`` was told by flags, by variables (by name of setting), and by a config file."""
+    """Merge the settings of ``command`` from flags, variables (by name of setting) and a config file."""
     flags, after = _split(argv)
     parser = _Parser(command, variables, file)
     spelled = list(_spelled_out(flags, command))
@@ -74,7 +74,7 @@ def read(command: str, argv: Sequence[str], variables: Mapping[str, Given], file
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str:
-    """The value of a flag that has to be known before all others; empty if it is not there."""
+    """Return the value of a flag that must be known before all others; empty if it is not given."""
     flag, value = flag_of(name), ""
     flags, _ = _split(argv)
     for word, following in pairwise([*flags, ""]):
@@ -86,12 +86,12 @@ def value_of_flag(argv: Sequence[str], name: str) -> str:
 
 
 def has_flag(argv: Sequence[str], *flags: str) -> bool:
-    """Whether one of these is there, before any ``--``."""
+    """Return whether one of these flags is given, before any ``--``."""
     return any(word in flags for word in _split(argv)[0])
 
 
 def unknown_flag(word: str, command: str) -> SettingsError:
-    """The one sentence about a flag this command does not have. Its value is not in it: it may be a secret."""
+    """Return the error for a flag that the command does not have. It does not show its value, which may be a secret."""
     flag = word.partition("=")[0]
     name = flag.lstrip("-").replace("-", "_")
     row = next((row for row in TABLE.values() for alias in row.names if name in {alias, f"no_{alias}"}), None)
@@ -107,7 +107,7 @@ def unknown_flag(word: str, command: str) -> SettingsError:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What stands before ``--`` and after it."""
+    """Return the words before ``--`` and after it."""
     words = list(argv)
     end = words.index("--") if "--" in words else len(words)
     return words[:end], words[end + 1 :]
@@ -118,7 +118,7 @@ def _is_flag(word: str) -> bool:
 
 
 def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
-    """Flags in their long form; those that were given an empty value are left out, which is what empty means."""
+    """Yield the words with flags in their long form. Flags with an empty value are left out: empty is unset."""
     known = spellings(command)
     skip = False
     for word, following in pairwise([*words, _END]):
@@ -143,7 +143,7 @@ def _is_short(word: str) -> bool:
 
 
 def _switched(row: Setting, text: str, origin: str) -> list[str]:
-    """A value of a flag that takes none, as that flag: ``true`` is ``--foo``, ``false`` is ``--no-foo``."""
+    """Return the flag for a value of a flag that takes none: ``true`` is ``--foo``, ``false`` is ``--no-foo``."""
     text = plain(text)
     try:
         if row.form is Form.COUNT:
@@ -191,7 +191,7 @@ class _CollectKeys(configargparse.Action):  # type: ignore[misc]  # configargpar
 
 
 class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configargparse has no types
-    """Hands configargparse the entries of our TOML file."""
+    """Gives configargparse the entries of the config file."""
 
     command = ""
     path = ""
@@ -231,7 +231,7 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # configarg
         self.add_argument(*flags, dest=row.name, default=None, env_var=row.variable, **more)
 
     def given(self, namespace: Any) -> dict[str, Given]:
-        """Every setting somebody gave, with where."""
+        """Return every setting that was given, with its origin."""
         origins = dict(self._origins())
         texts = {name: getattr(namespace, name) for name in taken_by(self._command)}
         return {
@@ -245,7 +245,7 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # configarg
                     yield action.dest, self._origin(key)
 
     def _origin(self, key: str) -> str:
-        """``key`` is a variable's name, or a key of the config file."""
+        """Return the origin of ``key``, which is a variable's name or a key of the config file."""
         name = key.removeprefix("S3BATCH_").lower()
         if key.startswith("S3BATCH_") and name in self._variables:
             return self._variables[name].origin

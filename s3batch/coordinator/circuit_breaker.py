@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from s3batch.model import Result
 
 SAME_FAILURES = 50
-"""The same permanent error so often, before anything worked, stops the job.
+"""The same permanent error so many times, before any success, stops the job.
 
-So many operations are handed out, no more, until one has worked.
+No more operations than that are handed out until one has succeeded.
 """
 WORKER_DEATHS = 12
-"""So many dead workers, before anything worked, stop the job: no single operation kills them."""
+"""So many dead workers, before any success, stop the job: no single operation kills them all."""
 ENDPOINT_GONE = 10.0
 """Seconds without any success after which several retryable failures that stay mean that the endpoint is gone."""
 SEVERAL = 3
-"""Operations that failed so for good, each of another key: one key alone may be what the store cannot serve."""
+"""Permanent failures of so many keys: the store may be unable to serve a single key."""
 NOT_IMPLEMENTED_OFTEN = 10
 """Equal answers of a store that does not implement something: every other file with that setting meets the same."""
 _OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy"})
-"""Codes of s3batch itself that say nothing of the store, nor of any other file."""
+"""Codes of s3batch itself that concern one file and not the store."""
 
 
 class CircuitBreaker:
@@ -40,7 +40,7 @@ class CircuitBreaker:
         self._clock = clock
         self.last_success = clock()
         self._unserved: set[int] = set()
-        """Operations that failed for good since the last success, with what may pass at another time."""
+        """Operations that failed permanently since the last success with an error that may pass."""
         self._failures: Counter[str] = Counter()
         self._not_implemented: Counter[str] = Counter()
         """By its words, how often the store did not implement something."""
@@ -81,9 +81,9 @@ class CircuitBreaker:
             raise self.stop(words, "correct it, then resume")
 
     def allow(self, room: int, outstanding: int) -> int:
-        """Return how many operations to hand out where there is ``room`` for so many.
+        """Return how many operations to hand out if there is ``room`` for that many.
 
-        They are few until one has worked, so that a wrong key does not cost a request for each file.
+        They are few until one has succeeded, so that a wrong key does not cost a request for each file.
         """
         return room if self.worked else min(room, SAME_FAILURES - outstanding)
 

@@ -62,11 +62,11 @@ class Coordinator:
         self._sign_in = SignIn(deps.login, deps.executor, deps.clock)
         self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._settle_early)
         self._open = dict.fromkeys((Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE), 0)
-        """Operations of each stage not yet settled for good."""
+        """Unsettled operations of each stage."""
         self._tries: Counter[Tag] = Counter()
         """Failures of each piece of an upload."""
         self._changes: Counter[int] = Counter()
-        """How often the file of each row changed while it was read."""
+        """Times that the file of each row changed while it was read."""
         self._together: dict[int, float] = {}
         """The pauses of deletes refused in one answer, by attempt: what was one request is to be one again."""
         self._stage = Stage.MAIN
@@ -81,7 +81,7 @@ class Coordinator:
         self._dispatcher.more = True
 
     def add(self, operations: list[Operation]) -> None:
-        """Journal planned operations; those of the stage at work are leased at once while there is room."""
+        """Journal planned operations; lease those of the current stage at once while there is room."""
         if not operations:
             return
         now = [each for each in operations if each.stage == Stage.MAIN and each.kind is not DELETE]
@@ -109,7 +109,7 @@ class Coordinator:
         self._dispatcher.begin_stage(self._open[stage])
         if planning is None and not self._open[stage]:
             return
-        if stage == Stage.DELETE:  # a long plan is behind us, and workers may be forked now
+        if stage == Stage.DELETE:  # planning is over, and workers may be forked now
             self._journal.shrink()
         self._deps.signals.gentle = True
         try:
@@ -163,7 +163,7 @@ class Coordinator:
             return self._journal.open_count(stage)
 
     def _patience(self) -> float:
-        """How long to wait for news: until something is due, but not for ever: signals, progress."""
+        """Return the seconds to wait for results: until something is due, with an upper limit for signals and progress."""
         if self._dispatcher.is_idle:
             return 0.0
         due = self._retries.delay()
@@ -185,7 +185,7 @@ class Coordinator:
         return operations if self._deps.has_file is None else self._without_files(operations, self._deps.has_file)
 
     def _only_looking(self, operations: list[Operation]) -> list[Operation]:
-        """Those that have something to find out; the others are what the dry run would do."""
+        """Return the operations that compare; the others are the plan of the dry run."""
         looking = [each for each in operations if each.kind in (Kind.RECONCILE, Kind.REDIRECT)]
         told = [each for each in operations if each.kind not in (Kind.RECONCILE, Kind.REDIRECT)]
         for operation in told:
@@ -307,7 +307,7 @@ class Coordinator:
         return State.FAILED, result
 
     def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        """The file is not the one that was planned: plan it anew, unless it never comes to rest."""
+        """Plan an operation again whose file changed, unless the file keeps changing."""
         self._changes[operation.id] += 1
         if self._changes[operation.id] >= _CHANGES:
             self._settled(operation, failed=True)
@@ -326,12 +326,12 @@ class Coordinator:
         return (State.FAILED if fresh.error else State.SKIPPED), fresh
 
     def _gone(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        """A dead job had planned it, and its file has gone since: nothing is to be done."""
+        """Settle an operation that a dead job had planned and whose file does not exist any more."""
         self._settled(operation)
         return State.SKIPPED, result._replace(step=Step.WHOLE)
 
     def _lost(self, work: Work) -> list[tuple[State, Result]]:
-        """Its worker died. It goes again, after S3 has been asked, unless it seems to be the killer."""
+        """Retry an operation whose worker died, after asking S3, unless it seems to kill workers."""
         self._quarantine.accuse(work)
         if work.step is Step.WHOLE:
             return [self._lost_row(row) for row, _, _ in tags_of(work) if row in self._dispatcher.leased]
@@ -449,7 +449,7 @@ class Coordinator:
             except InterruptedJobError:
                 break  # a second signal: now
             except StoppedError:
-                continue  # one more of what stopped us; what others in flight achieve counts all the same
+                continue  # one more error like the one that stopped the job; results of others in flight count
         self._dispatcher.put_back()
         self._journal.release()
 

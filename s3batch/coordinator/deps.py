@@ -1,4 +1,4 @@
-"""What a coordinator needs from the job that runs it."""
+"""The dependencies of a coordinator, given by the job that runs it."""
 
 from __future__ import annotations
 

@@ -30,9 +30,10 @@ DELETE_BATCH = 1000
 KEYS_OUT = 4_000
 """Keys to delete that are leased at once, over all workers: each costs about 1 KB here."""
 ENOUGH = 4_000
-"""Operations in the journal that wait for a worker: while there are so many, nothing more is planned.
+"""Operations in the journal that wait for a worker: with so many, planning pauses.
 
-With those of one more batch the journal keeps them in memory (:data:`s3batch.journal.fresh.FRESH`)."""
+With one more batch of them the journal keeps them in memory (:data:`s3batch.journal.fresh.FRESH`).
+"""
 _TOLD_AT_ONCE = 1000
 """Operations that a dry run settles in one turn."""
 
@@ -48,7 +49,7 @@ class Dispatcher:
         breaker: CircuitBreaker,
         settle_early: Callable[[list[Operation]], list[Operation]],
     ) -> None:
-        """``settle_early`` settles what is not carried out at all, and returns the other operations."""
+        """``settle_early`` settles operations that need not be carried out, and returns the others."""
         self.leased: dict[int, Operation] = {}
         """Operations that are leased and not settled, by row."""
         self.more = False
@@ -66,25 +67,25 @@ class Dispatcher:
 
     @property
     def has_enough(self) -> bool:
-        """Whether so much waits for a worker that nothing more need be planned now."""
+        """True if so many operations wait for a worker that planning may pause."""
         return self.unleased >= ENOUGH
 
     @property
     def has_nothing(self) -> bool:
-        """Whether nothing is leased, waits to be tried again, or may be leased."""
+        """True if nothing is leased, waits for a retry, or may be leased."""
         return not self.more and not self.leased and self._retries.delay() is None and not self._deps.uploads.count
 
     @property
     def is_idle(self) -> bool:
-        """Whether the next lease need not wait for a worker."""
+        """True if the next lease need not wait for a worker."""
         return self.more and not self._ready and not count_outstanding(self._deps.executor.workers())
 
     def begin_stage(self, count: int) -> None:
-        """Take up a stage of which so many operations are open."""
+        """Begin a stage with ``count`` open operations."""
         self.more, self.unleased = count > 0, count
 
     def note_added(self, count: int) -> None:
-        """Note that so many operations of the stage at work were added, and not leased."""
+        """Note that ``count`` operations of the current stage were added, and not leased."""
         self.unleased += count
         self.more = self.more or count > 0
 
@@ -115,7 +116,7 @@ class Dispatcher:
             self._give_all()
 
     def _rows(self, stage: int) -> int:
-        """How many rows to lease: of deletes as many as make whole batches."""
+        """Return how many rows to lease: of deletes as many as make whole batches."""
         if stage != Stage.DELETE or self._deps.dry_run:
             return self.room()
         workers = self._deps.executor.workers()
@@ -202,7 +203,7 @@ class Dispatcher:
             self._add(work)
 
     def put_back(self) -> None:
-        """Put into the journal what is leased and was never begun: S3 has not heard of it."""
+        """Release leased operations that no worker has begun: no request for them was sent."""
         works = [*self._ready, *self._quarantine.clear()]
         self._ready.clear()
         rows = [row for work in works for row, step, _ in tags_of(work) if step is Step.WHOLE]

@@ -32,7 +32,7 @@ class Quarantine:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether any worker has died with work that has not gone well since."""
+        """True if a worker has died with operations that have not succeeded since."""
         return bool(self._deaths)
 
     def accuse(self, work: Work) -> None:
@@ -41,11 +41,11 @@ class Quarantine:
             self._deaths[tag] += 1
 
     def is_suspect(self, tag: Tag) -> bool:
-        """Whether a worker died that had begun it: S3 may have it, and is asked before it is sent again."""
+        """Return whether a worker died after beginning this operation: S3 may have it and is asked before a retry."""
         return tag in self._deaths
 
     def is_killer(self, tag: Tag) -> bool:
-        """Whether enough workers died with it to fail it."""
+        """Return whether enough workers died with an operation to fail it."""
         return self._deaths[tag] >= ALLOWED_DEATHS
 
     def release(self, result: Result) -> None:
@@ -57,7 +57,7 @@ class Quarantine:
 
     @property
     def waits(self) -> bool:
-        """Whether a suspect waits for a worker."""
+        """True if a suspect waits for a worker."""
         return bool(self._waiting)
 
     def withhold(self, work: Work) -> bool:
@@ -74,7 +74,7 @@ class Quarantine:
         return works
 
     def uses(self, worker: WorkerState) -> bool:
-        """Whether ``worker`` is kept for suspects."""
+        """Return whether ``worker`` is reserved for suspects."""
         return worker in self._workers
 
     def assign(self, workers: Sequence[WorkerState]) -> list[tuple[WorkerState, Work]]:

@@ -22,16 +22,16 @@ class RetryQueue:
         self._number = count()
 
     def add_row(self, row: int, seconds: float) -> None:
-        """Have a pending row leased again in so many seconds."""
+        """Lease a pending row again in ``seconds``."""
         heapq.heappush(self._rows, (self._clock() + seconds, row))
 
     def add_work(self, work: Work, seconds: float) -> None:
-        """Have a piece of an upload sent again in so many seconds."""
+        """Send a piece of an upload again in ``seconds``."""
         heapq.heappush(self._works, (self._clock() + seconds, next(self._number), work))
 
     @property
     def row_is_due(self) -> bool:
-        """Whether :meth:`take_rows` has something to give."""
+        """True if :meth:`take_rows` has rows to return."""
         return bool(self._rows) and self._rows[0][0] <= self._clock()
 
     def take_rows(self, limit: int) -> list[int]:

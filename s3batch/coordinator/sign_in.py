@@ -35,7 +35,7 @@ class SignIn:
             self._executor.sign_in_again(credentials)
 
     def renew(self) -> bool:
-        """Have everybody sign with credentials resolved anew after a refusal; false if there are none.
+        """Resolve the credentials again after a refusal and give them to all workers; return False if there are none.
 
         They are resolved once for all requests that were refused with the old ones.
         """

@@ -1,4 +1,4 @@
-"""Which tries do not count because the store asked for patience, and how long to wait for the next one.
+"""The accounting of throttled requests: which tries do not count, and how long to wait for the next one.
 
 throttled    no try is used up while the store serves others
 Retry-After  a floor for the next try
@@ -27,7 +27,7 @@ class Throttling:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[Tag, tuple[int, float]] = {}
-        """How often each operation was throttled, and when last."""
+        """Times each operation was throttled, and when last."""
 
     def spares(self, result: Result, last_good: float) -> bool:
         """Return whether a try does not count: it was throttled, and others were served since the one before."""
@@ -39,6 +39,6 @@ class Throttling:
         return count < _THROTTLES and last_good > before
 
     def pause(self, result: Result, attempts: int) -> float:
-        """Return the seconds until the next try, after so many that counted."""
+        """Return the seconds until the next try, after ``attempts`` that counted."""
         count, _ = self._seen.get(tag_of(result), (0, 0.0))
         return max(back_off(max(attempts, count)), result.retry_after)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from s3batch.settings import Settings
 
 _TRIES = 3
-"""A passing fault is no finding, but nobody waits minutes for a row of a table."""
+"""Tries of a request. A passing fault is no finding, but a row of the table must not take minutes."""
 
 
 def run(settings: Settings, output: Output) -> int:

@@ -40,7 +40,7 @@ _UPLOAD = "upload"
 
 
 def examine(visit: Visit) -> None:
-    """Try everything. Raises :class:`EndpointError` if nobody answers, or we are not let in, or there is no bucket."""
+    """Run every check. Raises EndpointError if the endpoint does not answer, refuses the sign-in or has no bucket."""
     listing(visit)
     surroundings.about_us(visit)
     surroundings.versioning(visit)
@@ -55,7 +55,7 @@ def examine(visit: Visit) -> None:
 
 
 def listing(visit: Visit) -> None:
-    """Reachability and sign-in come with it."""
+    """Check the listing, and with it reachability and sign-in."""
     reply = visit.probe.first(calls.list_objects(visit.target.prefix, limit=1))
     fault = reply.fault
     if fault is not None and fault.code in {"NoSuchBucket", "NotFound"}:
@@ -79,7 +79,7 @@ def upload(visit: Visit) -> bool:
 
 
 def _mended(visit: Visit, fault: Fault) -> Iterator[str]:
-    """Ways in which the store does take it; the visit goes on in the way that was named."""
+    """Yield the ways in which the store accepts a refused upload; the visit goes on with the one that was named."""
     probe = visit.probe
     if fault.code in permissions.DENIED:
         # a policy may insist on what the settings give to every object: an ACL, tags, a storage class
@@ -110,7 +110,7 @@ _WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def unsigned(visit: Visit) -> None:
-    """Larger bodies travel unsigned, small ones too over TLS."""
+    """Check uploads with an unsigned body: larger bodies go unsigned, over TLS small ones too."""
     endpoint = visit.probe.bucket.endpoint
     if endpoint.signs_body(SIGN_UP_TO + 1):
         return
@@ -164,12 +164,12 @@ def copy(visit: Visit) -> None:
 
 
 _FOREIGN = {"content-disposition": "inline", "x-amz-meta-probe": "2"}
-"""What others may have given an object."""
+"""Attributes that other programs may have given an object."""
 _NOT_SUPPORTED = frozenset({405, 501})
 
 
 def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:
-    """What the probe does not carry although it was sent; empty: nothing, or it cannot be told."""
+    """Return the attributes that were sent and that the probe lacks; empty: none, or unknown."""
     found = visit.probe.ask(calls.head_object(visit.probe.key))
     if found.fault is not None:
         return ""
@@ -184,7 +184,7 @@ def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:
 
 
 def attributes(visit: Visit) -> None:
-    """Each value of each per-file setting, on an object of its own."""
+    """Check each value of each per-file setting, on an object of its own."""
     for name, value in _values(visit):
         changed = {"gzip": False, "content_encoding": "gzip"} if name == "gzip" else {name: value}
         wanted = replace(visit.plain, content_type_configured=name == "content_type", **changed)
@@ -200,7 +200,7 @@ def attributes(visit: Visit) -> None:
 
 
 def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
-    """Tags are compared by a request of their own, and a copy takes them along, which needs rights of its own."""
+    """Check tags: comparing them takes another request, and a copy that keeps them other permissions."""
     read = visit.probe.ask(calls.get_object_tagging(visit.probe.key))
     found = read.answer.document
     effect = (
@@ -237,7 +237,7 @@ def _shown(value: Any) -> str:
 
 
 def _acl(visit: Visit, wanted: Attributes) -> None:
-    """A bucket without ACLs is no reason to fail: uploads go on without."""
+    """Check ACLs. A bucket without ACLs is no failure: uploads go on without."""
     reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
     disabled = reply.fault is not None and reply.fault.code == _ACL_REFUSED
     hint = "the bucket has ACLs disabled, objects are stored without; remove acl" if disabled else ""
@@ -254,7 +254,7 @@ def _acl(visit: Visit, wanted: Attributes) -> None:
 
 
 def redirect(visit: Visit) -> None:
-    """The first one stands for all."""
+    """Check the first redirect for all of them."""
     if not visit.redirects:
         return
     wanted = visit.redirects[0]
@@ -273,7 +273,7 @@ def redirect(visit: Visit) -> None:
 
 
 def conditions(visit: Visit) -> None:
-    """Whether a store keeps a second writer from replacing what the first one wrote."""
+    """Check whether the store refuses a second writer that would replace the first one's object."""
     reply = visit.probe.put({**visit.headers, "if-none-match": "*"})
     if reply.answer.status == 412:
         visit.findings.fact("conditional_writes", True)
@@ -284,7 +284,7 @@ def conditions(visit: Visit) -> None:
 
 
 def checksums(visit: Visit) -> None:
-    """A deliberately wrong one."""
+    """Check whether the store verifies checksums, with a wrong one."""
     probe = visit.probe
     name = probe.bucket.endpoint.checksum
     refuses = []
@@ -309,7 +309,7 @@ def _refuses(visit: Visit, wrong: dict[str, str]) -> bool:
 
 
 def parts(visit: Visit) -> None:
-    """A multipart upload from its beginning to its end, and another that is given up."""
+    """Check a multipart upload from beginning to end, and another that is aborted."""
     upload_id = _begin(visit)
     if not upload_id:
         return
@@ -334,7 +334,7 @@ def _begin(visit: Visit, *, noted: bool = True) -> str:
 
 
 def _part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
-    """ETag and checksum of the one part."""
+    """Upload the one part; return its ETag and checksum."""
     probe = visit.probe
     checksum = probe.checksum(BODY)
     call = calls.upload_part(probe.key, upload_id, 1, BODY)
@@ -386,7 +386,7 @@ def _give_up(visit: Visit, upload_id: str) -> None:
 
 
 def _is_refused_for_good(reply: Reply) -> bool:
-    """Whether an optional request will always be refused: a job goes on without."""
+    """Return whether an optional request will always be refused: a job goes on without."""
     return reply.fault is not None and refused_for_good(reply.fault)
 
 
@@ -394,7 +394,7 @@ def _is_refused_for_good(reply: Reply) -> bool:
 
 
 def deletes(visit: Visit) -> None:
-    """One, then names that are hard to keep, and all of those in one request."""
+    """Check a single delete, then keys that are hard to keep, and all of those in one request."""
     needed = visit.settings.delete
     reply = visit.probe.ask(calls.delete_object(visit.probe.key))
     effect = "the object is still there" if visit.probe.ask(calls.head_object(visit.probe.key)).answer.ok else ""
@@ -417,7 +417,7 @@ _NAMES = ("a", "a b+c%20", "a!b", "a/b", "B", "é", "\uff61", "\U0001f600", "new
 
 
 def names(visit: Visit) -> list[str]:
-    """The keys that could be stored; whether each is listed as it was written, and in the order of their bytes."""
+    """Store difficult keys and return them; check that the listing shows each as written, in the order of bytes."""
     probe = visit.probe
     keys = [f"{probe.folder}names/{name}" for name in _NAMES]
     stored = [key for key in keys if probe.put(visit.headers, b"", key=key).fault is None]

@@ -1,4 +1,4 @@
-"""What the doctor found, as values; and how that reads: a table for people, a document for programs, an exit code."""
+"""The findings of the doctor as values, and their forms: a table for people, a document for programs, an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDEST = 44
 
 
 class Outcome(StrEnum):
-    """How a request went."""
+    """The outcome of a request."""
 
     ALLOWED = "allowed"
     REFUSED = "refused"
@@ -47,18 +47,18 @@ class Check:
 
     @property
     def failed(self) -> bool:
-        """Whether a job will miss it."""
+        """True if a job will miss it."""
         return self.needed and self.outcome is not Outcome.ALLOWED
 
     def result(self) -> str:
-        """The last column."""
+        """Return the text of the last column."""
         said = self.words or (_said(self.fault) if self.fault else "")
         verdict = self.outcome.value if self.needed or self.outcome is Outcome.ALLOWED else f"{self.outcome} (optional)"
         needs = permissions.sentence(self.permissions)
         return "; ".join(filter(None, (f"{verdict}: {said}" if said else verdict, needs, self.hint)))
 
     def document(self) -> dict[str, Any]:
-        """The row as JSON."""
+        """Return the row as JSON."""
         fault = self.fault
         return {
             "needed_for": self.needed_for,
@@ -91,7 +91,7 @@ class Findings:
     checks: list[Check] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     quirks: list[Quirk] = field(default_factory=list)
-    """What the store drops, refuses or does not give back; those that jobs found among them."""
+    """Attributes that the store drops, refuses or does not return, including those that jobs found."""
     warnings: list[str] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
 
@@ -105,13 +105,13 @@ class Findings:
         self.facts.append(Fact(name, value, words or _YES_NO.get(value, str(value))))
 
     def verdict(self) -> str:
-        """The last line."""
+        """Return the last line."""
         failed = sum(check.failed for check in self.checks)
         needed = sum(check.needed for check in self.checks)
         return f"{failed} of {needed} needed requests do not work" if failed else f"all {needed} needed requests work"
 
     def table(self) -> list[str]:
-        """Checks, then facts."""
+        """Return the lines of the checks, then of the facts."""
         rows = [("needed for", "call", "result")]
         rows += [(check.needed_for, check.call, check.result()) for check in self.checks]
         facts = [(fact.name.replace("_", " "), fact.words) for fact in self.facts]
@@ -119,7 +119,7 @@ class Findings:
         return [*_aligned(rows), "", *_aligned([("the store", ""), *facts]), *quirks]
 
     def document(self, about: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """The JSON document; ``about`` says whom it is about."""
+        """Return the JSON document; ``about`` names bucket and credentials."""
         return {
             "command": "doctor",
             "state": "failed" if self.exit_code else "done",

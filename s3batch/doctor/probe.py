@@ -1,4 +1,4 @@
-"""The probe: the only keys a doctor's visit touches, every request about them, and their removal.
+"""The probe: the only keys a doctor's visit touches, every request on them, and their removal.
 
 Whatever may have been stored is noted before anything else is done with the answer, so that the clean-up knows it
 also when an answer was lost or the visit was interrupted. A store that ignores the prefix of a listing must not make
@@ -34,7 +34,7 @@ _STORES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload"})
 
 
 class Reply(NamedTuple):
-    """What came of one request."""
+    """The reply to one request."""
 
     call: Call
     answer: Answer
@@ -51,7 +51,7 @@ class Probe:
         self.folder = f"{prefix}{FOLDER}{secrets.token_hex(8)}/"
         self.key = f"{self.folder}probe"
         self.skew: float | None = None
-        """Seconds by which the store's clock is ahead of ours; the Date it is told by has whole seconds."""
+        """Seconds by which the store's clock is ahead of this machine's; its Date header has whole seconds."""
         self._stored: set[str] = set()
         self._uploads: set[tuple[str, str]] = set()
         self._began_upload = False
@@ -61,7 +61,7 @@ class Probe:
     # --- asking -----------------------------------------------------------------------------
 
     def first(self, call: Call) -> Reply:
-        """Make the first request. Raises :class:`EndpointError` if nobody answers or we are not let in."""
+        """Make the first request. Raises EndpointError if the endpoint does not answer or refuses the sign-in."""
         sent = time.time()
         answer = self.bucket.ask(call)
         self._tell_time(answer, sent)
@@ -77,7 +77,7 @@ class Probe:
         return self._after(call, answer, fresh=fresh)
 
     def once(self, call: Call) -> Reply:
-        """The same for a request that shall be refused, and is not to be tried again for that."""
+        """Make a request that should be refused, without retries."""
         fresh = self._before(call)
         try:
             answer = self.bucket.lane.call(call)
@@ -122,7 +122,7 @@ class Probe:
         return reply
 
     def checksum(self, body: Body, bucket: Bucket | None = None) -> dict[str, str]:
-        """The header by which the store verifies ``body``."""
+        """Return the header by which the store verifies ``body``."""
         name = (bucket or self.bucket).endpoint.checksum
         if not name:
             return {}
@@ -131,7 +131,7 @@ class Probe:
         )
 
     def otherwise(self, **changes: Any) -> Bucket:
-        """The bucket asked in another way; ``changes`` are fields of its endpoint."""
+        """Return the bucket with another endpoint configuration; ``changes`` are fields of its endpoint."""
         other = Bucket(replace(self.bucket.endpoint, **changes), self.bucket.login, tries=self.bucket.tries)
         self._others.append(other)
         return other
@@ -141,11 +141,11 @@ class Probe:
         self._uploads.add((self.key, upload_id))
 
     def ended(self, upload_id: str) -> None:
-        """It is completed or aborted."""
+        """Note that an upload is completed or aborted."""
         self._uploads.discard((self.key, upload_id))
 
     def forget(self, keys: list[str]) -> None:
-        """These are deleted."""
+        """Note that these keys are deleted."""
         self._stored.difference_update(keys)
 
     # --- the end ----------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class Probe:
         return left
 
     def requests(self) -> dict[str, int]:
-        """How often each request was made."""
+        """Return the number of requests of each kind."""
         total = self.bucket.lane.requests.copy()
         for bucket in self._others:
             if bucket is not self.bucket:
@@ -172,7 +172,7 @@ class Probe:
                 yield f"the multipart upload {upload_id} of {key} ({fault})"
 
     def _uploads_listed(self) -> Iterator[tuple[str, str]]:
-        """Also those whose begin was not heard of."""
+        """Yield the uploads in the listing, including those whose creation got no response."""
         if not self._began_upload:
             return
         try:
@@ -183,7 +183,7 @@ class Probe:
             return
 
     def _delete_objects(self) -> Iterator[str]:
-        """Those we know of, and those a store that folds names holds under others."""
+        """Delete the known keys, and those that a store that folds names holds under others."""
         if not self._stored:
             return
         left: dict[str, str] = {}
@@ -195,13 +195,13 @@ class Probe:
         yield from (f"{key} ({why})" for key, why in sorted(left.items()))
 
     def listed(self) -> set[str]:
-        """The keys the store shows below the folder; empty where it shows none."""
+        """Return the keys that the store lists below the folder; empty if it lists none."""
         reply = self.ask(calls.list_objects(self.folder))
         found = reply.answer.document.objects if reply.fault is None else []
         return {each.key for each in found if each.key.startswith(self.folder)}
 
     def _delete_versions(self) -> Iterator[str]:
-        """Where the bucket keeps versions, a delete only hides what we wrote."""
+        """Delete old versions: in a versioned bucket a delete only hides the object."""
         if not self._versioned:
             return
         query = calls.query([("versions", ""), ("prefix", self.folder)])

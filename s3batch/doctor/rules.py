@@ -1,4 +1,4 @@
-"""What a bucket does by itself: lifecycle rules, read and judged by what they would do below one prefix. Pure."""
+"""The configuration of a bucket: lifecycle rules and others, judged by their effect below one prefix. Pure."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Lifecycle(NamedTuple):
     """Days until it aborts a multipart upload; 0: never."""
 
     def concerns(self, prefix: str) -> bool:
-        """Whether it may apply to a key below ``prefix``."""
+        """Return whether the rule may apply to a key below ``prefix``."""
         return self.prefix.startswith(prefix) or prefix.startswith(self.prefix)
 
     def warnings(self) -> Iterator[str]:
-        """What people should know before they keep a cache, or a site, below its prefix."""
+        """Yield the consequences that people should know before they keep a cache, or a site, below its prefix."""
         which = f"objects below {self.prefix!r}" if self.prefix else "every object"
         which += " that its tags and sizes select" if self.narrowed else ""
         if self.expires:
@@ -53,8 +53,8 @@ class Lifecycle(NamedTuple):
 
 
 def parse_lifecycle(body: Body) -> list[Lifecycle]:
-    """The enabled rules of a GetBucketLifecycleConfiguration answer. Raises ``ET.ParseError`` when it is none."""
-    document = ET.fromstring(bytes(body))  # noqa: S314 - from the store we trust with the data
+    """Return the enabled rules of GetBucketLifecycleConfiguration. Raises ``ET.ParseError`` for other responses."""
+    document = ET.fromstring(bytes(body))  # noqa: S314 - from the store, which is trusted with the data
     return [_rule(rule) for rule in document.iterfind("{*}Rule") if rule.findtext("{*}Status") == "Enabled"]
 
 
@@ -80,7 +80,7 @@ def _cooled(transition: ET.Element) -> str:
 
 
 def _when(element: ET.Element | None) -> str:
-    """Empty also for an expiration that only removes delete markers."""
+    """Return when an action happens; empty also for an expiration that only removes delete markers."""
     if element is None:
         return ""
     if days := element.findtext("{*}Days"):
@@ -98,7 +98,7 @@ class Lock(NamedTuple):
 
     enabled: bool
     mode: str
-    """Of the default retention; empty: there is none."""
+    """The mode of the default retention; empty: there is none."""
     days: int
 
     @property
@@ -108,7 +108,7 @@ class Lock(NamedTuple):
 
 
 def parse_lock(body: Body) -> Lock:
-    """A GetObjectLockConfiguration answer. Raises ``ET.ParseError`` when it is none."""
+    """Return the lock in a GetObjectLockConfiguration response. Raises ``ET.ParseError`` for other bodies."""
     document = ET.fromstring(bytes(body))  # noqa: S314 - as above
     retention = "{*}Rule/{*}DefaultRetention/"
     days = int(document.findtext(f"{retention}{{*}}Days") or 0)
@@ -121,5 +121,5 @@ def parse_lock(body: Body) -> Lock:
 
 
 def parse_versioning(body: Body) -> str:
-    """``Enabled``, ``Suspended`` or empty. Raises ``ET.ParseError`` for what is no answer to GetBucketVersioning."""
+    """Return ``Enabled``, ``Suspended`` or empty. Raises ``ET.ParseError`` if it is no GetBucketVersioning response."""
     return ET.fromstring(bytes(body)).findtext("{*}Status") or ""  # noqa: S314 - as above

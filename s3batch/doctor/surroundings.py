@@ -1,4 +1,4 @@
-"""What can be told without writing: where the bucket is, whose clock is right, and what the bucket does by itself."""
+"""The facts that need no write: where the bucket is, whose clock is right, and how the bucket is configured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from s3batch.s3.calls import Call
 from s3batch.units import format_duration
 
 _SKEW_WORTH_A_WORD = 60.0
-"""Seconds. S3 refuses what is signed more than 15 minutes off; s3batch corrects for it when it is told."""
+"""Seconds. S3 refuses requests signed more than 15 minutes off; s3batch corrects its clock by the store's Date."""
 _GRAIN = 2.0
 """Seconds. A Date is cut to whole ones."""
 _NOTHING_THERE = frozenset({404, 405, 501})
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def about_us(visit: Visit) -> None:
-    """Where we are, as whom, how requests are made."""
+    """Note endpoint, region, credentials and the way requests are made."""
     endpoint, found, settings = visit.probe.bucket.endpoint, visit.findings, visit.settings
     head = visit.probe.ask(Call("HeadBucket", "HEAD")).answer
     region = head.headers.get("x-amz-bucket-region") or endpoint.region
@@ -38,7 +38,7 @@ def about_us(visit: Visit) -> None:
 
 
 def clock(visit: Visit) -> None:
-    """Ours, measured against the store's."""
+    """Compare this machine's clock with the store's."""
     skew = visit.probe.skew
     visit.findings.fact("clock", None if skew is None else round(skew, 1), _clock(skew))
     if skew is not None and abs(skew) > _SKEW_WORTH_A_WORD:
@@ -54,7 +54,7 @@ def _clock(skew: float | None) -> str:
 
 
 def versioning(visit: Visit) -> None:
-    """Whether what is replaced stays."""
+    """Note whether the bucket keeps replaced objects as old versions."""
     status, unseen = _configured(visit, "GetBucketVersioning", "versioning=", parse_versioning)
     visit.findings.fact("versioning", None if unseen else (status or "off").lower(), unseen)
     if status == "Enabled":
@@ -65,7 +65,7 @@ def versioning(visit: Visit) -> None:
 
 
 def lifecycle(visit: Visit) -> None:
-    """Rules that delete, freeze or abort what we store."""
+    """Note the rules that delete, freeze or abort objects below the target."""
     rules, unseen = _configured(visit, "GetBucketLifecycleConfiguration", "lifecycle=", parse_lifecycle)
     concerned = [rule for rule in rules or [] if rule.concerns(visit.target.prefix)]
     value = None if unseen else [rule._asdict() for rule in concerned]
@@ -75,7 +75,7 @@ def lifecycle(visit: Visit) -> None:
 
 
 def object_lock(visit: Visit) -> str:
-    """For how long the bucket keeps whatever is written, by itself; empty: it does not."""
+    """Return how long the bucket locks every new object by default; empty: it does not."""
     lock, unseen = _configured(visit, "GetObjectLockConfiguration", "object-lock=", parse_lock)
     on = lock is not None and lock.enabled
     keeps = lock.keeps if lock else ""
@@ -85,7 +85,7 @@ def object_lock(visit: Visit) -> str:
 
 
 def _configured(visit: Visit, name: str, query: str, parse: Callable[[Any], T]) -> tuple[T | None, str]:
-    """What is configured, if anything; and why it cannot be told, if it cannot."""
+    """Return the configuration, if there is one; and the reason if it is unknown."""
     reply = visit.probe.ask(Call(name, "GET", "", query))
     fault = reply.fault
     if fault is None:
@@ -100,7 +100,7 @@ def _configured(visit: Visit, name: str, query: str, parse: Callable[[Any], T]) 
 
 
 def cloudfront(visit: Visit) -> None:
-    """There is no way to try an invalidation without one."""
+    """Note that an invalidation is not tried, because that would invalidate."""
     settings = visit.settings
     if not settings.cloudfront_distribution:
         return

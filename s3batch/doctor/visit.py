@@ -22,7 +22,7 @@ from s3batch.target import Target
 
 @dataclass(slots=True)
 class Visit:
-    """What the settings ask for, where, and what was found so far."""
+    """The wishes of the settings, the bucket, and the findings so far."""
 
     settings: Settings
     target: Target
@@ -30,12 +30,12 @@ class Visit:
     redirects: tuple[Redirect, ...]
     findings: Findings = field(default_factory=Findings)
     headers: dict[str, str] = field(default_factory=dict)
-    """What every object of ours is stored with, as far as it is the same for all."""
+    """The headers of every object, as far as they are the same for all."""
     _probe: Probe | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Visit:
-        """Raises :class:`SettingsError` for whatever a job would refuse. The source is not looked at."""
+        """Return the visit. Raises SettingsError for every setting that a job would refuse. The source is not read."""
         target = Target.from_settings(settings)
         Selection.from_settings(settings)
         DeleteLimit.from_settings(settings)
@@ -47,7 +47,7 @@ class Visit:
 
     @property
     def plain(self) -> Attributes:
-        """What an object carries that no per-file setting is for."""
+        """The attributes of an object that no per-file setting changes."""
         rules = self.rules
         return Attributes(
             content_type="application/octet-stream", encryption=rules.encryption, kms_key_id=rules.kms_key_id
@@ -73,7 +73,7 @@ class Visit:
         probe.bucket.close()
 
     def about(self) -> dict[str, Any]:
-        """Whom it is about, for the document."""
+        """Return bucket and credentials for the document."""
         endpoint = self.probe.bucket.endpoint
         return {"bucket": self.target.bucket, "prefix": self.target.prefix, "endpoint": endpoint.name()}
 

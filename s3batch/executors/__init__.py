@@ -1,4 +1,4 @@
-"""Who runs workers: processes on this machine, this process itself, or a Dask cluster.
+"""Executors, which run workers: processes on this machine, this process itself, or a Dask cluster.
 
     worker ──Status: what it asks for──> executor ──WorkerState──> coordinator
            <──────────── Work ──────────          <──── give ─────
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 __all__ = ["Credit", "Executor", "News", "Status", "Tag", "WorkerState", "count_outstanding", "tags_of", "weight_of"]
 
 BEAT = 0.25
-"""Seconds after which a worker hears of its coordinator again."""
+"""Seconds between two messages of the coordinator to a worker."""
 SILENCE = 15.0
 """Seconds without a word from a worker, of the coordinator's running time, after which it is replaced."""
 
 
 @dataclass(slots=True)
 class News:
-    """What came back since the last look."""
+    """The results since the last poll."""
 
     results: list[Result] = field(default_factory=list)
     dropped: list[Work] = field(default_factory=list)
