@@ -32,5 +32,5 @@ def failed_content(work: Work, error: ContentError) -> Result:
 
 
 def part_number(work: Work) -> int:
-    """Return the number of the part that ``work`` is about; 0 where it is about none."""
+    """Return the number of the part in ``work``; 0 if it is not a part."""
     return work.parts[0].number if work.step is Step.PART else 0

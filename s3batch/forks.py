@@ -1,8 +1,8 @@
-"""Copies of this process that do one thing and share no descriptor with it.
+"""Forks of this process that do one thing and share no descriptor with it.
 
-They are there in 5 ms, where a fresh Python with our imports needs 170. Only on Linux, only while this process has one
-thread and has not loaded botocore: locks, connections and caches that somebody holds at that moment would be held for
-ever in the copy. Where :func:`possible` says no, start a Python afresh.
+A fork starts in 5 ms, a fresh Python with these imports in 170 ms. Forking is safe only on Linux, and only while this
+process has one thread and has not loaded botocore: a lock that another thread holds at that moment would stay locked in
+the fork. Where :func:`possible` is false, start a fresh Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOOK_AGAIN = 0.01
 
 
 def possible() -> bool:
-    """Whether a copy made now can do without what is not copied."""
+    """Return whether a fork made now has everything it needs."""
     if sys.platform != "linux" or "botocore" in sys.modules:
         return False
     try:
@@ -48,12 +48,12 @@ class Fork:
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float) -> bool:
-        """Whether it ended within so many seconds."""
+        """Return whether it ended within ``timeout`` seconds."""
         until = time.monotonic() + timeout
         while not self._ended:
             try:
                 self._ended = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
-            except ChildProcessError:  # whoever started us has SIGCHLD ignored: it ended, and nobody is told how
+            except ChildProcessError:  # SIGCHLD is ignored since before the start: it ended, and its status is lost
                 self._ended = True
             if not self._ended:
                 if time.monotonic() >= until:
@@ -65,7 +65,7 @@ class Fork:
 def _live(work: Callable[[], None], keep: int) -> NoReturn:
     code = 1
     try:
-        gc.freeze()  # what was here stays as it is, in memory we share
+        gc.freeze()  # the collector leaves these objects alone, so their memory stays shared
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
         os.closerange(3, keep)
@@ -76,7 +76,7 @@ def _live(work: Callable[[], None], keep: int) -> NoReturn:
         os.close(nothing)
         work()
         code = 0
-    except BaseException:  # noqa: BLE001 - it must not run on as if it were us
+    except BaseException:  # noqa: BLE001 - the fork must not go on with the parent's work
         traceback.print_exc()
     finally:
         os._exit(code)

@@ -19,15 +19,15 @@ _TOKEN = re.compile(
 )
 _SPECIAL_IN_SET = re.compile(r"([\\\[^&~|])")
 _END = {(False, False): "/?", (True, False): "/", (False, True): "(?:/.*)?", (True, True): "/.*"}
-"""What may follow a match, by whether only directories match and whether all below them does."""
+"""The end of a regex, by whether only directories match and whether everything below them matches."""
 _WILD = re.compile(r"[*?\[\\]")
 
 
 def star(pattern: str) -> re.Pattern[str]:
-    """For ``fullmatch``: ``*`` is any run of characters, ``/`` included, and nothing else is special.
+    """Return a star glob as a regex for ``fullmatch``: ``*`` matches any characters, ``/`` included.
 
-    Each piece between two stars is taken where it first occurs and not looked for again (an atomic
-    group): that decides the same, and keeps the time linear for patterns with many stars.
+    Each piece between two stars is taken where it first occurs and not looked for again (an atomic group). The result
+    is the same, and the time stays linear for patterns with many stars.
     """
     head, *pieces = pattern.split("*")
     if not pieces:
@@ -38,7 +38,7 @@ def star(pattern: str) -> re.Pattern[str]:
 
 
 def literals(pattern: str) -> int:
-    """How many characters of a star glob are not stars: what makes one more specific than another."""
+    """Return how many characters of a star glob are not stars: more make it more specific."""
     return len(pattern) - pattern.count("*")
 
 
@@ -51,13 +51,13 @@ class _Line(NamedTuple):
     segments: tuple[str, ...]
 
     def regex(self, *, below: bool) -> str:
-        """For paths without and directories with a trailing ``/``; ``below``: also for all that is under a match."""
+        """Return the regex. Directories end with ``/``; with ``below`` everything under a match matches too."""
         path = "".join(_segment(segment, last) for segment, last in _with_last(self.segments))
         start = "" if self.anchored else "(?:.*/)?"
         return start + path + _END[self.directory, below]
 
     def root(self) -> tuple[str, ...] | None:
-        """The leading segments that every match begins with; ``None`` where it may match anywhere."""
+        """Return the leading segments that every match begins with; ``None`` if it may match anywhere."""
         if not self.anchored:
             return None
         wild = (n for n, segment in enumerate(self.segments) if _WILD.search(segment))
@@ -105,7 +105,7 @@ class Patterns:
 
     @classmethod
     def of(cls, patterns: Iterable[str], *, below: bool = False) -> Patterns:
-        """``below``: what lies under a matching directory matches too. ``ValueError`` for one that cannot be read."""
+        """Compile patterns; with ``below`` all in a matching directory matches. Raises ValueError for a bad pattern."""
         lines = [line for pattern in patterns if (line := _line(pattern.strip())).segments]
         groups = [
             (not negated, _compiled([line.regex(below=below) for line in run]))
@@ -114,7 +114,7 @@ class Patterns:
         return cls(tuple(groups), tuple(line.root() for line in lines if not line.negated))
 
     def verdict(self, path: str) -> bool | None:
-        """What the last matching pattern says; ``None`` if none matches. A directory's path ends with ``/``."""
+        """Return the verdict of the last matching pattern, ``None`` without a match. A directory ends with ``/``."""
         for says, regex in self.groups:
             if regex.fullmatch(path):
                 return says

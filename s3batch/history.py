@@ -1,4 +1,4 @@
-"""One journal, one lock, one history a target: endpoint, bucket and prefix, whatever the source or its spelling.
+"""The history of a target: one journal and one lock for endpoint, bucket and prefix, with every source.
 
 --journal FILE, or STATE/sync-DIGEST.db      the history: every job to the target
 STATE/target-DIGEST.lock                     one job at a time, also where --journal names other files
@@ -78,7 +78,7 @@ def _bring_along(old: str, path: str) -> None:
 
 
 def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:
-    """Raise SettingsError if a later job to its target has begun since, in whatever journal."""
+    """Raise SettingsError if a later job to its target has begun since, in any journal."""
     last = lock.last() if job else None
     if last is None:
         return

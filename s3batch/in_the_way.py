@@ -1,9 +1,9 @@
-"""A file where a directory was, and the other way round, on stores that are file systems.
+"""A file in the place of a directory, and the other way round, on stores that are file systems.
 
-There an object cannot have others below it: ``docs`` keeps ``docs/index.html`` out until it is deleted, but deletes
-come last. So such uploads wait until all others have succeeded; then just the orphans that are in their way go, and
-they are sent. On S3 itself none of this happens, since both keys may exist; a probe tells which kind a store is, and
-only where a listing shows such a pair.
+There an object cannot have others below it: ``docs`` blocks ``docs/index.html`` until it is deleted, but deletes come
+last. Therefore such uploads wait until all others have succeeded. Then only the orphans in their way are deleted, and
+the uploads are sent. On S3 itself both keys may exist. A probe finds out the kind of the store, and only if a listing
+shows such a pair.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class BlockedUploads:
         return True
 
     def _may_be_any(self) -> bool:
-        """Whether orphans may be deleted, and something is listed. To be asked once the listing is complete."""
+        """Return whether orphans may be deleted and anything is listed. Call it once the listing is complete."""
         if self._anything is None:
             settings = self._wanted.settings
             deletes = settings.delete and not settings.dry_run
@@ -74,7 +74,7 @@ class BlockedUploads:
         return self._anything
 
     def _is_blocked(self, key: str) -> bool:
-        """Whether the listing shows an object that is a directory of ``key``, or one below it."""
+        """Return whether the listing shows an object that is a directory of ``key``, or one below it."""
         above = [each for each in _above(key) if len(each) > len(self._wanted.prefix) and each not in self._free]
         if above:
             found = {each for each, (listed, _) in self._journal.look_up(above).items() if listed is not None}
@@ -127,7 +127,7 @@ def _probe(key: str, headers: dict[str, str]) -> calls.Call:
 
 
 def _is_taken(bucket: Bucket, call: calls.Call) -> bool:
-    """Ask once: waiting changes nothing. A missing permission says nothing of the store."""
+    """Return whether the store blocks the key, by one request. A missing permission proves nothing."""
     answer = bucket.lane.call(call)
     return answer.ok or refusal_for_good(answer) is not None
 

@@ -38,10 +38,11 @@ PATH_LENGTH = 4000
 """CloudFront's limit: characters in a path."""
 
 BATCHES = 5
-"""Ours: with more, one wildcard is kinder. Beyond a thousand a month each path is paid for, a wildcard counts as one."""
+"""A limit of s3batch: for more, one wildcard is cheaper. Beyond 1,000 a month each path costs money; a wildcard is one.
+"""
 
 _UNSAFE = re.compile(rb"[^!$&'()*+,./:;=@\w-]")
-"""What RFC 1738 calls unsafe, and ``?``. Nothing else may be encoded, or CloudFront will not know the object."""
+"""The characters that RFC 1738 calls unsafe, and ``?``. CloudFront does not find the object if others are encoded."""
 
 _PATIENCE = 60
 """Seconds of silence."""
@@ -57,18 +58,18 @@ class Batch(NamedTuple):
 
 
 def wildcard(prefix: str) -> str:
-    """The path for all keys below ``prefix``, which is empty or ends with ``/``."""
+    """Return the path for all keys below ``prefix``, which is empty or ends with ``/``."""
     return f"{path_of(prefix)}*"
 
 
 def path_of(key: str) -> str:
-    """``key`` as CloudFront knows it: with a leading slash, and unsafe characters percent-encoded."""
+    """Return ``key`` in CloudFront's form: with a leading slash, and unsafe characters percent-encoded."""
     raw = key.encode("utf-8", "surrogateescape")
     return "/" + _UNSAFE.sub(lambda found: f"%{found[0][0]:02X}".encode(), raw).decode("ascii")
 
 
 def plan(prefix: str, job: str, changed: Iterable[str] | None) -> list[Batch]:
-    """The requests for the ``changed`` keys, or for all below ``prefix`` (``None``). No key, no request."""
+    """Return the requests for the ``changed`` keys, or for all below ``prefix`` (``None``). No key, no request."""
     whole = [_batch(job, [wildcard(prefix)])]
     if changed is None:
         return whole
@@ -92,13 +93,13 @@ def _batch(job: str, paths: Sequence[str]) -> Batch:
 
 
 def begin(settings: Settings, journal: Journal) -> None:
-    """A job begins: what it changes will be owed, beside what earlier ones owe."""
+    """Begin a job: an invalidation is due for its changes, beside those of earlier jobs."""
     if settings.cloudfront_distribution and journal.recall(_mark(settings, journal)) is None:
         journal.remember(_mark(settings, journal), journal.job.after_operation)
 
 
 def is_due(settings: Settings, journal: Journal, *, changed: bool) -> bool:
-    """Whether a job that ``changed`` something, or did not, would end with an invalidation."""
+    """Return whether a job would end with an invalidation, given whether it ``changed`` anything."""
     owed = changed or journal.last_change(journal.recall(_mark(settings, journal)) or journal.job.after_operation)
     return bool(settings.cloudfront_distribution and (settings.cloudfront_always or owed))
 
@@ -125,7 +126,7 @@ def settle(settings: Settings, journal: Journal, prefix: str, session: Callable[
 def _client(settings: Settings, session: Callable[[], Any]) -> Any:
     try:
         return connect(session(), settings.cloudfront_endpoint)
-    except Exception as error:  # what boto3 makes of settings and configuration is the user's to mend
+    except Exception as error:  # any error of boto3 here comes from the settings or the AWS configuration
         raise JobFailedError(f"cannot set up boto3 for CloudFront: {error}", hint=_LATER) from error
 
 
@@ -134,7 +135,7 @@ def _mark(settings: Settings, journal: Journal) -> str:
 
 
 def connect(session: Any, endpoint_url: str = "") -> Any:
-    """A CloudFront client of the boto3 ``session``; without a URL boto3 finds one (AWS_ENDPOINT_URL_CLOUDFRONT)."""
+    """Return a CloudFront client of the boto3 ``session``; without a URL boto3 finds one (AWS_ENDPOINT_URL_CLOUDFRONT)."""
     from botocore.config import Config  # noqa: PLC0415 - boto3 is loaded where it is needed
 
     from s3batch.s3.judged import judge  # noqa: PLC0415 - the same
@@ -176,7 +177,7 @@ def _create(client: Any, distribution: str, batch: Batch) -> str:
         return str(answer["Invalidation"]["Id"])
     except ClientError as error:
         raise _refused(distribution, batch, error.response) from error
-    except Exception as error:  # boto3's own trouble, or an answer that is none
+    except Exception as error:  # an error of boto3 itself, or a malformed response
         said = "the answer names no invalidation" if isinstance(error, KeyError) else str(error)
         raise JobFailedError(f"{_doing(distribution, batch)}: {said}", hint=_LATER) from error
 
@@ -185,7 +186,7 @@ _LATER = "the objects are in place; resume the job, or sync again with cloudfron
 
 
 def _refused(distribution: str, batch: Batch, response: Any) -> JobFailedError:
-    """One sentence: what we asked for, what CloudFront said, what to do."""
+    """Return the error of a refused invalidation: the request, CloudFront's answer, the next step."""
     code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
     request = response.get("ResponseMetadata", {}).get("RequestId", "")
     needs = sentence(missing("CreateInvalidation", code, message))

@@ -38,7 +38,7 @@ SHOWN_LEFT = 50
 """Operations that ``show`` names of those that are left, unless it is asked to be verbose."""
 
 AT_WORK = frozenset({JobState.PLANNING, JobState.RUNNING})
-"""What a coordinator writes when it begins, and changes when it ends, unless it is killed."""
+"""States that a coordinator writes when it begins and changes when it ends, unless it is killed."""
 
 DEAD = "dead"
 RUNNING = "running"
@@ -57,7 +57,7 @@ class Found(NamedTuple):
     left: int
     failed: int
     leaves_work: bool = True
-    """Whether there is something to resume."""
+    """True if there is something to resume."""
 
 
 # -- list
@@ -89,7 +89,7 @@ def find_jobs(
 
 
 def journals(settings: Settings, output: Output, unreadable: list[JournalError] | None = None) -> list[str]:
-    """The journal that was named, or those that are where journals without a name are."""
+    """Return the journal that is named, else those in the directories for journals without a name."""
     if settings.journal:
         return [settings.at_workspace(settings.journal)]
     paths: list[str] = []
@@ -133,7 +133,7 @@ def _jobs_of(
 
 
 def _with_states(journal: Journal, *, counted: bool) -> Iterator[Found]:
-    """The jobs of a journal. Its lock is one for all of them, so only the newest at work can be the one that runs."""
+    """Yield the jobs of a journal. Its lock is one for all, so only the newest unfinished job can be running."""
     holder = journal.holder()
     tallies = journal.tallies() if counted else {}
     for job in journal.jobs():
@@ -146,7 +146,7 @@ def _with_states(journal: Journal, *, counted: bool) -> Iterator[Found]:
 
 
 def shown_state(job: Job, *, running: bool) -> str:
-    """The state of a job in the words of ``list``; ``running`` says that someone works on its journal."""
+    """Return the state of a job as ``list`` shows it; ``running`` is true if a process works on its journal."""
     if job.state not in AT_WORK:
         return job.state.value
     return RUNNING if running else DEAD
@@ -164,7 +164,7 @@ def _row_as_json(found: Found) -> dict[str, Any]:
 
 
 def _facts(found: Found) -> dict[str, Any]:
-    """What ``list`` and ``show`` tell of a job beside its numbers."""
+    """Return the facts of ``list`` and ``show`` about a job beside its numbers."""
     job = found.job
     return {
         "state": found.state,
@@ -210,7 +210,7 @@ def run_show(settings: Settings, output: Output) -> int:
 
 
 def choose(wanted: str, found: Sequence[Found]) -> Found:
-    """The job with this id, or whose id alone begins so; the newest for an empty one."""
+    """Return the job with this id, or the only one whose id begins so; the newest for an empty id."""
     exact = [each for each in found if each.job.id == wanted]
     fitting = exact or [each for each in found if each.job.id.startswith(wanted)]
     if not fitting:
@@ -307,7 +307,7 @@ def some(number: int, noun: str) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with aligned columns, two spaces apart; the last column is as wide as it likes."""
+    """Return rows with aligned columns, two spaces apart; the last column has no fixed width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[-1] = 0
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -1,7 +1,7 @@
-"""``s3batch jobs prune`` and ``jobs forget``: forget jobs, and abort the multipart uploads that nobody goes on with.
+"""``s3batch jobs prune`` and ``jobs forget``: delete jobs from journals, and abort abandoned multipart uploads.
 
-``prune`` forgets what is done, and aborts the uploads of done, superseded and dead jobs. An interrupted or failed job
-has parked its own for ``resume``, so they stay. ``forget`` takes one job, in whatever state it ended.
+``prune`` deletes finished jobs, and aborts the uploads of done, superseded and dead jobs. An interrupted or failed job
+keeps its own uploads for ``resume``. ``forget`` deletes one job in any state.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Refused = tuple[tuple[UploadLeft, str], ...]
 
 
 class Pruned(NamedTuple):
-    """What became of one journal."""
+    """The result for one journal."""
 
     forgotten: int = 0
     aborted: tuple[UploadLeft, ...] = ()
@@ -103,7 +103,7 @@ def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any
 
 
 def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
-    """A journal that is in use, or cannot be used, is named and left alone."""
+    """Prune one journal. One that is in use, or cannot be used, is named and left alone."""
     try:
         with Journal.open(path, create=False, foreign=journal_trust.is_foreign(path, settings)) as journal:
             journal.lock()
@@ -120,7 +120,7 @@ def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
 
 
 def _prune(journal: Journal, settings: Settings) -> Pruned:
-    """Nobody else works on this journal: whatever was at work is dead."""
+    """Prune a journal that this process has locked: a job that seems to run in it is dead."""
     jobs = {job.id: job for job in journal.jobs()}
     uploads = journal.uploads_left(False)
     parked = [left for left in uploads if _is_parked(jobs[left.job_id], jobs.values())]
@@ -161,7 +161,7 @@ def _require_own_key(job: Job, key: str, journal: str) -> None:
 
 
 def _is_parked(job: Job, jobs: Iterable[Job]) -> bool:
-    """Whether a job that ended by itself can be resumed and go on with the uploads of ``job``."""
+    """Return whether a job that ended by itself can be resumed and go on with the uploads of ``job``."""
     parked = [each for each in jobs if each.state in {JobState.INTERRUPTED, JobState.FAILED}]
     return any(job.number in {each.number, *each.takes} for each in parked)
 
@@ -197,9 +197,9 @@ def run_forget(settings: Settings, output: Output) -> int:
 def _abort_all(
     journal: Journal, settings: Settings, job: Job, uploads: Sequence[UploadLeft], refused: list[tuple[UploadLeft, str]]
 ) -> list[tuple[UploadLeft, str]]:
-    """Abort the uploads of one job; return those that could not be, and why. No endpoint, no second try.
+    """Abort the uploads of one job; return the failed ones, each with the reason. No endpoint, no second try.
 
-    Those whose abort is refused for good are added to ``refused``.
+    Uploads whose abort is permanently refused are added to ``refused``.
     """
     try:
         bucket = bucket_of(settings, job, journal.path)
@@ -221,7 +221,7 @@ def _abort_all(
 
 
 def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
-    """The bucket of a job, with today's credentials. The only place here that loads S3."""
+    """Return the bucket of a job, with current credentials. Nothing else in this module loads S3."""
     from s3batch.s3.bucket import Bucket  # noqa: PLC0415 - `list` and `show` do without
     from s3batch.target import Target  # noqa: PLC0415 - as above
 

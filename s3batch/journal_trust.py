@@ -1,4 +1,4 @@
-"""Which journals may decide what a job sends, where it sends it, and who carries it out.
+"""The trust in journals: which of them may decide what a job sends, where it sends it, and who carries it out.
 
     journal                                        may it decide?
     named by the flag --journal                    yes: the user chose this file

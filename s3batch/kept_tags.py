@@ -16,13 +16,13 @@ _MOST = 50
 
 
 class KeptTags(NamedTuple):
-    """What an operation's detail says of tags that are not ours."""
+    """The tags of others that an operation's detail records."""
 
     tags: tuple[tuple[str, str], ...]
     modified: str
     """LastModified of the object that had them: with another one, it was written since."""
     detail: str = ""
-    """What the operation's detail was before."""
+    """The operation's detail before the tags were added."""
 
     def to_text(self) -> str:
         """Return it as an operation's detail."""

@@ -1,4 +1,4 @@
-"""Which files of the source have a key: the way back from a key, as far as a key can be told where it comes from."""
+"""The way back from a key to the files of the source that have it, as far as the key shows its path."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KeyPaths:
         return [each for each in candidates if self.key(each) == key]
 
     def has_file(self, key: str) -> bool:
-        """Return true if a file has this key now, or nobody can tell. A directory is no file."""
+        """Return true if a file has this key now, or this cannot be known. A directory is no file."""
         return any(self._is_there(path) for path in self.paths(key))
 
     def has_directory(self, key: str) -> bool:

@@ -1,6 +1,6 @@
-"""Multipart uploads that dead runs left behind: found, and aborted once nobody goes on with them.
+"""Abandoned multipart uploads of dead runs: found, and aborted once no job goes on with them.
 
-Both requests are optional: where one is refused for good, the upload is forgotten, and that is said once.
+Both requests are optional. If one is permanently refused, the upload is left, with one warning.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARTS_STAY = (
 
 
 def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
-    """What S3 has below ``prefix`` and the journal does not know: others', or begun by a run that died that moment."""
+    """Return the uploads below ``prefix`` that the journal does not know: of others, or of a run killed just then."""
     mine = {left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)}
     found: Unclaimed = defaultdict(list)
     for upload in bucket.list_uploads(prefix):
@@ -39,9 +39,9 @@ def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
 
 
 def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> None:
-    """Abort what dead runs of this journal began, heard of or not. ``others`` is asked only if there may be such.
+    """Abort the uploads of this journal's dead runs, recorded or not. ``others`` is called only if there may be such.
 
-    A key to which a dead run's request may still be under way keeps its mark: the next job looks again.
+    A key to which a dead run's request may still be under way keeps its mark, and the next job checks it again.
     """
     refusals: list[Fault] = []
     for left in journal.uploads_left(of_dead_jobs_only=True):
@@ -63,7 +63,7 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
 
 
 def abort_upload(bucket: Bucket, key: str, upload_id: str) -> list[Fault]:
-    """Abort one upload, gone ones included; return why that is refused for good. Raises :class:`CallError`."""
+    """Abort one upload, a vanished one included; return the faults of a permanent refusal. Raises :class:`CallError`."""
     try:
         bucket.abort_multipart_upload(key, upload_id)
     except CallError as error:

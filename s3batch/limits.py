@@ -1,4 +1,4 @@
-"""``max_delete``: how many objects one job may delete before it is taken for a mistake."""
+"""``max_delete``: the number of objects that one job may delete; more are taken as a mistake."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DeleteLimit:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> DeleteLimit:
-        """``SettingsError`` for anything but ``N`` and ``N%``."""
+        """Return the limit. Raises SettingsError for anything but ``N`` and ``N%``."""
         if not settings.max_delete:
             return cls()
         try:
@@ -25,5 +25,5 @@ class DeleteLimit:
             raise settings.bad("max_delete", str(error)) from None
 
     def exceeded(self, planned: int, existing: int) -> bool:
-        """Whether ``planned`` deletes of ``existing`` objects are too many."""
+        """Return whether ``planned`` deletes of ``existing`` objects are too many."""
         return self.limit is not None and planned > self.limit.of(existing)

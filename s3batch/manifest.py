@@ -1,4 +1,4 @@
-"""``object_manifest``: what the journal knows of every object, kept in the bucket for a runner that has no journal.
+"""``object_manifest``: the journal's facts about every object, kept in the bucket for a runner without a journal.
 
     LIST, GET of the manifest ── facts of the objects that are listed as they were written ──> journal ──> plan
 
@@ -54,7 +54,7 @@ class DamagedError(Exception):
 
 
 def fetch(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
-    """After the listing: believe the manifest, if there is one that the journal does not know."""
+    """Read the manifest after the listing, if the journal does not know it."""
     if not (_applies(wanted) and wanted.settings.trust_journal):
         return
     key = wanted.prefix + NAME
@@ -73,7 +73,7 @@ def fetch(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
 
 
 def store(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
-    """After a job that went well: write the manifest anew, if it would say something else than the one there is."""
+    """Write the manifest after a successful job, if its content would change."""
     if not _applies(wanted) or wanted.settings.dry_run:
         return
     key = wanted.prefix + NAME
@@ -101,7 +101,7 @@ def _header(wanted: Wanted) -> dict[str, Any]:
 
 
 def _headers(wanted: Wanted) -> dict[str, str]:
-    """No ACL: what the bucket gives an object by itself is private. Encrypted as the objects are."""
+    """Return the headers. They set no ACL, so the object is private, and the same encryption as other objects."""
     attributes = Attributes(
         content_type="application/gzip", encryption=wanted.rules.encryption, kms_key_id=wanted.rules.kms_key_id
     )
@@ -109,7 +109,7 @@ def _headers(wanted: Wanted) -> dict[str, str]:
 
 
 def _remembered(wanted: Wanted, journal: Journal) -> dict[str, str]:
-    """ETag and digest of the manifest that this journal last read or wrote."""
+    """Return ETag and digest of the manifest that this journal last read or wrote."""
     found: dict[str, str] = journal.recall(f"manifest {wanted.target.bucket}/{wanted.prefix}") or {}
     return found
 
@@ -122,7 +122,7 @@ def _remember(wanted: Wanted, journal: Journal, etag: str, digest: str) -> None:
 
 
 def _written(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> tuple[bytes, str]:
-    """The manifest, and its digest. The same facts give the same bytes."""
+    """Return the manifest and its digest. The same facts give the same bytes."""
     out, digest = io.BytesIO(), hashlib.blake2b(digest_size=32)
     with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=out, mtime=0) as file:
         for block in _blocks(pages, header, prefix):
@@ -184,7 +184,7 @@ def _value(line: bytes) -> Any:
 def _fact(line: bytes, prefix: str) -> tuple[str, Known]:
     try:
         name, etag, size, written, fingerprint, local_size, checksum = _value(line)
-        local = NO_STAMP._replace(size=int(local_size))  # no file here: it speaks of content only
+        local = NO_STAMP._replace(size=int(local_size))  # no file of this machine: the fact is about content only
         known = Known(str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
         return prefix + name, known
     except (TypeError, ValueError) as error:

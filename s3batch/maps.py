@@ -1,4 +1,4 @@
-"""What a string-or-map setting says, as ``pattern → value``. Text in, plain dicts out; which pattern wins is for rules.
+"""The values of string-or-map settings, as ``pattern → value``. Text in, plain dicts out; rules choose the pattern.
 
     "" or null or {}      nothing: the setting is not set
     a JSON object         the map; numbers and booleans become text, null drops the pair
@@ -29,13 +29,13 @@ Pairs = tuple[tuple[str, str], ...]
 _UNSET = ("", "null")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What RFC 9110 lets a header's name be."""
+"""The characters that RFC 9110 allows in the name of a header."""
 _MAX_TAGS, _MAX_TAG_KEY, _MAX_TAG_VALUE = 10, 128, 256
 """S3's limits: tags of an object, characters of a tag."""
 
 
 def texts(settings: Settings, name: str) -> dict[str, str]:
-    """A string or a map of strings, such as ``acl`` or ``cache_control``."""
+    """Return a string or a map of strings, such as ``acl`` or ``cache_control``."""
     text = _text(settings, name)
     if text in _UNSET:
         return {}
@@ -46,12 +46,12 @@ def texts(settings: Settings, name: str) -> dict[str, str]:
 
 
 def metadata(settings: Settings, name: str = "metadata") -> dict[str, Pairs]:
-    """Names in lower case, as they travel."""
+    """Return user metadata, with names in lower case, as they are sent."""
     return {pattern: _metadata(settings, name, pairs) for pattern, pairs in _maps(settings, name).items()}
 
 
 def tags(settings: Settings, name: str = "tags") -> dict[str, Pairs]:
-    """Tags keep the case of their keys. ``a=1&b=2``, as S3 and its tools write them, is a map too."""
+    """Return tags, whose keys keep their case. ``a=1&b=2``, as S3 and its tools write them, is a map too."""
     text = _text(settings, name)
     if text and not text.startswith("{") and all("=" in pair for pair in text.split("&")):
         return {EVERYTHING: _tags(settings, name, dict(parse_qsl(text, keep_blank_values=True)))}
@@ -59,7 +59,7 @@ def tags(settings: Settings, name: str = "tags") -> dict[str, Pairs]:
 
 
 def switches(settings: Settings, name: str) -> dict[str, bool]:
-    """A boolean, a list of patterns (JSON, or joined by commas as Drone does), or a map of booleans."""
+    """Return a boolean, a list of patterns (JSON, or joined by commas as Drone does), or a map of booleans."""
     text = _text(settings, name)
     if text in _UNSET:
         return {}
@@ -75,7 +75,7 @@ def switches(settings: Settings, name: str) -> dict[str, bool]:
 
 
 def strings(settings: Settings, name: str) -> dict[str, str]:
-    """A JSON object of strings and nothing else, such as ``redirects``."""
+    """Return a JSON object of strings and nothing else, such as ``redirects``."""
     text = _text(settings, name)
     given = {} if text in _UNSET else _read(text, numbers_as_text=False)
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
@@ -84,7 +84,7 @@ def strings(settings: Settings, name: str) -> dict[str, str]:
 
 
 def header(settings: Settings, name: str, value: str) -> str:
-    """The value without the spaces around it, which no server keeps; ``SettingsError`` if it cannot be a header's."""
+    """Return the value without spaces around it. Raises SettingsError if it cannot be a header's value."""
     if not value.isascii():
         raise settings.bad(name, f"write {value!r} in ASCII: it travels in an HTTP header")
     return _one_line(settings, name, value)
@@ -102,7 +102,7 @@ def _text(settings: Settings, name: str) -> str:
 
 
 def _read(text: str, *, numbers_as_text: bool = True) -> Any:
-    """The JSON value; ``None`` if it is no JSON."""
+    """Return the JSON value; ``None`` if it is not JSON."""
     number = str if numbers_as_text else None
     try:
         return json.loads(text, parse_int=number, parse_float=number, parse_constant=number)
@@ -111,7 +111,7 @@ def _read(text: str, *, numbers_as_text: bool = True) -> Any:
 
 
 def _flat(settings: Settings, name: str, given: dict[str, Any]) -> dict[str, str]:
-    """Numbers are text already; booleans become it, null drops its pair."""
+    """Return a flat map: numbers are text already, booleans become text, and null drops its pair."""
     flat = {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
     if nested := [key for key, value in flat.items() if isinstance(value, dict | list)]:
         raise settings.bad(name, f"give {nested[0]!r} a plain value, not a map or a list")
@@ -119,7 +119,7 @@ def _flat(settings: Settings, name: str, given: dict[str, Any]) -> dict[str, str
 
 
 def _maps(settings: Settings, name: str) -> dict[str, dict[str, str]]:
-    """A map is one for all files, a map of maps one for each pattern; a mixture is neither."""
+    """Return maps by pattern: a flat map is for all files, a map of maps has one per pattern; no mixture."""
     text = _text(settings, name)
     given = {} if text in _UNSET else _read(text)
     hint = 'write a map for all files, such as {"version": "2"}, or a map of such maps by pattern'

@@ -47,7 +47,7 @@ _LOOK_AGAIN = 0.01
 
 
 async def find_difference(operation: Operation, attributes: Attributes, head: Answer, tools: Tools) -> Reason | None:
-    """Return why the object's attributes are not the wanted ones; ``None``: they are, as far as can be told."""
+    """Return why the object's attributes are not the wanted ones; ``None`` if they are, as far as is known."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
     changes = compare.changes(attributes, RemoteAttributes.from_headers(head.headers))
     if any(compare.aspect_of(change.name) not in unseen for change in changes):
@@ -97,13 +97,13 @@ async def read_acl(key: str, tools: Tools) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an object has that is not ours."""
+    """The attributes of an object that no setting names."""
 
     headers: Mapping[str, str]
     tags: Tags = ()
-    """Empty where tags are ours, or cannot be read."""
+    """The tags; empty if a setting names tags, or they cannot be read."""
     lost: tuple[str, ...] = ()
-    """What a copy has lost of it, or of ours."""
+    """The attributes that a copy has lost, of these or of the configured ones."""
 
     def to_text(self) -> str:
         """Return it as an operation's detail."""
@@ -143,10 +143,10 @@ async def copy_onto_itself(
     operation: Operation, head: Answer, tools: Tools, send_again: SendAgain, decided_with: Quirks,
     on_record: KeptTags | None = None,
 ) -> Result:  # fmt: skip
-    """Apply our own attributes and keep what is not ours. The result may ask for the file to be sent again.
+    """Apply the configured attributes and keep all others. The result may ask for the file to be sent again.
 
-    ``decided_with`` are the quirks that were known when the object was found to differ. ``on_record`` are the tags
-    that the journal holds; the result may ask for the operation again with them on record.
+    ``decided_with`` are the quirks that were known when the object was found to differ. ``on_record`` are the tags that
+    the journal holds; the result may ask for the operation again with them on record.
     """
     attributes = tools.attributes(operation)
     remote = RemoteAttributes.from_headers(head.headers)
@@ -182,7 +182,7 @@ def _may_be_right(operation: Operation, decided_with: Quirks, tools: Tools) -> b
 
 
 def has_changed(operation: Operation) -> bool:
-    """Return true if other attributes are wanted than at our last write, whatever the object shows."""
+    """Return true if other attributes are wanted than at the last own write, whatever the object shows."""
     return operation.kind is not Kind.RECONCILE or operation.detail in (CONTENT_KNOWN, ATTRIBUTES_CHANGED)
 
 
@@ -209,7 +209,7 @@ def _has_to_be_sent(aspects: frozenset[str], tools: Tools) -> bool:
 
 
 def _sent_again(operation: Operation, kept: Kept) -> Result:
-    """The result that makes an upload of it; what is not ours goes along."""
+    """Return the result that turns the copy into an upload, with the attributes that no setting names."""
     return Result(operation.id, become=Kind.UPLOAD, reason=operation.reason, detail=kept.to_text())
 
 
@@ -329,7 +329,7 @@ async def _inline(operation: Operation, result: Result, tools: Tools, send_again
 
 
 async def _find_lost(key: str, attributes: Attributes, kept: Kept, tools: Tools) -> frozenset[str]:
-    """Return what the object does not show of ours, and of what is not ours."""
+    """Return the attributes that the object lacks, of the configured and of the other ones."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
     now = RemoteAttributes.from_headers((await must(calls.head_object(key))).headers)
     lost = {compare.aspect_of(change.name) for change in compare.changes(attributes, now)}
@@ -358,7 +358,7 @@ async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: To
 
 
 async def _put_tags(key: str, tags: Tags) -> Fault | None:
-    """Set the tags; return why that is refused for good. Raises :class:`CallError`."""
+    """Set the tags; return the fault of a permanent refusal. Raises :class:`CallError`."""
     call = calls.put_object_tagging(key, tags)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:

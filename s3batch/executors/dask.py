@@ -1,4 +1,4 @@
-"""Workers on an existing Dask cluster: each of its processes hosts one of ours, and tasks are the way to it.
+"""Workers on an existing Dask cluster: each Dask worker process hosts one worker, and tasks carry the messages.
 
     coordinator ──task: exchange(works)──> scheduler ──> Dask worker ──> hosted worker, its own thread
                 <──────── results ────────           <──             <── whatever is done by now
@@ -45,9 +45,9 @@ _LOOK = 60.0
 """Seconds for all workers to look at the source."""
 _MEMBERS_EVERY = 1.0
 _IDLE = 30.0
-"""Seconds without an exchange after which a worker is begun afresh: it may have given us up."""
+"""Seconds without an exchange after which a worker is started again: it may have given up the coordinator."""
 _DISMISS = 3.0
-"""Seconds to tell our workers to end; those who are not told end by themselves."""
+"""Seconds to tell the workers to end; one that is not reached ends by itself."""
 _REFUSED = 10.0
 """Seconds before a Dask worker that did not see the source is asked again."""
 _ABANDONED = 60.0
@@ -63,7 +63,7 @@ _SHARED = "the source must be on a file system that every Dask worker sees at th
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Dask cluster that has what we need."""
+    """A Dask cluster that fits the job."""
 
     client: Any
     address: str
@@ -75,30 +75,30 @@ class Cluster:
     members: tuple[str, ...]
     """The Dask workers that have been looked at."""
     count: int
-    """How many of them to use, when there are so many."""
+    """The maximum number of Dask workers to use."""
     symlinks: str = "follow"
     """The link policy of the walk: workers open files under it."""
     owner: str = ""
     """This machine and the job's target: of its jobs, only the newest counts."""
 
     def place(self) -> Place:
-        """What every worker has to see."""
+        """Return the place that every worker must see."""
         return Place(__version__, self.root, samples.take(self.root, self.but, self.symlinks), self.symlinks)
 
     def executor(self, brief: Brief, count: int) -> DaskExecutor:
-        """Runs workers here, at most ``count``."""
+        """Return the executor, with at most ``count`` workers here."""
         return DaskExecutor(replace(self, count=count), brief)
 
     def close(self) -> None:
         """Leave it."""
-        with contextlib.suppress(Exception):  # it may have gone before us
+        with contextlib.suppress(Exception):  # it may have ended already
             self.client.close()
 
 
 def connect(settings: Settings, root: str, journal: str, target: Target) -> Cluster:
-    """The cluster of ``settings.scheduler``, its workers able to read the source at ``root``.
+    """Return the cluster of ``settings.scheduler`` after a check that its workers can read the source at ``root``.
 
-    Raises :class:`SettingsError` when they are not, :class:`EndpointError` when there is none.
+    Raises SettingsError if they cannot, and EndpointError if there is no cluster.
     """
     client = _client(settings)
     owner = f"{socket.gethostname()} {settings.endpoint_url} {target.bucket}/{target.prefix}"
@@ -116,10 +116,10 @@ def connect(settings: Settings, root: str, journal: str, target: Target) -> Clus
 def _client(settings: Settings) -> Any:
     address = settings.scheduler
     try:
-        import distributed  # noqa: PLC0415 - who has none of it is told so
+        import distributed  # noqa: PLC0415 - an optional dependency, with its own error
     except ImportError as error:
         raise SettingsError(f"executor dask needs the package distributed: {error}", hint=_INSTALL) from None
-    for name in ("distributed", "distributed.client"):  # what they have to say, we say
+    for name in ("distributed", "distributed.client"):  # s3batch reports their warnings itself
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         asyncio.run(_knock(distributed.Security(), distributed.comm.connect, address))
@@ -137,7 +137,7 @@ async def _knock(security: Any, connect: Callable[..., Any], address: str) -> No
 
 
 def _members(cluster: Cluster) -> tuple[str, ...]:
-    """The Dask workers to use now. Nothing is sent to a cluster without s3batch: it would break its workers."""
+    """Return the Dask workers to use now. Nothing is sent to a cluster without s3batch: it would break its workers."""
     try:
         theirs = cluster.client.run_on_scheduler(hosted.version)
     except OSError as error:
@@ -154,7 +154,7 @@ def _members(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _dismiss_older(cluster: Cluster) -> None:
-    """End the workers of this target's dead runs. One that cannot be told starves within seconds."""
+    """End the workers of this target's dead runs. One that is not reached ends within seconds."""
     ask = partial(cluster.client.run, hosted.dismiss_older, cluster.owner, on_error="ignore")
     with contextlib.suppress(OSError, TimeoutError):
         cluster.client.sync(ask, callback_timeout=_LOOK)
@@ -184,7 +184,7 @@ def _look(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
 
 
 class _Seat:
-    """One of our workers in a Dask worker, and what it is to be given."""
+    """One worker of the job in a Dask worker, and the work it is to be given."""
 
     def __init__(self, address: str, now: float) -> None:
         self.address = address
@@ -197,7 +197,7 @@ class _Seat:
         self.answered = now
         self.works: list[Work] = []
         self.words: dict[str, Any] = {}
-        """To be told with the next exchange."""
+        """Messages for the next exchange."""
 
     def release(self) -> None:
         """Let Dask forget the task."""
@@ -225,7 +225,7 @@ class _Members(NamedTuple):
 
 
 class DaskExecutor:
-    """Our workers in as many Dask workers as were there at the start; one that is lost makes room for another."""
+    """The job's workers, in as many Dask workers as there were at the start. A lost one makes room for another."""
 
     def __init__(self, cluster: Cluster, brief: Brief) -> None:
         """``brief.limit`` and ``brief.bandwidth`` are per worker."""
@@ -261,7 +261,7 @@ class DaskExecutor:
             self._ask(seat)
 
     def poll(self, timeout: float) -> News:
-        """What came back. Raises :class:`JobFailedError` when the cluster is gone."""
+        """Return the results that arrived. Raises JobFailedError if the cluster is lost."""
         news = News(dropped=self._dropped)
         self._dropped = []
         self._ask_for_members()
@@ -297,7 +297,7 @@ class DaskExecutor:
         self._tell_all("drain")
 
     def close(self) -> None:
-        """End our workers; the Dask workers stay."""
+        """End the job's workers; the Dask workers stay."""
         if self._client.status == "running":  # a cluster that is gone has ended them already
             with contextlib.suppress(Exception):
                 self._client.sync(self._dismiss, callback_timeout=_DISMISS)
@@ -318,7 +318,7 @@ class DaskExecutor:
             self._client.loop.add_callback(self._find_members)
 
     async def _find_members(self) -> None:
-        """On Dask's thread."""
+        """Find the members, on Dask's thread."""
         try:
             self._arrived.put(_Members(tuple(await self._client.nthreads())))
         except Exception:  # noqa: BLE001 - the client's status tells when it matters
@@ -339,22 +339,22 @@ class DaskExecutor:
                 self._client.loop.add_callback(self._begin, seat, place, brief)
 
     async def _begin(self, seat: _Seat, place: Place, brief: Sealed) -> None:
-        """On Dask's thread. Not a task: a task that a Dask worker cannot unpickle breaks it."""
+        """Begin a worker, on Dask's thread. It is not sent as a task: one that a Dask worker cannot unpickle breaks it."""
         try:
             answers = await self._client.run(
                 hosted.begin, seat.token, self._cluster.owner, place, brief, workers=[seat.address], on_error="return"
             )
             self._arrived.put(_Opened(seat, str(answers.get(seat.address, "it has gone"))))
-        except Exception as error:  # noqa: BLE001 - whatever it is, there is no worker
+        except Exception as error:  # noqa: BLE001 - after any error there is no worker
             self._arrived.put(_Opened(seat, f"{type(error).__name__}: {error}"))
 
     def _dismiss_one(self, seat: _Seat) -> None:
-        """End one of our workers; that it has ended is not waited for."""
+        """Tell one worker to end, without waiting for it."""
         run = partial(self._client.run, hosted.dismiss, [seat.token], workers=[seat.address], on_error="ignore")
         self._client.loop.add_callback(run)
 
     async def _dismiss(self) -> None:
-        """On Dask's thread."""
+        """Tell all workers to end, on Dask's thread."""
         addresses = [seat.address for seat in self._seats.values()]
         tokens = [seat.token for seat in self._seats.values()]
         if addresses:
@@ -363,7 +363,7 @@ class DaskExecutor:
     # --- handing out ----------------------------------------------------------------------------
 
     def _hand_out(self) -> None:
-        """An exchange with every worker that has none and needs one: it is to hear of us, and we of it."""
+        """Start an exchange with every worker that has none and needs one."""
         now = time.monotonic()
         for seat in list(self._seats.values()):
             if not seat.open or seat.asked is not None:
@@ -386,7 +386,7 @@ class DaskExecutor:
         seat.asked.add_done_callback(partial(self._listen, seat))
 
     def _listen(self, seat: _Seat, task: Any) -> None:
-        """On Dask's thread."""
+        """Wait for the answer of an exchange, on Dask's thread."""
         try:
             answer: Answer = task.result().open()
         except BaseException as error:  # noqa: BLE001 - also a cancelled task means that its works are lost
@@ -445,7 +445,7 @@ class DaskExecutor:
         news.lose(seat.state)
 
     def _count(self, addresses: tuple[str, ...], news: News) -> None:
-        """Compare who is there with whom we have."""
+        """Compare the members of the cluster with the workers of the job."""
         self._members = addresses
         for seat in [each for address, each in self._seats.items() if address not in addresses]:
             self._lose(seat, news)
@@ -460,7 +460,7 @@ class DaskExecutor:
         self._fill()
 
     def _cut_off(self, news: News) -> None:
-        """The scheduler is gone, and its workers with it."""
+        """Report everything as lost: the scheduler is gone, and its workers with it."""
         for seat in list(self._seats.values()):
             self._lose(seat, news)
         if not self._draining:

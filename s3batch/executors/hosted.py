@@ -57,12 +57,12 @@ class Sealed:
         return f"<{len(self._data)} sealed bytes>"
 
     def open(self) -> Any:
-        """The value. Pickle is safe here: both ends are us."""
+        """Return the value. Pickle is safe here, because both ends are s3batch."""
         return pickle.loads(self._data)  # noqa: S301 - see above
 
 
 class Place(NamedTuple):
-    """What the coordinator sees, to be compared with what a worker sees."""
+    """The coordinator's view of source and versions, to compare with a worker's."""
 
     version: str
     root: str
@@ -71,7 +71,7 @@ class Place(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """What goes to a worker in one exchange."""
+    """The coordinator's message of one exchange."""
 
     works: list[tuple[Any, ...]]
     """As :func:`~s3batch.executors.process.pack` makes them."""
@@ -80,7 +80,7 @@ class Ask(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What comes back in one exchange."""
+    """The worker's message of one exchange."""
 
     results: list[tuple[Any, ...]]
     requests: dict[str, int]
@@ -88,7 +88,7 @@ class Answer(NamedTuple):
     dropped: list[tuple[Any, ...]]
     """Work that was not begun and will not be."""
     status: Status | None = None
-    """What it asks for; ``None`` before it has begun its loop."""
+    """The worker's status; ``None`` before it has begun its loop."""
     silent: float = 0.0
     """Seconds since its loop last turned."""
     busy_row: int = 0
@@ -98,7 +98,7 @@ class Answer(NamedTuple):
 
 
 def nothing(gone: str = "") -> Answer:
-    """An answer with nothing in it."""
+    """Return an empty answer."""
     return Answer([], {}, {}, [], gone=gone)
 
 
@@ -106,7 +106,7 @@ class Hosted:
     """One worker: its thread, and what goes in and out."""
 
     def __init__(self, token: str, owner: str, brief: Brief) -> None:
-        """``owner`` names the target and the machine of its coordinator: of those, only the newest job counts."""
+        """``owner`` names the target and the coordinator's machine: of their jobs only the newest counts."""
         self.owner = owner
         self._token = token
         self._page = [0, 0]
@@ -160,7 +160,7 @@ class Hosted:
         self._knock()
 
     def has_ended(self, timeout: float) -> bool:
-        """Whether its thread ends within so many seconds."""
+        """Return whether its thread ends within ``timeout`` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -175,7 +175,7 @@ class Hosted:
         try:
             self._runner = Runner(brief, self._page, lead=LEAD)
             self._work(self._runner)
-        except Exception as error:  # noqa: BLE001 - whoever asks next is told; this thread has nobody else to tell
+        except Exception as error:  # noqa: BLE001 - the next exchange reports it; a thread has no other way
             words = f"{type(error).__name__}: {error}"
         _workers.pop(self._token, None)
         with self._news:
@@ -247,12 +247,12 @@ _workers: dict[str, Hosted] = {}
 
 
 def version() -> str:
-    """The s3batch of this process."""
+    """Return the version of s3batch in this process."""
     return __version__
 
 
 async def look(place: Place) -> str:
-    """Why work for ``place`` cannot be done in this process; empty when it can."""
+    """Return why work for ``place`` cannot be done in this process; empty if it can."""
     if place.version != __version__:
         return f"{socket.gethostname()} has s3batch {__version__}, and this is {place.version}"
     return await asyncio.to_thread(unlike, place.root, place.samples, place.symlinks)
@@ -268,7 +268,7 @@ async def begin(token: str, owner: str, place: Place, brief: Sealed) -> str:
 
 
 def exchange(token: str, number: int, ask: Sealed) -> Sealed:
-    """One exchange with the worker of ``token``."""
+    """Carry out one exchange with the worker of ``token``."""
     worker = _workers.get(token)
     if worker is None:
         return Sealed(nothing("this process has no such worker"))

@@ -56,7 +56,7 @@ class InlineExecutor:
         self._runner.learn(quirks)
 
     def narrow(self) -> None:
-        """Its own lane has done so already."""
+        """Do nothing: its own lane has narrowed its window already."""
 
     def drain(self) -> None:
         """Hand back what was not begun."""

@@ -142,7 +142,7 @@ class LocalExecutor:
         self._selector = selectors.DefaultSelector()
         self._draining = False
         self._aside = News()
-        """What is told with the next look: work for processes that could not be started, and why not."""
+        """Outcomes for the next poll: work of processes that could not be started, and the reason."""
 
     def start(self, content: int = sys.maxsize) -> None:
         """Start the processes that are missing; the first work does it too, and waits for them.
@@ -155,7 +155,7 @@ class LocalExecutor:
             for state in self._states:
                 if state not in self._processes:
                     self._launch(state, self._brief, _forked if forks.possible() else _afresh)
-        except OSError as error:  # no more processes, memory or descriptors for us
+        except OSError as error:  # no more processes, memory or descriptors may be had
             self._make_do(error.strerror or str(error))
 
     def _launch(self, state: WorkerState, brief: Brief, launch: _Launch) -> None:
@@ -214,7 +214,7 @@ class LocalExecutor:
         return news
 
     def _beat(self) -> None:
-        """Let each worker hear that somebody is here."""
+        """Send each worker a sign that the coordinator runs."""
         now = self._clock()
         for process in self._processes.values():
             if now - process.told >= BEAT:
@@ -290,13 +290,13 @@ class LocalExecutor:
 
 
 def sharing(bandwidth: float, count: int) -> int:
-    """How many of ``count`` workers to have under a limit of so many bytes per second.
+    """Return how many of ``count`` workers to have under a limit of ``bandwidth`` bytes per second.
 
-    Each gets an equal part of it, also while another has nothing to send; where one alone can use it up, it is exact.
+    Each gets an equal part of it, even while another has nothing to send. One worker alone uses it exactly.
     """
     return 1 if 0 < bandwidth <= _ONE_CAN else count
 
 
 def usable_cpus() -> int:
-    """CPUs this process may use: the default number of workers."""
+    """Return the CPUs this process may use: the default number of workers."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -39,7 +39,7 @@ SAY_EVERY = 1.0
 
 
 class Framed:
-    """Frames over a stream socket, as both ends use them. Pickle is safe here: both ends are us."""
+    """Frames over a stream socket, for both ends. Pickle is safe here, because both ends are s3batch."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -63,7 +63,7 @@ class Framed:
         return True
 
     def receive(self) -> Iterator[tuple[str, Any]]:
-        """The frames that have arrived whole. Raises ``EOFError`` when the other end is gone."""
+        """Yield the frames that have arrived completely. Raises ``EOFError`` if the other end is gone."""
         try:
             data = self.sock.recv(1024 * 1024)
         except BlockingIOError:
@@ -93,12 +93,12 @@ class Framed:
 
 
 def pack(works: list[Work]) -> list[tuple[Any, ...]]:
-    """Works as bare tuples: a third of the time to pickle."""
+    """Return works as bare tuples, which take a third of the time to pickle."""
     return [(_flat(work.operation), *work[1:]) for work in works]
 
 
 def unpack(rows: list[tuple[Any, ...]]) -> list[Work]:
-    """The works :func:`pack` was given."""
+    """Return the works that :func:`pack` packed."""
     return [_new(Work, (_operation(row[0]), *row[1:])) for row in rows]
 
 
@@ -149,7 +149,7 @@ class Worker:
         self._frames.sock.close()
 
     def _patience(self, runner: Runner) -> float:
-        """Seconds to wait for something to happen."""
+        """Return the seconds to wait for an event."""
         if runner.results or not self._frames.flush():
             return _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
         return max(0.0, self._flushed + SAY_EVERY - time.monotonic())
@@ -162,7 +162,7 @@ class Worker:
 
     def _listen(self) -> None:
         frames = list(self._frames.receive())
-        self._frames.require_other_end()  # it may have died while we stood still: its last words count for nothing
+        self._frames.require_other_end()  # it may have died while this process was suspended: its last frames do not count
         for word, payload in frames:
             self._obey(word, payload)
 
@@ -202,7 +202,7 @@ class Worker:
 
 
 def results_of(rows: list[tuple[Any, ...]]) -> list[Result]:
-    """The results a worker reported as bare tuples."""
+    """Return the results that a worker reported as bare tuples."""
     return [_new(Result, row) for row in rows]
 
 
@@ -215,7 +215,7 @@ def main(fd: int, page: MutableSequence[int]) -> None:
     try:
         Worker(socket.socket(fileno=fd), page).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the coordinator is gone; threads must not keep us
+        os._exit(0)  # the coordinator is gone; threads must not keep this process alive
 
 
 def main_afresh(fd: int, page_fd: int) -> None:

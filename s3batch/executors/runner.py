@@ -51,11 +51,11 @@ class Runner:
         self, brief: Brief, page: MutableSequence[int] | None = None, *, lead: float = LEAD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """``page`` is where somebody else can see what it does, also after it has died; ``lead`` is in seconds."""
+        """``page`` shows others what this worker does, even after it has died; ``lead`` is in seconds."""
         limit = min(brief.limit, _connections())
         self.lane = Lane(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
-        """Whoever forwards them clears the list."""
+        """The results; their reader clears the list."""
         self._page = self.lane.page = [0, 0] if page is None else page
         self._lead = lead
         self._clock = clock
@@ -72,17 +72,17 @@ class Runner:
         self._rate = 0.0
         """Pieces of work a second, lately."""
         self._halted = False
-        """The store refuses us altogether: begin nothing more until the coordinator has something to say to that."""
+        """True if the store refuses all requests: begin nothing until the coordinator responds to that."""
         self.hear()
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way or waits."""
+        """True if operations run or wait."""
         return bool(self._backlog) or self.lane.active > 0
 
     @property
     def hungry(self) -> bool:
-        """Whether it could begin more than it has."""
+        """True if it could begin more work than it has."""
         return not self._backlog and self.lane.has_room
 
     def hear(self) -> None:
@@ -103,7 +103,7 @@ class Runner:
         self._begin()
 
     def status(self) -> Status:
-        """What it has begun, and what it asks for."""
+        """Return what it has begun, and what it asks for."""
         self._measure()
         free = 0 if self._halted else int(self.lane.window) - self.lane.active + self._ahead() - len(self._backlog)
         works, content, keys = self._received
@@ -115,7 +115,7 @@ class Runner:
         return Status(self._page[BEGUN], credit, self._tools.source.find_stuck(self._tools.brief.stuck_after))
 
     def _ahead(self) -> int:
-        """How many pieces of work it will begin before more can be here."""
+        """Return how many pieces of work it will begin before more can arrive."""
         return min(_MOST_AHEAD, max(1, int(self._rate * self._lead)))
 
     def _measure(self) -> None:
@@ -172,7 +172,7 @@ class Runner:
         page[CURRENT] = 0
 
     def _memory_of(self, work: Work, weight: int) -> int:
-        """Bytes that it holds: of a file that goes as gzip the content and, beside it, what it is compressed to."""
+        """Return the bytes that work holds: of a file sent as gzip the content and its compressed form."""
         if work.step is Step.WHOLE and work.operation.kind in _READ_WHOLE:
             attributes = self._tools.brief.rules.attributes(work.operation.path)
             return 2 * work.operation.size if attributes.gzip else weight
@@ -190,7 +190,7 @@ class Runner:
 
 
 def _connections() -> int:
-    """How many this process may have open, beside what else it has open."""
+    """Return the number of connections this process may open, beside its other descriptors."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(1, soft - _OTHER_DESCRIPTORS)
 

@@ -1,7 +1,7 @@
-"""Whether another machine sees the same source: some of its files, compared by stamp and content.
+"""A check that another machine sees the same source: some files, compared by stamp and content.
 
-The source may be read-only, so nothing is written to find out. Every file is held to its stamp before it is sent, so
-a file system that shows another one elsewhere would have every file "changed". Files are opened as workers open them.
+The source may be read-only, so the check writes nothing. Every file must have its planned stamp before it is sent, so a
+file system that shows another stamp elsewhere would make every file "changed". Files are opened as workers open them.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Sample(NamedTuple):
 
 
 def take(root: str, but: str = "", symlinks: str = "follow") -> tuple[Sample, ...]:
-    """Some of the files below ``root``, a directory or a file; none whose path starts with ``but``."""
+    """Return samples of the files below ``root``, a directory or a file; none whose path starts with ``but``."""
     found = [path for path in _files(root) if not but or not os.path.join(root, path).startswith(but)]
     step, opener = -(-len(found) // _FILES) or 1, Opener(root, symlinks)
     return tuple(sample for path in found[::step] if (sample := _sample(opener, root, path)) is not None)
 
 
 def _files(root: str) -> Iterator[str]:
-    """Paths of the first files a walk meets, for as many entries as we look at."""
+    """Yield paths of the first files of a walk, up to a fixed number of entries."""
     if not os.path.isdir(root):
         yield ""
         return
@@ -57,7 +57,7 @@ def _files(root: str) -> Iterator[str]:
 
 
 def _entries(directory: str, limit: int) -> list[tuple[str, bool]]:
-    """Names of directories and regular files, and which they are; none of what cannot be read."""
+    """Return the names of directories and regular files, each with its kind; unreadable entries are left out."""
     found: list[tuple[str, bool]] = []
     try:
         with os.scandir(directory) as entries:
@@ -84,7 +84,7 @@ def _seen(opener: Opener, root: str, path: str) -> Sample:
 
 
 def unlike(root: str, samples: tuple[Sample, ...], symlinks: str = "follow") -> str:
-    """How this machine sees ``root`` differently, in words; empty when it does not."""
+    """Return in words how this machine sees ``root`` differently; empty if it does not."""
     opener = Opener(root, symlinks)
     if not os.path.exists(root):
         return f"{socket.gethostname()} has no {root}"

@@ -30,7 +30,7 @@ _BLOCK = 1024 * 1024
 
 
 class Credit(NamedTuple):
-    """How much a worker may have been given in all since its start."""
+    """The total that a worker may have been given since its start."""
 
     works: int = FIRST_WORKS
     content: int = CONTENT_IN_FLIGHT
@@ -39,7 +39,7 @@ class Credit(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What a worker says of itself with each report, and once a second at least."""
+    """A worker's state, sent with each report and once a second at least."""
 
     begun: int
     """Pieces of work begun since its start."""
@@ -75,25 +75,25 @@ class WorkerState:
         self.totals = [0, 0, 0]
         """Works, bytes and keys given since its start."""
         self.given: dict[Tag, Work] = {}
-        """What has not come back, in the order in which it was given."""
+        """Work without a result, in the order in which it was given."""
 
     @property
     def room(self) -> int:
-        """How many pieces of work it asks for."""
+        """The number of pieces of work it asks for."""
         return max(0, self.credit.works - self.totals[0])
 
     @property
     def content_room(self) -> int:
-        """How many bytes of content it asks for."""
+        """The bytes of content it asks for."""
         return max(0, self.credit.content - self.totals[1])
 
     @property
     def keys_room(self) -> int:
-        """How many keys to delete it asks for."""
+        """The number of keys to delete it asks for."""
         return max(0, self.credit.keys - self.totals[2])
 
     def fits(self, work: Work, weight: int) -> bool:
-        """Whether it asks for ``work``. One that has nothing takes any single piece."""
+        """Return whether the worker asks for ``work``. One that has nothing takes any single piece."""
         if not self.given:
             return True
         (works, content, keys), (most_works, most_content, most_keys) = self.totals, self.credit

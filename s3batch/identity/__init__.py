@@ -1,6 +1,6 @@
-"""Whose build this is: owner, repository, branch and the rest, from the CI's own variables, else from git.
+"""The identity of a build: owner, repository, branch and more, from the CI's variables, else from git.
 
-An identity is never invented: where neither a CI nor a git remote tells, there is none.
+An identity is never invented: if neither a CI nor a git remote names it, there is none.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
 
 
 def _completed(build: Build, checkout: Checkout) -> Build:
-    """Return the build with what git knows of the same repository, for facts that the CI leaves out.
+    """Return the build, completed with git's facts about the same repository.
 
-    A pull request's branch is never git's: a CI checks out whatever it likes.
+    A pull request's branch is never git's, because a CI may check out any commit.
     """
     found = parse_remote(checkout.url)
     if not build.has_repository and found and build.repo in {"", found.name}:

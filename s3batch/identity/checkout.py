@@ -1,7 +1,7 @@
-"""What a git checkout says of itself: its remote, its branch, its default branch. Read without the git program.
+"""The facts in a git checkout: its remote, its branch, its default branch. Read without the git program.
 
-A checkout is content of the machine: its files are read up to a limit, only where they belong to us, to root or to
-the owner of the workspace (as git itself demands), and their includes are not followed.
+A checkout is content of the machine. Its files are read up to a limit, and only if they belong to this user, to root or
+to the owner of the workspace (as git itself demands). Their includes are not followed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from s3batch.bounded_files import read_regular_file
 
 _LIMIT = 1 << 20
-"""Bytes of a file of git's own that we read."""
+"""The longest file of git's that is read, in bytes."""
 _SECTION = re.compile(r'\[\s*(?P<name>[A-Za-z0-9.-]+)(?:\s+"(?P<sub>(?:[^"\\\n]|\\.)*)")?\s*\]')
 _BRANCHES = "refs/heads/"
 _NOT_IN_A_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[./]|/\.|[./]\Z|\.lock\Z")
-"""What git allows in no branch. A repository with reftables says ``refs/heads/.invalid``."""
+"""Text that no branch name may hold. A repository with reftables has ``refs/heads/.invalid``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Checkout:
     remotes: dict[str, str] = field(default_factory=dict)
     """URL of each remote, by its name."""
     branch: str = ""
-    """What HEAD is on; empty where it is detached."""
+    """The branch of HEAD; empty if it is detached."""
     default_branches: dict[str, str] = field(default_factory=dict)
     """The branch that HEAD of each remote is on, by the remote's name."""
 
@@ -51,7 +51,7 @@ class Checkout:
 
 
 def read_checkout(directory: str) -> Checkout | None:
-    """Return what the checkout around ``directory`` says, or ``None`` where there is none that may be believed."""
+    """Return the facts of the checkout around ``directory``, or ``None`` if there is none that may be trusted."""
     git = _find_git_directory(os.path.abspath(directory))
     if git is None:
         return None
@@ -72,7 +72,7 @@ def _find_git_directory(directory: str) -> str | None:
         entry = os.path.join(directory, ".git")
         if os.path.lexists(entry):
             found = _followed(entry)
-            # also the ``.git`` file itself: whoever writes it chooses the repository
+            # also the ``.git`` file itself: its writer chooses the repository
             trusted = found and {os.lstat(entry).st_uid, *_owner(entry), *_owner(found)} <= owners
             return found if trusted else None
         parent = os.path.dirname(directory)
@@ -124,7 +124,7 @@ def _is_component(name: str) -> bool:
 
 
 def _text(path: str) -> str:
-    """Return a file's text; empty where it cannot be read or is none of git's."""
+    """Return a file's text; empty if it cannot be read or is not trusted."""
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             return ""

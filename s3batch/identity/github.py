@@ -54,7 +54,7 @@ def _pull_request(event: Mapping[str, Any], facts: Mapping[str, str]) -> dict[st
         "branch": target,
         "tag": "",
         "event": facts["event"] if facts["event"].startswith("pull_request") else "pull_request",
-        # a repository that was deleted, or an event that cannot be read, may be anybody's
+        # a repository that was deleted, or an event that cannot be read, may be from a fork
         "fork": not head or head != (base or facts["slug"]),
     }
 
@@ -64,7 +64,7 @@ def _numbers_of(event: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def read_event(path: str) -> dict[str, Any]:
-    """Return the event that started the build; empty where there is none, or none that can be read."""
+    """Return the event that started the build; empty if there is none, or it cannot be read."""
     if not path:
         return {}
     try:

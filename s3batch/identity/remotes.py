@@ -53,7 +53,7 @@ def _host_and_path(url: str) -> tuple[str, str]:
 
 
 def is_same_repository(one: str, other: str) -> bool:
-    """Return whether two URLs name the same repository, by whatever protocol. Unknown ones are never the same."""
+    """Return whether two URLs name the same repository, by any protocol. Unknown ones are never the same."""
     found = parse_remote(one)
     return found is not None and found == parse_remote(other)
 

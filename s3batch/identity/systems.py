@@ -1,6 +1,6 @@
-"""The CIs we know, each with its marker and with the variables that hold the facts of a build.
+"""The known CIs, each with its marker and with the variables that hold the facts of a build.
 
-docs/ci.md shows this table (``scripts/regen`` writes it). A function per CI says what no variable tells outright.
+docs/ci.md shows this table (``scripts/regen`` writes it). A function per CI derives facts that no variable holds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class System:
     marker: str
     """The variable that only this CI sets."""
     marked: str = ""
-    """What it holds; empty: anything but false."""
+    """The marker's value; empty: anything but false."""
     variables: Mapping[str, tuple[str, ...]]
     """The variables that may hold a fact, the strongest first."""
     complete: Callable[[Facts, Environ], dict[str, Any]]
@@ -36,7 +36,7 @@ class System:
     """The same in words, by fact, for docs/ci.md."""
 
     def is_marked(self, environ: Environ) -> bool:
-        """Return whether this CI runs us."""
+        """Return whether this CI runs the build."""
         text = environ.get(self.marker, "").strip().lower()
         return text == self.marked if self.marked else text not in {"", "0", "false"}
 
@@ -93,7 +93,7 @@ _DRONE_FORK = {"fork": "a source branch written `owner:branch` tells one; else i
 
 
 def _complete_drone(facts: Facts, environ: Environ) -> dict[str, Any]:
-    """Woodpecker says ``linux/amd64`` in one variable; a ref such as ``refs/pull/12/head`` numbers a pull request."""
+    """Add facts of Drone and Woodpecker: one variable holds ``linux/amd64``, a ref may number a pull request."""
     name = facts["repo"].rpartition("/")[2]  # CI_REPO_NAME is the whole slug in Drone
     slug = facts["slug"] or (facts["repo"] if "/" in facts["repo"] else "")
     number = re.match(r"refs/(?:pull|pull-requests|merge-requests)/(\d+)/", facts["ref"])
@@ -222,7 +222,7 @@ _JENKINS = {
 
 
 def _complete_jenkins(facts: Facts, environ: Environ) -> dict[str, Any]:
-    """Of GIT_BRANCH, ``origin/main`` is the branch main; with BRANCH_NAME the build is one of a multibranch job."""
+    """Add facts of Jenkins: ``origin/main`` in GIT_BRANCH is the branch main; BRANCH_NAME marks a multibranch job."""
     if facts["pull_request"] or facts["target_branch"] or facts["source_branch"]:
         fork = bool(environ.get("CHANGE_FORK", "").strip())
         return {"branch": facts["target_branch"], "tag": "", "event": "pull_request", "fork": fork}
@@ -252,7 +252,7 @@ _CIRCLECI = {
 
 
 def _complete_circleci(facts: Facts, environ: Environ) -> dict[str, Any]:
-    """CIRCLE_PULL_REQUEST is a URL; a fork's branch is ``pull/12``, and only forks have CIRCLE_PR_USERNAME."""
+    """Add facts of CircleCI: CIRCLE_PULL_REQUEST is a URL, a fork's branch is ``pull/12`` and has CIRCLE_PR_USERNAME."""
     theirs = any(environ.get(f"CIRCLE_PR_{name}", "").strip() for name in ("USERNAME", "REPONAME", "NUMBER"))
     in_branch = re.match(r"pull/(\d{1,18})(?:/|\Z)", facts["branch"])
     if not (facts["pull_request"] or theirs or in_branch):
@@ -289,7 +289,7 @@ UNMARKED = System(
     name="", title="Drone's or Woodpecker's variables without a marker", marker="", variables=_both(_DRONE, "DRONE_"),
     complete=_complete_drone, notes=_DRONE_FORK,
 )  # fmt: skip
-"""A plugin step that somebody runs by hand, or an old CI that stands in for Drone."""
+"""A plugin step run by hand, or by an old CI with Drone's variables."""
 
 SYSTEMS: tuple[System, ...] = (
     System(

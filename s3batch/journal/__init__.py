@@ -69,9 +69,9 @@ class Journal:
 
     @classmethod
     def open(cls, path: str, *, create: bool = True, foreign: bool = False) -> Self:
-        """Open the journal to work with, made first where there is none; a damaged one is set aside and named.
+        """Open the journal for work, creating it if needed; a damaged one is set aside and named.
 
-        ``foreign``: another program may have written it, so its rows are looked at.
+        ``foreign``: another program may have written it, so its rows are checked.
         """
         lock = Lock(path)
         return cls(open_store(path, create=create, refuse_if_held=lock.refuse_if_held, foreign=foreign), lock)
@@ -261,7 +261,7 @@ class Journal:
         return self._jobs.find(job_id)
 
     def look_at(self, job_id: str) -> Job:
-        """Choose the job that counts, failures and operations tell about, in whatever state; change nothing."""
+        """Choose the job that counts, failures and operations report, in any state; change nothing."""
         self._job, self._history = self._jobs.find(job_id), None
         self._operations.enter(self._job.number, self._job.after_operation, self._job.takes)
         return self._job
@@ -489,7 +489,7 @@ class Journal:
         return found
 
     def doubt_upload(self, operation: Operation) -> None:
-        """Note that S3 may begin an upload for this operation without our hearing of it: it is to be aborted."""
+        """Note that S3 may have begun an upload for this operation without a recorded id: it is to be aborted."""
         with self.batch():
             doubts.note_upload(self._store, self.job.number, operation.key, operation.path)
 
@@ -522,11 +522,11 @@ class Journal:
 
     @property
     def listing_is_complete(self) -> bool:
-        """Whether the last listing begun has reached its end."""
+        """True if the last listing begun has reached its end."""
         return self._objects.listing_is_complete()
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
-        """Return for every key what the listing shows and what is known of our last write of it, or ``None``."""
+        """Return for every key its row in the listing and the facts of the last own write, or ``None``."""
         return self._objects.look_up(keys)
 
     def mark_seen(self, keys: Sequence[str]) -> None:
@@ -582,7 +582,7 @@ class Journal:
         return self._objects.written_by(keys, jobs) if jobs else set()
 
     def take_facts(self, facts: Sequence[tuple[str, Known]]) -> None:
-        """Believe what another journal has known of objects, if the listing shows them just so and we know nothing."""
+        """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
         with self.batch():
             self._objects.take(facts)
 

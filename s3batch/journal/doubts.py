@@ -1,7 +1,7 @@
-"""Keys that a dead run had in hand: its requests may still land, or have begun an upload nobody heard of.
+"""Doubts: keys that a dead run was working on. Its requests may still land, or have begun an unrecorded upload.
 
-A row is there from the moment a lease is void until both questions are answered: ``until`` is 0 when no request can
-be under way any more and the key was looked at, ``upload`` is 0 when uploads that may have been begun are aborted.
+A row exists from the moment a lease is void until both questions are answered. ``until`` is 0 when no request can be
+under way any more and the key was checked. ``upload`` is 0 when uploads that may have been begun are aborted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Doubt(NamedTuple):
     """Of its file; empty where the operation had none."""
     kind: Kind
     upload: bool
-    """Whether a multipart upload may have been begun without our hearing of it."""
+    """True if a multipart upload may have been begun without a recorded id."""
     since: float
     """When the store first answered that run, by the store's clock; 0 if it never did."""
     until: float
@@ -56,7 +56,7 @@ def note(store: Store, first: int, last: int, jobs: str) -> None:
 
 
 def note_upload(store: Store, job: int, key: str, path: str) -> None:
-    """Note that the job may have begun an upload of ``key`` whose id it was not told."""
+    """Note that the job may have begun an upload of ``key`` whose id was not received."""
     store.execute(_NOTE_UPLOAD, (bindable(key), bindable(path), job))
 
 

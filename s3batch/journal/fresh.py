@@ -49,5 +49,5 @@ class FreshRows:
             self._rows.clear()
 
     def clear(self) -> None:
-        """Forget them: some may not be pending any more, or a lease is to begin anew."""
+        """Clear the memory: some operations may not be pending any more, or a lease is to begin again."""
         self._rows.clear()

@@ -47,15 +47,15 @@ class Job(NamedTuple):
     ended: float | None
     exit_code: int | None
     resumed: int
-    """How many jobs it continues, one after the other."""
+    """The number of jobs it continues, one after the other."""
     planned: bool
-    """Whether the plan is complete."""
+    """True if the plan is complete."""
     unchanged: int
     """Files that needed nothing: seen so by planning, or by a worker that compared them."""
     files: int
     bytes: int
     requests: dict[str, int]
-    """How many of each S3 operation."""
+    """The number of requests, by S3 operation."""
     retries: int
     warnings: list[str]
     number: int
@@ -81,7 +81,7 @@ class Job(NamedTuple):
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether it may leave something to resume."""
+        """True if it may leave something to resume."""
         return self.state not in {JobState.DONE, JobState.SUPERSEDED}
 
 

@@ -27,7 +27,7 @@ class Lock:
     """The lock of one journal, or of one target, held from :meth:`take` to :meth:`release`."""
 
     def __init__(self, path: str, what: str = "") -> None:
-        """The lock is the file ``path`` with ``.lock`` behind it; ``what`` it is of, for messages."""
+        """The lock file is ``path`` with ``.lock`` appended; ``what`` names the locked thing in messages."""
         self._what = what or f"journal {path}"
         self._path = path + ".lock"
         self._file: int | None = None
@@ -78,7 +78,7 @@ class Lock:
             raise JournalLockedError(self._what, holder=f"pid {holder[0]} on host {holder[1]}")
 
     def holder(self) -> tuple[int, str] | None:
-        """Return pid and host of the process that holds the lock, or ``None`` if nobody does."""
+        """Return pid and host of the process that holds the lock, or ``None`` if it is free."""
         try:
             file = private_files.open_file(self._path, os.O_RDONLY)
         except OSError:

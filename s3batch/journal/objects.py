@@ -1,7 +1,7 @@
-"""What the target is known to hold: the last listing, and the facts of our own writes.
+"""The objects of the target: the last listing, and the facts of s3batch's own writes.
 
-A listing is a generation: rows of an older one do not count as listed. Facts stay until the same key is
-written or deleted again. All of it is a cache, and losing it costs time, never truth.
+A listing is a generation: rows of an older one do not count as listed. Facts stay until the same key is written or
+deleted again. All of it is a cache: losing it costs time only.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ ON CONFLICT (key) DO UPDATE SET
     local_device = excluded.local_device, local_inode = excluded.local_inode, written = excluded.written,
     fingerprint = excluded.fingerprint, writer = excluded.writer, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
-"""What was sent: its size in the bucket is what travelled (gzip makes it smaller), over several parts the file's."""
+"""A write: its size in the bucket is the size sent (gzip makes it smaller), over several parts the file's."""
 
 _LEARN_COMPARED = f"""
 INSERT INTO object ({_FACTS}, writer)
@@ -79,7 +79,7 @@ ON CONFLICT (key) DO UPDATE SET
     fingerprint = excluded.fingerprint,
     writer = CASE WHEN excluded.writer > 0 THEN excluded.writer ELSE object.writer END, {_KEEP_CHECKSUM}
 """  # noqa: S608 - constants
-"""What was found right or copied onto itself: the content is what the listing showed. A copy has no size of its own."""
+"""An object found equal or copied onto itself: its content is the one listed. A copy has no size of its own."""
 
 _FORGET_DELETED = """
 DELETE FROM object WHERE key IN
@@ -132,7 +132,7 @@ class Objects:
         self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
 
     def claim(self, target: str) -> None:
-        """Forget everything if what is recorded is about another target (and endpoint) than this one."""
+        """Delete all facts if they are about another target or endpoint than this one."""
         if self._remembered("target") not in {None, target}:
             self._store.execute("DELETE FROM object")
             self._brings = False
@@ -150,7 +150,7 @@ class Objects:
         self._remember("complete listing", str(self.generation))
 
     def listing_is_complete(self) -> bool:
-        """Whether every object of the target has been recorded in the current generation."""
+        """Return whether every object of the target has been recorded in the current generation."""
         return self.generation > 0 and self._remembered("complete listing") == str(self.generation)
 
     def record(self, objects: Sequence[Listed]) -> None:
@@ -258,7 +258,7 @@ class Objects:
         return {row[0] for batch in _batches(keys) for row in self._store.rows(query, batch)}
 
     def take(self, facts: Sequence[tuple[str, Known]]) -> None:
-        """Believe these of the objects that are listed just so, where we know nothing of them ourselves."""
+        """Take over facts of objects that are listed unchanged, if this journal has none of them."""
         generation = self.generation
         rows = [
             (*known[:2], *known.local[1:], *known[3:], bindable(key), generation, known.etag) for key, known in facts
@@ -277,7 +277,7 @@ class Objects:
         self._store.execute("DELETE FROM object WHERE listed < ? AND known_etag IS NULL", (self.generation,))
 
     def _is_empty(self) -> bool:
-        """Whether nothing is listed or known: so it is for all of a first upload, and asking for each key costs 0.6 us."""
+        """Return whether nothing is listed or known, as in a first upload. A query per key would cost 0.6 us."""
         return not self._store.value("SELECT EXISTS (SELECT 1 FROM object)")
 
     def _remembered(self, name: str) -> str | None:

@@ -1,6 +1,6 @@
-"""Look at every row of a journal that another program may have written: SQLite keeps any value in any column.
+"""A check of every row of a journal that another program may have written: SQLite keeps any value in any column.
 
-A journal of our own needs none of this: what :mod:`s3batch.journal` writes is what it reads.
+A journal written by s3batch needs no check, because :mod:`s3batch.journal` reads what it writes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from s3batch.model import JobState, Kind, Reason, State
 _VIEWS = frozenset({"progress"})
 _TABLES = ("job", "operation", "part", "object", "remembered", "warning", "doubt")
 _KINDS = {"TEXT": "'text'", "INTEGER": "'integer'", "REAL": "'real', 'integer'", "FLOAT": "'real', 'integer'"}
-"""What a column may hold, by its declared type."""
+"""The types that a column may hold, by its declared type."""
 _TEXTS = frozenset(
     {"id", "key", "path", "kind", "state", "source", "target", "endpoint", "settings", "detail", "value"}
 )
-"""Columns that are text whatever a table declares; ``id`` only of a job."""
+"""Columns that are text whatever their table declares; ``id`` only of a job."""
 _NAMES: Mapping[str, Mapping[str, type[JobState | Kind | Reason | State]]] = {
     "job": {"state": JobState},
     "operation": {"kind": Kind, "reason": Reason, "state": State},
@@ -26,11 +26,11 @@ _NAMES: Mapping[str, Mapping[str, type[JobState | Kind | Reason | State]]] = {
 
 
 class Damage(sqlite3.DatabaseError):
-    """What is wrong with a file that SQLite itself would open."""
+    """The damage in a file that SQLite itself would open."""
 
 
 def check(connection: sqlite3.Connection, *, whole: bool) -> None:
-    """Raise Damage where tables do more than hold rows or, with ``whole``, hold what no run of ours writes."""
+    """Raise Damage if tables do more than hold rows or, with ``whole``, hold a row that s3batch never writes."""
     odd = connection.execute("SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchall()
     for kind, name in odd:
         if kind != "view" or name not in _VIEWS:

@@ -1,7 +1,7 @@
-"""Settling: what came of operations and of their parts, written in one transaction.
+"""Settling: the outcomes of operations and of their parts, written in one transaction.
 
-A result tells about its whole operation or, while a multipart upload is under way, about one step of it.
-A step that failed for good has failed its operation.
+A result concerns its whole operation or, while a multipart upload is under way, one step of it. A step that failed
+permanently has failed its operation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from s3batch.model import DONE, WHOLE, Kind, Reason, Result, State, Step
 KIND_TEXT = {kind: kind.value for kind in Kind}
 REASON_TEXT = {reason: reason.value for reason in Reason}
 STATE_TEXT = {state: state.value for state in State}
-"""Plain text for SQLite: binding an enum member costs 1 us more a value."""
+"""States as plain text for SQLite: binding an enum member costs 1 us more a value."""
 
 _SETTLE = """
 UPDATE operation SET state = ?, attempts = attempts + ?, recheck = recheck * ?, error = CAST(? AS TEXT), code = ?, status = ?,
@@ -29,7 +29,7 @@ UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error
     fingerprint = coalesce(nullif(?, ''), fingerprint)
 WHERE id = ?
 """
-"""What becomes of nearly every row: each value that is not bound anew saves 0.1 us."""
+"""The outcome of nearly every row: each value that is not bound again saves 0.1 us."""
 
 _BECOME = """
 UPDATE operation SET kind = ?, reason = coalesce(?, reason), detail = coalesce(CAST(nullif(?, '') AS TEXT), detail),
@@ -118,7 +118,7 @@ def _count_unchanged(store: Store, skipped: list[int], before: Sequence[int]) ->
 
 
 def _is_about_all_of_it(state: State, result: Result) -> bool:
-    """Whether an outcome is that of its operation, not only of a step of it. A step that failed for good is."""
+    """Return whether an outcome is that of its operation, not only of a step. A permanently failed step counts as such."""
     match result.step:
         case Step.WHOLE | Step.FINISH:
             return True
@@ -130,7 +130,7 @@ def _is_about_all_of_it(state: State, result: Result) -> bool:
 
 
 def _is_all_said(result: Result) -> bool:
-    """Whether a result, of an operation that is done, is of the whole of it, with nothing to become or to explain."""
+    """Return whether a result of a done operation is complete, with no other kind to become and no error to record."""
     return result.step is WHOLE and result.become is None and not (result.error or result.code or result.status)
 
 

@@ -38,7 +38,7 @@ CHECKED_UNCLEAN = 64 * 1024 * 1024
 """The same after an unclean end. Above, damage shows with the first use of it: checking 1 M rows takes a second."""
 
 BUSY_SECONDS = 10.0
-"""How long to wait for another program (Datasette, a backup) to let go of the file."""
+"""Seconds to wait for another program (Datasette, a backup) to release the file."""
 
 _WHAT_IS_WRONG = {
     "SQLITE_FULL": "the journal's disk is full",
@@ -65,7 +65,7 @@ class Store:
         self.path = path
         self.read_only = refuse_if_held is None
         self.writes = 0
-        """How often something was written or undone: while it stays, what was read is as it was."""
+        """The number of writes and rollbacks: while it stays the same, rows that were read are current."""
         self.original = ""
         """The journal whose tables are there too, as ``original.TABLE``: see :meth:`attach`."""
         self._connection = connection
@@ -116,12 +116,12 @@ class Store:
 
     @property
     def earlier(self) -> str:
-        """What stands before the name of a table that holds what earlier jobs did."""
+        """The prefix of table names for tables with rows of earlier jobs."""
         return "original." if self.original else ""
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is a migrated copy of an older journal, without a name."""
+        """True if this is a migrated copy of an older journal, without a name."""
         return not self.rows("PRAGMA database_list")[0][2]
 
     def attach(self, path: str, mode: str) -> None:
@@ -146,7 +146,7 @@ class Store:
 
     @property
     def is_writing(self) -> bool:
-        """Whether there is something to commit."""
+        """True if there is something to commit."""
         return not self._closed and self._connection.in_transaction
 
     def commit(self) -> None:
@@ -193,7 +193,7 @@ class Store:
             self._connection.close()
 
     def refuse(self, why: str) -> NoReturn:
-        """Raise the JournalError for content that no run of ours has written, setting the file aside."""
+        """Raise the JournalError for content that s3batch never writes, setting the file aside."""
         if self.read_only or self.original:
             raise _unusable(self.original or self.path, why)
         self.fail(Damage(why))
@@ -230,10 +230,10 @@ class Store:
 
 
 def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], foreign: bool = False) -> Store:
-    """Open the journal at ``path``, made first where there is none and ``create`` is true.
+    """Open the journal at ``path``, created first if it is missing and ``create`` is true.
 
-    ``foreign``: another program may have written it, so its rows are looked at, as long as that takes no second.
-    ``refuse_if_held`` raises where a live coordinator holds the file: then it is not set aside.
+    ``foreign``: another program may have written it, so its rows are checked, as long as that takes no second.
+    ``refuse_if_held`` raises if a live coordinator holds the file, which is then not set aside.
     """
     if create:
         _make_if_absent(path)
@@ -302,7 +302,7 @@ def damaged(path: str, why: str) -> JournalError:
 
 
 def bindable(text: str) -> str | bytes:
-    """Return what SQLite takes for ``text``: its own bytes where they are not UTF-8, to be cast to TEXT."""
+    """Return ``text`` in a form that SQLite accepts: as bytes if it is not UTF-8, to be cast to TEXT."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -317,7 +317,7 @@ def row_stamp(row: Sequence[int | None]) -> Stamp:
 
 
 def all_bindable(texts: Sequence[str]) -> bool:
-    """Whether SQLite takes every text as it is: one look for a whole batch."""
+    """Return whether SQLite accepts every text as it is: one test for a whole batch."""
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
@@ -330,7 +330,7 @@ def _escaped(content: bytes) -> str:
 
 
 def _require(path: str) -> None:
-    """Raise JournalError unless the journal is there, and it and all beside it are ours."""
+    """Raise JournalError unless the journal exists, and it and all files beside it are this user's."""
     try:
         found = private_files.check_journal(path)
     except OSError as error:
@@ -340,7 +340,7 @@ def _require(path: str) -> None:
 
 
 def _make_if_absent(path: str) -> None:
-    """Make an empty journal under another name, then give it its own: nobody sees half of one."""
+    """Make an empty journal under another name, then rename it, so that no process sees half of one."""
     try:
         if private_files.has_content(path):
             return
@@ -351,7 +351,7 @@ def _make_if_absent(path: str) -> None:
     try:
         _fill(temporary)
         with private_files.locked_directory(path):
-            if not private_files.has_content(path):  # another process was quicker; its journal is as good as ours
+            if not private_files.has_content(path):  # another process was quicker; its journal is used
                 private_files.rename(temporary, path)
     except sqlite3.Error as error:
         raise _named(path, error) from error
@@ -368,7 +368,7 @@ def _fill(path: str) -> None:
 
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:
-    """Connect to a file that is ours: SQLite goes by the name, so what it has opened is looked at afterwards."""
+    """Connect to a private file. SQLite opens it by its name, so the opened file is checked afterwards."""
     expected = private_files.identify(path)
     try:
         connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS)
@@ -395,7 +395,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _check(connection: sqlite3.Connection, path: str, *, whole: bool) -> None:
-    """Refuse what is no journal of ours, and migrate an older one. A damaged one raises sqlite3.DatabaseError."""
+    """Refuse a file that is not a journal, and migrate an older one. A damaged one raises sqlite3.DatabaseError."""
     found = _version(connection, path)
     if whole:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

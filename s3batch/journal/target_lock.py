@@ -1,8 +1,7 @@
-"""One coordinator a target, whatever the source, its spelling and the journal: a lock of the target itself.
+"""The lock of a target: one coordinator at a time, with every source and every journal.
 
-    STATE/target-DIGEST.lock    of endpoint, bucket and prefix; a plugin holds the same one in its workspace too
-
-The file stays and tells the last job that began: so a job of another journal is known to be superseded.
+STATE/target-DIGEST.lock is the lock file, of endpoint, bucket and prefix. A plugin holds the same one in its workspace
+too. The file stays and names the last job that began, so that a job of another journal is known to be superseded.
 """
 
 from __future__ import annotations
@@ -77,12 +76,12 @@ class TargetLock:
             lock.note(**facts, earlier=earlier)
 
     def last(self) -> LastJob | None:
-        """Return the job that began last, in whatever journal; ``None`` where none is known."""
+        """Return the job that began last, in any journal; ``None`` if none is known."""
         found = [last for each in self._directories if (last := _last_of(os.path.join(each, f"{self._name}.lock")))]
         return max(found, key=lambda last: (sum(each.id in last.earlier for each in found), last.began), default=None)
 
     def overlapping(self) -> list[LastJob]:
-        """Return the jobs at work whose target lies in this one, or this one in theirs."""
+        """Return the running jobs whose target lies in this one, or this one in theirs."""
         return [
             last
             for directory in self._directories
