@@ -38,7 +38,7 @@ SHOWN_LEFT = 50
 """Operations that ``show`` names of those that are left, unless it is asked to be verbose."""
 
 AT_WORK = frozenset({JobState.PLANNING, JobState.RUNNING})
-"""States that a coordinator writes when it begins and changes when it ends, unless it is killed."""
+"""States of a running job. They stay if its coordinator is killed."""
 
 DEAD = "dead"
 RUNNING = "running"

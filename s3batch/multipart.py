@@ -35,9 +35,9 @@ OPEN_AT_ONCE = 32
 LEAST_PART = 5 * 1024 * 1024
 """Bytes: S3's limit for every part but the last."""
 CHANGED = "Changed"
-"""Our code for a file that is not the one that was planned: no part of it goes with what was sent before."""
+"""The code of s3batch for a file that is not the planned one: none of its parts goes with those sent before."""
 LOST = "WorkerLost"
-"""Our code for a worker process that died."""
+"""The code of s3batch for a worker process that died."""
 _NOT_BEGUN = frozenset({429, 503})
 """With these S3 says that it did nothing."""
 _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
@@ -57,20 +57,20 @@ class _Upload:
     doubtful: set[int] = field(default_factory=set)
     """Parts whose worker died: S3 may hold them."""
     asked: frozenset[int] = frozenset()
-    """Those of them that the survey under way is about."""
+    """The parts that the current survey is about."""
     found: bool = False
     """Only S3 knew of it: how it was begun is not known."""
     restarted: bool = False
     completing: bool = False
-    """A Complete of it went out whose answer nobody heard: the store may still be at work on it."""
+    """True if a Complete was sent without an answer: the store may still be working on it."""
     looks: int = 0
-    """How often S3 had neither the upload nor its object since then."""
+    """Times that S3 had neither the upload nor its object since then."""
     failure: Result | None = None
     """Why it is being aborted, or parked."""
     parked: bool = False
     """It cannot be sent today and is kept for a resume: no more of it is sent, and what is under way ends."""
     again: bool = False
-    """Once it is aborted, begin anew."""
+    """True if the upload begins again once it is aborted."""
     changed: Operation | None = None
     """The file has changed and is this one now: no part is believed, once those under way have ended."""
     rested: bool = False
@@ -78,7 +78,7 @@ class _Upload:
 
 
 class Verdict(NamedTuple):
-    """What became of an operation whose upload is over."""
+    """The outcome of an operation whose upload is over."""
 
     operation: Operation
     result: Result
@@ -114,7 +114,7 @@ class Uploads:
         return len(self._open) + len(self._next)
 
     def work(self, limit: int) -> list[Work]:
-        """Up to ``limit`` pieces of work to hand out now."""
+        """Return up to ``limit`` pieces of work to hand out now."""
         while self._next and len(self._open) < OPEN_AT_ONCE:
             self._start(self._next.popleft())
         works: list[Work] = []
@@ -196,7 +196,7 @@ class Uploads:
         self._journal.doubt_upload(upload.operation)
 
     def _current(self, work: Work) -> _Upload | None:
-        """The upload that ``work`` is a piece of, unless that is over or has been begun again since."""
+        """Return the upload of ``work``, unless that is over or has been begun again since."""
         upload = self._open.get(work.operation.id)
         return upload if upload is not None and upload.operation.upload_id == work.operation.upload_id else None
 
@@ -227,7 +227,7 @@ class Uploads:
         return None
 
     def mends(self, result: Result) -> bool:
-        """Whether a failed result only means to begin this upload again, which is done once."""
+        """Return whether a failed result only means to begin this upload again, which is done once."""
         upload = self._open[result.id]
         if upload.failure is not None or result.step in (Step.BEGIN, Step.ABORT):
             return False
@@ -259,7 +259,7 @@ class Uploads:
 
     @staticmethod
     def _send_anew(upload: _Upload, numbers: frozenset[int]) -> None:
-        """Send parts again of which nobody says whether S3 holds them: sending one twice does no harm."""
+        """Send parts again that S3 may or may not hold: sending one twice does no harm."""
         upload.waiting.extend(sorted(numbers))
         upload.doubtful -= numbers
         upload.asked = frozenset()
@@ -273,7 +273,7 @@ class Uploads:
         self._ready.append(Work(upload.operation, Step.BEGIN))
 
     def again(self, result: Result) -> Work:
-        """The piece of work that gave ``result``, to be put back by :meth:`requeue`."""
+        """Return the piece of work that gave ``result``, for :meth:`requeue`."""
         upload = self._open[result.id]
         match result.step:
             case Step.PART:
@@ -287,14 +287,14 @@ class Uploads:
         return Work(upload.operation, result.step)
 
     def stale(self, result: Result) -> bool:
-        """Whether a result is of an upload that has been begun again since, or is over."""
+        """Return whether a result is of an upload that has been begun again since, or is over."""
         upload = self._open.get(result.id)
         if upload is None:
             return True
         return result.step is not Step.BEGIN and result.upload_id != upload.operation.upload_id
 
     def give_up(self, result: Result) -> Verdict | None:
-        """A failure that stays: abort the upload once its parts under way have ended, then settle with ``result``.
+        """Record a permanent failure: abort the upload once its current parts have ended, then settle with ``result``.
 
         What may work another day is not aborted but left as it is, for a resume: see :meth:`take_ended`.
         """
@@ -386,7 +386,7 @@ class Uploads:
         self._queue(upload, [_agreed(part, held.get(number)) for number, part in sorted(upload.parts.items())])
 
     def _size_of_found(self, operation: Operation, first: Part | None) -> int:
-        """The part size somebody began with, where all of the file can go on with it; else our own."""
+        """Return the part size of an upload found in S3 if the whole file can go on with it; else the own size."""
         begun = first.size if first is not None else 0
         if min(LEAST_PART, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
             return begun

@@ -26,7 +26,7 @@ _PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _KEPT = 64
 """Descriptors of directories that stay open in each thread."""
 _LINK_ERRORS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
-"""What a link in the way of O_NOFOLLOW causes; EMLINK is FreeBSD's."""
+"""The errors of a link under O_NOFOLLOW; EMLINK is FreeBSD's."""
 
 
 def open_regular(path: str) -> FileIO:
@@ -56,7 +56,7 @@ class Opener:
         self._own = threading.local()
 
     def open(self, path: str) -> int:
-        """Return a descriptor to read from, of whatever lies at ``path``. Raises OSError, also where a link is refused."""
+        """Return a descriptor to read whatever is at ``path``. Raises OSError, also where a link is refused."""
         held = self._held()
         if self._symlinks == "follow":
             return os.open(path, _FILE, dir_fd=held.root(self._base))

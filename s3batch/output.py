@@ -85,19 +85,19 @@ class Output:
         self.verbose = verbose
         self.log_format = log_format
         self.errors_only = False
-        """Whether warnings are not said either; a report keeps them all the same."""
+        """True if warnings are not printed either; a report still has them."""
         self.data_written = False
-        """Whether anything was to go to stdout; with ``--json`` that was the document."""
+        """True if anything was written to stdout; with ``--json`` that was the document."""
         self.held: Collected | None = None
         """Collects the documents of several jobs, while someone makes one of them."""
 
     @property
     def progress_stream(self) -> TextIO:
-        """The stream for progress, whose texts are all ours. It never fails."""
+        """The stream for progress, whose texts are all s3batch's. It never fails."""
         return cast("TextIO", self._stderr)
 
     def redact(self, secrets: Iterable[str]) -> None:
-        """Never show these from now on, nor what they look like in a URL or in JSON."""
+        """Hide these values from now on, and their forms in a URL or in JSON."""
         found = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
         forms = {form for secret in found for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
         self._secrets = tuple(sorted(forms.union(self._secrets), key=len, reverse=True))
@@ -194,7 +194,7 @@ class _Mute(io.TextIOBase):
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):  # what we do matters more than what we say
+        with contextlib.suppress(OSError, ValueError):  # the work matters more than the messages
             self._stream.write(_encodable(self._stream, text))
         return len(text)
 
@@ -212,7 +212,7 @@ class _Mute(io.TextIOBase):
 
 
 class _Strays(io.TextIOBase):
-    """Takes what is not ours to say, and shows each line of it with ``--verbose``."""
+    """Receives the output of other libraries, and shows each line of it with ``--verbose``."""
 
     encoding = "utf-8"
 
@@ -228,10 +228,10 @@ class _Strays(io.TextIOBase):
 
 
 def standard_streams() -> tuple[TextIO, TextIO]:
-    """Return stdout and stderr of this process, each usable whatever it was started with.
+    """Return stdout and stderr of this process, each usable even if it was closed at the start.
 
-    A closed standard stream is opened on the null device, so that no file or socket of ours takes its number. What is
-    written to a stdout that was closed is lost, and known to be.
+    A closed standard stream is opened on the null device, so that no file or socket takes its number. Data written to a
+    closed stdout is lost, which is remembered for the exit code.
     """
     for descriptor in range(3):
         try:
@@ -264,7 +264,7 @@ class _Patient(io.FileIO):
 
 
 class _Closed(io.TextIOBase):
-    """A standard stream that was closed when we started."""
+    """A standard stream that was closed at the start."""
 
     encoding = "utf-8"
 
@@ -273,7 +273,7 @@ class _Closed(io.TextIOBase):
 
 
 def _now() -> str:
-    """UTC, as in ``2026-11-21T21:30:50.123Z``."""
+    """Return the time in UTC, as in ``2026-11-21T21:30:50.123Z``."""
     seconds = time.time()
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
 

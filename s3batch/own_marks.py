@@ -1,4 +1,4 @@
-"""What s3batch itself keeps in a bucket, by its keys: no sync deletes it, wherever below its target it lies.
+"""The keys in a bucket that belong to s3batch itself: no sync deletes them, wherever they are below its target.
 
 R/.s3batch/...                a manifest, a fence: never an orphan
 R/.s3batch/cache              R holds a cache: all below R/v1/
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from s3batch.private_files import OWN_DIRECTORY
 
 OWN = f"{OWN_DIRECTORY}/"
-"""What we keep below a target, and at a cache's root."""
+"""The directory of s3batch below a target, and at a cache's root."""
 CACHE_MARK = f"{OWN}cache"
 """Below a cache's root: what lies below ``v1/`` there is the cache's."""
 BACKUP_MARK = ".s3batch-backup"
@@ -24,10 +24,10 @@ _HALF_OF_A_CACHE = re.compile(r"((?:.*/)?)v1/([kc])/")
 
 @dataclass(slots=True)
 class OwnMarks:
-    """Collects marks from a listing's keys, then tells which keys are ours."""
+    """Collects marks from a listing's keys, then tells which keys are s3batch's own."""
 
     _roots: dict[str, str] = field(default_factory=dict)
-    """Prefixes of keys that are ours, and what lies there."""
+    """Prefixes of own keys, and what lies there."""
     _halves: dict[str, str] = field(default_factory=dict)
 
     def see(self, key: str) -> None:
@@ -42,11 +42,11 @@ class OwnMarks:
                 self._roots.setdefault(f"{root}v1/", "a cache")
 
     def __bool__(self) -> bool:
-        """Whether there is anything of ours but what lies in a ``.s3batch/`` of its own."""
+        """Return whether there is anything of s3batch outside ``.s3batch/`` directories."""
         return bool(self._roots)
 
     def owns(self, key: str) -> bool:
-        """Return true if ``key`` is ours."""
+        """Return true if ``key`` belongs to s3batch."""
         if OWN in key and f"/{OWN}" in f"/{key}":
             return True
         return bool(self._roots) and any(key.startswith(root) for root in self._roots)

@@ -1,8 +1,7 @@
-"""Which permission a refused request needed. A pure table; nothing here asks anybody.
+"""The permissions that a refused request needed. A pure table without requests.
 
-AWS names the missing action in newer error texts, and then that is the answer. Everywhere else the
-request itself tells: what S3 calls an operation and what IAM calls its permission are two vocabularies
-(HeadObject needs ``s3:GetObject``, ListObjectsV2 ``s3:ListBucket``).
+Newer error texts of AWS name the missing action. Otherwise the request itself names it: S3's name of an operation and
+IAM's name of its permission are two vocabularies (HeadObject needs ``s3:GetObject``, ListObjectsV2 ``s3:ListBucket``).
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ _CALL_OF_KIND = {
 
 
 def missing(call: str, code: str, message: str = "", headers: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The IAM actions a refused ``call`` may lack; one when it is certain, none when it was not about permissions.
+    """Return the IAM actions a refused ``call`` may lack: one if it is certain, none for other failures.
 
     ``headers`` are those of the request, by lower-case name: an ACL, tags and a KMS key need actions of their own.
     """
@@ -98,20 +97,20 @@ def _of_headers(call: str, headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _kms(call: str) -> tuple[str, ...]:
-    """S3 decrypts to read, and to join the parts of a multipart upload."""
+    """Return the actions on a KMS key: S3 decrypts to read, and to join the parts of a multipart upload."""
     if call in {"GetObject", "HeadObject", "UploadPart", "CompleteMultipartUpload"}:
         return ("kms:Decrypt",)
     return ("kms:GenerateDataKey", "kms:Decrypt") if call != "PutObject" else ("kms:GenerateDataKey",)
 
 
 def of_failure(operation: str, error: str, code: str, headers: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The same for a failed operation of the journal: its error text may name the request, else its kind does."""
+    """Return the actions that a failed operation lacked: its error text may name the request, else its kind does."""
     named = (word for word in _CALL.findall(error) if word in NEEDED)
     return missing(next(named, _CALL_OF_KIND.get(operation, "")), code, error, headers)
 
 
 def headers_of(settings: Settings) -> dict[str, str]:
-    """The headers by which the uploads of a job ask for more than storing bytes."""
+    """Return the headers with which a job's uploads need more permissions than storing bytes."""
     return {
         "x-amz-acl": settings.acl,
         "x-amz-tagging": settings.tags,
@@ -120,7 +119,7 @@ def headers_of(settings: Settings) -> dict[str, str]:
 
 
 def refusal_words(call: str, code: str, message: str, consequence: str) -> str:
-    """Return the warning for an optional request that is refused for good: what follows, and which permission helps."""
+    """Return the warning for an optional request that is permanently refused: its effect, and the permission it needs."""
     said = f"{code}: {message}" if message else code
     actions = missing(call, code, message) or NEEDED.get(call, ())
     why = "" if code in DENIED else "the store has no such request, or "
@@ -128,5 +127,5 @@ def refusal_words(call: str, code: str, message: str, consequence: str) -> str:
 
 
 def sentence(actions: tuple[str, ...]) -> str:
-    """``needs s3:PutObject``; empty for no actions."""
+    """Return a sentence such as ``needs s3:PutObject``; empty for no actions."""
     return f"needs {' and '.join(actions)}" if actions else ""

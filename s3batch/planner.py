@@ -1,4 +1,4 @@
-"""What is to be done for one file: nothing, compare, or send. Pure: no clock, no disk, no client."""
+"""The decision for one file: nothing, compare, or send. Pure: no clock, no disk, no client."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ CONTENT_KNOWN = "content-known"
 """An operation's detail: the journal vouches for the content, only attributes are in question."""
 
 ATTRIBUTES_CHANGED = "attributes-changed"
-"""Other attributes are wanted than we last wrote; content is in question."""
+"""Other attributes are wanted than at the last own write; content is in question."""
 
 ATTRIBUTES_KNOWN = "attributes-known"
-"""The other way round: the object is as we wrote it, attributes and all, and whether the file still holds the same
-is in question. Behind a blank comes the checksum of what was written, if there is one."""
+"""The reverse: the object is as it was written, and the file's content is in question.
+
+After a blank follows the checksum of what was written, if there is one.
+"""
 
 
 def decide(
     file: LocalFile, key: str, listed: Listed | None, known: Known | None, fingerprint: str, *, stage: int, gzip: bool
 ) -> Operation | None:
-    """The operation that ``file`` needs, or ``None`` when the object under ``key`` is right as it is.
+    """Return the operation that ``file`` needs, or ``None`` if the object under ``key`` is right.
 
-    ``known`` is what the journal remembers of our last write, or ``None`` where it is not to be trusted;
-    ``fingerprint`` is of the attributes wanted; with ``gzip`` the stored size says nothing about the file's.
+    ``known`` are the journal's facts of the last own write, or ``None`` if they are not trusted. ``fingerprint`` is of
+    the attributes wanted. With ``gzip`` the stored size says nothing about the file's.
     """
     if listed is None:  # all of a first upload
         stamp = file.stamp
@@ -60,14 +62,14 @@ OBJECT_LIMIT = 5 * 1024**4
 
 
 def part_size_for(size: int, wanted: int) -> int:
-    """``wanted``, doubled until ``size`` fits S3's 10,000 parts."""
+    """Return the part size ``wanted``, doubled until ``size`` fits S3's 10,000 parts."""
     while size > wanted * PARTS_LIMIT:
         wanted *= 2
     return wanted
 
 
 def layout(size: int, part_size: int) -> list[tuple[int, int, int]]:
-    """Number, offset and size of each part."""
+    """Return number, offset and size of each part."""
     return [
         (number, offset, min(part_size, size - offset))
         for number, offset in enumerate(range(0, size, part_size), start=1)

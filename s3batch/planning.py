@@ -67,7 +67,7 @@ class Planning:
             self.journal.warn(warning)
 
     def finish(self, add: Add, *, thorough: bool) -> None:
-        """The last of the plan, after all else went well: the deletes. ``thorough``: plan them whatever the walk met."""
+        """Plan the deletes, after everything else succeeded. With ``thorough``, also after an incomplete walk."""
         walked = self.walked
         if walked is None or ((walked.troubled or not walked.complete) and not thorough):
             # readable by now, or its operation would have failed
@@ -104,7 +104,7 @@ class Planning:
         return operations if self.blocked is None else self.blocked.place(operations)
 
     def _note_planned(self, key: str, facts: Facts) -> None:
-        """A dead job has planned it: its way may have to be cleared all the same."""
+        """Note a file that a dead job has planned: its key may have to be cleared too."""
         if self.blocked is not None and facts[0] is None:
             self.blocked.note(key)
 
@@ -147,14 +147,14 @@ class Planning:
         return {key, wanted.key(path), wanted.key(path + "/").rstrip("/")} if wanted.target.stripped else {key}
 
     def _troubled(self, problems: list[Problem]) -> list[Operation]:
-        """Operations that will fail: what the walk found and could not read must be named, and tried again."""
+        """Return operations that will fail: paths that the walk could not read must be named, and tried again."""
         return [
             Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
             for path in (each.path + "/" * (each.directory and bool(each.path)) for each in problems)
         ]
 
     def _fail(self, problems: list[Problem]) -> None:
-        """The same for a dry run, which carries nothing out that could fail."""
+        """Record the problems as failures in a dry run, which carries nothing out that could fail."""
         rows = self.journal.add(self._troubled(problems))
         failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
         self.journal.settle([(State.FAILED, result) for result in failed])

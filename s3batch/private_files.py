@@ -27,11 +27,11 @@ from typing import NamedTuple
 from s3batch.errors import JournalError
 
 OWN_DIRECTORY = ".s3batch"
-"""The name of our directory in a workspace; never uploaded, cached, restored or deleted."""
+"""The name of s3batch's directory in a workspace; never uploaded, cached, restored or deleted."""
 SIDE_FILES = ("-wal", "-shm", "-journal", ".lock")
 """The ends of the names of the files beside a journal: SQLite's and the lock."""
 BESIDE_JOURNAL = re.compile(rf"|{'|'.join(map(re.escape, SIDE_FILES))}|\.(?:new|damaged)-.*")
-"""How the name of a journal goes on in the names beside it; also one being made, and one set aside."""
+"""Suffixes of the names beside a journal, including those of a new one and one set aside."""
 _PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -44,14 +44,14 @@ _HINT = "it was left as it is; move it away, or name another file with --journal
 
 
 class PrivateFileError(JournalError):
-    """Something that is not ours is in the place of one of our files or directories."""
+    """Something of another user or of another kind is in the place of a private file or directory."""
 
     def __init__(self, path: str, what: str) -> None:
         super().__init__(f"{path} {what}, so s3batch does not use it", hint=_HINT)
 
 
 class Identity(NamedTuple):
-    """Which file a name stood for."""
+    """The identity of the file behind a name."""
 
     device: int
     inode: int
@@ -67,7 +67,7 @@ class Listed(NamedTuple):
 
 
 class _Parent(NamedTuple):
-    """The open directory of one of our files."""
+    """The open directory of a private file."""
 
     descriptor: int
     name: str
@@ -78,7 +78,7 @@ class _Parent(NamedTuple):
 
 
 def open_file(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open one of our files and return its descriptor; with O_CREAT its directory is made too.
+    """Open a private file and return its descriptor; with O_CREAT its directory is made too.
 
     Raises PrivateFileError if it is not as the module says, before anything in it changes, else any OSError.
     """
@@ -104,14 +104,14 @@ def open_file(path: str, flags: int, mode: int = 0o600) -> int:
 
 
 def read_file(path: str, longest: int = -1) -> bytes:
-    """Return the content of one of our files; of one with more than ``longest`` bytes, if given, so many and one more."""
+    """Return the content of a private file; of one longer than ``longest`` bytes that many and one more."""
     with open(open_file(path, os.O_RDONLY), "rb") as file:
         return file.read(longest + 1 if longest >= 0 else -1)
 
 
 @contextmanager
 def replace_file(path: str) -> Iterator[BufferedRandom]:
-    """Write one of our files under another name, and give it its own at the end of the block."""
+    """Write a private file under another name, and rename it at the end of the block."""
     scratch = f"{path}.new-{os.getpid()}"
     try:
         with create_file(scratch) as file:
@@ -124,50 +124,50 @@ def replace_file(path: str) -> Iterator[BufferedRandom]:
 
 
 def create_file(path: str) -> BufferedRandom:
-    """Make one of our files anew, to read and write; whatever had its name is gone, a link is not followed."""
+    """Make a new private file to read and write. A file of the same name is removed, a link is not followed."""
     with contextlib.suppress(FileNotFoundError):
         remove(path)
     return open(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b")
 
 
 def write_note(path: str, text: str) -> None:
-    """Write a short text into one of our files."""
+    """Write a short text into a private file."""
     with replace_file(path) as file:
         file.write(text.encode())
 
 
 def is_there(path: str) -> bool:
-    """Return whether one of our files is there; PrivateFileError where something else is."""
+    """Return whether a private file exists. Raises PrivateFileError if something else is in its place."""
     return identify(path) is not None
 
 
 def has_content(path: str) -> bool:
-    """Return whether one of our files is there and not empty."""
+    """Return whether a private file exists and is not empty."""
     status = _checked(path)
     return status is not None and status.st_size > 0
 
 
 def identify(path: str) -> Identity | None:
-    """Check one of our files without opening it; return which it is, or ``None`` if there is none."""
+    """Check a private file without opening it; return its identity, or ``None`` if it does not exist."""
     status = _checked(path)
     return None if status is None else Identity(status.st_dev, status.st_ino)
 
 
 def check_journal(path: str) -> Identity | None:
-    """Check a journal and all files beside it; return which file it is, or ``None`` if there is none."""
+    """Check a journal and all files beside it; return its identity, or ``None`` if it does not exist."""
     for end in SIDE_FILES:
         identify(path + end)
     return identify(path)
 
 
 def remove(path: str) -> None:
-    """Remove the name of one of our files; a link is removed, not followed."""
+    """Remove the name of a private file; a link is removed, not followed."""
     with _parent(path) as parent:
         os.unlink(parent.name, dir_fd=parent.descriptor)
 
 
 def rename(path: str, new: str) -> None:
-    """Give one of our files another name in the same directory; what had that name is gone."""
+    """Rename a private file within its directory; a file of the new name is replaced."""
     with _parent(path) as parent:
         descriptor = parent.descriptor
         os.rename(parent.name, os.path.basename(new), src_dir_fd=descriptor, dst_dir_fd=descriptor)
@@ -175,7 +175,7 @@ def rename(path: str, new: str) -> None:
 
 @contextmanager
 def locked_directory(path: str) -> Iterator[None]:
-    """Be the only process of ours in the directory of this file that gives names; a short lock of the kernel's.
+    """Lock the directory of this file against other s3batch processes that create names, with a kernel lock.
 
     Where a file system has no locks for directories, nothing is locked.
     """
@@ -186,7 +186,7 @@ def locked_directory(path: str) -> Iterator[None]:
 
 
 def set_times(path: str, mtime_ns: int) -> None:
-    """Set the modification time of one of our files."""
+    """Set the modification time of a private file."""
     file = open_file(path, os.O_RDONLY)
     try:
         os.utime(file, ns=(mtime_ns, mtime_ns))
@@ -218,7 +218,7 @@ def _identity_of(descriptor: int) -> Identity | None:
 
 
 def make_directory(path: str) -> None:
-    """Make one of our directories where it is missing, and check it. PrivateFileError, or OSError."""
+    """Make a private directory if it is missing, and check it. Raises PrivateFileError or OSError."""
     os.close(open_directory(path, make=True))
 
 
@@ -233,13 +233,13 @@ def require_directory(path: str) -> None:
 
 
 def open_directory(path: str, *, make: bool = False) -> int:
-    """Open one of our directories without following a link, and return its descriptor."""
+    """Open a private directory without following a link, and return its descriptor."""
     with _parent(path, make=make) as parent:
         return _enter(parent.descriptor, parent.name, path, parent.owners, make=make)
 
 
 def list_directory(path: str) -> list[str]:
-    """Return the sorted names in one of our directories; none where there is no such directory."""
+    """Return the sorted names in a private directory; none if it does not exist."""
     try:
         with _parent(path) as parent:
             descriptor = _enter(parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY)
@@ -252,7 +252,7 @@ def list_directory(path: str) -> list[str]:
 
 
 def list_files(path: str) -> list[Listed]:
-    """Return the regular files in one of our directories, with size and time. Links are not followed."""
+    """Return the regular files in a private directory, with size and time. Links are not followed."""
     with _parent(path) as parent:
         descriptor = _enter(parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY)
     found = []
@@ -269,7 +269,7 @@ def list_files(path: str) -> list[Listed]:
 
 
 def check_entries(path: str) -> None:
-    """Raise PrivateFileError if anything in one of our directories is not ours. Directories in it are not entered."""
+    """Raise PrivateFileError if an entry of a private directory is not private. Directories in it are not entered."""
     for name in list_directory(path):
         entry = os.path.join(path, name)
         with _parent(entry) as parent:
@@ -281,7 +281,7 @@ def check_entries(path: str) -> None:
 
 
 def is_directory(path: str) -> bool:
-    """Return whether one of our directories is there; PrivateFileError where something else is."""
+    """Return whether a private directory exists. Raises PrivateFileError if something else is in its place."""
     try:
         os.close(open_directory(path))
     except FileNotFoundError:
@@ -297,7 +297,7 @@ def is_writable(path: str) -> bool:
 
 
 def remove_tree(path: str) -> None:
-    """Remove one of our directories with all it holds; what cannot be removed stays."""
+    """Remove a private directory with all it holds; entries that cannot be removed stay."""
     import shutil  # noqa: PLC0415 - this module is loaded by every command
 
     with contextlib.suppress(OSError, PrivateFileError), _parent(path) as parent:
@@ -350,7 +350,7 @@ def _no_temporary(error: OSError) -> JournalError:
 
 @contextmanager
 def _parent(path: str, *, make: bool = False, flags: int = _PASSAGE) -> Iterator[_Parent]:
-    """Yield the directory of ``path``, entered component by component from the first one that is ours."""
+    """Yield the directory of ``path``, entered component by component from the first private one."""
     directory, name = os.path.split(os.path.abspath(path))
     base, own = _split(directory)
     if make:
@@ -369,7 +369,7 @@ def _parent(path: str, *, make: bool = False, flags: int = _PASSAGE) -> Iterator
 
 
 def _split(directory: str) -> tuple[str, list[str]]:
-    """Return what lies above our directories, whose links are followed, and the components that are ours."""
+    """Return the part above the private directories, whose links are followed, and the private components."""
     components = directory.split("/")
     first = next((at for at, name in enumerate(components) if _is_own(name)), len(components))
     return "/".join(components[:first]) or "/", components[first:]
@@ -400,7 +400,7 @@ def _enter(parent: int, name: str, path: str, owners: frozenset[int], *, make: b
 
 def _check_directory(status: os.stat_result, path: str, owners: frozenset[int]) -> None:
     if os.path.basename(path) == f"s3batch-{os.geteuid()}":
-        owners = frozenset({os.geteuid()})  # the directory that holds it is everybody's
+        owners = frozenset({os.geteuid()})  # the directory above is shared, such as /tmp
     _check_owner(status, path, owners)
 
 

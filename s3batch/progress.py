@@ -1,7 +1,7 @@
-"""How far the job is, for people, on stderr: bars on a terminal, a line now and then in a log.
+"""The progress of a job for people, on stderr: bars on a terminal, a line now and then in a log.
 
-The coordinator keeps one :class:`Totals` and shows it as often as it likes; drawing is rare and cheap.
-Nothing here starts a thread: the coordinator must stay single threaded. The only door to tqdm.
+The coordinator keeps one :class:`Totals` and shows it as often as it likes; drawing is rare and cheap. Nothing here
+starts a thread, because the coordinator must stay single threaded. The only door to tqdm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from s3batch.output import shown
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
-    from tqdm import tqdm as Bar  # noqa: N812 - what it is to us
+    from tqdm import tqdm as Bar  # noqa: N812 - a progress bar
 
 _PLANNING = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}+ [{elapsed}, {rate_fmt}{postfix}]"
 _PLANNED = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -33,10 +33,10 @@ class Totals:
     """Running counts of a job, resumed parts included. Kept by the coordinator."""
 
     files_planned: int = 0
-    """Operations, whatever their kind."""
+    """Operations of every kind."""
     bytes_planned: int = 0
     files_done: int = 0
-    """Settled for good, failed ones included."""
+    """Settled operations, failed ones included."""
     bytes_done: int = 0
     unchanged: int = 0
     """Files that needed no operation."""
@@ -44,9 +44,9 @@ class Totals:
     planning: bool = True
     """The walk still runs: what is planned can only grow."""
     phase: str = ""
-    """What is done now, in one word."""
+    """The current phase, in one word."""
     unit: str = "operations"
-    """What ``files_planned`` and ``files_done`` count."""
+    """The unit of ``files_planned`` and ``files_done``."""
 
 
 class Progress(Protocol):
@@ -60,7 +60,7 @@ class Progress(Protocol):
 
 
 def make(kind: str, stream: TextIO) -> Progress:
-    """``bar``, ``plain``, ``none``; ``auto`` is bars on a terminal and lines elsewhere."""
+    """Return the progress of a kind: ``bar``, ``plain``, ``none``; ``auto`` is bars on a terminal and lines elsewhere."""
     if kind == "none":
         return Nothing()
     if kind == "bar" or (kind == "auto" and stream.isatty()):
@@ -102,7 +102,7 @@ class Lines:
 
 
 def line(totals: Totals, first: Totals, seconds: float) -> str:
-    """Where the job is; rate and time left are those of the ``seconds`` since it was at ``first``."""
+    """Return the line of a log; rate and time left are those of the ``seconds`` since ``first``."""
     more = "+" if totals.planning else ""
     parts = [
         f"{format_count(totals.files_done)} of {format_count(totals.files_planned)}{more} {totals.unit}",
@@ -117,7 +117,7 @@ def line(totals: Totals, first: Totals, seconds: float) -> str:
 
 
 def _seconds_left(totals: Totals, first: Totals, seconds: float) -> float | None:
-    """The slower of what the bytes and what the operations foretell; None while nothing is done."""
+    """Return the longer of the times that bytes and operations need; None while nothing is done."""
     guesses = [
         seconds * (planned - done) / (done - before)
         for planned, done, before in (

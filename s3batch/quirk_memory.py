@@ -1,4 +1,4 @@
-"""The journal's memory of an endpoint's quirks: found by one job, in force for the next ones, and then found anew.
+"""The journal's memory of an endpoint's quirks: one job finds them, the next ones use them for a while.
 
 A refusal for want of a permission counts for its own job only: permissions change, and asking again costs a request.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from s3batch.s3.bucket import Bucket
 
 IN_FORCE = 7 * 24 * 3600.0
-"""Seconds: a store may be mended."""
+"""Seconds: a store may be repaired."""
 
 
 class FoundQuirk(NamedTuple):
@@ -28,7 +28,7 @@ class FoundQuirk(NamedTuple):
     found: float
     """Seconds since the epoch."""
     until: float
-    """When it is to be found anew."""
+    """The time from which it has to be found again."""
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -52,7 +52,7 @@ def recall(journal: Journal, endpoint: str) -> list[FoundQuirk]:
             quirk = Quirk(QuirkKind(row["kind"]), str(row["about"]), str(row["detail"]))
             each = FoundQuirk(quirk, float(row["found"]), float(row["until"]))
         except (KeyError, TypeError, ValueError):
-            continue  # another version's: it is found anew
+            continue  # of another version: it is found again
         if 0 <= now - each.found < IN_FORCE:
             found.append(each)
     return sorted(found)
@@ -64,7 +64,7 @@ def in_force(journal: Journal) -> Quirks:
 
 
 def recall_in_force(journal: Journal, endpoint: str) -> Quirks:
-    """Return those quirks of ``endpoint`` that need not be found anew."""
+    """Return those quirks of ``endpoint`` that need not be found again."""
     now = time.time()
     return Quirks.of(each.quirk for each in recall(journal, endpoint) if now < each.until)
 
@@ -91,7 +91,7 @@ _TIMES = "times compared"
 
 
 class QuirkMemory:
-    """What a job knows of its endpoint: begins with what earlier jobs found, keeps and says what is new."""
+    """The quirks of a job's endpoint: begins with those of earlier jobs, keeps and reports new ones."""
 
     def __init__(self, journal: Journal) -> None:
         self.quirks = in_force(journal)

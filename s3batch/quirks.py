@@ -16,29 +16,29 @@ from typing import NamedTuple
 
 
 class QuirkKind(StrEnum):
-    """How a store differs from what S3's API says."""
+    """A difference of a store from S3's API."""
 
     BOTO_ONLY = "boto-only"
-    """It refuses our own client where it takes the same request from boto3."""
+    """It refuses the built-in HTTP client where it accepts the same request from boto3."""
     COPY_DROPS = "copy-drops"
     """A copy of an object onto itself loses this header, or its tags."""
     NOT_ECHOED = "not-echoed"
-    """What a write named in this header (or ACL, or tags) cannot be read again."""
+    """A header, an ACL or tags of a write cannot be read back."""
     REFUSED = "refused"
     """It does not carry out this request, or these credentials may not make it."""
     LATE_DATE = "late-date"
-    """A write's LastModified is later than the Date of the answer to it, by the seconds that it is about."""
+    """A write's LastModified is later than the Date of its response, by so many seconds."""
     NO_CHILDREN = "no-children"
     """An object cannot have others below it, as in a file system."""
 
 
 TAGS = "tags"
 ACL = "acl"
-"""What else than headers a quirk may be about."""
+"""The subjects of a quirk other than headers."""
 
 
 class Quirk(NamedTuple):
-    """One quirk. Two of the same kind about the same are one quirk, whatever their detail says."""
+    """One quirk. Two of the same kind and subject are one quirk, whatever their details."""
 
     kind: QuirkKind
     about: str = ""
@@ -47,7 +47,7 @@ class Quirk(NamedTuple):
     """The store's words: ``HTTP 403 AccessDenied``."""
 
     def words(self) -> str:
-        """One sentence for people."""
+        """Return one sentence for people."""
         sentence = _WORDS[self.kind].format(about=self.about)
         return f"{sentence} ({self.detail})" if self.detail else sentence
 
@@ -66,7 +66,7 @@ WARNINGS = {
     QuirkKind.COPY_DROPS: "it is put back after each copy, or the file is sent again",
     QuirkKind.NOT_ECHOED: "it is sent, but no longer compared",
 }
-"""What a job does about it."""
+"""The consequence for a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +74,23 @@ class Quirks:
     """A set of quirks. Frozen and picklable."""
 
     known: frozenset[tuple[QuirkKind, str]] = field(default_factory=frozenset)
-    """Kind, and what it is about."""
+    """The kind, and the subject."""
 
     @classmethod
     def of(cls, quirks: Iterable[Quirk]) -> Quirks:
-        """The set of these."""
+        """Return the set of these quirks."""
         return cls(frozenset((quirk.kind, quirk.about) for quirk in quirks))
 
     def has(self, kind: QuirkKind, about: str = "") -> bool:
-        """Whether the store has this quirk."""
+        """Return whether the store has this quirk."""
         return (kind, about) in self.known
 
     def refuses(self, request: str) -> bool:
-        """Whether the store is known to refuse ``request``, by S3's name for it."""
+        """Return whether the store is known to refuse ``request``, by S3's name for it."""
         return (QuirkKind.REFUSED, request) in self.known
 
     def about(self, kind: QuirkKind) -> frozenset[str]:
-        """Everything that quirks of ``kind`` are about."""
+        """Return the subjects of all quirks of ``kind``."""
         return frozenset(about for found, about in self.known if found is kind)
 
     @property
@@ -104,11 +104,11 @@ class Quirks:
         return Quirks(self.known | others.known)
 
     def plus(self, quirks: Iterable[Quirk]) -> Quirks:
-        """The same and these."""
+        """Return these quirks and the given ones."""
         return Quirks(self.known | Quirks.of(quirks).known)
 
 
 NO_QUIRKS = Quirks()
 
 OVERRULED = 5
-"""So many answers to the lean lane that boto3 had overruled: boto3 is what this store wants."""
+"""After so many answers of the lean lane that boto3 overruled, the job uses boto3."""

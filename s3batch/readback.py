@@ -1,8 +1,8 @@
-"""What a worker does for ``s3batch verify``: compare as a sync would, and read the object where that finds a difference.
+"""The worker's part of ``s3batch verify``: compare as a sync would, and read the object if that finds a difference.
 
-A sync sends a file again when nothing proves that the object holds it. That is no difference yet: an ETag may be of
-parts nobody can guess, of KMS, or of a store's own making, and two compressors make different bytes of one text. So
-the object itself has the last word here.
+A sync sends a file again when nothing proves that the object holds it. That is no difference yet. An ETag may be of
+unknown parts, of KMS, or of a store's own making, and two compressors make different bytes of one text. Therefore the
+object's content decides here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PIECE = 2 * 1024 * 1024
 
 
 async def compare(work: Work, tools: Tools) -> Result:
-    """Whether a file and its object differ, and in what."""
+    """Compare a file with its object; return the difference."""
     [result] = await carry_out(work, _plain(tools))
     if result.error or result.reason is not Reason.CONTENT:
         return result
@@ -38,7 +38,7 @@ async def compare(work: Work, tools: Tools) -> Result:
 
 
 async def compare_redirect(work: Work, tools: Tools) -> Result:
-    """Whether a redirect is there, and leads where it should."""
+    """Check whether a redirect exists, and leads where it should."""
     operation = work.operation
     call = calls.head_object(operation.key)
     answer = await ask(call)
@@ -55,7 +55,7 @@ EXTENSIONS = ((Kind.RECONCILE, compare), (Kind.REDIRECT, compare_redirect))
 
 
 def _plain(tools: Tools) -> Tools:
-    """The same tools without these extensions; what they learn stays learned."""
+    """Return the same tools without these extensions; quirks they find are shared."""
     found: Tools | None = tools.memory.get("readback")
     if found is None:
         found = tools.memory["readback"] = replace(tools, brief=replace(tools.brief, extensions=()))
@@ -63,7 +63,7 @@ def _plain(tools: Tools) -> Tools:
 
 
 async def _same_when_read(operation: Operation, tools: Tools) -> str:
-    """The ETag of the object if its bytes are the file's; empty if they are not."""
+    """Return the ETag of the object if its bytes are the file's; empty if they are not."""
     if tools.attributes(operation).gzip:
         return await _same_unpacked(operation, tools)
     etag = operation.etag

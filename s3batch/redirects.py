@@ -25,7 +25,7 @@ class Redirect(NamedTuple):
     """A path with a leading ``/`` or a URL, exactly as it was given."""
 
     def headers(self, acl: str) -> dict[str, str]:
-        """For its PutObject with an empty body; ``acl`` empty: the bucket takes none."""
+        """Return the headers of a redirect's PutObject with an empty body; ``acl`` is empty if the bucket accepts none."""
         return {
             "content-type": "application/octet-stream",
             "x-amz-website-redirect-location": self.location,
@@ -34,7 +34,7 @@ class Redirect(NamedTuple):
 
 
 def parse(settings: Settings) -> tuple[Redirect, ...]:
-    """The ``redirects`` setting, sorted by key; ``SettingsError`` unless it is a map of strings."""
+    """Return the ``redirects`` setting, sorted by key. Raises SettingsError unless it is a map of strings."""
     found: dict[str, str] = {}
     for name, location in sorted(strings(settings, "redirects").items()):
         key = name.removeprefix("/")
@@ -47,12 +47,12 @@ def parse(settings: Settings) -> tuple[Redirect, ...]:
 
 
 def protected_keys(redirects: Iterable[Redirect]) -> frozenset[str]:
-    """Keys that no delete may touch: each redirect's, without and with a leading ``/``."""
+    """Return the keys that no delete may touch: each redirect's, without and with a leading ``/``."""
     return frozenset(form for redirect in redirects for form in (redirect.key, f"/{redirect.key}"))
 
 
 def refuse_uploaded(settings: Settings, redirects: Iterable[Redirect], keys: Iterable[str]) -> None:
-    """``SettingsError`` if a redirect's key is one of ``keys``, which files are uploaded to."""
+    """Raise SettingsError if a redirect's key is one of ``keys``, which files are uploaded to."""
     names = {redirect.key for redirect in redirects}
     if names and (both := sorted(names.intersection(keys))):
         raise settings.bad("redirects", f"{both[0]!r} is also a file of the source: {_CLASH_HINT}")

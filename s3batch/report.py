@@ -1,4 +1,4 @@
-"""What became of a job: the document of ``--json``, and the words people get at the end.
+"""The report of a job: the document of ``--json``, and the lines for people at the end.
 
     journal ─document→ dict, exactly as docs/cli.md shows it ─end_block→ the end block on stderr
 
@@ -35,7 +35,7 @@ _WORDS = {
     Kind.CHUNK: ("chunks stored", "chunks to store"),
     Kind.RECONCILE: ("compared", "to compare"),
 }
-"""What is said of an operation that is done, and of one that a dry run found."""
+"""The words for an operation that is done, and for one that a dry run found."""
 
 _NOTHING: Mapping[str, int] = {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
 
@@ -57,7 +57,7 @@ class Before(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long they were at work, without the pauses between them."""
+        """The seconds they were at work, without the pauses between them."""
         return sum(max((job.seen if job.ended is None else job.ended) - job.started, 0.0) for job in self.jobs)
 
     def files_and_bytes(self, job: Job) -> tuple[int, int]:
@@ -82,12 +82,12 @@ def document(
     warnings: Iterable[str] = (),
     before: Before | None = None,
 ) -> dict[str, Any]:
-    """Return the JSON document. ``warnings`` are further ones, that the journal does not have.
+    """Return the JSON document. ``warnings`` are further ones that the journal does not have.
 
-    ``failures`` reads those that ``counts`` counts. It is called when somebody reads the document's.
+    ``failures`` reads those that ``counts`` counts. It is called when the document's list is read.
 
-    ``now`` (seconds since the epoch) ends a job that still runs, whose exit code is null. What it counts are the sums
-    of the job and of those ``before`` it that it continues.
+    ``now`` (seconds since the epoch) ends a job that still runs, whose exit code is null. The counts are the sums of
+    the job and of the jobs ``before`` it that it continues.
     """
     before = before or Before()
     seconds = max((now if job.ended is None else job.ended) - job.started, 0.0)
@@ -142,7 +142,7 @@ def without_job(
     retries: int = 0,
     warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The same document of a run that has no job in any journal."""
+    """Return the same document for a run without a job in any journal."""
     return {
         "job": None,
         "command": command,
@@ -187,20 +187,20 @@ def end_block(
 
 
 def resume_line(job: str, journal: str, default_journal: bool) -> str:
-    """The exact command that finishes the job, ready for a POSIX shell."""
+    """Return the exact command that finishes the job, ready for a POSIX shell."""
     words = ["s3batch", "resume", job]
     return shlex.join(words if default_journal else [*words, "--journal", journal])
 
 
 def leaves_work(document: Mapping[str, Any]) -> bool:
-    """Whether ``s3batch resume`` has something to do: not after a failure before anything was planned."""
+    """Return whether ``s3batch resume`` has something to do: not after a failure before anything was planned."""
     planned = document["files"] or any(numbers["planned"] for numbers in document["operations"].values())
     unfinished = document["state"] not in {JobState.DONE, JobState.SUPERSEDED}
     return unfinished and (bool(planned) or document["state"] != JobState.FAILED)
 
 
 def failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str:
-    """One failed operation: action, path, key, what S3 said, how often it was tried, what permission it lacked."""
+    """Return the line of a failed operation: action, path, key, S3's error, number of tries, missing permission."""
     path, key = failure["path"], failure["key"]
     what = f"{path} to {key}" if path and key and path != key else key or path
     tried = f"tried {failure['attempts']} times" if failure["attempts"] > 1 else ""
@@ -237,7 +237,7 @@ def _headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
 
 
 def left_of(numbers: Mapping[str, int]) -> int:
-    """Operations that have not been tried to the end."""
+    """Return the operations that have not been tried to the end."""
     return int(numbers["planned"] - numbers["done"] - numbers["failed"] - numbers["skipped"])
 
 

@@ -38,7 +38,7 @@ class RowCheck:
         self._protected = protected_keys(wanted.redirects)
 
     def admit(self, operation: Operation) -> Operation:
-        """Return the operation to carry out for a row of an earlier run. ValueError says why there is none."""
+        """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none."""
         if operation.kind in _OF_FILES:
             self._require_file(operation)
             if operation.detail and not operation.upload_id:

@@ -1,4 +1,4 @@
-"""Which attributes a file's object gets: each per-file setting is a map from pattern to value, one pattern wins.
+"""The attributes of a file's object: each per-file setting is a map from pattern to value, and one pattern wins.
 
 A pattern matches a path when
   - its ``*``-glob matches the path relative to the source, or the absolute path, or
@@ -85,7 +85,7 @@ class Choice(Generic[T]):
     """For a path that no pattern matches."""
     exact: Mapping[str, T] = field(default_factory=dict)
     globs: tuple[tuple[re.Pattern[str], bool, T], ...] = ()
-    """With whether the absolute path is what it can match; a leading star matches there whatever it would without."""
+    """Globs, each with true if it is matched against the absolute path."""
     extensions: Mapping[str, T] = field(default_factory=dict)
     folded: Mapping[str, T] = field(default_factory=dict)
     """The same by extension in lower case."""
@@ -94,7 +94,7 @@ class Choice(Generic[T]):
 
     @classmethod
     def of(cls, values: Mapping[str, T], root: str, otherwise: T) -> Choice[T]:
-        """``root``: the source's absolute path, with which the absolute paths of all files begin."""
+        """Return the choice. ``root`` is the source's absolute path, with which the absolute paths of all files begin."""
         ordered = sorted(values, key=lambda pattern: (-literals(pattern), pattern))
         extensions = [pattern for pattern in ordered if pattern.startswith(".") or not pattern]
         return cls(
@@ -111,11 +111,11 @@ class Choice(Generic[T]):
         )
 
     def get(self, path: str, absolute: str) -> T:
-        """The value for this file."""
+        """Return the value for this file."""
         return next(self.matches(path, absolute), self.otherwise)
 
     def matches(self, path: str, absolute: str) -> Iterator[T]:
-        """The values of all patterns that match, the winner first."""
+        """Yield the values of all patterns that match, the winner first."""
         if path in self.exact:
             yield self.exact[path]
         for regex, of_absolute, value in self.globs:
@@ -155,7 +155,7 @@ class Rules:
 
     @classmethod
     def from_settings(cls, settings: Settings, source_root: str) -> Rules:
-        """``SettingsError`` for every value that could not work; ``source_root``: the source's absolute path."""
+        """Return the rules. Raises SettingsError for values that cannot work; ``root`` is the source's absolute path."""
         root = source_root.rstrip("/") + "/"
         choices = {
             name: Choice.of(values, root, otherwise)
@@ -168,25 +168,25 @@ class Rules:
         return cls(root, choices, *_encryption(settings), depth, patterns)
 
     def attributes(self, path: str) -> Attributes:
-        """What the object of this file (relative to the source) is to carry. Equal ones are the same object."""
+        """Return the attributes of the object of this file (relative to the source). Equal ones are the same object."""
         return self.describe(path)[0]
 
     def fingerprint(self, path: str) -> str:
-        """``attributes(path).fingerprint()``, computed once: it is asked for every file of every run."""
+        """Return ``attributes(path).fingerprint()``, computed once: it is needed for every file of every run."""
         return self.describe(path)[1]
 
     def redirect_acl(self, name: str) -> str:
-        """Everybody may follow a redirect, unless the ``acl`` setting says something about its name."""
+        """Return the ACL of a redirect: public-read, unless the ``acl`` setting matches its name."""
         acl = self.choices.get("acl", _NOTHING)
         return next(acl.matches(name, self.root + name), "public-read")
 
     @property
     def compresses(self) -> bool:
-        """Whether some file may be sent as gzip."""
+        """True if some file may be sent as gzip."""
         return "gzip" in self.choices
 
     def describe(self, path: str) -> Described:
-        """The attributes and their fingerprint, both for the price of one."""
+        """Return the attributes and their fingerprint, both at the price of one."""
         if not self._depth or path in self._named:
             return self._decide(path)
         if self._depth == 1:
@@ -227,13 +227,13 @@ class Rules:
 
 
 def extensions_of(path: str) -> list[str]:
-    """``.tar.gz`` and ``.gz`` for ``a.b/c.tar.gz``, the longest first; an empty one for a name without a dot."""
+    """Return ``.tar.gz`` and ``.gz`` for ``a.b/c.tar.gz``, the longest first; an empty one for a name without a dot."""
     pieces = path.rpartition("/")[2].split(".")
     return ["." + ".".join(pieces[start:]) for start in range(1, len(pieces))] or [""]
 
 
 def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
-    """For each per-file setting its values by pattern, and what a file gets that none of them matches."""
+    """Return for each per-file setting its values by pattern, and the value of a file that no pattern matches."""
     texts = {name: maps.texts(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
         raise settings.bad("acl", f"{odd[0]!r} is not a canned ACL of S3: {', '.join(sorted(CANNED_ACLS))}")
@@ -258,7 +258,7 @@ def _http_date(settings: Settings, value: str) -> str:
 
 
 def _encryption(settings: Settings) -> tuple[str, str]:
-    """The kind of encryption and the KMS key; a key alone means ``aws:kms``."""
+    """Return the kind of encryption and the KMS key; a key alone means ``aws:kms``."""
     key = maps.header(settings, "kms_key_id", settings.kms_key_id or "")
     kind = (settings.encryption or "").strip() or ("aws:kms" if key else "")
     if kind not in ("", *ENCRYPTIONS):

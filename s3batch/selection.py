@@ -1,4 +1,4 @@
-"""Which files of the source belong to the job: ``include`` and ``exclude``, in gitignore's language.
+"""The selection of files: ``include`` and ``exclude``, in gitignore syntax.
 
     exclude  exactly gitignore: the last matching pattern wins, ``!`` takes a file back, and nothing
              comes back from inside an excluded directory, which is why such a directory is not entered
@@ -24,17 +24,17 @@ class Selection:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Selection:
-        """``SettingsError`` for a pattern that cannot be read."""
+        """Return the selection. Raises SettingsError for a malformed pattern."""
         return cls(include=_patterns(settings, "include", below=True), exclude=_patterns(settings, "exclude"))
 
     def wants(self, path: str) -> bool:
-        """Whether this file belongs to the job."""
+        """Return whether this file belongs to the job."""
         return (not self.include.groups or self._included(path)) and (
             not self.exclude.groups or not self._excluded(path)
         )
 
     def enters(self, directory: str) -> bool:
-        """Whether anything below this directory can belong to the job."""
+        """Return whether anything below this directory can belong to the job."""
         return self._may_include(directory) and (not self.exclude.groups or not self._excluded(directory + "/"))
 
     def _included(self, path: str) -> bool:

@@ -31,16 +31,16 @@ _DID_NOT_MATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMi
 
 @dataclass(slots=True)
 class Checks:
-    """Which checksum one worker sends, and what is known of the store's proofs."""
+    """The checksum that one worker sends, and the store's proofs that it has seen."""
 
     ladder: tuple[str, ...]
     """The checksum in use and those to fall back to; ``md5`` is Content-MD5, an empty name none at all."""
     proofs: Proofs = field(default_factory=Proofs)
-    """What the store has shown of itself, where it proves nothing by its answers."""
+    """The proofs, for a store whose answers prove nothing."""
 
     @classmethod
     def from_endpoint(cls, endpoint: Endpoint) -> Checks:
-        """As the settings want it."""
+        """Return the checks that the settings want."""
         return cls((endpoint.checksum, *endpoint.checksum_fallbacks))
 
     @property
@@ -56,7 +56,7 @@ class Checks:
 
 
 class Asked(NamedTuple):
-    """What was asked already, and what came of it."""
+    """The request that was made already, and its answer."""
 
     call: Call
     """With its checksum."""
@@ -64,19 +64,19 @@ class Asked(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """How it went."""
+    """The outcome of an upload."""
 
     answer: Answer
     """Refused, perhaps."""
     checksum: str = ""
-    """What the store confirmed of the body in the checksum's own words; empty if it confirmed nothing so."""
+    """The checksum of the body that the store confirmed; empty if it confirmed none."""
     computed: str = ""
-    """What we reckoned it to be, where it is a checksum S3 may keep."""
+    """The checksum that s3batch computed, if S3 keeps such a one."""
     warning: str = ""
 
 
 def checksum_header(name: str, body: Body) -> dict[str, str]:
-    """The header by which S3 verifies ``body``."""
+    """Return the header by which S3 verifies ``body``."""
     if not name:
         return {}
     if name == "md5":
@@ -124,7 +124,7 @@ async def begin_upload(call: Call, checks: Checks) -> Answer:
 
 
 def refuses_checksum(answer: Answer, used: str) -> bool:
-    """Whether a refusal is about the kind of checksum, not about its value."""
+    """Return whether a refusal is about the kind of checksum, not about its value."""
     if answer.status not in (400, 501) or not used:
         return False
     fault = fault_of(answer)

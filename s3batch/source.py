@@ -1,4 +1,4 @@
-"""Where a job's files are: what the setting ``source`` means on this disk.
+"""The place of a job's files: the meaning of the setting ``source`` on this disk.
 
     a path that exists      is what it says, whatever characters it holds
     else one with * ? [     a glob: ``*`` stays inside a segment, ``**`` crosses; only files match it,
@@ -33,7 +33,7 @@ class Source:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is one file, whose key may be the target itself."""
+        """True if it is one file, whose key may be the target itself."""
         return not os.path.isdir(self.root)
 
     @property
@@ -47,7 +47,7 @@ class Source:
         return os.path.basename(self.root)
 
     def select(self, selection: Selects) -> Selects:
-        """``selection``, narrowed to what the glob matches."""
+        """Return ``selection``, narrowed to the matches of the glob."""
         return _Narrowed(selection, Patterns.of([f"/{self.pattern}"]), self.pattern) if self.pattern else selection
 
 
@@ -69,7 +69,7 @@ class _Narrowed:
 
 
 def resolve(settings: Settings) -> Source:
-    """What ``settings.source`` means now.
+    """Return the source that ``settings.source`` means now.
 
     A missing source is a SettingsError; for a plugin a JobFailedError, since its exit code is 1 there.
     """
@@ -87,13 +87,13 @@ def resolve(settings: Settings) -> Source:
 
 
 def _readings(settings: Settings) -> list[str]:
-    """What it may mean, the likeliest first."""
+    """Return the possible meanings, the likeliest first."""
     below = [settings.source.lstrip("/")] if settings.plugin else []
     return list(dict.fromkeys([*below, settings.source]))
 
 
 def _taken_apart(glob: str) -> tuple[str, str]:
-    """Its fixed part, which may be empty, and the rest."""
+    """Return the fixed part, which may be empty, and the rest."""
     segments = glob.split("/")
     wild = next(n for n, segment in enumerate(segments) if _WILD.search(segment))
     fixed = "/".join(segments[:wild])

@@ -1,4 +1,4 @@
-"""What stops a job before its end: signals, and reasons that are not one operation's.
+"""Reasons to stop a job before its end: signals, and errors that concern more than one operation.
 
     importing ─> Interrupter: a signal raises at once ─> Signals: noted, the coordinator stops ─> over: ignored once
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds for what is under way after the first signal: what CI systems give before they kill."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that ask us to stop."""
+"""The signals that ask s3batch to stop."""
 
 
 class StoppedError(S3BatchError):
@@ -74,7 +74,7 @@ class Interrupter:
         self._late = False
 
     def install(self) -> None:
-        """Handle the signals that ask us to stop."""
+        """Handle the signals that ask s3batch to stop."""
         for signum in heeded():
             signal.signal(signum, self)
 
@@ -82,7 +82,7 @@ class Interrupter:
         """Raise, unless all work is done; then only a second signal counts."""
         if not self.over:
             raise KeyboardInterrupt if signum == signal.SIGINT else TerminatedError(signum)
-        if self._late:  # what is left does not end: a reader of our output may have stopped reading
+        if self._late:  # the rest may not end: a reader of the output may have stopped reading
             os._exit(exit_code_of(signum))
         self._late = True
 

@@ -79,7 +79,7 @@ _AFTER_ALL = Stage.DELETE + 1
 
 
 def run(settings: Settings, output: Output) -> int:
-    """``s3batch sync``, and ``s3batch resume`` for one, with ``settings.job`` to go on with. The exit code."""
+    """Run ``s3batch sync``, or resume one if ``settings.job`` is set; return the exit code."""
     wanted = Wanted.from_settings(settings)
     place = history.place_of(wanted.target)
     with _cluster(wanted, place) as cluster, history.opened(settings, place) as (journal, lock), Signals() as signals:
@@ -100,7 +100,7 @@ def run(settings: Settings, output: Output) -> int:
 
 @contextmanager
 def _cluster(wanted: Wanted, place: str) -> Iterator[Cluster | None]:
-    """The Dask cluster, if that is where the workers are. One that cannot be used shows here, before any request."""
+    """Open the Dask cluster, if the workers run there. An unusable one is reported here, before any request."""
     if wanted.settings.executor != "dask":
         yield None
         return
@@ -125,17 +125,17 @@ class Sync:
     cluster: Cluster | None = None
     totals: Totals = field(default_factory=Totals)
     changed: bool = False
-    """Whether this run changed an object, or would have."""
+    """True if this run changed an object, or would have."""
     wrote: bool = False
-    """Whether it stored an object of its own."""
+    """True if it stored an object of its own."""
     plan: Spool = field(default_factory=Spool)
-    """What a dry run would do, for its JSON document."""
+    """The plan of a dry run, for its JSON document."""
     tell: Callable[[Operation], None] | None = None
     """Takes each operation of a dry run, instead of stdout."""
     thorough: bool = False
     """One failure keeps nothing else from being looked at; for a verify, which changes nothing."""
     quirks: Quirks = NO_QUIRKS
-    """What is known of the store, beside what the journal says."""
+    """The known quirks of the store, beside those in the journal."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """See :attr:`s3batch.worker.Brief.extensions`."""
     kept: Names = field(default_factory=Names)
@@ -143,7 +143,7 @@ class Sync:
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.CoordinatorDeps.clock`."""
     _withheld: bool = False
-    """Whether no delete was begun, because something else failed."""
+    """True if no delete was begun, because something else failed."""
     _unclaimed: leftovers.Unclaimed | None = None
     _replanner: Replanner | None = None
     _bucket: Bucket | None = None
@@ -187,7 +187,7 @@ class Sync:
         try:
             deletes.refuse_file_source(self.wanted, self.journal)
             pages = self._pages()
-            first = next(pages, None)  # tells whether we may come in, before there is a worker
+            first = next(pages, None)  # checks the sign-in, before there is a worker
             self.journal.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.set_state(JobState.RUNNING)
             executor = self._executor()
@@ -254,7 +254,7 @@ class Sync:
         manifest.store(self.wanted, self.journal, self.bucket)
 
     def _look_again(self, coordinator: Coordinator, planning: Planning) -> None:
-        """Mend what requests of killed runs have changed that landed late."""
+        """Repair the late changes of requests of killed runs."""
         doubts = late_requests.doubts_of(self.journal)
         if not doubts or planning.walked is None or self.settings.dry_run:
             return
@@ -270,7 +270,7 @@ class Sync:
         late_requests.settle(self.journal, doubts, now)
 
     def _clear_the_way(self, coordinator: Coordinator, planning: Planning) -> None:
-        """Where a store is a file system, delete the orphans that keep uploads out, now that all others are done."""
+        """Delete the orphans that block uploads on a store that is a file system, after all other uploads."""
         if planning.walked is None or planning.blocked is None:
             return
         if blocking := planning.blocked.find_blocking(planning.walked):
@@ -279,7 +279,7 @@ class Sync:
             self.journal.mark_seen([each.key for each in blocking])  # they are no orphans any more
 
     def _failed(self, *, before: int) -> bool:
-        """Whether a stage before this one left something undone: then nothing of this one, and no delete, is begun."""
+        """Return whether an earlier stage left something undone: then this stage and the deletes are not begun."""
         failed = self.journal.failed_count(before - 1) > 0 and not self.thorough
         if failed and self.settings.delete and before <= Stage.DELETE:
             self._withheld = True
@@ -293,7 +293,9 @@ class Sync:
         except EndpointError as error:
             if error.code not in permissions.DENIED:
                 raise
-            raise JobFailedError(error.message, hint=error.hint) from error  # we are signed in, and lack a permission
+            raise JobFailedError(
+                error.message, hint=error.hint
+            ) from error  # the sign-in worked, so a permission is missing
 
     def _list(self, pages: Iterable[Page]) -> Iterator[None]:
         """Record the listing, a page at each step."""
@@ -327,12 +329,12 @@ class Sync:
     # --- multipart uploads of others --------------------------------------------------------
 
     def _found_upload(self, key: str) -> str:
-        """An own unfinished upload of ``key`` that only S3 knows of: a fresh runner goes on where a dead one was."""
+        """Return an own unfinished upload of ``key`` that only S3 knows, so that a fresh runner can go on with it."""
         found = self._unclaimed_uploads().get(key)
         return found.pop().upload_id if found else ""
 
     def _unclaimed_uploads(self) -> leftovers.Unclaimed:
-        """Unfinished uploads of the target that this journal does not know; looked up once."""
+        """Return the unfinished uploads of the target that this journal does not know; looked up once."""
         if self._unclaimed is None:
             with self.signals.raising():
                 self._unclaimed = self._list_unclaimed()
@@ -385,7 +387,7 @@ class Sync:
         )  # fmt: skip
 
     def _delete_check(self) -> DeleteCheck:
-        """How workers look once more before they delete. Those of a cluster may not see the source as it is now."""
+        """Return the check before deletes. Workers of a cluster may not see the current source."""
         return DeleteCheck(listed=self.wanted.listed, paths=None if self.cluster else self.wanted.key_paths)
 
     def _heard(self, operation: Operation, result: Result) -> None:
@@ -402,7 +404,7 @@ class Sync:
             self.output.detail(f"{kind} {operation.key} {reason}")
 
     def _tell(self, operation: Operation) -> None:
-        """A line of the plan that a dry run prints."""
+        """Print a line of the plan of a dry run."""
         if self.tell is not None:
             self.tell(operation)
         else:

@@ -29,17 +29,17 @@ class Target:
     bucket: str
     prefix: str
     warnings: tuple[str, ...] = ()
-    """What the user should hear once."""
+    """Warnings to print once."""
     whole: str = ""
     """The target as a key, for a source that is one file; empty where the target names a directory."""
     stripped: re.Pattern[str] | None = None
-    """What is taken away from the front of every path."""
+    """The prefix that is stripped from every path."""
     stripped_text: str = ""
-    """The same as text, where it holds no wildcard: a key can be told which path it may come from."""
+    """The same as text, if it holds no wildcard: then the path can be found from the key."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Target:
-        """``SettingsError`` for a bucket or a target that cannot be."""
+        """Return the target. Raises SettingsError for a malformed bucket or target."""
         if not settings.bucket:
             raise settings.bad("bucket", "name the bucket")
         if _not_a_name(settings.bucket):
@@ -49,11 +49,11 @@ class Target:
         return normalise(settings.bucket, settings.target, settings.strip_prefix or "")
 
     def key(self, path: str) -> str:
-        """The key of a file; ``path`` is relative to the source."""
+        """Return the key of a file; ``path`` is relative to the source."""
         return self.prefix + (path if self.stripped is None else self._strip(self.stripped, path))
 
     def key_of_single(self, name: str) -> str:
-        """The key of a source that is one file: the target itself, or ``name`` below it if it ends with ``/``."""
+        """Return the key of a source that is one file: the target itself, or ``name`` below it if it ends with ``/``."""
         return self.whole or self.key(name)
 
     @staticmethod
@@ -64,7 +64,7 @@ class Target:
 
 
 def normalise(bucket: str, target: str, strip_prefix: str = "") -> Target:
-    """``target`` without empty and ``.`` segments; a website's host name becomes its bucket, with a warning."""
+    """Normalise ``target``: no empty and ``.`` segments; a website's host name becomes its bucket, with a warning."""
     if _not_a_name(bucket):
         raise SettingsError(f"bucket {bucket!r} is not a valid bucket name", hint=_BUCKET_HINT)
     if _goes_up(target):
@@ -94,7 +94,7 @@ def _not_a_name(bucket: str) -> bool:
 
 
 def _front(plain: str) -> re.Pattern[str] | None:
-    """``*`` and ``?`` stay inside a segment, ``**`` crosses; all else is literal."""
+    """Return the prefix as a pattern: ``*`` and ``?`` stay inside a segment, ``**`` crosses; the rest is literal."""
     if not plain:
         return None
     return re.compile("".join(_WILDCARDS.get(piece) or re.escape(piece) for piece in _WILD.findall(plain)), re.DOTALL)

@@ -1,4 +1,4 @@
-"""Texts of settings, whoever wrote them: spaces, quotes, control characters, placeholders, dates. Pure text."""
+"""The texts of settings from every source: spaces, quotes, control characters, placeholders, dates. Pure text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""C0, DEL and C1: none of them belongs into a setting."""
+"""C0, DEL and C1: control characters, which no setting may hold."""
 CONTROL_HINT = "write it without line breaks and control characters"
 _PLACEHOLDER = re.compile(r"\$\{(?P<braces>[^}]*)\}|\$\((?P<parens>[^)]*)\)|<\+(?P<harness>[^>]*)>")
 _USERINFO = re.compile(r"(?<=://)[^\s@]*(?:@[^\s@/?#]*)*(?=@)")
@@ -83,7 +83,7 @@ def without_secrets(url: str) -> str:
 
 
 def secrets_of_url(url: str) -> list[str]:
-    """Return what nobody shall see of a URL: its user and password, as written and as meant."""
+    """Return the secrets in a URL: its user and password, as written and decoded."""
     userinfo, at, _ = url.rpartition("@")
     userinfo = userinfo.rpartition("://")[2]
     user, _, password = userinfo.partition(":")

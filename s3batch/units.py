@@ -33,12 +33,12 @@ class Limit(NamedTuple):
     percent: bool = False
 
     def of(self, total: int) -> int:
-        """How many of ``total`` that allows."""
+        """Return how many of ``total`` are allowed."""
         return math.floor(total * self.amount / 100) if self.percent else int(self.amount)
 
 
 def parse_size(text: str) -> int:
-    """Bytes. ``50MiB``, ``16M``, ``1.5GiB``, ``5MB``, ``4096``; a trailing ``/s`` is allowed for rates."""
+    """Return bytes for ``50MiB``, ``16M``, ``1.5GiB``, ``5MB``, ``4096``; a trailing ``/s`` is allowed for rates."""
     found = _SIZE.fullmatch(text.strip())
     if not found:
         raise ValueError(SIZE_HINT)
@@ -50,7 +50,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str, default_unit: str = "s") -> float:
-    """Seconds. ``90s``, ``7d``, ``1h30m``, ``500ms``; a plain number counts in ``default_unit``."""
+    """Return seconds for ``90s``, ``7d``, ``1h30m``, ``500ms``; a plain number counts in ``default_unit``."""
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return _finite(float(text) * _SECONDS[default_unit], DURATION_HINT)
@@ -61,7 +61,7 @@ def parse_duration(text: str, default_unit: str = "s") -> float:
 
 
 def parse_integer(text: str) -> int:
-    """As Go reads an integer of base 0 (``0x10``, ``010`` is 8, ``1_0``), and whole floats (Drone's ``1e+06``)."""
+    """Return an integer as Go reads one of base 0 (``0x10``, ``010`` is 8, ``1_0``), and whole floats (``1e+06``)."""
     text = text.strip().lower()
     sign = -1 if text.startswith("-") else 1
     digits = text[1:] if text[:1] in {"+", "-"} else text
@@ -84,7 +84,7 @@ def _magnitude(digits: str) -> int:
 
 
 def parse_boolean(text: str) -> bool:
-    """``1 t true yes y on`` and ``0 f false no n off``, in any case."""
+    """Return true for ``1 t true yes y on``, false for ``0 f false no n off``, in any case."""
     word = text.strip().lower()
     if word not in _TRUE | _FALSE:
         raise ValueError(BOOLEAN_HINT)
@@ -92,7 +92,7 @@ def parse_boolean(text: str) -> bool:
 
 
 def parse_limit(text: str) -> Limit:
-    """``N`` or ``N%``, neither negative."""
+    """Return the limit of ``N`` or ``N%``, neither negative."""
     text = text.strip()
     try:
         percent = text.endswith("%")
@@ -105,7 +105,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def format_size(size: float) -> str:
-    """``999 B``, ``1.5 KiB``, ``12 MiB``: four figures at most, so that columns stay narrow."""
+    """Return ``999 B``, ``1.5 KiB``, ``12 MiB``: four figures at most, so that columns stay narrow."""
     amount, unit = float(size), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if abs(amount) < 1023.5 or unit == "PiB":
@@ -115,7 +115,7 @@ def format_size(size: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """``450 ms``, ``3.2 s``, ``1m 05s``, ``2h 03m``, ``5d 04h``."""
+    """Return ``450 ms``, ``3.2 s``, ``1m 05s``, ``2h 03m``, ``5d 04h``."""
     if seconds < 0.9995:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 59.95:
@@ -128,7 +128,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_count(count: int) -> str:
-    """``1,234,567``."""
+    """Return a number such as ``1,234,567``."""
     return f"{count:,}"
 
 

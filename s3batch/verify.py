@@ -1,4 +1,4 @@
-"""``s3batch verify``: does the target hold exactly what the source holds? Believes no journal, writes nothing.
+"""``s3batch verify``: compare the target with the source. It believes no journal and writes nothing.
 
 It is a rehearsal of a sync with delete, in a journal of its own: whatever that would do is a difference.
 
@@ -45,7 +45,7 @@ class Difference:
     path: str
     """Empty where there is no file: for what is extra, and for redirects."""
     reason: str
-    """What differs, of what is different: ``content``, ``metadata``, ``acl`` or ``redirect``."""
+    """The difference: ``content``, ``metadata``, ``acl`` or ``redirect``."""
 
 
 def run(settings: Settings, output: Output) -> int:
@@ -95,7 +95,7 @@ def _known_quirks(settings: Settings, target: str) -> Quirks:
 
 
 def _looking(settings: Settings) -> Settings:
-    """What a sync would do that believes nothing, deletes whatever is not there, and does none of it."""
+    """Return the settings of a dry run that deletes all orphans and believes no journal."""
     return replace(
         settings, dry_run=True, trust_journal=False, delete=True, allow_empty_source=True, max_delete="",
         object_manifest=False, cloudfront_distribution="",
@@ -135,7 +135,7 @@ _ALL = 1 << 30
 
 
 def _compared(document: dict[str, Any], differences: Spool) -> dict[str, Any]:
-    """The job's document with the differences in the place of its operations."""
+    """Return the job's document with the differences in the place of its operations."""
     kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
     found = document["failures"]
     failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
@@ -143,7 +143,7 @@ def _compared(document: dict[str, Any], differences: Spool) -> dict[str, Any]:
 
 
 def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:
-    """What people get on stderr; the differences are on stdout already."""
+    """Print the end line on stderr; the differences are on stdout already."""
     for warning in document["warnings"]:
         output.warn(warning)
     for failure in document["failures"]:

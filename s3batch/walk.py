@@ -38,7 +38,7 @@ _AT_ONCE = 100
 """Entries that are read before Python has its turn: a slow file system takes 1 ms for each."""
 
 BREATH = 500
-"""Entries that were looked at in vain, after which a batch ends: whoever walks may have to stop."""
+"""A batch ends after so many entries without a file, so that the caller can stop."""
 
 MOST_PATHS = 16
 """Paths by which one directory is walked: links between 9 packages make 9! paths."""
@@ -59,13 +59,13 @@ _SPECIAL = {
 
 
 class Selects(Protocol):
-    """What the walk asks of a selection; paths are relative to the source."""
+    """The methods of a selection that the walk needs; paths are relative to the source."""
 
     def wants(self, path: str) -> bool:
-        """Whether this file belongs to the job."""
+        """Return whether this file belongs to the job."""
 
     def enters(self, directory: str) -> bool:
-        """Whether anything below this directory can belong to the job."""
+        """Return whether anything below this directory can belong to the job."""
 
 
 class Problem(NamedTuple):
@@ -77,12 +77,12 @@ class Problem(NamedTuple):
     code: str
     """``Vanished``, ``BrokenLink`` or ``Unreadable``."""
     directory: bool
-    """Whether an unknown number of files is behind it, and not one."""
+    """True if an unknown number of files is behind it, instead of one."""
 
 
 @dataclass(slots=True)
 class Names:
-    """How many paths are of one kind, and the first of them."""
+    """The number of paths of one kind, and the first of them."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Names:
 
 
 class Kept:
-    """Paths that were there and could not be looked at: nothing at or below them is taken for absent."""
+    """Paths that exist and could not be read: nothing at or below them counts as absent."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
         self.paths = set(paths)
@@ -118,7 +118,7 @@ class _Level(NamedTuple):
 
     entries: Iterator[os.DirEntry[str]]
     prefix: str
-    """What its paths begin with: empty, or ending with ``/``."""
+    """The prefix of its paths: empty, or ending with ``/``."""
     identity: tuple[int, int]
     """Device and inode."""
     most: int = 0
@@ -148,7 +148,7 @@ class Walk:
     def __init__(self, root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> None:
         self.problems: list[Problem] = []
         self.skipped: dict[str, Names] = {}
-        """What cannot be an object, or is not wanted as one, by what it is: worth a warning, no failure."""
+        """Entries that cannot be objects, or are not wanted as such, by kind: a warning each, no failure."""
         self.led_out = Names()
         """Links that lead out of the source and were followed, each with where it leads."""
         self.complete = False
@@ -236,7 +236,7 @@ class Walk:
         return self.troubled + sum(names.count for names in self.skipped.values())
 
     def warnings(self) -> Iterator[str]:
-        """Yield a sentence for each kind of thing that was skipped, or followed with a doubt."""
+        """Yield a sentence for each kind of entry that was skipped, or followed out of the source."""
         for what, names in self.skipped.items():
             if names.count == 1:
                 yield f"skipped {names}: it is {what}; a key of that name is kept"
@@ -254,7 +254,7 @@ class Walk:
             yield [LocalFile(self._name, stamp_of(self._info))]
 
     def _tree(self, size: int) -> Iterator[list[LocalFile]]:
-        """Depth first, without recursion: a tree may be deeper than Python's stack."""
+        """Yield batches of the tree depth first, without recursion: a tree may be deeper than Python's stack."""
         look, new, vain = self._seen, tuple.__new__, 0
         batch: list[LocalFile] = []
         levels = [_Level(self._entries(""), "", (self._info.st_dev, self._info.st_ino))]
@@ -317,7 +317,7 @@ class Walk:
         return place == self._real_base or place.startswith(self._real_base.rstrip("/") + "/")
 
     def _entries(self, prefix: str) -> Iterator[os.DirEntry[str]]:
-        """The entries of one directory; a directory that fails half way has a problem and is kept."""
+        """Yield the entries of one directory; one that fails half way is a problem, and its keys are kept."""
         try:
             with os.scandir(os.path.join(self.base, prefix)) as scan:
                 while entries := _next_slice(scan):
@@ -360,7 +360,7 @@ class Walk:
         return True
 
     def _lost(self, entry: os.DirEntry[str] | _Named, path: str, error: OSError) -> None:
-        """An entry was listed and cannot be looked at."""
+        """Note an entry that was listed and cannot be read."""
         directory = _listed_as_directory(entry)
         if not (self._selection.enters(path) if directory else self._selection.wants(path)):
             return
@@ -384,7 +384,7 @@ class Walk:
 
 
 def walk(root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> Walk:
-    """The files of ``root``, a directory or one file. A source that cannot be looked at stops the job."""
+    """Return the files of ``root``, a directory or one file. A source that cannot be read stops the job."""
     return Walk(root, selection, symlinks=symlinks, journal=journal)
 
 
@@ -417,7 +417,7 @@ def _what(stamp: Stamp) -> str:
 
 
 def _listed_as_directory(entry: os.DirEntry[str] | _Named) -> bool:
-    """What the directory itself said of it; nothing is asked again where the file system tells types."""
+    """Return the type in the directory itself; no further call is made where the file system has types."""
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
@@ -425,7 +425,7 @@ def _listed_as_directory(entry: os.DirEntry[str] | _Named) -> bool:
 
 
 def _why(local: str, error: OSError) -> tuple[str, str]:
-    """Code and sentence for an entry whose stat failed."""
+    """Return code and sentence for an entry whose stat failed."""
     if os.path.islink(local) and error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
         return "BrokenLink", f"broken symbolic link to {os.readlink(local)!r}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:

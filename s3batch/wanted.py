@@ -1,7 +1,7 @@
-"""What a sync job is to do: its settings, made into values that can be asked. Whatever is wrong with them shows here.
+"""The specification of a sync job: its settings as values. Every wrong setting is reported here.
 
-Nothing in it reads a file's content or asks S3, and every job makes the same of the same settings: so a resumed
-one goes on with the plan it was begun with.
+Nothing in it reads a file's content or asks S3, and equal settings always give an equal specification. So a resumed job
+goes on with the plan it was begun with.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from s3batch.settings import Settings
 
 KEPT = OWN
-"""What we keep below the target ourselves: never an orphan."""
+"""Keys of s3batch itself below the target: never orphans."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The settings made into what the job needs; whatever is wrong with them shows here, before any request."""
+    """The settings as the job needs them; a wrong one is reported here, before any request."""
 
     settings: Settings
     source: Source
     single: bool
-    """Whether the source is one file, whose key may be the target itself."""
+    """True if the source is one file, whose key may be the target itself."""
     target: Target
     rules: Rules
     selection: Selects
@@ -49,7 +49,7 @@ class Wanted:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Wanted:
-        """Raises :class:`SettingsError`; :class:`JobFailedError` for a source that is not there."""
+        """Return the specification. Raises SettingsError; JobFailedError for a missing source."""
         target = Target.from_settings(settings)
         source = resolve(settings)
         try:
@@ -77,11 +77,11 @@ class Wanted:
 
     @property
     def listed(self) -> str:
-        """What the keys begin with that have to be listed."""
+        """The prefix of the keys to list."""
         return self.target.whole if self.is_one_key else self.prefix
 
     def key(self, path: str) -> str:
-        """The key of the file at ``path``."""
+        """Return the key of the file at ``path``."""
         return self.target.key_of_single(path) if self.single else self.target.key(path)
 
     def owns(self, key: str) -> bool:
@@ -91,11 +91,11 @@ class Wanted:
         )
 
     def stage(self, path: str) -> int:
-        """When the file at ``path`` is sent."""
+        """Return the stage in which the file at ``path`` is sent."""
         return Stage.PUBLISH_LAST if self.last.groups and self.last.verdict(path) else Stage.MAIN
 
     def selects(self, key: str) -> bool:
-        """Whether a file of the source that would have this key belongs to the job."""
+        """Return whether a file of the source with this key would belong to the job."""
         return any(self.selection.wants(path) for path in [key[len(self.prefix) :], *self.paths(key)])
 
     @property
@@ -104,13 +104,13 @@ class Wanted:
         return KeyPaths(self.source.base, self.target, self.source.name if self.single else "")
 
     def paths(self, key: str) -> list[str]:
-        """Which files of the source might have this key, as far as a key can be told where it comes from."""
+        """Return the files of the source that may have this key, as far as the key shows its path."""
         return self.key_paths.paths(key)
 
     def refuse_one_key_for_two(self) -> None:
-        """``SettingsError`` where a redirect has a file's key, or ``strip_prefix`` gives two files one key.
+        """Raise SettingsError if a redirect has a file's key, or ``strip_prefix`` gives two files one key.
 
-        Only the latter has to walk the source for it, at 4 µs and 32 bytes a file.
+        Only the latter has to walk the source, at 4 µs and 32 bytes a file.
         """
         for redirect in self.redirects:
             found = [path for path in self.paths(redirect.key) if self.selection.wants(path)]

@@ -168,9 +168,9 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
 
 
 _UNCONDITIONAL = frozenset({400, 405, 501})
-"""What stores answer that know no conditional writes."""
+"""Error codes of stores without conditional writes."""
 OVERTAKEN = frozenset({409, 412})
-"""What a store answers to a conditional write where another one came between."""
+"""The error code of a conditional write when another one came between."""
 
 
 async def misjudges(answer: Answer, call: calls.Call, condition: dict[str, str]) -> bool:
@@ -200,7 +200,7 @@ def _is_acl_refusal(answer: Answer, attributes: Attributes) -> bool:
 def _already_there(
     operation: Operation, attributes: Attributes, body: Body, answer: Answer, tools: Tools
 ) -> Result | None:
-    """A dead run may have sent this: what S3 already holds, by its HEAD, is not sent twice."""
+    """Compare with S3's object by HEAD, if a dead run may have sent this file: it is not sent twice."""
     if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
         return None
     evidence = Evidence.from_head(answer.headers)

@@ -1,4 +1,4 @@
-"""What a worker does with an operation: a few S3 calls and a :class:`Result`. It knows neither plan nor journal.
+"""The worker: it carries out an operation with a few S3 calls and returns a :class:`Result`. It knows no plan.
 
 Each kind of work is one coroutine that awaits :func:`s3batch.s3.lane.ask`; the lane runs many of them at
 once. Every failure of one key becomes a ``Result``; only trouble of the whole process passes through.
@@ -86,34 +86,34 @@ class Brief:
     dry_run: bool = False
     """Look and compare, change nothing."""
     sends: bool = True
-    """Whether there may be bodies to send."""
+    """True if there may be bodies to send."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
-    """Who carries out kinds that others define (chunks): an importable function taking work and tools."""
+    """The functions for kinds that other modules define (chunks): importable, taking work and tools."""
     delete_check: DeleteCheck = field(default_factory=lambda: DeleteCheck(listed=""))
-    """How deletes look once more."""
+    """The check before deletes."""
     quirks: Quirks = NO_QUIRKS
-    """What earlier jobs found out about the store."""
+    """The quirks that earlier jobs found out about the store."""
     compares_times: bool = False
     """Look at the first new object, whether its LastModified is later than the Date of the answer to its write."""
 
 
 @dataclass(slots=True)
 class Tools:
-    """What the coroutines of one worker share."""
+    """The values that the coroutines of one worker share."""
 
     brief: Brief
     source: Source
     checks: Checks
     quirks: Quirks
-    """What is known of the store, by this worker or by another."""
+    """The known quirks of the store, found by any worker."""
     found: list[Quirk] = field(default_factory=list)
-    """Of these, what was found here and is not yet told."""
+    """The quirks found by this worker and not yet reported."""
     warnings: list[str] = field(default_factory=list)
     """The same: a line each."""
     acl_refused: bool = False
     """The bucket has ACLs disabled: stop sending them."""
     copy_keeps: frozenset[str] = frozenset()
-    """What a copy of this worker was seen to keep: headers, tags, the ACL."""
+    """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
     counts_tags: bool = False
     """A HEAD has said how many tags there are."""
     compares_times: bool = False
@@ -127,7 +127,7 @@ class Tools:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the bucket is."""
+        """The address of the bucket."""
         return self.brief.endpoint
 
     def learn(self, quirks: Quirks) -> None:
@@ -135,7 +135,7 @@ class Tools:
         self.quirks = self.quirks.with_all(quirks)
 
     def note(self, quirk: Quirk) -> bool:
-        """Keep what was found out, to be told with the next result; return whether it is new."""
+        """Keep a quirk for the next result; return whether it is new."""
         if self.quirks.has(quirk.kind, quirk.about):
             return False
         self.quirks = self.quirks.plus([quirk])
@@ -147,18 +147,18 @@ class Tools:
         self.warnings.append(" ".join(words.splitlines()))
 
     def note_refusal(self, call: str, fault: Fault, consequence: str) -> None:
-        """Keep that the store refuses an optional request for good, and warn of it unless that is known."""
+        """Note that the store permanently refuses an optional request, and warn of it the first time."""
         if self.note(Quirk(QuirkKind.REFUSED, call, f"HTTP {fault.status} {fault.code}")):
             self.warn(refusal_words(call, fault.code, fault.message, consequence))
 
     def attributes(self, operation: Operation) -> Attributes:
-        """What the object of this operation's file should carry."""
+        """Return the attributes of the object of this operation's file."""
         wanted = self.brief.rules.attributes(operation.path)
         return replace(wanted, acl="") if self.acl_refused and wanted.acl else wanted
 
 
 def tools_for(brief: Brief) -> Tools:
-    """Fresh tools; nothing is opened yet."""
+    """Return fresh tools; nothing is opened yet."""
     checks, source = Checks.from_endpoint(brief.endpoint), Source(brief.root, brief.symlinks)
     return Tools(brief, source, checks, brief.quirks, compares_times=brief.compares_times)
 
@@ -216,7 +216,7 @@ _TAKE_A_KEY = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "Up
 
 
 def _with_news(result: Result, tools: Tools) -> Result:
-    """``result``, which takes along what was found out about the store."""
+    """Return ``result`` with the quirks that were found out about the store."""
     warning = "\n".join(filter(None, (result.warning, *tools.warnings)))
     quirks = tuple(tools.found)
     tools.warnings.clear()
@@ -225,7 +225,7 @@ def _with_news(result: Result, tools: Tools) -> Result:
 
 
 def _each(work: Work, result: Result) -> list[Result]:
-    """``result`` for every key that ``work`` is about: one that is not told of would be waited for for ever."""
+    """Return one result per key. A missing result would leave the coordinator waiting indefinitely."""
     return [result._replace(id=row) for row, _ in work.keys] or [result]
 
 
@@ -245,7 +245,7 @@ async def _way(work: Work, tools: Tools, asked: Asked | None) -> list[Result]:
 
 
 UNSURVEYED = "Unsurveyed"
-"""Our code for a multipart upload whose parts may not be listed."""
+"""The code of s3batch for a multipart upload whose parts may not be listed."""
 PARTS_STAY = "the parts of aborted multipart uploads stay in the bucket until a lifecycle rule removes them"
 
 
@@ -271,14 +271,14 @@ async def _begin(work: Work, tools: Tools) -> Result:
 
 
 async def _begun_already(key: str) -> str:
-    """The id of the newest upload of ``key``: ours, if an earlier try began it and the answer was lost."""
+    """Return the id of the newest upload of ``key``, which an earlier try may have begun without an answer."""
     answer = await settled(calls.list_multipart_uploads(key))
     uploads = [each for each in answer.document.uploads if each.key == key] if answer.ok else []
     return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
 
 
 async def _survey(work: Work, tools: Tools) -> Result:
-    """What S3 holds of an upload that was begun; the file must still be the one."""
+    """Return the parts that S3 holds of an upload; the file must be unchanged."""
     operation = work.operation
     tools.source.check(operation.path, operation.stamp)
     held: list[Part] = []
@@ -333,7 +333,7 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if answer.status == 404 or answer.status >= 500:
         return await _perhaps_finished(work, answer, tools)
     completed = checked(answer, call).document
-    if operation.recheck:  # somebody else may have begun it, with other attributes
+    if operation.recheck:  # another program may have begun it, with other attributes
         head = await ask(calls.head_object(operation.key))
         if (fault := refusal_for_good(head)) is None:
             return await _made_right(work, checked(head, calls.head_object(operation.key)), tools)
@@ -372,7 +372,7 @@ def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
 
 
 async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
-    """S3 does not know the upload. An earlier Complete may have worked and its answer been lost: our object is there."""
+    """Handle an upload that S3 does not know: an earlier Complete may have worked although its answer was lost."""
     head = await settled(calls.head_object(work.operation.key))
     if head.ok and await _is_ours(work, head, tools):
         return await _made_right(work, head, tools)
@@ -382,7 +382,7 @@ async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result
 
 
 async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
-    """Whether an object is made of these parts, all sent of the file as it is, or else holds what the file holds."""
+    """Return whether an object is made of these parts, all of the current file, or holds the file's content."""
     operation, etags = work.operation, [part.etag for part in work.parts]
     if not all(etags) or int(head.headers.get("content-length", -1)) != operation.size:
         return False
@@ -398,7 +398,7 @@ async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
 
 
 async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
-    """The result for an object whose content is ours; its attributes may be those of whoever began the upload."""
+    """Return the result for an object with the right content; another program may have set its attributes."""
     operation = work.operation
     reason = await find_difference(operation, tools.attributes(operation), head, tools)
     if reason is not None:
@@ -462,7 +462,7 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
 
 
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
-    """The answer where the object is known to be ours still: by reading the file alone. ``None``: S3 must be asked."""
+    """Compare by reading the file alone, if the object is known to be unchanged. ``None``: S3 must be asked."""
     known, _, checksum = operation.detail.partition(" ")
     if known != ATTRIBUTES_KNOWN or operation.recheck:
         return None
@@ -478,7 +478,7 @@ async def _by_record(operation: Operation, attributes: Attributes, tools: Tools)
 async def _equal(
     operation: Operation, attributes: Attributes, evidence: Evidence, size: int, tools: Tools
 ) -> bool | None:
-    """Whether the object holds what the file holds, or nobody knows; ``size``: of the object, -1 if not known."""
+    """Return whether the object holds the file's content; ``None`` if unknown. ``size`` is the object's, -1 if unknown."""
 
     def blocks() -> Iterable[bytes]:
         return tools.source.blocks(operation.path, operation.stamp)
@@ -504,7 +504,7 @@ async def _copy(operation: Operation, tools: Tools) -> Result:
 
 
 async def _redirect(operation: Operation, tools: Tools) -> Result:
-    """An empty object that sends browsers elsewhere; one that does so already is left alone."""
+    """Write an empty object that redirects browsers, unless the same redirect exists."""
     head = await ask(calls.head_object(operation.key))
     location = operation.detail
     if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm

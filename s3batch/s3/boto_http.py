@@ -1,8 +1,8 @@
 """The HTTP of the reference lane: urllib3 under botocore, with every exchange bounded in bytes and in seconds.
 
-urllib3 has a time limit for each read only: a byte every two seconds holds a connection for ever, as endless headers,
-``100 Continue`` or chunks do. So a watchdog closes the socket of an exchange that takes too long, and the body is read
-by the lean lane's own reader, which knows what may come.
+urllib3 has a time limit for each read only: one byte every two seconds holds a connection without end, and so do
+endless headers, ``100 Continue`` or chunks. Therefore a watchdog closes the socket of an exchange that takes too long,
+and the lean lane's bounded reader reads the body.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Watchdog:
 
     @contextmanager
     def watching(self, exchange: Exchange, every: float) -> Iterator[None]:
-        """End ``exchange`` when it is due; look for that ``every`` so many seconds."""
+        """End ``exchange`` when it is due; check every ``every`` seconds."""
         with self._changed:
             self._exchanges.add(exchange)
             if not self._running:
@@ -104,7 +104,7 @@ class _Watchdog:
 
 
 class _Current(threading.local):
-    """What this thread is about: the connections that urllib3 opens are to be known by it."""
+    """The current call of this thread, by which the connections that urllib3 opens are known."""
 
     exchange: Exchange | None = None
 
@@ -184,7 +184,7 @@ class _SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
 
 
 class _State(threading.local):
-    """What a thread asked last."""
+    """The last request of a thread."""
 
     wanted: Call | None = None
     call: Call = Call("", "")
@@ -207,7 +207,7 @@ class BoundedSession:
         inner._pool_classes_by_scheme = inner._manager.pool_classes_by_scheme = pools  # noqa: SLF001
 
     def expect(self, call: Call) -> None:
-        """Say which call this thread is about; botocore may make requests of its own for it (HeadBucket)."""
+        """Note the call of this thread; botocore may make requests of its own for it (HeadBucket)."""
         self._now.wanted, self._now.answer, self._now.failure = call, None, None
 
     def name_next(self, name: str, method: str) -> None:
@@ -217,12 +217,12 @@ class BoundedSession:
 
     @property
     def answer(self) -> Answer | None:
-        """What came last to the call that is expected."""
+        """The last response to the expected call."""
         return self._now.answer
 
     @property
     def failure(self) -> CallError | None:
-        """Why nothing came, where its bounds were exceeded."""
+        """The error if its bounds were exceeded."""
         return self._now.failure
 
     def check_last(self) -> Answer | None:
@@ -236,7 +236,7 @@ class BoundedSession:
     def send(self, request: Any) -> Any:
         """Carry out ``request`` within its bounds. Raises :class:`CallError` where they are exceeded."""
         call = self._now.call
-        request.stream_output = True  # the body is ours to read
+        request.stream_output = True  # this module reads the body
         request.headers.pop("Expect", None)  # botocore reads what comes to that without any bound
         size = len(request.body) if isinstance(request.body, (bytes, bytearray)) else 0
         exchange = Exchange(call, self._timeout, size)
@@ -276,7 +276,7 @@ class BoundedSession:
         return error
 
     def _receive(self, response: Any, exchange: Exchange) -> Answer:
-        """Read the body with the lean lane's reader, which is told the head that http.client has read."""
+        """Read the body with the lean lane's reader, given the head that http.client has read."""
         headers = {name.lower(): as_sent(value) for name, value in response.headers.items()}
         framing = "".join(f"{name}: {headers[name]}\r\n" for name in _FRAMING if name in headers)
         reply, raw = exchange.reply, response.raw
@@ -301,7 +301,7 @@ class BoundedSession:
 
 
 _CUT = (ConnectionError, http.client.IncompleteRead)
-"""What http.client raises where a connection ends too early."""
+"""The exceptions of http.client for a connection that ends too early."""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

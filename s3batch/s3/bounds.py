@@ -1,4 +1,4 @@
-"""How much of a response is read, and for how long: one table for both lanes.
+"""The bounds of a response in bytes and seconds: one table for both lanes.
 
 bytes     a document 64 MiB, an error document 1 MiB, a GET what was asked for
 seconds   the timeout and ``GRACE``, and one second more for each ``SLOWEST`` bytes of body

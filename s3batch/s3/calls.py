@@ -41,17 +41,17 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What S3 said. ``headers`` has lower-case names."""
+    """A response of S3. ``headers`` has lower-case names."""
 
     status: int
     headers: Mapping[str, str]
     body: Body = b""
     document: Any = None
-    """What the body says, where S3 answers the call with a document; :mod:`s3batch.s3.validation` reads it."""
+    """The document in the body, if S3 answers the call with one; :mod:`s3batch.s3.validation` parses it."""
 
     @property
     def ok(self) -> bool:
-        """Whether the request was carried out."""
+        """True if the request was carried out."""
         return 200 <= self.status < 300
 
 
@@ -60,14 +60,14 @@ _new = tuple.__new__
 
 
 def encode(text: str, safe: str = "") -> str:
-    """``text`` percent-encoded as SigV4 wants it: only unreserved characters (and ``safe``) stay."""
+    """Return ``text`` percent-encoded for SigV4: only unreserved characters (and ``safe``) stay."""
     if _PLAIN.match(text) and (safe == "/" or "/" not in text):
         return text
     return quote(os.fsencode(text), safe=safe + "-_.~")
 
 
 def query(pairs: Iterable[tuple[str, str]]) -> str:
-    """``pairs`` as a canonical query string, sorted by encoded name."""
+    """Return ``pairs`` as a canonical query string, sorted by encoded name."""
     return "&".join(f"{name}={value}" for name, value in sorted((encode(name), encode(value)) for name, value in pairs))
 
 
@@ -106,7 +106,7 @@ _XML_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]
 
 
 def fits_xml(key: str) -> bool:
-    """Whether XML 1.0 can name ``key``: no control character, nothing that is not UTF-8."""
+    """Return whether XML 1.0 can hold ``key``: UTF-8 without control characters."""
     return not _XML_ILLEGAL.search(key)
 
 
@@ -123,7 +123,7 @@ def delete_objects(keys: Iterable[str]) -> Call:
 
 
 def list_objects(prefix: str, *, token: str = "", start_after: str = "", limit: int = 1000) -> Call:
-    """One page of the listing; names come url-encoded, so that no key can break the XML."""
+    """Return the request for one page of the listing. Names come url-encoded, so that no key can break the XML."""
     pairs = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix), ("max-keys", str(limit))]
     if token:
         pairs.append(("continuation-token", token))
@@ -164,13 +164,13 @@ def abort_multipart_upload(key: str, upload_id: str) -> Call:
 
 
 def list_parts(key: str, upload_id: str, marker: int = 0) -> Call:
-    """One page (1,000) of the parts S3 holds for an upload, after part ``marker``."""
+    """Return the request for one page (1,000) of the parts of an upload, after part ``marker``."""
     pairs = [("uploadId", upload_id)] + ([("part-number-marker", str(marker))] if marker else [])
     return Call("ListParts", "GET", key, query(pairs))
 
 
 def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str = "") -> Call:
-    """One page of the multipart uploads in progress below ``prefix``.
+    """Return the request for one page of the multipart uploads in progress below ``prefix``.
 
     Names are not asked for url-encoded: Ceph encodes them then and does not say so, others do not encode them.
     """
@@ -198,5 +198,5 @@ def put_object_tagging(key: str, tags: Iterable[tuple[str, str]]) -> Call:
 
 
 def md5_header(body: Body) -> str:
-    """``body``'s Content-MD5."""
+    """Return the Content-MD5 header of ``body``."""
     return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

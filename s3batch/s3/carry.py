@@ -1,4 +1,4 @@
-"""What lanes and their users share: boto3 when it is needed, and how long to wait before a new try."""
+"""Helpers of both lanes: boto3, imported when it is needed, and the back-off before a new try."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0
 
 
 def back_off(attempt: int) -> float:
-    """Seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
+    """Return the seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
     return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))
 
 
@@ -43,7 +43,7 @@ _SHORTEST_SECRET = 6
 
 
 def without_secrets(answer: Answer, credentials: Credentials) -> Answer:
-    """Return ``answer`` with what it repeats of our credentials masked."""
+    """Return ``answer`` with the credentials masked that it repeats."""
     words = [word for word in (credentials.access_key, credentials.token) if len(word) >= _SHORTEST_SECRET]
     forms = {form for word in words for form in (word, quote(word, safe=""), html.escape(word, quote=False))}
     if not forms:
@@ -55,10 +55,10 @@ def without_secrets(answer: Answer, credentials: Credentials) -> Answer:
 
 
 def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
-    """Return what carries out calls through boto3, which is imported with the first of them; any thread may make it.
+    """Return the function that carries out calls through boto3, imported at the first call; any thread may make it.
 
-    It raises nothing but :class:`CallError`: what boto3 makes of the AWS configuration is the user's to mend, and what
-    it makes of an answer is the store's.
+    It raises nothing but :class:`CallError`. Errors of boto3 come from the AWS configuration, or from the store's
+    answer.
     """
     kept: list[Callable[[Call], Answer]] = []
     making = threading.Lock()

@@ -36,7 +36,7 @@ def load(name: str) -> None:
 
 
 def digest(name: str, body: Body) -> str:
-    """``body``'s checksum in base64, as S3's headers carry it."""
+    """Return the checksum of ``body`` in base64, the form of S3's headers."""
     if name in ("sha256", "sha1"):
         return b64encode(hashlib.new(name, body).digest()).decode()
     return b64encode(_functions[name](body, 0).to_bytes(_WIDTHS[name], "big")).decode()
@@ -103,11 +103,11 @@ class Running:
             self._crc = _functions[self._name](piece, self._crc)
 
     def base64(self) -> str:
-        """The checksum so far, as S3's headers carry it."""
+        """Return the checksum so far in base64, the form of S3's headers."""
         return b64encode(self.digest()).decode()
 
     def digest(self) -> bytes:
-        """The checksum so far, in bytes."""
+        """Return the checksum so far, in bytes."""
         if self._hash is not None:
             return self._hash.digest()
         return self._crc.to_bytes(_WIDTHS[self._name], "big")

@@ -1,8 +1,8 @@
-"""From settings to an :class:`Endpoint`: who we are, where the bucket is, which lane serves it.
+"""From settings to an :class:`Endpoint`: credentials, address of the bucket, and the lane that serves it.
 
-boto3 is the authority on credentials, regions and endpoints. It is not even imported in the plain case
-that CI and cron have (a key pair given outright, no AWS configuration file): that saves a fifth of a second
-of CPU, which is all that a run with nothing to do costs.
+boto3 decides about credentials, regions and endpoints. It is not imported in the plain case of CI and cron: a key pair
+is given, and there is no AWS configuration file. That saves a fifth of a second of CPU, which is all the CPU of a run
+with nothing to do.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ DEFAULT_REGION = "us-east-1"
 _APART = ("us-iso", "eu-iso", "eusc-")
 """Regions whose hosts have names of their own, which boto3 knows."""
 _ASKS_SYSTEM = sys.platform in ("darwin", "win32")
-"""Whether proxies may be named elsewhere than in variables."""
+"""True on systems where proxies may be configured outside the environment."""
 _RENEW_AFTER = 60.0
-"""Seconds: new credentials refused sooner are refused for good."""
+"""Seconds: new credentials that are refused sooner are permanently refused."""
 
 
 class Login:
@@ -47,7 +47,7 @@ class Login:
         resolve: Callable[[], Any] | None = None,
         patience: float = 90.0,
     ) -> None:
-        """``fixed`` is a pair given outright, ``source`` botocore's credentials; ``resolve`` finds such anew.
+        """``fixed`` is a given pair, ``source`` botocore's credentials; ``resolve`` finds such again.
 
         ``patience`` is the seconds that finding credentials may take.
         """
@@ -59,9 +59,9 @@ class Login:
         self._renewed = -_RENEW_AFTER
 
     def current(self) -> Credentials | None:
-        """What to sign with now; ``None`` where there is nobody to be. May block for a renewal.
+        """Return the credentials to sign with now; ``None`` for anonymous requests. May block for a renewal.
 
-        Raises :class:`EndpointError` when credentials that ran out cannot be renewed.
+        Raises :class:`EndpointError` if expired credentials cannot be renewed.
         """
         if self._source is None:
             return self._fixed
@@ -78,7 +78,7 @@ class Login:
         return self._last
 
     def renewed(self) -> Credentials | None:
-        """Credentials resolved anew after the store refused the old ones; ``None`` if there are no others."""
+        """Return credentials resolved again after the store refused the old ones; ``None`` if there are no others."""
         now = time.monotonic()
         if self._resolve is None or now - self._renewed < _RENEW_AFTER:
             return None
@@ -90,7 +90,7 @@ class Login:
 
 
 def connect(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
-    """The endpoint of ``bucket`` and who signs in to it. Raises :class:`EndpointError`, :class:`SettingsError`."""
+    """Return the endpoint of ``bucket`` and its sign-in. Raises :class:`EndpointError`, :class:`SettingsError`."""
     if _plain(settings):
         login = Login(Credentials(settings.access_key, settings.secret_key, settings.session_token))
         configured = Configured()
@@ -136,7 +136,7 @@ def _refuse_unsafe(what: str, *texts: str) -> None:
 
 
 def _plain(settings: Settings) -> bool:
-    """Whether the settings say all there is to know, so that boto3 need not be asked."""
+    """Return whether the settings hold everything, so that boto3 need not be asked."""
     if not (settings.access_key and settings.secret_key) or settings.profile:
         return False
     if settings.assume_role or settings.user_role_arn or settings.oidc_token_id:
@@ -158,7 +158,7 @@ def _configuration_files() -> list[str]:
 
 
 class Configured(NamedTuple):
-    """What the AWS configuration says of S3, resolved by boto3."""
+    """The AWS configuration of S3, resolved by boto3."""
 
     region: str = ""
     endpoint_url: str = ""
@@ -198,12 +198,12 @@ def _checksum(name: str) -> str:
 
 
 def _ca_bundle(configured: Configured) -> str:
-    """Where boto3 looks too."""
+    """Return the CA bundle from the places that boto3 reads."""
     return os.environ.get("AWS_CA_BUNDLE", "") or configured.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE", "")
 
 
 def _path_style(settings: Settings, bucket: str, url: str, style: str, *, tls: bool) -> bool:
-    """A bucket goes into the host's name only where DNS and certificates surely know it there: on AWS."""
+    """Return whether the bucket goes into the path. It goes into the host name only on AWS, where DNS and TLS know it."""
     if bucket.startswith("arn:"):
         return False
     if settings.path_style or style == "path":
@@ -214,7 +214,7 @@ def _path_style(settings: Settings, bucket: str, url: str, style: str, *, tls: b
 
 
 def _lane(settings: Settings, endpoint: Endpoint) -> Any:
-    """The reference lane where the lean one does not apply: proxies, ARNs, directory buckets, dual-stack..."""
+    """Return the lane: reference where the lean one cannot work: proxies, ARNs, directory buckets, dual-stack..."""
     bucket = endpoint.bucket
     special = bucket.startswith("arn:") or bucket.endswith(("--x-s3", ".mrap")) or bool(endpoint.variants)
     if special and settings.lane == "lean":
@@ -265,10 +265,10 @@ _SIGN_IN_GRACE = 30.0
 
 
 def _asked(question: Callable[[], Any], patience: float) -> Any:
-    """Return what boto3 answers within ``patience`` seconds. Raise :class:`EndpointError` with its words if it cannot.
+    """Return boto3's answer within ``patience`` seconds, else raise :class:`EndpointError` with its words.
 
-    Whatever its chain of credentials or the AWS configuration raises is the user's configuration and no bug of ours:
-    a cache of SSO that is no JSON, a token file that is not there, a ``credential_process`` that prints nonsense.
+    An exception of its credential chain or of the AWS configuration comes from the user's configuration and is no bug
+    of s3batch: an SSO cache that is not JSON, a missing token file, a ``credential_process`` that prints nonsense.
     """
     outcome: list[tuple[Any, Exception | None]] = []
 
@@ -282,7 +282,7 @@ def _asked(question: Callable[[], Any], patience: float) -> Any:
     try:
         thread.start()
         thread.join(patience)
-    except RuntimeError:  # there are no more threads for us
+    except RuntimeError:  # no more threads may be started
         ask()
     if not outcome:
         raise EndpointError(f"cannot sign in: no credentials came within {patience:g} s", hint=_WORKING_PROFILE)
@@ -311,7 +311,7 @@ def _session(settings: Settings) -> Any:
 
 
 def _credentials(session: Any, settings: Settings) -> Any:
-    """Whoever the settings, the environment or the machine say we are; then the role, or the two, to assume."""
+    """Return the credentials of settings, environment or machine; then of the role, or the two roles, to assume."""
     credentials: Any = None if settings.oidc_token_id else session.get_credentials()
     if credentials is None and not settings.oidc_token_id:
         raise EndpointError(
@@ -330,7 +330,7 @@ def _credentials(session: Any, settings: Settings) -> Any:
 
 
 def _assumed(session: Any, settings: Settings, base: Any, asked: dict[str, str]) -> Any:
-    """Credentials of a role, assumed by those of ``base`` or by a web identity's token; they renew themselves."""
+    """Return credentials of a role, assumed by ``base`` or by a web identity's token; they renew themselves."""
     from botocore.credentials import RefreshableCredentials  # noqa: PLC0415 - see the module's docstring
 
     given = {name: value for name, value in asked.items() if value}
@@ -349,7 +349,7 @@ def _assumed(session: Any, settings: Settings, base: Any, asked: dict[str, str])
 
 
 def _sts(session: Any, settings: Settings, base: Any) -> Any:
-    """An STS client that signs with what ``base`` is now."""
+    """Return an STS client that signs with the current credentials of ``base``."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
     from s3batch.s3.judged import judge  # noqa: PLC0415 - the same
@@ -366,7 +366,7 @@ def _sts(session: Any, settings: Settings, base: Any) -> Any:
 
 
 def _configured(session: Any, settings: Settings) -> Configured:
-    """What boto3 makes of configuration file and environment, read off a client of it."""
+    """Return the configuration that boto3 makes of file and environment, read from one of its clients."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
     nobody = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "-")  # else it would sign in again

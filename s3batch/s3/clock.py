@@ -1,4 +1,4 @@
-"""What responses say of time: the store's clock, and how long to wait."""
+"""The times in responses: the store's clock, and how long to wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 offsets: dict[tuple[str, int], float] = {}
-"""By how many seconds the clock of a store, by host and port, is ahead of ours: told by a refusal, to either lane."""
+"""Seconds by which a store's clock, by host and port, is ahead of this machine's, as learned from refusals.
+"""
 RETRY_AFTER_LIMIT = 120.0
 """Seconds: a store that names more counts as one that names this."""
 _LATEST = 7_258_118_400.0
@@ -21,7 +22,7 @@ _LATEST = 7_258_118_400.0
 
 @lru_cache(maxsize=64)
 def seconds_of(date: str) -> float:
-    """Return an HTTP date in seconds since the epoch; 0 for what is none."""
+    """Return an HTTP date in seconds since the epoch; 0 for a malformed one."""
     try:
         seconds = parse_http_date(date).timestamp()
     except (ValueError, OverflowError):
@@ -30,7 +31,7 @@ def seconds_of(date: str) -> float:
 
 
 def offset_of(headers: Mapping[str, str]) -> float | None:
-    """Return by how many seconds the store's clock is ahead of ours; ``None`` where it does not say."""
+    """Return the seconds by which the store's clock is ahead of this machine's; ``None`` if it does not say."""
     told = seconds_of(headers.get("date", ""))
     return told - time.time() if told else None
 

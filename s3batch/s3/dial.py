@@ -41,7 +41,7 @@ class Dialler:
         """A TLS session to go on with: it saves the costly half of a handshake."""
 
     def open(self) -> tuple[socket.socket, Address]:
-        """A socket that is being connected. Raises ``OSError`` when there is no address that could be tried."""
+        """Return a socket that is being connected. Raises OSError if there is no address to try."""
         self._resolve()
         refused = OSError("there is no address")
         for _ in range(len(self._addresses)):
@@ -124,7 +124,7 @@ def _system_has_certificates() -> bool:
 
 
 def _botocore_bundle() -> str:
-    """The bundle that botocore brings along, found without importing it."""
+    """Return the path of botocore's CA bundle, found without importing it."""
     spec = find_spec("botocore")
     for place in (spec.submodule_search_locations or []) if spec else []:
         bundle = Path(place) / "cacert.pem"

@@ -34,7 +34,7 @@ class Element(NamedTuple):
 
 
 class Document(NamedTuple):
-    """What :func:`read` found."""
+    """The document that :func:`read` found."""
 
     root: str
     top: dict[str, str]

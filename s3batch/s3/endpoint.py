@@ -19,7 +19,7 @@ SIGN_UP_TO = 64 * 1024
 the checksum alone, because hashing them would be most of the CPU. ``sign_payload: always`` signs all."""
 
 AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
-"""How the names of S3's own hosts end."""
+"""The ends of S3's own host names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Endpoint:
     """For a store that does not take it; empty where the user chose it."""
     lane: Literal["lean", "reference"] = "lean"
     variants: tuple[str, ...] = ()
-    """Which other names of Amazon's S3 are wanted: ``fips``, ``dualstack``, ``accelerate``; only boto3 knows those."""
+    """Other names of Amazon's S3 that are wanted: ``fips``, ``dualstack``, ``accelerate``; only boto3 knows those."""
     timeout: float = 60.0
     """Seconds without any progress on a connection."""
 
@@ -55,40 +55,40 @@ class Endpoint:
 
     @property
     def host_header(self) -> str:
-        """What goes into ``Host``."""
+        """The value of the ``Host`` header."""
         name = self.host if self.path_style else self.server_name
         return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
 
     def path(self, key: str) -> str:
-        """The request path of ``key``, or of the bucket for an empty one."""
+        """Return the request path of ``key``, or of the bucket for an empty one."""
         if self.path_style:
             return f"{self.base_path}/{self.bucket}/{encode(key, '/')}" if key else f"{self.base_path}/{self.bucket}"
         return f"{self.base_path}/{encode(key, '/')}"
 
     def signs_body(self, size: int) -> bool:
-        """Whether a body of ``size`` bytes is hashed into the signature."""
+        """Return whether a body of ``size`` bytes is hashed into the signature."""
         if self.sign_payload == "auto":
             return not self.tls and size <= SIGN_UP_TO
         return self.sign_payload == "always"
 
     def through(self, lane: Literal["lean", "reference"]) -> Endpoint:
-        """The same bucket by that lane."""
+        """Return the same bucket with that lane."""
         return replace(self, lane=lane)
 
     def name(self) -> str:
-        """For messages: the URL people know."""
+        """Return the URL for messages."""
         return self.url or f"{'https' if self.tls else 'http'}://{self.host}"
 
     def moved_to(self, region: str) -> Endpoint:
-        """The same bucket in the region the store said it is in."""
+        """Return the same bucket in the region that the store named."""
         amazon = self.host.endswith(AMAZON)
         return replace(self, region=region, host=self.host.replace(self.region, region) if amazon else self.host)
 
 
 def split_url(url: str) -> tuple[str, int, bool, str]:
-    """Host, port, whether TLS, and base path of an endpoint URL; without a scheme it is https.
+    """Return host, port, TLS or not, and base path of an endpoint URL; without a scheme it is https.
 
-    Raises ``ValueError`` with what is wrong.
+    Raises ValueError with the reason.
     """
     parts = urlsplit(url if "://" in url else f"https://{url}")
     if parts.scheme not in ("http", "https"):

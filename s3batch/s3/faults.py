@@ -1,4 +1,4 @@
-"""What went wrong, and what that means: try again, give up this key, or stop the job.
+"""Faults of requests and their consequence: try again, give up this key, or stop the job.
 
 retryable   the store is busy or the way to it broke; the same request may work later
 permanent   this key cannot be done as asked; the others can
@@ -23,9 +23,9 @@ THROTTLED = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"}
 )
 MALFORMED = "MalformedAnswer"
-"""Our code for a response that is not S3's answer to the call."""
+"""The code of s3batch for a response that is not S3's answer to the call."""
 TOO_LARGE = "TooLarge"
-"""Our code for an object that is larger than a listing, a HEAD or a manifest told."""
+"""The code of s3batch for an object that is larger than a listing, a HEAD or a manifest said."""
 SKEWED = "RequestTimeTooSkewed"
 RETRYABLE = THROTTLED | {
     "InternalError",
@@ -53,7 +53,7 @@ SIGNED_OUT = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""The credentials are wrong for every key, so no other key needs to be tried with them."""
+"""Credentials that are wrong for every key, so no other key needs to be tried with them."""
 MISREAD = "SignatureDoesNotMatch"
 """A wrong secret, or a store that reads a request otherwise than it was written: certain only before any success."""
 FATAL = SIGNED_OUT | {"NoSuchBucket", "AllAccessDisabled", "AccountProblem", "NotSignedUp", "Corrupted", "Environment"}
@@ -87,35 +87,35 @@ _FIELD = re.compile(rb"<(Code|Message|RequestId|Region|Endpoint|Resource|Header)
 
 
 class Fault(NamedTuple):
-    """One failed request in S3's words and in ours."""
+    """One failed request, in S3's words and in those of s3batch."""
 
     code: str
     message: str
     status: int = 0
     request_id: str = ""
     region: str = ""
-    """The bucket's real region, where the store told it."""
+    """The bucket's real region, if the store named it."""
     retry_after: float = 0.0
     """Seconds the store asks to wait before the next try."""
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may work later."""
+        """True if the same request may work later."""
         return self.code in RETRYABLE or self.status in (408, 425, 429, 500, 502, 503, 504)
 
     @property
     def throttled(self) -> bool:
-        """Whether the store asks for fewer requests."""
+        """True if the store asks for fewer requests."""
         return self.code in THROTTLED or self.status in (429, 503)
 
     @property
     def signed_out(self) -> bool:
-        """Whether the credentials themselves are refused."""
+        """True if the credentials themselves are refused."""
         return self.code in SIGNED_OUT
 
     @property
     def fatal(self) -> bool:
-        """Whether no other key can fare better."""
+        """True if no other key can succeed."""
         return self.code in FATAL
 
     def said_of(self, name: str) -> str:
@@ -176,7 +176,7 @@ STATUS_OF = {
 
 
 def fault_of(answer: Answer) -> Fault:
-    """The fault in an answer that is not ok; an answer to HEAD has no words, only its status."""
+    """Return the fault in an answer that is not ok; an answer to HEAD has no text, only its status."""
     text = answer.body[:_WORDS]
     found = {name.decode(): unescape(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(text)}
     code = found.get("Code", "")
@@ -198,7 +198,7 @@ def fault_of(answer: Answer) -> Fault:
 
 
 def _plausible(region: str) -> str:
-    """Return the region that a store told, if it can be one: it becomes part of a host name and of a signature."""
+    """Return the region that a store named, if it is valid: it becomes part of a host name and of a signature."""
     return region if _REGION.fullmatch(region) else ""
 
 
@@ -225,7 +225,7 @@ def is_error_document(body: Body) -> bool:
 
 
 def hides_error(answer: Answer) -> bool:
-    """Whether a 200 carries an error document, as CopyObject and CompleteMultipartUpload may.
+    """Return whether a 200 carries an error document, as CopyObject and CompleteMultipartUpload may.
 
     White space may come first, for as long as S3 took. An object that is such a document has a Last-Modified.
     """
@@ -250,9 +250,9 @@ _SETTINGS = {
     "content-language": "content_language",
     "expires": "expires",
 }
-"""What a header of a write comes of; ``x-amz-meta-...`` comes of ``metadata``."""
+"""The setting behind a header of a write; ``x-amz-meta-...`` comes from ``metadata``."""
 KMS_KEY_UNAVAILABLE = "KMSKeyUnavailable"
-"""Our code: the store cannot get the KMS key of this object."""
+"""The code of s3batch for a KMS key of this object that the store cannot get."""
 
 
 def explain(fault: Fault, headers: Mapping[str, str]) -> Fault:
@@ -296,14 +296,14 @@ def refusal_for_good(answer: Answer) -> Fault | None:
 
 
 def refused_for_good(fault: Fault) -> bool:
-    """Whether the same request will be refused again, and the sign-in is not the reason."""
+    """Return whether the same request will be refused again, for another reason than the sign-in."""
     if fault.status not in REFUSED_FOR_GOOD or fault.code in _OF_THE_SIGNATURE:
         return False
     return not (fault.retryable or fault.signed_out or fault.fatal)
 
 
 def puzzling(answer: Answer) -> bool:
-    """Whether the lean lane should let boto3 ask again: redirects and complaints about the form of a request."""
+    """Return whether the lean lane should let boto3 ask again: redirects and complaints about the form of a request."""
     if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):
         return True
     if answer.status == 403:  # a store may reckon the signature of an odd key in a way of its own

@@ -28,7 +28,7 @@ class Heads:
         self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
 
     def learn_time(self, offset: float) -> None:
-        """Sign by a clock that is so many seconds ahead of ours."""
+        """Sign by a clock that is ``offset`` seconds ahead of this machine's."""
         clock.offsets[self._place] = offset
 
     def of(self, call: Call) -> bytes:

@@ -1,6 +1,6 @@
 """boto3's clients of services beside S3 (CloudFront, STS): each exchange is bounded and each response judged.
 
-What the service did not answer becomes a 502 for botocore, which tries it again and then fails with our words.
+A malformed response becomes a 502 for botocore, which tries it again and then fails with s3batch's words.
 """
 
 from __future__ import annotations

@@ -52,16 +52,16 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 FIRST_WINDOW = 8
 _READS = frozenset({"GET", "HEAD"})
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
-"""What a store in another region says beside a redirect; BadRequest is all that an answer to HEAD can say."""
+"""The codes of a store in another region beside a redirect; HEAD can only show BadRequest."""
 _STALE_TRIES = 3
 _KEPT_FOR = 60.0
 """Seconds: what is on the way may forget an idle connection without telling either end."""
 _OPEN_WITHIN = 15.0
 """Seconds: a store that has not taken the connection by then is not there."""
 _LESSONS = 2
-"""What one call may teach about how to ask: the bucket's region, the store's clock."""
+"""Corrections that one call may learn: the bucket's region, the store's clock."""
 _AGREED = 3
-"""So many refusals of one code that boto3 met just the same: it need not be asked about those again."""
+"""After so many refusals of one code that boto3 met too, boto3 is not asked about that code again."""
 
 
 class Aside(NamedTuple):
@@ -78,9 +78,9 @@ class Pause(NamedTuple):
 
 @types.coroutine
 def ask(call: Call) -> Generator[Call, Answer, Answer]:
-    """S3's answer to ``call``, whatever its status. Raises :class:`CallError` when none came.
+    """Return S3's answer to ``call``, with any status. Raises :class:`CallError` if none came.
 
-    A refusal of HEAD has no words, so an expired token cannot be told from a missing permission: GET asks why.
+    HEAD errors have no body, so an expired token looks like a missing permission. A GET then learns the error code.
     """
     answer = yield call
     if call.method == "HEAD" and answer.status in (400, 403) and call.key:
@@ -97,7 +97,7 @@ _TELL_ETAG = frozenset({"CopyObject", "CompleteMultipartUpload"})
 
 @types.coroutine
 def aside(function: Callable[[], Any]) -> Generator[Aside, Any, Any]:
-    """What ``function`` returns, run on a thread; what it raises is raised here."""
+    """Run ``function`` on a thread and return its result; its exceptions are raised here."""
     return (yield Aside(function))
 
 
@@ -151,21 +151,21 @@ class Lane:
         bandwidth: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``carrier`` makes what does a call through boto3; ``bandwidth`` is bytes per second, 0 for no limit."""
+        """``carrier`` makes the function for calls through boto3; ``bandwidth`` is bytes per second, 0 for no limit."""
         self.limit = limit
         self.window: float = min(FIRST_WINDOW, limit)
         self.active = 0
         """Coroutines running."""
         self.requests: Counter[str] = Counter()
-        """Requests sent, by S3's name; whoever reports them clears it."""
+        """Requests sent, by S3's name; the reporter clears it."""
         self.doubts: Counter[str] = Counter()
-        """Refusals of the lean lane that boto3 had overruled, by S3's code; whoever reports them clears it."""
+        """Refusals of the lean lane that boto3 overruled, by S3's code; the reporter clears it."""
         self.throttled = 0
         self.page: MutableSequence[int] = [0, 0]
         """Its second place says which row the loop is busy with, for who looks on from outside; 0 for none."""
         self._changes_until = self._changes_until_at_most = math.inf
         self._unchanged: deque[Callable[[], None]] = deque()
-        """Calls that would change the bucket, held back because nobody wants them any more."""
+        """Calls that would change the bucket, held back while they may not be sent."""
         self._carrier = carrier
         self._clock = clock
         self._slow_start = True
@@ -216,7 +216,7 @@ class Lane:
 
     @property
     def has_room(self) -> bool:
-        """Whether the store seems to take one more request at a time."""
+        """True if the store seems to take one more request at a time."""
         return self.active < self.window
 
     def start(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None], row: int = 0) -> None:
@@ -226,7 +226,7 @@ class Lane:
 
     @property
     def may_change(self) -> bool:
-        """Whether calls that change the bucket are sent now."""
+        """True if calls that change the bucket are sent now."""
         return self._clock() < self._changes_until
 
     def forbid_changes(self) -> None:
@@ -323,7 +323,7 @@ class Lane:
             self._pump(line)
 
     def _kept(self, now: float) -> _Line:
-        """An idle connection that was used not long ago, or a new one."""
+        """Return an idle connection that was used recently, or a new one."""
         while self._idle:
             line = self._idle.pop()
             if now - line.progress < _KEPT_FOR:
@@ -332,7 +332,7 @@ class Lane:
         return self._connect()
 
     def _fail(self, task: _Task, call: Call, fault: Fault) -> None:
-        """Have the coroutine told in the next turn, so that a row of failures is no deep recursion."""
+        """Throw the fault into the coroutine in the next turn, so that a row of failures is no deep recursion."""
         self.later(0.0, lambda: self._resume(task, error=CallError(call.name, call.key, fault)))
 
     def _pump(self, line: _Line) -> None:
@@ -370,7 +370,7 @@ class Lane:
             return
         while held and not pace.empty:
             go = held.popleft()
-            held.appendleft(_nothing)  # so that nobody overtakes, and no second timer is set
+            held.appendleft(_nothing)  # so that no other request overtakes, and no second timer is set
             go()
             held.remove(_nothing)
         if held:
@@ -403,7 +403,7 @@ class Lane:
         self._judge(task, task.call, answer)
 
     def _validated(self, call: Call, answer: Answer) -> Answer:
-        """Return what counts as the answer; a refusal without our own secrets, for it is kept and shown."""
+        """Return the answer after validation; a refusal without credentials, because it is kept and shown."""
         if (answer.status >= 300 or hides_error(answer)) and self.endpoint.credentials is not None:
             answer = without_secrets(answer, self.endpoint.credentials)
         return validation.validate(call, answer)
@@ -441,7 +441,7 @@ class Lane:
         return False
 
     def _learns(self, answer: Answer) -> bool:
-        """Whether the refusal says how to ask better: in another region, or by the store's clock."""
+        """Return whether the refusal shows how to ask better: in another region, or by the store's clock."""
         fault = fault_of(answer)
         if fault.region and (answer.status in (301, 307) or fault.code in _ELSEWHERE):
             if fault.region != self.endpoint.region:  # else another call in flight has taught it already
@@ -453,7 +453,7 @@ class Lane:
         return True
 
     def _broken(self, line: _Line, error: BrokenConnectionError) -> None:
-        """Sending failed; the store may have answered first (a refusal), and then that is the answer."""
+        """Handle a broken send; the store may have answered first with a refusal, which is then the answer."""
         try:
             answer = None if line.opening else line.receive()
         except BrokenConnectionError:
@@ -538,7 +538,7 @@ class Lane:
         self._selector.unregister(sock)
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call ``function`` in so many seconds."""
+        """Call ``function`` in ``seconds``."""
         self._timer_number += 1
         heapq.heappush(self._timers, (self._clock() + seconds, self._timer_number, function))
 
@@ -579,7 +579,7 @@ class Lane:
                 self._lost(line, BrokenConnectionError(words, used=line.used, timed_out=True))
 
     def _is_kept_alive(self, line: _Line, now: float) -> bool:
-        """Whether S3 is still at work and says so by spaces: then the rest of the response has its own time."""
+        """Return whether S3 is still at work and sends spaces meanwhile; the rest of the response has its own time."""
         call = line.task.call if line.task else None
         if (
             call is None
@@ -609,7 +609,7 @@ class Lane:
             self.window = min(self.limit, self.window + (1.0 if self._slow_start else 1.0 / self.window))
 
     def _is_patient(self) -> bool:
-        """Whether the store's Retry-After has not passed yet."""
+        """Return whether the store's Retry-After has not passed yet."""
         if self._clock() < self._narrow_until:
             return True
         self._narrow_until = 0.0
@@ -630,7 +630,7 @@ class Lane:
     # --- threads ----------------------------------------------------------------------------
 
     def _through_boto(self, task: _Task, call: Call, refusal: Answer | None = None) -> None:
-        """Have boto3 ask; ``refusal`` is what the lean lane was told."""
+        """Let boto3 send the call; ``refusal`` is the lean lane's answer."""
         self._aside(task, lambda: self._validated(call, self._carry(call)), refusal)
 
     def _aside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None = None) -> None:
@@ -655,13 +655,13 @@ class Lane:
         return True
 
     def _beside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None) -> None:
-        """On a thread: what ``function`` returns or raises goes to the loop."""
+        """Run ``function`` on a thread and pass its result or exception to the loop."""
         try:
             self._from_threads.append((task, function(), None, refusal))
         except Exception as error:  # noqa: BLE001 - handed to the coroutine, whose boundary it is
             self._from_threads.append((task, None, error, refusal))
         if self._waker is not None:
-            with contextlib.suppress(OSError):  # full: the loop will wake anyway; closed: nobody waits
+            with contextlib.suppress(OSError):  # full: the loop will wake anyway; closed: no task waits
                 self._waker[1].send(b".")
 
     def _collect(self) -> None:
@@ -677,7 +677,7 @@ class Lane:
                 self._resume(task, value, error)
 
     def _settle(self, task: _Task, answer: Answer | None, refusal: Answer) -> None:
-        """The lean lane was refused: what boto3 was told counts, if it was told anything."""
+        """Settle a refusal of the lean lane: boto3's answer counts, if it got one."""
         code = fault_of(refusal).code
         if answer is None:
             self._resume(task, refusal)
@@ -693,16 +693,16 @@ class Lane:
 
 
 def _once_only(call: Call) -> bool:
-    """Whether repeating a call whose answer was lost may do, or answer, something else than the first try did."""
+    """Return whether a repeated call, after a lost answer, may do or answer something else than the first."""
     return "if-none-match" in call.headers or call.name == "CreateMultipartUpload"
 
 
 def _nothing() -> None:
-    """Holds a place in the queue for bandwidth."""
+    """Hold a place in the queue for bandwidth."""
 
 
 async def outcome(coroutine: Any) -> Any:
-    """The outcome of ``coroutine``, what it raised included: the loop must go on either way."""
+    """Return the outcome of ``coroutine``, including its exception: the loop must go on either way."""
     try:
         return await coroutine
     except CallError as error:

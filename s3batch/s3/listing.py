@@ -54,10 +54,10 @@ def number(text: str) -> int:
 
 
 def parse_page(body: Body) -> Page:
-    """Return the page in a ListObjectsV2 response. Raises :class:`MalformedAnswerError` when it is none.
+    """Return the page in a ListObjectsV2 response. Raises :class:`MalformedAnswerError` for other bodies.
 
-    Values of a listing hold no markup, so the rows are cut out of the text: a third of the time a parser takes.
-    A text of another form than stores write (prefixes, comments, CDATA) is read by a real parser.
+    Values of a listing hold no markup, so the rows are cut out of the text in a third of the time of a parser. A text
+    of another form than stores write (prefixes, comments, CDATA) goes to a real parser.
     """
     data = bytes(body)
     check(data)
@@ -68,7 +68,7 @@ def parse_page(body: Body) -> Page:
 
 
 def _quick_page(data: bytes) -> Page:
-    """Raise :class:`_PuzzledError` for everything that is not plainly what each store writes."""
+    """Return the page of a document in the form that all stores write; raise :class:`_PuzzledError` for any other."""
     if not _ROOT.match(data) or b"<!" in data or _DECLARED.match(data) or b"<CommonPrefixes" in data:
         raise _PuzzledError
     pieces = data.split(b"<Contents>")
@@ -156,7 +156,7 @@ def _next_token(top: Mapping[str, str]) -> str:
 
 
 def _bare(etag: str) -> str:
-    """Without the quotes, however they are written: SeaweedFS says ``&#34;``."""
+    """Return an ETag without its quotes, in any notation: SeaweedFS sends ``&#34;``."""
     etag = etag.replace("&quot;", "")
     return (unescape(etag) if "&" in etag else etag).strip('"')
 

@@ -32,7 +32,7 @@ def jump_to(left: Sequence[str], prefix: str) -> Call:
 
 
 def not_shown(left: Sequence[str], page: Page) -> list[str]:
-    """Return the keys behind the end of a page. All of them: the store does not begin where it is told."""
+    """Return the keys behind the end of a page. If these are all keys, the store ignores where a listing should begin."""
     shown = os.fsencode(page.objects[-1].key) if page.objects else b""
     return [key for key in left if os.fsencode(key) > shown]
 

@@ -1,4 +1,4 @@
-"""A bandwidth limit: bytes handed out at a steady rate. Whoever gets none waits, the lane says how."""
+"""A bandwidth limit: bytes handed out at a steady rate. A sender that gets none waits, as the lane decides."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pace:
         self._have = 0.0
 
     def grant(self, wanted: int) -> int:
-        """How many of ``wanted`` bytes may go now; 0 means wait."""
+        """Return how many of ``wanted`` bytes may go now; 0 means wait."""
         have = self._filled()
         if have < self._least and have < wanted:
             return 0
@@ -39,11 +39,11 @@ class Pace:
 
     @property
     def empty(self) -> bool:
-        """Whether too little is there to be worth a send."""
+        """True if too few bytes are left to be worth a send."""
         return self._filled() < self._least
 
     def delay(self) -> float:
-        """Seconds until there is something to hand out again."""
+        """Return the seconds until bytes can be handed out again."""
         return max(0.001, (self._least - self._filled()) / self._rate)
 
     def _filled(self) -> float:

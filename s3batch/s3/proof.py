@@ -31,7 +31,7 @@ ONE_IN = 100
 
 
 class Proof(NamedTuple):
-    """What is known of a body that was sent."""
+    """The facts about a body that was sent."""
 
     checksum: str | None
     """As the store said it again; empty if its ETag proves the body, ``None`` if the answer proves nothing."""
@@ -44,7 +44,7 @@ class _Facts(NamedTuple):
 
 
 class Proofs:
-    """What one worker has seen of the store's proofs."""
+    """The proofs that one worker has seen from the store."""
 
     __slots__ = ("_blind", "_right", "_unproved")
 
@@ -65,7 +65,7 @@ class Proofs:
         return Proof(None, await self.look(call.key, len(call.body), bare(answer.headers["etag"])))
 
     async def look(self, key: str, size: int, etag: str) -> str:
-        """Look at an object whose body nothing proves, if its turn has come; a warning where nobody may look."""
+        """Check an object whose body nothing proves, if its turn has come; return a warning if that is refused."""
         if self._blind or not self._is_due():
             return ""
         found, refusals = await _find(key)
@@ -146,7 +146,7 @@ def confirm(answer: Answer, call: Call, header: dict[str, str]) -> str | None:
 
 
 def _same_md5(answer: Answer, call: Call, header: dict[str, str]) -> bool:
-    """Whether the ETag proves the body; one that is the MD5 of something else is an error, another kind proves nothing."""
+    """Return whether the ETag proves the body. The MD5 of other content is an error; another kind proves nothing."""
     etag = compare.md5_of(answer.headers.get("etag", ""))
     if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
         return False

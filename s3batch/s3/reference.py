@@ -1,9 +1,8 @@
 """The reference lane: the same calls through boto3, whose answer counts; the only door to boto3 and s3transfer.
 
-A call's own headers, query and body replace what botocore made of the bare parameters, just before it
-signs; so both lanes say exactly the same, and endpoint rules, redirects, retries and signing are
-botocore's. Its settings are ours on purpose: no checksum trailers, which several stores refuse or even
-store inside the object.
+A call's own headers, query and body replace those that botocore made of the bare parameters, just before it signs. So
+both lanes send exactly the same, and endpoint rules, redirects, retries and signing are botocore's. Checksum trailers
+are switched off, because several stores refuse them or even store them inside the object.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Carrier:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._client = client(endpoint, tries=1)  # who asks tries again himself, and counts it
-        self._http: BoundedSession = self._client._endpoint.http_session  # noqa: SLF001 - ours
+        self._http: BoundedSession = self._client._endpoint.http_session  # noqa: SLF001 - a BoundedSession was put there
         self._now = threading.local()
         events = self._client.meta.events
         events.register("before-call.s3", self._replace)
@@ -77,7 +76,7 @@ class Carrier:
         except BotoCoreError as error:
             if self._http.answer is None:
                 raise CallError(call.name, call.key, fault_without_answer(error, self._endpoint)) from error
-        except Exception:  # what botocore makes of an answer is no matter: ours decides what it is
+        except Exception:  # botocore's view of an answer does not count: s3batch validates it
             if self._http.answer is None:
                 raise
         return self._answer(call)
@@ -100,7 +99,7 @@ class Carrier:
         method(**parameters)
 
     def _replace(self, params: dict[str, Any], **_: object) -> None:
-        """What botocore made of the parameters gives way to the call's own key, query, headers and body."""
+        """Replace what botocore made of the parameters by the call's own key, query, headers and body."""
         call: Call = self._now.call
         url = params["url"].partition("?")[0]
         if call.key:
@@ -112,7 +111,7 @@ class Carrier:
 
 
 def fault_without_answer(error: BotoCoreError, endpoint: Endpoint) -> Fault:
-    """What boto3 could not do, in our words: only trouble on the way is worth another try."""
+    """Return boto3's exception as a fault: only trouble on the way is retryable."""
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Fault("Untrusted", f"no answer from {endpoint.name()}: {error}")
     if isinstance(error, (ConnectTimeoutError, ReadTimeoutError)):
@@ -123,7 +122,7 @@ def fault_without_answer(error: BotoCoreError, endpoint: Endpoint) -> Fault:
 
 
 def client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries: int = 3) -> Any:
-    """A boto3 client with our settings and the endpoint's credentials."""
+    """Return a boto3 client with s3batch's settings and the endpoint's credentials."""
     credentials = endpoint.credentials
     config = Config(
         connect_timeout=min(endpoint.timeout, 20),
@@ -188,13 +187,13 @@ _signing = _Signing()
 
 
 def _now(remove_tzinfo: bool = True) -> datetime.datetime:
-    """Return what the store's clock shows, as far as it is known to differ from ours."""
+    """Return the time of the store's clock, as far as its difference from this machine's is known."""
     now: datetime.datetime = compat.get_current_datetime(remove_tzinfo)
     return now + datetime.timedelta(seconds=_signing.offset)
 
 
 auth.get_current_datetime = crt_auth.get_current_datetime = _now
-# botocore's signers, its own and those of awscrt, have no other place to be told the time
+# botocore's signers, its own and those of awscrt, take the time from nowhere else
 
 
 def _s3_config(endpoint: Endpoint) -> dict[str, Any]:
@@ -206,7 +205,7 @@ def _s3_config(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def session(credentials: Credentials | None, region: str, profile: str = "") -> Any:
-    """A boto3 session that signs in as the job does, for AWS services beside S3."""
+    """Return a boto3 session that signs in as the job does, for AWS services beside S3."""
     return boto3.session.Session(
         aws_access_key_id=credentials.access_key if credentials else None,
         aws_secret_access_key=credentials.secret_key if credentials else None,
@@ -243,7 +242,7 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[st
 
 def _judge_all(through: Any) -> None:
     """Have each response judged that s3transfer gets: one that is not S3's is tried again, then an error."""
-    http: BoundedSession = through._endpoint.http_session  # noqa: SLF001 - ours
+    http: BoundedSession = through._endpoint.http_session  # noqa: SLF001 - a BoundedSession was put there
 
     def try_again(response: Any, attempts: int, **_: object) -> float | None:
         if response is None or attempts >= _TRIES:
@@ -267,7 +266,7 @@ _META = "x-amz-meta-"
 
 
 def _parameters(through: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-    """``headers`` as boto3's parameters, by botocore's own model of CreateMultipartUpload."""
+    """Return ``headers`` as boto3's parameters, by botocore's own model of CreateMultipartUpload."""
     members = through.meta.service_model.operation_model("CreateMultipartUpload").input_shape.members
     names = {shape.serialization.get("name", "").lower(): name for name, shape in members.items()}
     found: dict[str, Any] = {names[name]: value for name, value in headers.items() if name in names}

@@ -1,4 +1,4 @@
-"""What an answer says: whether the call was carried out, and the facts in its headers."""
+"""Facts in responses: whether the call was carried out, and the values of its headers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["checked", "date_of", "etag_of", "must", "seconds_of", "settled"]
 
 
 def checked(answer: Answer, call: Call) -> Answer:
-    """``answer`` if it is ok. Raises :class:`CallError` otherwise."""
+    """Return ``answer`` if it is ok. Raises :class:`CallError` otherwise."""
     if not answer.ok:
         raise CallError(call.name, call.key, explain(fault_of(answer), call.headers))
     return answer
 
 
 async def must(call: Call) -> Answer:
-    """The answer to ``call``, which has to be ok. Raises :class:`CallError`."""
+    """Return the answer to ``call``, which must be ok. Raises :class:`CallError` otherwise."""
     return checked(await ask(call), call)
 
 
 async def settled(call: Call) -> Answer:
-    """The answer to ``call``: ok, or a refusal that stays. Raises :class:`CallError` for a fault that passes."""
+    """Return the answer to ``call``: ok, or a permanent refusal. Raises :class:`CallError` for a passing fault."""
     answer = await ask(call)
     if not answer.ok and (fault := fault_of(answer)).retryable and answer.status != 501:
         raise CallError(call.name, call.key, fault)
@@ -35,11 +35,11 @@ async def settled(call: Call) -> Answer:
 
 
 def etag_of(answer: Answer) -> str:
-    """The ETag without its quotes."""
+    """Return the ETag without its quotes."""
     return answer.headers.get("etag", "").strip('"')
 
 
 def date_of(answer: Answer) -> float:
-    """When S3 answered, by its own clock; 0 when it does not say."""
+    """Return the time of S3's response, by S3's clock; 0 if it does not say."""
     text = answer.headers.get("date", "")
     return seconds_of(text) if text else 0.0

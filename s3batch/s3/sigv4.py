@@ -31,7 +31,7 @@ class Credentials:
 
 
 class UnsafeTextError(ValueError):
-    """A line break or NUL where a request would end or begin anew with it."""
+    """A line break or NUL in a place where it would break the request."""
 
 
 def refuse_breaks(what: str, *texts: str) -> None:
@@ -42,7 +42,7 @@ def refuse_breaks(what: str, *texts: str) -> None:
 
 
 class _Layout(NamedTuple):
-    """What the canonical requests with headers of the same names have in common."""
+    """The common part of canonical requests with the same header names."""
 
     names: str
     """Sorted, with semicolons between."""
@@ -78,17 +78,17 @@ class Signer:
         self._timestamp = ""
         self._scope = ""
         self._mac = hmac.new(b"", digestmod="sha256")
-        """Begun with the day's key: to copy it is half the price of beginning anew."""
+        """A copy of this MAC, begun with the day's key, costs half of beginning again."""
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         """By the names of the headers, in the order they come."""
 
     def sign(
         self, method: str, path: str, query: str, headers: Mapping[str, str], payload: str, now: float | None = None
     ) -> dict[str, str]:
-        """``headers`` plus date, payload hash, token and authorization.
+        """Return ``headers`` plus date, payload hash, token and authorization.
 
-        ``path`` and ``query`` are encoded and canonical; ``payload`` is the body's SHA-256 in hex or
-        ``UNSIGNED``; ``now`` in seconds since the epoch. Raises :class:`UnsafeTextError`.
+        ``path`` and ``query`` are encoded and canonical; ``payload`` is the body's SHA-256 in hex or ``UNSIGNED``;
+        ``now`` in seconds since the epoch. Raises :class:`UnsafeTextError`.
         """
         self._set_clock(int(time.time() if now is None else now))
         signed = {**headers, "x-amz-content-sha256": payload, "x-amz-date": self._timestamp}
@@ -174,6 +174,6 @@ def _has_odd_spaces(canonical: str) -> bool:
 
 
 def _folded(value: str) -> str:
-    """A header's value as SigV4 wants it: trimmed, runs of spaces made one."""
+    """Return a header's value in SigV4's form: trimmed, runs of spaces made one."""
     odd = "  " in value or "\t" in value or value[:1] == " " or value[-1:] == " "
     return " ".join(value.split()) if odd else value

@@ -34,16 +34,18 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """What S3's answer to a call looks like."""
+    """The form of S3's answer to a call."""
 
     statuses: tuple[int, ...]
     etag: bool = False
-    """Whether a header names one."""
+    """True if a header holds an ETag."""
     read: Callable[[Call, Answer], Any] | None = None
     """Reads the document; ``None`` where there is no body."""
     empty: bool = False
-    """Whether a body, or a web page's type without one, is certainly not S3's. Of a document the type says nothing:
-    moto calls all of them ``text/html``."""
+    """True if a body, or a web page's type without one, cannot be S3's.
+
+    The type of a document proves nothing: moto calls all of them ``text/html``.
+    """
 
 
 def _content(call: Call, answer: Answer) -> None:
@@ -134,13 +136,13 @@ RULES: dict[str, Rule] = {
 }
 """By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
 _WHOSE = {"CreateInvalidation": "CloudFront", "AssumeRole": "STS", "AssumeRoleWithWebIdentity": "STS"}
-"""Who answers a call that is not S3's."""
+"""The service behind a call that is not S3's."""
 _OTHER = Rule((200, 202, 204, 206), read=_rooted(""))
 _SUBRESOURCES = frozenset({"GetObjectAcl", "GetObjectTagging"})
-"""What is read of an object beside its content. A store that knows no such thing may give the content: rclone does."""
+"""Reads of an object beside its content. A store that does not know one may return the content: rclone does."""
 _NO_SUBRESOURCE = b"<Error><Code>NotImplemented</Code><Message>the store gives the object itself</Message></Error>"
 _FACT_FREE = frozenset({"PutObject", "CreateMultipartUpload"})
-"""To these calls a 404 says nothing of what the store holds."""
+"""Calls whose 404 says nothing about the store's content."""
 _OBJECTS = frozenset({"HeadObject", "GetObject"})
 _QUOTES = 4
 """Characters of an empty ETag at most, as ``W/""``."""
@@ -190,7 +192,7 @@ def _read(call: Call, answer: Answer, rule: Rule) -> Any:
 
 
 def _is_foreign(answer: Answer) -> bool:
-    """Return whether a body, where S3 sends none, is a page or a document of somebody else's."""
+    """Return whether a body, where S3 sends none, is a page or a document of another server."""
     return _type(answer) == "text/html" or bytes(answer.body[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
 
 
@@ -230,7 +232,7 @@ def proved_by(call: Call, answer: Answer, head: Answer) -> Answer:
 
 
 def malformed(call: Call, what: str, why: str = "", status: int = 0) -> CallError:
-    """Return the error that ``what`` came in answer to ``call``, which is not S3's; ``why`` says how that was told."""
+    """Return the error for a response that is not S3's answer to ``call``; ``why`` says how this was found."""
     reason = f" ({_printable(why)})" if why else ""
     words = f"{call.name} was answered with {what}, which is not {_WHOSE.get(call.name, 'S3')}'s answer{reason}"
     return CallError(call.name, call.key, Fault(MALFORMED, words, status))

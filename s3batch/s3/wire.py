@@ -53,11 +53,11 @@ class BrokenConnectionError(Exception):
         """The connection had answered before, so the store may merely have closed it as idle."""
         self.timed_out = timed_out
         self.distrusted = distrusted
-        """The store's certificate is not one we trust: no other try will fare better."""
+        """True if the store's certificate is not trusted: no other try will succeed."""
 
 
 class MalformedError(ValueError):
-    """What came is not HTTP, or more than the call allows."""
+    """The response is not HTTP, or more than the call allows."""
 
 
 class OversizeError(MalformedError):
@@ -71,7 +71,7 @@ class Reply:
     """
 
     keep = True
-    """Whether the connection serves another exchange after this answer."""
+    """True if the connection serves another exchange after this answer."""
     received = 0
     """Bytes so far."""
     _status = 0
@@ -83,10 +83,10 @@ class Reply:
     _body: bytearray
     """Content of chunks, without what is around them."""
     _room: int
-    """How many bytes of body there may be."""
+    """The maximum size of the body."""
 
     def __init__(self, *, no_body: bool, call: Call | None = None) -> None:
-        """``call`` is what it answers, which says how large its body may be."""
+        """``call`` is the request, which decides how large the body may be."""
         self._buffer = bytearray()
         self._no_body = no_body
         self._call = call
@@ -95,13 +95,13 @@ class Reply:
 
     @property
     def appetite(self) -> int:
-        """How many bytes to read next."""
+        """The number of bytes to read next."""
         missing = self._length - len(self._buffer) if self._status else 0
         return min(max(missing, _READ_LEAST), _READ_MOST)
 
     @property
     def is_blank(self) -> bool:
-        """Whether only what keeps a connection alive has come of the body: spaces, after a declaration at most."""
+        """True if the body so far is only a keep-alive: spaces, after an XML declaration at most."""
         return bool(self._status) and is_blank(self._body if self._chunked else self._buffer)
 
     def feed(self, data: bytes) -> Answer | None:
@@ -136,17 +136,17 @@ class Reply:
         return end >= 0 and data.find(_HEAD_END) == end and self._interim + end <= HEAD_LIMIT
 
     def _measured(self) -> Answer | None:
-        """The answer whose body is as long as it was announced to be."""
+        """Return the answer, if its body has the announced length."""
         surplus = len(self._buffer) - self._length
         if surplus < 0:
             return None
-        if surplus:  # a body after HEAD, or one longer than announced: what follows cannot be told from it
+        if surplus:  # a body after HEAD, or one longer than announced: the next response could not be told from it
             del self._buffer[self._length :]
             self.keep = False
         return Answer(self._status, self._headers, self._buffer)
 
     def _cut(self) -> Answer:
-        """A body beyond its limit: of a refusal the first bytes do, anything else is not what was asked for."""
+        """Return the answer with its body cut at the limit, if it is a refusal; raise for any other."""
         body = self._body if self._chunked else self._buffer
         if self._status < 300:
             raise MalformedError(f"more than {self._room} bytes")
@@ -154,7 +154,7 @@ class Reply:
         return Answer(self._status, self._headers, body[: self._room])
 
     def end(self) -> Answer | None:
-        """The store closed the connection: an answer without a length ends here, any other is cut."""
+        """End the body at the close of the connection: one without a length is complete, any other is cut."""
         if self._status and self._length < 0 and not self._chunked:
             return Answer(self._status, self._headers, self._buffer)
         return None
@@ -229,7 +229,7 @@ class Reply:
 
 _HEAD_END = b"\r\n\r\n"
 _FEW_CHUNKS, _LEAST_CHUNK = 4096, 16
-"""After so many chunks their mean has to be so many bytes: stores send pages, and spaces that keep a connection alive."""
+"""After so many chunks their mean size must be so many bytes. Stores send pages, and spaces to keep alive."""
 _NO_CHUNK = -1
 """Between two chunks."""
 _LAST = -2
@@ -274,22 +274,22 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether it can carry another exchange after the one just answered."""
+        """True if it can carry another exchange after this one."""
         return self._reply.keep and not self._out
 
     @property
     def starved(self) -> bool:
-        """Whether it waits for the bandwidth limit, not for its socket."""
+        """True if it waits for the bandwidth limit, not for its socket."""
         return self._grant is not None and bool(self._out) and not self._granted and not self.handshaking
 
     @property
     def is_sending(self) -> bool:
-        """Whether some of the request is still to be sent."""
+        """True if a part of the request is still to be sent."""
         return bool(self._out)
 
     @property
     def is_kept_alive(self) -> bool:
-        """Whether nothing but spaces has come of the body so far."""
+        """True if only spaces have come of the body so far."""
         return self._reply.is_blank
 
     @property
