@@ -1,8 +1,8 @@
-"""The last look before deletes: what has a file by now stays, and so does what somebody else has written since.
+"""The check before deletes: an object with a new file stays, and so does one that was written since the listing.
 
     keys ─lstat of each path─> still without a file ─one listing from the first key─> as they were planned ─> DeleteObjects
 
-A listing that jumps over gaps: each page begins at the first key that no page has shown yet. So all of a job's looks
+A listing that jumps over gaps: each page begins at the first key that no page has shown yet. So all checks of a job
 together cost no more pages than its listing did.
 """
 
@@ -45,7 +45,7 @@ def modified_ns(seconds: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteCheck:
-    """How to look. Frozen and picklable."""
+    """The facts that the check needs. Frozen and picklable."""
 
     listed: str
     """The prefix that the job lists: a policy may allow no other."""
@@ -79,7 +79,7 @@ async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools
         if not page.token:
             break
         further = not_shown(left, page)
-        if len(further) == len(left):  # a store that does not begin where it is told
+        if len(further) == len(left):  # the store ignores where a listing should begin
             return changed | await _rewritten_by_head(further, by_key)
         left = further
     return changed

@@ -1,6 +1,6 @@
 """``delete``: the orphans below the target, and the guards that keep them all.
 
-    listing ─ minus keys of files, redirects, our own, what could not be looked at, what is not selected ─> orphans
+    listing ─ minus keys of files, redirects, s3batch's own, unreadable paths, unselected paths ─> orphans
 
 The guards stand before the first delete: the walk is complete and nothing failed, the source holds a file, and
 no more go than ``max_delete`` allows. A key outside the target's prefix is never an orphan.

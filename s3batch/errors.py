@@ -1,4 +1,4 @@
-"""Everything that ends a run on purpose, with the exit code it ends with.
+"""The exceptions that end a run on purpose, each with its exit code.
 
     S3BatchError
     ├── SettingsError          2   settings or usage; nothing was sent
@@ -9,8 +9,8 @@
     ├── ArchiveError           1   a cache archive is damaged, hostile or beyond a limit
     └── JobFailedError         1   stopped by a rule (a guard of --delete, an unreadable source)
 
-A message says what we were doing and what the other side said; the hint says what to do next.
-What goes wrong with a single key is no exception but a :class:`s3batch.model.Result`.
+A message says what failed and why, with the server's words; the hint says what to do next.
+A failure of a single key is not an exception but a :class:`s3batch.model.Result`.
 """
 
 from __future__ import annotations

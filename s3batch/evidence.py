@@ -4,8 +4,8 @@
     a whole-object checksum .... what it says (SHA256, CRC64NVME...)
     an ETag of parts ........... recomputed with the part sizes that could have made it
 
-Equal is always certain. Different is certain only where the evidence is of the content for sure; otherwise
-nobody knows, and whoever asked has to find out more or send the file.
+Equal is always certain. Different is certain only if the evidence is certainly of the content. Otherwise
+the result is unknown, and the caller has to find out more or send the file.
 """
 
 from __future__ import annotations

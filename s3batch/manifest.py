@@ -2,9 +2,9 @@
 
     LIST, GET of the manifest ── facts of the objects that are listed as they were written ──> journal ──> plan
 
-With it a fresh checkout costs no HEAD for an object that is as we wrote it: its attributes are known, and whether
-its file still holds the same is found out by reading the file. It is a cache and never truth: what the listing
-shows otherwise is not believed, and a manifest that cannot be read is a warning.
+With it a fresh checkout needs no HEAD for an object that is unchanged since s3batch wrote it. Its attributes are known,
+and its file is compared by reading it. The manifest is a cache: where the listing differs, the listing counts, and a
+manifest that cannot be read is a warning.
 
 ``.s3batch/manifest`` below the target is a gzip of lines of JSON. Both are in the standard library, are written
 and read as a stream, and open with ``zcat``; zstd and msgpack would save no byte (ETags do not compress), only

@@ -1,10 +1,10 @@
-"""Metadata copies: an object is copied onto itself with its file's attributes, and keeps what is not ours.
+"""Metadata copies: an object is copied onto itself with its file's attributes, and keeps all others.
 
-    HEAD ─> what is not ours ─CopyObject─> HEAD: is all there? ─> done, and this store is believed from now on
-                                             └> tags are put back, other losses are mended by sending the file again
+    HEAD ─> other attributes ─CopyObject─> HEAD: is all there? ─> done, and this store is trusted from now on
+                                             └> tags are put back, other losses are repaired by sending the file again
 
-A worker looks after each copy that carries something it has not yet seen a copy keep, one at a time. What a store
-loses, or never gives back, is a quirk. CopyObject refused for good: the file is sent again, with all that was there.
+A worker checks a copy that carries an attribute it has not yet seen kept, one copy at a time. An attribute that a store
+loses, or never returns, is a quirk. If CopyObject is permanently refused, the file is sent again with all attributes.
 """
 
 from __future__ import annotations

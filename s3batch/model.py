@@ -123,10 +123,10 @@ _new = tuple.__new__
 
 
 def is_same_file(stamp: Stamp, other: Stamp) -> bool:
-    """Return whether both stamps are of the same bytes for sure.
+    """Return whether both stamps certainly mean the same bytes.
 
-    A change of size, time or inode says no, and so does a ctime that is not known. The device does not count:
-    each mount and each machine numbers the same device anew, and inode and ctime tell two files apart.
+    False if size, time or inode changed, or if a ctime is unknown. The device does not count: each mount and each
+    machine numbers the same device again, and inode and ctime tell two files apart.
     """
     return (
         stamp.ctime_ns == other.ctime_ns != 0

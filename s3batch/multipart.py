@@ -9,9 +9,9 @@ r"""Files too large for one request: each upload's way through begin, parts and 
     survey (begun by a dead run, or a worker died with parts: what does S3 hold?) ──> parts
     a Complete went unanswered, and S3 has neither upload nor object: look again, for a while, before the start
 
-The coordinator asks :class:`Uploads` for work and tells it results; it keeps the journal's ``part`` rows and
-never talks to S3. Parts of one file go to all workers; so many files are under way at once that their parts
-keep everybody busy, and no more.
+The coordinator asks :class:`Uploads` for work and gives it results; it keeps the journal's ``part`` rows and
+never talks to S3. Parts of one file go to all workers. Only as many files are under way at once as
+keep all workers busy.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     journal, its side files, lock      --journal, the state directory, or .s3batch in the workspace
     state, plans, notes, undo records  .s3batch in the workspace, or TMPDIR/s3batch-UID
 
-Whoever can write to the workspace can put something in their place. So no link is followed in any component that is
-ours. What is opened must be regular, have one link, belong to this user, to root or to the owner of the directory
+Another user who can write to the workspace can put something in their place. So no link is followed in any private
+component. An opened file must be regular, have one link, belong to this user, to root or to the owner of the directory
 that holds it, and not be writable by others. Anything else stays as it is, and is a :class:`PrivateFileError`.
 
 SQLite opens a journal by its name. It is checked before, and afterwards it is checked that SQLite has opened that

@@ -1,12 +1,13 @@
 """Check rows that an earlier run left, before anything is read or sent for them.
 
-A journal may have been written by somebody else. So a row counts only if this job's own plan could have made it:
+A journal may have been written by another program. So a row counts only if this job's own plan could have made it:
 
     upload, copy, reconcile   a plain path below the source, that the job selects, with the key it gives that path
     redirect                  one of the job's redirects
     delete                    a key below the target that no rule protects, and only with ``delete``
 
-What is wanted beside that (``detail``) is found out anew, but for tags to put back from a journal of our own. Rows that this run has planned itself are not looked at.
+Further facts (``detail``) are computed again, except tags to put back from a trusted journal. Rows that this run has
+planned itself are not checked.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Sends a body so that what S3 stores is known to be what was sent.
+"""Uploads of a body that prove that S3 has stored exactly that body.
 
-    checksum header ─> the store verifies it, and says it again
-                    └> or its ETag is the MD5 of what it stored, which is held against ours
+    checksum header ─> the store verifies it, and returns it
+                    └> or its ETag is the MD5 of what it stored, which is compared with the sent one's
                     └> or it proves nothing: then the object is looked at (s3/proof.py)
 
-A store that does not take the checksum is offered the next one of the ladder, once for all that a worker
-sends, and that is said.
+If a store does not accept the checksum, a worker uses the next kind for all its uploads, with one warning.
 """
 
 from __future__ import annotations

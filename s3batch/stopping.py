@@ -2,7 +2,7 @@
 
     importing ─> Interrupter: a signal raises at once ─> Signals: noted, the coordinator stops ─> over: ignored once
 
-SIGHUP is SIGTERM by another name, unless it was ignored when we started (``nohup``).
+SIGHUP is SIGTERM by another name, unless it was ignored at the start (``nohup``).
 """
 
 from __future__ import annotations

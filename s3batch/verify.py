@@ -1,6 +1,6 @@
 """``s3batch verify``: compare the target with the source. It believes no journal and writes nothing.
 
-It is a rehearsal of a sync with delete, in a journal of its own: whatever that would do is a difference.
+It is a rehearsal of a sync with delete, in a journal of its own: each operation in its plan is a difference.
 
     upload of a key that is not there    missing
     upload, copy or redirect otherwise   different

@@ -1,4 +1,4 @@
-"""The source tree as a stream of files, and a memory of everything in it that is not sent.
+"""The walk of the source tree: a stream of its files, and a record of everything in it that is not sent.
 
     regular file, link to one ........ a LocalFile
     directory, link to one ........... entered, unless it is one of its own ancestors, or 16 paths lead to it
@@ -6,12 +6,12 @@
     FIFO, socket, device ............. skipped, its key is kept
     broken link, vanished, no right .. a problem, its key is kept
 
-The rule it keeps: **what could not be looked at is never taken for absent.** Every path that is in the
+The rule it keeps: **a path that could not be read never counts as absent.** Every path that is in the
 tree and yields no file stands in :attr:`Walk.kept`, and no key for it, or below it, may be deleted.
 The caller takes these paths and the problems after each batch, so that memory does not grow with them.
 
 About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
-a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of what is skipped
+a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of a skipped entry
 only the path is kept, and for the report a count and the first names.
 """
 

@@ -1,10 +1,10 @@
-"""Sends a file in one PUT.
+"""The upload of a file in one PUT.
 
-    plain   a small file that nothing is known against ─> one PUT, whose answer proves the body
-    any     what a dead run may have sent, gzip, what another object keeps; any answer to a plain one that is not plain
+    plain   a small file with nothing to check ─> one PUT, whose answer proves the body
+    any     a file that a dead run may have sent, gzip, attributes of others to keep; any answer to a plain one that is not plain
 
 Most files are plain. Their way is one generator with one stop, since each coroutine around another costs a
-microsecond. It decides nothing but that there is nothing to decide: else it hands over what it has read and been told.
+microsecond. It only decides that nothing has to be decided. Otherwise it passes on what it has read and received.
 """
 
 from __future__ import annotations

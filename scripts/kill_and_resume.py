@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def set_up(stack: ExitStack) -> Stage:
-    """A server, a bucket, and a tree worth sending: the standard library of this Python."""
+    """Make a server, a bucket, and a tree worth sending: the standard library of this Python."""
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3batch-demo-")))
     say("Start an S3 server on this machine (ministack), and a recorder before it.")
     server = stack.enter_context(servers.running("ministack", directory / "server"))

@@ -21,7 +21,7 @@ class Exclusions:
     """Says of a path whether it is excluded. Picklable; without patterns it is false."""
 
     def __init__(self, patterns: Iterable[str] = (), roots: Sequence[str] = ()) -> None:
-        """Raises ValueError for a pattern that cannot be read."""
+        """Compile the patterns. Raises ValueError for one that cannot be read."""
         lines = [line.strip() for line in patterns]
         tops = [_FROM_WILDCARD.sub("", root) for root in roots if root.startswith("/")]
         absolute = [line for line in lines if inside_any(line.removeprefix("!"), tops)]

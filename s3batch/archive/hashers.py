@@ -2,7 +2,7 @@
 
     plan file ──recipes n, n + 3, ...──> fork ──pipe──> results
 
-What a fork cannot do is done again here, where failures can be told.
+What a fork cannot do is done again in this process, which can report failures.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     <prefix>v1/gc/<what>                                   notes of the clean-up
 
 Each component is percent-encoded, so a branch ``feat/x`` is one component and cannot reach into another scope. ``~``
-is encoded too: components with a plain one are ours, such as ``~pr-12``, and no branch can be named so. A cache that
+is encoded too: components with a plain one belong to s3batch, such as ``~pr-12``, and no branch can have that name. A cache that
 has a ``cache_key`` and belongs to no known repository is in the scope ``~/~/~``.
 
 A build reads its own scope, then that of its target branch, then that of the default branch, never the other way. A

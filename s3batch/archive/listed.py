@@ -92,7 +92,7 @@ class Listed:
     """The paths that the user listed, as the key and the state know them: in one spelling, sorted."""
 
     def __init__(self, texts: Sequence[str], workspace: str) -> None:
-        """Raises SettingsError for a pattern that cannot be read."""
+        """Sort paths and patterns. Raises SettingsError for one that cannot be read."""
         self.texts = tuple(texts)
         self._workspace = workspace
         self._patterns = {text: _Pattern.of(text) for text in texts if _WILD.search(text)}

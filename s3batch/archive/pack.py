@@ -1,11 +1,12 @@
 """The workers' half of a rebuild: read files, hash them, make a chunk of them.
 
 A plan (a :class:`.table.Table` that :mod:`.packplan` writes) has one row for each item: a whole file, or a window
-of a large one. A recipe names the rows of one chunk. What comes back is the chunk's body and, for every item, its
-hash, its place in the chunk and its time as it was when it was read.
+of a large one. A recipe names the rows of one chunk. The result is the chunk's body and, for every item, its hash, its
+place in the chunk and its time when it was read.
 
-A file counts as read only if size and times are after reading what the walk saw, or what they were before
-reading: else it is read once more, and then it is a problem with its name. A chunk is made of the others.
+A file counts as read only if its size and times after reading equal those of the walk, or those before reading.
+Otherwise it is read once more. If that fails too, it is a problem with its name, and the chunk is made of the
+other files.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Two families wrote them: relative names as they were listed (an absolute path with its first slash cut off), and
 absolute names of a workspace that may have been elsewhere. The latter are recognised by the listed path in them,
-component by component, and what stands before it is the old workspace, the same for every member.
+component by component. The part before it is the old workspace, the same for every member.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     follow   followed wherever it leads
     keep     an entry like any other link
 
-A cache names what is behind a followed link by the link's own path. The disk is asked by the place it leads to, which
-holds no link, so that nothing is ever read or written through one.
+In a cache, files behind a followed link have the link's own path. On the disk they are opened by the place it leads to,
+a path without links, so that nothing is ever read or written through a link.
 """
 
 from __future__ import annotations

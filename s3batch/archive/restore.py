@@ -3,8 +3,8 @@
     manifest + what is there ─→ plan_restore ─→ RestorePlan ──write──→ plan file ─→ workers: unpack_chunk(recipe)
 
 A file is right if kind, size, mtime, mode and content are (:mod:`.verify`); a right one is not touched, and a chunk no
-wrong file needs is not fetched. What is there and not in the manifest stays. Whatever lies where something else belongs is moved aside first
-(:mod:`.undo`), so that every file is made new and none is ever opened for writing in place.
+wrong file needs is not fetched. Files that are not in the manifest stay. An entry in the place of another one is moved
+aside first (:mod:`.undo`). So every file is made new, and none is opened for writing in place.
 """
 
 from __future__ import annotations

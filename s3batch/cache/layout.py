@@ -2,9 +2,9 @@
 
 v1/k/<scope>/<paths>/<key>    a manifest: the key object
 v1/c/<id[:2]>/<id>            a chunk, shared by every cache below the prefix
-v1/gc/<what>                  what a clean-up is about to delete, or has deleted
+v1/gc/<what>                  chunks that a clean-up is about to delete, or has deleted
 v1/x/<...>                    a manifest that was evicted; its chunks live until it goes too
-.s3batch/cache                the mark of a cache's root: no sync deletes what lies below v1/
+.s3batch/cache                the mark of a cache's root: no sync deletes objects below v1/
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     DIR/.s3batch/chunks/<id>    a chunk or a segment as it is stored in the bucket
 
-Nothing in there is believed: what is taken is held to its id like what is fetched, and a file that is not ours, not
-regular or not whole costs a fetch. The use of a file is its time, and the one used longest ago goes first. Whatever
-cannot be read or written is as if it were not there.
+Nothing in the directory is trusted: each chunk is checked against its id, like a fetched one. A file of another user,
+not regular or not complete costs a fetch. The time of a file is its last use; the least recently used one is removed
+first. A file that cannot be read or written is treated as missing.
 """
 
 from __future__ import annotations

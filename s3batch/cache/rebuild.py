@@ -2,7 +2,7 @@
 
     walk ─ what changed since the base ─ chunks (workers: read, hash, compress, store) ─ publish the manifest ─ state
 
-The manifest is published last and at one go: a build that dies leaves chunks nobody names, and nothing else.
+The manifest is published last, as one object: a build that dies leaves only unused chunks.
 """
 
 from __future__ import annotations

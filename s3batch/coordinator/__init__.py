@@ -1,11 +1,11 @@
 """The coordinator of a job: it leases operations, hands them out, judges results, and writes the journal.
 
-    Coordinator ──> Dispatcher ──> executor         what is handed out now, and to whom
+    Coordinator ──> Dispatcher ──> executor         operations for a worker that asks
         │             │  └───────> Quarantine       operations that may have killed their worker
         │             └──────────> RetryQueue       operations and parts that wait for their next try
         └────────────────────────> CircuitBreaker   when no other operation can succeed
 
-Only the coordinator's thread calls any of them. None of them asks the time itself: each is given a clock.
+Only the coordinator's thread calls any of them. None of them reads the time itself: each gets a clock.
 """
 
 from s3batch.coordinator.coordinator import Coordinator

@@ -1,12 +1,12 @@
-"""``s3batch doctor``: try whatever a job with these settings will ask of this bucket, and say what is allowed.
+"""``s3batch doctor``: try every request that a job with these settings needs, and report which are allowed.
 
     listing ─> the bucket's own rules ─> one probe object: write, look, read, copy, parts, delete ─> clean up ─> table
 
-Everything happens below ``PREFIX/.s3batch/doctor-<random>/``, which no sync sends, deletes or calls extra. What was
-written is removed, whatever happens; what cannot be removed is named. Nothing is remembered.
+Everything happens below ``PREFIX/.s3batch/doctor-<random>/``, which no sync sends, deletes or calls extra. All of it
+is removed at every end; an object that cannot be removed is named. Nothing is kept for later runs.
 
-A refusal of something the settings need makes the exit code 1. An endpoint that cannot be reached, or does not let
-us in, ends with 4 before anything is tried, as it does everywhere.
+A refusal of something the settings need makes the exit code 1. An endpoint that cannot be reached, or refuses
+the credentials, ends with 4 before anything is tried, as it does everywhere.
 """
 
 from __future__ import annotations

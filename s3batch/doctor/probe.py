@@ -1,8 +1,8 @@
 """The probe: the only keys a doctor's visit touches, every request on them, and their removal.
 
-Whatever may have been stored is noted before anything else is done with the answer, so that the clean-up knows it
-also when an answer was lost or the visit was interrupted. A store that ignores the prefix of a listing must not make
-us delete what is not ours: every key is checked against the folder.
+Every key that may have been stored is noted before its answer is used, so that the clean-up knows it even if the
+answer was lost or the visit was interrupted. A store that ignores the prefix of a listing must not lead to deletes of
+other objects: every key is checked against the folder.
 """
 
 from __future__ import annotations

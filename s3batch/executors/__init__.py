@@ -3,7 +3,7 @@
     worker ──Status: what it asks for──> executor ──WorkerState──> coordinator
            <──────────── Work ──────────          <──── give ─────
 
-A worker asks for what it begins within the next moment; the coordinator gives no more than that. All executors take
+A worker asks for work that it can begin at once; the coordinator gives no more than that. All executors take
 :class:`~s3batch.model.Work` and give back :class:`~s3batch.model.Result`. They know nothing of plan and journal.
 """
 

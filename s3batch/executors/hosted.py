@@ -1,14 +1,14 @@
-"""A worker on a thread of a process that is not ours, such as a Dask worker's.
+"""A worker on a thread of another program's process, such as a Dask worker's.
 
     look      does this process have the same s3batch, and see the same source?
     open      the same, and begin a worker for a token
-    exchange  work and words in, what came back out; waits a little for something to come back
+    exchange  work and messages in, results out; waits a little for results
     dismiss   end it now
 
-Exchanges are numbered: one that is asked twice, because its answer went astray, is answered twice but done once. An
-exchange comes every quarter of a second. A worker that hears nothing for 5 seconds begins nothing more and sends no
-request that changes the bucket; after a minute it goes. The next job of the same machine to the same target dismisses it
-before that.
+Exchanges are numbered: one that is repeated, because its answer was lost, is answered twice but done once. An exchange
+comes every quarter of a second. A worker that receives none for 5 seconds begins nothing more and sends no request that
+changes the bucket. After a minute it finishes its running operations and exits. The next job of the same machine to the
+same target dismisses it earlier.
 """
 
 from __future__ import annotations

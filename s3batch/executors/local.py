@@ -1,7 +1,8 @@
 """Worker processes on this machine, forked where that is safe and started afresh where not, fed over socket pairs.
 
-Where processes cannot be had, the work is done by those there are, or by this one. A worker that dies, or says nothing for too long, is replaced. What it had begun is reported as lost, to be looked up
-before it is sent again; the rest is handed back. A page of memory shared with each worker tells which is which.
+If fewer processes can be started, they do all the work, or this process does. A worker that dies, or does not respond
+for too long, is replaced. Operations that it had begun are reported as lost, to be checked before a retry; the others
+are handed back. A page of memory shared with each worker tells which is which.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     in    start Brief | work [...] | credentials Credentials | quirks Quirks | narrow | drain | beat
     out   report ([...], requests, doubts, Status), once a second at least | dropped [...]
 
-It lives exactly as long as its coordinator: when the socket ends it ends, whatever it was doing. It ignores
+It lives exactly as long as its coordinator: when the socket ends it ends at once. It ignores
 SIGINT, SIGTERM and SIGHUP, because the coordinator decides what is still finished.
 """
 

@@ -4,9 +4,9 @@
        ^                  |
        +------------------+      (a fault worth retrying, or the run that had it leased is dead)
 
-Only the coordinator opens it to write, from one thread, so there is one writer and nobody waits. A row moves
-to ``done`` after S3 has answered and never before: a crash can make us repeat an operation, not lose one.
-Operations are idempotent, so repeating costs time and nothing else. ``jobs list`` may look on meanwhile.
+Only the coordinator opens it to write, from one thread, so there is one writer and no waiting. A row moves
+to ``done`` after S3 has answered and never before: a crash can repeat an operation, not lose one.
+Operations are idempotent, so repeating costs time and nothing else. ``jobs list`` may read meanwhile.
 
 Sizes are bytes, times are UTC seconds since the epoch. docs/journal.md describes the tables.
 """

@@ -27,7 +27,7 @@ class Lock:
     """The lock of one journal, or of one target, held from :meth:`take` to :meth:`release`."""
 
     def __init__(self, path: str, what: str = "") -> None:
-        """The lock file is ``path`` with ``.lock`` appended; ``what`` names the locked thing in messages."""
+        """Prepare the lock file, ``path`` with ``.lock`` appended; ``what`` names the locked thing in messages."""
         self._what = what or f"journal {path}"
         self._path = path + ".lock"
         self._file: int | None = None

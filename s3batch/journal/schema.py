@@ -1,13 +1,13 @@
 """The journal's tables, version by version, for a journal of an older version; docs/journal.md explains every column to the public.
 
-    job 1──n operation 1──n part          what was to be done, and how far it has come
+    job 1──n operation 1──n part          the plan of a job, and its progress
     job 1──n warning
-    object                                what the target is known to hold: the last listing, and our own facts
-    doubt                                 keys that a dead run had in hand (version 3, in the place of upload_left)
-    remembered                            what was found out about the endpoint, and small state of the listing
+    object                                the objects of the target: the last listing, and facts of own writes
+    doubt                                 keys that a dead run was working on (version 3, replaces upload_left)
+    remembered                            facts about the endpoint, and small state of the listing
 
 Each version is a step from the one before, taken by sqlite-utils. A new journal takes none: it is made of
-:mod:`s3batch.journal.tables`, which says in one piece what these steps come to. Indexes are few on purpose, since each costs about 3 us a row:
+:mod:`s3batch.journal.tables`, which holds the result of all steps. Indexes are few on purpose, since each costs about 3 us a row:
 
 - ``operation (job, key)``, unique, up to version 2: no operation is planned again in the same job any more;
 - ``operation (key)`` of the few rows with an open multipart upload: adoption, and uploads left behind.

@@ -39,7 +39,7 @@ _HINTS = {
 
 
 def _tries_to_reach(fault: Fault | None) -> int:
-    """For an endpoint that never answered: a wrong address should be said soon, and a silent one takes its time."""
+    """Return the tries for an endpoint that never answered: few for a refused address, more for a silent one."""
     return 2 if fault is not None and fault.code == "Timeout" else 4
 
 
@@ -69,7 +69,7 @@ class Bucket:
 
     @classmethod
     def from_settings(cls, settings: Settings, bucket: str) -> Bucket:
-        """The bucket the settings mean, not yet contacted."""
+        """Return the bucket of the settings, not yet contacted."""
         endpoint, login = connect(settings, bucket)
         return cls(endpoint, login, tries=settings.retries)
 
@@ -81,14 +81,14 @@ class Bucket:
         return value
 
     def ask(self, call: Call) -> Answer:
-        """The same as :meth:`send`, for those who wait."""
+        """Send a call from a thread and wait, as :meth:`send` does for coroutines."""
         answer: Answer = self.run(self.send(call))
         return answer
 
     async def send(self, call: Call) -> Answer:
-        """The answer to ``call`` once it is not a passing fault: ok, or a refusal to be looked at.
+        """Return the answer to ``call`` once it is no passing fault: ok, or a refusal for the caller.
 
-        Raises :class:`EndpointError` when the store cannot be reached or refuses the sign-in.
+        Raises :class:`EndpointError` if the store cannot be reached or refuses the sign-in.
         """
         attempt = throttles = 0
         while True:
@@ -112,7 +112,7 @@ class Bucket:
         await pause(max(back_off(attempt), fault.retry_after if fault else 0.0))
 
     def must(self, call: Call) -> Answer:
-        """The answer to ``call``, which has to be ok. Raises :class:`CallError` otherwise."""
+        """Return the answer to ``call``, which must be ok. Raises :class:`CallError` otherwise."""
         answer = self.ask(call)
         if not answer.ok:
             raise CallError(call.name, call.key, explain(fault_of(answer), call.headers))
@@ -140,7 +140,7 @@ class Bucket:
         return fault, answer
 
     def _second_chance(self, fault: Fault) -> bool:
-        """Whether we can be somebody else."""
+        """Return whether other credentials may be tried."""
         if fault.signed_out and (credentials := self.login.renewed()):
             self.lane.sign_in_again(credentials)
             return True
@@ -169,9 +169,9 @@ class Bucket:
     # --- what the coordinator asks ----------------------------------------------------------
 
     def list_objects(self, prefix: str, start_after: str = "") -> Iterator[Page]:
-        """The listing below ``prefix``, page by page; the next page is under way while one is looked at.
+        """Yield the listing below ``prefix``, page by page; the next page is requested meanwhile.
 
-        Raises :class:`EndpointError` when the bucket cannot be listed, whatever the reason.
+        Raises :class:`EndpointError` if the bucket cannot be listed.
         """
         page: Page = self._listed(calls.list_objects(prefix, start_after=start_after)).document
         seen: set[str] = set()
@@ -200,7 +200,7 @@ class Bucket:
         return list(found.values())
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
-        """The same as :meth:`list_objects`, for coroutines."""
+        """Yield the pages of :meth:`list_objects`, for coroutines."""
         seen: set[str] = set()
         call = calls.list_objects(prefix)
         while True:
@@ -241,7 +241,7 @@ class Bucket:
         return answer
 
     def head(self, key: str) -> Answer | None:
-        """HEAD of ``key``; ``None`` when there is no such object. Raises :class:`CallError` on a refusal."""
+        """Send a HEAD of ``key``; return ``None`` if there is no such object. Raises :class:`CallError` on a refusal."""
         call = calls.head_object(key)
         answer = self.ask(call)
         if answer.status == 404:
@@ -251,9 +251,9 @@ class Bucket:
         return answer
 
     def get(self, key: str, size: int = -1) -> Answer | None:
-        """The object ``key``; ``None`` when there is none. Raises :class:`CallError` on a refusal.
+        """Return the object ``key``; ``None`` if it does not exist. Raises :class:`CallError` on a refusal.
 
-        ``size`` is what a listing told of it. Where nothing did, HEAD is asked about what is unusually large.
+        ``size`` is the size in a listing. Without it, a HEAD asks for the size of an unusually large object.
         """
         try:
             return self._found(calls.get_object(key, size=size))
@@ -263,12 +263,12 @@ class Bucket:
             return self._found(calls.get_object(key, size=int(head.headers.get("content-length", 0))))
 
     def get_range(self, key: str, first: int, last: int, etag: str = "") -> Answer | None:
-        """Its bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is named."""
+        """Return the bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is given."""
         call = calls.get_object(key, first, last)
         return self._found(call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call)
 
     def _found(self, call: Call) -> Answer | None:
-        """The answer to a GET; a bucket that is not there is no missing object."""
+        """Return the answer to a GET, ``None`` for a missing object. A missing bucket raises."""
         answer = self.ask(call)
         if answer.ok:
             return answer
@@ -309,7 +309,7 @@ class Bucket:
                 raise CallError("DeleteObjects", error.get("Key", ""), fault)
 
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
-        """Multipart uploads in progress below ``prefix``; none where the store cannot tell."""
+        """Yield the multipart uploads in progress below ``prefix``; none if the store cannot list them."""
         markers = ("", "")
         seen: set[tuple[str, str]] = set()
         while True:
@@ -335,7 +335,7 @@ class Bucket:
 
 
 def refused(endpoint: Endpoint, call: str, fault: Fault) -> EndpointError:
-    """Why nothing can be had of the bucket, and what to do about it."""
+    """Return the error for a bucket that refuses every request, with its cause and a hint."""
     hints = {
         "NoSuchBucket": "create it, or correct the bucket's name",
         "NotFound": "create it, or correct the bucket's name",

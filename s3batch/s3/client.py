@@ -47,7 +47,7 @@ class Login:
         resolve: Callable[[], Any] | None = None,
         patience: float = 90.0,
     ) -> None:
-        """``fixed`` is a given pair, ``source`` botocore's credentials; ``resolve`` finds such again.
+        """Take a given pair as ``fixed``, or ``source``, botocore's credentials; ``resolve`` finds such again.
 
         ``patience`` is the seconds that finding credentials may take.
         """

@@ -21,7 +21,7 @@ class Heads:
     """Writes the heads of requests to one endpoint."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Raises :class:`~s3batch.s3.sigv4.UnsafeTextError` for credentials that would break a header."""
+        """Prepare the common lines. Raises UnsafeTextError (sigv4) for credentials that break a header."""
         self._endpoint = endpoint
         self._host = endpoint.host_header
         self._place = (endpoint.server_name, endpoint.port)

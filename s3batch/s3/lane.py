@@ -6,9 +6,9 @@ way, so the number of running coroutines is the number of connections.
 
     start(coroutine) ──ask(call)──> sign, send on a kept connection ──answer──> coroutine goes on
                           │
-                          └─ reference lane, or an answer that puzzles us: boto3 on a thread decides
+                          └─ reference lane, or an unclear answer: boto3 on a thread decides
 
-``window`` is how many requests the store seems to like in flight: it opens by one with each answer,
+``window`` is the number of requests that the store accepts in flight: it opens by one with each answer,
 is halved when the store says SlowDown, and then grows by one per round, as TCP does it.
 """
 

@@ -3,8 +3,8 @@
     it repeats the checksum, or its ETag is the MD5 of the body ─> proved by the answer itself
     neither ────────────────────────────────────────────────────> the object is looked at: size and ETag
 
-Eight looks in a row that were right make one in a hundred enough. Where HEAD is refused for good, the listing of the
-key proves instead; where that is refused too, nothing does, and that is said.
+After eight correct checks in a row, one object in a hundred is checked. If HEAD is permanently refused, the listing of
+the key proves instead. If that is refused too, a warning says that nothing is proved.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Signer:
     """Signs for one region with one set of credentials. Replace it when the credentials change."""
 
     def __init__(self, credentials: Credentials, region: str, service: str = "s3") -> None:
-        """Raises :class:`UnsafeTextError` for texts that would break a header."""
+        """Prepare the signing key. Raises :class:`UnsafeTextError` for texts that would break a header."""
         refuse_breaks("the region", region)
         refuse_breaks("the access key or session token", credentials.access_key, credentials.token)
         self._credentials = credentials

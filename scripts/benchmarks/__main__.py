@@ -73,7 +73,7 @@ def roomy() -> str:
 
 
 def chosen(options: argparse.Namespace, place: rounds.Place) -> dict[str, Callable[[], dict[str, Any]]]:
-    """What to run, by name."""
+    """Return the workloads to run, by name."""
     count = 1 if options.quick else options.rounds
     jobs: dict[str, Callable[[], dict[str, Any]]] = {}
     for workload in WORKLOADS:

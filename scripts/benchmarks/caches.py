@@ -69,7 +69,7 @@ CASES = (
 
 
 def compare(tree: str, rounds: int, place: Place) -> dict[str, object]:
-    """The results for one tree, ready for JSON."""
+    """Return the results for one tree, ready for JSON."""
     directory, *_ = TREES[tree]
     made = {name: _made(tree, name, place.trees) for name in ("base", "added", "bumped")}
     scratch = place.scratch / f"cache-{tree}"
@@ -118,7 +118,7 @@ class _Bench:
         yield from self._both("bare")
 
     def _both(self, case: str) -> Iterator[tuple[str, str, Measurement, float, dict[str, int]]]:
-        """A rebuild of each side."""
+        """Rebuild with each side."""
         yield case, "s3batch", *self._command("rebuild")
         yield case, "tar", self._tar(), float(self._blob.stat().st_size), {}
 
@@ -185,7 +185,7 @@ class _Bench:
 
 
 def _made(tree: str, name: str, parent: Path) -> Path:
-    """A tree, installed when it is not there yet."""
+    """Return a tree, installed if it does not exist."""
     directory, base, added, bumped = TREES[tree]
     wanted = {"base": base, "added": [*base, *added], "bumped": _bumped([*base, *added], bumped)}[name]
     place = parent / f"cache-{tree}-{name}"
@@ -265,7 +265,7 @@ def _count(root: Path) -> int:
 
 
 def rows(result: dict) -> Iterator[list[str]]:
-    """The table's rows: medians, and the ratio of each measure round by round."""
+    """Return the table's rows: medians, and the ratio of each measure round by round."""
     for case in (each for each in CASES if each.name in result["runs"]):
         ours, theirs = result["runs"][case.name]["s3batch"], result["runs"][case.name]["tar"]
 

@@ -37,7 +37,7 @@ def seen(tool: str, directory: Path, *, size: int, tls: bool, signed: bool) -> s
 
 
 def plain_environment(home: Path) -> dict[str, str]:
-    """What every program gets: nothing of the caller's."""
+    """Return the environment of every program, without the caller's variables."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": str(home),

@@ -33,7 +33,7 @@ class Watch:
         return timed
 
     def stepwise(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """The same rows; the time it takes to get each counts."""
+        """Yield the same rows, counting the time it takes to get each."""
         end = object()
         while (row := self.time(lambda: next(rows, end))) is not end:
             yield row

@@ -86,7 +86,7 @@ class Peak:
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and all of its descendants, as far as they are still there."""
+    """Return a process and all of its descendants that still exist."""
     yield pid
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):

@@ -28,7 +28,7 @@ s3batch, rclone and the AWS command line always do their `sync`, and s3batch kee
 
 
 def page(results: dict[str, Any], versions: dict[str, str]) -> str:
-    """The whole document."""
+    """Return the whole document."""
     sections = [_workload(result) for result in results.values() if "hashes" in result]
     if "memory" in results:
         sections.append(_memory(results["memory"]))

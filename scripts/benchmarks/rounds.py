@@ -28,7 +28,7 @@ class Place:
 
 
 def compare(workload: Workload, rounds: int, place: Place) -> dict[str, object]:
-    """The results of one workload, ready for JSON."""
+    """Return the results of one workload, ready for JSON."""
     tree = make_tree(workload, place.trees)
     scratch = place.scratch / workload.name
     scratch.mkdir()
@@ -99,7 +99,7 @@ def memory(place: Place, few: int, many: int) -> dict[str, object]:
 
 
 def journal(place: Place, workload: Workload, rounds: int) -> dict[str, object]:
-    """What part of the CPU of a first run the journal needs."""
+    """Return the journal's part of the CPU of a first run."""
     tree = make_tree(workload, place.trees)
     scratch = place.scratch / "journal"
     scratch.mkdir()

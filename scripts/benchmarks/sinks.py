@@ -31,7 +31,7 @@ class Sink:
 
 @contextmanager
 def running(kind: str, directory: Path) -> Iterator[Sink]:
-    """The sink of this kind: plain, latency (20 ms on every request), tls, or rclone."""
+    """Return the sink of this kind: plain, latency (20 ms on every request), tls, or rclone."""
     if kind == "rclone":
         with servers.running("rclone", directory / "rclone") as server:
             client = buckets.client(server)

@@ -70,7 +70,7 @@ TOOLS: dict[str, Callable[[Errand], list[str]]] = {
 
 
 def versions() -> dict[str, str]:
-    """What each calls itself."""
+    """Return the version that each tool reports."""
     asked = {
         "s3batch": [sys.executable, "-m", "s3batch", "--version"],
         "s5cmd": [s5cmd_program(), "version"],
@@ -86,5 +86,5 @@ def _first_line(command: Sequence[str]) -> str:
 
 
 def s5cmd_program() -> str:
-    """The program itself: what pip puts on the path is a Python script around it."""
+    """Return the program itself: pip puts a Python script around it on the path."""
     return str(next((servers.ROOT / ".venv-servers").glob("lib/python3*/site-packages/s5cmd/bin/s5cmd")))

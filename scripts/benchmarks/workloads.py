@@ -44,7 +44,7 @@ class Workload:
         return replace(self, tools=tuple(tool for tool in self.tools if tool in tools))
 
     def quick(self) -> Workload:
-        """A tenth of it."""
+        """Return a tenth of it."""
         fewer = max(1, self.files // 10) if self.files > 10 else self.files
         size = self.size if self.files > 10 else self.size // 10
         return replace(self, files=fewer, size=size, title=f"A tenth of: {self.title}")
