@@ -1,4 +1,4 @@
-"""Read small files that other people wrote: regular ones only, and never more than a limit."""
+"""Reads of small untrusted files: regular ones only, up to a limit."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def guarded(wanted: Wanted, journal: Journal) -> OwnMarks:
 
 
 def deletable(wanted: Wanted, journal: Journal) -> Iterator[Listed]:
-    """Yield what no file answers to and no rule protects."""
+    """Yield the objects without a file that no rule protects."""
     marks = OwnMarks()
     for batch in journal.orphans(wanted.prefix):
         for each in batch:

@@ -1,4 +1,4 @@
-"""JSON documents as text, piece by piece: lists of any length are read or kept elsewhere, so memory does not grow.
+"""JSON documents written piece by piece, so that memory does not grow with their lists.
 
 document ─pieces→ text, exactly as json.dumps(document, indent=2) gives it
 """

@@ -1,4 +1,4 @@
-"""CloudFront: tell the edge caches that objects have changed, once everything else of the job is done.
+"""CloudFront invalidations, after everything else of a job has succeeded.
 
     all       one wildcard below the target: ``/*`` or ``/site/*``
     changed   the changed keys themselves; the wildcard where they are too many or too long

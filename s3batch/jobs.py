@@ -1,4 +1,4 @@
-"""``s3batch jobs``: what ran, what is left, what failed and why; and tidying up after it.
+"""``s3batch jobs``: list and show jobs with their state, what is left, what failed and why.
 
 ``list`` and ``show`` only read, also while a job runs, and load neither the AWS libraries nor sqlite-utils.
 They look into the journals of the state directory and of ``.s3batch`` in the workspace, or into the one named.
@@ -186,7 +186,7 @@ def _facts(found: Found) -> dict[str, Any]:
 
 
 def run_show(settings: Settings, output: Output) -> int:
-    """Print one job with every failure. SettingsError where there is no such job."""
+    """Print one job with every failure. Raises SettingsError if it does not exist."""
     found = choose(settings.job, find_jobs(settings, output))
     with Journal.read_only(found.journal) as journal:
         job = journal.look_at(found.job.id)

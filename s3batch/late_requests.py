@@ -1,4 +1,4 @@
-"""Requests of a killed run may still land: the keys it had in hand are looked at again when all else is done.
+"""Late requests of a killed run: the keys it was working on are checked again at the end of a job.
 
     kill ──> a PUT waits in a proxy ──> resume: done ──> the PUT lands, and the old content is back
 
@@ -40,7 +40,7 @@ def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
 
 
 def operations(wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket], doubts: list[Doubt]) -> list[Operation]:
-    """Return what to do with these keys: compare where there is a file, set a redirect again, delete what came back."""
+    """Return the operations for these keys: compare with a file, set a redirect again, or delete an object that came back."""
     replanner = Replanner(wanted, journal.path)
     found = {doubt.key: _operation(wanted, replanner, doubt) for doubt in doubts}
     gone = [key for key, operation in found.items() if operation is None]
@@ -61,7 +61,7 @@ def settle(journal: Journal, doubts: list[Doubt], now: float) -> None:
 
 
 def _operation(wanted: Wanted, replanner: Replanner, doubt: Doubt) -> Operation | None:
-    """Return the operation for a key that a file or a redirect answers to."""
+    """Return the operation for a key of a file or a redirect."""
     for redirect in wanted.redirects:
         if redirect.key == doubt.key:
             return Operation(Kind.REDIRECT, doubt.key, Reason.LATE, detail=redirect.location)
@@ -75,7 +75,7 @@ def _operation(wanted: Wanted, replanner: Replanner, doubt: Doubt) -> Operation 
 
 
 def _came_back(journal: Journal, bucket: Bucket, keys: list[str], listed: str) -> set[str]:
-    """List these keys that no file answers to, and return those that are there."""
+    """List these keys without a file, and return those that exist."""
     back = bucket.look_up(keys, listed)
     journal.record_listing(back)
     return {each.key for each in back}

@@ -373,7 +373,7 @@ def _note_tags_refused(fault: Fault, tools: Tools) -> None:
 
 
 async def look_after_sending(operation: Operation, attributes: Attributes, kept: Kept, tools: Tools) -> None:
-    """Find out what a file that was sent again has brought back: what is not there now is never given back."""
+    """Check which attributes a file that was sent again has: a store never returns the missing ones."""
     if not kept.lost:
         return
     still = await _find_lost(operation.key, attributes, kept, tools)

@@ -1,4 +1,4 @@
-r"""Files too large for one request: each upload's way through begin, parts and finish, as values in and out.
+r"""Multipart uploads: the state of each one from begin to finish, as values in and out.
 
     begin ──> parts … ──> finish ──> settled
       ^         |  \\

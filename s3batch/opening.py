@@ -1,4 +1,4 @@
-"""Opens files of the source as the link policy allows, so that what is read is what the walk decided on.
+"""Opens files of the source under the link policy, so that the file read is the one that the walk found.
 
     follow    every link is followed
     inside    a link is followed where it leads, if that is inside the source

@@ -1,4 +1,4 @@
-"""The one guarded writer: everything that people and programs read on stdout and stderr goes through it.
+"""The only writer to stdout and stderr: it hides secrets and escapes control characters.
 
     stdout   data for programs and tables      stderr   talk for people, progress
 
@@ -147,7 +147,7 @@ class Output:
             self.error(*(f"| {line}" for line in lines))
 
     def lost_data(self) -> OSError | ValueError | None:
-        """Push out what is buffered; return the error that kept data from being written, if one did."""
+        """Flush the buffers; return the error that kept data from being written, if there was one."""
         if self.data_written and self._lost is None:
             with self._noting_loss():
                 self._stdout.flush()

@@ -1,4 +1,4 @@
-"""The plan of a sync: walk the source, decide for each file, and at the end for what no file answers to.
+"""The plan of a sync: walk the source, decide for each file, and at the end plan the deletes.
 
     what dead jobs left ─> facts, keys that have an operation already      a batch at each step, sending goes on meanwhile
     listing

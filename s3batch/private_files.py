@@ -1,4 +1,4 @@
-"""Open the files and directories that s3batch keeps for itself. No other module opens them; a test checks that.
+"""The private files and directories of s3batch. No other module opens them; a test checks that.
 
     journal, its side files, lock      --journal, the state directory, or .s3batch in the workspace
     state, plans, notes, undo records  .s3batch in the workspace, or TMPDIR/s3batch-UID
@@ -199,7 +199,7 @@ def require_opened(path: str, expected: Identity) -> None:
     try:
         descriptors = [int(name) for name in os.listdir("/dev/fd")]
     except (OSError, ValueError):
-        opened = {identify(path)}  # no such directory: the next best
+        opened = {identify(path)}  # the directory does not exist: take the next one
     else:
         opened = {_identity_of(descriptor) for descriptor in descriptors}
     if expected not in opened:

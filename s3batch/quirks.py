@@ -1,4 +1,4 @@
-"""Quirks of an endpoint, as values: what a store drops, refuses, does not echo. Pure: no clock, no disk, no client.
+"""Quirks of an endpoint, as values: attributes and requests that a store drops, refuses or does not return. Pure: no clock, no disk, no client.
 
     a worker meets one ─Result.quirks→ coordinator ─quirk_memory→ journal, one warning
                                                 └─Executor.learn→ every worker (Tools.quirks)

@@ -1,4 +1,4 @@
-"""Objects that are nothing but a signpost: empty, with ``x-amz-website-redirect-location``.
+"""Website redirects: empty objects with ``x-amz-website-redirect-location``.
 
 A redirect's key is its name without one leading ``/``; the target's prefix is not put before it, because the
 name is the address visitors ask for. Its key is never an orphan, however the name was written.

@@ -1,4 +1,4 @@
-"""``s3batch resume``: find the unfinished job, and go on with it as it was begun."""
+"""``s3batch resume``: find the unfinished job, and finish it with its own settings."""
 
 from __future__ import annotations
 

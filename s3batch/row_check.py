@@ -1,4 +1,4 @@
-"""Check rows that an earlier run left, before anything is read or sent for them.
+"""A check of the rows that an earlier run left, before anything is read or sent for them.
 
 A journal may have been written by another program. So a row counts only if this job's own plan could have made it:
 
@@ -55,7 +55,7 @@ class RowCheck:
         return operation
 
     def _tags_of(self, operation: Operation) -> str:
-        """Return a detail with the tags that a killed run may have left to be put back; empty if there are none."""
+        """Return a detail with the tags that a killed run may not have put back; empty if there are none."""
         on_record = None if self._is_foreign else KeptTags.from_text(operation.detail)
         return on_record._replace(detail="").to_text() if on_record is not None else ""
 

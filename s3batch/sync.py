@@ -1,4 +1,4 @@
-"""``s3batch sync``: make the target hold what the source holds; and ``s3batch resume``, which is the same code.
+"""``s3batch sync``: make the target match the source. ``s3batch resume`` runs the same code.
 
     what dead jobs left ─┐
     list ─> journal ─────┤

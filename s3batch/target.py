@@ -1,4 +1,4 @@
-"""Where files go: the bucket, and the key of each file.
+"""The target: the bucket, and the key of each file.
 
     prefix   empty, or ends with exactly one ``/``: nothing outside it is ever listed for deletion
     key      prefix + path, after ``strip_prefix`` has taken away the front of the path

@@ -1,4 +1,4 @@
-"""Numbers as people write them, and as people like to read them. Pure text and arithmetic.
+"""Numbers: parsing of what people write, and text for people to read. Pure text and arithmetic.
 
 Sizes are bytes: ``KiB MiB GiB TiB`` and the bare ``K M G T`` are powers of 1024, ``kB MB GB TB`` powers of
 1000. Durations are seconds. Every parser raises ``ValueError`` whose text says what to write instead.

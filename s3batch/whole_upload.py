@@ -102,7 +102,7 @@ def _plain_headers(attributes: Attributes, fingerprint: str, tools: Tools) -> Ma
 
 
 async def read_body(operation: Operation, tools: Tools, offset: int = 0, length: int = -1) -> Body:
-    """Read a file, or a piece of it: what is larger than a block on a thread, so that others need not wait for it."""
+    """Read a file, or a piece of it. More than a block is read on a thread, so that other operations need not wait."""
     read = partial(tools.source.read, operation.path, operation.stamp, offset, length)
     if (operation.size if length < 0 else length) <= BLOCK:
         return read()

@@ -94,7 +94,7 @@ class Brief:
     quirks: Quirks = NO_QUIRKS
     """The quirks that earlier jobs found out about the store."""
     compares_times: bool = False
-    """Look at the first new object, whether its LastModified is later than the Date of the answer to its write."""
+    """True if the first new object is checked: its LastModified may be later than the Date of its write's response."""
 
 
 @dataclass(slots=True)

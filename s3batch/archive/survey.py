@@ -1,7 +1,7 @@
 """Change detection: which files of a walk have a known hash, and which must be hashed. Pure.
 
 same stamp as the local state remembers ──────────→ hash known
-same size and mtime as the base, if that is trusted → hash taken for known, and not remembered
+same size and mtime as the base, if that is trusted → hash assumed, and not remembered
 same size as some content of the base, or as another large enough file here → to be hashed
 everything else ──────────────────────────────────→ new: hashed while it is packed
 """

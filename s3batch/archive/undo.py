@@ -1,4 +1,4 @@
-"""The record of what a restore changes, written before each change, so that a failed one leaves no trace.
+"""The undo log of a restore, written before each change, so that a failed restore leaves no trace.
 
     <folder>/record     first the label and the roots, then
                         A path   what was at path is now <folder>/<number>, counted from 1
@@ -130,7 +130,7 @@ class Undo:
 
 
 def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Within | None = None) -> int:
-    """Undo what the record in ``folder`` says, if it is not that of ``unless``; return how many paths it named.
+    """Undo the changes in the record in ``folder``, unless it is that of ``unless``; return the number of its paths.
 
     ``within`` tells whether a path is at or below what the user listed. A record that names other roots may have
     been planted by what is built: it is removed, and nothing of it is undone.

@@ -1,4 +1,4 @@
-"""``s3batch cache``: keep directories between builds, incrementally, in chunks, and break no build.
+"""``s3batch cache``: keep directories between builds, incrementally, in chunks. A failure breaks no build.
 
 commit message ─→ skip, clear or go on ─→ names ─→ job ─→ restore │ rebuild ─→ exit code
 """

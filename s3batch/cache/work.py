@@ -1,7 +1,7 @@
 """The workers' part of the cache: hash files, store chunks, fetch chunks. Three coroutines, one recipe each.
 
 The recipe stands in the operation's ``detail`` and names rows of a plan file, whose path is the operation's
-``path``; what came of it goes back in ``Result.payload``. Making a chunk keeps the CPU busy for some 50 ms, in which
+``path``; the outcome goes back in ``Result.payload``. Making a chunk keeps the CPU busy for some 50 ms, in which
 this worker's other requests wait: that is less than what handing it to a thread would cost.
 """
 

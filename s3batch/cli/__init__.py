@@ -1,4 +1,4 @@
-"""The command line: ``main``, ``program`` and what they are made of. The only part that reads the environment."""
+"""The command line: the only package that reads the environment."""
 
 from s3batch.cli.entry import main, program
 

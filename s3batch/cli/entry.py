@@ -48,7 +48,7 @@ _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
 
 @dataclass(slots=True)
 class _Call:
-    """One call of ``main``: what is known of it so far, for the sentence that may have to be said about it."""
+    """One call of ``main``, with the facts known so far for its error message."""
 
     argv: Sequence[str]
     environ: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Runs the stages of a job: plans a little, hands out what there is room for, judges what came back.
+"""Runs the stages of a job: plans some operations, hands out as many as there is room for, judges the results.
 
     planning ─add→ journal ─lease→ executor ─Result→ judge ─settle→ journal
                       ^                                |
@@ -179,7 +179,7 @@ class Coordinator:
     # --- dry runs ---------------------------------------------------------------------------
 
     def _settle_early(self, operations: list[Operation]) -> list[Operation]:
-        """Settle what is not carried out at all: in a dry run, and deletes of keys that have a file by now."""
+        """Settle operations that are not carried out: those of a dry run, and deletes of keys that have a file by now."""
         if self._deps.dry_run:
             return self._only_looking(operations)
         return operations if self._deps.has_file is None else self._without_files(operations, self._deps.has_file)
@@ -436,7 +436,7 @@ class Coordinator:
     def _say_what_is_finished(self) -> None:
         workers = self._executor.workers()
         count = sum(len(each.parted()[0]) for each in workers) or count_outstanding(workers)
-        if count:  # what is on its way to a worker may be begun before the worker hears that it is to stop
+        if count:  # a worker may begin work that is on its way before the message to stop arrives
             requests, seconds = plural(count, "request"), self._deps.signals.grace
             self._deps.say(f"stopping: finishing {requests}, up to {seconds:g} s; Ctrl-C again stops now")
 

@@ -33,7 +33,7 @@ _ACL_REFUSED = "AccessControlListNotSupported"
 _IN_HEADERS = (*WHOLE_OBJECT, "sha256")
 """Checksums that travel in a header of their own."""
 _NO_BATCHES = frozenset({400, 405, 501})
-"""Answers to DeleteObjects after which a job deletes one by one."""
+"""Statuses of DeleteObjects after which a job deletes one by one."""
 _UPLOAD = "upload"
 
 # --- all of it -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ _SKEW_WORTH_A_WORD = 60.0
 _GRAIN = 2.0
 """Seconds. A Date is cut to whole ones."""
 _NOTHING_THERE = frozenset({404, 405, 501})
-"""Nothing is configured, or the store knows no such thing."""
+"""Statuses that mean: nothing is configured, or the store does not support it."""
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""A visit: what the settings ask for, the probe it is tried with, and the notes that are taken."""
+"""A visit of the doctor: the wishes of the settings, the probe object, and the findings."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
            <──────────── Work ──────────          <──── give ─────
 
 A worker asks for work that it can begin at once; the coordinator gives no more than that. All executors take
-:class:`~s3batch.model.Work` and give back :class:`~s3batch.model.Result`. They know nothing of plan and journal.
+:class:`~s3batch.model.Work` and give back :class:`~s3batch.model.Result`. They do not know plan and journal.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Executor(Protocol):
     """Runs workers."""
 
     def workers(self) -> Sequence[WorkerState]:
-        """Return the workers that can be given work; begins them where there are none yet."""
+        """Return the workers that can take work; start them if there are none yet."""
 
     def give(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to a worker, which asked for them; never blocks for long."""
 
     def poll(self, timeout: float) -> News:
-        """Return what came back; waits up to ``timeout`` seconds for something to."""
+        """Return the results that arrived; wait up to ``timeout`` seconds for one."""
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Have the workers sign with these."""

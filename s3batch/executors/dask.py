@@ -131,7 +131,7 @@ def _client(settings: Settings) -> Any:
 
 
 async def _knock(security: Any, connect: Callable[..., Any], address: str) -> None:
-    """Raise what is wrong with ``address``; a client that fails to connect does not end cleanly."""
+    """Raise the error of a wrong ``address``; a client that fails to connect does not end cleanly."""
     comm = await connect(address, timeout=_CONNECT, **security.get_connection_args("client"))
     await comm.close()
 
@@ -246,7 +246,7 @@ class DaskExecutor:
     # --- what the coordinator asks for --------------------------------------------------------
 
     def workers(self) -> Sequence[WorkerState]:
-        """Return those that are there; has some begun where there are none."""
+        """Return the existing workers; have some started if there are none."""
         if not self._seats:
             if not self._wanted:
                 self._wanted, self._manned = True, time.monotonic()

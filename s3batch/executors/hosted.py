@@ -46,7 +46,7 @@ _FLUSH_AT = 500
 
 
 class Sealed:
-    """A value on its way. No log shows what is in it: Dask prints the arguments of a task that fails."""
+    """A value in a message. No log shows its content, because Dask prints the arguments of a failed task."""
 
     __slots__ = ("_data",)
 
@@ -131,7 +131,7 @@ class Hosted:
     # --- on the asking threads --------------------------------------------------------------
 
     def exchange(self, number: int, ask: Ask) -> Answer:
-        """Give it ``ask``, take what came back."""
+        """Pass ``ask`` on and return the results that arrived."""
         with self._one_at_a_time:
             if number != self._last[0]:
                 self._last = (number, self._swap(ask))

@@ -66,7 +66,7 @@ class Runner:
         self._received = [0, 0, 0]
         """Works, bytes and keys received in all."""
         self._weight = self._heavy = self._keys = 0
-        """Bytes held by what was begun, by all that was received, and the keys of that."""
+        """Bytes held by the work that was begun, bytes of all work received, and its keys."""
         self._ended_works = self._counted_works = 0
         self._counted_at = clock()
         self._rate = 0.0

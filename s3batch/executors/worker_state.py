@@ -1,4 +1,4 @@
-"""One worker as the coordinator sees it: what it asked for, what it was given, and what of that it has begun.
+"""The coordinator's view of one worker: work it asked for, was given, and has begun.
 
 A worker asks in totals since its start ("up to 140 operations"), so that an answer that crosses new work on its way
 cannot count anything twice. It begins work in the order in which it was given.
@@ -113,7 +113,7 @@ class WorkerState:
             self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
 
     def hear(self, results: list[Result], status: Status) -> None:
-        """Note what came back, and what it asks for now."""
+        """Note the results, and the work it asks for now."""
         given = self.given
         for result in results:
             given.pop((result.id, result.step, result.part), None)

@@ -389,7 +389,7 @@ class Journal:
         return self._operations.counts()
 
     def counts_before(self) -> dict[Kind, dict[str, int]]:
-        """Return the same of what the jobs have done that this one continues."""
+        """Return the same counts for the jobs that this one continues."""
         return self._operations.done_by([job.number for job in self.history()])
 
     def tallies(self) -> Mapping[int, Mapping[str, int]]:
@@ -481,7 +481,7 @@ class Journal:
         self._store.shrink()
 
     def doubts(self) -> list[Doubt]:
-        """Return the keys that dead runs had in hand, until both questions about them are answered."""
+        """Return the keys that dead runs were working on, until both questions about them are answered."""
         found = doubts.all_of(self._store)
         for doubt in found:
             if not self._owns(doubt.key):

@@ -36,7 +36,7 @@ _ANSWERED = "DELETE FROM doubt WHERE upload = 0 AND until = 0"
 
 
 class Doubt(NamedTuple):
-    """A key that a dead run had in hand."""
+    """A key that a dead run was working on."""
 
     key: str
     path: str

@@ -113,7 +113,7 @@ def _written(file: int) -> tuple[int, str]:
 
 
 def _text_of(file: int) -> dict[str, Any]:
-    """Return what is written in a lock; nothing where that is no map."""
+    """Return the map in a lock file; an empty one for other content."""
     try:
         text = json.loads(os.pread(file, _LONGEST, 0))
     except (OSError, ValueError, RecursionError):

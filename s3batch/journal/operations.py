@@ -300,7 +300,7 @@ class Operations:
         return again - self._store.execute(_CLOSE.format(jobs=taken, stages=closed), (DECIDED_ANEW, first, last))
 
     def _put_back_leased(self, first: int, last: int, jobs: str) -> int:
-        """Make void the leases of jobs, and remember their keys: what they had in hand may still arrive."""
+        """Void the leases of jobs, and record their keys: requests that they sent may still arrive."""
         doubts.note(self._store, first, last, jobs)
         return self._store.execute(
             f"""UPDATE operation SET state = 'pending', recheck = 1
@@ -416,7 +416,7 @@ class Operations:
         self._pending_to = {stage: max(row, number) for stage, row in self._pending_to.items()}
 
     def _count_unsettled(self) -> Counter[tuple[int, str]]:
-        """Count what is pending, leased or failed, by stage and state: one walk for all that is asked at one time."""
+        """Count pending, leased and failed operations by stage and state, in one walk."""
         now = (self._job, self._store.writes)
         if self._counted_at != now or self._store.read_only:
             rows = self._store.rows(

@@ -1,1 +1,1 @@
-"""The only door to S3: the lean lane, the reference lane (boto3), and what both speak in."""
+"""The only door to S3: the lean lane, the reference lane (boto3), requests, responses and faults."""

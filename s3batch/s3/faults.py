@@ -274,7 +274,7 @@ def wants_kms(headers: Mapping[str, str]) -> bool:
 
 
 def kms_fault(fault: Fault) -> Fault:
-    """Return what a refused sign-in means that only requests with a KMS key meet: Ceph says InvalidAccessKeyId."""
+    """Return the KMS fault for a refused sign-in that only requests with a KMS key get: Ceph says InvalidAccessKeyId."""
     return fault._replace(code=KMS_KEY_UNAVAILABLE, message=f"the store cannot get the KMS key ({fault})")
 
 

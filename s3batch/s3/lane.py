@@ -429,7 +429,7 @@ class Lane:
             self._resume(task, answer)
 
     def _count(self, answer: Answer) -> bool:
-        """Let the window know how it went, and the bandwidth what came; whether it went well."""
+        """Adjust window and bandwidth to the answer; return whether it was a success."""
         if self._pace is not None:
             self._pace.spend(len(answer.body))
         if answer.ok:

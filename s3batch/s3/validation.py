@@ -1,4 +1,4 @@
-"""Decides whether a response is S3's answer to this call: per call its statuses, its document, its ETag.
+"""The validation of responses: per call the statuses, the document and the ETag of S3's own answer.
 
 Both lanes have every response pass :func:`validate` before anyone gets it, so no caller can forget it:
 
