@@ -379,7 +379,8 @@ class Coordinator:
     def _verdict(self, operation: Operation, result: Result) -> tuple[State, Result]:
         known = self._dispatcher.leased.pop(operation.id)
         if result.error and result.code == "Changed":
-            return self._changed(known._replace(upload_id=""), result._replace(step=Step.WHOLE))
+            known = known._replace(upload_id="", recheck=operation.recheck)  # one of it may have been begun
+            return self._changed(known, result._replace(step=Step.WHOLE))
         if result.code == "Vanished" and self._journal.is_taken(operation.id):
             return self._gone(operation, result)
         if result.error:

@@ -64,7 +64,7 @@ id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') A
 """
 _REPLAN = """
 UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, upload_id = '', fingerprint = '',
-    detail = CASE kind WHEN 'reconcile' THEN '' ELSE detail END
+    detail = CASE kind WHEN 'reconcile' THEN '' ELSE detail END, recheck = max(recheck, ?)
 WHERE id = ?
 """
 _OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy')"
@@ -273,7 +273,7 @@ class Operations:
     def replan(self, operation: Operation) -> None:
         """Have a row that is pending be about the file as ``operation`` has it."""
         self._fresh.note_changed([operation.id])
-        self._store.execute(_REPLAN, (operation.size, *operation.stamp[2:], operation.id))
+        self._store.execute(_REPLAN, (operation.size, *operation.stamp[2:], operation.recheck, operation.id))
         self._store.execute("DELETE FROM part WHERE operation = ?", (operation.id,))
 
     def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool) -> int:

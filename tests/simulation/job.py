@@ -103,8 +103,8 @@ class Job:
     files: dict[str, bytes] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
     """Keys whose upload, as the file is now, the coordinator knows to be done."""
-    parts: set[tuple[str, int, bytes]] = field(default_factory=set)
-    """Parts that the journal knows to be sent: key, number and content."""
+    parts: dict[tuple[str, int, bytes], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Parts that the journal knows to be sent, by key, number and content, with the ids of their uploads."""
     versions: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     """What each file has been since the run at work began."""
     ever: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
@@ -203,14 +203,19 @@ class Job:
                     (result.id, result.part),
                 )[0]
                 piece = key, result.part, self.files[key][offset : offset + size]
-                if self.is_held(*piece):
-                    self.parts.add(piece)
+                if self.holds(result.upload_id, result.part, piece[2]):
+                    self.parts[piece].add(result.upload_id)
 
-    def is_held(self, key: str, number: int, content: bytes) -> bool:
-        """Whether the store has this part, or an object that was made of it."""
-        uploads = (each for each in self.world.store.uploads.values() if each.key == key)
-        return (
-            any(number in each.parts and bytes(each.parts[number].body) == content for each in uploads)
+    def holds(self, upload_id: str, number: int, content: bytes) -> bool:
+        """Whether the store has this part of an upload."""
+        upload = self.world.store.uploads.get(upload_id)
+        return upload is not None and number in upload.parts and bytes(upload.parts[number].body) == content
+
+    def is_known(self, key: str, number: int, content: bytes) -> bool:
+        """Whether the journal knows this part to be sent, and the store has it, or an object that was made of it."""
+        uploads = self.parts.get((key, number, content), ())
+        return bool(uploads) and (
+            any(self.holds(each, number, content) for each in uploads)
             or any(bytes(each.body) == self.files[key] for each in self.world.landing.get(key, ()))
             or self.is_right(key)
         )
@@ -236,7 +241,7 @@ class Job:
             assert not self.is_right(call.key), f"{call.name} of {call.key}, which is known to be done"
         if call.name == "UploadPart":
             piece = call.key, int(dict(parse_qsl(call.query))["partNumber"]), bytes(call.body)
-            assert piece not in self.parts or not self.is_held(*piece), f"part {piece}, which is known to be sent"
+            assert not self.is_known(*piece), f"part {piece}, which is known to be sent"
 
     # --- its runs -----------------------------------------------------------------------------
 

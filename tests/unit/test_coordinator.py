@@ -217,6 +217,18 @@ def test_a_file_that_changes_while_hundreds_wait_delays_nobody(journal, coordina
     assert set(changes.values()) == {2}
 
 
+def test_an_upload_that_may_have_been_begun_is_looked_for_also_after_its_file_has_changed(journal, coordinate):
+    answers = [lambda work: bad(work, "Timeout", retryable=True), lambda work: bad(work, "Changed", retryable=True)]
+    executor = Scripted(lambda work: answers.pop(0)(work) if answers else good(work))
+    coordinator = coordinate(executor, replan=lambda operation: operation._replace(stamp=stamp(12 * MIB, mtime_ns=99)))
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 12 * MIB)]))
+
+    begins = [work.operation for work in executor.given if work.step is Step.BEGIN]
+    assert states(journal) == {"big": State.DONE}
+    assert [each.recheck for each in begins] == [False, True, True]
+
+
 def test_a_file_that_never_comes_to_rest_is_given_up(journal, coordinate):
     executor = Scripted(
         lambda work: bad(work, "Changed", retryable=True) if work.operation.key == "busy" else good(work)
