@@ -15,7 +15,7 @@ _COLLECT_AFTER = 20_000
 
 def program() -> NoReturn:
     """Run the program. A signal that arrives while Python still imports it ends it without a traceback."""
-    gc.set_threshold(_COLLECT_AFTER, 20, 50)
+    gc.set_threshold(_COLLECT_AFTER, 20, 50)  # older generations are scanned less often than by default, too
     for signum in _STOPPING:
         if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # ignored: started by nohup
             signal.signal(signum, _end)
@@ -25,7 +25,7 @@ def program() -> NoReturn:
 
 
 def _end(signum: int, _: FrameType | None) -> NoReturn:
-    os._exit(128 + signum)
+    os._exit(128 + signum)  # the exit code that shells give for a death by signal
 
 
 if __name__ == "__main__":

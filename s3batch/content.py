@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1024 * 1024
 """Bytes read at a time."""
-_GZIP_LEVEL = 6
+_GZIP_LEVEL = 6  # zlib's own default
 _TICK_NS = 20_000_000
 """Nanoseconds: twice the slowest tick of Linux (100 Hz)."""
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
@@ -160,6 +160,7 @@ def _unreadable(path: str, error: OSError) -> ContentError:
 
 def compressed(body: bytes | bytearray) -> bytes:
     """Return ``body`` as gzip, the same bytes each time: without name and time in the header."""
+    # 31 = 16 + 15: a gzip header, the largest window (deflateInit2 in zlib.h)
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     SendAgain = Callable[[Operation, Tools], Awaitable[Result]]
 
 ACL_WARNING = "the bucket has ACLs disabled (AccessControlListNotSupported): objects are stored without the acl setting"
-_NOT_SUPPORTED = frozenset({405, 501})
+_NOT_SUPPORTED = frozenset({405, 501})  # Method Not Allowed, Not Implemented
 _LOOK_AGAIN = 0.01
 """Seconds between looks whether another copy of this worker has been looked at."""
 

@@ -81,7 +81,7 @@ async def _same_unpacked(operation: Operation, tools: Tools) -> str:
     head = await must(calls.head_object(operation.key))
     answer = await must(calls.get_object(operation.key, size=int(head.headers.get("content-length", 0))))
     mine = tools.source.read(operation.path, operation.stamp)
-    unpacker = zlib.decompressobj(31)
+    unpacker = zlib.decompressobj(31)  # 31 = 16 + 15: a gzip header, the largest window (inflateInit2 in zlib.h)
     try:
         theirs = unpacker.decompress(bytes(answer.body), operation.size + 1)
     except zlib.error:

@@ -638,6 +638,7 @@ class Settings:
         return "" if self.journal else self._journal_of("sync", *place)
 
     def _journal_of(self, kind: str, *identity: str) -> str:
+        # 48 bits tell the few journals of a user apart
         digest = hashlib.blake2b("\0".join(identity).encode("utf-8", "surrogateescape"), digest_size=6)
         return os.path.join(self.journal_directory(), f"{kind}-{digest.hexdigest()}.db")
 

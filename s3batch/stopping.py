@@ -57,7 +57,7 @@ class TerminatedError(BaseException):
 
 def exit_code_of(signum: int) -> int:
     """Return what a shell makes of a death by ``signum``."""
-    return 128 + signum
+    return 128 + signum  # as shells report a death by signal
 
 
 def heeded() -> list[signal.Signals]:

@@ -108,17 +108,18 @@ def format_size(size: float) -> str:
     """Return ``999 B``, ``1.5 KiB``, ``12 MiB``: four figures at most, so that columns stay narrow."""
     amount, unit = float(size), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if abs(amount) < 1023.5 or unit == "PiB":
+        if abs(amount) < 1023.5 or unit == "PiB":  # from there on it would be shown as 1024
             break
         amount /= 1024
+    # 9.95 would be shown as 10.0
     return f"{amount:.0f} {unit}" if amount.is_integer() or abs(amount) >= 9.95 else f"{amount:.1f} {unit}"
 
 
 def format_duration(seconds: float) -> str:
     """Return ``450 ms``, ``3.2 s``, ``1m 05s``, ``2h 03m``, ``5d 04h``."""
-    if seconds < 0.9995:
+    if seconds < 0.9995:  # from there on it would be shown as 1000 ms
         return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < 59.95:
+    if seconds < 59.95:  # from there on it would be shown as 60.0 s
         return f"{seconds:.1f} s"
     whole = round(seconds)
     for size, large, small, part in ((86400, "d", "h", 3600), (3600, "h", "m", 60), (60, "m", "s", 1)):

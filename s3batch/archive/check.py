@@ -20,8 +20,8 @@ from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
 from s3batch.errors import ArchiveError
 from s3batch.private_files import OWN_DIRECTORY
 
-_PERMISSIONS = 0o777
-_CHUNK_BITS = 32
+_PERMISSIONS = 0o777  # neither setuid, setgid nor sticky bit
+_CHUNK_BITS = 32  # a place is the chunk number above, the offset in the chunk below
 _UNSAFE = frozenset({"", ".", ".."})
 
 

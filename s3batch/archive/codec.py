@@ -14,17 +14,17 @@ import zstandard
 from s3batch.archive.columns import Bytes
 from s3batch.errors import ArchiveError
 
-LEVEL = 3
+LEVEL = 3  # zstd's own default
 MAX_WINDOW = 1 << 27
 """Bytes; what a frame may ask a reader to keep."""
 
 _WINDOW_LOG = 23
 """8 MiB, as large as a chunk is on average: a node_modules takes 0.94 of what it takes with zstd's own choice of 2 MiB,
 at the same speed."""
-_SAMPLE = 128 << 10
+_SAMPLE = 128 << 10  # bytes, taken at the start and in the middle
 _WORTHWHILE = 1.03
 """A sample that shrinks by less counts as compressed already: wheels, images, archives."""
-_FAST_LEVEL = -5
+_FAST_LEVEL = -5  # negative levels of zstd give up ratio for speed
 
 _contexts = threading.local()
 

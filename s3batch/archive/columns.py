@@ -18,7 +18,7 @@ NONE = 0xFFFFFFFF
 """In a column of chunk numbers: this entry has no chunk."""
 
 
-_FIRST, _LAST = -(1 << 63), (1 << 63) - 1
+_FIRST, _LAST = -(1 << 63), (1 << 63) - 1  # int64, the type of the columns of times
 
 
 def nanoseconds(value: int) -> int:

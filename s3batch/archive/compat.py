@@ -19,7 +19,7 @@ from s3batch.model import FILE as REGULAR
 from s3batch.model import is_same_file, stamp_of
 
 _TYPES = {FILE: tarfile.REGTYPE, DIR: tarfile.DIRTYPE, SYMLINK: tarfile.SYMTYPE, HARDLINK: tarfile.LNKTYPE}
-LEVEL = 6
+LEVEL = 6  # gzip's own default
 
 
 class Writable(Protocol):

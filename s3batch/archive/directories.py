@@ -18,7 +18,7 @@ from typing import Self
 from s3batch.archive.paths import inside, is_safe_name, join, split
 from s3batch.errors import ArchiveError
 
-_KEEP = 200
+_KEEP = 200  # open descriptors; a process may have 1,024 by default on Linux
 _LINK_ERRORS = (errno.ELOOP, errno.ENOTDIR)
 PASSAGE = getattr(os, "O_PATH", os.O_RDONLY)
 """For directories that are only passed through; listing one needs ``os.O_RDONLY``."""

@@ -126,7 +126,7 @@ def encode(text: str) -> str:
         return encoded.replace(".", "%2E")
     if len(encoded) <= _MAX_COMPONENT:
         return encoded
-    kept = encoded[: _MAX_COMPONENT - 20]
+    kept = encoded[: _MAX_COMPONENT - 20]  # room for "~" and 16 hex digits
     kept = kept[: kept.rindex("%")] if "%" in kept[-2:] else kept
     return f"{kept}~{chunk_id(os.fsencode(text)).hex()[:16]}"
 

@@ -34,7 +34,7 @@ from s3batch.archive.undo import Undo
 from s3batch.errors import ArchiveError
 from s3batch.opening import regular
 
-_HEAD = 512
+_HEAD = 512  # bytes: the first block of a tar; gzip and zstd show in the first four
 _BLOCK = 1 << 20
 _META_LIMIT = 1 << 20
 """Bytes of one extended header; longer ones are no names but an attack on memory."""

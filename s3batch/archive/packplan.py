@@ -91,7 +91,7 @@ def hash_plan(survey: Survey) -> Items:
     for row in survey.to_hash:
         for start, length in windows(tree.sizes[row]):
             items.add(row, start, length)
-            held += length + (16 << 10)
+            held += length + (16 << 10)  # each file counts 16 KiB more: a recipe has at most 4,096
             if held >= 64 << 20:
                 items.cut()
                 held = 0
@@ -200,4 +200,5 @@ class _Cuts:
         if directory != self._directory:
             self._directory = directory
             self._seed = zlib.crc32(os.fsencode(self._tree.dirs[directory]))
+        # CRC-32 is uniform below 2^32, so the chance of a cut is length / _CUT_MEAN, the same in every build
         return zlib.crc32(os.fsencode(self._tree.names[row]), self._seed) * _CUT_MEAN < length << 32

@@ -30,7 +30,7 @@ from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows, rows_
 OURS = 0o700
 """The permissions that s3batch needs on a directory while it works in it."""
 
-_ROW_BITS = 32
+_ROW_BITS = 32  # chunk number above, row below: one number to sort by
 _ROW_MASK = (1 << _ROW_BITS) - 1
 PIECE = 1
 """Flag of an item: written into a file that is there already."""

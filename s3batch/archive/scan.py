@@ -33,8 +33,8 @@ _SPARSE_FROM = 1 << 20
 """Bytes; below, holes are not worth looking for."""
 _SPARSE_PART = 0.9
 PERMISSIONS = 0o777
-_SPECIAL_BITS = 0o7000
-_FORMAT = 0o170000
+_SPECIAL_BITS = 0o7000  # setuid, setgid and sticky bit
+_FORMAT = 0o170000  # S_IFMT: the bits of a mode that hold the file's type
 
 
 class Problem(NamedTuple):
@@ -249,6 +249,7 @@ class _Scanner:
             if first != row:
                 self._found.tree.links[row] = first
                 return HARDLINK
+        # st_blocks counts 512 bytes, whatever the block size of the file system (stat(2))
         if status.st_size >= _SPARSE_FROM and status.st_blocks * 512 < _SPARSE_PART * status.st_size:
             self._found.sparse.add(row)
         return FILE

@@ -80,6 +80,7 @@ def cut_rows(tree: Tree) -> list[int]:
     begin = 0
     for row, weight, path in _ends(tree):
         held = row - begin
+        # the path decides, not a count: both sides of an inserted file are cut as before
         if held >= _MOST or (held >= _FEWEST and zlib.crc32(os.fsencode(path)) * _MEAN < weight << 32):
             cuts.append(row)
             begin = row

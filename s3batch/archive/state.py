@@ -31,6 +31,7 @@ _SECOND_NS = 1_000_000_000
 
 def is_settled(ctime_ns: int, taken_ns: int) -> bool:
     """Return whether a change at ``ctime_ns`` is known and old enough that none in the same tick can have followed it."""
+    # a time without fractions may come from a clock that ticks by seconds
     return 0 != ctime_ns < taken_ns - (RACY_NS if ctime_ns % _SECOND_NS else RACY_SECONDS_NS)
 
 

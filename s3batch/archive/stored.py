@@ -226,6 +226,7 @@ def prove_segment(segment: Segment, body: bytes) -> bytes:
 
 def longest_body(segment: Segment) -> int:
     """Return the most bytes that zstd makes of a segment."""
+    # more than ZSTD_compressBound: that adds 1/256, and at most 64 bytes more
     return segment.raw + (segment.raw >> 7) + 1024
 
 

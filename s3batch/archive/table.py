@@ -69,6 +69,7 @@ def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None
 def _layout(columns: Columns, raws: Mapping[str, Bytes], numbers: Mapping[str, int]) -> tuple[bytes, dict[str, int]]:
     """Return the head and the offsets in it. They depend on its own length, so room is left for the widest."""
     room = 512 + 64 * len(columns) + len(encode(dict(numbers)))
+    # columns begin at multiples of 8, the size of their widest numbers
     offsets, end = {}, -(-room // 8) * 8
     for name, raw in raws.items():
         offsets[name] = end

@@ -40,7 +40,7 @@ PIN_LIFE = 3600.0
 """Seconds after which a pin protects no more: its build was killed."""
 KEEP_RECORDS = 7 * 86400.0
 """Seconds a record stays, so that a build that began before it can see it."""
-_RENEW_EVERY = 1.0
+_RENEW_EVERY = 1.0  # four renewals in the life of a record
 _LOOK_AGAIN = 0.25
 _MARGIN = 1.0
 """Seconds before the deadline in which no delete is begun."""

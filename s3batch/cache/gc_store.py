@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from s3batch.s3.calls import Answer, Call
     from s3batch.s3.store_clock import Bounds
 
-_BATCH = 1000
+_BATCH = 1000  # S3's limit for one DeleteObjects
 _EVER = float("inf")
 _KEPT = ("x-amz-meta-", "content-type")
 """Prefixes of the headers that a copy keeps."""
@@ -114,7 +114,7 @@ class BucketStore:
         answer = await self.bucket.send(call._replace(headers={"if-match": f'"{etag_of(head)}"'}))
         if answer.status in _UNKNOWN:  # a store without conditional deletes
             await self._delete_one(key, None)
-        elif answer.status not in (404, 412):
+        elif answer.status not in (404, 412):  # gone already, or changed meanwhile
             checked(answer, call)
         return answer.status != 412
 
@@ -122,7 +122,7 @@ class BucketStore:
         """Copy an object within the bucket with ``encryption``. Where the store cannot copy, fetch and store it."""
         call = calls.copy_object(target, self.bucket.endpoint.bucket, encryption, source)
         answer = await self.bucket.send(call)
-        if answer.status not in (405, 501):
+        if answer.status not in (405, 501):  # statuses of a store without CopyObject
             checked(answer, call)
         elif (held := await self.fetch(source)) is not None:
             kept = {name: value for name, value in held.headers.items() if name.startswith(_KEPT)}
@@ -147,6 +147,7 @@ class BucketStore:
 
 def _in_time(answer: Answer, call: Call) -> Answer:
     """Return ``answer`` if the call was carried out. Raises :class:`LapsedError` if it came too late for that."""
+    # S3 refuses an expired presigned request with 403 and "Request has expired"
     if call.valid and answer.status == 403 and b"expired" in bytes(answer.body).lower():
         raise LapsedError
     return checked(answer, call)

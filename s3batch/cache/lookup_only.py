@@ -84,4 +84,4 @@ def _matching(lookup: Lookup, listed: list[Listed]) -> list[str]:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0  # 19 digits hold any int64

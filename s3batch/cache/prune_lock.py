@@ -43,7 +43,7 @@ class Lock:
         """Renew the lock until :attr:`ended`; one that another run has taken over stays lost."""
         waited = 0.0
         while not self.ended:
-            await self._store.pause(0.1)
+            await self._store.pause(0.1)  # in short steps, so that the end of the run is noticed soon
             waited += 0.1
             if waited >= _RENEW_EVERY and not self.ended:
                 waited = 0.0

@@ -402,6 +402,7 @@ def _note(path: str, text: str) -> None:
 
 
 def _digest(*texts: str) -> str:
+    # 48 bits tell the few files of a directory apart
     return hashlib.blake2b(os.fsencode("\0".join(texts)), digest_size=6).hexdigest()
 
 

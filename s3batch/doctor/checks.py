@@ -165,7 +165,7 @@ def copy(visit: Visit) -> None:
 
 _FOREIGN = {"content-disposition": "inline", "x-amz-meta-probe": "2"}
 """Attributes that other programs may have given an object."""
-_NOT_SUPPORTED = frozenset({405, 501})
+_NOT_SUPPORTED = frozenset({405, 501})  # Method Not Allowed, Not Implemented
 
 
 def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:

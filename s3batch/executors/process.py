@@ -211,7 +211,7 @@ def main(fd: int, page: MutableSequence[int]) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(20_000, 20, 50)  # as in s3batch/__main__.py: hardly anything here makes cycles
     try:
         Worker(socket.socket(fileno=fd), page).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):

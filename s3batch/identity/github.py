@@ -87,4 +87,4 @@ def _text(event: Any, *names: str) -> str:
 
 def _number(value: Any) -> str:
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    return text if text.isascii() and text.isdigit() and len(text) <= 18 else ""
+    return text if text.isascii() and text.isdigit() and len(text) <= 18 else ""  # 18 digits fit an int64

@@ -32,7 +32,7 @@ def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
     """
     store = open_store(os.path.join(folder, "journal.db"), create=True, refuse_if_held=lambda: None)
     try:
-        store.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        store.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")  # negative: KiB, not pages (sqlite.org/pragma.html)
         store.commit()
         if private_files.has_content(path):
             _look_into(store, path, os.path.join(folder, "migrated.db"), foreign=foreign)

@@ -292,7 +292,7 @@ class BoundedSession:
         except BaseException:
             raw.close()
             raise
-        if reply.keep and raw.version >= 11:
+        if reply.keep and raw.version >= 11:  # HTTP/1.1, as http.client writes it
             raw._fp._close_conn()  # noqa: SLF001 - the response is read to its end, the connection serves another
             raw.release_conn()
         else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from s3batch.s3.listing import Page, Upload
     from s3batch.settings import Settings
 
-_DELETE_BATCH = 1000
+_DELETE_BATCH = 1000  # S3's limit for one DeleteObjects
 _HINTS = {
     "Connection": "check endpoint_url and the network",
     "Timeout": "check endpoint_url and the network",

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.sigv4 import Credentials
 
-_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0  # seconds
 
 
 def back_off(attempt: int) -> float:
     """Return the seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
+    # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))
 
 
@@ -39,7 +40,7 @@ def in_words(error: Exception) -> str:
 
 
 _MASK = "***"
-_SHORTEST_SECRET = 6
+_SHORTEST_SECRET = 6  # characters; masking a shorter word would mask parts of other words
 
 
 def without_secrets(answer: Answer, credentials: Credentials) -> Answer:

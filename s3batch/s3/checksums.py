@@ -26,7 +26,7 @@ FEW = 32 * 1024
 """Bytes whose CRC64NVME Python computes before awscrt is imported: 5 ms at most, where the import takes 45."""
 _POLYNOMIAL = 0x9A6C9329AC4BC9B5
 """CRC64NVME's, reflected: NVM Express NVM Command Set Specification 1.0, section 5.2.1.3.4."""
-_ONES = 2**64 - 1
+_ONES = 2**64 - 1  # CRC-64/NVME begins with ones and inverts the result; the polynomial is reflected
 
 
 def load(name: str) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from s3batch.settings import Settings
 
-_DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
+_DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")  # no dots: a wildcard certificate covers one label
 DEFAULT_REGION = "us-east-1"
 _APART = ("us-iso", "eu-iso", "eusc-")
 """Regions whose hosts have names of their own, which boto3 knows."""
@@ -124,7 +124,7 @@ def _has_endpoint_with_userinfo(path: str) -> bool:
     return any(b"@" in line and b"endpoint_url" in line for line in lines)
 
 
-_LARGEST_CONFIGURATION = 1 << 20
+_LARGEST_CONFIGURATION = 1 << 20  # bytes of an AWS configuration file that are read
 
 
 def _refuse_unsafe(what: str, *texts: str) -> None:

@@ -40,7 +40,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds that ``Retry-After`` asks to wait, by the store's own clock; 0 where it does not ask."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        return min(RETRY_AFTER_LIMIT, float(text[:9]))
+        return min(RETRY_AFTER_LIMIT, float(text[:9]))  # nine digits are beyond the limit, and quick to convert
     until = seconds_of(text) if text else 0.0
     if not until:
         return 0.0

@@ -14,7 +14,7 @@ from xml.parsers import expat
 if TYPE_CHECKING:
     from s3batch.s3.calls import Body
 
-_DEPTH = 32
+_DEPTH = 32  # levels; the documents of S3 that are read here have fewer than ten
 _OUTSIDE = 0xF0000
 """Where characters that XML cannot hold stay while it is read: a private area that no key uses."""
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

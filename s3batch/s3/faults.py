@@ -101,12 +101,13 @@ class Fault(NamedTuple):
     @property
     def retryable(self) -> bool:
         """True if the same request may work later."""
+        # time-outs, too early, too many, and failures of the server (RFC 9110, RFC 8470, RFC 6585)
         return self.code in RETRYABLE or self.status in (408, 425, 429, 500, 502, 503, 504)
 
     @property
     def throttled(self) -> bool:
         """True if the store asks for fewer requests."""
-        return self.code in THROTTLED or self.status in (429, 503)
+        return self.code in THROTTLED or self.status in (429, 503)  # 429 Too Many Requests; S3 sends 503 for SlowDown
 
     @property
     def signed_out(self) -> bool:
@@ -304,6 +305,7 @@ def refused_for_good(fault: Fault) -> bool:
 
 def puzzling(answer: Answer) -> bool:
     """Return whether the lean lane should let boto3 ask again: redirects and complaints about the form of a request."""
+    # redirects, and complaints about method, version or length
     if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):
         return True
     if answer.status == 403:  # a store may reckon the signature of an odd key in a way of its own

@@ -83,6 +83,7 @@ def ask(call: Call) -> Generator[Call, Answer, Answer]:
     HEAD errors have no body, so an expired token looks like a missing permission. A GET then learns the error code.
     """
     answer = yield call
+    # an expired token is a 400, a missing permission a 403
     if call.method == "HEAD" and answer.status in (400, 403) and call.key:
         words = yield get_object(call.key, 0, 0)
         answer = (yield call) if words.ok or words.status == 404 else words
@@ -622,7 +623,7 @@ class Lane:
         """
         now = self._clock()
         self._narrow_until = max(self._narrow_until, now + seconds) if seconds else self._narrow_until
-        if now - self._narrowed > 0.5:
+        if now - self._narrowed > 0.5:  # seconds
             self._narrowed = now
             self._slow_start = False
             self.window = max(1.0, min(self.window, self.active) / 2)

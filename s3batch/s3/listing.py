@@ -172,7 +172,7 @@ def _name(text: str, *, encoded: bool) -> str:
 
 def _moment(text: str) -> float:
     """Return ``2026-11-21T20:15:00.123Z`` in seconds since the epoch; some stores write two digits, some nine."""
-    seconds = _seconds(text[:19])
+    seconds = _seconds(text[:19])  # up to the seconds: equal for many objects, so it is cached
     if text[19:20] == "." and (fraction := _FRACTION.match(text, 19)):
         return seconds + float(fraction[0])
     return seconds

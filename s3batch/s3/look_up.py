@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from s3batch.s3.calls import Call
     from s3batch.s3.listing import Page
 
-_PAGE = 1000
+_PAGE = 1000  # S3's limit for a page of a listing
 _ALONE = 2
 """Keys to list where one is looked for: stores differ in whether a page may be empty."""
 

@@ -61,7 +61,7 @@ class _Layout(NamedTuple):
         return cls(joined, itemgetter(*names), f"%s\n%s\n%s\n{lines}\n{_escaped(joined)}\n%s", len(names) + 5)
 
 
-_LAYOUTS_KEPT = 256
+_LAYOUTS_KEPT = 256  # sets of header names; a job has a few, but user metadata may name any
 
 
 class Signer:

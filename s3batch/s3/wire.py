@@ -163,7 +163,7 @@ class Reply:
         lines = head.decode("utf-8", "surrogateescape").split("\r\n")
         if not lines[0].startswith("HTTP/1."):
             raise MalformedError(f"no HTTP: {lines[0][:40]!r}")
-        status = int(lines[0][9:12])
+        status = int(lines[0][9:12])  # HTTP/1.1 200 OK
         if status < 200:  # 100 Continue: the real answer follows
             return
         headers = {}
@@ -171,8 +171,9 @@ class Reply:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         self._status, self._headers = status, headers
+        # HTTP/1.1 keeps a connection unless told otherwise, 1.0 does not (RFC 9112, 9.3)
         self.keep = "close" not in headers.get("connection", "").lower() and lines[0][7] == "1"
-        if self._no_body or status in (204, 304):
+        if self._no_body or status in (204, 304):  # these never have a body (RFC 9112, 6.3)
             self._length = 0
             return
         if headers.get("transfer-encoding", "").lower() == "chunked":
@@ -237,7 +238,7 @@ _LAST = -2
 
 
 def _length_in(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    if not (text.isascii() and text.isdigit() and len(text) < 19):  # 18 digits fit an int64
         raise MalformedError(f"Content-Length {text[:40]!r}")
     return int(text)
 
