@@ -248,6 +248,7 @@ LISTED = {
     "content.py": ("os.open",),  # the source
     "opening.py": ("open", "os.open"),  # the same
     "crash_points.py": ("os.open",),  # a file of the test suite
+    "documents.py": ("tempfile",),  # rows of a long document, in a file without a name
     "executors/local.py": ("mmap.mmap", "tempfile"),  # memory shared with a worker, in a file without a name
     "executors/process.py": ("mmap.mmap",),  # the same
     "forks.py": ("os.open",),  # /dev/null
