@@ -1,9 +1,9 @@
 """The settings of a plugin step, from the variables of its CI. Pure: a mapping goes in, values come out.
 
-Drone, Woodpecker and Harness hand a step's settings over as ``PLUGIN_*``, each in its own way (docs/plugins.md):
-lists come joined by commas or as JSON, maps as JSON, Drone leaves a dash in the name where Woodpecker writes an
-underscore. Which plugin is meant follows from the settings: ``mode`` says it outright; ``restore``, ``rebuild``,
-``cache`` or ``mount`` mean the cache; anything else means the sync.
+Drone, Woodpecker and Harness pass a step's settings as ``PLUGIN_*``, each in its own form (docs/plugins.md). Lists are
+joined by commas or are JSON, and maps are JSON. Drone keeps a dash in a name, Woodpecker writes an underscore. Which
+plugin is meant follows from the settings: ``mode`` says it outright; ``restore``, ``rebuild``, ``cache`` or ``mount``
+mean the cache; anything else means the sync.
 """
 
 from __future__ import annotations

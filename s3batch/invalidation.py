@@ -3,8 +3,8 @@
     all       one wildcard below the target: ``/*`` or ``/site/*``
     changed   the changed keys themselves; the wildcard where they are too many or too long
 
-The only door to boto3's CloudFront client. Sending an invalidation again is harmless and, with the same
-paths, free: its reference is made of the job and of the paths, and CloudFront answers with the one it has.
+The only door to boto3's CloudFront client. Sending an invalidation again is harmless and, with the same paths, free.
+Its reference is made of the job and the paths, and CloudFront answers with the existing one.
 
 What is still to be invalidated is a row number in the journal: changes in higher rows are owed, by whichever
 job they were made. So neither a resumed job nor a new one in the place of a failed one forgets them.

@@ -215,7 +215,7 @@ def choose(wanted: str, found: Sequence[Found]) -> Found:
     fitting = exact or [each for each in found if each.job.id.startswith(wanted)]
     if not fitting:
         what = f"there is no job {wanted}" if wanted else "there is no job yet"
-        raise SettingsError(what, hint="`s3batch jobs list` shows those there are; name their journal with --journal")
+        raise SettingsError(what, hint="`s3batch jobs list` shows all jobs; name another journal with --journal")
     if wanted and len(fitting) > 1:
         raise SettingsError(f"{len(fitting)} jobs begin with {wanted}", hint="write more of the id")
     return fitting[0]

@@ -6,9 +6,9 @@ With it a fresh checkout needs no HEAD for an object that is unchanged since s3b
 and its file is compared by reading it. The manifest is a cache: where the listing differs, the listing counts, and a
 manifest that cannot be read is a warning.
 
-``.s3batch/manifest`` below the target is a gzip of lines of JSON. Both are in the standard library, are written
-and read as a stream, and open with ``zcat``; zstd and msgpack would save no byte (ETags do not compress), only
-some 3 µs of CPU an object, less than the walk takes to find its file.
+``.s3batch/manifest`` below the target is a gzip of lines of JSON. Both are in the standard library, are written and
+read as a stream, and open with ``zcat``. zstd and msgpack would save no byte, because ETags do not compress. They would
+save about 3 µs of CPU an object, less than the walk takes to find its file.
 
     {"s3batch": "manifest", "version": 1, "target": "BUCKET/PREFIX"}
     [key below the prefix, ETag, size, written, fingerprint of the attributes, local size, checksum]      a line each

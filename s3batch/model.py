@@ -4,8 +4,8 @@
                 ├─compare→ Operation ─journal→ Work ─worker→ Result ─journal→ report
     Listed ─────┘
 
-Hundreds of thousands of them are made in a run and cross a process boundary, so the hot ones are
-named tuples: immutable, picklable and several times cheaper to make than frozen dataclasses.
+Hundreds of thousands of them are made in a run and cross a process boundary. Therefore the hot ones are named tuples:
+immutable, picklable and several times cheaper to make than frozen dataclasses.
 
 Paths and keys are text with ``/`` as separator. A file name that is not UTF-8 is carried by Python's
 ``surrogateescape`` (as ``os.fsdecode`` makes it) and goes out as its own bytes. Sizes are bytes,

@@ -6,7 +6,8 @@
 
 A file's directories are opened one component at a time with ``O_NOFOLLOW``, so that no link made in the midst of a run
 leads anywhere. The last of them stay open: the files of one directory cost one open each. A descriptor of a directory
-that was moved away leads to the old one, which is no harm: its file has the planned stamp, or the next try is fresh.
+that was moved away leads to the old one. That does no harm: its file has the planned stamp, or the next try opens the
+path again.
 
 Threads share nothing: each has its own descriptors.
 """

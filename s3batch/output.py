@@ -2,8 +2,8 @@
 
     stdout   data for programs and tables      stderr   talk for people, progress
 
-Every argument of a method is one line. Line breaks, control characters and bidirectional controls inside it are shown
-as escapes, so a text of the store or of the tree cannot end a line, begin one, or look like a command of a CI service.
+Every argument of a method is one line. Line breaks, control characters and bidirectional controls inside it are
+escaped. So a text of the store or of the tree cannot end a line, begin one, or look like a command of a CI service.
 Secrets are masked.
 
 A stream that fails does not end the run. stderr goes mute. What stdout lost is known to :meth:`Output.lost_data`, which

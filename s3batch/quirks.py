@@ -3,8 +3,8 @@
     a worker meets one ─Result.quirks→ coordinator ─quirk_memory→ journal, one warning
                                                 └─Executor.learn→ every worker (Tools.quirks)
 
-A quirk changes how a job asks, never whether it ends: what a store cannot do is done in another way, or is left out
-and said once.
+A quirk changes the requests of a job, never its exit code. A feature that a store lacks is replaced by another, or is
+left out with one warning.
 """
 
 from __future__ import annotations

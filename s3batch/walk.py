@@ -6,9 +6,9 @@
     FIFO, socket, device ............. skipped, its key is kept
     broken link, vanished, no right .. a problem, its key is kept
 
-The rule it keeps: **a path that could not be read never counts as absent.** Every path that is in the
-tree and yields no file stands in :attr:`Walk.kept`, and no key for it, or below it, may be deleted.
-The caller takes these paths and the problems after each batch, so that memory does not grow with them.
+The rule it keeps: **a path that could not be read never counts as absent.** Every path of the tree that yields no file
+is in :attr:`Walk.kept`. No key for it, or below it, may be deleted. The caller takes these paths and the problems after
+each batch, so that memory does not grow with them.
 
 About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
 a directory is read in slices of :data:`SLICE` entries, and sorted by name within a slice. Of a skipped entry

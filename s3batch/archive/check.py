@@ -1,8 +1,8 @@
 """Every rule a manifest must keep before anything is restored from it. A hostile one is refused as a whole.
 
-Paths are plain components below the manifest's own roots; each directory is an entry that comes before what it
-holds; links point at earlier files; every reference lies inside its chunk, and two may overlap only where they
-mean the same bytes; sizes and counts are within the limits. Written to cost about 1 µs an entry.
+Paths are plain components below the manifest's own roots. Each directory is an entry that comes before its content.
+Links point at earlier files. Every reference lies inside its chunk, and two overlap only if they mean the same bytes.
+Sizes and counts are within the limits. Written to cost about 1 µs an entry.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Columns of integers: as arrays in memory, as byte planes on disk.
 
-A million entries as Python objects need a gigabyte; as columns they need about a tenth. On disk a column is
-stored plane by plane: first the lowest byte of every value, then the next one, so that the bytes that hardly
-change lie together and vanish in compression. All values are little-endian.
+A million entries as Python objects need a gigabyte; as columns they need about a tenth. On disk a column is stored
+plane by plane: first the lowest byte of every value, then the next one. So bytes that hardly change lie together and
+compress well. All values are little-endian.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     workspace ──open, trusted──→ fd ──openat O_NOFOLLOW──→ "vendor" ──openat O_NOFOLLOW──→ "vendor/bundle"
 
-What lies above is trusted: the workspace, and the parent of an absolute root, which the user named. Below that
-every step is taken by :func:`os.open` with ``dir_fd`` and ``O_NOFOLLOW``; so neither an archive nor a checkout can
-lead a write out of the listed paths. The last few hundred descriptors are kept.
+What lies above is trusted: the workspace, and the parent of an absolute root, which the user named. Below that every
+step is an :func:`os.open` with ``dir_fd`` and ``O_NOFOLLOW``. So neither an archive nor a checkout can lead a write out
+of the listed paths. The last few hundred descriptors are kept.
 """
 
 from __future__ import annotations

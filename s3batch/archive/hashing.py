@@ -3,9 +3,9 @@
     chunk id       BLAKE3-256 of the raw bytes: proves a chunk before any byte of it is written
     content hash   the first 16 bytes: says whether a file changed, within one trust domain
 
-The content hash of a file below 8 MiB is that of its bytes. A larger one is hashed window by window (8 MiB
-each, the last one shorter), and its content hash is that of the windows' hashes in a row: so its windows can be
-hashed by several processes. Holes count as the zeros they read as.
+The content hash of a file below 8 MiB is that of its bytes. A larger one is hashed window by window (8 MiB each, the
+last one shorter). Its content hash is that of the windows' hashes in a row, so several processes can hash its windows.
+Holes count as the zeros they read as.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
                                  │                                        │
                                  └──────────────→ assemble ←──────────────┘
 
-Small files are packed in path order and cut where the path says so, not where a count does: so two builds of
-almost the same tree make almost the same chunks. Windows of large files are chunks of their own. A chunk of the
-base of which little is still used is not kept: what lives in it is packed again (it is on disk, nothing is fetched).
+Small files are packed in path order. The path decides where a pack ends, not a count, so two builds of almost the same
+tree make almost the same chunks. Windows of large files are chunks of their own. A chunk of the base of which little is
+still used is not kept. Its used files are packed again; they are on disk, so nothing is fetched.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ def restored_state(
 ) -> State:
     """Return the state after a restore whose last file was written at ``now_ns``.
 
-    It holds the walk that the restore ends with, as long as nothing else lies there: a step that finds the same one
-    need not take the state apart. ``found`` is the walk the plan was made from: what it leaves alone was hashed, or remembered before. ``finished``
-    are rows whose stamps are later than those in ``results``.
+    It holds the walk at the end of the restore, if there are no other entries. A step that finds the same walk need not
+    decode the state. ``found`` is the walk the plan was made from: what it leaves alone was hashed, or remembered
+    before. ``finished`` are rows whose stamps are later than those in ``results``.
     """
     state = State(stored, plan.manifest, key, etag, now_ns)
     made = set(plan.made_rows())

@@ -3,9 +3,9 @@
     tree     ├──────────────┬─────────┬────────────────┬───────────┤
     segments      4f1c…         b07a…       9e22…          51d8…       about 1,000 rows each
 
-A segment ends where the path of a directory says so, or in a long directory the name of an entry: a row more or less
-moves no other cut. It names what lies outside by nothing that shifts: chunks by their ids, the file of a hard link by
-its distance. A segment is stored and cleaned up as a chunk is.
+The path of a directory decides where a segment ends, in a long directory the name of an entry. So one more row moves no
+other cut. It names rows outside itself by stable facts only: chunks by their ids, the file of a hard link by its
+distance. A segment is stored and cleaned up as a chunk is.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The local state: facts about a cache that this machine restored or rebuilt. Never sent, always safe to delete.
 
-It holds the manifest, the object it came from, and for every row the rest of the file's stamp
-(:class:`s3batch.model.Stamp`) as it was when its content was written or hashed; a ctime of 0 where neither was done. A
-file whose stamp is the same has not changed, unless it changed twice within one tick of its file system's clock.
-Therefore stamps younger than 50 ms are not trusted (git's racy rule), and stamps younger than 2 s where the clock ticks
-by seconds.
+It holds the manifest, its object, and for every row the rest of the file's stamp (:class:`s3batch.model.Stamp`) at the
+time its content was written or hashed. A ctime of 0 means that neither was done. A file whose stamp is the same has not
+changed, unless it changed twice within one tick of its file system's clock. Therefore stamps younger than 50 ms are not
+trusted (git's racy rule), and stamps younger than 2 s where the clock ticks by seconds.
 """
 
 from __future__ import annotations

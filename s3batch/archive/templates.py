@@ -2,9 +2,9 @@
 
     v1-{{ .Repo.Name }}-{{ arch }}-{{ checksum "package-lock.json" }}-{{ hashFiles "go.sum" "*/go.sum" }}
 
-``checksum`` is the MD5 of a file, ``hashFiles`` the SHA-256 of the raw SHA-256 digests of all files its patterns
-match (patterns in order, matches sorted, ``*`` and ``**`` stay within one directory level); both are empty when
-there is no such file, which is a warning. ``epoch`` are seconds, ``arch`` and ``os`` are Go's names.
+``checksum`` is the MD5 of a file. ``hashFiles`` is the SHA-256 of the raw SHA-256 digests of all files its patterns
+match (patterns in order, matches sorted, ``*`` and ``**`` stay within one directory level). Both are empty if there is
+no such file, with a warning. ``epoch`` are seconds, ``arch`` and ``os`` are Go's names.
 """
 
 from __future__ import annotations

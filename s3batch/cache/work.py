@@ -1,8 +1,8 @@
 """The workers' part of the cache: hash files, store chunks, fetch chunks. Three coroutines, one recipe each.
 
-The recipe stands in the operation's ``detail`` and names rows of a plan file, whose path is the operation's
-``path``; the outcome goes back in ``Result.payload``. Making a chunk keeps the CPU busy for some 50 ms, in which
-this worker's other requests wait: that is less than what handing it to a thread would cost.
+The recipe stands in the operation's ``detail`` and names rows of a plan file, whose path is the operation's ``path``;
+the outcome goes back in ``Result.payload``. Making a chunk keeps the CPU busy for about 50 ms, while this worker's
+other requests wait. Handing it to a thread would cost more.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Flags, variables and config file of one command: the only door to configargparse.
 
 Each command has a parser of its own (configargparse does not carry a config file over to sub-parsers), made from the
-table of settings. It sorts out who wins, flag > variable > config file, and nothing else: every value stays the text
-it was, together with where it came from, and :func:`s3batch.settings.parse` makes values of them.
+table of settings. It only decides the precedence: flag > variable > config file. Every value stays text, with its
+origin, and :func:`s3batch.settings.parse` parses it.
 """
 
 from __future__ import annotations

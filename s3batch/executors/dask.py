@@ -3,9 +3,9 @@
     coordinator ──task: exchange(works)──> scheduler ──> Dask worker ──> hosted worker, its own thread
                 <──────── results ────────           <──             <── whatever is done by now
 
-A task is one exchange: it carries hundreds of pieces of work, waits a moment, and returns finished
-results; the hosted worker goes on meanwhile, so there is no barrier between tasks, and no task lasts. Each is
-pinned to the process that has the worker. When Dask loses that process, its work is reported as lost.
+A task is one exchange: it carries hundreds of pieces of work, waits a moment, and returns finished results. The hosted
+worker goes on meanwhile, so there is no barrier between tasks, and every task is short. Each is pinned to the process
+that has the worker. When Dask loses that process, its work is reported as lost.
 
 Dask's own threads only put messages into one queue; everything else runs on the coordinator's thread.
 """

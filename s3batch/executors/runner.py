@@ -1,9 +1,9 @@
 """Runs work on a lane: as many pieces at once as the store and the memory take. The inside of every worker.
 
-It asks for what it begins within the next moment: what the window has room for, and what it has lately begun in the
-time that asking takes. Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread:
-a read that hangs (NFS) silences the worker. Larger ones are read, hashed and compressed on threads, a block at a time:
-the worker tells of a block that does not come. The coordinator replaces a worker in either case.
+It asks for work that it can begin soon: as much as the window has room for, and as much as it recently began in the
+time that asking takes. Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread.
+A read that hangs (NFS) stops the worker's reports. Larger ones are read, hashed and compressed on threads, a block at a
+time: the worker tells of a block that does not come. The coordinator replaces a worker in either case.
 """
 
 from __future__ import annotations

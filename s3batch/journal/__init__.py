@@ -190,10 +190,10 @@ class Journal:
     ) -> str:  # fmt: skip
         """Begin a job and return its id. Unfinished ones to its target are superseded, and what they left is its own.
 
-        Their uploads, facts and doubts always are. Operations that the newest one had not come to are if ``plan``, the
-        digest of source and settings that decide the plan, is the same; without a plan, jobs of other sources stay.
-        With ``deletes_anew`` no delete that a dead job had planned is believed.
-        ``continues`` is the job that ``resume`` goes on with: SettingsError if a later one has superseded it.
+        Their uploads, facts and doubts always are. Pending operations of the newest one are taken over if ``plan``, the
+        digest of source and settings that decide the plan, is the same. Without a plan, jobs of other sources stay.
+        With ``deletes_anew`` no delete that a dead job had planned is believed. ``continues`` is the job that
+        ``resume`` goes on with: SettingsError if a later one has superseded it.
         """
         with self.batch():
             dead = self._jobs.unfinished(command, target, endpoint, None if plan else source)

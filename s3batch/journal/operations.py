@@ -1,8 +1,8 @@
 """Operations of one job: added while planning, leased in the order they were added, settled in batches.
 
-Row numbers are given here, not by SQLite, so that a batch knows its own without asking. All rows that a job plans
-lie above the number at which it began, so a job is read by walking up from there, and leasing is a cursor
-per stage that moves over every row once.
+Row numbers are given here, not by SQLite, so that a batch knows its own without asking. All rows of a job lie above the
+number at which it began, so a job is read by walking up from there. Leasing is a cursor per stage that moves over every
+row once.
 
 What dead jobs had planned and not done is leased like the job's own, and is the job's from then on. So a
 job with millions of them begins at once; :meth:`Operations.take_over` looks at them by and by.

@@ -1,7 +1,7 @@
 """Multipart uploads that were begun: their parts, and what becomes of those a job leaves behind.
 
-An upload id is on its operation from before the first part is sent until S3 has completed or aborted it,
-so no upload is ever lost from sight. Those that a run began in the moment it died are in :mod:`s3batch.journal.doubts`.
+An operation holds its upload id from before the first part is sent until S3 has completed or aborted the upload, so no
+upload is lost. Those that a run began in the moment it died are in :mod:`s3batch.journal.doubts`.
 """
 
 from __future__ import annotations

@@ -15,8 +15,10 @@ from s3batch.s3.sigv4 import Credentials
 Signing = Literal["auto", "always", "never"]
 
 SIGN_UP_TO = 64 * 1024
-"""Bytes. Over plain HTTP bodies up to here are signed (SHA-256) beside their checksum; larger ones carry
-the checksum alone, because hashing them would be most of the CPU. ``sign_payload: always`` signs all."""
+"""Bytes. Over plain HTTP, bodies up to this size are signed (SHA-256) beside their checksum.
+
+Larger ones carry the checksum alone, because hashing them would be most of the CPU. ``sign_payload: always`` signs all.
+"""
 
 AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 """The ends of S3's own host names."""

@@ -1,8 +1,8 @@
 """The event loop that carries out calls: many at once, one thread, no barrier between them.
 
-An operation is a coroutine that awaits :func:`ask` (one S3 call), :func:`aside` (a blocking function
-on a thread) or :func:`pause`. The lane runs as many as it is given; each has at most one call under
-way, so the number of running coroutines is the number of connections.
+An operation is a coroutine that awaits :func:`ask` (one S3 call), :func:`aside` (a blocking function on a thread) or
+:func:`pause`. The lane runs as many as it is given. Each has at most one call under way, so the number of running
+coroutines is the number of connections.
 
     start(coroutine) ──ask(call)──> sign, send on a kept connection ──answer──> coroutine goes on
                           │

@@ -1,9 +1,9 @@
 """The store's clock: what it is there now, between two bounds.
 
-Whether an object is old, a lock is dead or a deadline is over is decided by the clock that stamped the object,
-never by the clock of this machine. Each response carries that clock in ``Date``, cut to whole seconds (RFC 9110,
-5.6.7). So one response tells two bounds: the store's clock was at least ``Date`` when the response had come, and
-less than ``Date`` + 1 s when the request was sent.
+The clock that stamped an object decides if the object is old, a lock is dead or a deadline is over. The clock of this
+machine never does. Each response carries that clock in ``Date``, cut to whole seconds (RFC 9110, 5.6.7). So one
+response tells two bounds: the store's clock was at least ``Date`` when the response had come, and less than ``Date`` +
+1 s when the request was sent.
 """
 
 from __future__ import annotations
