@@ -1,4 +1,4 @@
-"""s3batch: put a tree of files into S3, lose nothing, and finish what was killed."""
+"""s3batch: upload files to S3 and cache build directories there, with a journal to resume from."""
 
 __all__ = ["__version__"]
 

@@ -51,7 +51,7 @@ def plan(wanted: Wanted, journal: Journal) -> Iterator[list[Operation]]:
 
 
 def guarded(wanted: Wanted, journal: Journal) -> OwnMarks:
-    """Count what would go, and return the marks that were found. Raises :class:`JobFailedError` where a guard refuses."""
+    """Count the deletes, and return the marks that were found. Raises :class:`JobFailedError` if a guard refuses."""
     marks = OwnMarks()
     count = sum(map(len, _orphans(wanted, journal, marks)))
     if marks:  # found on the way: the keys before a mark were counted
@@ -72,7 +72,7 @@ def deletable(wanted: Wanted, journal: Journal) -> Iterator[Listed]:
 
 
 def planned_delete(listed: Listed) -> Operation:
-    """Return the operation, with what a last look before it is held against."""
+    """Return the delete of an object, with the facts that the check before it compares."""
     return Operation(
         Kind.DELETE, listed.key, Reason.ORPHAN, stamp=Stamp(mtime_ns=modified_ns(listed.modified)), stage=Stage.DELETE,
         etag=listed.etag,
@@ -123,13 +123,13 @@ def _may_go(listed: Listed, wanted: Wanted, vetoes: Kept, marks: OwnMarks) -> bo
     return not (key.startswith("/") and os.path.isfile(os.path.join(wanted.source.base, key.lstrip("/"))))
 
 
-# --- a source that is not what it was -------------------------------------------------------
+# --- a source of another kind than before -----------------------------------------------------
 
 
 def refuse_file_source(wanted: Wanted, journal: Journal) -> None:
     """Raise :class:`JobFailedError` if ``delete`` is set and the source was a directory and is one file now.
 
-    What the source was is remembered until a run is allowed to delete for the file.
+    The kind of the source is remembered until a run may delete for the file.
     """
     name, settings = f"source {journal.job.target} {wanted.source.root}", wanted.settings
     before = journal.recall(name) or ("directory" if _was_directory(wanted, journal) else "")

@@ -1,7 +1,7 @@
 """The comparison of a local file with an object's content, by digests that are known, without reading it back.
 
     ETag of an MD5's form ...... the MD5 of the content, unless it is encrypted with KMS
-    a whole-object checksum .... what it says (SHA256, CRC64NVME...)
+    a whole-object checksum .... that checksum (SHA256, CRC64NVME...)
     an ETag of parts ........... recomputed with the part sizes that could have made it
 
 Equal is always certain. Different is certain only if the evidence is certainly of the content. Otherwise

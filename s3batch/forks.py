@@ -34,7 +34,7 @@ class Fork:
     """A copy of this process that carries out ``work`` and ends. Of all descriptors it has only ``keep`` and stderr."""
 
     def __init__(self, work: Callable[[], None], keep: int) -> None:
-        with contextlib.suppress(OSError, ValueError):  # what it holds would be written twice
+        with contextlib.suppress(OSError, ValueError):  # buffered text would be written twice
             sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:

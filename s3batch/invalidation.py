@@ -6,7 +6,7 @@
 The only door to boto3's CloudFront client. Sending an invalidation again is harmless and, with the same paths, free.
 Its reference is made of the job and the paths, and CloudFront answers with the existing one.
 
-What is still to be invalidated is a row number in the journal: changes in higher rows are owed, by whichever
+The journal holds a row number: changes in higher rows still have to be invalidated, by whichever
 job they were made. So neither a resumed job nor a new one in the place of a failed one forgets them.
 """
 
@@ -105,7 +105,7 @@ def is_due(settings: Settings, journal: Journal, *, changed: bool) -> bool:
 
 
 def settle(settings: Settings, journal: Journal, prefix: str, session: Callable[[], Any]) -> list[str]:
-    """Invalidate what is owed, and owe it no more; the invalidations' ids. ``session``: makes the boto3 session.
+    """Send the invalidations that are due; return their ids. ``session`` makes the boto3 session.
 
     Raises :class:`JobFailedError`, and then it is still owed.
     """

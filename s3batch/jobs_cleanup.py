@@ -230,7 +230,7 @@ def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
 
 
 def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
-    """Abort one upload, gone ones included; return what S3 had against it, and whether that will stay so.
+    """Abort one upload, a vanished one included; return S3's error, and whether it is permanent.
 
     EndpointError where it does not answer.
     """

@@ -6,7 +6,7 @@
     below the working directory                    no: a checkout may have brought it
 
 A journal that may not decide is still useful: the settings given must then name the same job, and only they count.
-The journal adds what is done and what is left. docs/journal.md says the same for users.
+The journal adds the done and the remaining operations. docs/journal.md says the same for users.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def read_settings(job: Job, journal: str, given: Settings | None = None) -> Sett
 
 
 def refusal(job: Job, journal: str) -> SettingsError:
-    """Return the error for a job that only a journal in the tree knows: what it says, and what to type."""
+    """Return the error for a job that only a journal in the tree knows, with its facts and the command to type."""
     said = {"source": job.source, "target": job.target, "endpoint": job.endpoint or "AWS"}
     facts = ", ".join(f"{name} {value!r}" for name, value in said.items())
     return SettingsError(

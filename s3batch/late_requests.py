@@ -34,7 +34,7 @@ def doubts_of(journal: Journal) -> list[Doubt]:
 def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
     """Return how long to wait until no request to these keys is under way, at most :data:`LONGEST_WAIT`.
 
-    ``now``: the earliest time it may be by the store's clock; what this machine's clock shows may have been set since.
+    ``now``: the earliest time by the store's clock; this machine's clock may have been set since.
     """
     return min(max((doubt.until for doubt in doubts), default=0.0) - now, LONGEST_WAIT)
 

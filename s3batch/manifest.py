@@ -65,7 +65,7 @@ def fetch(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
         answer = bucket.get(key, listed.size)
         if answer is None:
             return
-        with journal.batch():  # a damaged end takes back what its beginning said
+        with journal.batch():  # a damaged end makes the facts before it worthless
             digest = _load(answer.body, _header(wanted), wanted.prefix, journal.take_facts)
             _remember(wanted, journal, listed.etag, digest)
     except (CallError, DamagedError) as error:

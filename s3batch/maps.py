@@ -5,7 +5,7 @@
     any other text        that text for all files, exactly as it stands (``{"*": text}``)
 
 Drone turns yaml ``metadata: {version: 2}`` into ``{"version":2}``: that is why numbers keep the digits they
-were written with. What cannot travel in an HTTP header is refused here, before any request.
+were written with. Values that no HTTP header can hold are refused here, before any request.
 """
 
 from __future__ import annotations

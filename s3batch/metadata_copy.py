@@ -43,7 +43,7 @@ _LOOK_AGAIN = 0.01
 """Seconds between looks whether another copy of this worker has been looked at."""
 
 
-# --- what an object has, and should have -----------------------------------------------------
+# --- attributes: present and wanted ---------------------------------------------------------
 
 
 async def find_difference(operation: Operation, attributes: Attributes, head: Answer, tools: Tools) -> Reason | None:
@@ -122,7 +122,7 @@ class Kept:
         return {**self.headers, **compare.tag_header(self.tags), **compare.put_headers(attributes)}
 
     def aspects(self, attributes: Attributes) -> frozenset[str]:
-        """Return what a copy may lose: headers, tags, the ACL."""
+        """Return the aspects that a copy may lose: headers, tags, the ACL."""
         return frozenset(map(compare.aspect_of, self.put_headers(attributes)))
 
 
@@ -159,7 +159,7 @@ async def copy_onto_itself(
     if _may_be_right(operation, decided_with, tools):
         decided_with = tools.quirks
         if await find_difference(operation, attributes, head, tools) is None:
-            return _found_right(operation, head, tools)  # it differed in what the store never gives back
+            return _found_right(operation, head, tools)  # it differed in an attribute that the store never returns
     if _has_to_be_sent(aspects, tools):
         return _sent_again(operation, kept)
     if _has_to_be_recorded(operation, kept, on_record, tools):
@@ -177,7 +177,7 @@ async def copy_onto_itself(
 
 
 def _may_be_right(operation: Operation, decided_with: Quirks, tools: Tools) -> bool:
-    """Return true if what was found out since may make a difference no difference."""
+    """Return true if quirks found since may explain the difference."""
     return tools.quirks is not decided_with and not has_changed(operation)
 
 
@@ -193,7 +193,7 @@ def _found_right(operation: Operation, head: Answer, tools: Tools) -> Result:
 
 
 def _unproven(aspects: frozenset[str], tools: Tools) -> frozenset[str]:
-    """Return what no copy of this worker was seen to keep or to lose."""
+    """Return the aspects that no copy of this worker was seen to keep or to lose."""
     dropped = tools.quirks.about(QuirkKind.COPY_DROPS)
     return aspects - tools.copy_keeps - dropped - tools.quirks.about(QuirkKind.NOT_ECHOED)
 
@@ -321,7 +321,7 @@ async def _copy_and_look(operation: Operation, head: Answer, kept: Kept, tools: 
 
 
 async def _inline(operation: Operation, result: Result, tools: Tools, send_again: SendAgain) -> Result:
-    """Send a small file again at once, so that the first object tells what the store does before others are copied."""
+    """Send a small file again at once, so that the first object shows the store's behaviour before others are copied."""
     if result.become is not Kind.UPLOAD or operation.size > tools.brief.part_size:
         return result
     upload = operation._replace(kind=Kind.UPLOAD, detail=result.detail, recheck=False)

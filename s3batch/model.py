@@ -59,7 +59,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     DONE = "done"
     SUPERSEDED = "superseded"
-    """A later job with the same source and target took over what was left."""
+    """A later job to the same target took over its unfinished work."""
 
 
 class Reason(StrEnum):
@@ -108,11 +108,11 @@ class Stamp(NamedTuple):
 
 
 NO_STAMP = Stamp()
-"""The stamp of what reads no file. It is the same as no other."""
+"""The stamp of an operation that reads no file. It equals no other."""
 
 
 def stamp_of(info: os.stat_result) -> Stamp:
-    """Return what ``stat`` says of an entry, and with ``kind`` what the entry is."""
+    """Return the stamp of an entry from its ``stat``, with its ``kind``."""
     return _new(
         Stamp,
         (info.st_mode & _KIND_BITS, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino),
@@ -313,17 +313,17 @@ class Result(NamedTuple):
     date: float = 0.0
     fingerprint: str = ""
     become: Kind | None = None
-    """For RECONCILE: what the operation turned out to be; ``None`` with no error means nothing to do.
+    """For RECONCILE: the kind the operation turned out to be; ``None`` without an error means nothing to do.
 
     RECONCILE itself: the same once more, with ``detail`` on record.
     """
     reason: Reason | None = None
     upload_id: str = ""
     parts: tuple[Part, ...] = ()
-    """SURVEY: what S3 holds already."""
+    """SURVEY: the parts that S3 holds."""
     warning: str = ""
     payload: bytes = b""
-    """For CHUNK: what the archive wants to know of it."""
+    """For CHUNK: the data for the archive."""
     already: bool = False
     """S3 already had it: nothing was sent."""
     quirks: tuple[Quirk, ...] = ()

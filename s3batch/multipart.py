@@ -6,7 +6,7 @@ r"""Multipart uploads: the state of each one from begin to finish, as values in 
       |         |   ├ it has another size, a part is refused: abort ──> settled
       |         |   └ it cannot be sent today: settled as failed once its parts under way have ended, kept for a resume
       +─────────┴── S3 does not know the upload (any more), or will not have its parts: once, from the start
-    survey (begun by a dead run, or a worker died with parts: what does S3 hold?) ──> parts
+    survey (begun by a dead run, or a worker died with parts: ask S3 for its parts) ──> parts
     a Complete went unanswered, and S3 has neither upload nor object: look again, for a while, before the start
 
 The coordinator asks :class:`Uploads` for work and gives it results; it keeps the journal's ``part`` rows and
@@ -43,7 +43,7 @@ _NOT_BEGUN = frozenset({429, 503})
 _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 """S3 will never complete this upload; another one it will."""
 _LOOK_AGAIN = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before each further look for what a Complete made. Between the two some stores show neither upload nor object:
+"""Seconds before each further look for the object of a Complete. Meanwhile some stores show neither upload nor object:
 moto removes the upload before it stores the object."""
 
 
@@ -68,7 +68,7 @@ class _Upload:
     failure: Result | None = None
     """Why it is being aborted, or parked."""
     parked: bool = False
-    """It cannot be sent today and is kept for a resume: no more of it is sent, and what is under way ends."""
+    """It cannot be sent now and is kept for a resume: no more parts are sent, and running ones end."""
     again: bool = False
     """True if the upload begins again once it is aborted."""
     changed: Operation | None = None
@@ -90,7 +90,7 @@ class Uploads:
     def __init__(
         self, journal: Journal, part_size: int, fingerprint: Callable[[str], str], found: Callable[[str], str]
     ) -> None:
-        """Tell what the job decides: ``fingerprint`` of the attributes a path wants, and which upload was ``found``.
+        """Take the job's functions: ``fingerprint`` of a path's attributes, and ``found``, an upload of a key in S3.
 
         The latter gives the id of an own unfinished upload of a key that only S3 knows of, or ``""``.
         """
@@ -249,7 +249,7 @@ class Uploads:
         return False
 
     def pause_to_look_again(self, result: Result) -> float:
-        """Return the seconds after which to try again what failed as a Complete may be at work; 0 if none may be."""
+        """Return the seconds before a retry if a Complete may still be at work; 0 if none is."""
         upload = self._open[result.id]
         may_come = upload.completing and upload.failure is None and upload.looks < len(_LOOK_AGAIN)
         if result.code != "NoSuchUpload" or result.step not in (Step.SURVEY, Step.FINISH) or not may_come:
@@ -296,7 +296,7 @@ class Uploads:
     def give_up(self, result: Result) -> Verdict | None:
         """Record a permanent failure: abort the upload once its current parts have ended, then settle with ``result``.
 
-        What may work another day is not aborted but left as it is, for a resume: see :meth:`take_ended`.
+        An upload that may succeed later is not aborted but kept for a resume: see :meth:`take_ended`.
         """
         upload = self._open[result.id]
         upload.under_way -= result.step is Step.PART
@@ -330,7 +330,7 @@ class Uploads:
         return self._open[result.id].changed is None
 
     def compare(self, result: Result, changed: Operation) -> Work:
-        """Have every part compared with the file as it is now; return what to :meth:`requeue` after a pause."""
+        """Have every part compared with the current file; return the work to :meth:`requeue` after a pause."""
         upload = self._open[result.id]
         upload.changed, upload.rested = changed._replace(upload_id=upload.operation.upload_id), False
         self.give_up(result)
@@ -347,7 +347,7 @@ class Uploads:
             self._compare_all(upload, upload.changed)
 
     def _compare_all(self, upload: _Upload, changed: Operation) -> None:
-        """Believe no part any more: S3 is asked what it holds, and each is compared before it is sent again."""
+        """Trust no part any more: S3 is asked for its parts, and each is compared before it is sent again."""
         upload.operation, upload.changed, upload.failure = changed, None, None
         upload.asked = frozenset()
         upload.waiting.clear()
@@ -370,7 +370,7 @@ class Uploads:
         self._finish_if_whole(upload)
 
     def _surveyed(self, upload: _Upload, result: Result) -> None:
-        """Trust what journal and S3 agree on; have compared what only S3 has; send the rest."""
+        """Trust parts on which journal and S3 agree; have those compared that only S3 has; send the rest."""
         operation, held = upload.operation, {part.number: part for part in result.parts}
         if upload.asked:
             for number in upload.asked:

@@ -6,7 +6,7 @@ Every argument of a method is one line. Line breaks, control characters and bidi
 escaped. So a text of the store or of the tree cannot end a line, begin one, or look like a command of a CI service.
 Secrets are masked.
 
-A stream that fails does not end the run. stderr goes mute. What stdout lost is known to :meth:`Output.lost_data`, which
+A stream that fails does not end the run. stderr goes mute. :meth:`Output.lost_data` returns the error of stdout, which
 is asked when the work is done.
 """
 
@@ -122,7 +122,7 @@ class Output:
             write(_COMMAND_ANYWHERE.sub(r"\\u0023", self._masked(piece)))
 
     def info(self, *lines: str) -> None:
-        """Say what a person wants to know; ``--quiet`` silences it."""
+        """Print a message for people; ``--quiet`` silences it."""
         if not self.quiet:
             self._say("info", lines)
 
@@ -154,9 +154,9 @@ class Output:
         return self._lost
 
     def take_strays(self) -> None:
-        """Make ``sys.stdout`` and ``sys.stderr`` say with ``--verbose`` what Python and libraries write there.
+        """Make ``sys.stdout`` and ``sys.stderr`` print texts of Python and libraries only with ``--verbose``.
 
-        Warnings, the tracebacks of threads and what a library logs would else reach people unescaped.
+        Otherwise warnings, tracebacks of threads and log lines of libraries would be printed unescaped.
         """
         sys.stdout = sys.stderr = _Strays(self)
 
@@ -279,6 +279,6 @@ def _now() -> str:
 
 
 def _encodable(stream: IO[str], text: str) -> str:
-    """Return ``text`` with escapes for what is not UTF-8, or not in the terminal's alphabet."""
+    """Return ``text`` with escapes for characters that are not UTF-8, or not in the terminal's encoding."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -16,7 +16,7 @@ from s3batch.private_files import OWN_DIRECTORY
 OWN = f"{OWN_DIRECTORY}/"
 """The directory of s3batch below a target, and at a cache's root."""
 CACHE_MARK = f"{OWN}cache"
-"""Below a cache's root: what lies below ``v1/`` there is the cache's."""
+"""The mark at a cache's root: objects below ``v1/`` there belong to the cache."""
 BACKUP_MARK = ".s3batch-backup"
 
 _HALF_OF_A_CACHE = re.compile(r"((?:.*/)?)v1/([kc])/")
@@ -31,7 +31,7 @@ class OwnMarks:
     _halves: dict[str, str] = field(default_factory=dict)
 
     def see(self, key: str) -> None:
-        """Note what ``key`` tells; every key of a listing in turn."""
+        """Note a mark in ``key``; call it for every key of a listing in turn."""
         if OWN in key and f"/{key}".endswith(f"/{CACHE_MARK}"):
             self._roots[key.removesuffix(CACHE_MARK) + "v1/"] = "a cache"
         elif key.endswith(BACKUP_MARK) and f"/{key}".endswith(f"/{BACKUP_MARK}"):

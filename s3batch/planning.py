@@ -6,7 +6,7 @@
     troubled paths, redirects                                              when the walk is over
     orphans                                                                when all of that is done and nothing failed
 
-It can be cut anywhere: the next job to the target begins with what is in the journal, and plans the rest.
+It can be cut anywhere: the next job to the target begins with the operations in the journal, and plans the rest.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Expect = Callable[[int], None]
 
 @dataclass(slots=True)
 class Planning:
-    """One walk and what is decided on it."""
+    """One walk and its decisions."""
 
     wanted: Wanted
     journal: Journal
@@ -130,7 +130,7 @@ class Planning:
         ]
 
     def _note_problems(self, walked: Walk, add: Add) -> None:
-        """Give what the walk has met since the last batch to the journal: no memory holds it."""
+        """Give the problems since the last batch to the journal, so that memory does not grow with them."""
         kept = walked.take_kept()
         if kept and self.wanted.settings.delete:
             self.journal.keep(chain.from_iterable(map(self._keys_kept, kept)))
@@ -161,7 +161,7 @@ class Planning:
 
 
 def take_over(journal: Journal, expect: Expect) -> Iterator[None]:
-    """Make what dead jobs left this job's own, some rows at a step."""
+    """Take over the rows of dead jobs, some at a step."""
     for more in journal.take_over(quirk_memory.in_force(journal).late):
         expect(more)
         yield

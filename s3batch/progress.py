@@ -42,7 +42,7 @@ class Totals:
     """Files that needed no operation."""
     failed: int = 0
     planning: bool = True
-    """The walk still runs: what is planned can only grow."""
+    """True while the walk runs: the planned numbers can only grow."""
     phase: str = ""
     """The current phase, in one word."""
     unit: str = "operations"
@@ -56,7 +56,7 @@ class Progress(Protocol):
         """Show ``totals`` if it is time to; may be called thousands of times a second."""
 
     def close(self) -> None:
-        """Take away what is not meant to stay. Once, at the end, also after an error."""
+        """Remove temporary output, once at the end, also after an error."""
 
 
 def make(kind: str, stream: TextIO) -> Progress:

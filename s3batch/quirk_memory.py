@@ -44,7 +44,7 @@ class FoundQuirk(NamedTuple):
 
 
 def recall(journal: Journal, endpoint: str) -> list[FoundQuirk]:
-    """Return what was found out about ``endpoint`` and is not older than :data:`IN_FORCE`, sorted."""
+    """Return the quirks of ``endpoint`` that are not older than :data:`IN_FORCE`, sorted."""
     now = time.time()
     found = []
     for row in journal.recall(_name(endpoint)) or []:
@@ -76,7 +76,7 @@ def choose_lane(bucket: Bucket, quirks: Quirks, lane: str) -> None:
 
 
 def are_times_compared(journal: Journal) -> bool:
-    """Return whether a job has looked, not too long ago, at what the store says of when it was written to."""
+    """Return whether a job has recently compared the store's LastModified of a write with its Date."""
     found = journal.recall(_TIMES)
     return isinstance(found, int | float) and 0 <= time.time() - found < IN_FORCE
 

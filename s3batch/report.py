@@ -44,7 +44,7 @@ Counts = Mapping[Kind, Mapping[str, int]]
 
 
 class Before(NamedTuple):
-    """The jobs that a job continues, and what they have done."""
+    """The jobs that a job continues, and their counts."""
 
     jobs: Sequence[Job] = ()
     counts: Counts = MappingProxyType({})
@@ -252,7 +252,7 @@ def _listed(shown: list[str], what: str, document: Mapping[str, Any]) -> list[st
 
 
 def frowned_upon(fail_on: Sequence[str], *, warned: bool, changed: bool) -> str:
-    """Return what ``fail_on`` makes of a run that went well: empty, or why its exit code is 1 all the same."""
+    """Return why ``fail_on`` makes the exit code of a successful run 1; empty if it does not."""
     seen = {"warnings": warned, "changes": changed, "nothing": not changed}
     words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}
     found = [name for name in fail_on if seen[name]]

@@ -130,7 +130,7 @@ def _choose(settings: Settings, left: Sequence[Found], jobs: Sequence[Found], ou
     if not left:
         return None
     if settings.bucket and any(journal_trust.is_same_job(each.job, each.journal, settings) for each in jobs):
-        return None  # what these settings name is done; what is left is another step's
+        return None  # the job of these settings is done; the unfinished one is of another step
     raise (
         journal_trust.other_job(left[0].job, left[0].journal, settings)
         if settings.bucket

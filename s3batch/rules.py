@@ -136,7 +136,7 @@ _NOTHING = Choice("")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All per-file settings, ready to be asked. Frozen and picklable; what it remembers changes no answer."""
+    """All per-file settings, ready to be asked. Frozen and picklable; its caches change no answer."""
 
     root: str
     """The absolute path of the source, with one ``/`` at its end."""

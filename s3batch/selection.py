@@ -2,7 +2,7 @@
 
     exclude  exactly gitignore: the last matching pattern wins, ``!`` takes a file back, and nothing
              comes back from inside an excluded directory, which is why such a directory is not entered
-    include  if given, only what matches it (itself, or by a directory above it) is wanted at all
+    include  if given, only its matches are wanted (the file itself, or a directory above it)
 
 A path is wanted when ``include`` lets it in and ``exclude`` does not throw it out. Paths are relative to the source.
 """

@@ -84,9 +84,10 @@ def checksum_header(name: str, body: Body) -> dict[str, str]:
 
 
 async def send(call: Call, checks: Checks, asked: Asked | None = None) -> Sent:
-    """Ask ``call``, which stores its body, with a checksum that the store takes, and make sure of what it stored.
+    """Send ``call``, which stores its body, with a checksum that the store accepts, and verify the stored content.
 
-    What was ``asked`` just so counts, and is not asked again. Raises :class:`CallError` when what is stored is not what was sent; a refusal is in the answer.
+    An equal request in ``asked`` is not sent again. Raises :class:`CallError` if other content is stored; a refusal is
+    in the answer.
     """
     warning = ""
     while True:

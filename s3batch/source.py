@@ -27,7 +27,7 @@ class Source:
     """A directory, a single file, or those files below a directory that a glob matches. Picklable."""
 
     root: str
-    """Absolute; what keys are relative to, or the one file."""
+    """Absolute: the directory that keys are relative to, or the one file."""
     pattern: str = ""
     """Glob relative to ``root``; empty: everything."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 GRACE = 10.0
-"""Seconds for what is under way after the first signal: what CI systems give before they kill."""
+"""Seconds for running operations after the first signal: CI systems kill after about as long."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that ask s3batch to stop."""
 
@@ -56,7 +56,7 @@ class TerminatedError(BaseException):
 
 
 def exit_code_of(signum: int) -> int:
-    """Return what a shell makes of a death by ``signum``."""
+    """Return the exit code of a death by ``signum``."""
     return 128 + signum  # as shells report a death by signal
 
 
@@ -95,7 +95,7 @@ class Signals:
         self.seen = 0
         """The first signal's number; 0 for none."""
         self.grace = GRACE
-        """Seconds for what is under way to end after the first signal."""
+        """Seconds for running operations after the first signal."""
         self._deadline = deadline
         self.again = False
         self.gentle = False
@@ -128,14 +128,14 @@ class Signals:
             self.gentle = before
 
     def work_is_over(self) -> None:
-        """Let the first signal from now on change nothing any more: what is left is to say how it went."""
+        """Ignore the first signal from now on: only the report is left."""
         self._over = True
         for handler in self._before.values():
             if isinstance(handler, Interrupter):
                 handler.over = True
 
     def error(self) -> StoppedError:
-        """Return what has stopped the run."""
+        """Return the error that stopped the run."""
         return DeadlineError(self._deadline) if self.seen == signal.SIGALRM else InterruptedJobError(self.seen)
 
     def _note(self, signum: int, _: FrameType | None) -> None:

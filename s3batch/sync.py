@@ -178,7 +178,7 @@ class Sync:
         return self._end(stopped)
 
     def carry_out(self) -> None:
-        """Run, without a report; what stops the job is raised."""
+        """Run the job, without a report; the error that stops it is raised."""
         progress = make(self._progress_kind(), self.output.progress_stream)
         executor: Executor | None = None
         self.journal.heed(self.signals.error)

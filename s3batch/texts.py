@@ -113,7 +113,7 @@ def parse_http_date(text: str) -> datetime:
         day, month, year, hour, minute, second = usual.groups()
         numbers = int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second)
         return datetime(*numbers, tzinfo=UTC)
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - 10 ms, for what no store writes
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - 10 ms, for a form that no store writes
 
     try:
         return parsedate_to_datetime(text)

@@ -43,7 +43,7 @@ class Difference:
     """``missing``, ``different`` or ``extra``."""
     key: str
     path: str
-    """Empty where there is no file: for what is extra, and for redirects."""
+    """Empty if there is no file: for extra objects and redirects."""
     reason: str
     """The difference: ``content``, ``metadata``, ``acl`` or ``redirect``."""
 
@@ -81,7 +81,7 @@ def run(settings: Settings, output: Output) -> int:
 
 
 def _known_quirks(settings: Settings, target: str) -> Quirks:
-    """Return what syncs to this target have found out: what a store does not give back is no difference.
+    """Return the quirks found by syncs to this target: an attribute that a store does not return is no difference.
 
     Nothing else is believed, and no journal that a checkout may have brought.
     """

@@ -139,7 +139,7 @@ class _Named(NamedTuple):
 
 
 class Walk:
-    """The files of one source, once, lazily; and what was found beside them.
+    """The files of one source, once, lazily, and the other entries that were found.
 
     ``problems``, ``skipped`` and ``kept`` grow while it is iterated, until they are taken. ``complete`` becomes true at
     the very end, and only if every directory could be read to its end: deletes need that.
@@ -283,7 +283,7 @@ class Walk:
         yield batch
 
     def _seen(self, entry: os.DirEntry[str] | _Named, path: str, levels: list[_Level]) -> Stamp | None:
-        """Return the stamp of a file to be sent or a directory to be entered; note what is neither."""
+        """Return the stamp of a file to send or a directory to enter; note any other entry."""
         linked = False
         try:
             stamp = stamp_of(entry.stat(follow_symlinks=False))
@@ -342,7 +342,7 @@ class Walk:
         if linked and self._stays_out(entry, path):
             return False
         self._most = levels[-1].most
-        if linked:  # one of the paths to what is inside has no link in it
+        if linked:  # one of the paths to its content has no link in it
             self._most = MOST_PATHS - self._is_inside(os.path.realpath(entry.path))
         if self._most and self._walks[identity] >= self._most:
             self._skip(path, f"a directory that {MOST_PATHS} paths lead to already, by symbolic links")
@@ -379,7 +379,7 @@ class Walk:
         self.skipped.setdefault(what, Names()).add(shown or path)
 
     def _keep(self, path: str) -> None:
-        """Keep the key of ``path``, and what was below it when it still was a directory."""
+        """Keep the key of ``path``, and keys below it from when it was a directory."""
         self.kept.paths.add(path)
 
 

@@ -123,7 +123,7 @@ async def read_packed(operation: Operation, tools: Tools) -> Body:
 
 
 async def upload(operation: Operation, tools: Tools, asked: Asked | None = None) -> Result:
-    """Send a file. ``asked``: what was asked already, as it seemed to be plain."""
+    """Send a file. ``asked`` is the request that was already sent because the upload seemed plain."""
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
     if attributes.acl and tools.acl_refused:
         attributes = replace(attributes, acl="")
@@ -216,7 +216,7 @@ def _already_there(
 
 
 async def compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
-    """Find out once whether LastModified of what was written is later than the Date of the answer.
+    """Check once whether LastModified of a write is later than the Date of its response.
 
     Where an object was, an earlier job has looked, perhaps one whose journal is gone.
     """

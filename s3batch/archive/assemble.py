@@ -1,4 +1,4 @@
-"""The manifest of a rebuild, from its plan and what the workers said. Pure."""
+"""The manifest of a rebuild, from its plan and the workers' results. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _Extent = tuple[int, int, int, int]
 
 @dataclass(slots=True)
 class Assembled:
-    """A manifest and what is not in it."""
+    """A manifest and the problems of files that are not in it."""
 
     manifest: Manifest
     found: Found
-    """The walk without what could not be read: its rows are the manifest's rows."""
+    """The walk without unreadable files: its rows are the manifest's rows."""
     problems: list[Problem]
     capabilities: int = 0
     """Files that were packed without their capabilities."""

@@ -16,7 +16,7 @@ from s3batch.errors import ArchiveError
 
 LEVEL = 3  # zstd's own default
 MAX_WINDOW = 1 << 27
-"""Bytes; what a frame may ask a reader to keep."""
+"""Bytes of the largest window that a frame may need."""
 
 _WINDOW_LOG = 23
 """8 MiB, as large as a chunk is on average: a node_modules takes 0.94 of what it takes with zstd's own choice of 2 MiB,

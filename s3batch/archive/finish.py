@@ -1,4 +1,4 @@
-"""The coordinator's half of a restore: what comes before the chunks, and what comes after them.
+"""The coordinator's half of a restore: the work before the chunks and after them.
 
     check_room
     prepare   room where something else lies → directories → large files at full size, empty ones
@@ -101,7 +101,7 @@ def _move_extra(undo: Undo, path: str) -> bool:
 
 @paused()
 def finish(plan: RestorePlan, workspace: str) -> list[str]:
-    """Do what may only be done when every chunk is written.
+    """Do the work that has to wait until every chunk is written.
 
     Returns the directories whose mode or time cannot be set: they belong to someone else.
     """

@@ -1,4 +1,4 @@
-"""The one door to BLAKE3, and what is hashed how.
+"""The only door to BLAKE3, and the hashes of chunks, files and trees.
 
     chunk id       BLAKE3-256 of the raw bytes: proves a chunk before any byte of it is written
     content hash   the first 16 bytes: says whether a file changed, within one trust domain

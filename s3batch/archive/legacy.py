@@ -92,7 +92,7 @@ def extract_legacy(
     exclude: Exclusions = NOTHING,
     places: Places = NOWHERE,
 ) -> Extracted:
-    """Restore what lies at or below ``roots``. On any error the caller undoes; nothing is half restored then."""
+    """Restore the entries at or below ``roots``. After an error the caller undoes all of them."""
     limits = limits or Limits()
     anchored = tuple(places.anchored(roots))
     with Directories(workspace, anchored) as directories:
@@ -183,7 +183,7 @@ class _Extraction:
     _entries: int = 0
     _total: int = 0
     _files: set[str] = field(default_factory=set)
-    """Restored or found right: what a hard link may name."""
+    """Files restored or found right, which a hard link may name."""
     _known: set[str] = field(default_factory=set)
     """Directories that are there."""
     _dirs: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -29,7 +29,7 @@ class Expanded(NamedTuple):
     """The listed paths as they are on the disk."""
 
     roots: tuple[str, ...]
-    """Names, and what the patterns match; none lies in another one."""
+    """Names, and matches of the patterns; none lies in another one."""
     unmatched: tuple[str, ...]
     """Patterns that match nothing."""
     problems: list[Problem]
@@ -43,7 +43,7 @@ class _Pattern:
     text: str
     segments: tuple[str, ...] = ()
     base: str = ""
-    """The directory from which to look: what stands before the first wildcard."""
+    """The directory to search from: the path before the first wildcard."""
     first: int = 0
     """The segment after it."""
     of_segments: tuple[Patterns, ...] = ()
@@ -104,7 +104,7 @@ class Listed:
         return tuple(text for text in self.texts if text not in self._patterns)
 
     def expand(self, exclude: Exclusions = NOTHING) -> Expanded:
-        """Look on the disk for what the patterns mean. No link is followed, and nothing excluded is entered."""
+        """Find the matches of the patterns on the disk. No link is followed, and no excluded directory is entered."""
         roots, unmatched = set(self.names), []
         problems: list[Problem] = []
         for text, pattern in self._patterns.items():
@@ -118,17 +118,17 @@ class Listed:
         return Expanded(without_nested(roots, self._workspace), tuple(unmatched), problems)
 
     def covers(self, path: str) -> bool:
-        """Return True for a path at or below what is listed."""
+        """Return True for a path at or below a listed one."""
         return is_below(path, self._names) or any(pattern.covers(path) for pattern in self._patterns.values())
 
     def common(self, held: Sequence[str]) -> tuple[str, ...]:
-        """Return the paths that are at or below a root of a manifest and what is listed."""
+        """Return the paths that are at or below both a root of a manifest and a listed path."""
         below = frozenset(held)
         mutual = {root for root in held if self.covers(root)} | {name for name in self.names if is_below(name, below)}
         return tuple(sorted(mutual))
 
     def lacking(self, roots: Sequence[str]) -> list[str]:
-        """Return what is listed and not among ``roots``."""
+        """Return the listed paths that are not among ``roots``."""
         there = frozenset(roots)
         return [
             text
@@ -146,7 +146,7 @@ class _Search:
         self._workspace = workspace
 
     def run(self) -> Iterator[str]:
-        """Yield what it matches, and nothing below that."""
+        """Yield its matches, and nothing below a match."""
         pattern = self._pattern
         if self._exclude.covers(pattern.base, directory=True):
             return

@@ -46,7 +46,7 @@ class Chunks:
 
 @dataclass(slots=True)
 class Extents:
-    """Stretches of large and sparse files: sorted by row and start; what none covers is a hole."""
+    """Stretches of large and sparse files, sorted by row and start. The gaps between them are holes."""
 
     rows: array[int] = field(default_factory=lambda: array("I"))
     starts: array[int] = field(default_factory=lambda: array("q"))
@@ -83,7 +83,7 @@ class Manifest:
     roots: tuple[str, ...]
     tree: Tree
     hashes: bytearray
-    """16 bytes a row, zeros for what is no FILE."""
+    """16 bytes a row, zeros for anything but a FILE."""
     chunk: array[int]
     """For a FILE that lies in one chunk, its number; else ``NONE`` (empty, or has extents, or is one hole)."""
     at: array[int]

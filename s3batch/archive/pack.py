@@ -78,7 +78,7 @@ class Packed(Record, kw_only=True):
 
 
 class BuiltChunk(NamedTuple):
-    """A chunk and what is in it."""
+    """A chunk and its items."""
 
     packed: Packed
     body: bytes
@@ -112,7 +112,7 @@ def close_plans() -> None:
 
 
 _Item = tuple[int, int, int, int, int, int]
-"""Start and length of what is to be read; size, mtime, ctime of the file as the walk saw it; flags."""
+"""Start and length of the piece to read; size, mtime, ctime of the file in the walk; flags."""
 
 
 class _Plan:
@@ -244,7 +244,7 @@ class _Reading:
             self._squeeze(index, item, stretches)
 
     def _count_lost(self, file: int) -> None:
-        """Note what the file has and no cache keeps."""
+        """Count the attributes of a file that no cache keeps."""
         names = _extended_attributes(file)
         self._packed.capabilities += _CAPABILITY in names
         self._packed.attributes += any(name not in _PASSED_OVER for name in names)
@@ -322,7 +322,7 @@ def _extended_attributes(file: int) -> list[str]:
 
 
 def _read_stable(file: int, start: int, view: memoryview, expected: list[int], *, whole: bool) -> int:
-    """Read until nothing changed meanwhile; the mtime that belongs to what was read.
+    """Read until the file did not change meanwhile; return the mtime of the content.
 
     ``expected`` are the size and times the walk saw. A window must be of just that file, or it would not fit the
     file's other windows.

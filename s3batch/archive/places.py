@@ -50,7 +50,7 @@ class Places:
         return any(inside(path, place) for place in self.moves.values())
 
     def anchored(self, roots: Iterable[str]) -> list[str]:
-        """Return what :class:`.directories.Directories` may work below."""
+        """Return the paths below which :class:`.directories.Directories` may work."""
         return [*roots, *self.moves.values()]
 
     def without(self, roots: Iterable[str]) -> Places:
@@ -95,7 +95,7 @@ def look_at_links(
         place = real[root]
         others = [other for other in real if other in moves or other not in links]
         if not restoring and any(inside(place, real[other]) for other in others):
-            continue  # it is an entry: what it leads to is cached there
+            continue  # it is an entry: its target is cached under its own path
         why = _why_not(os.path.realpath(workspace), place, policy, [os.path.realpath(path) for path in own])
         taken = [other for other in others if inside(real[other], place) or inside(place, real[other])]
         if taken and not why:

@@ -1,4 +1,4 @@
-"""The local state after a restore or a rebuild: the stamps of what was written or hashed, and of nothing else. Pure."""
+"""The local state after a restore or a rebuild: the stamps of files that were written or hashed, and no others. Pure."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
 
 
 def _leave_excluded(plan: RestorePlan, found: Found) -> None:
-    """Leave out what would be made where something lies that ``exclude`` names: a file where it names directories."""
+    """Leave out entries whose place is taken by a match of ``exclude``, such as a file in the place of a directory."""
     tree, chosen = plan.manifest.tree, plan.chosen
     left = frozenset(path for path, row in rows_at(tree, found.excluded).items() if chosen[row])
     for directory, first, last in tree.spans() if left else ():
@@ -235,7 +235,7 @@ def _leave_excluded(plan: RestorePlan, found: Found) -> None:
 
 
 def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
-    """Sort every chosen row, hard links excepted, into what is to be done about it; right ones into nothing."""
+    """Sort every chosen row, except hard links, by the repair that it needs; right ones need none."""
     tree, special = plan.manifest.tree, frozenset(found.special)
     columns = zip(plan.chosen, tree.kinds, plan.matched, plan.manifest.chunk, strict=True)
     for row, (chosen, kind, other, chunk) in enumerate(columns):
@@ -323,7 +323,7 @@ def _same_inode(found: Found, one: int, other: int) -> bool:
 
 
 def _apply_policy(plan: RestorePlan, symlinks: str) -> None:
-    """Leave out the links the policy does not want; what is at their place then stays."""
+    """Leave out the links that the policy does not take; an entry in their place stays."""
     if symlinks == KEEP:
         return
     tree, roots = plan.manifest.tree, plan.roots

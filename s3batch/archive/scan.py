@@ -1,7 +1,7 @@
 """The walk of a cache: the tree on disk as a :class:`Tree`, with the facts that tell an unchanged file.
 
 Links are never followed. Sockets, fifos and devices are named, not kept. A directory that cannot be read is a
-problem with its name; what vanishes meanwhile was not there.
+problem with its name; an entry that vanishes meanwhile counts as absent.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """A walk: the tree, and for each row what the file system says beside it."""
+    """A walk: the tree, and for each row further facts of the file system."""
 
     tree: Tree = field(default_factory=Tree)
     roots: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Found:
     setuid: int = 0
     """Files with a setuid, setgid or sticky bit, which no cache keeps."""
     started_ns: int = 0
-    """When the walk began, UTC: what changed later may have changed after it was seen."""
+    """When the walk began, UTC: a later change may have happened after the entry was seen."""
 
     def fingerprint(self) -> bytes:
         """Return 32 bytes over all rows: equal exactly when nothing looks different."""
@@ -77,7 +77,7 @@ class Found:
 def fingerprint(tree: Tree, ctimes: array[int], inodes: array[int], devices: array[int]) -> bytes:
     """Return 32 bytes over a tree and the stamps of its files: equal exactly when nothing of these looks different.
 
-    Of directories and links it is over what the tree says: their stamps tell nothing more of any content.
+    Of directories and links it covers the tree's facts: their stamps tell nothing about content.
     """
     others = [row for row, kind in enumerate(tree.kinds) if kind != FILE]
     stamps = [ctimes[:], inodes[:], devices[:]]

@@ -90,7 +90,7 @@ def cut_rows(tree: Tree) -> list[int]:
 
 
 def _ends(tree: Tree) -> Iterator[tuple[int, int, str]]:
-    """Yield rows where a segment may begin, how many rows the next such place is away, and what tells whether one does."""
+    """Yield rows where a segment may begin, the number of rows to the next such place, and the path that decides."""
     for path, first, last in tree.spans():
         if last - first < _LONG:
             yield first, last - first, path
@@ -185,7 +185,7 @@ class Joiner:
     def add(self, part: Columns, numbers: Mapping[int, int] | None) -> None:
         """Append rows. ``numbers`` are those of a segment's chunks; without them it is all of a manifest.
 
-        Raises ArchiveError, ValueError, KeyError or OverflowError for what does not fit together.
+        Raises ArchiveError, ValueError, KeyError or OverflowError for parts that do not fit together.
         """
         count, first = part.entry_count, len(self.tree)
         if len(part.kinds) != count:

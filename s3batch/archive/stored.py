@@ -101,7 +101,7 @@ def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Se
         "chunk_stored": to_planes(chunks.stored),
     }
     if segments:
-        # a reader of version 1 looks for all fields before it looks at the version, and then says what it is
+        # a reader of version 1 requires all fields before it looks at the version and refuses it by name
         stored = _Stored(
             **common,
             v=SEGMENTED,
@@ -121,7 +121,7 @@ def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Se
 
 
 class Opened:
-    """A key object, read and not yet taken apart. What it says is held to the limits."""
+    """A key object, read and not yet decoded. Its numbers are within the limits."""
 
     def __init__(self, stored: bytes, limits: Limits | None = None) -> None:
         """Raise :class:`ArchiveError` for the first rule that it breaks."""
@@ -204,7 +204,7 @@ class Opened:
         )
 
     def sums(self) -> Sums:
-        """Return what the head tells; of a version 1 all of it is read."""
+        """Return the sums in the head; a version 1 is read completely."""
         fields = self._fields
         if fields.v == VERSION:
             manifest = self.manifest({})

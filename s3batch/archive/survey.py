@@ -27,7 +27,7 @@ DUPLICATES_FROM = 64 << 10
 
 @dataclass(slots=True)
 class Survey:
-    """A walk and what is known of the content of its files."""
+    """A walk and the known hashes of its files."""
 
     found: Found
     hashes: bytearray

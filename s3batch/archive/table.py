@@ -55,7 +55,7 @@ def names_columns(key: str, names: list[str]) -> dict[str, array[int] | Bytes]:
 
 
 def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None:
-    """Write the file; ``numbers`` are what a worker needs beside the columns."""
+    """Write the file; ``numbers`` are further values that a worker needs."""
     raws = {name: _raw(values) for name, values in columns.items()}
     head, offsets = _layout(columns, raws, numbers)
     with private_files.replace_file(path) as file:

@@ -37,7 +37,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386"
 
 @dataclass(slots=True)
 class Rendered:
-    """A key, and what was odd about it."""
+    """A key, and warnings about it."""
 
     text: str
     warnings: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""A tree in columns: row n of every column is one entry. What the walk finds and what a manifest holds.
+"""A tree in columns: row n of every column is one entry. Walks and manifests hold one.
 
     dirs     "vendor"   "vendor/bundle"   "vendor/bundle/gems"    directories that hold entries
     starts   0          1                 3                  5    first row of each, and the end

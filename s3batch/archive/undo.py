@@ -85,7 +85,7 @@ class Undo:
         os.mkdir(name, mode, dir_fd=self._directories.open(parent))
 
     def move_aside(self, path: str) -> None:
-        """Make room at ``path``. What this restore made there itself is removed."""
+        """Make room at ``path``. An entry that this restore has made there is removed."""
         parent, name = split(path)
         self._directories.forget(path)
         descriptor = self._directories.open(parent)
@@ -102,7 +102,7 @@ class Undo:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            # another file system, or a layer of a container image: what cannot be moved is copied
+            # another file system, or a layer of a container image: an entry that cannot be moved is copied
             _copy_to(descriptor, name, self._kept, kept, part=f"{kept}.part")
             reach("copied-aside")
             try:
@@ -133,7 +133,7 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Wit
     """Undo the changes in the record in ``folder``, unless it is that of ``unless``; return the number of its paths.
 
     ``within`` tells whether a path is at or below what the user listed. A record that names other roots may have
-    been planted by what is built: it is removed, and nothing of it is undone.
+    been planted by the code that is built: it is removed, and nothing is undone.
     """
     entries = _read(folder)
     if within is not None and not _is_within(entries, within):
@@ -229,7 +229,7 @@ def _at(directories: Directories, path: str, remove: _Removal) -> None:
 
 
 def _bring_back(directories: Directories, path: str, kept: int, number: str) -> None:
-    """Move what was moved aside to its place; ``kept`` is the open folder it is in."""
+    """Move an entry that was moved aside back to its place; ``kept`` is its open folder."""
     parent, name = split(path)
     with contextlib.suppress(OSError, ArchiveError):
         os.stat(number, dir_fd=kept, follow_symlinks=False)

@@ -56,7 +56,7 @@ class Unpacked(Record, kw_only=True):
 
 @paused()
 def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> Unpacked:
-    """Write what the plan file ``plan`` wants of this chunk. ``ArchiveError`` if it is not the right chunk."""
+    """Write the items of this chunk in the plan file ``plan``. Raises ArchiveError for another chunk."""
     opened = _open_plan(plan)
     raw = memoryview(opened.prove(recipe.chunk, body))
     before = os.umask(0)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @paused()
 def verification(found: Found, manifest: Manifest, state: State | None = None, *, all_sizes: bool = False) -> Survey:
-    """Return what ``hash_plan`` needs: the files of the walk that a restore would leave alone, under any of their names.
+    """Return the survey for ``hash_plan``: the files of the walk that a restore would keep, under any of their names.
 
-    ``state`` is what is remembered of them. With ``all_sizes`` the others that the manifest has at the same size
+    ``state`` holds their remembered facts. With ``all_sizes`` the others that the manifest has at the same size
     are hashed too.
     """
     tree, old = found.tree, manifest.tree

@@ -44,7 +44,7 @@ def run_rebuild(settings: Settings, output: Output) -> int:
 
 
 def resume(settings: Settings, output: Output) -> int:
-    """Finish a job that was left: the same again, since what was done is found done."""
+    """Finish a job: run it again, because finished work is recognised."""
     from s3batch.cache.rebuild import rebuild  # noqa: PLC0415 - as above
     from s3batch.cache.restore import restore  # noqa: PLC0415 - as above
 

@@ -1,4 +1,4 @@
-"""The caches a bucket holds: one entry for each manifest, and what they share."""
+"""The caches in a bucket: one entry for each manifest, and their shared chunks."""
 
 from __future__ import annotations
 

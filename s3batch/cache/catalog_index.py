@@ -71,7 +71,7 @@ def encode_index(rows: Iterable[Row]) -> bytes:
 
 
 def decode_index(body: bytes) -> dict[str, Row]:
-    """Return rows by key; none from what is damaged or of another version."""
+    """Return rows by key; none from a damaged index or another version."""
     try:
         index = decode(codec.decompress(body, limit=_LIMIT, checksum=True), _Index, what="the index")
     except ArchiveError:

@@ -201,7 +201,7 @@ def _is_what_we_know(session: Session, seen: Seen, known: State | Remembered) ->
 
 
 def look_at_head(session: Session, key: str) -> tuple[Seen, bytes, Opened] | None:
-    """Fetch the key object and no segment: what HEAD tells of it, its bytes, and what they say. ``None`` as :func:`look`.
+    """Fetch the key object without its segments: its HEAD, its bytes, and its manifest. ``None`` as :func:`look`.
 
     The signature is of the head: it names the segments by their hashes.
     """
@@ -219,7 +219,7 @@ def look_at_head(session: Session, key: str) -> tuple[Seen, bytes, Opened] | Non
 
 @contextmanager
 def _rejecting(session: Session, key: str) -> Iterator[None]:
-    """Note what lies under a key and cannot be read."""
+    """Note that the object under a key cannot be read."""
     try:
         yield
     except ArchiveError as error:

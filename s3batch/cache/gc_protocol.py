@@ -188,9 +188,9 @@ class Deletion:
         self._ended = False
 
     async def run(self, named: Callable[[], Awaitable[Names]], batch: int) -> list[str]:
-        """Delete what ``named`` does not return, and return the ids of that.
+        """Delete the chunks that ``named`` does not return; return their ids.
 
-        ``named`` looks once more what pins and manifests name; it returns ``None`` if it cannot tell, and then
+        ``named`` reads pins and manifests again; it returns ``None`` if it cannot, and then
         nothing is deleted. Raises :class:`LapsedError` when the store is too slow for the deadline.
         """
         await self._renew()
@@ -230,9 +230,9 @@ class Deletion:
 async def read_names(store: Store, base: str, read: Callable[[Listed], Coroutine[Any, Any, Names]]) -> Names:
     """Return the ids that pins, manifests and evicted manifests name.
 
-    ``read`` tells what one listed manifest names; nothing, if it has gone since. The order matters. A pin goes after
-    its manifest was published, and a manifest goes after its copy was put aside. So what is gone in one place is
-    there in the next one.
+    ``read`` returns the chunks that one listed manifest names; none, if it has gone since. The order matters. A pin
+    goes after its manifest was published, and a manifest goes after its copy was put aside. So an object that is gone
+    in one place is there in the next one.
     """
     found = await _read_pins(store, base)
     for place in (KEYS, EVICTED):

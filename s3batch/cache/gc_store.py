@@ -28,7 +28,7 @@ _UNKNOWN = (400, 405, 501)
 
 
 class BucketStore:
-    """Implements :class:`s3batch.cache.gc_protocol.Store`, and what a clean-up asks besides."""
+    """Implements :class:`s3batch.cache.gc_protocol.Store`, and further requests of a clean-up."""
 
     def __init__(self, bucket: Bucket, encryption: Mapping[str, str] | None = None) -> None:
         """Store objects encrypted as the headers ``encryption`` say."""

@@ -1,4 +1,4 @@
-"""``s3batch cache inspect [NAME]``: what one cache holds, entry by entry.
+"""``s3batch cache inspect [NAME]``: list the content of one cache.
 
 NAME is a key or a name as ``cache list`` shows them; without one it is this repository's newest. Of several caches of
 one name (each list of paths has its own) the newest is shown, and the others are named.

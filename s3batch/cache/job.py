@@ -1,4 +1,4 @@
-"""One job of the cache, from its journal to its report: what went wrong becomes a warning where it may.
+"""One job of the cache, from its journal to its report: a failure becomes a warning where that is allowed.
 
 A miss, an unreachable store, a damaged cache, a missing permission break no build unless ``fail_on_error`` (or
 ``fail_on_miss``) asks for it, nor does a full disk. Settings that are wrong always do, before any request; so does a
@@ -171,7 +171,7 @@ def exit_code(settings: Settings, stopped: S3BatchError | None, *, missed: bool)
 
 
 class _End:
-    """Closes the job and tells what became of it."""
+    """Closes the job and reports its end."""
 
     def __init__(self, session: Session, outcome: Outcome, stopped: S3BatchError | None) -> None:
         self._session = session

@@ -23,7 +23,7 @@ from s3batch.errors import JournalError
 LONGEST = 40 << 20
 """Bytes of a file; a chunk of 32 MiB that does not shrink has less."""
 _SHARE = 8
-"""Of the limit, what one process may write before it looks at the limit again."""
+"""The part of the limit that one process may write before it checks the limit again."""
 _ABANDONED = 3600.0
 """Seconds after which a file that was not finished goes: its writer was killed."""
 _ID = re.compile("[0-9a-f]{64}")
@@ -44,7 +44,7 @@ class LocalChunks:
     can_write: bool = True
 
     def get(self, name: str) -> bytes | None:
-        """Return what is kept under an id in hex, or ``None``. Whether it is that, the caller finds out."""
+        """Return the content kept under an id in hex, or ``None``. The caller checks its hash."""
         path = self._path(name)
         try:
             body = private_files.read_file(path, LONGEST)
@@ -78,7 +78,7 @@ class LocalChunks:
             self.trim()
 
     def forget(self, name: str) -> None:
-        """Remove what turned out not to be what its name says."""
+        """Remove a chunk whose content does not match its name."""
         with contextlib.suppress(*_TROUBLE):
             private_files.remove(self._path(name))
 
@@ -106,7 +106,7 @@ class LocalChunks:
 
 
 def open_local(directory: str, limit: int) -> tuple[LocalChunks | None, str]:
-    """Return the chunks kept below ``directory``, and what is wrong with it; ``None`` if it is of no use at all."""
+    """Return the chunks kept below ``directory``, and its problem; ``None`` if it cannot be used."""
     path = os.path.join(directory, private_files.OWN_DIRECTORY, "chunks")
     try:
         private_files.make_directory(path)

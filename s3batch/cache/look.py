@@ -33,7 +33,7 @@ class Look:
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
-        """Say what is not as it should be, and keep it for the document."""
+        """Print a warning, and keep it for the document."""
         self.output.warn(text)
         self.warnings.append(text)
 

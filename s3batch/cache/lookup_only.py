@@ -21,7 +21,7 @@ _RAW, _FILES = "x-amz-meta-s3b-raw", "x-amz-meta-s3b-files"
 
 
 def look_up(session: Session) -> Outcome:
-    """Tell what a restore would take. One request where there is one key to try, else a listing and one request."""
+    """Report the cache that a restore would take, with one request for one key, else a listing and one request."""
     names = session.names
     found = next(_candidates(session), None)
     if found is None:
@@ -66,7 +66,7 @@ def _told(session: Session, key: str) -> tuple[Seen, int, int] | None:
 
 
 def _keys(session: Session) -> Sequence[str]:
-    """Return what to try, best first: what is listed, where more than one key may do."""
+    """Return the keys to try, best first: the listed ones, if more than one key may do."""
     lookups = session.names.lookups
     if len(lookups) == 1 and not lookups[0].is_prefix:
         return [lookups[0].key]

@@ -74,9 +74,9 @@ class ObjectReader:
 
 
 def restore_old(session: Session) -> Outcome | None:
-    """Restore what an older plugin left; ``None`` if there is nothing. What it raises with is for the caller to undo.
+    """Restore the cache of an older plugin; ``None`` if there is none. After an error the caller undoes it.
 
-    What must not be read is passed over, as if it was not there.
+    Objects that may not be read count as absent.
     """
     if session.settings.dry_run:
         taken = _taken(session, None)

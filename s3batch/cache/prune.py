@@ -81,7 +81,7 @@ class Prune:
         self.catalog = Catalog(self.store, self.look.base)
 
     def run(self, lock: Lock | None) -> None:
-        """Do all of it. What cannot be read stops the sweep: it may name any chunk."""
+        """Run the prune. A manifest that cannot be read stops the sweep, because it may name any chunk."""
         work = [self._work(lock)] + ([lock.keep_alive()] if lock is not None else [])
         self.store.run(self.store.gather(work))
 
@@ -107,7 +107,7 @@ class Prune:
     # --- manifests --------------------------------------------------------------------------
 
     async def _evict(self) -> list[Entry]:
-        """Evict what the policies say; return all entries whose chunks are still needed, the evicted ones among them."""
+        """Evict caches by the policies; return all entries whose chunks are still needed, the evicted ones included."""
         found = await self.catalog.entries()
         going = to_evict(found, self.look.settings, self.store.now().low)
         if self._rehearsal:
@@ -162,7 +162,7 @@ class Prune:
         }  # fmt: skip
 
     async def _delete(self, due: list[str]) -> list[str]:
-        """Delete what is due and still unnamed, a record at a time; return what went."""
+        """Delete the chunks that are due and still unused, a record at a time; return them."""
         gone: list[str] = []
         for at in range(0, len(due), _SLICE):
             ids = due[at : at + _SLICE]
@@ -199,7 +199,7 @@ class Prune:
     # --- the end ----------------------------------------------------------------------------
 
     def report(self) -> int:
-        """Say what was done. Return the exit code."""
+        """Report the result; return the exit code."""
         look, would = self.look, "would be " if self._rehearsal else ""
         look.output.info(
             f"{plural(len(self.evicted), 'cache')} {would}evicted, {plural(self.deleted, 'chunk')} "

@@ -76,14 +76,14 @@ def _put(session: Session, key: str, stored: bytes, manifest: Manifest) -> str |
 
 
 def template_hash(template: str) -> str:
-    """Return what tells caches of one ``cache_key`` template from those of another."""
+    """Return a hash that tells caches of one ``cache_key`` template from those of another."""
     return hashlib.blake2b(os.fsencode(template), digest_size=8).hexdigest()
 
 
 def evict_older(session: Session) -> None:
-    """Evict what ``keep_last`` leaves no room for: caches of this scope, of the same paths and the same template.
+    """Evict caches beyond ``keep_last``: of this scope, the same paths and the same template.
 
-    Their chunks are left to the next prune. What cannot be evicted is no reason to fail.
+    The next prune removes their chunks. An eviction that fails is a warning.
     """
     keep, owns = session.settings.keep_last, session.names.owns
     if not keep or session.settings.dry_run:

@@ -67,7 +67,7 @@ class _Cached:
 
 
 def rebuild(session: Session) -> Outcome:
-    """Store what is new, publish, remember. Raises with the old cache as it was.
+    """Store new chunks, publish the manifest, save the state. After an exception the old cache is unchanged.
 
     Raises JournalLockedError while a restore writes to one of the paths.
     """
@@ -140,7 +140,7 @@ def _stays(session: Session) -> bool:
 def _base(session: Session, state: State | None) -> Hit | None:
     """Return the archive whose chunks may be used again: the key's own, else the restored one, else a fallback."""
     own = session.names.own
-    # chunks are shared below one prefix: what was restored from another one has none here
+    # chunks are shared below one prefix only: a cache restored from another one has none here
     restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
     for key in dict.fromkeys([own, *restored, *session.names.exact]):
         try:
@@ -240,7 +240,7 @@ def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
 
 
 def _segmented(session: Session, done: Assembled, base: Hit | None) -> tuple[Manifest, Stored]:
-    """Store what the new manifest does not share with the base."""
+    """Store the segments that the new manifest does not share with the base."""
     known = base.segments if base is not None else {}
     return done.manifest, store_segments(session, done.manifest, known, _keep(session))
 
@@ -305,7 +305,7 @@ def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
 
 
 def _keep(session: Session) -> float:
-    """Return the age in seconds up to which what the store has is not stored again."""
+    """Return the age in seconds up to which a stored chunk is not stored again."""
     return _STORE_ALL if session.distrusted else KEEP_UNTOUCHED
 
 

@@ -1,4 +1,4 @@
-"""From the build and the settings to the names of its cache, and to what the commit message orders."""
+"""From the build and the settings to the names of its cache, and the command in the commit message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``s3batch cache restore``: make the listed paths what the cache says, touching only what is wrong.
+"""``s3batch cache restore``: make the listed paths match the cache, changing only entries that differ.
 
     find the manifest ─ walk ─ plan ─ make room ─ chunks (workers: fetch, prove, write) ─ links, times ─ state
 
@@ -109,7 +109,7 @@ def write_miss(settings: Settings, output: Output) -> None:
 
 
 def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
-    """Tell later steps what was restored. Only the exact key is a hit, as in actions/cache."""
+    """Write the outputs for later steps. Only the exact key is a hit, as in actions/cache."""
     parts = parse_manifest_key(session.base, cache.get("key", ""))
     values = {
         "cache_hit": bool(cache.get("exact")),
@@ -261,7 +261,7 @@ def _require_makeable(session: Session, tree: Tree, roots: tuple[str, ...]) -> N
 def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[str, ...], Places]:
     """Return where the restore may write, and where the followed links among it lead.
 
-    A listed link that is there is never replaced by what the cache has behind it.
+    A listed link that exists is never replaced by the cached entry.
     """
     places, stuck = session.look_at_links(roots, restoring=True)
     tree = hit.manifest.tree
@@ -301,7 +301,7 @@ def _restored(
     session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
 ) -> Outcome:  # fmt: skip
     manifest, workspace = hit.manifest, session.workspace
-    # a restore goes on with what a killed one moved aside only if it has the same label
+    # a restore takes over the entries that a killed one moved aside only if it has the same label
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
     anchored, within = places.anchored(roots), session.within()
     with closing(Undo(session.undo_path, workspace, anchored, label, within=within)) as undo:

@@ -112,7 +112,7 @@ class Session:
         self.reject_paths = {key: f"{stem}-{_digest(key)}.reject" for key in self.names.owns}
 
     def begin(self) -> None:
-        """Begin a job in the journal. What an earlier one left is found by looking, not by its operations."""
+        """Begin a job in the journal. Results of an earlier one are found by a look, not by its operations."""
         self.journal.heed(self.signals.error)
         self.journal.check_rows(self._admit, self._owns)
         target = f"{self.settings.bucket}/{self.base}"
@@ -139,7 +139,7 @@ class Session:
         return key.startswith(self.base) or bool(self.settings.compat)
 
     def warn(self, text: str) -> None:
-        """Say what is not as it should be, once, and keep it for the report."""
+        """Print a warning once, and keep it for the report."""
         if text not in self._said:
             self._said.add(text)
             self.output.warn(text)
@@ -151,7 +151,7 @@ class Session:
         return self.settings.owner != "none" and os.geteuid() == 0
 
     def warn_of_lost(self, **counts: int) -> None:
-        """Say once what files have and no cache keeps."""
+        """Warn once of attributes that files have and no cache keeps."""
         said = [f"{name.replace('_', ' ')} of {plural(count, 'file')}" for name, count in counts.items() if count]
         if said:
             self.warn(f"the cache does not keep {', '.join(said)}")
@@ -163,7 +163,7 @@ class Session:
             self.warn(f"cannot set mode and time of {count}, such as {min(directories)}: it belongs to another user")
 
     def refuse_incomplete(self, problems: Sequence[Problem]) -> None:
-        """Raise where ``fail_on_error`` wants no cache that lacks what cannot be read; else warn of each."""
+        """Raise if paths cannot be read and ``fail_on_error`` is set; else warn of each."""
         if problems and self.settings.fail_on_error:
             first, count = problems[0], plural(len(problems), "path")
             raise JobFailedError(
@@ -207,7 +207,7 @@ class Session:
         )  # fmt: skip
 
     def within(self) -> Callable[[str], bool]:
-        """Return what tells whether a restore of this step may have changed a path."""
+        """Return a function that tells if a restore of this step may have changed a path."""
         places = self.look_at_links(restoring=True).places
         return lambda path: self.listed.covers(path) or places.covers(path)
 
@@ -271,7 +271,7 @@ class Session:
         return load_state(self.state_path, self.limits())
 
     def remember(self, state: State) -> None:
-        """Keep what a later step would otherwise find out by reading every file; all is well without it."""
+        """Save the state, so that a later step need not read every file. A failure to save is no error."""
         try:
             save_state(self.state_path, state)
         except OSError as error:
@@ -290,7 +290,7 @@ class Session:
         return {"x-amz-server-side-encryption": settings.encryption, **key} if settings.encryption else {}
 
     def _open_local(self) -> list[str]:
-        """Open the directory of the runner that keeps chunks; return what is wrong with it."""
+        """Open the directory of chunks on the runner; return its problems."""
         settings = self.settings
         if not settings.local_dir or settings.dry_run or settings.lookup_only:
             return []

@@ -72,7 +72,7 @@ def age_of(held: Answer) -> float:
 
 
 async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None) -> Result:
-    """Fetch a chunk, prove it, and write its files. What ``local`` keeps is proved in the same way, and not fetched."""
+    """Fetch a chunk, verify it, and write its files. A chunk kept in ``local`` is verified too, and not fetched."""
     operation = work.operation
     name = operation.key.rpartition("/")[2]
     if local is not None and (kept := local.get(name)) is not None:

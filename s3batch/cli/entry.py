@@ -276,7 +276,7 @@ def _before_dashes(words: Sequence[str]) -> Sequence[str]:
 
 
 def _fail(call: _Call, sentence: str, code: int) -> int:
-    """Say what went wrong, on stderr for people and with ``--json`` on stdout for programs."""
+    """Report the error, on stderr for people and with ``--json`` on stdout for programs."""
     call.output.error(sentence)
     if call.wants_traceback:
         call.output.error(*(f"| {line}" for line in traceback.format_exc().rstrip().split("\n")))

@@ -3,7 +3,7 @@
     flag  >  variable  >  config file  >  default
 
 Variables are ``S3BATCH_FOO_BAR``, then those of the AWS tools (``AWS_REGION``...); for the plugin those of the CI come
-first (:mod:`s3batch.ci`). Empty means unset everywhere. What is found wrong here is found before any request.
+first (:mod:`s3batch.ci`). Empty means unset everywhere. Wrong settings are reported before any request.
 """
 
 from __future__ import annotations
@@ -317,7 +317,7 @@ def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:
 
 
 def _own_credentials(given: dict[str, Given], *, plugin: bool) -> dict[str, Given]:
-    """Leave to boto3 what is its own: half a pair of AWS variables, and all of them where a profile is named.
+    """Leave to boto3 half a pair of AWS variables, and all of them where a profile is named.
 
     A plugin with only one of the two keys falls back to boto3's chain, as drone-s3-sync does.
     """

@@ -175,7 +175,7 @@ class _Count(configargparse.Action):  # type: ignore[misc]  # configargparse has
 
 
 class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
-    """A flag that may come several times: what they all say, as one JSON list."""
+    """A flag that may come several times: all values as one JSON list."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         before = split_list(getattr(namespace, self.dest) or "")

@@ -1,4 +1,4 @@
-"""Stops a job when what failed shows that no other operation can succeed."""
+"""Stops a job when its failures show that no other operation can succeed."""
 
 from __future__ import annotations
 

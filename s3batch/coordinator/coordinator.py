@@ -68,7 +68,7 @@ class Coordinator:
         self._changes: Counter[int] = Counter()
         """Times that the file of each row changed while it was read."""
         self._together: dict[int, float] = {}
-        """The pauses of deletes refused in one answer, by attempt: what was one request is to be one again."""
+        """The pauses of deletes refused in one answer, by attempt: they are sent again as one request."""
         self._stage = Stage.MAIN
 
     # --- a stage ----------------------------------------------------------------------------
@@ -215,7 +215,7 @@ class Coordinator:
             self._quirks.count_overruled(news.doubts)
         try:
             self._judge_all(news, outcomes)
-        finally:  # what one result says of the whole job undoes nothing of what the others say of their own
+        finally:  # the other results are settled even if one of them stops the job
             outcomes += [self._verdict(*ended) for ended in self._deps.uploads.take_ended()]
             if outcomes:
                 self._journal.settle(outcomes)
@@ -442,7 +442,7 @@ class Coordinator:
             self._deps.say(f"stopping: finishing {requests}, up to {seconds:g} s; Ctrl-C again stops now")
 
     def _wind_down(self) -> None:
-        """Let what is under way end, settle it, put the rest back."""
+        """Let running operations end, settle them, release the others."""
         until = self._clock() + self._deps.signals.grace
         while count_outstanding(self._executor.workers()) and self._clock() < until:
             try:

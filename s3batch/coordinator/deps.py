@@ -41,7 +41,7 @@ class CoordinatorDeps:
     A result without an error means that it is skipped; ``None`` that nothing more is known.
     """
     heard: Callable[[Operation, Result], None]
-    """Called with every good result of a whole operation, and with what a dry run would do."""
+    """Called with every good result of a whole operation, and with each operation of a dry run."""
     has_file: Callable[[str], bool] | None = None
     """Return true if a key has a file by now: asked before a delete where workers cannot see the source."""
     say: Callable[[str], None]

@@ -1,8 +1,8 @@
-"""Leases operations from the journal and gives workers what they ask for: large files in parts, deletes in batches.
+"""Leases operations from the journal and gives them to workers that ask: large files in parts, deletes in batches.
 
     journal ─lease→ ready ─give→ worker          nothing is bound to a worker beyond what it asked for
 
-What is ready is leased and bound to no worker: never begun, so it can be put back as it was.
+A ready operation is leased and bound to no worker. It was never begun, so it can be released unchanged.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Dispatcher:
         self._breaker = breaker
         self._settle_early = settle_early
 
-    # --- what there is to do ------------------------------------------------------------------
+    # --- the work to do -----------------------------------------------------------------------
 
     @property
     def has_enough(self) -> bool:
@@ -100,7 +100,7 @@ class Dispatcher:
     # --- leasing ------------------------------------------------------------------------------
 
     def hand_out(self, stage: int) -> None:
-        """Give workers what is due and what is pending, as far as they ask for it."""
+        """Give workers operations that are due or pending, as far as they ask for them."""
         uploads = self._deps.uploads
         for work in self._retries.take_works():
             uploads.requeue(work)
@@ -198,7 +198,7 @@ class Dispatcher:
     # --- taking back --------------------------------------------------------------------------
 
     def take_back(self, works: list[Work]) -> None:
-        """Take what a worker had not begun, to be given to another."""
+        """Take back work that a worker had not begun, to give it to another."""
         for work in works:
             self._add(work)
 

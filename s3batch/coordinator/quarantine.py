@@ -49,7 +49,7 @@ class Quarantine:
         return self._deaths[tag] >= ALLOWED_DEATHS
 
     def release(self, result: Result) -> None:
-        """Forget the suspicion about what has worked."""
+        """Forget the suspicion about operations that have succeeded."""
         if self._deaths and not result.error:
             self._deaths.pop(tag_of(result), None)
 

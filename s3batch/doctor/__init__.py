@@ -32,7 +32,7 @@ _TRIES = 3
 
 
 def run(settings: Settings, output: Output) -> int:
-    """Examine the endpoint, print what was found, and say whether everything needed is allowed."""
+    """Examine the endpoint and print the findings; return the exit code."""
     started = time.monotonic()
     patient = replace(settings, retries=min(settings.retries, _TRIES))
     visit = Visit.from_settings(patient)

@@ -82,7 +82,7 @@ def _mended(visit: Visit, fault: Fault) -> Iterator[str]:
     """Yield the ways in which the store accepts a refused upload; the visit goes on with the one that was named."""
     probe = visit.probe
     if fault.code in permissions.DENIED:
-        # a policy may insist on what the settings give to every object: an ACL, tags, a storage class
+        # a policy may require attributes that the settings give to every object: an ACL, tags, a storage class
         whole = compare.put_headers(visit.rules.attributes("s3batch-doctor"))
         if whole != visit.headers and probe.put(whole).fault is None:
             visit.headers = whole
@@ -120,7 +120,7 @@ def unsigned(visit: Visit) -> None:
 
 
 def head(visit: Visit) -> None:
-    """Compare what is there with what was sent."""
+    """Compare the stored object with the sent one."""
     reply = visit.probe.ask(calls.head_object(visit.probe.key))
     headers = reply.answer.headers
     length = headers.get("content-length", "")
@@ -134,7 +134,7 @@ def head(visit: Visit) -> None:
 
 
 def fetch(visit: Visit) -> None:
-    """Read, and read a piece: what a restore of a cache does."""
+    """Read the object, and a range of it, as a restore of a cache does."""
     reply = visit.probe.ask(calls.get_object(visit.probe.key))
     effect = "" if reply.answer.body == BODY else "what came back is not what was sent"
     visit.note("read", reply, effect=effect)
@@ -143,7 +143,7 @@ def fetch(visit: Visit) -> None:
 
 
 def copy(visit: Visit) -> None:
-    """Change metadata in place, and look whether the copy keeps what it does not name: what others gave the object."""
+    """Change metadata in place, and check that the copy keeps attributes of other programs."""
     probe = visit.probe
     wanted = replace(visit.plain, content_type="text/x-probe", content_type_configured=True)
     tagged = probe.put({**visit.headers, **_FOREIGN, "x-amz-tagging": "probe=1"}).fault is None

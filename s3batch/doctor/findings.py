@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     ALLOWED = "allowed"
     REFUSED = "refused"
     NO_EFFECT = "without effect"
-    """The store took it, and what it was for did not happen."""
+    """The store accepted it without its effect."""
     NOT_TRIED = "not tried"
 
 
@@ -38,7 +38,7 @@ class Check:
     """S3's name of the request."""
     outcome: Outcome
     needed: bool = True
-    """With these settings; what a job does without is tried all the same."""
+    """True if these settings need it; optional requests are tried too."""
     words: str = ""
     """Why it was not tried or had no effect."""
     fault: Fault | None = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from s3batch.s3.calls import Body
 
 FOLDER = f"{OWN_DIRECTORY}/doctor-"
-"""Below the target, in what no sync looks at; random digits follow."""
+"""Below the target, in a folder that syncs ignore; random digits follow."""
 BODY = b"s3batch doctor: remove me if you find me\n"
 _STORES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload"})
 
@@ -86,7 +86,7 @@ class Probe:
         return self._after(call, answer, fresh=fresh)
 
     def _before(self, call: Call) -> bool:
-        """Note what may come of it; whether it is the first that could store its key."""
+        """Note the key that a request may store; return whether it is the first such request."""
         self._began_upload = self._began_upload or call.name == "CreateMultipartUpload"
         fresh = call.name in _STORES and call.key not in self._stored
         if fresh:
@@ -151,7 +151,7 @@ class Probe:
     # --- the end ----------------------------------------------------------------------------
 
     def clean_up(self) -> list[str]:
-        """Remove everything; what is left, and why."""
+        """Remove everything; return the objects that are left, with the reason."""
         left = [*self._abort_uploads(), *self._delete_objects(), *self._delete_versions()]
         for bucket in self._others:
             bucket.close()

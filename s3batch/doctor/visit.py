@@ -65,7 +65,7 @@ class Visit:
         self._probe = Probe(bucket, self.target.prefix)
 
     def discharge(self) -> None:
-        """Remove what was written, and close the connections."""
+        """Remove the written objects, and close the connections."""
         probe = self.probe
         left = probe.clean_up()
         self.findings.warnings += [f"left behind: {each}" for each in left]
@@ -80,7 +80,7 @@ class Visit:
     # --- noting -----------------------------------------------------------------------------
 
     def note(self, needed_for: str, reply: Reply, *, needed: bool = True, hint: str = "", effect: str = "") -> bool:
-        """Add the row of a request; ``effect`` says what it did not do although it was carried out."""
+        """Add the row of a request; ``effect`` names the effect that it lacked although it was carried out."""
         fault, call = reply.fault, reply.call
         outcome = Outcome.REFUSED if fault else Outcome.NO_EFFECT if effect else Outcome.ALLOWED
         lacking = permissions.missing(call.name, fault.code, fault.message, call.headers) if fault else ()

@@ -54,13 +54,13 @@ class News:
     """S3's codes of answers the lean lane left to boto3."""
 
     def count(self, requests: Counter[str] | dict[str, int], doubts: Counter[str] | dict[str, int]) -> None:
-        """Add what a worker counted."""
+        """Add the counts of a worker."""
         for mine, theirs in ((self.requests, requests), (self.doubts, doubts)):
             for name, number in theirs.items():
                 mine[name] = mine.get(name, 0) + number
 
     def lose(self, worker: WorkerState) -> None:
-        """Add what a dead worker had."""
+        """Add the work of a dead worker."""
         begun, waiting = worker.parted()
         self.lost += begun
         self.dropped += waiting
@@ -89,7 +89,7 @@ class Executor(Protocol):
         """Tell all workers that the store asked one of them for fewer requests."""
 
     def drain(self) -> None:
-        """Begin nothing more; hand back what was not begun, finish what is under way."""
+        """Begin nothing more; hand back work that was not begun, finish the running operations."""
 
     def close(self) -> None:
         """Stop at once."""

@@ -243,7 +243,7 @@ class DaskExecutor:
         """There is work, or has been: workers are kept."""
         self._draining = False
 
-    # --- what the coordinator asks for --------------------------------------------------------
+    # --- the coordinator's requests ------------------------------------------------------------
 
     def workers(self) -> Sequence[WorkerState]:
         """Return the existing workers; have some started if there are none."""
@@ -288,7 +288,7 @@ class DaskExecutor:
         self._tell_all("narrow")
 
     def drain(self) -> None:
-        """Keep what was not handed out, and have the workers hand back what they did not begin."""
+        """Keep work that was not handed out, and have the workers hand back work that they did not begin."""
         self._draining = True
         for seat in self._seats.values():
             seat.state.take_back(seat.works)
@@ -441,7 +441,7 @@ class DaskExecutor:
     def _lose(self, seat: _Seat, news: News) -> None:
         del self._seats[seat.address]
         seat.release()
-        seat.state.begun = seat.state.totals[0] - len(seat.works)  # what it was sent, it may have begun
+        seat.state.begun = seat.state.totals[0] - len(seat.works)  # it may have begun the work that it was sent
         news.lose(seat.state)
 
     def _count(self, addresses: tuple[str, ...], news: News) -> None:

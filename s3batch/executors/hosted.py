@@ -103,7 +103,7 @@ def nothing(gone: str = "") -> Answer:
 
 
 class Hosted:
-    """One worker: its thread, and what goes in and out."""
+    """One worker: its thread, its work and its results."""
 
     def __init__(self, token: str, owner: str, brief: Brief) -> None:
         """``owner`` names the target and the coordinator's machine: of their jobs only the newest counts."""
@@ -153,7 +153,7 @@ class Hosted:
             return answer
 
     def dismiss(self) -> None:
-        """End at once; what is under way is forgotten. One that hangs in a read changes nothing when it wakes."""
+        """End at once and drop running operations. A worker that hangs in a read changes nothing when it wakes."""
         self._dismissed = True
         if self._runner is not None:
             self._runner.lane.forbid_changes()
@@ -259,7 +259,7 @@ async def look(place: Place) -> str:
 
 
 async def begin(token: str, owner: str, place: Place, brief: Sealed) -> str:
-    """Begin a worker, unless ``place`` is not what this process sees: then why."""
+    """Begin a worker, unless this process sees another source than ``place``: then return the difference."""
     if words := await look(place):
         return words
     if token not in _workers:

@@ -59,7 +59,7 @@ class InlineExecutor:
         """Do nothing: its own lane has narrowed its window already."""
 
     def drain(self) -> None:
-        """Hand back what was not begun."""
+        """Hand back work that was not begun."""
         dropped = self._runner.drop()
         self._state.take_back(dropped)
         self._dropped += dropped

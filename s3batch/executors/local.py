@@ -99,7 +99,7 @@ class _Inside:
         self._worker.turn(most)
 
     def kill(self) -> None:
-        """Close what it has open."""
+        """Close its sockets and files."""
         self._worker.close()
 
     def wait(self, timeout: float) -> bool:
@@ -126,7 +126,7 @@ def _afresh(sock: socket.socket) -> tuple[Sequence[int], subprocess.Popen[bytes]
         page = page_of(mmap.mmap(file.fileno(), PAGE_BYTES))
         fds = (sock.fileno(), file.fileno())
         arguments = [sys.executable, "-P", "-c", _BEGIN, *map(str, fds), json.dumps(sys.path)]
-        nothing = subprocess.DEVNULL  # no stderr: what a dying Python says there is not escaped
+        nothing = subprocess.DEVNULL  # no stderr: the messages of a dying Python are not escaped
         return page, subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=fds)
 
 
@@ -196,7 +196,7 @@ class LocalExecutor:
         process.tell("work", pack(works))
 
     def poll(self, timeout: float) -> News:
-        """Return what the workers reported."""
+        """Return the reports of the workers."""
         news, self._aside = self._aside, News()
         self._beat()
         for process in self._processes.values():
@@ -272,7 +272,7 @@ class LocalExecutor:
         self._tell_all("narrow")
 
     def drain(self) -> None:
-        """Have the workers hand back what they did not begin, and note what they have begun by now."""
+        """Have the workers hand back work that they did not begin, and note the work begun so far."""
         self._draining = True
         for state, process in self._processes.items():
             state.begun = process.page[BEGUN]

@@ -35,7 +35,7 @@ _HUNGRY_FLUSH = 0.005
 """Seconds that results are gathered where the worker could begin more than it has: they carry its request."""
 PAGE_BYTES = mmap.PAGESIZE
 SAY_EVERY = 1.0
-"""Seconds after which a worker says what it holds, also when nothing came of it."""
+"""Seconds after which a worker reports its state, even without results."""
 
 
 class Framed:
@@ -47,13 +47,13 @@ class Framed:
         self._out = bytearray()
 
     def queue(self, word: str, payload: Any = None) -> None:
-        """Add a frame to what is to be sent."""
+        """Queue a frame for sending."""
         data = pickle.dumps((word, payload), protocol=pickle.HIGHEST_PROTOCOL)
         self._out += _LENGTH.pack(len(data))
         self._out += data
 
     def flush(self) -> bool:
-        """Send what the socket takes; True when nothing is left."""
+        """Send as much as the socket takes; return True when nothing is left."""
         while self._out:
             try:
                 sent = self.sock.send(self._out)
@@ -225,4 +225,4 @@ def main_afresh(fd: int, page_fd: int) -> None:
 
 def page_of(memory: mmap.mmap) -> MutableSequence[int]:
     """Return shared memory as the numbers of a :class:`Runner`'s page."""
-    return memoryview(memory).cast("q")  # type: ignore[return-value]  # of what a list can, all that is needed
+    return memoryview(memory).cast("q")  # type: ignore[return-value]  # it has the methods of a list that are needed

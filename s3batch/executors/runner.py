@@ -90,7 +90,7 @@ class Runner:
         self.lane.allow_changes(self._clock() + self._tools.brief.forsaken_after)
 
     def take(self, works: list[Work]) -> None:
-        """Queue ``works`` and begin what there is room for."""
+        """Queue ``works`` and begin as many as there is room for."""
         received = self._received
         received[0] += len(works)
         for work in works:
@@ -103,7 +103,7 @@ class Runner:
         self._begin()
 
     def status(self) -> Status:
-        """Return what it has begun, and what it asks for."""
+        """Return the status: work begun, and work asked for."""
         self._measure()
         free = 0 if self._halted else int(self.lane.window) - self.lane.active + self._ahead() - len(self._backlog)
         works, content, keys = self._received
@@ -122,7 +122,7 @@ class Runner:
         now = self._clock()
         elapsed = now - self._counted_at
         if elapsed < _MEASURE_EVERY:
-            if not self._rate:  # the first moments: what has been done so far is all there is to go by
+            if not self._rate:  # at the start the rate is that of the work done so far
                 self._rate = min(FIRST_WORKS, self._ended_works) / self._lead
             return
         rate = (self._ended_works - self._counted_works) / elapsed
@@ -141,7 +141,7 @@ class Runner:
         self._tools.learn(quirks)
 
     def drop(self) -> list[Work]:
-        """Return what was not begun; it will not be."""
+        """Return the work that was not begun, and drop it."""
         dropped = list(self._backlog)
         self._backlog.clear()
         for work, weight in dropped:
@@ -151,7 +151,7 @@ class Runner:
         return [work for work, _ in dropped]
 
     def turn(self, timeout: float) -> None:
-        """Let the loop deal with what happens within ``timeout`` seconds, then begin what there is room for."""
+        """Run the loop for up to ``timeout`` seconds, then begin as much work as there is room for."""
         self.lane.turn(timeout)
         self._begin()
 

@@ -100,7 +100,7 @@ def unlike(root: str, samples: tuple[Sample, ...], symlinks: str = "follow") -> 
 
 
 def _aspect(sample: Sample, seen: Sample) -> str:
-    """Say what differs of a file that is not the same."""
+    """Return the aspect in which two files differ."""
     pairs = zip(Stamp._fields, sample.stamp, seen.stamp, strict=True)
     other = {name for name, here, there in pairs if here != there}
     if "size" in other:

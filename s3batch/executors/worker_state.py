@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from s3batch.model import Result, Work
 
 Tag = tuple[int, Step, int]
-"""Row, step and part: what a result and the work it came of have in common."""
+"""Row, step and part, which identify a piece of work and its result."""
 
 CONTENT_IN_FLIGHT = 64 * 1024 * 1024
 """Bytes of content that a worker holds in memory at once; a single larger piece of work still goes."""
@@ -64,7 +64,7 @@ def weight_of(work: Work) -> int:
 
 
 class WorkerState:
-    """Keeps what one worker has. Belongs to the coordinator's thread."""
+    """Keeps the work of one worker. Belongs to the coordinator's thread."""
 
     __slots__ = ("begun", "credit", "given", "name", "totals")
 
@@ -131,7 +131,7 @@ class WorkerState:
         return next((work for (of, _, _), work in self.given.items() if of == row), None)
 
     def parted(self) -> tuple[list[Work], list[Work]]:
-        """Return what it has begun and what it has not."""
+        """Return the work that it has begun, and the work that it has not."""
         works = list({id(work): work for work in self.given.values()}.values())
         waiting = max(0, min(len(works), self.totals[0] - self.begun))
         begun = len(works) - waiting

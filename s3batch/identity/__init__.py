@@ -21,7 +21,7 @@ _ENOUGH = ("slug", "repo", "sha", "event", "message", "number")
 def find_build(environ: Mapping[str, str], directory: str = "") -> Build | None:
     """Return the facts of the build, or ``None`` where neither a CI nor git tells any.
 
-    With ``directory`` the checkout there completes what the CI leaves open.
+    With ``directory`` the checkout there completes facts that the CI does not give.
     """
     system = next((system for system in SYSTEMS if system.is_marked(environ)), None)
     told = _read(system or UNMARKED, environ)
@@ -35,7 +35,7 @@ def find_build(environ: Mapping[str, str], directory: str = "") -> Build | None:
 
 
 def _read(system: System, environ: Mapping[str, str]) -> Build:
-    """Return what one CI's variables say, without white space at the ends."""
+    """Return the facts in one CI's variables, without white space at the ends."""
     names = [name for name in Build.__dataclass_fields__ if name not in {"system", "fork"}]
     facts: dict[str, Any] = {name: _first(environ, system.variables.get(name, ())) for name in names}
     facts |= system.complete(facts, environ)

@@ -111,7 +111,7 @@ def _default_branch(common: str, remote: str) -> str:
 
 
 def _branch(head: str, start: str) -> str:
-    """Return the branch of a symbolic ref below ``start``; empty for a bare commit and for what is no branch."""
+    """Return the branch of a symbolic ref below ``start``; empty for a bare commit or another ref."""
     name = head.removeprefix("ref:").strip()
     if not head.startswith("ref:") or not name.startswith(start):
         return ""
@@ -134,7 +134,7 @@ def _text(path: str) -> str:
 
 
 def _remotes(config: str) -> dict[str, str]:
-    """Return the first URL of each remote in a config file; what includes would add is not looked at."""
+    """Return the first URL of each remote in a config file; includes are not followed."""
     remotes: dict[str, str] = {}
     section = ""
     for line in _logical_lines(config):

@@ -15,7 +15,7 @@ _PULL_REF = re.compile(r"refs/pull/(\d{1,18})/")
 
 
 def complete_facts(facts: dict[str, str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the variables leave open, from the event file and the ref."""
+    """Return further facts from the event file and the ref."""
     event = read_event(environ.get("GITHUB_EVENT_PATH", "").strip())
     ref = facts["ref"]
     found: dict[str, Any] = {
@@ -33,7 +33,7 @@ def complete_facts(facts: dict[str, str], environ: Mapping[str, str]) -> dict[st
 
 
 def _is_pull_request(event: Mapping[str, Any], facts: Mapping[str, str]) -> bool:
-    """Return whether strangers may have written what is built; a comment's build may check their code out."""
+    """Return whether others may have written the code that is built; a comment's build may check their code out."""
     return (
         facts["event"].startswith("pull_request")
         or bool(facts["source_branch"])

@@ -27,7 +27,7 @@ class Repository(NamedTuple):
 
 
 def parse_remote(url: str) -> Repository | None:
-    """Return what the URL of a remote names; ``None`` for a local path and for a URL without an owner."""
+    """Return the repository of a remote's URL; ``None`` for a local path and for a URL without an owner."""
     host, path = _host_and_path(url.strip())
     parts = path.strip("/").removesuffix(".git").strip("/").split("/")
     safe = all(part and part not in {".", ".."} for part in parts) and not _UNSAFE.search(f"{host}/{path}")

@@ -31,7 +31,7 @@ class System:
     variables: Mapping[str, tuple[str, ...]]
     """The variables that may hold a fact, the strongest first."""
     complete: Callable[[Facts, Environ], dict[str, Any]]
-    """Returns what the variables do not say outright."""
+    """Returns the facts that no variable holds directly."""
     notes: Mapping[str, str]
     """The same in words, by fact, for docs/ci.md."""
 

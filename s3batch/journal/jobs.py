@@ -187,7 +187,7 @@ class Jobs:
         )
 
     def set_learned(self, numbers: Iterable[int]) -> None:
-        """Record that what these jobs did are facts now."""
+        """Record that the results of these jobs are facts now."""
         self._store.execute_many("UPDATE job SET learned = 1 WHERE number = ?", [(number,) for number in numbers])
 
     def set_stage(self, number: int, stage: int) -> None:

@@ -18,7 +18,7 @@ from s3batch.errors import JournalError, JournalLockedError
 
 _TRIES = 5
 _LONGEST = 32 * 1024
-"""Bytes of what the holder wrote."""
+"""Bytes of the holder's text."""
 _PAUSE = 0.02
 """Seconds between tries: ``jobs list`` touches the lock for an instant to see whether it is held."""
 
@@ -35,7 +35,7 @@ class Lock:
     def take(self, **facts: Any) -> None:
         """Take the lock, or raise JournalLockedError naming who has it. Taking it twice is once.
 
-        ``facts`` are kept if the file tells the same ones already, with what else :meth:`note` wrote beside them.
+        ``facts`` are kept if the file holds the same ones already, with others that :meth:`note` wrote.
         """
         if self._file is not None:
             return
@@ -65,7 +65,7 @@ class Lock:
             raise JournalError(f"cannot write {self._path}: {error.strerror}") from error
 
     def release(self, *, keep: bool = False) -> None:
-        """Let go of the lock, if held; ``keep`` what is written in it."""
+        """Release the lock, if held; with ``keep`` its text stays."""
         if self._file is not None:
             if not keep:
                 os.ftruncate(self._file, 0)

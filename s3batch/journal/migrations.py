@@ -1,4 +1,4 @@
-"""Schema versions: what this s3batch reads, and how an older journal becomes one.
+"""Schema versions: the versions that this s3batch reads, and the migration of an older journal.
 
 Each step is one transaction together with its row in ``schema_version``, so a process killed in
 between leaves the version before or the version after.

@@ -100,7 +100,7 @@ ORDER BY key LIMIT ?
 
 _ALL = f"key, size, etag, modified, listed, seen, planned, {_FACTS.removeprefix('key, ')}, writer"
 _BRING = f"INSERT OR IGNORE INTO object ({_ALL}) SELECT {_ALL} FROM original.object WHERE key IN ({_KEYS})"  # noqa: S608
-"""A dry run's journal has no facts of its own: what is known of an object comes along with the listing."""
+"""A dry run's journal has no facts of its own: known facts of an object come with the listing."""
 _BRING_CHANGED = f"""
 INSERT OR IGNORE INTO object ({_ALL}) SELECT {_ALL} FROM original.object WHERE key IN
     (SELECT key FROM original.operation WHERE id > ? AND id <= ? AND +job IN ({{jobs}}))
@@ -165,7 +165,7 @@ class Objects:
         self._store.execute_many(_RECORD, rows)
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
-        """Return what is listed and what is known for each of the keys."""
+        """Return the listed and the known facts for each of the keys."""
         found = dict.fromkeys(keys, _NOTHING)
         if self._is_empty():
             return found

@@ -48,7 +48,7 @@ SELECT max(
     coalesce((SELECT max(after_operation) FROM job), 0),
     coalesce((SELECT CAST(value AS INTEGER) FROM remembered WHERE name = 'highest operation'), 0))
 """
-"""Also above where the jobs begin, since numbers are skipped, and above what was pruned: none is given twice."""
+"""Also above the first numbers of jobs, since numbers are skipped, and above pruned rows: none is given twice."""
 
 _LEASABLE = f"""
 SELECT {_COLUMNS} FROM operation
@@ -202,7 +202,7 @@ class Operations:
         return self._admitted(self._made_of(_operations, rows))
 
     def _distrust(self, operation: Operation) -> Operation:
-        """Have a dead job's comparison looked at: what it was planned on may have changed since."""
+        """Have a dead job's comparison checked again: file or object may have changed since."""
         old = operation.id <= self._after and operation.kind is Kind.RECONCILE
         return operation._replace(recheck=True) if old else operation
 
@@ -261,7 +261,7 @@ class Operations:
             self._lower_cursor(number)
 
     def release(self) -> int:
-        """Put back what is leased, to be looked up before it is sent again: its requests may still land."""
+        """Release leased operations, to be checked before a retry: their requests may still land."""
         self._store.execute(
             """UPDATE part SET state = 'pending' WHERE state = 'leased' AND operation IN
             (SELECT id FROM operation WHERE id > ? AND +job = ? AND state = 'leased')""",
@@ -329,7 +329,7 @@ class Operations:
     def counts(self) -> dict[Kind, dict[str, int]]:
         """Return planned, done, failed, skipped and bytes for each kind.
 
-        ``bytes`` is the content of those that are done and carry content; of chunks, what of it has travelled.
+        ``bytes`` is the content of done operations; of chunks, the bytes that were sent.
         Files that were reconciled and found unchanged are left out: nothing was to be done for them.
         """
         rows = self._store.rows(
@@ -340,7 +340,7 @@ class Operations:
         return self._made_of(_counted, rows)
 
     def done_by(self, jobs: Sequence[int]) -> dict[Kind, dict[str, int]]:
-        """Return the same of what these jobs have done."""
+        """Return the same counts for the done operations of these jobs."""
         marks = ", ".join(map(str, jobs))
         rows = self._store.rows(
             f"""SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation

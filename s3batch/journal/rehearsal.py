@@ -1,6 +1,6 @@
-"""The journal of a dry run: a temporary one with what this run plans, beside the job's own, which is only read.
+"""The journal of a dry run: a temporary one with the plan of this run, beside the job's own, which is only read.
 
-    original (read only)   facts of the objects that are listed, what earlier jobs did and left
+    original (read only)   facts of the listed objects, work of earlier jobs
     main (temporary)       jobs and small state, copied; the listing; the dry run's operations
 
 A dry run takes no operation over: its walk plans all that is left, which comes to the same.
@@ -26,7 +26,7 @@ INSERT OR REPLACE INTO remembered
 
 
 def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
-    """Make a journal in ``folder`` that knows what the one at ``path`` knows, which need not be there.
+    """Make a journal in ``folder`` with the facts of the one at ``path``, which may be missing.
 
     Nothing is changed at ``path``, and no file is left beside it. ``foreign``: see :func:`open_store`.
     """
@@ -43,7 +43,7 @@ def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
 
 
 def _look_into(store: Store, path: str, copy: str, *, foreign: bool) -> None:
-    # SQLite removes its files beside a journal when the last to close it may write; what a killed run left must stay
+    # SQLite removes its side files if the last connection to close may write; those of a killed run must stay
     mode = "ro" if private_files.has_content(path + "-wal") else "rw"
     original = open_read_only(path, foreign=foreign)  # looks whether it can be used
     try:

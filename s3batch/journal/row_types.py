@@ -52,7 +52,7 @@ def check(connection: sqlite3.Connection, *, whole: bool) -> None:
 
 
 def _wrong(table: str, name: str, declared: str, is_needed: int) -> str:
-    """Return SQL that is true of a row whose column holds what it cannot."""
+    """Return SQL that is true of a row whose column holds an impossible value."""
     is_text = name in _TEXTS and (name != "id" or table == "job")
     kinds = "'text'" if is_text else _KINDS.get(declared.upper(), "")
     if not kinds or not name.isidentifier():

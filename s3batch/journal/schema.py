@@ -124,7 +124,7 @@ STAMPS = (
     "ALTER TABLE object ADD COLUMN local_ctime_ns INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE object ADD COLUMN local_device INTEGER NOT NULL DEFAULT 0",
 )
-"""Version 2: a file's stamp has a ctime. It is 0, not known, in what an older version wrote."""
+"""Version 2: a file's stamp has a ctime. It is 0, unknown, in rows of an older version."""
 
 
 HISTORY = """
@@ -165,12 +165,12 @@ STORE_CLOCK = "ALTER TABLE job ADD COLUMN seen_there REAL NOT NULL DEFAULT 0"
 
 
 def tell_by_store_clock(db: Database) -> None:
-    """Make version 4: a sign of life has the store's time too, which is 0 in what an older version wrote."""
+    """Make version 4: a sign of life has the store's time too, which is 0 in rows of an older version."""
     db.execute(STORE_CLOCK)
 
 
 def begin_history(db: Database) -> None:
-    """Make version 3: a job runs once, and a later one to its target takes over what it left."""
+    """Make version 3: a job runs once, and a later one to its target takes over its unfinished work."""
     for statement in HISTORY.split(";\n"):
         if statement.strip():
             db.execute(statement)

@@ -36,7 +36,7 @@ UPDATE operation SET kind = ?, reason = coalesce(?, reason), detail = coalesce(C
     attempts = CASE WHEN state = 'pending' AND error = '' THEN 0 ELSE attempts END
 WHERE id = ?
 """
-"""Comparing was no attempt at what the operation has become."""
+"""A comparison does not count as an attempt of the operation that follows from it."""
 
 _SETTLE_PART = """
 UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE operation = ? AND number = ?
@@ -50,7 +50,7 @@ UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
 def settle(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
     """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed.
 
-    What the jobs ``before`` wrote, which this one continues, counts as sent by them and not as unchanged.
+    Writes of the jobs ``before``, which this one continues, count as sent by them and not as unchanged.
     """
     done = [_settled_done(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
     store.execute_many(_SETTLE_DONE, done)
@@ -62,7 +62,7 @@ def settle(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[
 
 
 def _settle_others(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[int]) -> tuple[int, int]:
-    """Record what is not simply done: retries, failures, what was compared, steps of multipart uploads."""
+    """Record the other outcomes: retries, failures, comparisons, steps of multipart uploads."""
     whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
     store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
     _settle_become(store, [result for _, result in whole if result.become is not None])
@@ -74,7 +74,7 @@ def _settle_others(store: Store, outcomes: list[tuple[State, Result]], before: S
 
 
 def _settle_become(store: Store, results: list[Result]) -> None:
-    """Record what reconciled operations turned out to be."""
+    """Record the kinds that reconciled operations turned out to be."""
     rows = [
         (KIND_TEXT[each.become], each.reason and each.reason.value, bindable(each.detail), each.id)
         for each in results

@@ -2,7 +2,7 @@
 
     a SQLite error           becomes
     CORRUPT, NOTADB          JournalError, and the file is set aside as NAME.damaged-YYYYmmddHHMMSS
-    FULL, IOERR, READONLY... JournalError that says what is wrong with the disk
+    FULL, IOERR, READONLY... JournalError that names the problem of the disk
     BUSY, LOCKED             JournalError: another program writes to the file
 
 WAL with synchronous=NORMAL: a commit costs no fsync, and a killed process loses nothing. After a power
@@ -26,7 +26,7 @@ from s3batch.journal.row_types import Damage
 from s3batch.model import FILE, Stamp
 
 CACHE_KIB = 16 * 1024
-"""SQLite's page cache: what keeps inserts into the (job, key) index quick at millions of rows."""
+"""SQLite's page cache: it keeps inserts into the (job, key) index quick at millions of rows."""
 
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB the WAL collects before they are written back: a page changed by many batches is written once."""
@@ -137,7 +137,7 @@ class Store:
         self.original = path
 
     def heed(self, stopped: Callable[[], BaseException]) -> None:
-        """Let a signal's handler run, and raise, while SQLite is at work; ``stopped`` gives what it raised.
+        """Let a signal's handler run while SQLite works; ``stopped`` returns the exception that it raised.
 
         Python runs handlers between its own instructions, and one statement over a million rows takes seconds.
         """
@@ -159,7 +159,7 @@ class Store:
         self._end("ROLLBACK")
 
     def shrink(self) -> None:
-        """Give up the page cache, and let the system have the memory back: what is forked now does not copy it."""
+        """Free the page cache and return the memory to the system, so that forks do not copy it."""
         self.commit()
         try:
             self._connection.execute("PRAGMA shrink_memory")
@@ -187,7 +187,7 @@ class Store:
             self.fail(error)
 
     def close(self) -> None:
-        """Close the connection; what was not committed is undone."""
+        """Close the connection; uncommitted writes are undone."""
         if not self._closed:
             self._closed = True
             self._connection.close()
@@ -261,7 +261,7 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], f
 def open_read_only(path: str, *, foreign: bool = False) -> Store:
     """Open an existing journal to look at, also while a coordinator writes to it; ``foreign``: see :func:`open_store`.
 
-    One of an older version stays as it is: what is looked at is a migrated copy in a temporary file of SQLite's.
+    One of an older version stays as it is: a migrated copy in a temporary file of SQLite's is read.
     """
     _require(path)
     connection = _connect(path, "ro")
@@ -287,7 +287,7 @@ def _unusable(path: str, why: str) -> JournalError:
 
 
 def damaged(path: str, why: str) -> JournalError:
-    """Move a damaged journal out of the way, with its WAL so that it can be recovered; return what to raise."""
+    """Move a damaged journal aside, with its WAL so that it can be recovered; return the error to raise."""
     aside = _free_name(f"{path}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
     try:
         for suffix in ("-wal", "-shm", ""):

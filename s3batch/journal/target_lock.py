@@ -101,7 +101,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _last_of(path: str, endpoint: str | None = None) -> LastJob | None:
-    """Return what a lock file tells of the last job to its target, if it is at this endpoint."""
+    """Return the last job in the lock file of a target, if it is at this endpoint."""
     try:
         text: dict[str, Any] = json.loads(private_files.read_file(path))
         earlier = tuple(map(str, text.get("earlier", ())))

@@ -1,4 +1,4 @@
-"""Multipart uploads that were begun: their parts, and what becomes of those a job leaves behind.
+"""Multipart uploads that were begun: their parts, and the clean-up of abandoned ones.
 
 An operation holds its upload id from before the first part is sent until S3 has completed or aborted the upload, so no
 upload is lost. Those that a run began in the moment it died are in :mod:`s3batch.journal.doubts`.
@@ -105,7 +105,7 @@ def restamp(store: Store, operation: Operation) -> None:
 
 def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
     """Return uploads neither completed nor aborted, of one target and endpoint or of all."""
-    # no run has a need for a skipped operation: what was begun for it is left too
+    # no run needs a skipped operation, so its upload is abandoned too
     dead = f"({_DEAD} OR operation.state = 'skipped')" if of_dead_jobs_only else "1"
     where = "1" if of is None else "job.target = CAST(? AS TEXT) AND job.endpoint = ?"
     rows = store.rows(

@@ -51,7 +51,7 @@ class Exchange:
         self.answer: Answer | None = None
 
     def sent(self) -> None:
-        """Note that the request is sent: what remains is the response's time."""
+        """Note that the request is sent: the rest of the time is the response's."""
         self._deadline = time.monotonic() + self._timeout + bounds.GRACE
 
     def cut_if_due(self, now: float) -> None:
@@ -237,7 +237,7 @@ class BoundedSession:
         """Carry out ``request`` within its bounds. Raises :class:`CallError` where they are exceeded."""
         call = self._now.call
         request.stream_output = True  # this module reads the body
-        request.headers.pop("Expect", None)  # botocore reads what comes to that without any bound
+        request.headers.pop("Expect", None)  # botocore reads the response to that without any bound
         size = len(request.body) if isinstance(request.body, (bytes, bytearray)) else 0
         exchange = Exchange(call, self._timeout, size)
         _current.exchange = exchange
@@ -255,7 +255,7 @@ class BoundedSession:
         self._now.last = (call, answer)
         if call is self._now.wanted:
             self._now.answer = answer
-        response._content = bytes(answer.body)  # noqa: SLF001 - what AWSResponse.content would read
+        response._content = bytes(answer.body)  # noqa: SLF001 - AWSResponse.content reads it
         response.raw = io.BytesIO(response._content)  # noqa: SLF001
         return response
 
@@ -305,7 +305,7 @@ _CUT = (ConnectionError, http.client.IncompleteRead)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Return ``error`` and what it came of: urllib3 and botocore put it in words of their own."""
+    """Yield ``error`` and its causes: urllib3 and botocore wrap them in their own exceptions."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

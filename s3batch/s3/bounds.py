@@ -1,6 +1,6 @@
 """The bounds of a response in bytes and seconds: one table for both lanes.
 
-bytes     a document 64 MiB, an error document 1 MiB, a GET what was asked for
+bytes     a document 64 MiB, an error document 1 MiB, a GET the size asked for
 seconds   the timeout and ``GRACE``, and one second more for each ``SLOWEST`` bytes of body
 """
 

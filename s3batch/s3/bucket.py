@@ -57,7 +57,7 @@ class Bucket:
         self.store_date = 0.0
         """When the store answered last, by its own clock; 0 before, and where it does not say."""
         self.warn: Callable[[str], object] = lambda _: None
-        """Takes what the job should say of its requests here."""
+        """Takes the warnings about requests of this bucket."""
         self._proofs = Proofs()
         self._reached = False
         self._welcome = False
@@ -166,7 +166,7 @@ class Bucket:
             words = f"{self.endpoint.name()} does not speak S3: {words}"
         raise EndpointError(f"{words}{tried}", hint=hint, code=fault.code)
 
-    # --- what the coordinator asks ----------------------------------------------------------
+    # --- the coordinator's requests ---------------------------------------------------------
 
     def list_objects(self, prefix: str, start_after: str = "") -> Iterator[Page]:
         """Yield the listing below ``prefix``, page by page; the next page is requested meanwhile.

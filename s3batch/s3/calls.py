@@ -118,7 +118,7 @@ def delete_objects(keys: Iterable[str]) -> Call:
     """Delete up to 1,000 keys (S3's limit) in one request; only failures are listed in the answer."""
     rows = "".join(f"<Object><Key>{_escape(key)}</Key></Object>" for key in keys)
     body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>{rows}</Delete>'.encode()
-    # Content-MD5 is what every store takes here; newer checksums are refused by some.
+    # every store accepts Content-MD5 here; some refuse newer checksums
     return Call("DeleteObjects", "POST", "", "delete=", {"content-md5": md5_header(body)}, body)
 
 

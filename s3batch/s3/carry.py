@@ -29,7 +29,7 @@ def back_off(attempt: int) -> float:
 
 
 def in_words(error: Exception) -> str:
-    """Return what ``error`` says, with its type where the message alone would say little.
+    """Return the words of ``error``, with its type if the message alone says little.
 
     It names no user and password of a URL: those of a proxy or of an endpoint in the AWS configuration.
     """

@@ -30,7 +30,7 @@ _ONES = 2**64 - 1  # CRC-64/NVME begins with ones and inverts the result; the po
 
 
 def load(name: str) -> None:
-    """Have what computes that checksum at hand, before processes are forked that would each import it."""
+    """Import the code of that checksum before processes are forked that would each import it."""
     if name in _WIDTHS and name != "crc32":
         _import()
 
@@ -60,7 +60,7 @@ class FirstCrc64:
         self._left = FEW
 
     def __call__(self, piece: Body, before: int) -> int:
-        """Return the checksum of what has the checksum ``before``, followed by ``piece``."""
+        """Return the checksum of content with the checksum ``before``, followed by ``piece``."""
         self._left -= memoryview(piece).nbytes
         if self._left < 0:
             _import()

@@ -128,7 +128,7 @@ _LARGEST_CONFIGURATION = 1 << 20  # bytes of an AWS configuration file that are 
 
 
 def _refuse_unsafe(what: str, *texts: str) -> None:
-    """Raise :class:`EndpointError` for what an AWS configuration says and no request can carry."""
+    """Raise :class:`EndpointError` for values of an AWS configuration that no request can carry."""
     try:
         refuse_breaks(what, *texts)
     except UnsafeTextError as error:

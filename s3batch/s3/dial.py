@@ -21,7 +21,7 @@ _RESOLVE_EVERY = 60.0
 _UNDER_WAY = (0, errno.EINPROGRESS)
 
 Address = tuple[int, Any]
-"""The address family, and what :meth:`socket.socket.connect` takes."""
+"""The address family, and the address for :meth:`socket.socket.connect`."""
 
 
 class BundleError(OSError):
@@ -93,7 +93,7 @@ class Dialler:
         except UnicodeError as error:
             raise OSError(errno.EINVAL, f"{self._endpoint.server_name!r} is not a valid host name") from error
         except OSError:
-            if not self._addresses:  # what was right a minute ago is better than nothing
+            if not self._addresses:  # the addresses of a minute ago are better than none
                 raise
         else:
             self._addresses = deque((family, address) for family, _, _, _, address in found)

@@ -31,7 +31,7 @@ def gather(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> Generator[Gather, 
 
 
 async def capture(coroutine: Any) -> tuple[Any, Exception | None]:
-    """Return what ``coroutine`` returns, or its error, as a value: a lane takes an error for a bug."""
+    """Return the result of ``coroutine``, or its error, as a value: a lane treats an exception as a bug."""
     try:
         return await coroutine, None
     except Exception as error:  # noqa: BLE001 - raised again where the coroutine was awaited
@@ -51,7 +51,7 @@ class Gathering:
         self._starting = False
 
     def go_on(self) -> None:
-        """Start what there is room for; end when nothing runs."""
+        """Start as many as there is room for; end when nothing runs."""
         if self._starting:
             return  # a coroutine ended at once, within the loop below
         self._starting = True

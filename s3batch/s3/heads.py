@@ -1,4 +1,4 @@
-"""The heads of requests: one line for what is wanted, headers with host, length and signature, an empty line."""
+"""The heads of requests: the request line, headers with host, length and signature, an empty line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Heads:
         clock.offsets[self._place] = offset
 
     def of(self, call: Call) -> bytes:
-        """Return the head of ``call``. Raises UnsafeTextError for a line break or NUL in what it is made of."""
+        """Return the head of ``call``. Raises UnsafeTextError for a line break or NUL in one of its texts."""
         signer, query = self._signer, call.query
         path, size = self._endpoint.path(call.key), len(call.body)
         headers: dict[str, str] = {"host": self._host, **call.headers}
@@ -51,7 +51,7 @@ class Heads:
         return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
 
     def _payload(self, call: Call, size: int) -> str:
-        """Return what the signature says of the body."""
+        """Return the payload hash of the signature."""
         if not size:
             return EMPTY_SHA256
         if call.method == "POST" or self._endpoint.signs_body(size):

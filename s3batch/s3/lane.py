@@ -55,7 +55,7 @@ _ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
 """The codes of a store in another region beside a redirect; HEAD can only show BadRequest."""
 _STALE_TRIES = 3
 _KEPT_FOR = 60.0
-"""Seconds: what is on the way may forget an idle connection without telling either end."""
+"""Seconds: a device between the ends may drop an idle connection without telling either."""
 _OPEN_WITHIN = 15.0
 """Seconds: a store that has not taken the connection by then is not there."""
 _LESSONS = 2
@@ -123,14 +123,14 @@ class _Task:
 
 
 class _Line(Connection):
-    """A connection as the lane keeps it: who waits on it, and what the selector watches."""
+    """A connection of the lane, with its task and the events that the selector watches."""
 
     __slots__ = ("address", "begun", "deadline", "dialler", "task", "watched")
 
     task: _Task | None
     watched: int
     deadline: float
-    """When the response has to be whole, but for what its bytes so far may have taken; monotonic seconds."""
+    """When the response has to be complete, without the time for its bytes so far; monotonic seconds."""
     begun: float
     """When its request was begun; monotonic seconds."""
     address: Address
@@ -203,13 +203,13 @@ class Lane:
             self._carry = self._carrier(endpoint)
         self.endpoint = endpoint
         self._patience = endpoint.timeout + bounds.GRACE
-        """Seconds that a response may take beyond what its bytes need."""
+        """Seconds that a response may take beside the time for its bytes."""
         self._check_every = min(1.0, endpoint.timeout / 4)
-        """Seconds between looks for what takes too long."""
+        """Seconds between checks for responses that take too long."""
         self._heads = Heads(endpoint)
 
     def sign_in_again(self, credentials: Credentials) -> None:
-        """Sign what is sent from now on with ``credentials``."""
+        """Sign all further requests with ``credentials``."""
         if credentials != self.endpoint.credentials:
             self.use(replace(self.endpoint, credentials=credentials))
 
@@ -221,7 +221,7 @@ class Lane:
         return self.active < self.window
 
     def start(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None], row: int = 0) -> None:
-        """Run ``coroutine``; ``done`` gets what it returns. ``row`` is what it works for."""
+        """Run ``coroutine``; ``done`` gets its result. ``row`` is the row of its operation."""
         self.active += 1
         self._resume(_Task(coroutine, done, row))
 
@@ -246,7 +246,7 @@ class Lane:
         return answer
 
     def run(self, coroutine: Any) -> Any:
-        """Run ``coroutine`` to its end and return what it returns."""
+        """Run ``coroutine`` to its end and return its result."""
         box: list[Any] = []
         self.start(outcome(coroutine), box.append)
         while not box:
@@ -337,7 +337,7 @@ class Lane:
         self.later(0.0, lambda: self._resume(task, error=CallError(call.name, call.key, fault)))
 
     def _pump(self, line: _Line) -> None:
-        """Send what can be sent, and watch the socket for what comes next."""
+        """Send as much as possible, and watch the socket for the next event."""
         try:
             blocked = line.send()
         except BrokenConnectionError as error:
@@ -490,7 +490,7 @@ class Lane:
         self._fail(task, task.call, Fault(code, f"{words} {self.endpoint.name()}: {error}"))
 
     def _again(self, task: _Task, call: Call) -> None:
-        """Send once more what a connection was lost with."""
+        """Send the request of a lost connection once more."""
         if call.method in _READS or self.may_change:
             self.requests[call.name] += 1
             self._send(task, call, anew=True)
@@ -593,7 +593,7 @@ class Lane:
         return True
 
     def close(self) -> None:
-        """Close every connection; what was under way is forgotten."""
+        """Close every connection and drop running requests."""
         for line in list(self._lines):
             line.task = None
             self._drop(line)

@@ -137,7 +137,7 @@ def _is_encoded(top: Mapping[str, str]) -> bool:
 
 
 def is_truncated(top: Mapping[str, str]) -> bool | None:
-    """Return what ``IsTruncated`` says; ``None`` where it is left out."""
+    """Return ``IsTruncated``; ``None`` if it is left out."""
     text = top.get("IsTruncated")
     if text is None:
         return None
@@ -288,7 +288,7 @@ def _of(row: dict[str, str], name: str) -> str:
 
 
 def parse_delete_errors(body: Body) -> list[dict[str, str]]:
-    """Return what a response to DeleteObjects says was not deleted: Key, Code, Message."""
+    """Return the errors in a response to DeleteObjects: Key, Code, Message."""
     document = read(body, "Error", "Deleted")
     _expect(document, "DeleteResult")
     return document.rows("Error")

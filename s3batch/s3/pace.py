@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _PIECE = 16 * 1024
 """Bytes: less is not worth a send, unless the rate itself is small."""
 _SAVED = 0.1
-"""Seconds: what was not asked for is kept so long, and may then go at once."""
+"""Seconds of unused bandwidth that are saved and may then be used at once."""
 
 
 class Pace:

@@ -1,4 +1,4 @@
-"""Proves that the store holds what was sent.
+"""The proof that the store holds the content that was sent.
 
     it repeats the checksum, or its ETag is the MD5 of the body ─> proved by the answer itself
     neither ────────────────────────────────────────────────────> the object is looked at: size and ETag
@@ -89,7 +89,7 @@ def bare(etag: str) -> str:
 
 
 async def _find(key: str) -> tuple[_Facts | None, list[str]]:
-    """Return what HEAD, or else the listing, shows of ``key``; and who refused, where both did."""
+    """Return the facts of ``key`` in HEAD, or else in the listing; and both refusals, if both are refused."""
     head = await ask(calls.head_object(key))
     if head.ok:
         return _Facts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []

@@ -62,7 +62,7 @@ class Carrier:
         events = self._client.meta.events
         events.register("before-call.s3", self._replace)
         if (handler := getattr(handlers, "_handle_200_error", None)) is not None:
-            # it calls a 200 whose body it cannot read a 500; what a 200 hides is looked at where it matters
+            # botocore turns a 200 with an unreadable body into a 500; errors inside a 200 are found elsewhere
             events.unregister("before-parse.s3.*", handler)
 
     def __call__(self, call: Call) -> Answer:

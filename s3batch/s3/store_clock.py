@@ -1,4 +1,4 @@
-"""The store's clock: what it is there now, between two bounds.
+"""The store's clock: the current time there, between two bounds.
 
 The clock that stamped an object decides if the object is old, a lock is dead or a deadline is over. The clock of this
 machine never does. Each response carries that clock in ``Date``, cut to whole seconds (RFC 9110, 5.6.7). So one

@@ -49,7 +49,7 @@ class Rule(NamedTuple):
 
 
 def _content(call: Call, answer: Answer) -> None:
-    """Hold the headers of a GET or a HEAD to what S3 says there; the body is the object's."""
+    """Check the headers of a GET or a HEAD; the body is the object's."""
     length = answer.headers.get("content-length", "")
     if length:
         listing.number(length)
@@ -177,7 +177,7 @@ def validate(call: Call, answer: Answer) -> Answer:
 
 
 def _read(call: Call, answer: Answer, rule: Rule) -> Any:
-    """Return the document. Raise ``ValueError`` with what is missing."""
+    """Return the document. Raises ValueError that names the missing element."""
     if answer.status not in rule.statuses:
         raise MalformedAnswerError(f"{_WHOSE.get(call.name, 'S3')} says {' or '.join(map(str, rule.statuses))}")
     if rule.etag and not has_etag(answer):
@@ -239,7 +239,7 @@ def malformed(call: Call, what: str, why: str = "", status: int = 0) -> CallErro
 
 
 def too_large(call: Call, what: str) -> CallError:
-    """Return the error that ``what`` is announced, which is more than the call allows.
+    """Return the error for ``what``, an announced size above the limit of the call.
 
     That may be the true size of another object than was expected: then no other try fares better.
     """

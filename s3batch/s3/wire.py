@@ -81,7 +81,7 @@ class Reply:
     _interim = 0
     _headers: dict[str, str]
     _body: bytearray
-    """Content of chunks, without what is around them."""
+    """Content of chunks, without their framing."""
     _room: int
     """The maximum size of the body."""
 
@@ -105,7 +105,7 @@ class Reply:
         return bool(self._status) and is_blank(self._body if self._chunked else self._buffer)
 
     def feed(self, data: bytes) -> Answer | None:
-        """Take ``data``. Raises :class:`MalformedError` for what is not HTTP, and for a body without an end."""
+        """Take ``data``. Raises :class:`MalformedError` if it is not HTTP, or a body has no end."""
         self.received += len(data)
         if self._status or self._buffer or not self._is_head(data):
             self._buffer += data
@@ -307,7 +307,7 @@ class Connection:
             self._out = [head, body]
 
     def send(self) -> bool:
-        """Send what the socket takes; True when it waits for room, False when all is sent or reading comes first."""
+        """Send as much as the socket takes; return True if it waits for room, False if all is sent or a read is due."""
         try:
             if self.opening:
                 self._open()
@@ -334,7 +334,7 @@ class Connection:
         """Send once; False when the bandwidth limit says wait."""
         out = self._out
         if self._grant is not None:
-            # what was granted and not sent stays granted: TLS wants a send repeated with no less than before
+            # a grant that was not used stays: TLS requires a repeated send to have at least the same data
             self._granted = self._granted or self._grant(len(out[0]))
             if not self._granted:
                 return False
@@ -353,7 +353,7 @@ class Connection:
         return True
 
     def receive(self) -> Answer | None:
-        """Read what has come; the answer once it is whole."""
+        """Read the available data; return the answer once it is complete."""
         try:
             while True:
                 data = self.sock.recv(self._reply.appetite if self._reply.received else _READ_LEAST)
