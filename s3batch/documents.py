@@ -23,7 +23,7 @@ class Rows:
     """A list in a document. Its rows are made again each time it is read."""
 
     def __init__(self, read: Callable[[], Iterator[Any]], count: int) -> None:
-        """Have ``read`` give the rows, of which there are ``count``."""
+        """Take ``read``, which yields the ``count`` rows."""
         self._read = read
         self._count = count
 

@@ -45,7 +45,7 @@ RUNNING = "running"
 
 
 class Found(NamedTuple):
-    """A job, where it was found, and how it stands."""
+    """A job, its journal and its progress."""
 
     journal: str
     job: Job

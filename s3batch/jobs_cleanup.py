@@ -170,7 +170,7 @@ def _is_parked(job: Job, jobs: Iterable[Job]) -> bool:
 
 
 def run_forget(settings: Settings, output: Output) -> int:
-    """Forget one job; the uploads it left are aborted. Exit code 1 if one of them could not be."""
+    """Delete one job and abort its uploads; return exit code 1 if an abort failed."""
     if not settings.job:
         raise SettingsError("no job is named", hint="write s3batch jobs forget JOB; `s3batch jobs list` shows them")
     found = choose(settings.job, find_jobs(settings, output, counted=False))

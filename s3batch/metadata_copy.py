@@ -346,7 +346,7 @@ async def _find_lost(key: str, attributes: Attributes, kept: Kept, tools: Tools)
 
 
 async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: Tools) -> bool:
-    """Put back the tags that a copy has dropped; whether they are there now, or nothing more can be done."""
+    """Put back the tags that a copy has dropped; return true if they are back, or nothing more can be done."""
     tags = attributes.tags or kept.tags
     if (fault := await _put_tags(key, tags)) is not None:
         _note_tags_refused(fault, tools)

@@ -201,7 +201,7 @@ class Uploads:
         return upload if upload is not None and upload.operation.upload_id == work.operation.upload_id else None
 
     def take(self, result: Result) -> Verdict | None:
-        """Go on with an upload after a good result; the verdict once it is over."""
+        """Continue an upload after a good result; return the verdict once it is over."""
         upload = self._open[result.id]
         match result.step:
             case Step.BEGIN:

@@ -48,7 +48,7 @@ class Checks:
         return self.ladder[0]
 
     def weaken(self, used: str) -> bool:
-        """Give up ``used``, which the store refused; whether there is another to try."""
+        """Give up ``used``, which the store refused; return whether there is another to try."""
         if self.name == used and len(self.ladder) > 1:
             self.ladder = self.ladder[1:]
         return self.name != used

@@ -177,7 +177,7 @@ def begin(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
 
 
 async def carry_out(work: Work, tools: Tools, asked: Asked | None = None) -> list[Result]:
-    """Do ``work`` once and say how it went; the coordinator decides about retries.
+    """Do ``work`` once and return the results; the coordinator decides about retries.
 
     One result, or one per key of a DeleteObjects batch, also when it fails. ``KeyboardInterrupt`` and
     ``MemoryError`` do pass through: they are about the process, not about this key. ``asked``: what was asked already

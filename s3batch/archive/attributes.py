@@ -10,7 +10,7 @@ from collections.abc import Callable
 _NOT_OURS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """Errors of a system where only the owner may set an attribute, or the file system has none, or the user is unknown."""
 _KEPT = stat.S_ISGID | stat.S_ISVTX
-"""Bits of a directory that no cache holds: a new group for all that is made in it, and who may delete there."""
+"""Bits of a directory that no cache holds: setgid, which passes its group on, and sticky, which limits deletes."""
 
 
 def set_owner(descriptor: int, owner: tuple[int, int]) -> bool:

@@ -18,7 +18,7 @@ _FROM_WILDCARD = re.compile(r"/[^/]*[*?\[].*", re.DOTALL)
 
 
 class Exclusions:
-    """Says of a path whether it is excluded. Picklable; without patterns it is false."""
+    """Tells if a path is excluded. Picklable; false without patterns."""
 
     def __init__(self, patterns: Iterable[str] = (), roots: Sequence[str] = ()) -> None:
         """Compile the patterns. Raises ValueError for one that cannot be read."""

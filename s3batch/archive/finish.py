@@ -155,7 +155,7 @@ def _make_parents(roots: Iterable[str], workspace: str, directories: Directories
 
 
 def _note_dirs(plan: RestorePlan, directories: Directories, undo: Undo) -> None:
-    """Put on record how the directories are that are there and will change."""
+    """Record mode and time of existing directories that will change."""
     new = set(plan.dirs)
     for row in plan.touched_dirs:
         if row not in new:

@@ -28,7 +28,7 @@ from s3batch.errors import SettingsError
 
 DEFAULT_KEY = "default"
 UNKNOWN = "\0"
-"""Owner, repository or branch of a build that nothing tells of. The scope's component is ``~``, which no name has."""
+"""An unknown owner, repository or branch of a build. The scope's component is ``~``, which no name has."""
 MAX_KEY = 512
 """Bytes of an encoded key."""
 _MAX_COMPONENT = 200

@@ -290,7 +290,7 @@ class _Reading:
 def _read_item(
     directories: Directories, path: str, name: bytes, item: _Item, view: memoryview, look: Callable[[int], None]
 ) -> tuple[int, list[tuple[int, int]] | None]:
-    """Fill ``view`` with care; the file's mtime, and where its data is if it may have holes."""
+    """Fill ``view``; return the file's mtime, and the stretches of data if it may have holes."""
     start, length, *facts, flags = item
     try:
         file = os.open(name, _OPEN, dir_fd=directories.open(path))

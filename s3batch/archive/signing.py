@@ -1,4 +1,4 @@
-"""Signatures of manifests, so that only who knows the secret can fill a cache that others believe.
+"""Signatures of manifests, so that only builds with the secret can write a cache that others accept.
 
 HMAC-SHA256 over the full key of the object and the stored bytes: a manifest copied to another key, scope or
 repository is not believed there. Chunks need none: the manifest names them by their hash.

@@ -92,7 +92,7 @@ class _Stored(Record, kw_only=True):
 
 
 class Remembered:
-    """A state as it lies on disk: who only asks whether anything changed need not take it apart."""
+    """A stored state. A caller that only asks for changes need not decode it."""
 
     def __init__(self, record: _Stored, limits: Limits | None) -> None:
         self._record, self._limits = record, limits

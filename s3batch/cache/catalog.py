@@ -43,7 +43,7 @@ class Entry:
     files: int = 0
     chunks: ChunkList = field(default_factory=ChunkList)
     encryption: dict[str, str] = field(default_factory=dict)
-    """The headers that say how its object is encrypted: a copy is to be, too."""
+    """The encryption headers of its object, for copies of it."""
     etag: str = ""
     """Of its object when it was listed."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_clear(settings: Settings, output: Output) -> int:
-    """Clear, and say how much; nothing there is fine. The exit code."""
+    """Clear and report the number of objects; return the exit code. Nothing to clear is no error."""
     prefixes, refusal = cleared_by(settings)
     if refusal:
         output.info(f"nothing is cleared: {refusal}")

@@ -60,7 +60,7 @@ UseCase = Callable[[Session], Outcome]
 
 
 def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool = False) -> int:
-    """Carry out the use case; the exit code."""
+    """Carry out the use case; return the exit code."""
     names = checked(settings)
     try:
         if settings.lookup_only:  # it leaves nothing behind

@@ -22,7 +22,7 @@ TREE = "x-amz-meta-s3b-tree"
 TEMPLATE = "x-amz-meta-s3b-template"
 """Metadata of a manifest: a hash of the ``cache_key`` template that made its key."""
 SIGNATURE = "x-amz-meta-s3b-sig"
-"""Metadata of a manifest: who knows the secret made it, for this very key."""
+"""Metadata of a manifest: a signature by the secret, for this key."""
 
 
 def base_of(prefix: str) -> str:

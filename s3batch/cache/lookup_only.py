@@ -1,4 +1,4 @@
-"""``lookup_only``: is there a cache to restore, which one, how old and how large? Two requests at most, nothing written."""
+"""``lookup_only``: report the cache that would be restored, its age and size, with at most two requests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _proved(session: Session, key: str) -> tuple[Seen, int, int] | None:
 
 
 def _told(session: Session, key: str) -> tuple[Seen, int, int] | None:
-    """Look at the key object's metadata; an old cache does not say how large it is."""
+    """Read the key object's metadata; that of an old cache has no size."""
     seen = seen_at(session.bucket, key)
     if seen is None:
         return None

@@ -119,7 +119,7 @@ async def evict(store: BucketStore, base: str, key: str, etag: str, encryption: 
 
 
 def mark_root(session: Session) -> None:
-    """Put the mark at the cache's root by which ``sync --delete`` knows to leave it alone. All is well without it."""
+    """Put the mark at the cache's root by which ``sync --delete`` keeps it. A failure is no error."""
     key = session.base + CACHE_MARK
     name = f"mark {session.settings.bucket}/{key}"
     if session.journal.recall(name):

@@ -372,7 +372,7 @@ def _operations(session: Session, plan: RestorePlan) -> dict[Operation, int]:
 
 
 def _fetching(session: Session) -> partial[Coroutine[None, None, Result]]:
-    """Return how workers fetch a chunk."""
+    """Return the function with which workers fetch a chunk."""
     return partial(fetch_chunk, local=session.local)
 
 

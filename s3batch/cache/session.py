@@ -54,7 +54,7 @@ _IN_FLIGHT_PER_WORKER = 4
 
 @dataclass(slots=True)
 class _Heard:
-    """The results of one round of work, and how many files they were about."""
+    """The results of one round of work, and their number of files."""
 
     files_of: Mapping[str, int]
     progress: Progress

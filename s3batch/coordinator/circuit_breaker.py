@@ -43,7 +43,7 @@ class CircuitBreaker:
         """Operations that failed permanently since the last success with an error that may pass."""
         self._failures: Counter[str] = Counter()
         self._not_implemented: Counter[str] = Counter()
-        """By its words, how often the store did not implement something."""
+        """The number of 501 answers, by their text."""
         self._deaths = 0
 
     def record_success(self) -> None:

@@ -55,7 +55,7 @@ class Dispatcher:
         self.more = False
         """True while the journal may hold operations of the stage at work that no lease has passed."""
         self.unleased = 0
-        """About how many those are."""
+        """The approximate number of those."""
         self._ready: deque[Work] = deque()
         self._deps = deps
         self._retries = retries

@@ -61,7 +61,7 @@ class Quarantine:
         return bool(self._waiting)
 
     def withhold(self, work: Work) -> bool:
-        """Keep ``work`` if it goes alone; whether it does."""
+        """Keep ``work`` back if it has to run alone; return whether it has."""
         if self._deaths.keys().isdisjoint(tags_of(work)):
             return False
         self._waiting.append(work)

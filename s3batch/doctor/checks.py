@@ -1,4 +1,4 @@
-"""The checks of a visit, in order. Each makes a request that jobs make, about the probe, and notes how it went.
+"""The checks of a visit, in order. Each sends a request of jobs for the probe, and notes the result.
 
     list ─> what the bucket does by itself ─> upload ─┬─> head, get, copy, attributes, redirect, parts, conditions
                                                       └─> delete ─> names, batch
@@ -67,7 +67,7 @@ def listing(visit: Visit) -> None:
 
 
 def upload(visit: Visit) -> bool:
-    """Write the probe as jobs write; where that is refused, look for the setting with which it is not."""
+    """Write the probe as jobs write; if that is refused, look for a setting with which it works."""
     reply = visit.probe.put(visit.headers)
     if reply.fault is None:
         return visit.note(_UPLOAD, reply)

@@ -22,7 +22,7 @@ class Lifecycle(NamedTuple):
     name: str
     prefix: str
     narrowed: bool
-    """Tags or sizes say more about which objects it is for."""
+    """True if tags or sizes narrow it to some objects."""
     expires: str
     """When it deletes objects: ``after 30 days``, ``on 2030-01-01``; empty: never."""
     cold: str
@@ -103,7 +103,7 @@ class Lock(NamedTuple):
 
     @property
     def keeps(self) -> str:
-        """For how long nothing that is written can be removed; empty: it can."""
+        """The time for which new objects cannot be removed; empty: there is none."""
         return f"{_days(self.days)} ({self.mode})" if self.mode else ""
 
 

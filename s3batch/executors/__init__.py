@@ -34,7 +34,7 @@ __all__ = ["Credit", "Executor", "News", "Status", "Tag", "WorkerState", "count_
 BEAT = 0.25
 """Seconds between two messages of the coordinator to a worker."""
 SILENCE = 15.0
-"""Seconds without a word from a worker, of the coordinator's running time, after which it is replaced."""
+"""Seconds without a report of a worker, in the coordinator's running time, after which it is replaced."""
 
 
 @dataclass(slots=True)

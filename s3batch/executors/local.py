@@ -81,7 +81,7 @@ class _Process:
             self.frames.flush()
 
     def end(self) -> None:
-        """Close its socket, which ends it, and make sure."""
+        """Close its socket, which ends it, and wait for the end."""
         self.frames.sock.close()
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -324,7 +324,7 @@ class Journal:
         self._jobs.count(requests or {}, {"files": files, "bytes": bytes, "unchanged": unchanged, "retries": retries})
 
     def warn(self, text: str) -> None:
-        """Keep a warning for the report; the same text is kept once."""
+        """Keep a warning for the report. An equal text is kept once."""
         with self.batch():
             self._jobs.warn(self._current.number, text)
 

@@ -294,7 +294,7 @@ def _known(row: tuple[Any, ...]) -> Known:
 
 
 def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:
-    """Yield the keys in lists of exactly the size the queries want; the last is filled with its own last key."""
+    """Yield the keys in lists of the size of a query; the last list is filled up with its last key."""
     plain = all_bindable(keys)
     for start in range(0, len(keys), _LOOK_UP_KEYS):
         batch: list[str | bytes] = list(keys[start : start + _LOOK_UP_KEYS])

@@ -95,7 +95,7 @@ def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
 
 
 def restamp(store: Store, operation: Operation) -> None:
-    """Note the file's stamp as it is now; its parts were sent of another state of it."""
+    """Record the file's current stamp; its parts were sent from another state of the file."""
     store.execute(
         "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
         (*operation.stamp[2:], operation.id),

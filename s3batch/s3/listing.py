@@ -309,7 +309,7 @@ def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:
 
 
 def parse_acl(body: Body) -> None:
-    """Raise :class:`MalformedAnswerError` unless this is an ACL; who compares ACLs reads it."""
+    """Raise :class:`MalformedAnswerError` unless this is an ACL. The comparison of ACLs parses it."""
     _expect(read(body, "Grant"), "AccessControlPolicy")
 
 

@@ -186,7 +186,7 @@ class Reply:
             self._room = DOCUMENT_LIMIT if self._call is None else body_limit(self._call, status)
 
     def _dechunked(self) -> Answer | None:
-        """Move the content of the chunks that have come to the body; the answer once the last one is there."""
+        """Move the content of received chunks to the body; return the answer once the last one has arrived."""
         buffer, body = self._buffer, self._body
         while buffer:
             if self._chunk > 0:
