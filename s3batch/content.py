@@ -18,8 +18,8 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from s3batch.files.opener import Opener
 from s3batch.model import has_stamp
-from s3batch.opening import Opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,11 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3batch import journal_trust, private_files
+from s3batch import journal_trust
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
+from s3batch.files import private
+from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal, TargetLock
-from s3batch.private_files import PrivateFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def place_of(target: Target) -> str:
 def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock]]:
     """Yield the journal of a sync and the lock of its target, both held; a dry run's journal is a temporary one."""
     if not settings.journal:
-        private_files.require_directory(settings.journal_directory())
+        private.require_directory(settings.journal_directory())
     lock = TargetLock(settings.lock_directories(), settings.endpoint_url, place)
     try:
         lock.take()
@@ -51,7 +52,7 @@ def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock
 def _opened(settings: Settings, place: str) -> Journal:
     old, path = settings.old_journal_path(), settings.journal_path(place)
     if settings.dry_run:
-        path = old if old and not private_files.is_there(path) and private_files.is_there(old) else path
+        path = old if old and not private.is_there(path) and private.is_there(old) else path
         return Journal.rehearse(path, foreign=journal_trust.is_foreign(path, settings))
     if old:
         _bring_along(old, path)
@@ -66,7 +67,7 @@ def _opened(settings: Settings, place: str) -> Journal:
 
 def _bring_along(old: str, path: str) -> None:
     """Give a journal of the time when each source had one its new name; it stays where it cannot be used."""
-    if old == path or private_files.is_there(path) or not private_files.is_there(old):
+    if old == path or private.is_there(path) or not private.is_there(old):
         return
     try:
         with Journal.open(old, create=False) as journal:  # which leaves nothing beside it
@@ -74,7 +75,7 @@ def _bring_along(old: str, path: str) -> None:
     except JournalError:
         return
     if not os.path.exists(f"{old}-wal"):
-        private_files.rename(old, path)
+        private.rename(old, path)
 
 
 def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:

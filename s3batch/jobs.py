@@ -19,15 +19,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import journal_trust, permissions, private_files, quirk_memory, report
+from s3batch import journal_trust, permissions, quirk_memory, report
 from s3batch.errors import (
     EXIT_DONE,
     JournalError,
     SettingsError,
 )
+from s3batch.files import private
+from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Entry, Job, Journal
 from s3batch.model import JobState, State
-from s3batch.private_files import OWN_DIRECTORY
 from s3batch.settings import Settings
 from s3batch.units import format_count, format_duration, format_size
 
@@ -111,7 +112,7 @@ def _places(settings: Settings) -> list[str]:
 
 def _databases(directory: str) -> list[str]:
     try:
-        names = private_files.list_directory(directory)
+        names = private.list_directory(directory)
     except OSError:
         return []
     return [os.path.join(directory, name) for name in names if name.endswith(".db")]

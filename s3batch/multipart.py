@@ -20,7 +20,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.crash_points import reach
+from s3batch.failpoints import reach
 from s3batch.model import Operation, Part, Result, State, Step, Work
 from s3batch.planner import PARTS_LIMIT, layout, part_size_for
 from s3batch.worker import UNSURVEYED

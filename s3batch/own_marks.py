@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 
 OWN = f"{OWN_DIRECTORY}/"
 """The directory of s3batch below a target, and at a cache's root."""

@@ -18,8 +18,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from s3batch import deletes, planner, quirk_memory
-from s3batch.crash_points import reach
 from s3batch.errors import JobFailedError
+from s3batch.failpoints import reach
 from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
 from s3batch.redirects import refuse_uploaded
 from s3batch.wanted import KEPT, Wanted

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Self
 from s3batch import texts, units
 from s3batch.build import Build
 from s3batch.errors import SettingsError
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 
 DEFAULT = "default"
 """The origin of a value that was not set."""

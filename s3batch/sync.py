@@ -34,7 +34,6 @@ from s3batch import (
     worker,
 )
 from s3batch.coordinator import Coordinator, CoordinatorDeps
-from s3batch.crash_points import reach
 from s3batch.delete_check import DeleteCheck
 from s3batch.documents import Spool
 from s3batch.errors import (
@@ -47,6 +46,7 @@ from s3batch.errors import (
 )
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, sharing, usable_cpus
+from s3batch.failpoints import reach
 from s3batch.in_the_way import BlockedUploads
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage

@@ -18,9 +18,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, permissions, private_files, quirk_memory, report
+from s3batch import __version__, permissions, quirk_memory, report
 from s3batch.documents import Rows, Spool
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
+from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
 from s3batch.quirks import NO_QUIRKS, Quirks
@@ -60,7 +61,7 @@ def run(settings: Settings, output: Output) -> int:
             output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
 
     with (
-        private_files.temporary_directory() as folder,
+        private.temporary_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         Signals() as signals,
     ):

@@ -28,8 +28,8 @@ from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from s3batch.errors import JobFailedError
+from s3batch.files.private import BESIDE_JOURNAL, OWN_DIRECTORY
 from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
-from s3batch.private_files import BESIDE_JOURNAL, OWN_DIRECTORY
 
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""

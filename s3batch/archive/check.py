@@ -18,7 +18,7 @@ from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import check_path, inside, is_below, join, split
 from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
 from s3batch.errors import ArchiveError
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 
 _PERMISSIONS = 0o777  # neither setuid, setgid nor sticky bit
 _CHUNK_BITS = 32  # a place is the chunk number above, the offset in the chunk below

@@ -22,8 +22,8 @@ from s3batch.archive.directories import Directories
 from s3batch.archive.paths import inside, split
 from s3batch.archive.restore import OURS, RestorePlan
 from s3batch.archive.undo import Undo
-from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
+from s3batch.failpoints import reach
 from s3batch.model import Stamp, stamp_of
 
 _STAYS = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS})

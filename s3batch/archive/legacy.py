@@ -32,7 +32,7 @@ from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.scan import PERMISSIONS, Problem
 from s3batch.archive.undo import Undo
 from s3batch.errors import ArchiveError
-from s3batch.opening import regular
+from s3batch.files.opener import regular
 
 _HEAD = 512  # bytes: the first block of a tar; gzip and zstd show in the first four
 _BLOCK = 1 << 20

@@ -18,8 +18,8 @@ from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.paths import inside, is_below, join, without_nested
 from s3batch.archive.scan import Problem
 from s3batch.errors import ArchiveError, SettingsError
+from s3batch.files.private import OWN_DIRECTORY
 from s3batch.globs import Patterns
-from s3batch.private_files import OWN_DIRECTORY
 
 _WILD = re.compile(r"[*?\[]")
 _ANY = "**"

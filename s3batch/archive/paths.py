@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Container, Iterable, Sequence
 
 from s3batch.errors import ArchiveError, SettingsError
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 
 KEEP, INSIDE, SKIP = "keep", "inside", "skip"
 """Policies for symbolic links: all, only those that point into the roots by their text, none."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from s3batch.archive.paths import inside
 from s3batch.errors import ArchiveError
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 
 _Parts = tuple[str, ...]
 

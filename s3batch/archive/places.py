@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from s3batch.archive.paths import inside, split
 from s3batch.archive.tree import Tree
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 
 KEEP_LINKS, FOLLOW_INSIDE, FOLLOW = "keep", "inside", "follow"
 

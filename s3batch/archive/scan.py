@@ -26,7 +26,7 @@ from s3batch.archive.paths import encode as encode_names
 from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIR, stat.S_IFLNK: SYMLINK}
 _SPARSE_FROM = 1 << 20

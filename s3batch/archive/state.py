@@ -11,7 +11,6 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from s3batch import private_files
 from s3batch.archive import codec
 from s3batch.archive.check import Limits
 from s3batch.archive.columns import filled, from_planes, to_planes
@@ -21,7 +20,8 @@ from s3batch.archive.scan import Found
 from s3batch.archive.stored import Opened
 from s3batch.archive.tree import FILE
 from s3batch.errors import ArchiveError
-from s3batch.private_files import PrivateFileError
+from s3batch.files import private
+from s3batch.files.private import PrivateFileError
 
 RACY_NS = 50_000_000
 RACY_SECONDS_NS = 2_000_000_000
@@ -141,7 +141,7 @@ def save_state(path: str, state: State) -> None:
         walk=state.walk,
         segments=list(state.segments.values()),
     )
-    with private_files.replace_file(path) as file:
+    with private.replace_file(path) as file:
         file.write(codec.compress(encode(record), level=1))
 
 
@@ -154,7 +154,7 @@ def load_state(path: str, limits: Limits | None = None) -> State | None:
 def read_state(path: str, limits: Limits | None = None) -> Remembered | None:
     """Return the stored state without decoding its manifest."""
     try:
-        record = decode(codec.decompress(private_files.read_file(path), limit=_LIMIT), _Stored, what=path)
+        record = decode(codec.decompress(private.read_file(path), limit=_LIMIT), _Stored, what=path)
     except (OSError, ArchiveError, PrivateFileError):
         return None
     return Remembered(record, limits) if record.version == _VERSION else None

@@ -15,10 +15,10 @@ from itertools import accumulate
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from s3batch import private_files
 from s3batch.archive.columns import Bytes
 from s3batch.archive.packed import Record, decode, encode
 from s3batch.archive.paths import encode as encode_names
+from s3batch.files import private
 
 Columns = Mapping[str, "array[int] | Bytes"]
 
@@ -58,7 +58,7 @@ def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None
     """Write the file; ``numbers`` are further values that a worker needs."""
     raws = {name: _raw(values) for name, values in columns.items()}
     head, offsets = _layout(columns, raws, numbers)
-    with private_files.replace_file(path) as file:
+    with private.replace_file(path) as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, raw in raws.items():
             file.seek(offsets[name])
@@ -89,7 +89,7 @@ class Table:
     """A plan, mapped read-only. Columns are memoryviews: valid until :meth:`close`."""
 
     def __init__(self, path: str) -> None:
-        file = private_files.open_file(path, os.O_RDONLY)
+        file = private.open_file(path, os.O_RDONLY)
         try:
             self._map = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
         finally:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from s3batch.errors import SettingsError
-from s3batch.opening import open_regular
+from s3batch.files.opener import open_regular
 
 FIELDS = (
     "Repo.Avatar", "Repo.Branch", "Repo.Link", "Repo.Name", "Repo.Namespace", "Repo.Owner", "Repo.Private",

@@ -26,11 +26,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
-from s3batch import private_files
 from s3batch.archive.directories import Directories
 from s3batch.archive.paths import inside, split
-from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
+from s3batch.failpoints import reach
+from s3batch.files import private
 
 Within = Callable[[str], bool]
 _RECORD = "record"
@@ -49,13 +49,13 @@ class Undo:
         undo_leftovers(folder, workspace, unless=label, within=within)
         entries = _read(folder)
         if not entries:
-            private_files.remove_tree(folder)
+            private.remove_tree(folder)
         self._folder = folder
-        self._kept = private_files.open_directory(folder, make=True)
+        self._kept = private.open_directory(folder, make=True)
         self._directories = Directories(workspace, roots)
         self._ours = {entry[1:] for entry in entries[1:] if entry[0] in (_FILE, _DIR)}
         self._count = sum(entry[0] == _ASIDE for entry in entries[1:])
-        self._file = private_files.open_file(os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._file = private.open_file(os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         if not entries:
             self._write([label, *(_ROOT + root for root in roots)])
 
@@ -148,7 +148,7 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Wit
         if not by_kind[_BACK]:
             _remove_made(directories, by_kind)
             _append(os.path.join(folder, _RECORD), _BACK)
-        kept = private_files.open_directory(folder)
+        kept = private.open_directory(folder)
         try:
             for number in range(len(by_kind[_ASIDE]), 0, -1):
                 _bring_back(directories, by_kind[_ASIDE][number - 1], kept, str(number))
@@ -183,7 +183,7 @@ def _remove_made(directories: Directories, by_kind: dict[str, list[str]]) -> Non
 
 
 def _append(record: str, entry: str) -> None:
-    file = private_files.open_file(record, os.O_WRONLY | os.O_APPEND)
+    file = private.open_file(record, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, f"{entry}\0".encode())
     finally:
@@ -201,14 +201,14 @@ def _set_back(directories: Directories, fact: str) -> None:
 def forget(folder: str) -> None:
     """Delete the record first. Without it the rest means nothing, should the process be killed here."""
     with contextlib.suppress(FileNotFoundError):
-        private_files.remove(os.path.join(folder, _RECORD))
-    private_files.remove_tree(folder)
+        private.remove(os.path.join(folder, _RECORD))
+    private.remove_tree(folder)
 
 
 def _read(folder: str) -> list[str]:
     """Return the entries; one that was cut off does not count."""
     try:
-        content = private_files.read_file(os.path.join(folder, _RECORD))
+        content = private.read_file(os.path.join(folder, _RECORD))
     except FileNotFoundError:
         return []
     return [os.fsdecode(entry) for entry in content.split(b"\0")[:-1]]

@@ -7,7 +7,6 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from s3batch import private_files
 from s3batch.archive.compat import write_s3cache
 from s3batch.archive.tree import files_of
 from s3batch.cache.find import head_of
@@ -15,6 +14,7 @@ from s3batch.cache.job import Outcome
 from s3batch.cache.resolve import compat_key
 from s3batch.cache.words import amount
 from s3batch.errors import JobFailedError
+from s3batch.files import private
 from s3batch.model import Stage
 from s3batch.s3.responses import etag_of
 from s3batch.settings import Settings
@@ -40,19 +40,19 @@ def rebuild_old(session: Session, found: Found) -> Outcome:
             _send(session, path, key, digest)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            private_files.remove(path)
+            private.remove(path)
     return _outcome(session, found, key, size if sent else 0)
 
 
 def _written(session: Session, found: Found, path: str) -> str:
     """Write the archive to ``path``; return its MD5 in hex."""
-    with private_files.create_file(path) as file:
+    with private.create_file(path) as file:
         problems = write_s3cache(file, found, session.workspace, found.roots)
         file.seek(0)
         digest = hashlib.file_digest(file, "md5").hexdigest()
     # parts that a killed run sent are known again by size and time: the same content has the same time, no other has
     mtime_ns = int(digest[:_TIME_DIGITS], 16)
-    private_files.set_times(path, mtime_ns)
+    private.set_times(path, mtime_ns)
     session.refuse_incomplete(problems)
     return digest
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import journal_trust, private_files, report
+from s3batch import journal_trust, report
 from s3batch.cache.place import make_writable, own_directory
 from s3batch.cache.resolve import names_of
 from s3batch.cache.session import Session
@@ -28,9 +28,10 @@ from s3batch.errors import (
     SettingsError,
     unforeseen,
 )
+from s3batch.files import private
+from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal
 from s3batch.model import JobState
-from s3batch.private_files import PrivateFileError
 from s3batch.stopping import InterruptedJobError, Signals
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     names = checked(settings)
     try:
         if settings.lookup_only:  # it leaves nothing behind
-            with private_files.temporary_directory() as own:
+            with private.temporary_directory() as own:
                 here = replace(settings, journal="", state_directory=own)
                 return _run(here, output, use_case, names, own, resumed=False)
         own, trouble = own_directory(settings.at_workspace("."))

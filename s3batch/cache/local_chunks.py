@@ -17,8 +17,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from s3batch import private_files
 from s3batch.errors import JournalError
+from s3batch.files import private
 
 LONGEST = 40 << 20
 """Bytes of a file; a chunk of 32 MiB that does not shrink has less."""
@@ -47,14 +47,14 @@ class LocalChunks:
         """Return the content kept under an id in hex, or ``None``. The caller checks its hash."""
         path = self._path(name)
         try:
-            body = private_files.read_file(path, LONGEST)
+            body = private.read_file(path, LONGEST)
         except _TROUBLE:
             return None
         if len(body) > LONGEST:
             self.forget(name)
             return None
         with contextlib.suppress(*_TROUBLE):
-            private_files.set_times(path, time.time_ns())
+            private.set_times(path, time.time_ns())
         return body
 
     def put(self, name: str, body: bytes) -> None:
@@ -65,11 +65,11 @@ class LocalChunks:
         scratch = f"{path}.{secrets.token_hex(8)}"
         try:
             try:
-                with private_files.create_file(scratch) as file:
+                with private.create_file(scratch) as file:
                     file.write(body)
-                private_files.rename(scratch, path)
+                private.rename(scratch, path)
             except BaseException:
-                private_files.remove(scratch)
+                private.remove(scratch)
                 raise
         except _TROUBLE:
             return
@@ -80,13 +80,13 @@ class LocalChunks:
     def forget(self, name: str) -> None:
         """Remove a chunk whose content does not match its name."""
         with contextlib.suppress(*_TROUBLE):
-            private_files.remove(self._path(name))
+            private.remove(self._path(name))
 
     def trim(self) -> None:
         """Remove the least recently used chunks until the limit holds. Files with other names stay."""
         _written[self.directory] = 0
         try:
-            found = private_files.list_files(self.directory)
+            found = private.list_files(self.directory)
         except _TROUBLE:
             return
         kept = [each for each in found if _ID.fullmatch(each.name)]
@@ -106,10 +106,10 @@ class LocalChunks:
 
 
 def open_local(directory: str, limit: int) -> tuple[LocalChunks | None, str]:
-    """Return the chunks kept below ``directory``, and its problem; ``None`` if it cannot be used."""
-    path = os.path.join(directory, private_files.OWN_DIRECTORY, "chunks")
+    """Return the chunks kept below ``directory``, and what is wrong with it; ``None`` if it is of no use at all."""
+    path = os.path.join(directory, private.OWN_DIRECTORY, "chunks")
     try:
-        private_files.make_directory(path)
+        private.make_directory(path)
         can_write, trouble = _probe(path)
     except _TROUBLE as error:
         return None, f"local_dir {directory} is not used: {_said(error)}"
@@ -121,9 +121,9 @@ def _probe(path: str) -> tuple[bool, str]:
     """Return whether a file can be made there, and why not."""
     probe = os.path.join(path, f"probe-{secrets.token_hex(8)}")
     try:
-        with private_files.create_file(probe):
+        with private.create_file(probe):
             pass
-        private_files.remove(probe)
+        private.remove(probe)
     except OSError as error:
         return False, _said(error)
     return True, ""

@@ -11,9 +11,9 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from s3batch import private_files
 from s3batch.archive.listed import Listed
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
+from s3batch.files import private
 from s3batch.journal.lock import Lock
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class PathLock:
 
     def take(self) -> None:
         """Take the lock. Raises JournalLockedError if another restore writes to one of the paths."""
-        with private_files.locked_directory(os.path.join(self._directory, self._name)):
+        with private.locked_directory(os.path.join(self._directory, self._name)):
             self._lock.take(roots=list(self._roots))
             self._is_held = True
             try:
@@ -66,7 +66,7 @@ class PathLock:
 
     def _others(self) -> Iterator[tuple[str, list[str]]]:
         """Yield each lock of the directory that is not held here, without its ending, and the paths it is of."""
-        for name in private_files.list_directory(self._directory):
+        for name in private.list_directory(self._directory):
             if _NAME.fullmatch(name) and not (self._is_held and name == f"{self._name}.lock"):
                 path = os.path.join(self._directory, name)
                 yield path.removesuffix(".lock"), _roots_in(path)
@@ -92,7 +92,7 @@ def _shared(mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
 def _roots_in(path: str) -> list[str]:
     """Return the paths written in a lock; none where it is not held or cannot be read."""
     try:
-        text: Any = json.loads(private_files.read_file(path))
+        text: Any = json.loads(private.read_file(path))
         return [str(root) for root in text["roots"]]
     except (OSError, JournalError, ValueError, KeyError, TypeError, RecursionError):
         return []

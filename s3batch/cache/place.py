@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from s3batch import private_files
 from s3batch.errors import JobFailedError, JournalError
-from s3batch.private_files import OWN_DIRECTORY, PrivateFileError
+from s3batch.files import private
+from s3batch.files.private import OWN_DIRECTORY, PrivateFileError
 
 
 class Place(NamedTuple):
@@ -27,13 +27,13 @@ def own_directory(workspace: str) -> Place:
     """Return the directory, made and writable. Raises :class:`JobFailedError` if none can be made."""
     trouble = ""
     try:
-        for path in (os.path.join(workspace, OWN_DIRECTORY), private_files.temporary_state()):
+        for path in (os.path.join(workspace, OWN_DIRECTORY), private.temporary_state()):
             try:
                 if make_writable(path):
                     return Place(path, trouble)
             except PrivateFileError as error:
                 trouble = trouble or error.message
-        return Place(private_files.make_temporary_directory(), trouble)
+        return Place(private.make_temporary_directory(), trouble)
     except JournalError as error:
         raise JobFailedError(
             f"neither {workspace} nor the temporary directory can be written", hint="set TMPDIR to a directory that can"
@@ -45,11 +45,11 @@ def make_writable(path: str) -> bool:
 
     Raises PrivateFileError if it, or a file in it, belongs to another user.
     """
-    if not private_files.is_writable(path):
+    if not private.is_writable(path):
         return False
     try:
-        private_files.make_directory(path)
-        private_files.check_entries(path)
+        private.make_directory(path)
+        private.check_entries(path)
     except OSError:
         return False
     return True

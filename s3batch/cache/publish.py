@@ -15,8 +15,8 @@ from s3batch.cache.find import ENCRYPTION, etag_of_ours
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.layout import CREATED, SIGNATURE, TEMPLATE, TREE
 from s3batch.cache.resolve import system
-from s3batch.crash_points import reach
 from s3batch.errors import EndpointError
+from s3batch.failpoints import reach
 from s3batch.own_marks import CACHE_MARK
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of

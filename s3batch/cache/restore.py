@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import private_files
 from s3batch.archive import packplan, remember, unpack, verify
 from s3batch.archive.check import selected_rows
 from s3batch.archive.finish import check_room, finish, finished_stamps, prepare
@@ -33,8 +32,9 @@ from s3batch.cache.old import restore_old
 from s3batch.cache.words import amount
 from s3batch.cache.work import DAMAGED, fetch_chunk
 from s3batch.ci_outputs import write_outputs
-from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError, JobFailedError
+from s3batch.failpoints import reach
+from s3batch.files import private
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.store_clock import elapsed
 from s3batch.stopping import InterruptedJobError
@@ -160,7 +160,7 @@ def _restore(session: Session) -> Outcome:
 
 def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     """Return the outcome if the tree still matches the last rebuild, without decoding the manifest."""
-    doubtful = session.settings.verify or private_files.is_directory(session.undo_path)
+    doubtful = session.settings.verify or private.is_directory(session.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
     roots, unmatched, _ = session.listed.expand(session.names.exclude)
@@ -244,14 +244,14 @@ def _planned(
 def _require_makeable(session: Session, tree: Tree, roots: tuple[str, ...]) -> None:
     """Raise where the names or links of another system's cache cannot be made here."""
     path = os.path.join(session.own, "probe")
-    private_files.remove_tree(path)
-    probe = private_files.open_directory(path, make=True)
+    private.remove_tree(path)
+    probe = private.open_directory(path, make=True)
     try:
         chosen = selected_rows(tree, roots)
         why = find_unmakeable(tree, (row for row, is_chosen in enumerate(chosen) if is_chosen), probe)
     finally:
         os.close(probe)
-        private_files.remove_tree(path)
+        private.remove_tree(path)
     if why:
         raise JobFailedError(
             f"{why}; nothing is restored", hint="remove cross_os, so that each system has its own caches"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, leftovers, private_files
+from s3batch import __version__, leftovers
 from s3batch.archive.check import Limits
 from s3batch.archive.paths import KEEP, inside, is_below
 from s3batch.archive.places import FOLLOW, FOLLOW_INSIDE, look_at_links
@@ -22,9 +22,10 @@ from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.errors import JobFailedError
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
+from s3batch.files import private
+from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.multipart import Uploads
-from s3batch.private_files import OWN_DIRECTORY, SIDE_FILES
 from s3batch.progress import Totals, make
 from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
@@ -245,7 +246,7 @@ class Session:
 
     def is_rejected(self, key: str) -> bool:
         """Return True if there is such a note."""
-        return key in self.reject_paths and private_files.is_there(self.reject_paths[key])
+        return key in self.reject_paths and private.is_there(self.reject_paths[key])
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
@@ -254,13 +255,13 @@ class Session:
     @property
     def distrusted(self) -> bool:
         """True if such a note exists."""
-        return private_files.is_there(self.distrust_path)
+        return private.is_there(self.distrust_path)
 
     def trust_again(self) -> None:
         """Remove the note: everything has been stored again, or exists."""
         for note in (self.distrust_path, *self.reject_paths.values()):
             with contextlib.suppress(FileNotFoundError):
-                private_files.remove(note)
+                private.remove(note)
 
     def remembered(self) -> Remembered | None:
         """Return the state of an earlier step."""
@@ -281,7 +282,7 @@ class Session:
     def remove_plan(self) -> None:
         """Delete the plan file."""
         with contextlib.suppress(FileNotFoundError):
-            private_files.remove(self.plan_path)
+            private.remove(self.plan_path)
 
     def encryption_headers(self) -> dict[str, str]:
         """Return the headers with which the store encrypts an object."""
@@ -398,7 +399,7 @@ class Session:
 def _note(path: str, text: str) -> None:
     """Write a file of the state. If there is no room for it, the next restore finds the facts again."""
     with contextlib.suppress(OSError):
-        private_files.write_note(path, text)
+        private.write_note(path, text)
 
 
 def _digest(*texts: str) -> str:

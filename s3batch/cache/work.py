@@ -14,8 +14,8 @@ from s3batch.archive.keys import chunk_key
 from s3batch.archive.pack import build_chunk
 from s3batch.archive.table import Recipe
 from s3batch.archive.unpack import unpack_chunk
-from s3batch.crash_points import reach
 from s3batch.errors import ArchiveError
+from s3batch.failpoints import reach
 from s3batch.model import Result
 from s3batch.s3 import calls
 from s3batch.s3.faults import TOO_LARGE, CallError, fault_of

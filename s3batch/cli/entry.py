@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TextIO
 
 import s3batch
-from s3batch import errors, private_files, texts
+from s3batch import errors, texts
 from s3batch.errors import S3BatchError, SettingsError
+from s3batch.files import private
 from s3batch.output import Output, standard_streams
 from s3batch.settings import COMMANDS, RESUMABLE, TABLE, Settings, unknown
 from s3batch.stopping import Interrupter, TerminatedError
@@ -234,7 +235,7 @@ def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
 def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
     """Say where the journal is if it is not where it usually is."""
     journals = settings.command in RESUMABLE or settings.command == "resume"
-    if settings.journal or not journals or settings.state_directory != private_files.temporary_state():
+    if settings.journal or not journals or settings.state_directory != private.temporary_state():
         return
     if settings.plugin:
         what, lost = "the workspace", ": a later step cannot resume this job"

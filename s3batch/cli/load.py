@@ -13,12 +13,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s3batch import bounded_files, ci, dotenv, private_files, texts
+from s3batch import ci, dotenv, texts
 from s3batch.build import Build
 from s3batch.cli import options
 from s3batch.errors import SettingsError
+from s3batch.files import bounded, private
+from s3batch.files.private import OWN_DIRECTORY
 from s3batch.identity import find_build
-from s3batch.private_files import OWN_DIRECTORY
 from s3batch.settings import (
     TABLE,
     Given,
@@ -71,7 +72,7 @@ def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str])
         return _clean_environment(environ)
     found = found._replace(text=parse(TABLE["env_file"], found.text, found.origin))
     try:
-        text = bounded_files.read_regular_file(found.text, _LARGEST_FILE).decode("utf-8", "surrogateescape")
+        text = bounded.read_regular_file(found.text, _LARGEST_FILE).decode("utf-8", "surrogateescape")
         read = dotenv.parse(text, found.text)
     except (OSError, ValueError) as error:
         problem = f"env_file {found.text} (from {found.origin}) cannot be read: {_problem(error)}"
@@ -161,7 +162,7 @@ def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.Con
     if not named and not directory:
         return None
     try:
-        return options.ConfigFile(path, bounded_files.read_regular_file(path, _LARGEST_FILE).decode())
+        return options.ConfigFile(path, bounded.read_regular_file(path, _LARGEST_FILE).decode())
     except FileNotFoundError:
         if not named:
             return None
@@ -192,7 +193,7 @@ def _state_directory(environ: Mapping[str, str]) -> str:
     base = environ.get("XDG_STATE_HOME", "")
     # the specification says to ignore a relative one
     usual = os.path.join(base, "s3batch") if os.path.isabs(base) else _user_directory("user_state_dir")
-    return usual if usual and private_files.is_writable(usual) else private_files.temporary_state()
+    return usual if usual and private.is_writable(usual) else private.temporary_state()
 
 
 def _user_directory(kind: str) -> str:
@@ -213,7 +214,7 @@ def _plugin_state_directory(workspace: str) -> str:
     """
     usual = os.path.join(workspace, OWN_DIRECTORY)
     strange = os.path.lexists(usual) and (os.path.islink(usual) or not os.path.isdir(usual))
-    return usual if strange or private_files.is_writable(usual) else private_files.temporary_state()
+    return usual if strange or private.is_writable(usual) else private.temporary_state()
 
 
 def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:

@@ -21,10 +21,10 @@ from s3batch.coordinator.quarantine import Quarantine, tag_of
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.throttling import Throttling
-from s3batch.crash_points import reach
 from s3batch.delete_check import CHANGED_MEANWHILE
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, count_outstanding, tags_of
+from s3batch.failpoints import reach
 from s3batch.model import DELETE, DONE, RECONCILE, UPLOAD, WHOLE, Kind, Operation, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
 from s3batch.quirk_memory import QuirkMemory

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from s3batch.crash_points import reach
 from s3batch.executors import count_outstanding, tags_of, weight_of
+from s3batch.failpoints import reach
 from s3batch.model import DELETE, UPLOAD, Stage, Step, Work
 from s3batch.s3.calls import fits_xml
 

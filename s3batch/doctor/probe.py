@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import EndpointError
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 from s3batch.s3 import calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.calls import Answer, Call

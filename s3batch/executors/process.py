@@ -20,8 +20,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from s3batch.crash_points import reach
 from s3batch.executors.runner import Runner
+from s3batch.failpoints import reach
 from s3batch.model import Operation, Result, Stamp, Work
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.crash_points import reach
 from s3batch.executors import Credit, Status, weight_of
 from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIRST_WORKS, KEYS_IN_FLIGHT
+from s3batch.failpoints import reach
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.carry import carrier
 from s3batch.s3.lane import Lane

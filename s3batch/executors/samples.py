@@ -11,8 +11,8 @@ import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
+from s3batch.files.opener import Opener, regular
 from s3batch.model import Stamp, is_same_file, stamp_of
-from s3batch.opening import Opener, regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

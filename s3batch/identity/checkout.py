@@ -11,7 +11,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 
-from s3batch.bounded_files import read_regular_file
+from s3batch.files.bounded import read_regular_file
 
 _LIMIT = 1 << 20
 """The longest file of git's that is read, in bytes."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from s3batch.bounded_files import read_regular_file
+from s3batch.files.bounded import read_regular_file
 
 _LIMIT = 25 << 20
 """Bytes of an event file: https://docs.github.com/en/webhooks/webhook-events-and-payloads caps payloads there."""

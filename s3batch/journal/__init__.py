@@ -22,8 +22,8 @@ from itertools import accumulate
 from types import TracebackType
 from typing import Any, Self
 
-from s3batch import private_files
 from s3batch.errors import SettingsError
+from s3batch.files import private
 from s3batch.journal import doubts, uploads
 from s3batch.journal.doubts import Doubt
 from s3batch.journal.jobs import SIGN_OF_LIFE, Job, Jobs
@@ -89,11 +89,11 @@ class Journal:
         """
         lock = Lock(path)
         lock.refuse_if_held()
-        folder = private_files.make_temporary_directory()
+        folder = private.make_temporary_directory()
         try:
             return cls(open_rehearsal(path, folder, foreign=foreign), lock, path)
         except BaseException:
-            private_files.remove_tree(folder)
+            private.remove_tree(folder)
             raise
 
     def check_rows(self, admit: Callable[[Operation], Operation], owns: Callable[[str], bool]) -> None:
@@ -129,7 +129,7 @@ class Journal:
         finally:
             self._lock.release()
             if self._stands_for:
-                private_files.remove_tree(os.path.dirname(self._store.path))
+                private.remove_tree(os.path.dirname(self._store.path))
 
     def __enter__(self) -> Self:
         return self

@@ -13,8 +13,8 @@ import socket
 import time
 from typing import Any
 
-from s3batch import private_files
 from s3batch.errors import JournalError, JournalLockedError
+from s3batch.files import private
 
 _TRIES = 5
 _LONGEST = 32 * 1024
@@ -80,7 +80,7 @@ class Lock:
     def holder(self) -> tuple[int, str] | None:
         """Return pid and host of the process that holds the lock, or ``None`` if it is free."""
         try:
-            file = private_files.open_file(self._path, os.O_RDONLY)
+            file = private.open_file(self._path, os.O_RDONLY)
         except OSError:
             return None
         try:
@@ -93,7 +93,7 @@ class Lock:
 
     def _open(self) -> int:
         try:
-            return private_files.open_file(self._path, os.O_RDWR | os.O_CREAT)
+            return private.open_file(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise JournalError(f"cannot open {self._path}: {error.strerror}", hint="name another --journal") from error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from s3batch import private_files
+from s3batch.files import private
 from s3batch.journal.store import Store, open_read_only, open_store
 
 _SMALL = ("job", "remembered")
@@ -34,7 +34,7 @@ def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
     try:
         store.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")  # negative: KiB, not pages (sqlite.org/pragma.html)
         store.commit()
-        if private_files.has_content(path):
+        if private.has_content(path):
             _look_into(store, path, os.path.join(folder, "migrated.db"), foreign=foreign)
     except BaseException:
         store.close()
@@ -43,12 +43,12 @@ def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
 
 
 def _look_into(store: Store, path: str, copy: str, *, foreign: bool) -> None:
-    # SQLite removes its side files if the last connection to close may write; those of a killed run must stay
-    mode = "ro" if private_files.has_content(path + "-wal") else "rw"
+    # SQLite removes its files beside a journal when the last to close it may write; what a killed run left must stay
+    mode = "ro" if private.has_content(path + "-wal") else "rw"
     original = open_read_only(path, foreign=foreign)  # looks whether it can be used
     try:
         if original.is_copy:
-            private_files.create_file(copy).close()  # SQLite fills an empty file, but would not make it private
+            private.create_file(copy).close()  # SQLite fills an empty file, but would not make it private
             original.copy_to(copy)
         store.attach(copy if original.is_copy else path, mode)
     finally:

@@ -19,8 +19,8 @@ from contextlib import closing, suppress
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from s3batch import private_files
 from s3batch.errors import JournalError, JournalTooNewError
+from s3batch.files import private
 from s3batch.journal import migrations, row_types
 from s3batch.journal.row_types import Damage
 from s3batch.model import FILE, Stamp
@@ -126,14 +126,14 @@ class Store:
 
     def attach(self, path: str, mode: str) -> None:
         """Have the tables of the journal at ``path`` read as well; nothing here writes to them."""
-        expected = private_files.identify(path)
+        expected = private.identify(path)
         try:
             self._connection.execute("ATTACH ? AS original", (_uri(path, mode),))
             self._connection.execute("SELECT 1 FROM original.schema_version").fetchone()
         except sqlite3.Error as error:
             raise _named(path, error) from error
         if expected is not None:
-            private_files.require_opened(path, expected)
+            private.require_opened(path, expected)
         self.original = path
 
     def heed(self, stopped: Callable[[], BaseException]) -> None:
@@ -238,7 +238,7 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], f
     if create:
         _make_if_absent(path)
     _require(path)
-    limit = CHECKED_UNCLEAN if private_files.has_content(path + "-wal") else CHECKED_ALWAYS
+    limit = CHECKED_UNCLEAN if private.has_content(path + "-wal") else CHECKED_ALWAYS
     checked = os.path.getsize(path) <= limit
     connection = _connect(path, "rw")
     try:
@@ -291,8 +291,8 @@ def damaged(path: str, why: str) -> JournalError:
     aside = _free_name(f"{path}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
     try:
         for suffix in ("-wal", "-shm", ""):
-            if private_files.is_there(path + suffix):
-                private_files.rename(path + suffix, aside + suffix)
+            if private.is_there(path + suffix):
+                private.rename(path + suffix, aside + suffix)
     except OSError as error:
         return JournalError(f"journal {path} is damaged ({why}) and cannot be moved aside: {error}")
     return JournalError(
@@ -332,7 +332,7 @@ def _escaped(content: bytes) -> str:
 def _require(path: str) -> None:
     """Raise JournalError unless the journal exists, and it and all files beside it are this user's."""
     try:
-        found = private_files.check_journal(path)
+        found = private.check_journal(path)
     except OSError as error:
         raise JournalError(f"cannot open the journal {path}: {error.strerror}", hint=_ANOTHER) from error
     if found is None:
@@ -342,17 +342,17 @@ def _require(path: str) -> None:
 def _make_if_absent(path: str) -> None:
     """Make an empty journal under another name, then rename it, so that no process sees half of one."""
     try:
-        if private_files.has_content(path):
+        if private.has_content(path):
             return
         temporary = _free_name(f"{path}.new-{os.getpid()}")
-        os.close(private_files.open_file(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.close(private.open_file(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except OSError as error:
         raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=_ANOTHER) from error
     try:
         _fill(temporary)
-        with private_files.locked_directory(path):
-            if not private_files.has_content(path):  # another process was quicker; its journal is used
-                private_files.rename(temporary, path)
+        with private.locked_directory(path):
+            if not private.has_content(path):  # another process was quicker; its journal is as good as ours
+                private.rename(temporary, path)
     except sqlite3.Error as error:
         raise _named(path, error) from error
     except OSError as error:
@@ -368,15 +368,15 @@ def _fill(path: str) -> None:
 
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:
-    """Connect to a private file. SQLite opens it by its name, so the opened file is checked afterwards."""
-    expected = private_files.identify(path)
+    """Connect to a file that is ours: SQLite goes by the name, so what it has opened is looked at afterwards."""
+    expected = private.identify(path)
     try:
         connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS)
     except sqlite3.Error as error:
         raise _named(path, error) from error
     try:
         if expected is not None:
-            private_files.require_opened(path, expected)
+            private.require_opened(path, expected)
     except BaseException:
         connection.close()
         raise
@@ -460,4 +460,4 @@ def _free_name(wanted: str) -> str:
 def _remove(path: str) -> None:
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
-            private_files.remove(path + suffix)
+            private.remove(path + suffix)

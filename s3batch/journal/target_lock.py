@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from s3batch import private_files
 from s3batch.errors import JournalLockedError, S3BatchError
+from s3batch.files import private
+from s3batch.files.private import PrivateFileError
 from s3batch.journal.lock import Lock
-from s3batch.private_files import PrivateFileError
 
 _REMEMBERED = 100
 """Jobs whose order a lock keeps."""
@@ -85,7 +85,7 @@ class TargetLock:
         return [
             last
             for directory in self._directories
-            for name in private_files.list_directory(directory)
+            for name in private.list_directory(directory)
             if _NAME.fullmatch(name)
             and name != f"{self._name}.lock"
             and (last := _last_of(os.path.join(directory, name), self._endpoint))
@@ -103,7 +103,7 @@ def _overlap(one: str, other: str) -> bool:
 def _last_of(path: str, endpoint: str | None = None) -> LastJob | None:
     """Return the last job in the lock file of a target, if it is at this endpoint."""
     try:
-        text: dict[str, Any] = json.loads(private_files.read_file(path))
+        text: dict[str, Any] = json.loads(private.read_file(path))
         earlier = tuple(map(str, text.get("earlier", ())))
         last = LastJob(str(text["job"]), str(text["target"]), str(text["journal"]), float(text["began"]), earlier)
         return last if endpoint in {None, text["endpoint"]} else None

@@ -15,8 +15,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from s3batch.bounded_files import read_regular_file
 from s3batch.errors import EndpointError, S3BatchError, SettingsError
+from s3batch.files.bounded import read_regular_file
 from s3batch.s3.carry import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks

@@ -19,7 +19,7 @@ from s3batch.archive.placement import Placement
 from s3batch.archive.scan import scan
 from s3batch.archive.undo import Undo, undo_leftovers
 from s3batch.errors import ArchiveError
-from s3batch.private_files import OWN_DIRECTORY
+from s3batch.files.private import OWN_DIRECTORY
 from tests.archive.cycle import fill, noise, snapshot
 
 SECOND = 1_500_000_000

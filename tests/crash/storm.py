@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from s3batch.crash_points import NAMES
+from s3batch.failpoints import NAMES
 from tests.crash.scene import KILLS, MIB, Scene, acknowledged, make_scene, workers_of
 from tests.rig import buckets, program, servers
 from tests.rig.faults import Delay, DuringReply, DuringRequest, Fault, Refuse, Reset

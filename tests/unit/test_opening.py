@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from s3batch import opening
-from s3batch.opening import Opener
+from s3batch.files import opener as opening
+from s3batch.files.opener import Opener
 
 
 @pytest.fixture

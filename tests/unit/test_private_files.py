@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from s3batch import private_files
 from s3batch.errors import EXIT_JOURNAL, JournalError, JournalLockedError
+from s3batch.files import private
+from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES, PrivateFileError
 from s3batch.journal import Journal
-from s3batch.private_files import OWN_DIRECTORY, SIDE_FILES, PrivateFileError
 
-PACKAGE = Path(private_files.__file__).parent
+PACKAGE = Path(private.__file__).parent
 KINDS = ["a link", "a dangling link", "a hard link", "a pipe", "a directory", "writable by all", "writable by a group"]
 
 
@@ -123,14 +123,14 @@ def test_a_directory_of_ours_is_not_followed(tmp_path, what, name):
 
     for use in (
         lambda: Journal.open(str(own / "x.db")),
-        lambda: private_files.open_file(str(own / "x"), os.O_RDWR | os.O_CREAT),
-        lambda: private_files.remove(str(own / "x")),
-        lambda: private_files.make_directory(str(own / "folder")),
-        lambda: private_files.list_directory(str(own)),
+        lambda: private.open_file(str(own / "x"), os.O_RDWR | os.O_CREAT),
+        lambda: private.remove(str(own / "x")),
+        lambda: private.make_directory(str(own / "folder")),
+        lambda: private.list_directory(str(own)),
     ):
         with pytest.raises(PrivateFileError):
             use()
-    private_files.remove_tree(str(own / "folder"))
+    private.remove_tree(str(own / "folder"))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -201,17 +201,17 @@ def test_a_file_is_replaced_and_the_link_in_its_place_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").write_text("precious")
     (tmp_path / "note").symlink_to(tmp_path / "elsewhere")
 
-    private_files.write_note(str(tmp_path / "note"), "ours")
+    private.write_note(str(tmp_path / "note"), "ours")
 
     assert (tmp_path / "elsewhere").read_text() == "precious"
-    assert private_files.read_file(str(tmp_path / "note")) == b"ours"
+    assert private.read_file(str(tmp_path / "note")) == b"ours"
     assert len(os.listdir(tmp_path)) == 2
 
 
 def test_a_temporary_directory_that_is_missing_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no"))
 
-    for use in (private_files.temporary_state, private_files.make_temporary_directory):
+    for use in (private.temporary_state, private.make_temporary_directory):
         with pytest.raises(JournalError, match="no temporary directory can be written: No such file"):
             use()
 
