@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from s3batch.errors import SettingsError
-from s3batch.settings import TABLE, Given, Setting, first_given, names_of, parse, taken_by, unknown, variable_of
-from s3batch.texts import plain
+from s3batch.settings.table import TABLE, Given, Setting, first_given, names_of, parse, taken_by, unknown, variable_of
+from s3batch.settings.texts import plain
 
 NOTHING_TO_DO = ""
 """The command of a cache step that wants neither restore nor rebuild."""

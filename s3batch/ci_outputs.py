@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """A link is not followed: a checkout may hold one under the name of ``output_file``. A FIFO does not block."""

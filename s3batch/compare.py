@@ -22,9 +22,9 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
-from s3batch import texts
 from s3batch.model import Attributes, Known, Listed, LocalFile, Reason, is_same_file
 from s3batch.quirks import ACL, TAGS
+from s3batch.settings import texts
 
 LISTING_GRAIN = 1.0
 """Seconds. The Date of an answer is cut to whole seconds, a listing's LastModified may show milliseconds."""

@@ -19,7 +19,7 @@ from s3batch.journal import Journal, TargetLock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
     from s3batch.target import Target
 
 

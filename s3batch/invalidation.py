@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.journal import Journal
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 PATHS_A_REQUEST = 3000
 """CloudFront's limit: paths in progress per distribution.

@@ -29,7 +29,7 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Entry, Job, Journal
 from s3batch.model import JobState, State
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from s3batch.errors import (
 from s3batch.jobs import choose, find_jobs, journals, some
 from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 if TYPE_CHECKING:
     from s3batch.output import Output

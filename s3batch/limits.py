@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.units import Limit, parse_limit
 
 

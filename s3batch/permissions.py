@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "Forbidden", "403", "UnauthorizedAccess", "UnauthorizedOperation"}

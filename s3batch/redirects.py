@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.maps import strings
+from s3batch.settings.pattern_maps import strings
 
 if TYPE_CHECKING:
-    from s3batch.settings import Settings  # workers read rules, not settings
+    from s3batch.settings.table import Settings  # workers read rules, not settings
 
 _CLASH_HINT = "a key can be a file or a redirect, not both"
 

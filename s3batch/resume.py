@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from s3batch.jobs import Found
     from s3batch.journal import Job
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 
 def run(settings: Settings, output: Output) -> int:

@@ -19,13 +19,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from s3batch import content_types, maps
+from s3batch import content_types
 from s3batch.globs import literals, star
 from s3batch.model import Attributes
-from s3batch.texts import http_date
+from s3batch.settings import pattern_maps
+from s3batch.settings.texts import http_date
 
 if TYPE_CHECKING:
-    from s3batch.settings import Settings  # workers read rules, not settings
+    from s3batch.settings.table import Settings  # workers read rules, not settings
 
 CANNED_ACLS = frozenset(
     {
@@ -233,8 +234,8 @@ def extensions_of(path: str) -> list[str]:
 
 
 def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
-    """Return for each per-file setting its values by pattern, and the value of a file that no pattern matches."""
-    texts = {name: maps.texts(settings, name) for name in _TEXTS}
+    """For each per-file setting its values by pattern, and what a file gets that none of them matches."""
+    texts = {name: pattern_maps.texts(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
         raise settings.bad("acl", f"{odd[0]!r} is not a canned ACL of S3: {', '.join(sorted(CANNED_ACLS))}")
     texts["storage_class"] = {
@@ -244,9 +245,9 @@ def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     texts["expires"] = {pattern: _http_date(settings, value) for pattern, value in texts["expires"].items()}
     return {
         **{name: (values, "private" if name == "acl" else "") for name, values in texts.items()},
-        "metadata": (maps.metadata(settings), ()),
-        "tags": (maps.tags(settings), ()),
-        "gzip": (maps.switches(settings, "gzip"), False),
+        "metadata": (pattern_maps.metadata(settings), ()),
+        "tags": (pattern_maps.tags(settings), ()),
+        "gzip": (pattern_maps.switches(settings, "gzip"), False),
     }
 
 
@@ -258,8 +259,8 @@ def _http_date(settings: Settings, value: str) -> str:
 
 
 def _encryption(settings: Settings) -> tuple[str, str]:
-    """Return the kind of encryption and the KMS key; a key alone means ``aws:kms``."""
-    key = maps.header(settings, "kms_key_id", settings.kms_key_id or "")
+    """The kind of encryption and the KMS key; a key alone means ``aws:kms``."""
+    key = pattern_maps.header(settings, "kms_key_id", settings.kms_key_id or "")
     kind = (settings.encryption or "").strip() or ("aws:kms" if key else "")
     if kind not in ("", *ENCRYPTIONS):
         raise settings.bad("encryption", f"write one of {', '.join(ENCRYPTIONS)}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from s3batch.globs import Patterns
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 
 @dataclass(frozen=True, slots=True)

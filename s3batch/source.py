@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from s3batch.errors import JobFailedError, S3BatchError, SettingsError
 from s3batch.globs import Patterns
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.walk import Selects
 
 _WILD = re.compile(r"[*?\[]")

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from s3batch.executors.dask import Cluster
     from s3batch.output import Output
     from s3batch.s3.listing import Page
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 """Requests at most, of a worker and of this machine: at 20 ms a request 128 are 6,400 objects a second and worker.

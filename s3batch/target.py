@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from s3batch.errors import SettingsError
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 _WEBSITE = re.compile(r"(?P<name>.+)\.s3-website[-.][a-z0-9-]+\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
 _WILD = re.compile(r"\*\*|\*|\?|[^*?]+")

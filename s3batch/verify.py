@@ -33,7 +33,7 @@ from s3batch.wanted import Wanted
 
 if TYPE_CHECKING:
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from s3batch.model import LocalFile
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 KEPT = OWN
 """Keys of s3batch itself below the target: never orphans."""

@@ -15,7 +15,7 @@ from s3batch.model import JobState
 
 if TYPE_CHECKING:
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 
 def run_restore(settings: Settings, output: Output) -> int:

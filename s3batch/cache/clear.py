@@ -20,7 +20,7 @@ from s3batch.units import plural
 if TYPE_CHECKING:
     from s3batch.cache.look import Look
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 
 def run_clear(settings: Settings, output: Output) -> int:

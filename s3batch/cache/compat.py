@@ -17,7 +17,7 @@ from s3batch.errors import JobFailedError
 from s3batch.files import private
 from s3batch.model import Stage
 from s3batch.s3.responses import etag_of
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.units import format_size
 
 if TYPE_CHECKING:

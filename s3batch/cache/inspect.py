@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.look import Look
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _KINDS = {FILE: "file", DIR: "dir", SYMLINK: "symlink", HARDLINK: "hardlink"}
 

@@ -37,7 +37,7 @@ from s3batch.stopping import InterruptedJobError, Signals
 if TYPE_CHECKING:
     from s3batch.cache.resolve import Names
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _DEADLINES = {"cache restore": 600.0, "cache rebuild": 1200.0}
 _NOT_DONE = {"cache restore": "the cache was not restored", "cache rebuild": "the cache was not stored"}

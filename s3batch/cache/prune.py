@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from s3batch.cache.look import Look
     from s3batch.model import Listed
     from s3batch.output import Output
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _NOTED = f"{CLEANUPS}noted"
 _SLICE = 5000

@@ -11,14 +11,14 @@ from s3batch.archive.exclusions import Exclusions
 from s3batch.archive.listed import Listed
 from s3batch.archive.paths import parse_roots
 from s3batch.archive.templates import Rendered, go_arch, go_os, render
-from s3batch.build import GIT, Build
 from s3batch.cache.layout import base_of, title
 from s3batch.errors import SettingsError
+from s3batch.settings.ci_build import GIT, Build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 SKIP, CLEAR = "[NO CACHE]", "[CLEAR CACHE]"
 

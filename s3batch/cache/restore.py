@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from s3batch.model import Result
     from s3batch.output import Output
     from s3batch.s3.faults import CallError
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
 """Codes of a chunk that is gone or holds something else: no rebuild would notice, as the manifest names it."""

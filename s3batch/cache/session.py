@@ -30,7 +30,7 @@ from s3batch.progress import Totals, make
 from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.store_clock import elapsed
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.units import plural
 from s3batch.worker import Brief
 

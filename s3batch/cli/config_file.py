@@ -16,7 +16,7 @@ import tomllib
 from typing import Any
 
 from s3batch.errors import SettingsError
-from s3batch.settings import COMMANDS, LISTS, TABLE, Form, Setting, spellings, unknown
+from s3batch.settings.table import COMMANDS, LISTS, TABLE, Form, Setting, spellings, unknown
 
 _ROOT = "s3batch"
 _TOO_LATE = "env_file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from s3batch import units
-from s3batch.settings import COMMANDS, Form, Setting, Topic, flag_of, names_of, taken_by
+from s3batch.settings.table import COMMANDS, Form, Setting, Topic, flag_of, names_of, taken_by
 
 WIDTH = 100
 _COLUMN = 36

@@ -1,4 +1,4 @@
-"""From a command line and an environment to :class:`s3batch.settings.Settings`.
+"""From a command line and an environment to :class:`s3batch.settings.table.Settings`.
 
     flag  >  variable  >  config file  >  default
 
@@ -13,14 +13,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s3batch import ci, dotenv, texts
-from s3batch.build import Build
+from s3batch import ci, dotenv
 from s3batch.cli import options
 from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.identity import find_build
-from s3batch.settings import (
+from s3batch.settings import texts
+from s3batch.settings.ci_build import Build
+from s3batch.settings.table import (
     TABLE,
     Given,
     Settings,

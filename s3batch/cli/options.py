@@ -1,8 +1,8 @@
 """Flags, variables and config file of one command: the only door to configargparse.
 
 Each command has a parser of its own (configargparse does not carry a config file over to sub-parsers), made from the
-table of settings. It only decides the precedence: flag > variable > config file. Every value stays text, with its
-origin, and :func:`s3batch.settings.parse` parses it.
+table of settings. It sorts out who wins, flag > variable > config file, and nothing else: every value stays the text
+it was, together with where it came from, and :func:`s3batch.settings.table.parse` makes values of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import configargparse
 from s3batch import units
 from s3batch.cli import config_file
 from s3batch.errors import SettingsError
-from s3batch.settings import (
+from s3batch.settings.table import (
     TABLE,
     Form,
     Given,
@@ -32,7 +32,7 @@ from s3batch.settings import (
     variable_of,
     wrong,
 )
-from s3batch.texts import plain
+from s3batch.settings.texts import plain
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
 CONFIG = "config"

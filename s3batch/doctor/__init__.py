@@ -25,7 +25,7 @@ from s3batch.s3.bucket import Bucket
 if TYPE_CHECKING:
     from s3batch.output import Output
     from s3batch.quirks import Quirk
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _TRIES = 3
 """Tries of a request. A passing fault is no finding, but a row of the table must not take minutes."""

@@ -16,7 +16,7 @@ from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import refused_for_good
 from s3batch.selection import Selection
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.target import Target
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from s3batch.model import Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
     from s3batch.target import Target
     from s3batch.worker import Brief
 

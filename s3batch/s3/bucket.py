@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from s3batch.s3.client import Login
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.listing import Page, Upload
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _DELETE_BATCH = 1000  # S3's limit for one DeleteObjects
 _HINTS = {

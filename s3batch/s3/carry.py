@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from s3batch.s3.faults import CallError, Fault
-from s3batch.texts import without_userinfo
+from s3batch.settings.texts import without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable

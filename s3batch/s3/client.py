@@ -20,12 +20,12 @@ from s3batch.files.bounded import read_regular_file
 from s3batch.s3.carry import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
-from s3batch.texts import without_secrets
+from s3batch.settings.texts import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.settings import Settings
+    from s3batch.settings.table import Settings
 
 _DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")  # no dots: a wildcard certificate covers one label
 DEFAULT_REGION = "us-east-1"

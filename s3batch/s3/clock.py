@@ -6,7 +6,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from s3batch.texts import parse_http_date
+from s3batch.settings.texts import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ import pytest
 from s3batch.cache.catalog import Entry
 from s3batch.cache.catalog_index import ChunkList
 from s3batch.cache.prune import to_evict
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from tests.archive.cycle import noise
 from tests.cli.caches import DAY, KEYS, bucket, cached, fake, in_days, shell
 from tests.rig.fake_s3 import Reply, error

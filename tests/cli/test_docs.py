@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.settings import COMMANDS, TABLE
+from s3batch.settings.table import COMMANDS, TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,7 @@ from s3batch.deletes import planned_delete
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
 from s3batch.model import JobState, Kind, Listed, Operation, Reason, Stage
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Stored, error
 from tests.rig.stamps import stamp_at
 

@@ -12,7 +12,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Part, Reason
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 
 QUICK = {"S3BATCH_EXECUTOR": "inline", "S3BATCH_PROGRESS": "none"}

@@ -30,7 +30,7 @@ def test_a_signal_while_python_imports_ends_without_a_traceback(tmp_path, number
         f"        if name == os.environ['AT']:\n            os.kill(os.getpid(), {int(number)})\n"
         "sys.meta_path.insert(0, Sends())\n"
     )
-    for module in ("s3batch.cli", "s3batch.errors", "s3batch.settings", "s3batch.cli.load"):
+    for module in ("s3batch.cli", "s3batch.errors", "s3batch.settings.table", "s3batch.cli.load"):
         environ = program.clean_environment(tmp_path) | {"AT": module}
         environ["PYTHONPATH"] = f"{tmp_path}:{environ['PYTHONPATH']}"
 

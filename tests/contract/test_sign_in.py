@@ -11,7 +11,7 @@ from s3batch.errors import EndpointError
 from s3batch.s3 import calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.client import connect
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from tests.rig import buckets, fake_s3
 from tests.rig.fake_s3 import FakeS3
 from tests.rig.fake_sts import FakeSts

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from s3batch.globs import star
 from s3batch.selection import Selection
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 NARROW = st.text("ab/*", max_size=8)
 

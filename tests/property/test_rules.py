@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3batch.rules import Rules
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 ROOT = "/src"
 PATTERN = st.one_of(

@@ -14,7 +14,7 @@ from s3batch.jobs_cleanup import run_prune
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason
 from s3batch.output import Output
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from s3batch.model import Kind, Operation, Result, State, Step
 from s3batch.output import Output
 from s3batch.s3 import bucket, store_clock
 from s3batch.s3.calls import Call
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.stopping import InterruptedJobError, Signals
 from s3batch.wanted import Wanted
 from tests.rig.fake_s3 import Stored

@@ -18,7 +18,7 @@ from s3batch.errors import EndpointError, SettingsError
 from s3batch.s3 import client
 from s3batch.s3.client import Login, connect
 from s3batch.s3.sigv4 import Credentials
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 KEYS = {"access_key": "AKID", "secret_key": "secret"}
 
@@ -348,7 +348,7 @@ def test_a_profile_that_is_not_there_is_said(configured):
 def test_a_pair_given_outright_needs_no_boto3():
     """Importing it is most of the CPU of a run with nothing to do."""
     code = (
-        "import sys; from s3batch.settings import Settings; from s3batch.s3.client import connect; "
+        "import sys; from s3batch.settings.table import Settings; from s3batch.s3.client import connect; "
         "found, login = connect(Settings(bucket='b', access_key='a', secret_key='s', session_token='t'), 'b'); "
         "assert login.current().token == 't'; "
         "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"

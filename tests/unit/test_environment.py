@@ -13,7 +13,7 @@ from s3batch.errors import EndpointError, S3BatchError
 from s3batch.s3 import calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.client import connect
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 KEYS = "[default]\naws_access_key_id = AKIAAKIAAKIA\naws_secret_access_key = secretsecret\n"
 SSO = "sso_account_id = 1\nsso_role_name = r\nsso_region = us-east-1\nsso_start_url = https://x.example/start\n"

@@ -8,12 +8,12 @@ import os
 import pytest
 
 from s3batch.archive import keys
-from s3batch.build import Build
 from s3batch.cache.resolve import build_of
 from s3batch.identity import find_build
 from s3batch.identity.remotes import Repository, parse_remote, without_credentials
 from s3batch.identity.systems import SYSTEMS
-from s3batch.settings import Settings
+from s3batch.settings.ci_build import Build
+from s3batch.settings.table import Settings
 from tests.rig import builds
 from tests.rig.builds import CIS, FORK, PULL, PUSH, TAG
 

@@ -4,7 +4,7 @@ import pytest
 
 from s3batch.errors import SettingsError
 from s3batch.limits import DeleteLimit
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 
 @pytest.mark.parametrize(

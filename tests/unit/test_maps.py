@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from s3batch import maps
 from s3batch.errors import SettingsError
-from s3batch.settings import Settings
+from s3batch.settings import pattern_maps
+from s3batch.settings.table import Settings
 
 
 def given(name: str, text: str) -> Settings:
@@ -37,7 +37,7 @@ def given(name: str, text: str) -> Settings:
     ],
 )  # fmt: skip
 def test_a_setting_is_a_string_for_all_files_or_a_map(text: str, expected: dict[str, str]) -> None:
-    assert maps.texts(given("cache_control", text), "cache_control") == expected
+    assert pattern_maps.texts(given("cache_control", text), "cache_control") == expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_setting_is_a_string_for_all_files_or_a_map(text: str, expected: dict[
 )
 def test_what_no_header_can_carry_is_a_settings_error(text: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=rf"cache_control cannot be .* \(from PLUGIN_CACHE_CONTROL\); .*{hint}"):
-        maps.texts(given("cache_control", text), "cache_control")
+        pattern_maps.texts(given("cache_control", text), "cache_control")
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_what_no_header_can_carry_is_a_settings_error(text: str, hint: str) -> N
         pytest.param('{"a": " x "}', {"*": (("a", "x"),)}, id="spaces around a value go"),
     ],
 )  # fmt: skip
-def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, maps.Pairs]) -> None:
-    assert maps.metadata(given("metadata", text)) == expected
+def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, pattern_maps.Pairs]) -> None:
+    assert pattern_maps.metadata(given("metadata", text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, maps.
 )
 def test_other_metadata_is_a_settings_error(text: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=rf"metadata cannot be .* \(from PLUGIN_METADATA\); .*{hint}"):
-        maps.metadata(given("metadata", text))
+        pattern_maps.metadata(given("metadata", text))
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_other_metadata_is_a_settings_error(text: str, hint: str) -> None:
         pytest.param(json.dumps({f"k{n}": "v" for n in range(10)}), {"*": tuple((f"k{n}", "v") for n in range(10))}, id="ten"),
     ],
 )  # fmt: skip
-def test_tags_are_a_map_or_a_map_of_maps(text: str, expected: dict[str, maps.Pairs]) -> None:
-    assert maps.tags(given("tags", text)) == expected
+def test_tags_are_a_map_or_a_map_of_maps(text: str, expected: dict[str, pattern_maps.Pairs]) -> None:
+    assert pattern_maps.tags(given("tags", text)) == expected
 
 
 def test_tags_may_be_text_as_s3_writes_it() -> None:
-    assert maps.tags(given("tags", "team=web&cost%20center=1+2&empty=")) == {
+    assert pattern_maps.tags(given("tags", "team=web&cost%20center=1+2&empty=")) == {
         "*": (("cost center", "1 2"), ("empty", ""), ("team", "web"))
     }
 
@@ -132,7 +132,7 @@ def test_tags_may_be_text_as_s3_writes_it() -> None:
 )
 def test_more_than_S3_takes_as_tags_is_a_settings_error(text: str, hint: str) -> None:  # noqa: N802 - S3 is its name
     with pytest.raises(SettingsError, match=f"tags cannot be .*{hint}"):
-        maps.tags(given("tags", text))
+        pattern_maps.tags(given("tags", text))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_more_than_S3_takes_as_tags_is_a_settings_error(text: str, hint: str) ->
     ],
 )
 def test_a_switch_is_a_boolean_a_list_or_a_map_of_booleans(text: str, expected: dict[str, bool]) -> None:
-    assert maps.switches(given("gzip", text), "gzip") == expected
+    assert pattern_maps.switches(given("gzip", text), "gzip") == expected
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_switch_is_a_boolean_a_list_or_a_map_of_booleans(text: str, expected: 
 )
 def test_another_switch_is_a_settings_error(text: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=f"gzip cannot be .*{hint}"):
-        maps.switches(given("gzip", text), "gzip")
+        pattern_maps.switches(given("gzip", text), "gzip")

@@ -8,7 +8,7 @@ import pytest
 from s3batch import redirects
 from s3batch.errors import SettingsError
 from s3batch.redirects import Redirect
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 
 def parse(text: str) -> tuple[Redirect, ...]:

@@ -10,7 +10,7 @@ from s3batch import rules as rules_module
 from s3batch.errors import SettingsError
 from s3batch.model import Attributes
 from s3batch.rules import Rules, extensions_of
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 ROOT = "/drone/src/dist"
 

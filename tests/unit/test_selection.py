@@ -6,7 +6,7 @@ import pytest
 
 from s3batch.errors import SettingsError
 from s3batch.selection import Selection
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 
 
 def selection(*, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Selection:

@@ -8,9 +8,9 @@ import pickle
 
 import pytest
 
-from s3batch.build import Build
 from s3batch.errors import SettingsError
-from s3batch.settings import (
+from s3batch.settings.ci_build import Build
+from s3batch.settings.table import (
     COMMANDS,
     DEFAULT,
     JOURNAL,

@@ -9,7 +9,7 @@ import pytest
 from s3batch import source
 from s3batch.errors import JobFailedError, SettingsError
 from s3batch.selection import Selection
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.walk import walk
 
 TREE = ["dist/a.js", "dist/b.css", "dist/.dot.js", "dist/sub/c.js", "dist/sub/deep/d.js", "odd[1]/x", "top.txt"]

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from s3batch.errors import SettingsError
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.target import Target, normalise
 
 

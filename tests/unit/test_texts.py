@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch import texts
+from s3batch.settings import texts
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from s3batch.s3.calls import Answer, Call
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.faults import CallError, Fault
 from s3batch.sending import Asked
-from s3batch.settings import Settings
+from s3batch.settings.table import Settings
 from s3batch.whole_upload import is_plain, upload_plain
 from s3batch.worker import Brief, Tools, carry_out, tools_for
 

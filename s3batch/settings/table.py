@@ -21,10 +21,11 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from s3batch import texts, units
-from s3batch.build import Build
+from s3batch import units
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
+from s3batch.settings import texts
+from s3batch.settings.ci_build import Build
 
 DEFAULT = "default"
 """The origin of a value that was not set."""

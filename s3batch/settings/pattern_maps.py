@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 from s3batch.units import BOOLEAN_HINT, parse_boolean
 
 if TYPE_CHECKING:
-    from s3batch.settings import Settings  # workers read rules, not settings
+    from s3batch.settings.table import Settings  # workers read rules, not settings
 
 EVERYTHING = "*"
 """The pattern of a plain string."""
