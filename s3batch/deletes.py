@@ -16,7 +16,7 @@ from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.own_marks import OwnMarks
 from s3batch.redirects import protected_keys
-from s3batch.walk import Kept, Names
+from s3batch.source.walk import Kept, Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

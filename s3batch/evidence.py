@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from s3batch import compare
-from s3batch.content import md5, multipart_digests
 from s3batch.s3.checksums import NAMES, Running
+from s3batch.source.reader import md5, multipart_digests
 
 Blocks = Callable[[], Iterable[bytes]]
 """The local content from its beginning, each time it is called."""

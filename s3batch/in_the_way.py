@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from s3batch.journal import Journal
     from s3batch.model import Operation
     from s3batch.s3.bucket import Bucket
-    from s3batch.walk import Walk
+    from s3batch.source.walk import Walk
     from s3batch.wanted import Wanted
 
 _TRIES = 2

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from s3batch.journal import Facts, Journal
     from s3batch.model import LocalFile
     from s3batch.progress import Totals
-    from s3batch.walk import Problem, Walk
+    from s3batch.source.walk import Problem, Walk
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.content import BLOCK
 from s3batch.s3 import calls
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.lane import aside, ask
 from s3batch.s3.proof import Proofs
+from s3batch.source.reader import BLOCK
 
 if TYPE_CHECKING:
     from s3batch.s3.calls import Answer, Body, Call

@@ -57,8 +57,8 @@ from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.row_check import RowCheck
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import CallError
+from s3batch.source.walk import Names
 from s3batch.stopping import InterruptedJobError, Signals
-from s3batch.walk import Names
 from s3batch.wanted import Wanted
 from s3batch.worker import Brief
 

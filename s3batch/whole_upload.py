@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
-from s3batch.content import BLOCK, ContentError, compressed
 from s3batch.evidence import Evidence, same
 from s3batch.failures import failed
 from s3batch.metadata_copy import ACL_WARNING, Kept, look_after_sending
@@ -28,6 +27,7 @@ from s3batch.s3.lane import aside, ask
 from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
 from s3batch.sending import Asked, checksum_header, send
+from s3batch.source.reader import BLOCK, ContentError, compressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping

@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch import compare
-from s3batch.content import BLOCK, ContentError, Source, md5
 from s3batch.delete_check import DeleteCheck, PlannedDelete
 from s3batch.evidence import Evidence, same
 from s3batch.failures import failed, failed_content, part_number
@@ -40,6 +39,7 @@ from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
 from s3batch.s3.validation import etag_in
 from s3batch.sending import Asked, Checks, begin_upload, checksum_header, send
+from s3batch.source.reader import BLOCK, ContentError, Source, md5
 from s3batch.whole_upload import (
     OVERTAKEN,
     compare_times,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from s3batch.archive.paths import inside_any, join
 from s3batch.archive.tree import DIR, Tree
-from s3batch.globs import Patterns
+from s3batch.source.gitignore import Patterns
 
 _FROM_WILDCARD = re.compile(r"/[^/]*[*?\[].*", re.DOTALL)
 

@@ -19,7 +19,7 @@ from s3batch.archive.paths import inside, is_below, join, without_nested
 from s3batch.archive.scan import Problem
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.globs import Patterns
+from s3batch.source.gitignore import Patterns
 
 _WILD = re.compile(r"[*?\[]")
 _ANY = "**"

@@ -14,7 +14,6 @@ from typing import Any
 
 from s3batch import compare, permissions
 from s3batch.compare import RemoteAttributes
-from s3batch.content import md5
 from s3batch.doctor import surroundings
 from s3batch.doctor.probe import BODY, Reply
 from s3batch.doctor.visit import Visit
@@ -25,6 +24,7 @@ from s3batch.s3.bucket import refused
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
 from s3batch.s3.faults import Fault, refused_for_good
+from s3batch.source.reader import md5
 
 _UNSEEN = "it is sent, but no longer compared"
 _VALUES = 10

@@ -15,8 +15,8 @@ from s3batch.redirects import Redirect, parse
 from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.faults import refused_for_good
-from s3batch.selection import Selection
 from s3batch.settings.table import Settings
+from s3batch.source.filters import Selection
 from s3batch.target import Target
 
 

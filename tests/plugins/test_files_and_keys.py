@@ -206,7 +206,7 @@ def test_decision_14_an_unreadable_file_fails_alone(step, monkeypatch) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return real(path, *arguments, **more)
 
-    monkeypatch.setattr("s3batch.content.os.open", refusing)
+    monkeypatch.setattr("s3batch.source.reader.os.open", refusing)
     step.bucket.put("orphan", b"")
 
     run = step.run({"delete": True})

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 from urllib.parse import parse_qsl
 
-from s3batch import __version__, content, late_requests, sync
+from s3batch import __version__, late_requests, sync
 from s3batch.executors import runner
 from s3batch.journal import Journal, doubts
 from s3batch.journal.store import Store as JournalStore
@@ -28,6 +28,7 @@ from s3batch.output import Output
 from s3batch.s3 import bucket, store_clock
 from s3batch.s3.calls import Call
 from s3batch.settings.table import Settings
+from s3batch.source import reader
 from s3batch.stopping import InterruptedJobError, Signals
 from s3batch.wanted import Wanted
 from tests.rig.fake_s3 import Stored
@@ -379,7 +380,7 @@ def simulated(job: Job) -> Iterator[None]:
     random.seed(job.schedule.seed)
     lane = partial(Watched, world, "coordinator:")
     with (
-        patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(content, "_TICK_NS", 0),
+        patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(reader, "_TICK_NS", 0),
         patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 10.0),
         patch.object(Journal, "settle", settle_and_tell), patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
         patch.object(time, "time", world.wall), patch.object(time, "monotonic", world.clock),

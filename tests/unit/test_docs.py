@@ -18,8 +18,8 @@ from s3batch.doctor.findings import Outcome
 from s3batch.limits import DeleteLimit
 from s3batch.redirects import parse
 from s3batch.rules import Rules
-from s3batch.selection import Selection
 from s3batch.settings.table import COMMANDS, TABLE, Settings
+from s3batch.source.filters import Selection
 from s3batch.target import Target
 from tests.plugins import ci
 from tests.rig import yaml

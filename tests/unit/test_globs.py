@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from s3batch.globs import Patterns, literals, star
+from s3batch.source.gitignore import Patterns, literals, star
 
 
 @pytest.mark.parametrize(

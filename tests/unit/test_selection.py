@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from s3batch.errors import SettingsError
-from s3batch.selection import Selection
 from s3batch.settings.table import Settings
+from s3batch.source.filters import Selection
 
 
 def selection(*, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Selection:

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from s3batch import source
 from s3batch.errors import JobFailedError, SettingsError
-from s3batch.selection import Selection
 from s3batch.settings.table import Settings
-from s3batch.walk import walk
+from s3batch.source import locate
+from s3batch.source.filters import Selection
+from s3batch.source.walk import walk
 
 TREE = ["dist/a.js", "dist/b.css", "dist/.dot.js", "dist/sub/c.js", "dist/sub/deep/d.js", "odd[1]/x", "top.txt"]
 
@@ -25,7 +25,7 @@ def tree(tmp_path):
 
 
 def resolved(tree, text, **more):
-    return source.resolve(Settings(source=text, workspace=str(tree), origins={"source": "--source"}, **more))
+    return locate.resolve(Settings(source=text, workspace=str(tree), origins={"source": "--source"}, **more))
 
 
 def names(found):
@@ -45,7 +45,7 @@ def names(found):
 def test_a_path_that_exists_is_what_it_says(tree, text, root):
     found = resolved(tree, text)
 
-    assert found == source.Source(os.path.normpath(tree / root))
+    assert found == locate.Source(os.path.normpath(tree / root))
     assert found.is_file == root.endswith(".txt")
 
 
@@ -75,7 +75,7 @@ def test_a_glob_may_be_absolute(tree):
 
 def test_a_glob_and_a_selection_narrow_each_other(tree):
     settings = Settings(source="dist/**/*.js", exclude=("sub/deep/",), workspace=str(tree))
-    found = source.resolve(settings)
+    found = locate.resolve(settings)
 
     selection = found.select(Selection.from_settings(settings))
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from s3batch import walk as walk_module
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
-from s3batch.walk import SHOWN, Kept, Walk, walk
+from s3batch.source import walk as walk_module
+from s3batch.source.walk import SHOWN, Kept, Walk, walk
 from tests.rig.stamps import stamp_at
 
 

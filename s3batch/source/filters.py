@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from s3batch.globs import Patterns
 from s3batch.settings.table import Settings
+from s3batch.source.gitignore import Patterns
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass
 
 from s3batch.errors import JobFailedError, S3BatchError, SettingsError
-from s3batch.globs import Patterns
 from s3batch.settings.table import Settings
-from s3batch.walk import Selects
+from s3batch.source.gitignore import Patterns
+from s3batch.source.walk import Selects
 
 _WILD = re.compile(r"[*?\[]")
 
