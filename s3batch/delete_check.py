@@ -20,8 +20,8 @@ from s3batch.s3.responses import checked, etag_of, seconds_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from s3batch.key_paths import KeyPaths
     from s3batch.model import Listed
+    from s3batch.objects.key_paths import KeyPaths
     from s3batch.s3.calls import Answer
     from s3batch.s3.listing import Page
     from s3batch.worker import Tools

@@ -19,8 +19,8 @@ from s3batch.journal import Journal, TargetLock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3batch.objects.target import Target
     from s3batch.settings.table import Settings
-    from s3batch.target import Target
 
 
 def place_of(target: Target) -> str:

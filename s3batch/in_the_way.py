@@ -11,10 +11,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from s3batch.compare import put_headers
 from s3batch.deletes import deletable, guarded, planned_delete
 from s3batch.model import Attributes, Kind, Reason, Stage
-from s3batch.own_marks import OWN
+from s3batch.objects.compare import put_headers
+from s3batch.objects.own_keys import OWN
 from s3batch.quirk_memory import QuirkMemory
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import calls

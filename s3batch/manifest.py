@@ -24,9 +24,9 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from s3batch.compare import put_headers
 from s3batch.errors import EndpointError
 from s3batch.model import NO_STAMP, Attributes, Known
+from s3batch.objects.compare import put_headers
 from s3batch.s3.faults import CallError
 from s3batch.wanted import KEPT
 

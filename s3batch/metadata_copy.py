@@ -13,10 +13,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from s3batch import compare
-from s3batch.compare import RemoteAttributes
-from s3batch.kept_tags import KeptTags
 from s3batch.model import Kind, Reason, Result
+from s3batch.objects import compare
+from s3batch.objects.compare import RemoteAttributes
+from s3batch.objects.kept_tags import KeptTags
 from s3batch.planner import ATTRIBUTES_CHANGED, CONTENT_KNOWN
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import calls

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch import compare
 from s3batch.model import COMPRESSED, MISSING, UPLOAD, Kind, Operation, Reason
+from s3batch.objects import compare
 
 if TYPE_CHECKING:
     from s3batch.model import Known, Listed, LocalFile

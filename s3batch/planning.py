@@ -21,7 +21,7 @@ from s3batch import deletes, planner, quirk_memory
 from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach
 from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
-from s3batch.redirects import refuse_uploaded
+from s3batch.objects.redirects import refuse_uploaded
 from s3batch.wanted import KEPT, Wanted
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.kept_tags import KeptTags
 from s3batch.model import Kind, Operation, Reason
-from s3batch.redirects import protected_keys
+from s3batch.objects.kept_tags import KeptTags
+from s3batch.objects.redirects import protected_keys
 from s3batch.wanted import KEPT
 
 if TYPE_CHECKING:

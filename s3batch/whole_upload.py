@@ -15,11 +15,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import compare
-from s3batch.evidence import Evidence, same
 from s3batch.failures import failed
 from s3batch.metadata_copy import ACL_WARNING, Kept, look_after_sending
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, Result, Work, good_result
+from s3batch.objects import compare
+from s3batch.objects.content_match import Evidence, same
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of

@@ -11,11 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import compare
 from s3batch.delete_check import DeleteCheck, PlannedDelete
-from s3batch.evidence import Evidence, same
 from s3batch.failures import failed, failed_content, part_number
-from s3batch.kept_tags import KeptTags
 from s3batch.metadata_copy import (
     ACL_WARNING,
     Kept,
@@ -27,10 +24,13 @@ from s3batch.metadata_copy import (
     wants_unseen,
 )
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, State, Step, Work
+from s3batch.objects import compare
+from s3batch.objects.content_match import Evidence, same
+from s3batch.objects.kept_tags import KeptTags
+from s3batch.objects.redirects import Redirect
 from s3batch.permissions import refusal_words
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
-from s3batch.redirects import Redirect
 from s3batch.s3 import calls, checksums
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.faults import CallError, Fault, fault_of, kms_fault, refusal_for_good
@@ -55,7 +55,7 @@ from s3batch.whole_upload import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
-    from s3batch.rules import Rules
+    from s3batch.objects.attributes import Rules
     from s3batch.s3.calls import Answer, Body
     from s3batch.s3.endpoint import Endpoint
 

@@ -17,7 +17,7 @@ from s3batch.cache.layout import CREATED, SIGNATURE, TEMPLATE, TREE
 from s3batch.cache.resolve import system
 from s3batch.errors import EndpointError
 from s3batch.failpoints import reach
-from s3batch.own_marks import CACHE_MARK
+from s3batch.objects.own_keys import CACHE_MARK
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, fault_of
 from s3batch.s3.responses import etag_of

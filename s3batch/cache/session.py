@@ -26,8 +26,8 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.multipart import Uploads
+from s3batch.objects.attributes import Rules
 from s3batch.progress import Totals, make
-from s3batch.rules import Rules
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.store_clock import elapsed
 from s3batch.settings.table import Settings

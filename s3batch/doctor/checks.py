@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from s3batch import compare, permissions
-from s3batch.compare import RemoteAttributes
+from s3batch import permissions
 from s3batch.doctor import surroundings
 from s3batch.doctor.probe import BODY, Reply
 from s3batch.doctor.visit import Visit
 from s3batch.model import Attributes
+from s3batch.objects import compare
+from s3batch.objects.compare import RemoteAttributes
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import calls
 from s3batch.s3.bucket import refused

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from s3batch.model import Work
+    from s3batch.objects.target import Target
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.settings.table import Settings
-    from s3batch.target import Target
     from s3batch.worker import Brief
 
 _CONNECT = 10.0

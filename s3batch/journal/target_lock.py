@@ -39,7 +39,7 @@ class TargetLock:
     """The lock of one target, in each of some directories."""
 
     def __init__(self, directories: Iterable[str], endpoint: str, target: str) -> None:
-        """``target`` is the bucket and the prefix below it, as :class:`s3batch.target.Target` has them."""
+        """``target`` is the bucket and the prefix below it, as :class:`s3batch.objects.target.Target` has them."""
         self._directories = list(dict.fromkeys(directories))
         self._endpoint, self._target = endpoint, target
         digest = hashlib.blake2b(f"{endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)

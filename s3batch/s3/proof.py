@@ -14,7 +14,7 @@ from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch import compare
+from s3batch.objects import compare
 from s3batch.s3 import calls
 from s3batch.s3.faults import CallError, Fault, fault_of, refused_for_good
 from s3batch.s3.lane import aside, ask

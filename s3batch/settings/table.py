@@ -88,7 +88,7 @@ class Form(StrEnum):
     KEYS = "list, a comma in an item is written as \\,"
     """As :attr:`LIST`, but ``\\,`` is a comma, and a comma between ``{{`` and ``}}`` separates nothing."""
     RULES = "text, or map from pattern to text"
-    """Kept as text or JSON; :mod:`s3batch.rules` parses it."""
+    """Kept as text or JSON; :mod:`s3batch.objects.attributes` parses it."""
     MAP = "map"
     """Kept as JSON."""
 

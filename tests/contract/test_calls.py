@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from s3batch import compare
 from s3batch.errors import EndpointError
+from s3batch.objects import compare
 from s3batch.s3 import calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.calls import Call

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from s3batch.kept_tags import KeptTags
+from s3batch.objects.kept_tags import KeptTags
 from tests.crash.scene import kill_workers
 from tests.rig import fake_s3, program
 from tests.rig.fake_s3 import FakeS3, Manners, Seen

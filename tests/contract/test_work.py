@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from s3batch import compare
 from s3batch.executors.runner import Runner
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
-from s3batch.rules import Rules
+from s3batch.objects import compare
+from s3batch.objects.attributes import Rules
 from s3batch.settings.table import Settings
 from s3batch.worker import Brief
 from tests.rig.fake_s3 import Manners, Reply, Seen, error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.compare import RemoteAttributes, copy_headers, difference, put_headers
 from s3batch.model import Attributes
+from s3batch.objects.compare import RemoteAttributes, copy_headers, difference, put_headers
 
 
 def distinct(pairs: tuple[tuple[str, str], ...]) -> bool:

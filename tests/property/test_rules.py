@@ -10,7 +10,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.rules import Rules
+from s3batch.objects.attributes import Rules
 from s3batch.settings.table import Settings
 
 ROOT = "/src"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.target import normalise
+from s3batch.objects.target import normalise
 
 TARGET = st.text("ab/.", max_size=8).filter(lambda target: ".." not in target.split("/"))
 PATH = st.lists(st.text("ab.", min_size=1, max_size=3), min_size=1, max_size=3).map("/".join)

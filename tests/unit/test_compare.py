@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from s3batch.compare import (
+from s3batch.model import Attributes, Known, Listed, LocalFile, Reason
+from s3batch.objects.compare import (
     RemoteAttributes,
     acl_matches,
     canned_acl,
@@ -19,7 +20,6 @@ from s3batch.compare import (
     put_headers,
     unchanged,
 )
-from s3batch.model import Attributes, Known, Listed, LocalFile, Reason
 from tests.rig.stamps import local_file
 
 MIB = 1024 * 1024

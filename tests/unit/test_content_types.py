@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.content_types import _TABLE, UNKNOWN, guess
+from s3batch.objects.content_types import _TABLE, UNKNOWN, guess
 
 TEXT = "; charset=utf-8"
 

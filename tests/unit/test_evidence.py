@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from s3batch.compare import multipart_etag
-from s3batch.evidence import Evidence, same
+from s3batch.objects.compare import multipart_etag
+from s3batch.objects.content_match import Evidence, same
 from s3batch.s3.checksums import digest
 
 BODY = b"0123456789abcdef" * 700_000

@@ -22,7 +22,7 @@ from s3batch.executors.local import LocalExecutor
 from s3batch.executors.process import Framed, Worker, pack
 from s3batch.executors.runner import Runner
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
-from s3batch.rules import Rules
+from s3batch.objects.attributes import Rules
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
 from s3batch.settings.table import Settings

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.compare import untouched
 from s3batch.journal import Journal, migrations
 from s3batch.model import FILE, JobState, Kind, LocalFile, Operation, Reason, Stage, Stamp, State
+from s3batch.objects.compare import untouched
 from tests.rig.old_journals import make_old
 from tests.rig.stamps import stamp
 

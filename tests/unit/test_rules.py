@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from s3batch import rules as rules_module
 from s3batch.errors import SettingsError
 from s3batch.model import Attributes
-from s3batch.rules import Rules, extensions_of
+from s3batch.objects import attributes as rules_module
+from s3batch.objects.attributes import Rules, extensions_of
 from s3batch.settings.table import Settings
 
 ROOT = "/drone/src/dist"

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from s3batch.errors import SettingsError
+from s3batch.objects.target import Target, normalise
 from s3batch.settings.table import Settings
-from s3batch.target import Target, normalise
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from s3batch.model import Kind, Operation, Reason, Result, Work, stamp_of
+from s3batch.objects.attributes import Rules
 from s3batch.quirks import Quirk, QuirkKind
-from s3batch.rules import Rules
 from s3batch.s3 import checksums
 from s3batch.s3.calls import Answer, Call
 from s3batch.s3.endpoint import Endpoint

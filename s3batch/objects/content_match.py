@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from s3batch import compare
+from s3batch.objects import compare
 from s3batch.s3.checksums import NAMES, Running
 from s3batch.source.reader import md5, multipart_digests
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from s3batch import content_types
 from s3batch.model import Attributes
+from s3batch.objects import content_types
 from s3batch.settings import pattern_maps
 from s3batch.settings.texts import http_date
 from s3batch.source.gitignore import literals, star

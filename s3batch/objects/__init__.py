@@ -1,0 +1,1 @@
+"""How an object looks: key, attributes and headers, and whether it equals its file."""
