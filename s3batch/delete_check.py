@@ -11,19 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.s3 import calls
-from s3batch.s3.faults import refusal_for_good
-from s3batch.s3.lane import ask
+from s3batch.s3 import requests
+from s3batch.s3.errors import refusal_for_good
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.responses import checked, etag_of, seconds_of
+from s3batch.s3.transport import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from s3batch.model import Listed
     from s3batch.objects.key_paths import KeyPaths
-    from s3batch.s3.calls import Answer
     from s3batch.s3.listing import Page
+    from s3batch.s3.requests import Answer
     from s3batch.worker import Tools
 
 CHANGED_MEANWHILE = "skipped: changed meanwhile"
@@ -96,7 +96,7 @@ def _is_another(listed: Listed, by_key: Mapping[str, PlannedDelete]) -> bool:
 async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDelete]) -> set[str]:
     changed = set()
     for key in keys:
-        call = calls.head_object(key)
+        call = requests.head_object(key)
         answer = await ask(call)
         if answer.status != 404 and not _is_as_planned(checked(answer, call), by_key[key]):
             changed.add(key)

@@ -17,8 +17,8 @@ from s3batch.objects.compare import put_headers
 from s3batch.objects.own_keys import OWN
 from s3batch.quirk_memory import QuirkMemory
 from s3batch.quirks import Quirk, QuirkKind
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, refusal_for_good
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError, refusal_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,18 +116,18 @@ def refuses_children(bucket: Bucket, prefix: str, headers: dict[str, str]) -> bo
             return False
         refused = not any(_is_taken(bucket, _probe(child, headers)) for _ in range(_TRIES))
         for key in (child, parent):
-            bucket.ask(calls.delete_object(key))
+            bucket.ask(requests.delete_object(key))
     except CallError:
         return False
     return refused
 
 
-def _probe(key: str, headers: dict[str, str]) -> calls.Call:
-    return calls.put_object(key, b"", {**headers, "content-md5": calls.md5_header(b"")})
+def _probe(key: str, headers: dict[str, str]) -> requests.Call:
+    return requests.put_object(key, b"", {**headers, "content-md5": requests.md5_header(b"")})
 
 
-def _is_taken(bucket: Bucket, call: calls.Call) -> bool:
-    """Return whether the store blocks the key, by one request. A missing permission proves nothing."""
+def _is_taken(bucket: Bucket, call: requests.Call) -> bool:
+    """Ask once: waiting changes nothing. A missing permission says nothing of the store."""
     answer = bucket.lane.call(call)
     return answer.ok or refusal_for_good(answer) is not None
 

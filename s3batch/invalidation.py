@@ -19,7 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JobFailedError
-from s3batch.permissions import missing, sentence
+from s3batch.s3.permissions import missing, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +138,7 @@ def connect(session: Any, endpoint_url: str = "") -> Any:
     """Return a CloudFront client of the boto3 ``session``; without a URL boto3 finds one (AWS_ENDPOINT_URL_CLOUDFRONT)."""
     from botocore.config import Config  # noqa: PLC0415 - boto3 is loaded where it is needed
 
-    from s3batch.s3.judged import judge  # noqa: PLC0415 - the same
+    from s3batch.s3.other_services import judge  # noqa: PLC0415 - the same
 
     config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10, read_timeout=_PATIENCE)
     region = session.region_name or "us-east-1"  # CloudFront has none, boto3 wants one to sign

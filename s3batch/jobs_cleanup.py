@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import journal_trust, permissions
+from s3batch import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -23,6 +23,7 @@ from s3batch.errors import (
 from s3batch.jobs import choose, find_jobs, journals, some
 from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
+from s3batch.s3 import permissions
 from s3batch.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
 
     EndpointError where it does not answer.
     """
-    from s3batch.s3.faults import CallError, refused_for_good  # noqa: PLC0415 - as above
+    from s3batch.s3.errors import CallError, refused_for_good  # noqa: PLC0415 - as above
 
     try:
         bucket.abort_multipart_upload(left.key, left.upload_id)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from s3batch.permissions import refusal_words
-from s3batch.s3.faults import CallError, refused_for_good
+from s3batch.s3.errors import CallError, refused_for_good
+from s3batch.s3.permissions import refusal_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.journal import Journal
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.faults import Fault
+    from s3batch.s3.errors import Fault
     from s3batch.s3.listing import Upload
 
 Unclaimed = dict[str, list["Upload"]]

@@ -19,10 +19,10 @@ from s3batch.objects.compare import RemoteAttributes
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.planner import ATTRIBUTES_CHANGED, CONTENT_KNOWN
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, fault_of, refusal_for_good
-from s3batch.s3.lane import aside, ask, pause
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError, fault_of, refusal_for_good
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of
+from s3batch.s3.transport import aside, ask, pause
 from s3batch.s3.validation import etag_in
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from s3batch.model import Attributes, Operation
     from s3batch.quirks import Quirks
-    from s3batch.s3.calls import Answer
-    from s3batch.s3.faults import Fault
+    from s3batch.s3.errors import Fault
+    from s3batch.s3.requests import Answer
     from s3batch.worker import Tools
 
     Tags = tuple[tuple[str, str], ...]
@@ -72,7 +72,7 @@ async def read_tags(key: str, tools: Tools) -> Tags | None:
     """Return the tags of ``key``, sorted; ``None`` where they cannot be read."""
     if tools.quirks.refuses("GetObjectTagging"):
         return None
-    call = calls.get_object_tagging(key)
+    call = requests.get_object_tagging(key)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, "tags are not compared, and a store that drops them loses them")
@@ -87,7 +87,7 @@ async def read_acl(key: str, tools: Tools) -> str:
     """Return the canned ACL that the grants of ``key`` amount to; empty where they cannot be read."""
     if tools.quirks.refuses("GetObjectAcl"):
         return ""
-    call = calls.get_object_acl(key)
+    call = requests.get_object_acl(key)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, "ACLs are not compared")
@@ -236,7 +236,7 @@ async def _copied(operation: Operation, attributes: Attributes, head: Answer, ke
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
         headers = {**compare.copy_headers(attributes, remote), **compare.tag_header(attributes.tags or kept.tags)}
         await aside(lambda: _copy_in_parts(key, headers, tools))
-        after = await must(calls.head_object(key))
+        after = await must(requests.head_object(key))
         date = seconds_of(after.headers.get("last-modified", ""))
         return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
     answer = await _copy_whole(operation, attributes, remote, tools)
@@ -251,7 +251,7 @@ async def _copy_whole(
     """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
     key, bucket = operation.key, tools.endpoint.bucket
     if attributes.acl:
-        call = calls.copy_object(key, bucket, compare.copy_headers(attributes, remote))
+        call = requests.copy_object(key, bucket, compare.copy_headers(attributes, remote))
         answer = await ask(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
             return checked(answer, call)
@@ -259,11 +259,11 @@ async def _copy_whole(
         tools.warn(ACL_WARNING)
     if operation.reason is Reason.ACL:
         return None
-    return await must(calls.copy_object(key, bucket, compare.copy_headers(replace(attributes, acl=""), remote)))
+    return await must(requests.copy_object(key, bucket, compare.copy_headers(replace(attributes, acl=""), remote)))
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
-    from s3batch.s3.reference import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
+    from s3batch.s3.boto import copy_large  # noqa: PLC0415 - boto3, for the rare object this large
 
     part_size = min(512 * 1024 * 1024, tools.brief.copy_limit)
     copy_large(tools.endpoint, key, part_size, headers)
@@ -331,7 +331,7 @@ async def _inline(operation: Operation, result: Result, tools: Tools, send_again
 async def _find_lost(key: str, attributes: Attributes, kept: Kept, tools: Tools) -> frozenset[str]:
     """Return the attributes that the object lacks, of the configured and of the other ones."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
-    now = RemoteAttributes.from_headers((await must(calls.head_object(key))).headers)
+    now = RemoteAttributes.from_headers((await must(requests.head_object(key))).headers)
     lost = {compare.aspect_of(change.name) for change in compare.changes(attributes, now)}
     foreign = compare.foreign_headers(attributes, now)
     lost |= {compare.aspect_of(name) for name, value in kept.headers.items() if foreign.get(name) != value}
@@ -358,8 +358,8 @@ async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: To
 
 
 async def _put_tags(key: str, tags: Tags) -> Fault | None:
-    """Set the tags; return the fault of a permanent refusal. Raises :class:`CallError`."""
-    call = calls.put_object_tagging(key, tags)
+    """Set the tags; return why that is refused for good. Raises :class:`CallError`."""
+    call = requests.put_object_tagging(key, tags)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:
         return fault

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import Kind, Operation, Reason, Result, Work
 from s3batch.planner import CONTENT_KNOWN
-from s3batch.s3 import calls
-from s3batch.s3.lane import ask
+from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, must
+from s3batch.s3.transport import ask
 from s3batch.worker import carry_out
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def compare(work: Work, tools: Tools) -> Result:
 async def compare_redirect(work: Work, tools: Tools) -> Result:
     """Check whether a redirect exists, and leads where it should."""
     operation = work.operation
-    call = calls.head_object(operation.key)
+    call = requests.head_object(operation.key)
     answer = await ask(call)
     if answer.status == 404:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.MISSING)
@@ -69,7 +69,7 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
     etag = operation.etag
     for offset in range(0, operation.size, _PIECE):
         length = min(_PIECE, operation.size - offset)
-        answer = await must(calls.get_object(operation.key, offset, offset + length - 1))
+        answer = await must(requests.get_object(operation.key, offset, offset + length - 1))
         mine = tools.source.read(operation.path, operation.stamp, offset, length)
         if answer.body != mine:
             return ""
@@ -78,8 +78,8 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
 
 
 async def _same_unpacked(operation: Operation, tools: Tools) -> str:
-    head = await must(calls.head_object(operation.key))
-    answer = await must(calls.get_object(operation.key, size=int(head.headers.get("content-length", 0))))
+    head = await must(requests.head_object(operation.key))
+    answer = await must(requests.get_object(operation.key, size=int(head.headers.get("content-length", 0))))
     mine = tools.source.read(operation.path, operation.stamp)
     unpacker = zlib.decompressobj(31)  # 31 = 16 + 15: a gzip header, the largest window (inflateInit2 in zlib.h)
     try:

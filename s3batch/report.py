@@ -15,10 +15,10 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from s3batch import permissions
 from s3batch.documents import Rows
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
+from s3batch.s3 import permissions
 from s3batch.units import format_count, format_duration, format_size
 
 SHOWN = 50
@@ -174,7 +174,7 @@ def end_block(
 ) -> list[str]:
     """Return the end block for people.
 
-    ``headers`` are :func:`s3batch.permissions.headers_of` the job's settings, ``default_journal`` says that
+    ``headers`` are :func:`s3batch.s3.permissions.headers_of` the job's settings, ``default_journal`` says that
     ``resume`` finds the journal by itself.
     """
     failures = document["failures"]

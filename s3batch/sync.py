@@ -28,7 +28,6 @@ from s3batch import (
     late_requests,
     leftovers,
     manifest,
-    permissions,
     quirk_memory,
     report,
     worker,
@@ -55,8 +54,9 @@ from s3batch.planning import Planning, Replanner, take_over
 from s3batch.progress import Totals, make
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.row_check import RowCheck
+from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.faults import CallError
+from s3batch.s3.errors import CallError
 from s3batch.source.walk import Names
 from s3batch.stopping import InterruptedJobError, Signals
 from s3batch.wanted import Wanted
@@ -322,7 +322,7 @@ class Sync:
             self._say("invalidate", invalidation.wildcard(self.wanted.prefix), settings.cloudfront_paths)
 
     def _session(self) -> Any:
-        from s3batch.s3.reference import session  # noqa: PLC0415 - boto3, which few jobs need
+        from s3batch.s3.boto import session  # noqa: PLC0415 - boto3, which few jobs need
 
         return session(self.bucket.login.current(), self.bucket.endpoint.region, self.settings.profile)
 

@@ -21,18 +21,18 @@ from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, R
 from s3batch.objects import compare
 from s3batch.objects.content_match import Evidence, same
 from s3batch.quirks import Quirk, QuirkKind
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, fault_of
-from s3batch.s3.lane import aside, ask
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError, fault_of
+from s3batch.s3.integrity import Asked, checksum_header, send
 from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
-from s3batch.sending import Asked, checksum_header, send
+from s3batch.s3.transport import aside, ask
 from s3batch.source.reader import BLOCK, ContentError, compressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
-    from s3batch.s3.calls import Answer, Body
+    from s3batch.s3.requests import Answer, Body
     from s3batch.worker import Tools
 
     General = Callable[[Work, Tools, "Asked | None"], Coroutine[Any, Any, list[Result]]]
@@ -65,7 +65,9 @@ def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, A
         try:
             body = tools.source.read(operation.path, operation.stamp)
             header = checksum_header(name, body)
-            call = calls.put_object(operation.key, body, {**_plain_headers(attributes, fingerprint, tools), **header})
+            call = requests.put_object(
+                operation.key, body, {**_plain_headers(attributes, fingerprint, tools), **header}
+            )
             answer = yield call
             proof = confirm(answer, call, header) if answer.ok else None
             if proof is not None and not _is_more_to_tell(operation, tools):
@@ -139,11 +141,11 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
     headers = compare.put_headers(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
     if operation.is_in_doubt and kept is None:
-        head = await settled(calls.head_object(operation.key))
+        head = await settled(requests.head_object(operation.key))
         if found := _already_there(operation, attributes, body, head, tools):
             return found
         condition = unchanged_since(head)
-    call = calls.put_object(operation.key, body, {**headers, **condition})
+    call = requests.put_object(operation.key, body, {**headers, **condition})
     sent, warning = await send(call, tools.checks, asked), ""
     if condition and not _is_acl_refusal(sent.answer, attributes) and await misjudges(sent.answer, call, condition):
         call, condition = call._replace(headers=_without(call.headers, condition)), {}
@@ -173,11 +175,11 @@ OVERTAKEN = frozenset({409, 412})
 """The error code of a conditional write when another one came between."""
 
 
-async def misjudges(answer: Answer, call: calls.Call, condition: dict[str, str]) -> bool:
+async def misjudges(answer: Answer, call: requests.Call, condition: dict[str, str]) -> bool:
     """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
     if answer.status != 412:
         return answer.status in _UNCONDITIONAL
-    return unchanged_since(await settled(calls.head_object(call.key))) == condition
+    return unchanged_since(await settled(requests.head_object(call.key))) == condition
 
 
 def unchanged_since(head: Answer) -> dict[str, str]:
@@ -222,7 +224,7 @@ async def compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
     """
     tools.compares_times = False
     try:
-        head = await ask(calls.head_object(key))
+        head = await ask(requests.head_object(key))
     except CallError:
         return
     later = seconds_of(head.headers.get("last-modified", "")) - date

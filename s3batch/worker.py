@@ -1,6 +1,6 @@
 """The worker: it carries out an operation with a few S3 calls and returns a :class:`Result`. It knows no plan.
 
-Each kind of work is one coroutine that awaits :func:`s3batch.s3.lane.ask`; the lane runs many of them at
+Each kind of work is one coroutine that awaits :func:`s3batch.s3.transport.ask`; the lane runs many of them at
 once. Every failure of one key becomes a ``Result``; only trouble of the whole process passes through.
 """
 
@@ -28,17 +28,17 @@ from s3batch.objects import compare
 from s3batch.objects.content_match import Evidence, same
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.objects.redirects import Redirect
-from s3batch.permissions import refusal_words
 from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
-from s3batch.s3 import calls, checksums
+from s3batch.s3 import checksums, requests
 from s3batch.s3.checksums import WHOLE_OBJECT
-from s3batch.s3.faults import CallError, Fault, fault_of, kms_fault, refusal_for_good
-from s3batch.s3.lane import aside, ask
+from s3batch.s3.errors import CallError, Fault, fault_of, kms_fault, refusal_for_good
+from s3batch.s3.integrity import Asked, Checks, begin_upload, checksum_header, send
+from s3batch.s3.permissions import refusal_words
 from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
+from s3batch.s3.transport import aside, ask
 from s3batch.s3.validation import etag_in
-from s3batch.sending import Asked, Checks, begin_upload, checksum_header, send
 from s3batch.source.reader import BLOCK, ContentError, Source, md5
 from s3batch.whole_upload import (
     OVERTAKEN,
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from s3batch.objects.attributes import Rules
-    from s3batch.s3.calls import Answer, Body
     from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.requests import Answer, Body
 
 COPY_LIMIT = 5 * 1024**3
 """Bytes: the largest object CopyObject takes."""
@@ -208,7 +208,7 @@ async def _without_doubt(error: CallError, tools: Tools) -> Fault:
     rules = tools.brief.rules
     if not rules.encryption.startswith("aws:kms") or error.name not in _TAKE_A_KEY:
         return error.fault
-    answer = await ask(calls.head_object(error.key))
+    answer = await ask(requests.head_object(error.key))
     return error.fault if not answer.ok and fault_of(answer).signed_out else kms_fault(error.fault)
 
 
@@ -260,7 +260,7 @@ async def _begin(work: Work, tools: Tools) -> Result:
     attributes, warning = tools.attributes(operation), ""
     kept = Kept.from_text(operation.detail)
     headers = compare.put_headers(attributes) if kept is None else kept.put_headers(attributes)
-    call = calls.create_multipart_upload(operation.key, headers)
+    call = requests.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
     if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
         tools.acl_refused, warning = True, ACL_WARNING
@@ -271,8 +271,8 @@ async def _begin(work: Work, tools: Tools) -> Result:
 
 
 async def _begun_already(key: str) -> str:
-    """Return the id of the newest upload of ``key``, which an earlier try may have begun without an answer."""
-    answer = await settled(calls.list_multipart_uploads(key))
+    """The id of the newest upload of ``key``: ours, if an earlier try began it and the answer was lost."""
+    answer = await settled(requests.list_multipart_uploads(key))
     uploads = [each for each in answer.document.uploads if each.key == key] if answer.ok else []
     return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
 
@@ -284,7 +284,7 @@ async def _survey(work: Work, tools: Tools) -> Result:
     held: list[Part] = []
     marker = 0
     while True:
-        call = calls.list_parts(operation.key, operation.upload_id, marker)
+        call = requests.list_parts(operation.key, operation.upload_id, marker)
         answer = await ask(call)
         if answer.status == 404:
             return await _perhaps_finished(work, answer, tools)
@@ -303,7 +303,7 @@ async def _part(work: Work, tools: Tools) -> Result:
     if part.etag and compare.md5_of(part.etag) == await _md5_of(body):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
-    call = calls.upload_part(operation.key, operation.upload_id, part.number, body)
+    call = requests.upload_part(operation.key, operation.upload_id, part.number, body)
     sent = await send(call, tools.checks)
     if sent.answer.status == 404:
         return failed(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
@@ -326,17 +326,17 @@ async def _finish(work: Work, tools: Tools) -> Result:
     name = tools.checks.name
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
-    call = calls.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
+    call = requests.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
     answer, condition = await _ask_unless_overtaken(call, operation)
     if condition and answer.status in OVERTAKEN:
         return failed(work, fault_of(answer), call.name)._replace(retryable=True)
     if answer.status == 404 or answer.status >= 500:
         return await _perhaps_finished(work, answer, tools)
     completed = checked(answer, call).document
-    if operation.recheck:  # another program may have begun it, with other attributes
-        head = await ask(calls.head_object(operation.key))
+    if operation.recheck:  # somebody else may have begun it, with other attributes
+        head = await ask(requests.head_object(operation.key))
         if (fault := refusal_for_good(head)) is None:
-            return await _made_right(work, checked(head, calls.head_object(operation.key)), tools)
+            return await _made_right(work, checked(head, requests.head_object(operation.key)), tools)
         tools.note_refusal(
             "HeadObject", fault, "an upload that another run began is finished without a check of its parts"
         )
@@ -354,9 +354,9 @@ async def _finish(work: Work, tools: Tools) -> Result:
     )  # fmt: skip
 
 
-async def _ask_unless_overtaken(call: calls.Call, operation: Operation) -> tuple[Answer, dict[str, str]]:
+async def _ask_unless_overtaken(call: requests.Call, operation: Operation) -> tuple[Answer, dict[str, str]]:
     """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
-    condition = unchanged_since(await settled(calls.head_object(call.key))) if operation.is_in_doubt else {}
+    condition = unchanged_since(await settled(requests.head_object(call.key))) if operation.is_in_doubt else {}
     answer = await ask(call._replace(headers={**call.headers, **condition}) if condition else call)
     if condition and not answer.ok and await misjudges(answer, call, condition):
         return await ask(call), {}
@@ -372,8 +372,8 @@ def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
 
 
 async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
-    """Handle an upload that S3 does not know: an earlier Complete may have worked although its answer was lost."""
-    head = await settled(calls.head_object(work.operation.key))
+    """S3 does not know the upload. An earlier Complete may have worked and its answer been lost: our object is there."""
+    head = await settled(requests.head_object(work.operation.key))
     if head.ok and await _is_ours(work, head, tools):
         return await _made_right(work, head, tools)
     fault = fault_of(refusal)
@@ -414,7 +414,7 @@ async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
 
 
 async def _abort(work: Work, tools: Tools) -> Result:
-    call = calls.abort_multipart_upload(work.operation.key, work.operation.upload_id)
+    call = requests.abort_multipart_upload(work.operation.key, work.operation.upload_id)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, PARTS_STAY)
@@ -434,11 +434,11 @@ async def _reconcile(operation: Operation, tools: Tools) -> Result:
         operation = operation._replace(detail=on_record.detail)
     elif known := await _by_record(operation, attributes, tools):
         return known
-    head = await ask(calls.head_object(operation.key))
-    late = operation.reason is Reason.LATE  # its new kind is permanent
+    head = await ask(requests.head_object(operation.key))
+    late = operation.reason is Reason.LATE  # what it becomes stays so
     if head.status == 404:  # a refusal is no proof that nothing is there
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
-    checked(head, calls.head_object(operation.key))
+    checked(head, requests.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
     if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
@@ -496,7 +496,7 @@ async def _equal(
 
 
 async def _copy(operation: Operation, tools: Tools) -> Result:
-    head = await must(calls.head_object(operation.key))
+    head = await must(requests.head_object(operation.key))
     return await copy_onto_itself(operation, head, tools, upload, tools.quirks)
 
 
@@ -504,11 +504,11 @@ async def _copy(operation: Operation, tools: Tools) -> Result:
 
 
 async def _redirect(operation: Operation, tools: Tools) -> Result:
-    """Write an empty object that redirects browsers, unless the same redirect exists."""
-    head = await ask(calls.head_object(operation.key))
+    """An empty object that sends browsers elsewhere; one that does so already is left alone."""
+    head = await ask(requests.head_object(operation.key))
     location = operation.detail
     if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm
-        checked(head, calls.head_object(operation.key))
+        checked(head, requests.head_object(operation.key))
     if head.ok and head.headers.get("x-amz-website-redirect-location", "") == location:
         return Result(operation.id, etag=etag_of(head), already=True)
     if tools.brief.dry_run:
@@ -517,13 +517,13 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
     encrypted = compare.put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
     acl = rules.redirect_acl(operation.key)
     if acl and not tools.acl_refused:
-        call = calls.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
+        call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
         answer = await ask(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
             proof = await tools.checks.proofs.prove(call, checked(answer, call), {})
             return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=proof.warning)
         tools.acl_refused, warning = True, ACL_WARNING
-    call = calls.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
+    call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
     answer = await must(call)
     proof = await tools.checks.proofs.prove(call, answer, {})
     return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning or proof.warning)
@@ -538,7 +538,7 @@ async def _delete_alone(operation: Operation, tools: Tools) -> Result:
 
 
 async def _delete(operation: Operation) -> Result:
-    call = calls.delete_object(operation.key)
+    call = requests.delete_object(operation.key)
     condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
     answer = await ask(call._replace(headers={**call.headers, **condition}))
     if condition and not answer.ok and answer.status != 404:
@@ -563,7 +563,7 @@ async def _delete_batch(work: Work, tools: Tools) -> list[Result]:
 
 async def _delete_together(work: Work, tools: Tools) -> list[Result]:
     """Delete in one request. Errors come inside the answer, and each is named."""
-    call = calls.delete_objects(key for _, key in work.keys)
+    call = requests.delete_objects(key for _, key in work.keys)
     answer = await ask(call)
     if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
         return [await _delete_row(row, key, tools) for row, key in work.keys]

@@ -13,7 +13,7 @@ from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking
 from s3batch.errors import EXIT_DONE, ArchiveError
-from s3batch.s3.faults import CallError
+from s3batch.s3.errors import CallError
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:

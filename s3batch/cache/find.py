@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3batch import permissions
 from s3batch.archive.signing import is_signed
 from s3batch.archive.stored import Opened
 from s3batch.cache.layout import CREATED, SIGNATURE, TREE
 from s3batch.cache.segments import fetch_segments
 from s3batch.errors import ArchiveError, JobFailedError
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError
+from s3batch.s3 import permissions, requests
+from s3batch.s3.errors import CallError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from s3batch.archive.state import Remembered, State
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.calls import Answer
+    from s3batch.s3.requests import Answer
 
 ENCRYPTION = "x-amz-server-side-encryption"
 _KEPT = ("x-amz-meta-", "content-type", ENCRYPTION, "x-amz-storage-class")
@@ -261,6 +260,6 @@ def touch(session: Session, hit: Seen) -> None:
         "x-amz-copy-source-if-match": f'"{hit.etag}"',
     }
     try:
-        session.bucket.must(calls.copy_object(hit.key, session.settings.bucket, headers))
+        session.bucket.must(requests.copy_object(hit.key, session.settings.bucket, headers))
     except CallError as error:
         session.output.detail(f"the cache {hit.key} could not be marked as used: {error}")

@@ -7,11 +7,11 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3batch import permissions
 from s3batch.cache.gc_protocol import Protection
 from s3batch.cache.gc_store import BucketStore
 from s3batch.errors import EndpointError
-from s3batch.s3.faults import CallError
+from s3batch.s3 import permissions
+from s3batch.s3.errors import CallError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

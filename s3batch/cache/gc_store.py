@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s3batch.cache.gc_protocol import LapsedError
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, Fault
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError, Fault
 from s3batch.s3.gather import gather
-from s3batch.s3.lane import pause
 from s3batch.s3.responses import checked, etag_of
+from s3batch.s3.transport import pause
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from s3batch.model import Listed
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.calls import Answer, Call
+    from s3batch.s3.requests import Answer, Call
     from s3batch.s3.store_clock import Bounds
 
 _BATCH = 1000  # S3's limit for one DeleteObjects
@@ -45,8 +45,8 @@ class BucketStore:
 
     async def put(self, key: str, body: bytes) -> None:
         """Store an object of the protocol."""
-        headers = {"content-type": "application/json", "content-md5": calls.md5_header(body), **self._encryption}
-        call = calls.put_object(key, body, headers)
+        headers = {"content-type": "application/json", "content-md5": requests.md5_header(body), **self._encryption}
+        call = requests.put_object(key, body, headers)
         checked(await self.bucket.send(call), call)
 
     async def get(self, key: str) -> bytes | None:
@@ -56,7 +56,7 @@ class BucketStore:
 
     async def fetch(self, key: str, size: int = -1) -> Answer | None:
         """Return an object with its headers; ``None`` if it does not exist. ``size`` is the size in the listing."""
-        call = calls.get_object(key, size=size)
+        call = requests.get_object(key, size=size)
         answer = await self.bucket.send(call)
         return None if answer.status == 404 else checked(answer, call)
 
@@ -73,7 +73,7 @@ class BucketStore:
 
     async def head(self, key: str) -> Answer | None:
         """Return the response to a HEAD; ``None`` if the object does not exist."""
-        call = calls.head_object(key)
+        call = requests.head_object(key)
         answer = await self.bucket.send(call)
         return None if answer.status == 404 else checked(answer, call)
 
@@ -91,7 +91,7 @@ class BucketStore:
         if len(keys) == 1:
             await self._delete_one(keys[0], valid)
             return
-        call = calls.delete_objects(keys)._replace(valid=valid)
+        call = requests.delete_objects(keys)._replace(valid=valid)
         answer = await self.bucket.send(call)
         if answer.status in _UNKNOWN:
             await self.gather(self._delete_one(key, valid) for key in keys)
@@ -106,11 +106,11 @@ class BucketStore:
 
     async def delete_if_unchanged(self, key: str, etag: str) -> bool:
         """Delete an object if it still has this ETag (empty: any); return True if it went."""
-        call = calls.head_object(key)
+        call = requests.head_object(key)
         head = await self.bucket.send(call)
         if head.status == 404 or (etag and etag_of(checked(head, call)) != etag):
             return False
-        call = calls.delete_object(key)
+        call = requests.delete_object(key)
         answer = await self.bucket.send(call._replace(headers={"if-match": f'"{etag_of(head)}"'}))
         if answer.status in _UNKNOWN:  # a store without conditional deletes
             await self._delete_one(key, None)
@@ -120,14 +120,14 @@ class BucketStore:
 
     async def copy(self, source: str, target: str, encryption: Mapping[str, str]) -> None:
         """Copy an object within the bucket with ``encryption``. Where the store cannot copy, fetch and store it."""
-        call = calls.copy_object(target, self.bucket.endpoint.bucket, encryption, source)
+        call = requests.copy_object(target, self.bucket.endpoint.bucket, encryption, source)
         answer = await self.bucket.send(call)
         if answer.status not in (405, 501):  # statuses of a store without CopyObject
             checked(answer, call)
         elif (held := await self.fetch(source)) is not None:
             kept = {name: value for name, value in held.headers.items() if name.startswith(_KEPT)}
             body = bytes(held.body)
-            call = calls.put_object(target, body, {**kept, **encryption, "content-md5": calls.md5_header(body)})
+            call = requests.put_object(target, body, {**kept, **encryption, "content-md5": requests.md5_header(body)})
             checked(await self.bucket.send(call), call)
 
     async def pause(self, seconds: float) -> None:
@@ -139,7 +139,7 @@ class BucketStore:
         return await gather(coroutines)
 
     async def _delete_one(self, key: str, valid: tuple[float, int] | None) -> None:
-        call = calls.delete_object(key)._replace(valid=valid)
+        call = requests.delete_object(key)._replace(valid=valid)
         answer = await self.bucket.send(call)
         if answer.status != 404:
             _in_time(answer, call)

@@ -11,7 +11,7 @@ from s3batch.archive.undo import Undo
 from s3batch.cache.find import is_denied
 from s3batch.cache.job import Outcome
 from s3batch.errors import ArchiveError
-from s3batch.s3.faults import CallError
+from s3batch.s3.errors import CallError
 from s3batch.s3.responses import etag_of
 from s3batch.units import format_size, plural
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from s3batch.cache.find import etag_of_ours
 from s3batch.cache.layout import CLEANUPS
 from s3batch.errors import EndpointError, JobFailedError
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Lock:
                 await self._renew()
 
     async def _renew(self) -> None:
-        headers = {"if-match": f'"{self.etag}"', "content-md5": calls.md5_header(self._body)}
-        answer = await self._store.bucket.send(calls.put_object(self._key, self._body, headers))
+        headers = {"if-match": f'"{self.etag}"', "content-md5": requests.md5_header(self._body)}
+        answer = await self._store.bucket.send(requests.put_object(self._key, self._body, headers))
         if answer.ok:
             self.etag = etag_of(answer)
 
@@ -68,7 +68,9 @@ def hold_lock(look: Look, store: BucketStore) -> Iterator[Lock]:
             )
         bucket.delete(key)
     body = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "at": store.now().low}).encode()
-    answer = bucket.ask(calls.put_object(key, body, {"if-none-match": "*", "content-md5": calls.md5_header(body)}))
+    answer = bucket.ask(
+        requests.put_object(key, body, {"if-none-match": "*", "content-md5": requests.md5_header(body)})
+    )
     etag = etag_of_ours(bucket, key, body) if answer.status == 412 else etag_of(answer)
     if answer.status == 412 and not etag:
         raise JobFailedError("another prune has just started", hint="wait for it to end")

@@ -18,8 +18,8 @@ from s3batch.cache.resolve import system
 from s3batch.errors import EndpointError
 from s3batch.failpoints import reach
 from s3batch.objects.own_keys import CACHE_MARK
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, fault_of
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError, fault_of
 from s3batch.s3.responses import etag_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.segments import Stored
     from s3batch.cache.session import Session
-    from s3batch.s3.calls import Answer
+    from s3batch.s3.requests import Answer
 
 _MARK = b"v1/ beside this is a cache of s3batch: no s3batch sync deletes it.\n"
 _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "MethodNotAllowed"})
@@ -58,13 +58,13 @@ def put_under(session: Session, keys: Iterable[str], stored: bytes, manifest: Ma
 
 def _put(session: Session, key: str, stored: bytes, manifest: Manifest) -> str | None:
     """Put a manifest under one key; return its ETag. ``None``: another one is there, and it stays."""
-    headers = {"content-md5": calls.md5_header(stored), **_headers(session, key, stored, manifest)}
+    headers = {"content-md5": requests.md5_header(stored), **_headers(session, key, stored, manifest)}
     only_new = not session.settings.override and not session.distrusted and not session.is_rejected(key)
     reach("manifest-publishing")
     condition = {"if-none-match": "*"} if only_new else {}
-    answer = session.bucket.ask(calls.put_object(key, stored, {**headers, **condition}))
+    answer = session.bucket.ask(requests.put_object(key, stored, {**headers, **condition}))
     if only_new and not answer.ok and fault_of(answer).code in _UNCONDITIONAL and session.bucket.head(key) is None:
-        answer = session.bucket.ask(calls.put_object(key, stored, headers))
+        answer = session.bucket.ask(requests.put_object(key, stored, headers))
     reach("manifest-published")
     if only_new and answer.status == 412 and (etag := etag_of_ours(session.bucket, key, stored)):
         return etag

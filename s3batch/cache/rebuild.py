@@ -29,7 +29,7 @@ from s3batch.cache.words import amount
 from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
-from s3batch.s3.faults import CallError
+from s3batch.s3.errors import CallError
 from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:

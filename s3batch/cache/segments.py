@@ -10,8 +10,8 @@ from s3batch.archive.segments import Segment
 from s3batch.archive.stored import longest_body, make_segments, prove_segment
 from s3batch.cache.work import age_of
 from s3batch.errors import ArchiveError, EndpointError
-from s3batch.s3 import calls
-from s3batch.s3.faults import TOO_LARGE
+from s3batch.s3 import requests
+from s3batch.s3.errors import TOO_LARGE
 from s3batch.s3.gather import gather
 from s3batch.s3.responses import checked
 
@@ -84,15 +84,15 @@ def _kept(local: LocalChunks, segment: Segment) -> bytes | None:
 
 
 async def _put(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str], keep: float) -> None:
-    held = await bucket.send(calls.head_object(key))
+    held = await bucket.send(requests.head_object(key))
     if held.ok and age_of(held) < keep:
         return
-    call = calls.put_object(key, body, {"content-md5": calls.md5_header(body), **headers})
+    call = requests.put_object(key, body, {"content-md5": requests.md5_header(body), **headers})
     checked(await bucket.send(call), call)
 
 
 async def _get(bucket: Bucket, key: str, limit: int) -> bytes:
-    call = calls.get_object(key, size=limit)
+    call = requests.get_object(key, size=limit)
     try:
         answer = await bucket.send(call)
     except EndpointError as error:

@@ -17,18 +17,18 @@ from s3batch.archive.unpack import unpack_chunk
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach
 from s3batch.model import Result
-from s3batch.s3 import calls
-from s3batch.s3.faults import TOO_LARGE, CallError, fault_of
-from s3batch.s3.lane import ask
+from s3batch.s3 import requests
+from s3batch.s3.errors import TOO_LARGE, CallError, fault_of
+from s3batch.s3.integrity import send
 from s3batch.s3.responses import date_of, etag_of, must, seconds_of
-from s3batch.sending import send
+from s3batch.s3.transport import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.model import Work
-    from s3batch.s3.calls import Answer
+    from s3batch.s3.requests import Answer
     from s3batch.worker import Tools
 
 DAMAGED = "Damaged"
@@ -51,10 +51,10 @@ async def store_chunk(
     if local is not None:
         local.put(packed.id.hex(), body)
     key = chunk_key(prefix, packed.id)
-    held = await ask(calls.head_object(key))
+    held = await ask(requests.head_object(key))
     if held.ok and age_of(held) < keep:
         return Result(operation.id, payload=payload, etag=etag_of(held), already=True)
-    call = calls.put_object(key, body, {"content-type": "application/zstd", **headers})
+    call = requests.put_object(key, body, {"content-type": "application/zstd", **headers})
     sent = await send(call, tools.checks)
     answer = sent.answer
     if not answer.ok:
@@ -81,7 +81,7 @@ async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None)
             return result._replace(already=True)
         local.forget(name)
     try:
-        answer = await must(calls.get_object(operation.key, size=operation.size))
+        answer = await must(requests.get_object(operation.key, size=operation.size))
     except CallError as error:
         if error.fault.code != TOO_LARGE:
             raise

@@ -123,7 +123,7 @@ def require(settings: Settings) -> None:
     if settings.executor == "dask" and not settings.scheduler:
         raise SettingsError("scheduler is missing", hint="executor dask needs --scheduler, such as tcp://host:8786")
     if online:
-        from s3batch.s3.client import refuse_endpoint_with_secrets  # noqa: PLC0415 - `jobs list` needs no store
+        from s3batch.s3.credentials import refuse_endpoint_with_secrets  # noqa: PLC0415 - `jobs list` needs no store
 
         refuse_endpoint_with_secrets(settings)
     if bool(settings.access_key) != bool(settings.secret_key):

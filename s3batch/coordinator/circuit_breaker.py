@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from s3batch.errors import EndpointError
-from s3batch.s3.faults import NOT_IMPLEMENTED
+from s3batch.s3.errors import NOT_IMPLEMENTED
 from s3batch.stopping import StoppedError
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from s3batch.failpoints import reach
 from s3batch.model import DELETE, DONE, RECONCILE, UPLOAD, WHOLE, Kind, Operation, Result, Stage, State, Step, Work
 from s3batch.multipart import LOST
 from s3batch.quirk_memory import QuirkMemory
-from s3batch.s3.carry import back_off
-from s3batch.s3.faults import SIGNED_OUT
+from s3batch.s3.errors import SIGNED_OUT
+from s3batch.s3.lazy_boto import back_off
 from s3batch.stopping import InterruptedJobError, StoppedError
 from s3batch.units import plural
 

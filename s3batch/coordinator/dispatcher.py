@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from s3batch.executors import count_outstanding, tags_of, weight_of
 from s3batch.failpoints import reach
 from s3batch.model import DELETE, UPLOAD, Stage, Step, Work
-from s3batch.s3.calls import fits_xml
+from s3batch.s3.requests import fits_xml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

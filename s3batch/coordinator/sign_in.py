@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.executors import Executor
-    from s3batch.s3.client import Login
+    from s3batch.s3.credentials import Login
 
 _RENEW_EVERY = 30.0
 _TIME_TO_WORK = 10.0

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from s3batch import permissions
 from s3batch.doctor import surroundings
 from s3batch.doctor.probe import BODY, Reply
 from s3batch.doctor.visit import Visit
@@ -20,11 +19,11 @@ from s3batch.model import Attributes
 from s3batch.objects import compare
 from s3batch.objects.compare import RemoteAttributes
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
-from s3batch.s3 import calls
+from s3batch.s3 import permissions, requests
 from s3batch.s3.bucket import refused
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
-from s3batch.s3.faults import Fault, refused_for_good
+from s3batch.s3.errors import Fault, refused_for_good
 from s3batch.source.reader import md5
 
 _UNSEEN = "it is sent, but no longer compared"
@@ -57,7 +56,7 @@ def examine(visit: Visit) -> None:
 
 def listing(visit: Visit) -> None:
     """Check the listing, and with it reachability and sign-in."""
-    reply = visit.probe.first(calls.list_objects(visit.target.prefix, limit=1))
+    reply = visit.probe.first(requests.list_objects(visit.target.prefix, limit=1))
     fault = reply.fault
     if fault is not None and fault.code in {"NoSuchBucket", "NotFound"}:
         raise refused(visit.probe.bucket.endpoint, reply.call.name, fault)
@@ -121,8 +120,8 @@ def unsigned(visit: Visit) -> None:
 
 
 def head(visit: Visit) -> None:
-    """Compare the stored object with the sent one."""
-    reply = visit.probe.ask(calls.head_object(visit.probe.key))
+    """Compare what is there with what was sent."""
+    reply = visit.probe.ask(requests.head_object(visit.probe.key))
     headers = reply.answer.headers
     length = headers.get("content-length", "")
     effect = f"{length} bytes are stored, {len(BODY)} were sent" if length != str(len(BODY)) else ""
@@ -135,11 +134,11 @@ def head(visit: Visit) -> None:
 
 
 def fetch(visit: Visit) -> None:
-    """Read the object, and a range of it, as a restore of a cache does."""
-    reply = visit.probe.ask(calls.get_object(visit.probe.key))
+    """Read, and read a piece: what a restore of a cache does."""
+    reply = visit.probe.ask(requests.get_object(visit.probe.key))
     effect = "" if reply.answer.body == BODY else "what came back is not what was sent"
     visit.note("read", reply, effect=effect)
-    piece = visit.probe.ask(calls.get_object(visit.probe.key, 2, 5))
+    piece = visit.probe.ask(requests.get_object(visit.probe.key, 2, 5))
     visit.findings.fact("ranges", piece.fault is None and piece.answer.body == BODY[2:6])
 
 
@@ -151,7 +150,7 @@ def copy(visit: Visit) -> None:
     if not tagged:
         probe.put({**visit.headers, **_FOREIGN})
     headers = {**visit.headers, **_FOREIGN, **compare.put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
-    reply = probe.ask(calls.copy_object(probe.key, visit.target.bucket, headers))
+    reply = probe.ask(requests.copy_object(probe.key, visit.target.bucket, headers))
     instead = reply.fault is not None and reply.fault.status in _NOT_SUPPORTED
     effect = _not_given_back(visit, wanted, QuirkKind.COPY_DROPS) if reply.fault is None else ""
     visit.note(
@@ -159,7 +158,7 @@ def copy(visit: Visit) -> None:
         hint="the file is sent again instead" if instead or effect else "",
     )  # fmt: skip
     if reply.fault is None and tagged:
-        read = probe.ask(calls.get_object_tagging(probe.key))
+        read = probe.ask(requests.get_object_tagging(probe.key))
         if read.fault is None and not read.answer.document:
             visit.found(Quirk(QuirkKind.COPY_DROPS, TAGS))
 
@@ -171,7 +170,7 @@ _NOT_SUPPORTED = frozenset({405, 501})  # Method Not Allowed, Not Implemented
 
 def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:
     """Return the attributes that were sent and that the probe lacks; empty: none, or unknown."""
-    found = visit.probe.ask(calls.head_object(visit.probe.key))
+    found = visit.probe.ask(requests.head_object(visit.probe.key))
     if found.fault is not None:
         return ""
     remote = RemoteAttributes.from_headers(found.answer.headers)
@@ -202,7 +201,7 @@ def attributes(visit: Visit) -> None:
 
 def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
     """Check tags: comparing them takes another request, and a copy that keeps them other permissions."""
-    read = visit.probe.ask(calls.get_object_tagging(visit.probe.key))
+    read = visit.probe.ask(requests.get_object_tagging(visit.probe.key))
     found = read.answer.document
     effect = (
         "the answer is not a list of tags"
@@ -216,7 +215,7 @@ def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
         visit.found(Quirk(QuirkKind.NOT_ECHOED, TAGS))
     visit.note(f"compare tags {_shown(wanted)}", read, needed=not effect, effect=effect, hint=hint)
     headers = {**visit.headers, "x-amz-metadata-directive": "REPLACE"}
-    copied = visit.probe.ask(calls.copy_object(visit.probe.key, visit.target.bucket, headers))
+    copied = visit.probe.ask(requests.copy_object(visit.probe.key, visit.target.bucket, headers))
     unsupported = copied.fault is not None and copied.fault.status in _NOT_SUPPORTED
     visit.note("change metadata of a tagged object", copied, needed=not unsupported)
 
@@ -244,7 +243,7 @@ def _acl(visit: Visit, wanted: Attributes) -> None:
     hint = "the bucket has ACLs disabled, objects are stored without; remove acl" if disabled else ""
     if not visit.note(f"acl {wanted.acl}", reply, needed=not disabled, hint=hint):
         return
-    read = visit.probe.ask(calls.get_object_acl(visit.probe.key))
+    read = visit.probe.ask(requests.get_object_acl(visit.probe.key))
     found = compare.canned_acl(bytes(read.answer.body)) if read.fault is None else ""
     effect = "" if found else "the answer is not an access control policy"
     if found and not compare.same_acl(wanted.acl, found):
@@ -263,7 +262,7 @@ def redirect(visit: Visit) -> None:
     reply = visit.probe.put(visit.headers | wanted.headers(acl), b"")
     if reply.fault is not None and reply.fault.code == _ACL_REFUSED:
         reply = visit.probe.put(visit.headers | wanted.headers(""), b"")
-    found = visit.probe.ask(calls.head_object(visit.probe.key)).answer.headers
+    found = visit.probe.ask(requests.head_object(visit.probe.key)).answer.headers
     kept = found.get("x-amz-website-redirect-location", "") == wanted.location
     visit.note("redirects", reply, effect="" if kept else "the store does not keep its location")
     outside = [each.key for each in visit.redirects if not each.key.startswith(visit.target.prefix)]
@@ -293,7 +292,7 @@ def checksums(visit: Visit) -> None:
         wrong = {f"x-amz-checksum-{name}": digest(name, b"something else")}
         refuses.append(_refuses(visit, wrong))
         visit.findings.fact("verifies_checksums", refuses[0], f"{'yes' if refuses[0] else 'no'} ({name})")
-    refuses.append(_refuses(visit, {"content-md5": calls.md5_header(b"something else")}))
+    refuses.append(_refuses(visit, {"content-md5": requests.md5_header(b"something else")}))
     visit.findings.fact("verifies_md5", refuses[-1])
     if not refuses[0] and name:
         visit.findings.warnings.append(
@@ -302,7 +301,7 @@ def checksums(visit: Visit) -> None:
 
 
 def _refuses(visit: Visit, wrong: dict[str, str]) -> bool:
-    reply = visit.probe.once(calls.put_object(visit.probe.key, BODY, {**visit.headers, **wrong}))
+    reply = visit.probe.once(requests.put_object(visit.probe.key, BODY, {**visit.headers, **wrong}))
     return reply.fault is not None and 400 <= reply.fault.status < 500
 
 
@@ -325,7 +324,7 @@ def _begin(visit: Visit, *, noted: bool = True) -> str:
     probe, name = visit.probe, visit.probe.bucket.endpoint.checksum
     kind = {"x-amz-checksum-algorithm": name.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
     headers = visit.headers | (kind if name in WHOLE_OBJECT else {})
-    reply = probe.ask(calls.create_multipart_upload(probe.key, headers))
+    reply = probe.ask(requests.create_multipart_upload(probe.key, headers))
     upload_id = reply.answer.document or ""
     if upload_id:
         probe.began(upload_id)
@@ -338,7 +337,7 @@ def _part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
     """Upload the one part; return its ETag and checksum."""
     probe = visit.probe
     checksum = probe.checksum(BODY)
-    call = calls.upload_part(probe.key, upload_id, 1, BODY)
+    call = requests.upload_part(probe.key, upload_id, 1, BODY)
     reply = probe.ask(call._replace(headers=checksum))
     if not visit.note("upload a part", reply):
         return None
@@ -348,14 +347,14 @@ def _part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
 
 def _parts_listed(visit: Visit, upload_id: str) -> None:
     probe = visit.probe
-    reply = probe.ask(calls.list_parts(probe.key, upload_id))
+    reply = probe.ask(requests.list_parts(probe.key, upload_id))
     listed = reply.answer.document.parts if reply.fault is None else []
     shown = [part.number for part in listed] == [1]
     visit.note(
         "resume large files", reply, effect="" if shown else "the part that was sent is not listed",
         needed=not _is_refused_for_good(reply), hint="large files that a dead run had begun are sent from the start",
     )  # fmt: skip
-    uploads = probe.ask(calls.list_multipart_uploads(probe.folder))
+    uploads = probe.ask(requests.list_multipart_uploads(probe.folder))
     visit.note(
         "find uploads that dead runs left", uploads, needed=False,
         hint="a run without the journal sends such a file again",
@@ -366,11 +365,11 @@ def _complete(visit: Visit, upload_id: str, part: tuple[str, str]) -> None:
     probe, name = visit.probe, visit.probe.bucket.endpoint.checksum
     etag, checksum = part
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and checksum else {}
-    reply = probe.ask(calls.complete_multipart_upload(probe.key, upload_id, [(1, etag, checksum)], name, headers))
+    reply = probe.ask(requests.complete_multipart_upload(probe.key, upload_id, [(1, etag, checksum)], name, headers))
     if not visit.note("finish large files", reply):
         return
     probe.ended(upload_id)
-    stored = probe.ask(calls.head_object(probe.key)).answer.headers.get("etag", "").strip('"')
+    stored = probe.ask(requests.head_object(probe.key)).answer.headers.get("etag", "").strip('"')
     usual = compare.multipart_etag([bytes.fromhex(md5(iter([BODY])))])
     words = "" if stored == usual else "no: large files that other tools uploaded may have to be read to be compared"
     visit.findings.fact("usual_multipart_etags", stored == usual, words)
@@ -380,7 +379,7 @@ def _give_up(visit: Visit, upload_id: str) -> None:
     upload_id = upload_id or _begin(visit, noted=False)
     if not upload_id:
         return
-    reply = visit.probe.ask(calls.abort_multipart_upload(visit.probe.key, upload_id))
+    reply = visit.probe.ask(requests.abort_multipart_upload(visit.probe.key, upload_id))
     hint = "the parts of aborted uploads stay until a lifecycle rule removes them"
     if visit.note("give up large files", reply, needed=not _is_refused_for_good(reply), hint=hint):
         visit.probe.ended(upload_id)
@@ -397,15 +396,15 @@ def _is_refused_for_good(reply: Reply) -> bool:
 def deletes(visit: Visit) -> None:
     """Check a single delete, then keys that are hard to keep, and all of those in one request."""
     needed = visit.settings.delete
-    reply = visit.probe.ask(calls.delete_object(visit.probe.key))
-    effect = "the object is still there" if visit.probe.ask(calls.head_object(visit.probe.key)).answer.ok else ""
+    reply = visit.probe.ask(requests.delete_object(visit.probe.key))
+    effect = "the object is still there" if visit.probe.ask(requests.head_object(visit.probe.key)).answer.ok else ""
     if not visit.note("delete", reply, needed=needed, effect=effect):
         visit.not_tried("delete many at once", "DeleteObjects", "more test objects would stay", needed=False)
         return
     stored = names(visit)
     if not stored:
         return
-    batch = visit.probe.ask(calls.delete_objects(stored))
+    batch = visit.probe.ask(requests.delete_objects(stored))
     one_by_one = batch.fault is not None and batch.fault.status in _NO_BATCHES
     if visit.note(
         "delete many at once", batch, needed=needed and not one_by_one, hint="objects are deleted one by one"
@@ -422,7 +421,7 @@ def names(visit: Visit) -> list[str]:
     probe = visit.probe
     keys = [f"{probe.folder}names/{name}" for name in _NAMES]
     stored = [key for key in keys if probe.put(visit.headers, b"", key=key).fault is None]
-    reply = probe.ask(calls.list_objects(f"{probe.folder}names/"))
+    reply = probe.ask(requests.list_objects(f"{probe.folder}names/"))
     page = reply.answer.document
     if page is None:
         visit.findings.fact("keeps_any_name", None, "unknown, the listing cannot be read")

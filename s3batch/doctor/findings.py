@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import permissions
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
+from s3batch.s3 import permissions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from s3batch.quirks import Quirk
-    from s3batch.s3.faults import Fault
+    from s3batch.s3.errors import Fault
 
 _WIDEST = 44
 """Characters of a column but the last."""

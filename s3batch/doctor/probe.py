@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import EndpointError
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.s3 import calls
+from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.calls import Answer, Call
 from s3batch.s3.checksums import digest
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import CallError, Fault, fault_of
+from s3batch.s3.errors import CallError, Fault, fault_of
 from s3batch.s3.proof import confirm
+from s3batch.s3.requests import Answer, Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from s3batch.s3.calls import Body
+    from s3batch.s3.requests import Body
 
 FOLDER = f"{OWN_DIRECTORY}/doctor-"
 """Below the target, in a folder that syncs ignore; random digits follow."""

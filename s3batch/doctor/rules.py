@@ -10,7 +10,7 @@ from s3batch.units import plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3batch.s3.calls import Body
+    from s3batch.s3.requests import Body
 
 _COLD = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects cannot be read without being restored first."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
-from s3batch import permissions
 from s3batch.doctor.rules import parse_lifecycle, parse_lock, parse_versioning
 from s3batch.doctor.visit import Visit
-from s3batch.s3.calls import Call
+from s3batch.s3 import permissions
+from s3batch.s3.requests import Call
 from s3batch.units import format_duration
 
 _SKEW_WORTH_A_WORD = 60.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3batch import permissions
 from s3batch.doctor.findings import Check, Findings, Outcome
 from s3batch.doctor.probe import Probe, Reply
 from s3batch.limits import DeleteLimit
@@ -15,8 +14,9 @@ from s3batch.objects.attributes import Rules
 from s3batch.objects.redirects import Redirect, parse
 from s3batch.objects.target import Target
 from s3batch.quirks import Quirk, QuirkKind
+from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.faults import refused_for_good
+from s3batch.s3.errors import refused_for_good
 from s3batch.settings.table import Settings
 from s3batch.source.filters import Selection
 

@@ -19,8 +19,8 @@ from s3batch.executors import Credit, Status, weight_of
 from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIRST_WORKS, KEYS_IN_FLIGHT
 from s3batch.failpoints import reach
 from s3batch.model import PART, Kind, Step
-from s3batch.s3.carry import carrier
-from s3batch.s3.lane import Lane
+from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.transport import Lane
 from s3batch.worker import begin, tools_for
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from botocore.awsrequest import (
 from botocore.exceptions import BotoCoreError
 
 from s3batch.s3 import bounds, validation
-from s3batch.s3.calls import Answer, Call
-from s3batch.s3.faults import CallError, Fault
-from s3batch.s3.wire import MalformedError, OversizeError, Reply
+from s3batch.s3.connection import MalformedError, OversizeError, Reply
+from s3batch.s3.errors import CallError, Fault
+from s3batch.s3.requests import Answer, Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -320,5 +320,5 @@ def _ended(reply: Reply) -> Answer:
 
 
 def as_sent(value: str) -> str:
-    """Return a header as :mod:`s3batch.s3.wire` reads it; http.client reads Latin-1."""
+    """Return a header as :mod:`s3batch.s3.connection` reads it; http.client reads Latin-1."""
     return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")

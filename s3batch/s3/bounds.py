@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Call
+    from s3batch.s3.requests import Call
 
 MIB = 1024 * 1024
 DOCUMENT_LIMIT = 64 * MIB

@@ -8,25 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
-from s3batch.s3 import calls
-from s3batch.s3.carry import back_off, carrier
-from s3batch.s3.client import connect
+from s3batch.s3 import requests
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, explain, fault_of, kms_fault, wants_kms
+from s3batch.s3.credentials import connect
+from s3batch.s3.errors import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, explain, fault_of, kms_fault, wants_kms
 from s3batch.s3.gather import capture
-from s3batch.s3.lane import Lane, ask, outcome, pause
+from s3batch.s3.lazy_boto import back_off, carrier
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.store_clock import StoreClock
+from s3batch.s3.transport import Lane, ask, outcome, pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from s3batch.model import Listed
-    from s3batch.s3.calls import Answer, Call
-    from s3batch.s3.client import Login
+    from s3batch.s3.credentials import Login
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.listing import Page, Upload
+    from s3batch.s3.requests import Answer, Call
     from s3batch.settings.table import Settings
 
 _DELETE_BATCH = 1000  # S3's limit for one DeleteObjects
@@ -173,11 +173,11 @@ class Bucket:
 
         Raises :class:`EndpointError` if the bucket cannot be listed.
         """
-        page: Page = self._listed(calls.list_objects(prefix, start_after=start_after)).document
+        page: Page = self._listed(requests.list_objects(prefix, start_after=start_after)).document
         seen: set[str] = set()
         while page.token:
             self._check_progress(page.token, seen)
-            call = calls.list_objects(prefix, token=page.token)
+            call = requests.list_objects(prefix, token=page.token)
             ahead = self._fetch_ahead(call)
             yield page
             page = self._arrived(ahead, call).document
@@ -193,7 +193,7 @@ class Bucket:
             found.update((each.key, each) for each in page.objects if each.key in wanted)
             further = not_shown(left, page) if page.token else []
             if len(further) == len(left):
-                pages = (self._listed(calls.list_objects(key, limit=1)).document for key in left)
+                pages = (self._listed(requests.list_objects(key, limit=1)).document for key in left)
                 found.update((each.key, each) for page in pages for each in page.objects if each.key in wanted)
                 break
             left = further
@@ -202,7 +202,7 @@ class Bucket:
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """Yield the pages of :meth:`list_objects`, for coroutines."""
         seen: set[str] = set()
-        call = calls.list_objects(prefix)
+        call = requests.list_objects(prefix)
         while True:
             answer = await self.send(call)
             if not answer.ok:
@@ -212,7 +212,7 @@ class Bucket:
             if not page.token:
                 return
             self._check_progress(page.token, seen)
-            call = calls.list_objects(prefix, token=page.token)
+            call = requests.list_objects(prefix, token=page.token)
 
     def _check_progress(self, token: Any, seen: set[Any]) -> None:
         """Raise :class:`EndpointError` for a page that was asked for before: such a listing has no end."""
@@ -241,8 +241,8 @@ class Bucket:
         return answer
 
     def head(self, key: str) -> Answer | None:
-        """Send a HEAD of ``key``; return ``None`` if there is no such object. Raises :class:`CallError` on a refusal."""
-        call = calls.head_object(key)
+        """HEAD of ``key``; ``None`` when there is no such object. Raises :class:`CallError` on a refusal."""
+        call = requests.head_object(key)
         answer = self.ask(call)
         if answer.status == 404:
             return None
@@ -256,15 +256,15 @@ class Bucket:
         ``size`` is the size in a listing. Without it, a HEAD asks for the size of an unusually large object.
         """
         try:
-            return self._found(calls.get_object(key, size=size))
+            return self._found(requests.get_object(key, size=size))
         except EndpointError as error:
             if error.code != TOO_LARGE or size >= 0 or (head := self.head(key)) is None:
                 raise
-            return self._found(calls.get_object(key, size=int(head.headers.get("content-length", 0))))
+            return self._found(requests.get_object(key, size=int(head.headers.get("content-length", 0))))
 
     def get_range(self, key: str, first: int, last: int, etag: str = "") -> Answer | None:
-        """Return the bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is given."""
-        call = calls.get_object(key, first, last)
+        """Its bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is named."""
+        call = requests.get_object(key, first, last)
         return self._found(call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call)
 
     def _found(self, call: Call) -> Answer | None:
@@ -281,23 +281,23 @@ class Bucket:
 
     def put(self, key: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """Store ``body`` under ``key``, with a checksum the store verifies."""
-        checked = {"content-md5": calls.md5_header(body), **(headers or {})}
-        return self.must(calls.put_object(key, body, checked))
+        checked = {"content-md5": requests.md5_header(body), **(headers or {})}
+        return self.must(requests.put_object(key, body, checked))
 
     def delete(self, key: str) -> None:
         """Delete ``key``; no object of that name is fine."""
-        answer = self.ask(calls.delete_object(key))
+        answer = self.ask(requests.delete_object(key))
         if not answer.ok and answer.status != 404:
             raise CallError("DeleteObject", key, fault_of(answer))
 
     def delete_many(self, keys: list[str]) -> None:
         """Delete ``keys``, up to 1,000 in a request. Raises :class:`CallError` for the first that stays."""
-        for key in (key for key in keys if not calls.fits_xml(key)):
+        for key in (key for key in keys if not requests.fits_xml(key)):
             self.delete(key)
-        plain = [key for key in keys if calls.fits_xml(key)]
+        plain = [key for key in keys if requests.fits_xml(key)]
         for at in range(0, len(plain), _DELETE_BATCH):
             batch = plain[at : at + _DELETE_BATCH]
-            answer = self.ask(calls.delete_objects(batch))
+            answer = self.ask(requests.delete_objects(batch))
             if answer.status in (400, 405, 501):  # a store without DeleteObjects
                 for key in batch:
                     self.delete(key)
@@ -313,7 +313,7 @@ class Bucket:
         markers = ("", "")
         seen: set[tuple[str, str]] = set()
         while True:
-            answer = self.ask(calls.list_multipart_uploads(prefix, *markers))
+            answer = self.ask(requests.list_multipart_uploads(prefix, *markers))
             if not answer.ok:
                 self.uploads_refused = fault_of(answer)
                 return
@@ -325,7 +325,7 @@ class Bucket:
 
     def abort_multipart_upload(self, key: str, upload_id: str) -> None:
         """Give up an upload; one that is gone already is fine."""
-        answer = self.ask(calls.abort_multipart_upload(key, upload_id))
+        answer = self.ask(requests.abort_multipart_upload(key, upload_id))
         if not answer.ok and answer.status != 404:
             raise CallError("AbortMultipartUpload", key, fault_of(answer))
 

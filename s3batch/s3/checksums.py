@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.s3.calls import Body
+    from s3batch.s3.requests import Body
 
 NAMES = ("crc64nvme", "crc32", "crc32c", "sha256", "sha1")
 WHOLE_OBJECT = ("crc64nvme", "crc32", "crc32c")

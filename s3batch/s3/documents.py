@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from xml.parsers import expat
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Body
+    from s3batch.s3.requests import Body
 
 _DEPTH = 32  # levels; the documents of S3 that are read here have fewer than ten
 _OUTSIDE = 0xF0000

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from s3batch.s3.calls import encode
+from s3batch.s3.requests import encode
 from s3batch.s3.sigv4 import Credentials
 
 Signing = Literal["auto", "always", "never"]

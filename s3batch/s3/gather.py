@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 
-    from s3batch.s3.lane import Lane
+    from s3batch.s3.transport import Lane
 
 SIDE_BY_SIDE = 64
 """Coroutines of one gathering that run at a time, so that memory does not grow with their number."""

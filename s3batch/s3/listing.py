@@ -18,7 +18,7 @@ from s3batch.s3.documents import Document, MalformedAnswerError, check, read
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s3batch.s3.calls import Body
+    from s3batch.s3.requests import Body
 
 _LARGEST = 2**63 - 1
 """The journal's largest number, far beyond S3's largest object."""

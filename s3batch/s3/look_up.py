@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.s3 import calls
+from s3batch.s3 import requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from s3batch.s3.calls import Call
     from s3batch.s3.listing import Page
+    from s3batch.s3.requests import Call
 
 _PAGE = 1000  # S3's limit for a page of a listing
 _ALONE = 2
@@ -28,7 +28,7 @@ def in_listing_order(keys: Iterable[str]) -> list[str]:
 
 def jump_to(left: Sequence[str], prefix: str) -> Call:
     """Return the call for the page that begins at the first of the keys left."""
-    return calls.list_objects(prefix, start_after=_just_before(left[0]), limit=_ALONE if len(left) == 1 else _PAGE)
+    return requests.list_objects(prefix, start_after=_just_before(left[0]), limit=_ALONE if len(left) == 1 else _PAGE)
 
 
 def not_shown(left: Sequence[str], page: Page) -> list[str]:

@@ -15,12 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.objects import compare
-from s3batch.s3 import calls
-from s3batch.s3.faults import CallError, Fault, fault_of, refused_for_good
-from s3batch.s3.lane import aside, ask
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError, Fault, fault_of, refused_for_good
+from s3batch.s3.transport import aside, ask
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Answer, Call
+    from s3batch.s3.requests import Answer, Call
 
 UNPROVED_WARNING = (
     "the store confirms no content and refuses to show its objects ({}): it is not proved that the objects are whole; "
@@ -89,14 +89,14 @@ def bare(etag: str) -> str:
 
 
 async def _find(key: str) -> tuple[_Facts | None, list[str]]:
-    """Return the facts of ``key`` in HEAD, or else in the listing; and both refusals, if both are refused."""
-    head = await ask(calls.head_object(key))
+    """Return what HEAD, or else the listing, shows of ``key``; and who refused, where both did."""
+    head = await ask(requests.head_object(key))
     if head.ok:
         return _Facts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []
     if head.status == 404:
         return None, []
     refusal = _refusal(head, "HeadObject", key)
-    page = await ask(calls.list_objects(key, limit=1))
+    page = await ask(requests.list_objects(key, limit=1))
     if page.ok:
         first = next((each for each in page.document.objects if each.key == key), None)
         return (_Facts(first.size, bare(first.etag)) if first else None), []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import CallError, explain, fault_of
-from s3batch.s3.lane import ask
+from s3batch.s3.errors import CallError, explain, fault_of
+from s3batch.s3.transport import ask
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Answer, Call
+    from s3batch.s3.requests import Answer, Call
 
 __all__ = ["checked", "date_of", "etag_of", "must", "seconds_of", "settled"]
 

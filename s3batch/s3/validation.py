@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from s3batch.s3 import listing
-from s3batch.s3.calls import Answer
 from s3batch.s3.documents import MalformedAnswerError
-from s3batch.s3.faults import (
+from s3batch.s3.errors import (
     MALFORMED,
     STATUS_OF,
     TOO_LARGE,
@@ -28,9 +27,10 @@ from s3batch.s3.faults import (
     hides_error,
     is_error_document,
 )
+from s3batch.s3.requests import Answer
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Call
+    from s3batch.s3.requests import Call
 
 
 class Rule(NamedTuple):

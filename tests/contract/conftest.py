@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.client import connect
+from s3batch.s3.credentials import connect
 from s3batch.settings.table import Settings
 from tests.contract.scene import Scene
 from tests.rig import buckets, fake_s3, servers

@@ -12,13 +12,13 @@ import pytest
 
 from s3batch.errors import EndpointError
 from s3batch.objects import compare
-from s3batch.s3 import calls
+from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.calls import Call
 from s3batch.s3.checksums import digest
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.faults import fault_of
-from s3batch.s3.lane import ask
+from s3batch.s3.errors import fault_of
+from s3batch.s3.requests import Call
+from s3batch.s3.transport import ask
 from s3batch.s3.validation import etag_in
 from tests.rig.servers import Quirk
 
@@ -48,7 +48,7 @@ def md5(body: bytes) -> str:
 
 
 def put(store, name: str, body: bytes = b"body", **headers: str) -> dict[str, str]:
-    call = calls.put_object(store.key(name), body, {"content-md5": calls.md5_header(body), **headers})
+    call = requests.put_object(store.key(name), body, {"content-md5": requests.md5_header(body), **headers})
     return dict(store.bucket.must(call).headers)
 
 
@@ -78,7 +78,7 @@ def test_an_empty_object_is_an_object(store):
 def test_a_range_is_just_these_bytes(store):
     put(store, "k", b"0123456789")
 
-    answer = store.bucket.must(calls.get_object(store.key("k"), 2, 5))
+    answer = store.bucket.must(requests.get_object(store.key("k"), 2, 5))
 
     assert bytes(answer.body) == b"2345"
     assert answer.status == (200 if store.place == "rclone" else 206)
@@ -102,7 +102,7 @@ def test_expires_is_kept(store):
 def test_what_is_not_there_is_a_404_of_both_kinds(store):
     missing = store.key("missing")
 
-    got = store.bucket.ask(calls.get_object(missing))
+    got = store.bucket.ask(requests.get_object(missing))
 
     assert store.bucket.head(missing) is None
     assert store.bucket.get(missing) is None
@@ -137,7 +137,7 @@ def test_an_odd_key_is_put_listed_fetched_copied_and_deleted(store, name):
         lost = _round_trip(store, name)
     finally:
         with suppress(EndpointError):  # moto says of a key with a line break that there is no such page
-            store.bucket.ask(calls.delete_object(store.key(name)))
+            store.bucket.ask(requests.delete_object(store.key(name)))
 
     assert lost is (name in ODD_LOST[store.place])
 
@@ -145,15 +145,15 @@ def test_an_odd_key_is_put_listed_fetched_copied_and_deleted(store, name):
 def _round_trip(store, name: str) -> bool:
     """Whether this S3 cannot hold the key."""
     key, body = store.key(name), name.encode("utf-8", "surrogateescape")
-    answer = store.bucket.ask(calls.put_object(key, body, {"content-md5": calls.md5_header(body)}))
+    answer = store.bucket.ask(requests.put_object(key, body, {"content-md5": requests.md5_header(body)}))
     if not answer.ok or store.keys() != [name]:
         return True
     got = store.bucket.get(key)
-    copy = store.bucket.ask(calls.copy_object(key, store.settings.bucket, {"x-amz-metadata-directive": "REPLACE"}))
+    copy = store.bucket.ask(requests.copy_object(key, store.settings.bucket, {"x-amz-metadata-directive": "REPLACE"}))
     if got is None or bytes(got.body) != body or not copy.ok:
         return True
-    if calls.fits_xml(key):
-        deleted = store.bucket.must(calls.delete_objects([key]))
+    if requests.fits_xml(key):
+        deleted = store.bucket.must(requests.delete_objects([key]))
         assert deleted.document == []
     else:
         store.bucket.delete(key)
@@ -190,7 +190,7 @@ def test_a_listing_of_many_pages_shows_each_key_once(store, many):
 def _put_all(store, keys: list[str]) -> None:
     lane, answers = store.bucket.lane, []
     for key in keys:
-        lane.start(ask(calls.put_object(key, b"x", {"content-md5": calls.md5_header(b"x")})), answers.append)
+        lane.start(ask(requests.put_object(key, b"x", {"content-md5": requests.md5_header(b"x")})), answers.append)
     while len(answers) < len(keys):
         lane.turn(1.0)
     if not all(answer.ok for answer in answers):  # rclone stumbles when it makes a directory for many at once
@@ -221,7 +221,7 @@ def test_a_copy_onto_itself_changes_the_attributes_and_not_the_content(store):
     put(store, "k", b"content", **{"content-type": "text/plain", "x-amz-meta-old": "1"})
     headers = {"x-amz-metadata-directive": "REPLACE", "content-type": "text/html", "x-amz-meta-new": "2"}
 
-    answer = store.bucket.must(calls.copy_object(store.key("k"), store.settings.bucket, headers))
+    answer = store.bucket.must(requests.copy_object(store.key("k"), store.settings.bucket, headers))
     head = store.bucket.head(store.key("k"))
     found = compare.RemoteAttributes.from_headers(head.headers)
 
@@ -240,7 +240,7 @@ def test_a_batch_of_deletes_names_only_what_was_not_deleted(store):
         put(store, name)
     gone = [store.key(name) for name in ("a&b", "b<c", "never-was")]
 
-    answer = store.bucket.must(calls.delete_objects(gone))
+    answer = store.bucket.must(requests.delete_objects(gone))
 
     assert answer.document == []
     assert store.keys() == ["stays"]
@@ -250,7 +250,7 @@ def test_a_batch_with_errors_inside_names_the_keys(places):
     store = places.store("fake", "lean")
     put(store, "k")
 
-    answer = store.bucket.must(calls.delete_objects([store.key("k"), "locked/a&b"]))
+    answer = store.bucket.must(requests.delete_objects([store.key("k"), "locked/a&b"]))
 
     assert [error["Key"] for error in answer.document] == ["locked/a&b"]
 
@@ -259,7 +259,7 @@ def test_a_batch_with_errors_inside_names_the_keys(places):
 
 
 def begin(store, name: str, **headers: str) -> str:
-    return store.bucket.must(calls.create_multipart_upload(store.key(name), headers)).document
+    return store.bucket.must(requests.create_multipart_upload(store.key(name), headers)).document
 
 
 def test_a_multipart_upload_is_begun_sent_listed_and_completed(store):
@@ -267,12 +267,14 @@ def test_a_multipart_upload_is_begun_sent_listed_and_completed(store):
     upload_id = begin(store, "large", **{"content-type": "text/large"})
 
     etags = [
-        store.bucket.must(calls.upload_part(store.key("large"), upload_id, number, body)).headers["etag"]
+        store.bucket.must(requests.upload_part(store.key("large"), upload_id, number, body)).headers["etag"]
         for number, body in enumerate(bodies, start=1)
     ]
-    held, more = store.bucket.must(calls.list_parts(store.key("large"), upload_id)).document
+    held, more = store.bucket.must(requests.list_parts(store.key("large"), upload_id)).document
     rows = [(part.number, f'"{part.etag}"', "") for part in held]
-    completed = store.bucket.must(calls.complete_multipart_upload(store.key("large"), upload_id, rows, "crc64nvme", {}))
+    completed = store.bucket.must(
+        requests.complete_multipart_upload(store.key("large"), upload_id, rows, "crc64nvme", {})
+    )
     head = store.bucket.head(store.key("large"))
 
     assert ([(part.number, part.size) for part in held], more) == ([(1, 5 * MIB), (2, 7)], 0)
@@ -301,7 +303,7 @@ def test_a_part_of_an_aborted_upload_is_refused(store):
     if store.place == "moto":
         pytest.skip("moto answers 500 for ever")
 
-    answer = store.bucket.ask(calls.upload_part(store.key("k"), upload_id, 1, b"late"))
+    answer = store.bucket.ask(requests.upload_part(store.key("k"), upload_id, 1, b"late"))
 
     assert (answer.status, fault_of(answer).code) == (404, "NoSuchUpload")
 
@@ -309,12 +311,12 @@ def test_a_part_of_an_aborted_upload_is_refused(store):
 def test_a_small_part_that_is_not_the_last_is_refused(store):
     upload_id = begin(store, "k")
     etags = [
-        store.bucket.must(calls.upload_part(store.key("k"), upload_id, number, b"small")).headers["etag"]
+        store.bucket.must(requests.upload_part(store.key("k"), upload_id, number, b"small")).headers["etag"]
         for number in (1, 2)
     ]
 
     rows = [(number, etag, "") for number, etag in enumerate(etags, start=1)]
-    answer = store.bucket.ask(calls.complete_multipart_upload(store.key("k"), upload_id, rows, "crc32", {}))
+    answer = store.bucket.ask(requests.complete_multipart_upload(store.key("k"), upload_id, rows, "crc32", {}))
 
     assert answer.ok is store.has(Quirk.SMALL_PARTS)
 
@@ -333,8 +335,8 @@ def test_an_upload_whose_key_breaks_xml_is_seen_too(places, lane):
 
 
 def test_a_key_that_must_be_new_is_written_once(store):
-    fresh = calls.put_object(
-        store.key("lock"), b"mine", {"if-none-match": "*", "content-md5": calls.md5_header(b"mine")}
+    fresh = requests.put_object(
+        store.key("lock"), b"mine", {"if-none-match": "*", "content-md5": requests.md5_header(b"mine")}
     )
     store.bucket.must(fresh)
 
@@ -349,7 +351,7 @@ def test_a_key_that_must_be_new_is_written_once(store):
 def test_an_acl_is_applied_and_read(store):
     put(store, "k", **{"x-amz-acl": "public-read"})
 
-    answer = store.bucket.ask(calls.get_object_acl(store.key("k")))
+    answer = store.bucket.ask(requests.get_object_acl(store.key("k")))
 
     if store.has(Quirk.ACL_REFUSED):  # rclone answers with the object
         assert not answer.ok
@@ -382,8 +384,8 @@ NAMES = ("crc64nvme", "crc32", "crc32c", "sha256", "sha1")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_right_checksum_is_taken_and_a_wrong_one_refused(store, name):
     header = f"x-amz-checksum-{name}"
-    right = calls.put_object(store.key("k"), b"right", {header: digest(name, b"right")})
-    wrong = calls.put_object(store.key("k"), b"wrong", {header: digest(name, b"right")})
+    right = requests.put_object(store.key("k"), b"right", {header: digest(name, b"right")})
+    wrong = requests.put_object(store.key("k"), b"wrong", {header: digest(name, b"right")})
 
     said = store.bucket.must(right).headers.get(header)
     refused = store.bucket.lane.call(wrong)
@@ -393,7 +395,7 @@ def test_a_right_checksum_is_taken_and_a_wrong_one_refused(store, name):
 
 
 def test_a_wrong_md5_is_refused(store):
-    wrong = calls.put_object(store.key("k"), b"body", {"content-md5": b64encode(bytes(16)).decode()})
+    wrong = requests.put_object(store.key("k"), b"body", {"content-md5": b64encode(bytes(16)).decode()})
 
     answer = store.bucket.lane.call(wrong)
 

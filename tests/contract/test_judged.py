@@ -10,7 +10,7 @@ import pytest
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.invalidation import connect as connect_cloudfront
 from s3batch.invalidation import invalidate
-from s3batch.s3.client import connect
+from s3batch.s3.credentials import connect
 from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply
 

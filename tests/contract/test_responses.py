@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import pytest
 
-import s3batch.s3.reference  # importing boto3 holds everybody up, and limits are short here
-from s3batch.s3 import bounds, calls
-from s3batch.s3.calls import Answer, Call
-from s3batch.s3.carry import carrier
+import s3batch.s3.boto  # importing boto3 holds everybody up, and limits are short here
+from s3batch.s3 import bounds, requests
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.faults import CallError, fault_of
-from s3batch.s3.lane import Lane, ask, outcome
+from s3batch.s3.errors import CallError, fault_of
+from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.requests import Answer, Call
 from s3batch.s3.sigv4 import Credentials
+from s3batch.s3.transport import Lane, ask, outcome
 from s3batch.s3.validation import RULES
 from tests.rig.answering import Answering, Out
 
@@ -61,21 +61,21 @@ class Right:
 SAID = {
     right.call.name: right
     for right in (
-        Right(calls.put_object("k", b"body", {}), etag=True),
-        Right(calls.upload_part("k", "u", 1, b"part"), etag=True),
-        Right(calls.head_object("k"), etag=True),
-        Right(calls.get_object("k", size=4), "body", etag=True),
-        Right(calls.copy_object("k", "bucket", {}), COPIED),
-        Right(calls.create_multipart_upload("k", {}), BEGUN),
-        Right(calls.complete_multipart_upload("k", "u", [(1, "e", "")], "crc32", {}), COMPLETED),
-        Right(calls.abort_multipart_upload("k", "u"), status=204),
-        Right(calls.delete_object("k"), status=204),
-        Right(calls.delete_objects(["k", "l"]), DELETED),
-        Right(calls.list_objects("p/"), LISTING),
-        Right(calls.list_parts("k", "u"), PARTS),
-        Right(calls.list_multipart_uploads("p/"), UPLOADS),
-        Right(calls.get_object_tagging("k"), TAGS),
-        Right(calls.get_object_acl("k"), ACL),
+        Right(requests.put_object("k", b"body", {}), etag=True),
+        Right(requests.upload_part("k", "u", 1, b"part"), etag=True),
+        Right(requests.head_object("k"), etag=True),
+        Right(requests.get_object("k", size=4), "body", etag=True),
+        Right(requests.copy_object("k", "bucket", {}), COPIED),
+        Right(requests.create_multipart_upload("k", {}), BEGUN),
+        Right(requests.complete_multipart_upload("k", "u", [(1, "e", "")], "crc32", {}), COMPLETED),
+        Right(requests.abort_multipart_upload("k", "u"), status=204),
+        Right(requests.delete_object("k"), status=204),
+        Right(requests.delete_objects(["k", "l"]), DELETED),
+        Right(requests.list_objects("p/"), LISTING),
+        Right(requests.list_parts("k", "u"), PARTS),
+        Right(requests.list_multipart_uploads("p/"), UPLOADS),
+        Right(requests.get_object_tagging("k"), TAGS),
+        Right(requests.get_object_acl("k"), ACL),
         Right(Call("PutObjectTagging", "PUT", "k", "tagging=", {}, TAGS.encode())),
         Right(Call("PutObjectAcl", "PUT", "k", "acl=", {"x-amz-acl": "private"})),
     )
@@ -322,7 +322,9 @@ def test_what_is_not_s3s_answer_to_a_call_is_none(kind, lane, record_property, m
 
 
 def test_the_table_is_about_every_call():
-    made = {getattr(calls, name) for name in dir(calls) if name.endswith(("object", "objects", "upload", "uploads"))}
+    made = {
+        getattr(requests, name) for name in dir(requests) if name.endswith(("object", "objects", "upload", "uploads"))
+    }
 
     assert RULES.keys() >= SAID.keys()
     assert len(made) <= len(SAID)
@@ -376,7 +378,7 @@ def test_a_copy_in_parts_believes_only_s3(lie, monkeypatch):
         lane = lane_to(server.url, "reference")
         expected = pytest.raises(CallError, match=f"{lie} was answered with 200 text/html") if lie else nullcontext()
         with expected as refused:
-            s3batch.s3.reference.copy_large(lane.endpoint, "k", 10 << 20, {"content-type": "a/b"})
+            s3batch.s3.boto.copy_large(lane.endpoint, "k", 10 << 20, {"content-type": "a/b"})
         lane.close()
 
     assert refused is None or refused.value.fault.retryable

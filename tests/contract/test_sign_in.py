@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from s3batch.errors import EndpointError
-from s3batch.s3 import calls
+from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.client import connect
+from s3batch.s3.credentials import connect
 from s3batch.settings.table import Settings
 from tests.rig import buckets, fake_s3
 from tests.rig.fake_s3 import FakeS3

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from s3batch.s3 import calls
+from s3batch.s3 import requests as calls
 from tests.rig.faults import Delay, Refuse
 
 LOCATION = "x-amz-website-redirect-location"
@@ -117,7 +117,7 @@ def test_l1_the_listing_is_read_always_and_its_refusal_ends_the_step(step, proxy
 
 
 def test_l1_a_failing_second_page_is_a_failed_listing(step, proxy, monkeypatch) -> None:
-    monkeypatch.setattr("s3batch.s3.calls.list_objects", partial(calls.list_objects, limit=2))
+    monkeypatch.setattr("s3batch.s3.requests.list_objects", partial(calls.list_objects, limit=2))
     stored(step, "many/1", "many/2", "many/3")
     proxy.on("ListObjectsV2", Refuse(403, "AccessDenied"), skip=1)
 

@@ -12,9 +12,9 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.s3 import calls
-from s3batch.s3.calls import encode
+from s3batch.s3 import requests
 from s3batch.s3.endpoint import Endpoint
+from s3batch.s3.requests import encode
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer
 
 BYTES = st.one_of(
@@ -60,7 +60,7 @@ def test_a_request_is_signed_as_botocore_signs_it(key, pairs, headers, credentia
         bucket="bucket-a", region=region, host="s3.example.com", port=443, tls=True, path_style=path_style,
         credentials=credentials,
     )  # fmt: skip
-    path, query = endpoint.path(key), calls.query(pairs)
+    path, query = endpoint.path(key), requests.query(pairs)
     url = f"https://{endpoint.host_header}{path}" + (f"?{query}" if query else "")
 
     ours = Signer(credentials, region).sign(
@@ -94,7 +94,7 @@ def test_a_key_is_encoded_byte_by_byte(key):
 
 @given(pairs=QUERY)
 def test_a_query_says_what_it_was_made_of_in_canonical_order(pairs):
-    made = calls.query(pairs)
+    made = requests.query(pairs)
 
     assert parse_qsl(made, keep_blank_values=True, errors="surrogateescape") == sorted(
         pairs, key=lambda pair: (encode(pair[0]), encode(pair[1]))

@@ -8,8 +8,8 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.s3.calls import Answer
-from s3batch.s3.wire import Reply
+from s3batch.s3.connection import Reply
+from s3batch.s3.requests import Answer
 
 NAME = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map("x-".__add__)
 VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), max_size=20).filter(str.isprintable)

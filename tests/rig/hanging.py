@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s3batch.model import Result
-from s3batch.s3.lane import aside
+from s3batch.s3.transport import aside
 
 if TYPE_CHECKING:
     from s3batch.model import Work

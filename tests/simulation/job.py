@@ -26,7 +26,7 @@ from s3batch.journal.store import Store as JournalStore
 from s3batch.model import Kind, Operation, Result, State, Step
 from s3batch.output import Output
 from s3batch.s3 import bucket, store_clock
-from s3batch.s3.calls import Call
+from s3batch.s3.requests import Call
 from s3batch.settings.table import Settings
 from s3batch.source import reader
 from s3batch.stopping import InterruptedJobError, Signals

@@ -26,10 +26,10 @@ from botocore import xform_name
 from s3batch.executors import BEAT, SILENCE, News, RunningTime, Status, WorkerState
 from s3batch.executors.runner import BEGUN, CURRENT, Runner
 from s3batch.model import Result, Work
-from s3batch.s3.calls import Answer, Call
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.faults import Fault
-from s3batch.s3.lane import Lane
+from s3batch.s3.errors import Fault
+from s3batch.s3.requests import Answer, Call
+from s3batch.s3.transport import Lane
 from s3batch.worker import Brief
 from tests.rig.fake_s3 import FakeS3, Manners, RefusedError, Seen, Stored, error
 

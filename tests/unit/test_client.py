@@ -15,8 +15,8 @@ import pytest
 from botocore.config import Config
 
 from s3batch.errors import EndpointError, SettingsError
-from s3batch.s3 import client
-from s3batch.s3.client import Login, connect
+from s3batch.s3 import credentials as client
+from s3batch.s3.credentials import Login, connect
 from s3batch.s3.sigv4 import Credentials
 from s3batch.settings.table import Settings
 
@@ -183,7 +183,7 @@ def test_the_lean_lane_cannot_be_forced_where_it_leads_nowhere():
     ],
 )  # fmt: skip
 def test_where_the_reference_lane_goes(monkeypatch, bucket, environment, host):
-    from s3batch.s3 import reference
+    from s3batch.s3 import boto
 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -191,7 +191,7 @@ def test_where_the_reference_lane_goes(monkeypatch, bucket, environment, host):
     for name in environment:
         monkeypatch.delenv(name)
 
-    s3 = reference.client(found)
+    s3 = boto.client(found)
 
     assert urlsplit(url_sent(s3, bucket, "k")).netloc == host
 
@@ -348,7 +348,7 @@ def test_a_profile_that_is_not_there_is_said(configured):
 def test_a_pair_given_outright_needs_no_boto3():
     """Importing it is most of the CPU of a run with nothing to do."""
     code = (
-        "import sys; from s3batch.settings.table import Settings; from s3batch.s3.client import connect; "
+        "import sys; from s3batch.settings.table import Settings; from s3batch.s3.credentials import connect; "
         "found, login = connect(Settings(bucket='b', access_key='a', secret_key='s', session_token='t'), 'b'); "
         "assert login.current().token == 't'; "
         "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"

@@ -7,9 +7,9 @@ from email.utils import formatdate
 
 import pytest
 
-from s3batch.s3.calls import Answer
 from s3batch.s3.clock import retry_after, seconds_of
-from s3batch.s3.faults import fault_of
+from s3batch.s3.errors import fault_of
+from s3batch.s3.requests import Answer
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 from s3batch.cli import main
 from s3batch.errors import EndpointError, S3BatchError
-from s3batch.s3 import calls
+from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.client import connect
+from s3batch.s3.credentials import connect
 from s3batch.settings.table import Settings
 
 KEYS = "[default]\naws_access_key_id = AKIAAKIAAKIA\naws_secret_access_key = secretsecret\n"
@@ -96,7 +96,7 @@ def contact(**values: object) -> None:
     endpoint, login = connect(Settings(bucket="b", endpoint_url="http://127.0.0.1:9", timeout=3, **values), "b")
     bucket = Bucket(endpoint, login, tries=1)
     try:
-        bucket.ask(calls.head_object("k"))
+        bucket.ask(requests.head_object("k"))
     finally:
         bucket.close()
 
@@ -181,7 +181,7 @@ def test_an_odd_variable_is_no_bug(home, monkeypatch, name, text):
 
 
 def test_a_process_that_hangs_is_not_waited_for_for_long(home, monkeypatch):
-    monkeypatch.setattr("s3batch.s3.client._SIGN_IN_GRACE", -2.0)
+    monkeypatch.setattr("s3batch.s3.credentials._SIGN_IN_GRACE", -2.0)
     write(home / "config", "[default]\ncredential_process = /bin/sleep 60\n")
     begun = time.monotonic()
 

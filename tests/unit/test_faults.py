@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.s3.calls import Answer
-from s3batch.s3.faults import CallError, Fault, fault_of, hides_error, puzzling
+from s3batch.s3.errors import CallError, Fault, fault_of, hides_error, puzzling
+from s3batch.s3.requests import Answer
 
 
 def refusal(code: str, message: str = "", more: str = "") -> bytes:

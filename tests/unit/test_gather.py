@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.s3.carry import carrier
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.gather import SIDE_BY_SIDE, capture, gather
-from s3batch.s3.lane import Lane, pause
+from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.transport import Lane, pause
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import pytest
 
-from s3batch.s3 import calls, dial
-from s3batch.s3.calls import Answer
+from s3batch.s3 import dialer
+from s3batch.s3 import requests as calls
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.faults import CallError, fault_of
-from s3batch.s3.lane import OVERRULED, Lane, aside, ask, outcome, pause
+from s3batch.s3.errors import CallError, fault_of
+from s3batch.s3.requests import Answer
 from s3batch.s3.sigv4 import Credentials
+from s3batch.s3.transport import OVERRULED, Lane, aside, ask, outcome, pause
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
 from tests.rig.scripted import CLOSE, CLOSE_UNREAD, OK, RESET, Scripted, wait
 
@@ -277,7 +278,7 @@ def names(monkeypatch):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in known[host]]
 
-    monkeypatch.setattr(dial.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(dialer.socket, "getaddrinfo", resolve)
     return known
 
 
@@ -316,7 +317,7 @@ def test_an_address_is_asked_for_again_and_the_old_one_kept_when_nobody_answers(
     lane.call(PUT)
 
     names.clear()
-    monkeypatch.setattr(dial, "_RESOLVE_EVERY", 0.0)
+    monkeypatch.setattr(dialer, "_RESOLVE_EVERY", 0.0)
 
     assert lane.call(PUT).status == 200
 
@@ -661,9 +662,9 @@ def test_a_bundle_that_is_not_there_is_named(secure, lane_to):
 
 
 def test_without_certificates_of_the_system_botocores_are_used(monkeypatch):
-    monkeypatch.setattr(dial, "_system_has_certificates", lambda: False)
+    monkeypatch.setattr(dialer, "_system_has_certificates", lambda: False)
 
-    assert dial.tls_context("").cert_store_stats()["x509_ca"] > 50
+    assert dialer.tls_context("").cert_store_stats()["x509_ca"] > 50
 
 
 def test_plain_http_to_a_tls_port_is_a_fault(secure, lane_to):

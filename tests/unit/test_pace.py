@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.s3.pace import Pace
+from s3batch.s3.rate_limit import Pace
 
 
 class Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.permissions import missing, of_failure, sentence
+from s3batch.s3.permissions import missing, of_failure, sentence
 
 AWS_TEXT = (
     "User: arn:aws:iam::1:user/ci is not authorized to perform: {} on resource: "

@@ -8,14 +8,14 @@ import ssl
 import pytest
 from botocore.exceptions import ParamValidationError
 
-from s3batch.s3 import calls
-from s3batch.s3.calls import Call
-from s3batch.s3.carry import carrier
+from s3batch.s3 import requests as calls
+from s3batch.s3.boto import Carrier, fault_without_answer
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.faults import CallError
-from s3batch.s3.lane import Lane
-from s3batch.s3.reference import Carrier, fault_without_answer
+from s3batch.s3.errors import CallError
+from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.requests import Call
 from s3batch.s3.sigv4 import Credentials
+from s3batch.s3.transport import Lane
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
 
 OWN = {"user-agent", "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "expect"}

@@ -12,10 +12,10 @@ from s3batch.model import Kind, Operation, Reason, Result, Work, stamp_of
 from s3batch.objects.attributes import Rules
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import checksums
-from s3batch.s3.calls import Answer, Call
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.faults import CallError, Fault
-from s3batch.sending import Asked
+from s3batch.s3.errors import CallError, Fault
+from s3batch.s3.integrity import Asked
+from s3batch.s3.requests import Answer, Call
 from s3batch.settings.table import Settings
 from s3batch.whole_upload import is_plain, upload_plain
 from s3batch.worker import Brief, Tools, carry_out, tools_for

@@ -17,7 +17,7 @@ from s3batch.s3.clock import offset_of, retry_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s3batch.s3.calls import Answer, Body
+    from s3batch.s3.requests import Answer, Body
 
 THROTTLED = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"}

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.s3 import calls
+from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
-from s3batch.s3.faults import CallError, fault_of
-from s3batch.s3.lane import aside, ask
+from s3batch.s3.errors import CallError, fault_of
 from s3batch.s3.proof import Proofs
+from s3batch.s3.transport import aside, ask
 from s3batch.source.reader import BLOCK
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Answer, Body, Call
     from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.requests import Answer, Body, Call
 
 CHECKSUM_WARNING = "the store does not accept {} checksums ({}); uploads carry {} instead"
 _DID_NOT_MATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
@@ -79,7 +79,7 @@ def checksum_header(name: str, body: Body) -> dict[str, str]:
     if not name:
         return {}
     if name == "md5":
-        return {"content-md5": calls.md5_header(body)}
+        return {"content-md5": requests.md5_header(body)}
     return {f"x-amz-checksum-{name}": digest(name, body)}
 
 

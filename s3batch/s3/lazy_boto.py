@@ -9,14 +9,14 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from s3batch.s3.faults import CallError, Fault
+from s3batch.s3.errors import CallError, Fault
 from s3batch.settings.texts import without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.s3.calls import Answer, Call
     from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.requests import Answer, Call
     from s3batch.s3.sigv4 import Credentials
 
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0  # seconds
@@ -80,7 +80,7 @@ def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
 
 
 def _made(endpoint: Endpoint, call: Call) -> Callable[[Call], Answer]:
-    from s3batch.s3.reference import Carrier  # noqa: PLC0415 - see above
+    from s3batch.s3.boto import Carrier  # noqa: PLC0415 - see above
 
     try:
         return Carrier(endpoint)

@@ -30,20 +30,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.quirks import OVERRULED
 from s3batch.s3 import bounds, clock, validation
-from s3batch.s3.calls import Answer, Call, get_object, head_object
-from s3batch.s3.carry import without_secrets
-from s3batch.s3.dial import BundleError, Dialler
-from s3batch.s3.faults import SKEWED, CallError, Fault, fault_of, hides_error, puzzling
+from s3batch.s3.connection import BrokenConnectionError, Connection
+from s3batch.s3.dialer import BundleError, Dialler
+from s3batch.s3.errors import SKEWED, CallError, Fault, fault_of, hides_error, puzzling
 from s3batch.s3.gather import Gather, Gathering
-from s3batch.s3.heads import Heads
-from s3batch.s3.pace import Pace
+from s3batch.s3.lazy_boto import without_secrets
+from s3batch.s3.rate_limit import Pace
+from s3batch.s3.request_heads import Heads
+from s3batch.s3.requests import Answer, Call, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
-from s3batch.s3.wire import BrokenConnectionError, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, MutableSequence
 
-    from s3batch.s3.dial import Address
+    from s3batch.s3.dialer import Address
     from s3batch.s3.endpoint import Endpoint
 
     Carry = Callable[[Call], Answer]

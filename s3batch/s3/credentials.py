@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from s3batch.errors import EndpointError, S3BatchError, SettingsError
 from s3batch.files.bounded import read_regular_file
-from s3batch.s3.carry import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
+from s3batch.s3.lazy_boto import in_words
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
 from s3batch.settings.texts import without_secrets
 
@@ -352,7 +352,7 @@ def _sts(session: Any, settings: Settings, base: Any) -> Any:
     """Return an STS client that signs with the current credentials of ``base``."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
-    from s3batch.s3.judged import judge  # noqa: PLC0415 - the same
+    from s3batch.s3.other_services import judge  # noqa: PLC0415 - the same
 
     keys = base.get_frozen_credentials() if base is not None else None
     pair = {

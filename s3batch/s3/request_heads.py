@@ -11,8 +11,8 @@ from s3batch.s3 import clock
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Signer, refuse_breaks
 
 if TYPE_CHECKING:
-    from s3batch.s3.calls import Call
     from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.requests import Call
 
 _AGENT = f"s3batch/{__version__}"
 

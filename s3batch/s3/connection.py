@@ -4,9 +4,9 @@
                        |            |           |
                        +------------+-----------+--> broken (the exchange may be tried on another)
 
-A connection carries one exchange at a time and is kept for the next. It never blocks: the
-lane calls it when its socket is ready, and it reports whether its answer is complete. The waiting is
-in :mod:`s3batch.s3.lane`.
+A connection carries one exchange at a time and is kept for the next. It never blocks: it is told
+when its socket is ready and says whether its answer is complete. Who waits for what is the lane's
+business (:mod:`s3batch.s3.transport`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, DOCUMENT_LIMIT, HEAD_LIMIT, body_limit, is_blank
-from s3batch.s3.calls import Answer
+from s3batch.s3.requests import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.s3.calls import Body, Call
+    from s3batch.s3.requests import Body, Call
 
 _READ_LEAST, _READ_MOST = 16 * 1024, 1024 * 1024
 _JOIN_UP_TO = 16 * 1024

@@ -30,9 +30,9 @@ from s3transfer.manager import TransferConfig, TransferManager
 
 from s3batch.s3 import clock
 from s3batch.s3.boto_http import BoundedSession
-from s3batch.s3.calls import Answer, Call, encode
-from s3batch.s3.carry import back_off
-from s3batch.s3.faults import SKEWED, CallError, Fault
+from s3batch.s3.errors import SKEWED, CallError, Fault
+from s3batch.s3.lazy_boto import back_off
+from s3batch.s3.requests import Answer, Call, encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
