@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from s3batch.journal.store import Store, bindable
+from s3batch.journal.database import Store, bindable
 from s3batch.model import Kind
 
 _PARTS_FROM = 5 << 20

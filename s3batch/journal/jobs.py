@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
-from s3batch.journal.store import Store, bindable
+from s3batch.journal.database import Store, bindable
 from s3batch.model import JobState
 
 UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from s3batch.journal.store import Store, all_bindable, bindable, row_stamp
+from s3batch.journal.database import Store, all_bindable, bindable, row_stamp
 from s3batch.model import Known, Listed
 
 _LOOK_UP_KEYS = 500

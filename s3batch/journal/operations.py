@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from s3batch.journal import doubts
+from s3batch.journal.database import Store, all_bindable, bindable, row_stamp
 from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import KIND_TEXT, REASON_TEXT, STATE_TEXT, UNCHANGED, settle
-from s3batch.journal.store import Store, all_bindable, bindable, row_stamp
 from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, Stage, State
 
 _KIND = {kind.value: kind for kind in Kind}

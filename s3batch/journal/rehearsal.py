@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from s3batch.files import private
-from s3batch.journal.store import Store, open_read_only, open_store
+from s3batch.journal.database import Store, open_read_only, open_store
 
 _SMALL = ("job", "remembered")
 """Tables that are copied as they are."""

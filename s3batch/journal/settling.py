@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from s3batch.journal.store import Store, bindable
+from s3batch.journal.database import Store, bindable
 from s3batch.model import DONE, WHOLE, Kind, Reason, Result, State, Step
 
 KIND_TEXT = {kind: kind.value for kind in Kind}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from s3batch.journal.database import Store, bindable, row_stamp
 from s3batch.journal.settling import STATE_TEXT
-from s3batch.journal.store import Store, bindable, row_stamp
 from s3batch.model import Operation, Part, Stamp, State, is_same_file
 
 _DEAD = "job.state IN ('done', 'superseded')"

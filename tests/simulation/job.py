@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 from s3batch import __version__, late_requests, sync
 from s3batch.executors import runner
 from s3batch.journal import Journal, doubts
-from s3batch.journal.store import Store as JournalStore
+from s3batch.journal.database import Store as JournalStore
 from s3batch.model import Kind, Operation, Result, State, Step
 from s3batch.output import Output
 from s3batch.s3 import bucket, store_clock

@@ -1,7 +1,7 @@
 """Journals for schedules: one database in memory, which outlives the coordinators that use it.
 
 A process that is killed leaves what it has committed, so a kill is a rollback. Opening a file, its checks and its WAL
-are SQLite's and :mod:`s3batch.journal.store`'s, and the crash tests kill those; a file takes longer than most schedules.
+are SQLite's and :mod:`s3batch.journal.database`'s, and the crash tests kill those; a file takes longer than most schedules.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from s3batch.journal import Journal, migrations
+from s3batch.journal.database import Store
 from s3batch.journal.lock import Lock
-from s3batch.journal.store import Store
 
 _STATEMENTS = 1000
 """Statements that stay compiled."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.errors import EXIT_JOURNAL, JournalError, JournalLockedError, JournalTooNewError
-from s3batch.journal import Journal, store
+from s3batch.journal import Journal, database
 from s3batch.journal.migrations import SUPPORTED
 from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
 
@@ -275,7 +275,7 @@ def edit(path: str, *statements: str) -> None:
 
 
 def test_damage_that_shows_while_at_work_sets_the_file_aside_too(path, monkeypatch):
-    monkeypatch.setattr(store, "CHECKED_ALWAYS", 0)  # as for a large journal, which is not read whole on opening
+    monkeypatch.setattr(database, "CHECKED_ALWAYS", 0)  # as for a large journal, which is not read whole on opening
     with Journal.open(path) as journal:
         job_id = begin(journal)
         journal.add(uploads(20_000))
@@ -304,7 +304,7 @@ def test_a_damaged_journal_that_is_at_work_is_not_moved(path):
 
 
 def test_damage_that_shows_to_one_without_the_lock_does_not_move_the_file_of_its_holder(path, monkeypatch):
-    monkeypatch.setattr(store, "CHECKED_ALWAYS", 0)
+    monkeypatch.setattr(database, "CHECKED_ALWAYS", 0)
     job_id = make(path, 20_000)
     with Journal.open(path) as journal, Journal.open(path) as second:
         journal.lock()
