@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from s3batch import forks
-from s3batch.archive.pack import Packed, close_plans, hash_items
-from s3batch.archive.packed import Record, decode, encode
-from s3batch.archive.table import Recipe
+from s3batch.archive.msgpack import Record, decode, encode
+from s3batch.archive.pack_chunk import Packed, close_plans, hash_items
+from s3batch.archive.plan_file import Recipe
 from s3batch.errors import ArchiveError
 from s3batch.forks import Fork
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.paths import inside, is_below, join, without_nested
 from s3batch.archive.scan import Problem

@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
+from s3batch.archive.local_state import State, is_settled
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.restore import RestorePlan
+from s3batch.archive.restore_plan import RestorePlan
 from s3batch.archive.scan import Found, fingerprint
-from s3batch.archive.state import State, is_settled
 from s3batch.archive.tree import FILE
-from s3batch.archive.unpack import Unpacked
+from s3batch.archive.unpack_chunk import Unpacked
 from s3batch.model import Stamp
 
 

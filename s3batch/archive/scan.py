@@ -16,10 +16,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from s3batch.archive.collector import paused
 from s3batch.archive.columns import nanoseconds
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import tree_hash
 from s3batch.archive.paths import KEEP, join, link_is_wanted, split
 from s3batch.archive.paths import encode as encode_names

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from s3batch.archive.columns import NONE, filled, from_planes, to_planes
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE
 from s3batch.archive.manifest import Extents, Manifest
-from s3batch.archive.packed import Record
+from s3batch.archive.msgpack import Record
 from s3batch.archive.paths import decode as decode_names
 from s3batch.archive.paths import encode as encode_names
 from s3batch.archive.tree import HARDLINK, SYMLINK, Tree

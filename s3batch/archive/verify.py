@@ -8,15 +8,15 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from s3batch.archive.collector import paused
+from s3batch.archive.change_detection import Survey, nothing_changed, take_over, unchanged_rows
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import HASH_SIZE
-from s3batch.archive.survey import Survey, nothing_changed, take_over, unchanged_rows
 from s3batch.archive.tree import FILE, match_rows
 
 if TYPE_CHECKING:
+    from s3batch.archive.local_state import State
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.scan import Found
-    from s3batch.archive.state import State
 
 
 @paused()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive.stored import Opened
+from s3batch.archive.manifest_codec import Opened
 from s3batch.cache.catalog_index import INDEX, ChunkList, Row, decode_index, encode_index
 from s3batch.cache.find import ENCRYPTION
 from s3batch.cache.gc_store import BucketStore

@@ -7,7 +7,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.archive.compat import write_s3cache
+from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.tree import files_of
 from s3batch.cache.find import head_of
 from s3batch.cache.job import Outcome

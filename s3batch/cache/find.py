@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s3batch.archive.manifest_codec import Opened
 from s3batch.archive.signing import is_signed
-from s3batch.archive.stored import Opened
 from s3batch.cache.layout import CREATED, SIGNATURE, TREE
 from s3batch.cache.segments import fetch_segments
 from s3batch.errors import ArchiveError, JobFailedError
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from s3batch.archive.keys import Lookup
+    from s3batch.archive.local_state import Remembered, State
     from s3batch.archive.manifest import Manifest
-    from s3batch.archive.state import Remembered, State
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.requests import Answer

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive import keys
-from s3batch.archive.stored import Opened
+from s3batch.archive.manifest_codec import Opened
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.cache.layout import KEYS, title
 from s3batch.cache.look import looking

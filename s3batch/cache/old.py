@@ -6,8 +6,8 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from s3batch.archive.legacy import Extracted, extract_legacy
-from s3batch.archive.undo import Undo
+from s3batch.archive.legacy_tar import Extracted, extract_legacy
+from s3batch.archive.undo_log import Undo
 from s3batch.cache.find import is_denied
 from s3batch.cache.job import Outcome
 from s3batch.errors import ArchiveError

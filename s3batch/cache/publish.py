@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from s3batch import __version__
 from s3batch.archive.keys import aside_key
+from s3batch.archive.manifest_codec import encode_manifest
 from s3batch.archive.signing import sign
-from s3batch.archive.stored import encode_manifest
 from s3batch.archive.tree import files_of
 from s3batch.cache.find import ENCRYPTION, etag_of_ours
 from s3batch.cache.gc_store import BucketStore

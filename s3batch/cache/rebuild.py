@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive import pack, packplan, remember, undo
-from s3batch.archive.assemble import assemble
+from s3batch.archive import pack_chunk, pack_plan, remember, undo_log
+from s3batch.archive.build_manifest import assemble
+from s3batch.archive.change_detection import nothing_changed, survey
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import parse_manifest_key
-from s3batch.archive.survey import nothing_changed, survey
-from s3batch.archive.table import count_files
+from s3batch.archive.plan_file import count_files
 from s3batch.archive.tree import files_of
 from s3batch.cache.compat import rebuild_old
 from s3batch.cache.find import Hit, Seen, head_of, is_denied, lacking, look, seen_at, still_there, touch
@@ -35,12 +35,12 @@ from s3batch.units import format_size, plural
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from s3batch.archive.assemble import Assembled
+    from s3batch.archive.build_manifest import Assembled
+    from s3batch.archive.change_detection import Survey
+    from s3batch.archive.local_state import Remembered, State
     from s3batch.archive.manifest import Manifest
-    from s3batch.archive.packplan import PackPlan
+    from s3batch.archive.pack_plan import PackPlan
     from s3batch.archive.scan import Found
-    from s3batch.archive.state import Remembered, State
-    from s3batch.archive.survey import Survey
     from s3batch.cache.session import Session
     from s3batch.model import Result
 
@@ -194,8 +194,8 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     settings, own = session.settings, session.names.own
     looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash(session, looked)
-    plan = packplan.plan_packing(looked)
-    packplan.write_items(session.plan_path, looked, plan.items, session.workspace, found.roots)
+    plan = pack_plan.plan_packing(looked)
+    pack_plan.write_items(session.plan_path, looked, plan.items, session.workspace, found.roots)
     operations = _operations(session, plan)
     if settings.dry_run:
         return _rehearsed(session, found, operations)
@@ -204,7 +204,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     results = _stored(session, operations)
     for row in looked.assumed:
         found.ctimes[row] = 0  # the state remembers no file that was not read
-    done = assemble(plan, [pack.Packed.from_bytes(result.payload) for result in results], found.roots)
+    done = assemble(plan, [pack_chunk.Packed.from_bytes(result.payload) for result in results], found.roots)
     session.refuse_incomplete(done.problems)
     session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
@@ -224,7 +224,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     if published:
         evict_older(session)
     session.trust_again()
-    undo.forget(session.undo_path)
+    undo_log.forget(session.undo_path)
     return _told(session, _counted(done, results, published=published))
 
 
@@ -282,12 +282,12 @@ def _keep_alive(session: Session, base: Seen) -> None:
 
 def _hash(session: Session, looked: Survey) -> None:
     """Hash the files that may turn out to be known."""
-    items = packplan.hash_plan(looked)
+    items = pack_plan.hash_plan(looked)
     if not items.recipes:
         return
-    packplan.write_items(session.plan_path, looked, items, session.workspace, looked.found.roots)
+    pack_plan.write_items(session.plan_path, looked, items, session.workspace, looked.found.roots)
     results = hash_all(session.plan_path, items.recipes, session.processes)
-    packplan.learn_hashes(looked, items, results)
+    pack_plan.learn_hashes(looked, items, results)
 
 
 def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:

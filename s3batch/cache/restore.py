@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive import packplan, remember, unpack, verify
-from s3batch.archive.check import selected_rows
-from s3batch.archive.finish import check_room, finish, finished_stamps, prepare
+from s3batch.archive import pack_plan, remember, unpack_chunk, verify
 from s3batch.archive.hashers import hash_all
 from s3batch.archive.keys import chunk_key, parse_manifest_key
 from s3batch.archive.paths import points_inside, split
+from s3batch.archive.plan_file import count_files
 from s3batch.archive.portability import find_unmakeable
-from s3batch.archive.restore import plan_restore, write_restore
-from s3batch.archive.table import count_files
+from s3batch.archive.restore_apply import check_room, finish, finished_stamps, prepare
+from s3batch.archive.restore_plan import plan_restore, write_restore
 from s3batch.archive.tree import DIR, SYMLINK, files_of, holds, rows_at
-from s3batch.archive.undo import Undo, undo_leftovers
+from s3batch.archive.undo_log import Undo, undo_leftovers
+from s3batch.archive.validate import selected_rows
 from s3batch.cache.find import denied, find, is_too_old, published, still_there, touch
 from s3batch.cache.job import Outcome
 from s3batch.cache.lookup_only import look_up
@@ -43,10 +43,10 @@ from s3batch.units import format_duration, format_size, plural
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
+    from s3batch.archive.local_state import Remembered, State
     from s3batch.archive.places import Places
-    from s3batch.archive.restore import RestorePlan
+    from s3batch.archive.restore_plan import RestorePlan
     from s3batch.archive.scan import Found
-    from s3batch.archive.state import Remembered, State
     from s3batch.archive.tree import Tree
     from s3batch.cache.find import Hit, Seen
     from s3batch.cache.session import Session
@@ -328,7 +328,7 @@ def _warn_of_staying(session: Session, plan: RestorePlan, paths: list[str]) -> N
 
 
 def _remember(session: Session, work: _Work, results: list[Result]) -> None:
-    unpacked = [unpack.Unpacked.from_bytes(result.payload) for result in results]
+    unpacked = [unpack_chunk.Unpacked.from_bytes(result.payload) for result in results]
     state = remember.restored_state(
         work.hit.stored, work.plan, work.found, unpacked, finished_stamps(work.plan, session.workspace),
         key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns(),
@@ -338,7 +338,7 @@ def _remember(session: Session, work: _Work, results: list[Result]) -> None:
 
 
 def _warn_of_unowned(session: Session, plan: RestorePlan, results: list[Result]) -> None:
-    count = plan.unowned + sum(unpack.Unpacked.from_bytes(result.payload).unowned for result in results)
+    count = plan.unowned + sum(unpack_chunk.Unpacked.from_bytes(result.payload).unowned for result in results)
     if count:
         session.warn(
             f"cannot set the owner of {plural(count, 'restored entry', 'restored entries')}, so they belong to root"
@@ -352,10 +352,10 @@ def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...], sta
     """
     check_all = session.settings.verify
     survey = verify.verification(found, hit.manifest, None if check_all else state, all_sizes=check_all)
-    items = packplan.hash_plan(survey)
+    items = pack_plan.hash_plan(survey)
     if items.recipes:
-        packplan.write_items(session.plan_path, survey, items, session.workspace, roots)
-        packplan.learn_hashes(survey, items, hash_all(session.plan_path, items.recipes, session.processes))
+        pack_plan.write_items(session.plan_path, survey, items, session.workspace, roots)
+        pack_plan.learn_hashes(survey, items, hash_all(session.plan_path, items.recipes, session.processes))
     return verify.wrong_rows(survey, hit.manifest)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.archive import codec
+from s3batch.archive import zstd
 from s3batch.archive.keys import chunk_key
+from s3batch.archive.manifest_codec import longest_body, make_segments, prove_segment
 from s3batch.archive.segments import Segment
-from s3batch.archive.stored import longest_body, make_segments, prove_segment
 from s3batch.cache.work import age_of
 from s3batch.errors import ArchiveError, EndpointError
 from s3batch.s3 import requests
@@ -45,7 +45,7 @@ def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, b
         if identity not in known and identity not in bodies:
             new.append(identity)
         if identity not in bodies:
-            bodies[identity] = known.get(identity) or codec.compress(raw, level=session.settings.compression_level)
+            bodies[identity] = known.get(identity) or zstd.compress(raw, level=session.settings.compression_level)
         segments.append(Segment(identity, len(raw), len(bodies[identity])))
     headers = {"content-type": "application/zstd", **session.encryption_headers()}
     session.bucket.run(

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__, leftovers
-from s3batch.archive.check import Limits
+from s3batch.archive.local_state import load_state, read_state, save_state
 from s3batch.archive.paths import KEEP, inside, is_below
 from s3batch.archive.places import FOLLOW, FOLLOW_INSIDE, look_at_links
 from s3batch.archive.scan import scan
-from s3batch.archive.state import load_state, read_state, save_state
+from s3batch.archive.validate import Limits
 from s3batch.cache.layout import title
 from s3batch.cache.local_chunks import open_local
 from s3batch.cache.path_lock import PathLock
@@ -37,9 +37,9 @@ from s3batch.worker import Brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from s3batch.archive.local_state import Remembered, State
     from s3batch.archive.places import Looked, Places
     from s3batch.archive.scan import Found, Problem
-    from s3batch.archive.state import Remembered, State
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.cache.resolve import Names
     from s3batch.executors import Executor

@@ -11,9 +11,9 @@ import math
 from typing import TYPE_CHECKING
 
 from s3batch.archive.keys import chunk_key
-from s3batch.archive.pack import build_chunk
-from s3batch.archive.table import Recipe
-from s3batch.archive.unpack import unpack_chunk
+from s3batch.archive.pack_chunk import build_chunk
+from s3batch.archive.plan_file import Recipe
+from s3batch.archive.unpack_chunk import unpack_chunk
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach
 from s3batch.model import Result

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from s3batch.archive.keys import chunk_key, manifest_key
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.stored import encode_manifest
+from s3batch.archive.manifest_codec import encode_manifest
 from s3batch.archive.tree import FILE, Tree
 
 DAY = 86400.0

@@ -9,11 +9,23 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3batch.archive import assemble, finish, pack, packplan, remember, restore, scan, stored, survey, unpack, verify
+from s3batch.archive import (
+    build_manifest,
+    change_detection,
+    manifest_codec,
+    pack_chunk,
+    pack_plan,
+    remember,
+    restore_apply,
+    restore_plan,
+    scan,
+    verify,
+)
+from s3batch.archive import unpack_chunk as unpack
+from s3batch.archive.local_state import State
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import parse_roots
-from s3batch.archive.state import State
-from s3batch.archive.undo import Undo, undo_leftovers
+from s3batch.archive.undo_log import Undo, undo_leftovers
 
 OLD = 1_500_000_000_123_456_789
 
@@ -62,30 +74,30 @@ def rebuild(
     store.puts = 0
 
     found = scan.scan(str(workspace), roots)
-    surveyed = survey.survey(found, state=state, base=base, **options)
-    items = packplan.hash_plan(surveyed)
-    packplan.write_items(plan_file, surveyed, items, str(workspace), roots)
-    packplan.learn_hashes(surveyed, items, [pack.hash_items(plan_file, recipe) for recipe in items.recipes])
-    pack.close_plans()
-    plan = packplan.plan_packing(surveyed)
-    packplan.write_items(plan_file, surveyed, plan.items, str(workspace), roots)
+    surveyed = change_detection.survey(found, state=state, base=base, **options)
+    items = pack_plan.hash_plan(surveyed)
+    pack_plan.write_items(plan_file, surveyed, items, str(workspace), roots)
+    pack_plan.learn_hashes(surveyed, items, [pack_chunk.hash_items(plan_file, recipe) for recipe in items.recipes])
+    pack_chunk.close_plans()
+    plan = pack_plan.plan_packing(surveyed)
+    pack_plan.write_items(plan_file, surveyed, plan.items, str(workspace), roots)
     results = []
     for recipe in plan.recipes:
-        built = pack.build_chunk(plan_file, recipe)
+        built = pack_chunk.build_chunk(plan_file, recipe)
         if built.body:
             store.put(built.packed.id, built.body)
-        results.append(pack.Packed.from_bytes(built.packed.to_bytes()))
-    pack.close_plans()
-    done = assemble.assemble(plan, results, roots)
+        results.append(pack_chunk.Packed.from_bytes(built.packed.to_bytes()))
+    pack_chunk.close_plans()
+    done = build_manifest.assemble(plan, results, roots)
     done.manifest.created = 1.0
-    body = stored.encode_manifest(done.manifest)
+    body = manifest_codec.encode_manifest(done.manifest)
     memory = remember.rebuilt_state(body, done.manifest, done.found, key="k", etag="e")
     return Rebuilt(body, done.manifest, memory, done.problems, store.puts, len(surveyed.to_hash), found)
 
 
 @dataclass
 class Restored:
-    plan: restore.RestorePlan
+    plan: restore_plan.RestorePlan
     state: State
     gets: int
 
@@ -103,26 +115,26 @@ def restore_tree(
 ) -> Restored:
     """``check``: hash every file. ``state`` is what is remembered. After ``fail_after`` chunks the store is gone: ``ConnectionError``, and everything is undone."""
     asked = parse_roots(listed, str(workspace))
-    manifest = stored.decode_manifest(body)
+    manifest = manifest_codec.decode_manifest(body)
     own = workspace / ".s3batch"
     own.mkdir(parents=True, exist_ok=True)
     plan_file, folder = str(own / "plan"), str(own / "restore")
-    roots = restore.common_roots(manifest.roots, asked)
+    roots = restore_plan.common_roots(manifest.roots, asked)
     undo = Undo(folder, str(workspace), roots, manifest.tree_id())
     store.gets = 0
     try:
         found = scan.scan(str(workspace), roots)
         wrong = _verify(plan_file, workspace, roots, found, manifest, None if check else state, all_sizes=check)
-        plan = restore.plan_restore(manifest, asked, found, wrong=wrong, **options)
-        restore.write_restore(plan_file, plan, str(workspace))
-        finish.check_room(plan, str(workspace))
-        finish.prepare(plan, str(workspace), undo)
+        plan = restore_plan.plan_restore(manifest, asked, found, wrong=wrong, **options)
+        restore_plan.write_restore(plan_file, plan, str(workspace))
+        restore_apply.check_room(plan, str(workspace))
+        restore_apply.prepare(plan, str(workspace), undo)
         results = []
         for recipe in plan.recipes:
             if store.gets == fail_after:
                 raise ConnectionError("the store is gone")
             results.append(unpack.unpack_chunk(plan_file, recipe, store.get(manifest.chunks.id(recipe.chunk))))
-        finish.finish(plan, str(workspace))
+        restore_apply.finish(plan, str(workspace))
     except BaseException:
         undo.close()
         undo_leftovers(folder, str(workspace))
@@ -135,7 +147,7 @@ def restore_tree(
         plan,
         found,
         results,
-        finish.finished_stamps(plan, str(workspace)),
+        restore_apply.finished_stamps(plan, str(workspace)),
         key="k",
         etag="e",
         now_ns=time.time_ns(),
@@ -145,10 +157,10 @@ def restore_tree(
 
 def _verify(plan_file, workspace, roots, found, manifest, state, *, all_sizes) -> frozenset[int]:
     surveyed = verify.verification(found, manifest, state, all_sizes=all_sizes)
-    items = packplan.hash_plan(surveyed)
-    packplan.write_items(plan_file, surveyed, items, str(workspace), roots)
-    packplan.learn_hashes(surveyed, items, [pack.hash_items(plan_file, recipe) for recipe in items.recipes])
-    pack.close_plans()
+    items = pack_plan.hash_plan(surveyed)
+    pack_plan.write_items(plan_file, surveyed, items, str(workspace), roots)
+    pack_plan.learn_hashes(surveyed, items, [pack_chunk.hash_items(plan_file, recipe) for recipe in items.recipes])
+    pack_chunk.close_plans()
     return verify.wrong_rows(surveyed, manifest)
 
 

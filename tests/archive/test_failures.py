@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from s3batch.archive import codec, unpack
+from s3batch.archive import unpack_chunk as unpack
+from s3batch.archive import zstd
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.undo import Undo, undo_leftovers
+from s3batch.archive.undo_log import Undo, undo_leftovers
 from s3batch.errors import ArchiveError
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot
 
@@ -63,8 +64,8 @@ def test_a_failed_restore_brings_back_what_was_there(here, there, fail_after):
         pytest.param(lambda body: body + b"x", id="too long"),
         pytest.param(lambda body: b"", id="empty"),
         pytest.param(lambda body: b"<Error>NoSuchKey</Error>", id="something else"),
-        pytest.param(lambda body: codec.compress(bytes(len(codec.decompress(body, limit=1 << 25)))), id="other bytes"),
-        pytest.param(lambda body: codec.compress(bytes(1 << 20)), id="another size"),
+        pytest.param(lambda body: zstd.compress(bytes(len(zstd.decompress(body, limit=1 << 25)))), id="other bytes"),
+        pytest.param(lambda body: zstd.compress(bytes(1 << 20)), id="another size"),
     ],
 )
 def test_no_byte_of_a_wrong_chunk_is_written(here, there, spoil):

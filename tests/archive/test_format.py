@@ -8,7 +8,7 @@ import pytest
 import zstandard
 from blake3 import blake3
 
-from s3batch.archive import codec, segments, stored
+from s3batch.archive import manifest_codec, segments, zstd
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild
 
 NONE = 4294967295
@@ -220,15 +220,15 @@ def test_the_tree_ids_are_as_documented(here):
 def test_segments_are_as_documented(here, monkeypatch):
     for name, value in {"_FEWEST": 2, "_MEAN": 2, "_MOST": 4, "_LONG": 3}.items():
         monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(stored, "SEGMENTED_FROM", 0)
+    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
     store = Store()
     built = rebuild(here, ["d", "f"], store)
     whole = Reader(built.stored, store.chunks)
-    made = stored.make_segments(built.manifest)
-    bodies = {each.id: codec.compress(each.raw) for each in made}
+    made = manifest_codec.make_segments(built.manifest)
+    bodies = {each.id: zstd.compress(each.raw) for each in made}
     named = [segments.Segment(each.id, len(each.raw), len(bodies[each.id])) for each in made]
 
-    reader = SegmentedReader(stored.encode_manifest(built.manifest, segments=named), {**store.chunks, **bodies})
+    reader = SegmentedReader(manifest_codec.encode_manifest(built.manifest, segments=named), {**store.chunks, **bodies})
 
     assert len(reader.parts) > 2
     paths, entries = list(whole.paths()), whole.entries()

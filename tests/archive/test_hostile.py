@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s3batch.archive import codec, packed, stored
-from s3batch.archive.check import Limits
-from s3batch.archive.directories import Directories
+from s3batch.archive import manifest_codec, msgpack, zstd
+from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import inside, is_safe_name, parse_roots
 from s3batch.archive.signing import is_signed, sign
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
+from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot
@@ -149,7 +149,7 @@ def test_a_manifest_that_breaks_a_rule_is_refused_as_a_whole(good, there, change
     change(manifest)
 
     with pytest.raises(ArchiveError):
-        restore_tree(there, ["d", "e"], stored.encode_manifest(manifest), store)
+        restore_tree(there, ["d", "e"], manifest_codec.encode_manifest(manifest), store)
 
     assert snapshot(there) == {}
     assert not (there / OWN_DIRECTORY / "restore").exists()
@@ -166,17 +166,17 @@ def test_a_manifest_that_breaks_a_rule_is_refused_as_a_whole(good, there, change
     ],
 )
 def test_an_archive_over_a_limit_is_refused(good, limits, what):
-    body = stored.encode_manifest(good[0])
+    body = manifest_codec.encode_manifest(good[0])
 
     with pytest.raises(ArchiveError, match=what):
-        stored.decode_manifest(body, limits)
+        manifest_codec.decode_manifest(body, limits)
 
 
 def test_a_small_frame_that_says_it_is_huge_costs_no_memory():
-    bomb = codec.compress(bytes(64 << 20))
+    bomb = zstd.compress(bytes(64 << 20))
 
     with pytest.raises(ArchiveError, match="over the limit"):
-        codec.decompress(bomb, limit=1 << 20)
+        zstd.decompress(bomb, limit=1 << 20)
 
 
 def test_a_frame_that_wants_a_huge_window_is_refused():
@@ -187,14 +187,14 @@ def test_a_frame_that_wants_a_huge_window_is_refused():
     frame = writer.compress(b"x") + writer.flush()
 
     with pytest.raises(ArchiveError):
-        codec.decompress(frame, limit=1 << 20)
+        zstd.decompress(frame, limit=1 << 20)
 
 
 def test_setuid_setgid_and_sticky_of_a_hostile_manifest_are_stripped(good, there):
     manifest, store = good
     manifest.tree.modes[row_of(manifest, "d/a")] = 0o6755
 
-    restore_tree(there, ["d"], stored.encode_manifest(manifest), store)
+    restore_tree(there, ["d"], manifest_codec.encode_manifest(manifest), store)
 
     assert (there / "d" / "a").stat().st_mode & 0o7777 == 0o755
 
@@ -202,7 +202,7 @@ def test_setuid_setgid_and_sticky_of_a_hostile_manifest_are_stripped(good, there
 def test_nothing_is_written_outside_what_was_asked_for(good, there):
     manifest, store = good
 
-    restore_tree(there, ["d/s"], stored.encode_manifest(manifest), store)
+    restore_tree(there, ["d/s"], manifest_codec.encode_manifest(manifest), store)
 
     assert sorted(snapshot(there)) == [b"d", b"d/s", b"d/s/c"]
 
@@ -216,7 +216,7 @@ def test_an_absolute_root_is_only_written_if_it_was_asked_for(tmp_path, there):
     built.manifest.tree.dirs = [str(tmp_path), absolute]
     (tmp_path / "outside" / "x").unlink()
 
-    restore_tree(there, ["outside", "."], stored.encode_manifest(built.manifest), store)
+    restore_tree(there, ["outside", "."], manifest_codec.encode_manifest(built.manifest), store)
 
     assert not (tmp_path / "outside" / "x").exists()
     assert snapshot(there) == {}
@@ -358,9 +358,9 @@ def test_directories_never_lead_out_of_the_workspace(tmp_path_factory, data):
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_manifest_or_an_archive_error(data):
-    for body in (data, codec.compress(data, checksum=True)):
+    for body in (data, zstd.compress(data, checksum=True)):
         with pytest.raises(ArchiveError):
-            stored.decode_manifest(body)
+            manifest_codec.decode_manifest(body)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -378,7 +378,7 @@ def test_a_manifest_with_any_field_spoiled_is_refused_or_harmless(fields, data):
         new = data.draw(st.one_of(st.integers(-(2**63), 2**64 - 1), st.binary(max_size=9), st.none(), st.floats()))
 
     try:
-        manifest = stored.decode_manifest(codec.compress(packed.encode({**fields, name: new}), checksum=True))
+        manifest = manifest_codec.decode_manifest(zstd.compress(msgpack.encode({**fields, name: new}), checksum=True))
     except ArchiveError:
         return
 
@@ -396,11 +396,11 @@ def fields(tmp_path_factory):
     os.symlink("a", top / "d" / "y")
     os.link(top / "d" / "a", top / "d" / "z")
     body = rebuild(top, ["d"], Store()).stored
-    return packed.decode(codec.decompress(body, limit=1 << 20), dict, what="the manifest")
+    return msgpack.decode(zstd.decompress(body, limit=1 << 20), dict, what="the manifest")
 
 
 def test_the_spoiled_fields_are_those_of_a_good_manifest(fields):
-    assert stored.decode_manifest(codec.compress(packed.encode(fields), checksum=True)).roots == ("d",)
+    assert manifest_codec.decode_manifest(zstd.compress(msgpack.encode(fields), checksum=True)).roots == ("d",)
 
 
 @pytest.mark.parametrize(

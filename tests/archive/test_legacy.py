@@ -11,13 +11,13 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3batch.archive.check import Limits
-from s3batch.archive.compat import write_s3cache
-from s3batch.archive.legacy import extract_legacy, kind_of
+from s3batch.archive.legacy_paths import Placement
+from s3batch.archive.legacy_tar import extract_legacy, kind_of
 from s3batch.archive.paths import inside, is_safe_name
-from s3batch.archive.placement import Placement
+from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.scan import scan
-from s3batch.archive.undo import Undo, undo_leftovers
+from s3batch.archive.undo_log import Undo, undo_leftovers
+from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError
 from s3batch.files.private import OWN_DIRECTORY
 from tests.archive.cycle import fill, noise, snapshot

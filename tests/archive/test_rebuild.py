@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from s3batch.archive import pack, packplan, scan, stored, survey
+from s3batch.archive import change_detection, manifest_codec, pack_chunk, pack_plan, scan
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.state import load_state, read_state, save_state
-from s3batch.archive.table import Recipe, count_files
+from s3batch.archive.local_state import load_state, read_state, save_state
+from s3batch.archive.plan_file import Recipe, count_files
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, settle, snapshot
 
 
@@ -125,7 +125,7 @@ def test_a_file_changed_in_the_moment_it_was_seen_is_not_believed(here):
     first = rebuild(here, ["d"], store)
 
     found = scan.scan(str(here), ["d"])
-    trusted = [found.tree.path(row) for row, _ in survey.unchanged_rows(found, first.state)]
+    trusted = [found.tree.path(row) for row, _ in change_detection.unchanged_rows(found, first.state)]
 
     assert trusted == ["d/g"]
 
@@ -246,10 +246,10 @@ def test_after_a_restore_a_rebuild_reads_nothing(here, tmp_path):
 
 def plan_of(here):
     roots = ("d",)
-    surveyed = survey.survey(scan.scan(str(here), roots))
-    plan = packplan.plan_packing(surveyed)
+    surveyed = change_detection.survey(scan.scan(str(here), roots))
+    plan = pack_plan.plan_packing(surveyed)
     path = str(here / "plan")
-    packplan.write_items(path, surveyed, plan.items, str(here), roots)
+    pack_plan.write_items(path, surveyed, plan.items, str(here), roots)
     return path, plan
 
 
@@ -268,8 +268,8 @@ def test_a_file_that_is_not_what_was_planned_is_named_and_the_others_are_packed(
     path, plan = plan_of(here)
     meddle(here / "d" / "a")
 
-    built = pack.build_chunk(path, plan.recipes[0])
-    pack.close_plans()
+    built = pack_chunk.build_chunk(path, plan.recipes[0])
+    pack_chunk.close_plans()
 
     assert [(index, found) for index, found, _ in built.packed.problems] == [(0, code)]
     assert built.packed.raw == 20
@@ -280,8 +280,8 @@ def test_a_file_touched_since_the_walk_is_stored_with_its_new_time(here):
     path, plan = plan_of(here)
     fill(here, {"d/a": b"SAME SIZE"}, mtime_ns=OLD + 7)
 
-    built = pack.build_chunk(path, plan.recipes[0])
-    pack.close_plans()
+    built = pack_chunk.build_chunk(path, plan.recipes[0])
+    pack_chunk.close_plans()
 
     assert built.packed.problems == []
     assert int.from_bytes(built.packed.mtimes, "little") == OLD + 7
@@ -291,10 +291,10 @@ def test_a_file_whose_copy_changed_since_both_were_found_equal_is_left_out_and_n
     here, tmp_path, monkeypatch
 ):
     fill(here, {"d/a": noise(100_000), "d/b": noise(100_000), "d/c": b"C"})
-    original = pack.build_chunk
+    original = pack_chunk.build_chunk
     change = {"d/a": noise(100_000, 2)}
     monkeypatch.setattr(
-        pack, "build_chunk", lambda *a, **k: (fill(here, change, mtime_ns=OLD + 7), original(*a, **k))[1]
+        pack_chunk, "build_chunk", lambda *a, **k: (fill(here, change, mtime_ns=OLD + 7), original(*a, **k))[1]
     )
 
     store = Store()
@@ -314,8 +314,8 @@ def test_pieces_of_a_large_file_must_be_of_one_moment(here):
     path, plan = plan_of(here)
     fill(here, {"d/large": noise(2 * WINDOW, 2)}, mtime_ns=OLD + 7)
 
-    built = pack.build_chunk(path, plan.recipes[0])
-    pack.close_plans()
+    built = pack_chunk.build_chunk(path, plan.recipes[0])
+    pack_chunk.close_plans()
 
     assert [code for _, code, _ in built.packed.problems] == ["Changed"]
     assert built.body == b""
@@ -324,9 +324,9 @@ def test_pieces_of_a_large_file_must_be_of_one_moment(here):
 def test_what_could_not_be_read_is_left_out_with_its_links(here, tmp_path, monkeypatch):
     fill(here, {"d/a": b"A" * 10, "d/b": b"B" * 20})
     os.link(here / "d" / "a", here / "d" / "c")
-    original = pack.build_chunk
+    original = pack_chunk.build_chunk
     monkeypatch.setattr(
-        pack, "build_chunk", lambda *a, **k: ((here / "d" / "a").unlink(missing_ok=True), original(*a, **k))[1]
+        pack_chunk, "build_chunk", lambda *a, **k: ((here / "d" / "a").unlink(missing_ok=True), original(*a, **k))[1]
     )
 
     store = Store()
@@ -360,7 +360,7 @@ def test_the_manifest_costs_few_bytes_a_file(here):
     built = rebuild(here, ["d"], Store())
 
     assert len(built.stored) < 32 * 3000
-    assert stored.decode_manifest(built.stored).tree_id() == built.manifest.tree_id()
+    assert manifest_codec.decode_manifest(built.stored).tree_id() == built.manifest.tree_id()
 
 
 def test_a_link_where_a_directory_above_a_root_should_be_is_not_followed(here):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s3batch.archive import pack
+from s3batch.archive import pack_chunk
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.state import State, is_settled
+from s3batch.archive.local_state import State, is_settled
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, snapshot
 
 
@@ -279,7 +279,7 @@ def test_only_files_are_read_whose_stamp_is_not_remembered(here, there, monkeypa
     state = at_rest(restore_tree(there, ["d"], built.stored, store).state)
     time.sleep(0.06)  # what changed within 50 ms before a walk is not believed
     hashed = []
-    monkeypatch.setattr(pack, "hash_items", lambda plan, recipe: hashed.append(recipe) or real(plan, recipe))
+    monkeypatch.setattr(pack_chunk, "hash_items", lambda plan, recipe: hashed.append(recipe) or real(plan, recipe))
 
     right = restore_tree(there, ["d"], built.stored, store, state=state)
     assert (right.plan.nothing_to_do(), hashed) == (True, [])
@@ -293,7 +293,7 @@ def test_only_files_are_read_whose_stamp_is_not_remembered(here, there, monkeypa
     assert snapshot(there) == snapshot(here)
 
 
-real = pack.hash_items
+real = pack_chunk.hash_items
 
 
 def test_a_file_the_state_knows_with_other_content_is_restored(here, there):

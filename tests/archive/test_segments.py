@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s3batch.archive import codec, packed, segments, stored
-from s3batch.archive.check import Limits
+from s3batch.archive import manifest_codec, msgpack, segments, zstd
 from s3batch.archive.columns import NONE, filled
 from s3batch.archive.hashing import chunk_id
+from s3batch.archive.local_state import State, load_state, save_state
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import inside, is_safe_name
-from s3batch.archive.state import State, load_state, save_state
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
+from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError
 
 ENTRIES = 83_000
@@ -80,10 +80,10 @@ def encoded(
     manifest: Manifest, known: Mapping[bytes, bytes] = MappingProxyType({})
 ) -> tuple[bytes, dict[bytes, bytes]]:
     """The head, and the segments by id."""
-    made = stored.make_segments(manifest)
-    bodies = {each.id: known.get(each.id) or codec.compress(each.raw) for each in made}
+    made = manifest_codec.make_segments(manifest)
+    bodies = {each.id: known.get(each.id) or zstd.compress(each.raw) for each in made}
     named = [segments.Segment(each.id, len(each.raw), len(bodies[each.id])) for each in made]
-    return stored.encode_manifest(manifest, segments=named), bodies
+    return manifest_codec.encode_manifest(manifest, segments=named), bodies
 
 
 def change_one(manifest: Manifest, row: int) -> None:
@@ -134,7 +134,7 @@ def test_a_small_change_sends_little_of_the_list(tree, change):
 
         assert len(head) + sum(map(len, sent)) < 100 << 10
         assert 1 <= len(sent) <= 4
-    assert stored.decode_manifest(head, segments=bodies) == manifest
+    assert manifest_codec.decode_manifest(head, segments=bodies) == manifest
 
 
 def test_one_file_of_83_000_costs_less_than_100_kib():
@@ -154,11 +154,11 @@ def test_a_large_tree_is_the_same_with_segments_and_without():
 
     head, bodies = encoded(manifest)
 
-    whole = stored.encode_manifest(manifest)
-    assert stored.decode_manifest(head, segments=bodies) == stored.decode_manifest(whole) == manifest
+    whole = manifest_codec.encode_manifest(manifest)
+    assert manifest_codec.decode_manifest(head, segments=bodies) == manifest_codec.decode_manifest(whole) == manifest
     assert len(bodies) > 5
     assert len(head) < 16 << 10
-    assert stored.Opened(head).sums()[:3] == stored.Opened(whole).sums()[:3]
+    assert manifest_codec.Opened(head).sums()[:3] == manifest_codec.Opened(whole).sums()[:3]
 
 
 def test_a_reader_of_version_1_finds_all_fields_and_then_another_version(good):
@@ -166,7 +166,7 @@ def test_a_reader_of_version_1_finds_all_fields_and_then_another_version(good):
 
     made = Made()
     made.directory("d", [], ("a",))
-    assert set(of_head(stored.encode_manifest(made.manifest))) <= set(fields)
+    assert set(of_head(manifest_codec.encode_manifest(made.manifest))) <= set(fields)
     assert (fields["v"], fields["dir_count"], fields["names"]) == (2, 0, b"")
 
 
@@ -174,8 +174,8 @@ def test_a_small_tree_is_stored_in_one_piece():
     made = Made()
     made.directory("d", [], ("a", "b"))
 
-    assert stored.make_segments(made.manifest) == []
-    assert stored.Opened(stored.encode_manifest(made.manifest)).segments == []
+    assert manifest_codec.make_segments(made.manifest) == []
+    assert manifest_codec.Opened(manifest_codec.encode_manifest(made.manifest)).segments == []
 
 
 @st.composite
@@ -217,7 +217,7 @@ def tiny(monkeypatch):
     """Segments of two to five rows."""
     for name, value in {"_FEWEST": 2, "_MEAN": 2, "_MOST": 5, "_LONG": 3}.items():
         monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(stored, "SEGMENTED_FROM", 0)
+    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -225,8 +225,8 @@ def tiny(monkeypatch):
 def test_every_kind_of_entry_comes_back_from_segments(tiny, manifest):
     head, bodies = encoded(manifest)
 
-    assert stored.decode_manifest(head, segments=bodies) == manifest
-    assert all(len(packed.decode(codec.decompress(body, limit=1 << 20), dict, what="")["kinds"]) <= 5 for body in bodies.values())  # fmt: skip
+    assert manifest_codec.decode_manifest(head, segments=bodies) == manifest
+    assert all(len(msgpack.decode(zstd.decompress(body, limit=1 << 20), dict, what="")["kinds"]) <= 5 for body in bodies.values())  # fmt: skip
 
 
 def test_the_state_keeps_the_segments(tiny, tmp_path):
@@ -239,7 +239,7 @@ def test_the_state_keeps_the_segments(tiny, tmp_path):
     loaded = load_state(str(tmp_path / "state"))
 
     assert loaded == state
-    assert list(loaded.segments) == [each.id for each in stored.Opened(head).segments]
+    assert list(loaded.segments) == [each.id for each in manifest_codec.Opened(head).segments]
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -259,23 +259,23 @@ def good(tiny):
 
 
 def of_head(head: bytes) -> dict:
-    return packed.decode(codec.decompress(head, limit=1 << 20), dict, what="the head")
+    return msgpack.decode(zstd.decompress(head, limit=1 << 20), dict, what="the head")
 
 
 def as_head(fields: dict) -> bytes:
-    return codec.compress(packed.encode(fields), checksum=True)
+    return zstd.compress(msgpack.encode(fields), checksum=True)
 
 
 def respell(head: bytes, bodies: dict[bytes, bytes], number: int, change) -> tuple[bytes, dict[bytes, bytes]]:
     """Give one segment other fields, under its right new name."""
     fields = of_head(head)
-    ids = [each.id for each in stored.Opened(head).segments]
-    part = packed.decode(codec.decompress(bodies[ids[number]], limit=1 << 20), dict, what="a segment")
+    ids = [each.id for each in manifest_codec.Opened(head).segments]
+    part = msgpack.decode(zstd.decompress(bodies[ids[number]], limit=1 << 20), dict, what="a segment")
     change(part)
-    raw = packed.encode(part)
-    new = {**{each: bodies[each] for each in ids if each != ids[number]}, chunk_id(raw): codec.compress(raw)}
+    raw = msgpack.encode(part)
+    new = {**{each: bodies[each] for each in ids if each != ids[number]}, chunk_id(raw): zstd.compress(raw)}
     ids[number] = chunk_id(raw)
-    raws = [len(codec.decompress(new[each], limit=1 << 20)) for each in ids]
+    raws = [len(zstd.decompress(new[each], limit=1 << 20)) for each in ids]
     fields["segment_ids"] = b"".join(ids)
     fields["segment_raw"] = segments.to_planes(array("I", raws))
     return as_head(fields), new
@@ -284,7 +284,9 @@ def respell(head: bytes, bodies: dict[bytes, bytes], number: int, change) -> tup
 def test_a_respelled_segment_is_read_as_long_as_it_is_right(good):
     head, bodies = respell(*good, 1, lambda part: None)
 
-    assert stored.decode_manifest(head, segments=bodies) == stored.decode_manifest(good[0], segments=good[1])
+    assert manifest_codec.decode_manifest(head, segments=bodies) == manifest_codec.decode_manifest(
+        good[0], segments=good[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -312,20 +314,20 @@ def test_a_hostile_segment_is_refused(good, change):
     head, bodies = respell(*good, 1, change)
 
     with pytest.raises(ArchiveError):
-        stored.decode_manifest(head, segments=bodies)
+        manifest_codec.decode_manifest(head, segments=bodies)
 
 
 def test_a_hard_link_cannot_point_before_the_first_entry(good):
-    opened = stored.Opened(good[0])
+    opened = manifest_codec.Opened(good[0])
     parts = [
-        packed.decode(codec.decompress(good[1][each.id], limit=1 << 20), dict, what="") for each in opened.segments
+        msgpack.decode(zstd.decompress(good[1][each.id], limit=1 << 20), dict, what="") for each in opened.segments
     ]
     number = next(number for number, part in enumerate(parts) if part.get("links"))
 
     head, bodies = respell(*good, number, lambda part: part.update(links=(4_000_000).to_bytes(4, "little")))
 
     with pytest.raises(ArchiveError, match="before the first entry"):
-        stored.decode_manifest(head, segments=bodies)
+        manifest_codec.decode_manifest(head, segments=bodies)
 
 
 @pytest.mark.parametrize(
@@ -347,7 +349,7 @@ def test_a_hostile_head_is_refused(good, fields, limits, what):
     head = as_head({**of_head(good[0]), **fields})
 
     with pytest.raises(ArchiveError, match=what):
-        stored.Opened(head, limits).manifest(good[1])
+        manifest_codec.Opened(head, limits).manifest(good[1])
 
 
 def test_a_segment_of_other_bytes_is_refused(good):
@@ -355,12 +357,12 @@ def test_a_segment_of_other_bytes_is_refused(good):
     ids = list(bodies)
 
     with pytest.raises(ArchiveError, match=r"limit of|should hold|other bytes"):
-        stored.decode_manifest(head, segments={**bodies, ids[0]: bodies[ids[1]]})
+        manifest_codec.decode_manifest(head, segments={**bodies, ids[0]: bodies[ids[1]]})
     with pytest.raises(ArchiveError):
-        stored.decode_manifest(head, segments={**bodies, ids[0]: b"rubbish"})
-    spoiled = codec.compress(b"x" * len(codec.decompress(bodies[ids[0]], limit=1 << 20)))
+        manifest_codec.decode_manifest(head, segments={**bodies, ids[0]: b"rubbish"})
+    spoiled = zstd.compress(b"x" * len(zstd.decompress(bodies[ids[0]], limit=1 << 20)))
     with pytest.raises(ArchiveError, match="does not match its hash"):
-        stored.decode_manifest(head, segments={**bodies, ids[0]: spoiled})
+        manifest_codec.decode_manifest(head, segments={**bodies, ids[0]: spoiled})
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -376,10 +378,10 @@ def test_a_segment_with_any_field_spoiled_is_refused_or_harmless(good, data):
             spoiled[data.draw(st.integers(0, len(spoiled) - 1))] = data.draw(st.integers(0, 255))
         part[name] = bytes(spoiled) + data.draw(st.binary(max_size=4))
 
-    number = data.draw(st.integers(0, len(stored.Opened(good[0]).segments) - 1))
+    number = data.draw(st.integers(0, len(manifest_codec.Opened(good[0]).segments) - 1))
     try:
         head, bodies = respell(*good, number, spoil)
-        manifest = stored.decode_manifest(head, segments=bodies)
+        manifest = manifest_codec.decode_manifest(head, segments=bodies)
     except ArchiveError:
         return
 
@@ -392,4 +394,4 @@ def test_a_segment_with_any_field_spoiled_is_refused_or_harmless(good, data):
 def test_a_manifest_of_the_first_version_is_read_however_large_it_is():
     manifest = replace(many_directories(), created=1.5)
 
-    assert stored.decode_manifest(stored.encode_manifest(manifest)) == manifest
+    assert manifest_codec.decode_manifest(manifest_codec.encode_manifest(manifest)) == manifest

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.archive import segments, stored
+from s3batch.archive import manifest_codec, segments
 from s3batch.cache.local_chunks import LocalChunks
 from tests.archive.cycle import noise, snapshot
 from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell
@@ -83,7 +83,7 @@ def test_a_restore_fills_it(step, fake, filled, local, workspace):
 def test_the_list_of_files_is_kept_too(step, fake, cached, local, workspace, monkeypatch):
     for name, value in {"_FEWEST": 4, "_MEAN": 6, "_MOST": 16, "_LONG": 4}.items():
         monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(stored, "SEGMENTED_FROM", 0)
+    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
     cached("main", {f"v/{number}": b"%d" % number for number in range(60)}, "--local-dir", str(local))
     before = snapshot(workspace / "v")
     forget(workspace)

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from s3batch.archive import segments, stored
-from s3batch.archive.state import Remembered
+from s3batch.archive import manifest_codec, segments
+from s3batch.archive.local_state import Remembered
 from tests.archive.cycle import OLD, settle, snapshot
 from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell
 
@@ -23,7 +23,7 @@ def small(monkeypatch):
     """Segments of about eight rows, and of any tree."""
     for name, value in {"_FEWEST": 4, "_MEAN": 6, "_MOST": 16, "_LONG": 4}.items():
         monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(stored, "SEGMENTED_FROM", 0)
+    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def step(shell, workspace, fake):
 def named(bucket) -> list[str]:
     """The objects of the segments that the one manifest names."""
     (key,) = bucket.keys("v1/k/")
-    opened = stored.Opened(bucket.fake.objects["caches"][key].body)
+    opened = manifest_codec.Opened(bucket.fake.objects["caches"][key].body)
     return [f"v1/c/{each.id.hex()[:2]}/{each.id.hex()}" for each in opened.segments]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.stored import Opened
+from s3batch.archive.manifest_codec import Opened
 from tests.archive.cycle import OLD, fill, snapshot
 from tests.rig import program
 from tests.rig.buckets import Bucket

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from s3batch.archive.stored import decode_manifest, encode_manifest
+from s3batch.archive.manifest_codec import decode_manifest, encode_manifest
 from s3batch.cache import resolve
 from tests.plugins.caching import Pipeline
 

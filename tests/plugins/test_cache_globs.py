@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from s3batch.archive.stored import decode_manifest
+from s3batch.archive.manifest_codec import decode_manifest
 from tests.plugins.caching import Pipeline
 from tests.plugins.test_cache_failures import as_nobody, foreign
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from s3batch.archive import stored
+from s3batch.archive import manifest_codec
 from tests.plugins.test_cache_failures import as_nobody, foreign, pipeline
 
 __all__ = ["foreign", "pipeline"]
@@ -85,7 +85,7 @@ def test_a_tree_of_root_makes_the_same_cache_as_before_owners_were_kept(pipeline
     pipeline.cached(FILES)
     (key,) = pipeline.objects("v1/k/")
 
-    manifest = stored.decode_manifest(pipeline.step.bucket.get(key))
+    manifest = manifest_codec.decode_manifest(pipeline.step.bucket.get(key))
 
     assert not manifest.tree.uids
     assert pipeline.rebuild(owner="none").code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.archive.stored import decode_manifest, encode_manifest
+from s3batch.archive.manifest_codec import decode_manifest, encode_manifest
 from tests.plugins.caching import Pipeline, pull_request, s3cache
 
 FILES = {"a": "A", "b/c": "C"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.archive.paths import is_below
-from s3batch.archive.undo import Undo, undo_leftovers
+from s3batch.archive.undo_log import Undo, undo_leftovers
 
 RECORD = b"\0"
 

@@ -17,11 +17,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from s3batch.archive.attributes import open_up, set_directory, set_link_owner, set_owner
-from s3batch.archive.collector import paused
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.paths import inside, split
-from s3batch.archive.restore import OURS, RestorePlan
-from s3batch.archive.undo import Undo
+from s3batch.archive.restore_plan import OURS, RestorePlan
+from s3batch.archive.undo_log import Undo
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach
 from s3batch.model import Stamp, stamp_of

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from s3batch.archive.change_detection import Survey
 from s3batch.archive.columns import NONE
 from s3batch.archive.hashing import HASH_SIZE, WINDOW
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.survey import Survey
 from s3batch.archive.tree import FILE
 
 LIVE_PART = 0.6

@@ -13,15 +13,15 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from s3batch.archive import codec
-from s3batch.archive.check import Limits, check
-from s3batch.archive.collector import paused
+from s3batch.archive import zstd
 from s3batch.archive.columns import NONE, from_planes, to_planes
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import ALGORITHM, chunk_id
 from s3batch.archive.manifest import Chunks, Manifest
-from s3batch.archive.packed import decode, encode
+from s3batch.archive.msgpack import decode, encode
 from s3batch.archive.segments import Columns, Joiner, Segment, Splitter, cut_rows, split_ids
 from s3batch.archive.tree import files_of
+from s3batch.archive.validate import Limits, check
 from s3batch.errors import ArchiveError
 
 VERSION, SEGMENTED = 1, 2
@@ -117,7 +117,7 @@ def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Se
     else:
         whole = Splitter(manifest).whole()
         stored = _Stored(**common, v=VERSION, **{name: getattr(whole, name) for name in Columns.__struct_fields__})
-    return codec.compress(encode(stored), level=level, checksum=True)
+    return zstd.compress(encode(stored), level=level, checksum=True)
 
 
 class Opened:
@@ -128,7 +128,7 @@ class Opened:
         self._limits = limits = limits or Limits()
         if len(stored) > limits.manifest_stored:
             raise ArchiveError(f"the manifest has {len(stored):,} bytes, over the limit of {limits.manifest_stored:,}")
-        raw = codec.decompress(stored, limit=limits.manifest_raw, checksum=True)
+        raw = zstd.decompress(stored, limit=limits.manifest_raw, checksum=True)
         self._fields = fields = decode(raw, _Stored, what="the manifest")
         if fields.v not in (VERSION, SEGMENTED) or fields.alg != ALGORITHM:
             raise ArchiveError(
@@ -218,7 +218,7 @@ class Opened:
 
 def prove_segment(segment: Segment, body: bytes) -> bytes:
     """Return the raw bytes of a segment. Raises :class:`ArchiveError` if they are not those it is named by."""
-    raw = codec.decompress(body, raw_length=segment.raw, limit=segment.raw)
+    raw = zstd.decompress(body, raw_length=segment.raw, limit=segment.raw)
     if chunk_id(raw) != segment.id:
         raise ArchiveError(f"the content of segment {segment.id.hex()} does not match its hash")
     return raw

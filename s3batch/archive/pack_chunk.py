@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from s3batch.archive import codec
-from s3batch.archive.collector import paused
+from s3batch.archive import zstd
 from s3batch.archive.columns import nanoseconds
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
-from s3batch.archive.packed import Record, decode, encode
-from s3batch.archive.table import Recipe, Table
+from s3batch.archive.msgpack import Record, decode, encode
+from s3batch.archive.plan_file import Recipe, Table
 from s3batch.errors import ArchiveError
 
 SPARSE = 1
@@ -86,7 +86,7 @@ class BuiltChunk(NamedTuple):
 
 
 @paused()
-def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL) -> BuiltChunk:
+def build_chunk(plan: str, recipe: Recipe, *, level: int = zstd.LEVEL) -> BuiltChunk:
     """Read the items of ``recipe`` from the plan file ``plan`` and make their chunk."""
     opened = _open_plan(plan)
     reading = _read(opened, recipe, keep=True)
@@ -95,7 +95,7 @@ def build_chunk(plan: str, recipe: Recipe, *, level: int = codec.LEVEL) -> Built
         return BuiltChunk(packed, b"")
     packed.id = reading.identity or chunk_id(raw)
     packed.raw = len(raw)
-    body = b"" if packed.id in opened.known else codec.compress(raw, level=level)
+    body = b"" if packed.id in opened.known else zstd.compress(raw, level=level)
     packed.stored = len(body)
     return BuiltChunk(packed, body)
 

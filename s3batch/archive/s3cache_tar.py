@@ -10,7 +10,7 @@ import os
 import tarfile
 from typing import IO, Protocol, cast
 
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import split
 from s3batch.archive.scan import Found, Problem
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK

@@ -20,17 +20,17 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO, BinaryIO, cast
 
-from s3batch.archive import codec
+from s3batch.archive import zstd
 from s3batch.archive.attributes import set_directory
-from s3batch.archive.check import Limits
-from s3batch.archive.codec import Readable
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
+from s3batch.archive.legacy_paths import Placement
 from s3batch.archive.paths import KEEP, inside, inside_any, link_is_wanted, split
-from s3batch.archive.placement import Placement
 from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.scan import PERMISSIONS, Problem
-from s3batch.archive.undo import Undo
+from s3batch.archive.undo_log import Undo
+from s3batch.archive.validate import Limits
+from s3batch.archive.zstd import Readable
 from s3batch.errors import ArchiveError
 from s3batch.files.opener import regular
 
@@ -48,7 +48,7 @@ _META = (
 _NOWHERE = "/.s3batch/nowhere"
 _THERE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, codec.StreamError, UnicodeError)
+_UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, zstd.StreamError, UnicodeError)
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ def _open(source: Readable, limits: Limits) -> IO[bytes]:
         case "gzip":
             plain: Readable = cast("Readable", gzip.GzipFile(fileobj=whole))
         case "zstd":
-            plain = codec.open_stream(whole)
+            plain = zstd.open_stream(whole)
         case "tar":
             plain = whole
         case _:

@@ -14,18 +14,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from s3batch.archive.check import selected_rows
-from s3batch.archive.collector import paused
 from s3batch.archive.columns import NONE
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.extras import extra_paths
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import KEEP, is_below, join, link_is_wanted, split
 from s3batch.archive.places import NOWHERE, Places, placed_columns
+from s3batch.archive.plan_file import Recipe, names_columns, write_table
 from s3batch.archive.scan import Found
-from s3batch.archive.table import Recipe, names_columns, write_table
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows, rows_at
+from s3batch.archive.validate import selected_rows
 
 OURS = 0o700
 """The permissions that s3batch needs on a directory while it works in it."""

@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from s3batch.archive.collector import paused
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, content_hash, joined_hash, zeros_hash
+from s3batch.archive.local_state import RACY_SECONDS_NS, State, are_settled
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.scan import Found
-from s3batch.archive.state import RACY_SECONDS_NS, State, are_settled
 from s3batch.archive.tree import FILE, Tree, match_rows
 
 _IS_FILE = bytes(kind == FILE for kind in range(256))

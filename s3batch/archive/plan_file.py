@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from s3batch.archive.columns import Bytes
-from s3batch.archive.packed import Record, decode, encode
+from s3batch.archive.msgpack import Record, decode, encode
 from s3batch.archive.paths import encode as encode_names
 from s3batch.files import private
 

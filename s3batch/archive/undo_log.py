@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import inside, split
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach

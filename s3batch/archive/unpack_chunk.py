@@ -11,14 +11,14 @@ import os
 from array import array
 from functools import lru_cache
 
-from s3batch.archive import codec
+from s3batch.archive import zstd
 from s3batch.archive.attributes import set_owner
-from s3batch.archive.collector import paused
-from s3batch.archive.directories import Directories
+from s3batch.archive.dirfd import Directories
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import chunk_id
-from s3batch.archive.packed import Record, decode, encode
-from s3batch.archive.restore import PIECE
-from s3batch.archive.table import Recipe, Table
+from s3batch.archive.msgpack import Record, decode, encode
+from s3batch.archive.plan_file import Recipe, Table
+from s3batch.archive.restore_plan import PIECE
 from s3batch.errors import ArchiveError
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -87,7 +87,7 @@ class _Plan:
         size = self.table.numbers["id_size"]
         expected = bytes(self.table.column("chunk_ids", chunk * size, (chunk + 1) * size))
         length = self.table.column("chunk_raw")[chunk]
-        raw = codec.decompress(body, raw_length=length, limit=length)
+        raw = zstd.decompress(body, raw_length=length, limit=length)
         if chunk_id(raw) != expected:
             raise ArchiveError(f"the content of chunk {expected.hex()} does not match its hash")
         return raw

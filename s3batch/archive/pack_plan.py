@@ -17,13 +17,13 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from s3batch.archive.collector import paused
+from s3batch.archive.change_detection import Survey, file_hash, windows
+from s3batch.archive.dedup import Reuse, choose_reuse
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.pack import SPARSE, Packed
+from s3batch.archive.pack_chunk import SPARSE, Packed
 from s3batch.archive.places import placed_columns
-from s3batch.archive.reuse import Reuse, choose_reuse
-from s3batch.archive.survey import Survey, file_hash, windows
-from s3batch.archive.table import Recipe, names_columns, write_table
+from s3batch.archive.plan_file import Recipe, names_columns, write_table
 from s3batch.archive.tree import FILE, Tree
 
 _CUT_FROM = 2 << 20

@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from s3batch.archive.collector import paused
+from s3batch.archive.change_detection import file_hash
 from s3batch.archive.columns import NONE, filled
+from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, joined_hash
 from s3batch.archive.manifest import Chunks, Extents, Manifest
-from s3batch.archive.pack import Packed
-from s3batch.archive.packplan import PackPlan
+from s3batch.archive.pack_chunk import Packed
+from s3batch.archive.pack_plan import PackPlan
 from s3batch.archive.scan import Found, Problem
-from s3batch.archive.survey import file_hash
 from s3batch.archive.tree import Tree
 
 _Extent = tuple[int, int, int, int]

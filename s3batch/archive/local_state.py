@@ -11,14 +11,14 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from s3batch.archive import codec
-from s3batch.archive.check import Limits
+from s3batch.archive import zstd
 from s3batch.archive.columns import filled, from_planes, to_planes
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.packed import Record, decode, encode
+from s3batch.archive.manifest_codec import Opened
+from s3batch.archive.msgpack import Record, decode, encode
 from s3batch.archive.scan import Found
-from s3batch.archive.stored import Opened
 from s3batch.archive.tree import FILE
+from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
@@ -142,7 +142,7 @@ def save_state(path: str, state: State) -> None:
         segments=list(state.segments.values()),
     )
     with private.replace_file(path) as file:
-        file.write(codec.compress(encode(record), level=1))
+        file.write(zstd.compress(encode(record), level=1))
 
 
 def load_state(path: str, limits: Limits | None = None) -> State | None:
@@ -154,7 +154,7 @@ def load_state(path: str, limits: Limits | None = None) -> State | None:
 def read_state(path: str, limits: Limits | None = None) -> Remembered | None:
     """Return the stored state without decoding its manifest."""
     try:
-        record = decode(codec.decompress(private.read_file(path), limit=_LIMIT), _Stored, what=path)
+        record = decode(zstd.decompress(private.read_file(path), limit=_LIMIT), _Stored, what=path)
     except (OSError, ArchiveError, PrivateFileError):
         return None
     return Remembered(record, limits) if record.version == _VERSION else None
