@@ -27,7 +27,7 @@ from s3batch.s3 import permissions
 from s3batch.settings.table import Settings
 
 if TYPE_CHECKING:
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.s3.bucket import Bucket
 
 Aborted = tuple[UploadLeft, ...]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from s3batch.in_the_way import BlockedUploads
     from s3batch.journal import Facts, Journal
     from s3batch.model import LocalFile
-    from s3batch.progress import Totals
+    from s3batch.reporting.progress import Totals
     from s3batch.source.walk import Problem, Walk
 
 BATCH = 500

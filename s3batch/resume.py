@@ -10,7 +10,7 @@ from s3batch import journal_trust
 from s3batch.documents import Collected
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.jobs import RUNNING, date, find_jobs
-from s3batch.report import resume_line
+from s3batch.reporting.report import resume_line
 from s3batch.units import format_count
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from s3batch.jobs import Found
     from s3batch.journal import Job
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 

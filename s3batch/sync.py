@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import (
     __version__,
-    ci_outputs,
     deletes,
     history,
     invalidation,
@@ -29,7 +28,6 @@ from s3batch import (
     leftovers,
     manifest,
     quirk_memory,
-    report,
     worker,
 )
 from s3batch.coordinator import Coordinator, CoordinatorDeps
@@ -51,8 +49,9 @@ from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
 from s3batch.planning import Planning, Replanner, take_over
-from s3batch.progress import Totals, make
 from s3batch.quirks import NO_QUIRKS, Quirks
+from s3batch.reporting import ci_outputs, report
+from s3batch.reporting.progress import Totals, make
 from s3batch.row_check import RowCheck
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
@@ -67,7 +66,7 @@ if TYPE_CHECKING:
 
     from s3batch.executors import Executor
     from s3batch.executors.dask import Cluster
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.s3.listing import Page
     from s3batch.settings.table import Settings
 

@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, quirk_memory, report
+from s3batch import __version__, quirk_memory
 from s3batch.documents import Rows, Spool
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
 from s3batch.files import private
@@ -26,6 +26,7 @@ from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.readback import EXTENSIONS
+from s3batch.reporting import report
 from s3batch.s3 import permissions
 from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 from s3batch.sync import Sync
@@ -33,7 +34,7 @@ from s3batch.units import format_count, plural
 from s3batch.wanted import Wanted
 
 if TYPE_CHECKING:
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 

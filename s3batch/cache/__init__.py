@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch import report
 from s3batch.cache import job
 from s3batch.cache.resolve import CLEAR, SKIP, command_of
 from s3batch.errors import EXIT_DONE
 from s3batch.model import JobState
+from s3batch.reporting import report
 
 if TYPE_CHECKING:
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 

@@ -18,7 +18,7 @@ from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from s3batch.model import Listed
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 _WORTH_WRITING = 16

@@ -22,7 +22,7 @@ from s3batch.units import format_count, format_duration, format_size, plural
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.look import Look
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 _KINDS = {FILE: "file", DIR: "dir", SYMLINK: "symlink", HARDLINK: "hardlink"}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import journal_trust, report
+from s3batch import journal_trust
 from s3batch.cache.place import make_writable, own_directory
 from s3batch.cache.resolve import names_of
 from s3batch.cache.session import Session
@@ -32,11 +32,12 @@ from s3batch.files import private
 from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal
 from s3batch.model import JobState
+from s3batch.reporting import report
 from s3batch.stopping import InterruptedJobError, Signals
 
 if TYPE_CHECKING:
     from s3batch.cache.resolve import Names
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 _DEADLINES = {"cache restore": 600.0, "cache rebuild": 1200.0}

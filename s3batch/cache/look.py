@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from s3batch import report
 from s3batch.cache.layout import base_of
 from s3batch.errors import EXIT_DONE
 from s3batch.model import JobState
+from s3batch.reporting import report
 from s3batch.s3.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 

@@ -32,7 +32,7 @@ from s3batch.units import format_size, plural
 if TYPE_CHECKING:
     from s3batch.cache.look import Look
     from s3batch.model import Listed
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 _NOTED = f"{CLEANUPS}noted"

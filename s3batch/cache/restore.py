@@ -31,11 +31,11 @@ from s3batch.cache.lookup_only import look_up
 from s3batch.cache.old import restore_old
 from s3batch.cache.words import amount
 from s3batch.cache.work import DAMAGED, fetch_chunk
-from s3batch.ci_outputs import write_outputs
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.failpoints import reach
 from s3batch.files import private
 from s3batch.model import Kind, Operation, Reason, Stage
+from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.s3.store_clock import elapsed
 from s3batch.stopping import InterruptedJobError
 from s3batch.units import format_duration, format_size, plural
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from s3batch.cache.find import Hit, Seen
     from s3batch.cache.session import Session
     from s3batch.model import Result
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.s3.errors import CallError
     from s3batch.settings.table import Settings
 

@@ -27,7 +27,7 @@ from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.multipart import Uploads
 from s3batch.objects.attributes import Rules
-from s3batch.progress import Totals, make
+from s3batch.reporting.progress import Totals, make
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.store_clock import elapsed
 from s3batch.settings.table import Settings
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from s3batch.executors import Executor
     from s3batch.journal import Journal
     from s3batch.model import Result
-    from s3batch.output import Output
-    from s3batch.progress import Progress
+    from s3batch.reporting.console import Output
+    from s3batch.reporting.progress import Progress
     from s3batch.stopping import Signals
 
 _IN_FLIGHT_PER_WORKER = 4

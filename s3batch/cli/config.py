@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from s3batch.cli import help as helps
-from s3batch.output import MASK, Output
+from s3batch.reporting.console import MASK, Output
 from s3batch.settings.table import DEFAULT, Form, Setting, Settings, taken_by
 
 _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")

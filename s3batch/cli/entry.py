@@ -20,7 +20,7 @@ import s3batch
 from s3batch import errors
 from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
-from s3batch.output import Output, standard_streams
+from s3batch.reporting.console import Output, standard_streams
 from s3batch.settings import texts
 from s3batch.settings.table import COMMANDS, RESUMABLE, TABLE, Settings, unknown
 from s3batch.stopping import Interrupter, TerminatedError
@@ -191,8 +191,8 @@ def _nothing_wanted(call: _Call) -> int:
     """Say that a cache step has neither restore nor rebuild to do; return the exit code."""
     call.output.info("neither restore nor rebuild is true: nothing to do")
     if call.wants_json:
-        from s3batch import report  # noqa: PLC0415 - few ask for it
         from s3batch.model import JobState  # noqa: PLC0415 - as above
+        from s3batch.reporting import report  # noqa: PLC0415 - few ask for it
 
         call.output.document(report.without_job(call.command, JobState.DONE, errors.EXIT_DONE))
     return errors.EXIT_DONE
@@ -289,8 +289,8 @@ def _fail(call: _Call, sentence: str, code: int) -> int:
 
 def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
     """Return the document of a run that failed before it had a job."""
-    from s3batch import report  # noqa: PLC0415 - only a failure with --json needs it
     from s3batch.model import JobState  # noqa: PLC0415 - as above
+    from s3batch.reporting import report  # noqa: PLC0415 - only a failure with --json needs it
 
     interrupted = code in errors.INTERRUPTED
     state = JobState.INTERRUPTED if interrupted else JobState.FAILED

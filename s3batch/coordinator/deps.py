@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from s3batch.journal import Journal
     from s3batch.model import Operation, Result
     from s3batch.multipart import Uploads
-    from s3batch.progress import Progress, Totals
+    from s3batch.reporting.progress import Progress, Totals
     from s3batch.s3.credentials import Login
     from s3batch.stopping import Signals
 

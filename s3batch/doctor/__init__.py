@@ -23,8 +23,8 @@ from s3batch.journal import Journal
 from s3batch.s3.bucket import Bucket
 
 if TYPE_CHECKING:
-    from s3batch.output import Output
     from s3batch.quirks import Quirk
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 _TRIES = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch import progress
+from s3batch.reporting import progress
 from tests.archive.cycle import OLD, noise
 from tests.cli.caches import DRONE, KEYS, bucket, cached, fake, in_days, make_checkout, shell
 from tests.rig.fake_s3 import Reply, error

@@ -17,7 +17,7 @@ from s3batch.jobs import run_list, run_show
 from s3batch.jobs_cleanup import run_prune
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, State
-from s3batch.output import Output
+from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
 
 UNREACHABLE = "http://127.0.0.1:9"
@@ -405,7 +405,7 @@ def test_looking_at_jobs_loads_neither_aws_nor_sqlite_utils(
 ) -> None:
     begin(journal, "a", "b", "c")
     code = (
-        "import io, sys; from s3batch import jobs; from s3batch.output import Output; from s3batch.settings.table import Settings;"
+        "import io, sys; from s3batch import jobs; from s3batch.reporting.console import Output; from s3batch.settings.table import Settings;"
         f"settings = Settings(state_directory={str(state)!r}, workspace={str(state)!r});"
         f"code = jobs.{command}(settings, Output(io.StringIO(), io.StringIO()));"
         "sys.exit(code or ' '.join(sorted({'boto3', 'botocore', 'awscrt', 's3transfer', 'sqlite_utils', 'tqdm',"

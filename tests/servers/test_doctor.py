@@ -12,7 +12,7 @@ import pytest
 
 from s3batch.doctor import run
 from s3batch.errors import EndpointError
-from s3batch.output import Output
+from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
 from tests.rig import program
 from tests.rig.faults import Delay, Refuse, Reset

@@ -13,7 +13,7 @@ import pytest
 from s3batch.jobs_cleanup import run_prune
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason
-from s3batch.output import Output
+from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
 
 

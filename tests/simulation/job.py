@@ -24,7 +24,7 @@ from s3batch.executors import runner
 from s3batch.journal import Journal, doubts
 from s3batch.journal.database import Store as JournalStore
 from s3batch.model import Kind, Operation, Result, State, Step
-from s3batch.output import Output
+from s3batch.reporting.console import Output
 from s3batch.s3 import bucket, store_clock
 from s3batch.s3.requests import Call
 from s3batch.settings.table import Settings

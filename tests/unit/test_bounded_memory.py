@@ -11,7 +11,7 @@ from s3batch import deletes
 from s3batch.journal import Journal
 from s3batch.model import Kind, Listed, Operation
 from s3batch.planning import BATCH, Planning
-from s3batch.progress import Totals
+from s3batch.reporting.progress import Totals
 from s3batch.settings.table import Settings
 from s3batch.wanted import Wanted
 

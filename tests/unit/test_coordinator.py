@@ -19,7 +19,7 @@ from s3batch.executors import Credit, News, Status, WorkerState, tags_of
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
 from s3batch.multipart import Uploads
-from s3batch.progress import Totals, make
+from s3batch.reporting.progress import Totals, make
 from s3batch.s3.sigv4 import Credentials
 from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 from tests.rig.stamps import stamp

@@ -11,7 +11,7 @@ import pytest
 
 from s3batch.documents import Collected, Rows, Spool, pieces
 from s3batch.errors import JournalError
-from s3batch.output import Output
+from s3batch.reporting.console import Output
 
 ROWS = [{"key": f"k{number}", "line break": "a\nb", "nested": {"list": [number, []]}} for number in range(1200)]
 

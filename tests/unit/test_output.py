@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import s3batch
-from s3batch.output import Output
-from s3batch.progress import Totals, make
+from s3batch.reporting.console import Output
+from s3batch.reporting.progress import Totals, make
 
 
 class Ascii(io.StringIO):

@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 
-from s3batch.progress import Bars, Lines, Nothing, Totals, line, make
+from s3batch.reporting.progress import Bars, Lines, Nothing, Totals, line, make
 
 MIB = 1 << 20
 
@@ -180,7 +180,7 @@ class TestBars:
 
 def test_tqdm_is_not_loaded_where_no_bar_is_drawn() -> None:
     code = (
-        "import io, sys; from s3batch.progress import Totals, make; p = make('auto', io.StringIO());"
+        "import io, sys; from s3batch.reporting.progress import Totals, make; p = make('auto', io.StringIO());"
         "p.update(Totals()); p.close(); sys.exit('tqdm' in sys.modules)"
     )
 

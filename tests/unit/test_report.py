@@ -11,7 +11,7 @@ import pytest
 from s3batch.documents import pieces
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
-from s3batch.report import Before, document, end_block, failure_line, resume_line
+from s3batch.reporting.report import Before, document, end_block, failure_line, resume_line
 
 JOB = Job(
     id="20261121-1",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from s3batch.output import shown
+from s3batch.reporting.console import shown
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
     journal ─document→ dict, exactly as docs/cli.md shows it ─end_block→ the end block on stderr
 
 Computed from the journal alone, so that a resumed job reports as a whole. Pure: it reads no clock and
-writes nowhere. Hiding secrets and control characters is the business of :mod:`s3batch.output`.
+writes nowhere. Hiding secrets and control characters is the business of :mod:`s3batch.reporting.console`.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.output import shown
+from s3batch.reporting.console import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from s3batch.output import Output
+    from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
