@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.delete_check import CHANGED_MEANWHILE, modified_ns
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import OwnMarks
 from s3batch.objects.redirects import protected_keys
 from s3batch.source.walk import Kept, Names
+from s3batch.worker.delete_check import CHANGED_MEANWHILE, modified_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,13 +25,13 @@ from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
 from s3batch.quirks import NO_QUIRKS, Quirks
-from s3batch.readback import EXTENSIONS
 from s3batch.reporting import report
 from s3batch.s3 import permissions
 from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 from s3batch.sync import Sync
 from s3batch.units import format_count, plural
 from s3batch.wanted import Wanted
+from s3batch.worker.verify import EXTENSIONS
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output

@@ -21,7 +21,6 @@ from s3batch.coordinator.quarantine import Quarantine, tag_of
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.throttling import Throttling
-from s3batch.delete_check import CHANGED_MEANWHILE
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, count_outstanding, tags_of
 from s3batch.failpoints import reach
@@ -32,6 +31,7 @@ from s3batch.s3.errors import SIGNED_OUT
 from s3batch.s3.lazy_boto import back_off
 from s3batch.stopping import InterruptedJobError, StoppedError
 from s3batch.units import plural
+from s3batch.worker.delete_check import CHANGED_MEANWHILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

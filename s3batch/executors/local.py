@@ -28,7 +28,7 @@ from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, han
 from s3batch.executors.process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
 from s3batch.executors.runner import BEGUN, CURRENT
 from s3batch.forks import Fork
-from s3batch.worker import prepare
+from s3batch.worker.dispatch import prepare
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from s3batch.model import Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
-    from s3batch.worker import Brief
+    from s3batch.worker.dispatch import Brief
 
 _BEGIN = (
     "import json,sys; sys.path[:] = json.loads(sys.argv[3]); "

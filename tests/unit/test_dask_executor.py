@@ -14,7 +14,7 @@ from s3batch.executors.hosted import Answer, Sealed
 from s3batch.executors.process import unpack
 from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
-from s3batch.worker import Brief
+from s3batch.worker.dispatch import Brief
 
 MIB = 1024 * 1024
 

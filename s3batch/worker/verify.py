@@ -16,10 +16,10 @@ from s3batch.planner import CONTENT_KNOWN
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, must
 from s3batch.s3.transport import ask
-from s3batch.worker import carry_out
+from s3batch.worker.dispatch import carry_out
 
 if TYPE_CHECKING:
-    from s3batch.worker import Tools
+    from s3batch.worker.dispatch import Tools
 
 _PIECE = 2 * 1024 * 1024
 """Bytes read at once; many objects are read at the same time."""
@@ -51,7 +51,7 @@ async def compare_redirect(work: Work, tools: Tools) -> Result:
 
 
 EXTENSIONS = ((Kind.RECONCILE, compare), (Kind.REDIRECT, compare_redirect))
-"""For :attr:`s3batch.worker.Brief.extensions`."""
+"""For :attr:`s3batch.worker.dispatch.Brief.extensions`."""
 
 
 def _plain(tools: Tools) -> Tools:

@@ -15,8 +15,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.failures import failed
-from s3batch.metadata_copy import ACL_WARNING, Kept, look_after_sending
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, Result, Work, good_result
 from s3batch.objects import compare
 from s3batch.objects.content_match import Evidence, same
@@ -28,12 +26,14 @@ from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
 from s3batch.s3.transport import aside, ask
 from s3batch.source.reader import BLOCK, ContentError, compressed
+from s3batch.worker.metadata_copy import ACL_WARNING, Kept, look_after_sending
+from s3batch.worker.results import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
     from s3batch.s3.requests import Answer, Body
-    from s3batch.worker import Tools
+    from s3batch.worker.dispatch import Tools
 
     General = Callable[[Work, Tools, "Asked | None"], Coroutine[Any, Any, list[Result]]]
 

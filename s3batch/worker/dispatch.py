@@ -11,18 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.delete_check import DeleteCheck, PlannedDelete
-from s3batch.failures import failed, failed_content, part_number
-from s3batch.metadata_copy import (
-    ACL_WARNING,
-    Kept,
-    copy_onto_itself,
-    find_difference,
-    has_changed,
-    look_after_sending,
-    put_tags_back,
-    wants_unseen,
-)
 from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, State, Step, Work
 from s3batch.objects import compare
 from s3batch.objects.content_match import Evidence, same
@@ -40,7 +28,19 @@ from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, se
 from s3batch.s3.transport import aside, ask
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK, ContentError, Source, md5
-from s3batch.whole_upload import (
+from s3batch.worker.delete_check import DeleteCheck, PlannedDelete
+from s3batch.worker.metadata_copy import (
+    ACL_WARNING,
+    Kept,
+    copy_onto_itself,
+    find_difference,
+    has_changed,
+    look_after_sending,
+    put_tags_back,
+    wants_unseen,
+)
+from s3batch.worker.results import failed, failed_content, part_number
+from s3batch.worker.upload import (
     OVERTAKEN,
     compare_times,
     is_plain,
