@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from s3batch.executors import Executor
-    from s3batch.executors.dask import Cluster
+    from s3batch.executors.dask.cluster import Cluster
     from s3batch.reporting.console import Output
     from s3batch.s3.listing import Page
     from s3batch.settings.table import Settings
@@ -103,7 +103,7 @@ def _cluster(wanted: Wanted, place: str) -> Iterator[Cluster | None]:
     if wanted.settings.executor != "dask":
         yield None
         return
-    from s3batch.executors import dask  # noqa: PLC0415 - few want it
+    from s3batch.executors.dask import cluster as dask  # noqa: PLC0415 - few want it
 
     journal = wanted.settings.journal_path(place)
     cluster = dask.connect(wanted.settings, wanted.source.root, journal, wanted.target)

@@ -12,12 +12,12 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from s3batch import forks
 from s3batch.archive.msgpack import Record, decode, encode
 from s3batch.archive.pack_chunk import Packed, close_plans, hash_items
 from s3batch.archive.plan_file import Recipe
 from s3batch.errors import ArchiveError
-from s3batch.forks import Fork
+from s3batch.executors import fork
+from s3batch.executors.fork import Fork
 
 _PARTING = 5.0
 """Seconds to wait for a fork that was killed."""
@@ -63,7 +63,7 @@ def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packe
     """Return the hashes of every recipe of the plan file, by up to ``processes`` processes."""
     if not recipes:
         return []
-    count = min(processes, len(recipes)) if forks.possible() else 1
+    count = min(processes, len(recipes)) if fork.possible() else 1
     close_plans()  # a fork opens its own
     with contextlib.ExitStack() as stack:
         stack.callback(close_plans)

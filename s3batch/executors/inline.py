@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.executors import News, WorkerState
-from s3batch.executors.runner import Runner
+from s3batch.executors.worker_loop import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

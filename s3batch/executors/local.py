@@ -22,12 +22,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch import forks
 from s3batch.errors import JobFailedError
-from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, hang_warning, weight_of
-from s3batch.executors.process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
-from s3batch.executors.runner import BEGUN, CURRENT
-from s3batch.forks import Fork
+from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, fork, hang_warning, weight_of
+from s3batch.executors.fork import Fork
+from s3batch.executors.worker_loop import BEGUN, CURRENT
+from s3batch.executors.worker_process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
 from s3batch.worker.dispatch import prepare
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 _BEGIN = (
     "import json,sys; sys.path[:] = json.loads(sys.argv[3]); "
-    "from s3batch.executors.process import main_afresh; main_afresh(int(sys.argv[1]), int(sys.argv[2]))"
+    "from s3batch.executors.worker_process import main_afresh; main_afresh(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _ONE_CAN = 16 * 1024 * 1024
 """Bytes per second that one worker sends without trouble, even in objects of a few KiB."""
@@ -150,13 +149,13 @@ class LocalExecutor:
 
         ``content``: bytes that they are to send first, as far as that is known.
         """
-        if not self._processes and forks.possible():
+        if not self._processes and fork.possible():
             prepare(self._brief, content)
         try:
             for state in self._states:
                 if state not in self._processes:
-                    self._launch(state, self._brief, _forked if forks.possible() else _afresh)
-        except OSError as error:  # no more processes, memory or descriptors may be had
+                    self._launch(state, self._brief, _forked if fork.possible() else _afresh)
+        except OSError as error:  # no more processes, memory or descriptors for us
             self._make_do(error.strerror or str(error))
 
     def _launch(self, state: WorkerState, brief: Brief, launch: _Launch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.executors.runner import Runner
+from s3batch.executors.worker_loop import Runner
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.objects import compare
 from s3batch.objects.attributes import Rules

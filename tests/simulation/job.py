@@ -20,7 +20,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qsl
 
 from s3batch import __version__, late_requests, sync
-from s3batch.executors import runner
+from s3batch.executors import worker_loop
 from s3batch.journal import Journal, doubts
 from s3batch.journal.database import Store as JournalStore
 from s3batch.model import Kind, Operation, Result, State, Step
@@ -380,7 +380,7 @@ def simulated(job: Job) -> Iterator[None]:
     random.seed(job.schedule.seed)
     lane = partial(Watched, world, "coordinator:")
     with (
-        patch.object(runner, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(reader, "_TICK_NS", 0),
+        patch.object(worker_loop, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(reader, "_TICK_NS", 0),
         patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 10.0),
         patch.object(Journal, "settle", settle_and_tell), patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
         patch.object(time, "time", world.wall), patch.object(time, "monotonic", world.clock),

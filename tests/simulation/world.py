@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl
 from botocore import xform_name
 
 from s3batch.executors import BEAT, SILENCE, News, RunningTime, Status, WorkerState
-from s3batch.executors.runner import BEGUN, CURRENT, Runner
+from s3batch.executors.worker_loop import BEGUN, CURRENT, Runner
 from s3batch.model import Result, Work
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.errors import Fault

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from s3batch.errors import JobFailedError
-from s3batch.executors import Status, dask, hosted, weight_of
-from s3batch.executors.hosted import Answer, Sealed
-from s3batch.executors.process import unpack
+from s3batch.executors import Status, weight_of
+from s3batch.executors.dask import cluster as dask
+from s3batch.executors.dask import hosted_worker
+from s3batch.executors.dask.hosted_worker import Answer, Sealed
+from s3batch.executors.worker_process import unpack
 from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
 from s3batch.worker.dispatch import Brief
@@ -44,7 +46,9 @@ class Task:
     def reply(self, *, dropped: list[Work] | None = None, gone: str = "", done: list[int] | None = None,
               silent: float = 0.0, busy_row: int = 0) -> None:  # fmt: skip
         results = [tuple(Result(row)) for row in (self.rows if done is None else done)]
-        answer = Answer(results, {"PutObject": len(results)}, {}, hosted.pack(dropped or []), self.status, gone=gone)
+        answer = Answer(
+            results, {"PutObject": len(results)}, {}, hosted_worker.pack(dropped or []), self.status, gone=gone
+        )
         self._result = Sealed(answer._replace(silent=silent, busy_row=busy_row))
         self._listener(self)
 
@@ -70,12 +74,12 @@ class FakeClient:
         return dict.fromkeys(self.addresses, 1)
 
     async def run(self, function: Any, *arguments: Any, workers: list[str], on_error: str) -> dict[str, Any]:
-        if function is hosted.dismiss:
+        if function is hosted_worker.dismiss:
             self.dismissed += arguments[0]
         return {each: self.refusals.get(each, "") for each in workers if each in self.addresses}
 
     def submit(self, function: Any, *arguments: Any, workers: list[str], **_: Any) -> Task:
-        assert function is hosted.exchange
+        assert function is hosted_worker.exchange
         self.tasks.append(Task(workers[0], *arguments))
         return self.tasks[-1]
 

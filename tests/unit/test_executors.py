@@ -19,8 +19,8 @@ import pytest
 from s3batch.executors import Executor, News, count_outstanding, tags_of, weight_of
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
-from s3batch.executors.process import Framed, Worker, pack
-from s3batch.executors.runner import Runner
+from s3batch.executors.worker_loop import Runner
+from s3batch.executors.worker_process import Framed, Worker, pack
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.objects.attributes import Rules
 from s3batch.s3.endpoint import Endpoint

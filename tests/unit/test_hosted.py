@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from s3batch import __version__
-from s3batch.executors import Credit, Status, hosted
-from s3batch.executors.hosted import Ask, Place, Sealed
-from s3batch.executors.process import pack, results_of, unpack
+from s3batch.executors import Credit, Status
+from s3batch.executors.dask import hosted_worker
+from s3batch.executors.dask.hosted_worker import Ask, Place, Sealed
+from s3batch.executors.worker_process import pack, results_of, unpack
 from s3batch.model import Kind, Operation, Reason, Result, Work
 
 
@@ -83,29 +84,29 @@ class FakeRunner:
 @pytest.fixture
 def begin(monkeypatch):
     """Begin a worker; its token and runner."""
-    monkeypatch.setattr(hosted, "Runner", FakeRunner)
-    monkeypatch.setattr(hosted, "WAIT", 60.0)  # an exchange ends with its news
+    monkeypatch.setattr(hosted_worker, "Runner", FakeRunner)
+    monkeypatch.setattr(hosted_worker, "WAIT", 60.0)  # an exchange ends with its news
     tokens: list[str] = []
 
     def run(*, stuck: bool = False, breaks: bool = False) -> str:
         tokens.append(f"token-{len(tokens)}")
         brief = Sealed(SimpleNamespace(stuck=stuck, breaks=breaks))
-        assert asyncio.run(hosted.begin(tokens[-1], "owner", Place(__version__, "/", ()), brief)) == ""
+        assert asyncio.run(hosted_worker.begin(tokens[-1], "owner", Place(__version__, "/", ()), brief)) == ""
         return tokens[-1]
 
     yield run
-    hosted.dismiss(tokens)
+    hosted_worker.dismiss(tokens)
 
 
 def works(*rows: int) -> list[tuple]:
     return pack([Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows])
 
 
-def exchange(token: str, number: int, *rows: int, **words: object) -> hosted.Answer:
-    return hosted.exchange(token, number, Sealed(Ask(works(*rows), words))).open()
+def exchange(token: str, number: int, *rows: int, **words: object) -> hosted_worker.Answer:
+    return hosted_worker.exchange(token, number, Sealed(Ask(works(*rows), words))).open()
 
 
-def rows_of(answer: hosted.Answer) -> list[int]:
+def rows_of(answer: hosted_worker.Answer) -> list[int]:
     return [result.id for result in results_of(answer.results)]
 
 
@@ -133,21 +134,21 @@ def test_an_exchange_asked_twice_is_answered_twice_and_done_once(begin):
 
 
 def test_what_takes_longer_than_an_exchange_comes_with_a_later_one(begin, monkeypatch):
-    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
     token = begin(stuck=True)
     runner = FakeRunner.made[-1]
 
     assert rows_of(exchange(token, 1, 7)) == []
     runner.brief.stuck = False
-    monkeypatch.setattr(hosted, "WAIT", 5.0)
+    monkeypatch.setattr(hosted_worker, "WAIT", 5.0)
     assert rows_of(exchange(token, 2)) == [7]
 
 
 def test_words_reach_the_runner_and_drain_gives_back_what_was_not_begun(begin, monkeypatch):
     token = begin(stuck=True)
-    monkeypatch.setattr(hosted, "WAIT", 0.05)
+    monkeypatch.setattr(hosted_worker, "WAIT", 0.05)
     exchange(token, 1, 7, 8, credentials="fresh", narrow=None)
-    monkeypatch.setattr(hosted, "WAIT", 5.0)
+    monkeypatch.setattr(hosted_worker, "WAIT", 5.0)
     answer = exchange(token, 2, drain=None)
 
     assert [work.operation.id for work in unpack(answer.dropped)] == [7, 8]
@@ -162,32 +163,32 @@ def test_a_worker_that_breaks_says_so_and_is_gone(begin):
 
 
 def test_a_worker_that_nobody_asks_drops_its_work_and_goes(begin, monkeypatch):
-    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
     token = begin(stuck=True)
     exchange(token, 1, 7)
-    monkeypatch.setattr(hosted, "_PATIENCE", 0.0)
+    monkeypatch.setattr(hosted_worker, "_PATIENCE", 0.0)
     until(lambda: FakeRunner.made[-1].closed)
 
     assert exchange(token, 2).gone == "this process has no such worker"
 
 
 def test_a_dismissed_worker_ends_with_work_under_way(begin, monkeypatch):
-    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
     token = begin(stuck=True)
     exchange(token, 1, 7)
-    hosted.dismiss([token, "another job's"])
+    hosted_worker.dismiss([token, "another job's"])
 
     until(lambda: FakeRunner.made[-1].closed)
 
 
 def test_the_next_job_of_an_owner_dismisses_the_workers_of_the_one_before(begin, monkeypatch):
-    monkeypatch.setattr(hosted, "WAIT", 0.01)
+    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
     token = begin(stuck=True)
     exchange(token, 1, 7)
 
-    assert asyncio.run(hosted.dismiss_older("another"))
+    assert asyncio.run(hosted_worker.dismiss_older("another"))
     assert not FakeRunner.made[-1].closed
-    assert asyncio.run(hosted.dismiss_older("owner"))
+    assert asyncio.run(hosted_worker.dismiss_older("owner"))
     assert FakeRunner.made[-1].closed
     assert FakeRunner.made[-1].forbidden
     assert exchange(token, 2).gone == "this process has no such worker"
@@ -197,8 +198,8 @@ def test_another_version_and_another_source_are_refused(tmp_path):
     other = Place("0.0.0", str(tmp_path), ())
     elsewhere = Place(__version__, str(tmp_path / "none"), ())
 
-    assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted.look(other))
-    assert "has no" in asyncio.run(hosted.begin("t", "owner", elsewhere, Sealed(None)))
+    assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted_worker.look(other))
+    assert "has no" in asyncio.run(hosted_worker.begin("t", "owner", elsewhere, Sealed(None)))
 
 
 def test_a_sealed_value_shows_nothing():

@@ -20,7 +20,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from s3batch.executors.runner import Runner
+from s3batch.executors.worker_loop import Runner
 from s3batch.failpoints import reach
 from s3batch.model import Operation, Result, Stamp, Work
 

@@ -23,9 +23,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
-from s3batch.executors.process import pack, unpack
-from s3batch.executors.runner import CURRENT, Runner
-from s3batch.executors.samples import Sample, unlike
+from s3batch.executors.dask.source_check import Sample, unlike
+from s3batch.executors.worker_loop import CURRENT, Runner
+from s3batch.executors.worker_process import pack, unpack
 
 if TYPE_CHECKING:
     from s3batch.executors import Status
@@ -74,7 +74,7 @@ class Ask(NamedTuple):
     """The coordinator's message of one exchange."""
 
     works: list[tuple[Any, ...]]
-    """As :func:`~s3batch.executors.process.pack` makes them."""
+    """As :func:`~s3batch.executors.worker_process.pack` makes them."""
     words: dict[str, Any]
     """``drain``, ``narrow``, ``credentials``, ``quirks``, each with its payload."""
 

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.errors import EndpointError, JobFailedError, SettingsError
-from s3batch.executors import SILENCE, News, Status, WorkerState, hang_warning, hosted, samples
-from s3batch.executors.hosted import Answer, Ask, Place, Sealed
-from s3batch.executors.process import pack, results_of, unpack
+from s3batch.executors import SILENCE, News, Status, WorkerState, hang_warning
+from s3batch.executors.dask import hosted_worker, source_check
+from s3batch.executors.dask.hosted_worker import Answer, Ask, Place, Sealed
+from s3batch.executors.worker_process import pack, results_of, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -82,8 +83,8 @@ class Cluster:
     """This machine and the job's target: of its jobs, only the newest counts."""
 
     def place(self) -> Place:
-        """Return the place that every worker must see."""
-        return Place(__version__, self.root, samples.take(self.root, self.but, self.symlinks), self.symlinks)
+        """What every worker has to see."""
+        return Place(__version__, self.root, source_check.take(self.root, self.but, self.symlinks), self.symlinks)
 
     def executor(self, brief: Brief, count: int) -> DaskExecutor:
         """Return the executor, with at most ``count`` workers here."""
@@ -139,7 +140,7 @@ async def _knock(security: Any, connect: Callable[..., Any], address: str) -> No
 def _members(cluster: Cluster) -> tuple[str, ...]:
     """Return the Dask workers to use now. Nothing is sent to a cluster without s3batch: it would break its workers."""
     try:
-        theirs = cluster.client.run_on_scheduler(hosted.version)
+        theirs = cluster.client.run_on_scheduler(hosted_worker.version)
     except OSError as error:
         raise EndpointError(f"cannot reach the Dask scheduler at {cluster.address}: {error}") from None
     except Exception as error:  # noqa: BLE001 - it is what the scheduler raised, mostly ModuleNotFoundError
@@ -154,8 +155,8 @@ def _members(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _dismiss_older(cluster: Cluster) -> None:
-    """End the workers of this target's dead runs. One that is not reached ends within seconds."""
-    ask = partial(cluster.client.run, hosted.dismiss_older, cluster.owner, on_error="ignore")
+    """End the workers of this target's dead runs. One that cannot be told starves within seconds."""
+    ask = partial(cluster.client.run, hosted_worker.dismiss_older, cluster.owner, on_error="ignore")
     with contextlib.suppress(OSError, TimeoutError):
         cluster.client.sync(ask, callback_timeout=_LOOK)
 
@@ -167,7 +168,7 @@ def _look_twice(cluster: Cluster, members: tuple[str, ...]) -> None:
 
 
 def _look(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
-    ask = partial(cluster.client.run, hosted.look, cluster.place(), workers=list(members), on_error="return")
+    ask = partial(cluster.client.run, hosted_worker.look, cluster.place(), workers=list(members), on_error="return")
     try:
         answers = cluster.client.sync(ask, callback_timeout=_LOOK)
     except (OSError, TimeoutError) as error:
@@ -342,15 +343,21 @@ class DaskExecutor:
         """Begin a worker, on Dask's thread. It is not sent as a task: one that a Dask worker cannot unpickle breaks it."""
         try:
             answers = await self._client.run(
-                hosted.begin, seat.token, self._cluster.owner, place, brief, workers=[seat.address], on_error="return"
+                hosted_worker.begin,
+                seat.token,
+                self._cluster.owner,
+                place,
+                brief,
+                workers=[seat.address],
+                on_error="return",
             )
             self._arrived.put(_Opened(seat, str(answers.get(seat.address, "it has gone"))))
         except Exception as error:  # noqa: BLE001 - after any error there is no worker
             self._arrived.put(_Opened(seat, f"{type(error).__name__}: {error}"))
 
     def _dismiss_one(self, seat: _Seat) -> None:
-        """Tell one worker to end, without waiting for it."""
-        run = partial(self._client.run, hosted.dismiss, [seat.token], workers=[seat.address], on_error="ignore")
+        """End one of our workers; that it has ended is not waited for."""
+        run = partial(self._client.run, hosted_worker.dismiss, [seat.token], workers=[seat.address], on_error="ignore")
         self._client.loop.add_callback(run)
 
     async def _dismiss(self) -> None:
@@ -358,7 +365,7 @@ class DaskExecutor:
         addresses = [seat.address for seat in self._seats.values()]
         tokens = [seat.token for seat in self._seats.values()]
         if addresses:
-            await self._client.run(hosted.dismiss, tokens, workers=addresses, on_error="ignore")
+            await self._client.run(hosted_worker.dismiss, tokens, workers=addresses, on_error="ignore")
 
     # --- handing out ----------------------------------------------------------------------------
 
@@ -380,7 +387,7 @@ class DaskExecutor:
         ask = Sealed(Ask(pack(seat.works), seat.words))
         seat.words, seat.works = {}, []
         seat.asked = self._client.submit(
-            hosted.exchange, seat.token, seat.number, ask, key=f"s3batch-{seat.token}-{seat.number}", pure=False,
+            hosted_worker.exchange, seat.token, seat.number, ask, key=f"s3batch-{seat.token}-{seat.number}", pure=False,
             workers=[seat.address], allow_other_workers=False, priority=_PRIORITY,
         )  # fmt: skip
         seat.asked.add_done_callback(partial(self._listen, seat))
@@ -390,7 +397,7 @@ class DaskExecutor:
         try:
             answer: Answer = task.result().open()
         except BaseException as error:  # noqa: BLE001 - also a cancelled task means that its works are lost
-            answer = hosted.nothing(f"{type(error).__name__}: {error}")
+            answer = hosted_worker.nothing(f"{type(error).__name__}: {error}")
         self._arrived.put(_Answered(seat, answer))
 
     # --- taking back ----------------------------------------------------------------------------
