@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import journal_trust, quirk_memory
+from s3batch import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
     JournalError,
@@ -29,6 +29,7 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Entry, Job, Journal
 from s3batch.model import JobState, State
+from s3batch.plan import quirk_memory
 from s3batch.reporting import report
 from s3batch.s3 import permissions
 from s3batch.settings.table import Settings

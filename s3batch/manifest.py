@@ -27,16 +27,16 @@ from typing import TYPE_CHECKING, Any
 from s3batch.errors import EndpointError
 from s3batch.model import NO_STAMP, Attributes, Known
 from s3batch.objects.compare import put_headers
+from s3batch.plan.spec import KEPT
 from s3batch.s3.errors import CallError
-from s3batch.wanted import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from s3batch.journal import Journal
+    from s3batch.plan.spec import Wanted
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.requests import Body
-    from s3batch.wanted import Wanted
 
 NAME = f"{KEPT}manifest"
 VERSION = 1

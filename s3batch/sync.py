@@ -18,17 +18,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from s3batch import (
-    __version__,
-    deletes,
-    history,
-    invalidation,
-    journal_trust,
-    late_requests,
-    leftovers,
-    manifest,
-    quirk_memory,
-)
+from s3batch import __version__, history, invalidation, journal_trust, leftovers, manifest
 from s3batch.coordinator import Coordinator, CoordinatorDeps
 from s3batch.documents import Spool
 from s3batch.errors import (
@@ -42,21 +32,22 @@ from s3batch.errors import (
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, sharing, usable_cpus
 from s3batch.failpoints import reach
-from s3batch.in_the_way import BlockedUploads
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.multipart import Uploads
-from s3batch.planning import Planning, Replanner, take_over
+from s3batch.plan import deletes, late_requests, quirk_memory
+from s3batch.plan.blocked_uploads import BlockedUploads
+from s3batch.plan.planner import Planning, Replanner, take_over
+from s3batch.plan.row_check import RowCheck
+from s3batch.plan.spec import Wanted
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import ci_outputs, report
 from s3batch.reporting.progress import Totals, make
-from s3batch.row_check import RowCheck
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import CallError
 from s3batch.source.walk import Names
 from s3batch.stopping import InterruptedJobError, Signals
-from s3batch.wanted import Wanted
 from s3batch.worker import dispatch
 from s3batch.worker.delete_check import DeleteCheck
 from s3batch.worker.dispatch import Brief

@@ -7,12 +7,12 @@ from typing import Any
 
 from s3batch.doctor.findings import Check, Findings, Outcome
 from s3batch.doctor.probe import Probe, Reply
-from s3batch.limits import DeleteLimit
 from s3batch.model import Attributes
 from s3batch.objects import compare
 from s3batch.objects.attributes import Rules
 from s3batch.objects.redirects import Redirect, parse
 from s3batch.objects.target import Target
+from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket

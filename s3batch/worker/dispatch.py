@@ -16,7 +16,7 @@ from s3batch.objects import compare
 from s3batch.objects.content_match import Evidence, same
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.objects.redirects import Redirect
-from s3batch.planner import ATTRIBUTES_KNOWN, CONTENT_KNOWN
+from s3batch.plan.decide import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums, requests
 from s3batch.s3.checksums import WHOLE_OBJECT

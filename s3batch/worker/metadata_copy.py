@@ -17,7 +17,7 @@ from s3batch.model import Kind, Reason, Result
 from s3batch.objects import compare
 from s3batch.objects.compare import RemoteAttributes
 from s3batch.objects.kept_tags import KeptTags
-from s3batch.planner import ATTRIBUTES_CHANGED, CONTENT_KNOWN
+from s3batch.plan.decide import ATTRIBUTES_CHANGED, CONTENT_KNOWN
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, fault_of, refusal_for_good

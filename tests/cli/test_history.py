@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from s3batch import history
-from s3batch.deletes import planned_delete
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
 from s3batch.model import JobState, Kind, Listed, Operation, Reason, Stage
+from s3batch.plan.deletes import planned_delete
 from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Stored, error
 from tests.rig.stamps import stamp_at
@@ -295,7 +295,7 @@ def plant_leased(store: FakeS3, workspace: Path, tmp_path: Path, **settings) -> 
 
 
 def test_a_write_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
     sync("late", "s3://b/late")
     late = store.objects["b"]["late/a"]
     plant_leased(store, workspace, tmp_path)
@@ -340,7 +340,7 @@ def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: 
     ids=["a store that takes it", "one that does not know it", "one that refuses a condition that holds"],
 )
 def test_a_delete_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, tmp_path, monkeypatch, answer, held):
-    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
     sync("release", "s3://b/site")
     stored = store.objects["b"]["site/old"] = Stored(b"old", '"etag"', modified=1_700_000_000.0)
     plant_leased_delete(store, workspace, tmp_path, stored)
@@ -358,7 +358,7 @@ def test_a_delete_of_a_key_in_doubt_is_conditional(sync, call, store, workspace,
 def test_a_delete_of_a_key_in_doubt_leaves_what_another_has_written_that_moment(
     sync, call, store, workspace, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
     sync("release", "s3://b/site")
     stored = store.objects["b"]["site/old"] = Stored(b"old", '"etag"', modified=1_700_000_000.0)
     plant_leased_delete(store, workspace, tmp_path, stored)
@@ -377,7 +377,7 @@ def test_a_delete_of_a_key_in_doubt_leaves_what_another_has_written_that_moment(
 
 
 def test_keys_in_doubt_share_the_pages_of_a_listing(sync, call, store, workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
     sync("release", "s3://b/site")
     plant_leased_delete(store, workspace, tmp_path, Stored(b"", '"e"'), *(f"site/old{number}" for number in range(100)))
     store.requests.clear()
@@ -409,7 +409,7 @@ def test_deletes_that_had_failed_go_together_again(sync, call, store, workspace)
 def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(
     sync, call, store, workspace, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("s3batch.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
     plant_leased(store, workspace, tmp_path)
     (found,) = (tmp_path / "state" / "s3batch").glob("sync-*.db")
 

@@ -9,7 +9,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Part, Reason, Stage
-from s3batch.row_check import is_plain
+from s3batch.plan.row_check import is_plain
 from s3batch.settings.table import Settings
 from tests.cli.test_journal_trust import KEYS, QUICK, edit
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3

@@ -19,18 +19,19 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 from urllib.parse import parse_qsl
 
-from s3batch import __version__, late_requests, sync
+from s3batch import __version__, sync
 from s3batch.executors import worker_loop
 from s3batch.journal import Journal, doubts
 from s3batch.journal.database import Store as JournalStore
 from s3batch.model import Kind, Operation, Result, State, Step
+from s3batch.plan import late_requests
+from s3batch.plan.spec import Wanted
 from s3batch.reporting.console import Output
 from s3batch.s3 import bucket, store_clock
 from s3batch.s3.requests import Call
 from s3batch.settings.table import Settings
 from s3batch.source import reader
 from s3batch.stopping import InterruptedJobError, Signals
-from s3batch.wanted import Wanted
 from tests.rig.fake_s3 import Stored
 from tests.simulation import journals
 from tests.simulation.world import CoordinatorKilled, SimulatedExecutor, SimulatedLane, World

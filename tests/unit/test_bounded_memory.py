@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from s3batch import deletes
 from s3batch.journal import Journal
 from s3batch.model import Kind, Listed, Operation
-from s3batch.planning import BATCH, Planning
+from s3batch.plan import deletes
+from s3batch.plan.planner import BATCH, Planning
+from s3batch.plan.spec import Wanted
 from s3batch.reporting.progress import Totals
 from s3batch.settings.table import Settings
-from s3batch.wanted import Wanted
 
 COUNT = 4 * BATCH
 

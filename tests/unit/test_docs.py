@@ -15,10 +15,10 @@ from s3batch import errors
 from s3batch.cli import load
 from s3batch.cli import main as program
 from s3batch.doctor.findings import Outcome
-from s3batch.limits import DeleteLimit
 from s3batch.objects.attributes import Rules
 from s3batch.objects.redirects import parse
 from s3batch.objects.target import Target
+from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.settings.table import COMMANDS, TABLE, Settings
 from s3batch.source.filters import Selection
 from tests.plugins import ci

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.errors import SettingsError
-from s3batch.limits import DeleteLimit
+from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.settings.table import Settings
 
 

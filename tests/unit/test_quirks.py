@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from s3batch import quirk_memory
 from s3batch.journal import Journal
-from s3batch.quirk_memory import IN_FORCE, QuirkMemory
+from s3batch.plan import quirk_memory
+from s3batch.plan.quirk_memory import IN_FORCE, QuirkMemory
 from s3batch.quirks import NO_QUIRKS, TAGS, Quirk, QuirkKind, Quirks
 
 DROPS_TAGS = Quirk(QuirkKind.COPY_DROPS, TAGS)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from s3batch.deletes import deletable, guarded, planned_delete
 from s3batch.model import Attributes, Kind, Reason, Stage
 from s3batch.objects.compare import put_headers
 from s3batch.objects.own_keys import OWN
-from s3batch.quirk_memory import QuirkMemory
+from s3batch.plan.deletes import deletable, guarded, planned_delete
+from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, refusal_for_good
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from s3batch.journal import Journal
     from s3batch.model import Operation
+    from s3batch.plan.spec import Wanted
     from s3batch.s3.bucket import Bucket
     from s3batch.source.walk import Walk
-    from s3batch.wanted import Wanted
 
 _TRIES = 2
 """Of the probe: a passing fault is no answer."""

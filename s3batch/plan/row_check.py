@@ -18,10 +18,10 @@ from s3batch.files.private import OWN_DIRECTORY
 from s3batch.model import Kind, Operation, Reason
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.objects.redirects import protected_keys
-from s3batch.wanted import KEPT
+from s3batch.plan.spec import KEPT
 
 if TYPE_CHECKING:
-    from s3batch.wanted import Wanted
+    from s3batch.plan.spec import Wanted
 
 _OF_FILES = frozenset({Kind.UPLOAD, Kind.COPY, Kind.RECONCILE})
 _UNREADABLE_SOURCE = "./"

@@ -10,13 +10,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3batch.limits import DeleteLimit
 from s3batch.model import Stage
 from s3batch.objects.attributes import Rules
 from s3batch.objects.key_paths import KeyPaths
 from s3batch.objects.own_keys import OWN
 from s3batch.objects.redirects import Redirect, parse, refuse_uploaded
 from s3batch.objects.target import Target
+from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
 from s3batch.source.locate import Source, resolve

@@ -17,19 +17,20 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from s3batch import deletes, planner, quirk_memory
 from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach
 from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
-from s3batch.wanted import KEPT, Wanted
+from s3batch.plan import decide as planner
+from s3batch.plan import deletes, quirk_memory
+from s3batch.plan.spec import KEPT, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3batch.in_the_way import BlockedUploads
     from s3batch.journal import Facts, Journal
     from s3batch.model import LocalFile
+    from s3batch.plan.blocked_uploads import BlockedUploads
     from s3batch.reporting.progress import Totals
     from s3batch.source.walk import Problem, Walk
 

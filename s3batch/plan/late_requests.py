@@ -11,16 +11,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.deletes import deletable, planned_delete
 from s3batch.model import Kind, Operation, Reason
-from s3batch.planning import Replanner
+from s3batch.plan.deletes import deletable, planned_delete
+from s3batch.plan.planner import Replanner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.journal import Doubt, Journal
+    from s3batch.plan.spec import Wanted
     from s3batch.s3.bucket import Bucket
-    from s3batch.wanted import Wanted
 
 LONGEST_WAIT = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", "10"))
 """Seconds. The tests that kill hundreds of runs do not wait."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from s3batch.journal import Journal
     from s3batch.model import Listed
-    from s3batch.wanted import Wanted
+    from s3batch.plan.spec import Wanted
 
 WITHHELD = "nothing was deleted, because not all other operations succeeded"
 

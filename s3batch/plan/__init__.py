@@ -1,0 +1,1 @@
+"""Decides what a job has to do: what to send, compare and delete."""
