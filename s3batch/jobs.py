@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import journal_trust
+from s3batch.coordinator import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
     JournalError,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch import journal_trust
+from s3batch.coordinator import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,

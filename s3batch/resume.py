@@ -6,7 +6,7 @@ import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch import journal_trust
+from s3batch.coordinator import journal_trust
 from s3batch.documents import Collected
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.jobs import RUNNING, date, find_jobs

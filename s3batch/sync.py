@@ -18,8 +18,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, history, invalidation, journal_trust, leftovers, manifest
-from s3batch.coordinator import Coordinator, CoordinatorDeps
+from s3batch import __version__, invalidation, manifest
+from s3batch.coordinator import Coordinator, CoordinatorDeps, history, journal_trust, stale_uploads
+from s3batch.coordinator.multipart import Uploads
+from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.documents import Spool
 from s3batch.errors import (
     EXIT_DONE,
@@ -34,7 +36,6 @@ from s3batch.executors.local import LocalExecutor, sharing, usable_cpus
 from s3batch.failpoints import reach
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
-from s3batch.multipart import Uploads
 from s3batch.plan import deletes, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
 from s3batch.plan.planner import Planning, Replanner, take_over
@@ -47,7 +48,6 @@ from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import CallError
 from s3batch.source.walk import Names
-from s3batch.stopping import InterruptedJobError, Signals
 from s3batch.worker import dispatch
 from s3batch.worker.delete_check import DeleteCheck
 from s3batch.worker.dispatch import Brief
@@ -133,8 +133,8 @@ class Sync:
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.CoordinatorDeps.clock`."""
     _withheld: bool = False
-    """True if no delete was begun, because something else failed."""
-    _unclaimed: leftovers.Unclaimed | None = None
+    """Whether no delete was begun, because something else failed."""
+    _unclaimed: stale_uploads.Unclaimed | None = None
     _replanner: Replanner | None = None
     _bucket: Bucket | None = None
 
@@ -233,7 +233,7 @@ class Sync:
         if self.kept.count:
             self.journal.warn(deletes.kept_words(self.kept))
         if not self.settings.dry_run:
-            leftovers.abort(self.journal, self.bucket, self._list_unclaimed)
+            stale_uploads.abort(self.journal, self.bucket, self._list_unclaimed)
         if self.wrote:
             quirk_memory.note_times_compared(self.journal)
         self.journal.learn(quirk_memory.in_force(self.journal).late)
@@ -323,15 +323,15 @@ class Sync:
         found = self._unclaimed_uploads().get(key)
         return found.pop().upload_id if found else ""
 
-    def _unclaimed_uploads(self) -> leftovers.Unclaimed:
-        """Return the unfinished uploads of the target that this journal does not know; looked up once."""
+    def _unclaimed_uploads(self) -> stale_uploads.Unclaimed:
+        """Unfinished uploads of the target that this journal does not know; looked up once."""
         if self._unclaimed is None:
             with self.signals.raising():
                 self._unclaimed = self._list_unclaimed()
         return self._unclaimed
 
-    def _list_unclaimed(self) -> leftovers.Unclaimed:
-        return leftovers.unclaimed(self.journal, self.bucket, self.wanted.listed)
+    def _list_unclaimed(self) -> stale_uploads.Unclaimed:
+        return stale_uploads.unclaimed(self.journal, self.bucket, self.wanted.listed)
 
     # --- parts ------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch import journal_trust
 from s3batch.cache.place import make_writable, own_directory
 from s3batch.cache.resolve import names_of
 from s3batch.cache.session import Session
+from s3batch.coordinator import journal_trust
+from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_ENDPOINT,
@@ -33,7 +34,6 @@ from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal
 from s3batch.model import JobState
 from s3batch.reporting import report
-from s3batch.stopping import InterruptedJobError, Signals
 
 if TYPE_CHECKING:
     from s3batch.cache.resolve import Names

@@ -31,13 +31,13 @@ from s3batch.cache.lookup_only import look_up
 from s3batch.cache.old import restore_old
 from s3batch.cache.words import amount
 from s3batch.cache.work import DAMAGED, fetch_chunk
+from s3batch.coordinator.signals import InterruptedJobError
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.failpoints import reach
 from s3batch.files import private
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.s3.store_clock import elapsed
-from s3batch.stopping import InterruptedJobError
 from s3batch.units import format_duration, format_size, plural
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, leftovers
+from s3batch import __version__
 from s3batch.archive.local_state import load_state, read_state, save_state
 from s3batch.archive.paths import KEEP, inside, is_below
 from s3batch.archive.places import FOLLOW, FOLLOW_INSIDE, look_at_links
@@ -18,14 +18,14 @@ from s3batch.archive.validate import Limits
 from s3batch.cache.layout import title
 from s3batch.cache.local_chunks import open_local
 from s3batch.cache.path_lock import PathLock
-from s3batch.coordinator import Coordinator, CoordinatorDeps
+from s3batch.coordinator import Coordinator, CoordinatorDeps, stale_uploads
+from s3batch.coordinator.multipart import Uploads
 from s3batch.errors import JobFailedError
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
-from s3batch.multipart import Uploads
 from s3batch.objects.attributes import Rules
 from s3batch.reporting.progress import Totals, make
 from s3batch.s3.bucket import Bucket
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     from s3batch.archive.scan import Found, Problem
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.cache.resolve import Names
+    from s3batch.coordinator.signals import Signals
     from s3batch.executors import Executor
     from s3batch.journal import Journal
     from s3batch.model import Result
     from s3batch.reporting.console import Output
     from s3batch.reporting.progress import Progress
-    from s3batch.stopping import Signals
 
 _IN_FLIGHT_PER_WORKER = 4
 """Chunks of some MiB: enough to overlap making, sending and waiting; more would only hold memory."""
@@ -372,7 +372,7 @@ class Session:
         uploads = Uploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
         progress = make(self._progress_kind(), self.output.progress_stream)
         self._run(executor, [operation], progress, lambda *_: None, uploads)
-        leftovers.abort(self.journal, self.bucket, lambda: leftovers.unclaimed(self.journal, self.bucket, key))
+        stale_uploads.abort(self.journal, self.bucket, lambda: stale_uploads.unclaimed(self.journal, self.bucket, key))
 
     def _run(
         self, executor: Executor, operations: list[Operation], progress: Progress,

@@ -18,12 +18,12 @@ from typing import Any, NoReturn, TextIO
 
 import s3batch
 from s3batch import errors
+from s3batch.coordinator.signals import Interrupter, TerminatedError
 from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
 from s3batch.reporting.console import Output, standard_streams
 from s3batch.settings import texts
 from s3batch.settings.table import COMMANDS, RESUMABLE, TABLE, Settings, unknown
-from s3batch.stopping import Interrupter, TerminatedError
 
 _ROUTES = {
     "sync": ("s3batch.sync", "run"),

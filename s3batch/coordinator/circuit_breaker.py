@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from s3batch.coordinator.signals import StoppedError
 from s3batch.errors import EndpointError
 from s3batch.s3.errors import NOT_IMPLEMENTED
-from s3batch.stopping import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING
 
 from s3batch.coordinator.circuit_breaker import CircuitBreaker
 from s3batch.coordinator.dispatcher import Dispatcher
+from s3batch.coordinator.multipart import LOST
 from s3batch.coordinator.quarantine import Quarantine, tag_of
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
+from s3batch.coordinator.signals import InterruptedJobError, StoppedError
 from s3batch.coordinator.throttling import Throttling
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, count_outstanding, tags_of
 from s3batch.failpoints import reach
 from s3batch.model import DELETE, DONE, RECONCILE, UPLOAD, WHOLE, Kind, Operation, Result, Stage, State, Step, Work
-from s3batch.multipart import LOST
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.s3.errors import SIGNED_OUT
 from s3batch.s3.lazy_boto import back_off
-from s3batch.stopping import InterruptedJobError, StoppedError
 from s3batch.units import plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 

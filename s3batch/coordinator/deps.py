@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s3batch.coordinator.multipart import Uploads
+    from s3batch.coordinator.signals import Signals
     from s3batch.executors import Executor
     from s3batch.journal import Journal
     from s3batch.model import Operation, Result
-    from s3batch.multipart import Uploads
     from s3batch.reporting.progress import Progress, Totals
     from s3batch.s3.credentials import Login
-    from s3batch.stopping import Signals
 
 
 @dataclass(slots=True, kw_only=True)

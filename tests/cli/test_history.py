@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch import history
+from s3batch.coordinator import history
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
 from s3batch.model import JobState, Kind, Listed, Operation, Reason, Stage

@@ -337,7 +337,7 @@ def test_a_step_that_resumes_sends_nothing_where_only_the_journal_says_to(call, 
 
 
 def test_every_setting_of_the_compared_topics_is_compared():
-    from s3batch import journal_trust
+    from s3batch.coordinator import journal_trust
 
     names = {field.name for field in dataclasses.fields(Settings) if "setting" in field.metadata}
     assert set(journal_trust._COMPARED) <= names

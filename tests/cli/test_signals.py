@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.stopping import InterruptedJobError, Interrupter, Signals, TerminatedError
+from s3batch.coordinator.signals import InterruptedJobError, Interrupter, Signals, TerminatedError
 from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 

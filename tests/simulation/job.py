@@ -20,6 +20,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qsl
 
 from s3batch import __version__, sync
+from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.executors import worker_loop
 from s3batch.journal import Journal, doubts
 from s3batch.journal.database import Store as JournalStore
@@ -31,7 +32,6 @@ from s3batch.s3 import bucket, store_clock
 from s3batch.s3.requests import Call
 from s3batch.settings.table import Settings
 from s3batch.source import reader
-from s3batch.stopping import InterruptedJobError, Signals
 from tests.rig.fake_s3 import Stored
 from tests.simulation import journals
 from tests.simulation.world import CoordinatorKilled, SimulatedExecutor, SimulatedLane, World

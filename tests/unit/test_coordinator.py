@@ -15,13 +15,13 @@ import pytest
 
 from s3batch.coordinator import Coordinator, CoordinatorDeps, dispatcher
 from s3batch.coordinator.circuit_breaker import SAME_FAILURES
+from s3batch.coordinator.multipart import Uploads
+from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
 from s3batch.executors import Credit, News, Status, WorkerState, tags_of
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
-from s3batch.multipart import Uploads
 from s3batch.reporting.progress import Totals, make
 from s3batch.s3.sigv4 import Credentials
-from s3batch.stopping import InterruptedJobError, Signals, StoppedError
 from tests.rig.stamps import stamp
 
 MIB = 1024 * 1024

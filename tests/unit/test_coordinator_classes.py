@@ -12,9 +12,9 @@ from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE, SAME_FAILURES, SE
 from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
+from s3batch.coordinator.signals import StoppedError
 from s3batch.executors import Credit, Status, WorkerState, tags_of, weight_of
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
-from s3batch.stopping import StoppedError
 
 
 class Clock:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from s3batch.coordinator.multipart import OPEN_AT_ONCE, Uploads
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, State, Step, Work
-from s3batch.multipart import OPEN_AT_ONCE, Uploads
 from tests.rig.stamps import stamp
 
 MIB = 1024 * 1024

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, State
 from s3batch.source import walk as walk_module
 from s3batch.source.walk import walk
-from s3batch.stopping import InterruptedJobError, Signals
 
 FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000000) SELECT count(*) FROM n"
 """A minute and more."""

@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3batch import journal_trust
+from s3batch.coordinator import journal_trust
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
