@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.cache import job
-from s3batch.cache.resolve import CLEAR, SKIP, command_of
+from s3batch.cache import run as job
+from s3batch.cache.naming import CLEAR, SKIP, command_of
 from s3batch.errors import EXIT_DONE
 from s3batch.model import JobState
 from s3batch.reporting import report
@@ -68,7 +68,7 @@ def run_clear(settings: Settings, output: Output) -> int:
 
 def run_list(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache list``; return the exit code."""
-    from s3batch.cache.catalog import run_list as show  # noqa: PLC0415 - as above
+    from s3batch.cache.list import run_list as show  # noqa: PLC0415 - as above
 
     return show(settings, output)
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.archive.keys import is_cleared
-from s3batch.cache.job import exit_code
-from s3batch.cache.look import looking
-from s3batch.cache.resolve import cleared_by
+from s3batch.cache.admin import looking
+from s3batch.cache.naming import cleared_by
+from s3batch.cache.object_keys import is_cleared
+from s3batch.cache.run import exit_code
 from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
 from s3batch.model import JobState
 from s3batch.reporting import report
 from s3batch.units import plural
 
 if TYPE_CHECKING:
-    from s3batch.cache.look import Look
+    from s3batch.cache.admin import Look
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 

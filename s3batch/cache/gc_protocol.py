@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from s3batch.archive.keys import chunk_key
-from s3batch.cache.layout import CLEANUPS, EVICTED, KEYS
+from s3batch.cache.object_keys import chunk_key
+from s3batch.cache.object_names import CLEANUPS, EVICTED, KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence

@@ -9,19 +9,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive import keys
 from s3batch.archive.manifest_codec import Opened
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
-from s3batch.cache.layout import KEYS, title
-from s3batch.cache.look import looking
-from s3batch.cache.resolve import build_of
+from s3batch.cache import object_keys
+from s3batch.cache.admin import looking
+from s3batch.cache.naming import build_of
+from s3batch.cache.object_names import KEYS, title
 from s3batch.cache.segments import fetch_segments
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, ArchiveError, JobFailedError
 from s3batch.units import format_count, format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
-    from s3batch.cache.look import Look
+    from s3batch.cache.admin import Look
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
@@ -46,7 +46,7 @@ def run_inspect(settings: Settings, output: Output) -> int:
 
 def _own(settings: Settings) -> str:
     """Return the prefix of the keys of this repository's caches."""
-    return f"{keys.repository(build_of(settings))}/"
+    return f"{object_keys.repository(build_of(settings))}/"
 
 
 def _repository(settings: Settings) -> str:

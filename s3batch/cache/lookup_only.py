@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.cache.find import Seen, is_too_old, look_at_head, published, seen_at
-from s3batch.cache.job import Outcome
+from s3batch.cache.lookup import Seen, is_too_old, look_at_head, published, seen_at
+from s3batch.cache.run import Outcome
 from s3batch.cache.words import amount
 from s3batch.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from s3batch.archive.keys import Lookup
+    from s3batch.cache.object_keys import Lookup
     from s3batch.cache.session import Session
     from s3batch.model import Listed
 

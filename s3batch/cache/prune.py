@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from s3batch.archive.keys import parse_chunk_key
-from s3batch.cache.catalog import Catalog, Entry
+from s3batch.cache.admin import looking
 from s3batch.cache.gc_protocol import KEEP_RECORDS, PIN_LIFE, PINS, RECORDS, Deletion, LapsedError, Names, read_names
 from s3batch.cache.gc_store import BucketStore
-from s3batch.cache.layout import CHUNKS, CLEANUPS, EVICTED, KEYS
-from s3batch.cache.look import looking
+from s3batch.cache.list import Catalog, Entry
+from s3batch.cache.object_keys import parse_chunk_key
+from s3batch.cache.object_names import CHUNKS, CLEANUPS, EVICTED, KEYS
 from s3batch.cache.prune_lock import Lock, hold_lock
 from s3batch.cache.publish import evict
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
-    from s3batch.cache.look import Look
+    from s3batch.cache.admin import Look
     from s3batch.model import Listed
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings

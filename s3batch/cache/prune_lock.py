@@ -12,8 +12,8 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3batch.cache.find import etag_of_ours
-from s3batch.cache.layout import CLEANUPS
+from s3batch.cache.lookup import etag_of_ours
+from s3batch.cache.object_names import CLEANUPS
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError
@@ -22,8 +22,8 @@ from s3batch.s3.responses import etag_of, seconds_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3batch.cache.admin import Look
     from s3batch.cache.gc_store import BucketStore
-    from s3batch.cache.look import Look
 
 _LOCK = f"{CLEANUPS}lock"
 _RENEW_EVERY = 30.0

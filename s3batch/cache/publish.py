@@ -7,14 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 from s3batch import __version__
-from s3batch.archive.keys import aside_key
 from s3batch.archive.manifest_codec import encode_manifest
-from s3batch.archive.signing import sign
 from s3batch.archive.tree import files_of
-from s3batch.cache.find import ENCRYPTION, etag_of_ours
 from s3batch.cache.gc_store import BucketStore
-from s3batch.cache.layout import CREATED, SIGNATURE, TEMPLATE, TREE
-from s3batch.cache.resolve import system
+from s3batch.cache.lookup import ENCRYPTION, etag_of_ours
+from s3batch.cache.naming import system
+from s3batch.cache.object_keys import aside_key
+from s3batch.cache.object_names import CREATED, SIGNATURE, TEMPLATE, TREE
+from s3batch.cache.signature import sign
 from s3batch.errors import EndpointError
 from s3batch.failpoints import reach
 from s3batch.objects.own_keys import CACHE_MARK

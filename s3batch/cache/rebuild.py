@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from s3batch.archive import pack_chunk, pack_plan, remember, undo_log
 from s3batch.archive.build_manifest import assemble
 from s3batch.archive.change_detection import nothing_changed, survey
-from s3batch.archive.hashers import hash_all
-from s3batch.archive.keys import parse_manifest_key
 from s3batch.archive.plan_file import count_files
 from s3batch.archive.tree import files_of
-from s3batch.cache.compat import rebuild_old
-from s3batch.cache.find import Hit, Seen, head_of, is_denied, lacking, look, seen_at, still_there, touch
+from s3batch.cache.chunk_worker import store_chunk
 from s3batch.cache.gc_build import protected
-from s3batch.cache.job import Outcome
+from s3batch.cache.hash_pool import hash_all
+from s3batch.cache.lookup import Hit, Seen, head_of, is_denied, lacking, look, seen_at, still_there, touch
+from s3batch.cache.object_keys import parse_manifest_key
 from s3batch.cache.publish import evict_older, mark_root, publish, put_under
+from s3batch.cache.run import Outcome
+from s3batch.cache.s3cache_compat import rebuild_old
 from s3batch.cache.segments import Stored, store_segments
 from s3batch.cache.words import amount
-from s3batch.cache.work import store_chunk
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.errors import CallError

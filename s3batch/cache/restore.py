@@ -15,8 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive import pack_plan, remember, unpack_chunk, verify
-from s3batch.archive.hashers import hash_all
-from s3batch.archive.keys import chunk_key, parse_manifest_key
 from s3batch.archive.paths import points_inside, split
 from s3batch.archive.plan_file import count_files
 from s3batch.archive.portability import find_unmakeable
@@ -25,12 +23,14 @@ from s3batch.archive.restore_plan import plan_restore, write_restore
 from s3batch.archive.tree import DIR, SYMLINK, files_of, holds, rows_at
 from s3batch.archive.undo_log import Undo, undo_leftovers
 from s3batch.archive.validate import selected_rows
-from s3batch.cache.find import denied, find, is_too_old, published, still_there, touch
-from s3batch.cache.job import Outcome
+from s3batch.cache.chunk_worker import DAMAGED, fetch_chunk
+from s3batch.cache.hash_pool import hash_all
+from s3batch.cache.legacy import restore_old
+from s3batch.cache.lookup import denied, find, is_too_old, published, still_there, touch
 from s3batch.cache.lookup_only import look_up
-from s3batch.cache.old import restore_old
+from s3batch.cache.object_keys import chunk_key, parse_manifest_key
+from s3batch.cache.run import Outcome
 from s3batch.cache.words import amount
-from s3batch.cache.work import DAMAGED, fetch_chunk
 from s3batch.coordinator.signals import InterruptedJobError
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.failpoints import reach
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from s3batch.archive.restore_plan import RestorePlan
     from s3batch.archive.scan import Found
     from s3batch.archive.tree import Tree
-    from s3batch.cache.find import Hit, Seen
+    from s3batch.cache.lookup import Hit, Seen
     from s3batch.cache.session import Session
     from s3batch.model import Result
     from s3batch.reporting.console import Output

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.archive import zstd
-from s3batch.archive.keys import chunk_key
 from s3batch.archive.manifest_codec import longest_body, make_segments, prove_segment
 from s3batch.archive.segments import Segment
-from s3batch.cache.work import age_of
+from s3batch.cache.chunk_worker import age_of
+from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError, EndpointError
 from s3batch.s3 import requests
 from s3batch.s3.errors import TOO_LARGE

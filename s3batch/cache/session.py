@@ -15,8 +15,8 @@ from s3batch.archive.paths import KEEP, inside, is_below
 from s3batch.archive.places import FOLLOW, FOLLOW_INSIDE, look_at_links
 from s3batch.archive.scan import scan
 from s3batch.archive.validate import Limits
-from s3batch.cache.layout import title
 from s3batch.cache.local_chunks import open_local
+from s3batch.cache.object_names import title
 from s3batch.cache.path_lock import PathLock
 from s3batch.coordinator import Coordinator, CoordinatorDeps, stale_uploads
 from s3batch.coordinator.multipart import Uploads
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from s3batch.archive.places import Looked, Places
     from s3batch.archive.scan import Found, Problem
     from s3batch.cache.local_chunks import LocalChunks
-    from s3batch.cache.resolve import Names
+    from s3batch.cache.naming import Names
     from s3batch.coordinator.signals import Signals
     from s3batch.executors import Executor
     from s3batch.journal import Journal

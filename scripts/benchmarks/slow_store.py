@@ -18,10 +18,10 @@ from email.utils import formatdate
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
-from s3batch.archive.keys import chunk_key, manifest_key
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.manifest_codec import encode_manifest
 from s3batch.archive.tree import FILE, Tree
+from s3batch.cache.object_keys import chunk_key, manifest_key
 
 DAY = 86400.0
 SHARED, OWN = 20, 4

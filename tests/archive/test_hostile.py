@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from s3batch.archive import manifest_codec, msgpack, zstd
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import inside, is_safe_name, parse_roots
-from s3batch.archive.signing import is_signed, sign
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.archive.validate import Limits
+from s3batch.cache.signature import is_signed, sign
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.archive import keys
-from s3batch.archive.keys import Build, Lookup, scopes
+from s3batch.cache import object_keys
+from s3batch.cache.object_keys import Build, Lookup, scopes
 from s3batch.errors import SettingsError
 
 HERE = {"owner": "octo", "repo": "hello"}
@@ -78,7 +78,8 @@ def test_no_branch_can_take_the_place_of_a_pull_request_or_another_branch(branch
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_different_names_are_different_components(one, other):
     encoded = [
-        keys.encode(one.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")) for one in (one, other)
+        object_keys.encode(one.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"))
+        for one in (one, other)
     ]
 
     assert (encoded[0] == encoded[1]) == (one == other)
@@ -86,14 +87,14 @@ def test_different_names_are_different_components(one, other):
 
 
 def test_very_long_branches_stay_apart():
-    one, other = keys.encode("ä" * 300 + "1"), keys.encode("ä" * 300 + "2")
+    one, other = object_keys.encode("ä" * 300 + "1"), object_keys.encode("ä" * 300 + "2")
 
     assert one != other
     assert max(len(one), len(other)) <= 200
 
 
 def test_a_restore_tries_the_key_in_every_scope_and_then_the_restore_keys():
-    tries = keys.lookups("ci/", ("o/r/feat", "o/r/main"), "abc", ["v1-x/y"], ["v1-", "v"])
+    tries = object_keys.lookups("ci/", ("o/r/feat", "o/r/main"), "abc", ["v1-x/y"], ["v1-", "v"])
 
     assert tries == [
         Lookup("ci/v1/k/o/r/feat/abc/v1-x%2Fy", False, "o/r/feat", "v1-x/y"),
@@ -110,38 +111,43 @@ def test_a_restore_tries_the_key_in_every_scope_and_then_the_restore_keys():
 )
 def test_a_key_that_is_none_is_a_settings_error(key, error):
     with pytest.raises(SettingsError, match=error):
-        keys.manifest_key("", "o/r/b", "abc", key)
+        object_keys.manifest_key("", "o/r/b", "abc", key)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_a_manifest_key_can_be_read_back(key):
-    name = keys.manifest_key("p/", "o/r/feat%2Fx", "abc", key)
+    name = object_keys.manifest_key("p/", "o/r/feat%2Fx", "abc", key)
 
-    assert keys.parse_manifest_key("p/", name) == ("o/r/feat%2Fx", "abc", key)
-    assert keys.parse_manifest_key("", name) is None
+    assert object_keys.parse_manifest_key("p/", name) == ("o/r/feat%2Fx", "abc", key)
+    assert object_keys.parse_manifest_key("", name) is None
 
 
 def test_chunks_lie_under_their_first_two_digits():
     identity = bytes(range(32))
 
-    name = keys.chunk_key("p/", identity)
+    name = object_keys.chunk_key("p/", identity)
 
     assert name == f"p/v1/c/00/{identity.hex()}"
-    assert keys.parse_chunk_key("p/", name) == identity
-    assert keys.parse_chunk_key("", name) is None
-    assert keys.parse_chunk_key("p/", f"p/v1/c/01/{identity.hex()}") is None
-    assert keys.parse_chunk_key("p/", "p/v1/c/00/nothex") is None
+    assert object_keys.parse_chunk_key("p/", name) == identity
+    assert object_keys.parse_chunk_key("", name) is None
+    assert object_keys.parse_chunk_key("p/", f"p/v1/c/01/{identity.hex()}") is None
+    assert object_keys.parse_chunk_key("p/", "p/v1/c/00/nothex") is None
 
 
 def test_what_the_clean_up_takes_out_of_use_has_its_own_place():
-    assert keys.aside_key("p/", "p/v1/k/o/r/main/abc/default") == "p/v1/x/o/r/main/abc/default"
+    assert object_keys.aside_key("p/", "p/v1/k/o/r/main/abc/default") == "p/v1/x/o/r/main/abc/default"
 
 
 def test_other_paths_or_another_system_are_another_version():
-    one = keys.paths_version(["a", "b"], "linux/amd64")
+    one = object_keys.paths_version(["a", "b"], "linux/amd64")
 
-    assert one == keys.paths_version(["b", "a"], "linux/amd64")
-    assert len({one, keys.paths_version(["a"], "linux/amd64"), keys.paths_version(["a", "b"], "linux/arm64")}) == 3
+    assert one == object_keys.paths_version(["b", "a"], "linux/amd64")
+    assert (
+        len(
+            {one, object_keys.paths_version(["a"], "linux/amd64"), object_keys.paths_version(["a", "b"], "linux/arm64")}
+        )
+        == 3
+    )
     assert len(one) == 12
 
 
@@ -160,7 +166,7 @@ CLEARED = [
 
 @pytest.mark.parametrize(("build", "prefix", "cleared"), CLEARED)
 def test_clear_cache_never_reaches_another_repository(build, prefix, cleared):
-    assert keys.cleared_prefixes(prefix, build) == cleared
+    assert object_keys.cleared_prefixes(prefix, build) == cleared
 
 
 @pytest.mark.parametrize(
@@ -176,16 +182,16 @@ def test_clear_cache_never_reaches_another_repository(build, prefix, cleared):
     ],
 )
 def test_clear_cache_spares_the_cache_of_others_inside_its_own_name(prefix, repo, key, goes):
-    cleared = keys.cleared_prefixes(prefix, Build(owner="o", repo=repo, branch="m"))
+    cleared = object_keys.cleared_prefixes(prefix, Build(owner="o", repo=repo, branch="m"))
 
     assert key.startswith(cleared)
-    assert keys.is_cleared(prefix, cleared, key) is goes
+    assert object_keys.is_cleared(prefix, cleared, key) is goes
 
 
 def test_old_plugins_objects_are_looked_for_under_their_names():
     branch = hashlib.md5(b"feat/x").hexdigest()
 
-    found = keys.legacy_objects(Build(**HERE, branch="feat/x"), ["vendor/bundle", "/root/.m2"])
+    found = object_keys.legacy_objects(Build(**HERE, branch="feat/x"), ["vendor/bundle", "/root/.m2"])
 
     assert branch == "55726d16c77c349356ed6bf92426a21c"
     assert found == [
@@ -197,7 +203,7 @@ def test_old_plugins_objects_are_looked_for_under_their_names():
 
 
 def test_old_plugins_objects_with_a_root_and_a_key_of_their_own():
-    found = keys.legacy_objects(Build(**HERE), ["v"], prefix="remote/", key="../up")
+    found = object_keys.legacy_objects(Build(**HERE), ["v"], prefix="remote/", key="../up")
 
     assert [one.key for one in found] == ["hello/hello.tar.gz", "hello/v.tar.gz", "up/v", "up/v"]
 
@@ -205,14 +211,14 @@ def test_old_plugins_objects_with_a_root_and_a_key_of_their_own():
 def test_a_pull_request_looks_where_drone_cache_kept_its_target_branch():
     build = Build(**HERE, event="pull_request", pull_request="7", branch="feat/x", target_branch="main")
 
-    assert keys.legacy_objects(build, ["v"])[-1].key == f"hello/{hashlib.md5(b'main').hexdigest()}/v"
+    assert object_keys.legacy_objects(build, ["v"])[-1].key == f"hello/{hashlib.md5(b'main').hexdigest()}/v"
 
 
 def test_without_a_branch_old_keys_are_those_of_master():
-    [*_, last] = keys.legacy_objects(Build(**HERE), ["v"])
+    [*_, last] = object_keys.legacy_objects(Build(**HERE), ["v"])
 
     assert last.key == f"hello/{hashlib.md5(b'master').hexdigest()}/v"
 
 
 def test_a_name_that_is_not_utf_8_has_a_key():
-    assert keys.encode(os.fsdecode(b"caf\xe9")) == "caf%E9"
+    assert object_keys.encode(os.fsdecode(b"caf\xe9")) == "caf%E9"

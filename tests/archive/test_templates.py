@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.archive.templates import go_arch, go_os, render
+from s3batch.cache.key_template import go_arch, go_os, render
 from s3batch.errors import SettingsError
 from tests.archive.cycle import fill
 

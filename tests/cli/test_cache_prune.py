@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.cache.catalog import Entry
 from s3batch.cache.catalog_index import ChunkList
+from s3batch.cache.list import Entry
 from s3batch.cache.prune import to_evict
 from s3batch.settings.table import Settings
 from tests.archive.cycle import noise

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from s3batch.archive.manifest_codec import decode_manifest, encode_manifest
-from s3batch.cache import resolve
+from s3batch.cache import naming
 from tests.plugins.caching import Pipeline
 
 FILES = {"vendor/a": "A", "vendor/b/c": "C", "vendor/odd: *?\u00fc": "odd", "vendor/B": "other case"}
@@ -24,7 +24,7 @@ def elsewhere(monkeypatch):
     """From now on this is another system."""
 
     def move() -> None:
-        monkeypatch.setattr(resolve, "system", lambda: "darwin/arm64")
+        monkeypatch.setattr(naming, "system", lambda: "darwin/arm64")
 
     return move
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from s3batch.archive.templates import go_arch, go_os
+from s3batch.cache.key_template import go_arch, go_os
 from tests.plugins import ci
 from tests.plugins.caching import WOODPECKER, Pipeline, branch, md5, names, pull_request
 

@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from s3batch.cache.old import _BLOCK
+from s3batch.cache.legacy import _BLOCK
 from tests.archive.cycle import OLD, noise
 from tests.plugins.caching import Pipeline, branch, drone_cache, md5, names, pull_request, s3cache
 from tests.rig.faults import Call, Refuse

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.cache import place
+from s3batch.cache import state_directory
 from s3batch.errors import JobFailedError
 
 
@@ -31,7 +31,7 @@ def ours(temporary: Path) -> str:
 
 
 def test_they_go_into_the_workspace_for_our_eyes_only(workspace, temporary):
-    path = place.own_directory(str(workspace)).path
+    path = state_directory.own_directory(str(workspace)).path
 
     assert path == str(workspace / ".s3batch")
     assert os.stat(path).st_mode & 0o077 == 0
@@ -45,7 +45,7 @@ def test_a_workspace_that_has_something_else_there_is_left_alone(workspace, temp
     else:
         (workspace / ".s3batch").write_text("not ours")
 
-    assert place.own_directory(str(workspace)).path == ours(temporary)
+    assert state_directory.own_directory(str(workspace)).path == ours(temporary)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -54,7 +54,7 @@ def test_a_directory_that_others_may_write_is_not_ours(workspace, temporary):
     Path(ours(temporary)).mkdir()
     Path(ours(temporary)).chmod(0o777)
 
-    path = place.own_directory(str(workspace)).path
+    path = state_directory.own_directory(str(workspace)).path
 
     assert os.path.dirname(path) == str(temporary)
     assert path != ours(temporary)
@@ -66,7 +66,7 @@ def test_a_link_in_the_temporary_directory_is_not_followed(workspace, temporary,
     (tmp_path / "elsewhere").mkdir()
     Path(ours(temporary)).symlink_to(tmp_path / "elsewhere")
 
-    path = place.own_directory(str(workspace)).path
+    path = state_directory.own_directory(str(workspace)).path
 
     assert path != ours(temporary)
     assert not os.path.islink(path)
@@ -77,7 +77,7 @@ def test_nowhere_to_write_is_one_sentence(workspace, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(workspace / "no" / "such"))
 
     with pytest.raises(JobFailedError, match=r"neither .* nor the temporary directory can be written"):
-        place.own_directory(str(workspace))
+        state_directory.own_directory(str(workspace))
 
 
 @pytest.mark.parametrize("what", ["a link", "a directory of others", "a hard link", "a pipe"])
@@ -95,7 +95,7 @@ def test_one_thing_that_is_not_ours_is_said_and_nothing_there_is_used(workspace,
     else:
         os.mkfifo(own / "x.db")
 
-    found = place.own_directory(str(workspace))
+    found = state_directory.own_directory(str(workspace))
 
     assert found.path == ours(temporary)
     assert "so s3batch does not use it" in found.trouble

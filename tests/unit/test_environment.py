@@ -231,7 +231,7 @@ def run(tmp_path, command, capsys):
     return code, captured.err
 
 
-@pytest.mark.parametrize("function", ["s3batch.cache.restore.restore", "s3batch.cache.job.own_directory"])
+@pytest.mark.parametrize("function", ["s3batch.cache.restore.restore", "s3batch.cache.run.own_directory"])
 @pytest.mark.parametrize(("more", "code"), [((), 0), (("--fail-on-error",), 1)])
 def test_a_mistake_of_ours_breaks_no_build(tmp_path, monkeypatch, capsys, function, more, code):
     def fails(*_: object) -> None:

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from s3batch.archive import keys
-from s3batch.cache.resolve import build_of
+from s3batch.cache import object_keys
+from s3batch.cache.naming import build_of
 from s3batch.identity import find_build
 from s3batch.identity.remotes import Repository, parse_remote, without_credentials
 from s3batch.identity.systems import SYSTEMS
@@ -24,7 +24,7 @@ def facts(build, *names):
 
 def scopes(build: Build) -> tuple[str | None, list[str]]:
     """Where a cache of this build is written and looked for."""
-    found = keys.scopes(build_of(Settings(build=build)))
+    found = object_keys.scopes(build_of(Settings(build=build)))
     return found.write, list(found.read)
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.legacy_tar import Extracted, extract_legacy
 from s3batch.archive.undo_log import Undo
-from s3batch.cache.find import is_denied
-from s3batch.cache.job import Outcome
+from s3batch.cache.lookup import is_denied
+from s3batch.cache.run import Outcome
 from s3batch.errors import ArchiveError
 from s3batch.s3.errors import CallError
 from s3batch.s3.responses import etag_of
 from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
-    from s3batch.archive.keys import LegacyObject
+    from s3batch.cache.object_keys import LegacyObject
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
 

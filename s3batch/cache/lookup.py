@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive.manifest_codec import Opened
-from s3batch.archive.signing import is_signed
-from s3batch.cache.layout import CREATED, SIGNATURE, TREE
+from s3batch.cache.object_names import CREATED, SIGNATURE, TREE
 from s3batch.cache.segments import fetch_segments
+from s3batch.cache.signature import is_signed
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import permissions, requests
 from s3batch.s3.errors import CallError
@@ -23,9 +23,9 @@ from s3batch.s3.responses import etag_of, seconds_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from s3batch.archive.keys import Lookup
     from s3batch.archive.local_state import Remembered, State
     from s3batch.archive.manifest import Manifest
+    from s3batch.cache.object_keys import Lookup
     from s3batch.cache.session import Session
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.requests import Answer

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from s3batch.archive.keys import chunk_key
 from s3batch.archive.pack_chunk import build_chunk
 from s3batch.archive.plan_file import Recipe
 from s3batch.archive.unpack_chunk import unpack_chunk
+from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach
 from s3batch.model import Result

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3batch.archive import keys
 from s3batch.archive.exclusions import Exclusions
 from s3batch.archive.listed import Listed
 from s3batch.archive.paths import parse_roots
-from s3batch.archive.templates import Rendered, go_arch, go_os, render
-from s3batch.cache.layout import base_of, title
+from s3batch.cache import object_keys
+from s3batch.cache.key_template import Rendered, go_arch, go_os, render
+from s3batch.cache.object_names import base_of, title
 from s3batch.errors import SettingsError
 from s3batch.settings.ci_build import GIT, Build
 
@@ -33,11 +33,11 @@ class Names:
     """The paths to cache."""
     owns: Mapping[str, str]
     """The key objects of this build, which a rebuild writes, if it may, each with the template of its key."""
-    lookups: tuple[keys.Lookup, ...]
+    lookups: tuple[object_keys.Lookup, ...]
     """The lookups of a restore, in order."""
     exclude: Exclusions
     """Patterns of the entries below the paths that are left alone."""
-    legacy: tuple[keys.LegacyObject, ...]
+    legacy: tuple[object_keys.LegacyObject, ...]
     """The objects that older plugins may have left; tried last."""
     refusal: str
     """Why this build writes nothing; empty: it may."""
@@ -74,24 +74,24 @@ def names_of(settings: Settings) -> Names:
     if not roots:
         raise settings.bad("cache", "list the directories and files to cache")
     listed = Listed(roots, settings.at_workspace("."))
-    version = keys.paths_version(roots, "any" if settings.cross_os else system())
+    version = object_keys.paths_version(roots, "any" if settings.cross_os else system())
     rendered = {template: _rendered(settings, template, "cache_key") for template in settings.cache_key}
     templates: dict[str, str] = {}
     for template, key in rendered.items():
         templates.setdefault(key.text, template)
     templates.pop("", None)
-    wanted = templates or {keys.DEFAULT_KEY: "".join(settings.cache_key[:1])}
+    wanted = templates or {object_keys.DEFAULT_KEY: "".join(settings.cache_key[:1])}
     others = [_rendered(settings, each, "restore_keys") for each in settings.restore_keys]
     if not settings.cache_key:
         _require_identity(settings)
-    scopes = keys.scopes(build)
+    scopes = object_keys.scopes(build)
     own = scopes.write or (scopes.read[0] if scopes.read else "")
     return Names(
         base=base,
         listed=listed,
-        owns={keys.manifest_key(base, own, version, key): template for key, template in wanted.items()} if own else {},
+        owns={object_keys.manifest_key(base, own, version, key): template for key, template in wanted.items()} if own else {},
         lookups=tuple(
-            keys.lookups(base, scopes.read, version, list(wanted), [other.text for other in others if other.text])
+            object_keys.lookups(base, scopes.read, version, list(wanted), [other.text for other in others if other.text])
         ),
         exclude=_exclusions(settings, roots),
         legacy=_legacy(settings, build, listed.names, next(iter(wanted)) if templates else ""),
@@ -117,7 +117,7 @@ def compat_key(settings: Settings) -> str:
     """Return the key under which drone-s3cache looks for this repository's cache."""
     if not (settings.build and settings.build.repo):
         raise settings.bad("compat", "remove it: it needs the name of the repository, which neither CI nor git gives")
-    return keys.legacy_objects(build_of(settings), ())[0].key
+    return object_keys.legacy_objects(build_of(settings), ())[0].key
 
 
 def cleared_by(settings: Settings) -> tuple[tuple[str, ...], str]:
@@ -128,7 +128,7 @@ def cleared_by(settings: Settings) -> tuple[tuple[str, ...], str]:
     """
     _require_repository(settings)
     build = build_of(settings)
-    prefixes = keys.cleared_prefixes(base_of(settings.prefix), build)
+    prefixes = object_keys.cleared_prefixes(base_of(settings.prefix), build)
     return prefixes if _had_old_plugins(settings) else prefixes[:1], _refusal(build, writes=bool(prefixes))
 
 
@@ -160,14 +160,16 @@ def _require_repository(settings: Settings) -> None:
     )
 
 
-def _legacy(settings: Settings, build: keys.Build, roots: tuple[str, ...], key: str) -> tuple[keys.LegacyObject, ...]:
+def _legacy(
+    settings: Settings, build: object_keys.Build, roots: tuple[str, ...], key: str
+) -> tuple[object_keys.LegacyObject, ...]:
     """Return the objects of older plugins: none if caches must be signed, or if no such plugin can have run."""
     if settings.cache_secret or not roots or not (_had_old_plugins(settings) or settings.compat):
         return ()
-    return tuple(keys.legacy_objects(build, roots, base_of(settings.prefix), key))
+    return tuple(object_keys.legacy_objects(build, roots, base_of(settings.prefix), key))
 
 
-def build_of(settings: Settings) -> keys.Build:
+def build_of(settings: Settings) -> object_keys.Build:
     """Return the facts of the build that name a cache.
 
     Drone and its kin do not say whether a pull request is from a fork. There, like every pull request, it writes to a
@@ -175,11 +177,11 @@ def build_of(settings: Settings) -> keys.Build:
     """
     build = settings.build or Build(system=GIT)
     own = build.source_branch or build.branch
-    return keys.Build(
-        owner=build.owner or keys.UNKNOWN,
-        repo=build.repo or keys.UNKNOWN,
+    return object_keys.Build(
+        owner=build.owner or object_keys.UNKNOWN,
+        repo=build.repo or object_keys.UNKNOWN,
         read_only=settings.read_only,
-        branch=own if own or build.tag or build.is_of_drone else keys.UNKNOWN,
+        branch=own if own or build.tag or build.is_of_drone else object_keys.UNKNOWN,
         target_branch=build.target_branch,
         default_branch=build.default_branch,
         event="pull_request" if build.is_pull_request else build.event or "push",
@@ -189,7 +191,7 @@ def build_of(settings: Settings) -> keys.Build:
     )
 
 
-def _refusal(build: keys.Build, *, writes: bool, shared: bool = False) -> str:
+def _refusal(build: object_keys.Build, *, writes: bool, shared: bool = False) -> str:
     """Return the reason not to write; empty if there is none. ``shared``: it would be the archive of all branches."""
     if build.read_only:
         return "read_only is set, nothing is written to the cache"

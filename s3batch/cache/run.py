@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch.cache.place import make_writable, own_directory
-from s3batch.cache.resolve import names_of
+from s3batch.cache.naming import names_of
 from s3batch.cache.session import Session
+from s3batch.cache.state_directory import make_writable, own_directory
 from s3batch.coordinator import journal_trust
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.errors import (
@@ -36,7 +36,7 @@ from s3batch.model import JobState
 from s3batch.reporting import report
 
 if TYPE_CHECKING:
-    from s3batch.cache.resolve import Names
+    from s3batch.cache.naming import Names
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 

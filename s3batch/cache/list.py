@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.manifest_codec import Opened
+from s3batch.cache.admin import looking
 from s3batch.cache.catalog_index import INDEX, ChunkList, Row, decode_index, encode_index
-from s3batch.cache.find import ENCRYPTION
 from s3batch.cache.gc_store import BucketStore
-from s3batch.cache.layout import KEYS, title
-from s3batch.cache.look import looking
+from s3batch.cache.lookup import ENCRYPTION
+from s3batch.cache.object_names import KEYS, title
 from s3batch.errors import EXIT_DONE, ArchiveError
 from s3batch.s3.errors import CallError
 from s3batch.units import format_count, format_duration, format_size

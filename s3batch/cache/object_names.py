@@ -9,7 +9,7 @@ v1/x/<...>                    a manifest that was evicted; its chunks live until
 
 from __future__ import annotations
 
-from s3batch.archive.keys import DEFAULT_KEY, decode, parse_manifest_key
+from s3batch.cache.object_keys import DEFAULT_KEY, decode, parse_manifest_key
 
 KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
 

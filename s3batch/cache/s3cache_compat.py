@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.tree import files_of
-from s3batch.cache.find import head_of
-from s3batch.cache.job import Outcome
-from s3batch.cache.resolve import compat_key
+from s3batch.cache.lookup import head_of
+from s3batch.cache.naming import compat_key
+from s3batch.cache.run import Outcome
 from s3batch.cache.words import amount
 from s3batch.errors import JobFailedError
 from s3batch.files import private
