@@ -26,20 +26,20 @@ from s3batch.settings import texts
 from s3batch.settings.table import COMMANDS, RESUMABLE, TABLE, Settings, unknown
 
 _ROUTES = {
-    "sync": ("s3batch.sync", "run"),
-    "resume": ("s3batch.resume", "run"),
+    "sync": ("s3batch.commands.sync.job", "run"),
+    "resume": ("s3batch.commands.resume", "run"),
     "cache restore": ("s3batch.cache", "run_restore"),
     "cache rebuild": ("s3batch.cache", "run_rebuild"),
     "cache clear": ("s3batch.cache", "run_clear"),
     "cache list": ("s3batch.cache", "run_list"),
     "cache prune": ("s3batch.cache", "run_prune"),
     "cache inspect": ("s3batch.cache", "run_inspect"),
-    "jobs list": ("s3batch.jobs", "run_list"),
-    "jobs show": ("s3batch.jobs", "run_show"),
-    "jobs prune": ("s3batch.jobs_cleanup", "run_prune"),
-    "jobs forget": ("s3batch.jobs_cleanup", "run_forget"),
-    "verify": ("s3batch.verify", "run"),
-    "doctor": ("s3batch.doctor", "run"),
+    "jobs list": ("s3batch.commands.jobs.find", "run_list"),
+    "jobs show": ("s3batch.commands.jobs.find", "run_show"),
+    "jobs prune": ("s3batch.commands.jobs.prune", "run_prune"),
+    "jobs forget": ("s3batch.commands.jobs.prune", "run_forget"),
+    "verify": ("s3batch.commands.verify", "run"),
+    "doctor": ("s3batch.commands.doctor.run", "run"),
 }
 """Where each command lives: ``(settings, output) -> exit code``."""
 _HELP = ("-h", "--help")

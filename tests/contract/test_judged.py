@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
+from s3batch.commands.sync.cloudfront import connect as connect_cloudfront
+from s3batch.commands.sync.cloudfront import invalidate
 from s3batch.errors import EndpointError, JobFailedError
-from s3batch.invalidation import connect as connect_cloudfront
-from s3batch.invalidation import invalidate
 from s3batch.s3.credentials import connect
 from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply

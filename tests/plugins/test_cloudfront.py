@@ -118,7 +118,7 @@ def test_changed_paths_are_those_of_uploads_copies_deletes_and_redirects(step) -
 
 
 def test_more_changed_keys_than_cloudfront_takes_become_the_wildcard(step, monkeypatch) -> None:
-    monkeypatch.setattr("s3batch.invalidation.BATCHES", 0)
+    monkeypatch.setattr("s3batch.commands.sync.cloudfront.BATCHES", 0)
 
     assert paths(step.run({"cloudfront_paths": "changed"})) == ["/*"]
 

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from s3batch import manifest
+from s3batch.commands.sync import object_manifest
 from tests.rig.faults import Refuse
 
 KEY = "site/.s3batch/manifest"
@@ -211,11 +211,11 @@ def test_the_same_facts_are_the_same_bytes(step) -> None:
     step.run()
     body = step.bucket.get(KEY)
     header = lines(step)[0]
-    facts: manifest.Facts = []
+    facts: object_manifest.Facts = []
 
-    digest = manifest._load(body, header, "site/", facts.extend)
+    digest = object_manifest._load(body, header, "site/", facts.extend)
 
-    assert manifest._written([facts], header, "site/") == (body, digest)
+    assert object_manifest._written([facts], header, "site/") == (body, digest)
 
 
 def test_compressed_large_and_encrypted_objects_are_known_by_their_content_too(step, kms_key) -> None:

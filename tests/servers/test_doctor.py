@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.doctor import run
+from s3batch.commands.doctor.run import run
 from s3batch.errors import EndpointError
 from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings

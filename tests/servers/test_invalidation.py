@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
+from s3batch.commands.sync.cloudfront import connect, invalidate
 from s3batch.errors import JobFailedError
-from s3batch.invalidation import connect, invalidate
 from tests.rig import buckets
 from tests.rig.servers import Server
 

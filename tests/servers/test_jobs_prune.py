@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.jobs_cleanup import run_prune
+from s3batch.commands.jobs.prune import run_prune
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason
 from s3batch.reporting.console import Output

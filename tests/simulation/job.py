@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 from urllib.parse import parse_qsl
 
-from s3batch import __version__, sync
+from s3batch import __version__
+from s3batch.commands.sync import job as sync
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.executors import worker_loop
 from s3batch.journal import Journal, doubts

@@ -14,7 +14,7 @@ import pytest
 from s3batch import errors
 from s3batch.cli import load
 from s3batch.cli import main as program
-from s3batch.doctor.findings import Outcome
+from s3batch.commands.doctor.findings import Outcome
 from s3batch.objects.attributes import Rules
 from s3batch.objects.redirects import parse
 from s3batch.objects.target import Target

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.doctor.findings import Check, Findings, Outcome
-from s3batch.doctor.rules import Lifecycle, Lock, parse_lifecycle, parse_lock, parse_versioning
+from s3batch.commands.doctor.bucket_config import Lifecycle, Lock, parse_lifecycle, parse_lock, parse_versioning
+from s3batch.commands.doctor.findings import Check, Findings, Outcome
 from s3batch.s3.errors import Fault
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from s3batch.commands.sync.cloudfront import BATCHES, PATHS_A_REQUEST, invalidate, path_of, plan, wildcard
 from s3batch.errors import JobFailedError
-from s3batch.invalidation import BATCHES, PATHS_A_REQUEST, invalidate, path_of, plan, wildcard
 
 
 class CloudFront:

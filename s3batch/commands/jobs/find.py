@@ -8,7 +8,7 @@ They look into the journals of the state directory and of ``.s3batch`` in the wo
     planning, running         no                         dead: killed, or its machine went down
     done, failed, interrupted, superseded                as it is
 
-Tidying up after them is :mod:`s3batch.jobs_cleanup`.
+Tidying up after them is :mod:`s3batch.commands.jobs.prune`.
 """
 
 from __future__ import annotations

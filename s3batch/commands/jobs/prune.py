@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from s3batch.commands.jobs.find import choose, find_jobs, journals, some
 from s3batch.coordinator import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
@@ -20,7 +21,6 @@ from s3batch.errors import (
     S3BatchError,
     SettingsError,
 )
-from s3batch.jobs import choose, find_jobs, journals, some
 from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
 from s3batch.s3 import permissions

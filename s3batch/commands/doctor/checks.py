@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from s3batch.doctor import surroundings
-from s3batch.doctor.probe import BODY, Reply
-from s3batch.doctor.visit import Visit
+from s3batch.commands.doctor import environment
+from s3batch.commands.doctor.probe import BODY, Reply
+from s3batch.commands.doctor.visit import Visit
 from s3batch.model import Attributes
 from s3batch.objects import compare
 from s3batch.objects.compare import RemoteAttributes
@@ -42,16 +42,16 @@ _UPLOAD = "upload"
 def examine(visit: Visit) -> None:
     """Run every check. Raises EndpointError if the endpoint does not answer, refuses the sign-in or has no bucket."""
     listing(visit)
-    surroundings.about_us(visit)
-    surroundings.versioning(visit)
-    surroundings.lifecycle(visit)
-    keeps = surroundings.object_lock(visit)
+    environment.about_us(visit)
+    environment.versioning(visit)
+    environment.lifecycle(visit)
+    keeps = environment.object_lock(visit)
     if keeps:
         visit.not_tried(_UPLOAD, "PutObject", f"the bucket's object lock would keep a probe for {keeps}")
     elif upload(visit):
         for check in _WITH_A_PROBE:
             check(visit)
-    surroundings.cloudfront(visit)
+    environment.cloudfront(visit)
 
 
 def listing(visit: Visit) -> None:

@@ -18,7 +18,8 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__, invalidation, manifest
+from s3batch import __version__
+from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.coordinator import Coordinator, CoordinatorDeps, history, journal_trust, stale_uploads
 from s3batch.coordinator.multipart import Uploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals
@@ -84,7 +85,7 @@ def run(settings: Settings, output: Output) -> int:
         reach("begun")
         for warning in (*wanted.target.warnings, *history.overlap_warnings(lock)):
             journal.warn(warning)
-        invalidation.begin(settings, journal)
+        cloudfront.begin(settings, journal)
         return Sync(wanted, journal, signals, output, cluster).run()
 
 
@@ -241,7 +242,7 @@ class Sync:
         if self._failed(before=_AFTER_ALL):
             return
         self._invalidate()
-        manifest.store(self.wanted, self.journal, self.bucket)
+        object_manifest.store(self.wanted, self.journal, self.bucket)
 
     def _look_again(self, coordinator: Coordinator, planning: Planning) -> None:
         """Repair the late changes of requests of killed runs."""
@@ -297,7 +298,7 @@ class Sync:
             yield
         self.journal.listing_complete()
         reach("listed")
-        manifest.fetch(self.wanted, self.journal, self.bucket)
+        object_manifest.fetch(self.wanted, self.journal, self.bucket)
         self.totals.phase = "syncing"
 
     # --- when all is done ----------------------------------------------------------------------
@@ -306,10 +307,10 @@ class Sync:
         """Tell CloudFront, or say that a dry run would."""
         settings = self.settings
         if not settings.dry_run:
-            for made in invalidation.settle(settings, self.journal, self.wanted.prefix, self._session):
+            for made in cloudfront.settle(settings, self.journal, self.wanted.prefix, self._session):
                 self.output.detail(f"invalidation {made} of CloudFront distribution {settings.cloudfront_distribution}")
-        elif self.tell is None and invalidation.is_due(settings, self.journal, changed=self.changed):
-            self._say("invalidate", invalidation.wildcard(self.wanted.prefix), settings.cloudfront_paths)
+        elif self.tell is None and cloudfront.is_due(settings, self.journal, changed=self.changed):
+            self._say("invalidate", cloudfront.wildcard(self.wanted.prefix), settings.cloudfront_paths)
 
     def _session(self) -> Any:
         from s3batch.s3.boto import session  # noqa: PLC0415 - boto3, which few jobs need

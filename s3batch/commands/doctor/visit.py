@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3batch.doctor.findings import Check, Findings, Outcome
-from s3batch.doctor.probe import Probe, Reply
+from s3batch.commands.doctor.findings import Check, Findings, Outcome
+from s3batch.commands.doctor.probe import Probe, Reply
 from s3batch.model import Attributes
 from s3batch.objects import compare
 from s3batch.objects.attributes import Rules

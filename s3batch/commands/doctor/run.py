@@ -15,8 +15,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch.doctor.checks import examine
-from s3batch.doctor.visit import Visit
+from s3batch.commands.doctor.checks import examine
+from s3batch.commands.doctor.visit import Visit
 from s3batch.errors import JournalError
 from s3batch.journal import Journal
 from s3batch.plan import quirk_memory

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
-from s3batch.doctor.rules import parse_lifecycle, parse_lock, parse_versioning
-from s3batch.doctor.visit import Visit
+from s3batch.commands.doctor.bucket_config import parse_lifecycle, parse_lock, parse_versioning
+from s3batch.commands.doctor.visit import Visit
 from s3batch.s3 import permissions
 from s3batch.s3.requests import Call
 from s3batch.units import format_duration

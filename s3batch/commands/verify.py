@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
+from s3batch.commands.sync.job import Sync
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
 from s3batch.documents import Rows, Spool
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
@@ -30,7 +31,6 @@ from s3batch.plan.spec import Wanted
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import report
 from s3batch.s3 import permissions
-from s3batch.sync import Sync
 from s3batch.units import format_count, plural
 from s3batch.worker.verify import EXTENSIONS
 

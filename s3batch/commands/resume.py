@@ -6,17 +6,17 @@ import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from s3batch.commands.jobs.find import RUNNING, date, find_jobs
 from s3batch.coordinator import journal_trust
 from s3batch.documents import Collected
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
-from s3batch.jobs import RUNNING, date, find_jobs
 from s3batch.reporting.report import resume_line
 from s3batch.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from s3batch.jobs import Found
+    from s3batch.commands.jobs.find import Found
     from s3batch.journal import Job
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
@@ -53,7 +53,7 @@ def _finish(found: Found, settings: Settings, output: Output) -> int:
         f"{date(job.started)}, {_words_left(found)}"
     )
     again = replace(begun, journal=found.journal, job=job.id, json=settings.json)
-    module, name = ("s3batch.sync", "run") if begun.command == "sync" else ("s3batch.cache", "resume")
+    module, name = ("s3batch.commands.sync.job", "run") if begun.command == "sync" else ("s3batch.cache", "resume")
     code: int = getattr(importlib.import_module(module), name)(again, output)
     return code
 

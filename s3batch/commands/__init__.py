@@ -1,0 +1,1 @@
+"""The commands that are not about caches: one module or package for each."""

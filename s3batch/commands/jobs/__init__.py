@@ -1,0 +1,1 @@
+"""``s3batch jobs``: list, show, prune and forget the jobs of a journal."""

@@ -1,0 +1,1 @@
+"""``s3batch sync``: make the target hold what the source holds."""
