@@ -1,4 +1,4 @@
-"""The facts of a CI about the build. :mod:`s3batch.identity` fills them in; the cache and the reports read them."""
+"""The facts of a CI about the build. :mod:`s3batch.cli.identity.find` fills them in; the cache and the reports read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Build:
     """Facts of one build; an empty field means that the CI did not say."""
 
     system: str = ""
-    """``drone``, ``github`` or another CI's name in :mod:`s3batch.identity.systems`; :data:`GIT` outside a CI."""
+    """``drone``, ``github`` or another CI's name in :mod:`s3batch.cli.identity.systems`; :data:`GIT` outside a CI."""
     owner: str = ""
     repo: str = ""
     """The bare name, without the owner."""

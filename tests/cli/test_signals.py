@@ -30,7 +30,7 @@ def test_a_signal_while_python_imports_ends_without_a_traceback(tmp_path, number
         f"        if name == os.environ['AT']:\n            os.kill(os.getpid(), {int(number)})\n"
         "sys.meta_path.insert(0, Sends())\n"
     )
-    for module in ("s3batch.cli", "s3batch.errors", "s3batch.settings.table", "s3batch.cli.load"):
+    for module in ("s3batch.cli", "s3batch.errors", "s3batch.settings.table", "s3batch.cli.loading"):
         environ = program.clean_environment(tmp_path) | {"AT": module}
         environ["PYTHONPATH"] = f"{tmp_path}:{environ['PYTHONPATH']}"
 
@@ -47,7 +47,7 @@ def test_a_hang_up_that_is_ignored_stays_ignored(tmp_path):
     code = "import os, signal; os.kill(os.getpid(), signal.SIGHUP)"
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nclass Sends:\n    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == 's3batch.cli.config':\n            exec({code!r})\nsys.meta_path.insert(0, Sends())\n"
+        f"        if name == 's3batch.cli.show_config':\n            exec({code!r})\nsys.meta_path.insert(0, Sends())\n"
     )
     environ = program.clean_environment(tmp_path)
     environ["PYTHONPATH"] = f"{tmp_path}:{environ['PYTHONPATH']}"

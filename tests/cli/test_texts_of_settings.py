@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.cli import load
+from s3batch.cli import loading
 from s3batch.errors import SettingsError
 from s3batch.settings.table import TABLE, Form
 from tests.rig import program
@@ -37,8 +37,8 @@ def sources(name: str, text: str, folder: Path):
 
 def loaded(argv, environ, folder):
     homes = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "none"), "XDG_STATE_HOME": str(folder)}
-    environ = load.with_env_file("sync", argv, homes | environ)
-    return load.settings_of("sync", argv, environ)
+    environ = loading.with_env_file("sync", argv, homes | environ)
+    return loading.settings_of("sync", argv, environ)
 
 
 @pytest.mark.parametrize("name", [row.name for row in TEXTS])
@@ -123,16 +123,16 @@ def test_a_placeholder_in_a_target_s_bucket_is_refused_and_other_texts_may_hold_
 
 @pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_ROLE_ARN", "AWS_CA_BUNDLE", "HTTPS_PROXY", "no_proxy"])
 def test_variables_that_libraries_read_are_cleaned_too(tmp_path, variable):
-    environ = load.with_env_file("sync", [], {variable: " value\n", "AWS_EMPTY": " "})
+    environ = loading.with_env_file("sync", [], {variable: " value\n", "AWS_EMPTY": " "})
 
     assert environ == {variable: "value"}
     with pytest.raises(SettingsError, match=f"the variable {variable} cannot be 'a.nb'"):
-        load.with_env_file("sync", [], {variable: "a\nb"})
+        loading.with_env_file("sync", [], {variable: "a\nb"})
 
 
 def test_a_variable_that_holds_a_secret_is_not_shown():
     with pytest.raises(SettingsError) as refused:
-        load.with_env_file("sync", [], {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "CANARY\nx"})
+        loading.with_env_file("sync", [], {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "CANARY\nx"})
 
     assert "CANARY" not in str(refused.value)
 
@@ -154,7 +154,7 @@ def test_a_variable_that_holds_a_secret_is_not_shown():
 def test_log_level_is_verbosity(tmp_path, monkeypatch, prefix, given, verbose, quiet):
     monkeypatch.chdir(tmp_path)
     environ = {f"{prefix}{name.upper()}": text for name, text in given.items()} | {"HOME": str(tmp_path)}
-    plugin = load.plugin_settings({"PLUGIN_BUCKET": "b", **environ})
+    plugin = loading.plugin_settings({"PLUGIN_BUCKET": "b", **environ})
 
     assert (plugin.verbose, plugin.quiet) == (verbose, quiet)
 
@@ -194,7 +194,7 @@ def test_cache_paths_know_the_home_and_may_be_a_block(tmp_path, monkeypatch, pat
     monkeypatch.chdir(tmp_path)
     environ = {"PLUGIN_RESTORE": "true", "PLUGIN_CACHE": block.format(path.replace("{", "{")), "HOME": "/home/me"}
 
-    assert load.plugin_settings(environ).cache == (place, "b")
+    assert loading.plugin_settings(environ).cache == (place, "b")
 
 
 # --- secrets ------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_an_endpoint_of_the_aws_configuration_with_a_password_is_refused_before_
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO"])
 def test_no_variable_of_an_endpoint_may_hold_a_password(variable):
     with pytest.raises(SettingsError, match=f"the variable {variable} cannot be 'http://...@h'"):
-        load.with_env_file("sync", [], {variable: "http://me:CANARY@h"})
+        loading.with_env_file("sync", [], {variable: "http://me:CANARY@h"})
 
 
 SECRETS = [row.name for row in TABLE.values() if row.secret]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.cli.load import plugin_settings
+from s3batch.cli.loading import plugin_settings
 from tests.plugins import ci
 from tests.plugins.caching import Pipeline, branch, md5, s3cache
 

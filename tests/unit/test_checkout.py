@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.identity import find_build
-from s3batch.identity.checkout import read_checkout
+from s3batch.cli.identity.checkout import read_checkout
+from s3batch.cli.identity.find import find_build
 from tests.rig import builds
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="there is no git program to make a checkout with")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch import ci
+from s3batch.cli import ci
 from s3batch.errors import SettingsError
 from s3batch.settings.table import Given
 

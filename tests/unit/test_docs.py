@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from s3batch import errors
-from s3batch.cli import load
+from s3batch.cli import loading
 from s3batch.cli import main as program
 from s3batch.commands.doctor.findings import Outcome
 from s3batch.objects.attributes import Rules
@@ -167,7 +167,7 @@ def steps(document: Any) -> Iterator[dict[str, Any]]:
 def settings_of(example: Example) -> Settings:
     """As the image gets them of that CI."""
     given = {name: without_secrets(value) for name, value in example.settings.items()}
-    settings = load.plugin_settings(ci.SYSTEMS[example.system](given))
+    settings = loading.plugin_settings(ci.SYSTEMS[example.system](given))
     assert settings is not None
     return settings
 
@@ -196,7 +196,7 @@ def _in_a_workspace(tmp_path, monkeypatch):
 def test_an_example_maps_to_settings_without_a_complaint(example):
     settings = settings_of(example)
 
-    load.require(settings)
+    loading.require(settings)
     if settings.command == "sync":
         Target.from_settings(settings)
         Rules.from_settings(settings, "/workspace")

@@ -3,7 +3,7 @@
     flag  >  variable  >  config file  >  default
 
 Variables are ``S3BATCH_FOO_BAR``, then those of the AWS tools (``AWS_REGION``...); for the plugin those of the CI come
-first (:mod:`s3batch.ci`). Empty means unset everywhere. Wrong settings are reported before any request.
+first (:mod:`s3batch.cli.ci`). Empty means unset everywhere. What is found wrong here is found before any request.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s3batch import ci, dotenv
-from s3batch.cli import options
+from s3batch.cli import ci, parser
+from s3batch.cli import env_file as dotenv
+from s3batch.cli.identity.find import find_build
 from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.identity import find_build
 from s3batch.settings import texts
 from s3batch.settings.ci_build import Build
 from s3batch.settings.table import (
@@ -35,7 +35,7 @@ from s3batch.settings.table import (
 )
 
 _S3 = "s3://"
-_CONFIG_VARIABLE = variable_of(options.CONFIG)
+_CONFIG_VARIABLE = variable_of(parser.CONFIG)
 _NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
 """Variables of the test suite, not settings."""
 PLUGIN_REGION = "us-east-1"
@@ -49,7 +49,7 @@ _WITH_BUILD = ("cache ", "resume")
 def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings of ``command``. SettingsError says what is wrong, where it came from, what to write."""
     _refuse_unknown(environ)
-    said = options.read(command, argv, _variables(command, environ), _config_file(argv, environ))
+    said = parser.read(command, argv, _variables(command, environ), _config_file(argv, environ))
     given, job = _with_words(command, said)
     return _settings(command, given, environ, job=job)
 
@@ -60,13 +60,13 @@ def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
     command, variables = ci.from_environment(environ)
     if command == ci.NOTHING_TO_DO:
         return None
-    said = options.read(command, [], variables, _config_file([], environ))
+    said = parser.read(command, [], variables, _config_file([], environ))
     return _settings(command, said.given, environ, plugin=True)
 
 
 def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment, completed by the file of ``env_file``. Variables that are set and not empty win."""
-    named = options.value_of_flag(argv, "env_file")
+    named = parser.value_of_flag(argv, "env_file")
     given = Given(named, "--env-file") if named else None
     found = given or (ci.env_file(environ) if command == "plugin" else _env_file_variable(environ))
     if not found:
@@ -156,14 +156,14 @@ def _variables(command: str, environ: Mapping[str, str]) -> dict[str, Given]:
     return {name: given for name, given in found.items() if given}
 
 
-def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> options.ConfigFile | None:
-    named = options.value_of_flag(argv, options.CONFIG) or environ.get(_CONFIG_VARIABLE, "").strip()
+def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> parser.ConfigFile | None:
+    named = parser.value_of_flag(argv, parser.CONFIG) or environ.get(_CONFIG_VARIABLE, "").strip()
     directory = "" if named else _config_directory(environ)
     path = os.path.expanduser(named) or os.path.join(directory, "config.toml")
     if not named and not directory:
         return None
     try:
-        return options.ConfigFile(path, bounded.read_regular_file(path, _LARGEST_FILE).decode())
+        return parser.ConfigFile(path, bounded.read_regular_file(path, _LARGEST_FILE).decode())
     except FileNotFoundError:
         if not named:
             return None
@@ -218,7 +218,7 @@ def _plugin_state_directory(workspace: str) -> str:
     return usual if strange or private.is_writable(usual) else private.temporary_state()
 
 
-def _with_words(command: str, said: options.Said) -> tuple[dict[str, Given], str]:
+def _with_words(command: str, said: parser.Said) -> tuple[dict[str, Given], str]:
     """Assign the arguments that are not flags to settings; return the job too, if one was named."""
     words = [texts.plain(word) for word in said.words]
     job = words.pop(0) if words and command in {"resume", "jobs show", "jobs forget"} else ""

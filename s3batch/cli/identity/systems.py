@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3batch.identity import github
-from s3batch.identity.remotes import is_same_repository, parse_remote
+from s3batch.cli.identity import github
+from s3batch.cli.identity.remotes import is_same_repository, parse_remote
 
 Facts = dict[str, str]
 Environ = Mapping[str, str]

@@ -9,9 +9,9 @@ import pytest
 
 from s3batch.cache import object_keys
 from s3batch.cache.naming import build_of
-from s3batch.identity import find_build
-from s3batch.identity.remotes import Repository, parse_remote, without_credentials
-from s3batch.identity.systems import SYSTEMS
+from s3batch.cli.identity.find import find_build
+from s3batch.cli.identity.remotes import Repository, parse_remote, without_credentials
+from s3batch.cli.identity.systems import SYSTEMS
 from s3batch.settings.ci_build import Build
 from s3batch.settings.table import Settings
 from tests.rig import builds

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from s3batch.identity.checkout import Checkout, read_checkout
-from s3batch.identity.remotes import parse_remote, without_credentials
-from s3batch.identity.systems import SYSTEMS, UNMARKED, System, with_owner_of_remote
+from s3batch.cli.identity.checkout import Checkout, read_checkout
+from s3batch.cli.identity.remotes import parse_remote, without_credentials
+from s3batch.cli.identity.systems import SYSTEMS, UNMARKED, System, with_owner_of_remote
 from s3batch.settings.ci_build import GIT, Build
 
 _ENOUGH = ("slug", "repo", "sha", "event", "message", "number")

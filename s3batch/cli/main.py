@@ -176,12 +176,12 @@ def _run(call: _Call) -> int:
 
 
 def _work(call: _Call, rest: Sequence[str]) -> int:
-    from s3batch.cli import load  # noqa: PLC0415 - configargparse comes with it
+    from s3batch.cli import loading  # noqa: PLC0415 - configargparse comes with it
 
     settings = _loaded(call, call.command, rest)
     if settings is None:
         return _nothing_wanted(call)
-    load.require(settings)
+    loading.require(settings)
     module, name = _ROUTES[settings.command]
     use_case: Callable[[Settings, Output], int] = getattr(importlib.import_module(module), name)
     return use_case(settings, call.output)
@@ -199,30 +199,30 @@ def _nothing_wanted(call: _Call) -> int:
 
 
 def _config(call: _Call, rest: Sequence[str]) -> int:
-    from s3batch.cli import config  # noqa: PLC0415 - only one command needs it
+    from s3batch.cli import show_config  # noqa: PLC0415 - only one command needs it
 
     about, flags = _peel(rest) if rest and not rest[0].startswith("-") else ("config", rest)
     settings = _loaded(call, about, flags)
     if settings is None:
         call.output.info("neither restore nor rebuild is true: nothing to do")
         return errors.EXIT_DONE
-    return config.show(settings, call.output, call.environ)
+    return show_config.show(settings, call.output, call.environ)
 
 
 def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
     """Return the settings, with the output set up as they say."""
-    from s3batch.cli import load  # noqa: PLC0415 - configargparse comes with it
+    from s3batch.cli import loading  # noqa: PLC0415 - configargparse comes with it
 
     if command == "plugin" and rest:
         raise SettingsError(f"plugin takes no arguments, {rest[0]!r} was given", hint="it reads PLUGIN_ variables")
-    environ = load.with_env_file(command, rest, call.environ)
+    environ = loading.with_env_file(command, rest, call.environ)
     if call.real:  # boto3 reads the process's environment, and so do the workers it starts
         os.environ.update(environ)
         for name in os.environ.keys() - environ.keys():
             del os.environ[name]  # boto3 would use an empty variable as a value
     call.environ = environ
     call.output.redact(_secrets_of(environ))
-    settings = load.plugin_settings(environ) if command == "plugin" else load.settings_of(command, rest, environ)
+    settings = loading.plugin_settings(environ) if command == "plugin" else loading.settings_of(command, rest, environ)
     if settings:
         call.settings, call.command = settings, settings.command
         call.output.quiet, call.output.verbose = settings.quiet, settings.verbose
