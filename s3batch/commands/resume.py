@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from s3batch.commands.jobs.find import RUNNING, date, find_jobs
 from s3batch.coordinator import journal_trust
-from s3batch.documents import Collected
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
+from s3batch.reporting.json_stream import Collected
 from s3batch.reporting.report import resume_line
 from s3batch.units import format_count
 

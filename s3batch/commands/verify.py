@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from s3batch import __version__
 from s3batch.commands.sync.job import Sync
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
-from s3batch.documents import Rows, Spool
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
 from s3batch.files import private
 from s3batch.journal import Journal
@@ -30,6 +29,7 @@ from s3batch.plan import quirk_memory
 from s3batch.plan.spec import Wanted
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import report
+from s3batch.reporting.json_stream import Rows, Spool
 from s3batch.s3 import permissions
 from s3batch.units import format_count, plural
 from s3batch.worker.verify import EXTENSIONS

@@ -27,7 +27,7 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
 
-from s3batch.documents import Collected, pieces
+from s3batch.reporting.json_stream import Collected, pieces
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

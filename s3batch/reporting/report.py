@@ -15,9 +15,9 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from s3batch.documents import Rows
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
+from s3batch.reporting.json_stream import Rows
 from s3batch.s3 import permissions
 from s3batch.units import format_count, format_duration, format_size
 

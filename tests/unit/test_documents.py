@@ -9,9 +9,9 @@ import tracemalloc
 
 import pytest
 
-from s3batch.documents import Collected, Rows, Spool, pieces
 from s3batch.errors import JournalError
 from s3batch.reporting.console import Output
+from s3batch.reporting.json_stream import Collected, Rows, Spool, pieces
 
 ROWS = [{"key": f"k{number}", "line break": "a\nb", "nested": {"list": [number, []]}} for number in range(1200)]
 

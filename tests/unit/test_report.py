@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from s3batch.documents import pieces
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
+from s3batch.reporting.json_stream import pieces
 from s3batch.reporting.report import Before, document, end_block, failure_line, resume_line
 
 JOB = Job(

@@ -23,7 +23,6 @@ from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.coordinator import Coordinator, CoordinatorDeps, history, journal_trust, stale_uploads
 from s3batch.coordinator.multipart import Uploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals
-from s3batch.documents import Spool
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -44,6 +43,7 @@ from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import Wanted
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import ci_outputs, report
+from s3batch.reporting.json_stream import Spool
 from s3batch.reporting.progress import Totals, make
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
