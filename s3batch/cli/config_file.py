@@ -1,7 +1,7 @@
 """The config file: TOML, with ``[s3batch]`` for every command and a table below it for each one's own.
 
-    [s3batch]                 what all commands share; a command leaves alone what it does not take
-    [s3batch.commands.sync.job]            stronger than [s3batch], and only what sync takes
+    [s3batch]                 for all commands; a command ignores settings that it does not take
+    [s3batch.sync]            stronger than [s3batch], only settings of sync
     [s3batch.cache]           for all cache commands; the setting ``cache`` belongs here too
     [s3batch.cache.rebuild]   stronger than [s3batch.cache]
 

@@ -155,7 +155,7 @@ class LocalExecutor:
             for state in self._states:
                 if state not in self._processes:
                     self._launch(state, self._brief, _forked if fork.possible() else _afresh)
-        except OSError as error:  # no more processes, memory or descriptors for us
+        except OSError as error:  # no more processes, memory or descriptors may be had
             self._make_do(error.strerror or str(error))
 
     def _launch(self, state: WorkerState, brief: Brief, launch: _Launch) -> None:

@@ -351,7 +351,7 @@ def _make_if_absent(path: str) -> None:
     try:
         _fill(temporary)
         with private.locked_directory(path):
-            if not private.has_content(path):  # another process was quicker; its journal is as good as ours
+            if not private.has_content(path):  # another process was quicker; its journal is used
                 private.rename(temporary, path)
     except sqlite3.Error as error:
         raise _named(path, error) from error
@@ -368,7 +368,7 @@ def _fill(path: str) -> None:
 
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:
-    """Connect to a file that is ours: SQLite goes by the name, so what it has opened is looked at afterwards."""
+    """Connect to a private file. SQLite opens it by its name, so the opened file is checked afterwards."""
     expected = private.identify(path)
     try:
         connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS)

@@ -4,9 +4,9 @@
        ^                  |
        +------------------+      (a fault worth retrying, or the run that had it leased is dead)
 
-Only the coordinator opens it to write, from one thread, so there is one writer and nobody waits. A row moves
-to ``done`` after S3 has answered and never before: a crash can make us repeat an operation, not lose one.
-Operations are idempotent, so repeating costs time and nothing else. ``jobs list`` may look on meanwhile.
+Only the coordinator opens it to write, from one thread, so there is one writer and no waiting. A row moves
+to ``done`` after S3 has answered and never before: a crash can repeat an operation, not lose one.
+Operations are idempotent, so repeating costs time and nothing else. ``jobs list`` may read meanwhile.
 
 Sizes are bytes, times are UTC seconds since the epoch. docs/journal.md describes the tables.
 """
@@ -65,9 +65,9 @@ class Journal:
 
     @classmethod
     def open(cls, path: str, *, create: bool = True, foreign: bool = False) -> Self:
-        """Open the journal to work with, made first where there is none; a damaged one is set aside and named.
+        """Open the journal for work, creating it if needed; a damaged one is set aside and named.
 
-        ``foreign``: another program may have written it, so its rows are looked at.
+        ``foreign``: another program may have written it, so its rows are checked.
         """
         lock = Lock(path)
         return cls(open_store(path, create=create, refuse_if_held=lock.refuse_if_held, foreign=foreign), lock)
@@ -257,7 +257,7 @@ class Journal:
         return self._jobs.find(job_id)
 
     def look_at(self, job_id: str) -> Job:
-        """Choose the job that counts, failures and operations tell about, in whatever state; change nothing."""
+        """Choose the job that counts, failures and operations report, in any state; change nothing."""
         self._job, self._history = self._jobs.find(job_id), None
         self._operations.enter(self._job.number, self._job.after_operation, self._job.takes)
         return self._job
@@ -385,7 +385,7 @@ class Journal:
         return self._operations.counts()
 
     def counts_before(self) -> dict[Kind, dict[str, int]]:
-        """Return the same of what the jobs have done that this one continues."""
+        """Return the same counts for the jobs that this one continues."""
         return self._operations.done_by([job.number for job in self.history()])
 
     def tallies(self) -> Mapping[int, Mapping[str, int]]:
@@ -477,7 +477,7 @@ class Journal:
         self._store.shrink()
 
     def doubts(self) -> list[Doubt]:
-        """Return the keys that dead runs had in hand, until both questions about them are answered."""
+        """Return the keys that dead runs were working on, until both questions about them are answered."""
         found = doubts.all_of(self._store)
         for doubt in found:
             if not self._owns(doubt.key):
@@ -485,7 +485,7 @@ class Journal:
         return found
 
     def doubt_upload(self, operation: Operation) -> None:
-        """Note that S3 may begin an upload for this operation without our hearing of it: it is to be aborted."""
+        """Note that S3 may have begun an upload for this operation without a recorded id: it is to be aborted."""
         with self.batch():
             doubts.note_upload(self._store, self.job.number, operation.key, operation.path)
 
@@ -518,11 +518,11 @@ class Journal:
 
     @property
     def listing_is_complete(self) -> bool:
-        """Whether the last listing begun has reached its end."""
+        """True if the last listing begun has reached its end."""
         return self._objects.listing_is_complete()
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
-        """Return for every key what the listing shows and what is known of our last write of it, or ``None``."""
+        """Return for every key its row in the listing and the facts of the last own write, or ``None``."""
         return self._objects.look_up(keys)
 
     def mark_seen(self, keys: Sequence[str]) -> None:
@@ -578,7 +578,7 @@ class Journal:
         return self._objects.written_by(keys, jobs) if jobs else set()
 
     def take_facts(self, facts: Sequence[tuple[str, Known]]) -> None:
-        """Believe what another journal has known of objects, if the listing shows them just so and we know nothing."""
+        """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
         with self.batch():
             self._objects.take(facts)
 

@@ -234,7 +234,7 @@ def extensions_of(path: str) -> list[str]:
 
 
 def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
-    """For each per-file setting its values by pattern, and what a file gets that none of them matches."""
+    """Return for each per-file setting its values by pattern, and the value of a file that no pattern matches."""
     texts = {name: pattern_maps.texts(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
         raise settings.bad("acl", f"{odd[0]!r} is not a canned ACL of S3: {', '.join(sorted(CANNED_ACLS))}")
@@ -259,7 +259,7 @@ def _http_date(settings: Settings, value: str) -> str:
 
 
 def _encryption(settings: Settings) -> tuple[str, str]:
-    """The kind of encryption and the KMS key; a key alone means ``aws:kms``."""
+    """Return the kind of encryption and the KMS key; a key alone means ``aws:kms``."""
     key = pattern_maps.header(settings, "kms_key_id", settings.kms_key_id or "")
     kind = (settings.encryption or "").strip() or ("aws:kms" if key else "")
     if kind not in ("", *ENCRYPTIONS):

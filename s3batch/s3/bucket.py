@@ -241,7 +241,7 @@ class Bucket:
         return answer
 
     def head(self, key: str) -> Answer | None:
-        """HEAD of ``key``; ``None`` when there is no such object. Raises :class:`CallError` on a refusal."""
+        """Send a HEAD of ``key``; return ``None`` if there is no such object. Raises :class:`CallError` on a refusal."""
         call = requests.head_object(key)
         answer = self.ask(call)
         if answer.status == 404:
@@ -263,7 +263,7 @@ class Bucket:
             return self._found(requests.get_object(key, size=int(head.headers.get("content-length", 0))))
 
     def get_range(self, key: str, first: int, last: int, etag: str = "") -> Answer | None:
-        """Its bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is named."""
+        """Return the bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is given."""
         call = requests.get_object(key, first, last)
         return self._found(call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call)
 

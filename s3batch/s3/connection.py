@@ -4,9 +4,9 @@
                        |            |           |
                        +------------+-----------+--> broken (the exchange may be tried on another)
 
-A connection carries one exchange at a time and is kept for the next. It never blocks: it is told
-when its socket is ready and says whether its answer is complete. Who waits for what is the lane's
-business (:mod:`s3batch.s3.transport`).
+A connection carries one exchange at a time and is kept for the next. It never blocks: the
+lane calls it when its socket is ready, and it reports whether its answer is complete. The waiting is
+in :mod:`s3batch.s3.transport`.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ async def _begin(work: Work, tools: Tools) -> Result:
 
 
 async def _begun_already(key: str) -> str:
-    """The id of the newest upload of ``key``: ours, if an earlier try began it and the answer was lost."""
+    """Return the id of the newest upload of ``key``, which an earlier try may have begun without an answer."""
     answer = await settled(requests.list_multipart_uploads(key))
     uploads = [each for each in answer.document.uploads if each.key == key] if answer.ok else []
     return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
@@ -333,7 +333,7 @@ async def _finish(work: Work, tools: Tools) -> Result:
     if answer.status == 404 or answer.status >= 500:
         return await _perhaps_finished(work, answer, tools)
     completed = checked(answer, call).document
-    if operation.recheck:  # somebody else may have begun it, with other attributes
+    if operation.recheck:  # another program may have begun it, with other attributes
         head = await ask(requests.head_object(operation.key))
         if (fault := refusal_for_good(head)) is None:
             return await _made_right(work, checked(head, requests.head_object(operation.key)), tools)
@@ -372,7 +372,7 @@ def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
 
 
 async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
-    """S3 does not know the upload. An earlier Complete may have worked and its answer been lost: our object is there."""
+    """Handle an upload that S3 does not know: an earlier Complete may have worked although its answer was lost."""
     head = await settled(requests.head_object(work.operation.key))
     if head.ok and await _is_ours(work, head, tools):
         return await _made_right(work, head, tools)
@@ -504,7 +504,7 @@ async def _copy(operation: Operation, tools: Tools) -> Result:
 
 
 async def _redirect(operation: Operation, tools: Tools) -> Result:
-    """An empty object that sends browsers elsewhere; one that does so already is left alone."""
+    """Write an empty object that redirects browsers, unless the same redirect exists."""
     head = await ask(requests.head_object(operation.key))
     location = operation.detail
     if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm

@@ -358,7 +358,7 @@ async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: To
 
 
 async def _put_tags(key: str, tags: Tags) -> Fault | None:
-    """Set the tags; return why that is refused for good. Raises :class:`CallError`."""
+    """Set the tags; return the fault of a permanent refusal. Raises :class:`CallError`."""
     call = requests.put_object_tagging(key, tags)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:

@@ -77,9 +77,7 @@ def test_a_list_can_be_written_in_every_source(call, config_file, argv, env, tom
         pytest.param('[s3batch]\nbandwidth = "5MB"', "bandwidth", 5_000_000, id="a size"),
         pytest.param("[s3batch]\ntimeout = 1.5", "timeout", 1.5, id="a float"),
         pytest.param("[s3batch]\nexpires = 2030-01-01T00:00:00Z", "expires", "2030-01-01 00:00:00+00:00", id="a time"),
-        pytest.param(
-            '[s3batch]\nregion = "a"\n[s3batch.commands.sync.job]\nregion = "b"', "region", "b", id="the own table wins"
-        ),
+        pytest.param('[s3batch]\nregion = "a"\n[s3batch.sync]\nregion = "b"', "region", "b", id="the own table wins"),
         pytest.param('[s3batch]\nregion = "a"\n[s3batch.cache]\nregion = "b"', "region", "a", id="another's does not"),
         pytest.param("[s3batch]\nttl = 7", "region", "", id="a shared setting this command does not take"),
         pytest.param("[s3batch]\nendpoint = 'http://x'", "endpoint_url", "http://x", id="another name for it"),
@@ -108,7 +106,7 @@ def test_tables_of_the_cache_commands_add_up(call, config_file):
     [
         pytest.param("[s3batch]\nworker = 2", "there is no setting worker (from [s3batch] of config file PATH); "
                      "did you mean workers?", id="a typo"),
-        pytest.param("[s3batch.commands.sync.job]\nttl = 2", "sync takes no ttl (from [s3batch.commands.sync.job] of config file PATH); "
+        pytest.param("[s3batch.sync]\nttl = 2", "sync takes no ttl (from [s3batch.sync] of config file PATH); "
                      "put it in the table of its own command", id="another command's setting"),
         pytest.param("[s3batch.cache.rebuild]\nkee = 2", "there is no setting kee (from [s3batch.cache.rebuild] of "
                      "config file PATH); see s3batch --help", id="a typo in another command's table"),

@@ -88,7 +88,7 @@ def test_bad_input_gets_one_sentence(sync, fake, arguments, environment, code, s
     ("text", "sentence"),
     [
         pytest.param("[s3batch]\nworkerz = 2\n", "did you mean workers?", id="a typo"),
-        pytest.param("[s3batch.commands.sync.job]\nworkers = 'many'\n", "workers", id="a word for a number"),
+        pytest.param("[s3batch.sync]\nworkers = 'many'\n", "workers", id="a word for a number"),
         pytest.param("[s3batch\n", "config.toml", id="no TOML"),
         pytest.param("[s3batch.snyc]\nworkers = 2\n", "snyc", id="a table nobody knows"),
     ],

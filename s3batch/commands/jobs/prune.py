@@ -222,7 +222,7 @@ def _abort_all(
 
 
 def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
-    """The bucket of a job, with today's credentials. The only place here that loads S3."""
+    """Return the bucket of a job, with current credentials. Nothing else in this module loads S3."""
     from s3batch.objects.target import Target  # noqa: PLC0415 - as above
     from s3batch.s3.bucket import Bucket  # noqa: PLC0415 - `list` and `show` do without
 

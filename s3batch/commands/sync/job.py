@@ -134,7 +134,7 @@ class Sync:
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.CoordinatorDeps.clock`."""
     _withheld: bool = False
-    """Whether no delete was begun, because something else failed."""
+    """True if no delete was begun, because something else failed."""
     _unclaimed: stale_uploads.Unclaimed | None = None
     _replanner: Replanner | None = None
     _bucket: Bucket | None = None
@@ -325,7 +325,7 @@ class Sync:
         return found.pop().upload_id if found else ""
 
     def _unclaimed_uploads(self) -> stale_uploads.Unclaimed:
-        """Unfinished uploads of the target that this journal does not know; looked up once."""
+        """Return the unfinished uploads of the target that this journal does not know; looked up once."""
         if self._unclaimed is None:
             with self.signals.raising():
                 self._unclaimed = self._list_unclaimed()

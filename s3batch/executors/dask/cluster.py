@@ -83,7 +83,7 @@ class Cluster:
     """This machine and the job's target: of its jobs, only the newest counts."""
 
     def place(self) -> Place:
-        """What every worker has to see."""
+        """Return the place that every worker must see."""
         return Place(__version__, self.root, source_check.take(self.root, self.but, self.symlinks), self.symlinks)
 
     def executor(self, brief: Brief, count: int) -> DaskExecutor:
@@ -155,7 +155,7 @@ def _members(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _dismiss_older(cluster: Cluster) -> None:
-    """End the workers of this target's dead runs. One that cannot be told starves within seconds."""
+    """End the workers of this target's dead runs. One that is not reached ends within seconds."""
     ask = partial(cluster.client.run, hosted_worker.dismiss_older, cluster.owner, on_error="ignore")
     with contextlib.suppress(OSError, TimeoutError):
         cluster.client.sync(ask, callback_timeout=_LOOK)
@@ -356,7 +356,7 @@ class DaskExecutor:
             self._arrived.put(_Opened(seat, f"{type(error).__name__}: {error}"))
 
     def _dismiss_one(self, seat: _Seat) -> None:
-        """End one of our workers; that it has ended is not waited for."""
+        """Tell one worker to end, without waiting for it."""
         run = partial(self._client.run, hosted_worker.dismiss, [seat.token], workers=[seat.address], on_error="ignore")
         self._client.loop.add_callback(run)
 
