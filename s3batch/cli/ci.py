@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from s3batch.errors import SettingsError
-from s3batch.settings.table import TABLE, Given, Setting, first_given, names_of, parse, taken_by, unknown, variable_of
+from s3batch.settings.parsing import Given, first_given, parse, unknown
+from s3batch.settings.schema import Setting, variable_of
+from s3batch.settings.table import TABLE, names_of, taken_by
 from s3batch.settings.texts import plain
 
 NOTHING_TO_DO = ""

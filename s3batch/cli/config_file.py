@@ -16,7 +16,9 @@ import tomllib
 from typing import Any
 
 from s3batch.errors import SettingsError
-from s3batch.settings.table import COMMANDS, LISTS, TABLE, Form, Setting, spellings, unknown
+from s3batch.settings.parsing import unknown
+from s3batch.settings.schema import COMMANDS, LISTS, Form, Setting
+from s3batch.settings.table import TABLE, spellings
 
 _ROOT = "s3batch"
 _TOO_LATE = "env_file"

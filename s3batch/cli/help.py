@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from s3batch import units
-from s3batch.settings.table import COMMANDS, Form, Setting, Topic, flag_of, names_of, taken_by
+from s3batch.settings.schema import COMMANDS, Form, Setting, Topic, flag_of
+from s3batch.settings.table import names_of, taken_by
 
 WIDTH = 100
 _COLUMN = 36

@@ -21,18 +21,9 @@ from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings import texts
 from s3batch.settings.ci_build import Build
-from s3batch.settings.table import (
-    TABLE,
-    Given,
-    Settings,
-    cleaned,
-    first_given,
-    names_of,
-    parse,
-    taken_by,
-    unknown,
-    variable_of,
-)
+from s3batch.settings.parsing import Given, cleaned, first_given, parse, unknown
+from s3batch.settings.schema import variable_of
+from s3batch.settings.table import TABLE, Settings, names_of, taken_by
 
 _S3 = "s3://"
 _CONFIG_VARIABLE = variable_of(parser.CONFIG)

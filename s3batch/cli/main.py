@@ -23,7 +23,9 @@ from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
 from s3batch.reporting.console import Output, standard_streams
 from s3batch.settings import texts
-from s3batch.settings.table import COMMANDS, RESUMABLE, TABLE, Settings, unknown
+from s3batch.settings.parsing import unknown
+from s3batch.settings.schema import COMMANDS, RESUMABLE
+from s3batch.settings.table import TABLE, Settings
 
 _ROUTES = {
     "sync": ("s3batch.commands.sync.job", "run"),

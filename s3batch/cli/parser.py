@@ -2,7 +2,7 @@
 
 Each command has a parser of its own (configargparse does not carry a config file over to sub-parsers), made from the
 table of settings. It sorts out who wins, flag > variable > config file, and nothing else: every value stays the text
-it was, together with where it came from, and :func:`s3batch.settings.table.parse` makes values of them.
+it was, together with where it came from, and :func:`s3batch.settings.parsing.parse` makes values of them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,9 @@ import configargparse
 from s3batch import units
 from s3batch.cli import config_file
 from s3batch.errors import SettingsError
-from s3batch.settings.table import (
-    TABLE,
-    Form,
-    Given,
-    Setting,
-    flag_of,
-    names_of,
-    spellings,
-    split_keys,
-    split_list,
-    taken_by,
-    unknown,
-    variable_of,
-    wrong,
-)
+from s3batch.settings.parsing import Given, split_keys, split_list, unknown, wrong
+from s3batch.settings.schema import Form, Setting, flag_of, variable_of
+from s3batch.settings.table import TABLE, names_of, spellings, taken_by
 from s3batch.settings.texts import plain
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}

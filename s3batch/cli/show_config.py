@@ -7,7 +7,8 @@ from typing import Any
 
 from s3batch.cli import help as helps
 from s3batch.reporting.console import MASK, Output
-from s3batch.settings.table import DEFAULT, Form, Setting, Settings, taken_by
+from s3batch.settings.schema import DEFAULT, Form, Setting
+from s3batch.settings.table import Settings, taken_by
 
 _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 """Read by boto3 itself; shown, because they decide which keys are used."""

@@ -19,7 +19,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
-from s3batch.settings.table import RESUMABLE, TABLE, Settings, Topic
+from s3batch.settings.schema import RESUMABLE, Topic
+from s3batch.settings.table import TABLE, Settings
 
 if TYPE_CHECKING:
     from s3batch.journal import Job

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.settings.table import COMMANDS, TABLE
+from s3batch.settings.schema import COMMANDS
+from s3batch.settings.table import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 

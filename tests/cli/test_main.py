@@ -14,7 +14,8 @@ import pytest
 
 import s3batch
 from s3batch.cli import main
-from s3batch.settings.table import COMMANDS, taken_by
+from s3batch.settings.schema import COMMANDS
+from s3batch.settings.table import taken_by
 
 DOCUMENT = {
     "job", "command", "state", "exit_code", "seconds", "seconds_total", "sent_now", "sent_before", "resumed", "journal", "files", "bytes", "unchanged",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from s3batch.settings.table import COMMANDS
+from s3batch.settings.schema import COMMANDS
 from tests.rig.program import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from s3batch.cli import main
-from s3batch.settings.table import COMMANDS, TABLE, taken_by
+from s3batch.settings.schema import COMMANDS
+from s3batch.settings.table import TABLE, taken_by
 from tests.rig import program
 from tests.rig.fake_s3 import FakeS3, Reply, error
 

@@ -8,7 +8,8 @@ import pytest
 
 from s3batch.cli import loading
 from s3batch.errors import SettingsError
-from s3batch.settings.table import TABLE, Form
+from s3batch.settings.schema import Form
+from s3batch.settings.table import TABLE
 from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
 

@@ -6,7 +6,7 @@ import pytest
 
 from s3batch.cli import ci
 from s3batch.errors import SettingsError
-from s3batch.settings.table import Given
+from s3batch.settings.parsing import Given
 
 SEED_SYNC = {
     "PLUGIN_BUCKET": "my-bucket.s3-website-us-east-1.amazonaws.com",

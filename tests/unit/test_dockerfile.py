@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.settings.table import COMMANDS
+from s3batch.settings.schema import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Dockerfile").read_text()

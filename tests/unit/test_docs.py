@@ -19,7 +19,8 @@ from s3batch.objects.attributes import Rules
 from s3batch.objects.redirects import parse
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
-from s3batch.settings.table import COMMANDS, TABLE, Settings
+from s3batch.settings.schema import COMMANDS
+from s3batch.settings.table import TABLE, Settings
 from s3batch.source.filters import Selection
 from tests.plugins import ci
 from tests.rig import yaml

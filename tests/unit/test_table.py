@@ -10,24 +10,9 @@ import pytest
 
 from s3batch.errors import SettingsError
 from s3batch.settings.ci_build import Build
-from s3batch.settings.table import (
-    COMMANDS,
-    DEFAULT,
-    JOURNAL,
-    TABLE,
-    Form,
-    Given,
-    Settings,
-    first_given,
-    join_keys,
-    names_of,
-    parse,
-    spellings,
-    split_keys,
-    split_list,
-    taken_by,
-    unknown,
-)
+from s3batch.settings.parsing import Given, first_given, join_keys, parse, split_keys, split_list, unknown
+from s3batch.settings.schema import COMMANDS, DEFAULT, JOURNAL, Form
+from s3batch.settings.table import TABLE, Settings, names_of, spellings, taken_by
 
 MIB = 1 << 20
 

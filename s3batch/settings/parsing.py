@@ -1,0 +1,216 @@
+"""From texts to values of settings, and the sentence for a wrong one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from s3batch import units
+from s3batch.errors import SettingsError
+from s3batch.settings import texts
+from s3batch.settings.schema import LISTS, Form, Setting, Topic
+
+_LONGEST_SHOWN = 200
+"""Characters of a wrong value that an error shows; a map may be pages long."""
+
+
+class Given(NamedTuple):
+    """The text of a value and its origin: a variable, a flag or a config file."""
+
+    text: str
+    origin: str
+
+
+def first_given(names: Iterable[str], environ: Mapping[str, str]) -> Given | None:
+    """Return the first of these variables that is not empty."""
+    return next((Given(environ[name], name) for name in names if environ.get(name, "").strip()), None)
+
+
+def unknown(what: str, name: str, known: Iterable[str], *, prefix: str = "", origin: str = "") -> SettingsError:
+    """Return the error for an unknown name, with the nearest known name as its hint.
+
+    All names begin with ``prefix``; the comparison leaves it out.
+    """
+    import difflib  # noqa: PLC0415 - only needed to complain
+
+    bare = sorted(each.removeprefix(prefix) for each in known)
+    near = difflib.get_close_matches(name.removeprefix(prefix), bare, n=1)
+    where = f" (from {origin})" if origin else ""
+    hint = f"did you mean {prefix}{near[0]}?" if near else "see s3batch --help"
+    return SettingsError(f"there is no {what} {name}{where}", hint=hint)
+
+
+def parse(row: Setting, text: str, origin: str) -> Any:
+    """Parse the text of a setting. Empty text is the default.
+
+    Raises SettingsError, which names the setting, the value, its origin and what to write instead.
+    """
+    text = texts.plain(text)
+    if not text:
+        return row.default
+    _refuse_placeholder(row, text, origin)
+    try:
+        if row.form not in LISTS and texts.has_control(text):
+            raise ValueError(texts.CONTROL_HINT)
+        value = _read(row, text)
+    except ValueError as error:
+        raise wrong(row, text, origin, str(error)) from None
+    return row.default if row.zero_is_unset and value <= 0 else value
+
+
+def cleaned(given: Mapping[str, Given]) -> dict[str, Given]:
+    """Strip white space and quotes from values, and leave out those that are empty then."""
+    plain = {name: one._replace(text=texts.plain(one.text)) for name, one in given.items()}
+    return {name: one for name, one in plain.items() if one.text}
+
+
+def _refuse_placeholder(row: Setting, text: str, origin: str) -> None:
+    """Raise SettingsError for a placeholder such as ``${NAME}`` that the CI did not replace."""
+    found = texts.find_placeholder(text) if row.topic is Topic.ACCESS or row.name in _LITERAL else None
+    if found:
+        raise SettingsError(
+            f"{row.name} still holds {found[0]!r} (from {origin}): {found[1] or 'it'} has no value",
+            hint=f"set the variable or secret {found[1]}, or write the value itself" if found[1] else "write the value",
+        )
+
+
+_KEY_PIECE = re.compile(r"\{\{.*?\}\}|\\,|.", re.DOTALL)
+_LITERAL = frozenset({"bucket", "cloudfront_endpoint"})
+"""Settings outside Topic.ACCESS whose value cannot contain ``${NAME}``."""
+
+
+def wrong(row: Setting, value: object, origin: str, instead: str) -> SettingsError:
+    """Return the error for a wrong value. It never shows a secret."""
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    text = texts.without_secrets(text) if row.form is Form.URL else texts.without_userinfo(text)
+    shown = "***" if row.secret else text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return SettingsError(f"{row.name} cannot be {shown!r} (from {origin})", hint=instead)
+
+
+def _read(row: Setting, text: str) -> Any:
+    match row.form:
+        case Form.BOOLEAN:
+            return units.parse_boolean(text)
+        case Form.COUNT:
+            return _count(text)
+        case Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
+            return _within(row, _number(row.form, text))
+        case Form.LIMIT:
+            units.parse_limit(text)
+            return text.strip()
+        case Form.LIST:
+            return tuple(_chosen(row, _without_control(item)) for item in split_list(text))
+        case Form.KEYS:
+            return tuple(_without_control(item) for item in split_keys(text))
+        case Form.URL:
+            return _url(text.strip())
+        case Form.RULES | Form.MAP:
+            return text
+    return _chosen(row, text)
+
+
+def _without_control(item: str) -> str:
+    if texts.CONTROL.search(item):
+        raise ValueError(texts.CONTROL_HINT)
+    return item
+
+
+def _number(form: Form, text: str) -> float:
+    match form:
+        case Form.SIZE:
+            return units.parse_size(text)
+        case Form.DURATION:
+            return units.parse_duration(text)
+        case Form.DAYS:
+            return units.parse_duration(text, default_unit="d")
+    return units.parse_integer(text)
+
+
+def _within(row: Setting, number: float) -> float:
+    if row.zero_is_unset or (
+        (row.minimum is None or number >= row.minimum) and (row.maximum is None or number <= row.maximum)
+    ):
+        return number
+    limits = [f"at least {_amount(row, row.minimum)}" if row.minimum is not None else ""]
+    limits.append(f"at most {_amount(row, row.maximum)}" if row.maximum is not None else "")
+    raise ValueError("write " + " and ".join(filter(None, limits)))
+
+
+def _amount(row: Setting, number: float) -> str:
+    return units.format_size(number) if row.form is Form.SIZE else f"{number:g}"
+
+
+def _chosen(row: Setting, text: str) -> str:
+    if not row.choices:
+        return text
+    for choice in row.choices:
+        if choice.lower() == text.strip().lower():
+            return choice
+    raise ValueError("write " + _any_of(row.choices))
+
+
+def _any_of(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+
+
+def _count(text: str) -> int:
+    try:
+        return int(units.parse_boolean(text))
+    except ValueError:
+        return max(units.parse_integer(text), 0)
+
+
+def _url(text: str) -> str:
+    url = text if "://" in text else f"https://{text}"
+    scheme, _, rest = url.partition("://")
+    if "@" in rest:
+        raise ValueError("remove user and password; set access_key and secret_key")
+    if "?" in rest or "#" in rest:
+        raise ValueError("remove everything from ? or # on")
+    if scheme.lower() not in {"http", "https"} or not rest.strip("/") or any(letter.isspace() for letter in url):
+        raise ValueError("write an address such as https://s3.example.com:9000")
+    host, slash, path = rest.partition("/")
+    usual_port = ":443" if scheme.lower() == "https" else ":80"
+    return f"{scheme.lower()}://{host.lower().removesuffix(usual_port)}{slash}{path}".rstrip("/")
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Split a JSON list, or items between commas and line breaks. Spaces around items and empty items are dropped."""
+    items: list[Any] = re.split(r"[,\n\r]", text)
+    if text.strip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            items = json.loads(text)
+    return tuple(word for word in (_word(item).strip() for item in items) if word)
+
+
+def split_keys(text: str) -> tuple[str, ...]:
+    r"""Split a list of cache keys: as :func:`split_list`, but ``\,`` is a comma, and ``{{...}}`` is never split."""
+    if text.strip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return tuple(word for word in (_word(item).strip() for item in json.loads(text)) if word)
+    items = [""]
+    for piece in _KEY_PIECE.findall(text):
+        if piece in {",", "\n", "\r"}:
+            items.append("")
+        else:
+            items[-1] += "," if piece == "\\," else piece
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def join_keys(keys: Iterable[str]) -> str:
+    """Join keys so that :func:`split_keys` splits them again. No key may hold a line break."""
+    return ",".join(_KEY_PIECE.sub(lambda piece: "\\," if piece[0] == "," else piece[0], key) for key in keys)
+
+
+def _word(item: object) -> str:
+    """Return a JSON value as a CI writes it: booleans in lower case, null as empty text."""
+    if item is None:
+        return ""
+    return item if isinstance(item, str) else json.dumps(item)
+
+
+def as_plain_value(value: object) -> Any:
+    return list(value) if isinstance(value, tuple) else value
