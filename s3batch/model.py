@@ -349,3 +349,16 @@ def good_result(
     """Return the result of a whole operation that worked, and of which no more is to be said: three times as quick."""
     told = (seconds, sent, etag, checksum, date, fingerprint)
     return _new(Result, (row, WHOLE, 0, "", "", 0, request_id, False, False, False) + told + _BEHIND)  # noqa: RUF005 - half the time
+
+
+CONTENT_KNOWN = "content-known"
+"""An operation's detail: the journal vouches for the content, only attributes are in question."""
+
+ATTRIBUTES_CHANGED = "attributes-changed"
+"""Other attributes are wanted than at the last own write; content is in question."""
+
+ATTRIBUTES_KNOWN = "attributes-known"
+"""The reverse: the object is as it was written, and the file's content is in question.
+
+After a blank follows the checksum of what was written, if there is one.
+"""

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s3batch.model import Attributes
 from s3batch.objects import content_types
+from s3batch.objects.star_glob import literals, star
 from s3batch.settings import pattern_maps
 from s3batch.settings.texts import http_date
-from s3batch.source.gitignore import literals, star
 
 if TYPE_CHECKING:
     from s3batch.settings.table import Settings  # workers read rules, not settings

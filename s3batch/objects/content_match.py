@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from s3batch.objects import compare
 from s3batch.s3.checksums import NAMES, Running
-from s3batch.source.reader import md5, multipart_digests
+from s3batch.s3.etag import md5, md5_of, multipart_digests, multipart_etag, part_size_candidates
 
 Blocks = Callable[[], Iterable[bytes]]
 """The local content from its beginning, each time it is called."""
@@ -56,7 +55,7 @@ def same(blocks: Blocks, size: int, evidence: Evidence, part_size: int) -> bool 
 
     ``part_size`` is tried first for an object that was sent in parts.
     """
-    plain = compare.md5_of(evidence.etag)
+    plain = md5_of(evidence.etag)
     if plain:
         if plain == md5(iter(blocks())):
             return True
@@ -78,5 +77,5 @@ def _same_parts(blocks: Blocks, size: int, etag: str, part_size: int) -> bool:
     count = etag.rpartition("-")[2]
     if "-" not in etag or not count.isdigit():
         return False
-    candidates = compare.part_size_candidates(size, int(count), part_size)
-    return any(compare.multipart_etag(multipart_digests(iter(blocks()), each)) == etag for each in candidates)
+    candidates = part_size_candidates(size, int(count), part_size)
+    return any(multipart_etag(multipart_digests(iter(blocks()), each)) == etag for each in candidates)

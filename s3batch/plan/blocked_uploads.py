@@ -12,7 +12,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from s3batch.model import Attributes, Kind, Reason, Stage
-from s3batch.objects.compare import put_headers
+from s3batch.objects.headers import put_headers
 from s3batch.objects.own_keys import OWN
 from s3batch.plan.deletes import deletable, guarded, planned_delete
 from s3batch.plan.quirk_memory import QuirkMemory

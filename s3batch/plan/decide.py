@@ -9,18 +9,7 @@ from s3batch.objects import compare
 
 if TYPE_CHECKING:
     from s3batch.model import Known, Listed, LocalFile
-
-CONTENT_KNOWN = "content-known"
-"""An operation's detail: the journal vouches for the content, only attributes are in question."""
-
-ATTRIBUTES_CHANGED = "attributes-changed"
-"""Other attributes are wanted than at the last own write; content is in question."""
-
-ATTRIBUTES_KNOWN = "attributes-known"
-"""The reverse: the object is as it was written, and the file's content is in question.
-
-After a blank follows the checksum of the written content, if there is one.
-"""
+from s3batch.model import ATTRIBUTES_CHANGED, ATTRIBUTES_KNOWN, CONTENT_KNOWN
 
 
 def decide(

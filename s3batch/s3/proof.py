@@ -14,9 +14,9 @@ from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.objects import compare
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, Fault, fault_of, refused_for_good
+from s3batch.s3.etag import md5_of
 from s3batch.s3.transport import aside, ask
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def confirm(answer: Answer, call: Call, header: dict[str, str]) -> str | None:
 
 def _same_md5(answer: Answer, call: Call, header: dict[str, str]) -> bool:
     """Return whether the ETag proves the body. The MD5 of other content is an error; another kind proves nothing."""
-    etag = compare.md5_of(answer.headers.get("etag", ""))
+    etag = md5_of(answer.headers.get("etag", ""))
     if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
         return False
     given = header.get("content-md5")

@@ -11,7 +11,6 @@ run.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import threading
 import time
@@ -163,27 +162,3 @@ def compressed(body: bytes | bytearray) -> bytes:
     # 31 = 16 + 15: a gzip header, the largest window (deflateInit2 in zlib.h)
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
-
-
-def md5(blocks: Iterator[bytes]) -> str:
-    """Return the MD5 in hex."""
-    running = hashlib.md5(usedforsecurity=False)
-    for block in blocks:
-        running.update(block)
-    return running.hexdigest()
-
-
-def multipart_digests(blocks: Iterator[bytes], part_size: int) -> list[bytes]:
-    """Return the MD5 of each part of ``part_size`` bytes (a whole number of MiB, or the last part is all)."""
-    digests, running, filled = [], hashlib.md5(usedforsecurity=False), 0
-    for block in blocks:
-        view = memoryview(block)
-        while view:
-            piece = view[: part_size - filled]
-            running.update(piece)
-            filled += len(piece)
-            view = view[len(piece) :]
-            if filled == part_size:
-                digests.append(running.digest())
-                running, filled = hashlib.md5(usedforsecurity=False), 0
-    return [*digests, running.digest()] if filled or not digests else digests

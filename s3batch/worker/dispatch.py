@@ -11,23 +11,35 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s3batch.model import Attributes, Kind, Operation, Part, Reason, Result, State, Step, Work
-from s3batch.objects import compare
+from s3batch.model import (
+    ATTRIBUTES_KNOWN,
+    CONTENT_KNOWN,
+    Attributes,
+    Kind,
+    Operation,
+    Part,
+    Reason,
+    Result,
+    State,
+    Step,
+    Work,
+)
 from s3batch.objects.content_match import Evidence, same
+from s3batch.objects.headers import put_headers
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.objects.redirects import Redirect
-from s3batch.plan.decide import ATTRIBUTES_KNOWN, CONTENT_KNOWN
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums, requests
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.errors import CallError, Fault, fault_of, kms_fault, refusal_for_good
+from s3batch.s3.etag import md5, md5_of, multipart_etag
 from s3batch.s3.integrity import Asked, Checks, begin_upload, checksum_header, send
 from s3batch.s3.permissions import refusal_words
 from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of, settled
 from s3batch.s3.transport import aside, ask
 from s3batch.s3.validation import etag_in
-from s3batch.source.reader import BLOCK, ContentError, Source, md5
+from s3batch.source.reader import BLOCK, ContentError, Source
 from s3batch.worker.delete_check import DeleteCheck, PlannedDelete
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
@@ -259,7 +271,7 @@ async def _begin(work: Work, tools: Tools) -> Result:
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
     kept = Kept.from_text(operation.detail)
-    headers = compare.put_headers(attributes) if kept is None else kept.put_headers(attributes)
+    headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
     call = requests.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
     if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
@@ -300,7 +312,7 @@ async def _survey(work: Work, tools: Tools) -> Result:
 async def _part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
     body = await read_body(operation, tools, part.offset, part.size)
-    if part.etag and compare.md5_of(part.etag) == await _md5_of(body):
+    if part.etag and md5_of(part.etag) == await _md5_of(body):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
     call = requests.upload_part(operation.key, operation.upload_id, part.number, body)
@@ -367,8 +379,8 @@ def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
     """Return whether each part's body was confirmed, by its checksum or by the MD5 that the object's ETag is made of."""
     if all(part.checksum for part in parts):
         return True
-    digests = [compare.md5_of(part.etag) for part in parts]
-    return all(digests) and etag == compare.multipart_etag([bytes.fromhex(digest or "") for digest in digests])
+    digests = [md5_of(part.etag) for part in parts]
+    return all(digests) and etag == multipart_etag([bytes.fromhex(digest or "") for digest in digests])
 
 
 async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
@@ -387,11 +399,7 @@ async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
     if not all(etags) or int(head.headers.get("content-length", -1)) != operation.size:
         return False
     current = all(part.state is State.DONE for part in work.parts)  # else they were sent of another state of the file
-    if (
-        current
-        and all(map(compare.md5_of, etags))
-        and etag_of(head) == compare.multipart_etag(list(map(bytes.fromhex, etags)))
-    ):
+    if current and all(map(md5_of, etags)) and etag_of(head) == multipart_etag(list(map(bytes.fromhex, etags))):
         return True
     evidence = Evidence.from_head(head.headers)
     return bool(await _equal(operation, tools.attributes(operation), evidence, operation.size, tools))
@@ -514,7 +522,7 @@ async def _redirect(operation: Operation, tools: Tools) -> Result:
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
     rules, wanted, warning = tools.brief.rules, Redirect(operation.key, location), ""
-    encrypted = compare.put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
+    encrypted = put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
     acl = rules.redirect_acl(operation.key)
     if acl and not tools.acl_refused:
         call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})

@@ -13,11 +13,11 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from s3batch.model import Kind, Reason, Result
+from s3batch.model import ATTRIBUTES_CHANGED, CONTENT_KNOWN, Kind, Reason, Result
 from s3batch.objects import compare
-from s3batch.objects.compare import RemoteAttributes
+from s3batch.objects.acl import canned_acl, same_acl
+from s3batch.objects.headers import RemoteAttributes, aspect_of, copy_headers, foreign_headers, put_headers, tag_header
 from s3batch.objects.kept_tags import KeptTags
-from s3batch.plan.decide import ATTRIBUTES_CHANGED, CONTENT_KNOWN
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, fault_of, refusal_for_good
@@ -50,7 +50,7 @@ async def find_difference(operation: Operation, attributes: Attributes, head: An
     """Return why the object's attributes are not the wanted ones; ``None`` if they are, as far as is known."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
     changes = compare.changes(attributes, RemoteAttributes.from_headers(head.headers))
-    if any(compare.aspect_of(change.name) not in unseen for change in changes):
+    if any(aspect_of(change.name) not in unseen for change in changes):
         return Reason.METADATA
     if attributes.tags and TAGS not in unseen:
         found = await read_tags(operation.key, tools)
@@ -58,14 +58,14 @@ async def find_difference(operation: Operation, attributes: Attributes, head: An
             return Reason.METADATA
     if attributes.acl and ACL not in unseen and not tools.acl_refused:
         found_acl = await read_acl(operation.key, tools)
-        return None if compare.same_acl(attributes.acl, found_acl) else Reason.ACL
+        return None if same_acl(attributes.acl, found_acl) else Reason.ACL
     return None
 
 
 def wants_unseen(attributes: Attributes, tools: Tools) -> bool:
     """Return true if an attribute is wanted that the store does not give back."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
-    return bool(unseen) and any(compare.aspect_of(name) in unseen for name in compare.put_headers(attributes))
+    return bool(unseen) and any(aspect_of(name) in unseen for name in put_headers(attributes))
 
 
 async def read_tags(key: str, tools: Tools) -> Tags | None:
@@ -92,7 +92,7 @@ async def read_acl(key: str, tools: Tools) -> str:
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, "ACLs are not compared")
         return ""
-    return compare.canned_acl(bytes(checked(answer, call).body))
+    return canned_acl(bytes(checked(answer, call).body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +119,15 @@ class Kept:
 
     def put_headers(self, attributes: Attributes) -> dict[str, str]:
         """Return the headers with which a file is sent so that the object keeps all."""
-        return {**self.headers, **compare.tag_header(self.tags), **compare.put_headers(attributes)}
+        return {**self.headers, **tag_header(self.tags), **put_headers(attributes)}
 
     def aspects(self, attributes: Attributes) -> frozenset[str]:
-        """Return the aspects that a copy may lose: headers, tags, the ACL."""
-        return frozenset(map(compare.aspect_of, self.put_headers(attributes)))
+        """Return what a copy may lose: headers, tags, the ACL."""
+        return frozenset(map(aspect_of, self.put_headers(attributes)))
 
 
 async def _kept(key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools) -> Kept:
-    headers = compare.foreign_headers(attributes, remote)
+    headers = foreign_headers(attributes, remote)
     tools.counts_tags = tools.counts_tags or bool(remote.tag_count)
     if attributes.tags or remote.tag_count == "0":
         return Kept(headers)
@@ -234,7 +234,7 @@ async def _copied(operation: Operation, attributes: Attributes, head: Answer, ke
     key, remote = operation.key, RemoteAttributes.from_headers(head.headers)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
-        headers = {**compare.copy_headers(attributes, remote), **compare.tag_header(attributes.tags or kept.tags)}
+        headers = {**copy_headers(attributes, remote), **tag_header(attributes.tags or kept.tags)}
         await aside(lambda: _copy_in_parts(key, headers, tools))
         after = await must(requests.head_object(key))
         date = seconds_of(after.headers.get("last-modified", ""))
@@ -251,7 +251,7 @@ async def _copy_whole(
     """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
     key, bucket = operation.key, tools.endpoint.bucket
     if attributes.acl:
-        call = requests.copy_object(key, bucket, compare.copy_headers(attributes, remote))
+        call = requests.copy_object(key, bucket, copy_headers(attributes, remote))
         answer = await ask(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
             return checked(answer, call)
@@ -259,7 +259,7 @@ async def _copy_whole(
         tools.warn(ACL_WARNING)
     if operation.reason is Reason.ACL:
         return None
-    return await must(requests.copy_object(key, bucket, compare.copy_headers(replace(attributes, acl=""), remote)))
+    return await must(requests.copy_object(key, bucket, copy_headers(replace(attributes, acl=""), remote)))
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
@@ -296,7 +296,7 @@ async def put_tags_back(operation: Operation, head: Answer, on_record: KeptTags,
         return None
     if (fault := await _put_tags(operation.key, on_record.tags)) is not None:
         _note_tags_refused(fault, tools)
-        return _sent_again(operation, Kept(compare.foreign_headers(attributes, remote), on_record.tags))
+        return _sent_again(operation, Kept(foreign_headers(attributes, remote), on_record.tags))
     tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
     return _found_right(operation, head, tools)._replace(already=False, become=Kind.COPY, reason=Reason.METADATA)
 
@@ -332,16 +332,16 @@ async def _find_lost(key: str, attributes: Attributes, kept: Kept, tools: Tools)
     """Return the attributes that the object lacks, of the configured and of the other ones."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
     now = RemoteAttributes.from_headers((await must(requests.head_object(key))).headers)
-    lost = {compare.aspect_of(change.name) for change in compare.changes(attributes, now)}
-    foreign = compare.foreign_headers(attributes, now)
-    lost |= {compare.aspect_of(name) for name, value in kept.headers.items() if foreign.get(name) != value}
+    lost = {aspect_of(change.name) for change in compare.changes(attributes, now)}
+    foreign = foreign_headers(attributes, now)
+    lost |= {aspect_of(name) for name, value in kept.headers.items() if foreign.get(name) != value}
     lost -= {TAGS}
     tags = attributes.tags or kept.tags
     if tags and TAGS not in unseen and now.tag_count != str(len(tags)):
         found = await read_tags(key, tools)
         lost |= {TAGS} if found is not None and found != tags else set()
     if attributes.acl and ACL not in unseen and not tools.acl_refused:
-        lost |= set() if compare.same_acl(attributes.acl, await read_acl(key, tools)) else {ACL}
+        lost |= set() if same_acl(attributes.acl, await read_acl(key, tools)) else {ACL}
     return frozenset(lost - unseen)
 
 
@@ -380,7 +380,7 @@ async def look_after_sending(operation: Operation, attributes: Attributes, kept:
     for aspect in kept.lost:
         if aspect not in still:
             tools.note(Quirk(QuirkKind.COPY_DROPS, aspect))
-    ours = {compare.aspect_of(name) for name in compare.put_headers(attributes)}
+    ours = {aspect_of(name) for name in put_headers(attributes)}
     for aspect in sorted(still):
         if aspect in ours:
             tools.note(Quirk(QuirkKind.NOT_ECHOED, aspect))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, Result, Work, good_result
 from s3batch.objects import compare
 from s3batch.objects.content_match import Evidence, same
+from s3batch.objects.headers import RemoteAttributes, put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, fault_of
@@ -96,7 +97,7 @@ def _plain_headers(attributes: Attributes, fingerprint: str, tools: Tools) -> Ma
     if found is None:
         if len(tools.headers) >= _HEADERS_KEPT:
             tools.headers.clear()
-        found = tools.headers[fingerprint] = compare.put_headers(attributes)
+        found = tools.headers[fingerprint] = put_headers(attributes)
     return found
 
 
@@ -138,7 +139,7 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
     else:
         body = await read_body(operation, tools)
     kept = Kept.from_text(operation.detail)
-    headers = compare.put_headers(attributes) if kept is None else kept.put_headers(attributes)
+    headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
     if operation.is_in_doubt and kept is None:
         head = await settled(requests.head_object(operation.key))
@@ -208,7 +209,7 @@ def _already_there(
     evidence = Evidence.from_head(answer.headers)
     if not same(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
         return None
-    remote = compare.RemoteAttributes.from_headers(answer.headers)
+    remote = RemoteAttributes.from_headers(answer.headers)
     if compare.difference(attributes, remote, None) is not None:
         return None
     return Result(

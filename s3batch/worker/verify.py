@@ -11,8 +11,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch.model import Kind, Operation, Reason, Result, Work
-from s3batch.plan.decide import CONTENT_KNOWN
+from s3batch.model import CONTENT_KNOWN, Kind, Operation, Reason, Result, Work
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, must
 from s3batch.s3.transport import ask

@@ -13,8 +13,8 @@ import pytest
 
 from s3batch.executors.worker_loop import Runner
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
-from s3batch.objects import compare
 from s3batch.objects.attributes import Rules
+from s3batch.objects.headers import RemoteAttributes
 from s3batch.settings.table import Settings
 from s3batch.worker.dispatch import Brief
 from tests.rig.fake_s3 import Manners, Reply, Seen, error
@@ -79,7 +79,7 @@ def test_a_file_is_stored_with_all_that_is_to_be_said_of_it(store, workshop, tmp
         Work(planned(store, path)), cache_control="max-age=60", metadata='{"colour": "blue"}', content_language="en"
     )
     head = store.bucket.head(store.key("page.html"))
-    found = compare.RemoteAttributes.from_headers(head.headers)
+    found = RemoteAttributes.from_headers(head.headers)
 
     assert (result.error, result.sent, result.warning) == ("", 11988, "")
     assert result.etag == head.headers["etag"].strip('"') == hashlib.md5(path.read_bytes()).hexdigest()

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3batch.model import Attributes
-from s3batch.objects.compare import RemoteAttributes, copy_headers, difference, put_headers
+from s3batch.objects.compare import difference
+from s3batch.objects.headers import RemoteAttributes, copy_headers, put_headers
 
 
 def distinct(pairs: tuple[tuple[str, str], ...]) -> bool:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3batch.objects.star_glob import star
 from s3batch.settings.table import Settings
 from s3batch.source.filters import Selection
-from s3batch.source.gitignore import star
 
 NARROW = st.text("ab/*", max_size=8)
 

@@ -7,19 +7,10 @@ from typing import Any
 import pytest
 
 from s3batch.model import Attributes, Known, Listed, LocalFile, Reason
-from s3batch.objects.compare import (
-    RemoteAttributes,
-    acl_matches,
-    canned_acl,
-    changes,
-    copy_headers,
-    difference,
-    md5_of,
-    multipart_etag,
-    part_size_candidates,
-    put_headers,
-    unchanged,
-)
+from s3batch.objects.acl import acl_matches, canned_acl
+from s3batch.objects.compare import changes, difference, unchanged
+from s3batch.objects.headers import RemoteAttributes, copy_headers, put_headers
+from s3batch.s3.etag import md5_of, multipart_etag, part_size_candidates
 from tests.rig.stamps import local_file
 
 MIB = 1024 * 1024

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from s3batch.objects.compare import multipart_etag
 from s3batch.objects.content_match import Evidence, same
 from s3batch.s3.checksums import digest
+from s3batch.s3.etag import multipart_etag
 
 BODY = b"0123456789abcdef" * 700_000
 """11.2 MB: three parts of 5 MiB."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.model import Kind, Known, Listed, Operation, Reason
-from s3batch.plan.decide import ATTRIBUTES_CHANGED, ATTRIBUTES_KNOWN, CONTENT_KNOWN, decide, layout, part_size_for
+from s3batch.model import ATTRIBUTES_CHANGED, ATTRIBUTES_KNOWN, CONTENT_KNOWN, Kind, Known, Listed, Operation, Reason
+from s3batch.plan.decide import decide, layout, part_size_for
 from tests.rig.stamps import local_file
 
 FILE = local_file("a.txt", 5)

@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from s3batch.source.gitignore import Patterns, literals, star
+from s3batch.objects.star_glob import literals, star
+from s3batch.source.gitignore import Patterns
 
 
 @pytest.mark.parametrize(

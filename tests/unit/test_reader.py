@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from s3batch.source.reader import ContentError, Source, compressed, md5, multipart_digests
+from s3batch.s3.etag import md5, multipart_digests
+from s3batch.source.reader import ContentError, Source, compressed
 from tests.rig.stamps import stamp_at
 
 MIB = 1024 * 1024

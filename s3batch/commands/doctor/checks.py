@@ -17,14 +17,15 @@ from s3batch.commands.doctor.probe import BODY, Reply
 from s3batch.commands.doctor.visit import Visit
 from s3batch.model import Attributes
 from s3batch.objects import compare
-from s3batch.objects.compare import RemoteAttributes
+from s3batch.objects.acl import canned_acl, same_acl
+from s3batch.objects.headers import RemoteAttributes, aspect_of, foreign_headers, put_headers
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import permissions, requests
 from s3batch.s3.bucket import refused
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
 from s3batch.s3.errors import Fault, refused_for_good
-from s3batch.source.reader import md5
+from s3batch.s3.etag import md5, md5_of, multipart_etag
 
 _UNSEEN = "it is sent, but no longer compared"
 _VALUES = 10
@@ -82,8 +83,8 @@ def _mended(visit: Visit, fault: Fault) -> Iterator[str]:
     """Yield the ways in which the store accepts a refused upload; the visit goes on with the one that was named."""
     probe = visit.probe
     if fault.code in permissions.DENIED:
-        # a policy may require attributes that the settings give to every object: an ACL, tags, a storage class
-        whole = compare.put_headers(visit.rules.attributes("s3batch-doctor"))
+        # a policy may insist on what the settings give to every object: an ACL, tags, a storage class
+        whole = put_headers(visit.rules.attributes("s3batch-doctor"))
         if whole != visit.headers and probe.put(whole).fault is None:
             visit.headers = whole
             yield "only with the headers that all files get"
@@ -127,7 +128,7 @@ def head(visit: Visit) -> None:
     effect = f"{length} bytes are stored, {len(BODY)} were sent" if length != str(len(BODY)) else ""
     if not visit.note("compare", reply, effect=effect):
         return
-    visit.findings.fact("etag_is_md5", compare.md5_of(headers.get("etag", "")) == md5(iter([BODY])))
+    visit.findings.fact("etag_is_md5", md5_of(headers.get("etag", "")) == md5(iter([BODY])))
     name = visit.probe.bucket.endpoint.checksum
     if name in _IN_HEADERS:
         visit.findings.fact("gives_checksums_back", f"x-amz-checksum-{name}" in headers)
@@ -149,7 +150,7 @@ def copy(visit: Visit) -> None:
     tagged = probe.put({**visit.headers, **_FOREIGN, "x-amz-tagging": "probe=1"}).fault is None
     if not tagged:
         probe.put({**visit.headers, **_FOREIGN})
-    headers = {**visit.headers, **_FOREIGN, **compare.put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
+    headers = {**visit.headers, **_FOREIGN, **put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
     reply = probe.ask(requests.copy_object(probe.key, visit.target.bucket, headers))
     instead = reply.fault is not None and reply.fault.status in _NOT_SUPPORTED
     effect = _not_given_back(visit, wanted, QuirkKind.COPY_DROPS) if reply.fault is None else ""
@@ -176,10 +177,10 @@ def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:
     remote = RemoteAttributes.from_headers(found.answer.headers)
     lost = {change.name: str(change) for change in compare.changes(wanted, remote)}
     if kind is QuirkKind.COPY_DROPS:
-        shown = compare.foreign_headers(wanted, remote)
+        shown = foreign_headers(wanted, remote)
         lost |= {name: f"{name} is lost" for name, value in _FOREIGN.items() if shown.get(name) != value}
     for name in lost:
-        visit.found(Quirk(kind, compare.aspect_of(name)))
+        visit.found(Quirk(kind, aspect_of(name)))
     return ", ".join(lost.values())
 
 
@@ -191,7 +192,7 @@ def attributes(visit: Visit) -> None:
         if name == "acl":
             _acl(visit, wanted)
             continue
-        reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
+        reply = visit.probe.put({**visit.headers, **put_headers(wanted)})
         effect = _not_given_back(visit, wanted, QuirkKind.NOT_ECHOED) if reply.fault is None else ""
         needed_for = f"{name.replace('_', ' ')} {_shown(value)}".rstrip()
         visit.note(needed_for, reply, effect=effect, needed=not effect, hint=_UNSEEN if effect else "")
@@ -238,15 +239,15 @@ def _shown(value: Any) -> str:
 
 def _acl(visit: Visit, wanted: Attributes) -> None:
     """Check ACLs. A bucket without ACLs is no failure: uploads go on without."""
-    reply = visit.probe.put({**visit.headers, **compare.put_headers(wanted)})
+    reply = visit.probe.put({**visit.headers, **put_headers(wanted)})
     disabled = reply.fault is not None and reply.fault.code == _ACL_REFUSED
     hint = "the bucket has ACLs disabled, objects are stored without; remove acl" if disabled else ""
     if not visit.note(f"acl {wanted.acl}", reply, needed=not disabled, hint=hint):
         return
     read = visit.probe.ask(requests.get_object_acl(visit.probe.key))
-    found = compare.canned_acl(bytes(read.answer.body)) if read.fault is None else ""
+    found = canned_acl(bytes(read.answer.body)) if read.fault is None else ""
     effect = "" if found else "the answer is not an access control policy"
-    if found and not compare.same_acl(wanted.acl, found):
+    if found and not same_acl(wanted.acl, found):
         effect = f"the object's ACL is {found}"
         visit.found(Quirk(QuirkKind.NOT_ECHOED, ACL))
     hint = _UNSEEN if found else "ACLs are not compared"
@@ -370,7 +371,7 @@ def _complete(visit: Visit, upload_id: str, part: tuple[str, str]) -> None:
         return
     probe.ended(upload_id)
     stored = probe.ask(requests.head_object(probe.key)).answer.headers.get("etag", "").strip('"')
-    usual = compare.multipart_etag([bytes.fromhex(md5(iter([BODY])))])
+    usual = multipart_etag([bytes.fromhex(md5(iter([BODY])))])
     words = "" if stored == usual else "no: large files that other tools uploaded may have to be read to be compared"
     visit.findings.fact("usual_multipart_etags", stored == usual, words)
 

@@ -8,8 +8,8 @@ from typing import Any
 from s3batch.commands.doctor.findings import Check, Findings, Outcome
 from s3batch.commands.doctor.probe import Probe, Reply
 from s3batch.model import Attributes
-from s3batch.objects import compare
 from s3batch.objects.attributes import Rules
+from s3batch.objects.headers import put_headers
 from s3batch.objects.redirects import Redirect, parse
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
@@ -42,7 +42,7 @@ class Visit:
         DeleteLimit.from_settings(settings)
         rules = Rules.from_settings(settings, settings.at_workspace(settings.source))
         visit = cls(settings, target, rules, parse(settings))
-        visit.headers = compare.put_headers(visit.plain)
+        visit.headers = put_headers(visit.plain)
         visit.findings.warnings += target.warnings
         return visit
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
 from s3batch.model import NO_STAMP, Attributes, Known
-from s3batch.objects.compare import put_headers
+from s3batch.objects.headers import put_headers
 from s3batch.plan.spec import KEPT
 from s3batch.s3.errors import CallError
 

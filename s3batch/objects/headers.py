@@ -1,0 +1,174 @@
+"""Headers of an object: what an upload sends, what a copy keeps, what a HEAD tells."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from s3batch.model import Attributes
+from s3batch.quirks import ACL, TAGS
+
+METADATA_PREFIX = "x-amz-meta-"
+OWN_HEADERS = {
+    "content_type": "content-type",
+    "content_encoding": "content-encoding",
+    "cache_control": "cache-control",
+    "content_disposition": "content-disposition",
+    "content_language": "content-language",
+    "expires": "expires",
+    "storage_class": "x-amz-storage-class",
+    "encryption": "x-amz-server-side-encryption",
+    "kms_key_id": "x-amz-server-side-encryption-aws-kms-key-id",
+}
+_THEIRS = {
+    **OWN_HEADERS,
+    "bucket_key": "x-amz-server-side-encryption-bucket-key-enabled",
+    "redirect": "x-amz-website-redirect-location",
+    "tag_count": "x-amz-tagging-count",
+}
+_KEPT = ("content_disposition", "content_language", "expires", "storage_class", "redirect")
+"""Headers that a copy takes over from the object where no setting names them."""
+
+TAG_COUNT = "number of tags"
+_ASPECTS = {"x-amz-acl": ACL, "x-amz-tagging": TAGS, TAG_COUNT: TAGS}
+
+BOOKKEEPING = re.compile(
+    r"""mtime | atime | btime | ctime | mode | uid | gid | rdev | md5chksum     # rclone, s3fs, goofys
+      | (?:s3cmd|mc)-attrs | s3b-.* | x-amz-.*
+      | file-(?:owner|group|permissions|mtime|atime|acl) | user-agent(?:-id)?   # AWS DataSync, Storage Gateway
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteAttributes:
+    """The attributes of an object in HeadObject. Empty: the object has none."""
+
+    content_type: str = ""
+    content_encoding: str = ""
+    """Without ``aws-chunked``, which some stores keep although it describes only the way of the body."""
+    cache_control: str = ""
+    content_disposition: str = ""
+    content_language: str = ""
+    expires: str = ""
+    storage_class: str = ""
+    encryption: str = ""
+    kms_key_id: str = ""
+    bucket_key: str = ""
+    """``true`` where a bucket key is used with KMS."""
+    redirect: str = ""
+    """x-amz-website-redirect-location."""
+    tag_count: str = ""
+    """A number; empty if the object has no tags or they may not be read."""
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Names in lower case as the store gives them, sorted."""
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str]) -> RemoteAttributes:
+        """Return the attributes in the headers of a HEAD, whose names are in lower case."""
+        plain = {name: headers.get(header, "").strip() for name, header in _THEIRS.items()}
+        plain["content_encoding"] = without_framing(plain["content_encoding"])
+        metadata = [
+            (name[len(METADATA_PREFIX) :], _decoded(value))
+            for name, value in headers.items()
+            if name.startswith(METADATA_PREFIX)
+        ]
+        return cls(**plain, metadata=tuple(sorted(metadata)))
+
+    @property
+    def etag_may_be_md5(self) -> bool:
+        """True unless the object is encrypted with KMS: its ETag then has the form of an MD5 but is none."""
+        return not self.encryption.startswith("aws:kms")
+
+
+def put_headers(attributes: Attributes) -> dict[str, str]:
+    """Return the headers for PutObject and CreateMultipartUpload; names in lower case."""
+    headers = {header: value for name, header in OWN_HEADERS.items() if (value := getattr(attributes, name))}
+    headers |= _metadata_headers(attributes.metadata or ())
+    if attributes.acl:
+        headers["x-amz-acl"] = attributes.acl
+    return headers | tag_header(attributes.tags)
+
+
+def tag_header(tags: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the header of all requests that take tags with the object."""
+    return {"x-amz-tagging": urlencode(tags, quote_via=quote, safe="")} if tags else {}
+
+
+def copy_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
+    """Return the headers for CopyObject onto itself, which drops everything that is not sent again.
+
+    They hold the configured attributes, and others that the object has. Tags stay by themselves. The caller adds the
+    source of the copy.
+    """
+    return {
+        **foreign_headers(attributes, remote),
+        **put_headers(attributes),
+        **({"x-amz-tagging-directive": "REPLACE"} if attributes.tags else {}),
+        "x-amz-metadata-directive": "REPLACE",
+    }
+
+
+def foreign_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
+    """Return the headers of an object that no setting names: a write that does not send them loses them."""
+    kept = {name: getattr(remote, name) for name in _KEPT if not getattr(attributes, name, "")}
+    if attributes.encryption in ("", remote.encryption) and not attributes.kms_key_id:
+        kept |= {name: getattr(remote, name) for name in ("encryption", "kms_key_id", "bucket_key")}
+    return {
+        **_metadata_headers(_kept_metadata(attributes, remote)),
+        **{_THEIRS[name]: value for name, value in kept.items() if value},
+    }
+
+
+def aspect_of(header: str) -> str:
+    """Return the attribute that a header sets, as a quirk names it: all user metadata is one."""
+    return METADATA_PREFIX.rstrip("-") if header.startswith(METADATA_PREFIX) else _ASPECTS.get(header, header)
+
+
+def without_framing(encoding: str) -> str:
+    """Return a Content-Encoding without the token that describes only the transfer."""
+    tokens = (token.strip() for token in encoding.split(","))
+    return ", ".join(token for token in tokens if token and token.lower() != "aws-chunked")
+
+
+def _decoded(value: str) -> str:
+    """Return a metadata value as text: S3 returns RFC 2047 words for non-ASCII text, other stores the bytes."""
+    with suppress(UnicodeError):
+        value = value.encode("latin-1").decode("utf-8")
+    if "=?" in value:
+        from email.errors import HeaderParseError  # noqa: PLC0415 - 10 ms, for metadata that is not ASCII
+        from email.header import decode_header, make_header  # noqa: PLC0415
+
+        with suppress(HeaderParseError, LookupError, UnicodeError, ValueError):
+            value = str(make_header(decode_header(value)))
+    return value.strip()
+
+
+def _encoded(value: str) -> str:
+    """Return ASCII unchanged, other text as one RFC 2047 word, the form that S3 documents."""
+    return value if value.isascii() else f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
+
+
+def _metadata_headers(metadata: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {METADATA_PREFIX + name: _encoded(value) for name, value in metadata}
+
+
+def _kept_metadata(attributes: Attributes, remote: RemoteAttributes) -> Iterator[tuple[str, str]]:
+    """Yield the object's metadata: all if none is configured, else only the keys that tools keep for themselves."""
+    if attributes.metadata is None:
+        yield from remote.metadata
+        return
+    ours = {canonical_name(name) for name, _ in attributes.metadata}
+    for name, value in remote.metadata:
+        if BOOKKEEPING.fullmatch(name) and canonical_name(name) not in ours:
+            yield name, value
+
+
+def canonical_name(name: str) -> str:
+    """Return one spelling of a metadata name: stores change to Title-Case, and underscores to hyphens."""
+    return name.lower().replace("_", "-")
