@@ -29,7 +29,7 @@ from s3batch.failpoints import reach
 from s3batch.model import DELETE, DONE, RECONCILE, UPLOAD, WHOLE, Kind, Operation, Result, Stage, State, Step, Work
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.s3.errors import SIGNED_OUT
-from s3batch.s3.lazy_boto import back_off
+from s3batch.s3.retry import back_off
 from s3batch.units import plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 

@@ -31,8 +31,8 @@ from s3transfer.manager import TransferConfig, TransferManager
 from s3batch.s3 import clock
 from s3batch.s3.boto_http import BoundedSession
 from s3batch.s3.errors import SKEWED, CallError, Fault
-from s3batch.s3.lazy_boto import back_off
 from s3batch.s3.requests import Answer, Call, encode
+from s3batch.s3.retry import back_off
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,10 @@ from s3batch.s3.clock import seconds_of
 from s3batch.s3.credentials import connect
 from s3batch.s3.errors import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, explain, fault_of, kms_fault, wants_kms
 from s3batch.s3.gather import capture
-from s3batch.s3.lazy_boto import back_off, carrier
+from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.proof import Proofs, checks_in
+from s3batch.s3.retry import back_off
 from s3batch.s3.store_clock import StoreClock
 from s3batch.s3.transport import Lane, ask, outcome, pause
 
