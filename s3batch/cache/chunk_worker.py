@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.model import Work
     from s3batch.s3.requests import Answer
-    from s3batch.worker.dispatch import Tools
+    from s3batch.worker.context import Tools
 
 DAMAGED = "Damaged"
 """The code of s3batch for a chunk whose content does not match its id."""

@@ -32,7 +32,7 @@ from s3batch.s3.bucket import Bucket
 from s3batch.s3.store_clock import elapsed
 from s3batch.settings.table import Settings
 from s3batch.units import plural
-from s3batch.worker.dispatch import Brief
+from s3batch.worker.context import Brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.failpoints import reach
 from s3batch.model import Operation, Part, Result, State, Step, Work
 from s3batch.plan.decide import PARTS_LIMIT, layout, part_size_for
-from s3batch.worker.dispatch import UNSURVEYED
+from s3batch.worker.multipart import UNSURVEYED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from s3batch.model import Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
-    from s3batch.worker.dispatch import Brief
+    from s3batch.worker.context import Brief
 
 
 class InlineExecutor:

@@ -27,7 +27,7 @@ from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, for
 from s3batch.executors.fork import Fork
 from s3batch.executors.worker_loop import BEGUN, CURRENT
 from s3batch.executors.worker_process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
-from s3batch.worker.dispatch import prepare
+from s3batch.worker.context import prepare
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from s3batch.model import Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
-    from s3batch.worker.dispatch import Brief
+    from s3batch.worker.context import Brief
 
 _BEGIN = (
     "import json,sys; sys.path[:] = json.loads(sys.argv[3]); "

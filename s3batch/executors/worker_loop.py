@@ -21,7 +21,8 @@ from s3batch.failpoints import reach
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.transport import Lane
-from s3batch.worker.dispatch import begin, tools_for
+from s3batch.worker.context import tools_for
+from s3batch.worker.dispatch import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from s3batch.model import Result, Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
-    from s3batch.worker.dispatch import Brief
+    from s3batch.worker.context import Brief
 
 LEAD = 0.05
 """Seconds that asking for work takes on one machine: results are gathered, the coordinator plans a little."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from s3batch.objects.key_paths import KeyPaths
     from s3batch.s3.listing import Page
     from s3batch.s3.requests import Answer
-    from s3batch.worker.dispatch import Tools
+    from s3batch.worker.context import Tools
 
 CHANGED_MEANWHILE = "skipped: changed meanwhile"
 

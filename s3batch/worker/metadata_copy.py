@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from s3batch.quirks import Quirks
     from s3batch.s3.errors import Fault
     from s3batch.s3.requests import Answer
-    from s3batch.worker.dispatch import Tools
+    from s3batch.worker.context import Tools
 
     Tags = tuple[tuple[str, str], ...]
     SendAgain = Callable[[Operation, Tools], Awaitable[Result]]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
     from s3batch.s3.requests import Answer, Body
-    from s3batch.worker.dispatch import Tools
+    from s3batch.worker.context import Tools
 
     General = Callable[[Work, Tools, "Asked | None"], Coroutine[Any, Any, list[Result]]]
 

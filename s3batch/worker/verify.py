@@ -18,7 +18,7 @@ from s3batch.s3.transport import ask
 from s3batch.worker.dispatch import carry_out
 
 if TYPE_CHECKING:
-    from s3batch.worker.dispatch import Tools
+    from s3batch.worker.context import Tools
 
 _PIECE = 2 * 1024 * 1024
 """Bytes read at once; many objects are read at the same time."""
@@ -50,7 +50,7 @@ async def compare_redirect(work: Work, tools: Tools) -> Result:
 
 
 EXTENSIONS = ((Kind.RECONCILE, compare), (Kind.REDIRECT, compare_redirect))
-"""For :attr:`s3batch.worker.dispatch.Brief.extensions`."""
+"""For :attr:`s3batch.worker.context.Brief.extensions`."""
 
 
 def _plain(tools: Tools) -> Tools:

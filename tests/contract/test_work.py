@@ -16,7 +16,7 @@ from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.objects.attributes import Rules
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.settings.table import Settings
-from s3batch.worker.dispatch import Brief
+from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import Manners, Reply, Seen, error
 from tests.rig.servers import Quirk
 from tests.rig.stamps import stamp_at

@@ -12,7 +12,7 @@ from s3batch.s3.transport import aside
 
 if TYPE_CHECKING:
     from s3batch.model import Work
-    from s3batch.worker.dispatch import Tools
+    from s3batch.worker.context import Tools
 
 
 async def hang_or_die(work: Work, tools: Tools) -> Result:

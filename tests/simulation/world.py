@@ -30,7 +30,7 @@ from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.errors import Fault
 from s3batch.s3.requests import Answer, Call
 from s3batch.s3.transport import Lane
-from s3batch.worker.dispatch import Brief
+from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import FakeS3, Manners, RefusedError, Seen, Stored, error
 
 _GATHERED = 0.02

@@ -16,7 +16,7 @@ from s3batch.executors.dask.hosted_worker import Answer, Sealed
 from s3batch.executors.worker_process import unpack
 from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
-from s3batch.worker.dispatch import Brief
+from s3batch.worker.context import Brief
 
 MIB = 1024 * 1024
 

@@ -26,7 +26,7 @@ from s3batch.objects.attributes import Rules
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
 from s3batch.settings.table import Settings
-from s3batch.worker.dispatch import Brief
+from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Seen, Stored, error
 from tests.rig.hanging import hang_or_die
 from tests.rig.stamps import stamp, stamp_at

@@ -17,7 +17,8 @@ from s3batch.s3.errors import CallError, Fault
 from s3batch.s3.integrity import Asked
 from s3batch.s3.requests import Answer, Call
 from s3batch.settings.table import Settings
-from s3batch.worker.dispatch import Brief, Tools, carry_out, tools_for
+from s3batch.worker.context import Brief, Tools, tools_for
+from s3batch.worker.dispatch import carry_out
 from s3batch.worker.upload import is_plain, upload_plain
 
 BODY = b"hello"

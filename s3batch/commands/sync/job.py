@@ -49,9 +49,9 @@ from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import CallError
 from s3batch.source.walk import Names
-from s3batch.worker import dispatch
+from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
-from s3batch.worker.dispatch import Brief
+from s3batch.worker.reconcile import COPY_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -128,7 +128,7 @@ class Sync:
     quirks: Quirks = NO_QUIRKS
     """The known quirks of the store, beside those in the journal."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
-    """See :attr:`s3batch.worker.dispatch.Brief.extensions`."""
+    """See :attr:`s3batch.worker.context.Brief.extensions`."""
     kept: Names = field(default_factory=Names)
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
@@ -346,7 +346,7 @@ class Sync:
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
-            part_size=self.settings.part_size, copy_limit=dispatch.COPY_LIMIT,
+            part_size=self.settings.part_size, copy_limit=COPY_LIMIT,
             symlinks=self.settings.symlinks, dry_run=self.settings.dry_run, extensions=self.extensions,
             delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.in_force(self.journal)),
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
     from s3batch.settings.table import Settings
-    from s3batch.worker.dispatch import Brief
+    from s3batch.worker.context import Brief
 
 _CONNECT = 10.0
 """Seconds to reach the scheduler."""

@@ -30,7 +30,7 @@ from s3batch.executors.worker_process import pack, unpack
 if TYPE_CHECKING:
     from s3batch.executors import Status
     from s3batch.model import Result
-    from s3batch.worker.dispatch import Brief
+    from s3batch.worker.context import Brief
 
 WAIT = 0.25
 """Seconds an exchange waits at most: so long new work may have to wait for its turn."""

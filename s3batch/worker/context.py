@@ -1,0 +1,132 @@
+"""What a worker is told of its job, and the tools it carries operations out with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from s3batch.model import (
+    Attributes,
+    Kind,
+    Operation,
+)
+from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
+from s3batch.s3 import checksums
+from s3batch.s3.errors import Fault
+from s3batch.s3.integrity import Checks
+from s3batch.s3.permissions import refusal_words
+from s3batch.source.reader import Source
+from s3batch.worker.delete_check import DeleteCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from s3batch.objects.attributes import Rules
+    from s3batch.s3.endpoint import Endpoint
+from s3batch.worker.reconcile import COPY_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """Everything a worker has to know of its job; it crosses the process boundary once."""
+
+    endpoint: Endpoint
+    root: str
+    """The source: a directory, or one file."""
+    symlinks: str = "follow"
+    """The link policy of the walk; a file is opened under it too."""
+    rules: Rules
+    limit: int = 64
+    """Requests in flight in this worker."""
+    bandwidth: float = 0.0
+    """Bytes per second for this worker; 0 for no limit."""
+    part_size: int = 16 * 1024 * 1024
+    copy_limit: int = COPY_LIMIT
+    forsaken_after: float = 5.0
+    """Seconds without a word from the coordinator after which nothing more is begun, and nothing changed."""
+    stuck_after: float = 15.0
+    """Seconds without a block of a file after which the worker says that it hangs."""
+    dry_run: bool = False
+    """Look and compare, change nothing."""
+    sends: bool = True
+    """True if there may be bodies to send."""
+    extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
+    """The functions for kinds that other modules define (chunks): importable, taking work and tools."""
+    delete_check: DeleteCheck = field(default_factory=lambda: DeleteCheck(listed=""))
+    """The check before deletes."""
+    quirks: Quirks = NO_QUIRKS
+    """The quirks that earlier jobs found out about the store."""
+    compares_times: bool = False
+    """True if the first new object is checked: its LastModified may be later than the Date of its write's response."""
+
+
+@dataclass(slots=True)
+class Tools:
+    """The values that the coroutines of one worker share."""
+
+    brief: Brief
+    source: Source
+    checks: Checks
+    quirks: Quirks
+    """The known quirks of the store, found by any worker."""
+    found: list[Quirk] = field(default_factory=list)
+    """The quirks found by this worker and not yet reported."""
+    warnings: list[str] = field(default_factory=list)
+    """The same: a line each."""
+    acl_refused: bool = False
+    """The bucket has ACLs disabled: stop sending them."""
+    copy_keeps: frozenset[str] = frozenset()
+    """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
+    counts_tags: bool = False
+    """A HEAD has said how many tags there are."""
+    compares_times: bool = False
+    """Nothing has been written yet; see :class:`Brief`."""
+    is_looking: bool = False
+    """A copy is being looked at: others wait for what it tells."""
+    headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of plain uploads, by fingerprint."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """For extensions: what they keep between operations."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The address of the bucket."""
+        return self.brief.endpoint
+
+    def learn(self, quirks: Quirks) -> None:
+        """Ask in the way that these want as well."""
+        self.quirks = self.quirks.with_all(quirks)
+
+    def note(self, quirk: Quirk) -> bool:
+        """Keep a quirk for the next result; return whether it is new."""
+        if self.quirks.has(quirk.kind, quirk.about):
+            return False
+        self.quirks = self.quirks.plus([quirk])
+        self.found.append(quirk)
+        return True
+
+    def warn(self, words: str) -> None:
+        """Have the job warn of this, with the next result."""
+        self.warnings.append(" ".join(words.splitlines()))
+
+    def note_refusal(self, call: str, fault: Fault, consequence: str) -> None:
+        """Note that the store permanently refuses an optional request, and warn of it the first time."""
+        if self.note(Quirk(QuirkKind.REFUSED, call, f"HTTP {fault.status} {fault.code}")):
+            self.warn(refusal_words(call, fault.code, fault.message, consequence))
+
+    def attributes(self, operation: Operation) -> Attributes:
+        """Return the attributes of the object of this operation's file."""
+        wanted = self.brief.rules.attributes(operation.path)
+        return replace(wanted, acl="") if self.acl_refused and wanted.acl else wanted
+
+
+def tools_for(brief: Brief) -> Tools:
+    """Return fresh tools; nothing is opened yet."""
+    checks, source = Checks.from_endpoint(brief.endpoint), Source(brief.root, brief.symlinks)
+    return Tools(brief, source, checks, brief.quirks, compares_times=brief.compares_times)
+
+
+def prepare(brief: Brief, content: int) -> None:
+    """Load what each worker would load by itself, before they are forked; ``content``: bytes that wait for them."""
+    if brief.sends and content > checksums.FEW:
+        checksums.load(Checks.from_endpoint(brief.endpoint).name)

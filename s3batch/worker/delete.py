@@ -1,0 +1,95 @@
+"""Deletes keys, up to 1,000 in one request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.model import (
+    Kind,
+    Operation,
+    Reason,
+    Result,
+    Work,
+)
+from s3batch.s3 import requests
+from s3batch.s3.errors import CallError, Fault, fault_of
+from s3batch.s3.responses import checked
+from s3batch.s3.transport import ask
+from s3batch.worker.delete_check import PlannedDelete
+from s3batch.worker.results import failed
+from s3batch.worker.upload import (
+    OVERTAKEN,
+    misjudges,
+)
+
+if TYPE_CHECKING:
+    from s3batch.s3.requests import Answer
+from s3batch.worker.context import Tools
+from s3batch.worker.dispatch import result_for_each
+
+
+async def delete_one(operation: Operation, tools: Tools) -> Result:
+    """Delete a key that DeleteObjects cannot name."""
+    planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
+    if await tools.brief.delete_check.find_changed([planned], tools):
+        return Result(operation.id, already=True)
+    return await _delete(operation)
+
+
+async def _delete(operation: Operation) -> Result:
+    call = requests.delete_object(operation.key)
+    condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
+    answer = await ask(call._replace(headers={**call.headers, **condition}))
+    if condition and not answer.ok and answer.status != 404:
+        if await misjudges(answer, call, condition):
+            answer = await ask(call)
+        elif answer.status in OVERTAKEN:
+            return Result(operation.id, already=True)
+    if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
+        checked(answer, call)
+    return Result(operation.id)
+
+
+async def delete_batch(work: Work, tools: Tools) -> list[Result]:
+    """Delete up to 1,000 keys in one request, but those that changed since they were planned."""
+    listed = work.listed or (("", 0),) * len(work.keys)
+    planned = [PlannedDelete(key, *each) for (_, key), each in zip(work.keys, listed, strict=True)]
+    kept = await tools.brief.delete_check.find_changed(planned, tools)
+    results = [Result(row, already=True) for row, key in work.keys if key in kept]
+    going = tuple((row, key) for row, key in work.keys if key not in kept)
+    return results + (await _delete_together(work._replace(keys=going), tools) if going else [])
+
+
+async def _delete_together(work: Work, tools: Tools) -> list[Result]:
+    """Delete in one request. Errors come inside the answer, and each is named."""
+    call = requests.delete_objects(key for _, key in work.keys)
+    answer = await ask(call)
+    if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
+        return [await _delete_row(row, key, tools) for row, key in work.keys]
+    if not answer.ok:
+        return result_for_each(work, failed(work, fault_of(answer), call.name))
+    errors = {error.get("Key", ""): error for error in answer.document}
+    if not errors.keys() <= {key for _, key in work.keys}:  # some key stays, and who knows which
+        return [await _delete_row(row, key, tools) for row, key in work.keys]
+    return [_delete_result(row, errors.get(key), answer) for row, key in work.keys]
+
+
+async def _delete_row(row: int, key: str, tools: Tools) -> Result:
+    operation = Operation(Kind.DELETE, key, Reason.ORPHAN, id=row)
+    if tools.brief.delete_check.has_file(key):  # those before it took their time
+        return Result(row, already=True)
+    try:
+        return await _delete(operation)
+    except CallError as error:
+        return failed(Work(operation), error.fault, error.name)
+
+
+def _delete_result(row: int, error: dict[str, str] | None, answer: Answer) -> Result:
+    if error is None or error.get("Code") == "NoSuchKey":
+        return Result(row)
+    request_id = answer.headers.get("x-amz-request-id", "")
+    fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status, request_id)
+    return Result(
+        row, error=f"DeleteObjects: {fault}", code=fault.code, status=fault.status, request_id=request_id,
+        retryable=fault.retryable, throttled=fault.throttled,
+    )  # fmt: skip

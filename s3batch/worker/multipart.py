@@ -1,0 +1,225 @@
+"""The steps of a multipart upload: create, list, send a part, complete, abort."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s3batch.model import (
+    Operation,
+    Part,
+    Reason,
+    Result,
+    State,
+    Work,
+)
+from s3batch.objects.content_match import Evidence
+from s3batch.objects.headers import put_headers
+from s3batch.s3 import requests
+from s3batch.s3.checksums import WHOLE_OBJECT
+from s3batch.s3.errors import Fault, fault_of, refusal_for_good
+from s3batch.s3.etag import md5, md5_of, multipart_etag
+from s3batch.s3.integrity import begin_upload, checksum_header, send
+from s3batch.s3.proof import bare
+from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
+from s3batch.s3.transport import aside, ask
+from s3batch.s3.validation import etag_in
+from s3batch.source.reader import BLOCK
+from s3batch.worker.metadata_copy import (
+    ACL_WARNING,
+    Kept,
+    copy_onto_itself,
+    find_difference,
+    look_after_sending,
+)
+from s3batch.worker.results import failed
+from s3batch.worker.upload import (
+    OVERTAKEN,
+    compare_times,
+    misjudges,
+    read_body,
+    unchanged_since,
+    upload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s3batch.s3.requests import Answer, Body
+from s3batch.worker.context import Tools
+from s3batch.worker.reconcile import is_equal
+
+UNSURVEYED = "Unsurveyed"
+"""The code of s3batch for a multipart upload whose parts may not be listed."""
+PARTS_STAY = "the parts of aborted multipart uploads stay in the bucket until a lifecycle rule removes them"
+
+
+# --- multipart uploads ---------------------------------------------------------------------
+
+
+async def create_upload(work: Work, tools: Tools) -> Result:
+    operation = work.operation
+    tools.source.check(operation.path, operation.stamp)
+    if operation.recheck and (begun := await _begun_already(operation.key)):
+        return Result(operation.id, work.step, upload_id=begun)
+    attributes, warning = tools.attributes(operation), ""
+    kept = Kept.from_text(operation.detail)
+    headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
+    call = requests.create_multipart_upload(operation.key, headers)
+    answer = await begin_upload(call, tools.checks)
+    if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
+        tools.acl_refused, warning = True, ACL_WARNING
+        call = call._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
+        answer = await begin_upload(call, tools.checks)
+    upload_id = checked(answer, call).document
+    return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
+
+
+async def _begun_already(key: str) -> str:
+    """Return the id of the newest upload of ``key``, which an earlier try may have begun without an answer."""
+    answer = await settled(requests.list_multipart_uploads(key))
+    uploads = [each for each in answer.document.uploads if each.key == key] if answer.ok else []
+    return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
+
+
+async def list_parts(work: Work, tools: Tools) -> Result:
+    """Return the parts that S3 holds of an upload; the file must be unchanged."""
+    operation = work.operation
+    tools.source.check(operation.path, operation.stamp)
+    held: list[Part] = []
+    marker = 0
+    while True:
+        call = requests.list_parts(operation.key, operation.upload_id, marker)
+        answer = await ask(call)
+        if answer.status == 404:
+            return await _perhaps_finished(work, answer, tools)
+        if (fault := refusal_for_good(answer)) is not None:
+            tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from the start")
+            return failed(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)
+        page, marker = checked(answer, call).document
+        held += [part._replace(operation=operation.id) for part in page]
+        if not marker:
+            return Result(operation.id, work.step, parts=tuple(held), upload_id=operation.upload_id)
+
+
+async def upload_part(work: Work, tools: Tools) -> Result:
+    operation, part = work.operation, work.parts[0]
+    body = await read_body(operation, tools, part.offset, part.size)
+    if part.etag and md5_of(part.etag) == await _md5_of(body):
+        value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
+        return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
+    call = requests.upload_part(operation.key, operation.upload_id, part.number, body)
+    sent = await send(call, tools.checks)
+    if sent.answer.status == 404:
+        return failed(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
+    answer = checked(sent.answer, call)
+    return Result(
+        operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=sent.checksum,
+        request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
+    )  # fmt: skip
+
+
+async def _md5_of(body: Body) -> str:
+    reckon = partial(md5, iter([bytes(body)]))
+    digest: str = reckon() if len(body) <= BLOCK else await aside(reckon)
+    return digest
+
+
+async def complete_upload(work: Work, tools: Tools) -> Result:
+    operation, parts = work.operation, work.parts
+    tools.source.check(operation.path, operation.stamp)
+    name = tools.checks.name
+    headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
+    rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
+    call = requests.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
+    answer, condition = await _ask_unless_overtaken(call, operation)
+    if condition and answer.status in OVERTAKEN:
+        return failed(work, fault_of(answer), call.name)._replace(retryable=True)
+    if answer.status == 404 or answer.status >= 500:
+        return await _perhaps_finished(work, answer, tools)
+    completed = checked(answer, call).document
+    if operation.recheck:  # another program may have begun it, with other attributes
+        head = await ask(requests.head_object(operation.key))
+        if (fault := refusal_for_good(head)) is None:
+            return await _made_right(work, checked(head, requests.head_object(operation.key)), tools)
+        tools.note_refusal(
+            "HeadObject", fault, "an upload that another run began is finished without a check of its parts"
+        )
+    if (kept := Kept.from_text(operation.detail)) is not None:
+        await look_after_sending(operation, tools.attributes(operation), kept, tools)
+    etag, warning = etag_in(answer), ""
+    if tools.compares_times and operation.reason is Reason.MISSING:
+        await compare_times(operation.key, bare(etag), date_of(answer), tools)
+    if not _proves_parts(etag, parts):
+        warning = await tools.checks.proofs.look(operation.key, operation.size, bare(etag))
+    return Result(
+        operation.id, work.step, etag=etag, warning=warning,
+        checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+async def _ask_unless_overtaken(call: requests.Call, operation: Operation) -> tuple[Answer, dict[str, str]]:
+    """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
+    condition = unchanged_since(await settled(requests.head_object(call.key))) if operation.is_in_doubt else {}
+    answer = await ask(call._replace(headers={**call.headers, **condition}) if condition else call)
+    if condition and not answer.ok and await misjudges(answer, call, condition):
+        return await ask(call), {}
+    return answer, condition
+
+
+def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
+    """Return whether each part's body was confirmed, by its checksum or by the MD5 that the object's ETag is made of."""
+    if all(part.checksum for part in parts):
+        return True
+    digests = [md5_of(part.etag) for part in parts]
+    return all(digests) and etag == multipart_etag([bytes.fromhex(digest or "") for digest in digests])
+
+
+async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
+    """Handle an upload that S3 does not know: an earlier Complete may have worked although its answer was lost."""
+    head = await settled(requests.head_object(work.operation.key))
+    if head.ok and await _is_ours(work, head, tools):
+        return await _made_right(work, head, tools)
+    fault = fault_of(refusal)
+    code = "NoSuchUpload" if refusal.status == 404 else fault.code
+    return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
+
+
+async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
+    """Return whether an object is made of these parts, all of the current file, or holds the file's content."""
+    operation, etags = work.operation, [part.etag for part in work.parts]
+    if not all(etags) or int(head.headers.get("content-length", -1)) != operation.size:
+        return False
+    current = all(part.state is State.DONE for part in work.parts)  # else they were sent of another state of the file
+    if current and all(map(md5_of, etags)) and etag_of(head) == multipart_etag(list(map(bytes.fromhex, etags))):
+        return True
+    evidence = Evidence.from_head(head.headers)
+    return bool(await is_equal(operation, tools.attributes(operation), evidence, operation.size, tools))
+
+
+async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
+    """Return the result for an object with the right content; another program may have set its attributes."""
+    operation = work.operation
+    reason = await find_difference(operation, tools.attributes(operation), head, tools)
+    if reason is not None:
+        copied = await copy_onto_itself(operation, head, tools, upload, tools.quirks)
+        if copied.become is None:
+            return copied._replace(step=work.step, already=True)
+        words = "its attributes cannot be set: it is sent again"
+        return failed(work, Fault("NoSuchUpload", words), "CopyObject")._replace(retryable=False)
+    return Result(
+        operation.id, work.step, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
+    )  # fmt: skip
+
+
+async def abort_upload(work: Work, tools: Tools) -> Result:
+    call = requests.abort_multipart_upload(work.operation.key, work.operation.upload_id)
+    answer = await ask(call)
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.note_refusal(call.name, fault, PARTS_STAY)
+        return Result(work.operation.id, work.step)
+    if answer.status != 404:
+        checked(answer, call)
+    return Result(work.operation.id, work.step)

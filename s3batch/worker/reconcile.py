@@ -1,0 +1,116 @@
+"""Compares a file with its object, and sends or copies what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.model import (
+    ATTRIBUTES_KNOWN,
+    CONTENT_KNOWN,
+    Attributes,
+    Kind,
+    Operation,
+    Reason,
+    Result,
+)
+from s3batch.objects.content_match import Evidence, same
+from s3batch.objects.kept_tags import KeptTags
+from s3batch.s3 import requests
+from s3batch.s3.responses import checked, etag_of, must, seconds_of
+from s3batch.s3.transport import aside, ask
+from s3batch.source.reader import BLOCK
+from s3batch.worker.metadata_copy import (
+    copy_onto_itself,
+    find_difference,
+    has_changed,
+    put_tags_back,
+    wants_unseen,
+)
+from s3batch.worker.upload import (
+    read_packed,
+    upload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+from s3batch.worker.context import Tools
+
+COPY_LIMIT = 5 * 1024**3
+"""Bytes: the largest object CopyObject takes."""
+
+
+# --- comparing and copying -----------------------------------------------------------------
+
+
+async def reconcile_object(operation: Operation, tools: Tools) -> Result:
+    """Find out whether content or attributes differ. A copy is done at once; an upload goes back to be leased."""
+    attributes = tools.attributes(operation)
+    if (on_record := KeptTags.from_text(operation.detail)) is not None:
+        operation = operation._replace(detail=on_record.detail)
+    elif known := await _by_record(operation, attributes, tools):
+        return known
+    head = await ask(requests.head_object(operation.key))
+    late = operation.reason is Reason.LATE  # what it becomes stays so
+    if head.status == 404:  # a refusal is no proof that nothing is there
+        return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
+    checked(head, requests.head_object(operation.key))
+    size = int(head.headers.get("content-length", -2))
+    by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
+    if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
+        tools.source.check(operation.path, operation.stamp)
+    if not (by_journal or await is_equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
+        return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.CONTENT)
+    quirks = tools.quirks
+    reason = await find_difference(operation, attributes, head, tools)
+    if reason is None and has_changed(operation) and wants_unseen(attributes, tools):
+        reason = Reason.METADATA  # another one than at the last write, and no look would show it
+    if reason is None:
+        mended = on_record and not tools.brief.dry_run and await put_tags_back(operation, head, on_record, tools)
+        return mended or Result(
+            operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
+            fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
+        )  # fmt: skip
+    if tools.brief.dry_run:
+        return Result(operation.id, become=Kind.COPY, reason=reason)
+    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload, quirks, on_record)
+    return copied if copied.already or copied.become else copied._replace(become=Kind.COPY, reason=reason)
+
+
+async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
+    """Compare by reading the file alone, if the object is known to be unchanged. ``None``: S3 must be asked."""
+    known, _, checksum = operation.detail.partition(" ")
+    if known != ATTRIBUTES_KNOWN or operation.recheck:
+        return None
+    equal = await is_equal(operation, attributes, Evidence.from_record(operation.etag, checksum), -1, tools)
+    if equal is None:
+        return None
+    if not equal:
+        return Result(operation.id, become=Kind.UPLOAD, reason=Reason.CONTENT)
+    fingerprint = tools.brief.rules.fingerprint(operation.path)
+    return Result(operation.id, etag=operation.etag, fingerprint=fingerprint, already=True)
+
+
+async def is_equal(
+    operation: Operation, attributes: Attributes, evidence: Evidence, size: int, tools: Tools
+) -> bool | None:
+    """Return whether the object holds the file's content; ``None`` if unknown. ``size`` is the object's, -1 if unknown."""
+
+    def blocks() -> Iterable[bytes]:
+        return tools.source.blocks(operation.path, operation.stamp)
+
+    length, part_size = operation.size, tools.brief.part_size
+    if attributes.gzip:
+        packed = bytes(await read_packed(operation, tools))
+        length, blocks = len(packed), lambda: [packed]
+    if size not in (-1, length):
+        return False
+    if length > BLOCK:
+        verdict: bool | None = await aside(lambda: same(blocks, length, evidence, part_size))
+        return verdict
+    return same(blocks, length, evidence, part_size)
+
+
+async def copy_metadata(operation: Operation, tools: Tools) -> Result:
+    head = await must(requests.head_object(operation.key))
+    return await copy_onto_itself(operation, head, tools, upload, tools.quirks)

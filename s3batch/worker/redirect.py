@@ -1,0 +1,49 @@
+"""Sets a redirect: an empty object that names another place."""
+
+from __future__ import annotations
+
+from s3batch.model import (
+    Attributes,
+    Kind,
+    Operation,
+    Reason,
+    Result,
+)
+from s3batch.objects.headers import put_headers
+from s3batch.objects.redirects import Redirect
+from s3batch.s3 import requests
+from s3batch.s3.errors import fault_of
+from s3batch.s3.responses import checked, date_of, etag_of, must
+from s3batch.s3.transport import ask
+from s3batch.worker.context import Tools
+from s3batch.worker.metadata_copy import (
+    ACL_WARNING,
+)
+
+# --- redirects and deletes -----------------------------------------------------------------
+
+
+async def put_redirect(operation: Operation, tools: Tools) -> Result:
+    """Write an empty object that redirects browsers, unless the same redirect exists."""
+    head = await ask(requests.head_object(operation.key))
+    location = operation.detail
+    if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm
+        checked(head, requests.head_object(operation.key))
+    if head.ok and head.headers.get("x-amz-website-redirect-location", "") == location:
+        return Result(operation.id, etag=etag_of(head), already=True)
+    if tools.brief.dry_run:
+        return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
+    rules, wanted, warning = tools.brief.rules, Redirect(operation.key, location), ""
+    encrypted = put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
+    acl = rules.redirect_acl(operation.key)
+    if acl and not tools.acl_refused:
+        call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
+        answer = await ask(call)
+        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
+            proof = await tools.checks.proofs.prove(call, checked(answer, call), {})
+            return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=proof.warning)
+        tools.acl_refused, warning = True, ACL_WARNING
+    call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
+    answer = await must(call)
+    proof = await tools.checks.proofs.prove(call, answer, {})
+    return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning or proof.warning)
