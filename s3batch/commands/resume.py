@@ -6,11 +6,12 @@ import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch.commands.jobs.find import RUNNING, date, find_jobs
+from s3batch.commands.jobs.find import RUNNING, find_jobs
 from s3batch.coordinator import journal_trust
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.reporting.json_stream import Collected
 from s3batch.reporting.report import resume_line
+from s3batch.reporting.text import format_date
 from s3batch.units import format_count
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _finish(found: Found, settings: Settings, output: Output) -> int:
     job = found.job
     output.info(
         f"resuming job {job.id}: {job.command} of {job.source} to {job.target} at {job.endpoint or 'AWS'}, begun "
-        f"{date(job.started)}, {_words_left(found)}"
+        f"{format_date(job.started)}, {_words_left(found)}"
     )
     again = replace(begun, journal=found.journal, job=job.id, json=settings.json)
     module, name = ("s3batch.commands.sync.job", "run") if begun.command == "sync" else ("s3batch.cache", "resume")
@@ -145,7 +146,7 @@ def _only(left: Sequence[Found], settings: Settings, output: Output) -> Found:
     for each in left:
         line = resume_line(each.job.id, each.journal, journal_trust.is_found(each.journal, settings))
         output.error(
-            f"{line}   # {each.job.command} of {each.job.source} to {each.job.target}, begun {date(each.job.started)}, "
+            f"{line}   # {each.job.command} of {each.job.source} to {each.job.target}, begun {format_date(each.job.started)}, "
             f"{_words_left(each)}"
         )
     raise SettingsError(

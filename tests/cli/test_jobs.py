@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from s3batch.commands.jobs.find import run_list, run_show
+from s3batch.commands.jobs.list import run_list
 from s3batch.commands.jobs.prune import run_prune
+from s3batch.commands.jobs.show import run_show
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, State

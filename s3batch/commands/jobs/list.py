@@ -1,0 +1,42 @@
+"""``s3batch jobs list``: every job, the newest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s3batch.errors import (
+    EXIT_DONE,
+)
+from s3batch.settings.table import Settings
+from s3batch.units import format_count
+
+if TYPE_CHECKING:
+    from s3batch.reporting.console import Output
+from s3batch.commands.jobs.find import Found, find_jobs, job_facts, journal_places
+from s3batch.reporting.text import format_date, format_table
+
+# -- list
+
+
+def run_list(settings: Settings, output: Output) -> int:
+    """Print every job, the newest first. Exit code 0, also when there is none."""
+    found = find_jobs(settings, output)
+    if settings.json:
+        output.document({"jobs": [_row_as_json(each) for each in found]})
+    elif found:
+        head = ("job", "command", "state", "started (UTC)", "done", "left", "failed", "source -> target")
+        output.data(*format_table([head, *map(_row, found)]))
+    else:
+        output.info(f"no jobs in {' or '.join(journal_places(settings))}")
+    return EXIT_DONE
+
+
+def _row(found: Found) -> tuple[str, ...]:
+    job = found.job
+    numbers = map(format_count, (found.done, found.left, found.failed))
+    return (job.id, job.command, found.state, format_date(job.started), *numbers, f"{job.source} -> {job.target}")
+
+
+def _row_as_json(found: Found) -> dict[str, Any]:
+    numbers = {"done": found.done, "left": found.left, "failed": found.failed, "unchanged": found.job.unchanged}
+    return {"job": found.job.id, "command": found.job.command, **job_facts(found), **numbers}
