@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.model import COMPRESSED, MISSING, UPLOAD, Kind, Operation, Reason
+from s3batch.model import (
+    ATTRIBUTES_CHANGED,
+    ATTRIBUTES_KNOWN,
+    COMPRESSED,
+    CONTENT_KNOWN,
+    MISSING,
+    UPLOAD,
+    Kind,
+    Operation,
+    Reason,
+)
 from s3batch.objects import compare
 
 if TYPE_CHECKING:
     from s3batch.model import Known, Listed, LocalFile
-from s3batch.model import ATTRIBUTES_CHANGED, ATTRIBUTES_KNOWN, CONTENT_KNOWN
 
 
 def decide(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from s3batch.s3.errors import CallError, Fault
+from s3batch.s3.retry import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.requests import Answer, Call
     from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.retry import in_words
 
 _MASK = "***"
 _SHORTEST_SECRET = 6  # characters; masking a shorter word would mask parts of other words

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import units
 from s3batch.errors import SettingsError
 from s3batch.settings import texts
 from s3batch.settings.schema import LISTS, Form, Setting, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _LONGEST_SHOWN = 200
 """Characters of a wrong value that an error shows; a map may be pages long."""
@@ -213,4 +215,5 @@ def _word(item: object) -> str:
 
 
 def as_plain_value(value: object) -> Any:
+    """Return a value as JSON has it: a list for a tuple."""
     return list(value) if isinstance(value, tuple) else value

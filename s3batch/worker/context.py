@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch.model import (
-    Attributes,
-    Kind,
-    Operation,
-)
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
-from s3batch.s3.errors import Fault
 from s3batch.s3.integrity import Checks
 from s3batch.s3.permissions import refusal_words
 from s3batch.source.reader import Source
@@ -21,9 +15,17 @@ from s3batch.worker.delete_check import DeleteCheck
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from s3batch.model import (
+        Attributes,
+        Kind,
+        Operation,
+    )
     from s3batch.objects.attributes import Rules
     from s3batch.s3.endpoint import Endpoint
-from s3batch.worker.reconcile import COPY_LIMIT
+    from s3batch.s3.errors import Fault
+
+COPY_LIMIT = 5 * 1024**3
+"""Bytes: the largest object CopyObject takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

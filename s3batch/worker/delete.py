@@ -16,7 +16,7 @@ from s3batch.s3.errors import CallError, Fault, fault_of
 from s3batch.s3.responses import checked
 from s3batch.s3.transport import ask
 from s3batch.worker.delete_check import PlannedDelete
-from s3batch.worker.results import failed
+from s3batch.worker.results import failed, result_for_each
 from s3batch.worker.upload import (
     OVERTAKEN,
     misjudges,
@@ -24,8 +24,7 @@ from s3batch.worker.upload import (
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Answer
-from s3batch.worker.context import Tools
-from s3batch.worker.dispatch import result_for_each
+    from s3batch.worker.context import Tools
 
 
 async def delete_one(operation: Operation, tools: Tools) -> Result:

@@ -18,10 +18,13 @@ from s3batch.model import (
 )
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, Fault, fault_of, kms_fault
-from s3batch.s3.integrity import Asked
 from s3batch.s3.transport import ask
 from s3batch.source.reader import ContentError
-from s3batch.worker.results import failed, failed_content, part_number
+from s3batch.worker.delete import delete_batch, delete_one
+from s3batch.worker.multipart import abort_upload, complete_upload, create_upload, list_parts, upload_part
+from s3batch.worker.reconcile import copy_metadata, reconcile_object
+from s3batch.worker.redirect import put_redirect
+from s3batch.worker.results import failed, failed_content, part_number, result_for_each
 from s3batch.worker.upload import (
     is_plain,
     upload,
@@ -31,11 +34,8 @@ from s3batch.worker.upload import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-from s3batch.worker.context import Tools
-from s3batch.worker.delete import delete_batch, delete_one
-from s3batch.worker.multipart import abort_upload, complete_upload, create_upload, list_parts, upload_part
-from s3batch.worker.reconcile import copy_metadata, reconcile_object
-from s3batch.worker.redirect import put_redirect
+    from s3batch.s3.integrity import Asked
+    from s3batch.worker.context import Tools
 
 
 def begin(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
@@ -91,11 +91,6 @@ def _with_news(result: Result, tools: Tools) -> Result:
     tools.warnings.clear()
     tools.found.clear()
     return result._replace(warning=warning, quirks=quirks)
-
-
-def result_for_each(work: Work, result: Result) -> list[Result]:
-    """Return one result per key. A missing result would leave the coordinator waiting indefinitely."""
-    return [result._replace(id=row) for row, _ in work.keys] or [result]
 
 
 async def _way(work: Work, tools: Tools, asked: Asked | None) -> list[Result]:

@@ -32,6 +32,7 @@ from s3batch.worker.metadata_copy import (
     find_difference,
     look_after_sending,
 )
+from s3batch.worker.reconcile import is_equal
 from s3batch.worker.results import failed
 from s3batch.worker.upload import (
     OVERTAKEN,
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s3batch.s3.requests import Answer, Body
-from s3batch.worker.context import Tools
-from s3batch.worker.reconcile import is_equal
+    from s3batch.worker.context import Tools
 
 UNSURVEYED = "Unsurveyed"
 """The code of s3batch for a multipart upload whose parts may not be listed."""
@@ -58,6 +58,7 @@ PARTS_STAY = "the parts of aborted multipart uploads stay in the bucket until a 
 
 
 async def create_upload(work: Work, tools: Tools) -> Result:
+    """Begin an upload (CreateMultipartUpload), unless an earlier try has begun it."""
     operation = work.operation
     tools.source.check(operation.path, operation.stamp)
     if operation.recheck and (begun := await _begun_already(operation.key)):
@@ -103,6 +104,7 @@ async def list_parts(work: Work, tools: Tools) -> Result:
 
 
 async def upload_part(work: Work, tools: Tools) -> Result:
+    """Send one part with its checksum (UploadPart)."""
     operation, part = work.operation, work.parts[0]
     body = await read_body(operation, tools, part.offset, part.size)
     if part.etag and md5_of(part.etag) == await _md5_of(body):
@@ -126,6 +128,7 @@ async def _md5_of(body: Body) -> str:
 
 
 async def complete_upload(work: Work, tools: Tools) -> Result:
+    """Complete an upload, and prove that the object is the file (CompleteMultipartUpload)."""
     operation, parts = work.operation, work.parts
     tools.source.check(operation.path, operation.stamp)
     name = tools.checks.name
@@ -215,6 +218,7 @@ async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
 
 
 async def abort_upload(work: Work, tools: Tools) -> Result:
+    """Abort an upload; one that S3 does not know is as good as aborted (AbortMultipartUpload)."""
     call = requests.abort_multipart_upload(work.operation.key, work.operation.upload_id)
     answer = await ask(call)
     if (fault := refusal_for_good(answer)) is not None:

@@ -34,10 +34,7 @@ from s3batch.worker.upload import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-from s3batch.worker.context import Tools
-
-COPY_LIMIT = 5 * 1024**3
-"""Bytes: the largest object CopyObject takes."""
+    from s3batch.worker.context import Tools
 
 
 # --- comparing and copying -----------------------------------------------------------------
@@ -112,5 +109,6 @@ async def is_equal(
 
 
 async def copy_metadata(operation: Operation, tools: Tools) -> Result:
+    """Copy an object onto itself with the attributes of its file."""
     head = await must(requests.head_object(operation.key))
     return await copy_onto_itself(operation, head, tools, upload, tools.quirks)

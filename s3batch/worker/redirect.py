@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from s3batch.model import (
     Attributes,
     Kind,
@@ -15,10 +17,12 @@ from s3batch.s3 import requests
 from s3batch.s3.errors import fault_of
 from s3batch.s3.responses import checked, date_of, etag_of, must
 from s3batch.s3.transport import ask
-from s3batch.worker.context import Tools
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
 )
+
+if TYPE_CHECKING:
+    from s3batch.worker.context import Tools
 
 # --- redirects and deletes -----------------------------------------------------------------
 

@@ -34,3 +34,8 @@ def failed_content(work: Work, error: ContentError) -> Result:
 def part_number(work: Work) -> int:
     """Return the number of the part in ``work``; 0 if it is not a part."""
     return work.parts[0].number if work.step is Step.PART else 0
+
+
+def result_for_each(work: Work, result: Result) -> list[Result]:
+    """Return one result per key. A missing result would leave the coordinator waiting indefinitely."""
+    return [result._replace(id=row) for row, _ in work.keys] or [result]

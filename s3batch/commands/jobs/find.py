@@ -14,7 +14,6 @@ Tidying up after them is :mod:`s3batch.commands.jobs.prune`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,11 +25,13 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Job, Journal
 from s3batch.model import JobState, State
-from s3batch.settings.table import Settings
+from s3batch.reporting.text import format_date
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from s3batch.reporting.console import Output
-from s3batch.reporting.text import format_date
+    from s3batch.settings.table import Settings
 
 AT_WORK = frozenset({JobState.PLANNING, JobState.RUNNING})
 """States of a running job. They stay if its coordinator is killed."""
@@ -83,6 +84,7 @@ def journals(settings: Settings, output: Output, unreadable: list[JournalError] 
 
 
 def journal_places(settings: Settings) -> list[str]:
+    """Return the files and directories in which to look for journals."""
     if settings.journal:
         return [settings.at_workspace(settings.journal)]
     return list(dict.fromkeys([settings.journal_directory(), settings.at_workspace(OWN_DIRECTORY)]))

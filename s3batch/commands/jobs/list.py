@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from s3batch.commands.jobs.find import Found, find_jobs, job_facts, journal_places
 from s3batch.errors import (
     EXIT_DONE,
 )
-from s3batch.settings.table import Settings
+from s3batch.reporting.text import format_date, format_table
 from s3batch.units import format_count
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output
-from s3batch.commands.jobs.find import Found, find_jobs, job_facts, journal_places
-from s3batch.reporting.text import format_date, format_table
+    from s3batch.settings.table import Settings
 
 # -- list
 

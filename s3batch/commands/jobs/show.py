@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from s3batch.commands.jobs.find import DEAD, RUNNING, Found, find_jobs, job_facts
 from s3batch.coordinator import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
@@ -16,14 +16,15 @@ from s3batch.journal import Entry, Journal
 from s3batch.model import State
 from s3batch.plan import quirk_memory
 from s3batch.reporting import report
+from s3batch.reporting.text import format_date, format_table
 from s3batch.s3 import permissions
-from s3batch.settings.table import Settings
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from s3batch.reporting.console import Output
-from s3batch.commands.jobs.find import DEAD, RUNNING, Found, find_jobs, job_facts
-from s3batch.reporting.text import format_date, format_table
+    from s3batch.settings.table import Settings
 
 SHOWN_LEFT = 50
 """Operations that ``show`` names of those that are left, unless it is asked to be verbose."""

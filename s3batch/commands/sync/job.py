@@ -49,9 +49,8 @@ from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import CallError
 from s3batch.source.walk import Names
-from s3batch.worker.context import Brief
+from s3batch.worker.context import COPY_LIMIT, Brief
 from s3batch.worker.delete_check import DeleteCheck
-from s3batch.worker.reconcile import COPY_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
