@@ -18,7 +18,9 @@ from s3batch.archive.validate import Limits
 from s3batch.cache.local_chunks import open_local
 from s3batch.cache.object_names import title
 from s3batch.cache.path_lock import PathLock
-from s3batch.coordinator import Coordinator, CoordinatorDeps, stale_uploads
+from s3batch.coordinator import stale_uploads
+from s3batch.coordinator.coordinator import Coordinator
+from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.multipart import Uploads
 from s3batch.errors import JobFailedError
 from s3batch.executors.inline import InlineExecutor

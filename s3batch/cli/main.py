@@ -7,17 +7,17 @@ an AWS library, and a typo is answered at once.
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TextIO
 
 import s3batch
 from s3batch import errors
+from s3batch.cli.dispatch import USE_CASES
 from s3batch.coordinator.signals import Interrupter, TerminatedError
 from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
@@ -27,23 +27,6 @@ from s3batch.settings.parsing import unknown
 from s3batch.settings.schema import COMMANDS, RESUMABLE
 from s3batch.settings.table import TABLE, Settings
 
-_ROUTES = {
-    "sync": ("s3batch.commands.sync.job", "run"),
-    "resume": ("s3batch.commands.resume", "run"),
-    "cache restore": ("s3batch.cache", "run_restore"),
-    "cache rebuild": ("s3batch.cache", "run_rebuild"),
-    "cache clear": ("s3batch.cache", "run_clear"),
-    "cache list": ("s3batch.cache", "run_list"),
-    "cache prune": ("s3batch.cache", "run_prune"),
-    "cache inspect": ("s3batch.cache", "run_inspect"),
-    "jobs list": ("s3batch.commands.jobs.find", "run_list"),
-    "jobs show": ("s3batch.commands.jobs.find", "run_show"),
-    "jobs prune": ("s3batch.commands.jobs.prune", "run_prune"),
-    "jobs forget": ("s3batch.commands.jobs.prune", "run_forget"),
-    "verify": ("s3batch.commands.verify", "run"),
-    "doctor": ("s3batch.commands.doctor.run", "run"),
-}
-"""Where each command lives: ``(settings, output) -> exit code``."""
 _HELP = ("-h", "--help")
 _STEPS = frozenset({"cache restore", "cache rebuild"})
 """Commands that break no build."""
@@ -184,9 +167,7 @@ def _work(call: _Call, rest: Sequence[str]) -> int:
     if settings is None:
         return _nothing_wanted(call)
     loading.require(settings)
-    module, name = _ROUTES[settings.command]
-    use_case: Callable[[Settings, Output], int] = getattr(importlib.import_module(module), name)
-    return use_case(settings, call.output)
+    return USE_CASES[settings.command](settings, call.output)
 
 
 def _nothing_wanted(call: _Call) -> int:

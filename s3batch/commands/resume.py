@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,24 +14,29 @@ from s3batch.reporting.text import format_date
 from s3batch.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from s3batch.commands.jobs.find import Found
     from s3batch.journal import Job
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
+    CarryOn = Callable[[Settings, Output], int]
 
-def run(settings: Settings, output: Output) -> int:
-    """Finish the unfinished job, or ``settings.job``, or all of them. The exit code is that of the job, or the worst."""
+
+def run(settings: Settings, output: Output, carry_on: CarryOn) -> int:
+    """Finish the unfinished job, or ``settings.job``, or all of them. The exit code is that of the job, or the worst.
+
+    ``carry_on`` runs the command of a job, with the settings of that job.
+    """
     journal_trust.require_settings(settings)
     unreadable: list[JournalError] = []
     jobs = find_jobs(settings, output, unreadable, counted=False)
     if settings.all_jobs:
-        return _finish_all(_left(jobs), settings, output)
+        return _finish_all(_left(jobs), settings, output, carry_on)
     found = _named(settings, jobs) if settings.job else _choose(settings, _left(jobs), jobs, output)
     if found is not None:
-        return _finish(found, settings, output)
+        return _finish(found, settings, output, carry_on)
     if unreadable:
         raise unreadable[0]
     return _nothing(settings, output)
@@ -45,7 +49,7 @@ def _nothing(settings: Settings, output: Output) -> int:
     return 0
 
 
-def _finish(found: Found, settings: Settings, output: Output) -> int:
+def _finish(found: Found, settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Begin a job that continues this one, with its settings."""
     begun = journal_trust.settings_to_resume(found.job, found.journal, settings)
     job = found.job
@@ -54,12 +58,10 @@ def _finish(found: Found, settings: Settings, output: Output) -> int:
         f"{format_date(job.started)}, {_words_left(found)}"
     )
     again = replace(begun, journal=found.journal, job=job.id, json=settings.json)
-    module, name = ("s3batch.commands.sync.job", "run") if begun.command == "sync" else ("s3batch.cache", "resume")
-    code: int = getattr(importlib.import_module(module), name)(again, output)
-    return code
+    return carry_on(again, output)
 
 
-def _finish_all(left: Sequence[Found], settings: Settings, output: Output) -> int:
+def _finish_all(left: Sequence[Found], settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Finish each, the oldest first; stop where a signal says so."""
     believed = [each for each in reversed(left) if journal_trust.may_decide(each.journal, settings)]
     if not believed and left:
@@ -72,7 +74,7 @@ def _finish_all(left: Sequence[Found], settings: Settings, output: Output) -> in
     worst, output.held = 0, Collected()
     for found in believed:
         try:
-            code = _finish(found, settings, output)
+            code = _finish(found, settings, output, carry_on)
         except S3BatchError as error:
             output.error(f"job {found.job.id}: {error}")
             code = error.exit_code

@@ -7,8 +7,3 @@
 
 Only the coordinator's thread calls any of them. None of them reads the time itself: each gets a clock.
 """
-
-from s3batch.coordinator.coordinator import Coordinator
-from s3batch.coordinator.deps import CoordinatorDeps
-
-__all__ = ["Coordinator", "CoordinatorDeps"]

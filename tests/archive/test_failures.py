@@ -104,7 +104,6 @@ def test_a_flipped_bit_anywhere_in_a_chunk_is_noticed(there, tmp_path):
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from s3batch.archive import unpack
     from tests.archive.cycle import Store, restore_tree
 
     here, there, chunks, stop = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])

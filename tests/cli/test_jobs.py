@@ -400,17 +400,17 @@ class TestPrune:
         assert [left.upload_id for left in journal.uploads_left(False)] == ["U1"]
 
 
-@pytest.mark.parametrize("command", ["run_list", "run_show"])
+@pytest.mark.parametrize("command", ["list.run_list", "show.run_show"])
 def test_looking_at_jobs_loads_neither_aws_nor_sqlite_utils(
     command: str, settings: Callable[..., Settings], state: Path, journal: Journal
 ) -> None:
     begin(journal, "a", "b", "c")
     code = (
-        "import io, sys; from s3batch import jobs; from s3batch.reporting.console import Output; from s3batch.settings.table import Settings;"
+        "import io, sys; from s3batch.commands.jobs import list, show; from s3batch.reporting.console import Output; from s3batch.settings.table import Settings;"
         f"settings = Settings(state_directory={str(state)!r}, workspace={str(state)!r});"
-        f"code = jobs.{command}(settings, Output(io.StringIO(), io.StringIO()));"
+        f"code = {command}(settings, Output(io.StringIO(), io.StringIO()));"
         "sys.exit(code or ' '.join(sorted({'boto3', 'botocore', 'awscrt', 's3transfer', 'sqlite_utils', 'tqdm',"
-        "'s3batch.s3'} & set(sys.modules))) or 0)"
+        "'s3batch.s3.transport', 's3batch.s3.bucket'} & set(sys.modules))) or 0)"
     )
 
     ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

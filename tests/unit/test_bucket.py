@@ -188,7 +188,7 @@ def filled(bucket: Bucket, count: int) -> list[str]:
 
 def pages_of(bucket: Bucket, limit: int, monkeypatch) -> list[list[str]]:
     real = calls.list_objects
-    monkeypatch.setattr(module.calls, "list_objects", lambda *args, **more: real(*args, **more | {"limit": limit}))
+    monkeypatch.setattr(calls, "list_objects", lambda *args, **more: real(*args, **more | {"limit": limit}))
     return [[each.key for each in page.objects] for page in bucket.list_objects("")]
 
 

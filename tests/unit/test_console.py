@@ -209,7 +209,7 @@ def test_what_python_and_libraries_print_is_a_detail(streams, monkeypatch):
     assert lines_of(streams[1]) == ["python: Traceback", "python:   ::error::x\\x0d", "python: rest"]
 
 
-_GUARDED = {"output.py": {"stdout", "stderr"}, "forks.py": {"stderr", "print_exc"}}
+_GUARDED = {"reporting/console.py": {"stdout", "stderr"}, "executors/fork.py": {"stderr", "print_exc"}}
 """Modules that may touch the process's streams, and how. In a fork ``sys.stderr`` is what ``take_strays`` made it."""
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from s3batch.coordinator import Coordinator, CoordinatorDeps, dispatcher
+from s3batch.coordinator import dispatcher
 from s3batch.coordinator.circuit_breaker import SAME_FAILURES
+from s3batch.coordinator.coordinator import Coordinator
+from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.multipart import Uploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
 from s3batch.executors import Credit, News, Status, WorkerState, tags_of

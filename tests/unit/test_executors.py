@@ -467,7 +467,7 @@ def no_more_forks(monkeypatch, after: int) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", fork)
-    monkeypatch.setattr("s3batch.executors.local.forks.possible", lambda: True)
+    monkeypatch.setattr("s3batch.executors.local.fork.possible", lambda: True)
     monkeypatch.setattr(subprocess, "Popen", refused)
 
 

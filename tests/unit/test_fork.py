@@ -16,7 +16,7 @@ pytestmark = [
 
 def run(script: str) -> str:
     """What a fresh Python prints that runs the script."""
-    head = "import os, signal, socket, sys, threading, time\nfrom s3batch import forks\n"
+    head = "import os, signal, socket, sys, threading, time\nfrom s3batch.executors import fork as forks\n"
     ran = subprocess.run([sys.executable, "-c", head + dedent(script)], text=True, capture_output=True, check=True)
     return ran.stdout + ran.stderr
 

@@ -82,7 +82,7 @@ def test_a_signal_that_is_only_noted_ends_no_statement(journal):
 
 
 def test_what_a_job_has_done_is_learned_in_pieces(journal, monkeypatch):
-    monkeypatch.setattr("s3batch.journal.TAKEN_AT_ONCE", 10)
+    monkeypatch.setattr("s3batch.journal.journal.TAKEN_AT_ONCE", 10)
     rows = journal.add([Operation(Kind.UPLOAD, f"k{number:02d}", Reason.MISSING) for number in range(35)], lease=True)
     journal.settle([(State.DONE, Result(row.id, etag="e", date=5.0)) for row in rows])
     pieces, learn = [], journal._objects.learn

@@ -17,12 +17,12 @@ FACTS = frozenset(
     {"st_size", "st_mtime", "st_mtime_ns", "st_ctime", "st_ctime_ns", "mtime_ns", "ctime_ns", "mtimes", "ctimes"}
 )
 COLUMNS = {
-    "archive/survey.py": "the stamps of a whole tree are compared as columns",
+    "archive/change_detection.py": "the stamps of a whole tree are compared as columns",
     "archive/verify.py": "a walk against a manifest, which knows no ctime",
-    "archive/restore.py": "a walk against a manifest, which knows no ctime",
-    "archive/pack.py": "a file that was opened against the columns of a walk",
-    "archive/legacy.py": "a file against a member of a tar archive, which knows no ctime",
-    "private_files.py": "whether a file of our own is larger than it may be",
+    "archive/restore_plan.py": "a walk against a manifest, which knows no ctime",
+    "archive/pack_chunk.py": "a file that was opened against the columns of a walk",
+    "archive/legacy_tar.py": "a file against a member of a tar archive, which knows no ctime",
+    "files/private.py": "whether a file of our own is larger than it may be",
     "archive/scan.py": "whether a file has holes",
     "cache/local_chunks.py": "which files of our own are the oldest",
 }

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
 from s3batch.commands.sync import cloudfront, object_manifest
-from s3batch.coordinator import Coordinator, CoordinatorDeps, history, journal_trust, stale_uploads
+from s3batch.coordinator import history, journal_trust, stale_uploads
+from s3batch.coordinator.coordinator import Coordinator
+from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.multipart import Uploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.errors import (
@@ -131,7 +133,7 @@ class Sync:
     kept: Names = field(default_factory=Names)
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
-    """See :attr:`s3batch.coordinator.CoordinatorDeps.clock`."""
+    """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
     _withheld: bool = False
     """True if no delete was begun, because something else failed."""
     _unclaimed: stale_uploads.Unclaimed | None = None

@@ -1,0 +1,129 @@
+"""The table of commands: which function carries out which command.
+
+Each function imports its command when it is called: ``s3batch sync`` does not pay for the cache, nor the cache for a sync.
+"""
+# ruff: noqa: PLC0415 - that is what this module is for
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s3batch.reporting.console import Output
+    from s3batch.settings.table import Settings
+
+UseCase = Callable[["Settings", "Output"], int]
+"""Carries out a command and returns the exit code."""
+
+
+def _sync(settings: Settings, output: Output) -> int:
+    from s3batch.commands.sync import job
+
+    return job.run(settings, output)
+
+
+def _verify(settings: Settings, output: Output) -> int:
+    from s3batch.commands import verify
+
+    return verify.run(settings, output)
+
+
+def _resume(settings: Settings, output: Output) -> int:
+    from s3batch.commands import resume
+
+    return resume.run(settings, output, _carry_on)
+
+
+def _carry_on(settings: Settings, output: Output) -> int:
+    """Carry on with the job that ``settings`` name."""
+    if settings.command == "sync":
+        return _sync(settings, output)
+    from s3batch import cache
+
+    return cache.resume(settings, output)
+
+
+def _doctor(settings: Settings, output: Output) -> int:
+    from s3batch.commands.doctor import run
+
+    return run.run(settings, output)
+
+
+def _jobs_list(settings: Settings, output: Output) -> int:
+    from s3batch.commands.jobs.list import run_list
+
+    return run_list(settings, output)
+
+
+def _jobs_show(settings: Settings, output: Output) -> int:
+    from s3batch.commands.jobs.show import run_show
+
+    return run_show(settings, output)
+
+
+def _jobs_prune(settings: Settings, output: Output) -> int:
+    from s3batch.commands.jobs.prune import run_prune
+
+    return run_prune(settings, output)
+
+
+def _jobs_forget(settings: Settings, output: Output) -> int:
+    from s3batch.commands.jobs.prune import run_forget
+
+    return run_forget(settings, output)
+
+
+def _cache_restore(settings: Settings, output: Output) -> int:
+    from s3batch import cache
+
+    return cache.run_restore(settings, output)
+
+
+def _cache_rebuild(settings: Settings, output: Output) -> int:
+    from s3batch import cache
+
+    return cache.run_rebuild(settings, output)
+
+
+def _cache_clear(settings: Settings, output: Output) -> int:
+    from s3batch import cache
+
+    return cache.run_clear(settings, output)
+
+
+def _cache_list(settings: Settings, output: Output) -> int:
+    from s3batch import cache
+
+    return cache.run_list(settings, output)
+
+
+def _cache_inspect(settings: Settings, output: Output) -> int:
+    from s3batch import cache
+
+    return cache.run_inspect(settings, output)
+
+
+def _cache_prune(settings: Settings, output: Output) -> int:
+    from s3batch import cache
+
+    return cache.run_prune(settings, output)
+
+
+USE_CASES: dict[str, UseCase] = {
+    "sync": _sync,
+    "verify": _verify,
+    "resume": _resume,
+    "doctor": _doctor,
+    "jobs list": _jobs_list,
+    "jobs show": _jobs_show,
+    "jobs prune": _jobs_prune,
+    "jobs forget": _jobs_forget,
+    "cache restore": _cache_restore,
+    "cache rebuild": _cache_rebuild,
+    "cache clear": _cache_clear,
+    "cache list": _cache_list,
+    "cache inspect": _cache_inspect,
+    "cache prune": _cache_prune,
+}
+"""The function of each command that needs settings; ``config`` and ``plugin`` are answered by :mod:`s3batch.cli.main`."""
