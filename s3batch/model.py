@@ -360,5 +360,5 @@ ATTRIBUTES_CHANGED = "attributes-changed"
 ATTRIBUTES_KNOWN = "attributes-known"
 """The reverse: the object is as it was written, and the file's content is in question.
 
-After a blank follows the checksum of what was written, if there is one.
+After a blank follows the checksum of the written content, if there is one.
 """

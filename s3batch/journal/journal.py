@@ -107,7 +107,7 @@ class Journal:
         return self._stands_for or self._store.path
 
     def heed(self, stopped: Callable[[], BaseException]) -> None:
-        """Let a signal interrupt a statement that takes long; ``stopped`` gives what its handler has raised."""
+        """Let a signal interrupt a long statement; ``stopped`` returns the exception of its handler."""
         self._store.heed(stopped)
 
     def lock(self) -> None:
@@ -184,12 +184,12 @@ class Journal:
         self, command: str, source: str, target: str, endpoint: str, settings: dict[str, Any], version: str,
         *, continues: str = "", plan: str = "", deletes_anew: bool = False,
     ) -> str:  # fmt: skip
-        """Begin a job and return its id. Unfinished ones to its target are superseded, and what they left is its own.
+        """Begin a job and return its id. It supersedes unfinished ones to its target and takes over their work.
 
-        Their uploads, facts and doubts always are. Operations that the newest one had not come to are if ``plan``, the
-        digest of source and settings that decide the plan, is the same; without a plan, jobs of other sources stay.
-        With ``deletes_anew`` no delete that a dead job had planned is believed.
-        ``continues`` is the job that ``resume`` goes on with: SettingsError if a later one has superseded it.
+        Their uploads, facts and doubts always are. Pending operations of the newest one are taken over if ``plan``, the
+        digest of source and settings that decide the plan, is the same. Without a plan, jobs of other sources stay.
+        With ``deletes_anew`` no delete that a dead job had planned is believed. ``continues`` is the job that
+        ``resume`` goes on with: SettingsError if a later one has superseded it.
         """
         with self.batch():
             dead = self._jobs.unfinished(command, target, endpoint, None if plan else source)
@@ -216,7 +216,7 @@ class Journal:
         return job.id
 
     def take_over(self, late: float = 0.0) -> Iterator[int]:
-        """Make what dead jobs left this job's own, some rows at a time: facts, doubts, operations it goes on with.
+        """Take over the rows of dead jobs, some at a time: facts, doubts, operations to go on with.
 
         ``late``: see :meth:`learn`.
         Yields by how many operations the job has more to do. Until the end nothing can be decided on facts.
@@ -320,7 +320,7 @@ class Journal:
         self._jobs.count(requests or {}, {"files": files, "bytes": bytes, "unchanged": unchanged, "retries": retries})
 
     def warn(self, text: str) -> None:
-        """Keep a warning for the report; the same text is kept once."""
+        """Keep a warning for the report. An equal text is kept once."""
         with self.batch():
             self._jobs.warn(self._current.number, text)
 
@@ -370,18 +370,18 @@ class Journal:
         self.commit()
 
     def put_back(self, ids: Sequence[int]) -> None:
-        """Put back what was leased and never begun; it comes by :meth:`lease` again, as if it had not been leased."""
+        """Release operations that were leased and never begun; :meth:`lease` returns them again."""
         with self.batch():
             self._operations.put_back(ids)
 
     def release(self) -> int:
-        """Put back what is leased, to be looked up before it is sent again; return how many. For a run that ends."""
+        """Release leased operations at the end of a run, to be checked before a retry; return how many."""
         with self.batch():
             self._sign()
             return self._operations.release()
 
     def counts(self) -> dict[Kind, dict[str, int]]:
-        """Return planned, done, failed, skipped and bytes for each kind; RECONCILE only what is not unchanged."""
+        """Return planned, done, failed, skipped and bytes for each kind; of RECONCILE without unchanged ones."""
         return self._operations.counts()
 
     def counts_before(self) -> dict[Kind, dict[str, int]]:
@@ -470,7 +470,7 @@ class Journal:
                 self._store.refuse(f"it has a multipart upload of {left.key!r}, which is not below its target")
         return found
 
-    # -- what dead runs may have under way
+    # -- late requests of dead runs -------
 
     def shrink(self) -> None:
         """Give back memory that is quicker to fill again than to keep."""
@@ -558,7 +558,7 @@ class Journal:
     def learn(self, late: float = 0.0) -> None:
         """Turn what this job has done into facts about the target. Doing it again changes nothing.
 
-        ``late``: by how many seconds LastModified of what it wrote may be later than the Date of the answer.
+        ``late``: seconds by which LastModified of a write may be later than the Date of its response.
         """
         job, floor, last = self._current, self._operations.floor, self._operations.last
         for first in range(floor, last, TAKEN_AT_ONCE):  # a signal may end it between two
@@ -583,13 +583,13 @@ class Journal:
             self._objects.take(facts)
 
     def facts(self, prefix: str) -> Iterator[list[tuple[str, Known]]]:
-        """Yield, a page at a time by key, what is known of the objects below ``prefix``, after :meth:`learn`."""
+        """Yield the facts of the objects below ``prefix``, a page at a time by key, after :meth:`learn`."""
         return self._objects.current(prefix, self._current.number)
 
     # -- the rest
 
     def remember(self, name: str, value: Any) -> None:
-        """Keep what was found out about the endpoint."""
+        """Keep a fact about the endpoint."""
         with self.batch():
             self._store.execute(
                 "INSERT OR REPLACE INTO remembered VALUES (?, CAST(? AS TEXT))",
@@ -597,7 +597,7 @@ class Journal:
             )
 
     def recall(self, name: str) -> Any:
-        """Return what was kept under this name, or ``None``."""
+        """Return the fact kept under this name, or ``None``."""
         text = self._store.value("SELECT value FROM remembered WHERE name = ?", (f"endpoint {name}",))
         try:
             return None if text is None else json.loads(text)
@@ -605,7 +605,7 @@ class Journal:
             self._store.refuse(f"its entry {name!r} cannot be read")
 
     def prune(self, keep: int = 0, before: float | None = None) -> int:
-        """Forget what is :meth:`forgettable` but the newest ``keep``, and give back the space; return how many.
+        """Delete the :meth:`forgettable` jobs except the newest ``keep``, and free the space; return how many.
 
         A job with a multipart upload that was not aborted stays, so that it is not lost from sight.
         """

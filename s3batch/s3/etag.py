@@ -33,7 +33,7 @@ def part_size_candidates(size: int, parts: int, own_part_size: int) -> list[int]
     if parts < 1:
         return []
     even = -(-size // parts)
-    doubled = [own_part_size << n for n in range(12)]
+    doubled = [own_part_size << n for n in range(12)]  # 5 MiB << 11 is more than S3's largest part, 5 GiB
     usual = [mib * _MIB for mib in _USUAL_PARTS]
     candidates = dict.fromkeys([*doubled, *usual, -(-even // _MIB) * _MIB, even])
     return [candidate for candidate in candidates if candidate and max(1, -(-size // candidate)) == parts]

@@ -6,16 +6,17 @@ import random
 
 from s3batch.settings.texts import without_userinfo
 
-_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 20.0  # seconds
 
 
 def back_off(attempt: int) -> float:
     """Return the seconds to wait before try ``attempt`` + 1: doubling, with full jitter."""
+    # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     return random.uniform(0, min(_LAST_BACK_OFF, _FIRST_BACK_OFF * 2**attempt))
 
 
 def in_words(error: Exception) -> str:
-    """Return what ``error`` says, with its type where the message alone would say little.
+    """Return the words of ``error``, with its type if the message alone says little.
 
     It names no user and password of a URL: those of a proxy or of an endpoint in the AWS configuration.
     """

@@ -84,11 +84,11 @@ class Tools:
     compares_times: bool = False
     """Nothing has been written yet; see :class:`Brief`."""
     is_looking: bool = False
-    """A copy is being looked at: others wait for what it tells."""
+    """True while a copy is checked: others wait for the result."""
     headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Of plain uploads, by fingerprint."""
     memory: dict[str, Any] = field(default_factory=dict)
-    """For extensions: what they keep between operations."""
+    """Values that extensions keep between operations."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -129,6 +129,6 @@ def tools_for(brief: Brief) -> Tools:
 
 
 def prepare(brief: Brief, content: int) -> None:
-    """Load what each worker would load by itself, before they are forked; ``content``: bytes that wait for them."""
+    """Load modules that each worker needs, before they are forked; ``content`` is the bytes of waiting work."""
     if brief.sends and content > checksums.FEW:
         checksums.load(Checks.from_endpoint(brief.endpoint).name)
