@@ -272,7 +272,7 @@ class BoundedSession:
             if isinstance(cause, OversizeError):
                 return validation.too_large(call, str(cause))
             if isinstance(cause, (MalformedError, http.client.HTTPException)) and not isinstance(cause, _CUT):
-                return validation.malformed(call, f"what is no HTTP: {cause}")
+                return validation.malformed(call, f"malformed HTTP: {cause}")
         return error
 
     def _receive(self, response: Any, exchange: Exchange) -> Answer:

@@ -89,7 +89,7 @@ _DRONE = {
     "arch": "DRONE_STAGE_ARCH",
 }
 """Drone, Woodpecker and Harness share these names; each sets its own half or all of them."""
-_DRONE_FORK = {"fork": "a source branch written `owner:branch` tells one; else it is not told"}
+_DRONE_FORK = {"fork": "a source branch written `owner:branch` means a fork; otherwise unknown"}
 
 
 def _complete_drone(facts: Facts, environ: Environ) -> dict[str, Any]:

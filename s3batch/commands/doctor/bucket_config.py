@@ -48,7 +48,7 @@ class Lifecycle(NamedTuple):
         if self.aborts:
             yield (
                 f"lifecycle rule {self.name!r} aborts multipart uploads after {_days(self.aborts)}: a large file that "
-                "was interrupted has to be resumed by then, or it is sent anew"
+                "was interrupted has to be resumed by then, or it is sent from the start"
             )
 
 

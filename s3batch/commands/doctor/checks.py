@@ -61,7 +61,7 @@ def listing(visit: Visit) -> None:
     fault = reply.fault
     if fault is not None and fault.code in {"NoSuchBucket", "NotFound"}:
         raise refused(visit.probe.bucket.endpoint, reply.call.name, fault)
-    visit.note("see what is there", reply)
+    visit.note("list the target", reply)
 
 
 # --- the first upload ----------------------------------------------------------------------
@@ -137,7 +137,7 @@ def head(visit: Visit) -> None:
 def fetch(visit: Visit) -> None:
     """Read, and read a piece: what a restore of a cache does."""
     reply = visit.probe.ask(requests.get_object(visit.probe.key))
-    effect = "" if reply.answer.body == BODY else "what came back is not what was sent"
+    effect = "" if reply.answer.body == BODY else "the content read back differs from the content sent"
     visit.note("read", reply, effect=effect)
     piece = visit.probe.ask(requests.get_object(visit.probe.key, 2, 5))
     visit.findings.fact("ranges", piece.fault is None and piece.answer.body == BODY[2:6])

@@ -42,15 +42,15 @@ def clock(visit: Visit) -> None:
     skew = visit.probe.skew
     visit.findings.fact("clock", None if skew is None else round(skew, 1), _clock(skew))
     if skew is not None and abs(skew) > _SKEW_WORTH_A_WORD:
-        visit.findings.warnings.append(f"the store's clock is {_clock(skew)}; S3 refuses what is signed 15 minutes off")
+        visit.findings.warnings.append(f"the store's clock is {_clock(skew)}; S3 refuses requests that are signed 15 minutes off")
 
 
 def _clock(skew: float | None) -> str:
     if skew is None:
         return "unknown, no answer had a Date"
     if abs(skew) < _GRAIN:
-        return "as ours"
-    return f"{format_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} ours"
+        return "equal to this machine's"
+    return f"{format_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's"
 
 
 def versioning(visit: Visit) -> None:

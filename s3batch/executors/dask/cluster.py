@@ -174,7 +174,7 @@ def _look(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
     except (OSError, TimeoutError) as error:
         raise EndpointError(f"the Dask workers do not answer: {error}") from None
     for member in members:
-        words = answers.get(member, "it has gone")
+        words = answers.get(member, "it is gone")
         if words:
             hint = _INSTALL if isinstance(words, Exception) else _SHARED
             return SettingsError(f"Dask worker {member}: {words}", hint=hint)
@@ -351,7 +351,7 @@ class DaskExecutor:
                 workers=[seat.address],
                 on_error="return",
             )
-            self._arrived.put(_Opened(seat, str(answers.get(seat.address, "it has gone"))))
+            self._arrived.put(_Opened(seat, str(answers.get(seat.address, "it is gone"))))
         except Exception as error:  # noqa: BLE001 - after any error there is no worker
             self._arrived.put(_Opened(seat, f"{type(error).__name__}: {error}"))
 
