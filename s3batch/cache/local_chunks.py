@@ -106,7 +106,7 @@ class LocalChunks:
 
 
 def open_local(directory: str, limit: int) -> tuple[LocalChunks | None, str]:
-    """Return the chunks kept below ``directory``, and what is wrong with it; ``None`` if it is of no use at all."""
+    """Return the chunks kept below ``directory``, and its problem; ``None`` if it cannot be used."""
     path = os.path.join(directory, private.OWN_DIRECTORY, "chunks")
     try:
         private.make_directory(path)

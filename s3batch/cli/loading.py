@@ -3,7 +3,7 @@
     flag  >  variable  >  config file  >  default
 
 Variables are ``S3BATCH_FOO_BAR``, then those of the AWS tools (``AWS_REGION``...); for the plugin those of the CI come
-first (:mod:`s3batch.cli.ci`). Empty means unset everywhere. What is found wrong here is found before any request.
+first (:mod:`s3batch.cli.ci`). Empty means unset everywhere. Wrong settings are reported before any request.
 """
 
 from __future__ import annotations

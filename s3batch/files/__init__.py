@@ -1,1 +1,1 @@
-"""Opens files with care: those s3batch keeps for itself, small ones that others wrote, and files of the source."""
+"""Careful opening of files: private ones of s3batch, small untrusted ones, and those of the source."""

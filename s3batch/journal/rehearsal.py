@@ -43,7 +43,7 @@ def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
 
 
 def _look_into(store: Store, path: str, copy: str, *, foreign: bool) -> None:
-    # SQLite removes its files beside a journal when the last to close it may write; what a killed run left must stay
+    # SQLite removes its side files if the last connection to close may write; those of a killed run must stay
     mode = "ro" if private.has_content(path + "-wal") else "rw"
     original = open_read_only(path, foreign=foreign)  # looks whether it can be used
     try:

@@ -1,1 +1,1 @@
-"""How an object looks: key, attributes and headers, and whether it equals its file."""
+"""The attributes of an object: key, headers and ACL, and their comparison with those of its file."""

@@ -18,7 +18,7 @@ _LOOKS_LIKE = {
     # the bucket's owner often is the object's owner, who has every right already
     "bucket-owner-full-control": frozenset({"private", "bucket-owner-full-control"}),
     "bucket-owner-read": frozenset({"private", "bucket-owner-read"}),
-    # the grant goes to an account of EC2's, which nothing tells from another account
+    # the grant goes to an account of EC2, which looks like any other account
     "aws-exec-read": frozenset({"private", "bucket-owner-read"}),
     # for buckets; on an object S3 takes it for private
     "log-delivery-write": frozenset({"private"}),

@@ -1,1 +1,1 @@
-"""Decides what a job has to do: what to send, compare and delete."""
+"""The plan of a job: which files to send and compare, and which objects to delete."""

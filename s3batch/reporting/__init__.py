@@ -1,1 +1,1 @@
-"""What people and programs get to read: the console, the progress, the report."""
+"""Output for people and programs: the console, the progress, the report."""

@@ -89,7 +89,7 @@ def bare(etag: str) -> str:
 
 
 async def _find(key: str) -> tuple[_Facts | None, list[str]]:
-    """Return what HEAD, or else the listing, shows of ``key``; and who refused, where both did."""
+    """Return the facts of ``key`` in HEAD, or else in the listing; and both refusals, if both are refused."""
     head = await ask(requests.head_object(key))
     if head.ok:
         return _Facts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []

@@ -1,4 +1,4 @@
-"""How long to wait before a new try, and the words for an error of the network."""
+"""The back-off before a new try, and the words for a network error."""
 
 from __future__ import annotations
 

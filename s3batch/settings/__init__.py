@@ -1,1 +1,1 @@
-"""The settings: one table, how their texts are parsed, and what the CI says of the build."""
+"""The settings: one table, the parsing of their texts, and the CI's facts about the build."""

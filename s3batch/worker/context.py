@@ -1,4 +1,4 @@
-"""What a worker is told of its job, and the tools it carries operations out with."""
+"""The facts of a job for its workers, and the tools with which they carry operations out."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Kept:
         return {**self.headers, **tag_header(self.tags), **put_headers(attributes)}
 
     def aspects(self, attributes: Attributes) -> frozenset[str]:
-        """Return what a copy may lose: headers, tags, the ACL."""
+        """Return the aspects that a copy may lose: headers, tags, the ACL."""
         return frozenset(map(aspect_of, self.put_headers(attributes)))
 
 

@@ -48,7 +48,7 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
     elif known := await _by_record(operation, attributes, tools):
         return known
     head = await ask(requests.head_object(operation.key))
-    late = operation.reason is Reason.LATE  # what it becomes stays so
+    late = operation.reason is Reason.LATE  # its new kind is permanent
     if head.status == 404:  # a refusal is no proof that nothing is there
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
     checked(head, requests.head_object(operation.key))

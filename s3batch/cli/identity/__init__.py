@@ -1,1 +1,1 @@
-"""Whose build this is: owner, repository, branch and the rest, from the CI's own variables, else from git."""
+"""The identity of a build: owner, repository, branch and more, from the CI's variables, else from git."""

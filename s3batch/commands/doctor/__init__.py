@@ -1,1 +1,1 @@
-"""``s3batch doctor``: try everything a job with these settings asks of this bucket, and say what is allowed."""
+"""``s3batch doctor``: send every request that a job with these settings needs, and report which are allowed."""

@@ -83,7 +83,7 @@ def _mended(visit: Visit, fault: Fault) -> Iterator[str]:
     """Yield the ways in which the store accepts a refused upload; the visit goes on with the one that was named."""
     probe = visit.probe
     if fault.code in permissions.DENIED:
-        # a policy may insist on what the settings give to every object: an ACL, tags, a storage class
+        # a policy may require attributes that the settings give to every object: an ACL, tags, a storage class
         whole = put_headers(visit.rules.attributes("s3batch-doctor"))
         if whole != visit.headers and probe.put(whole).fault is None:
             visit.headers = whole
@@ -121,7 +121,7 @@ def unsigned(visit: Visit) -> None:
 
 
 def head(visit: Visit) -> None:
-    """Compare what is there with what was sent."""
+    """Compare the stored object with the sent one."""
     reply = visit.probe.ask(requests.head_object(visit.probe.key))
     headers = reply.answer.headers
     length = headers.get("content-length", "")
@@ -135,7 +135,7 @@ def head(visit: Visit) -> None:
 
 
 def fetch(visit: Visit) -> None:
-    """Read, and read a piece: what a restore of a cache does."""
+    """Read the object, and a range of it, as a restore of a cache does."""
     reply = visit.probe.ask(requests.get_object(visit.probe.key))
     effect = "" if reply.answer.body == BODY else "the content read back differs from the content sent"
     visit.note("read", reply, effect=effect)

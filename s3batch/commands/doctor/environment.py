@@ -42,7 +42,9 @@ def clock(visit: Visit) -> None:
     skew = visit.probe.skew
     visit.findings.fact("clock", None if skew is None else round(skew, 1), _clock(skew))
     if skew is not None and abs(skew) > _SKEW_WORTH_A_WORD:
-        visit.findings.warnings.append(f"the store's clock is {_clock(skew)}; S3 refuses requests that are signed 15 minutes off")
+        visit.findings.warnings.append(
+            f"the store's clock is {_clock(skew)}; S3 refuses requests that are signed 15 minutes off"
+        )
 
 
 def _clock(skew: float | None) -> str:

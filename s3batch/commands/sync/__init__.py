@@ -1,1 +1,1 @@
-"""``s3batch sync``: make the target hold what the source holds."""
+"""``s3batch sync``: make the target match the source."""
