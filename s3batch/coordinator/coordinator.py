@@ -333,6 +333,8 @@ class Coordinator:
     def _lost(self, work: Work) -> list[tuple[State, Result]]:
         """Retry an operation whose worker died, after asking S3, unless it seems to kill workers."""
         self._quarantine.accuse(work)
+        if work.step in (Step.WHOLE, Step.FINISH):
+            self._journal.doubt_lost(work.keys or [(work.operation.id, work.operation.key)])
         if work.step is Step.WHOLE:
             return [self._lost_row(row) for row, _, _ in tags_of(work) if row in self._dispatcher.leased]
         if not self._quarantine.is_killer(tags_of(work)[0]):

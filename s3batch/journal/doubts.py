@@ -1,6 +1,7 @@
-"""Doubts: keys that a dead run was working on. Its requests may still land, or have begun an unrecorded upload.
+"""Doubts: keys that a dead run, or a dead worker, was working on.
 
-A row exists from the moment a lease is void until both questions are answered. ``until`` is 0 when no request can be
+Its requests may still land, or have begun an unrecorded upload. A row exists from the moment a lease is void, or a
+worker is lost, until both questions are answered. ``until`` is 0 when no request can be
 under way any more and the key was checked. ``upload`` is 0 when uploads that may have been begun are aborted.
 """
 
@@ -17,26 +18,35 @@ _PARTS_FROM = 5 << 20
 _MARGIN = 7.0
 """Seconds: a sign of life may be one second old, and workers whose coordinator stands still go on for five."""
 
-_NOTE = """
+_END = "coalesce(nullif(job.seen_there, 0), job.seen) + job.timeout + ?"
+_NOTE = f"""
 INSERT INTO doubt (key, path, kind, upload, since, until)
 SELECT operation.key, path, kind, kind = 'upload' AND upload_id = '' AND size >= ?, job.store_date,
-    CASE job.command WHEN 'sync' THEN coalesce(nullif(job.seen_there, 0), job.seen) + job.timeout + ? ELSE 0 END
+    CASE job.command WHEN 'sync' THEN {_END} ELSE 0 END
 FROM operation JOIN job ON job.number = operation.job
-WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({jobs}) AND operation.state = 'leased'
+WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({{jobs}}) AND operation.state = 'leased'
     AND (job.command = 'sync' OR kind = 'upload')
 ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, upload = max(upload, excluded.upload),
     since = min(since, excluded.since), until = max(until, excluded.until)
-"""
-_NOTE_UPLOAD = """
+"""  # noqa: S608 - constants
+_NOTE_UPLOAD = f"""
 INSERT INTO doubt (key, path, kind, upload, since, until)
-VALUES (CAST(? AS TEXT), CAST(? AS TEXT), 'upload', 1, (SELECT store_date FROM job WHERE number = ?), 0)
-ON CONFLICT (key) DO UPDATE SET upload = 1
-"""
+SELECT CAST(? AS TEXT), CAST(? AS TEXT), 'upload', 1, store_date, CASE command WHEN 'sync' THEN {_END} ELSE 0 END
+FROM job WHERE number = ?
+ON CONFLICT (key) DO UPDATE SET upload = 1, until = max(until, excluded.until)
+"""  # noqa: S608 - constants
+_NOTE_LOST = f"""
+INSERT INTO doubt (key, path, kind, upload, since, until)
+SELECT operation.key, path, kind, 0, job.store_date, {_END}
+FROM operation JOIN job ON job.number = ? WHERE operation.id = ? AND job.command = 'sync'
+ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, since = min(since, excluded.since),
+    until = max(until, excluded.until)
+"""  # noqa: S608 - constants
 _ANSWERED = "DELETE FROM doubt WHERE upload = 0 AND until = 0"
 
 
 class Doubt(NamedTuple):
-    """A key that a dead run was working on."""
+    """A key that a dead run, or a dead worker, was working on."""
 
     key: str
     path: str
@@ -57,7 +67,12 @@ def note(store: Store, first: int, last: int, jobs: str) -> None:
 
 def note_upload(store: Store, job: int, key: str, path: str) -> None:
     """Note that the job may have begun an upload of ``key`` whose id was not received."""
-    store.execute(_NOTE_UPLOAD, (bindable(key), bindable(path), job))
+    store.execute(_NOTE_UPLOAD, (bindable(key), bindable(path), _MARGIN, job))
+
+
+def note_lost(store: Store, job: int, rows: Iterable[int]) -> None:
+    """Note the keys of rows that a worker of the job had begun when it died."""
+    store.execute_many(_NOTE_LOST, [(_MARGIN, job, row) for row in rows])
 
 
 def all_of(store: Store) -> list[Doubt]:

@@ -57,6 +57,8 @@ class Journal:
         self._depth = 0
         self._signed = time.monotonic()
         """When the job at work last gave a sign of life."""
+        self._unheard: set[str] = set()
+        """Keys to which requests of this job may still be under way that nobody waits for."""
         self._job: Job | None = None
         self._history: list[Job] | None = None
         self._jobs = Jobs(store)
@@ -335,11 +337,13 @@ class Journal:
     def replan(self, operation: Operation) -> None:
         """Have a pending row be about its file as ``operation`` has it: the file changed while it was read."""
         with self.batch():
+            self._unheard.discard(operation.key)
             self._operations.replan(operation)
 
     def restamp(self, operation: Operation) -> None:
         """Have a row be about another state of its file, of the same size: no part of its upload counts as sent."""
         with self.batch():
+            self._unheard.discard(operation.key)
             uploads.restamp(self._store, operation)
 
     def lease(self, limit: int, stage: int) -> list[Operation]:
@@ -487,7 +491,23 @@ class Journal:
     def doubt_upload(self, operation: Operation) -> None:
         """Note that S3 may have begun an upload for this operation without a recorded id: it is to be aborted."""
         with self.batch():
-            doubts.note_upload(self._store, self.job.number, operation.key, operation.path)
+            self._sign()
+            self._unheard.add(operation.key)
+            doubts.note_upload(self._store, self._current.number, operation.key, operation.path)
+
+    def doubt_lost(self, lost: Sequence[tuple[int, str]]) -> None:
+        """Note that requests for these rows and keys may still land: their worker died."""
+        with self.batch():
+            self._sign()
+            self._unheard.update(key for _, key in lost)
+            doubts.note_lost(self._store, self._current.number, [row for row, _ in lost])
+
+    def is_left_to_next(self, doubt: Doubt) -> bool:
+        """Return true if what may land is what this job sends: it matters to the next job only.
+
+        So it is where a worker of this job died, and the file has not changed since.
+        """
+        return doubt.key in self._unheard
 
     def doubts_looked_at(self, keys: Iterable[str]) -> None:
         """Record that these keys are as they should be, and that nothing is under way to them any more."""
@@ -629,6 +649,6 @@ class Journal:
         return self._current.target, self._current.endpoint
 
     def _enter(self, job: Job) -> None:
-        self._job, self._history = job, None
+        self._job, self._history, self._unheard = job, None, set()
         self._operations.enter(job.number, job.after_operation, job.takes)
         self._objects.claim(f"{job.endpoint} {job.target}")

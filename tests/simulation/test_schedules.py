@@ -38,6 +38,11 @@ NAMED: dict[str, Schedule] = {
     # the store let the upload go and did not show its object yet: all parts were sent again beside it
     "a dead worker's Complete that is still at work": Schedule(216, kills=(0, 0), misery=0.3, slow=True),
     "a dead run's Complete that is still at work": Schedule(1080, kills=(70, 71), misery=0.1, late=True, slow=True),
+    # a PUT of a worker that died landed when its job was done and the next one had sent another content
+    "a dead worker's request that lands after its job": Schedule(1229, kills=(0,), misery=0.1, changes=True, late=True),
+    "a dead worker's upload that is begun after its job": Schedule(
+        729, kills=(0, 0), misery=0.1, changes=True, late=True
+    ),
 }
 """Schedules that tell something; those that found a bug say which."""
 

@@ -213,11 +213,11 @@ class World:
             if self.store_stalls and self.now < self.store_back:
                 self.at(self.store_back - self.now, arrive)
                 return
-            if self.late and not lane.alive and not lane.cut and self.now < latest and self.dice.random() < 0.7:
+            if self.late and not lane.alive and self.now < latest and self.dice.random() < 0.7:
                 self.at(self.dice.uniform(0, latest - self.now), arrive)
                 return
             took = 0.0
-            if fate == "lost" or lane.cut or self.now < self.store_back:
+            if fate == "lost" or self.now < self.store_back:
                 answer = None
             elif fate in ("slow down", "broken"):
                 code, status = ("SlowDown", 503) if fate == "slow down" else ("InternalError", 500)
@@ -261,8 +261,6 @@ class SimulatedLane(Lane):
         self._selector.close()
         self.world, self.name = world, name
         self.alive = True
-        self.cut = False
-        """Its job has ended: what is on its way is out of reach, and does not arrive."""
         self.orphan = False
         """Its worker's coordinator was killed."""
         self.heard = math.inf
@@ -468,7 +466,6 @@ class SimulatedExecutor:
             return  # a process that is killed runs no `finally`
         for worker in (*self._workers, *self._dead):
             worker.die()
-            worker.runner.lane.cut = True
 
     def orphan(self) -> None:
         """The coordinator was killed: workers notice at once, or stand still and notice when they wake."""

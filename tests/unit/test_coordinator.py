@@ -465,6 +465,34 @@ def test_only_the_operation_that_kills_its_worker_is_failed(journal, coordinate)
     assert [failure.code for failure in journal.failures()] == ["WorkerLost"]
 
 
+@pytest.mark.parametrize(
+    ("size", "deadly", "doubted"),
+    [
+        pytest.param(10, Step.WHOLE, {"0", "1"}, id="small files"),
+        pytest.param(12 * MIB, Step.BEGIN, {"0", "1"}, id="an upload that may have been begun"),
+        pytest.param(12 * MIB, Step.PART, set(), id="parts, which change no object"),
+        pytest.param(12 * MIB, Step.FINISH, {"0", "1"}, id="uploads that may have been completed"),
+    ],
+)
+def test_requests_of_a_dead_worker_may_land_later(journal, coordinate, size, deadly, doubted):
+    died = set[int]()
+
+    def answer(work: Work) -> Any:
+        if work.step is Step.SURVEY:
+            return [Result(work.operation.id, work.step, upload_id="u")]
+        if work.step is not deadly or work.operation.id in died:
+            return good(work)
+        died.add(work.operation.id)
+        return LOST
+
+    coordinator = coordinate(Scripted(answer))
+
+    coordinator.run(Stage.MAIN, planning(coordinator, [upload(n, size) for n in range(2)]))
+
+    assert set(states(journal).values()) == {State.DONE}
+    assert {doubt.key for doubt in journal.doubts() if doubt.until} == doubted
+
+
 def test_workers_that_die_before_they_do_anything_stop_the_job(journal, coordinate):
     executor = Scripted(lambda _: LOST, at_once=10)
     coordinator = coordinate(executor)
@@ -508,6 +536,7 @@ def test_deletes_that_failed_together_are_tried_again_together(journal, coordina
 
     assert tries == {800: 2}
     assert set(states(journal).values()) == {State.DONE}
+    assert len(journal.doubts()) == (800 if trouble == "lost" else 0)
 
 
 def test_keys_that_xml_cannot_name_are_deleted_one_by_one(journal, coordinate):

@@ -242,6 +242,25 @@ def test_a_doubt_goes_when_both_of_its_questions_are_answered(journal):
     assert journal.doubts() == []
 
 
+def test_what_a_dead_worker_was_working_on_is_in_doubt_for_the_next_job(journal):
+    journal.note_store_date(1000.0, lambda: 2000.0)
+    rows = journal.add([upload("sent again"), upload("changed"), upload("large", 6 * MIB), upload("other")], lease=True)
+    journal.doubt_lost([(each.id, each.key) for each in rows[:2]])
+    journal.doubt_upload(rows[2])
+    journal.replan(rows[1]._replace(stamp=stamp(7, 2)))
+
+    doubts = {doubt.key: doubt for doubt in journal.doubts()}
+
+    assert {key: doubt.until for key, doubt in doubts.items()} == dict.fromkeys(
+        ["changed", "large", "sent again"], 2037.0
+    )
+    assert {key: journal.is_left_to_next(doubt) for key, doubt in doubts.items()} == {
+        "sent again": True, "changed": False, "large": True,
+    }  # fmt: skip
+    begin(journal)
+    assert not any(journal.is_left_to_next(doubt) for doubt in journal.doubts())
+
+
 def test_what_was_under_way_when_a_run_ended_is_in_doubt_too(journal):
     journal.add([upload("cut off")], lease=True)
 

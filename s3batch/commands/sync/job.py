@@ -247,7 +247,7 @@ class Sync:
 
     def _look_again(self, coordinator: Coordinator, planning: Planning) -> None:
         """Repair the late changes of requests of killed runs."""
-        doubts = late_requests.doubts_of(self.journal)
+        doubts = [each for each in late_requests.doubts_of(self.journal) if not self.journal.is_left_to_next(each)]
         if not doubts or planning.walked is None or self.settings.dry_run:
             return
         if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
