@@ -322,9 +322,7 @@ def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
     """Have the new chunks made and stored; return their results."""
     results = session.carry_out(_storing(session), operations, "storing") if operations else []
     if session.journal.failed_count(Stage.DELETE):
-        failures = list(session.journal.failures())
-        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise JobFailedError(f"a chunk cannot be stored{more}: {failures[0].error}; the cache stays as it was")
+        raise session.failure("a chunk cannot be stored", "; the cache stays as it was")
     return results
 
 

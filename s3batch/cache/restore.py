@@ -379,11 +379,9 @@ def _fetching(session: Session) -> partial[Coroutine[None, None, Result]]:
 def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
     results = session.carry_out(_fetching(session), _operations(session, plan), "restoring")
     if session.journal.failed_count(Stage.DELETE):
-        failures = list(session.journal.failures())
-        if any(failure.code in _NOT_AS_NAMED for failure in failures):
+        if any(failure.code in _NOT_AS_NAMED for failure in session.journal.failures()):
             session.distrust()
-        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise JobFailedError(f"a chunk cannot be fetched{more}: {failures[0].error}")
+        raise session.failure("a chunk cannot be fetched")
     return results
 
 

@@ -13,7 +13,6 @@ from s3batch.cache.lookup import head_of
 from s3batch.cache.naming import compat_key
 from s3batch.cache.run import Outcome
 from s3batch.cache.words import amount
-from s3batch.errors import JobFailedError
 from s3batch.files import private
 from s3batch.model import Stage
 from s3batch.s3.responses import etag_of
@@ -70,7 +69,7 @@ def _send(session: Session, path: str, key: str, digest: str) -> None:
     )  # fmt: skip
     session.upload(path, key, attributes)
     if session.journal.failed_count(Stage.DELETE):
-        raise JobFailedError(f"{key} cannot be stored: {next(session.journal.failures(1)).error}")
+        raise session.failure(f"{key} cannot be stored")
 
 
 def _outcome(session: Session, found: Found, key: str, size: int) -> Outcome:

@@ -22,7 +22,7 @@ from s3batch.coordinator import stale_uploads
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.multipart import Uploads
-from s3batch.errors import JobFailedError
+from s3batch.errors import EndpointError, JobFailedError, S3BatchError
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.files import private
@@ -31,6 +31,7 @@ from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.objects.attributes import Rules
 from s3batch.reporting.progress import Totals, make
 from s3batch.s3.bucket import Bucket
+from s3batch.s3.errors import UNREACHABLE
 from s3batch.s3.store_clock import elapsed
 from s3batch.settings.table import Settings
 from s3batch.units import plural
@@ -364,6 +365,20 @@ class Session:
         executor, self._early = self._early or self.executor(function), None
         self._run(executor, list(operations), heard, heard.take)
         return heard.results
+
+    def failure(self, what: str, consequence: str = "") -> S3BatchError:
+        """Return the error for the failed operations of this job, which ``what`` sums up.
+
+        It is an EndpointError if no request of the job got a response: then nothing was sent.
+        """
+        failed = self.journal.failed_count(Stage.DELETE)
+        first = next(self.journal.failures(1))
+        more = f" (and {failed - 1} more)" if failed > 1 else ""
+        words = f"{what}{more}: {first.error}{consequence}"
+        done = sum(numbers["done"] for numbers in self.journal.counts().values())
+        if done or self.bucket.reached or any(each.code not in UNREACHABLE for each in self.journal.failures()):
+            return JobFailedError(words)
+        return EndpointError(words, hint="check endpoint_url and the network")
 
     def upload(self, path: str, key: str, attributes: Settings) -> None:
         """Send a local file, in parts if it is large; its failure is in the journal."""

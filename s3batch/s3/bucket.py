@@ -64,6 +64,11 @@ class Bucket:
         self._welcome = False
 
     @property
+    def reached(self) -> bool:
+        """True once a response came."""
+        return self._reached
+
+    @property
     def endpoint(self) -> Endpoint:
         """The endpoint as the lane knows it by now: it learns the bucket's region."""
         return self.lane.endpoint

@@ -42,6 +42,8 @@ RETRYABLE = THROTTLED | {
     "Timeout",
     "Connection",
 }
+UNREACHABLE = frozenset({"Connection", "Timeout"})
+"""Codes of s3batch for a request without any response."""
 SIGNED_OUT = frozenset(
     {
         "ExpiredToken",

@@ -137,6 +137,18 @@ def test_a_store_that_is_not_there_breaks_a_build_only_if_asked(
     assert differences(snapshot(cached.there), before) == []
 
 
+def test_workers_that_find_no_store_end_a_strict_rebuild_as_the_coordinator_does(cached: CacheScene):
+    cached.run("rebuild", *PATIENCE)
+    (state,) = (cached.here / ".s3batch").glob("cache-*.state")
+    state.with_suffix(".distrust").touch()  # every chunk is stored again: the first requests are those of the workers
+    cached.proxy.down()
+
+    done = cached.run("rebuild", *PATIENCE, "--fail-on-error")
+
+    assert done.code == 4, done.stderr
+    assert "check endpoint_url and the network" in done.stderr
+
+
 @pytest.mark.parametrize("key", [CHUNK, MANIFEST], ids=["chunk", "manifest"])
 def test_a_rebuild_that_cannot_send_leaves_the_old_cache(cached: CacheScene, key: str):
     before = {each: cached.bucket.get(each) for each in cached.manifests()}
