@@ -30,7 +30,7 @@ from s3batch.cache.words import amount
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.s3.errors import CallError
-from s3batch.units import format_size, plural
+from s3batch.units import format_count, format_size, plural
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -62,6 +62,8 @@ class _Cached:
     """Chunks sent."""
     sent: int = 0
     """Bytes of them."""
+    kept: int = 0
+    """Chunks that the store had."""
     published: bool = False
     """True if a new manifest was published."""
 
@@ -333,13 +335,15 @@ def _counted(done: Assembled, results: list[Result], *, published: bool) -> _Cac
     sent = [result.sent for result in results if result.sent]
     manifest = done.manifest
     return _Cached(
-        files=files_of(manifest.tree), bytes=manifest.raw_size(), chunks=len(sent), sent=sum(sent), published=published
+        files=files_of(manifest.tree), bytes=manifest.raw_size(), chunks=len(sent), sent=sum(sent),
+        kept=len(manifest.chunks) - len(sent), published=published,
     )  # fmt: skip
 
 
 def _told(session: Session, cached: _Cached) -> Outcome:
     if cached.chunks:
-        how = f"{plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent, the rest was there"
+        rest = f", {format_count(cached.kept)} stored before" if cached.kept else ""
+        how = f"{plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent{rest}"
     else:
         how = "only the list of files sent" if cached.published else "nothing changed, nothing sent"
     session.journal.add_tally(files=cached.files, bytes=cached.bytes)

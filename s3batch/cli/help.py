@@ -69,6 +69,15 @@ def overview() -> str:
     )
 
 
+def of_family(family: str) -> str:
+    """Return the list of the commands that begin with a word, such as ``cache``."""
+    rows = [
+        _row(f"  {_with_arguments(name)}", text) for name, text in COMMANDS.items() if name.startswith(f"{family} ")
+    ]
+    foot = f"s3batch {family} COMMAND --help shows the flags of a command."
+    return "\n".join([f"usage: s3batch {family} COMMAND [flags]", "", *rows, "", foot])
+
+
 def of(command: str) -> str:
     """Return the help of one command, its flags by topic."""
     if command == "plugin":

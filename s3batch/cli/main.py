@@ -145,19 +145,31 @@ def _broken_step(call: _Call, settings: Settings, error: Exception) -> int:
 
 
 def _run(call: _Call) -> int:
-    call.command, rest = _peel(call.argv)
-    if call.command in {"--help", "--version"}:
-        from s3batch.cli import help as helps  # noqa: PLC0415 - --version and a typo are answered at once
-
-        text = f"s3batch {s3batch.__version__}" if call.command == "--version" else helps.overview()
+    text = _help_or_version(call.argv)
+    if text:
         call.output.data(*text.split("\n"))
         return errors.EXIT_DONE
-    if any(word in _HELP for word in _before_dashes(rest)):
-        from s3batch.cli import help as helps  # noqa: PLC0415 - as above
-
-        call.output.data(*helps.of(call.command).split("\n"))
-        return errors.EXIT_DONE
+    call.command, rest = _peel(call.argv)
     return _config(call, rest) if call.command == "config" else _work(call, rest)
+
+
+def _help_or_version(argv: Sequence[str]) -> str:
+    """Return the text that is asked for instead of a command; empty if a command is to run."""
+    words = _before_dashes(argv)
+    if words[:1] == ["--version"]:
+        return f"s3batch {s3batch.__version__}"
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if argv and not any(word in _HELP for word in words):
+        return ""
+    from s3batch.cli import help as helps  # noqa: PLC0415 - --version and a typo are answered at once
+
+    if not argv or (words and words[0] in _HELP):
+        return helps.overview()
+    family = words[0] if any(name.startswith(f"{words[0]} ") for name in COMMANDS) else ""
+    if family and (len(words) == 1 or words[1] in _HELP):
+        return helps.of_family(family)
+    return helps.of(_peel(words)[0])
 
 
 def _work(call: _Call, rest: Sequence[str]) -> int:
@@ -231,12 +243,6 @@ def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
 def _peel(argv: Sequence[str]) -> tuple[str, list[str]]:
     """Return the command, of one or two words, and the words after it."""
     words = list(argv)
-    if not words:
-        raise SettingsError("no command is given", hint="see s3batch --help")
-    if words[0] in (*_HELP, "help"):
-        return "--help", []
-    if words[0] == "--version":
-        return "--version", []
     two = " ".join(words[:2])
     if two in COMMANDS:
         return two, words[2:]

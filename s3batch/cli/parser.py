@@ -16,6 +16,7 @@ import configargparse
 
 from s3batch import units
 from s3batch.cli import config_file
+from s3batch.cli.foreign_flags import answer_to
 from s3batch.errors import SettingsError
 from s3batch.settings.parsing import Given, split_keys, split_list, unknown, wrong
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
@@ -82,6 +83,8 @@ def unknown_flag(word: str, command: str) -> SettingsError:
     """Return the error for a flag that the command does not have. It does not show its value, which may be a secret."""
     flag = word.partition("=")[0]
     name = flag.lstrip("-").replace("-", "_")
+    if (hint := answer_to(flag)) and command != "resume":
+        return SettingsError(f"{command} takes no {flag}", hint=hint)
     row = next((row for row in TABLE.values() for alias in row.names if name in {alias, f"no_{alias}"}), None)
     if row and command == "resume":
         return SettingsError(

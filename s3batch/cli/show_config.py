@@ -34,10 +34,20 @@ def _row(row: Setting, settings: Settings, environ: Mapping[str, str]) -> tuple[
     if row.name == "profile" and not value:
         variable = next((name for name in _PROFILE_VARIABLES if environ.get(name)), "")
         value, origin = (environ[variable], variable) if variable else (value, origin)
+    if row.name == "region" and not value:
+        value, origin = _configured_region(settings) or (value, origin)
     if row.secret and value:
         return row.name, MASK, MASK, origin
     shown = _by_default(row) if origin == DEFAULT and value == row.default else _shown(value)
     return row.name, list(value) if isinstance(value, tuple) else value, shown, origin
+
+
+def _configured_region(settings: Settings) -> tuple[str, str] | None:
+    """Return the region of the AWS config file and where it stands there; ``None`` if it names none."""
+    from s3batch.s3.credentials import find_region  # noqa: PLC0415 - boto3 comes with it, if there is such a file
+
+    region = find_region(settings)
+    return (region, f"profile {settings.profile}" if settings.profile else "the AWS config file") if region else None
 
 
 def _by_default(row: Setting) -> str:

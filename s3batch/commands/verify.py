@@ -157,4 +157,7 @@ def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:
     more = f", {format_count(failed)} could not be compared" if failed else ""
     unfinished = ", not everything was compared" if document["state"] == JobState.INTERRUPTED else ""
     files = document["files"]
+    if not files + found + failed and not unfinished:
+        output.info("nothing to compare: the source has no file and the target no object")
+        return
     output.info(f"{plural(files, 'file')} compared: {words}{more}{unfinished}")

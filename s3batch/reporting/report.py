@@ -19,7 +19,7 @@ from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
 from s3batch.reporting.json_stream import Rows
 from s3batch.s3 import permissions
-from s3batch.units import format_count, format_duration, format_size
+from s3batch.units import format_count, format_duration, format_size, plural
 
 SHOWN = 50
 """Failures, and warnings, that people see of a job; the rest is in the journal."""
@@ -31,11 +31,13 @@ _WORDS = {
     Kind.UPLOAD: ("uploaded", "to upload"),
     Kind.COPY: ("metadata updated", "metadata to update"),
     Kind.DELETE: ("deleted", "to delete"),
-    Kind.REDIRECT: ("redirects set", "redirects to set"),
-    Kind.CHUNK: ("chunks stored", "chunks to store"),
+    Kind.REDIRECT: ("redirect set", "redirect to set"),
+    Kind.CHUNK: ("chunk stored", "chunk to store"),
     Kind.RECONCILE: ("compared", "to compare"),
 }
 """The words for an operation that is done, and for one that a dry run found."""
+_NOUNS = frozenset({Kind.REDIRECT, Kind.CHUNK})
+"""Kinds whose words begin with a noun, which is in the plural for any count but one."""
 
 _NOTHING: Mapping[str, int] = {"planned": 0, "done": 0, "failed": 0, "skipped": 0, "bytes": 0}
 
@@ -243,7 +245,10 @@ def left_of(numbers: Mapping[str, int]) -> int:
 
 def _part(kind: Kind, numbers: Mapping[str, int], counted: str) -> str:
     sent = f" ({format_size(numbers['bytes'])})" if numbers["bytes"] else ""
-    return f"{format_count(numbers[counted])} {_WORDS[kind][counted == 'planned']}{sent}"
+    count, words = numbers[counted], _WORDS[kind][counted == "planned"]
+    noun, _, verb = words.partition(" ")
+    counted_words = f"{plural(count, noun)} {verb}" if kind in _NOUNS else f"{format_count(count)} {words}"
+    return f"{counted_words}{sent}"
 
 
 def _listed(shown: list[str], what: str, document: Mapping[str, Any]) -> list[str]:

@@ -297,6 +297,18 @@ def _asked(question: Callable[[], Any], patience: float) -> Any:
 _WORKING_PROFILE = "set access_key and secret_key, or a profile that works"
 
 
+def find_region(settings: Settings) -> str:
+    """Return the region that the AWS config file gives to the profile; empty without such a file or profile."""
+    if not _configuration_files():
+        return ""
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        return _session(settings).region_name or ""
+    except BotoCoreError:  # a wrong profile or file: the commands that sign in say what is wrong
+        return ""
+
+
 def _session(settings: Settings) -> Any:
     import boto3  # noqa: PLC0415 - see the module's docstring
 

@@ -28,7 +28,7 @@ def test_the_version_is_told(call, argv):
     assert call(*argv).out == f"s3batch {s3batch.__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"], []])
 def test_the_overview_names_every_command_on_one_screen(call, argv):
     answer = call(*argv)
 
@@ -51,6 +51,22 @@ def test_the_help_of_a_command_explains_every_flag_it_takes(call, command, flag)
     assert max(map(len, answer.out.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("family", ["cache", "jobs"])
+@pytest.mark.parametrize("argv", ["{} --help", "{} -h", "help {}"])
+def test_the_help_of_a_family_lists_its_commands(call, family, argv):
+    answer = call(*argv.format(family).split())
+
+    assert answer.code == 0
+    assert answer.out.startswith(f"usage: s3batch {family} COMMAND")
+    named = {command for command in COMMANDS if f"\n  {command}" in answer.out}
+    assert named == {command for command in COMMANDS if command.startswith(f"{family} ")}
+
+
+@pytest.mark.parametrize("command", ["sync", "cache restore", "jobs show", "plugin"])
+def test_help_of_a_command_is_its_flag_help(call, command):
+    assert call("help", *command.split()) == call(*command.split(), "--help")
+
+
 @pytest.mark.parametrize("command", ["config", "plugin"])
 def test_the_other_commands_have_help_too(call, command):
     answer = call(command, "--help")
@@ -61,7 +77,8 @@ def test_the_other_commands_have_help_too(call, command):
 @pytest.mark.parametrize(
     ("argv", "env", "sentence"),
     [
-        pytest.param([], {}, "no command is given; see s3batch --help", id="nothing"),
+        pytest.param(["help", "snyc"], {}, "there is no command snyc; did you mean sync?", id="help for a command with a typo"),
+        pytest.param(["--", "--help"], {}, "the command must come before --; write s3batch COMMAND [flags]", id="a dash"),
         pytest.param(["snyc"], {}, "there is no command snyc; did you mean sync?", id="a command with a typo"),
         pytest.param(["--quiet", "sync"], {}, "the command must come before --quiet; write s3batch COMMAND "
                      "[flags]", id="a flag before the command"),
@@ -84,6 +101,11 @@ def test_the_other_commands_have_help_too(call, command):
         pytest.param(["sync", "--delte"], {}, "there is no flag --delte; did you mean --delete?", id="a typo"),
         pytest.param(["sync", "--secret-kye=hunter2hunter2"], {}, "there is no flag --secret-kye; did you mean "
                      "--secret-key?", id="a typo, and its value is not shown"),
+        pytest.param(["sync", "--no-progress"], {}, "sync takes no --no-progress; write --progress none", id="a flag of the AWS CLI"),
+        pytest.param(["sync", "--bwlimit=3M"], {}, "sync takes no --bwlimit; write --bandwidth 10MiB: bytes a second, of "
+                     "all workers together", id="a flag of rclone"),
+        pytest.param(["sync", "a", "s3://b", "--recursive"], {}, "sync takes no --recursive; leave it out: a directory is "
+                     "always sent with everything below it", id="a flag that is not needed"),
         pytest.param(["sync", "-x"], {}, "there is no flag -x; see s3batch --help", id="a letter nobody knows"),
         pytest.param(["sync", "--workers"], {}, "argument --workers: expected one argument; see s3batch sync --help",
                      id="a flag without its value"),
@@ -177,6 +199,17 @@ def test_config_is_a_table_for_people(call):
     assert ["access_key", "***", "--access-key"] in lines
     assert ["part_size", "16MiB", "default"] in lines
     assert "s3cr3t" not in answer.out
+
+
+def test_config_shows_the_region_of_a_profile(call, tmp_path, monkeypatch):
+    (tmp_path / "aws").write_text("[profile build]\nregion = eu-north-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+
+    answer = call("config", "sync", "dist", "s3://b/p", "--profile", "build")
+    wrong = call("config", "sync", "dist", "s3://b/p", "--profile", "no-such")
+
+    assert ["region", "eu-north-1", "profile", "build"] in [line.split() for line in answer.out.splitlines()]
+    assert (wrong.code, "us-east-1" in wrong.out) == (0, True)
 
 
 def test_config_without_a_command_shows_every_setting(call):

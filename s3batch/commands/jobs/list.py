@@ -8,7 +8,7 @@ from s3batch.commands.jobs.find import Found, find_jobs, job_facts, journal_plac
 from s3batch.errors import (
     EXIT_DONE,
 )
-from s3batch.reporting.text import format_date, format_table
+from s3batch.reporting.text import format_table
 from s3batch.units import format_count
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run_list(settings: Settings, output: Output) -> int:
     if settings.json:
         output.document({"jobs": [_row_as_json(each) for each in found]})
     elif found:
-        head = ("job", "command", "state", "started (UTC)", "done", "left", "failed", "source -> target")
+        head = ("job", "command", "state", "done", "left", "failed", "source -> target")
         output.data(*format_table([head, *map(_row, found)]))
     else:
         output.info(f"no jobs in {' or '.join(journal_places(settings))}")
@@ -34,7 +34,8 @@ def run_list(settings: Settings, output: Output) -> int:
 def _row(found: Found) -> tuple[str, ...]:
     job = found.job
     numbers = map(format_count, (found.done, found.left, found.failed))
-    return (job.id, job.command, found.state, format_date(job.started), *numbers, f"{job.source} -> {job.target}")
+    # no column for the start: the id begins with its date and time
+    return (job.id, job.command, found.state, *numbers, f"{job.source} -> s3://{job.target}")
 
 
 def _row_as_json(found: Found) -> dict[str, Any]:
