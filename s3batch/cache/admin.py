@@ -44,7 +44,7 @@ class Look:
         state = JobState.FAILED if error else JobState.DONE
         document = report.without_job(
             self.settings.command, state, code, seconds=time.time() - self.started,
-            requests=self.bucket.lane.requests, retries=self.bucket.retries, warnings=self.warnings,
+            requests=self.bucket.transport.requests, retries=self.bucket.retries, warnings=self.warnings,
         )  # fmt: skip
         self.output.document({**document, **({"error": error} if error else {}), "cache": cache})
 

@@ -21,7 +21,7 @@ from s3batch.s3 import requests
 from s3batch.s3.errors import TOO_LARGE, CallError, fault_of
 from s3batch.s3.integrity import send
 from s3batch.s3.responses import date_of, etag_of, must, seconds_of
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ async def store_chunk(
     if local is not None:
         local.put(packed.id.hex(), body)
     key = chunk_key(prefix, packed.id)
-    held = await ask(requests.head_object(key))
+    held = await send_request(requests.head_object(key))
     if held.ok and age_of(held) < keep:
         return Result(operation.id, payload=payload, etag=etag_of(held), already=True)
     call = requests.put_object(key, body, {"content-type": "application/zstd", **headers})

@@ -9,7 +9,7 @@ from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, Fault
 from s3batch.s3.gather import gather
 from s3batch.s3.responses import checked, etag_of
-from s3batch.s3.transport import pause
+from s3batch.s3.transport import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -132,7 +132,7 @@ class BucketStore:
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
-        await pause(seconds)
+        await sleep(seconds)
 
     async def gather(self, coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
         """Run ``coroutines`` side by side; return their results in order, or raise the first error."""

@@ -315,7 +315,7 @@ class Session:
         if self.local is not None:
             self.local.trim()
         if "bucket" in self.__dict__:
-            self.journal.add_tally(requests=self.bucket.lane.requests, retries=self.bucket.retries)
+            self.journal.add_tally(requests=self.bucket.transport.requests, retries=self.bucket.retries)
             self.bucket.close()
 
     # --- workers ----------------------------------------------------------------------------

@@ -42,9 +42,9 @@ class InlineExecutor:
         news = News(results=runner.results, dropped=self._dropped)
         runner.results, self._dropped = [], []
         self._state.hear(news.results, runner.status())
-        news.count(runner.lane.requests, runner.lane.doubts)
-        runner.lane.requests.clear()
-        runner.lane.doubts.clear()
+        news.count(runner.transport.requests, runner.transport.doubts)
+        runner.transport.requests.clear()
+        runner.transport.doubts.clear()
         return news
 
     def sign_in_again(self, credentials: Credentials) -> None:
@@ -56,7 +56,7 @@ class InlineExecutor:
         self._runner.learn(quirks)
 
     def narrow(self) -> None:
-        """Do nothing: its own lane has narrowed its window already."""
+        """Do nothing: its own transport has halved its window already."""
 
     def drain(self) -> None:
         """Hand back work that was not begun."""
@@ -66,4 +66,4 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Close the connections."""
-        self._runner.lane.close()
+        self._runner.transport.close()

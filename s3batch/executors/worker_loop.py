@@ -1,4 +1,4 @@
-"""Runs work on a lane: as many pieces at once as the store and the memory take. The inside of every worker.
+"""Runs work on a transport: as many pieces at once as the store and the memory take. The inside of every worker.
 
 It asks for work that it can begin soon: as much as the window has room for, and as much as it recently began in the
 time that asking takes. Files of up to 1 MiB are read on the event loop, which costs less than handing them to a thread.
@@ -20,7 +20,7 @@ from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIR
 from s3batch.failpoints import reach
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import carrier
-from s3batch.s3.transport import Lane
+from s3batch.s3.transport import Transport
 from s3batch.worker.context import tools_for
 from s3batch.worker.dispatch import begin
 
@@ -54,10 +54,10 @@ class Runner:
     ) -> None:  # fmt: skip
         """``page`` shows others what this worker does, even after it has died; ``lead`` is in seconds."""
         limit = min(brief.limit, _connections())
-        self.lane = Lane(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
+        self.transport = Transport(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
         """The results; their reader clears the list."""
-        self._page = self.lane.page = [0, 0] if page is None else page
+        self._page = self.transport.page = [0, 0] if page is None else page
         self._lead = lead
         self._clock = clock
         self._tools = tools_for(brief)
@@ -79,16 +79,16 @@ class Runner:
     @property
     def busy(self) -> bool:
         """True if operations run or wait."""
-        return bool(self._backlog) or self.lane.active > 0
+        return bool(self._backlog) or self.transport.active > 0
 
     @property
     def hungry(self) -> bool:
         """True if it could begin more work than it has."""
-        return not self._backlog and self.lane.has_room
+        return not self._backlog and self.transport.has_room
 
     def hear(self) -> None:
         """Note that the coordinator is there."""
-        self.lane.allow_changes(self._clock() + self._tools.brief.forsaken_after)
+        self.transport.allow_changes(self._clock() + self._tools.brief.forsaken_after)
 
     def take(self, works: list[Work]) -> None:
         """Queue ``works`` and begin as many as there is room for."""
@@ -106,7 +106,11 @@ class Runner:
     def status(self) -> Status:
         """Return the status: work begun, and work asked for."""
         self._measure()
-        free = 0 if self._halted else int(self.lane.window) - self.lane.active + self._ahead() - len(self._backlog)
+        free = (
+            0
+            if self._halted
+            else int(self.transport.window) - self.transport.active + self._ahead() - len(self._backlog)
+        )
         works, content, keys = self._received
         credit = Credit(
             works + max(0, free),
@@ -132,8 +136,8 @@ class Runner:
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
-        self.lane.sign_in_again(credentials)
-        self._tools.brief = replace(self._tools.brief, endpoint=self.lane.endpoint)
+        self.transport.sign_in_again(credentials)
+        self._tools.brief = replace(self._tools.brief, endpoint=self.transport.endpoint)
         self._halted = False
         self._begin()
 
@@ -153,13 +157,13 @@ class Runner:
 
     def turn(self, timeout: float) -> None:
         """Run the loop for up to ``timeout`` seconds, then begin as much work as there is room for."""
-        self.lane.turn(timeout)
+        self.transport.turn(timeout)
         self._begin()
 
     def _begin(self) -> None:
-        backlog, lane, page = self._backlog, self.lane, self._page
-        wanted = not self._halted and lane.may_change
-        while wanted and backlog and lane.has_room:
+        backlog, transport, page = self._backlog, self.transport, self._page
+        wanted = not self._halted and transport.may_change
+        while wanted and backlog and transport.has_room:
             work, weight = backlog[0]
             held = self._memory_of(work, weight) if self._compresses else weight
             if self._weight and self._weight + held > CONTENT_IN_FLIGHT:
@@ -169,7 +173,7 @@ class Runner:
             page[BEGUN] += 1
             reach("part-sending" if work.step is PART else "sending")
             ended = partial(self._ended, held, weight, len(work.keys))
-            lane.start(begin(work, self._tools), ended, work.operation.id)
+            transport.start(begin(work, self._tools), ended, work.operation.id)
         page[CURRENT] = 0
 
     def _memory_of(self, work: Work, weight: int) -> int:

@@ -145,7 +145,7 @@ class Worker:
     def close(self) -> None:
         """Close the connections; for a worker that shares its coordinator's process."""
         if self._runner is not None:
-            self._runner.lane.close()
+            self._runner.transport.close()
         self._frames.sock.close()
 
     def _patience(self, runner: Runner) -> float:
@@ -169,7 +169,7 @@ class Worker:
     def _obey(self, word: str, payload: Any) -> None:
         if word == "start":
             self._runner = Runner(payload, self._page)
-            self._runner.lane.watch(self._frames.sock, self._listen)
+            self._runner.transport.watch(self._frames.sock, self._listen)
             reach("worker-started")
             return
         if self._runner is None:
@@ -182,7 +182,7 @@ class Worker:
         elif word == "quirks":
             self._runner.learn(payload)
         elif word == "narrow":
-            self._runner.lane.narrow()
+            self._runner.transport.narrow()
         elif word == "drain":
             self._frames.queue("dropped", pack(self._runner.drop()))
 
@@ -191,12 +191,12 @@ class Worker:
         count = len(runner.results)
         every = _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
         if elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy)):
-            lane = runner.lane
+            transport = runner.transport
             rows = [tuple(result) for result in runner.results]
-            self._frames.queue("report", (rows, dict(lane.requests), dict(lane.doubts), runner.status()))
+            self._frames.queue("report", (rows, dict(transport.requests), dict(transport.doubts), runner.status()))
             runner.results.clear()
-            lane.requests.clear()
-            lane.doubts.clear()
+            transport.requests.clear()
+            transport.doubts.clear()
             self._flushed += elapsed
         self._frames.flush()
 

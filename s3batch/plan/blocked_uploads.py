@@ -128,7 +128,7 @@ def _probe(key: str, headers: dict[str, str]) -> requests.Call:
 
 def _is_taken(bucket: Bucket, call: requests.Call) -> bool:
     """Return whether the store blocks the key, by one request. A missing permission proves nothing."""
-    answer = bucket.lane.call(call)
+    answer = bucket.transport.call(call)
     return answer.ok or refusal_for_good(answer) is not None
 
 

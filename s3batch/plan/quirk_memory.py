@@ -72,7 +72,7 @@ def recall_in_force(journal: Journal, endpoint: str) -> Quirks:
 def choose_lane(bucket: Bucket, quirks: Quirks, lane: str) -> None:
     """Take the lane that the last job found right, unless the setting ``lane`` names one."""
     if lane == "auto" and quirks.has(QuirkKind.BOTO_ONLY):
-        bucket.lane.use(bucket.endpoint.through("reference"))
+        bucket.transport.use(bucket.endpoint.through("reference"))
 
 
 def are_times_compared(journal: Journal) -> bool:

@@ -18,7 +18,7 @@ from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.retry import back_off
 from s3batch.s3.store_clock import StoreClock
-from s3batch.s3.transport import Lane, ask, outcome, pause
+from s3batch.s3.transport import Transport, catch_call_error, send_request, sleep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ class Bucket:
         self.uploads_refused: Fault | None = None
         """Why multipart uploads in progress could not be listed."""
         self.clock = StoreClock()
-        self.lane = Lane(endpoint, carrier)
+        self.transport = Transport(endpoint, carrier)
         self.store_date = 0.0
         """When the store answered last, by its own clock; 0 before, and where it does not say."""
         self.warn: Callable[[str], object] = lambda _: None
@@ -71,7 +71,7 @@ class Bucket:
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint as the lane knows it by now: it learns the bucket's region."""
-        return self.lane.endpoint
+        return self.transport.endpoint
 
     @classmethod
     def from_settings(cls, settings: Settings, bucket: str) -> Bucket:
@@ -81,7 +81,7 @@ class Bucket:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end; return what it returns, or raise what it raises."""
-        value, error = self.lane.run(capture(coroutine))
+        value, error = self.transport.run(capture(coroutine))
         if error is not None:
             raise error
         return value
@@ -115,7 +115,7 @@ class Bucket:
     async def _wait(self, fault: Fault | None, attempt: int) -> None:
         """Wait before the next try, no less than the store asks for."""
         self.retries += 1
-        await pause(max(back_off(attempt), fault.retry_after if fault else 0.0))
+        await sleep(max(back_off(attempt), fault.retry_after if fault else 0.0))
 
     def must(self, call: Call) -> Answer:
         """Return the answer to ``call``, which must be ok. Raises :class:`CallError` otherwise."""
@@ -127,7 +127,7 @@ class Bucket:
     async def _once(self, call: Call) -> tuple[Fault | None, Answer | None]:
         sent = self.clock.read_local()
         try:
-            answer = await ask(call)
+            answer = await send_request(call)
             if answer.ok and call.name == "PutObject":
                 proof = await self._proofs.prove(call, answer, checks_in(call))
                 if proof.warning:
@@ -148,7 +148,7 @@ class Bucket:
     def _second_chance(self, fault: Fault) -> bool:
         """Return whether other credentials may be tried."""
         if fault.signed_out and (credentials := self.login.renewed()):
-            self.lane.sign_in_again(credentials)
+            self.transport.sign_in_again(credentials)
             return True
         return False
 
@@ -228,12 +228,12 @@ class Bucket:
 
     def _fetch_ahead(self, call: Call) -> list[Any]:
         ahead: list[Any] = []
-        self.lane.start(outcome(ask(call)), ahead.append)
+        self.transport.start(catch_call_error(send_request(call)), ahead.append)
         return ahead
 
     def _arrived(self, ahead: list[Any], call: Call) -> Answer:
         while not ahead:
-            self.lane.turn(1.0)
+            self.transport.turn(1.0)
         answer = ahead[0]
         if isinstance(answer, CallError) or not answer.ok:
             return self._listed(call)
@@ -337,7 +337,7 @@ class Bucket:
 
     def close(self) -> None:
         """Close its connections."""
-        self.lane.close()
+        self.transport.close()
 
 
 def refused(endpoint: Endpoint, call: str, fault: Fault) -> EndpointError:

@@ -28,7 +28,7 @@ class BundleError(OSError):
     """There is nothing to verify certificates with: trying again is no use."""
 
 
-class Dialler:
+class Dialer:
     """Opens non-blocking connections to one endpoint. An address that failed is asked last."""
 
     def __init__(self, endpoint: Endpoint, clock: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""Run many coroutines of a lane side by side, from within another coroutine of it."""
+"""Run many coroutines of an event loop side by side, from within another coroutine of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 
-    from s3batch.s3.transport import Lane
+    from s3batch.s3.transport import Transport
 
 SIDE_BY_SIDE = 64
 """Coroutines of one gathering that run at a time, so that memory does not grow with their number."""
@@ -31,7 +31,7 @@ def gather(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> Generator[Gather, 
 
 
 async def capture(coroutine: Any) -> tuple[Any, Exception | None]:
-    """Return the result of ``coroutine``, or its error, as a value: a lane treats an exception as a bug."""
+    """Return the result of ``coroutine``, or its error, as a value: the loop treats an exception as a bug."""
     try:
         return await coroutine, None
     except Exception as error:  # noqa: BLE001 - raised again where the coroutine was awaited
@@ -41,8 +41,8 @@ async def capture(coroutine: Any) -> tuple[Any, Exception | None]:
 class Gathering:
     """One :func:`gather` under way."""
 
-    def __init__(self, lane: Lane, wish: Gather, done: Callable[[list[Any], Exception | None], None]) -> None:
-        self._lane = lane
+    def __init__(self, transport: Transport, wish: Gather, done: Callable[[list[Any], Exception | None], None]) -> None:
+        self._transport = transport
         self._left = wish.coroutines
         self._done = done
         self._results: list[Any] = []
@@ -61,7 +61,7 @@ class Gathering:
                 break
             self._running += 1
             self._results.append(None)
-            self._lane.start(capture(coroutine), partial(self._ended, len(self._results) - 1))
+            self._transport.start(capture(coroutine), partial(self._ended, len(self._results) - 1))
         self._starting = False
         if not self._running:
             self._done(self._results, self._error)

@@ -17,7 +17,7 @@ from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.errors import CallError, fault_of
 from s3batch.s3.proof import Proofs
-from s3batch.s3.transport import aside, ask
+from s3batch.s3.transport import run_in_thread, send_request
 from s3batch.source.reader import BLOCK
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ async def send(call: Call, checks: Checks, asked: Asked | None = None) -> Sent:
     while True:
         used = checks.name
         reckon = partial(checksum_header, used, call.body)
-        header = reckon() if len(call.body) <= BLOCK else await aside(reckon)
+        header = reckon() if len(call.body) <= BLOCK else await run_in_thread(reckon)
         answer = await _answer_to(call._replace(headers={**call.headers, **header}), asked)
         if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
             break
@@ -106,7 +106,7 @@ async def send(call: Call, checks: Checks, asked: Asked | None = None) -> Sent:
 
 async def _answer_to(call: Call, asked: Asked | None) -> Answer:
     if asked is None or asked.call != call:
-        return await ask(call)
+        return await send_request(call)
     if isinstance(asked.outcome, CallError):
         raise asked.outcome
     return asked.outcome
@@ -118,7 +118,7 @@ async def begin_upload(call: Call, checks: Checks) -> Answer:
         used, headers = checks.name, dict(call.headers)
         if used in WHOLE_OBJECT:
             headers |= {"x-amz-checksum-algorithm": used.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
-        answer = await ask(call._replace(headers=headers))
+        answer = await send_request(call._replace(headers=headers))
         if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
             return answer
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, Fault, fault_of, refused_for_good
 from s3batch.s3.etag import md5_of
-from s3batch.s3.transport import aside, ask
+from s3batch.s3.transport import run_in_thread, send_request
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Answer, Call
@@ -59,7 +59,7 @@ class Proofs:
         Raises :class:`CallError` (retryable) when what is stored is not what was sent.
         """
         reckon = partial(confirm, answer, call, header)  # perhaps an MD5
-        checksum = reckon() if len(call.body) <= _ON_LOOP else await aside(reckon)
+        checksum = reckon() if len(call.body) <= _ON_LOOP else await run_in_thread(reckon)
         if checksum is not None or call.name != "PutObject":
             return Proof(checksum)
         return Proof(None, await self.look(call.key, len(call.body), bare(answer.headers["etag"])))
@@ -90,13 +90,13 @@ def bare(etag: str) -> str:
 
 async def _find(key: str) -> tuple[_Facts | None, list[str]]:
     """Return the facts of ``key`` in HEAD, or else in the listing; and both refusals, if both are refused."""
-    head = await ask(requests.head_object(key))
+    head = await send_request(requests.head_object(key))
     if head.ok:
         return _Facts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []
     if head.status == 404:
         return None, []
     refusal = _refusal(head, "HeadObject", key)
-    page = await ask(requests.list_objects(key, limit=1))
+    page = await send_request(requests.list_objects(key, limit=1))
     if page.ok:
         first = next((each for each in page.document.objects if each.key == key), None)
         return (_Facts(first.size, bare(first.etag)) if first else None), []

@@ -13,7 +13,7 @@ _SAVED = 0.1
 """Seconds of unused bandwidth that are saved and may then be used at once."""
 
 
-class Pace:
+class RateLimiter:
     """Hands out bytes at ``rate`` a second."""
 
     def __init__(self, rate: float, clock: Callable[[], float]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.errors import CallError, explain, fault_of
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Answer, Call
@@ -23,12 +23,12 @@ def checked(answer: Answer, call: Call) -> Answer:
 
 async def must(call: Call) -> Answer:
     """Return the answer to ``call``, which must be ok. Raises :class:`CallError` otherwise."""
-    return checked(await ask(call), call)
+    return checked(await send_request(call), call)
 
 
 async def settled(call: Call) -> Answer:
     """Return the answer to ``call``: ok, or a permanent refusal. Raises :class:`CallError` for a passing fault."""
-    answer = await ask(call)
+    answer = await send_request(call)
     if not answer.ok and (fault := fault_of(answer)).retryable and answer.status != 501:
         raise CallError(call.name, call.key, fault)
     return answer

@@ -1,8 +1,8 @@
 """The event loop that carries out calls: many at once, one thread, no barrier between them.
 
-An operation is a coroutine that awaits :func:`ask` (one S3 call), :func:`aside` (a blocking function on a thread) or
-:func:`pause`. The lane runs as many as it is given. Each has at most one call under way, so the number of running
-coroutines is the number of connections.
+An operation is a coroutine that awaits :func:`send_request` (one S3 call), :func:`run_in_thread` (a blocking function)
+or :func:`sleep`. The transport runs as many as it is given. Each has at most one call under way, so the number of
+running coroutines is the number of connections.
 
     start(coroutine) ──ask(call)──> sign, send on a kept connection ──answer──> coroutine goes on
                           │
@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s3batch.quirks import OVERRULED
 from s3batch.s3 import bounds, clock, validation
 from s3batch.s3.connection import BrokenConnectionError, Connection
-from s3batch.s3.dialer import BundleError, Dialler
+from s3batch.s3.dialer import BundleError, Dialer
 from s3batch.s3.errors import SKEWED, CallError, Fault, fault_of, hides_error, puzzling
 from s3batch.s3.gather import Gather, Gathering
 from s3batch.s3.lazy_boto import without_secrets
-from s3batch.s3.rate_limit import Pace
+from s3batch.s3.rate_limit import RateLimiter
 from s3batch.s3.request_heads import Heads
 from s3batch.s3.requests import Answer, Call, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
@@ -64,20 +64,20 @@ _AGREED = 3
 """After so many refusals of one code that boto3 met too, boto3 is not asked about that code again."""
 
 
-class Aside(NamedTuple):
+class ThreadCall(NamedTuple):
     """A blocking function to run on a thread."""
 
     function: Callable[[], Any]
 
 
-class Pause(NamedTuple):
+class Sleep(NamedTuple):
     """Seconds to wait."""
 
     seconds: float
 
 
 @types.coroutine
-def ask(call: Call) -> Generator[Call, Answer, Answer]:
+def send_request(call: Call) -> Generator[Call, Answer, Answer]:
     """Return S3's answer to ``call``, with any status. Raises :class:`CallError` if none came.
 
     HEAD errors have no body, so an expired token looks like a missing permission. A GET then learns the error code.
@@ -97,18 +97,18 @@ _TELL_ETAG = frozenset({"CopyObject", "CompleteMultipartUpload"})
 
 
 @types.coroutine
-def aside(function: Callable[[], Any]) -> Generator[Aside, Any, Any]:
+def run_in_thread(function: Callable[[], Any]) -> Generator[ThreadCall, Any, Any]:
     """Run ``function`` on a thread and return its result; its exceptions are raised here."""
-    return (yield Aside(function))
+    return (yield ThreadCall(function))
 
 
 @types.coroutine
-def pause(seconds: float) -> Generator[Pause, None, None]:
+def sleep(seconds: float) -> Generator[Sleep, None, None]:
     """Wait."""
-    yield Pause(seconds)
+    yield Sleep(seconds)
 
 
-class _Task:
+class Task:
     """A running coroutine and the call it waits for."""
 
     __slots__ = ("call", "coroutine", "done", "lessons", "row", "tries")
@@ -122,22 +122,22 @@ class _Task:
         self.lessons = 0
 
 
-class _Line(Connection):
+class PooledConnection(Connection):
     """A connection of the lane, with its task and the events that the selector watches."""
 
     __slots__ = ("address", "begun", "deadline", "dialler", "task", "watched")
 
-    task: _Task | None
+    task: Task | None
     watched: int
     deadline: float
     """When the response has to be complete, without the time for its bytes so far; monotonic seconds."""
     begun: float
     """When its request was begun; monotonic seconds."""
     address: Address
-    dialler: Dialler
+    dialler: Dialer
 
 
-class Lane:
+class Transport:
     """Carries out calls to one bucket. Not thread-safe: one thread owns it.
 
     An exception that a coroutine does not catch is a bug and comes out of :meth:`turn`.
@@ -174,21 +174,21 @@ class Lane:
         self._narrow_until = 0.0
         """The store asked for patience: until then the window does not open."""
         self._selector = selectors.DefaultSelector()
-        self._idle: list[_Line] = []
-        self._lines: set[_Line] = set()
+        self._idle: list[PooledConnection] = []
+        self._lines: set[PooledConnection] = set()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_number = 0
         self._checked = 0.0
         self._overruled = 0
         self._agreed: Counter[str] = Counter()
-        self._pace = Pace(bandwidth, clock) if bandwidth else None
+        self._pace = RateLimiter(bandwidth, clock) if bandwidth else None
         self._held: deque[Callable[[], None]] = deque()
         """Those who wait for bandwidth; one in the midst of a body is first."""
         self._threads: ThreadPoolExecutor | None = None
         self._threadless = False
-        self._from_threads: deque[tuple[_Task, Any, BaseException | None, Answer | None]] = deque()
+        self._from_threads: deque[tuple[Task, Any, BaseException | None, Answer | None]] = deque()
         self._waker: tuple[socket.socket, socket.socket] | None = None
-        self._dialler = Dialler(endpoint, clock)
+        self._dialler = Dialer(endpoint, clock)
         self._carry = carrier(endpoint)
         self.endpoint = endpoint
         self.use(endpoint)
@@ -196,7 +196,7 @@ class Lane:
     def use(self, endpoint: Endpoint) -> None:
         """Take a changed endpoint: fresh credentials, the bucket's real region, the other lane."""
         if (endpoint.server_name, endpoint.port) != (self.endpoint.server_name, self.endpoint.port):
-            self._dialler = Dialler(endpoint, self._clock)
+            self._dialler = Dialer(endpoint, self._clock)
             for line in self._idle.copy():
                 self._drop(line)
         if endpoint.through(self.endpoint.lane) != self.endpoint:
@@ -223,7 +223,7 @@ class Lane:
     def start(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None], row: int = 0) -> None:
         """Run ``coroutine``; ``done`` gets its result. ``row`` is the row of its operation."""
         self.active += 1
-        self._resume(_Task(coroutine, done, row))
+        self._resume(Task(coroutine, done, row))
 
     @property
     def may_change(self) -> bool:
@@ -242,20 +242,20 @@ class Lane:
 
     def call(self, call: Call) -> Answer:
         """Carry out one call and wait for its answer: for the coordinator's own few requests."""
-        answer: Answer = self.run(ask(call))
+        answer: Answer = self.run(send_request(call))
         return answer
 
     def run(self, coroutine: Any) -> Any:
         """Run ``coroutine`` to its end and return its result."""
         box: list[Any] = []
-        self.start(outcome(coroutine), box.append)
+        self.start(catch_call_error(coroutine), box.append)
         while not box:
             self.turn(1.0)
         if isinstance(box[0], CallError):
             raise box[0]
         return box[0]
 
-    def _resume(self, task: _Task, value: object = None, error: BaseException | None = None) -> None:
+    def _resume(self, task: Task, value: object = None, error: BaseException | None = None) -> None:
         self.page[1] = task.row
         try:
             wish = task.coroutine.send(value) if error is None else task.coroutine.throw(error)
@@ -266,7 +266,7 @@ class Lane:
         if type(wish) is Call:
             task.call, task.tries, task.lessons = wish, 0, 0
             self._ask(task, wish)
-        elif type(wish) is Aside:
+        elif type(wish) is ThreadCall:
             self._aside(task, wish.function)
         elif type(wish) is Gather:
             Gathering(self, wish, partial(self._resume, task)).go_on()
@@ -275,14 +275,14 @@ class Lane:
 
     # --- one exchange -----------------------------------------------------------------------
 
-    def _ask(self, task: _Task, call: Call) -> None:
+    def _ask(self, task: Task, call: Call) -> None:
         self.requests[call.name] += 1
         if self._pace is not None and (self._held or self._pace.empty):
             self._hold(lambda: self._go(task, call))
         else:
             self._go(task, call)
 
-    def _go(self, task: _Task, call: Call) -> None:
+    def _go(self, task: Task, call: Call) -> None:
         if call.method not in _READS and not self._clock() < self._changes_until:
             self._unchanged.append(lambda: self._go(task, call))
         elif self.endpoint.lane != "reference":
@@ -290,7 +290,7 @@ class Lane:
         else:
             self._refer(task, call)
 
-    def _refer(self, task: _Task, call: Call) -> None:
+    def _refer(self, task: Task, call: Call) -> None:
         """Send through boto3."""
         try:
             refuse_breaks("the request", call.query, *call.headers, *call.headers.values())
@@ -301,7 +301,7 @@ class Lane:
             self._pace.spend(len(call.body))
         self._through_boto(task, call)
 
-    def _send(self, task: _Task, call: Call, *, anew: bool = False) -> None:
+    def _send(self, task: Task, call: Call, *, anew: bool = False) -> None:
         """Send on a kept connection, or on a new one."""
         now = self._clock()
         try:
@@ -323,7 +323,7 @@ class Lane:
         if not line.handshaking:
             self._pump(line)
 
-    def _kept(self, now: float) -> _Line:
+    def _kept(self, now: float) -> PooledConnection:
         """Return an idle connection that was used recently, or a new one."""
         while self._idle:
             line = self._idle.pop()
@@ -332,11 +332,11 @@ class Lane:
             self._drop(line)
         return self._connect()
 
-    def _fail(self, task: _Task, call: Call, fault: Fault) -> None:
+    def _fail(self, task: Task, call: Call, fault: Fault) -> None:
         """Throw the fault into the coroutine in the next turn, so that a row of failures is no deep recursion."""
         self.later(0.0, lambda: self._resume(task, error=CallError(call.name, call.key, fault)))
 
-    def _pump(self, line: _Line) -> None:
+    def _pump(self, line: PooledConnection) -> None:
         """Send as much as possible, and watch the socket for the next event."""
         try:
             blocked = line.send()
@@ -351,7 +351,7 @@ class Lane:
             line.deadline = line.progress + self._patience
         self._watch(line, READ | WRITE if blocked else READ)
 
-    def _go_on(self, line: _Line) -> None:
+    def _go_on(self, line: PooledConnection) -> None:
         if line.task is not None:
             line.progress = self._clock()
             self._pump(line)
@@ -377,7 +377,7 @@ class Lane:
         if held:
             self.later(pace.delay(), self._let_go)
 
-    def _ready(self, line: _Line, events: int) -> None:
+    def _ready(self, line: PooledConnection, events: int) -> None:
         line.progress = self._clock()
         if line.handshaking or events & WRITE:
             self._pump(line)
@@ -392,7 +392,7 @@ class Lane:
             if answer is not None:
                 self._answered(line, answer)
 
-    def _answered(self, line: _Line, answer: Answer) -> None:
+    def _answered(self, line: PooledConnection, answer: Answer) -> None:
         task = line.task
         line.task = None
         if line.reusable and line.dialler is self._dialler:
@@ -409,7 +409,7 @@ class Lane:
             answer = without_secrets(answer, self.endpoint.credentials)
         return validation.validate(call, answer)
 
-    def _judge(self, task: _Task, call: Call, answer: Answer) -> None:
+    def _judge(self, task: Task, call: Call, answer: Answer) -> None:
         if validation.is_stored(call, answer):
             self._widen()
             self._resume(task, answer)
@@ -453,7 +453,7 @@ class Lane:
         self._heads.learn_time(offset)
         return True
 
-    def _broken(self, line: _Line, error: BrokenConnectionError) -> None:
+    def _broken(self, line: PooledConnection, error: BrokenConnectionError) -> None:
         """Handle a broken send; the store may have answered first with a refusal, which is then the answer."""
         try:
             answer = None if line.opening else line.receive()
@@ -467,7 +467,7 @@ class Lane:
         if task is not None and task.call is not None:
             self._judge(task, task.call, answer)
 
-    def _lost(self, line: _Line, error: BrokenConnectionError) -> None:
+    def _lost(self, line: PooledConnection, error: BrokenConnectionError) -> None:
         task, line.task = line.task, None
         self._drop(line)
         if task is None or task.call is None:
@@ -489,7 +489,7 @@ class Lane:
         words = "cannot reach" if line.opening else "no answer from"
         self._fail(task, task.call, Fault(code, f"{words} {self.endpoint.name()}: {error}"))
 
-    def _again(self, task: _Task, call: Call) -> None:
+    def _again(self, task: Task, call: Call) -> None:
         """Send the request of a lost connection once more."""
         if call.method in _READS or self.may_change:
             self.requests[call.name] += 1
@@ -499,12 +499,12 @@ class Lane:
 
     # --- connections ------------------------------------------------------------------------
 
-    def _connect(self) -> _Line:
+    def _connect(self) -> PooledConnection:
         if self.endpoint.tls:
             known = (line.sock.session for line in self._lines if line.used and isinstance(line.sock, ssl.SSLSocket))
             self._dialler.session = next(known, self._dialler.session)
         sock, address = self._dialler.open()
-        line = _Line(sock, self._pace.grant if self._pace else None)
+        line = PooledConnection(sock, self._pace.grant if self._pace else None)
         line.task = None
         line.watched = READ | WRITE
         line.address, line.dialler = address, self._dialler
@@ -512,12 +512,12 @@ class Lane:
         self._lines.add(line)
         return line
 
-    def _watch(self, line: _Line, events: int) -> None:
+    def _watch(self, line: PooledConnection, events: int) -> None:
         if line.watched != events and line.watched >= 0:
             self._selector.modify(line.sock, events, line)
             line.watched = events
 
-    def _drop(self, line: _Line) -> None:
+    def _drop(self, line: PooledConnection) -> None:
         if line.watched < 0:
             return
         line.watched = -1
@@ -551,7 +551,7 @@ class Lane:
             timeout = min(timeout, max(0.0, self._timers[0][0] - self._clock()))
         for key, events in self._selector.select(timeout):
             line = key.data
-            if type(line) is not _Line:
+            if type(line) is not PooledConnection:
                 line()
             elif line.task is not None:
                 self._ready(line, events)
@@ -579,7 +579,7 @@ class Lane:
             if words:
                 self._lost(line, BrokenConnectionError(words, used=line.used, timed_out=True))
 
-    def _is_kept_alive(self, line: _Line, now: float) -> bool:
+    def _is_kept_alive(self, line: PooledConnection, now: float) -> bool:
         """Return whether S3 is still at work and sends spaces meanwhile; the rest of the response has its own time."""
         call = line.task.call if line.task else None
         if (
@@ -630,11 +630,11 @@ class Lane:
 
     # --- threads ----------------------------------------------------------------------------
 
-    def _through_boto(self, task: _Task, call: Call, refusal: Answer | None = None) -> None:
+    def _through_boto(self, task: Task, call: Call, refusal: Answer | None = None) -> None:
         """Let boto3 send the call; ``refusal`` is the lean lane's answer."""
         self._aside(task, lambda: self._validated(call, self._carry(call)), refusal)
 
-    def _aside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None = None) -> None:
+    def _aside(self, task: Task, function: Callable[[], Any], refusal: Answer | None = None) -> None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max(4, min(self.limit, 32)), "aside")
             receiver, waker = self._waker = socket.socketpair()
@@ -644,7 +644,7 @@ class Lane:
         if not self._submitted(task, function, refusal):
             self._beside(task, function, refusal)
 
-    def _submitted(self, task: _Task, function: Callable[[], Any], refusal: Answer | None) -> bool:
+    def _submitted(self, task: Task, function: Callable[[], Any], refusal: Answer | None) -> bool:
         """Return whether a thread takes it. Where no thread can be started, the lane's own has to, and blocks."""
         if self._threads is None or self._threadless:
             return False
@@ -655,7 +655,7 @@ class Lane:
             return not self._threadless
         return True
 
-    def _beside(self, task: _Task, function: Callable[[], Any], refusal: Answer | None) -> None:
+    def _beside(self, task: Task, function: Callable[[], Any], refusal: Answer | None) -> None:
         """Run ``function`` on a thread and pass its result or exception to the loop."""
         try:
             self._from_threads.append((task, function(), None, refusal))
@@ -677,7 +677,7 @@ class Lane:
                     self._count(value)
                 self._resume(task, value, error)
 
-    def _settle(self, task: _Task, answer: Answer | None, refusal: Answer) -> None:
+    def _settle(self, task: Task, answer: Answer | None, refusal: Answer) -> None:
         """Settle a refusal of the lean lane: boto3's answer counts, if it got one."""
         code = fault_of(refusal).code
         if answer is None:
@@ -702,7 +702,7 @@ def _nothing() -> None:
     """Hold a place in the queue for bandwidth."""
 
 
-async def outcome(coroutine: Any) -> Any:
+async def catch_call_error(coroutine: Any) -> Any:
     """Return the outcome of ``coroutine``, including its exception: the loop must go on either way."""
     try:
         return await coroutine

@@ -14,7 +14,7 @@ from s3batch.model import (
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, Fault, fault_of
 from s3batch.s3.responses import checked
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 from s3batch.worker.delete_check import PlannedDelete
 from s3batch.worker.results import failed, result_for_each
 from s3batch.worker.upload import (
@@ -38,10 +38,10 @@ async def delete_one(operation: Operation, tools: Tools) -> Result:
 async def _delete(operation: Operation) -> Result:
     call = requests.delete_object(operation.key)
     condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
-    answer = await ask(call._replace(headers={**call.headers, **condition}))
+    answer = await send_request(call._replace(headers={**call.headers, **condition}))
     if condition and not answer.ok and answer.status != 404:
         if await misjudges(answer, call, condition):
-            answer = await ask(call)
+            answer = await send_request(call)
         elif answer.status in OVERTAKEN:
             return Result(operation.id, already=True)
     if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
@@ -62,7 +62,7 @@ async def delete_batch(work: Work, tools: Tools) -> list[Result]:
 async def _delete_together(work: Work, tools: Tools) -> list[Result]:
     """Delete in one request. Errors come inside the answer, and each is named."""
     call = requests.delete_objects(key for _, key in work.keys)
-    answer = await ask(call)
+    answer = await send_request(call)
     if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
         return [await _delete_row(row, key, tools) for row, key in work.keys]
     if not answer.ok:

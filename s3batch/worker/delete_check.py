@@ -15,7 +15,7 @@ from s3batch.s3 import requests
 from s3batch.s3.errors import refusal_for_good
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.responses import checked, etag_of, seconds_of
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools
     changed: set[str] = set()
     while left:
         call = jump_to(left, prefix)
-        answer = await ask(call)
+        answer = await send_request(call)
         if (fault := refusal_for_good(answer)) is not None:
             tools.note_refusal(call.name, fault, "deletes do not check whether an object was written since the listing")
             return changed
@@ -97,7 +97,7 @@ async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDe
     changed = set()
     for key in keys:
         call = requests.head_object(key)
-        answer = await ask(call)
+        answer = await send_request(call)
         if answer.status != 404 and not _is_as_planned(checked(answer, call), by_key[key]):
             changed.add(key)
     return changed

@@ -1,6 +1,6 @@
 """The worker: it carries out an operation with a few S3 calls and returns a :class:`Result`. It knows no plan.
 
-Each kind of work is one coroutine that awaits :func:`s3batch.s3.transport.ask`; the lane runs many of them at
+Each kind of work is one coroutine that awaits :func:`s3batch.s3.transport.send_request`; the lane runs many of them at
 once. Every failure of one key becomes a ``Result``; only trouble of the whole process passes through.
 """
 
@@ -18,7 +18,7 @@ from s3batch.model import (
 )
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, Fault, fault_of, kms_fault
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 from s3batch.worker.delete import delete_batch, delete_one
 from s3batch.worker.multipart import abort_upload, complete_upload, create_upload, list_parts, upload_part
@@ -77,7 +77,7 @@ async def _without_doubt(error: CallError, tools: Tools) -> Fault:
     rules = tools.brief.rules
     if not rules.encryption.startswith("aws:kms") or error.name not in _TAKE_A_KEY:
         return error.fault
-    answer = await ask(requests.head_object(error.key))
+    answer = await send_request(requests.head_object(error.key))
     return error.fault if not answer.ok and fault_of(answer).signed_out else kms_fault(error.fault)
 
 

@@ -22,7 +22,7 @@ from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import CallError, fault_of, refusal_for_good
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of
-from s3batch.s3.transport import aside, ask, pause
+from s3batch.s3.transport import run_in_thread, send_request, sleep
 from s3batch.s3.validation import etag_in
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def read_tags(key: str, tools: Tools) -> Tags | None:
     if tools.quirks.refuses("GetObjectTagging"):
         return None
     call = requests.get_object_tagging(key)
-    answer = await ask(call)
+    answer = await send_request(call)
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, "tags are not compared, and a store that drops them loses them")
         return None
@@ -88,7 +88,7 @@ async def read_acl(key: str, tools: Tools) -> str:
     if tools.quirks.refuses("GetObjectAcl"):
         return ""
     call = requests.get_object_acl(key)
-    answer = await ask(call)
+    answer = await send_request(call)
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, "ACLs are not compared")
         return ""
@@ -155,7 +155,7 @@ async def copy_onto_itself(
         kept = replace(kept, tags=on_record.tags)
     aspects = kept.aspects(attributes)
     while tools.is_looking and _unproven(aspects, tools):
-        await pause(_LOOK_AGAIN)
+        await sleep(_LOOK_AGAIN)
     if _may_be_right(operation, decided_with, tools):
         decided_with = tools.quirks
         if await find_difference(operation, attributes, head, tools) is None:
@@ -235,7 +235,7 @@ async def _copied(operation: Operation, attributes: Attributes, head: Answer, ke
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
         headers = {**copy_headers(attributes, remote), **tag_header(attributes.tags or kept.tags)}
-        await aside(lambda: _copy_in_parts(key, headers, tools))
+        await run_in_thread(lambda: _copy_in_parts(key, headers, tools))
         after = await must(requests.head_object(key))
         date = seconds_of(after.headers.get("last-modified", ""))
         return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
@@ -252,7 +252,7 @@ async def _copy_whole(
     key, bucket = operation.key, tools.endpoint.bucket
     if attributes.acl:
         call = requests.copy_object(key, bucket, copy_headers(attributes, remote))
-        answer = await ask(call)
+        answer = await send_request(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
             return checked(answer, call)
         tools.acl_refused = True
@@ -360,7 +360,7 @@ async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: To
 async def _put_tags(key: str, tags: Tags) -> Fault | None:
     """Set the tags; return the fault of a permanent refusal. Raises :class:`CallError`."""
     call = requests.put_object_tagging(key, tags)
-    answer = await ask(call)
+    answer = await send_request(call)
     if (fault := refusal_for_good(answer)) is not None:
         return fault
     checked(answer, call)

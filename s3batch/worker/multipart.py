@@ -22,7 +22,7 @@ from s3batch.s3.etag import md5, md5_of, multipart_etag
 from s3batch.s3.integrity import begin_upload, checksum_header, send
 from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
-from s3batch.s3.transport import aside, ask
+from s3batch.s3.transport import run_in_thread, send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
@@ -91,7 +91,7 @@ async def list_parts(work: Work, tools: Tools) -> Result:
     marker = 0
     while True:
         call = requests.list_parts(operation.key, operation.upload_id, marker)
-        answer = await ask(call)
+        answer = await send_request(call)
         if answer.status == 404:
             return await _perhaps_finished(work, answer, tools)
         if (fault := refusal_for_good(answer)) is not None:
@@ -123,7 +123,7 @@ async def upload_part(work: Work, tools: Tools) -> Result:
 
 async def _md5_of(body: Body) -> str:
     reckon = partial(md5, iter([bytes(body)]))
-    digest: str = reckon() if len(body) <= BLOCK else await aside(reckon)
+    digest: str = reckon() if len(body) <= BLOCK else await run_in_thread(reckon)
     return digest
 
 
@@ -142,7 +142,7 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
         return await _perhaps_finished(work, answer, tools)
     completed = checked(answer, call).document
     if operation.recheck:  # another program may have begun it, with other attributes
-        head = await ask(requests.head_object(operation.key))
+        head = await send_request(requests.head_object(operation.key))
         if (fault := refusal_for_good(head)) is None:
             return await _made_right(work, checked(head, requests.head_object(operation.key)), tools)
         tools.note_refusal(
@@ -165,9 +165,9 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
 async def _ask_unless_overtaken(call: requests.Call, operation: Operation) -> tuple[Answer, dict[str, str]]:
     """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
     condition = unchanged_since(await settled(requests.head_object(call.key))) if operation.is_in_doubt else {}
-    answer = await ask(call._replace(headers={**call.headers, **condition}) if condition else call)
+    answer = await send_request(call._replace(headers={**call.headers, **condition}) if condition else call)
     if condition and not answer.ok and await misjudges(answer, call, condition):
-        return await ask(call), {}
+        return await send_request(call), {}
     return answer, condition
 
 
@@ -220,7 +220,7 @@ async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
 async def abort_upload(work: Work, tools: Tools) -> Result:
     """Abort an upload; one that S3 does not know is as good as aborted (AbortMultipartUpload)."""
     call = requests.abort_multipart_upload(work.operation.key, work.operation.upload_id)
-    answer = await ask(call)
+    answer = await send_request(call)
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, PARTS_STAY)
         return Result(work.operation.id, work.step)

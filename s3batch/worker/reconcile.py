@@ -17,7 +17,7 @@ from s3batch.objects.content_match import Evidence, same
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.s3 import requests
 from s3batch.s3.responses import checked, etag_of, must, seconds_of
-from s3batch.s3.transport import aside, ask
+from s3batch.s3.transport import run_in_thread, send_request
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
     copy_onto_itself,
@@ -47,7 +47,7 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
         operation = operation._replace(detail=on_record.detail)
     elif known := await _by_record(operation, attributes, tools):
         return known
-    head = await ask(requests.head_object(operation.key))
+    head = await send_request(requests.head_object(operation.key))
     late = operation.reason is Reason.LATE  # its new kind is permanent
     if head.status == 404:  # a refusal is no proof that nothing is there
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
@@ -103,7 +103,7 @@ async def is_equal(
     if size not in (-1, length):
         return False
     if length > BLOCK:
-        verdict: bool | None = await aside(lambda: same(blocks, length, evidence, part_size))
+        verdict: bool | None = await run_in_thread(lambda: same(blocks, length, evidence, part_size))
         return verdict
     return same(blocks, length, evidence, part_size)
 

@@ -16,7 +16,7 @@ from s3batch.objects.redirects import Redirect
 from s3batch.s3 import requests
 from s3batch.s3.errors import fault_of
 from s3batch.s3.responses import checked, date_of, etag_of, must
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 async def put_redirect(operation: Operation, tools: Tools) -> Result:
     """Write an empty object that redirects browsers, unless the same redirect exists."""
-    head = await ask(requests.head_object(operation.key))
+    head = await send_request(requests.head_object(operation.key))
     location = operation.detail
     if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm
         checked(head, requests.head_object(operation.key))
@@ -42,7 +42,7 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
     acl = rules.redirect_acl(operation.key)
     if acl and not tools.acl_refused:
         call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
-        answer = await ask(call)
+        answer = await send_request(call)
         if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
             proof = await tools.checks.proofs.prove(call, checked(answer, call), {})
             return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=proof.warning)

@@ -25,7 +25,7 @@ from s3batch.s3.errors import CallError, fault_of
 from s3batch.s3.integrity import Asked, checksum_header, send
 from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
-from s3batch.s3.transport import aside, ask
+from s3batch.s3.transport import run_in_thread, send_request
 from s3batch.source.reader import BLOCK, ContentError, compressed
 from s3batch.worker.metadata_copy import ACL_WARNING, Kept, look_after_sending
 from s3batch.worker.results import failed
@@ -109,7 +109,7 @@ async def read_body(operation: Operation, tools: Tools, offset: int = 0, length:
     read = partial(tools.source.read, operation.path, operation.stamp, offset, length)
     if (operation.size if length < 0 else length) <= BLOCK:
         return read()
-    body: Body = await aside(read)
+    body: Body = await run_in_thread(read)
     return body
 
 
@@ -118,7 +118,7 @@ async def read_packed(operation: Operation, tools: Tools) -> Body:
     body = bytes(await read_body(operation, tools))
     if len(body) <= _PACKED_ON_LOOP:
         return compressed(body)
-    packed: Body = await aside(partial(compressed, body))
+    packed: Body = await run_in_thread(partial(compressed, body))
     return packed
 
 
@@ -225,7 +225,7 @@ async def compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
     """
     tools.compares_times = False
     try:
-        head = await ask(requests.head_object(key))
+        head = await send_request(requests.head_object(key))
     except CallError:
         return
     later = seconds_of(head.headers.get("last-modified", "")) - date

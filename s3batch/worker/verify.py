@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from s3batch.model import CONTENT_KNOWN, Kind, Operation, Reason, Result, Work
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, must
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 from s3batch.worker.dispatch import carry_out
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def compare_redirect(work: Work, tools: Tools) -> Result:
     """Check whether a redirect exists, and leads where it should."""
     operation = work.operation
     call = requests.head_object(operation.key)
-    answer = await ask(call)
+    answer = await send_request(call)
     if answer.status == 404:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.MISSING)
     location = (answer if answer.ok else await must(call)).headers.get("x-amz-website-redirect-location", "")

@@ -20,7 +20,7 @@ from s3batch.s3.clock import seconds_of
 from s3batch.s3.errors import fault_of
 from s3batch.s3.etag import multipart_etag
 from s3batch.s3.requests import Call
-from s3batch.s3.transport import ask
+from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from tests.rig.servers import Quirk
 
@@ -190,11 +190,13 @@ def test_a_listing_of_many_pages_shows_each_key_once(store, many):
 
 
 def _put_all(store, keys: list[str]) -> None:
-    lane, answers = store.bucket.lane, []
+    transport, answers = store.bucket.transport, []
     for key in keys:
-        lane.start(ask(requests.put_object(key, b"x", {"content-md5": requests.md5_header(b"x")})), answers.append)
+        transport.start(
+            send_request(requests.put_object(key, b"x", {"content-md5": requests.md5_header(b"x")})), answers.append
+        )
     while len(answers) < len(keys):
-        lane.turn(1.0)
+        transport.turn(1.0)
     if not all(answer.ok for answer in answers):  # rclone stumbles when it makes a directory for many at once
         _put_all(store, keys)
 
@@ -390,7 +392,7 @@ def test_a_right_checksum_is_taken_and_a_wrong_one_refused(store, name):
     wrong = requests.put_object(store.key("k"), b"wrong", {header: digest(name, b"right")})
 
     said = store.bucket.must(right).headers.get(header)
-    refused = store.bucket.lane.call(wrong)
+    refused = store.bucket.transport.call(wrong)
 
     assert said in (None, digest(name, b"right"))
     assert (refused.status == 400) is not store.has(Quirk.CHECKSUM_UNVERIFIED)
@@ -399,7 +401,7 @@ def test_a_right_checksum_is_taken_and_a_wrong_one_refused(store, name):
 def test_a_wrong_md5_is_refused(store):
     wrong = requests.put_object(store.key("k"), b"body", {"content-md5": b64encode(bytes(16)).decode()})
 
-    answer = store.bucket.lane.call(wrong)
+    answer = store.bucket.transport.call(wrong)
 
     assert (answer.status == 400) is not store.has(Quirk.MD5_UNVERIFIED)
 

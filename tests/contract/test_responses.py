@@ -18,7 +18,7 @@ from s3batch.s3.errors import CallError, fault_of
 from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.requests import Answer, Call
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.transport import Lane, ask, outcome
+from s3batch.s3.transport import Transport, catch_call_error, send_request
 from s3batch.s3.validation import RULES
 from tests.rig.answering import Answering, Out
 
@@ -279,20 +279,20 @@ def _short(monkeypatch):
     monkeypatch.setattr(bounds, "KEPT_ALIVE", 1.0)
 
 
-def lane_to(url: str, lane: str, timeout: float = 10.0) -> Lane:
+def lane_to(url: str, lane: str, timeout: float = 10.0) -> Transport:
     host, port, tls, _ = split_url(url)
     endpoint = Endpoint(
         bucket="bucket", region="us-east-1", host=host, port=port, tls=tls, path_style=True, url=url, lane=lane,
         credentials=Credentials("key", "secret"), timeout=timeout,
     )  # fmt: skip
-    return Lane(endpoint, carrier, limit=32)
+    return Transport(endpoint, carrier, limit=32)
 
 
-def all_at_once(lane: Lane) -> dict[str, object]:
+def all_at_once(lane: Transport) -> dict[str, object]:
     """What comes of each call."""
     came: dict[str, object] = {}
     for name, said in SAID.items():
-        lane.start(outcome(ask(said.call)), lambda value, name=name: came.__setitem__(name, value))
+        lane.start(catch_call_error(send_request(said.call)), lambda value, name=name: came.__setitem__(name, value))
     while len(came) < len(SAID):
         lane.turn(0.2)
     return came

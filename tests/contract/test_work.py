@@ -35,17 +35,17 @@ def workshop(store, tmp_path):
         brief = Brief(endpoint=endpoint or store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=8)
         made.append(Runner(brief))
         if endpoint is None:  # a client of boto3's for each would take most of the time
-            made[-1].lane._carry = store.bucket.lane._carry
+            made[-1].transport._carry = store.bucket.transport._carry
         return finished(made[-1], works)
 
     yield do
     for runner in made:
-        runner.lane.close()
+        runner.transport.close()
 
 
 def finished(runner: Runner, works: tuple[Work, ...]) -> list[Result]:
     runner.results.clear()
-    runner.lane.allow_changes(math.inf)  # nobody is there who would say so every moment
+    runner.transport.allow_changes(math.inf)  # nobody is there who would say so every moment
     runner.take(list(works))
     while runner.busy:
         runner.turn(1.0)
@@ -233,7 +233,7 @@ def test_a_key_that_may_not_be_deleted_fails_alone(places, tmp_path, lane):
     runner = Runner(brief)
 
     good, bad = finished(runner, (Work(Operation(Kind.DELETE, rows[0][1], Reason.ORPHAN, id=1), keys=rows),))
-    runner.lane.close()
+    runner.transport.close()
 
     assert (good.id, good.error) == (1, "")
     assert (bad.id, bad.code, bad.retryable) == (2, "AccessDenied", False)
@@ -315,7 +315,7 @@ def at_fake(fake_store, tmp_path):
     rules = Rules.from_settings(Settings(), str(tmp_path))
     runner = Runner(Brief(endpoint=fake_store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=4))
     yield lambda *works: finished(runner, works)
-    runner.lane.close()
+    runner.transport.close()
 
 
 REFUSALS = [
@@ -376,7 +376,7 @@ def test_a_checksum_that_was_chosen_is_not_given_up(fake, fake_store, tmp_path):
     runner = Runner(Brief(endpoint=endpoint, root=str(tmp_path), rules=Rules.from_settings(Settings(), str(tmp_path))))
 
     (result,) = finished(runner, (Work(planned(fake_store, file(tmp_path, "a", b"x"))),))
-    runner.lane.close()
+    runner.transport.close()
 
     assert result.code == "InvalidRequest"
 

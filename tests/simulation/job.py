@@ -35,7 +35,7 @@ from s3batch.settings.table import Settings
 from s3batch.source import reader
 from tests.rig.fake_s3 import Stored
 from tests.simulation import journals
-from tests.simulation.world import CoordinatorKilled, SimulatedExecutor, SimulatedLane, World
+from tests.simulation.world import CoordinatorKilled, SimulatedExecutor, SimulatedTransport, World
 
 LONG_AGO = 1_600_000_000
 PART = 16
@@ -373,16 +373,16 @@ def simulated(job: Job) -> Iterator[None]:
         settle(journal, settled)
         job.hear_parts(journal, settled)
 
-    class Watched(SimulatedLane):
+    class Watched(SimulatedTransport):
         def _send(self, task: Any, call: Call, *, anew: bool = False) -> None:
             if not self.orphan:
                 job.check_send(call)
             super()._send(task, call, anew=anew)
 
     random.seed(job.schedule.seed)
-    lane = partial(Watched, world, "coordinator:")
+    transport = partial(Watched, world, "coordinator:")
     with (
-        patch.object(worker_loop, "Lane", lane), patch.object(bucket, "Lane", lane), patch.object(reader, "_TICK_NS", 0),
+        patch.object(worker_loop, "Transport", transport), patch.object(bucket, "Transport", transport), patch.object(reader, "_TICK_NS", 0),
         patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 10.0),
         patch.object(Journal, "settle", settle_and_tell), patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
         patch.object(time, "time", world.wall), patch.object(time, "monotonic", world.clock),

@@ -2,7 +2,7 @@
 
     Coordinator ── give, poll ──> SimulatedExecutor ── messages ──> worker: the real Runner and coroutines
         │ journal: a real file                                          │ calls
-        └ calls ──────────────────── SimulatedLane ─────────────────────┴──> store: the rig's fake S3, without a socket
+        └ calls ─────────────── SimulatedTransport ───────────────────┴──> store: the rig's fake S3, without a socket
 
 Everything that happens is an event of one queue. A seed decides how long each takes, and who dies, stalls or answers
 late. The same seed gives the same run.
@@ -29,7 +29,7 @@ from s3batch.model import Result, Work
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.errors import Fault
 from s3batch.s3.requests import Answer, Call
-from s3batch.s3.transport import Lane
+from s3batch.s3.transport import Transport
 from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import FakeS3, Manners, RefusedError, Seen, Stored, error
 
@@ -201,7 +201,7 @@ class World:
 
     # --- the network ----------------------------------------------------------------------------
 
-    def send(self, lane: SimulatedLane, call: Call, answered: Callable[[Answer | None], None]) -> None:
+    def send(self, transport: SimulatedTransport, call: Call, answered: Callable[[Answer | None], None]) -> None:
         """Carry ``call`` to the store and its answer back; ``None`` for an answer that is lost."""
         there, back = self.dice.uniform(0.001, 0.03), self.dice.uniform(0.001, 0.03)
         latest = self.now + self.late
@@ -213,7 +213,7 @@ class World:
             if self.store_stalls and self.now < self.store_back:
                 self.at(self.store_back - self.now, arrive)
                 return
-            if self.late and not lane.alive and self.now < latest and self.dice.random() < 0.7:
+            if self.late and not transport.alive and self.now < latest and self.dice.random() < 0.7:
                 self.at(self.dice.uniform(0, latest - self.now), arrive)
                 return
             took = 0.0
@@ -229,7 +229,7 @@ class World:
                 if self.completes_slowly and answer.ok and call.name == "CompleteMultipartUpload":
                     took = self._show_later(call, held)
                 self.after(call)
-            self.note(lane.name, call.name, call.key, fate, answer.status if answer else "-")
+            self.note(transport.name, call.name, call.key, fate, answer.status if answer else "-")
             self.at(took + back, lambda: answered(None if fate == "answer lost" else answer))
 
         self.at(there, arrive)
@@ -253,8 +253,8 @@ class World:
         return seconds
 
 
-class SimulatedLane(Lane):
-    """The real lane, with the simulated network in the place of sockets."""
+class SimulatedTransport(Transport):
+    """The real transport, with the simulated network in the place of sockets."""
 
     def __init__(self, world: World, name: str, endpoint: Endpoint, carrier: Any, **more: Any) -> None:
         super().__init__(endpoint, carrier, **more | {"clock": world.clock})
@@ -316,9 +316,9 @@ class Worker:
         self.dropped: list[Work] = []
         self._reporting = False
         self.runner = Runner(brief, self.page, clock=world.clock)
-        self.runner.lane.name = f"worker {number}:"
-        self.runner.lane.heard = world.now
-        self.runner.lane.defer = self.act
+        self.runner.transport.name = f"worker {number}:"
+        self.runner.transport.heard = world.now
+        self.runner.transport.defer = self.act
         world.at(_SAY_EVERY, self._say)
 
     def act(self, event: Callable[[], None]) -> None:
@@ -329,7 +329,7 @@ class Worker:
             self.world.at(self.stalled_until - self.world.now, lambda: self.act(event))
             return
         event()
-        if self.runner.lane.orphan:
+        if self.runner.transport.orphan:
             self.world.at(0.0, self.die)
         self.runner._begin()
         if self.runner.results and not self._reporting:
@@ -340,10 +340,10 @@ class Worker:
         """A message is on its way to it: work, or only a word."""
 
         def arrive() -> None:
-            if self.runner.lane.orphan:
+            if self.runner.transport.orphan:
                 self.die()
                 return
-            self.runner.lane.heard = self.world.now
+            self.runner.transport.heard = self.world.now
             self.runner.hear()
             if drain:
                 self.dropped += self.runner.drop()
@@ -365,7 +365,7 @@ class Worker:
 
     def die(self) -> None:
         """SIGKILL."""
-        self.alive = self.runner.lane.alive = False
+        self.alive = self.runner.transport.alive = False
 
 
 class SimulatedExecutor:
@@ -454,7 +454,7 @@ class SimulatedExecutor:
 
     def narrow(self) -> None:
         for worker in self._workers:
-            worker.runner.lane.narrow()
+            worker.runner.transport.narrow()
 
     def drain(self) -> None:
         self._draining = True
@@ -470,6 +470,6 @@ class SimulatedExecutor:
     def orphan(self) -> None:
         """The coordinator was killed: workers notice at once, or stand still and notice when they wake."""
         for worker in self._workers:
-            worker.runner.lane.orphan = True
+            worker.runner.transport.orphan = True
             if worker.stalled_until <= self._world.now:
                 worker.die()

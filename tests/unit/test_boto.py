@@ -15,7 +15,7 @@ from s3batch.s3.errors import CallError
 from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.requests import Call
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.transport import Lane
+from s3batch.s3.transport import Transport
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
 
 OWN = {"user-agent", "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "expect"}
@@ -74,7 +74,7 @@ CALLS = [
 
 @pytest.mark.parametrize("call", CALLS, ids=[f"{number}-{call.name}" for number, call in enumerate(CALLS)])
 def test_both_lanes_say_exactly_the_same(fake, carry, call):
-    lane = Lane(endpoint_of(fake.url, sign_payload="always"), carrier)
+    lane = Transport(endpoint_of(fake.url, sign_payload="always"), carrier)
     by_lean = lane.call(call)
     lean = fake.requests[-1]
     fake.requests.clear()

@@ -34,7 +34,7 @@ def waits(fake, monkeypatch):
     async def pause(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(module, "pause", pause)
+    monkeypatch.setattr(module, "sleep", pause)
     return waited
 
 
@@ -139,7 +139,7 @@ def test_an_endpoint_that_never_answers_is_given_up_soon():
 def test_an_endpoint_that_says_nothing_is_given_up_sooner(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bucket = bucket_at(f"http://127.0.0.1:{listener.getsockname()[1]}", tries=10)
-        bucket.lane.use(replace(bucket.endpoint, timeout=0.1))
+        bucket.transport.use(replace(bucket.endpoint, timeout=0.1))
         with pytest.raises(EndpointError, match=r"no data for 0\.1 s \(tried 2 times\)"):
             bucket.head("key")
         bucket.close()
@@ -254,8 +254,8 @@ def test_many_keys_are_deleted_in_batches_and_those_xml_cannot_hold_one_by_one(f
 def test_a_store_without_batches_is_asked_key_by_key(fake, bucket):
     keys = filled(bucket, 3)
     fake.meddle = lambda seen: Reply(501, {}, error("NotImplemented")) if seen.name == "DeleteObjects" else None
-    bucket.lane._carrier = lambda _: lambda _: pytest.fail("boto3 need not be asked")
-    bucket.lane._agreed["NotImplemented"] = 3
+    bucket.transport._carrier = lambda _: lambda _: pytest.fail("boto3 need not be asked")
+    bucket.transport._agreed["NotImplemented"] = 3
 
     bucket.delete_many(keys)
 

@@ -543,4 +543,4 @@ def test_a_worker_begins_no_more_than_its_memory_holds(brief, gzip, kind, begun)
     runner.take([Work(operation) for operation in large])
 
     assert page[0] == begun, "64 MiB hold 3 files of 20 MiB, 64 blocks, or one file with what it is compressed to"
-    runner.lane.close()
+    runner.transport.close()

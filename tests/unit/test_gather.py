@@ -7,7 +7,7 @@ import pytest
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.gather import SIDE_BY_SIDE, capture, gather
 from s3batch.s3.lazy_boto import carrier
-from s3batch.s3.transport import Lane, pause
+from s3batch.s3.transport import Transport, sleep
 
 
 @pytest.fixture
@@ -16,18 +16,18 @@ def run():
     endpoint = Endpoint(
         bucket="b", region="r", host="127.0.0.1", port=1, tls=False, path_style=True, credentials=None
     )  # fmt: skip
-    lane = Lane(endpoint, carrier)
+    lane = Transport(endpoint, carrier)
     yield lambda coroutine: lane.run(capture(coroutine))
     lane.close()
 
 
 async def late(value: int, seconds: float = 0.0) -> int:
-    await pause(seconds)
+    await sleep(seconds)
     return value
 
 
 async def failing() -> int:
-    await pause(0)
+    await sleep(0)
     raise KeyError("one")
 
 
@@ -45,7 +45,7 @@ def test_no_more_run_at_a_time_than_memory_is_meant_for(run):
     async def counted() -> None:
         running[0] += 1
         most[0] = max(most[0], running[0])
-        await pause(0)
+        await sleep(0)
         running[0] -= 1
 
     run(gather(counted() for _ in range(500)))
@@ -66,7 +66,7 @@ def test_an_error_waits_for_those_that_run_and_begins_no_more(run):
     ended: list[int] = []
 
     async def slow(number: int) -> None:
-        await pause(0.05)
+        await sleep(0.05)
         ended.append(number)
 
     coroutines = iter([failing(), *(slow(number) for number in range(SIDE_BY_SIDE - 1))])

@@ -29,7 +29,7 @@ class FakeRunner:
         self.brief = brief
         self.results: list[Result] = []
         self.taken: list[Work] = []
-        self.lane = self
+        self.transport = self
         self.requests, self.doubts = Counter(), Counter()
         self.signed_with: list[str] = []
         self.narrowed = 0

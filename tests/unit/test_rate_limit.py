@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.s3.rate_limit import Pace
+from s3batch.s3.rate_limit import RateLimiter
 
 
 class Clock:
@@ -18,12 +18,12 @@ class Clock:
 
 
 def test_nothing_is_there_to_begin_with():
-    assert Pace(1000.0, Clock()).grant(10) == 0
+    assert RateLimiter(1000.0, Clock()).grant(10) == 0
 
 
 def test_a_second_gives_the_rate_and_no_more_than_a_tenth_is_saved():
     clock = Clock()
-    pace = Pace(1_000_000.0, clock)
+    pace = RateLimiter(1_000_000.0, clock)
 
     clock.now += 60
 
@@ -33,7 +33,7 @@ def test_a_second_gives_the_rate_and_no_more_than_a_tenth_is_saved():
 
 def test_less_than_is_worth_a_send_is_waited_for():
     clock = Clock()
-    pace = Pace(1_000_000.0, clock)
+    pace = RateLimiter(1_000_000.0, clock)
     clock.now += 0.001
 
     assert pace.empty
@@ -48,7 +48,7 @@ def test_less_than_is_worth_a_send_is_waited_for():
 )
 def test_over_any_time_no_more_goes_than_the_rate_allows(rate, wishes):
     clock = Clock()
-    pace, began, given_away = Pace(rate, clock), clock.now, 0
+    pace, began, given_away = RateLimiter(rate, clock), clock.now, 0
     for wanted, later in wishes:
         clock.now += later
         granted = pace.grant(wanted)
@@ -61,7 +61,7 @@ def test_over_any_time_no_more_goes_than_the_rate_allows(rate, wishes):
 @given(rate=st.floats(1000, 1e9))
 def test_after_the_delay_there_is_something(rate):
     clock = Clock()
-    pace = Pace(rate, clock)
+    pace = RateLimiter(rate, clock)
 
     clock.now += pace.delay() * 1.000001
 

@@ -17,7 +17,7 @@ from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.errors import CallError, fault_of
 from s3batch.s3.requests import Answer
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.transport import OVERRULED, Lane, aside, ask, outcome, pause
+from s3batch.s3.transport import OVERRULED, Transport, catch_call_error, run_in_thread, send_request, sleep
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
 from tests.rig.scripted import CLOSE, CLOSE_UNREAD, OK, RESET, Scripted, wait
 
@@ -47,9 +47,9 @@ def lane_to():
     """A function from a server, or its URL, to a lane; all are closed after the test."""
     made = []
 
-    def to(server, carrier=no_boto, *, limit=8, bandwidth=0.0, **changes) -> Lane:
+    def to(server, carrier=no_boto, *, limit=8, bandwidth=0.0, **changes) -> Transport:
         url = server if isinstance(server, str) else server.url
-        made.append(Lane(endpoint_of(url, **changes), carrier, limit=limit, bandwidth=bandwidth))
+        made.append(Transport(endpoint_of(url, **changes), carrier, limit=limit, bandwidth=bandwidth))
         return made[-1]
 
     yield to
@@ -63,11 +63,11 @@ def fake():
         yield running
 
 
-def all_of(lane: Lane, wanted: list[calls.Call]) -> list:
+def all_of(lane: Transport, wanted: list[calls.Call]) -> list:
     """The outcomes of calls that are under way at once, in no certain order."""
     came = []
     for call in wanted:
-        lane.start(outcome(ask(call)), came.append)
+        lane.start(catch_call_error(send_request(call)), came.append)
     while len(came) < len(wanted):
         lane.turn(1.0)
     return came
@@ -141,7 +141,7 @@ def test_a_kept_connection_that_dies_is_replaced_unseen(lane_to, farewell):
 
 def test_a_connection_that_was_idle_for_long_is_not_trusted(fake):
     now = [100.0]
-    lane = Lane(endpoint_of(fake.url), no_boto, clock=lambda: now[0])
+    lane = Transport(endpoint_of(fake.url), no_boto, clock=lambda: now[0])
     lane.call(PUT)
     now[0] += 59
     lane.call(PUT)
@@ -190,7 +190,7 @@ def test_a_refusal_that_comes_before_the_body_is_sent_is_the_answer(lane_to):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         lane = lane_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
         came = []
-        lane.start(outcome(ask(calls.put_object("key", body, {}))), came.append)
+        lane.start(catch_call_error(send_request(calls.put_object("key", body, {}))), came.append)
         lane.turn(0.1)
         peer, _ = listener.accept()
         peer.recv(1000)
@@ -207,7 +207,7 @@ def test_an_answer_before_the_request_was_whole_ends_the_connection(lane_to):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         lane = lane_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
         came = []
-        lane.start(outcome(ask(calls.put_object("key", b"x" * (32 << 20), {}))), came.append)
+        lane.start(catch_call_error(send_request(calls.put_object("key", b"x" * (32 << 20), {}))), came.append)
         lane.turn(0.1)
         peer, _ = listener.accept()
         peer.sendall(OK)
@@ -747,11 +747,11 @@ def test_a_coroutine_may_wait_and_use_threads(fake, lane_to):
     lane = lane_to(fake)
 
     async def several() -> tuple[int, int, str]:
-        first = (await ask(PUT)).status
-        await pause(0.01)
-        second = await aside(lambda: 7)
+        first = (await send_request(PUT)).status
+        await sleep(0.01)
+        second = await run_in_thread(lambda: 7)
         try:
-            await aside(lambda: 1 // 0)
+            await run_in_thread(lambda: 1 // 0)
         except ZeroDivisionError as error:
             return first, second, str(error)
 
@@ -768,9 +768,9 @@ def test_requests_are_counted_by_their_names(fake, lane_to):
 
 
 def test_a_closed_lane_leaves_nothing_open(fake, lane_to):
-    lane = Lane(endpoint_of(fake.url), Boto(GOOD), limit=4)
+    lane = Transport(endpoint_of(fake.url), Boto(GOOD), limit=4)
     lane.call(PUT)
-    lane.run(aside(lambda: 1))
+    lane.run(run_in_thread(lambda: 1))
     sockets = [line.sock for line in lane._lines] + list(lane._waker)
 
     lane.close()

@@ -80,7 +80,7 @@ class Probe:
         """Make a request that should be refused, without retries."""
         fresh = self._before(call)
         try:
-            answer = self.bucket.lane.call(call)
+            answer = self.bucket.transport.call(call)
         except CallError as error:
             return Reply(call, Answer(0, {}), error.fault)
         return self._after(call, answer, fresh=fresh)
@@ -159,10 +159,10 @@ class Probe:
 
     def requests(self) -> dict[str, int]:
         """Return the number of requests of each kind."""
-        total = self.bucket.lane.requests.copy()
+        total = self.bucket.transport.requests.copy()
         for bucket in self._others:
             if bucket is not self.bucket:
-                total.update(bucket.lane.requests)
+                total.update(bucket.transport.requests)
         return dict(total)
 
     def _abort_uploads(self) -> Iterator[str]:

@@ -203,7 +203,7 @@ class Sync:
             for warning in self._replanner.warnings() if self._replanner else ():
                 self.journal.warn(warning)
             if self._bucket is not None:
-                self.journal.add_tally(requests=self._bucket.lane.requests, retries=self._bucket.retries)
+                self.journal.add_tally(requests=self._bucket.transport.requests, retries=self._bucket.retries)
                 self._bucket.close()
 
     def _go_on_deleting(self, coordinator: Coordinator) -> None:

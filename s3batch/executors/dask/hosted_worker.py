@@ -156,7 +156,7 @@ class Hosted:
         """End at once and drop running operations. A worker that hangs in a read changes nothing when it wakes."""
         self._dismissed = True
         if self._runner is not None:
-            self._runner.lane.forbid_changes()
+            self._runner.transport.forbid_changes()
         self._knock()
 
     def has_ended(self, timeout: float) -> bool:
@@ -185,7 +185,7 @@ class Hosted:
         self._knocker.close()
 
     def _work(self, runner: Runner) -> None:
-        runner.lane.watch(self._ears, lambda: self._listen(runner))
+        runner.transport.watch(self._ears, lambda: self._listen(runner))
         try:
             while not self._dismissed and (runner.busy or runner.results or not self._is_forsaken()):
                 runner.turn(_FLUSH_EVERY if runner.results else 1.0)
@@ -194,7 +194,7 @@ class Hosted:
                     self._drop(runner)
                 self._report(runner)
         finally:
-            runner.lane.close()
+            runner.transport.close()
 
     def _is_forsaken(self) -> bool:
         return time.monotonic() - self._heard > _PATIENCE
@@ -213,7 +213,7 @@ class Hosted:
         if "quirks" in ask.words:
             runner.learn(ask.words["quirks"])
         if "narrow" in ask.words:
-            runner.lane.narrow()
+            runner.transport.narrow()
         if "drain" in ask.words:
             self._drop(runner)
         runner.take(unpack(ask.works))
@@ -233,12 +233,12 @@ class Hosted:
         with self._news:
             self._status = runner.status()
             self._results += runner.results
-            self._requests.update(runner.lane.requests)
-            self._doubts.update(runner.lane.doubts)
+            self._requests.update(runner.transport.requests)
+            self._doubts.update(runner.transport.doubts)
             self._news.notify_all()
         runner.results.clear()
-        runner.lane.requests.clear()
-        runner.lane.doubts.clear()
+        runner.transport.requests.clear()
+        runner.transport.doubts.clear()
         self._flushed = now
 
 
