@@ -12,6 +12,7 @@ from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
 from s3batch.model import JobState, Kind, Listed, Operation, Reason, Stage
 from s3batch.plan.deletes import planned_delete
+from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Stored, error
 from tests.rig.stamps import stamp_at
@@ -455,3 +456,17 @@ def test_the_lock_of_two_directories_tells_the_last_job_whatever_the_clock_showe
     half.release()
 
     assert lock.last().id == "second"
+
+
+def test_why_a_job_stops_is_said_before_its_sums_are_reckoned(sync, store, monkeypatch):
+    happened = []
+    counts, say = Journal.counts, Output.error
+    monkeypatch.setattr(Journal, "counts", lambda journal: happened.append("sums") or counts(journal))
+    monkeypatch.setattr(Output, "error", lambda output, *lines: happened.append(lines[0]) or say(output, *lines))
+    store.meddle = lambda request: Reply(403, body=error("InvalidAccessKeyId"))
+
+    stopped = sync("release", "s3://b/site")
+
+    assert stopped.code == 4
+    assert "InvalidAccessKeyId" in happened[0]
+    assert happened.index("sums") == 1

@@ -412,11 +412,14 @@ class Sync:
 
     def _end(self, stopped: S3BatchError | None) -> int:
         self.signals.work_is_over()
+        if stopped is not None:
+            self.output.error(str(stopped))  # at once: the sums of a million operations take seconds
         failed = self._failed(before=_AFTER_ALL)
         code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
-        changed = self.changed or any(count["done"] for count in self.journal.counts().values())
+        counts = self.journal.counts()
+        changed = self.changed or any(count["done"] for count in counts.values())
         warned = bool(self.journal.job.warnings)
         frowned_upon = "" if code else report.frowned_upon(self.settings.fail_on, warned=warned, changed=changed)
         code = EXIT_FAILED if frowned_upon else code
@@ -426,15 +429,15 @@ class Sync:
             if not isinstance(stopped, JournalError):
                 raise  # else its disk is full, as was just found: the job's rows tell that it has not ended
         document = report.document(
-            self.journal.job, self.journal.counts(), self.journal.failures,
+            self.journal.job, counts, self.journal.failures,
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
             before=report.Before.of(self.journal),
         ) | {"state": str(state), "exit_code": code}  # fmt: skip
         if not self.settings.dry_run:
             ci_outputs.write_outputs(self.settings, self.output, ci_outputs.of_sync(document))
         wrong = str(stopped) if stopped is not None else frowned_upon
-        if wrong:
-            self.output.error(wrong)
+        if frowned_upon:
+            self.output.error(frowned_upon)
         if self.settings.json:
             document |= {"error": wrong} if wrong else {}
             self.output.document({**document, "plan": self.plan} if self.settings.dry_run else document)
