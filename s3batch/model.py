@@ -161,7 +161,7 @@ class LocalFile(NamedTuple):
         return self.stamp.size
 
 
-class Listed(NamedTuple):
+class ListedObject(NamedTuple):
     """An object as ListObjectsV2 shows it."""
 
     key: str
@@ -171,7 +171,7 @@ class Listed(NamedTuple):
     modified: float
 
 
-class Known(NamedTuple):
+class KnownObject(NamedTuple):
     """The journal's facts about the last own write of a key: a cache, never truth."""
 
     etag: str

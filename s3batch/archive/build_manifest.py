@@ -12,9 +12,9 @@ from s3batch.archive.columns import NONE, filled
 from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, joined_hash
 from s3batch.archive.manifest import Chunks, Extents, Manifest
-from s3batch.archive.pack_chunk import Packed
+from s3batch.archive.pack_chunk import PackedChunk
 from s3batch.archive.pack_plan import PackPlan
-from s3batch.archive.scan import Found, Problem
+from s3batch.archive.scan import ScannedTree, ScanProblem
 from s3batch.archive.tree import Tree
 
 _Extent = tuple[int, int, int, int]
@@ -26,9 +26,9 @@ class Assembled:
     """A manifest and the problems of files that are not in it."""
 
     manifest: Manifest
-    found: Found
+    found: ScannedTree
     """The walk without unreadable files: its rows are the manifest's rows."""
-    problems: list[Problem]
+    problems: list[ScanProblem]
     capabilities: int = 0
     """Files that were packed without their capabilities."""
     attributes: int = 0
@@ -36,7 +36,7 @@ class Assembled:
 
 
 @paused()
-def assemble(plan: PackPlan, results: Iterable[Packed], roots: tuple[str, ...]) -> Assembled:
+def assemble(plan: PackPlan, results: Iterable[PackedChunk], roots: tuple[str, ...]) -> Assembled:
     """Assemble the new archive from the result of every recipe. Files that could not be read are left out and named."""
     without = {*plan.survey.found.missing, *plan.survey.found.excluded}
     roots = tuple(root for root in roots if root not in without)
@@ -56,7 +56,7 @@ def assemble(plan: PackPlan, results: Iterable[Packed], roots: tuple[str, ...]) 
     for row, target in tree.links.items():
         if target in bad:
             bad[row] = f"it is a hard link to {tree.path(target)}: {bad[target]}"
-    problems = [Problem(tree.path(row), error) for row, error in sorted(bad.items())]
+    problems = [ScanProblem(tree.path(row), error) for row, error in sorted(bad.items())]
     return Assembled(*_without(manifest, plan.survey.found, set(bad)), problems, capabilities, attributes)
 
 
@@ -98,7 +98,7 @@ class _Assembly:
                     for n in range(*spans[old])
                 ]
 
-    def take(self, packed: Packed) -> None:
+    def take(self, packed: PackedChunk) -> None:
         """Add the items of one new chunk."""
         if packed.stored:
             self._stored[packed.id] = packed.stored
@@ -157,7 +157,7 @@ class _Assembly:
         return self._numbers[identity]
 
 
-def _without(manifest: Manifest, found: Found, dropped: set[int]) -> tuple[Manifest, Found]:
+def _without(manifest: Manifest, found: ScannedTree, dropped: set[int]) -> tuple[Manifest, ScannedTree]:
     """Return the manifest and the walk without the dropped rows."""
     old = manifest.tree
     keep = [row for row in range(len(old)) if row not in dropped]
@@ -185,7 +185,7 @@ def _without(manifest: Manifest, found: Found, dropped: set[int]) -> tuple[Manif
             extents.add(new_row[row], *extent)
     hashes = bytearray(b"".join(manifest.hash(row) for row in keep))
     chunk, at = (array("I", [column[row] for row in keep]) for column in (manifest.chunk, manifest.at))
-    smaller = Found(
+    smaller = ScannedTree(
         tree=tree,
         ctimes=array("q", [found.ctimes[row] for row in keep]),
         inodes=array("Q", [found.inodes[row] for row in keep]),

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, content_hash, joined_hash, zeros_hash
-from s3batch.archive.local_state import RACY_SECONDS_NS, State, are_settled
+from s3batch.archive.local_state import RACY_SECONDS_NS, LocalState, are_settled
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.scan import Found
+from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import FILE, Tree, match_rows
 
 _IS_FILE = bytes(kind == FILE for kind in range(256))
@@ -29,7 +29,7 @@ DUPLICATES_FROM = 64 << 10
 class Survey:
     """A walk and the known hashes of its files."""
 
-    found: Found
+    found: ScannedTree
     hashes: bytearray
     """16 bytes a row; of a FILE whose hash is not known, zeros."""
     known: bytearray
@@ -54,9 +54,9 @@ class Survey:
 
 @paused()
 def survey(
-    found: Found,
+    found: ScannedTree,
     *,
-    state: State | None = None,
+    state: LocalState | None = None,
     base: Manifest | None = None,
     trust_mtime: bool = False,
     duplicates_from: int = DUPLICATES_FROM,
@@ -81,7 +81,7 @@ def survey(
     return result
 
 
-def nothing_changed(found: Found, state: State) -> bool:
+def nothing_changed(found: ScannedTree, state: LocalState) -> bool:
     """Return whether the whole tree equals the state, every time included, so that nothing needs to be done."""
     if found.tree != state.manifest.tree:
         return False
@@ -97,7 +97,7 @@ def _same_for_files(kinds: bytearray, now: array[int], then: array[int]) -> bool
     return not any(a != b and kind == FILE for kind, a, b in zip(kinds, now, then, strict=True))
 
 
-def unchanged_rows(found: Found, state: State) -> Iterable[tuple[int, int]]:
+def unchanged_rows(found: ScannedTree, state: LocalState) -> Iterable[tuple[int, int]]:
     """Yield rows of files whose stamp is the one the state remembers, with their rows in its manifest.
 
     This is :func:`s3batch.model.is_same_file` over columns: for 75,000 files it is 0.1 s cheaper.

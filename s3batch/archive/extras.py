@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from s3batch.archive.paths import join, split
-from s3batch.archive.scan import Found
+from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import DIR
 
 
-def extra_paths(found: Found, held: Iterable[int], roots: Iterable[str], replaced: Iterable[str]) -> Iterator[str]:
+def extra_paths(
+    found: ScannedTree, held: Iterable[int], roots: Iterable[str], replaced: Iterable[str]
+) -> Iterator[str]:
     """Yield the paths, those above first.
 
     ``held`` are rows of the walk that the cache has too, ``roots`` what was walked, ``replaced`` the paths at which
@@ -36,7 +38,7 @@ def extra_paths(found: Found, held: Iterable[int], roots: Iterable[str], replace
             yield path
 
 
-def _what_stays(found: Found) -> Iterator[str]:
+def _what_stays(found: ScannedTree) -> Iterator[str]:
     yield from found.excluded
     yield from (problem.path for problem in found.problems)
     tree, devices = found.tree, found.devices

@@ -27,8 +27,8 @@ from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.legacy_paths import Placement
 from s3batch.archive.paths import KEEP, inside, inside_any, link_is_wanted, split
 from s3batch.archive.places import NOWHERE, Places
-from s3batch.archive.scan import PERMISSIONS, Problem
-from s3batch.archive.undo_log import Undo
+from s3batch.archive.scan import PERMISSIONS, ScanProblem
+from s3batch.archive.undo_log import UndoLog
 from s3batch.archive.validate import Limits
 from s3batch.archive.zstd import Readable
 from s3batch.errors import ArchiveError
@@ -60,7 +60,7 @@ class Extracted:
     right: int = 0
     size: int = 0
     """Bytes written."""
-    left_out: list[Problem] = field(default_factory=list)
+    left_out: list[ScanProblem] = field(default_factory=list)
     """Members that may not or cannot be restored."""
     roots: set[str] = field(default_factory=set)
     """The listed paths it held something of."""
@@ -85,7 +85,7 @@ def extract_legacy(
     source: Readable,
     workspace: str,
     roots: tuple[str, ...],
-    undo: Undo,
+    undo: UndoLog,
     *,
     limits: Limits | None = None,
     symlinks: str = KEEP,
@@ -172,7 +172,7 @@ class _Extraction:
 
     placement: Placement
     directories: Directories
-    undo: Undo
+    undo: UndoLog
     roots: tuple[str, ...]
     limits: Limits
     symlinks: str
@@ -239,7 +239,7 @@ class _Extraction:
             raise ArchiveError(f"the archive is over the limit of {self.limits.total:,} bytes", hint="raise max_size")
 
     def _leave_out(self, name: str, why: str) -> None:
-        self.done.left_out.append(Problem(name, why))
+        self.done.left_out.append(ScanProblem(name, why))
 
     def _take_file(self, member: tarfile.TarInfo, path: str, content: IO[bytes]) -> None:
         _filter(member, path)

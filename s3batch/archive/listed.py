@@ -16,7 +16,7 @@ from typing import NamedTuple
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.paths import inside, is_below, join, without_nested
-from s3batch.archive.scan import Problem
+from s3batch.archive.scan import ScanProblem
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.source.gitignore import Patterns
@@ -25,14 +25,14 @@ _WILD = re.compile(r"[*?\[]")
 _ANY = "**"
 
 
-class Expanded(NamedTuple):
+class ExpandedPaths(NamedTuple):
     """The listed paths as they are on the disk."""
 
     roots: tuple[str, ...]
     """Names, and matches of the patterns; none lies in another one."""
     unmatched: tuple[str, ...]
     """Patterns that match nothing."""
-    problems: list[Problem]
+    problems: list[ScanProblem]
     """Directories that could not be looked into."""
 
 
@@ -88,7 +88,7 @@ class _Pattern:
         return path.startswith("/") == self.text.startswith("/")
 
 
-class Listed:
+class ListedPaths:
     """The paths that the user listed, as the key and the state know them: in one spelling, sorted."""
 
     def __init__(self, texts: Sequence[str], workspace: str) -> None:
@@ -103,10 +103,10 @@ class Listed:
         """The listed paths that are not patterns."""
         return tuple(text for text in self.texts if text not in self._patterns)
 
-    def expand(self, exclude: Exclusions = NOTHING) -> Expanded:
+    def expand(self, exclude: Exclusions = NOTHING) -> ExpandedPaths:
         """Find the matches of the patterns on the disk. No link is followed, and no excluded directory is entered."""
         roots, unmatched = set(self.names), []
-        problems: list[Problem] = []
+        problems: list[ScanProblem] = []
         for text, pattern in self._patterns.items():
             if os.path.lexists(os.path.join(self._workspace, text)):
                 roots.add(text)
@@ -115,7 +115,7 @@ class Listed:
             roots.update(found)
             if not found:
                 unmatched.append(text)
-        return Expanded(without_nested(roots, self._workspace), tuple(unmatched), problems)
+        return ExpandedPaths(without_nested(roots, self._workspace), tuple(unmatched), problems)
 
     def covers(self, path: str) -> bool:
         """Return True for a path at or below a listed one."""
@@ -141,7 +141,7 @@ class Listed:
 class _Search:
     """The walk for one pattern."""
 
-    def __init__(self, pattern: _Pattern, workspace: str, exclude: Exclusions, problems: list[Problem]) -> None:
+    def __init__(self, pattern: _Pattern, workspace: str, exclude: Exclusions, problems: list[ScanProblem]) -> None:
         self._pattern, self._exclude, self._problems = pattern, exclude, problems
         self._workspace = workspace
 
@@ -170,7 +170,7 @@ class _Search:
         except FileNotFoundError:
             return []
         except (OSError, ArchiveError) as error:
-            self._problems.append(Problem(directory or ".", getattr(error, "strerror", None) or str(error)))
+            self._problems.append(ScanProblem(directory or ".", getattr(error, "strerror", None) or str(error)))
             return []
         found = []
         for name, is_directory in entries:

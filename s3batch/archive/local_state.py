@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from s3batch.archive import zstd
 from s3batch.archive.columns import filled, from_planes, to_planes
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.manifest_codec import Opened
+from s3batch.archive.manifest_codec import EncodedManifest
 from s3batch.archive.msgpack import Record, decode, encode
-from s3batch.archive.scan import Found
+from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import FILE
 from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError
@@ -34,7 +34,7 @@ def is_settled(ctime_ns: int, taken_ns: int) -> bool:
     return 0 != ctime_ns < taken_ns - (RACY_NS if ctime_ns % _SECOND_NS else RACY_SECONDS_NS)
 
 
-def are_settled(found: Found, taken_ns: int) -> bool:
+def are_settled(found: ScannedTree, taken_ns: int) -> bool:
     """Return whether each file of a walk was at rest when stamps were taken."""
     ctimes, kinds = found.ctimes, found.tree.kinds
     if min(ctimes, default=1) > 0 and max(ctimes, default=0) < taken_ns - RACY_SECONDS_NS:
@@ -48,7 +48,7 @@ _LIMIT = 2 << 30
 
 
 @dataclass(slots=True)
-class State:
+class LocalState:
     """Facts by row of ``manifest``; 0 where nothing is known."""
 
     stored: bytes
@@ -77,7 +77,7 @@ class State:
             self.ctimes, self.inodes, self.devices = filled("q", 0, count), filled("Q", 0, count), filled("Q", 0, count)
 
 
-class _Stored(Record, kw_only=True):
+class _StateFields(Record, kw_only=True):
     version: int
     manifest: bytes
     key: str
@@ -91,27 +91,27 @@ class _Stored(Record, kw_only=True):
     """In the order in which the manifest names them."""
 
 
-class Remembered:
+class EncodedState:
     """A stored state. A caller that only asks for changes need not decode it."""
 
-    def __init__(self, record: _Stored, limits: Limits | None) -> None:
+    def __init__(self, record: _StateFields, limits: Limits | None) -> None:
         self._record, self._limits = record, limits
         self.key, self.etag, self.stored, self.walk = record.key, record.etag, record.manifest, record.walk
 
-    def is_of(self, found: Found) -> bool:
+    def is_of(self, found: ScannedTree) -> bool:
         """Return whether nothing below the roots can have changed since. False may also mean "unknown"."""
         return self._record.walk == found.fingerprint() and are_settled(found, self._record.taken_ns)
 
-    def state(self) -> State | None:
+    def state(self) -> LocalState | None:
         """Return the whole state, or ``None`` if it is damaged or over the limits."""
         record = self._record
         try:
-            opened = Opened(record.manifest, self._limits)
+            opened = EncodedManifest(record.manifest, self._limits)
             ids = dict.fromkeys(segment.id for segment in opened.segments)
             segments = dict(zip(ids, record.segments, strict=True))
             manifest = opened.manifest(segments)
             count = len(manifest.tree)
-            return State(
+            return LocalState(
                 stored=record.manifest,
                 manifest=manifest,
                 key=record.key,
@@ -127,9 +127,9 @@ class Remembered:
             return None
 
 
-def save_state(path: str, state: State) -> None:
+def save_state(path: str, state: LocalState) -> None:
     """Write it under another name and rename it."""
-    record = _Stored(
+    record = _StateFields(
         version=_VERSION,
         manifest=state.stored,
         key=state.key,
@@ -145,16 +145,16 @@ def save_state(path: str, state: State) -> None:
         file.write(zstd.compress(encode(record), level=1))
 
 
-def load_state(path: str, limits: Limits | None = None) -> State | None:
+def load_state(path: str, limits: Limits | None = None) -> LocalState | None:
     """Return the state, or ``None`` if there is none or it is unusable. Files are hashed then."""
     remembered = read_state(path, limits)
     return remembered.state() if remembered is not None else None
 
 
-def read_state(path: str, limits: Limits | None = None) -> Remembered | None:
+def read_state(path: str, limits: Limits | None = None) -> EncodedState | None:
     """Return the stored state without decoding its manifest."""
     try:
-        record = decode(zstd.decompress(private.read_file(path), limit=_LIMIT), _Stored, what=path)
+        record = decode(zstd.decompress(private.read_file(path), limit=_LIMIT), _StateFields, what=path)
     except (OSError, ArchiveError, PrivateFileError):
         return None
-    return Remembered(record, limits) if record.version == _VERSION else None
+    return EncodedState(record, limits) if record.version == _VERSION else None

@@ -31,7 +31,7 @@ _SEGMENTS = 1 << 16
 """Segments a head may name."""
 
 
-class _Stored(Columns, kw_only=True, omit_defaults=False):
+class _KeyObjectFields(Columns, kw_only=True, omit_defaults=False):
     """The fields of the key object, in the words of docs/cache-format.md."""
 
     v: int
@@ -59,7 +59,7 @@ class RawSegment(NamedTuple):
     raw: bytes
 
 
-class Sums(NamedTuple):
+class ManifestSums(NamedTuple):
     """The sums that a list of caches shows and a clean-up needs."""
 
     created: float
@@ -102,7 +102,7 @@ def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Se
     }
     if segments:
         # a reader of version 1 requires all fields before it looks at the version and refuses it by name
-        stored = _Stored(
+        stored = _KeyObjectFields(
             **common,
             v=SEGMENTED,
             chunk_ids=bytes(chunks.ids),
@@ -116,11 +116,13 @@ def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Se
         )
     else:
         whole = Splitter(manifest).whole()
-        stored = _Stored(**common, v=VERSION, **{name: getattr(whole, name) for name in Columns.__struct_fields__})
+        stored = _KeyObjectFields(
+            **common, v=VERSION, **{name: getattr(whole, name) for name in Columns.__struct_fields__}
+        )
     return zstd.compress(encode(stored), level=level, checksum=True)
 
 
-class Opened:
+class EncodedManifest:
     """A key object, read and not yet decoded. Its numbers are within the limits."""
 
     def __init__(self, stored: bytes, limits: Limits | None = None) -> None:
@@ -129,7 +131,7 @@ class Opened:
         if len(stored) > limits.manifest_stored:
             raise ArchiveError(f"the manifest has {len(stored):,} bytes, over the limit of {limits.manifest_stored:,}")
         raw = zstd.decompress(stored, limit=limits.manifest_raw, checksum=True)
-        self._fields = fields = decode(raw, _Stored, what="the manifest")
+        self._fields = fields = decode(raw, _KeyObjectFields, what="the manifest")
         if fields.v not in (VERSION, SEGMENTED) or fields.alg != ALGORITHM:
             raise ArchiveError(
                 f"the manifest has format {fields.v}/{fields.alg}, this s3batch reads {SEGMENTED}/{ALGORITHM}",
@@ -203,7 +205,7 @@ class Opened:
             generation=fields.gcgen,
         )
 
-    def sums(self) -> Sums:
+    def sums(self) -> ManifestSums:
         """Return the sums in the head; a version 1 is read completely."""
         fields = self._fields
         if fields.v == VERSION:
@@ -213,7 +215,9 @@ class Opened:
             files, size = fields.file_count, fields.raw_size
         stored = from_planes("I", fields.chunk_stored, fields.chunk_count)
         stored.extend(segment.stored for segment in self.segments)
-        return Sums(fields.created, files, size, [*self._chunk_ids, *(each.id for each in self.segments)], stored)
+        return ManifestSums(
+            fields.created, files, size, [*self._chunk_ids, *(each.id for each in self.segments)], stored
+        )
 
 
 def prove_segment(segment: Segment, body: bytes) -> bytes:
@@ -234,4 +238,4 @@ def decode_manifest(
     stored: bytes, limits: Limits | None = None, segments: Mapping[bytes, bytes] | None = None
 ) -> Manifest:
     """Return the manifest, checked; :class:`ArchiveError` names the first rule it breaks."""
-    return Opened(stored, limits).manifest(segments or {})
+    return EncodedManifest(stored, limits).manifest(segments or {})

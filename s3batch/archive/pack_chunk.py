@@ -25,7 +25,7 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
 from s3batch.archive.msgpack import Record, decode, encode
-from s3batch.archive.plan_file import Recipe, Table
+from s3batch.archive.plan_file import PlanTable, Recipe
 from s3batch.errors import ArchiveError
 
 SPARSE = 1
@@ -36,7 +36,7 @@ _TRIES = 2
 CHANGED, VANISHED, UNREADABLE = "Changed", "Vanished", "Unreadable"
 
 
-class Packed(Record, kw_only=True):
+class PackedChunk(Record, kw_only=True):
     """The result of a recipe, small enough for a row of the journal. Item n is row ``first + n`` of the plan."""
 
     chunk: int
@@ -72,7 +72,7 @@ class Packed(Record, kw_only=True):
         return encode(self)
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> Packed:
+    def from_bytes(cls, payload: bytes) -> PackedChunk:
         """Return the result that :meth:`to_bytes` encoded."""
         return decode(payload, cls, what="the journal's record of a chunk")
 
@@ -80,7 +80,7 @@ class Packed(Record, kw_only=True):
 class BuiltChunk(NamedTuple):
     """A chunk and its items."""
 
-    packed: Packed
+    packed: PackedChunk
     body: bytes
     """One zstd frame; empty if the base archive has this chunk already."""
 
@@ -101,7 +101,7 @@ def build_chunk(plan: str, recipe: Recipe, *, level: int = zstd.LEVEL) -> BuiltC
 
 
 @paused()
-def hash_items(plan: str, recipe: Recipe) -> Packed:
+def hash_items(plan: str, recipe: Recipe) -> PackedChunk:
     """Return the hashes of the items of ``recipe`` without storing anything."""
     return _read(_open_plan(plan), recipe, keep=False).packed()
 
@@ -115,11 +115,11 @@ _Item = tuple[int, int, int, int, int, int]
 """Start and length of the piece to read; size, mtime, ctime of the file in the walk; flags."""
 
 
-class _Plan:
+class _MappedPackPlan:
     """A plan file mapped by this process, with the directories it reads from."""
 
     def __init__(self, path: str) -> None:
-        self.table = Table(path)
+        self.table = PlanTable(path)
         workspace, *roots = self.table.texts("roots")
         self.directories = Directories(workspace, roots)
         ids = bytes(self.table.column("known"))
@@ -142,15 +142,15 @@ class _Plan:
             yield path, name, item
 
 
-def _open_plan(path: str) -> _Plan:
+def _open_plan(path: str) -> _MappedPackPlan:
     """Open the current plan. A long-lived process finds the next plan at the same path."""
     status = os.stat(path)
     return _mapped(path, status.st_ino, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _mapped(path: str, _inode: int, _mtime_ns: int) -> _Plan:
-    return _Plan(path)
+def _mapped(path: str, _inode: int, _mtime_ns: int) -> _MappedPackPlan:
+    return _MappedPackPlan(path)
 
 
 class _UnreadError(Exception):
@@ -161,7 +161,7 @@ class _UnreadError(Exception):
         self.code = code
 
 
-def _read(plan: _Plan, recipe: Recipe, *, keep: bool) -> _Reading:
+def _read(plan: _MappedPackPlan, recipe: Recipe, *, keep: bool) -> _Reading:
     """Read all items, into one buffer if they are kept."""
     reading = _Reading(plan, recipe, keep=keep)
     reading.take_all(plan.items(recipe))
@@ -186,14 +186,14 @@ _buffer = _Buffer()
 class _Reading:
     """Items of one recipe being read into one buffer. Whole files of equal content are kept once."""
 
-    def __init__(self, plan: _Plan, recipe: Recipe, *, keep: bool) -> None:
+    def __init__(self, plan: _MappedPackPlan, recipe: Recipe, *, keep: bool) -> None:
         lengths = plan.table.column("length", recipe.first, recipe.last)
         self._buffer = _buffer.of(sum(lengths) if keep else max(lengths, default=0))
         self._end = 0
         self._keep = keep
         self._directories = plan.directories
         self._seen: dict[tuple[bytes, int], int] = {}
-        self._packed = Packed(chunk=recipe.chunk, first=recipe.first, extents=[], problems=[])
+        self._packed = PackedChunk(chunk=recipe.chunk, first=recipe.first, extents=[], problems=[])
         self._alone = recipe.last - recipe.first == 1
         self.identity = b""
         """The chunk's, if it is known already."""
@@ -262,7 +262,7 @@ class _Reading:
             self._end += length
         self._note(digest, at, mtime_ns)
 
-    def packed(self) -> Packed:
+    def packed(self) -> PackedChunk:
         """Return the result for the files read so far."""
         self._packed.hashes = b"".join(self._hashes)
         self._packed.ats, self._packed.mtimes = self._ats.tobytes(), self._mtimes.tobytes()

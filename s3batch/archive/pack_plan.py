@@ -21,7 +21,7 @@ from s3batch.archive.change_detection import Survey, file_hash, windows
 from s3batch.archive.dedup import Reuse, choose_reuse
 from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.pack_chunk import SPARSE, Packed
+from s3batch.archive.pack_chunk import SPARSE, PackedChunk
 from s3batch.archive.places import placed_columns
 from s3batch.archive.plan_file import Recipe, names_columns, write_table
 from s3batch.archive.tree import FILE, Tree
@@ -40,7 +40,7 @@ so much. Without it 300,000 small files are one chunk, which one worker writes."
 
 
 @dataclass(slots=True)
-class Items:
+class PackItems:
     """The items to read: whole files and windows of large ones, in columns, grouped into recipes."""
 
     rows: array[int] = field(default_factory=lambda: array("I"))
@@ -69,7 +69,7 @@ class PackPlan:
     """The plan of a rebuild: new chunks to pack and chunks to use again."""
 
     survey: Survey
-    items: Items
+    items: PackItems
     reuse: Reuse
 
     @property
@@ -83,9 +83,9 @@ class PackPlan:
 
 
 @paused()
-def hash_plan(survey: Survey) -> Items:
+def hash_plan(survey: Survey) -> PackItems:
     """Return the items to hash before packing, in recipes of about 64 MiB or 4,000 files for ``hash_items``."""
-    items = Items()
+    items = PackItems()
     held = 0
     tree = survey.found.tree
     for row in survey.to_hash:
@@ -100,7 +100,7 @@ def hash_plan(survey: Survey) -> Items:
 
 
 @paused()
-def learn_hashes(survey: Survey, items: Items, results: Iterable[Packed]) -> None:
+def learn_hashes(survey: Survey, items: PackItems, results: Iterable[PackedChunk]) -> None:
     """Take the results of ``hash_items``; files that could not be read stay unknown and will be named in packing."""
     parts: dict[int, dict[int, bytes]] = {}
     failed: set[int] = set()
@@ -120,14 +120,14 @@ def learn_hashes(survey: Survey, items: Items, results: Iterable[Packed]) -> Non
 def plan_packing(survey: Survey) -> PackPlan:
     """Decide for every file: bytes it shares with the base or another file, or bytes to be packed."""
     reuse = choose_reuse(survey)
-    items = Items()
+    items = PackItems()
     _add_windows(items, survey, reuse)
     _add_packs(items, survey, reuse)
     return PackPlan(survey, items, reuse)
 
 
 @paused()
-def write_items(path: str, survey: Survey, items: Items, workspace: str, roots: Iterable[str]) -> None:
+def write_items(path: str, survey: Survey, items: PackItems, workspace: str, roots: Iterable[str]) -> None:
     """Write the plan file for ``hash_items`` and ``build_chunk``."""
     found, tree, rows = survey.found, survey.found.tree, items.rows
     directories, names, paths = placed_columns(found.places, tree, rows)
@@ -155,7 +155,7 @@ def _new_rows(survey: Survey, reuse: Reuse) -> Iterator[tuple[int, int]]:
             yield row, size
 
 
-def _add_windows(items: Items, survey: Survey, reuse: Reuse) -> None:
+def _add_windows(items: PackItems, survey: Survey, reuse: Reuse) -> None:
     """Add whole windows of large files, each a chunk."""
     for row, size in _new_rows(survey, reuse):
         if size < WINDOW:
@@ -166,7 +166,7 @@ def _add_windows(items: Items, survey: Survey, reuse: Reuse) -> None:
                 items.cut()
 
 
-def _add_packs(items: Items, survey: Survey, reuse: Reuse) -> None:
+def _add_packs(items: PackItems, survey: Survey, reuse: Reuse) -> None:
     """Add small files and the ends of large ones, in path order."""
     held, ends_pack = 0, _Cuts(survey.found.tree)
     cut_from = _CUT_FROM_ON_TOP if survey.base else _CUT_FROM

@@ -62,7 +62,7 @@ class Places:
 NOWHERE = Places()
 
 
-class Looked(NamedTuple):
+class ListedLinks(NamedTuple):
     """The listed links: which are followed, and which are not."""
 
     places: Places
@@ -78,7 +78,7 @@ def look_at_links(
     own: Iterable[str],
     *,
     restoring: bool = False,
-) -> Looked:
+) -> ListedLinks:
     """Decide which of ``names``, the paths that are listed by name, are links to be followed.
 
     ``roots`` are all paths of the cache, ``own`` the directories of s3batch itself.
@@ -104,7 +104,7 @@ def look_at_links(
             stuck[root] = why
         else:
             moves[root] = place
-    return Looked(Places(moves), stuck)
+    return ListedLinks(Places(moves), stuck)
 
 
 def _real_places(workspace: str, roots: Iterable[str], links: Sequence[str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ class _Head(Record, kw_only=True):
 
 
 def names_columns(key: str, names: list[str]) -> dict[str, array[int] | Bytes]:
-    """Return ``key`` and ``key_starts`` for :func:`write_table`; :meth:`Table.names` reads them."""
+    """Return ``key`` and ``key_starts`` for :func:`write_table`; :meth:`PlanTable.names` reads them."""
     blob = encode_names(names)
     ends = accumulate((len(name) + 1 for name in blob.split(b"\0")), initial=0)
     return {key: blob, f"{key}_starts": array("Q", ends if names else [0])}
@@ -85,7 +85,7 @@ def _raw(values: array[int] | Bytes) -> Bytes:
     return memoryview(values).cast("B") if isinstance(values, array) else values
 
 
-class Table:
+class PlanTable:
     """A plan, mapped read-only. Columns are memoryviews: valid until :meth:`close`."""
 
     def __init__(self, path: str) -> None:

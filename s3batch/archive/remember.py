@@ -5,39 +5,39 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-from s3batch.archive.local_state import State, is_settled
+from s3batch.archive.local_state import LocalState, is_settled
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.restore_plan import RestorePlan
-from s3batch.archive.scan import Found, fingerprint
+from s3batch.archive.scan import ScannedTree, fingerprint
 from s3batch.archive.tree import FILE
-from s3batch.archive.unpack_chunk import Unpacked
+from s3batch.archive.unpack_chunk import UnpackedChunk
 from s3batch.model import Stamp
 
 
-def rebuilt_state(stored: bytes, manifest: Manifest, found: Found, *, key: str, etag: str) -> State:
+def rebuilt_state(stored: bytes, manifest: Manifest, found: ScannedTree, *, key: str, etag: str) -> LocalState:
     """Return the state after a rebuild. ``found`` is the walk of the assembled manifest, row by row the same."""
     facts = (found.ctimes, found.inodes, found.devices)
-    return State(stored, manifest, key, etag, found.started_ns, *facts, found.fingerprint())
+    return LocalState(stored, manifest, key, etag, found.started_ns, *facts, found.fingerprint())
 
 
 def restored_state(
     stored: bytes,
     plan: RestorePlan,
-    found: Found,
-    results: Iterable[Unpacked],
+    found: ScannedTree,
+    results: Iterable[UnpackedChunk],
     finished: Iterable[tuple[int, Stamp]],
     *,
     key: str,
     etag: str,
     now_ns: int,
-) -> State:
+) -> LocalState:
     """Return the state after a restore whose last file was written at ``now_ns``.
 
     It holds the walk at the end of the restore, if there are no other entries. A step that finds the same walk need not
     decode the state. ``found`` is the walk the plan was made from: what it leaves alone was hashed, or remembered
     before. ``finished`` are rows whose stamps are later than those in ``results``.
     """
-    state = State(stored, plan.manifest, key, etag, now_ns)
+    state = LocalState(stored, plan.manifest, key, etag, now_ns)
     made = set(plan.made_rows())
     for row, other in enumerate(plan.matched):
         if other < 0 or row in made or plan.manifest.tree.kinds[row] != FILE:
@@ -60,5 +60,5 @@ def restored_state(
     return state
 
 
-def _set(state: State, row: int, ctime_ns: int, inode: int, device: int) -> None:
+def _set(state: LocalState, row: int, ctime_ns: int, inode: int, device: int) -> None:
     state.ctimes[row], state.inodes[row], state.devices[row] = ctime_ns, inode, device

@@ -21,7 +21,7 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.gc_pause import paused
 from s3batch.archive.paths import inside, split
 from s3batch.archive.restore_plan import OURS, RestorePlan
-from s3batch.archive.undo_log import Undo
+from s3batch.archive.undo_log import UndoLog
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach
 from s3batch.model import Stamp, stamp_of
@@ -62,7 +62,7 @@ def _require_room(path: str, size: int, files: int) -> None:
 
 
 @paused()
-def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> list[str]:
+def prepare(plan: RestorePlan, workspace: str, undo: UndoLog) -> list[str]:
     """Make the directories, and the files that no chunk fills, after recording all of it for the undo.
 
     Returns the paths that the cache lacks and that cannot be moved: another user owns them, or they are mount points.
@@ -89,7 +89,7 @@ def prepare(plan: RestorePlan, workspace: str, undo: Undo) -> list[str]:
     return staying
 
 
-def _move_extra(undo: Undo, path: str) -> bool:
+def _move_extra(undo: UndoLog, path: str) -> bool:
     try:
         undo.move_aside(path)
     except OSError as error:
@@ -139,7 +139,7 @@ def finished_stamps(plan: RestorePlan, workspace: str) -> list[tuple[int, Stamp]
         ]
 
 
-def _make_parents(roots: Iterable[str], workspace: str, directories: Directories, undo: Undo) -> None:
+def _make_parents(roots: Iterable[str], workspace: str, directories: Directories, undo: UndoLog) -> None:
     """Make the directories above the roots, as ``mkdir -p`` does."""
     mask = os.umask(0)
     os.umask(mask)
@@ -154,7 +154,7 @@ def _make_parents(roots: Iterable[str], workspace: str, directories: Directories
         directories.open(split(root)[0])
 
 
-def _note_dirs(plan: RestorePlan, directories: Directories, undo: Undo) -> None:
+def _note_dirs(plan: RestorePlan, directories: Directories, undo: UndoLog) -> None:
     """Record mode and time of existing directories that will change."""
     new = set(plan.dirs)
     for row in plan.touched_dirs:

@@ -23,7 +23,7 @@ from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import KEEP, is_below, join, link_is_wanted, split
 from s3batch.archive.places import NOWHERE, Places, placed_columns
 from s3batch.archive.plan_file import Recipe, names_columns, write_table
-from s3batch.archive.scan import Found
+from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows, rows_at
 from s3batch.archive.validate import selected_rows
 
@@ -37,7 +37,7 @@ PIECE = 1
 
 
 @dataclass(slots=True)
-class Items:
+class RestoreItems:
     """Stretches of chunks to be written, in columns, those of one chunk together."""
 
     rows: array[int] = field(default_factory=lambda: array("I"))
@@ -96,7 +96,7 @@ class RestorePlan:
     """Hard links whose file is not chosen: the row whose bytes and size they get."""
     extra: list[str] = field(default_factory=list)
     """Paths that go because the cache does not have them."""
-    items: Items = field(default_factory=Items)
+    items: RestoreItems = field(default_factory=RestoreItems)
     places: Places = NOWHERE
     """Where the roots are that are followed links."""
     owners: bool = False
@@ -156,7 +156,7 @@ class RestorePlan:
 def plan_restore(
     manifest: Manifest,
     asked: Sequence[str],
-    found: Found,
+    found: ScannedTree,
     *,
     symlinks: str = KEEP,
     wrong: frozenset[int] = frozenset(),
@@ -222,7 +222,7 @@ def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
     write_table(path, columns, {"id_size": ID_SIZE, "owners": int(owners)})
 
 
-def _leave_excluded(plan: RestorePlan, found: Found) -> None:
+def _leave_excluded(plan: RestorePlan, found: ScannedTree) -> None:
     """Leave out entries whose place is taken by a match of ``exclude``, such as a file in the place of a directory."""
     tree, chosen = plan.manifest.tree, plan.chosen
     left = frozenset(path for path, row in rows_at(tree, found.excluded).items() if chosen[row])
@@ -234,7 +234,7 @@ def _leave_excluded(plan: RestorePlan, found: Found) -> None:
     plan.left_alone = sorted(left)
 
 
-def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
+def _compare(plan: RestorePlan, found: ScannedTree, wrong: frozenset[int]) -> None:
     """Sort every chosen row, except hard links, by the repair that it needs; right ones need none."""
     tree, special = plan.manifest.tree, frozenset(found.special)
     columns = zip(plan.chosen, tree.kinds, plan.matched, plan.manifest.chunk, strict=True)
@@ -253,12 +253,12 @@ def _compare(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
             _sort_in(plan, row, row)
 
 
-def _all_right(plan: RestorePlan, found: Found) -> bool:
+def _all_right(plan: RestorePlan, found: ScannedTree) -> bool:
     """Return whether both sides are equal in every column. This is the usual case, and faster than a look at each row."""
     return 0 not in plan.chosen and bool(plan.manifest.tree == found.tree)
 
 
-def _is_right(plan: RestorePlan, found: Found, row: int, other: int, content: int) -> bool:
+def _is_right(plan: RestorePlan, found: ScannedTree, row: int, other: int, content: int) -> bool:
     tree, there = plan.manifest.tree, found.tree
     kind, other_kind = tree.kinds[content], there.kinds[other]
     if kind != DIR and plan.owner(row) not in {None, there.owner(other)}:
@@ -293,7 +293,7 @@ def _sort_in(plan: RestorePlan, row: int, content: int) -> None:
         plan.content[row] = content
 
 
-def _compare_links(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> None:
+def _compare_links(plan: RestorePlan, found: ScannedTree, wrong: frozenset[int]) -> None:
     """Compare hard links. One is right if it has the inode of its file, which stays; without that it becomes a file."""
     tree, special = plan.manifest.tree, frozenset(found.special)
     remade = set(plan.made_rows())
@@ -318,7 +318,7 @@ def _compare_links(plan: RestorePlan, found: Found, wrong: frozenset[int]) -> No
             plan.links[row] = leader
 
 
-def _same_inode(found: Found, one: int, other: int) -> bool:
+def _same_inode(found: ScannedTree, one: int, other: int) -> bool:
     return other >= 0 and (found.devices[one], found.inodes[one]) == (found.devices[other], found.inodes[other])
 
 
@@ -370,7 +370,7 @@ def _pieces_by_place(plan: RestorePlan) -> dict[int, list[int]]:
     return dict(pieces)
 
 
-def _choose_dirs(plan: RestorePlan, found: Found) -> None:
+def _choose_dirs(plan: RestorePlan, found: ScannedTree) -> None:
     """Choose the directories that get mode and time at the end: wrong ones, new ones, and changed ones."""
     tree, there = plan.manifest.tree, found.tree
     directories = tree.directory_of_rows()

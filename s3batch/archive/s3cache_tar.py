@@ -12,7 +12,7 @@ from typing import IO, Protocol, cast
 
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import split
-from s3batch.archive.scan import Found, Problem
+from s3batch.archive.scan import ScannedTree, ScanProblem
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.errors import ArchiveError
 from s3batch.model import FILE as REGULAR
@@ -31,10 +31,10 @@ class Writable(Protocol):
 
 
 def write_s3cache(
-    sink: Writable, found: Found, workspace: str, roots: tuple[str, ...], level: int = LEVEL
-) -> list[Problem]:
+    sink: Writable, found: ScannedTree, workspace: str, roots: tuple[str, ...], level: int = LEVEL
+) -> list[ScanProblem]:
     """Write the walk ``found`` of ``roots`` to ``sink``; return the files that could not be read."""
-    problems: list[Problem] = []
+    problems: list[ScanProblem] = []
     left_out: set[int] = set()
     with (
         Directories(workspace, found.places.anchored(roots)) as directories,
@@ -48,12 +48,12 @@ def write_s3cache(
                 _add(archive, found, row, directories)
             except (PermissionError, FileNotFoundError) as error:
                 left_out.add(row)
-                problems.append(Problem(found.tree.path(row), str(error)))
+                problems.append(ScanProblem(found.tree.path(row), str(error)))
             archive.members.clear()  # type: ignore[attr-defined] # or a million members stay in memory
     return problems
 
 
-def _add(archive: tarfile.TarFile, found: Found, row: int, directories: Directories) -> None:
+def _add(archive: tarfile.TarFile, found: ScannedTree, row: int, directories: Directories) -> None:
     member = _member(found, row)
     if found.tree.kinds[row] != FILE:
         archive.addfile(member)
@@ -74,7 +74,7 @@ def _add(archive: tarfile.TarFile, found: Found, row: int, directories: Director
             raise ArchiveError(f"{found.tree.path(row)} changed while it was read", hint="run the rebuild again")
 
 
-def _member(found: Found, row: int) -> tarfile.TarInfo:
+def _member(found: ScannedTree, row: int) -> tarfile.TarInfo:
     tree = found.tree
     member = tarfile.TarInfo(tree.path(row).lstrip("/"))
     member.type = _TYPES[tree.kinds[row]]

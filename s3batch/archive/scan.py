@@ -37,7 +37,7 @@ _SPECIAL_BITS = 0o7000  # setuid, setgid and sticky bit
 _FORMAT = 0o170000  # S_IFMT: the bits of a mode that hold the file's type
 
 
-class Problem(NamedTuple):
+class ScanProblem(NamedTuple):
     """A path that could not be dealt with, and why."""
 
     path: str
@@ -45,7 +45,7 @@ class Problem(NamedTuple):
 
 
 @dataclass(slots=True)
-class Found:
+class ScannedTree:
     """A walk: the tree, and for each row further facts of the file system."""
 
     tree: Tree = field(default_factory=Tree)
@@ -59,7 +59,7 @@ class Found:
     """Rows of files with holes."""
     missing: list[str] = field(default_factory=list)
     """Roots that are not there."""
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[ScanProblem] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     """Paths of sockets, fifos and devices; they have no row."""
     excluded: list[str] = field(default_factory=list)
@@ -101,13 +101,13 @@ def scan(
     symlinks: str = KEEP,
     owners: bool = False,
     places: Places = NOWHERE,
-) -> Found:
+) -> ScannedTree:
     """Walk ``roots``. ``own`` are paths, spelled as roots are, that the walk ignores (the journal).
 
     It also ignores matches of ``exclude`` and symbolic links that the policy ``symlinks`` does not take. With
     ``owners`` the owner of each entry is recorded. ``places`` tells where the roots lead that are followed links.
     """
-    found = Found(roots=tuple(roots), places=places, started_ns=time.time_ns())
+    found = ScannedTree(roots=tuple(roots), places=places, started_ns=time.time_ns())
     with Directories(workspace, places.anchored(roots), access=os.O_RDONLY) as directories:
         scanner = _Scanner(found, directories, frozenset((*own, OWN_DIRECTORY)), exclude, symlinks, owners=owners)
         scanner.run(roots)
@@ -120,7 +120,7 @@ class _Scanner:
     """One walk: the columns being filled, and the directories still to be entered."""
 
     def __init__(
-        self, found: Found, directories: Directories, own: frozenset[str], exclude: Exclusions, symlinks: str, *,
+        self, found: ScannedTree, directories: Directories, own: frozenset[str], exclude: Exclusions, symlinks: str, *,
         owners: bool,
     ) -> None:  # fmt: skip
         self._found = found
@@ -154,7 +154,7 @@ class _Scanner:
             self._found.missing += [join(parent, name) for name in names]
             return below
         except (OSError, ArchiveError) as error:
-            self._found.problems += [Problem(join(parent, name), str(error)) for name in names]
+            self._found.problems += [ScanProblem(join(parent, name), str(error)) for name in names]
             return below
         for name in names:
             if self._exclude and self._exclude.covers(parent, directory=True):
@@ -167,7 +167,7 @@ class _Scanner:
             except FileNotFoundError:
                 self._found.missing.append(join(parent, name))
             except OSError as error:
-                self._found.problems.append(Problem(join(parent, name), str(error)))
+                self._found.problems.append(ScanProblem(join(parent, name), str(error)))
         self._end(parent)
         return below
 
@@ -181,7 +181,7 @@ class _Scanner:
         except FileNotFoundError:
             return below
         except (OSError, ArchiveError) as error:
-            self._found.problems.append(Problem(path or ".", str(error)))
+            self._found.problems.append(ScanProblem(path or ".", str(error)))
             return below
         for entry in entries:
             try:
@@ -189,7 +189,7 @@ class _Scanner:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._found.problems.append(Problem(join(path, entry.name), str(error)))
+                self._found.problems.append(ScanProblem(join(path, entry.name), str(error)))
         self._end(path)
         return below
 
@@ -263,7 +263,7 @@ class _Scanner:
         return True
 
 
-def _appenders(found: Found) -> tuple[Callable[..., None], ...]:
+def _appenders(found: ScannedTree) -> tuple[Callable[..., None], ...]:
     """Return the columns' ``append`` in the order of :meth:`_Scanner._entry`, looked up once for all entries."""
     tree = found.tree
     return (

@@ -39,7 +39,7 @@ _ASIDE, _DIR, _FILE, _ROOT, _MODE, _BACK = _KINDS = ("A", "D", "F", "R", "M", "B
 _MODE_FORM = re.compile(r"\d+ -?\d+ ")
 
 
-class Undo:
+class UndoLog:
     """One restore's record, for the coordinator alone. Make it before the walk the restore is planned from."""
 
     def __init__(

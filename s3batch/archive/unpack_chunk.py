@@ -17,7 +17,7 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.gc_pause import paused
 from s3batch.archive.hashing import chunk_id
 from s3batch.archive.msgpack import Record, decode, encode
-from s3batch.archive.plan_file import Recipe, Table
+from s3batch.archive.plan_file import PlanTable, Recipe
 from s3batch.archive.restore_plan import PIECE
 from s3batch.errors import ArchiveError
 
@@ -25,7 +25,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INTO = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Unpacked(Record, kw_only=True):
+class UnpackedChunk(Record, kw_only=True):
     """The result of a restored chunk."""
 
     chunk: int
@@ -49,13 +49,13 @@ class Unpacked(Record, kw_only=True):
         return encode(self)
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> Unpacked:
+    def from_bytes(cls, payload: bytes) -> UnpackedChunk:
         """Return the result that :meth:`to_bytes` encoded."""
         return decode(payload, cls, what="the journal's record of a restored chunk")
 
 
 @paused()
-def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> Unpacked:
+def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> UnpackedChunk:
     """Write the items of this chunk in the plan file ``plan``. Raises ArchiveError for another chunk."""
     opened = _open_plan(plan)
     raw = memoryview(opened.prove(recipe.chunk, body))
@@ -71,11 +71,11 @@ def close_plans() -> None:
     _mapped.cache_clear()
 
 
-class _Plan:
+class _MappedRestorePlan:
     """A plan file mapped by this process, with the directories it writes to."""
 
     def __init__(self, path: str) -> None:
-        self.table = Table(path)
+        self.table = PlanTable(path)
         workspace, *roots = self.table.texts("roots")
         self.directories = Directories(workspace, roots)
 
@@ -93,21 +93,21 @@ class _Plan:
         return raw
 
 
-def _open_plan(path: str) -> _Plan:
+def _open_plan(path: str) -> _MappedRestorePlan:
     """Open the current plan. A long-lived process finds the next plan at the same path."""
     status = os.stat(path)
     return _mapped(path, status.st_ino, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _mapped(path: str, _inode: int, _mtime_ns: int) -> _Plan:
-    return _Plan(path)
+def _mapped(path: str, _inode: int, _mtime_ns: int) -> _MappedRestorePlan:
+    return _MappedRestorePlan(path)
 
 
 class _Writing:
     """The items of one recipe being written."""
 
-    def __init__(self, plan: _Plan, recipe: Recipe) -> None:
+    def __init__(self, plan: _MappedRestorePlan, recipe: Recipe) -> None:
         self._plan = plan
         self._recipe = recipe
         self._rows = array("I")
@@ -116,7 +116,7 @@ class _Writing:
         self._ctimes = array("q")
         self._unowned = 0
 
-    def run(self, raw: memoryview) -> Unpacked:
+    def run(self, raw: memoryview) -> UnpackedChunk:
         """Write all of them."""
         table, rows = self._plan.table, (self._recipe.first, self._recipe.last)
         names = table.names("names", *rows)
@@ -158,8 +158,8 @@ class _Writing:
         self._devices.append(status.st_dev)
         self._ctimes.append(status.st_ctime_ns)
 
-    def _unpacked(self, written: int) -> Unpacked:
-        return Unpacked(
+    def _unpacked(self, written: int) -> UnpackedChunk:
+        return UnpackedChunk(
             chunk=self._recipe.chunk,
             files=len(self._rows),
             written=written,

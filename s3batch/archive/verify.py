@@ -14,13 +14,15 @@ from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.tree import FILE, match_rows
 
 if TYPE_CHECKING:
-    from s3batch.archive.local_state import State
+    from s3batch.archive.local_state import LocalState
     from s3batch.archive.manifest import Manifest
-    from s3batch.archive.scan import Found
+    from s3batch.archive.scan import ScannedTree
 
 
 @paused()
-def verification(found: Found, manifest: Manifest, state: State | None = None, *, all_sizes: bool = False) -> Survey:
+def verification(
+    found: ScannedTree, manifest: Manifest, state: LocalState | None = None, *, all_sizes: bool = False
+) -> Survey:
     """Return the survey for ``hash_plan``: the files of the walk that a restore would keep, under any of their names.
 
     ``state`` holds their remembered facts. With ``all_sizes`` the others that the manifest has at the same size

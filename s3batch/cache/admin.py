@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Look:
+class AdminRun:
     """One run of such a command."""
 
     settings: Settings
@@ -50,10 +50,10 @@ class Look:
 
 
 @contextmanager
-def looking(settings: Settings, output: Output) -> Iterator[Look]:
+def looking(settings: Settings, output: Output) -> Iterator[AdminRun]:
     """Open a look at the bucket and close it at the end."""
     bucket = Bucket.from_settings(settings, settings.bucket)
-    look = Look(settings, output, bucket, base_of(settings.prefix), time.time())
+    look = AdminRun(settings, output, bucket, base_of(settings.prefix), time.time())
     bucket.warn = look.warn
     try:
         yield look

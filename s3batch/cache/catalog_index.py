@@ -48,7 +48,7 @@ class ChunkList(Record):
         return from_planes("I", self.stored, len(self))
 
 
-class Row(Record):
+class CatalogRow(Record):
     """The facts of one manifest."""
 
     key: str
@@ -62,15 +62,15 @@ class Row(Record):
 
 class _Index(Record, kw_only=True):
     version: int
-    rows: list[Row]
+    rows: list[CatalogRow]
 
 
-def encode_index(rows: Iterable[Row]) -> bytes:
+def encode_index(rows: Iterable[CatalogRow]) -> bytes:
     """Return the object's content."""
     return zstd.compress(encode(_Index(version=_VERSION, rows=list(rows))), level=3, checksum=True)
 
 
-def decode_index(body: bytes) -> dict[str, Row]:
+def decode_index(body: bytes) -> dict[str, CatalogRow]:
     """Return rows by key; none from a damaged index or another version."""
     try:
         index = decode(zstd.decompress(body, limit=_LIMIT, checksum=True), _Index, what="the index")

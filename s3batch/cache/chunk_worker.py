@@ -18,7 +18,7 @@ from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach
 from s3batch.model import Result
 from s3batch.s3 import requests
-from s3batch.s3.errors import TOO_LARGE, CallError, fault_of
+from s3batch.s3.errors import TOO_LARGE, RequestError, fault_of
 from s3batch.s3.integrity import send
 from s3batch.s3.responses import date_of, etag_of, must, seconds_of
 from s3batch.s3.transport import send_request
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.model import Work
-    from s3batch.s3.requests import Answer
+    from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
 DAMAGED = "Damaged"
@@ -58,7 +58,7 @@ async def store_chunk(
     sent = await send(call, tools.checks)
     answer = sent.answer
     if not answer.ok:
-        raise CallError(call.name, key, fault_of(answer))
+        raise RequestError(call.name, key, fault_of(answer))
     reach("chunk-stored")
     return Result(
         operation.id, sent=len(body), payload=payload, etag=etag_of(answer), checksum=sent.checksum,
@@ -66,7 +66,7 @@ async def store_chunk(
     )  # fmt: skip
 
 
-def age_of(held: Answer) -> float:
+def age_of(held: Response) -> float:
     """Return the seconds since an object was written, by the store's clock; infinity where it tells no time."""
     return (date_of(held) or math.inf) - seconds_of(held.headers.get("last-modified", ""))
 
@@ -82,7 +82,7 @@ async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None)
         local.forget(name)
     try:
         answer = await must(requests.get_object(operation.key, size=operation.size))
-    except CallError as error:
+    except RequestError as error:
         if error.fault.code != TOO_LARGE:
             raise
         return Result(operation.id, error=str(error), code=DAMAGED)

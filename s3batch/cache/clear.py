@@ -18,7 +18,7 @@ from s3batch.reporting import report
 from s3batch.units import plural
 
 if TYPE_CHECKING:
-    from s3batch.cache.admin import Look
+    from s3batch.cache.admin import AdminRun
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
@@ -41,7 +41,7 @@ def run_clear(settings: Settings, output: Output) -> int:
         return _failed(settings, output, error)
 
 
-def _clear(look: Look, prefixes: tuple[str, ...]) -> int:
+def _clear(look: AdminRun, prefixes: tuple[str, ...]) -> int:
     bucket, rehearsal = look.bucket, look.settings.dry_run
     listed = (each.key for prefix in prefixes for page in bucket.list_objects(prefix) for each in page.objects)
     keys = [key for key in listed if is_cleared(look.base, prefixes, key)]

@@ -11,18 +11,18 @@ from s3batch.cache.gc_protocol import Protection
 from s3batch.cache.gc_store import BucketStore
 from s3batch.errors import EndpointError
 from s3batch.s3 import permissions
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from s3batch.archive.manifest import Manifest
-    from s3batch.cache.segments import Stored
-    from s3batch.cache.session import Session
+    from s3batch.cache.segments import StoredSegments
+    from s3batch.cache.session import CacheSession
 
 
 @contextmanager
-def protected(session: Session, manifest: Manifest, segments: Stored) -> Iterator[bool]:
+def protected(session: CacheSession, manifest: Manifest, segments: StoredSegments) -> Iterator[bool]:
     """Protect the chunks and segments of ``manifest`` while it is published. Yields False if one of them is gone."""
     ids = frozenset(identity.hex() for identity in (*manifest.chunks.all_ids(), *segments.bodies))
     if not ids:
@@ -35,17 +35,17 @@ def protected(session: Session, manifest: Manifest, segments: Stored) -> Iterato
         yield _is_whole(session, store, protection, ids)
     finally:
         # a pin that stays protects the chunks for an hour more, and harms nothing
-        with contextlib.suppress(CallError, EndpointError):
+        with contextlib.suppress(RequestError, EndpointError):
             store.run(protection.release())
 
 
-def _is_whole(session: Session, store: BucketStore, protection: Protection, ids: frozenset[str]) -> bool:
+def _is_whole(session: CacheSession, store: BucketStore, protection: Protection, ids: frozenset[str]) -> bool:
     """Return True once every chunk is there and no clean-up can take it."""
     try:
         while not protection.is_fresh:
             if store.run(protection.protect(ids)):
                 return False
-    except (CallError, EndpointError) as error:
+    except (RequestError, EndpointError) as error:
         code = error.code if isinstance(error, EndpointError) else error.fault.code
         if code not in permissions.DENIED:
             raise

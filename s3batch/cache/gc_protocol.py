@@ -14,7 +14,7 @@ No delete lands after the deadline of its record: a clean-up sends none later, a
 to expire then. The record is renewed while the clean-up works. A clean-up that was killed leaves a record whose
 deadline passes within seconds. Every time is the store's (:mod:`s3batch.s3.store_clock`).
 
-The coroutines here know the store by :class:`Store`, so the tests run them against every order of requests.
+The coroutines here know the store by :class:`GCStore`, so the tests run them against every order of requests.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from s3batch.cache.object_names import CLEANUPS, EVICTED, KEYS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from s3batch.model import Listed
-    from s3batch.s3.store_clock import Bounds
+    from s3batch.model import ListedObject
+    from s3batch.s3.store_clock import TimeBounds
 
 RECORDS, PINS = f"{CLEANUPS}d-", f"{CLEANUPS}b-"
 """Prefixes of the keys of records and pins, below the prefix of the cache."""
@@ -56,10 +56,10 @@ class LapsedError(Exception):
     """The record's deadline has passed, or comes too soon: nothing more may be deleted under it."""
 
 
-class Store(Protocol):
+class GCStore(Protocol):
     """The requests that the protocol sends. Each method raises the exceptions of the store's client."""
 
-    def now(self) -> Bounds:
+    def now(self) -> TimeBounds:
         """Return the bounds of the store's time."""
         ...
 
@@ -71,7 +71,7 @@ class Store(Protocol):
         """Return an object's content; ``None`` if it does not exist."""
         ...
 
-    async def listed(self, prefix: str) -> Sequence[Listed]:
+    async def listed(self, prefix: str) -> Sequence[ListedObject]:
         """Return every object below ``prefix``."""
         ...
 
@@ -92,7 +92,7 @@ class Store(Protocol):
         ...
 
 
-class Record(msgspec.Struct, kw_only=True):
+class DeletionRecord(msgspec.Struct, kw_only=True):
     """A deletion: ids of chunks in hex."""
 
     done: bool
@@ -108,10 +108,10 @@ class Pin(msgspec.Struct, kw_only=True):
     ids: list[str]
 
 
-def decode_record(body: bytes) -> Record | None:
+def decode_record(body: bytes) -> DeletionRecord | None:
     """Return the record; ``None`` if it cannot be read."""
     try:
-        return msgspec.json.decode(body, type=Record)
+        return msgspec.json.decode(body, type=DeletionRecord)
     except msgspec.MsgspecError:
         return None
 
@@ -130,7 +130,7 @@ def decode_pin(body: bytes) -> Pin | None:
 class Protection:
     """Keeps the chunks that a build is about to name from being deleted, until it has published."""
 
-    def __init__(self, store: Store, base: str, name: str, since: float) -> None:
+    def __init__(self, store: GCStore, base: str, name: str, since: float) -> None:
         """Take the time of the build's first request as ``since``: no earlier deletion concerns it."""
         self._store = store
         self._base = base
@@ -158,7 +158,7 @@ class Protection:
         if self._pinned > float("-inf"):
             await self._store.delete([self._pin], float("inf"))
 
-    async def _wait_for(self, listed: Listed, ids: frozenset[str]) -> frozenset[str]:
+    async def _wait_for(self, listed: ListedObject, ids: frozenset[str]) -> frozenset[str]:
         """Wait until no delete of a record can land any more; return those of ``ids`` that it names."""
         while True:
             body = await self._store.get(listed.key)
@@ -178,7 +178,7 @@ class Protection:
 class Deletion:
     """One record and the deletes under it."""
 
-    def __init__(self, store: Store, base: str, name: str, ids: Iterable[str]) -> None:
+    def __init__(self, store: GCStore, base: str, name: str, ids: Iterable[str]) -> None:
         self._store = store
         self._base = base
         self._key = f"{base}{RECORDS}{name}"
@@ -195,7 +195,7 @@ class Deletion:
         """
         await self._renew()
         deleted, _ = await self._store.gather([self._work(named, batch), self._keep_alive()])
-        await self._store.put(self._key, msgspec.json.encode(Record(done=True, ids=self._ids)))
+        await self._store.put(self._key, msgspec.json.encode(DeletionRecord(done=True, ids=self._ids)))
         ids: list[str] = deleted
         return ids
 
@@ -214,7 +214,7 @@ class Deletion:
 
     async def _renew(self) -> None:
         deadline = self._store.now().low + RECORD_LIFE
-        record = Record(done=False, ids=self._ids, deadline=deadline)
+        record = DeletionRecord(done=False, ids=self._ids, deadline=deadline)
         await self._store.put(self._key, msgspec.json.encode(record))
         # A build may have seen the old deadline pass before this renewal landed. Then the record is dead.
         if self._deadline is None or self._store.now().high <= self._deadline:
@@ -227,7 +227,7 @@ class Deletion:
                 await self._renew()
 
 
-async def read_names(store: Store, base: str, read: Callable[[Listed], Coroutine[Any, Any, Names]]) -> Names:
+async def read_names(store: GCStore, base: str, read: Callable[[ListedObject], Coroutine[Any, Any, Names]]) -> Names:
     """Return the ids that pins, manifests and evicted manifests name.
 
     ``read`` returns the chunks that one listed manifest names; none, if it has gone since. The order matters. A pin
@@ -242,7 +242,7 @@ async def read_names(store: Store, base: str, read: Callable[[Listed], Coroutine
     return found
 
 
-async def _read_pins(store: Store, base: str) -> Names:
+async def _read_pins(store: GCStore, base: str) -> Names:
     since = store.now().low - PIN_LIFE
     listed = [each for each in await store.listed(base + PINS) if each.modified >= since]
     bodies = await store.gather(store.get(each.key) for each in listed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.cache.gc_protocol import LapsedError
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, Fault
+from s3batch.s3.errors import Fault, RequestError
 from s3batch.s3.gather import gather
 from s3batch.s3.responses import checked, etag_of
 from s3batch.s3.transport import sleep
@@ -14,10 +14,10 @@ from s3batch.s3.transport import sleep
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
-    from s3batch.model import Listed
+    from s3batch.model import ListedObject
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.requests import Answer, Call
-    from s3batch.s3.store_clock import Bounds
+    from s3batch.s3.requests import Request, Response
+    from s3batch.s3.store_clock import TimeBounds
 
 _BATCH = 1000  # S3's limit for one DeleteObjects
 _EVER = float("inf")
@@ -28,7 +28,7 @@ _UNKNOWN = (400, 405, 501)
 
 
 class BucketStore:
-    """Implements :class:`s3batch.cache.gc_protocol.Store`, and further requests of a clean-up."""
+    """Implements :class:`s3batch.cache.gc_protocol.GCStore`, and further requests of a clean-up."""
 
     def __init__(self, bucket: Bucket, encryption: Mapping[str, str] | None = None) -> None:
         """Store objects encrypted as the headers ``encryption`` say."""
@@ -39,7 +39,7 @@ class BucketStore:
         """Run a coroutine to its end; return what it returns, or raise what it raises."""
         return self.bucket.run(coroutine)
 
-    def now(self) -> Bounds:
+    def now(self) -> TimeBounds:
         """Return the bounds of the store's time."""
         return self.bucket.clock.now()
 
@@ -54,15 +54,15 @@ class BucketStore:
         answer = await self.fetch(key)
         return None if answer is None else bytes(answer.body)
 
-    async def fetch(self, key: str, size: int = -1) -> Answer | None:
+    async def fetch(self, key: str, size: int = -1) -> Response | None:
         """Return an object with its headers; ``None`` if it does not exist. ``size`` is the size in the listing."""
         call = requests.get_object(key, size=size)
         answer = await self.bucket.send(call)
         return None if answer.status == 404 else checked(answer, call)
 
-    async def listed(self, prefix: str) -> Sequence[Listed]:
+    async def listed(self, prefix: str) -> Sequence[ListedObject]:
         """Return every object below ``prefix``."""
-        found: list[Listed] = []
+        found: list[ListedObject] = []
         async for page in self.bucket.pages(prefix):
             found += page.objects
         return found
@@ -71,7 +71,7 @@ class BucketStore:
         """Return True if there is such an object."""
         return await self.head(key) is not None
 
-    async def head(self, key: str) -> Answer | None:
+    async def head(self, key: str) -> Response | None:
         """Return the response to a HEAD; ``None`` if the object does not exist."""
         call = requests.head_object(key)
         answer = await self.bucket.send(call)
@@ -98,7 +98,7 @@ class BucketStore:
             return
         for error in _in_time(answer, call).document:
             fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
-            raise CallError(call.name, error.get("Key", ""), fault)
+            raise RequestError(call.name, error.get("Key", ""), fault)
 
     async def delete_all(self, keys: Sequence[str]) -> None:
         """Delete any number of objects."""
@@ -145,7 +145,7 @@ class BucketStore:
             _in_time(answer, call)
 
 
-def _in_time(answer: Answer, call: Call) -> Answer:
+def _in_time(answer: Response, call: Request) -> Response:
     """Return ``answer`` if the call was carried out. Raises :class:`LapsedError` if it came too late for that."""
     # S3 refuses an expired presigned request with 403 and "Request has expired"
     if call.valid and answer.status == 403 and b"expired" in bytes(answer.body).lower():

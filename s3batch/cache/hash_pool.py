@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from s3batch.archive.msgpack import Record, decode, encode
-from s3batch.archive.pack_chunk import Packed, close_plans, hash_items
+from s3batch.archive.pack_chunk import PackedChunk, close_plans, hash_items
 from s3batch.archive.plan_file import Recipe
 from s3batch.errors import ArchiveError
 from s3batch.executors import fork
@@ -26,7 +26,7 @@ _PARTING = 5.0
 class _Share(Record):
     """The results that a fork sends back."""
 
-    results: list[Packed]
+    results: list[PackedChunk]
 
 
 class _Helper:
@@ -43,7 +43,7 @@ class _Helper:
         finally:
             os.close(theirs)
 
-    def results(self) -> list[Packed]:
+    def results(self) -> list[PackedChunk]:
         """Return all results, computed here if the fork failed."""
         with open(self._pipe, "rb", closefd=False) as pipe:
             said = pipe.read()
@@ -59,7 +59,7 @@ class _Helper:
         self._fork.wait(_PARTING)
 
 
-def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packed]:
+def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[PackedChunk]:
     """Return the hashes of every recipe of the plan file, by up to ``processes`` processes."""
     if not recipes:
         return []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive.manifest_codec import Opened
+from s3batch.archive.manifest_codec import EncodedManifest
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.cache import object_keys
 from s3batch.cache.admin import looking
@@ -21,7 +21,7 @@ from s3batch.units import format_count, format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
-    from s3batch.cache.admin import Look
+    from s3batch.cache.admin import AdminRun
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
@@ -54,7 +54,7 @@ def _repository(settings: Settings) -> str:
     return f"of {build.owner}/{build.repo}"
 
 
-def _matching(look: Look, name: str) -> list[str]:
+def _matching(look: AdminRun, name: str) -> list[str]:
     """Return the key objects that ``name`` means, newest first."""
     start = look.base + KEYS
     listed = [each for page in look.bucket.list_objects(start) for each in page.objects]
@@ -65,12 +65,12 @@ def _matching(look: Look, name: str) -> list[str]:
     return exact or [each.key for each in listed if title(look.base, each.key) == name]
 
 
-def _show(look: Look, key: str) -> None:
+def _show(look: AdminRun, key: str) -> None:
     answer = look.bucket.get(key)
     if answer is None:
         raise JobFailedError(f"{key} was deleted just now")
     try:
-        opened = Opened(bytes(answer.body))
+        opened = EncodedManifest(bytes(answer.body))
         manifest = opened.manifest(fetch_segments(look.bucket, look.base, opened.segments))
     except ArchiveError as error:
         raise ArchiveError(f"{key}: {error.message}", hint=error.hint) from error

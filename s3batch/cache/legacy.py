@@ -7,17 +7,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from s3batch.archive.legacy_tar import Extracted, extract_legacy
-from s3batch.archive.undo_log import Undo
+from s3batch.archive.undo_log import UndoLog
 from s3batch.cache.lookup import is_denied
-from s3batch.cache.run import Outcome
+from s3batch.cache.run import CacheOutcome
 from s3batch.errors import ArchiveError
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.s3.responses import etag_of
 from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
     from s3batch.cache.object_keys import LegacyObject
-    from s3batch.cache.session import Session
+    from s3batch.cache.session import CacheSession
     from s3batch.s3.bucket import Bucket
 
 _BLOCK = 8 << 20
@@ -42,7 +42,7 @@ class ObjectReader:
         """Return a reader with the first bytes in it; ``None`` if the object does not exist."""
         try:
             answer = bucket.get_range(key, 0, _BLOCK - 1)
-        except CallError as error:
+        except RequestError as error:
             if error.fault.status == 416:  # it is empty
                 return cls(bucket, key, b"", 0, "")
             raise
@@ -63,7 +63,7 @@ class ObjectReader:
         last = min(self._at + _BLOCK, self.size) - 1
         try:
             answer = self._bucket.get_range(self._key, self._at, last, self._etag)
-        except CallError as error:
+        except RequestError as error:
             if error.fault.status != 412:
                 raise
             answer = None
@@ -73,7 +73,7 @@ class ObjectReader:
         return bytes(answer.body)
 
 
-def restore_old(session: Session) -> Outcome | None:
+def restore_old(session: CacheSession) -> CacheOutcome | None:
     """Restore the cache of an older plugin; ``None`` if there is none. After an error the caller undoes it.
 
     Objects that may not be read count as absent.
@@ -84,7 +84,7 @@ def restore_old(session: Session) -> Outcome | None:
         label = f"older caches, by job {session.journal.job_id}"
         roots = session.look_at_links(restoring=True).places.anchored(session.listed.names)
         within = session.within()
-        with closing(Undo(session.undo_path, session.workspace, roots, label, within=within)) as undo:
+        with closing(UndoLog(session.undo_path, session.workspace, roots, label, within=within)) as undo:
             taken = _taken(session, undo)
             undo.commit()
     if taken and session.settings.exact:
@@ -92,7 +92,7 @@ def restore_old(session: Session) -> Outcome | None:
     return _outcome(session, taken) if taken else None
 
 
-def _taken(session: Session, undo: Undo | None) -> list[tuple[LegacyObject, Extracted]]:
+def _taken(session: CacheSession, undo: UndoLog | None) -> list[tuple[LegacyObject, Extracted]]:
     """Restore objects until every path is covered. That of drone-s3cache often holds the last path only."""
     covered: set[str] = set()
     taken = []
@@ -105,16 +105,16 @@ def _taken(session: Session, undo: Undo | None) -> list[tuple[LegacyObject, Extr
     return taken
 
 
-def _reader(session: Session, old: LegacyObject) -> ObjectReader | None:
+def _reader(session: CacheSession, old: LegacyObject) -> ObjectReader | None:
     try:
         return ObjectReader.of(session.bucket, old.key)
-    except CallError as error:
+    except RequestError as error:
         if not is_denied(error):
             raise
         return None
 
 
-def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: Undo | None) -> Extracted:
+def _extracted(session: CacheSession, old: LegacyObject, reader: ObjectReader, undo: UndoLog | None) -> Extracted:
     session.output.info(f"found {old.key} of an older plugin: {format_size(reader.size)}")
     if undo is None:
         return Extracted(roots=set(old.roots))
@@ -135,7 +135,7 @@ def _extracted(session: Session, old: LegacyObject, reader: ObjectReader, undo: 
     return done
 
 
-def _outcome(session: Session, taken: list[tuple[LegacyObject, Extracted]]) -> Outcome:
+def _outcome(session: CacheSession, taken: list[tuple[LegacyObject, Extracted]]) -> CacheOutcome:
     missing = sorted(set(session.listed.texts).difference(*(done.roots for _, done in taken)))
     for root in missing:
         session.warn(f"older plugins left no cache of {root}")
@@ -147,7 +147,7 @@ def _outcome(session: Session, taken: list[tuple[LegacyObject, Extracted]]) -> O
     words = f"restored {keys} (of an older plugin): {plural(made, 'file')} made, {format_size(size)}"
     words = f"dry run: would restore {keys} (of an older plugin)" if session.settings.dry_run else words
     first = taken[0][0].key
-    return Outcome(
+    return CacheOutcome(
         words=words,
         cache={
             "hit": True, "key": first, "name": first, "exact": False, "files": files, "bytes": size, "made": made,

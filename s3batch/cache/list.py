@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive.manifest_codec import Opened
+from s3batch.archive.manifest_codec import EncodedManifest
 from s3batch.cache.admin import looking
-from s3batch.cache.catalog_index import INDEX, ChunkList, Row, decode_index, encode_index
+from s3batch.cache.catalog_index import INDEX, CatalogRow, ChunkList, decode_index, encode_index
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION
 from s3batch.cache.object_names import KEYS, title
 from s3batch.errors import EXIT_DONE, ArchiveError
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
-    from s3batch.model import Listed
+    from s3batch.model import ListedObject
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
@@ -26,7 +26,7 @@ _WORTH_WRITING = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CatalogEntry:
     """A manifest as far as listing and cleaning up want to know it."""
 
     key: str
@@ -59,12 +59,12 @@ class Catalog:
     def __init__(self, store: BucketStore, base: str) -> None:
         self._store = store
         self._base = base
-        self._known: dict[str, Row] | None = None
+        self._known: dict[str, CatalogRow] | None = None
         """The rows of the index, and those read since."""
-        self._used: dict[str, Row] = {}
+        self._used: dict[str, CatalogRow] = {}
         self._read = 0
 
-    async def entries(self, below: str = KEYS) -> list[Entry]:
+    async def entries(self, below: str = KEYS) -> list[CatalogEntry]:
         """Return every manifest below there; one that has gone since it was listed is left out."""
         if self._known is None:
             self._known = decode_index(await self._store.get(self._base + INDEX) or b"")
@@ -72,7 +72,7 @@ class Catalog:
         found = await self._store.gather(self.entry(each, below) for each in listed)
         return [entry for entry in found if entry is not None]
 
-    async def entry(self, listed: Listed, below: str) -> Entry | None:
+    async def entry(self, listed: ListedObject, below: str) -> CatalogEntry | None:
         """Return the manifest of a listed object; ``None`` if it has gone meanwhile."""
         known = self._known or {}
         row = known.get(listed.key)
@@ -85,7 +85,7 @@ class Catalog:
                 row = _row_of(listed, bytes(answer.body), encryption)
             except ArchiveError as error:
                 name = listed.key[len(self._base + below) :]
-                return Entry(
+                return CatalogEntry(
                     key=listed.key, name=name, modified=listed.modified, error=str(error), etag=listed.etag,
                     encryption=encryption,
                 )  # fmt: skip
@@ -93,7 +93,7 @@ class Catalog:
             if row.etag:
                 known[row.key] = row
         self._used[listed.key] = row
-        return Entry(
+        return CatalogEntry(
             key=listed.key, name=listed.key[len(self._base + below) :], modified=listed.modified,
             created=row.created, size=row.size, files=row.files, chunks=row.chunks, encryption=row.encryption,
             etag=listed.etag,
@@ -104,13 +104,13 @@ class Catalog:
         if self._read >= _WORTH_WRITING:
             try:
                 await self._store.put(self._base + INDEX, encode_index(self._used.values()))
-            except CallError:
+            except RequestError:
                 return
 
 
-def _row_of(listed: Listed, body: bytes, encryption: dict[str, str]) -> Row:
-    sums = Opened(body).sums()
-    return Row(
+def _row_of(listed: ListedObject, body: bytes, encryption: dict[str, str]) -> CatalogRow:
+    sums = EncodedManifest(body).sums()
+    return CatalogRow(
         key=listed.key, etag=listed.etag, created=sums.created, size=sums.size, files=sums.files,
         chunks=ChunkList.of(sums.ids, sums.stored), encryption=encryption,
     )  # fmt: skip
@@ -137,13 +137,13 @@ def run_list(settings: Settings, output: Output) -> int:
         return EXIT_DONE
 
 
-def _shared(found: list[Entry]) -> set[bytes]:
+def _shared(found: list[CatalogEntry]) -> set[bytes]:
     """Return the ids that several caches name; by a sorted column, because a dictionary of all ids is large."""
     ids = sorted(chunk for entry in found for chunk in set(entry.chunks.names()))
     return {one for one, other in pairwise(ids) if one == other}
 
 
-def _row(base: str, entry: Entry, shared: set[bytes], now: float) -> dict[str, Any]:
+def _row(base: str, entry: CatalogEntry, shared: set[bytes], now: float) -> dict[str, Any]:
     return {
         "name": title(base, entry.key),
         "key": entry.name,

@@ -11,24 +11,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3batch.archive.manifest_codec import Opened
+from s3batch.archive.manifest_codec import EncodedManifest
 from s3batch.cache.object_names import CREATED, SIGNATURE, TREE
 from s3batch.cache.segments import fetch_segments
 from s3batch.cache.signature import is_signed
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import permissions, requests
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from s3batch.archive.local_state import Remembered, State
+    from s3batch.archive.local_state import EncodedState, LocalState
     from s3batch.archive.manifest import Manifest
-    from s3batch.cache.object_keys import Lookup
-    from s3batch.cache.session import Session
+    from s3batch.cache.object_keys import RestoreCandidate
+    from s3batch.cache.session import CacheSession
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.requests import Answer
+    from s3batch.s3.requests import Response
 
 ENCRYPTION = "x-amz-server-side-encryption"
 _KEPT = ("x-amz-meta-", "content-type", ENCRYPTION, "x-amz-storage-class")
@@ -36,7 +36,7 @@ _KEPT = ("x-amz-meta-", "content-type", ENCRYPTION, "x-amz-storage-class")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenObject:
     """A key object that is there."""
 
     key: str
@@ -48,7 +48,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit(Seen):
+class ManifestHit(SeenObject):
     """A manifest that was found."""
 
     stored: bytes
@@ -57,12 +57,14 @@ class Hit(Seen):
     manifest: Manifest
 
 
-def find(session: Session, state: State | None) -> tuple[Hit | None, CallError | ArchiveError | None]:
+def find(
+    session: CacheSession, state: LocalState | None
+) -> tuple[ManifestHit | None, RequestError | ArchiveError | None]:
     """Find the cache to restore: an exact key, else the newest below a prefix; without one, the first error.
 
     A damaged manifest gives a warning if another one is used instead.
     """
-    refused: CallError | None = None
+    refused: RequestError | None = None
     damaged: list[ArchiveError] = []
     for lookup in session.names.lookups:
         try:
@@ -70,7 +72,7 @@ def find(session: Session, state: State | None) -> tuple[Hit | None, CallError |
                 if hit := _tried(session, key, state, damaged):
                     _warn(session, damaged)
                     return hit, None
-        except CallError as error:
+        except RequestError as error:
             if not is_denied(error):
                 raise
             refused = refused or error
@@ -78,12 +80,12 @@ def find(session: Session, state: State | None) -> tuple[Hit | None, CallError |
     return None, next(iter(damaged), refused)
 
 
-def _warn(session: Session, damaged: list[ArchiveError]) -> None:
+def _warn(session: CacheSession, damaged: list[ArchiveError]) -> None:
     for error in damaged:
         session.warn(str(error))
 
 
-def published(seen: Seen) -> float:
+def published(seen: SeenObject) -> float:
     """Return when a cache was published, by the store's clock; caches of old versions tell when they were last used."""
     try:
         return float(seen.headers.get(CREATED, ""))
@@ -91,7 +93,7 @@ def published(seen: Seen) -> float:
         return seen.modified
 
 
-def is_too_old(session: Session, seen: Seen) -> bool:
+def is_too_old(session: CacheSession, seen: SeenObject) -> bool:
     """Return True if ``max_age`` makes a miss of it."""
     limit = session.settings.max_age
     if not limit or session.bucket.clock.now().low - published(seen) <= limit:
@@ -100,12 +102,14 @@ def is_too_old(session: Session, seen: Seen) -> bool:
     return True
 
 
-def seen_at(bucket: Bucket, key: str) -> Seen | None:
+def seen_at(bucket: Bucket, key: str) -> SeenObject | None:
     """Return the facts of a HEAD of a key object; ``None`` if it does not exist or may not be read."""
     return _seen(key, head_of(bucket, key))
 
 
-def _tried(session: Session, key: str, state: State | None, damaged: list[ArchiveError]) -> Hit | None:
+def _tried(
+    session: CacheSession, key: str, state: LocalState | None, damaged: list[ArchiveError]
+) -> ManifestHit | None:
     try:
         hit = look(session, key, state)
         return None if hit is None or is_too_old(session, hit) else hit
@@ -114,16 +118,16 @@ def _tried(session: Session, key: str, state: State | None, damaged: list[Archiv
         return None
 
 
-def is_denied(error: CallError) -> bool:
+def is_denied(error: RequestError) -> bool:
     """Return whether the permission is missing, or the object."""
     return error.fault.code in permissions.DENIED
 
 
-def head_of(bucket: Bucket, key: str) -> Answer | None:
+def head_of(bucket: Bucket, key: str) -> Response | None:
     """Return the response to a HEAD; ``None`` if the object does not exist or may not be read."""
     try:
         return bucket.head(key)
-    except CallError as error:
+    except RequestError as error:
         if not is_denied(error):
             raise
         return None
@@ -136,14 +140,14 @@ def etag_of_ours(bucket: Bucket, key: str, body: bytes) -> str:
     return etag if etag == hashlib.md5(body, usedforsecurity=False).hexdigest() else ""
 
 
-def denied(error: CallError) -> JobFailedError:
+def denied(error: RequestError) -> JobFailedError:
     """Return the error with the permission that is needed."""
     needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
     also = " and s3:ListBucket; without it a missing cache gives the same error" if needs else ""
     return JobFailedError(f"{error}", hint=needs + also)
 
 
-def look(session: Session, key: str, state: State | None) -> Hit | None:
+def look(session: CacheSession, key: str, state: LocalState | None) -> ManifestHit | None:
     """Return the manifest under ``key`` if it is valid. One that the state remembers is not fetched again.
 
     Raises :class:`ArchiveError` if it is damaged, or over the limits.
@@ -153,28 +157,32 @@ def look(session: Session, key: str, state: State | None) -> Hit | None:
         if seen is None:
             return None
         if _is_what_we_know(session, seen, state):
-            return Hit(seen.key, seen.etag, seen.modified, seen.headers, state.stored, state.segments, state.manifest)
+            return ManifestHit(
+                seen.key, seen.etag, seen.modified, seen.headers, state.stored, state.segments, state.manifest
+            )
     found = look_at_head(session, key)
     if found is None:
         return None
     seen, stored, opened = found
     with _rejecting(session, key):
         segments = fetch_segments(session.bucket, session.base, opened.segments, session.local)
-        return Hit(seen.key, seen.etag, seen.modified, seen.headers, stored, segments, opened.manifest(segments))
+        return ManifestHit(
+            seen.key, seen.etag, seen.modified, seen.headers, stored, segments, opened.manifest(segments)
+        )
 
 
-def still_there(session: Session, known: Remembered) -> Seen | None:
+def still_there(session: CacheSession, known: EncodedState) -> SeenObject | None:
     """Return the key object that is remembered, if it is unchanged in the bucket."""
     try:
         seen = _seen(known.key, session.bucket.head(known.key))
-    except CallError as error:
+    except RequestError as error:
         if not is_denied(error):
             raise
         return None
     return seen if seen is not None and _is_what_we_know(session, seen, known) else None
 
 
-def lacking(session: Session, known: Seen, stored: bytes) -> list[str]:
+def lacking(session: CacheSession, known: SeenObject, stored: bytes) -> list[str]:
     """Return the keys of this build, but for that of ``known``, under which not the same manifest lies."""
     return [
         key
@@ -183,7 +191,7 @@ def lacking(session: Session, known: Seen, stored: bytes) -> list[str]:
     ]
 
 
-def _is_alike(session: Session, seen: Seen | None, known: Seen, stored: bytes) -> bool:
+def _is_alike(session: CacheSession, seen: SeenObject | None, known: SeenObject, stored: bytes) -> bool:
     """Return True if both were published together. Under a key of KMS the ETags of the same bytes differ."""
     if seen is None or session.is_rejected(seen.key) or not _is_signed(session, seen.key, stored, seen.headers):
         return False
@@ -191,15 +199,15 @@ def _is_alike(session: Session, seen: Seen | None, known: Seen, stored: bytes) -
     return seen.etag == known.etag or (told[0] == told[1] and all(told[0]))
 
 
-def _seen(key: str, head: Answer | None) -> Seen | None:
-    return None if head is None else Seen(key, etag_of(head), _modified(head), _headers(head))
+def _seen(key: str, head: Response | None) -> SeenObject | None:
+    return None if head is None else SeenObject(key, etag_of(head), _modified(head), _headers(head))
 
 
-def _is_what_we_know(session: Session, seen: Seen, known: State | Remembered) -> bool:
+def _is_what_we_know(session: CacheSession, seen: SeenObject, known: LocalState | EncodedState) -> bool:
     return seen.etag == known.etag and _is_signed(session, seen.key, known.stored, seen.headers)
 
 
-def look_at_head(session: Session, key: str) -> tuple[Seen, bytes, Opened] | None:
+def look_at_head(session: CacheSession, key: str) -> tuple[SeenObject, bytes, EncodedManifest] | None:
     """Fetch the key object without its segments: its HEAD, its bytes, and its manifest. ``None`` as :func:`look`.
 
     The signature is of the head: it names the segments by their hashes.
@@ -213,11 +221,15 @@ def look_at_head(session: Session, key: str) -> tuple[Seen, bytes, Opened] | Non
         session.reject(key)
         return None
     with _rejecting(session, key):
-        return Seen(key, etag_of(answer), _modified(answer), _headers(answer)), stored, Opened(stored, session.limits())
+        return (
+            SeenObject(key, etag_of(answer), _modified(answer), _headers(answer)),
+            stored,
+            EncodedManifest(stored, session.limits()),
+        )
 
 
 @contextmanager
-def _rejecting(session: Session, key: str) -> Iterator[None]:
+def _rejecting(session: CacheSession, key: str) -> Iterator[None]:
     """Note that the object under a key cannot be read."""
     try:
         yield
@@ -226,20 +238,20 @@ def _rejecting(session: Session, key: str) -> Iterator[None]:
         raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error
 
 
-def _is_signed(session: Session, key: str, stored: bytes, headers: Mapping[str, str]) -> bool:
+def _is_signed(session: CacheSession, key: str, stored: bytes, headers: Mapping[str, str]) -> bool:
     secret = session.settings.cache_secret
     return not secret or is_signed(secret, key, stored, headers.get(SIGNATURE, ""))
 
 
-def _modified(answer: Answer) -> float:
+def _modified(answer: Response) -> float:
     return seconds_of(answer.headers.get("last-modified", ""))
 
 
-def _headers(answer: Answer) -> dict[str, str]:
+def _headers(answer: Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith(_KEPT)}
 
 
-def _keys(session: Session, lookup: Lookup) -> list[str]:
+def _keys(session: CacheSession, lookup: RestoreCandidate) -> list[str]:
     """Return the key itself, or the keys it is a prefix of, newest first."""
     if not lookup.is_prefix:
         return [lookup.key]
@@ -247,7 +259,7 @@ def _keys(session: Session, lookup: Lookup) -> list[str]:
     return [each.key for each in sorted(listed, key=lambda each: each.modified, reverse=True)]
 
 
-def touch(session: Session, hit: Seen) -> None:
+def touch(session: CacheSession, hit: SeenObject) -> None:
     """Record in the store that a cache is used, so that clean-ups by age keep it. A missing permission is no error.
 
     It copies the object onto itself, and only while it is unchanged: a manifest that another build has published
@@ -261,5 +273,5 @@ def touch(session: Session, hit: Seen) -> None:
     }
     try:
         session.bucket.must(requests.copy_object(hit.key, session.settings.bucket, headers))
-    except CallError as error:
+    except RequestError as error:
         session.output.detail(f"the cache {hit.key} could not be marked as used: {error}")

@@ -5,32 +5,32 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.cache.lookup import Seen, is_too_old, look_at_head, published, seen_at
-from s3batch.cache.run import Outcome
+from s3batch.cache.lookup import SeenObject, is_too_old, look_at_head, published, seen_at
+from s3batch.cache.run import CacheOutcome
 from s3batch.cache.words import amount
 from s3batch.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from s3batch.cache.object_keys import Lookup
-    from s3batch.cache.session import Session
-    from s3batch.model import Listed
+    from s3batch.cache.object_keys import RestoreCandidate
+    from s3batch.cache.session import CacheSession
+    from s3batch.model import ListedObject
 
 _RAW, _FILES = "x-amz-meta-s3b-raw", "x-amz-meta-s3b-files"
 
 
-def look_up(session: Session) -> Outcome:
+def look_up(session: CacheSession) -> CacheOutcome:
     """Report the cache that a restore would take, with one request for one key, else a listing and one request."""
     names = session.names
     found = next(_candidates(session), None)
     if found is None:
         words = f"no cache for {names.title}"
-        return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
+        return CacheOutcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
     seen, files, size = found
     age = max(0.0, session.bucket.clock.now().low - published(seen))
     title = session.title(seen.key)
-    return Outcome(
+    return CacheOutcome(
         words=f"found {title}: {amount(files, size)}, made {format_duration(age)} ago; lookup_only is set",
         cache={
             "hit": True, "key": seen.key, "name": title, "exact": seen.key in names.owns, "files": files, "bytes": size,
@@ -39,7 +39,7 @@ def look_up(session: Session) -> Outcome:
     )  # fmt: skip
 
 
-def _candidates(session: Session) -> Iterator[tuple[Seen, int, int]]:
+def _candidates(session: CacheSession) -> Iterator[tuple[SeenObject, int, int]]:
     """Yield the cache to restore, if there is one, with its files and bytes; a second one only after one of no use."""
     for key in _keys(session):
         found = _proved(session, key) if session.settings.cache_secret else _told(session, key)
@@ -47,7 +47,7 @@ def _candidates(session: Session) -> Iterator[tuple[Seen, int, int]]:
             yield found
 
 
-def _proved(session: Session, key: str) -> tuple[Seen, int, int] | None:
+def _proved(session: CacheSession, key: str) -> tuple[SeenObject, int, int] | None:
     """Look at the key object's content, which the signature is of."""
     found = look_at_head(session, key)
     if found is None:
@@ -57,7 +57,7 @@ def _proved(session: Session, key: str) -> tuple[Seen, int, int] | None:
     return seen, sums.files, sums.size
 
 
-def _told(session: Session, key: str) -> tuple[Seen, int, int] | None:
+def _told(session: CacheSession, key: str) -> tuple[SeenObject, int, int] | None:
     """Read the key object's metadata; that of an old cache has no size."""
     seen = seen_at(session.bucket, key)
     if seen is None:
@@ -65,7 +65,7 @@ def _told(session: Session, key: str) -> tuple[Seen, int, int] | None:
     return seen, _number(seen.headers.get(_FILES, "")), _number(seen.headers.get(_RAW, ""))
 
 
-def _keys(session: Session) -> Sequence[str]:
+def _keys(session: CacheSession) -> Sequence[str]:
     """Return the keys to try, best first: the listed ones, if more than one key may do."""
     lookups = session.names.lookups
     if len(lookups) == 1 and not lookups[0].is_prefix:
@@ -75,7 +75,7 @@ def _keys(session: Session) -> Sequence[str]:
     return list(dict.fromkeys(key for lookup in lookups for key in _matching(lookup, listed)))
 
 
-def _matching(lookup: Lookup, listed: list[Listed]) -> list[str]:
+def _matching(lookup: RestoreCandidate, listed: list[ListedObject]) -> list[str]:
     """Return the keys that one lookup of a restore means, newest first."""
     if not lookup.is_prefix:
         return [each.key for each in listed if each.key == lookup.key]

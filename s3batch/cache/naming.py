@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive.exclusions import Exclusions
-from s3batch.archive.listed import Listed
+from s3batch.archive.listed import ListedPaths
 from s3batch.archive.paths import parse_roots
 from s3batch.cache import object_keys
 from s3batch.cache.key_template import Rendered, go_arch, go_os, render
 from s3batch.cache.object_names import base_of, title
 from s3batch.errors import SettingsError
-from s3batch.settings.ci_build import GIT, Build
+from s3batch.settings.ci_build import GIT, CIBuild
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,16 +24,16 @@ SKIP, CLEAR = "[NO CACHE]", "[CLEAR CACHE]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class CacheObjects:
     """The objects of one cache, by their full keys."""
 
     base: str
     """The prefix of every key: the ``prefix`` setting."""
-    listed: Listed
+    listed: ListedPaths
     """The paths to cache."""
     owns: Mapping[str, str]
     """The key objects of this build, which a rebuild writes, if it may, each with the template of its key."""
-    lookups: tuple[object_keys.Lookup, ...]
+    lookups: tuple[object_keys.RestoreCandidate, ...]
     """The lookups of a restore, in order."""
     exclude: Exclusions
     """Patterns of the entries below the paths that are left alone."""
@@ -67,13 +67,13 @@ def command_of(settings: Settings) -> str:
     return next((word for word in (SKIP, CLEAR) if word in message), "")
 
 
-def names_of(settings: Settings) -> Names:
+def names_of(settings: Settings) -> CacheObjects:
     """Return the objects of this build's cache. Raises SettingsError for malformed paths, keys and templates."""
     base, build = base_of(settings.prefix), build_of(settings)
     roots = parse_roots(settings.cache, settings.at_workspace("."))
     if not roots:
         raise settings.bad("cache", "list the directories and files to cache")
-    listed = Listed(roots, settings.at_workspace("."))
+    listed = ListedPaths(roots, settings.at_workspace("."))
     version = object_keys.paths_version(roots, "any" if settings.cross_os else system())
     rendered = {template: _rendered(settings, template, "cache_key") for template in settings.cache_key}
     templates: dict[str, str] = {}
@@ -86,7 +86,7 @@ def names_of(settings: Settings) -> Names:
         _require_identity(settings)
     scopes = object_keys.scopes(build)
     own = scopes.write or (scopes.read[0] if scopes.read else "")
-    return Names(
+    return CacheObjects(
         base=base,
         listed=listed,
         owns={object_keys.manifest_key(base, own, version, key): template for key, template in wanted.items()} if own else {},
@@ -161,7 +161,7 @@ def _require_repository(settings: Settings) -> None:
 
 
 def _legacy(
-    settings: Settings, build: object_keys.Build, roots: tuple[str, ...], key: str
+    settings: Settings, build: object_keys.BuildIdentity, roots: tuple[str, ...], key: str
 ) -> tuple[object_keys.LegacyObject, ...]:
     """Return the objects of older plugins: none if caches must be signed, or if no such plugin can have run."""
     if settings.cache_secret or not roots or not (_had_old_plugins(settings) or settings.compat):
@@ -169,15 +169,15 @@ def _legacy(
     return tuple(object_keys.legacy_objects(build, roots, base_of(settings.prefix), key))
 
 
-def build_of(settings: Settings) -> object_keys.Build:
+def build_of(settings: Settings) -> object_keys.BuildIdentity:
     """Return the facts of the build that name a cache.
 
     Drone and its kin do not say whether a pull request is from a fork. There, like every pull request, it writes to a
     scope that no other build reads.
     """
-    build = settings.build or Build(system=GIT)
+    build = settings.build or CIBuild(system=GIT)
     own = build.source_branch or build.branch
-    return object_keys.Build(
+    return object_keys.BuildIdentity(
         owner=build.owner or object_keys.UNKNOWN,
         repo=build.repo or object_keys.UNKNOWN,
         read_only=settings.read_only,
@@ -191,7 +191,7 @@ def build_of(settings: Settings) -> object_keys.Build:
     )
 
 
-def _refusal(build: object_keys.Build, *, writes: bool, shared: bool = False) -> str:
+def _refusal(build: object_keys.BuildIdentity, *, writes: bool, shared: bool = False) -> str:
     """Return the reason not to write; empty if there is none. ``shared``: it would be the archive of all branches."""
     if build.read_only:
         return "read_only is set, nothing is written to the cache"
@@ -206,7 +206,7 @@ def _rendered(settings: Settings, template: str, name: str) -> Rendered:
     return render(template, _facts(settings.build), settings.at_workspace("."), now=time.time(), setting=name)
 
 
-def _facts(build: Build | None) -> dict[str, str]:
+def _facts(build: CIBuild | None) -> dict[str, str]:
     """Return the fields of drone-cache's templates; those that a CI did not set have drone-cache's own defaults."""
     told = _told(build) if build else {}
     defaults = {
@@ -216,7 +216,7 @@ def _facts(build: Build | None) -> dict[str, str]:
     return defaults | {name: value for name, value in told.items() if value}
 
 
-def _told(build: Build) -> dict[str, str]:
+def _told(build: CIBuild) -> dict[str, str]:
     return {
         "Repo.Avatar": build.avatar, "Repo.Branch": build.default_branch, "Repo.Link": build.link,
         "Repo.Name": build.repo, "Repo.Namespace": build.owner, "Repo.Owner": build.owner,

@@ -37,7 +37,7 @@ _OLD_DEFAULT_BRANCH = "master"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class BuildIdentity:
     """The facts of a build that name its cache."""
 
     owner: str
@@ -59,14 +59,14 @@ class Build:
         return self.event.startswith("pull_request") or bool(self.pull_request)
 
 
-class Scopes(NamedTuple):
+class KeyScopes(NamedTuple):
     """Where a build may write, and where it looks, in this order."""
 
     write: str | None
     read: tuple[str, ...]
 
 
-class Lookup(NamedTuple):
+class RestoreCandidate(NamedTuple):
     """One try of a restore: an object, or the newest of those whose names begin so."""
 
     key: str
@@ -91,23 +91,23 @@ class LegacyObject(NamedTuple):
     roots: tuple[str, ...]
 
 
-def scopes(build: Build) -> Scopes:
+def scopes(build: BuildIdentity) -> KeyScopes:
     """Return the scopes that a build may read and write."""
     own = _own_component(build)
     names = [own, *(encode(branch) for branch in (build.target_branch, build.default_branch) if branch)]
     read = tuple(dict.fromkeys(f"{repository(build)}/{name}" for name in names if name))
     writes = own and not build.read_only and not (build.is_pull_request() and (build.fork or not build.pull_request))
-    return Scopes(f"{repository(build)}/{own}" if writes else None, read)
+    return KeyScopes(f"{repository(build)}/{own}" if writes else None, read)
 
 
-def repository(build: Build) -> str:
+def repository(build: BuildIdentity) -> str:
     """Return the first two components of a build's scopes."""
     if not build.owner or not build.repo:
         raise SettingsError("the build names no repository", hint="pass UNKNOWN where a cache_key is set")
     return f"{_component(build.owner)}/{_component(build.repo)}"
 
 
-def _own_component(build: Build) -> str:
+def _own_component(build: BuildIdentity) -> str:
     if build.is_pull_request():
         return f"~pr-{encode(build.pull_request)}" if build.pull_request else ""
     if build.branch:
@@ -162,13 +162,15 @@ def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
 
 def lookups(
     prefix: str, read: Sequence[str], version: str, wanted_keys: Sequence[str], restore_keys: Sequence[str]
-) -> list[Lookup]:
+) -> list[RestoreCandidate]:
     """Return the lookups of a restore, in order: each key in every scope, then each restore key in every scope."""
     exact = [
-        Lookup(manifest_key(prefix, scope, version, key), False, scope, key) for key in wanted_keys for scope in read
+        RestoreCandidate(manifest_key(prefix, scope, version, key), False, scope, key)
+        for key in wanted_keys
+        for scope in read
     ]
     return exact + [
-        Lookup(f"{prefix}v1/k/{scope}/{version}/{_encode_key(wanted, 'restore_keys')}", True, scope, wanted)
+        RestoreCandidate(f"{prefix}v1/k/{scope}/{version}/{_encode_key(wanted, 'restore_keys')}", True, scope, wanted)
         for wanted in restore_keys
         for scope in read
     ]
@@ -204,7 +206,7 @@ def aside_key(prefix: str, object_key: str) -> str:
     return f"{prefix}v1/x/{object_key.removeprefix(f'{prefix}v1/k/')}"
 
 
-def cleared_prefixes(prefix: str, build: Build) -> tuple[str, ...]:
+def cleared_prefixes(prefix: str, build: BuildIdentity) -> tuple[str, ...]:
     """Return the prefixes that ``[CLEAR CACHE]`` removes, of the repository or a pull request. Empty: not allowed.
 
     The last one is the directory of old plugins. Where the cache of all repositories is inside it, it belongs to no
@@ -223,7 +225,7 @@ def is_cleared(prefix: str, cleared: Sequence[str], key: str) -> bool:
     )
 
 
-def legacy_objects(build: Build, listed: Sequence[str], prefix: str = "", key: str = "") -> list[LegacyObject]:
+def legacy_objects(build: BuildIdentity, listed: Sequence[str], prefix: str = "", key: str = "") -> list[LegacyObject]:
     """Return the objects where older plugins would have put this cache. ``key`` is the rendered ``cache_key``."""
     whole = LegacyObject(f"{build.repo}/{build.repo}.tar.gz", tuple(listed))
     each = [LegacyObject(f"{build.repo}/{root}.tar.gz", (root,)) for root in listed if not root.startswith("/")]

@@ -11,10 +11,10 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from s3batch.archive.listed import Listed
+from s3batch.archive.listed import ListedPaths
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.files import private
-from s3batch.journal.lock import Lock
+from s3batch.journal.lock import JournalLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ class PathLock:
         """``digest`` names the workspace and the paths ``roots``, which are relative to it or absolute."""
         self._directory, self._roots = directory, tuple(roots)
         self._name = f"paths-{digest}"
-        self._lock = Lock(os.path.join(directory, self._name), _words(self._roots))
+        self._lock = JournalLock(os.path.join(directory, self._name), _words(self._roots))
         self._is_held = False
 
     def take(self) -> None:
@@ -47,7 +47,7 @@ class PathLock:
         """Raise JournalLockedError if another restore writes to one of the paths."""
         for path, roots in self._others():
             shared = _shared(self._roots, roots)
-            if shared and (holder := Lock(path).holder()) is not None:
+            if shared and (holder := JournalLock(path).holder()) is not None:
                 raise JournalLockedError(_words(shared), holder=f"pid {holder[0]} on host {holder[1]}")
 
     @contextmanager
@@ -79,7 +79,7 @@ def _words(roots: Sequence[str]) -> str:
 def _shared(mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """Return the listed paths of this restore that overlap the other's; a pattern counts by its text."""
     try:
-        others, each = Listed(theirs, ""), [Listed([root], "") for root in mine]
+        others, each = ListedPaths(theirs, ""), [ListedPaths([root], "") for root in mine]
     except SettingsError:
         return []
     return [

@@ -21,17 +21,17 @@ import msgspec
 from s3batch.cache.admin import looking
 from s3batch.cache.gc_protocol import KEEP_RECORDS, PIN_LIFE, PINS, RECORDS, Deletion, LapsedError, Names, read_names
 from s3batch.cache.gc_store import BucketStore
-from s3batch.cache.list import Catalog, Entry
+from s3batch.cache.list import Catalog, CatalogEntry
 from s3batch.cache.object_keys import parse_chunk_key
 from s3batch.cache.object_names import CHUNKS, CLEANUPS, EVICTED, KEYS
-from s3batch.cache.prune_lock import Lock, hold_lock
+from s3batch.cache.prune_lock import PruneLock, hold_lock
 from s3batch.cache.publish import evict
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
-    from s3batch.cache.admin import Look
-    from s3batch.model import Listed
+    from s3batch.cache.admin import AdminRun
+    from s3batch.model import ListedObject
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
@@ -42,7 +42,7 @@ _BATCH = 1000
 """S3's limit of keys in DeleteObjects (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
 
 
-class Noted(msgspec.Struct, kw_only=True):
+class UnnamedChunks(msgspec.Struct, kw_only=True):
     """Chunks earlier runs found unnamed, by id in hex: when each was last written, and when it was first found so."""
 
     chunks: dict[str, tuple[float, float]]
@@ -56,17 +56,17 @@ def run_prune(settings: Settings, output: Output) -> int:
             look.document({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
             return EXIT_DONE
         store = BucketStore(look.bucket)
-        prune = Prune(look, store)
+        prune = PruneRun(look, store)
         with nullcontext() if settings.dry_run else hold_lock(look, store) as lock:
             prune.run(lock)
         return prune.report()
 
 
 @dataclass(slots=True)
-class Prune:
+class PruneRun:
     """One run."""
 
-    look: Look
+    look: AdminRun
     store: BucketStore
     catalog: Catalog = field(init=False)
     evicted: list[str] = field(default_factory=list)
@@ -80,12 +80,12 @@ class Prune:
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.store, self.look.base)
 
-    def run(self, lock: Lock | None) -> None:
+    def run(self, lock: PruneLock | None) -> None:
         """Run the prune. A manifest that cannot be read stops the sweep, because it may name any chunk."""
         work = [self._work(lock)] + ([lock.keep_alive()] if lock is not None else [])
         self.store.run(self.store.gather(work))
 
-    async def _work(self, lock: Lock | None) -> None:
+    async def _work(self, lock: PruneLock | None) -> None:
         try:
             found = [*await self._evict(), *await self._evicted_entries()]
             self.unreadable = [entry.key for entry in found if entry.error]
@@ -106,7 +106,7 @@ class Prune:
 
     # --- manifests --------------------------------------------------------------------------
 
-    async def _evict(self) -> list[Entry]:
+    async def _evict(self) -> list[CatalogEntry]:
         """Evict caches by the policies; return all entries whose chunks are still needed, the evicted ones included."""
         found = await self.catalog.entries()
         going = to_evict(found, self.look.settings, self.store.now().low)
@@ -119,7 +119,7 @@ class Prune:
             self.evicted = [entry.name for entry, went in zip(going, gone, strict=True) if went]
         return found
 
-    async def _evicted_entries(self) -> list[Entry]:
+    async def _evicted_entries(self) -> list[CatalogEntry]:
         """Return the evicted manifests that still hold their chunks; delete those evicted longer than ``grace`` ago."""
         found, now = await self.catalog.entries(EVICTED), self.store.now().low
         over = [entry.key for entry in found if now - entry.modified > self.look.settings.grace]
@@ -138,22 +138,22 @@ class Prune:
         left = {chunk: (each.modified, noted.get(chunk, now)) for chunk, each in unnamed.items() if chunk not in gone}
         self.noted = len(left)
         if not self._rehearsal:
-            await self.store.put(self.look.base + _NOTED, msgspec.json.encode(Noted(chunks=left)))
+            await self.store.put(self.look.base + _NOTED, msgspec.json.encode(UnnamedChunks(chunks=left)))
             await self._forget(RECORDS, KEEP_RECORDS)
             await self._forget(PINS, 2 * PIN_LIFE)
 
-    async def _old_chunks(self) -> list[tuple[bytes, Listed]]:
+    async def _old_chunks(self) -> list[tuple[bytes, ListedObject]]:
         """Return chunks by id, older than ``grace``. Keys that do not look like chunks are not deleted."""
         listed, now = await self.store.listed(self.look.base + CHUNKS), self.store.now().low
         old = [each for each in listed if now - each.modified > self.look.settings.grace]
         found = [(parse_chunk_key(self.look.base, each.key), each) for each in old]
         return [(identity, each) for identity, each in found if identity is not None]
 
-    async def _read_noted(self, unnamed: dict[str, Listed]) -> dict[str, float]:
+    async def _read_noted(self, unnamed: dict[str, ListedObject]) -> dict[str, float]:
         """Return since when chunks are known to be unnamed: those that were not written since."""
         body = await self.store.get(self.look.base + _NOTED)
         try:
-            held = {} if body is None else msgspec.json.decode(body, type=Noted).chunks
+            held = {} if body is None else msgspec.json.decode(body, type=UnnamedChunks).chunks
         except msgspec.MsgspecError:
             return {}
         return {
@@ -179,7 +179,7 @@ class Prune:
     async def _names(self, wanted: frozenset[str]) -> Names:
         """Return those of ``wanted`` that are named now."""
 
-        async def read(listed: Listed) -> Names:
+        async def read(listed: ListedObject) -> Names:
             entry = await self.catalog.entry(listed, KEYS)
             if entry is None:
                 return frozenset()
@@ -221,9 +221,9 @@ class Prune:
         return code
 
 
-def to_evict(found: list[Entry], settings: Settings, now: float) -> list[Entry]:
+def to_evict(found: list[CatalogEntry], settings: Settings, now: float) -> list[CatalogEntry]:
     """Return the caches the policies give up: unused for ``ttl``, beyond ``keep_last`` of a branch or ``max_total``."""
-    going: dict[str, Entry] = {}
+    going: dict[str, CatalogEntry] = {}
     seen: dict[str, int] = {}
     held: set[bytes] = set()
     size = 0

@@ -16,20 +16,20 @@ from s3batch.cache.lookup import etag_of_ours
 from s3batch.cache.object_names import CLEANUPS
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3batch.cache.admin import Look
+    from s3batch.cache.admin import AdminRun
     from s3batch.cache.gc_store import BucketStore
 
 _LOCK = f"{CLEANUPS}lock"
 _RENEW_EVERY = 30.0
 
 
-class Lock:
+class PruneLock:
     """The lock that this run holds."""
 
     def __init__(self, store: BucketStore, key: str, body: bytes, etag: str) -> None:
@@ -57,7 +57,7 @@ class Lock:
 
 
 @contextmanager
-def hold_lock(look: Look, store: BucketStore) -> Iterator[Lock]:
+def hold_lock(look: AdminRun, store: BucketStore) -> Iterator[PruneLock]:
     """Hold the lock. Raises :class:`JobFailedError` if another clean-up holds it."""
     key, bucket = look.base + _LOCK, look.bucket
     held = bucket.head(key)
@@ -74,18 +74,18 @@ def hold_lock(look: Look, store: BucketStore) -> Iterator[Lock]:
     etag = etag_of_ours(bucket, key, body) if answer.status == 412 else etag_of(answer)
     if answer.status == 412 and not etag:
         raise JobFailedError("another prune has just started", hint="wait for it to end")
-    lock = Lock(store, key, body, etag)
+    lock = PruneLock(store, key, body, etag)
     try:
         yield lock
     finally:
         _let_go(look, key, lock)
 
 
-def _let_go(look: Look, key: str, lock: Lock) -> None:
+def _let_go(look: AdminRun, key: str, lock: PruneLock) -> None:
     """Remove the lock; one that stays is only waited for."""
     try:
         now = look.bucket.head(key)
         if now is not None and etag_of(now) == lock.etag:  # no other run took it over
             look.bucket.delete(key)
-    except (CallError, EndpointError) as error:
+    except (RequestError, EndpointError) as error:
         look.warn(f"{key} cannot be removed: {error}; it expires after lock_timeout")

@@ -19,23 +19,23 @@ from s3batch.errors import EndpointError
 from s3batch.failpoints import reach
 from s3batch.objects.own_keys import CACHE_MARK
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, fault_of
+from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.responses import etag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from s3batch.archive.manifest import Manifest
-    from s3batch.cache.segments import Stored
-    from s3batch.cache.session import Session
-    from s3batch.s3.requests import Answer
+    from s3batch.cache.segments import StoredSegments
+    from s3batch.cache.session import CacheSession
+    from s3batch.s3.requests import Response
 
 _MARK = b"v1/ beside this is a cache of s3batch: no s3batch sync deletes it.\n"
 _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "MethodNotAllowed"})
 """Error codes of stores without conditional writes."""
 
 
-def publish(session: Session, manifest: Manifest, segments: Stored) -> tuple[bytes, dict[str, str]]:
+def publish(session: CacheSession, manifest: Manifest, segments: StoredSegments) -> tuple[bytes, dict[str, str]]:
     """Put the manifest, whose segments are stored, under this build's keys.
 
     Returns the bytes of the key object, and its ETag by the keys under which it lies now. Under the others another one
@@ -50,13 +50,13 @@ def publish(session: Session, manifest: Manifest, segments: Stored) -> tuple[byt
     return stored, put_under(session, session.names.owns, stored, manifest)
 
 
-def put_under(session: Session, keys: Iterable[str], stored: bytes, manifest: Manifest) -> dict[str, str]:
+def put_under(session: CacheSession, keys: Iterable[str], stored: bytes, manifest: Manifest) -> dict[str, str]:
     """Put a manifest under some of this build's keys; return its ETag by the keys under which it lies now."""
     etags = {key: _put(session, key, stored, manifest) for key in keys}
     return {key: etag for key, etag in etags.items() if etag is not None}
 
 
-def _put(session: Session, key: str, stored: bytes, manifest: Manifest) -> str | None:
+def _put(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> str | None:
     """Put a manifest under one key; return its ETag. ``None``: another one is there, and it stays."""
     headers = {"content-md5": requests.md5_header(stored), **_headers(session, key, stored, manifest)}
     only_new = not session.settings.override and not session.distrusted and not session.is_rejected(key)
@@ -71,7 +71,7 @@ def _put(session: Session, key: str, stored: bytes, manifest: Manifest) -> str |
     if only_new and (answer.status == 412 or (not answer.ok and fault_of(answer).code in _UNCONDITIONAL)):
         return None
     if not answer.ok:
-        raise CallError("PutObject", key, fault_of(answer))
+        raise RequestError("PutObject", key, fault_of(answer))
     return etag_of(answer)
 
 
@@ -80,7 +80,7 @@ def template_hash(template: str) -> str:
     return hashlib.blake2b(os.fsencode(template), digest_size=8).hexdigest()
 
 
-def evict_older(session: Session) -> None:
+def evict_older(session: CacheSession) -> None:
     """Evict caches beyond ``keep_last``: of this scope, the same paths and the same template.
 
     The next prune removes their chunks. An eviction that fails is a warning.
@@ -104,11 +104,11 @@ def evict_older(session: Session) -> None:
         store.run(
             store.gather(evict(store, session.base, each.key, each.etag, _encryption_of(head)) for each, head in going)
         )
-    except (CallError, EndpointError) as error:
+    except (RequestError, EndpointError) as error:
         session.warn(f"cannot evict older caches, although keep_last is {keep}: {error}")
 
 
-def _encryption_of(head: Answer) -> dict[str, str]:
+def _encryption_of(head: Response) -> dict[str, str]:
     return {name: value for name, value in head.headers.items() if name.startswith(ENCRYPTION)}
 
 
@@ -118,7 +118,7 @@ async def evict(store: BucketStore, base: str, key: str, etag: str, encryption: 
     return await store.delete_if_unchanged(key, etag)
 
 
-def mark_root(session: Session) -> None:
+def mark_root(session: CacheSession) -> None:
     """Put the mark at the cache's root by which ``sync --delete`` keeps it. A failure is no error."""
     key = session.base + CACHE_MARK
     name = f"mark {session.settings.bucket}/{key}"
@@ -127,13 +127,13 @@ def mark_root(session: Session) -> None:
     try:
         if session.bucket.head(key) is None:
             session.bucket.put(key, _MARK, {"content-type": "text/plain", **session.encryption_headers()})
-    except CallError as error:
+    except RequestError as error:
         session.output.detail(f"cannot mark the prefix of the cache: {error}")
         return
     session.journal.remember(name, True)
 
 
-def _headers(session: Session, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:
+def _headers(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:
     """Return the headers of a manifest's object: facts that tell caches apart without reading them, and its signature."""
     secret = session.settings.cache_secret
     signature = {SIGNATURE: sign(secret, key, stored)} if secret else {}

@@ -20,16 +20,16 @@ from s3batch.archive.tree import files_of
 from s3batch.cache.chunk_worker import store_chunk
 from s3batch.cache.gc_build import protected
 from s3batch.cache.hash_pool import hash_all
-from s3batch.cache.lookup import Hit, Seen, head_of, is_denied, lacking, look, seen_at, still_there, touch
+from s3batch.cache.lookup import ManifestHit, SeenObject, head_of, is_denied, lacking, look, seen_at, still_there, touch
 from s3batch.cache.object_keys import parse_manifest_key
 from s3batch.cache.publish import evict_older, mark_root, publish, put_under
-from s3batch.cache.run import Outcome
+from s3batch.cache.run import CacheOutcome
 from s3batch.cache.s3cache_compat import rebuild_old
-from s3batch.cache.segments import Stored, store_segments
+from s3batch.cache.segments import StoredSegments, store_segments
 from s3batch.cache.words import amount
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.units import format_count, format_size, plural
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
     from s3batch.archive.build_manifest import Assembled
     from s3batch.archive.change_detection import Survey
-    from s3batch.archive.local_state import Remembered, State
+    from s3batch.archive.local_state import EncodedState, LocalState
     from s3batch.archive.manifest import Manifest
     from s3batch.archive.pack_plan import PackPlan
-    from s3batch.archive.scan import Found
-    from s3batch.cache.session import Session
+    from s3batch.archive.scan import ScannedTree
+    from s3batch.cache.session import CacheSession
     from s3batch.model import Result
 
 KEEP_UNTOUCHED = 12 * 3600.0
@@ -53,7 +53,7 @@ _STORE_ALL = float("-inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Cached:
+class _CacheFacts:
     """The facts of the new cache for the end line."""
 
     files: int
@@ -68,7 +68,7 @@ class _Cached:
     """True if a new manifest was published."""
 
 
-def rebuild(session: Session) -> Outcome:
+def rebuild(session: CacheSession) -> CacheOutcome:
     """Store new chunks, publish the manifest, save the state. After an exception the old cache is unchanged.
 
     Raises JournalLockedError while a restore writes to one of the paths.
@@ -96,7 +96,7 @@ def rebuild(session: Session) -> Outcome:
     return _rebuilt(session, found, state, base)
 
 
-def _as_it_was(session: Session, remembered: Remembered, found: Found) -> Seen | None:
+def _as_it_was(session: CacheSession, remembered: EncodedState, found: ScannedTree) -> SeenObject | None:
     """Return the archive under the first key if nothing changed since this machine made it and it lies under all keys."""
     own = session.names.own
     untouched = not session.distrusted and not session.is_rejected(own) and remembered.key == own
@@ -106,12 +106,12 @@ def _as_it_was(session: Session, remembered: Remembered, found: Found) -> Seen |
     return None if seen is None or lacking(session, seen, remembered.stored) else seen
 
 
-def _unchanged(session: Session, found: Found, base: Seen) -> Outcome:
+def _unchanged(session: CacheSession, found: ScannedTree, base: SeenObject) -> CacheOutcome:
     _keep_alive(session, base)
-    return _told(session, _Cached(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
+    return _told(session, _CacheFacts(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
 
 
-def _stays(session: Session) -> bool:
+def _stays(session: CacheSession) -> bool:
     """Return whether each key has a cache that ``override: false`` keeps; a broken one is not kept.
 
     Usually it is enough that the object exists. It is read where a signature is verified, or where the last restore
@@ -127,7 +127,7 @@ def _stays(session: Session) -> bool:
         return all(head_of(session.bucket, key) is not None for key in owns)
     try:
         stays = all(look(session, key, session.state()) is not None for key in owns)
-    except CallError as error:
+    except RequestError as error:
         if not is_denied(error):
             raise
         return False
@@ -139,7 +139,7 @@ def _stays(session: Session) -> bool:
     return stays
 
 
-def _base(session: Session, state: State | None) -> Hit | None:
+def _base(session: CacheSession, state: LocalState | None) -> ManifestHit | None:
     """Return the archive whose chunks may be used again: the key's own, else the restored one, else a fallback."""
     own = session.names.own
     # chunks are shared below one prefix only: a cache restored from another one has none here
@@ -148,7 +148,7 @@ def _base(session: Session, state: State | None) -> Hit | None:
         try:
             if not session.is_rejected(key) and (hit := look(session, key, state)):
                 return hit
-        except CallError as error:
+        except RequestError as error:
             if not is_denied(error):
                 raise
             session.output.detail(f"cannot read the previous cache: {error}")
@@ -157,7 +157,7 @@ def _base(session: Session, state: State | None) -> Hit | None:
     return None
 
 
-def _scanned(session: Session) -> Found:
+def _scanned(session: CacheSession) -> ScannedTree:
     """Walk the paths to cache, with a warning for entries that are not cached."""
     roots, unmatched, problems = session.listed.expand(session.names.exclude)
     places, stuck = session.look_at_links(roots, restoring=False)
@@ -192,7 +192,14 @@ def _scanned(session: Session) -> Found:
     return found
 
 
-def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | None, *, tries: int = _TRIES) -> Outcome:
+def _rebuilt(
+    session: CacheSession,
+    found: ScannedTree,
+    state: LocalState | None,
+    base: ManifestHit | None,
+    *,
+    tries: int = _TRIES,
+) -> CacheOutcome:
     settings, own = session.settings, session.names.own
     looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash(session, looked)
@@ -206,14 +213,14 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     results = _stored(session, operations)
     for row in looked.assumed:
         found.ctimes[row] = 0  # the state remembers no file that was not read
-    done = assemble(plan, [pack_chunk.Packed.from_bytes(result.payload) for result in results], found.roots)
+    done = assemble(plan, [pack_chunk.PackedChunk.from_bytes(result.payload) for result in results], found.roots)
     session.refuse_incomplete(done.problems)
     session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     kept = base if same else None
     missing = lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)
     named, segments = (
-        (kept.manifest, Stored((), kept.segments)) if kept is not None else _segmented(session, done, base)
+        (kept.manifest, StoredSegments((), kept.segments)) if kept is not None else _segmented(session, done, base)
     )
     with protected(session, named, segments) if missing else nullcontext(enter_result=True) as whole:
         published = whole and _published(session, done, segments, kept, missing)
@@ -230,7 +237,7 @@ def _rebuilt(session: Session, found: Found, state: State | None, base: Hit | No
     return _told(session, _counted(done, results, published=published))
 
 
-def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
+def _stored_again(session: CacheSession, state: LocalState | None, tries: int) -> CacheOutcome:
     """Store every chunk again: a clean-up took some of them before the manifest could name them."""
     session.distrust()
     if tries == 1:
@@ -241,13 +248,15 @@ def _stored_again(session: Session, state: State | None, tries: int) -> Outcome:
     return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
 
 
-def _segmented(session: Session, done: Assembled, base: Hit | None) -> tuple[Manifest, Stored]:
+def _segmented(session: CacheSession, done: Assembled, base: ManifestHit | None) -> tuple[Manifest, StoredSegments]:
     """Store the segments that the new manifest does not share with the base."""
     known = base.segments if base is not None else {}
     return done.manifest, store_segments(session, done.manifest, known, _keep(session))
 
 
-def _published(session: Session, done: Assembled, segments: Stored, kept: Hit | None, keys: list[str]) -> bool:
+def _published(
+    session: CacheSession, done: Assembled, segments: StoredSegments, kept: ManifestHit | None, keys: list[str]
+) -> bool:
     """Put the manifest under ``keys``; return True if it lies under one of them now.
 
     ``kept``: the first key has the same manifest already, and the others get a copy of it.
@@ -266,14 +275,21 @@ def _published(session: Session, done: Assembled, segments: Stored, kept: Hit | 
 
 
 def _save(
-    session: Session, done: Assembled, manifest: Manifest, stored: bytes, segments: Stored, *, key: str, etag: str
+    session: CacheSession,
+    done: Assembled,
+    manifest: Manifest,
+    stored: bytes,
+    segments: StoredSegments,
+    *,
+    key: str,
+    etag: str,
 ) -> None:
     state = remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag)
     state.segments = dict(segments.bodies)
     session.remember(state)
 
 
-def _keep_alive(session: Session, base: Seen) -> None:
+def _keep_alive(session: CacheSession, base: SeenObject) -> None:
     """Record the use of a cache that needs no change, under each of its keys."""
     ttl = session.settings.ttl
     if ttl and session.bucket.clock.now().low - base.modified > ttl / 4 and not session.settings.dry_run:
@@ -282,7 +298,7 @@ def _keep_alive(session: Session, base: Seen) -> None:
             touch(session, seen)
 
 
-def _hash(session: Session, looked: Survey) -> None:
+def _hash(session: CacheSession, looked: Survey) -> None:
     """Hash the files that may turn out to be known."""
     items = pack_plan.hash_plan(looked)
     if not items.recipes:
@@ -292,7 +308,7 @@ def _hash(session: Session, looked: Survey) -> None:
     pack_plan.learn_hashes(looked, items, results)
 
 
-def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
+def _operations(session: CacheSession, plan: PackPlan) -> dict[Operation, int]:
     """Return the chunks to make, each with its number of files. A chunk that is not made is named after its first file."""
     items, tree = plan.items, plan.survey.found.tree
     operations = {}
@@ -306,12 +322,12 @@ def _operations(session: Session, plan: PackPlan) -> dict[Operation, int]:
     return operations
 
 
-def _keep(session: Session) -> float:
+def _keep(session: CacheSession) -> float:
     """Return the age in seconds up to which a stored chunk is not stored again."""
     return _STORE_ALL if session.distrusted else KEEP_UNTOUCHED
 
 
-def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
+def _storing(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
     """Return the function with which workers store a chunk."""
     return partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
@@ -320,7 +336,7 @@ def _storing(session: Session) -> partial[Coroutine[None, None, Result]]:
     )  # fmt: skip
 
 
-def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
+def _stored(session: CacheSession, operations: dict[Operation, int]) -> list[Result]:
     """Have the new chunks made and stored; return their results."""
     results = session.carry_out(_storing(session), operations, "storing") if operations else []
     if session.journal.failed_count(Stage.DELETE):
@@ -331,23 +347,23 @@ def _stored(session: Session, operations: dict[Operation, int]) -> list[Result]:
 # --- the end line ---------------------------------------------------------------------------
 
 
-def _counted(done: Assembled, results: list[Result], *, published: bool) -> _Cached:
+def _counted(done: Assembled, results: list[Result], *, published: bool) -> _CacheFacts:
     sent = [result.sent for result in results if result.sent]
     manifest = done.manifest
-    return _Cached(
+    return _CacheFacts(
         files=files_of(manifest.tree), bytes=manifest.raw_size(), chunks=len(sent), sent=sum(sent),
         kept=len(manifest.chunks) - len(sent), published=published,
     )  # fmt: skip
 
 
-def _told(session: Session, cached: _Cached) -> Outcome:
+def _told(session: CacheSession, cached: _CacheFacts) -> CacheOutcome:
     if cached.chunks:
         rest = f", {format_count(cached.kept)} stored before" if cached.kept else ""
         how = f"{plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent{rest}"
     else:
         how = "only the list of files sent" if cached.published else "nothing changed, nothing sent"
     session.journal.add_tally(files=cached.files, bytes=cached.bytes)
-    return Outcome(
+    return CacheOutcome(
         words=f"cached {session.names.title}: {amount(cached.files, cached.bytes)}: {how}",
         cache={
             **_named(session), "files": cached.files, "bytes": cached.bytes, "chunks": cached.chunks,
@@ -357,7 +373,7 @@ def _told(session: Session, cached: _Cached) -> Outcome:
     )  # fmt: skip
 
 
-def _rehearsed(session: Session, found: Found, operations: dict[Operation, int]) -> Outcome:
+def _rehearsed(session: CacheSession, found: ScannedTree, operations: dict[Operation, int]) -> CacheOutcome:
     for operation in operations:
         session.tell(operation)
     files, size = files_of(found.tree), sum(found.tree.sizes)
@@ -365,17 +381,17 @@ def _rehearsed(session: Session, found: Found, operations: dict[Operation, int])
     new = sum(operation.size for operation in operations)
     how = f"would send {plural(len(operations), 'chunk')} (of {format_size(new)}, before compression)"
     cache = {**_named(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}
-    return Outcome(
+    return CacheOutcome(
         words=f"dry run for {session.names.title}: {amount(files, size)}: {how}", cache=cache, changed=bool(operations)
     )  # fmt: skip
 
 
-def _kept(session: Session) -> Outcome:
-    return Outcome(
+def _kept(session: CacheSession) -> CacheOutcome:
+    return CacheOutcome(
         words=f"the cache {session.names.title} is there already, and override is false: it stays",
         cache={**_named(session), "files": 0, "bytes": 0, "chunks": 0, "sent": 0, "published": False},
     )
 
 
-def _named(session: Session) -> dict[str, Any]:
+def _named(session: CacheSession) -> dict[str, Any]:
     return {"key": session.names.own, "name": session.names.title, "keys": list(session.names.owns)}

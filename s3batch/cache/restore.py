@@ -21,7 +21,7 @@ from s3batch.archive.portability import find_unmakeable
 from s3batch.archive.restore_apply import check_room, finish, finished_stamps, prepare
 from s3batch.archive.restore_plan import plan_restore, write_restore
 from s3batch.archive.tree import DIR, SYMLINK, files_of, holds, rows_at
-from s3batch.archive.undo_log import Undo, undo_leftovers
+from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.archive.validate import selected_rows
 from s3batch.cache.chunk_worker import DAMAGED, fetch_chunk
 from s3batch.cache.hash_pool import hash_all
@@ -29,7 +29,7 @@ from s3batch.cache.legacy import restore_old
 from s3batch.cache.lookup import denied, find, is_too_old, published, still_there, touch
 from s3batch.cache.lookup_only import look_up
 from s3batch.cache.object_keys import chunk_key, parse_manifest_key
-from s3batch.cache.run import Outcome
+from s3batch.cache.run import CacheOutcome
 from s3batch.cache.words import amount
 from s3batch.coordinator.signals import InterruptedJobError
 from s3batch.errors import ArchiveError, JobFailedError
@@ -43,16 +43,16 @@ from s3batch.units import format_duration, format_size, plural
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from s3batch.archive.local_state import Remembered, State
+    from s3batch.archive.local_state import EncodedState, LocalState
     from s3batch.archive.places import Places
     from s3batch.archive.restore_plan import RestorePlan
-    from s3batch.archive.scan import Found
+    from s3batch.archive.scan import ScannedTree
     from s3batch.archive.tree import Tree
-    from s3batch.cache.lookup import Hit, Seen
-    from s3batch.cache.session import Session
+    from s3batch.cache.lookup import ManifestHit, SeenObject
+    from s3batch.cache.session import CacheSession
     from s3batch.model import Result
     from s3batch.reporting.console import Output
-    from s3batch.s3.errors import CallError
+    from s3batch.s3.errors import RequestError
     from s3batch.settings.table import Settings
 
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
@@ -60,17 +60,17 @@ _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
 
 
 @dataclass(slots=True)
-class _Work:
+class _RestoreRun:
     """A restore being planned and carried out."""
 
-    hit: Hit
+    hit: ManifestHit
     roots: tuple[str, ...]
     """Where it may write."""
-    found: Found
+    found: ScannedTree
     plan: RestorePlan
 
 
-def restore(session: Session) -> Outcome:
+def restore(session: CacheSession) -> CacheOutcome:
     """Restore, or find that there is nothing to restore from. Raises with everything undone.
 
     Raises JournalLockedError if another restore writes to one of the paths.
@@ -93,7 +93,7 @@ def restore(session: Session) -> Outcome:
     return outcome
 
 
-def _restored_or_undone(session: Session) -> Outcome:
+def _restored_or_undone(session: CacheSession) -> CacheOutcome:
     try:
         return _restore(session)
     except InterruptedJobError:  # the same command goes on from here
@@ -108,7 +108,7 @@ def write_miss(settings: Settings, output: Output) -> None:
     write_outputs(settings, output, {"cache_hit": False})
 
 
-def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
+def _write_hit(session: CacheSession, cache: Mapping[str, Any]) -> None:
     """Write the outputs for later steps. Only the exact key is a hit, as in actions/cache."""
     parts = parse_manifest_key(session.base, cache.get("key", ""))
     values = {
@@ -122,12 +122,12 @@ def _write_hit(session: Session, cache: Mapping[str, Any]) -> None:
     write_outputs(session.settings, session.output, values)
 
 
-def _undo(session: Session) -> None:
+def _undo(session: CacheSession) -> None:
     if not session.settings.dry_run:
         undo_leftovers(session.undo_path, session.workspace, within=session.within())
 
 
-def _restore(session: Session) -> Outcome:
+def _restore(session: CacheSession) -> CacheOutcome:
     if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
         return outcome
     remembered = session.remembered()
@@ -158,7 +158,7 @@ def _restore(session: Session) -> Outcome:
     return outcome
 
 
-def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
+def _all_right(session: CacheSession, remembered: EncodedState) -> CacheOutcome | None:
     """Return the outcome if the tree still matches the last rebuild, without decoding the manifest."""
     doubtful = session.settings.verify or private.is_directory(session.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
@@ -178,12 +178,12 @@ def _all_right(session: Session, remembered: Remembered) -> Outcome | None:
     return _told(session, seen, found.tree, missing=[*found.missing, *unmatched])
 
 
-def _restored_old(session: Session) -> Outcome | None:
+def _restored_old(session: CacheSession) -> CacheOutcome | None:
     _undo(session)
     return restore_old(session)
 
 
-def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outcome:
+def _missed(session: CacheSession, trouble: RequestError | ArchiveError | None) -> CacheOutcome:
     """Return a plain miss, unless a request was refused or a cache was damaged: then raise."""
     if isinstance(trouble, ArchiveError):
         raise trouble
@@ -191,28 +191,28 @@ def _missed(session: Session, trouble: CallError | ArchiveError | None) -> Outco
         raise denied(trouble)
     names = session.names
     words = f"no cache for {names.title}"
-    return Outcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
+    return CacheOutcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
 
 
-def _without_paths(session: Session, hit: Hit) -> Outcome:
+def _without_paths(session: CacheSession, hit: ManifestHit) -> CacheOutcome:
     """Return a miss: the cache exists and holds none of the listed paths."""
     words = f"{session.title(hit.key)} holds none of the listed paths"
     session.warn(f"{words}: it holds {', '.join(hit.manifest.roots) or 'nothing'}")
-    return Outcome(words=words, cache={"hit": False, "key": hit.key, "name": session.title(hit.key)}, missed=True)
+    return CacheOutcome(words=words, cache={"hit": False, "key": hit.key, "name": session.title(hit.key)}, missed=True)
 
 
-def _left_alone(session: Session, hit: Hit) -> Outcome:
+def _left_alone(session: CacheSession, hit: ManifestHit) -> CacheOutcome:
     """Return a miss: every listed path of the cache is a link that is not followed."""
     title = session.title(hit.key)
     words = f"nothing of {title} is restored: all listed paths are links that are not followed"
-    return Outcome(words=words, cache={"hit": False, "key": hit.key, "name": title}, missed=True)
+    return CacheOutcome(words=words, cache={"hit": False, "key": hit.key, "name": title}, missed=True)
 
 
-def _fallback(session: Session, hit: Seen) -> str:
+def _fallback(session: CacheSession, hit: SeenObject) -> str:
     return "" if hit.key in session.names.owns else " (a fallback)"
 
 
-def _is_to_be_touched(session: Session, hit: Seen) -> bool:
+def _is_to_be_touched(session: CacheSession, hit: SeenObject) -> bool:
     """Return whether a clean-up by age may soon remove the cache, and this build may write there."""
     names, ttl = session.names, session.settings.ttl
     may = not names.refusal and (hit.key in names.owns or not names.untrusted)
@@ -220,8 +220,8 @@ def _is_to_be_touched(session: Session, hit: Seen) -> bool:
 
 
 def _planned(
-    session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
-) -> _Work:  # fmt: skip
+    session: CacheSession, hit: ManifestHit, roots: tuple[str, ...], places: Places, state: LocalState | None
+) -> _RestoreRun:  # fmt: skip
     own = [name for path in session.own_directories() for name in (path, *places.known_as(os.path.realpath(path)))]
     if any(holds(hit.manifest.tree, path) for path in own):
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
@@ -238,10 +238,10 @@ def _planned(
     )  # fmt: skip
     for path in plan.left_alone:
         session.warn(f"{path} is not restored: exclude matches what is there")
-    return _Work(hit, roots, found, plan)
+    return _RestoreRun(hit, roots, found, plan)
 
 
-def _require_makeable(session: Session, tree: Tree, roots: tuple[str, ...]) -> None:
+def _require_makeable(session: CacheSession, tree: Tree, roots: tuple[str, ...]) -> None:
     """Raise where the names or links of another system's cache cannot be made here."""
     path = os.path.join(session.own, "probe")
     private.remove_tree(path)
@@ -258,7 +258,7 @@ def _require_makeable(session: Session, tree: Tree, roots: tuple[str, ...]) -> N
         )
 
 
-def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[str, ...], Places]:
+def _targets(session: CacheSession, hit: ManifestHit, roots: tuple[str, ...]) -> tuple[tuple[str, ...], Places]:
     """Return where the restore may write, and where the followed links among it lead.
 
     A listed link that exists is never replaced by the cached entry.
@@ -287,8 +287,8 @@ def _targets(session: Session, hit: Hit, roots: tuple[str, ...]) -> tuple[tuple[
 
 
 def _rehearsed(
-    session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
-) -> Outcome:  # fmt: skip
+    session: CacheSession, hit: ManifestHit, roots: tuple[str, ...], places: Places, state: LocalState | None
+) -> CacheOutcome:  # fmt: skip
     work = _planned(session, hit, roots, places, state)
     for path in work.plan.extra:
         session.tell(Operation(Kind.DELETE, path, Reason.ORPHAN))
@@ -298,13 +298,13 @@ def _rehearsed(
 
 
 def _restored(
-    session: Session, hit: Hit, roots: tuple[str, ...], places: Places, state: State | None
-) -> Outcome:  # fmt: skip
+    session: CacheSession, hit: ManifestHit, roots: tuple[str, ...], places: Places, state: LocalState | None
+) -> CacheOutcome:  # fmt: skip
     manifest, workspace = hit.manifest, session.workspace
     # a restore takes over the entries that a killed one moved aside only if it has the same label
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
     anchored, within = places.anchored(roots), session.within()
-    with closing(Undo(session.undo_path, workspace, anchored, label, within=within)) as undo:
+    with closing(UndoLog(session.undo_path, workspace, anchored, label, within=within)) as undo:
         work = _planned(session, hit, roots, places, state)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
@@ -320,15 +320,15 @@ def _restored(
     return _outcome(session, work, results)
 
 
-def _warn_of_staying(session: Session, plan: RestorePlan, paths: list[str]) -> None:
+def _warn_of_staying(session: CacheSession, plan: RestorePlan, paths: list[str]) -> None:
     if paths:
         plan.extra = sorted(set(plan.extra) - set(paths))
         entries = plural(len(paths), "entry", "entries")
         session.warn(f"{entries} not in the cache cannot be removed, such as {paths[0]}")
 
 
-def _remember(session: Session, work: _Work, results: list[Result]) -> None:
-    unpacked = [unpack_chunk.Unpacked.from_bytes(result.payload) for result in results]
+def _remember(session: CacheSession, work: _RestoreRun, results: list[Result]) -> None:
+    unpacked = [unpack_chunk.UnpackedChunk.from_bytes(result.payload) for result in results]
     state = remember.restored_state(
         work.hit.stored, work.plan, work.found, unpacked, finished_stamps(work.plan, session.workspace),
         key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns(),
@@ -337,15 +337,17 @@ def _remember(session: Session, work: _Work, results: list[Result]) -> None:
     session.remember(state)
 
 
-def _warn_of_unowned(session: Session, plan: RestorePlan, results: list[Result]) -> None:
-    count = plan.unowned + sum(unpack_chunk.Unpacked.from_bytes(result.payload).unowned for result in results)
+def _warn_of_unowned(session: CacheSession, plan: RestorePlan, results: list[Result]) -> None:
+    count = plan.unowned + sum(unpack_chunk.UnpackedChunk.from_bytes(result.payload).unowned for result in results)
     if count:
         session.warn(
             f"cannot set the owner of {plural(count, 'restored entry', 'restored entries')}, so they belong to root"
         )
 
 
-def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...], state: State | None) -> frozenset[int]:
+def _wrong(
+    session: CacheSession, found: ScannedTree, hit: ManifestHit, roots: tuple[str, ...], state: LocalState | None
+) -> frozenset[int]:
     """Return rows of files that look right and whose content is not the cache's.
 
     A file is read unless the state remembers its stamp; with ``verify`` every file is.
@@ -359,7 +361,7 @@ def _wrong(session: Session, found: Found, hit: Hit, roots: tuple[str, ...], sta
     return verify.wrong_rows(survey, hit.manifest)
 
 
-def _operations(session: Session, plan: RestorePlan) -> dict[Operation, int]:
+def _operations(session: CacheSession, plan: RestorePlan) -> dict[Operation, int]:
     """Return the chunks to fetch, each with the number of files that begin with it."""
     chunks = plan.manifest.chunks
     return {
@@ -371,12 +373,12 @@ def _operations(session: Session, plan: RestorePlan) -> dict[Operation, int]:
     }  # fmt: skip
 
 
-def _fetching(session: Session) -> partial[Coroutine[None, None, Result]]:
+def _fetching(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
     """Return the function with which workers fetch a chunk."""
     return partial(fetch_chunk, local=session.local)
 
 
-def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
+def _fetch(session: CacheSession, plan: RestorePlan) -> list[Result]:
     results = session.carry_out(_fetching(session), _operations(session, plan), "restoring")
     if session.journal.failed_count(Stage.DELETE):
         if any(failure.code in _NOT_AS_NAMED for failure in session.journal.failures()):
@@ -385,15 +387,15 @@ def _fetch(session: Session, plan: RestorePlan) -> list[Result]:
     return results
 
 
-def _outcome(session: Session, work: _Work, results: list[Result]) -> Outcome:
+def _outcome(session: CacheSession, work: _RestoreRun, results: list[Result]) -> CacheOutcome:
     missing = session.listed.lacking(work.roots)
     return _told(session, work.hit, work.hit.manifest.tree, missing=missing, plan=work.plan, results=results)
 
 
 def _told(
-    session: Session, hit: Seen, tree: Tree, *, missing: list[str], plan: RestorePlan | None = None,
+    session: CacheSession, hit: SeenObject, tree: Tree, *, missing: list[str], plan: RestorePlan | None = None,
     results: Sequence[Result] = (),
-) -> Outcome:  # fmt: skip
+) -> CacheOutcome:  # fmt: skip
     """Return the outcome of a restore of ``tree``; without a plan nothing had to be done."""
     names = session.names
     files, size = plan.held() if plan is not None else (files_of(tree), sum(tree.sizes))
@@ -414,7 +416,7 @@ def _told(
         how += f", {'would remove ' if session.settings.dry_run else ''}{entries} not in the cache"
         how += "" if session.settings.dry_run else " removed"
     verb = "dry run for" if session.settings.dry_run else "restored"
-    return Outcome(
+    return CacheOutcome(
         words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount(files, size)}: {how}",
         cache={
             "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key in names.owns,

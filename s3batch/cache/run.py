@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch.cache.naming import names_of
-from s3batch.cache.session import Session
+from s3batch.cache.session import CacheSession
 from s3batch.cache.state_directory import make_writable, own_directory
 from s3batch.coordinator import journal_trust
 from s3batch.coordinator.signals import InterruptedJobError, Signals
@@ -36,7 +36,7 @@ from s3batch.model import JobState
 from s3batch.reporting import report
 
 if TYPE_CHECKING:
-    from s3batch.cache.naming import Names
+    from s3batch.cache.naming import CacheObjects
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
 
@@ -45,7 +45,7 @@ _NOT_DONE = {"cache restore": "the cache was not restored", "cache rebuild": "th
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class CacheOutcome:
     """The outcome of a use case."""
 
     words: str
@@ -58,7 +58,7 @@ class Outcome:
     """True if anything was written, locally or in the bucket."""
 
 
-UseCase = Callable[[Session], Outcome]
+UseCase = Callable[[CacheSession], CacheOutcome]
 
 
 def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool = False) -> int:
@@ -79,14 +79,14 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     return _run(settings, output, use_case, names, own, resumed=resumed)
 
 
-def _run(settings: Settings, output: Output, use_case: UseCase, names: Names, own: str, *, resumed: bool) -> int:
+def _run(settings: Settings, output: Output, use_case: UseCase, names: CacheObjects, own: str, *, resumed: bool) -> int:
     """Carry out the use case with s3batch's own files in ``own``; return the exit code."""
     try:
         with _journal(settings, resumed=resumed) as journal, Signals(_deadline(settings)) as signals:
-            session = Session(settings, output, journal, signals, names, own)
+            session = CacheSession(settings, output, journal, signals, names, own)
             session.begin()
             outcome, stopped = _carried_out(session, use_case)
-            return _End(session, outcome, stopped).code()
+            return _JobEnd(session, outcome, stopped).code()
     except (JournalLockedError, JournalTooNewError):
         raise
     except JournalError as error:  # its disk is full, or fails
@@ -100,7 +100,7 @@ def _deadline(settings: Settings) -> float:
     return _DEADLINES[settings.command] if settings.deadline is None else settings.deadline
 
 
-def checked(settings: Settings) -> Names:
+def checked(settings: Settings) -> CacheObjects:
     """Return the names of this build's cache. Raises SettingsError for any wrong setting."""
     if settings.executor == "dask":
         raise settings.bad("executor", "write local: the files of a cache are on this machine")
@@ -140,9 +140,9 @@ def _opened(settings: Settings) -> Journal:
         raise
 
 
-def _carried_out(session: Session, use_case: UseCase) -> tuple[Outcome, S3BatchError | None]:
+def _carried_out(session: CacheSession, use_case: UseCase) -> tuple[CacheOutcome, S3BatchError | None]:
     """Run the use case; return its outcome, and the error that stopped it."""
-    nothing = Outcome(words="", cache={"key": session.names.own, "name": session.names.title})
+    nothing = CacheOutcome(words="", cache={"key": session.names.own, "name": session.names.title})
     try:
         return use_case(session), None
     except (SettingsError, JournalLockedError) as error:  # found late, and before anything was done
@@ -172,10 +172,10 @@ def exit_code(settings: Settings, stopped: S3BatchError | None, *, missed: bool)
     return EXIT_ENDPOINT if stopped is not None and stopped.exit_code == EXIT_ENDPOINT else EXIT_FAILED
 
 
-class _End:
+class _JobEnd:
     """Closes the job and reports its end."""
 
-    def __init__(self, session: Session, outcome: Outcome, stopped: S3BatchError | None) -> None:
+    def __init__(self, session: CacheSession, outcome: CacheOutcome, stopped: S3BatchError | None) -> None:
         self._session = session
         self._outcome = outcome
         self._stopped = stopped
@@ -229,7 +229,7 @@ class _End:
         return found and settings.state_directory != self._session.own
 
 
-def _end_without_journal(settings: Settings, output: Output, names: Names, error: S3BatchError) -> int:
+def _end_without_journal(settings: Settings, output: Output, names: CacheObjects, error: S3BatchError) -> int:
     """End a step that has no place for a journal."""
     code = exit_code(settings, error, missed=True)
     wrong = f"{_NOT_DONE[settings.command]}: {error}"

@@ -11,7 +11,7 @@ from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.tree import files_of
 from s3batch.cache.lookup import head_of
 from s3batch.cache.naming import compat_key
-from s3batch.cache.run import Outcome
+from s3batch.cache.run import CacheOutcome
 from s3batch.cache.words import amount
 from s3batch.files import private
 from s3batch.model import Stage
@@ -20,15 +20,15 @@ from s3batch.settings.table import Settings
 from s3batch.units import format_size
 
 if TYPE_CHECKING:
-    from s3batch.archive.scan import Found
-    from s3batch.cache.session import Session
+    from s3batch.archive.scan import ScannedTree
+    from s3batch.cache.session import CacheSession
 
 _MD5 = "x-amz-meta-s3b-md5"
 _TIME_DIGITS = 15
 """Digits of the MD5 that are taken as nanoseconds: as many as file systems hold."""
 
 
-def rebuild_old(session: Session, found: Found) -> Outcome:
+def rebuild_old(session: CacheSession, found: ScannedTree) -> CacheOutcome:
     """Write the archive, and send it if it is not the one that is there: the same tree makes the same bytes."""
     key, path = compat_key(session.settings), f"{session.plan_path}.tar.gz"
     try:
@@ -43,7 +43,7 @@ def rebuild_old(session: Session, found: Found) -> Outcome:
     return _outcome(session, found, key, size if sent else 0)
 
 
-def _written(session: Session, found: Found, path: str) -> str:
+def _written(session: CacheSession, found: ScannedTree, path: str) -> str:
     """Write the archive to ``path``; return its MD5 in hex."""
     with private.create_file(path) as file:
         problems = write_s3cache(file, found, session.workspace, found.roots)
@@ -56,12 +56,12 @@ def _written(session: Session, found: Found, path: str) -> str:
     return digest
 
 
-def _is_there(session: Session, key: str, digest: str) -> bool:
+def _is_there(session: CacheSession, key: str, digest: str) -> bool:
     head = head_of(session.bucket, key)
     return head is not None and (digest in (etag_of(head), head.headers.get(_MD5, "")) or not session.settings.override)
 
 
-def _send(session: Session, path: str, key: str, digest: str) -> None:
+def _send(session: CacheSession, path: str, key: str, digest: str) -> None:
     settings = session.settings
     attributes = Settings(
         content_type="application/gzip", metadata=f'{{"{_MD5.removeprefix("x-amz-meta-")}": "{digest}"}}',
@@ -72,7 +72,7 @@ def _send(session: Session, path: str, key: str, digest: str) -> None:
         raise session.failure(f"{key} cannot be stored")
 
 
-def _outcome(session: Session, found: Found, key: str, size: int) -> Outcome:
+def _outcome(session: CacheSession, found: ScannedTree, key: str, size: int) -> CacheOutcome:
     files, raw = files_of(found.tree), sum(found.tree.sizes)
     session.journal.add_tally(files=files, bytes=raw)
     if session.settings.dry_run:
@@ -80,7 +80,7 @@ def _outcome(session: Session, found: Found, key: str, size: int) -> Outcome:
     else:
         how = f"{format_size(size)} sent" if size else "nothing changed, nothing sent"
     sent = 0 if session.settings.dry_run else size
-    return Outcome(
+    return CacheOutcome(
         words=f"cached {key}: {amount(files, raw)}: {how}",
         cache={
             "key": key, "name": key, "files": files, "bytes": raw, "chunks": 0, "sent": sent, "published": sent > 0,

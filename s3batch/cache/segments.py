@@ -20,21 +20,23 @@ if TYPE_CHECKING:
 
     from s3batch.archive.manifest import Manifest
     from s3batch.cache.local_chunks import LocalChunks
-    from s3batch.cache.session import Session
+    from s3batch.cache.session import CacheSession
     from s3batch.s3.bucket import Bucket
 
 Bodies = dict[bytes, bytes]
 """Segments as stored, by id."""
 
 
-class Stored(NamedTuple):
+class StoredSegments(NamedTuple):
     """The segments of one manifest; none where it is stored in one piece."""
 
     segments: tuple[Segment, ...]
     bodies: Bodies
 
 
-def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, bytes], keep: float) -> Stored:
+def store_segments(
+    session: CacheSession, manifest: Manifest, known: Mapping[bytes, bytes], keep: float
+) -> StoredSegments:
     """Store what ``known``, the segments of the base, lacks, unless the store has it and it is younger than ``keep`` seconds.
 
     Returns all of them.
@@ -54,7 +56,7 @@ def store_segments(session: Session, manifest: Manifest, known: Mapping[bytes, b
     if session.local is not None:
         for identity in new:
             session.local.put(identity.hex(), bodies[identity])
-    return Stored(tuple(segments), bodies)
+    return StoredSegments(tuple(segments), bodies)
 
 
 def fetch_segments(bucket: Bucket, base: str, segments: Sequence[Segment], local: LocalChunks | None = None) -> Bodies:

@@ -21,14 +21,14 @@ from s3batch.cache.path_lock import PathLock
 from s3batch.coordinator import stale_uploads
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
-from s3batch.coordinator.multipart import Uploads
+from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.errors import EndpointError, JobFailedError, S3BatchError
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
-from s3batch.objects.attributes import Rules
+from s3batch.objects.attributes import AttributeRules
 from s3batch.reporting.progress import Totals, make
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import UNREACHABLE
@@ -40,11 +40,11 @@ from s3batch.worker.context import Brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from s3batch.archive.local_state import Remembered, State
-    from s3batch.archive.places import Looked, Places
-    from s3batch.archive.scan import Found, Problem
+    from s3batch.archive.local_state import EncodedState, LocalState
+    from s3batch.archive.places import ListedLinks, Places
+    from s3batch.archive.scan import ScannedTree, ScanProblem
     from s3batch.cache.local_chunks import LocalChunks
-    from s3batch.cache.naming import Names
+    from s3batch.cache.naming import CacheObjects
     from s3batch.coordinator.signals import Signals
     from s3batch.executors import Executor
     from s3batch.journal import Journal
@@ -57,7 +57,7 @@ _IN_FLIGHT_PER_WORKER = 4
 
 
 @dataclass(slots=True)
-class _Heard:
+class _RoundResults:
     """The results of one round of work, and their number of files."""
 
     files_of: Mapping[str, int]
@@ -80,14 +80,14 @@ class _Heard:
 
 
 @dataclass
-class Session:
+class CacheSession:
     """One run of a cache command that works on files."""
 
     settings: Settings
     output: Output
     journal: Journal
     signals: Signals
-    names: Names
+    names: CacheObjects
     own: str
     """The directory of s3batch's own files."""
     began: float = field(default_factory=elapsed)
@@ -166,7 +166,7 @@ class Session:
             count = plural(len(directories), "directory", "directories")
             self.warn(f"cannot set mode and time of {count}, such as {min(directories)}: it belongs to another user")
 
-    def refuse_incomplete(self, problems: Sequence[Problem]) -> None:
+    def refuse_incomplete(self, problems: Sequence[ScanProblem]) -> None:
         """Raise if paths cannot be read and ``fail_on_error`` is set; else warn of each."""
         if problems and self.settings.fail_on_error:
             first, count = problems[0], plural(len(problems), "path")
@@ -196,14 +196,14 @@ class Session:
         """Return the directories of s3batch's own files: in the workspace, and the one in use if that is another."""
         return os.path.join(self.workspace, OWN_DIRECTORY), self.own
 
-    def scan(self, roots: Sequence[str], places: Places, *, symlinks: str = KEEP) -> Found:
+    def scan(self, roots: Sequence[str], places: Places, *, symlinks: str = KEEP) -> ScannedTree:
         """Walk paths, as a rebuild or a restore of this step sees them."""
         return scan(
             self.workspace, roots, own=self._own_files(roots, places), exclude=self.names.exclude, symlinks=symlinks,
             owners=self.owners, places=places,
         )  # fmt: skip
 
-    def look_at_links(self, roots: Sequence[str] = (), *, restoring: bool) -> Looked:
+    def look_at_links(self, roots: Sequence[str] = (), *, restoring: bool) -> ListedLinks:
         """Decide which of the listed links are followed; ``roots`` are all paths of the cache."""
         names, own = self.listed.names, self.own_directories()
         return look_at_links(
@@ -266,15 +266,15 @@ class Session:
             with contextlib.suppress(FileNotFoundError):
                 private.remove(note)
 
-    def remembered(self) -> Remembered | None:
+    def remembered(self) -> EncodedState | None:
         """Return the state of an earlier step."""
         return read_state(self.state_path, self.limits())
 
-    def state(self) -> State | None:
+    def state(self) -> LocalState | None:
         """Return the decoded state, if it is within the limits of this step."""
         return load_state(self.state_path, self.limits())
 
-    def remember(self, state: State) -> None:
+    def remember(self, state: LocalState) -> None:
         """Save the state, so that a later step need not read every file. A failure to save is no error."""
         try:
             save_state(self.state_path, state)
@@ -322,7 +322,7 @@ class Session:
 
     def executor(self, function: Callable[..., Any]) -> Executor:
         """Return the executor whose workers run ``function`` for a chunk; processes start with the first work."""
-        rules = Rules.from_settings(Settings(), self.workspace)
+        rules = AttributeRules.from_settings(Settings(), self.workspace)
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.workspace, rules=rules, extensions=((Kind.CHUNK, function),),
             sends=not self.settings.command.endswith("restore"),
@@ -361,7 +361,7 @@ class Session:
             planning=False, phase=phase, unit="files",
         )  # fmt: skip
         files_of = {operation.key: files for operation, files in operations.items()}
-        heard = _Heard(files_of, make(self._progress_kind(), self.output.progress_stream), totals)
+        heard = _RoundResults(files_of, make(self._progress_kind(), self.output.progress_stream), totals)
         executor, self._early = self._early or self.executor(function), None
         self._run(executor, list(operations), heard, heard.take)
         return heard.results
@@ -383,20 +383,20 @@ class Session:
     def upload(self, path: str, key: str, attributes: Settings) -> None:
         """Send a local file, in parts if it is large; its failure is in the journal."""
         (root, name), stamp = os.path.split(path), stamp_of(os.stat(path))
-        rules = Rules.from_settings(attributes, root)
+        rules = AttributeRules.from_settings(attributes, root)
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
         operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, stamp.size, stamp)
-        uploads = Uploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
+        uploads = MultipartUploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
         progress = make(self._progress_kind(), self.output.progress_stream)
         self._run(executor, [operation], progress, lambda *_: None, uploads)
         stale_uploads.abort(self.journal, self.bucket, lambda: stale_uploads.unclaimed(self.journal, self.bucket, key))
 
     def _run(
         self, executor: Executor, operations: list[Operation], progress: Progress,
-        heard: Callable[[Operation, Result], None], uploads: Uploads | None = None,
+        heard: Callable[[Operation, Result], None], uploads: MultipartUploads | None = None,
     ) -> None:  # fmt: skip
         deps = CoordinatorDeps(
-            journal=self.journal, executor=executor, uploads=uploads or Uploads(self.journal, 1, _nothing, _nothing),
+            journal=self.journal, executor=executor, uploads=uploads or MultipartUploads(self.journal, 1, _nothing, _nothing),
             login=self.bucket.login, signals=self.signals, totals=Totals(), progress=progress,
             tries=self.settings.retries, multipart_threshold=self.settings.multipart_threshold,
             whole=lambda _: False, replan=lambda _: None, heard=heard, say=self.output.info, warn=self.warn,

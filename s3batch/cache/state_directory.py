@@ -15,7 +15,7 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, PrivateFileError
 
 
-class Place(NamedTuple):
+class StateDirectory(NamedTuple):
     """The directory of s3batch's own files."""
 
     path: str
@@ -23,17 +23,17 @@ class Place(NamedTuple):
     """Why it is not the usual one, where that is worth a warning; else empty."""
 
 
-def own_directory(workspace: str) -> Place:
+def own_directory(workspace: str) -> StateDirectory:
     """Return the directory, made and writable. Raises :class:`JobFailedError` if none can be made."""
     trouble = ""
     try:
         for path in (os.path.join(workspace, OWN_DIRECTORY), private.temporary_state()):
             try:
                 if make_writable(path):
-                    return Place(path, trouble)
+                    return StateDirectory(path, trouble)
             except PrivateFileError as error:
                 trouble = trouble or error.message
-        return Place(private.make_temporary_directory(), trouble)
+        return StateDirectory(private.make_temporary_directory(), trouble)
     except JournalError as error:
         raise JobFailedError(
             f"neither {workspace} nor the temporary directory can be written", hint="set TMPDIR to a directory that can"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import Given, first_given, parse, unknown
+from s3batch.settings.parsing import GivenText, first_given, parse, unknown
 from s3batch.settings.schema import Setting, variable_of
 from s3batch.settings.table import TABLE, names_of, taken_by
 from s3batch.settings.texts import plain
@@ -60,7 +60,7 @@ _OTHERS = MappingProxyType(
 """Settings of the replaced plugins that have another name here, and the name to use instead."""
 
 
-def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, Given]]:
+def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, GivenText]]:
     """Return the command of a plugin step and its settings. Raises SettingsError if they are ambiguous.
 
     The command is :data:`NOTHING_TO_DO` for a cache step that has neither restore nor rebuild.
@@ -71,7 +71,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, Given]]
     if command != "doctor":  # it examines a step as it stands, whichever it is
         _refuse_other_family(command, variables)
     found = {row.name: first_given(_variables(row, like), variables) for row, like in _rows(command, variables)}
-    given = {name: Given(value.text, _spelled(value.origin, environ)) for name, value in found.items() if value}
+    given = {name: GivenText(value.text, _spelled(value.origin, environ)) for name, value in found.items() if value}
     if "verbose" in given:
         given["verbose"] = _as_count(given["verbose"])
     if command == "doctor" and "target" not in given and (prefix := _given("prefix", variables)):
@@ -94,7 +94,7 @@ def _is_cache(variables: Mapping[str, str]) -> bool:
     return any(_given(name, variables) for name in _CACHE_WORDS)
 
 
-def env_file(environ: Mapping[str, str]) -> Given | None:
+def env_file(environ: Mapping[str, str]) -> GivenText | None:
     """Return the file of variables that a plugin step names."""
     row = TABLE["env_file"]
     return first_given((*row.plugin_names, row.variable), _with_underscores(environ))
@@ -142,7 +142,7 @@ def _command(variables: Mapping[str, str]) -> str:
     return NOTHING_TO_DO if any(words.values()) else "sync"
 
 
-def _mode(mode: Given, *, restore: bool, rebuild: bool) -> str:
+def _mode(mode: GivenText, *, restore: bool, rebuild: bool) -> str:
     word = plain(mode.text).lower()
     if word not in _MODES:
         raise SettingsError(
@@ -193,18 +193,18 @@ def _variables(row: Setting, command: str) -> tuple[str, ...]:
     return (*own, *cache, *map(variable_of, names_of(row, command)), *row.also)
 
 
-def _given(name: str, variables: Mapping[str, str]) -> Given | None:
+def _given(name: str, variables: Mapping[str, str]) -> GivenText | None:
     return first_given((*TABLE[name].plugin_names, TABLE[name].variable), variables)
 
 
-def _is_true(name: str, given: Given | None) -> bool:
+def _is_true(name: str, given: GivenText | None) -> bool:
     return bool(given and parse(TABLE[name], given.text, given.origin))
 
 
-def _as_count(given: Given) -> Given:
+def _as_count(given: GivenText) -> GivenText:
     """Return the count that DEBUG means: any text that is neither number nor boolean means yes."""
     try:
         parse(TABLE["verbose"], given.text, given.origin)
     except SettingsError:
-        return Given("1", given.origin)
+        return GivenText("1", given.origin)
     return given

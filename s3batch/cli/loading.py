@@ -20,8 +20,8 @@ from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings import texts
-from s3batch.settings.ci_build import Build
-from s3batch.settings.parsing import Given, cleaned, first_given, parse, unknown
+from s3batch.settings.ci_build import CIBuild
+from s3batch.settings.parsing import GivenText, cleaned, first_given, parse, unknown
 from s3batch.settings.schema import variable_of
 from s3batch.settings.table import TABLE, Settings, names_of, taken_by
 
@@ -58,7 +58,7 @@ def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
 def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment, completed by the file of ``env_file``. Variables that are set and not empty win."""
     named = parser.value_of_flag(argv, "env_file")
-    given = Given(named, "--env-file") if named else None
+    given = GivenText(named, "--env-file") if named else None
     found = given or (ci.env_file(environ) if command == "plugin" else _env_file_variable(environ))
     if not found:
         return _clean_environment(environ)
@@ -99,7 +99,7 @@ def _clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 _SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSWORD")
 
 
-def _env_file_variable(environ: Mapping[str, str]) -> Given | None:
+def _env_file_variable(environ: Mapping[str, str]) -> GivenText | None:
     return first_given([TABLE["env_file"].variable], environ)
 
 
@@ -139,7 +139,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             raise unknown("variable", name, known, prefix="S3BATCH_")
 
 
-def _variables(command: str, environ: Mapping[str, str]) -> dict[str, Given]:
+def _variables(command: str, environ: Mapping[str, str]) -> dict[str, GivenText]:
     found = {
         row.name: first_given([*map(variable_of, names_of(row, command)), *row.also], environ)
         for row in taken_by(command).values()
@@ -209,7 +209,7 @@ def _plugin_state_directory(workspace: str) -> str:
     return usual if strange or private.is_writable(usual) else private.temporary_state()
 
 
-def _with_words(command: str, said: parser.Said) -> tuple[dict[str, Given], str]:
+def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, GivenText], str]:
     """Assign the arguments that are not flags to settings; return the job too, if one was named."""
     words = [texts.plain(word) for word in said.words]
     job = words.pop(0) if words and command in {"resume", "jobs show", "jobs forget"} else ""
@@ -228,16 +228,16 @@ def _with_words(command: str, said: parser.Said) -> tuple[dict[str, Given], str]
     return given, job
 
 
-def _agreed(name: str, word: str, given: Mapping[str, Given]) -> Given:
+def _agreed(name: str, word: str, given: Mapping[str, GivenText]) -> GivenText:
     """Return the argument as a value. A flag of the same setting must have the same value."""
     flag = TABLE[name].flag
     if name in given and given[name].origin == flag and given[name].text != word:
         raise SettingsError(f"{name} is {word!r} and also {given[name].text!r} (from {flag})", hint="give only one")
-    return Given(word, f"argument {name.upper()}")
+    return GivenText(word, f"argument {name.upper()}")
 
 
 def _settings(
-    command: str, given: dict[str, Given], environ: Mapping[str, str], *, plugin: bool = False, job: str = ""
+    command: str, given: dict[str, GivenText], environ: Mapping[str, str], *, plugin: bool = False, job: str = ""
 ) -> Settings:
     given = _own_credentials(_with_url_taken_apart(cleaned(given)), plugin=plugin)
     given = _with_session_token(given, environ)
@@ -286,14 +286,14 @@ def _verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"verbose": verbose, "quiet": quiet} if level else {}
 
 
-def _build(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> Build | None:
+def _build(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> CIBuild | None:
     """Return the facts of the build for a plugin, for a cache, which git may name too, and for outputs."""
     of_cache = command.startswith(_WITH_BUILD)
     wanted = plugin or of_cache or any(environ.get(name) for name in ("GITHUB_OUTPUT", "DRONE_OUTPUT"))
     return find_build(environ, workspace if of_cache else "") if wanted else None
 
 
-def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:
+def _with_url_taken_apart(given: dict[str, GivenText]) -> dict[str, GivenText]:
     """Split ``s3://BUCKET/PREFIX`` in a target or prefix into bucket and prefix."""
     for name in ("target", "prefix"):
         if name not in given or not given[name].text.startswith(_S3):
@@ -305,11 +305,11 @@ def _with_url_taken_apart(given: dict[str, Given]) -> dict[str, Given]:
         other = given.get("bucket")
         if other and other.origin == "--bucket" and other.text != bucket:
             raise SettingsError(f"bucket is {bucket!r} in {url!r} and {other.text!r} in --bucket", hint="give only one")
-        given = {**given, "bucket": Given(bucket, origin), name: Given(prefix, origin)}
+        given = {**given, "bucket": GivenText(bucket, origin), name: GivenText(prefix, origin)}
     return given
 
 
-def _own_credentials(given: dict[str, Given], *, plugin: bool) -> dict[str, Given]:
+def _own_credentials(given: dict[str, GivenText], *, plugin: bool) -> dict[str, GivenText]:
     """Leave to boto3 half a pair of AWS variables, and all of them where a profile is named.
 
     A plugin with only one of the two keys falls back to boto3's chain, as drone-s3-sync does.
@@ -321,7 +321,7 @@ def _own_credentials(given: dict[str, Given], *, plugin: bool) -> dict[str, Give
     return {name: one for name, one in given.items() if name not in dropped}
 
 
-def _with_session_token(given: dict[str, Given], environ: Mapping[str, str]) -> dict[str, Given]:
+def _with_session_token(given: dict[str, GivenText], environ: Mapping[str, str]) -> dict[str, GivenText]:
     """Add AWS_SESSION_TOKEN to the key of AWS_ACCESS_KEY_ID only, not to a key from another source."""
     if "session_token" in given or "access_key" not in given or given["access_key"].origin != "AWS_ACCESS_KEY_ID":
         return given

@@ -34,7 +34,7 @@ _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
 
 
 @dataclass(slots=True)
-class _Call:
+class _Invocation:
     """One call of ``main``, with the facts known so far for its error message."""
 
     argv: Sequence[str]
@@ -76,7 +76,7 @@ def main(
 
     Without arguments it is the process's own command line, environment and streams.
     """
-    call = _Call(
+    call = _Invocation(
         argv=list(sys.argv[1:] if argv is None else argv),
         environ=os.environ if environ is None else environ,
         output=Output(stdout, stderr),
@@ -91,12 +91,12 @@ def program() -> NoReturn:
     That skips interpreter shutdown and does not wait for threads blocked in boto3.
     """
     stdout, stderr = standard_streams()
-    call = _Call(argv=sys.argv[1:], environ=os.environ, output=Output(stdout, stderr), real=True)
+    call = _Invocation(argv=sys.argv[1:], environ=os.environ, output=Output(stdout, stderr), real=True)
     call.output.take_strays()
     os._exit(_ended(call))
 
 
-def _ended(call: _Call) -> int:
+def _ended(call: _Invocation) -> int:
     """Return the exit code, when everything is written that is to be written."""
     call.output.redact(_secrets_of(call.environ))
     interrupter = Interrupter()
@@ -112,7 +112,7 @@ def _ended(call: _Call) -> int:
     return code or errors.EXIT_FAILED
 
 
-def _checked(call: _Call, interrupter: Interrupter) -> int:
+def _checked(call: _Invocation, interrupter: Interrupter) -> int:
     """Run the command; turn every exception into a sentence and an exit code."""
     try:
         code = _run(call)
@@ -132,7 +132,7 @@ def _checked(call: _Call, interrupter: Interrupter) -> int:
     return code
 
 
-def _broken_step(call: _Call, settings: Settings, error: Exception) -> int:
+def _broken_step(call: _Invocation, settings: Settings, error: Exception) -> int:
     """Return the exit code of a cache step that met a bug in s3batch: the build goes on, unless asked to fail."""
     sentence = f"{settings.command}: {errors.unforeseen(error)}"
     if settings.fail_on_error:
@@ -144,7 +144,7 @@ def _broken_step(call: _Call, settings: Settings, error: Exception) -> int:
     return errors.EXIT_DONE
 
 
-def _run(call: _Call) -> int:
+def _run(call: _Invocation) -> int:
     text = _help_or_version(call.argv)
     if text:
         call.output.data(*text.split("\n"))
@@ -172,7 +172,7 @@ def _help_or_version(argv: Sequence[str]) -> str:
     return helps.of(_peel(words)[0])
 
 
-def _work(call: _Call, rest: Sequence[str]) -> int:
+def _work(call: _Invocation, rest: Sequence[str]) -> int:
     from s3batch.cli import loading  # noqa: PLC0415 - configargparse comes with it
 
     settings = _loaded(call, call.command, rest)
@@ -182,7 +182,7 @@ def _work(call: _Call, rest: Sequence[str]) -> int:
     return USE_CASES[settings.command](settings, call.output)
 
 
-def _nothing_wanted(call: _Call) -> int:
+def _nothing_wanted(call: _Invocation) -> int:
     """Say that a cache step has neither restore nor rebuild to do; return the exit code."""
     call.output.info("neither restore nor rebuild is true: nothing to do")
     if call.wants_json:
@@ -193,7 +193,7 @@ def _nothing_wanted(call: _Call) -> int:
     return errors.EXIT_DONE
 
 
-def _config(call: _Call, rest: Sequence[str]) -> int:
+def _config(call: _Invocation, rest: Sequence[str]) -> int:
     from s3batch.cli import show_config  # noqa: PLC0415 - only one command needs it
 
     about, flags = _peel(rest) if rest and not rest[0].startswith("-") else ("config", rest)
@@ -204,7 +204,7 @@ def _config(call: _Call, rest: Sequence[str]) -> int:
     return show_config.show(settings, call.output, call.environ)
 
 
-def _loaded(call: _Call, command: str, rest: Sequence[str]) -> Settings | None:
+def _loaded(call: _Invocation, command: str, rest: Sequence[str]) -> Settings | None:
     """Return the settings, with the output set up as they say."""
     from s3batch.cli import loading  # noqa: PLC0415 - configargparse comes with it
 
@@ -266,7 +266,7 @@ def _before_dashes(words: Sequence[str]) -> Sequence[str]:
     return words[: list(words).index("--")] if "--" in words else words
 
 
-def _fail(call: _Call, sentence: str, code: int) -> int:
+def _fail(call: _Invocation, sentence: str, code: int) -> int:
     """Report the error, on stderr for people and with ``--json`` on stdout for programs."""
     call.output.error(sentence)
     if call.wants_traceback:
@@ -276,7 +276,7 @@ def _fail(call: _Call, sentence: str, code: int) -> int:
     return code
 
 
-def _failure_document(call: _Call, sentence: str, code: int) -> dict[str, Any]:
+def _failure_document(call: _Invocation, sentence: str, code: int) -> dict[str, Any]:
     """Return the document of a run that failed before it had a job."""
     from s3batch.model import JobState  # noqa: PLC0415 - as above
     from s3batch.reporting import report  # noqa: PLC0415 - only a failure with --json needs it

@@ -18,7 +18,7 @@ from s3batch import units
 from s3batch.cli import config_file
 from s3batch.cli.foreign_flags import answer_to
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import Given, split_keys, split_list, unknown, wrong
+from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown, wrong
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
 from s3batch.settings.table import TABLE, names_of, spellings, taken_by
 from s3batch.settings.texts import plain
@@ -38,17 +38,19 @@ class ConfigFile(NamedTuple):
     text: str
 
 
-class Said(NamedTuple):
+class ParsedArguments(NamedTuple):
     """The settings of a command by name, and the arguments that are not flags, in order."""
 
-    given: dict[str, Given]
+    given: dict[str, GivenText]
     words: list[str]
 
 
-def read(command: str, argv: Sequence[str], variables: Mapping[str, Given], file: ConfigFile | None) -> Said:
+def read(
+    command: str, argv: Sequence[str], variables: Mapping[str, GivenText], file: ConfigFile | None
+) -> ParsedArguments:
     """Merge the settings of ``command`` from flags, variables (by name of setting) and a config file."""
     flags, after = _split(argv)
-    parser = _Parser(command, variables, file)
+    parser = _CommandParser(command, variables, file)
     spelled = list(_spelled_out(flags, command))
     namespace, rest = parser.parse_known_args(
         args=spelled,
@@ -59,7 +61,7 @@ def read(command: str, argv: Sequence[str], variables: Mapping[str, Given], file
     for word in rest:
         if _is_flag(word):
             raise unknown_flag(word, command)
-    return Said(parser.given(namespace), [word for word in [*words, *after] if word])
+    return ParsedArguments(parser.given(namespace), [word for word in [*words, *after] if word])
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str:
@@ -191,10 +193,10 @@ class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configa
         return config_file.entries(stream.read(), self.command, self.path)
 
 
-class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # configargparse has no types
+class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # configargparse has no types
     """The settings of one command; complains with a SettingsError and never exits."""
 
-    def __init__(self, command: str, variables: Mapping[str, Given], file: ConfigFile | None) -> None:
+    def __init__(self, command: str, variables: Mapping[str, GivenText], file: ConfigFile | None) -> None:
         self._command = command
         self._variables = variables
         self._path = file.path if file else ""
@@ -221,12 +223,14 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # configarg
             more["nargs"] = 0
         self.add_argument(*flags, dest=row.name, default=None, env_var=row.variable, **more)
 
-    def given(self, namespace: Any) -> dict[str, Given]:
+    def given(self, namespace: Any) -> dict[str, GivenText]:
         """Return every setting that was given, with its origin."""
         origins = dict(self._origins())
         texts = {name: getattr(namespace, name) for name in taken_by(self._command)}
         return {
-            name: Given(text, origins.get(name, TABLE[name].flag)) for name, text in texts.items() if text is not None
+            name: GivenText(text, origins.get(name, TABLE[name].flag))
+            for name, text in texts.items()
+            if text is not None
         }
 
     def _origins(self) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from s3batch.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from s3batch.commands.jobs.find import Found
+    from s3batch.commands.jobs.find import FoundJob
     from s3batch.journal import Job
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
@@ -49,7 +49,7 @@ def _nothing(settings: Settings, output: Output) -> int:
     return 0
 
 
-def _finish(found: Found, settings: Settings, output: Output, carry_on: CarryOn) -> int:
+def _finish(found: FoundJob, settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Begin a job that continues this one, with its settings."""
     begun = journal_trust.settings_to_resume(found.job, found.journal, settings)
     job = found.job
@@ -61,7 +61,7 @@ def _finish(found: Found, settings: Settings, output: Output, carry_on: CarryOn)
     return carry_on(again, output)
 
 
-def _finish_all(left: Sequence[Found], settings: Settings, output: Output, carry_on: CarryOn) -> int:
+def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Finish each, the oldest first; stop where a signal says so."""
     believed = [each for each in reversed(left) if journal_trust.may_decide(each.journal, settings)]
     if not believed and left:
@@ -87,9 +87,9 @@ def _finish_all(left: Sequence[Found], settings: Settings, output: Output, carry
     return worst
 
 
-def _left(jobs: Sequence[Found]) -> list[Found]:
+def _left(jobs: Sequence[FoundJob]) -> list[FoundJob]:
     """Return the jobs that can be resumed, the newest first: of each target only the last to begin."""
-    newest: dict[tuple[str, ...], Found] = {}
+    newest: dict[tuple[str, ...], FoundJob] = {}
     for each in jobs:
         job = each.job
         place = ("sync",) if job.command == "sync" else (job.command, job.source)
@@ -98,7 +98,7 @@ def _left(jobs: Sequence[Found]) -> list[Found]:
     return [each for each in left if each.state != RUNNING] or left
 
 
-def _named(settings: Settings, jobs: Sequence[Found]) -> Found:
+def _named(settings: Settings, jobs: Sequence[FoundJob]) -> FoundJob:
     named = [each for each in jobs if each.job.id == settings.job]
     if not named:
         raise SettingsError(f"there is no job {settings.job}", hint="see s3batch jobs list")
@@ -121,7 +121,7 @@ def _is_later(one: Job, other: Job) -> bool:
     return same and one.command == "sync" and one.started > other.started
 
 
-def _choose(settings: Settings, left: Sequence[Found], jobs: Sequence[Found], output: Output) -> Found | None:
+def _choose(settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJob], output: Output) -> FoundJob | None:
     """Return the job that the settings given name; without any, the only one that a journal may decide about."""
     same = [each for each in left if settings.bucket and journal_trust.is_same_job(each.job, each.journal, settings)]
     believed = [each for each in left if journal_trust.may_decide(each.journal, settings)]
@@ -141,7 +141,7 @@ def _choose(settings: Settings, left: Sequence[Found], jobs: Sequence[Found], ou
     )
 
 
-def _only(left: Sequence[Found], settings: Settings, output: Output) -> Found:
+def _only(left: Sequence[FoundJob], settings: Settings, output: Output) -> FoundJob:
     """Return the one unfinished job; SettingsError with the lines to choose from if there are several."""
     if len(left) == 1:
         return left[0]
@@ -157,11 +157,11 @@ def _only(left: Sequence[Found], settings: Settings, output: Output) -> Found:
     )
 
 
-def _words_left(found: Found) -> str:
+def _words_left(found: FoundJob) -> str:
     left = format_count(found.left)
     return f"{left} operations left" if found.job.planned or found.left else "planning not finished"
 
 
-def _refusal(settings: Settings, found: Found) -> Exception:
+def _refusal(settings: Settings, found: FoundJob) -> Exception:
     journal_trust.read_settings(found.job, found.journal, settings)
     return journal_trust.refusal(found.job, found.journal)

@@ -19,14 +19,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
-from s3batch.commands.sync.job import Sync
+from s3batch.commands.sync.job import SyncJob
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
 from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason
 from s3batch.plan import quirk_memory
-from s3batch.plan.spec import Wanted
+from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import report
 from s3batch.reporting.json_stream import Rows, Spool
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class KeyDifference:
     """One key that is not as it should be."""
 
     what: str
@@ -54,7 +54,7 @@ class Difference:
 
 def run(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
-    wanted = Wanted.from_settings(_looking(settings))
+    wanted = SyncSpec.from_settings(_looking(settings))
     differences = Spool()
 
     def tell(operation: Operation) -> None:
@@ -74,7 +74,7 @@ def run(settings: Settings, output: Output) -> int:
             journal.warn(warning)
         stopped = None
         try:
-            Sync(
+            SyncJob(
                 wanted, journal, signals, output, tell=tell, thorough=True, extensions=EXTENSIONS,
                 quirks=_known_quirks(settings, place),
             ).carry_out()  # fmt: skip
@@ -106,12 +106,12 @@ def _looking(settings: Settings) -> Settings:
     )  # fmt: skip
 
 
-def _difference(operation: Operation) -> Difference:
+def _difference(operation: Operation) -> KeyDifference:
     if operation.kind is Kind.DELETE:
-        return Difference("extra", operation.key, "", "")
+        return KeyDifference("extra", operation.key, "", "")
     if operation.reason is Reason.MISSING:
-        return Difference("missing", operation.key, operation.path, "")
-    return Difference("different", operation.key, operation.path, operation.reason.value)
+        return KeyDifference("missing", operation.key, operation.path, "")
+    return KeyDifference("different", operation.key, operation.path, operation.reason.value)
 
 
 def _report(

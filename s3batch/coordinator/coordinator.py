@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s3batch.coordinator.deps import CoordinatorDeps
-    from s3batch.executors import News
+    from s3batch.executors import PollResult
 
 _CHANGES = 5
 """A file that changed so often while it was read is given up."""
@@ -204,7 +204,7 @@ class Coordinator:
 
     # --- taking back ------------------------------------------------------------------------
 
-    def _take(self, news: News) -> None:
+    def _take(self, news: PollResult) -> None:
         outcomes: list[tuple[State, Result]] = []
         self._together.clear()
         if news.requests:
@@ -225,7 +225,7 @@ class Coordinator:
         if any(result.throttled for result in news.results):
             self._executor.narrow()
 
-    def _judge_all(self, news: News, outcomes: list[tuple[State, Result]]) -> None:
+    def _judge_all(self, news: PollResult, outcomes: list[tuple[State, Result]]) -> None:
         """Judge everything, also after one of them has stopped the job."""
         stopped: StoppedError | None = None
         for result in news.results:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.coordinator.multipart import Uploads
+    from s3batch.coordinator.multipart import MultipartUploads
     from s3batch.coordinator.signals import Signals
     from s3batch.executors import Executor
     from s3batch.journal import Journal
@@ -24,7 +24,7 @@ class CoordinatorDeps:
 
     journal: Journal
     executor: Executor
-    uploads: Uploads
+    uploads: MultipartUploads
     login: Login
     signals: Signals
     totals: Totals

@@ -38,7 +38,7 @@ _COMPARED = tuple(
 )
 
 
-class Difference(NamedTuple):
+class SettingDifference(NamedTuple):
     """A setting that is not as the job has it."""
 
     name: str
@@ -211,7 +211,7 @@ def _as_command(settings: Settings, command: str) -> Settings:
     return replace(settings, command=command)
 
 
-def _differences(job: Job, settings: Settings, names: Iterable[str]) -> Iterable[Difference]:
+def _differences(job: Job, settings: Settings, names: Iterable[str]) -> Iterable[SettingDifference]:
     """Yield the settings given that are not as the job has them."""
     given = _as_command(settings, job.command)
     for name in names:
@@ -219,7 +219,7 @@ def _differences(job: Job, settings: Settings, names: Iterable[str]) -> Iterable
             continue
         theirs, ours = job.settings.get(name, TABLE[name].default), getattr(given, name)
         if _comparable(name, theirs, job.settings) != _comparable(name, ours, {"workspace": given.at_workspace(".")}):
-            yield Difference(name, theirs, ours)
+            yield SettingDifference(name, theirs, ours)
 
 
 def _comparable(name: str, value: Any, public: Mapping[str, Any]) -> Any:
@@ -231,7 +231,7 @@ def _comparable(name: str, value: Any, public: Mapping[str, Any]) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _differs(job: Job, found: Difference, settings: Settings) -> SettingsError:
+def _differs(job: Job, found: SettingDifference, settings: Settings) -> SettingsError:
     return SettingsError(
         f"{found.name} is {_shown(found.given)} (from {settings.origin(found.name)}), and job {job.id} was "
         f"begun with {_shown(found.job)}",

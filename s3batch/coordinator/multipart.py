@@ -9,7 +9,7 @@ r"""Multipart uploads: the state of each one from begin to finish, as values in 
     survey (begun by a dead run, or a worker died with parts: ask S3 for its parts) ──> parts
     a Complete went unanswered, and S3 has neither upload nor object: look again, for a while, before the start
 
-The coordinator asks :class:`Uploads` for work and gives it results; it keeps the journal's ``part`` rows and
+The coordinator asks :class:`MultipartUploads` for work and gives it results; it keeps the journal's ``part`` rows and
 never talks to S3. Parts of one file go to all workers. Only as many files are under way at once as
 keep all workers busy.
 """
@@ -48,7 +48,7 @@ moto removes the upload before it stores the object."""
 
 
 @dataclass(slots=True)
-class _Upload:
+class _MultipartUpload:
     operation: Operation
     parts: dict[int, Part] = field(default_factory=dict)
     waiting: deque[int] = field(default_factory=deque)
@@ -77,14 +77,14 @@ class _Upload:
     """The pause after that change is over."""
 
 
-class Verdict(NamedTuple):
+class UploadVerdict(NamedTuple):
     """The outcome of an operation whose upload is over."""
 
     operation: Operation
     result: Result
 
 
-class Uploads:
+class MultipartUploads:
     """The multipart uploads of a job. Belongs to the coordinator's thread, as the journal does."""
 
     def __init__(
@@ -99,10 +99,10 @@ class Uploads:
         """Bytes of a part, where the file's size does not ask for larger ones."""
         self._fingerprint = fingerprint
         self._found = found
-        self._open: dict[int, _Upload] = {}
+        self._open: dict[int, _MultipartUpload] = {}
         self._next: deque[Operation] = deque()
         self._ready: deque[Work] = deque()
-        self._ended: list[Verdict] = []
+        self._ended: list[UploadVerdict] = []
 
     def add(self, operation: Operation) -> None:
         """Take an operation that has been leased."""
@@ -143,7 +143,7 @@ class Uploads:
             elif upload_id := self._found(operation.key):
                 found = True
                 operation = operation._replace(upload_id=upload_id, recheck=True)
-        upload = self._open[operation.id] = _Upload(operation, found=found)
+        upload = self._open[operation.id] = _MultipartUpload(operation, found=found)
         if operation.upload_id:
             upload.parts = {part.number: part for part in self._journal.parts(operation.id)}
             upload.completing = _are_sent(upload.parts.values())
@@ -152,7 +152,7 @@ class Uploads:
             self._ready.append(Work(operation, Step.BEGIN))
 
     @staticmethod
-    def _survey(upload: _Upload) -> Work:
+    def _survey(upload: _MultipartUpload) -> Work:
         return Work(upload.operation, Step.SURVEY, tuple(part for _, part in sorted(upload.parts.items())))
 
     def requeue(self, work: Work) -> None:
@@ -190,17 +190,17 @@ class Uploads:
                 upload.completing = upload.completing or work.step is Step.FINISH
                 self._ready.append(work)
 
-    def _doubt(self, upload: _Upload) -> None:
+    def _doubt(self, upload: _MultipartUpload) -> None:
         """Have S3 asked before the upload is begun again; a request that lands later is cleaned up at the job's end."""
         upload.operation = upload.operation._replace(recheck=True)
         self._journal.doubt_upload(upload.operation)
 
-    def _current(self, work: Work) -> _Upload | None:
+    def _current(self, work: Work) -> _MultipartUpload | None:
         """Return the upload of ``work``, unless that is over or has been begun again since."""
         upload = self._open.get(work.operation.id)
         return upload if upload is not None and upload.operation.upload_id == work.operation.upload_id else None
 
-    def take(self, result: Result) -> Verdict | None:
+    def take(self, result: Result) -> UploadVerdict | None:
         """Continue an upload after a good result; return the verdict once it is over."""
         upload = self._open[result.id]
         match result.step:
@@ -218,7 +218,7 @@ class Uploads:
                 return self._aborted(upload, result)
         return None
 
-    def _aborted(self, upload: _Upload, result: Result) -> Verdict | None:
+    def _aborted(self, upload: _MultipartUpload, result: Result) -> UploadVerdict | None:
         self._journal.forget_upload(upload.operation.id)
         if not upload.again:
             return self._over(upload, upload.failure or result)
@@ -258,13 +258,13 @@ class Uploads:
         return _LOOK_AGAIN[upload.looks - 1]
 
     @staticmethod
-    def _send_anew(upload: _Upload, numbers: frozenset[int]) -> None:
+    def _send_anew(upload: _MultipartUpload, numbers: frozenset[int]) -> None:
         """Send parts again that S3 may or may not hold: sending one twice does no harm."""
         upload.waiting.extend(sorted(numbers))
         upload.doubtful -= numbers
         upload.asked = frozenset()
 
-    def _begin_again(self, upload: _Upload) -> None:
+    def _begin_again(self, upload: _MultipartUpload) -> None:
         upload.operation = upload.operation._replace(upload_id="")
         upload.under_way, upload.asked, upload.found = 0, frozenset(), False
         upload.completing, upload.looks = False, 0
@@ -293,7 +293,7 @@ class Uploads:
             return True
         return result.step is not Step.BEGIN and result.upload_id != upload.operation.upload_id
 
-    def give_up(self, result: Result) -> Verdict | None:
+    def give_up(self, result: Result) -> UploadVerdict | None:
         """Record a permanent failure: abort the upload once its current parts have ended, then settle with ``result``.
 
         An upload that may succeed later is not aborted but kept for a resume: see :meth:`take_ended`.
@@ -315,7 +315,7 @@ class Uploads:
         upload = self._open.get(row)
         return upload is not None and upload.parked
 
-    def take_ended(self) -> list[Verdict]:
+    def take_ended(self) -> list[UploadVerdict]:
         """Return the verdicts of parked uploads whose last part under way has ended, once."""
         ended, self._ended = self._ended, []
         return ended
@@ -336,7 +336,7 @@ class Uploads:
         self.give_up(result)
         return Work(upload.operation, Step.SURVEY)
 
-    def _close_failed(self, upload: _Upload) -> None:
+    def _close_failed(self, upload: _MultipartUpload) -> None:
         if upload.failure is None or upload.under_way:
             return
         if upload.parked:
@@ -346,7 +346,7 @@ class Uploads:
         elif upload.rested:
             self._compare_all(upload, upload.changed)
 
-    def _compare_all(self, upload: _Upload, changed: Operation) -> None:
+    def _compare_all(self, upload: _MultipartUpload, changed: Operation) -> None:
         """Trust no part any more: S3 is asked for its parts, and each is compared before it is sent again."""
         upload.operation, upload.changed, upload.failure = changed, None, None
         upload.asked = frozenset()
@@ -356,7 +356,7 @@ class Uploads:
         self._journal.restamp(changed)
         self._ready.append(self._survey(upload))
 
-    def _begun(self, upload: _Upload, upload_id: str) -> None:
+    def _begun(self, upload: _MultipartUpload, upload_id: str) -> None:
         operation = upload.operation = upload.operation._replace(upload_id=upload_id)
         size = part_size_for(operation.size, self.part_size)
         parts = [Part(operation.id, *place) for place in layout(operation.size, size)]
@@ -364,12 +364,12 @@ class Uploads:
         reach("upload-journalled")
         self._queue(upload, parts)
 
-    def _queue(self, upload: _Upload, parts: list[Part]) -> None:
+    def _queue(self, upload: _MultipartUpload, parts: list[Part]) -> None:
         upload.parts = {part.number: part for part in parts}
         upload.waiting = deque(part.number for part in parts if part.state is not State.DONE)
         self._finish_if_whole(upload)
 
-    def _surveyed(self, upload: _Upload, result: Result) -> None:
+    def _surveyed(self, upload: _MultipartUpload, result: Result) -> None:
         """Trust parts on which journal and S3 agree; have those compared that only S3 has; send the rest."""
         operation, held = upload.operation, {part.number: part for part in result.parts}
         if upload.asked:
@@ -392,7 +392,7 @@ class Uploads:
             return begun
         return part_size_for(operation.size, self.part_size)
 
-    def _part_done(self, upload: _Upload, result: Result) -> None:
+    def _part_done(self, upload: _MultipartUpload, result: Result) -> None:
         upload.under_way -= 1
         part = upload.parts[result.part]
         upload.parts[result.part] = part._replace(etag=result.etag, checksum=result.checksum, state=State.DONE)
@@ -401,7 +401,7 @@ class Uploads:
             return
         self._finish_if_whole(upload)
 
-    def _finish_if_whole(self, upload: _Upload) -> None:
+    def _finish_if_whole(self, upload: _MultipartUpload) -> None:
         if upload.waiting or upload.under_way or upload.doubtful:
             return
         if _are_sent(upload.parts.values()):
@@ -409,9 +409,9 @@ class Uploads:
             self._ready.append(Work(upload.operation, Step.FINISH, parts))
             reach("finishing")
 
-    def _over(self, upload: _Upload, result: Result) -> Verdict:
+    def _over(self, upload: _MultipartUpload, result: Result) -> UploadVerdict:
         del self._open[upload.operation.id]
-        return Verdict(upload.operation, result)
+        return UploadVerdict(upload.operation, result)
 
 
 def _are_sent(parts: Collection[Part]) -> bool:

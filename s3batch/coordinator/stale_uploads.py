@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from s3batch.s3.errors import CallError, refused_for_good
+from s3batch.s3.errors import RequestError, refused_for_good
 from s3batch.s3.permissions import refusal_words
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from s3batch.journal import Journal
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.errors import Fault
-    from s3batch.s3.listing import Upload
+    from s3batch.s3.listing import IncompleteUpload
 
-Unclaimed = dict[str, list["Upload"]]
+Unclaimed = dict[str, list["IncompleteUpload"]]
 """Unfinished uploads that a journal does not know, by key."""
 _WHOLE_SECONDS = 1.0
 """Seconds: the store's Date has no parts of them, and when an upload was begun may have."""
@@ -63,10 +63,10 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
 
 
 def abort_upload(bucket: Bucket, key: str, upload_id: str) -> list[Fault]:
-    """Abort one upload, a vanished one included; return the faults of a permanent refusal. Raises :class:`CallError`."""
+    """Abort one upload, a vanished one included; return the faults of a permanent refusal. Raises :class:`RequestError`."""
     try:
         bucket.abort_multipart_upload(key, upload_id)
-    except CallError as error:
+    except RequestError as error:
         if not refused_for_good(error.fault):
             raise
         return [error.fault]

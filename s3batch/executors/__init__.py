@@ -38,7 +38,7 @@ SILENCE = 15.0
 
 
 @dataclass(slots=True)
-class News:
+class PollResult:
     """The results since the last poll."""
 
     results: list[Result] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Executor(Protocol):
     def give(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to a worker, which asked for them; never blocks for long."""
 
-    def poll(self, timeout: float) -> News:
+    def poll(self, timeout: float) -> PollResult:
         """Return the results that arrived; wait up to ``timeout`` seconds for one."""
 
     def sign_in_again(self, credentials: Credentials) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.executors import News, WorkerState
-from s3batch.executors.worker_loop import Runner
+from s3batch.executors import PollResult, WorkerState
+from s3batch.executors.worker_loop import WorkerLoop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ class InlineExecutor:
     """One worker, on the caller's own thread: it works while it is polled."""
 
     def __init__(self, brief: Brief) -> None:
-        self._runner = Runner(brief)
+        self._runner = WorkerLoop(brief)
         self._state = WorkerState("inline")
         self._dropped: list[Work] = []
 
@@ -33,13 +33,13 @@ class InlineExecutor:
         self._runner.hear()
         self._runner.take(works)
 
-    def poll(self, timeout: float) -> News:
+    def poll(self, timeout: float) -> PollResult:
         """Work for up to ``timeout`` seconds, or until something is done."""
         runner = self._runner
         runner.hear()
         if not runner.results:
             runner.turn(timeout)
-        news = News(results=runner.results, dropped=self._dropped)
+        news = PollResult(results=runner.results, dropped=self._dropped)
         runner.results, self._dropped = [], []
         self._state.hear(news.results, runner.status())
         news.count(runner.transport.requests, runner.transport.doubts)

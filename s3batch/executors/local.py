@@ -23,10 +23,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import JobFailedError
-from s3batch.executors import BEAT, SILENCE, News, RunningTime, WorkerState, fork, hang_warning, weight_of
+from s3batch.executors import BEAT, SILENCE, PollResult, RunningTime, WorkerState, fork, hang_warning, weight_of
 from s3batch.executors.fork import Fork
 from s3batch.executors.worker_loop import BEGUN, CURRENT
-from s3batch.executors.worker_process import PAGE_BYTES, Framed, Worker, main, pack, page_of, results_of, unpack
+from s3batch.executors.worker_process import PAGE_BYTES, FrameStream, Worker, main, pack, page_of, results_of, unpack
 from s3batch.worker.context import prepare
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _PARTING = 0.2
 """Seconds to wait for a worker that was killed. One that waits for a file server ends when that answers."""
 
 
-class _Process:
+class _WorkerProcess:
     """One worker process."""
 
     def __init__(self, brief: Brief, state: WorkerState, now: float, launch: _Launch) -> None:
@@ -63,8 +63,8 @@ class _Process:
             except BaseException:
                 mine.close()
                 raise
-        self.inside = self._process if isinstance(self._process, _Inside) else None
-        self.frames = Framed(mine)
+        self.inside = self._process if isinstance(self._process, _InlineWorker) else None
+        self.frames = FrameStream(mine)
         self.heard = now
         """When it said something last, in the coordinator's running time."""
         self.told = 0.0
@@ -87,7 +87,7 @@ class _Process:
             self._process.wait(_PARTING)
 
 
-class _Inside:
+class _InlineWorker:
     """A worker on the coordinator's own thread, where no process can be started: it works while it is polled."""
 
     def __init__(self, sock: socket.socket, page: MutableSequence[int]) -> None:
@@ -106,12 +106,12 @@ class _Inside:
         return timeout >= 0
 
 
-_Launch = Callable[[socket.socket], "tuple[Sequence[int], Fork | subprocess.Popen[bytes] | _Inside]"]
+_Launch = Callable[[socket.socket], "tuple[Sequence[int], Fork | subprocess.Popen[bytes] | _InlineWorker]"]
 
 
-def _inside(sock: socket.socket) -> tuple[Sequence[int], _Inside]:
+def _inside(sock: socket.socket) -> tuple[Sequence[int], _InlineWorker]:
     page = page_of(mmap.mmap(-1, PAGE_BYTES))
-    return page, _Inside(sock, page)
+    return page, _InlineWorker(sock, page)
 
 
 def _forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
@@ -138,10 +138,10 @@ class LocalExecutor:
         self._clock = clock
         self._running = RunningTime(clock)
         self._states = [WorkerState(str(number)) for number in range(count)]
-        self._processes: dict[WorkerState, _Process] = {}
+        self._processes: dict[WorkerState, _WorkerProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._draining = False
-        self._aside = News()
+        self._aside = PollResult()
         """Outcomes for the next poll: work of processes that could not be started, and the reason."""
 
     def start(self, content: int = sys.maxsize) -> None:
@@ -159,7 +159,7 @@ class LocalExecutor:
             self._make_do(error.strerror or str(error))
 
     def _launch(self, state: WorkerState, brief: Brief, launch: _Launch) -> None:
-        process = self._processes[state] = _Process(brief, state, self._running(), launch)
+        process = self._processes[state] = _WorkerProcess(brief, state, self._running(), launch)
         self._selector.register(process.frames.sock, selectors.EVENT_READ, process)
 
     def _make_do(self, why: str) -> None:
@@ -194,9 +194,9 @@ class LocalExecutor:
         process.told = self._clock()
         process.tell("work", pack(works))
 
-    def poll(self, timeout: float) -> News:
+    def poll(self, timeout: float) -> PollResult:
         """Return the reports of the workers."""
-        news, self._aside = self._aside, News()
+        news, self._aside = self._aside, PollResult()
         self._beat()
         for process in self._processes.values():
             if process.inside is not None:
@@ -221,7 +221,7 @@ class LocalExecutor:
                 process.told = now
                 process.tell("beat")
 
-    def _hear(self, process: _Process, word: str, payload: Any, news: News) -> None:
+    def _hear(self, process: _WorkerProcess, word: str, payload: Any, news: PollResult) -> None:
         if word == "report":
             rows, requests, doubts, status = payload
             results = results_of(rows)
@@ -235,7 +235,7 @@ class LocalExecutor:
             process.state.take_back(works)
             news.dropped += works
 
-    def _replace_silent(self, news: News) -> None:
+    def _replace_silent(self, news: PollResult) -> None:
         """Replace workers that have said nothing for too long; a worker that waits for a file cannot say so."""
         now = self._running()
         for process in [each for each in self._processes.values() if each.stuck or now - each.heard > SILENCE]:
@@ -244,7 +244,7 @@ class LocalExecutor:
             news.warnings.append(hang_warning("a worker", SILENCE, path))
             self._replace(process, news)
 
-    def _replace(self, process: _Process, news: News) -> None:
+    def _replace(self, process: _WorkerProcess, news: PollResult) -> None:
         state = process.state
         state.begun = process.page[BEGUN]
         news.lose(state)

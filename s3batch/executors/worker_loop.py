@@ -45,7 +45,7 @@ BEGUN, CURRENT = 0, 1
 """Places in a worker's page: how many pieces of work it has begun, and the row that its loop is busy with (0: none)."""
 
 
-class Runner:
+class WorkerLoop:
     """Takes work, turns its loop, gives results. One thread."""
 
     def __init__(

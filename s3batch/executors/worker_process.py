@@ -20,7 +20,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from s3batch.executors.worker_loop import Runner
+from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.failpoints import reach
 from s3batch.model import Operation, Result, Stamp, Work
 
@@ -38,7 +38,7 @@ SAY_EVERY = 1.0
 """Seconds after which a worker reports its state, even without results."""
 
 
-class Framed:
+class FrameStream:
     """Frames over a stream socket, for both ends. Pickle is safe here, because both ends are s3batch."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -123,9 +123,9 @@ class Worker:
 
     def __init__(self, sock: socket.socket, page: MutableSequence[int]) -> None:
         sock.setblocking(False)
-        self._frames = Framed(sock)
+        self._frames = FrameStream(sock)
         self._page = page
-        self._runner: Runner | None = None
+        self._runner: WorkerLoop | None = None
         self._flushed = 0.0
 
     def run(self) -> None:
@@ -148,7 +148,7 @@ class Worker:
             self._runner.transport.close()
         self._frames.sock.close()
 
-    def _patience(self, runner: Runner) -> float:
+    def _patience(self, runner: WorkerLoop) -> float:
         """Return the seconds to wait for an event."""
         if runner.results or not self._frames.flush():
             return _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
@@ -168,7 +168,7 @@ class Worker:
 
     def _obey(self, word: str, payload: Any) -> None:
         if word == "start":
-            self._runner = Runner(payload, self._page)
+            self._runner = WorkerLoop(payload, self._page)
             self._runner.transport.watch(self._frames.sock, self._listen)
             reach("worker-started")
             return
@@ -186,7 +186,7 @@ class Worker:
         elif word == "drain":
             self._frames.queue("dropped", pack(self._runner.drop()))
 
-    def _report(self, runner: Runner) -> None:
+    def _report(self, runner: WorkerLoop) -> None:
         elapsed = time.monotonic() - self._flushed
         count = len(runner.results)
         every = _HUNGRY_FLUSH if runner.hungry else _FLUSH_EVERY
@@ -224,5 +224,5 @@ def main_afresh(fd: int, page_fd: int) -> None:
 
 
 def page_of(memory: mmap.mmap) -> MutableSequence[int]:
-    """Return shared memory as the numbers of a :class:`Runner`'s page."""
+    """Return shared memory as the numbers of a :class:`WorkerLoop`'s page."""
     return memoryview(memory).cast("q")  # type: ignore[return-value]  # it has the methods of a list that are needed

@@ -50,14 +50,14 @@ class PrivateFileError(JournalError):
         super().__init__(f"{path} {what}, so s3batch does not use it", hint=_HINT)
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """The identity of the file behind a name."""
 
     device: int
     inode: int
 
 
-class Listed(NamedTuple):
+class ListedFile(NamedTuple):
     """A file as its directory lists it."""
 
     name: str
@@ -147,13 +147,13 @@ def has_content(path: str) -> bool:
     return status is not None and status.st_size > 0
 
 
-def identify(path: str) -> Identity | None:
+def identify(path: str) -> FileIdentity | None:
     """Check a private file without opening it; return its identity, or ``None`` if it does not exist."""
     status = _checked(path)
-    return None if status is None else Identity(status.st_dev, status.st_ino)
+    return None if status is None else FileIdentity(status.st_dev, status.st_ino)
 
 
-def check_journal(path: str) -> Identity | None:
+def check_journal(path: str) -> FileIdentity | None:
     """Check a journal and all files beside it; return its identity, or ``None`` if it does not exist."""
     for end in SIDE_FILES:
         identify(path + end)
@@ -194,7 +194,7 @@ def set_times(path: str, mtime_ns: int) -> None:
         os.close(file)
 
 
-def require_opened(path: str, expected: Identity) -> None:
+def require_opened(path: str, expected: FileIdentity) -> None:
     """Raise PrivateFileError unless this process has that very file open: its name may stand for another by now."""
     try:
         descriptors = [int(name) for name in os.listdir("/dev/fd")]
@@ -206,12 +206,12 @@ def require_opened(path: str, expected: Identity) -> None:
         raise PrivateFileError(path, "was replaced while it was opened")
 
 
-def _identity_of(descriptor: int) -> Identity | None:
+def _identity_of(descriptor: int) -> FileIdentity | None:
     try:
         status = os.fstat(descriptor)
     except OSError:  # the one that listed them
         return None
-    return Identity(status.st_dev, status.st_ino)
+    return FileIdentity(status.st_dev, status.st_ino)
 
 
 # -- directories
@@ -251,7 +251,7 @@ def list_directory(path: str) -> list[str]:
         os.close(descriptor)
 
 
-def list_files(path: str) -> list[Listed]:
+def list_files(path: str) -> list[ListedFile]:
     """Return the regular files in a private directory, with size and time. Links are not followed."""
     with _parent(path) as parent:
         descriptor = _enter(parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY)
@@ -262,7 +262,7 @@ def list_files(path: str) -> list[Listed]:
                 with contextlib.suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
-                        found.append(Listed(entry.name, status.st_size, status.st_mtime_ns))
+                        found.append(ListedFile(entry.name, status.st_size, status.st_mtime_ns))
     finally:
         os.close(descriptor)
     return found

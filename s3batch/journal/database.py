@@ -58,7 +58,7 @@ _BREATH = 20_000
 Row = tuple[Any, ...]
 
 
-class Store:
+class Database:
     """One connection, one thread. Writes collect in an open transaction until :meth:`commit`."""
 
     def __init__(self, path: str, connection: sqlite3.Connection, refuse_if_held: Callable[[], None] | None) -> None:
@@ -229,7 +229,7 @@ class Store:
                 self.fail(error)
 
 
-def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], foreign: bool = False) -> Store:
+def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], foreign: bool = False) -> Database:
     """Open the journal at ``path``, created first if it is missing and ``create`` is true.
 
     ``foreign``: another program may have written it, so its rows are checked, as long as that takes no second.
@@ -255,10 +255,10 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], f
     except BaseException:
         connection.close()
         raise
-    return Store(path, connection, refuse_if_held)
+    return Database(path, connection, refuse_if_held)
 
 
-def open_read_only(path: str, *, foreign: bool = False) -> Store:
+def open_read_only(path: str, *, foreign: bool = False) -> Database:
     """Open an existing journal to look at, also while a coordinator writes to it; ``foreign``: see :func:`open_store`.
 
     One of an older version stays as it is: a migrated copy in a temporary file of SQLite's is read.
@@ -279,7 +279,7 @@ def open_read_only(path: str, *, foreign: bool = False) -> Store:
     except BaseException:
         connection.close()
         raise
-    return Store(path, connection, None)
+    return Database(path, connection, None)
 
 
 def _unusable(path: str, why: str) -> JournalError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from s3batch.journal.database import Store, bindable
+from s3batch.journal.database import Database, bindable
 from s3batch.model import Kind
 
 _PARTS_FROM = 5 << 20
@@ -60,38 +60,38 @@ class Doubt(NamedTuple):
     """From when on no request of that run is under way, by the store's clock; 0: looked at since."""
 
 
-def note(store: Store, first: int, last: int, jobs: str) -> None:
+def note(store: Database, first: int, last: int, jobs: str) -> None:
     """Note the keys of leased rows from ``first`` to ``last`` before their leases are void."""
     store.execute(_NOTE.format(jobs=jobs), (_PARTS_FROM, _MARGIN, first, last))
 
 
-def note_upload(store: Store, job: int, key: str, path: str) -> None:
+def note_upload(store: Database, job: int, key: str, path: str) -> None:
     """Note that the job may have begun an upload of ``key`` whose id was not received."""
     store.execute(_NOTE_UPLOAD, (bindable(key), bindable(path), _MARGIN, job))
 
 
-def note_lost(store: Store, job: int, rows: Iterable[int]) -> None:
+def note_lost(store: Database, job: int, rows: Iterable[int]) -> None:
     """Note the keys of rows that a worker of the job had begun when it died."""
     store.execute_many(_NOTE_LOST, [(_MARGIN, job, row) for row in rows])
 
 
-def all_of(store: Store) -> list[Doubt]:
+def all_of(store: Database) -> list[Doubt]:
     """Return the keys in doubt, in their order."""
     rows = store.rows("SELECT key, path, kind, upload, since, until FROM doubt ORDER BY key")
     return [Doubt(key, path, Kind(kind), bool(upload), *times) for key, path, kind, upload, *times in rows]
 
 
-def looked_at(store: Store, keys: Iterable[str]) -> None:
+def looked_at(store: Database, keys: Iterable[str]) -> None:
     """Record that these keys are as they should be, and that nothing is under way to them any more."""
     _answer(store, "until", keys)
 
 
-def uploads_aborted(store: Store, keys: Iterable[str]) -> None:
+def uploads_aborted(store: Database, keys: Iterable[str]) -> None:
     """Record that no upload of these keys is left that a dead run began."""
     _answer(store, "upload", keys)
 
 
-def _answer(store: Store, question: str, keys: Iterable[str]) -> None:
+def _answer(store: Database, question: str, keys: Iterable[str]) -> None:
     rows = [(bindable(key),) for key in keys]
     store.execute_many(f"UPDATE doubt SET {question} = 0 WHERE key = CAST(? AS TEXT)", rows)  # noqa: S608 - constants
     store.execute(_ANSWERED)

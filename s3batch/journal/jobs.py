@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
-from s3batch.journal.database import Store, bindable
+from s3batch.journal.database import Database, bindable
 from s3batch.model import JobState
 
 UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"
@@ -88,7 +88,7 @@ class Job(NamedTuple):
 class Jobs:
     """The table ``job``, and the totals of the job at work. Nothing here commits."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
         self._totals: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()

@@ -25,15 +25,15 @@ from typing import Any, Self
 from s3batch.errors import SettingsError
 from s3batch.files import private
 from s3batch.journal import doubts, uploads
-from s3batch.journal.database import Store, bindable, open_read_only, open_store
+from s3batch.journal.database import Database, bindable, open_read_only, open_store
 from s3batch.journal.doubts import Doubt
 from s3batch.journal.jobs import SIGN_OF_LIFE, Job, Jobs
-from s3batch.journal.lock import Lock
+from s3batch.journal.lock import JournalLock
 from s3batch.journal.objects import Facts, Objects
 from s3batch.journal.operations import Entry, Failure, Operations
 from s3batch.journal.rehearsal import open_rehearsal
 from s3batch.journal.uploads import UploadLeft
-from s3batch.model import JobState, Kind, Known, Listed, Operation, Part, Result, Stage, State
+from s3batch.model import JobState, Kind, KnownObject, ListedObject, Operation, Part, Result, Stage, State
 
 _TIMEOUT = 60.0
 """Seconds: the default of the setting."""
@@ -47,7 +47,7 @@ class Journal:
     Any trouble with the file or its disk is a JournalError, and then nothing of the open transaction counts.
     """
 
-    def __init__(self, store: Store, lock: Lock, stands_for: str = "") -> None:
+    def __init__(self, store: Database, lock: JournalLock, stands_for: str = "") -> None:
         self._store = store
         self._lock = lock
         self._stands_for = stands_for
@@ -71,13 +71,13 @@ class Journal:
 
         ``foreign``: another program may have written it, so its rows are checked.
         """
-        lock = Lock(path)
+        lock = JournalLock(path)
         return cls(open_store(path, create=create, refuse_if_held=lock.refuse_if_held, foreign=foreign), lock)
 
     @classmethod
     def read_only(cls, path: str, *, foreign: bool = False) -> Self:
         """Open a journal to look at, also while its job runs; takes no lock. ``foreign``: see :meth:`open`."""
-        return cls(open_read_only(path, foreign=foreign), Lock(path))
+        return cls(open_read_only(path, foreign=foreign), JournalLock(path))
 
     @classmethod
     def rehearse(cls, path: str, *, foreign: bool = False) -> Self:
@@ -85,7 +85,7 @@ class Journal:
 
         JournalLockedError if a job is at work with it. ``foreign``: see :meth:`open`.
         """
-        lock = Lock(path)
+        lock = JournalLock(path)
         lock.refuse_if_held()
         folder = private.make_temporary_directory()
         try:
@@ -526,7 +526,7 @@ class Journal:
         with self.batch():
             return self._objects.begin_listing()
 
-    def record_listing(self, objects: list[Listed]) -> None:
+    def record_listing(self, objects: list[ListedObject]) -> None:
         """Record a page of the listing."""
         with self.batch():
             self._objects.record(objects)
@@ -559,7 +559,7 @@ class Journal:
         """Return those of the kept keys that are one of these, or a directory of one."""
         return self._objects.kept_at_or_above(keys)
 
-    def orphans(self, prefix: str) -> Iterator[list[Listed]]:
+    def orphans(self, prefix: str) -> Iterator[list[ListedObject]]:
         """Yield, a page at a time by key, the listed objects below ``prefix`` that were not marked as seen."""
         return self._objects.orphans(prefix)
 
@@ -597,12 +597,12 @@ class Journal:
         jobs = [job.number for job in self.history()] if keys and self._current.continues else []
         return self._objects.written_by(keys, jobs) if jobs else set()
 
-    def take_facts(self, facts: Sequence[tuple[str, Known]]) -> None:
+    def take_facts(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
         """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
         with self.batch():
             self._objects.take(facts)
 
-    def facts(self, prefix: str) -> Iterator[list[tuple[str, Known]]]:
+    def facts(self, prefix: str) -> Iterator[list[tuple[str, KnownObject]]]:
         """Yield the facts of the objects below ``prefix``, a page at a time by key, after :meth:`learn`."""
         return self._objects.current(prefix, self._current.number)
 

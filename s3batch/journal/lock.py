@@ -23,7 +23,7 @@ _PAUSE = 0.02
 """Seconds between tries: ``jobs list`` touches the lock for an instant to see whether it is held."""
 
 
-class Lock:
+class JournalLock:
     """The lock of one journal, or of one target, held from :meth:`take` to :meth:`release`."""
 
     def __init__(self, path: str, what: str = "") -> None:

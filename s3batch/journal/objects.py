@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from s3batch.journal.database import Store, all_bindable, bindable, row_stamp
-from s3batch.model import Known, Listed
+from s3batch.journal.database import Database, all_bindable, bindable, row_stamp
+from s3batch.model import KnownObject, ListedObject
 
 _LOOK_UP_KEYS = 500
 """Keys of one query: its text is constant, so SQLite prepares it once."""
@@ -117,14 +117,14 @@ ON CONFLICT (key) DO UPDATE SET planned = excluded.planned
 _PLANNED = f"SELECT key FROM object WHERE key IN ({_KEYS}) AND planned = ?"  # noqa: S608 - constants
 _WRITTEN_BY = f"SELECT key FROM object WHERE key IN ({_KEYS}) AND writer IN ({{jobs}})"  # noqa: S608 - constants
 
-Facts = tuple[Listed | None, Known | None]
+Facts = tuple[ListedObject | None, KnownObject | None]
 _NOTHING: Facts = (None, None)
 
 
 class Objects:
     """The table ``object``. Nothing here commits."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
         self._keeps = False
         self._brings = bool(store.original)
@@ -153,7 +153,7 @@ class Objects:
         """Return whether every object of the target has been recorded in the current generation."""
         return self.generation > 0 and self._remembered("complete listing") == str(self.generation)
 
-    def record(self, objects: Sequence[Listed]) -> None:
+    def record(self, objects: Sequence[ListedObject]) -> None:
         """Record a page of the listing."""
         generation = self.generation
         if self._brings:
@@ -172,7 +172,7 @@ class Objects:
         generation, new = self.generation, tuple.__new__
         for batch in _batches(keys):
             for row in self._store.rows(_LOOK_UP, batch):
-                listed = new(Listed, row[:4]) if row[4] == generation else None
+                listed = new(ListedObject, row[:4]) if row[4] == generation else None
                 known = None if row[5] is None else _known(row[5:])
                 found[row[0]] = (listed, known)
         return found
@@ -184,7 +184,7 @@ class Objects:
         for batch in _batches(keys):
             self._store.execute(_MARK_SEEN, (self.generation, *batch))
 
-    def orphans(self, prefix: str) -> Iterator[list[Listed]]:
+    def orphans(self, prefix: str) -> Iterator[list[ListedObject]]:
         """Yield, a page at a time, the listed objects below ``prefix`` that no file was seen for."""
         low, high = _range(prefix)
         while True:
@@ -194,7 +194,7 @@ class Objects:
             )
             if not page:
                 return
-            yield [Listed._make(row) for row in page]
+            yield [ListedObject._make(row) for row in page]
             low = bindable(page[-1][0] + "\0")
 
     def keep(self, keys: Iterable[str]) -> None:
@@ -257,7 +257,7 @@ class Objects:
         query = _WRITTEN_BY.format(jobs=", ".join(map(str, jobs)))
         return {row[0] for batch in _batches(keys) for row in self._store.rows(query, batch)}
 
-    def take(self, facts: Sequence[tuple[str, Known]]) -> None:
+    def take(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
         """Take over facts of objects that are listed unchanged, if this journal has none of them."""
         generation = self.generation
         rows = [
@@ -265,7 +265,7 @@ class Objects:
         ]
         self._store.execute_many(_TAKE, rows)
 
-    def current(self, prefix: str, job: int) -> Iterator[list[tuple[str, Known]]]:
+    def current(self, prefix: str, job: int) -> Iterator[list[tuple[str, KnownObject]]]:
         """Yield, a page at a time by key, the facts of objects as they are after ``job`` has been learned."""
         low, high = _range(prefix)
         while page := self._store.rows(_CURRENT, (low, high, self.generation, job, _PAGE)):
@@ -288,9 +288,9 @@ class Objects:
         self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, CAST(? AS TEXT))", (name, bindable(value)))
 
 
-def _known(row: tuple[Any, ...]) -> Known:
+def _known(row: tuple[Any, ...]) -> KnownObject:
     """Return the columns from ``known_etag`` to ``checksum`` as a fact."""
-    return tuple.__new__(Known, (row[0], row[1], row_stamp(row[2:7]), row[7], row[8], row[9]))
+    return tuple.__new__(KnownObject, (row[0], row[1], row_stamp(row[2:7]), row[7], row[8], row[9]))
 
 
 def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from s3batch.journal import doubts
-from s3batch.journal.database import Store, all_bindable, bindable, row_stamp
+from s3batch.journal.database import Database, all_bindable, bindable, row_stamp
 from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import KIND_TEXT, REASON_TEXT, STATE_TEXT, UNCHANGED, settle
 from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, Stage, State
@@ -113,7 +113,7 @@ class Entry(NamedTuple):
 class Operations:
     """The operations of the job :meth:`enter` was called with. Nothing here commits."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
         self._next: int = 1 + store.value(_HIGHEST)
         self._inherited = self._next - 1
@@ -137,7 +137,7 @@ class Operations:
         self._fresh = FreshRows()
         self._unsettled: Counter[tuple[int, str]] = Counter()
         self._counted_at: tuple[int, int] | None = None
-        """Job and :attr:`Store.writes` when that was counted."""
+        """Job and :attr:`Database.writes` when that was counted."""
 
     @property
     def last(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from s3batch.files import private
-from s3batch.journal.database import Store, open_read_only, open_store
+from s3batch.journal.database import Database, open_read_only, open_store
 
 _SMALL = ("job", "remembered")
 """Tables that are copied as they are."""
@@ -25,7 +25,7 @@ INSERT OR REPLACE INTO remembered
 """Rows of this run are numbered above those of the original, as a real run's would be."""
 
 
-def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
+def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Database:
     """Make a journal in ``folder`` with the facts of the one at ``path``, which may be missing.
 
     Nothing is changed at ``path``, and no file is left beside it. ``foreign``: see :func:`open_store`.
@@ -42,7 +42,7 @@ def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Store:
     return store
 
 
-def _look_into(store: Store, path: str, copy: str, *, foreign: bool) -> None:
+def _look_into(store: Database, path: str, copy: str, *, foreign: bool) -> None:
     # SQLite removes its side files if the last connection to close may write; those of a killed run must stay
     mode = "ro" if private.has_content(path + "-wal") else "rw"
     original = open_read_only(path, foreign=foreign)  # looks whether it can be used

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from s3batch.journal.database import Store, bindable
+from s3batch.journal.database import Database, bindable
 from s3batch.model import DONE, WHOLE, Kind, Reason, Result, State, Step
 
 KIND_TEXT = {kind: kind.value for kind in Kind}
@@ -47,7 +47,7 @@ UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
 """A worker compared it and there was nothing to do: no operation, but an unchanged file."""
 
 
-def settle(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
+def settle(store: Database, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
     """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed.
 
     Writes of the jobs ``before``, which this one continues, count as sent by them and not as unchanged.
@@ -61,7 +61,7 @@ def settle(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[
     return unchanged, closed + len(done)
 
 
-def _settle_others(store: Store, outcomes: list[tuple[State, Result]], before: Sequence[int]) -> tuple[int, int]:
+def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before: Sequence[int]) -> tuple[int, int]:
     """Record the other outcomes: retries, failures, comparisons, steps of multipart uploads."""
     whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
     store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
@@ -73,7 +73,7 @@ def _settle_others(store: Store, outcomes: list[tuple[State, Result]], before: S
     return _count_unchanged(store, [result.id for state, result in whole if state is State.SKIPPED], before), closed
 
 
-def _settle_become(store: Store, results: list[Result]) -> None:
+def _settle_become(store: Database, results: list[Result]) -> None:
     """Record the kinds that reconciled operations turned out to be."""
     rows = [
         (KIND_TEXT[each.become], each.reason and each.reason.value, bindable(each.detail), each.id)
@@ -83,13 +83,13 @@ def _settle_become(store: Store, results: list[Result]) -> None:
     store.execute_many(_BECOME, rows)
 
 
-def _settle_finished(store: Store, rows: list[tuple[int]]) -> None:
+def _settle_finished(store: Database, rows: list[tuple[int]]) -> None:
     """Forget the multipart uploads that S3 has completed."""
     store.execute_many("UPDATE operation SET upload_id = '' WHERE id = ?", rows)
     store.execute_many("DELETE FROM part WHERE operation = ?", rows)
 
 
-def _settle_parts(store: Store, outcomes: list[tuple[State, Result]]) -> None:
+def _settle_parts(store: Database, outcomes: list[tuple[State, Result]]) -> None:
     store.execute_many(
         _SETTLE_PART,
         [(STATE_TEXT[state], result.etag, result.checksum, result.id, result.part) for state, result in outcomes],
@@ -100,7 +100,7 @@ def _settle_parts(store: Store, outcomes: list[tuple[State, Result]]) -> None:
     )
 
 
-def _settle_surveys(store: Store, results: list[Result]) -> None:
+def _settle_surveys(store: Database, results: list[Result]) -> None:
     """Mark the parts that S3 says it holds."""
     store.execute_many(
         "UPDATE part SET state = 'done', etag = ?, checksum = ? WHERE operation = ? AND number = ?",
@@ -108,7 +108,7 @@ def _settle_surveys(store: Store, results: list[Result]) -> None:
     )
 
 
-def _count_unchanged(store: Store, skipped: list[int], before: Sequence[int]) -> int:
+def _count_unchanged(store: Database, skipped: list[int], before: Sequence[int]) -> int:
     if not skipped:
         return 0
     marks, jobs = ", ".join(map(str, skipped)), ", ".join(map(str, before))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from s3batch.errors import JournalLockedError, S3BatchError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
-from s3batch.journal.lock import Lock
+from s3batch.journal.lock import JournalLock
 
 _REMEMBERED = 100
 """Jobs whose order a lock keeps."""
@@ -45,7 +45,7 @@ class TargetLock:
         digest = hashlib.blake2b(f"{endpoint}\0{target}".encode("utf-8", "surrogateescape"), digest_size=8)
         self._name = f"target-{digest.hexdigest()}"
         self._locks = [
-            Lock(os.path.join(directory, self._name), f"the target {target}") for directory in self._directories
+            JournalLock(os.path.join(directory, self._name), f"the target {target}") for directory in self._directories
         ]
 
     def take(self) -> None:
@@ -90,7 +90,7 @@ class TargetLock:
             and name != f"{self._name}.lock"
             and (last := _last_of(os.path.join(directory, name), self._endpoint))
             and _overlap(self._target, last.target)
-            and Lock(os.path.join(directory, name.removesuffix(".lock"))).holder() is not None
+            and JournalLock(os.path.join(directory, name.removesuffix(".lock"))).holder() is not None
         ]
 
 

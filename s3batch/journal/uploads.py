@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from s3batch.journal.database import Store, bindable, row_stamp
+from s3batch.journal.database import Database, bindable, row_stamp
 from s3batch.journal.settling import STATE_TEXT
 from s3batch.model import Operation, Part, Stamp, State, is_same_file
 
@@ -27,7 +27,7 @@ class UploadLeft(NamedTuple):
     upload_id: str
 
 
-def begin(store: Store, operation: int, upload_id: str, parts: Sequence[Part], fingerprint: str) -> None:
+def begin(store: Database, operation: int, upload_id: str, parts: Sequence[Part], fingerprint: str) -> None:
     """Record an upload id with its parts."""
     store.execute(
         "UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, fingerprint, operation)
@@ -36,7 +36,7 @@ def begin(store: Store, operation: int, upload_id: str, parts: Sequence[Part], f
     store.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _rows(operation, parts))
 
 
-def parts_of(store: Store, operation: int) -> list[Part]:
+def parts_of(store: Database, operation: int) -> list[Part]:
     """Return the parts of an operation's upload by their number."""
     rows = store.rows(
         """SELECT operation, number, offset, size, etag, checksum, state, attempts FROM part
@@ -46,18 +46,18 @@ def parts_of(store: Store, operation: int) -> list[Part]:
     return [Part._make((*row[:6], _STATE[row[6]], row[7])) for row in rows]
 
 
-def size_of(store: Store, operation: int) -> int:
+def size_of(store: Database, operation: int) -> int:
     """Return the bytes of an operation's file."""
     return int(store.value("SELECT size FROM operation WHERE id = ?", (operation,)) or 0)
 
 
-def forget(store: Store, operation: int) -> None:
+def forget(store: Database, operation: int) -> None:
     """Forget an upload that was completed or aborted, or that S3 does not know any more."""
     store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (operation,))
     store.execute("DELETE FROM part WHERE operation = ?", (operation,))
 
 
-def adoptable(store: Store, of: tuple[str, str], key: str, size: int, fingerprint: str) -> tuple[int, str] | None:
+def adoptable(store: Database, of: tuple[str, str], key: str, size: int, fingerprint: str) -> tuple[int, str] | None:
     """Return row and upload id of a dead job's unfinished upload of a file of the same size.
 
     ``of`` is target and endpoint. The attributes of an upload are fixed when it is begun, so one with another
@@ -74,7 +74,7 @@ def adoptable(store: Store, of: tuple[str, str], key: str, size: int, fingerprin
     return (rows[0][0], rows[0][1]) if rows else None
 
 
-def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
+def adopt(store: Database, operation: int, upload_id: str, key: str) -> None:
     """Move an upload with its parts from a dead job's operation to this one.
 
     Of another state of the file, no part is done: a worker compares each that S3 holds with the file's bytes.
@@ -94,7 +94,7 @@ def adopt(store: Store, operation: int, upload_id: str, key: str) -> None:
     store.execute("UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, row[1], operation))
 
 
-def restamp(store: Store, operation: Operation) -> None:
+def restamp(store: Database, operation: Operation) -> None:
     """Record the file's current stamp; its parts were sent from another state of the file."""
     store.execute(
         "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
@@ -103,7 +103,7 @@ def restamp(store: Store, operation: Operation) -> None:
     store.execute("UPDATE part SET state = 'pending' WHERE operation = ?", (operation.id,))
 
 
-def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
+def left(store: Database, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
     """Return uploads neither completed nor aborted, of one target and endpoint or of all."""
     # no run needs a skipped operation, so its upload is abandoned too
     dead = f"({_DEAD} OR operation.state = 'skipped')" if of_dead_jobs_only else "1"
@@ -117,7 +117,7 @@ def left(store: Store, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -
     return [UploadLeft._make(row) for row in rows]
 
 
-def _stamp(store: Store, operation: int) -> Stamp:
+def _stamp(store: Database, operation: int) -> Stamp:
     """Return the stamp of the file an operation was planned for."""
     columns = "size, mtime_ns, ctime_ns, device, inode"
     return row_stamp(store.rows(f"SELECT {columns} FROM operation WHERE id = ?", (operation,))[0])  # noqa: S608

@@ -79,7 +79,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Generic[T]):
+class PatternChoice(Generic[T]):
     """The values of one setting by pattern, sorted so that the first that matches wins."""
 
     otherwise: T
@@ -94,7 +94,7 @@ class Choice(Generic[T]):
     """The value of ``*``, if there is one."""
 
     @classmethod
-    def of(cls, values: Mapping[str, T], root: str, otherwise: T) -> Choice[T]:
+    def of(cls, values: Mapping[str, T], root: str, otherwise: T) -> PatternChoice[T]:
         """Return the choice. ``root`` is the source's absolute path, with which the absolute paths of all files begin."""
         ordered = sorted(values, key=lambda pattern: (-literals(pattern), pattern))
         extensions = [pattern for pattern in ordered if pattern.startswith(".") or not pattern]
@@ -132,16 +132,16 @@ class Choice(Generic[T]):
         yield from (self.folded[suffix.lower()] for suffix in suffixes if suffix.lower() in self.folded)
 
 
-_NOTHING = Choice("")
+_NOTHING = PatternChoice("")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AttributeRules:
     """All per-file settings, ready to be asked. Frozen and picklable; its caches change no answer."""
 
     root: str
     """The absolute path of the source, with one ``/`` at its end."""
-    choices: Mapping[str, Choice[Any]]
+    choices: Mapping[str, PatternChoice[Any]]
     """Of the settings that are set, by their names, which are those of the attributes too."""
     encryption: str = ""
     kms_key_id: str = ""
@@ -155,11 +155,11 @@ class Rules:
     """One object for all files that are to have the same attributes, and one computation of its fingerprint."""
 
     @classmethod
-    def from_settings(cls, settings: Settings, source_root: str) -> Rules:
+    def from_settings(cls, settings: Settings, source_root: str) -> AttributeRules:
         """Return the rules. Raises SettingsError for values that cannot work; ``root`` is the source's absolute path."""
         root = source_root.rstrip("/") + "/"
         choices = {
-            name: Choice.of(values, root, otherwise)
+            name: PatternChoice.of(values, root, otherwise)
             for name, (values, otherwise) in _configured(settings).items()
             if values
         }

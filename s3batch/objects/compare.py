@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from s3batch.model import Attributes, Known, Listed, LocalFile, Reason, is_same_file
+from s3batch.model import Attributes, KnownObject, ListedObject, LocalFile, Reason, is_same_file
 from s3batch.objects.acl import same_acl
 from s3batch.objects.headers import (
     BOOKKEEPING,
@@ -34,7 +34,7 @@ _GENERIC_TYPES = ("", "binary/octet-stream", "application/octet-stream")
 _UNKNOWN_TYPE = "application/octet-stream"
 
 
-class Change(NamedTuple):
+class AttributeChange(NamedTuple):
     """One attribute that is not as wanted."""
 
     name: str
@@ -54,29 +54,29 @@ def difference(wanted: Attributes, remote: RemoteAttributes, remote_acl: str | N
     return None
 
 
-def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[Change]:
+def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[AttributeChange]:
     """Yield every attribute in which the object is not as wanted, except the ACL."""
     for name, same in _COMPARED.items():
         want, found = getattr(wanted, name), getattr(remote, name)
         if (want or name in _ALWAYS_OURS) and not same(want, found) and not _as_good_as_guessed(wanted, name, found):
-            yield Change(OWN_HEADERS[name], found, want)
+            yield AttributeChange(OWN_HEADERS[name], found, want)
     if wanted.metadata is not None:
         yield from _metadata_changes(wanted.metadata, remote.metadata)
     if wanted.tags and remote.tag_count not in ("", str(len(wanted.tags))):
-        yield Change(TAG_COUNT, remote.tag_count, str(len(wanted.tags)))
+        yield AttributeChange(TAG_COUNT, remote.tag_count, str(len(wanted.tags)))
 
 
-def unchanged(file: LocalFile, listed: Listed, known: Known, fingerprint: str) -> bool:
+def unchanged(file: LocalFile, listed: ListedObject, known: KnownObject, fingerprint: str) -> bool:
     """Return whether nothing needs to be read or requested: file and object are as the journal knows them."""
     return untouched(file, known) and still_ours(listed, known) and fingerprint == known.fingerprint
 
 
-def untouched(file: LocalFile, known: Known) -> bool:
+def untouched(file: LocalFile, known: KnownObject) -> bool:
     """Return whether the file is the one that was sent, by its stamp."""
     return is_same_file(file.stamp, known.local)
 
 
-def still_ours(listed: Listed, known: Known) -> bool:
+def still_ours(listed: ListedObject, known: KnownObject) -> bool:
     """Return whether the object is the one that the journal's last write made.
 
     The listing must not show a later write: another one may have left size and ETag as they were.
@@ -85,13 +85,15 @@ def still_ours(listed: Listed, known: Known) -> bool:
     return same and listed.modified < known.written + LISTING_GRAIN
 
 
-def _metadata_changes(wanted: Iterable[tuple[str, str]], remote: Iterable[tuple[str, str]]) -> Iterator[Change]:
+def _metadata_changes(
+    wanted: Iterable[tuple[str, str]], remote: Iterable[tuple[str, str]]
+) -> Iterator[AttributeChange]:
     want = {canonical_name(name): value for name, value in wanted if value}
     found = {canonical_name(name): value for name, value in remote if value}
     for name in sorted(want.keys() | found.keys()):
         ours = name in want or not BOOKKEEPING.fullmatch(name)
         if ours and want.get(name) != found.get(name):
-            yield Change(METADATA_PREFIX + name, found.get(name, ""), want.get(name, ""))
+            yield AttributeChange(METADATA_PREFIX + name, found.get(name, ""), want.get(name, ""))
 
 
 def _as_good_as_guessed(wanted: Attributes, name: str, found: str) -> bool:

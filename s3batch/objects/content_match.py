@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from s3batch.s3.checksums import NAMES, Running
+from s3batch.s3.checksums import NAMES, RunningChecksum
 from s3batch.s3.etag import md5, md5_of, multipart_digests, multipart_etag, part_size_candidates
 
 Blocks = Callable[[], Iterable[bytes]]
@@ -23,7 +23,7 @@ _NAMES_BY_LENGTH = {8: ("crc32", "crc32c"), 12: ("crc64nvme",), 28: ("sha1",), 4
 """Characters of a checksum in base64, and the algorithms it may be of: the journal notes no name."""
 
 
-class Evidence(NamedTuple):
+class ContentEvidence(NamedTuple):
     """The facts known about an object's content."""
 
     etag: str
@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
     """True if an ETag of an MD5's form certainly is one."""
 
     @classmethod
-    def from_head(cls, headers: Mapping[str, str]) -> Evidence:
+    def from_head(cls, headers: Mapping[str, str]) -> ContentEvidence:
         """Return the evidence in the headers of a HEAD, whose names are in lower case."""
         whole = headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE"
         found = [(name, headers.get(f"x-amz-checksum-{name}", "")) for name in NAMES]
@@ -44,13 +44,13 @@ class Evidence(NamedTuple):
         return cls(headers.get("etag", "").strip('"'), tuple(checksums), plain)
 
     @classmethod
-    def from_record(cls, etag: str, checksum: str) -> Evidence:
+    def from_record(cls, etag: str, checksum: str) -> ContentEvidence:
         """Return the evidence recorded when the object was written; ``checksum`` may be empty."""
         names = _NAMES_BY_LENGTH.get(len(checksum), ())
         return cls(etag, ((names, checksum),) if names else (), etag_is_md5=False)
 
 
-def same(blocks: Blocks, size: int, evidence: Evidence, part_size: int) -> bool | None:
+def same(blocks: Blocks, size: int, evidence: ContentEvidence, part_size: int) -> bool | None:
     """Return whether ``size`` bytes of local content equal the object's; ``None`` if unknown.
 
     ``part_size`` is tried first for an object that was sent in parts.
@@ -67,7 +67,7 @@ def same(blocks: Blocks, size: int, evidence: Evidence, part_size: int) -> bool 
 
 
 def _checksum(name: str, blocks: Iterable[bytes]) -> str:
-    running = Running(name)
+    running = RunningChecksum(name)
     for block in blocks:
         running.update(block)
     return running.base64()

@@ -18,14 +18,14 @@ from s3batch.plan.deletes import deletable, guarded, planned_delete
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, refusal_for_good
+from s3batch.s3.errors import RequestError, refusal_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s3batch.journal import Journal
     from s3batch.model import Operation
-    from s3batch.plan.spec import Wanted
+    from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
     from s3batch.source.walk import Walk
 
@@ -36,7 +36,7 @@ _TRIES = 2
 class BlockedUploads:
     """Finds the uploads that an object keeps out, has them wait, and clears their way."""
 
-    def __init__(self, wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket]) -> None:
+    def __init__(self, wanted: SyncSpec, journal: Journal, bucket: Callable[[], Bucket]) -> None:
         self.keys: list[str] = []
         """Of the uploads that wait."""
         self._wanted = wanted
@@ -117,22 +117,22 @@ def refuses_children(bucket: Bucket, prefix: str, headers: dict[str, str]) -> bo
         refused = not any(_is_taken(bucket, _probe(child, headers)) for _ in range(_TRIES))
         for key in (child, parent):
             bucket.ask(requests.delete_object(key))
-    except CallError:
+    except RequestError:
         return False
     return refused
 
 
-def _probe(key: str, headers: dict[str, str]) -> requests.Call:
+def _probe(key: str, headers: dict[str, str]) -> requests.Request:
     return requests.put_object(key, b"", {**headers, "content-md5": requests.md5_header(b"")})
 
 
-def _is_taken(bucket: Bucket, call: requests.Call) -> bool:
+def _is_taken(bucket: Bucket, call: requests.Request) -> bool:
     """Return whether the store blocks the key, by one request. A missing permission proves nothing."""
     answer = bucket.transport.call(call)
     return answer.ok or refusal_for_good(answer) is not None
 
 
-def _encryption(wanted: Wanted) -> dict[str, str]:
+def _encryption(wanted: SyncSpec) -> dict[str, str]:
     rules = wanted.rules
     return put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
 

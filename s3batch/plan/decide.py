@@ -18,11 +18,18 @@ from s3batch.model import (
 from s3batch.objects import compare
 
 if TYPE_CHECKING:
-    from s3batch.model import Known, Listed, LocalFile
+    from s3batch.model import KnownObject, ListedObject, LocalFile
 
 
 def decide(
-    file: LocalFile, key: str, listed: Listed | None, known: Known | None, fingerprint: str, *, stage: int, gzip: bool
+    file: LocalFile,
+    key: str,
+    listed: ListedObject | None,
+    known: KnownObject | None,
+    fingerprint: str,
+    *,
+    stage: int,
+    gzip: bool,
 ) -> Operation | None:
     """Return the operation that ``file`` needs, or ``None`` if the object under ``key`` is right.
 

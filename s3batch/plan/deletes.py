@@ -15,15 +15,15 @@ from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import OwnMarks
 from s3batch.objects.redirects import protected_keys
-from s3batch.source.walk import Kept, Names
+from s3batch.source.walk import CountedPaths, UnreadablePaths
 from s3batch.worker.delete_check import CHANGED_MEANWHILE, modified_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from s3batch.journal import Journal
-    from s3batch.model import Listed
-    from s3batch.plan.spec import Wanted
+    from s3batch.model import ListedObject
+    from s3batch.plan.spec import SyncSpec
 
 WITHHELD = "nothing was deleted, because not all other operations succeeded"
 
@@ -32,14 +32,14 @@ _NAMED = 3
 """Keys that a warning names."""
 
 
-def kept_words(kept: Names) -> str:
+def kept_words(kept: CountedPaths) -> str:
     """Return the warning about deletes that a last look has kept back."""
     more = kept.count - _NAMED
     others = f" and {more} more" if more > 0 else ""
     return f"{CHANGED_MEANWHILE}: {', '.join(kept.first[:_NAMED])}{others}; not deleted"
 
 
-def plan(wanted: Wanted, journal: Journal) -> Iterator[list[Operation]]:
+def plan(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]]:
     """Plan the deletes, page by page. Raises :class:`JobFailedError` before the first one if a guard refuses."""
     if wanted.is_one_key:
         return
@@ -50,7 +50,7 @@ def plan(wanted: Wanted, journal: Journal) -> Iterator[list[Operation]]:
         yield [planned_delete(each) for each in batch]
 
 
-def guarded(wanted: Wanted, journal: Journal) -> OwnMarks:
+def guarded(wanted: SyncSpec, journal: Journal) -> OwnMarks:
     """Count the deletes, and return the marks that were found. Raises :class:`JobFailedError` if a guard refuses."""
     marks = OwnMarks()
     count = sum(map(len, _orphans(wanted, journal, marks)))
@@ -61,7 +61,7 @@ def guarded(wanted: Wanted, journal: Journal) -> OwnMarks:
     return marks
 
 
-def deletable(wanted: Wanted, journal: Journal) -> Iterator[Listed]:
+def deletable(wanted: SyncSpec, journal: Journal) -> Iterator[ListedObject]:
     """Yield the objects without a file that no rule protects."""
     marks = OwnMarks()
     for batch in journal.orphans(wanted.prefix):
@@ -71,7 +71,7 @@ def deletable(wanted: Wanted, journal: Journal) -> Iterator[Listed]:
         yield from batch
 
 
-def planned_delete(listed: Listed) -> Operation:
+def planned_delete(listed: ListedObject) -> Operation:
     """Return the delete of an object, with the facts that the check before it compares."""
     return Operation(
         Kind.DELETE, listed.key, Reason.ORPHAN, stamp=Stamp(mtime_ns=modified_ns(listed.modified)), stage=Stage.DELETE,
@@ -79,7 +79,7 @@ def planned_delete(listed: Listed) -> Operation:
     )  # fmt: skip
 
 
-def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
+def _guard(wanted: SyncSpec, journal: Journal, count: int) -> None:
     settings = wanted.settings
     if not journal.job.files and not settings.allow_empty_source:
         raise JobFailedError(
@@ -96,19 +96,19 @@ def _guard(wanted: Wanted, journal: Journal, count: int) -> None:
         )
 
 
-def _orphans(wanted: Wanted, journal: Journal, marks: OwnMarks) -> Iterator[list[Listed]]:
+def _orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterator[list[ListedObject]]:
     """Yield the objects without a file that no rule protects. ``marks`` collects s3batch's own marks on the way."""
     protected = protected_keys(wanted.redirects)
     for batch in journal.orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
-        vetoes = Kept(journal.kept_at_or_above([each.key for each in batch]))
+        vetoes = UnreadablePaths(journal.kept_at_or_above([each.key for each in batch]))
         kept = [each for each in batch if each.key not in protected and _may_go(each, wanted, vetoes, marks)]
         if kept:
             yield kept
 
 
-def _may_go(listed: Listed, wanted: Wanted, vetoes: Kept, marks: OwnMarks) -> bool:
+def _may_go(listed: ListedObject, wanted: SyncSpec, vetoes: UnreadablePaths, marks: OwnMarks) -> bool:
     """Return whether no rule keeps an object; ``vetoes`` are the keys of paths that the walk could not read.
 
     The prefix itself is a folder's marker, as consoles make them, and stays. So do those of directories that exist.
@@ -126,7 +126,7 @@ def _may_go(listed: Listed, wanted: Wanted, vetoes: Kept, marks: OwnMarks) -> bo
 # --- a source of another kind than before -----------------------------------------------------
 
 
-def refuse_file_source(wanted: Wanted, journal: Journal) -> None:
+def refuse_file_source(wanted: SyncSpec, journal: Journal) -> None:
     """Raise :class:`JobFailedError` if ``delete`` is set and the source was a directory and is one file now.
 
     The kind of the source is remembered until a run may delete for the file.
@@ -144,7 +144,7 @@ def refuse_file_source(wanted: Wanted, journal: Journal) -> None:
         journal.remember(name, now)
 
 
-def _was_directory(wanted: Wanted, journal: Journal) -> bool:
+def _was_directory(wanted: SyncSpec, journal: Journal) -> bool:
     """Return whether an earlier job found several files, for a journal that does not say what the source was."""
     same = (each for each in journal.jobs() if (each.source, each.target) == (wanted.source.root, journal.job.target))
     return any(each.files > 1 for each in same)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.journal import Doubt, Journal
-    from s3batch.plan.spec import Wanted
+    from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
 
 LONGEST_WAIT = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", "10"))
@@ -39,7 +39,9 @@ def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
     return min(max((doubt.until for doubt in doubts), default=0.0) - now, LONGEST_WAIT)
 
 
-def operations(wanted: Wanted, journal: Journal, bucket: Callable[[], Bucket], doubts: list[Doubt]) -> list[Operation]:
+def operations(
+    wanted: SyncSpec, journal: Journal, bucket: Callable[[], Bucket], doubts: list[Doubt]
+) -> list[Operation]:
     """Return the operations for these keys: compare with a file, set a redirect again, or delete an object that came back."""
     replanner = Replanner(wanted, journal.path)
     found = {doubt.key: _operation(wanted, replanner, doubt) for doubt in doubts}
@@ -60,7 +62,7 @@ def settle(journal: Journal, doubts: list[Doubt], now: float) -> None:
     journal.doubts_looked_at([doubt.key for doubt in doubts if doubt.until <= now])
 
 
-def _operation(wanted: Wanted, replanner: Replanner, doubt: Doubt) -> Operation | None:
+def _operation(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Operation | None:
     """Return the operation for a key of a file or a redirect."""
     for redirect in wanted.redirects:
         if redirect.key == doubt.key:

@@ -23,7 +23,7 @@ from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
-from s3batch.plan.spec import KEPT, Wanted
+from s3batch.plan.spec import KEPT, SyncSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from s3batch.model import LocalFile
     from s3batch.plan.blocked_uploads import BlockedUploads
     from s3batch.reporting.progress import Totals
-    from s3batch.source.walk import Problem, Walk
+    from s3batch.source.walk import Walk, WalkProblem
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""
@@ -43,10 +43,10 @@ Expect = Callable[[int], None]
 
 
 @dataclass(slots=True)
-class Planning:
+class Planner:
     """One walk and its decisions."""
 
-    wanted: Wanted
+    wanted: SyncSpec
     journal: Journal
     totals: Totals
     walked: Walk | None = None
@@ -147,14 +147,14 @@ class Planning:
         key, wanted = f"{self.wanted.prefix}{path}".rstrip("/"), self.wanted
         return {key, wanted.key(path), wanted.key(path + "/").rstrip("/")} if wanted.target.stripped else {key}
 
-    def _troubled(self, problems: list[Problem]) -> list[Operation]:
+    def _troubled(self, problems: list[WalkProblem]) -> list[Operation]:
         """Return operations that will fail: paths that the walk could not read must be named, and tried again."""
         return [
             Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
             for path in (each.path + "/" * (each.directory and bool(each.path)) for each in problems)
         ]
 
-    def _fail(self, problems: list[Problem]) -> None:
+    def _fail(self, problems: list[WalkProblem]) -> None:
         """Record the problems as failures in a dry run, which carries nothing out that could fail."""
         rows = self.journal.add(self._troubled(problems))
         failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
@@ -171,7 +171,7 @@ def take_over(journal: Journal, expect: Expect) -> Iterator[None]:
 class Replanner:
     """Plans a file again that is not the one that was planned, as the walk would: with its links, and its words."""
 
-    def __init__(self, wanted: Wanted, journal: str) -> None:
+    def __init__(self, wanted: SyncSpec, journal: str) -> None:
         self._wanted = wanted
         self._journal = journal
         self._walk: Walk | None = None

@@ -21,7 +21,7 @@ from s3batch.objects.redirects import protected_keys
 from s3batch.plan.spec import KEPT
 
 if TYPE_CHECKING:
-    from s3batch.plan.spec import Wanted
+    from s3batch.plan.spec import SyncSpec
 
 _OF_FILES = frozenset({Kind.UPLOAD, Kind.COPY, Kind.RECONCILE})
 _UNREADABLE_SOURCE = "./"
@@ -31,7 +31,7 @@ _UNREADABLE_SOURCE = "./"
 class RowCheck:
     """Tells rows that a plan of this job could have made from others."""
 
-    def __init__(self, wanted: Wanted, *, is_foreign: bool = False) -> None:
+    def __init__(self, wanted: SyncSpec, *, is_foreign: bool = False) -> None:
         """``is_foreign``: another program may have written the journal."""
         self._wanted = wanted
         self._is_foreign = is_foreign

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.model import Stage
-from s3batch.objects.attributes import Rules
+from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.key_paths import KeyPaths
 from s3batch.objects.own_keys import OWN
 from s3batch.objects.redirects import Redirect, parse, refuse_uploaded
@@ -20,7 +20,7 @@ from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
 from s3batch.source.locate import Source, resolve
-from s3batch.source.walk import Selects, Walk, walk
+from s3batch.source.walk import Walk, WalkFilter, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ KEPT = OWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SyncSpec:
     """The settings as the job needs them; a wrong one is reported here, before any request."""
 
     settings: Settings
@@ -41,14 +41,14 @@ class Wanted:
     single: bool
     """True if the source is one file, whose key may be the target itself."""
     target: Target
-    rules: Rules
-    selection: Selects
+    rules: AttributeRules
+    selection: WalkFilter
     redirects: tuple[Redirect, ...]
     delete_limit: DeleteLimit
     last: Patterns
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Wanted:
+    def from_settings(cls, settings: Settings) -> SyncSpec:
         """Return the specification. Raises SettingsError; JobFailedError for a missing source."""
         target = Target.from_settings(settings)
         source = resolve(settings)
@@ -58,7 +58,7 @@ class Wanted:
             raise settings.bad("publish_last", str(error)) from None
         wanted = cls(
             settings=settings, source=source, single=source.is_file, target=target,
-            rules=Rules.from_settings(settings, source.base),
+            rules=AttributeRules.from_settings(settings, source.base),
             selection=source.select(Selection.from_settings(settings)),
             redirects=parse(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
         )  # fmt: skip

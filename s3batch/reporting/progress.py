@@ -62,13 +62,13 @@ class Progress(Protocol):
 def make(kind: str, stream: TextIO) -> Progress:
     """Return the progress of a kind: ``bar``, ``plain``, ``none``; ``auto`` is bars on a terminal and lines elsewhere."""
     if kind == "none":
-        return Nothing()
+        return NoProgress()
     if kind == "bar" or (kind == "auto" and stream.isatty()):
-        return Bars(stream)
-    return Lines(stream)
+        return ProgressBars(stream)
+    return ProgressLines(stream)
 
 
-class Nothing:
+class NoProgress:
     """Shows nothing."""
 
     def update(self, totals: Totals) -> None:
@@ -78,7 +78,7 @@ class Nothing:
         """Do nothing."""
 
 
-class Lines:
+class ProgressLines:
     """One complete line each :data:`LINE_EVERY` seconds; never a carriage return."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -129,7 +129,7 @@ def _seconds_left(totals: Totals, first: Totals, seconds: float) -> float | None
     return max(guesses, default=None)
 
 
-class Bars:
+class ProgressBars:
     """Two bars, operations above bytes, gone when closed. Totals carry a ``+`` while the walk still runs."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:

@@ -45,7 +45,7 @@ _NOTHING: Mapping[str, int] = {"planned": 0, "done": 0, "failed": 0, "skipped": 
 Counts = Mapping[Kind, Mapping[str, int]]
 
 
-class Before(NamedTuple):
+class EarlierJobs(NamedTuple):
     """The jobs that a job continues, and their counts."""
 
     jobs: Sequence[Job] = ()
@@ -82,7 +82,7 @@ def document(
     journal: str,
     now: float,
     warnings: Iterable[str] = (),
-    before: Before | None = None,
+    before: EarlierJobs | None = None,
 ) -> dict[str, Any]:
     """Return the JSON document. ``warnings`` are further ones that the journal does not have.
 
@@ -91,7 +91,7 @@ def document(
     ``now`` (seconds since the epoch) ends a job that still runs, whose exit code is null. The counts are the sums of
     the job and of the jobs ``before`` it that it continues.
     """
-    before = before or Before()
+    before = before or EarlierJobs()
     seconds = max((now if job.ended is None else job.ended) - job.started, 0.0)
     files, size = before.files_and_bytes(job)
     operations = _sums(counts, before.counts)

@@ -30,8 +30,8 @@ from s3transfer.manager import TransferConfig, TransferManager
 
 from s3batch.s3 import clock
 from s3batch.s3.boto_http import BoundedSession
-from s3batch.s3.errors import SKEWED, CallError, Fault
-from s3batch.s3.requests import Answer, Call, encode
+from s3batch.s3.errors import SKEWED, Fault, RequestError
+from s3batch.s3.requests import Request, Response, encode
 from s3batch.s3.retry import back_off
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _PLACE = "-"
 """Stands in for the key: botocore takes only UTF-8, file names are bytes."""
 
 
-class Carrier:
+class BotoTransport:
     """Carries out calls through one boto3 client; thread-safe, as botocore's clients are."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -65,28 +65,28 @@ class Carrier:
             # botocore turns a 200 with an unreadable body into a 500; errors inside a 200 are found elsewhere
             events.unregister("before-parse.s3.*", handler)
 
-    def __call__(self, call: Call) -> Answer:
-        """Carry out ``call``. Raises :class:`CallError` when no answer comes."""
+    def __call__(self, call: Request) -> Response:
+        """Carry out ``call``. Raises :class:`RequestError` when no answer comes."""
         self._now.call = call
         self._http.expect(call)
         try:
             self._method(call)
-        except (ClientError, ResponseParserError, CallError):
+        except (ClientError, ResponseParserError, RequestError):
             pass  # an answer all the same, it was kept; or none, and then that is said below
         except BotoCoreError as error:
             if self._http.answer is None:
-                raise CallError(call.name, call.key, fault_without_answer(error, self._endpoint)) from error
+                raise RequestError(call.name, call.key, fault_without_answer(error, self._endpoint)) from error
         except Exception:  # botocore's view of an answer does not count: s3batch validates it
             if self._http.answer is None:
                 raise
         return self._answer(call)
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: Request) -> Response:
         if self._http.answer is None:
-            raise self._http.failure or CallError(call.name, call.key, Fault("Connection", "no answer"))
+            raise self._http.failure or RequestError(call.name, call.key, Fault("Connection", "no answer"))
         return self._http.answer
 
-    def _method(self, call: Call) -> None:
+    def _method(self, call: Request) -> None:
         method = getattr(self._client, xform_name(call.name))
         parameters: dict[str, Any] = {"Bucket": self._endpoint.bucket, **_NEEDED.get(call.name, {})}
         if call.key:
@@ -100,7 +100,7 @@ class Carrier:
 
     def _replace(self, params: dict[str, Any], **_: object) -> None:
         """Replace what botocore made of the parameters by the call's own key, query, headers and body."""
-        call: Call = self._now.call
+        call: Request = self._now.call
         url = params["url"].partition("?")[0]
         if call.key:
             url = url.removesuffix(_PLACE) + encode(call.key, "/")
@@ -218,7 +218,7 @@ def session(credentials: Credentials | None, region: str, profile: str = "") -> 
 def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[str, str]) -> None:
     """Copy a key onto itself in parts, for objects CopyObject refuses (above 5 GiB).
 
-    ``headers`` are the attributes of the copy. Raises :class:`CallError`.
+    ``headers`` are the attributes of the copy. Raises :class:`RequestError`.
     """
     source = {"Bucket": endpoint.bucket, "Key": key}
     config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size, max_request_concurrency=8)
@@ -227,17 +227,17 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[st
         _judge_all(through)
         with TransferManager(through, config) as manager:
             manager.copy(source, endpoint.bucket, key, _parameters(through, headers)).result()
-    except CallError as error:
-        raise CallError(error.name, key, error.fault) from error
+    except RequestError as error:
+        raise RequestError(error.name, key, error.fault) from error
     except ClientError as error:
         said, about = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
         fault = Fault(
             str(said.get("Code", "")), str(said.get("Message", "")),
             int(about.get("HTTPStatusCode", 0)), str(about.get("RequestId", "")),
         )  # fmt: skip
-        raise CallError("UploadPartCopy", key, fault) from error
+        raise RequestError("UploadPartCopy", key, fault) from error
     except BotoCoreError as error:
-        raise CallError("UploadPartCopy", key, fault_without_answer(error, endpoint)) from error
+        raise RequestError("UploadPartCopy", key, fault_without_answer(error, endpoint)) from error
 
 
 def _judge_all(through: Any) -> None:
@@ -249,7 +249,7 @@ def _judge_all(through: Any) -> None:
             return None
         try:
             http.check_last()
-        except CallError:
+        except RequestError:
             return back_off(attempts)
         return None
 

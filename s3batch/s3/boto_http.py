@@ -24,9 +24,9 @@ from botocore.awsrequest import (
 from botocore.exceptions import BotoCoreError
 
 from s3batch.s3 import bounds, validation
-from s3batch.s3.connection import MalformedError, OversizeError, Reply
-from s3batch.s3.errors import CallError, Fault
-from s3batch.s3.requests import Answer, Call
+from s3batch.s3.connection import MalformedHTTPError, OversizeError, ResponseParser
+from s3batch.s3.errors import Fault, RequestError
+from s3batch.s3.requests import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,17 +38,17 @@ _FRAMING = ("content-length", "transfer-encoding", "connection", "etag")
 class Exchange:
     """One request and its response, with the moment by which it has to be over."""
 
-    def __init__(self, call: Call, timeout: float, size: int) -> None:
+    def __init__(self, call: Request, timeout: float, size: int) -> None:
         """``size`` is of the body to be sent, in bytes."""
         self.call = call
         self._timeout = timeout
         now = time.monotonic()
         self._until = now + bounds.KEPT_ALIVE
         self._deadline = now + timeout + bounds.GRACE + size / bounds.SLOWEST
-        self.reply = Reply(no_body=call.method == "HEAD", call=call)
+        self.reply = ResponseParser(no_body=call.method == "HEAD", call=call)
         self.connection: Any = None
         self.expired = False
-        self.answer: Answer | None = None
+        self.answer: Response | None = None
 
     def sent(self) -> None:
         """Note that the request is sent: the rest of the time is the response's."""
@@ -103,13 +103,13 @@ class _Watchdog:
             time.sleep(every)
 
 
-class _Current(threading.local):
+class _CurrentExchange(threading.local):
     """The current call of this thread, by which the connections that urllib3 opens are known."""
 
     exchange: Exchange | None = None
 
 
-_current = _Current()
+_current = _CurrentExchange()
 
 
 class _Watched:
@@ -144,7 +144,7 @@ class _HeadReader:
         line: bytes = self._stream.readline(limit)
         self._left -= len(line)
         if self._left < 0:
-            raise MalformedError("headers without an end")
+            raise MalformedHTTPError("headers without an end")
         if not line.endswith(b"\n") and len(line) != limit:
             raise ConnectionError("the connection was closed before the answer was whole")
         return line
@@ -153,7 +153,7 @@ class _HeadReader:
         return getattr(self._stream, name)
 
 
-class _Response(http.client.HTTPResponse):
+class _WholeHeadResponse(http.client.HTTPResponse):
     """A response whose head is whole; http.client takes the end of a connection for the end of the headers."""
 
     def begin(self) -> None:
@@ -167,30 +167,30 @@ class _Response(http.client.HTTPResponse):
                 self.fp = stream
 
 
-class _Connection(_Watched, AWSHTTPConnection):  # type: ignore[misc]
-    response_class = _Response
+class _WatchedConnection(_Watched, AWSHTTPConnection):  # type: ignore[misc]
+    response_class = _WholeHeadResponse
 
 
-class _SecureConnection(_Watched, AWSHTTPSConnection):  # type: ignore[misc]
-    response_class = _Response
+class _WatchedSecureConnection(_Watched, AWSHTTPSConnection):  # type: ignore[misc]
+    response_class = _WholeHeadResponse
 
 
-class _Pool(AWSHTTPConnectionPool):  # type: ignore[misc]
-    ConnectionCls = _Connection
+class _WatchedPool(AWSHTTPConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _WatchedConnection
 
 
-class _SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
-    ConnectionCls = _SecureConnection
+class _WatchedSecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _WatchedSecureConnection
 
 
-class _State(threading.local):
+class _LastRequest(threading.local):
     """The last request of a thread."""
 
-    wanted: Call | None = None
-    call: Call = Call("", "")
-    last: tuple[Call, Answer] | None = None
-    answer: Answer | None = None
-    failure: CallError | None = None
+    wanted: Request | None = None
+    call: Request = Request("", "")
+    last: tuple[Request, Response] | None = None
+    answer: Response | None = None
+    failure: RequestError | None = None
 
 
 class BoundedSession:
@@ -202,31 +202,31 @@ class BoundedSession:
         self._timeout = timeout
         self._name = name
         self._watchdog = _Watchdog()
-        self._now = _State()
-        pools = {"http": _Pool, "https": _SecurePool}
+        self._now = _LastRequest()
+        pools = {"http": _WatchedPool, "https": _WatchedSecurePool}
         inner._pool_classes_by_scheme = inner._manager.pool_classes_by_scheme = pools  # noqa: SLF001
 
-    def expect(self, call: Call) -> None:
+    def expect(self, call: Request) -> None:
         """Note the call of this thread; botocore may make requests of its own for it (HeadBucket)."""
         self._now.wanted, self._now.answer, self._now.failure = call, None, None
 
     def name_next(self, name: str, method: str) -> None:
         """Note S3's name of the request that is sent next."""
         wanted = self._now.wanted
-        self._now.call = wanted if wanted is not None and wanted.name == name else Call(name, method)
+        self._now.call = wanted if wanted is not None and wanted.name == name else Request(name, method)
 
     @property
-    def answer(self) -> Answer | None:
+    def answer(self) -> Response | None:
         """The last response to the expected call."""
         return self._now.answer
 
     @property
-    def failure(self) -> CallError | None:
+    def failure(self) -> RequestError | None:
         """The error if its bounds were exceeded."""
         return self._now.failure
 
-    def check_last(self) -> Answer | None:
-        """Return this thread's last response, judged. Raise :class:`CallError` unless it was S3's answer."""
+    def check_last(self) -> Response | None:
+        """Return this thread's last response, judged. Raise :class:`RequestError` unless it was S3's answer."""
         return validation.validate(*self._now.last) if self._now.last is not None else None
 
     def close(self) -> None:
@@ -234,7 +234,7 @@ class BoundedSession:
         self._inner.close()
 
     def send(self, request: Any) -> Any:
-        """Carry out ``request`` within its bounds. Raises :class:`CallError` where they are exceeded."""
+        """Carry out ``request`` within its bounds. Raises :class:`RequestError` where they are exceeded."""
         call = self._now.call
         request.stream_output = True  # this module reads the body
         request.headers.pop("Expect", None)  # botocore reads the response to that without any bound
@@ -248,7 +248,7 @@ class BoundedSession:
         except Exception as error:
             failure = self._in_words(exchange, error)
             self._now.last = None
-            self._now.failure = failure if isinstance(failure, CallError) else None
+            self._now.failure = failure if isinstance(failure, RequestError) else None
             raise failure from error
         finally:
             _current.exchange = None
@@ -263,19 +263,19 @@ class BoundedSession:
         call = exchange.call
         if exchange.expired:
             words = f"the answer is not complete after {self._timeout + bounds.GRACE:g} s"
-            return CallError(call.name, call.key, Fault("Timeout", f"no answer from {self._name}: {words}"))
+            return RequestError(call.name, call.key, Fault("Timeout", f"no answer from {self._name}: {words}"))
         if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
             code = "Timeout" if isinstance(error, TimeoutError) else "Connection"
             words = error.strerror or str(error) or type(error).__name__
-            return CallError(call.name, call.key, Fault(code, f"no answer from {self._name}: {words}"))
+            return RequestError(call.name, call.key, Fault(code, f"no answer from {self._name}: {words}"))
         for cause in _causes(error):
             if isinstance(cause, OversizeError):
                 return validation.too_large(call, str(cause))
-            if isinstance(cause, (MalformedError, http.client.HTTPException)) and not isinstance(cause, _CUT):
+            if isinstance(cause, (MalformedHTTPError, http.client.HTTPException)) and not isinstance(cause, _CUT):
                 return validation.malformed(call, f"malformed HTTP: {cause}")
         return error
 
-    def _receive(self, response: Any, exchange: Exchange) -> Answer:
+    def _receive(self, response: Any, exchange: Exchange) -> Response:
         """Read the body with the lean lane's reader, given the head that http.client has read."""
         headers = {name.lower(): as_sent(value) for name, value in response.headers.items()}
         framing = "".join(f"{name}: {headers[name]}\r\n" for name in _FRAMING if name in headers)
@@ -283,7 +283,7 @@ class BoundedSession:
         stream = getattr(raw._fp, "fp", None)  # noqa: SLF001 - None: http.client knows that there is no body
         if stream is None:
             raw.release_conn()
-            return Answer(response.status_code, headers)
+            return Response(response.status_code, headers)
         try:
             came = reply.feed(f"HTTP/1.1 {response.status_code} -\r\n{framing}\r\n".encode())
             while came is None:
@@ -311,7 +311,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _ended(reply: Reply) -> Answer:
+def _ended(reply: ResponseParser) -> Response:
     answer = reply.end()
     reply.keep = False
     if answer is None:

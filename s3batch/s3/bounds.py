@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from s3batch.s3.requests import Call
+    from s3batch.s3.requests import Request
 
 MIB = 1024 * 1024
 DOCUMENT_LIMIT = 64 * MIB
@@ -36,7 +36,7 @@ _WITHOUT_DOCUMENT = frozenset(
 )  # fmt: skip
 
 
-def body_limit(call: Call, status: int) -> int:
+def body_limit(call: Request, status: int) -> int:
     """Return how many bytes of body a response with ``status`` to ``call`` may have."""
     if status >= 300 or call.name in _WITHOUT_DOCUMENT:
         return ERROR_LIMIT

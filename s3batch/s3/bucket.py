@@ -11,7 +11,17 @@ from s3batch.errors import EndpointError
 from s3batch.s3 import requests
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.credentials import connect
-from s3batch.s3.errors import MALFORMED, MISREAD, TOO_LARGE, CallError, Fault, explain, fault_of, kms_fault, wants_kms
+from s3batch.s3.errors import (
+    MALFORMED,
+    MISREAD,
+    TOO_LARGE,
+    Fault,
+    RequestError,
+    explain,
+    fault_of,
+    kms_fault,
+    wants_kms,
+)
 from s3batch.s3.gather import capture
 from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
@@ -23,11 +33,11 @@ from s3batch.s3.transport import Transport, catch_call_error, send_request, slee
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 
-    from s3batch.model import Listed
+    from s3batch.model import ListedObject
     from s3batch.s3.credentials import Login
     from s3batch.s3.endpoint import Endpoint
-    from s3batch.s3.listing import Page, Upload
-    from s3batch.s3.requests import Answer, Call
+    from s3batch.s3.listing import IncompleteUpload, ListingPage
+    from s3batch.s3.requests import Request, Response
     from s3batch.settings.table import Settings
 
 _DELETE_BATCH = 1000  # S3's limit for one DeleteObjects
@@ -45,7 +55,7 @@ def _tries_to_reach(fault: Fault | None) -> int:
 
 
 class Bucket:
-    """Requests to one bucket, blocking, retried. Raises :class:`EndpointError` or :class:`CallError`."""
+    """Requests to one bucket, blocking, retried. Raises :class:`EndpointError` or :class:`RequestError`."""
 
     def __init__(self, endpoint: Endpoint, login: Login, *, tries: int = 10) -> None:
         self.login = login
@@ -86,12 +96,12 @@ class Bucket:
             raise error
         return value
 
-    def ask(self, call: Call) -> Answer:
+    def ask(self, call: Request) -> Response:
         """Send a call from a thread and wait, as :meth:`send` does for coroutines."""
-        answer: Answer = self.run(self.send(call))
+        answer: Response = self.run(self.send(call))
         return answer
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Request) -> Response:
         """Return the answer to ``call`` once it is no passing fault: ok, or a refusal for the caller.
 
         Raises :class:`EndpointError` if the store cannot be reached or refuses the sign-in.
@@ -117,14 +127,14 @@ class Bucket:
         self.retries += 1
         await sleep(max(back_off(attempt), fault.retry_after if fault else 0.0))
 
-    def must(self, call: Call) -> Answer:
-        """Return the answer to ``call``, which must be ok. Raises :class:`CallError` otherwise."""
+    def must(self, call: Request) -> Response:
+        """Return the answer to ``call``, which must be ok. Raises :class:`RequestError` otherwise."""
         answer = self.ask(call)
         if not answer.ok:
-            raise CallError(call.name, call.key, explain(fault_of(answer), call.headers))
+            raise RequestError(call.name, call.key, explain(fault_of(answer), call.headers))
         return answer
 
-    async def _once(self, call: Call) -> tuple[Fault | None, Answer | None]:
+    async def _once(self, call: Request) -> tuple[Fault | None, Response | None]:
         sent = self.clock.read_local()
         try:
             answer = await send_request(call)
@@ -132,7 +142,7 @@ class Bucket:
                 proof = await self._proofs.prove(call, answer, checks_in(call))
                 if proof.warning:
                     self.warn(proof.warning)
-        except CallError as error:
+        except RequestError as error:
             return error.fault, None
         self.clock.observe(answer.headers, sent)
         self._reached = True
@@ -152,7 +162,7 @@ class Bucket:
             return True
         return False
 
-    def _check_sign_in(self, call: Call, fault: Fault | None) -> None:
+    def _check_sign_in(self, call: Request, fault: Fault | None) -> None:
         if fault is not None and (fault.signed_out or (fault.code == MISREAD and not self._welcome)):
             raise EndpointError(
                 f"{self.endpoint.name()} refuses the credentials ({call.name}: {fault})",
@@ -161,7 +171,7 @@ class Bucket:
                 status=fault.status,
             )
 
-    def _last_answer(self, call: Call, fault: Fault | None, answer: Answer | None, attempts: int) -> Answer:
+    def _last_answer(self, call: Request, fault: Fault | None, answer: Response | None, attempts: int) -> Response:
         if answer is not None:
             return answer
         fault = fault or Fault("Connection", "no answer")
@@ -174,12 +184,12 @@ class Bucket:
 
     # --- the coordinator's requests ---------------------------------------------------------
 
-    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[Page]:
+    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[ListingPage]:
         """Yield the listing below ``prefix``, page by page; the next page is requested meanwhile.
 
         Raises :class:`EndpointError` if the bucket cannot be listed.
         """
-        page: Page = self._listed(requests.list_objects(prefix, start_after=start_after)).document
+        page: ListingPage = self._listed(requests.list_objects(prefix, start_after=start_after)).document
         seen: set[str] = set()
         while page.token:
             self._check_progress(page.token, seen)
@@ -189,13 +199,13 @@ class Bucket:
             page = self._arrived(ahead, call).document
         yield page
 
-    def look_up(self, keys: Sequence[str], prefix: str) -> list[Listed]:
+    def look_up(self, keys: Sequence[str], prefix: str) -> list[ListedObject]:
         """List those of ``keys``, all below ``prefix``, that are there. Raises :class:`EndpointError` as above."""
-        found: dict[str, Listed] = {}
+        found: dict[str, ListedObject] = {}
         left = in_listing_order(keys)
         wanted = frozenset(left)
         while left:
-            page: Page = self._listed(jump_to(left, prefix)).document
+            page: ListingPage = self._listed(jump_to(left, prefix)).document
             found.update((each.key, each) for each in page.objects if each.key in wanted)
             further = not_shown(left, page) if page.token else []
             if len(further) == len(left):
@@ -205,7 +215,7 @@ class Bucket:
             left = further
         return list(found.values())
 
-    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+    async def pages(self, prefix: str) -> AsyncIterator[ListingPage]:
         """Yield the pages of :meth:`list_objects`, for coroutines."""
         seen: set[str] = set()
         call = requests.list_objects(prefix)
@@ -213,7 +223,7 @@ class Bucket:
             answer = await self.send(call)
             if not answer.ok:
                 raise refused(self.endpoint, call.name, fault_of(answer))
-            page: Page = answer.document
+            page: ListingPage = answer.document
             yield page
             if not page.token:
                 return
@@ -226,38 +236,38 @@ class Bucket:
             raise EndpointError(f"{self.endpoint.name()} repeats the same page of the listing")
         seen.add(token)
 
-    def _fetch_ahead(self, call: Call) -> list[Any]:
+    def _fetch_ahead(self, call: Request) -> list[Any]:
         ahead: list[Any] = []
         self.transport.start(catch_call_error(send_request(call)), ahead.append)
         return ahead
 
-    def _arrived(self, ahead: list[Any], call: Call) -> Answer:
+    def _arrived(self, ahead: list[Any], call: Request) -> Response:
         while not ahead:
             self.transport.turn(1.0)
         answer = ahead[0]
-        if isinstance(answer, CallError) or not answer.ok:
+        if isinstance(answer, RequestError) or not answer.ok:
             return self._listed(call)
-        checked: Answer = answer
+        checked: Response = answer
         return checked
 
-    def _listed(self, call: Call) -> Answer:
+    def _listed(self, call: Request) -> Response:
         answer = self.ask(call)
         if not answer.ok:
             raise refused(self.endpoint, call.name, fault_of(answer))
         return answer
 
-    def head(self, key: str) -> Answer | None:
-        """Send a HEAD of ``key``; return ``None`` if there is no such object. Raises :class:`CallError` on a refusal."""
+    def head(self, key: str) -> Response | None:
+        """Send a HEAD of ``key``; return ``None`` if there is no such object. Raises :class:`RequestError` on a refusal."""
         call = requests.head_object(key)
         answer = self.ask(call)
         if answer.status == 404:
             return None
         if not answer.ok:
-            raise CallError(call.name, key, fault_of(answer))
+            raise RequestError(call.name, key, fault_of(answer))
         return answer
 
-    def get(self, key: str, size: int = -1) -> Answer | None:
-        """Return the object ``key``; ``None`` if it does not exist. Raises :class:`CallError` on a refusal.
+    def get(self, key: str, size: int = -1) -> Response | None:
+        """Return the object ``key``; ``None`` if it does not exist. Raises :class:`RequestError` on a refusal.
 
         ``size`` is the size in a listing. Without it, a HEAD asks for the size of an unusually large object.
         """
@@ -268,12 +278,12 @@ class Bucket:
                 raise
             return self._found(requests.get_object(key, size=int(head.headers.get("content-length", 0))))
 
-    def get_range(self, key: str, first: int, last: int, etag: str = "") -> Answer | None:
+    def get_range(self, key: str, first: int, last: int, etag: str = "") -> Response | None:
         """Return the bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is given."""
         call = requests.get_object(key, first, last)
         return self._found(call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call)
 
-    def _found(self, call: Call) -> Answer | None:
+    def _found(self, call: Request) -> Response | None:
         """Return the answer to a GET, ``None`` for a missing object. A missing bucket raises."""
         answer = self.ask(call)
         if answer.ok:
@@ -283,9 +293,9 @@ class Bucket:
             raise refused(self.endpoint, call.name, fault)
         if answer.status == 404:
             return None
-        raise CallError(call.name, call.key, fault)
+        raise RequestError(call.name, call.key, fault)
 
-    def put(self, key: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+    def put(self, key: str, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
         """Store ``body`` under ``key``, with a checksum the store verifies."""
         checked = {"content-md5": requests.md5_header(body), **(headers or {})}
         return self.must(requests.put_object(key, body, checked))
@@ -294,10 +304,10 @@ class Bucket:
         """Delete ``key``; no object of that name is fine."""
         answer = self.ask(requests.delete_object(key))
         if not answer.ok and answer.status != 404:
-            raise CallError("DeleteObject", key, fault_of(answer))
+            raise RequestError("DeleteObject", key, fault_of(answer))
 
     def delete_many(self, keys: list[str]) -> None:
-        """Delete ``keys``, up to 1,000 in a request. Raises :class:`CallError` for the first that stays."""
+        """Delete ``keys``, up to 1,000 in a request. Raises :class:`RequestError` for the first that stays."""
         for key in (key for key in keys if not requests.fits_xml(key)):
             self.delete(key)
         plain = [key for key in keys if requests.fits_xml(key)]
@@ -309,12 +319,12 @@ class Bucket:
                     self.delete(key)
                 continue
             if not answer.ok:
-                raise CallError("DeleteObjects", batch[0], fault_of(answer))
+                raise RequestError("DeleteObjects", batch[0], fault_of(answer))
             for error in answer.document:
                 fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
-                raise CallError("DeleteObjects", error.get("Key", ""), fault)
+                raise RequestError("DeleteObjects", error.get("Key", ""), fault)
 
-    def list_uploads(self, prefix: str) -> Iterator[Upload]:
+    def list_uploads(self, prefix: str) -> Iterator[IncompleteUpload]:
         """Yield the multipart uploads in progress below ``prefix``; none if the store cannot list them."""
         markers = ("", "")
         seen: set[tuple[str, str]] = set()
@@ -333,7 +343,7 @@ class Bucket:
         """Give up an upload; one that is gone already is fine."""
         answer = self.ask(requests.abort_multipart_upload(key, upload_id))
         if not answer.ok and answer.status != 404:
-            raise CallError("AbortMultipartUpload", key, fault_of(answer))
+            raise RequestError("AbortMultipartUpload", key, fault_of(answer))
 
     def close(self) -> None:
         """Close its connections."""

@@ -87,7 +87,7 @@ _WIDTHS = {"crc64nvme": 8, "crc32": 4, "crc32c": 4}
 """Bytes of each checksum."""
 
 
-class Running:
+class RunningChecksum:
     """A checksum fed piece by piece."""
 
     def __init__(self, name: str) -> None:

@@ -19,12 +19,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, DOCUMENT_LIMIT, HEAD_LIMIT, body_limit, is_blank
-from s3batch.s3.requests import Answer
+from s3batch.s3.requests import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3batch.s3.requests import Body, Call
+    from s3batch.s3.requests import Body, Request
 
 _READ_LEAST, _READ_MOST = 16 * 1024, 1024 * 1024
 _JOIN_UP_TO = 16 * 1024
@@ -56,16 +56,16 @@ class BrokenConnectionError(Exception):
         """True if the store's certificate is not trusted: no other try will succeed."""
 
 
-class MalformedError(ValueError):
+class MalformedHTTPError(ValueError):
     """The response is not HTTP, or more than the call allows."""
 
 
-class OversizeError(MalformedError):
+class OversizeError(MalformedHTTPError):
     """An object is announced that is longer than the call allows."""
 
 
-class Reply:
-    """A response as it comes in: fed bytes, it gives the :class:`Answer` when that is whole.
+class ResponseParser:
+    """A response as it comes in: fed bytes, it gives the :class:`Response` when that is whole.
 
     Its work is linear in the bytes, and it keeps no more of them than ``limit`` allows.
     """
@@ -85,7 +85,7 @@ class Reply:
     _room: int
     """The maximum size of the body."""
 
-    def __init__(self, *, no_body: bool, call: Call | None = None) -> None:
+    def __init__(self, *, no_body: bool, call: Request | None = None) -> None:
         """``call`` is the request, which decides how large the body may be."""
         self._buffer = bytearray()
         self._no_body = no_body
@@ -104,8 +104,8 @@ class Reply:
         """True if the body so far is only a keep-alive: spaces, after an XML declaration at most."""
         return bool(self._status) and is_blank(self._body if self._chunked else self._buffer)
 
-    def feed(self, data: bytes) -> Answer | None:
-        """Take ``data``. Raises :class:`MalformedError` if it is not HTTP, or a body has no end."""
+    def feed(self, data: bytes) -> Response | None:
+        """Take ``data``. Raises :class:`MalformedHTTPError` if it is not HTTP, or a body has no end."""
         self.received += len(data)
         if self._status or self._buffer or not self._is_head(data):
             self._buffer += data
@@ -115,7 +115,7 @@ class Reply:
         while not self._status:
             end = self._buffer.find(_HEAD_END)
             if self._interim + (end if end >= 0 else len(self._buffer)) > HEAD_LIMIT:
-                raise MalformedError("headers without an end")
+                raise MalformedHTTPError("headers without an end")
             if end < 0:
                 return None
             self._interim += end + 4
@@ -126,7 +126,7 @@ class Reply:
         if self._length == 0 or 0 < self._length <= self._room:
             return self._measured()
         if self._length > self._room and self._status < 300:
-            kind = OversizeError if "etag" in self._headers else MalformedError
+            kind = OversizeError if "etag" in self._headers else MalformedHTTPError
             raise kind(f"{self._length} bytes, of which {self._room} may be")
         return self._cut() if len(self._buffer) > self._room else None
 
@@ -135,7 +135,7 @@ class Reply:
         end = len(data) - 4
         return end >= 0 and data.find(_HEAD_END) == end and self._interim + end <= HEAD_LIMIT
 
-    def _measured(self) -> Answer | None:
+    def _measured(self) -> Response | None:
         """Return the answer, if its body has the announced length."""
         surplus = len(self._buffer) - self._length
         if surplus < 0:
@@ -143,26 +143,26 @@ class Reply:
         if surplus:  # a body after HEAD, or one longer than announced: the next response could not be told from it
             del self._buffer[self._length :]
             self.keep = False
-        return Answer(self._status, self._headers, self._buffer)
+        return Response(self._status, self._headers, self._buffer)
 
-    def _cut(self) -> Answer:
+    def _cut(self) -> Response:
         """Return the answer with its body cut at the limit, if it is a refusal; raise for any other."""
         body = self._body if self._chunked else self._buffer
         if self._status < 300:
-            raise MalformedError(f"more than {self._room} bytes")
+            raise MalformedHTTPError(f"more than {self._room} bytes")
         self.keep = False
-        return Answer(self._status, self._headers, body[: self._room])
+        return Response(self._status, self._headers, body[: self._room])
 
-    def end(self) -> Answer | None:
+    def end(self) -> Response | None:
         """End the body at the close of the connection: one without a length is complete, any other is cut."""
         if self._status and self._length < 0 and not self._chunked:
-            return Answer(self._status, self._headers, self._buffer)
+            return Response(self._status, self._headers, self._buffer)
         return None
 
     def _parse_head(self, head: bytes) -> None:
         lines = head.decode("utf-8", "surrogateescape").split("\r\n")
         if not lines[0].startswith("HTTP/1."):
-            raise MalformedError(f"no HTTP: {lines[0][:40]!r}")
+            raise MalformedHTTPError(f"no HTTP: {lines[0][:40]!r}")
         status = int(lines[0][9:12])  # HTTP/1.1 200 OK
         if status < 200:  # 100 Continue: the real answer follows
             return
@@ -185,7 +185,7 @@ class Reply:
         if self._length:
             self._room = DOCUMENT_LIMIT if self._call is None else body_limit(self._call, status)
 
-    def _dechunked(self) -> Answer | None:
+    def _dechunked(self) -> Response | None:
         """Move the content of received chunks to the body; return the answer once the last one has arrived."""
         buffer, body = self._buffer, self._body
         while buffer:
@@ -201,19 +201,19 @@ class Reply:
             end = buffer.find(b"\r\n", 0, CHUNK_HEAD_LIMIT)
             if end < 0:
                 if len(buffer) >= CHUNK_HEAD_LIMIT:
-                    raise MalformedError("a chunk without a length")
+                    raise MalformedHTTPError("a chunk without a length")
                 return None
             line = bytes(buffer[:end])
             if self._chunk == _LAST:
                 self._interim += end + 2
                 if self._interim > HEAD_LIMIT:
-                    raise MalformedError("headers without an end")
+                    raise MalformedHTTPError("headers without an end")
                 del buffer[: end + 2]
                 if not line:
-                    return Answer(self._status, self._headers, body)
+                    return Response(self._status, self._headers, body)
             elif self._chunk == 0:
                 if line:
-                    raise MalformedError("a chunk longer than it said")
+                    raise MalformedHTTPError("a chunk longer than it said")
                 del buffer[:2]
                 self._chunk = _NO_CHUNK
             else:
@@ -225,7 +225,7 @@ class Reply:
         self._chunk = _chunk_size(line) or _LAST
         self._chunks += 1
         if self._chunks > _FEW_CHUNKS and len(self._body) < self._chunks * _LEAST_CHUNK:
-            raise MalformedError("a flood of tiny chunks")
+            raise MalformedHTTPError("a flood of tiny chunks")
 
 
 _HEAD_END = b"\r\n\r\n"
@@ -239,14 +239,14 @@ _LAST = -2
 
 def _length_in(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):  # 18 digits fit an int64
-        raise MalformedError(f"Content-Length {text[:40]!r}")
+        raise MalformedHTTPError(f"Content-Length {text[:40]!r}")
     return int(text)
 
 
 def _chunk_size(line: bytes) -> int:
     text = line.partition(b";")[0].strip()
     if not _CHUNK_SIZE.match(text):
-        raise MalformedError(f"a chunk of {line[:40]!r} bytes")
+        raise MalformedHTTPError(f"a chunk of {line[:40]!r} bytes")
     return int(text, 16)
 
 
@@ -271,7 +271,7 @@ class Connection:
         self._grant = grant
         self._granted = 0
         self._out: list[Body] = []
-        self._reply = Reply(no_body=True)
+        self._reply = ResponseParser(no_body=True)
 
     @property
     def reusable(self) -> bool:
@@ -298,9 +298,9 @@ class Connection:
         """Bytes of the response so far."""
         return self._reply.received
 
-    def begin(self, head: bytes, body: Body, *, call: Call) -> None:
+    def begin(self, head: bytes, body: Body, *, call: Request) -> None:
         """Start the exchange of ``call``, sent as ``head`` and ``body``."""
-        self._reply = Reply(no_body=call.method == "HEAD", call=call)
+        self._reply = ResponseParser(no_body=call.method == "HEAD", call=call)
         if len(body) <= _JOIN_UP_TO:
             self._out = [head + body]
         else:
@@ -352,7 +352,7 @@ class Connection:
             out[0] = memoryview(out[0])[sent:]
         return True
 
-    def receive(self) -> Answer | None:
+    def receive(self) -> Response | None:
         """Read the available data; return the answer once it is complete."""
         try:
             while True:
@@ -366,7 +366,7 @@ class Connection:
         except (OSError, ValueError) as error:
             raise self._broken(error) from error
 
-    def _ended(self) -> Answer:
+    def _ended(self) -> Response:
         answer = self._reply.end()
         self._reply.keep = False
         if answer is None:

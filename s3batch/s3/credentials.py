@@ -93,7 +93,7 @@ def connect(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
     """Return the endpoint of ``bucket`` and its sign-in. Raises :class:`EndpointError`, :class:`SettingsError`."""
     if _plain(settings):
         login = Login(Credentials(settings.access_key, settings.secret_key, settings.session_token))
-        configured = Configured()
+        configured = AwsConfig()
     else:
         login, configured = _by_boto3(settings)
     endpoint = _endpoint(settings, bucket, login.current(), configured)
@@ -157,7 +157,7 @@ def _configuration_files() -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
-class Configured(NamedTuple):
+class AwsConfig(NamedTuple):
     """The AWS configuration of S3, resolved by boto3."""
 
     region: str = ""
@@ -169,7 +169,7 @@ class Configured(NamedTuple):
     variants: tuple[str, ...] = ()
 
 
-def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, configured: Configured) -> Endpoint:
+def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, configured: AwsConfig) -> Endpoint:
     region = settings.region or configured.region or DEFAULT_REGION
     url = settings.endpoint_url or configured.endpoint_url
     if url and "://" not in url:
@@ -197,7 +197,7 @@ def _checksum(name: str) -> str:
     return {"auto": "crc64nvme", "none": ""}.get(name, name)
 
 
-def _ca_bundle(configured: Configured) -> str:
+def _ca_bundle(configured: AwsConfig) -> str:
     """Return the CA bundle from the places that boto3 reads."""
     return os.environ.get("AWS_CA_BUNDLE", "") or configured.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE", "")
 
@@ -245,7 +245,7 @@ def _is_loopback(host: str) -> bool:
 # --- where boto3 decides -------------------------------------------------------------------
 
 
-def _by_boto3(settings: Settings) -> tuple[Login, Configured]:
+def _by_boto3(settings: Settings) -> tuple[Login, AwsConfig]:
     if settings.oidc_token_id and not settings.assume_role:
         raise settings.bad("oidc_token_id", "it is only for assuming a role; set assume_role too")
 
@@ -377,7 +377,7 @@ def _sts(session: Any, settings: Settings, base: Any) -> Any:
     return judge(client, settings.timeout, "STS")
 
 
-def _configured(session: Any, settings: Settings) -> Configured:
+def _configured(session: Any, settings: Settings) -> AwsConfig:
     """Return the configuration that boto3 makes of file and environment, read from one of its clients."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
@@ -396,7 +396,7 @@ def _configured(session: Any, settings: Settings) -> Configured:
         "dualstack": found.config.use_dualstack_endpoint or s3.get("use_dualstack_endpoint"),
         "accelerate": s3.get("use_accelerate_endpoint"),
     }
-    return Configured(
+    return AwsConfig(
         region=region, endpoint_url=found.endpoint_url if own and not settings.endpoint_url else "",
         aws_url=bare.endpoint_url if region.startswith(_APART) else "",
         ca_bundle=session._session.get_config_variable("ca_bundle") or "",  # noqa: SLF001 - only botocore's knows

@@ -22,7 +22,7 @@ _REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
 _KEPT_OUTSIDE = re.compile(f"[{chr(_OUTSIDE)}-{chr(_OUTSIDE + 0xFFFF)}]")
 
 
-class MalformedAnswerError(ValueError):
+class MalformedResponseError(ValueError):
     """The response is not S3's: cut, of another request, or some proxy's page."""
 
 
@@ -48,7 +48,7 @@ class Document(NamedTuple):
 
 
 def check(body: Body) -> None:
-    """Raise :class:`MalformedAnswerError` unless ``body`` is a whole, well-formed document."""
+    """Raise :class:`MalformedResponseError` unless ``body`` is a whole, well-formed document."""
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
@@ -92,12 +92,12 @@ def _moved_back(text: str) -> str:
     return _KEPT_OUTSIDE.sub(lambda found: chr(ord(found[0]) - _OUTSIDE), text)
 
 
-def _malformed(body: Body, error: Exception) -> MalformedAnswerError:
-    return MalformedAnswerError(f"not a whole document ({error}): {bytes(body[:80])!r}")
+def _malformed(body: Body, error: Exception) -> MalformedResponseError:
+    return MalformedResponseError(f"not a whole document ({error}): {bytes(body[:80])!r}")
 
 
 def _refuse_doctype(*_: object) -> NoReturn:
-    raise MalformedAnswerError("a document type, which S3 never sends")
+    raise MalformedResponseError("a document type, which S3 never sends")
 
 
 class _Reader:
@@ -122,7 +122,7 @@ class _Reader:
 
     def _start(self, name: str, _: object) -> None:
         if len(self._stack) >= _DEPTH:
-            raise MalformedAnswerError(f"a document of more than {_DEPTH} levels")
+            raise MalformedResponseError(f"a document of more than {_DEPTH} levels")
         self._stack.append((name.rpartition(":")[2], [], {}))
 
     def _text(self, text: str) -> None:

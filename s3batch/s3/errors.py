@@ -17,7 +17,7 @@ from s3batch.s3.clock import offset_of, retry_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s3batch.s3.requests import Answer, Body
+    from s3batch.s3.requests import Body, Response
 
 THROTTLED = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"}
@@ -132,7 +132,7 @@ class Fault(NamedTuple):
         return f"{said}: {self.message}" if self.message else said
 
 
-class CallError(S3BatchError):
+class RequestError(S3BatchError):
     """A call failed where the caller had no use for a failing answer."""
 
     def __init__(self, name: str, key: str, fault: Fault) -> None:
@@ -178,7 +178,7 @@ STATUS_OF = {
 """Statuses of the errors that a 200 may hide."""
 
 
-def fault_of(answer: Answer) -> Fault:
+def fault_of(answer: Response) -> Fault:
     """Return the fault in an answer that is not ok; an answer to HEAD has no text, only its status."""
     text = answer.body[:_WORDS]
     found = {name.decode(): unescape(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(text)}
@@ -227,7 +227,7 @@ def is_error_document(body: Body) -> bool:
     return start is not None and _ERROR_TAG.match(body, start.start()) is not None
 
 
-def hides_error(answer: Answer) -> bool:
+def hides_error(answer: Response) -> bool:
     """Return whether a 200 carries an error document, as CopyObject and CompleteMultipartUpload may.
 
     White space may come first, for as long as S3 took. An object that is such a document has a Last-Modified.
@@ -290,7 +290,7 @@ REFUSED_FOR_GOOD = frozenset({403, 405, 501})
 _OF_THE_SIGNATURE = frozenset({MISREAD, "RequestTimeTooSkewed"})
 
 
-def refusal_for_good(answer: Answer) -> Fault | None:
+def refusal_for_good(answer: Response) -> Fault | None:
     """Return why the store will never carry out this request; ``None`` if it did, may, or refuses the sign-in."""
     if answer.status not in REFUSED_FOR_GOOD:
         return None
@@ -305,7 +305,7 @@ def refused_for_good(fault: Fault) -> bool:
     return not (fault.retryable or fault.signed_out or fault.fatal)
 
 
-def puzzling(answer: Answer) -> bool:
+def puzzling(answer: Response) -> bool:
     """Return whether the lean lane should let boto3 ask again: redirects and complaints about the form of a request."""
     # redirects, and complaints about method, version or length
     if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
-from s3batch.s3.errors import CallError, fault_of
+from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.proof import Proofs
 from s3batch.s3.transport import run_in_thread, send_request
 from s3batch.source.reader import BLOCK
 
 if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
-    from s3batch.s3.requests import Answer, Body, Call
+    from s3batch.s3.requests import Body, Request, Response
 
 CHECKSUM_WARNING = "the store does not accept {} checksums ({}); uploads carry {} instead"
 _DID_NOT_MATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
@@ -54,18 +54,18 @@ class Checks:
         return self.name != used
 
 
-class Asked(NamedTuple):
+class FirstAttempt(NamedTuple):
     """The request that was made already, and its answer."""
 
-    call: Call
+    call: Request
     """With its checksum."""
-    outcome: Answer | CallError
+    outcome: Response | RequestError
 
 
-class Sent(NamedTuple):
+class SentUpload(NamedTuple):
     """The outcome of an upload."""
 
-    answer: Answer
+    answer: Response
     """Refused, perhaps."""
     checksum: str = ""
     """The checksum of the body that the store confirmed; empty if it confirmed none."""
@@ -83,10 +83,10 @@ def checksum_header(name: str, body: Body) -> dict[str, str]:
     return {f"x-amz-checksum-{name}": digest(name, body)}
 
 
-async def send(call: Call, checks: Checks, asked: Asked | None = None) -> Sent:
+async def send(call: Request, checks: Checks, asked: FirstAttempt | None = None) -> SentUpload:
     """Send ``call``, which stores its body, with a checksum that the store accepts, and verify the stored content.
 
-    An equal request in ``asked`` is not sent again. Raises :class:`CallError` if other content is stored; a refusal is
+    An equal request in ``asked`` is not sent again. Raises :class:`RequestError` if other content is stored; a refusal is
     in the answer.
     """
     warning = ""
@@ -99,20 +99,20 @@ async def send(call: Call, checks: Checks, asked: Asked | None = None) -> Sent:
             break
         warning = CHECKSUM_WARNING.format(used, fault_of(answer).code, checks.name or "none")
     if not answer.ok:
-        return Sent(answer, warning=warning)
+        return SentUpload(answer, warning=warning)
     proof = await checks.proofs.prove(call, answer, header)
-    return Sent(answer, proof.checksum or "", header.get(f"x-amz-checksum-{used}", ""), warning or proof.warning)
+    return SentUpload(answer, proof.checksum or "", header.get(f"x-amz-checksum-{used}", ""), warning or proof.warning)
 
 
-async def _answer_to(call: Call, asked: Asked | None) -> Answer:
+async def _answer_to(call: Request, asked: FirstAttempt | None) -> Response:
     if asked is None or asked.call != call:
         return await send_request(call)
-    if isinstance(asked.outcome, CallError):
+    if isinstance(asked.outcome, RequestError):
         raise asked.outcome
     return asked.outcome
 
 
-async def begin_upload(call: Call, checks: Checks) -> Answer:
+async def begin_upload(call: Request, checks: Checks) -> Response:
     """Ask ``call``, which begins a multipart upload, for one that keeps a checksum of the whole object."""
     while True:
         used, headers = checks.name, dict(call.headers)
@@ -123,7 +123,7 @@ async def begin_upload(call: Call, checks: Checks) -> Answer:
             return answer
 
 
-def refuses_checksum(answer: Answer, used: str) -> bool:
+def refuses_checksum(answer: Response, used: str) -> bool:
     """Return whether a refusal is about the kind of checksum, not about its value."""
     if answer.status not in (400, 501) or not used:
         return False

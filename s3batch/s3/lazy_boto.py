@@ -8,21 +8,21 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from s3batch.s3.errors import CallError, Fault
+from s3batch.s3.errors import Fault, RequestError
 from s3batch.s3.retry import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.s3.endpoint import Endpoint
-    from s3batch.s3.requests import Answer, Call
+    from s3batch.s3.requests import Request, Response
     from s3batch.s3.sigv4 import Credentials
 
 _MASK = "***"
 _SHORTEST_SECRET = 6  # characters; masking a shorter word would mask parts of other words
 
 
-def without_secrets(answer: Answer, credentials: Credentials) -> Answer:
+def without_secrets(answer: Response, credentials: Credentials) -> Response:
     """Return ``answer`` with the credentials masked that it repeats."""
     words = [word for word in (credentials.access_key, credentials.token) if len(word) >= _SHORTEST_SECRET]
     forms = {form for word in words for form in (word, quote(word, safe=""), html.escape(word, quote=False))}
@@ -34,34 +34,36 @@ def without_secrets(answer: Answer, credentials: Credentials) -> Answer:
     return answer._replace(headers=headers, body=body)
 
 
-def carrier(endpoint: Endpoint) -> Callable[[Call], Answer]:
+def carrier(endpoint: Endpoint) -> Callable[[Request], Response]:
     """Return the function that carries out calls through boto3, imported at the first call; any thread may make it.
 
-    It raises nothing but :class:`CallError`. Errors of boto3 come from the AWS configuration, or from the store's
+    It raises nothing but :class:`RequestError`. Errors of boto3 come from the AWS configuration, or from the store's
     answer.
     """
-    kept: list[Callable[[Call], Answer]] = []
+    kept: list[Callable[[Request], Response]] = []
     making = threading.Lock()
 
-    def carry(call: Call) -> Answer:
+    def carry(call: Request) -> Response:
         with making:
             if not kept:
                 kept.append(_made(endpoint, call))
         try:
             return kept[0](call)
-        except CallError:
+        except RequestError:
             raise
         except Exception as error:
             fault = Fault("MalformedAnswer", f"no answer from {endpoint.name()}: {in_words(error)}")
-            raise CallError(call.name, call.key, fault) from error
+            raise RequestError(call.name, call.key, fault) from error
 
     return carry
 
 
-def _made(endpoint: Endpoint, call: Call) -> Callable[[Call], Answer]:
-    from s3batch.s3.boto import Carrier  # noqa: PLC0415 - see above
+def _made(endpoint: Endpoint, call: Request) -> Callable[[Request], Response]:
+    from s3batch.s3.boto import BotoTransport  # noqa: PLC0415 - see above
 
     try:
-        return Carrier(endpoint)
+        return BotoTransport(endpoint)
     except Exception as error:
-        raise CallError(call.name, call.key, Fault("Environment", f"cannot set up boto3: {in_words(error)}")) from error
+        raise RequestError(
+            call.name, call.key, Fault("Environment", f"cannot set up boto3: {in_words(error)}")
+        ) from error

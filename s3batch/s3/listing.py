@@ -12,8 +12,8 @@ from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from s3batch.model import Listed, Part
-from s3batch.s3.documents import Document, MalformedAnswerError, check, read
+from s3batch.model import ListedObject, Part
+from s3batch.s3.documents import Document, MalformedResponseError, check, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,30 +31,30 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _FRACTION = re.compile(r"\.\d{1,12}")
 
 
-class _PuzzledError(Exception):
+class _UnknownFormError(Exception):
     """The quick reader does not know this form; the real one decides."""
 
 
-class Page(NamedTuple):
+class ListingPage(NamedTuple):
     """One page of the listing; ``token`` is empty on the last."""
 
-    objects: list[Listed]
+    objects: list[ListedObject]
     token: str
 
 
 def number(text: str) -> int:
-    """Return the number ``text`` is. Raises :class:`MalformedAnswerError` for none, or one too large to be true."""
+    """Return the number ``text`` is. Raises :class:`MalformedResponseError` for none, or one too large to be true."""
     text = text.strip()
     if not _NUMBER.match(text) or (value := int(text)) > _LARGEST:
-        raise MalformedAnswerError(f"{text[:40]!r} where a number should be")
+        raise MalformedResponseError(f"{text[:40]!r} where a number should be")
     return value
 
 
 # --- the listing ---------------------------------------------------------------------------
 
 
-def parse_page(body: Body) -> Page:
-    """Return the page in a ListObjectsV2 response. Raises :class:`MalformedAnswerError` for other bodies.
+def parse_page(body: Body) -> ListingPage:
+    """Return the page in a ListObjectsV2 response. Raises :class:`MalformedResponseError` for other bodies.
 
     Values of a listing hold no markup, so the rows are cut out of the text in a third of the time of a parser. A text
     of another form than stores write (prefixes, comments, CDATA) goes to a real parser.
@@ -63,23 +63,23 @@ def parse_page(body: Body) -> Page:
     check(data)
     try:
         return _quick_page(data)
-    except _PuzzledError:
+    except _UnknownFormError:
         return _page(read(data, "Contents", "CommonPrefixes"))
 
 
-def _quick_page(data: bytes) -> Page:
-    """Return the page of a document in the form that all stores write; raise :class:`_PuzzledError` for any other."""
+def _quick_page(data: bytes) -> ListingPage:
+    """Return the page of a document in the form that all stores write; raise :class:`_UnknownFormError` for any other."""
     if not _ROOT.match(data) or b"<!" in data or _DECLARED.match(data) or b"<CommonPrefixes" in data:
-        raise _PuzzledError
+        raise _UnknownFormError
     pieces = data.split(b"<Contents>")
     if len(pieces) - 1 != data.count(b"<Contents") or data.count(b"<?") > 1:
-        raise _PuzzledError
+        raise _UnknownFormError
     rows: list[bytes] = []
     outside = [pieces[0]]
     for piece in pieces[1:]:
         row, end, after = piece.partition(b"</Contents>")
         if not end:
-            raise _PuzzledError
+            raise _UnknownFormError
         rows.append(row)
         if after:
             outside.append(after)
@@ -87,27 +87,27 @@ def _quick_page(data: bytes) -> Page:
     found = _TOP.findall(rest)
     top = {name.decode(): unescape(value.decode("utf-8", "surrogateescape")) for name, value in found}
     if len(top) != sum(rest.count(b"<" + name) for name in _TOP_NAMES):
-        raise _PuzzledError
+        raise _UnknownFormError
     encoded = _is_encoded(top)
-    return Page([_row(row, encoded=encoded) for row in rows], _next_token(top))
+    return ListingPage([_row(row, encoded=encoded) for row in rows], _next_token(top))
 
 
 _TOP_NAMES = (b"IsTruncated", b"NextContinuationToken", b"EncodingType")
 
 
-def _row(row: bytes, *, encoded: bool) -> Listed:
+def _row(row: bytes, *, encoded: bool) -> ListedObject:
     fields = _IN_ROW.findall(row)
     found = dict(fields)
     try:
         key, when = found[b"Key"].decode("utf-8", "surrogateescape"), found[b"LastModified"].decode()
         if len(found) != len(fields) or "&#" in key:  # one of another element; a character that HTML lacks
-            raise _PuzzledError
+            raise _UnknownFormError
         if "&" in key:
             key = unescape(key)
         size, etag = found[b"Size"], found.get(b"ETag", b"").decode()
     except (KeyError, UnicodeError):
-        raise _PuzzledError from None
-    return Listed(
+        raise _UnknownFormError from None
+    return ListedObject(
         _name(key, encoded=encoded),
         int(size) if len(size) < 19 and size.isdigit() else number(size.decode("latin-1")),
         _bare(etag),
@@ -115,21 +115,21 @@ def _row(row: bytes, *, encoded: bool) -> Listed:
     )
 
 
-def _page(document: Document) -> Page:
+def _page(document: Document) -> ListingPage:
     """Return the page in a document that a real parser has read."""
     _expect(document, "ListBucketResult")
     if any(document.rows("CommonPrefixes")):
-        raise MalformedAnswerError("a listing of folders, which hides their objects")
+        raise MalformedResponseError("a listing of folders, which hides their objects")
     encoded = _is_encoded(document.top)
     objects = []
     for row in document.rows("Contents"):
         for name in ("Key", "Size", "LastModified"):
             if name not in row:
-                raise MalformedAnswerError(f"a listed object without {name}: {str(row)[:80]}")
+                raise MalformedResponseError(f"a listed object without {name}: {str(row)[:80]}")
         etag = row.get("ETag", "").strip('"')
         key = _name(row["Key"], encoded=encoded)
-        objects.append(Listed(key, number(row["Size"]), etag, _moment(row["LastModified"])))
-    return Page(objects, _next_token(document.top))
+        objects.append(ListedObject(key, number(row["Size"]), etag, _moment(row["LastModified"])))
+    return ListingPage(objects, _next_token(document.top))
 
 
 def _is_encoded(top: Mapping[str, str]) -> bool:
@@ -143,7 +143,7 @@ def is_truncated(top: Mapping[str, str]) -> bool | None:
         return None
     said = {"true": True, "false": False}.get(text.strip().lower())
     if said is None:
-        raise MalformedAnswerError(f"IsTruncated is {text[:40]!r}")
+        raise MalformedResponseError(f"IsTruncated is {text[:40]!r}")
     return said
 
 
@@ -151,7 +151,7 @@ def _next_token(top: Mapping[str, str]) -> str:
     """Return the token to go on with; empty on the last page."""
     truncated, token = is_truncated(top), top.get("NextContinuationToken", "")
     if truncated and not token:
-        raise MalformedAnswerError("the listing is truncated but has no continuation token")
+        raise MalformedResponseError("the listing is truncated but has no continuation token")
     return "" if truncated is False else token
 
 
@@ -182,12 +182,12 @@ def _moment(text: str) -> float:
 def _seconds(text: str) -> float:
     """Return ``2026-11-21T20:15:00`` in seconds since the epoch."""
     if not _TIME.match(text):
-        raise MalformedAnswerError(f"{text!r} where a time should be")
+        raise MalformedResponseError(f"{text!r} where a time should be")
     parts = (text[0:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
     try:
         return float(timegm((*map(int, parts), 0, 0, 0)))
     except (ValueError, OverflowError) as error:
-        raise MalformedAnswerError(f"{text!r} where a time should be") from error
+        raise MalformedResponseError(f"{text!r} where a time should be") from error
 
 
 # --- multipart uploads ---------------------------------------------------------------------
@@ -200,7 +200,7 @@ class PartsPage(NamedTuple):
     marker: int
 
 
-class Upload(NamedTuple):
+class IncompleteUpload(NamedTuple):
     """A multipart upload in progress."""
 
     key: str
@@ -211,7 +211,7 @@ class Upload(NamedTuple):
 class UploadsPage(NamedTuple):
     """One page of ListMultipartUploads; ``markers`` are empty on the last."""
 
-    uploads: list[Upload]
+    uploads: list[IncompleteUpload]
     markers: tuple[str, str]
 
 
@@ -220,7 +220,7 @@ def parse_upload_id(body: Body) -> str:
     document = read(body)
     _expect(document, "InitiateMultipartUploadResult", "InitiateMultipartUpload")  # rclone says the second
     if not document.top.get("UploadId", "").strip():
-        raise MalformedAnswerError("an upload without an id")
+        raise MalformedResponseError("an upload without an id")
     return document.top["UploadId"]
 
 
@@ -246,7 +246,7 @@ def parse_parts(body: Body) -> PartsPage:
     if not is_truncated(document.top):
         return PartsPage(parts, 0)
     if not (after := number(marker)):
-        raise MalformedAnswerError("the listing of parts is truncated but has no next marker")
+        raise MalformedResponseError("the listing of parts is truncated but has no next marker")
     return PartsPage(parts, after)
 
 
@@ -259,14 +259,14 @@ def parse_uploads(body: Body) -> UploadsPage:
     document = read(body, "Upload")
     _expect(document, "ListMultipartUploadsResult")
     uploads = [
-        Upload(_of(row, "Key"), _of(row, "UploadId"), _moment(row.get("Initiated", _NEVER)))
+        IncompleteUpload(_of(row, "Key"), _of(row, "UploadId"), _moment(row.get("Initiated", _NEVER)))
         for row in document.rows("Upload")
     ]
     if not is_truncated(document.top):
         return UploadsPage(uploads, ("", ""))
     marker = document.top.get("NextKeyMarker", "")
     if not marker:
-        raise MalformedAnswerError("the listing of uploads is truncated but has no next marker")
+        raise MalformedResponseError("the listing of uploads is truncated but has no next marker")
     return UploadsPage(uploads, (marker, document.top.get("NextUploadIdMarker", "")))
 
 
@@ -275,12 +275,12 @@ _NEVER = "1970-01-01T00:00:00"
 
 def _expect(document: Document, *roots: str) -> None:
     if document.root not in roots:
-        raise MalformedAnswerError(f"a document {document.root[:40]!r}, not {roots[0]}")
+        raise MalformedResponseError(f"a document {document.root[:40]!r}, not {roots[0]}")
 
 
 def _of(row: dict[str, str], name: str) -> str:
     if name not in row:
-        raise MalformedAnswerError(f"an element without {name}: {str(row)[:80]}")
+        raise MalformedResponseError(f"an element without {name}: {str(row)[:80]}")
     return row[name]
 
 
@@ -309,7 +309,7 @@ def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:
 
 
 def parse_acl(body: Body) -> None:
-    """Raise :class:`MalformedAnswerError` unless this is an ACL. The comparison of ACLs parses it."""
+    """Raise :class:`MalformedResponseError` unless this is an ACL. The comparison of ACLs parses it."""
     _expect(read(body, "Grant"), "AccessControlPolicy")
 
 
@@ -321,7 +321,7 @@ def parse_invalidation(body: Body) -> str:
 
 
 def parse_credentials(body: Body) -> None:
-    """Raise :class:`MalformedAnswerError` unless STS gives credentials here."""
+    """Raise :class:`MalformedResponseError` unless STS gives credentials here."""
     document = read(body, "Credentials")
     _expect(document, "AssumeRoleResponse", "AssumeRoleWithWebIdentityResponse")
     rows = document.rows("Credentials")
@@ -331,12 +331,12 @@ def parse_credentials(body: Body) -> None:
 
 def _filled(row: dict[str, str], name: str) -> str:
     if not (text := row.get(name, "").strip()):
-        raise MalformedAnswerError(f"no {name}")
+        raise MalformedResponseError(f"no {name}")
     return text
 
 
 def parse_root(body: Body, root: str) -> None:
-    """Raise :class:`MalformedAnswerError` unless this is a document ``root``; empty: any document."""
+    """Raise :class:`MalformedResponseError` unless this is a document ``root``; empty: any document."""
     document = read(body)
     _expect(document, root or document.root)
 

@@ -13,8 +13,8 @@ from s3batch.s3 import requests
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from s3batch.s3.listing import Page
-    from s3batch.s3.requests import Call
+    from s3batch.s3.listing import ListingPage
+    from s3batch.s3.requests import Request
 
 _PAGE = 1000  # S3's limit for a page of a listing
 _ALONE = 2
@@ -26,12 +26,12 @@ def in_listing_order(keys: Iterable[str]) -> list[str]:
     return sorted(set(keys), key=os.fsencode)
 
 
-def jump_to(left: Sequence[str], prefix: str) -> Call:
+def jump_to(left: Sequence[str], prefix: str) -> Request:
     """Return the call for the page that begins at the first of the keys left."""
     return requests.list_objects(prefix, start_after=_just_before(left[0]), limit=_ALONE if len(left) == 1 else _PAGE)
 
 
-def not_shown(left: Sequence[str], page: Page) -> list[str]:
+def not_shown(left: Sequence[str], page: ListingPage) -> list[str]:
     """Return the keys behind the end of a page. If these are all keys, the store ignores where a listing should begin."""
     shown = os.fsencode(page.objects[-1].key) if page.objects else b""
     return [key for key in left if os.fsencode(key) > shown]

@@ -10,7 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from s3batch.s3.boto_http import BoundedSession
-from s3batch.s3.errors import MALFORMED, CallError
+from s3batch.s3.errors import MALFORMED, RequestError
 
 _DOCUMENT = "<ErrorResponse><Error><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
 
@@ -25,7 +25,7 @@ class _JudgedSession(BoundedSession):
             return response
         try:
             answer = self.check_last()
-        except CallError as error:
+        except RequestError as error:
             return _refusal(response, error.fault.message)
         if answer is not None and not answer.ok:
             return _refusal(response, "an error in a response that says success")

@@ -15,12 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, Fault, fault_of, refused_for_good
+from s3batch.s3.errors import Fault, RequestError, fault_of, refused_for_good
 from s3batch.s3.etag import md5_of
 from s3batch.s3.transport import run_in_thread, send_request
 
 if TYPE_CHECKING:
-    from s3batch.s3.requests import Answer, Call
+    from s3batch.s3.requests import Request, Response
 
 UNPROVED_WARNING = (
     "the store confirms no content and refuses to show its objects ({}): it is not proved that the objects are whole; "
@@ -38,7 +38,7 @@ class Proof(NamedTuple):
     warning: str = ""
 
 
-class _Facts(NamedTuple):
+class _ProofFacts(NamedTuple):
     size: int
     etag: str
 
@@ -53,10 +53,10 @@ class Proofs:
         self._unproved = 0
         self._blind = False
 
-    async def prove(self, call: Call, answer: Answer, header: dict[str, str]) -> Proof:
+    async def prove(self, call: Request, answer: Response, header: dict[str, str]) -> Proof:
         """Prove the body of a PutObject or UploadPart that was answered; ``header`` are the checksums it carried.
 
-        Raises :class:`CallError` (retryable) when what is stored is not what was sent.
+        Raises :class:`RequestError` (retryable) when what is stored is not what was sent.
         """
         reckon = partial(confirm, answer, call, header)  # perhaps an MD5
         checksum = reckon() if len(call.body) <= _ON_LOOP else await run_in_thread(reckon)
@@ -72,9 +72,9 @@ class Proofs:
         if refusals:
             self._blind = True
             return UNPROVED_WARNING.format(", ".join(refusals))
-        if found != _Facts(size, etag):
+        if found != _ProofFacts(size, etag):
             self._right = 0
-            raise CallError("PutObject", key, _unlike(found, size, etag))
+            raise RequestError("PutObject", key, _unlike(found, size, etag))
         self._right += 1
         return ""
 
@@ -88,30 +88,30 @@ def bare(etag: str) -> str:
     return etag.strip().removeprefix("W/").strip('"')
 
 
-async def _find(key: str) -> tuple[_Facts | None, list[str]]:
+async def _find(key: str) -> tuple[_ProofFacts | None, list[str]]:
     """Return the facts of ``key`` in HEAD, or else in the listing; and both refusals, if both are refused."""
     head = await send_request(requests.head_object(key))
     if head.ok:
-        return _Facts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []
+        return _ProofFacts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []
     if head.status == 404:
         return None, []
     refusal = _refusal(head, "HeadObject", key)
     page = await send_request(requests.list_objects(key, limit=1))
     if page.ok:
         first = next((each for each in page.document.objects if each.key == key), None)
-        return (_Facts(first.size, bare(first.etag)) if first else None), []
+        return (_ProofFacts(first.size, bare(first.etag)) if first else None), []
     return None, [refusal, _refusal(page, "ListObjectsV2", key)]
 
 
-def _refusal(answer: Answer, name: str, key: str) -> str:
-    """Return the words of a refusal that stays. Raise :class:`CallError` for one that may pass."""
+def _refusal(answer: Response, name: str, key: str) -> str:
+    """Return the words of a refusal that stays. Raise :class:`RequestError` for one that may pass."""
     fault = fault_of(answer)
     if not refused_for_good(fault):
-        raise CallError(name, key, fault)
+        raise RequestError(name, key, fault)
     return f"{name}: {fault.code}"  # no request's id: all workers are to say the same, once
 
 
-def _unlike(found: _Facts | None, size: int, etag: str) -> Fault:
+def _unlike(found: _ProofFacts | None, size: int, etag: str) -> Fault:
     if found is None:
         return Fault("NotStored", "the store confirmed it, but the object does not exist", 404)
     if found.etag == etag:
@@ -120,7 +120,7 @@ def _unlike(found: _Facts | None, size: int, etag: str) -> Fault:
     return Fault("NotStored", f"the store holds another object, of {found.size} bytes, ETag {found.etag!r}")
 
 
-def checks_in(call: Call) -> dict[str, str]:
+def checks_in(call: Request) -> dict[str, str]:
     """Return the headers of ``call`` by which the store verifies its body."""
     return {name: value for name, value in call.headers.items() if name.startswith(_CHECKS)}
 
@@ -130,10 +130,10 @@ _ON_LOOP = 1024 * 1024
 _CHECKS = ("content-md5", "x-amz-checksum-")
 
 
-def confirm(answer: Answer, call: Call, header: dict[str, str]) -> str | None:
+def confirm(answer: Response, call: Request, header: dict[str, str]) -> str | None:
     """Return the checksum of ``header`` as the store said it again.
 
-    Empty if its ETag proves the body, ``None`` if nothing does. Raises :class:`CallError` (retryable) when what is
+    Empty if its ETag proves the body, ``None`` if nothing does. Raises :class:`RequestError` (retryable) when what is
     stored is not what was sent.
     """
     for name, sent in header.items():
@@ -145,7 +145,7 @@ def confirm(answer: Answer, call: Call, header: dict[str, str]) -> str | None:
     return "" if _same_md5(answer, call, header) else None
 
 
-def _same_md5(answer: Answer, call: Call, header: dict[str, str]) -> bool:
+def _same_md5(answer: Response, call: Request, header: dict[str, str]) -> bool:
     """Return whether the ETag proves the body. The MD5 of other content is an error; another kind proves nothing."""
     etag = md5_of(answer.headers.get("etag", ""))
     if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
@@ -157,5 +157,5 @@ def _same_md5(answer: Answer, call: Call, header: dict[str, str]) -> bool:
     return True
 
 
-def _mismatch(call: Call, words: str) -> CallError:
-    return CallError(call.name, call.key, Fault("ChecksumMismatch", words))
+def _mismatch(call: Request, words: str) -> RequestError:
+    return RequestError(call.name, call.key, Fault("ChecksumMismatch", words))

@@ -12,12 +12,12 @@ from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Signer, refuse_breaks
 
 if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
-    from s3batch.s3.requests import Call
+    from s3batch.s3.requests import Request
 
 _AGENT = f"s3batch/{__version__}"
 
 
-class Heads:
+class HeadWriter:
     """Writes the heads of requests to one endpoint."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -31,7 +31,7 @@ class Heads:
         """Sign by a clock that is ``offset`` seconds ahead of this machine's."""
         clock.offsets[self._place] = offset
 
-    def of(self, call: Call) -> bytes:
+    def of(self, call: Request) -> bytes:
         """Return the head of ``call``. Raises UnsafeTextError for a line break or NUL in one of its texts."""
         signer, query = self._signer, call.query
         path, size = self._endpoint.path(call.key), len(call.body)
@@ -50,7 +50,7 @@ class Heads:
         target = f"{path}?{query}" if query else path
         return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
 
-    def _payload(self, call: Call, size: int) -> str:
+    def _payload(self, call: Request, size: int) -> str:
         """Return the payload hash of the signature."""
         if not size:
             return EMPTY_SHA256

@@ -1,6 +1,6 @@
 """One S3 request and its answer, as values.
 
-Both lanes carry out the same :class:`Call`: the lean lane as bytes on a socket, the reference lane
+Both lanes carry out the same :class:`Request`: the lean lane as bytes on a socket, the reference lane
 through boto3. Nothing here knows how. Header names are lower case throughout.
 """
 
@@ -21,7 +21,7 @@ Body = bytes | bytearray | memoryview
 _PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*\Z")
 
 
-class Call(NamedTuple):
+class Request(NamedTuple):
     """One request to the job's bucket, by S3's own name for it."""
 
     name: str
@@ -40,7 +40,7 @@ class Call(NamedTuple):
     """The native lane signs the request so that the store refuses it so many seconds (int) after that time (float)."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A response of S3. ``headers`` has lower-case names."""
 
     status: int
@@ -71,33 +71,33 @@ def query(pairs: Iterable[tuple[str, str]]) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted((encode(name), encode(value)) for name, value in pairs))
 
 
-def put_object(key: str, body: Body, headers: Mapping[str, str]) -> Call:
+def put_object(key: str, body: Body, headers: Mapping[str, str]) -> Request:
     """Store ``body`` under ``key``."""
-    return _new(Call, ("PutObject", "PUT", key, "", headers, body, -1, None))
+    return _new(Request, ("PutObject", "PUT", key, "", headers, body, -1, None))
 
 
-def head_object(key: str) -> Call:
+def head_object(key: str) -> Request:
     """Ask for size, ETag, attributes and stored checksum of ``key``."""
-    return Call("HeadObject", "HEAD", key, "", {"x-amz-checksum-mode": "ENABLED"})
+    return Request("HeadObject", "HEAD", key, "", {"x-amz-checksum-mode": "ENABLED"})
 
 
-def get_object(key: str, first: int = 0, last: int = -1, *, size: int = -1) -> Call:
+def get_object(key: str, first: int = 0, last: int = -1, *, size: int = -1) -> Request:
     """Fetch ``key``, or its bytes ``first`` to ``last`` inclusive; ``size``: of the whole object, where it is known."""
     if last < 0:
-        return Call("GetObject", "GET", key, expected=size)
-    return Call("GetObject", "GET", key, "", {"range": f"bytes={first}-{last}"}, expected=last - first + 1)
+        return Request("GetObject", "GET", key, expected=size)
+    return Request("GetObject", "GET", key, "", {"range": f"bytes={first}-{last}"}, expected=last - first + 1)
 
 
-def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Call:
+def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Request:
     """Copy ``source_key`` (by default the key itself) to ``key``; the source name is encoded as S3 decodes it."""
     name = encode(source_key or key, "/")
     source = f"{source_bucket}/object/{name}" if source_bucket.startswith("arn:") else f"/{source_bucket}/{name}"
-    return Call("CopyObject", "PUT", key, "", {**headers, "x-amz-copy-source": source})
+    return Request("CopyObject", "PUT", key, "", {**headers, "x-amz-copy-source": source})
 
 
-def delete_object(key: str) -> Call:
+def delete_object(key: str) -> Request:
     """Delete one key: for the few that DeleteObjects cannot name in XML."""
-    return Call("DeleteObject", "DELETE", key)
+    return Request("DeleteObject", "DELETE", key)
 
 
 _XML_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
@@ -114,37 +114,37 @@ def _escape(text: str) -> str:
     return _XML_SPECIAL.sub(lambda match: _XML_ESCAPES[match[0]], text)
 
 
-def delete_objects(keys: Iterable[str]) -> Call:
+def delete_objects(keys: Iterable[str]) -> Request:
     """Delete up to 1,000 keys (S3's limit) in one request; only failures are listed in the answer."""
     rows = "".join(f"<Object><Key>{_escape(key)}</Key></Object>" for key in keys)
     body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>{rows}</Delete>'.encode()
     # every store accepts Content-MD5 here; some refuse newer checksums
-    return Call("DeleteObjects", "POST", "", "delete=", {"content-md5": md5_header(body)}, body)
+    return Request("DeleteObjects", "POST", "", "delete=", {"content-md5": md5_header(body)}, body)
 
 
-def list_objects(prefix: str, *, token: str = "", start_after: str = "", limit: int = 1000) -> Call:
+def list_objects(prefix: str, *, token: str = "", start_after: str = "", limit: int = 1000) -> Request:
     """Return the request for one page of the listing. Names come url-encoded, so that no key can break the XML."""
     pairs = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix), ("max-keys", str(limit))]
     if token:
         pairs.append(("continuation-token", token))
     elif start_after:
         pairs.append(("start-after", start_after))
-    return Call("ListObjectsV2", "GET", "", query(pairs))
+    return Request("ListObjectsV2", "GET", "", query(pairs))
 
 
-def create_multipart_upload(key: str, headers: Mapping[str, str]) -> Call:
+def create_multipart_upload(key: str, headers: Mapping[str, str]) -> Request:
     """Begin a multipart upload; the attributes go here, not with the parts."""
-    return Call("CreateMultipartUpload", "POST", key, "uploads=", headers)
+    return Request("CreateMultipartUpload", "POST", key, "uploads=", headers)
 
 
-def upload_part(key: str, upload_id: str, number: int, body: Body) -> Call:
+def upload_part(key: str, upload_id: str, number: int, body: Body) -> Request:
     """Send one part. Sending it again replaces it."""
-    return Call("UploadPart", "PUT", key, query([("partNumber", str(number)), ("uploadId", upload_id)]), {}, body)
+    return Request("UploadPart", "PUT", key, query([("partNumber", str(number)), ("uploadId", upload_id)]), {}, body)
 
 
 def complete_multipart_upload(
     key: str, upload_id: str, parts: Iterable[tuple[int, str, str]], checksum_name: str, headers: Mapping[str, str]
-) -> Call:
+) -> Request:
     """Make one object of ``parts``: number, ETag, checksum (may be empty), in ascending order."""
     tag = f"Checksum{checksum_name.upper()}"
     rows = "".join(
@@ -155,21 +155,21 @@ def complete_multipart_upload(
     body = (
         f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</CompleteMultipartUpload>'
     ).encode()
-    return Call("CompleteMultipartUpload", "POST", key, query([("uploadId", upload_id)]), headers, body)
+    return Request("CompleteMultipartUpload", "POST", key, query([("uploadId", upload_id)]), headers, body)
 
 
-def abort_multipart_upload(key: str, upload_id: str) -> Call:
+def abort_multipart_upload(key: str, upload_id: str) -> Request:
     """Give up a multipart upload and the parts it holds."""
-    return Call("AbortMultipartUpload", "DELETE", key, query([("uploadId", upload_id)]))
+    return Request("AbortMultipartUpload", "DELETE", key, query([("uploadId", upload_id)]))
 
 
-def list_parts(key: str, upload_id: str, marker: int = 0) -> Call:
+def list_parts(key: str, upload_id: str, marker: int = 0) -> Request:
     """Return the request for one page (1,000) of the parts of an upload, after part ``marker``."""
     pairs = [("uploadId", upload_id)] + ([("part-number-marker", str(marker))] if marker else [])
-    return Call("ListParts", "GET", key, query(pairs))
+    return Request("ListParts", "GET", key, query(pairs))
 
 
-def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str = "") -> Call:
+def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str = "") -> Request:
     """Return the request for one page of the multipart uploads in progress below ``prefix``.
 
     Names are not asked for url-encoded: Ceph encodes them then and does not say so, others do not encode them.
@@ -177,24 +177,24 @@ def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str
     pairs = [("uploads", ""), ("prefix", prefix)]
     if key_marker:
         pairs += [("key-marker", key_marker), ("upload-id-marker", upload_marker)]
-    return Call("ListMultipartUploads", "GET", "", query(pairs))
+    return Request("ListMultipartUploads", "GET", "", query(pairs))
 
 
-def get_object_acl(key: str) -> Call:
+def get_object_acl(key: str) -> Request:
     """Read the grants of ``key``."""
-    return Call("GetObjectAcl", "GET", key, "acl=")
+    return Request("GetObjectAcl", "GET", key, "acl=")
 
 
-def get_object_tagging(key: str) -> Call:
+def get_object_tagging(key: str) -> Request:
     """Read the tags of ``key``."""
-    return Call("GetObjectTagging", "GET", key, "tagging=")
+    return Request("GetObjectTagging", "GET", key, "tagging=")
 
 
-def put_object_tagging(key: str, tags: Iterable[tuple[str, str]]) -> Call:
+def put_object_tagging(key: str, tags: Iterable[tuple[str, str]]) -> Request:
     """Set the tags of ``key``; they replace those it has."""
     rows = "".join(f"<Tag><Key>{_escape(name)}</Key><Value>{_escape(value)}</Value></Tag>" for name, value in tags)
     body = f'<Tagging xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><TagSet>{rows}</TagSet></Tagging>'.encode()
-    return Call("PutObjectTagging", "PUT", key, "tagging=", {"content-md5": md5_header(body)}, body)
+    return Request("PutObjectTagging", "PUT", key, "tagging=", {"content-md5": md5_header(body)}, body)
 
 
 def md5_header(body: Body) -> str:

@@ -5,41 +5,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.errors import CallError, explain, fault_of
+from s3batch.s3.errors import RequestError, explain, fault_of
 from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
-    from s3batch.s3.requests import Answer, Call
+    from s3batch.s3.requests import Request, Response
 
 __all__ = ["checked", "date_of", "etag_of", "must", "seconds_of", "settled"]
 
 
-def checked(answer: Answer, call: Call) -> Answer:
-    """Return ``answer`` if it is ok. Raises :class:`CallError` otherwise."""
+def checked(answer: Response, call: Request) -> Response:
+    """Return ``answer`` if it is ok. Raises :class:`RequestError` otherwise."""
     if not answer.ok:
-        raise CallError(call.name, call.key, explain(fault_of(answer), call.headers))
+        raise RequestError(call.name, call.key, explain(fault_of(answer), call.headers))
     return answer
 
 
-async def must(call: Call) -> Answer:
-    """Return the answer to ``call``, which must be ok. Raises :class:`CallError` otherwise."""
+async def must(call: Request) -> Response:
+    """Return the answer to ``call``, which must be ok. Raises :class:`RequestError` otherwise."""
     return checked(await send_request(call), call)
 
 
-async def settled(call: Call) -> Answer:
-    """Return the answer to ``call``: ok, or a permanent refusal. Raises :class:`CallError` for a passing fault."""
+async def settled(call: Request) -> Response:
+    """Return the answer to ``call``: ok, or a permanent refusal. Raises :class:`RequestError` for a passing fault."""
     answer = await send_request(call)
     if not answer.ok and (fault := fault_of(answer)).retryable and answer.status != 501:
-        raise CallError(call.name, call.key, fault)
+        raise RequestError(call.name, call.key, fault)
     return answer
 
 
-def etag_of(answer: Answer) -> str:
+def etag_of(answer: Response) -> str:
     """Return the ETag without its quotes."""
     return answer.headers.get("etag", "").strip('"')
 
 
-def date_of(answer: Answer) -> float:
+def date_of(answer: Response) -> float:
     """Return the time of S3's response, by S3's clock; 0 if it does not say."""
     text = answer.headers.get("date", "")
     return seconds_of(text) if text else 0.0

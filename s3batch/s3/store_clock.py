@@ -20,7 +20,7 @@ _DATE_STEP = 1.0
 """Seconds; the resolution of ``Date``."""
 
 
-class Bounds(NamedTuple):
+class TimeBounds(NamedTuple):
     """The earliest and the latest time it may be at the store, in seconds since the epoch."""
 
     low: float
@@ -57,9 +57,9 @@ class StoreClock:
         """Return the earliest time it was at the store when :meth:`read_local` gave ``local``; minus infinity if unknown."""
         return local + self._low if self._low is not None else float("-inf")
 
-    def now(self) -> Bounds:
+    def now(self) -> TimeBounds:
         """Return the bounds of the store's time."""
         if self._low is None:
-            return Bounds(time.time(), time.time())
+            return TimeBounds(time.time(), time.time())
         local = self._clock()
-        return Bounds(local + self._low, local + self._high)
+        return TimeBounds(local + self._low, local + self._high)

@@ -32,12 +32,12 @@ from s3batch.quirks import OVERRULED
 from s3batch.s3 import bounds, clock, validation
 from s3batch.s3.connection import BrokenConnectionError, Connection
 from s3batch.s3.dialer import BundleError, Dialer
-from s3batch.s3.errors import SKEWED, CallError, Fault, fault_of, hides_error, puzzling
+from s3batch.s3.errors import SKEWED, Fault, RequestError, fault_of, hides_error, puzzling
 from s3batch.s3.gather import Gather, Gathering
 from s3batch.s3.lazy_boto import without_secrets
 from s3batch.s3.rate_limit import RateLimiter
-from s3batch.s3.request_heads import Heads
-from s3batch.s3.requests import Answer, Call, get_object, head_object
+from s3batch.s3.request_heads import HeadWriter
+from s3batch.s3.requests import Request, Response, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from s3batch.s3.dialer import Address
     from s3batch.s3.endpoint import Endpoint
 
-    Carry = Callable[[Call], Answer]
+    Carry = Callable[[Request], Response]
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 FIRST_WINDOW = 8
@@ -77,8 +77,8 @@ class Sleep(NamedTuple):
 
 
 @types.coroutine
-def send_request(call: Call) -> Generator[Call, Answer, Answer]:
-    """Return S3's answer to ``call``, with any status. Raises :class:`CallError` if none came.
+def send_request(call: Request) -> Generator[Request, Response, Response]:
+    """Return S3's answer to ``call``, with any status. Raises :class:`RequestError` if none came.
 
     HEAD errors have no body, so an expired token looks like a missing permission. A GET then learns the error code.
     """
@@ -117,7 +117,7 @@ class Task:
         self.coroutine = coroutine
         self.done = done
         self.row = row
-        self.call: Call | None = None
+        self.call: Request | None = None
         self.tries = 0
         self.lessons = 0
 
@@ -186,7 +186,7 @@ class Transport:
         """Those who wait for bandwidth; one in the midst of a body is first."""
         self._threads: ThreadPoolExecutor | None = None
         self._threadless = False
-        self._from_threads: deque[tuple[Task, Any, BaseException | None, Answer | None]] = deque()
+        self._from_threads: deque[tuple[Task, Any, BaseException | None, Response | None]] = deque()
         self._waker: tuple[socket.socket, socket.socket] | None = None
         self._dialler = Dialer(endpoint, clock)
         self._carry = carrier(endpoint)
@@ -206,7 +206,7 @@ class Transport:
         """Seconds that a response may take beside the time for its bytes."""
         self._check_every = min(1.0, endpoint.timeout / 4)
         """Seconds between checks for responses that take too long."""
-        self._heads = Heads(endpoint)
+        self._heads = HeadWriter(endpoint)
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign all further requests with ``credentials``."""
@@ -240,9 +240,9 @@ class Transport:
         while self._unchanged and self.may_change:
             self._unchanged.popleft()()
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: Request) -> Response:
         """Carry out one call and wait for its answer: for the coordinator's own few requests."""
-        answer: Answer = self.run(send_request(call))
+        answer: Response = self.run(send_request(call))
         return answer
 
     def run(self, coroutine: Any) -> Any:
@@ -251,7 +251,7 @@ class Transport:
         self.start(catch_call_error(coroutine), box.append)
         while not box:
             self.turn(1.0)
-        if isinstance(box[0], CallError):
+        if isinstance(box[0], RequestError):
             raise box[0]
         return box[0]
 
@@ -263,7 +263,7 @@ class Transport:
             self.active -= 1
             task.done(stop.value)
             return
-        if type(wish) is Call:
+        if type(wish) is Request:
             task.call, task.tries, task.lessons = wish, 0, 0
             self._ask(task, wish)
         elif type(wish) is ThreadCall:
@@ -275,14 +275,14 @@ class Transport:
 
     # --- one exchange -----------------------------------------------------------------------
 
-    def _ask(self, task: Task, call: Call) -> None:
+    def _ask(self, task: Task, call: Request) -> None:
         self.requests[call.name] += 1
         if self._pace is not None and (self._held or self._pace.empty):
             self._hold(lambda: self._go(task, call))
         else:
             self._go(task, call)
 
-    def _go(self, task: Task, call: Call) -> None:
+    def _go(self, task: Task, call: Request) -> None:
         if call.method not in _READS and not self._clock() < self._changes_until:
             self._unchanged.append(lambda: self._go(task, call))
         elif self.endpoint.lane != "reference":
@@ -290,7 +290,7 @@ class Transport:
         else:
             self._refer(task, call)
 
-    def _refer(self, task: Task, call: Call) -> None:
+    def _refer(self, task: Task, call: Request) -> None:
         """Send through boto3."""
         try:
             refuse_breaks("the request", call.query, *call.headers, *call.headers.values())
@@ -301,7 +301,7 @@ class Transport:
             self._pace.spend(len(call.body))
         self._through_boto(task, call)
 
-    def _send(self, task: Task, call: Call, *, anew: bool = False) -> None:
+    def _send(self, task: Task, call: Request, *, anew: bool = False) -> None:
         """Send on a kept connection, or on a new one."""
         now = self._clock()
         try:
@@ -332,9 +332,9 @@ class Transport:
             self._drop(line)
         return self._connect()
 
-    def _fail(self, task: Task, call: Call, fault: Fault) -> None:
+    def _fail(self, task: Task, call: Request, fault: Fault) -> None:
         """Throw the fault into the coroutine in the next turn, so that a row of failures is no deep recursion."""
-        self.later(0.0, lambda: self._resume(task, error=CallError(call.name, call.key, fault)))
+        self.later(0.0, lambda: self._resume(task, error=RequestError(call.name, call.key, fault)))
 
     def _pump(self, line: PooledConnection) -> None:
         """Send as much as possible, and watch the socket for the next event."""
@@ -392,7 +392,7 @@ class Transport:
             if answer is not None:
                 self._answered(line, answer)
 
-    def _answered(self, line: PooledConnection, answer: Answer) -> None:
+    def _answered(self, line: PooledConnection, answer: Response) -> None:
         task = line.task
         line.task = None
         if line.reusable and line.dialler is self._dialler:
@@ -403,20 +403,20 @@ class Transport:
             return
         self._judge(task, task.call, answer)
 
-    def _validated(self, call: Call, answer: Answer) -> Answer:
+    def _validated(self, call: Request, answer: Response) -> Response:
         """Return the answer after validation; a refusal without credentials, because it is kept and shown."""
         if (answer.status >= 300 or hides_error(answer)) and self.endpoint.credentials is not None:
             answer = without_secrets(answer, self.endpoint.credentials)
         return validation.validate(call, answer)
 
-    def _judge(self, task: Task, call: Call, answer: Answer) -> None:
+    def _judge(self, task: Task, call: Request, answer: Response) -> None:
         if validation.is_stored(call, answer):
             self._widen()
             self._resume(task, answer)
             return
         try:
             answer = self._validated(call, answer)
-        except CallError as error:
+        except RequestError as error:
             self._fail(task, call, error.fault)
             return
         if self._count(answer) or answer.status == 404:
@@ -429,7 +429,7 @@ class Transport:
         else:
             self._resume(task, answer)
 
-    def _count(self, answer: Answer) -> bool:
+    def _count(self, answer: Response) -> bool:
         """Adjust window and bandwidth to the answer; return whether it was a success."""
         if self._pace is not None:
             self._pace.spend(len(answer.body))
@@ -441,7 +441,7 @@ class Transport:
             self.throttled += 1
         return False
 
-    def _learns(self, answer: Answer) -> bool:
+    def _learns(self, answer: Response) -> bool:
         """Return whether the refusal shows how to ask better: in another region, or by the store's clock."""
         fault = fault_of(answer)
         if fault.region and (answer.status in (301, 307) or fault.code in _ELSEWHERE):
@@ -489,7 +489,7 @@ class Transport:
         words = "cannot reach" if line.opening else "no answer from"
         self._fail(task, task.call, Fault(code, f"{words} {self.endpoint.name()}: {error}"))
 
-    def _again(self, task: Task, call: Call) -> None:
+    def _again(self, task: Task, call: Request) -> None:
         """Send the request of a lost connection once more."""
         if call.method in _READS or self.may_change:
             self.requests[call.name] += 1
@@ -630,11 +630,11 @@ class Transport:
 
     # --- threads ----------------------------------------------------------------------------
 
-    def _through_boto(self, task: Task, call: Call, refusal: Answer | None = None) -> None:
+    def _through_boto(self, task: Task, call: Request, refusal: Response | None = None) -> None:
         """Let boto3 send the call; ``refusal`` is the lean lane's answer."""
         self._aside(task, lambda: self._validated(call, self._carry(call)), refusal)
 
-    def _aside(self, task: Task, function: Callable[[], Any], refusal: Answer | None = None) -> None:
+    def _aside(self, task: Task, function: Callable[[], Any], refusal: Response | None = None) -> None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max(4, min(self.limit, 32)), "aside")
             receiver, waker = self._waker = socket.socketpair()
@@ -644,7 +644,7 @@ class Transport:
         if not self._submitted(task, function, refusal):
             self._beside(task, function, refusal)
 
-    def _submitted(self, task: Task, function: Callable[[], Any], refusal: Answer | None) -> bool:
+    def _submitted(self, task: Task, function: Callable[[], Any], refusal: Response | None) -> bool:
         """Return whether a thread takes it. Where no thread can be started, the lane's own has to, and blocks."""
         if self._threads is None or self._threadless:
             return False
@@ -655,7 +655,7 @@ class Transport:
             return not self._threadless
         return True
 
-    def _beside(self, task: Task, function: Callable[[], Any], refusal: Answer | None) -> None:
+    def _beside(self, task: Task, function: Callable[[], Any], refusal: Response | None) -> None:
         """Run ``function`` on a thread and pass its result or exception to the loop."""
         try:
             self._from_threads.append((task, function(), None, refusal))
@@ -673,11 +673,11 @@ class Transport:
             if refusal is not None:
                 self._settle(task, value, refusal)
             else:
-                if type(value) is Answer:
+                if type(value) is Response:
                     self._count(value)
                 self._resume(task, value, error)
 
-    def _settle(self, task: Task, answer: Answer | None, refusal: Answer) -> None:
+    def _settle(self, task: Task, answer: Response | None, refusal: Response) -> None:
         """Settle a refusal of the lean lane: boto3's answer counts, if it got one."""
         code = fault_of(refusal).code
         if answer is None:
@@ -693,7 +693,7 @@ class Transport:
         self._resume(task, answer)
 
 
-def _once_only(call: Call) -> bool:
+def _once_only(call: Request) -> bool:
     """Return whether a repeated call, after a lost answer, may do or answer something else than the first."""
     return "if-none-match" in call.headers or call.name == "CreateMultipartUpload"
 
@@ -706,5 +706,5 @@ async def catch_call_error(coroutine: Any) -> Any:
     """Return the outcome of ``coroutine``, including its exception: the loop must go on either way."""
     try:
         return await coroutine
-    except CallError as error:
+    except RequestError as error:
         return error

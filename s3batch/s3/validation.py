@@ -16,30 +16,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from s3batch.s3 import listing
-from s3batch.s3.documents import MalformedAnswerError
+from s3batch.s3.documents import MalformedResponseError
 from s3batch.s3.errors import (
     MALFORMED,
     STATUS_OF,
     TOO_LARGE,
-    CallError,
     Fault,
+    RequestError,
     fault_of,
     hides_error,
     is_error_document,
 )
-from s3batch.s3.requests import Answer
+from s3batch.s3.requests import Response
 
 if TYPE_CHECKING:
-    from s3batch.s3.requests import Call
+    from s3batch.s3.requests import Request
 
 
-class Rule(NamedTuple):
+class ResponseForm(NamedTuple):
     """The form of S3's answer to a call."""
 
     statuses: tuple[int, ...]
     etag: bool = False
     """True if a header holds an ETag."""
-    read: Callable[[Call, Answer], Any] | None = None
+    read: Callable[[Request, Response], Any] | None = None
     """Reads the document; ``None`` where there is no body."""
     empty: bool = False
     """True if a body, or a web page's type without one, cannot be S3's.
@@ -48,7 +48,7 @@ class Rule(NamedTuple):
     """
 
 
-def _content(call: Call, answer: Answer) -> None:
+def _content(call: Request, answer: Response) -> None:
     """Check the headers of a GET or a HEAD; the body is the object's."""
     length = answer.headers.get("content-length", "")
     if length:
@@ -56,88 +56,88 @@ def _content(call: Call, answer: Answer) -> None:
     found = _RANGE.match(answer.headers.get("content-range", "")) if answer.status == 206 else None
     asked = _RANGE.match(call.headers.get("range", ""))
     if found and (asked is None or found[1] != asked[1]):
-        raise MalformedAnswerError(f"the range {answer.headers['content-range'][:60]!r}")
+        raise MalformedResponseError(f"the range {answer.headers['content-range'][:60]!r}")
     if answer.status == 206 and asked is None:
-        raise MalformedAnswerError("a part of what was asked for")
+        raise MalformedResponseError("a part of what was asked for")
 
 
 _RANGE = re.compile(r"bytes[= ](\d+)-")
 
 
-def _page(call: Call, answer: Answer) -> listing.Page:
+def _page(call: Request, answer: Response) -> listing.ListingPage:
     """Read a page of the listing; a key of another prefix is in some other listing."""
     page = listing.parse_page(answer.body)
     prefix = _parameter(call, "prefix")
     if prefix and not all(each.key.startswith(prefix) for each in page.objects):
-        raise MalformedAnswerError("a listing of another prefix")
+        raise MalformedResponseError("a listing of another prefix")
     return page
 
 
-def _parameter(call: Call, name: str) -> str:
+def _parameter(call: Request, name: str) -> str:
     return dict(parse_qsl(call.query, keep_blank_values=True, errors="surrogateescape")).get(name, "")
 
 
-def _uploads(call: Call, answer: Answer) -> listing.UploadsPage:
+def _uploads(call: Request, answer: Response) -> listing.UploadsPage:
     page = listing.parse_uploads(answer.body)
     if page.markers != ("", "") and page.markers == (
         _parameter(call, "key-marker"), _parameter(call, "upload-id-marker")
     ):  # fmt: skip
-        raise MalformedAnswerError("the listing of uploads repeats itself")
+        raise MalformedResponseError("the listing of uploads repeats itself")
     return page
 
 
-def _parts(call: Call, answer: Answer) -> listing.PartsPage:
+def _parts(call: Request, answer: Response) -> listing.PartsPage:
     page = listing.parse_parts(answer.body)
     if page.marker and page.marker <= int(_parameter(call, "part-number-marker") or 0):
-        raise MalformedAnswerError("the listing of parts repeats itself")
+        raise MalformedResponseError("the listing of parts repeats itself")
     return page
 
 
-def _body(parse: Callable[[Any], Any]) -> Callable[[Call, Answer], Any]:
+def _body(parse: Callable[[Any], Any]) -> Callable[[Request, Response], Any]:
     return lambda _, answer: parse(answer.body)
 
 
-def _rooted(root: str) -> Callable[[Call, Answer], Any]:
+def _rooted(root: str) -> Callable[[Request, Response], Any]:
     return lambda _, answer: listing.parse_root(answer.body, root)
 
 
-_STORED = Rule(tuple(range(200, 300)), etag=True)
-_GONE = Rule((200, 204), empty=True)
-_SET = Rule((200,))
-_OBJECT = Rule((200, 206), etag=True, read=_content)
+_STORED = ResponseForm(tuple(range(200, 300)), etag=True)
+_GONE = ResponseForm((200, 204), empty=True)
+_SET = ResponseForm((200,))
+_OBJECT = ResponseForm((200, 206), etag=True, read=_content)
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, ResponseForm] = {
     "PutObject": _STORED,
     "UploadPart": _STORED,
     "HeadObject": _OBJECT,
     "GetObject": _OBJECT,
-    "CopyObject": Rule((200,), read=_body(listing.parse_copied)),
-    "UploadPartCopy": Rule((200,), read=_body(listing.parse_copied)),
-    "CreateMultipartUpload": Rule((200,), read=_body(listing.parse_upload_id)),
-    "CompleteMultipartUpload": Rule((200,), read=_body(listing.parse_completed)),
+    "CopyObject": ResponseForm((200,), read=_body(listing.parse_copied)),
+    "UploadPartCopy": ResponseForm((200,), read=_body(listing.parse_copied)),
+    "CreateMultipartUpload": ResponseForm((200,), read=_body(listing.parse_upload_id)),
+    "CompleteMultipartUpload": ResponseForm((200,), read=_body(listing.parse_completed)),
     "AbortMultipartUpload": _GONE,
     "DeleteObject": _GONE,
-    "DeleteObjects": Rule((200,), read=_body(listing.parse_delete_errors)),
+    "DeleteObjects": ResponseForm((200,), read=_body(listing.parse_delete_errors)),
     "PutObjectAcl": _SET,
     "PutObjectTagging": _SET,
-    "HeadBucket": Rule((200, 204)),
-    "ListObjectsV2": Rule((200,), read=_page),
-    "ListObjectVersions": Rule((200,), read=_body(listing.parse_versions)),
-    "ListParts": Rule((200,), read=_parts),
-    "ListMultipartUploads": Rule((200,), read=_uploads),
-    "GetObjectTagging": Rule((200,), read=_body(listing.parse_tags)),
-    "GetObjectAcl": Rule((200,), read=_body(listing.parse_acl)),
-    "GetBucketVersioning": Rule((200,), read=_rooted("VersioningConfiguration")),
-    "GetBucketLifecycleConfiguration": Rule((200,), read=_rooted("LifecycleConfiguration")),
-    "GetObjectLockConfiguration": Rule((200,), read=_rooted("ObjectLockConfiguration")),
-    "CreateInvalidation": Rule((200, 201), read=_body(listing.parse_invalidation)),
-    "AssumeRole": Rule((200,), read=_body(listing.parse_credentials)),
-    "AssumeRoleWithWebIdentity": Rule((200,), read=_body(listing.parse_credentials)),
+    "HeadBucket": ResponseForm((200, 204)),
+    "ListObjectsV2": ResponseForm((200,), read=_page),
+    "ListObjectVersions": ResponseForm((200,), read=_body(listing.parse_versions)),
+    "ListParts": ResponseForm((200,), read=_parts),
+    "ListMultipartUploads": ResponseForm((200,), read=_uploads),
+    "GetObjectTagging": ResponseForm((200,), read=_body(listing.parse_tags)),
+    "GetObjectAcl": ResponseForm((200,), read=_body(listing.parse_acl)),
+    "GetBucketVersioning": ResponseForm((200,), read=_rooted("VersioningConfiguration")),
+    "GetBucketLifecycleConfiguration": ResponseForm((200,), read=_rooted("LifecycleConfiguration")),
+    "GetObjectLockConfiguration": ResponseForm((200,), read=_rooted("ObjectLockConfiguration")),
+    "CreateInvalidation": ResponseForm((200, 201), read=_body(listing.parse_invalidation)),
+    "AssumeRole": ResponseForm((200,), read=_body(listing.parse_credentials)),
+    "AssumeRoleWithWebIdentity": ResponseForm((200,), read=_body(listing.parse_credentials)),
 }
 """By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
 _WHOSE = {"CreateInvalidation": "CloudFront", "AssumeRole": "STS", "AssumeRoleWithWebIdentity": "STS"}
 """The service behind a call that is not S3's."""
-_OTHER = Rule((200, 202, 204, 206), read=_rooted(""))
+_OTHER = ResponseForm((200, 202, 204, 206), read=_rooted(""))
 _SUBRESOURCES = frozenset({"GetObjectAcl", "GetObjectTagging"})
 """Reads of an object beside its content. A store that does not know one may return the content: rclone does."""
 _NO_SUBRESOURCE = b"<Error><Code>NotImplemented</Code><Message>the store gives the object itself</Message></Error>"
@@ -149,7 +149,7 @@ _QUOTES = 4
 _STORES = frozenset({"PutObject", "UploadPart"})
 
 
-def is_stored(call: Call, answer: Answer) -> bool:
+def is_stored(call: Request, answer: Response) -> bool:
     """Return whether this is the most frequent answer by far: an object or a part was stored, and has an ETag."""
     return (
         answer.status == 200
@@ -159,8 +159,8 @@ def is_stored(call: Call, answer: Answer) -> bool:
     )
 
 
-def validate(call: Call, answer: Answer) -> Answer:
-    """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`CallError` for a malformed one."""
+def validate(call: Request, answer: Response) -> Response:
+    """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`RequestError` for a malformed one."""
     if is_stored(call, answer):
         return answer
     if not answer.ok:
@@ -172,58 +172,58 @@ def validate(call: Call, answer: Answer) -> Answer:
         return answer._replace(document=_read(call, answer, RULES.get(call.name, _OTHER)))
     except (ValueError, OverflowError, RecursionError, LookupError, TypeError) as error:
         if call.name in _SUBRESOURCES and has_etag(answer) and "last-modified" in answer.headers:
-            return Answer(501, answer.headers, _NO_SUBRESOURCE)
+            return Response(501, answer.headers, _NO_SUBRESOURCE)
         raise malformed(call, _what_came(answer), str(error), answer.status) from error
 
 
-def _read(call: Call, answer: Answer, rule: Rule) -> Any:
+def _read(call: Request, answer: Response, rule: ResponseForm) -> Any:
     """Return the document. Raises ValueError that names the missing element."""
     if answer.status not in rule.statuses:
-        raise MalformedAnswerError(f"{_WHOSE.get(call.name, 'S3')} says {' or '.join(map(str, rule.statuses))}")
+        raise MalformedResponseError(f"{_WHOSE.get(call.name, 'S3')} says {' or '.join(map(str, rule.statuses))}")
     if rule.etag and not has_etag(answer):
-        raise MalformedAnswerError("no ETag")
+        raise MalformedResponseError("no ETag")
     if rule.read is not None:
         return rule.read(call, answer)
     if rule.empty and answer.status != 204 and (answer.body or _type(answer) == "text/html"):
-        raise MalformedAnswerError("S3 sends neither a body nor a type")
+        raise MalformedResponseError("S3 sends neither a body nor a type")
     if answer.body and _is_foreign(answer):
-        raise MalformedAnswerError("a body that is not S3's")
+        raise MalformedResponseError("a body that is not S3's")
     return None
 
 
-def _is_foreign(answer: Answer) -> bool:
+def _is_foreign(answer: Response) -> bool:
     """Return whether a body, where S3 sends none, is a page or a document of another server."""
     return _type(answer) == "text/html" or bytes(answer.body[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
 
 
-def _check_refusal(call: Call, answer: Answer) -> None:
-    """Raise :class:`CallError` for a web page that says there is no such object: only S3 can say that."""
+def _check_refusal(call: Request, answer: Response) -> None:
+    """Raise :class:`RequestError` for a web page that says there is no such object: only S3 can say that."""
     facts = (412,) if call.name in _FACT_FREE else (404, 412)
     if answer.status in facts and bytes(answer.body[:64]).strip() and not is_error_document(answer.body):
         raise malformed(call, _what_came(answer), "no error document", answer.status)
 
 
-def _refusal_in(answer: Answer) -> Answer:
+def _refusal_in(answer: Response) -> Response:
     """Return the refusal that a 200 hides, as CopyObject and CompleteMultipartUpload may."""
     fault = fault_of(answer)
     status = STATUS_OF.get(fault.code) or (500 if fault.retryable else 400)
     return answer._replace(status=status)
 
 
-def has_etag(answer: Answer) -> bool:
+def has_etag(answer: Response) -> bool:
     """Return whether a header names an ETag that is not empty."""
     return bool(answer.headers.get("etag", "").strip('W/" '))
 
 
-def etag_in(answer: Answer) -> str:
+def etag_in(answer: Response) -> str:
     """Return the ETag in the document of a copy, or of a completed upload; empty where it names none."""
     document = answer.document
     etag: str = document.get("ETag", "") if isinstance(document, dict) else document or ""
     return etag.strip('" ')
 
 
-def proved_by(call: Call, answer: Answer, head: Answer) -> Answer:
-    """Return ``answer``, whose document names no ETag, with the one ``head`` shows. Raise :class:`CallError` without."""
+def proved_by(call: Request, answer: Response, head: Response) -> Response:
+    """Return ``answer``, whose document names no ETag, with the one ``head`` shows. Raise :class:`RequestError` without."""
     if not head.ok:
         raise malformed(call, _what_came(answer), f"no ETag, and HEAD of it says {head.status}", answer.status)
     etag = head.headers["etag"]
@@ -231,30 +231,30 @@ def proved_by(call: Call, answer: Answer, head: Answer) -> Answer:
     return answer._replace(document=document)
 
 
-def malformed(call: Call, what: str, why: str = "", status: int = 0) -> CallError:
+def malformed(call: Request, what: str, why: str = "", status: int = 0) -> RequestError:
     """Return the error for a response that is not S3's answer to ``call``; ``why`` says how this was found."""
     reason = f" ({_printable(why)})" if why else ""
     words = f"{call.name} was answered with {what}, which is not {_WHOSE.get(call.name, 'S3')}'s answer{reason}"
-    return CallError(call.name, call.key, Fault(MALFORMED, words, status))
+    return RequestError(call.name, call.key, Fault(MALFORMED, words, status))
 
 
-def too_large(call: Call, what: str) -> CallError:
+def too_large(call: Request, what: str) -> RequestError:
     """Return the error for ``what``, an announced size above the limit of the call.
 
     That may be the true size of another object than was expected: then no other try fares better.
     """
     if call.name != "GetObject":
         return malformed(call, what)
-    return CallError(call.name, call.key, Fault(TOO_LARGE, f"the object has {what}", 200))
+    return RequestError(call.name, call.key, Fault(TOO_LARGE, f"the object has {what}", 200))
 
 
-def _what_came(answer: Answer) -> str:
+def _what_came(answer: Response) -> str:
     kind = _type(answer)
     body = "" if answer.body else " and no body"
     return f"{answer.status} {_printable(kind)}" if kind else f"{answer.status}{body or ' of no type'}"
 
 
-def _type(answer: Answer) -> str:
+def _type(answer: Response) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -11,7 +11,7 @@ _KIN_OF_DRONE = frozenset({"", "drone", "harness", "woodpecker"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class CIBuild:
     """Facts of one build; an empty field means that the CI did not say."""
 
     system: str = ""

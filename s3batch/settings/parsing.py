@@ -19,16 +19,16 @@ _LONGEST_SHOWN = 200
 """Characters of a wrong value that an error shows; a map may be pages long."""
 
 
-class Given(NamedTuple):
+class GivenText(NamedTuple):
     """The text of a value and its origin: a variable, a flag or a config file."""
 
     text: str
     origin: str
 
 
-def first_given(names: Iterable[str], environ: Mapping[str, str]) -> Given | None:
+def first_given(names: Iterable[str], environ: Mapping[str, str]) -> GivenText | None:
     """Return the first of these variables that is not empty."""
-    return next((Given(environ[name], name) for name in names if environ.get(name, "").strip()), None)
+    return next((GivenText(environ[name], name) for name in names if environ.get(name, "").strip()), None)
 
 
 def unknown(what: str, name: str, known: Iterable[str], *, prefix: str = "", origin: str = "") -> SettingsError:
@@ -63,7 +63,7 @@ def parse(row: Setting, text: str, origin: str) -> Any:
     return row.default if row.zero_is_unset and value <= 0 else value
 
 
-def cleaned(given: Mapping[str, Given]) -> dict[str, Given]:
+def cleaned(given: Mapping[str, GivenText]) -> dict[str, GivenText]:
     """Strip white space and quotes from values, and leave out those that are empty then."""
     plain = {name: one._replace(text=texts.plain(one.text)) for name, one in given.items()}
     return {name: one for name, one in plain.items() if one.text}

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.settings.ci_build import Build
+from s3batch.settings.ci_build import CIBuild
 from s3batch.settings.parsing import as_plain_value, join_keys, wrong
 from s3batch.settings.schema import (
     ARCHIVE_COMMANDS,
@@ -495,7 +495,7 @@ class Settings:
     """Absolute path of the directory for journals that ``journal`` does not name."""
     user_directory: str = ""
     """Absolute path of the user's state directory, which holds the locks of targets; empty: as ``state_directory``."""
-    build: Build | None = None
+    build: CIBuild | None = None
     origins: dict[str, str] = field(default_factory=dict)
     """The origin of each value that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
 
@@ -585,7 +585,7 @@ class Settings:
             command=public.get("command", "sync"),
             plugin=public.get("plugin", False),
             workspace=workspace,
-            build=Build.from_public(public["build"]) if public.get("build") else None,
+            build=CIBuild.from_public(public["build"]) if public.get("build") else None,
             state_directory=given.state_directory,
             user_directory=given.user_directory,
             job=given.job,

@@ -23,7 +23,7 @@ _END = {(False, False): "/?", (True, False): "/", (False, True): "(?:/.*)?", (Tr
 _WILD = re.compile(r"[*?\[\\]")
 
 
-class _Line(NamedTuple):
+class _ParsedPattern(NamedTuple):
     """One gitignore pattern, taken apart."""
 
     negated: bool
@@ -67,12 +67,12 @@ def _token(token: re.Match[str]) -> str:
     return re.escape(token["quoted"] or token[0])
 
 
-def _line(pattern: str) -> _Line:
+def _line(pattern: str) -> _ParsedPattern:
     negated = pattern.startswith("!")
     body = pattern[negated:]
     inner = body.removesuffix("/")
     segments = tuple(segment for segment in inner.split("/") if segment)
-    return _Line(negated, "/" in inner, body.endswith("/"), segments)
+    return _ParsedPattern(negated, "/" in inner, body.endswith("/"), segments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from s3batch.errors import JobFailedError, S3BatchError, SettingsError
 from s3batch.settings.table import Settings
 from s3batch.source.gitignore import Patterns
-from s3batch.source.walk import Selects
+from s3batch.source.walk import WalkFilter
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -46,7 +46,7 @@ class Source:
         """The one file's path, relative to :attr:`base`."""
         return os.path.basename(self.root)
 
-    def select(self, selection: Selects) -> Selects:
+    def select(self, selection: WalkFilter) -> WalkFilter:
         """Return ``selection``, narrowed to the matches of the glob."""
         return _Narrowed(selection, Patterns.of([f"/{self.pattern}"]), self.pattern) if self.pattern else selection
 
@@ -55,7 +55,7 @@ class Source:
 class _Narrowed:
     """A selection of which only the files a glob matches are left."""
 
-    selection: Selects
+    selection: WalkFilter
     matches: Patterns
     pattern: str
 

@@ -49,7 +49,7 @@ class ContentError(Exception):
         self.code = code
 
 
-class Source:
+class SourceReader:
     """The tree files are read from. Paths are relative to its root; a file as root has one path, its name."""
 
     def __init__(self, root: str, symlinks: str = "follow") -> None:

@@ -58,7 +58,7 @@ _SPECIAL = {
 }
 
 
-class Selects(Protocol):
+class WalkFilter(Protocol):
     """The methods of a selection that the walk needs; paths are relative to the source."""
 
     def wants(self, path: str) -> bool:
@@ -68,7 +68,7 @@ class Selects(Protocol):
         """Return whether anything below this directory can belong to the job."""
 
 
-class Problem(NamedTuple):
+class WalkProblem(NamedTuple):
     """A path that should have been read and could not be: it makes the job fail."""
 
     path: str
@@ -81,7 +81,7 @@ class Problem(NamedTuple):
 
 
 @dataclass(slots=True)
-class Names:
+class CountedPaths:
     """The number of paths of one kind, and the first of them."""
 
     count: int = 0
@@ -97,7 +97,7 @@ class Names:
         return ", ".join(self.first) + ", ..." * (self.count > len(self.first))
 
 
-class Kept:
+class UnreadablePaths:
     """Paths that exist and could not be read: nothing at or below them counts as absent."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
@@ -125,7 +125,7 @@ class _Level(NamedTuple):
     """By how many paths a directory below may be walked; 0 where no link leads here."""
 
 
-class _Named(NamedTuple):
+class _NamedEntry(NamedTuple):
     """One path, looked at as an entry of its directory."""
 
     name: str
@@ -145,16 +145,16 @@ class Walk:
     the very end, and only if every directory could be read to its end: deletes need that.
     """
 
-    def __init__(self, root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> None:
-        self.problems: list[Problem] = []
-        self.skipped: dict[str, Names] = {}
+    def __init__(self, root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "") -> None:
+        self.problems: list[WalkProblem] = []
+        self.skipped: dict[str, CountedPaths] = {}
         """Entries that cannot be objects, or are not wanted as such, by kind: a warning each, no failure."""
-        self.led_out = Names()
+        self.led_out = CountedPaths()
         """Links that lead out of the source and were followed, each with where it leads."""
         self.complete = False
         self.troubled = 0
         """Problems in all."""
-        self.kept = Kept()
+        self.kept = UnreadablePaths()
         self._read_all = True
         self._selection, self._wants = selection, selection.wants
         self._follow = symlinks != "skip"
@@ -194,7 +194,7 @@ class Walk:
         stamp, levels = None, [_Level(iter(()), "", (self._info.st_dev, self._info.st_ino))]
         for at, name in enumerate(names := path.split("/"), 1):
             part = "/".join(names[:at])
-            stamp = self._seen(_Named(name, os.path.join(self.base, part)), part, levels)
+            stamp = self._seen(_NamedEntry(name, os.path.join(self.base, part)), part, levels)
             if stamp is None or (stamp.kind == FILE) is not (at == len(names)):
                 break
             levels.append(_Level(iter(()), part + "/", (stamp.device, stamp.inode), self._most))
@@ -202,7 +202,7 @@ class Walk:
             return LocalFile(path, stamp)
         if self._noted() == noted:
             self._keep(path)
-            self._fail(Problem(path, _GONE, "Vanished", directory=False))
+            self._fail(WalkProblem(path, _GONE, "Vanished", directory=False))
         return None
 
     def _look_at_source(self) -> LocalFile | None:
@@ -210,24 +210,24 @@ class Walk:
         try:
             stamp = stamp_of(os.stat(self._root, follow_symlinks=self._follow or self._is_link))
         except OSError as error:
-            self._fail(Problem(self._name, _why(self._root, error)[1], "Vanished", directory=False))
+            self._fail(WalkProblem(self._name, _why(self._root, error)[1], "Vanished", directory=False))
             return None
         if stamp.kind in (FILE, DIRECTORY):
             return LocalFile(self._name, stamp)
         self._skip(self._name, _what(stamp))
         return None
 
-    def take_problems(self) -> list[Problem]:
+    def take_problems(self) -> list[WalkProblem]:
         """Return the problems since the last call."""
         taken, self.problems = self.problems, []
         return taken
 
     def take_kept(self) -> set[str]:
         """Return the kept paths since the last call."""
-        taken, self.kept = self.kept.paths, Kept()
+        taken, self.kept = self.kept.paths, UnreadablePaths()
         return taken
 
-    def _fail(self, problem: Problem) -> None:
+    def _fail(self, problem: WalkProblem) -> None:
         self.problems.append(problem)
         self.troubled += 1
         self._read_all = self._read_all and not problem.directory
@@ -282,7 +282,7 @@ class Walk:
                 batch, vain = [], 0
         yield batch
 
-    def _seen(self, entry: os.DirEntry[str] | _Named, path: str, levels: list[_Level]) -> Stamp | None:
+    def _seen(self, entry: os.DirEntry[str] | _NamedEntry, path: str, levels: list[_Level]) -> Stamp | None:
         """Return the stamp of a file to send or a directory to enter; note any other entry."""
         linked = False
         try:
@@ -302,7 +302,7 @@ class Walk:
             self._skip(path, _what(stamp))
         return None
 
-    def _stays_out(self, entry: os.DirEntry[str] | _Named, path: str) -> bool:
+    def _stays_out(self, entry: os.DirEntry[str] | _NamedEntry, path: str) -> bool:
         """Return whether a link is left alone because it leads out of the source; note those that are followed."""
         place = os.path.realpath(entry.path)
         if self._is_inside(place):
@@ -327,7 +327,7 @@ class Walk:
             self._unread(prefix, error)
 
     def _may_enter(
-        self, entry: os.DirEntry[str] | _Named, path: str, stamp: Stamp, levels: list[_Level], *, linked: bool
+        self, entry: os.DirEntry[str] | _NamedEntry, path: str, stamp: Stamp, levels: list[_Level], *, linked: bool
     ) -> bool:
         """Return whether a directory is to be walked by this path, and set how often those below it may be."""
         if entry.name == OWN_DIRECTORY:
@@ -359,31 +359,31 @@ class Walk:
         self._keep(path)
         return True
 
-    def _lost(self, entry: os.DirEntry[str] | _Named, path: str, error: OSError) -> None:
+    def _lost(self, entry: os.DirEntry[str] | _NamedEntry, path: str, error: OSError) -> None:
         """Note an entry that was listed and cannot be read."""
         directory = _listed_as_directory(entry)
         if not (self._selection.enters(path) if directory else self._selection.wants(path)):
             return
         self._keep(path)
         code, text = _why(entry.path, error)
-        self._fail(Problem(path, text, code, directory))
+        self._fail(WalkProblem(path, text, code, directory))
 
     def _unread(self, prefix: str, error: OSError) -> None:
         path = prefix.rstrip("/")
         self._keep(path)
         code = "Vanished" if isinstance(error, FileNotFoundError) else "Unreadable"
-        self._fail(Problem(path, f"cannot read the directory: {error.strerror}", code, True))
+        self._fail(WalkProblem(path, f"cannot read the directory: {error.strerror}", code, True))
 
     def _skip(self, path: str, what: str, shown: str = "") -> None:
         self._keep(path)
-        self.skipped.setdefault(what, Names()).add(shown or path)
+        self.skipped.setdefault(what, CountedPaths()).add(shown or path)
 
     def _keep(self, path: str) -> None:
         """Keep the key of ``path``, and keys below it from when it was a directory."""
         self.kept.paths.add(path)
 
 
-def walk(root: str, selection: Selects, *, symlinks: str = "follow", journal: str = "") -> Walk:
+def walk(root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "") -> Walk:
     """Return the files of ``root``, a directory or one file. A source that cannot be read stops the job."""
     return Walk(root, selection, symlinks=symlinks, journal=journal)
 
@@ -416,7 +416,7 @@ def _what(stamp: Stamp) -> str:
     return _SPECIAL.get(stamp.kind, "a symbolic link (symlinks: skip)")
 
 
-def _listed_as_directory(entry: os.DirEntry[str] | _Named) -> bool:
+def _listed_as_directory(entry: os.DirEntry[str] | _NamedEntry) -> bool:
     """Return the type in the directory itself; no further call is made where the file system has types."""
     try:
         return entry.is_dir(follow_symlinks=False)

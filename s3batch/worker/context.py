@@ -9,7 +9,7 @@ from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
 from s3batch.s3.integrity import Checks
 from s3batch.s3.permissions import refusal_words
-from s3batch.source.reader import Source
+from s3batch.source.reader import SourceReader
 from s3batch.worker.delete_check import DeleteCheck
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Kind,
         Operation,
     )
-    from s3batch.objects.attributes import Rules
+    from s3batch.objects.attributes import AttributeRules
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.errors import Fault
 
@@ -37,7 +37,7 @@ class Brief:
     """The source: a directory, or one file."""
     symlinks: str = "follow"
     """The link policy of the walk; a file is opened under it too."""
-    rules: Rules
+    rules: AttributeRules
     limit: int = 64
     """Requests in flight in this worker."""
     bandwidth: float = 0.0
@@ -67,7 +67,7 @@ class Tools:
     """The values that the coroutines of one worker share."""
 
     brief: Brief
-    source: Source
+    source: SourceReader
     checks: Checks
     quirks: Quirks
     """The known quirks of the store, found by any worker."""
@@ -124,7 +124,7 @@ class Tools:
 
 def tools_for(brief: Brief) -> Tools:
     """Return fresh tools; nothing is opened yet."""
-    checks, source = Checks.from_endpoint(brief.endpoint), Source(brief.root, brief.symlinks)
+    checks, source = Checks.from_endpoint(brief.endpoint), SourceReader(brief.root, brief.symlinks)
     return Tools(brief, source, checks, brief.quirks, compares_times=brief.compares_times)
 
 

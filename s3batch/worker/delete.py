@@ -12,7 +12,7 @@ from s3batch.model import (
     Work,
 )
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, Fault, fault_of
+from s3batch.s3.errors import Fault, RequestError, fault_of
 from s3batch.s3.responses import checked
 from s3batch.s3.transport import send_request
 from s3batch.worker.delete_check import PlannedDelete
@@ -23,7 +23,7 @@ from s3batch.worker.upload import (
 )
 
 if TYPE_CHECKING:
-    from s3batch.s3.requests import Answer
+    from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
 
@@ -79,11 +79,11 @@ async def _delete_row(row: int, key: str, tools: Tools) -> Result:
         return Result(row, already=True)
     try:
         return await _delete(operation)
-    except CallError as error:
+    except RequestError as error:
         return failed(Work(operation), error.fault, error.name)
 
 
-def _delete_result(row: int, error: dict[str, str] | None, answer: Answer) -> Result:
+def _delete_result(row: int, error: dict[str, str] | None, answer: Response) -> Result:
     if error is None or error.get("Code") == "NoSuchKey":
         return Result(row)
     request_id = answer.headers.get("x-amz-request-id", "")

@@ -20,10 +20,10 @@ from s3batch.s3.transport import send_request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from s3batch.model import Listed
+    from s3batch.model import ListedObject
     from s3batch.objects.key_paths import KeyPaths
-    from s3batch.s3.listing import Page
-    from s3batch.s3.requests import Answer
+    from s3batch.s3.listing import ListingPage
+    from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
 CHANGED_MEANWHILE = "skipped: changed meanwhile"
@@ -57,7 +57,7 @@ class DeleteCheck:
         return self.paths is not None and self.paths.has_file(key)
 
     async def find_changed(self, planned: Sequence[PlannedDelete], tools: Tools) -> set[str]:
-        """Return the keys that must stay. Raises :class:`CallError` or :class:`MalformedAnswerError`."""
+        """Return the keys that must stay. Raises :class:`RequestError` or :class:`MalformedResponseError`."""
         kept = {each.key for each in planned if self.has_file(each.key)}
         left = [each for each in planned if each.key not in kept and each.etag]
         return kept | await _rewritten(left, self.listed, tools) if left else kept
@@ -74,7 +74,7 @@ async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools
         if (fault := refusal_for_good(answer)) is not None:
             tools.note_refusal(call.name, fault, "deletes do not check whether an object was written since the listing")
             return changed
-        page: Page = checked(answer, call).document
+        page: ListingPage = checked(answer, call).document
         changed |= {each.key for each in page.objects if _is_another(each, by_key)}
         if not page.token:
             break
@@ -85,7 +85,7 @@ async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools
     return changed
 
 
-def _is_another(listed: Listed, by_key: Mapping[str, PlannedDelete]) -> bool:
+def _is_another(listed: ListedObject, by_key: Mapping[str, PlannedDelete]) -> bool:
     planned = by_key.get(listed.key)
     if planned is None:
         return False
@@ -103,7 +103,7 @@ async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDe
     return changed
 
 
-def _is_as_planned(head: Answer, planned: PlannedDelete) -> bool:
+def _is_as_planned(head: Response, planned: PlannedDelete) -> bool:
     seconds = int(seconds_of(head.headers.get("last-modified", "")))
     same_time = not planned.modified_ns or planned.modified_ns // 1_000_000_000 == seconds
     return etag_of(head) == planned.etag and same_time

@@ -17,7 +17,7 @@ from s3batch.model import (
     Work,
 )
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, Fault, fault_of, kms_fault
+from s3batch.s3.errors import Fault, RequestError, fault_of, kms_fault
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 from s3batch.worker.delete import delete_batch, delete_one
@@ -34,7 +34,7 @@ from s3batch.worker.upload import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from s3batch.s3.integrity import Asked
+    from s3batch.s3.integrity import FirstAttempt
     from s3batch.worker.context import Tools
 
 
@@ -45,7 +45,7 @@ def begin(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
     return carry_out(work, tools)
 
 
-async def carry_out(work: Work, tools: Tools, asked: Asked | None = None) -> list[Result]:
+async def carry_out(work: Work, tools: Tools, asked: FirstAttempt | None = None) -> list[Result]:
     """Do ``work`` once and return the results; the coordinator decides about retries.
 
     One result, or one per key of a DeleteObjects batch, also when it fails. ``KeyboardInterrupt`` and
@@ -57,7 +57,7 @@ async def carry_out(work: Work, tools: Tools, asked: Asked | None = None) -> lis
         results = await _way(work, tools, asked)
     except (MemoryError, RecursionError):
         raise
-    except CallError as error:
+    except RequestError as error:
         fault = await _without_doubt(error, tools) if error.fault.signed_out else error.fault
         results = result_for_each(work, failed(work, fault, error.name))
     except ContentError as error:
@@ -72,7 +72,7 @@ async def carry_out(work: Work, tools: Tools, asked: Asked | None = None) -> lis
     return [result._replace(seconds=seconds, upload_id=result.upload_id or upload_id) for result in results]
 
 
-async def _without_doubt(error: CallError, tools: Tools) -> Fault:
+async def _without_doubt(error: RequestError, tools: Tools) -> Fault:
     """Return the fault of a refused sign-in; a KMS key that the store cannot get may be behind it, which HEAD tells."""
     rules = tools.brief.rules
     if not rules.encryption.startswith("aws:kms") or error.name not in _TAKE_A_KEY:
@@ -93,7 +93,7 @@ def _with_news(result: Result, tools: Tools) -> Result:
     return result._replace(warning=warning, quirks=quirks)
 
 
-async def _way(work: Work, tools: Tools, asked: Asked | None) -> list[Result]:
+async def _way(work: Work, tools: Tools, asked: FirstAttempt | None) -> list[Result]:
     if asked is not None:
         return [await upload(work.operation, tools, asked)]
     if work.keys:

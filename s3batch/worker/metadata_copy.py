@@ -20,7 +20,7 @@ from s3batch.objects.headers import RemoteAttributes, aspect_of, copy_headers, f
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, fault_of, refusal_for_good
+from s3batch.s3.errors import RequestError, fault_of, refusal_for_good
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of
 from s3batch.s3.transport import run_in_thread, send_request, sleep
 from s3batch.s3.validation import etag_in
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from s3batch.model import Attributes, Operation
     from s3batch.quirks import Quirks
     from s3batch.s3.errors import Fault
-    from s3batch.s3.requests import Answer
+    from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
     Tags = tuple[tuple[str, str], ...]
@@ -46,7 +46,7 @@ _LOOK_AGAIN = 0.01
 # --- attributes: present and wanted ---------------------------------------------------------
 
 
-async def find_difference(operation: Operation, attributes: Attributes, head: Answer, tools: Tools) -> Reason | None:
+async def find_difference(operation: Operation, attributes: Attributes, head: Response, tools: Tools) -> Reason | None:
     """Return why the object's attributes are not the wanted ones; ``None`` if they are, as far as is known."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
     changes = compare.changes(attributes, RemoteAttributes.from_headers(head.headers))
@@ -96,7 +96,7 @@ async def read_acl(key: str, tools: Tools) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptAttributes:
     """The attributes of an object that no setting names."""
 
     headers: Mapping[str, str]
@@ -110,7 +110,7 @@ class Kept:
         return json.dumps([dict(self.headers), self.tags, self.lost])
 
     @classmethod
-    def from_text(cls, text: str) -> Kept | None:
+    def from_text(cls, text: str) -> KeptAttributes | None:
         """Read an operation's detail; ``None`` if it is no such."""
         if not text.startswith("[{"):
             return None
@@ -126,21 +126,21 @@ class Kept:
         return frozenset(map(aspect_of, self.put_headers(attributes)))
 
 
-async def _kept(key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools) -> Kept:
+async def _kept(key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools) -> KeptAttributes:
     headers = foreign_headers(attributes, remote)
     tools.counts_tags = tools.counts_tags or bool(remote.tag_count)
     if attributes.tags or remote.tag_count == "0":
-        return Kept(headers)
+        return KeptAttributes(headers)
     if not remote.tag_count and (tools.counts_tags or not tools.endpoint.url):  # S3 counts them in each HEAD
-        return Kept(headers)
-    return Kept(headers, await read_tags(key, tools) or ())
+        return KeptAttributes(headers)
+    return KeptAttributes(headers, await read_tags(key, tools) or ())
 
 
 # --- the copy ------------------------------------------------------------------------------
 
 
 async def copy_onto_itself(
-    operation: Operation, head: Answer, tools: Tools, send_again: SendAgain, decided_with: Quirks,
+    operation: Operation, head: Response, tools: Tools, send_again: SendAgain, decided_with: Quirks,
     on_record: KeptTags | None = None,
 ) -> Result:  # fmt: skip
     """Apply the configured attributes and keep all others. The result may ask for the file to be sent again.
@@ -186,7 +186,7 @@ def has_changed(operation: Operation) -> bool:
     return operation.kind is not Kind.RECONCILE or operation.detail in (CONTENT_KNOWN, ATTRIBUTES_CHANGED)
 
 
-def _found_right(operation: Operation, head: Answer, tools: Tools) -> Result:
+def _found_right(operation: Operation, head: Response, tools: Tools) -> Result:
     date = seconds_of(head.headers.get("last-modified", ""))
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     return Result(operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, already=True)
@@ -208,16 +208,18 @@ def _has_to_be_sent(aspects: frozenset[str], tools: Tools) -> bool:
     )
 
 
-def _sent_again(operation: Operation, kept: Kept) -> Result:
+def _sent_again(operation: Operation, kept: KeptAttributes) -> Result:
     """Return the result that turns the copy into an upload, with the attributes that no setting names."""
     return Result(operation.id, become=Kind.UPLOAD, reason=operation.reason, detail=kept.to_text())
 
 
-async def _copy(operation: Operation, attributes: Attributes, head: Answer, kept: Kept, tools: Tools) -> Result:
+async def _copy(
+    operation: Operation, attributes: Attributes, head: Response, kept: KeptAttributes, tools: Tools
+) -> Result:
     """Copy, and put tags back where the store is known to drop them."""
     try:
         result = await _copied(operation, attributes, head, kept, tools)
-    except CallError as error:
+    except RequestError as error:
         if error.fault.status not in _NOT_SUPPORTED:
             raise
         tools.note_refusal("CopyObject", error.fault, "objects whose metadata changes are sent again")
@@ -230,7 +232,9 @@ async def _copy(operation: Operation, attributes: Attributes, head: Answer, kept
     return result
 
 
-async def _copied(operation: Operation, attributes: Attributes, head: Answer, kept: Kept, tools: Tools) -> Result:
+async def _copied(
+    operation: Operation, attributes: Attributes, head: Response, kept: KeptAttributes, tools: Tools
+) -> Result:
     key, remote = operation.key, RemoteAttributes.from_headers(head.headers)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
@@ -247,7 +251,7 @@ async def _copied(operation: Operation, attributes: Attributes, head: Answer, ke
 
 async def _copy_whole(
     operation: Operation, attributes: Attributes, remote: RemoteAttributes, tools: Tools
-) -> Answer | None:
+) -> Response | None:
     """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
     key, bucket = operation.key, tools.endpoint.bucket
     if attributes.acl:
@@ -272,22 +276,22 @@ def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
 # --- tags on record ------------------------------------------------------------------------
 
 
-def _has_to_be_recorded(operation: Operation, kept: Kept, on_record: KeptTags | None, tools: Tools) -> bool:
+def _has_to_be_recorded(operation: Operation, kept: KeptAttributes, on_record: KeptTags | None, tools: Tools) -> bool:
     """Return true if a kill after the copy could lose tags: S3 keeps them itself, and so do stores that were seen to."""
     if not kept.tags or operation.kind is not Kind.RECONCILE or not tools.endpoint.url or TAGS in tools.copy_keeps:
         return False
     return on_record is None or on_record.tags != kept.tags
 
 
-def _modified(head: Answer) -> str:
+def _modified(head: Response) -> str:
     return str(head.headers.get("last-modified", ""))
 
 
-def _was_written_since(head: Answer, on_record: KeptTags) -> bool:
+def _was_written_since(head: Response, on_record: KeptTags) -> bool:
     return _modified(head) != on_record.modified
 
 
-async def put_tags_back(operation: Operation, head: Answer, on_record: KeptTags, tools: Tools) -> Result | None:
+async def put_tags_back(operation: Operation, head: Response, on_record: KeptTags, tools: Tools) -> Result | None:
     """Put back the tags that the copy of a killed run has dropped; ``None`` where there is nothing to put back."""
     attributes, remote = tools.attributes(operation), RemoteAttributes.from_headers(head.headers)
     if attributes.tags or not _was_written_since(head, on_record) or remote.tag_count not in ("", "0"):
@@ -296,7 +300,7 @@ async def put_tags_back(operation: Operation, head: Answer, on_record: KeptTags,
         return None
     if (fault := await _put_tags(operation.key, on_record.tags)) is not None:
         _note_tags_refused(fault, tools)
-        return _sent_again(operation, Kept(foreign_headers(attributes, remote), on_record.tags))
+        return _sent_again(operation, KeptAttributes(foreign_headers(attributes, remote), on_record.tags))
     tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
     return _found_right(operation, head, tools)._replace(already=False, become=Kind.COPY, reason=Reason.METADATA)
 
@@ -304,7 +308,9 @@ async def put_tags_back(operation: Operation, head: Answer, on_record: KeptTags,
 # --- looking after it ------------------------------------------------------------------------
 
 
-async def _copy_and_look(operation: Operation, head: Answer, kept: Kept, tools: Tools, send_again: SendAgain) -> Result:
+async def _copy_and_look(
+    operation: Operation, head: Response, kept: KeptAttributes, tools: Tools, send_again: SendAgain
+) -> Result:
     attributes = tools.attributes(operation)
     result = await _copy(operation, attributes, head, kept, tools)
     if result.become is not None or result.already:
@@ -328,7 +334,7 @@ async def _inline(operation: Operation, result: Result, tools: Tools, send_again
     return await send_again(upload, tools)
 
 
-async def _find_lost(key: str, attributes: Attributes, kept: Kept, tools: Tools) -> frozenset[str]:
+async def _find_lost(key: str, attributes: Attributes, kept: KeptAttributes, tools: Tools) -> frozenset[str]:
     """Return the attributes that the object lacks, of the configured and of the other ones."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
     now = RemoteAttributes.from_headers((await must(requests.head_object(key))).headers)
@@ -345,7 +351,7 @@ async def _find_lost(key: str, attributes: Attributes, kept: Kept, tools: Tools)
     return frozenset(lost - unseen)
 
 
-async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: Tools) -> bool:
+async def _tags_are_back(key: str, attributes: Attributes, kept: KeptAttributes, tools: Tools) -> bool:
     """Put back the tags that a copy has dropped; return true if they are back, or nothing more can be done."""
     tags = attributes.tags or kept.tags
     if (fault := await _put_tags(key, tags)) is not None:
@@ -358,7 +364,7 @@ async def _tags_are_back(key: str, attributes: Attributes, kept: Kept, tools: To
 
 
 async def _put_tags(key: str, tags: Tags) -> Fault | None:
-    """Set the tags; return the fault of a permanent refusal. Raises :class:`CallError`."""
+    """Set the tags; return the fault of a permanent refusal. Raises :class:`RequestError`."""
     call = requests.put_object_tagging(key, tags)
     answer = await send_request(call)
     if (fault := refusal_for_good(answer)) is not None:
@@ -372,7 +378,7 @@ def _note_tags_refused(fault: Fault, tools: Tools) -> None:
     tools.note_refusal("PutObjectTagging", fault, "objects with tags are sent again where their metadata changes")
 
 
-async def look_after_sending(operation: Operation, attributes: Attributes, kept: Kept, tools: Tools) -> None:
+async def look_after_sending(operation: Operation, attributes: Attributes, kept: KeptAttributes, tools: Tools) -> None:
     """Check which attributes a file that was sent again has: a store never returns the missing ones."""
     if not kept.lost:
         return

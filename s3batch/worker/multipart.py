@@ -13,7 +13,7 @@ from s3batch.model import (
     State,
     Work,
 )
-from s3batch.objects.content_match import Evidence
+from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import put_headers
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT
@@ -27,7 +27,7 @@ from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
-    Kept,
+    KeptAttributes,
     copy_onto_itself,
     find_difference,
     look_after_sending,
@@ -46,7 +46,7 @@ from s3batch.worker.upload import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from s3batch.s3.requests import Answer, Body
+    from s3batch.s3.requests import Body, Response
     from s3batch.worker.context import Tools
 
 UNSURVEYED = "Unsurveyed"
@@ -64,7 +64,7 @@ async def create_upload(work: Work, tools: Tools) -> Result:
     if operation.recheck and (begun := await _begun_already(operation.key)):
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
-    kept = Kept.from_text(operation.detail)
+    kept = KeptAttributes.from_text(operation.detail)
     headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
     call = requests.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
@@ -148,7 +148,7 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
         tools.note_refusal(
             "HeadObject", fault, "an upload that another run began is finished without a check of its parts"
         )
-    if (kept := Kept.from_text(operation.detail)) is not None:
+    if (kept := KeptAttributes.from_text(operation.detail)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""
     if tools.compares_times and operation.reason is Reason.MISSING:
@@ -162,7 +162,7 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
     )  # fmt: skip
 
 
-async def _ask_unless_overtaken(call: requests.Call, operation: Operation) -> tuple[Answer, dict[str, str]]:
+async def _ask_unless_overtaken(call: requests.Request, operation: Operation) -> tuple[Response, dict[str, str]]:
     """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
     condition = unchanged_since(await settled(requests.head_object(call.key))) if operation.is_in_doubt else {}
     answer = await send_request(call._replace(headers={**call.headers, **condition}) if condition else call)
@@ -179,7 +179,7 @@ def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
     return all(digests) and etag == multipart_etag([bytes.fromhex(digest or "") for digest in digests])
 
 
-async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result:
+async def _perhaps_finished(work: Work, refusal: Response, tools: Tools) -> Result:
     """Handle an upload that S3 does not know: an earlier Complete may have worked although its answer was lost."""
     head = await settled(requests.head_object(work.operation.key))
     if head.ok and await _is_ours(work, head, tools):
@@ -189,7 +189,7 @@ async def _perhaps_finished(work: Work, refusal: Answer, tools: Tools) -> Result
     return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
 
 
-async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
+async def _is_ours(work: Work, head: Response, tools: Tools) -> bool:
     """Return whether an object is made of these parts, all of the current file, or holds the file's content."""
     operation, etags = work.operation, [part.etag for part in work.parts]
     if not all(etags) or int(head.headers.get("content-length", -1)) != operation.size:
@@ -197,11 +197,11 @@ async def _is_ours(work: Work, head: Answer, tools: Tools) -> bool:
     current = all(part.state is State.DONE for part in work.parts)  # else they were sent of another state of the file
     if current and all(map(md5_of, etags)) and etag_of(head) == multipart_etag(list(map(bytes.fromhex, etags))):
         return True
-    evidence = Evidence.from_head(head.headers)
+    evidence = ContentEvidence.from_head(head.headers)
     return bool(await is_equal(operation, tools.attributes(operation), evidence, operation.size, tools))
 
 
-async def _made_right(work: Work, head: Answer, tools: Tools) -> Result:
+async def _made_right(work: Work, head: Response, tools: Tools) -> Result:
     """Return the result for an object with the right content; another program may have set its attributes."""
     operation = work.operation
     reason = await find_difference(operation, tools.attributes(operation), head, tools)

@@ -13,7 +13,7 @@ from s3batch.model import (
     Reason,
     Result,
 )
-from s3batch.objects.content_match import Evidence, same
+from s3batch.objects.content_match import ContentEvidence, same
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.s3 import requests
 from s3batch.s3.responses import checked, etag_of, must, seconds_of
@@ -56,7 +56,7 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
     if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
         tools.source.check(operation.path, operation.stamp)
-    if not (by_journal or await is_equal(operation, attributes, Evidence.from_head(head.headers), size, tools)):
+    if not (by_journal or await is_equal(operation, attributes, ContentEvidence.from_head(head.headers), size, tools)):
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.CONTENT)
     quirks = tools.quirks
     reason = await find_difference(operation, attributes, head, tools)
@@ -79,7 +79,7 @@ async def _by_record(operation: Operation, attributes: Attributes, tools: Tools)
     known, _, checksum = operation.detail.partition(" ")
     if known != ATTRIBUTES_KNOWN or operation.recheck:
         return None
-    equal = await is_equal(operation, attributes, Evidence.from_record(operation.etag, checksum), -1, tools)
+    equal = await is_equal(operation, attributes, ContentEvidence.from_record(operation.etag, checksum), -1, tools)
     if equal is None:
         return None
     if not equal:
@@ -89,7 +89,7 @@ async def _by_record(operation: Operation, attributes: Attributes, tools: Tools)
 
 
 async def is_equal(
-    operation: Operation, attributes: Attributes, evidence: Evidence, size: int, tools: Tools
+    operation: Operation, attributes: Attributes, evidence: ContentEvidence, size: int, tools: Tools
 ) -> bool | None:
     """Return whether the object holds the file's content; ``None`` if unknown. ``size`` is the object's, -1 if unknown."""
 

@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, Result, Work, good_result
 from s3batch.objects import compare
-from s3batch.objects.content_match import Evidence, same
+from s3batch.objects.content_match import ContentEvidence, same
 from s3batch.objects.headers import RemoteAttributes, put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import CallError, fault_of
-from s3batch.s3.integrity import Asked, checksum_header, send
+from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.integrity import FirstAttempt, checksum_header, send
 from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
 from s3batch.s3.transport import run_in_thread, send_request
 from s3batch.source.reader import BLOCK, ContentError, compressed
-from s3batch.worker.metadata_copy import ACL_WARNING, Kept, look_after_sending
+from s3batch.worker.metadata_copy import ACL_WARNING, KeptAttributes, look_after_sending
 from s3batch.worker.results import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
-    from s3batch.s3.requests import Answer, Body
+    from s3batch.s3.requests import Body, Response
     from s3batch.worker.context import Tools
 
-    General = Callable[[Work, Tools, "Asked | None"], Coroutine[Any, Any, list[Result]]]
+    General = Callable[[Work, Tools, "FirstAttempt | None"], Coroutine[Any, Any, list[Result]]]
 
 _PACKED_ON_LOOP = 64 * 1024
 """Bytes: compressing these takes 2 ms."""
@@ -60,7 +60,7 @@ def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, A
     """Send a small file and return its result; have ``general`` do it where there is more to it than that."""
     began = time.monotonic()
     operation, name = work.operation, tools.checks.name
-    asked: Asked | None = None
+    asked: FirstAttempt | None = None
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
     if not (attributes.gzip or (attributes.acl and tools.acl_refused)):
         try:
@@ -76,9 +76,9 @@ def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, A
                 seconds, request = time.monotonic() - began, answer.headers.get("x-amz-request-id", "")
                 told = (request, seconds, len(body), etag_of(answer), value, date_of(answer), fingerprint)
                 return [good_result(operation.id, *told)]
-            asked = Asked(call, answer)
-        except CallError as error:
-            asked = Asked(call, error)
+            asked = FirstAttempt(call, answer)
+        except RequestError as error:
+            asked = FirstAttempt(call, error)
         except ContentError:
             pass
     results: list[Result] = yield from general(work, tools, asked)
@@ -125,7 +125,7 @@ async def read_packed(operation: Operation, tools: Tools) -> Body:
 # --- the general way -----------------------------------------------------------------------
 
 
-async def upload(operation: Operation, tools: Tools, asked: Asked | None = None) -> Result:
+async def upload(operation: Operation, tools: Tools, asked: FirstAttempt | None = None) -> Result:
     """Send a file. ``asked`` is the request that was already sent because the upload seemed plain."""
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
     if attributes.acl and tools.acl_refused:
@@ -138,7 +138,7 @@ async def upload(operation: Operation, tools: Tools, asked: Asked | None = None)
         body = tools.source.read(operation.path, operation.stamp)
     else:
         body = await read_body(operation, tools)
-    kept = Kept.from_text(operation.detail)
+    kept = KeptAttributes.from_text(operation.detail)
     headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
     if operation.is_in_doubt and kept is None:
@@ -176,14 +176,14 @@ OVERTAKEN = frozenset({409, 412})
 """The error code of a conditional write when another one came between."""
 
 
-async def misjudges(answer: Answer, call: requests.Call, condition: dict[str, str]) -> bool:
+async def misjudges(answer: Response, call: requests.Request, condition: dict[str, str]) -> bool:
     """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
     if answer.status != 412:
         return answer.status in _UNCONDITIONAL
     return unchanged_since(await settled(requests.head_object(call.key))) == condition
 
 
-def unchanged_since(head: Answer) -> dict[str, str]:
+def unchanged_since(head: Response) -> dict[str, str]:
     """Return the condition that the object is as it was seen: a dead run's request may land any moment."""
     if head.status == 404:
         return {"if-none-match": "*"}
@@ -195,18 +195,18 @@ def _without(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]
     return {name: value for name, value in headers.items() if name not in set(names)}
 
 
-def _is_acl_refusal(answer: Answer, attributes: Attributes) -> bool:
+def _is_acl_refusal(answer: Response, attributes: Attributes) -> bool:
     refused = answer.status == 400 and bool(attributes.acl)
     return refused and fault_of(answer).code == "AccessControlListNotSupported"
 
 
 def _already_there(
-    operation: Operation, attributes: Attributes, body: Body, answer: Answer, tools: Tools
+    operation: Operation, attributes: Attributes, body: Body, answer: Response, tools: Tools
 ) -> Result | None:
     """Compare with S3's object by HEAD, if a dead run may have sent this file: it is not sent twice."""
     if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
         return None
-    evidence = Evidence.from_head(answer.headers)
+    evidence = ContentEvidence.from_head(answer.headers)
     if not same(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
         return None
     remote = RemoteAttributes.from_headers(answer.headers)
@@ -226,7 +226,7 @@ async def compare_times(key: str, etag: str, date: float, tools: Tools) -> None:
     tools.compares_times = False
     try:
         head = await send_request(requests.head_object(key))
-    except CallError:
+    except RequestError:
         return
     later = seconds_of(head.headers.get("last-modified", "")) - date
     if head.ok and date and etag_of(head) == etag and later >= 1:

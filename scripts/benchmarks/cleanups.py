@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from s3batch.archive.hashing import chunk_id
-from s3batch.cache.gc_protocol import RECORD_LIFE, RECORDS, Record
+from s3batch.cache.gc_protocol import RECORD_LIFE, RECORDS, DeletionRecord
 from scripts.benchmarks import hashes
 from scripts.benchmarks.measure import Measurement, measured
 from scripts.benchmarks.rounds import Place, say
@@ -79,7 +79,7 @@ def _command(environment: dict[str, str], cwd: Path, *words: str) -> Measurement
 
 def _leave_record(url: str, content: bytes) -> None:
     """Leave the record that a prune, killed a moment ago, leaves: it names the chunk that the rebuild is about to name."""
-    record = Record(done=False, ids=[chunk_id(content).hex()], deadline=time.time() + RECORD_LIFE)
+    record = DeletionRecord(done=False, ids=[chunk_id(content).hex()], deadline=time.time() + RECORD_LIFE)
     connection = http.client.HTTPConnection(url.removeprefix("http://"))
     connection.request("PUT", f"/bench/{RECORDS}killed", msgspec.json.encode(record))
     connection.getresponse().read()

@@ -22,10 +22,10 @@ from s3batch.archive import (
     verify,
 )
 from s3batch.archive import unpack_chunk as unpack
-from s3batch.archive.local_state import State
+from s3batch.archive.local_state import LocalState
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import parse_roots
-from s3batch.archive.undo_log import Undo, undo_leftovers
+from s3batch.archive.undo_log import UndoLog, undo_leftovers
 
 OLD = 1_500_000_000_123_456_789
 
@@ -51,11 +51,11 @@ class Store:
 class Rebuilt:
     stored: bytes
     manifest: Manifest
-    state: State
-    problems: list[scan.Problem]
+    state: LocalState
+    problems: list[scan.ScanProblem]
     puts: int
     hashed: int
-    found: scan.Found
+    found: scan.ScannedTree
 
 
 def rebuild(
@@ -63,7 +63,7 @@ def rebuild(
     listed: list[str],
     store: Store,
     *,
-    state: State | None = None,
+    state: LocalState | None = None,
     base: Manifest | None = None,
     **options,
 ) -> Rebuilt:
@@ -86,7 +86,7 @@ def rebuild(
         built = pack_chunk.build_chunk(plan_file, recipe)
         if built.body:
             store.put(built.packed.id, built.body)
-        results.append(pack_chunk.Packed.from_bytes(built.packed.to_bytes()))
+        results.append(pack_chunk.PackedChunk.from_bytes(built.packed.to_bytes()))
     pack_chunk.close_plans()
     done = build_manifest.assemble(plan, results, roots)
     done.manifest.created = 1.0
@@ -98,7 +98,7 @@ def rebuild(
 @dataclass
 class Restored:
     plan: restore_plan.RestorePlan
-    state: State
+    state: LocalState
     gets: int
 
 
@@ -110,7 +110,7 @@ def restore_tree(
     *,
     check: bool = False,
     fail_after: int = -1,
-    state: State | None = None,
+    state: LocalState | None = None,
     **options,
 ) -> Restored:
     """``check``: hash every file. ``state`` is what is remembered. After ``fail_after`` chunks the store is gone: ``ConnectionError``, and everything is undone."""
@@ -120,7 +120,7 @@ def restore_tree(
     own.mkdir(parents=True, exist_ok=True)
     plan_file, folder = str(own / "plan"), str(own / "restore")
     roots = restore_plan.common_roots(manifest.roots, asked)
-    undo = Undo(folder, str(workspace), roots, manifest.tree_id())
+    undo = UndoLog(folder, str(workspace), roots, manifest.tree_id())
     store.gets = 0
     try:
         found = scan.scan(str(workspace), roots)

@@ -10,7 +10,7 @@ import pytest
 from s3batch.archive import unpack_chunk as unpack
 from s3batch.archive import zstd
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.undo_log import Undo, undo_leftovers
+from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.errors import ArchiveError
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot
 
@@ -202,7 +202,7 @@ def test_another_archive_first_undoes_what_a_killed_restore_left(here, there, tm
     fill(tmp_path / "other", {"d/other": b"o"})
     other = rebuild(tmp_path / "other", ["d"], store)
     folder = there / ".s3batch" / "restore"
-    undo = Undo(str(folder), str(there), ["d"], "some archive")
+    undo = UndoLog(str(folder), str(there), ["d"], "some archive")
     undo.make_dir("d")
     undo.will_make(["d/half"])
     fill(there, {"d/half": b"ha"})

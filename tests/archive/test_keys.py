@@ -6,23 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3batch.cache import object_keys
-from s3batch.cache.object_keys import Build, Lookup, scopes
+from s3batch.cache.object_keys import BuildIdentity, RestoreCandidate, scopes
 from s3batch.errors import SettingsError
 
 HERE = {"owner": "octo", "repo": "hello"}
 
 SCOPES = [
     pytest.param(
-        Build(**HERE, branch="main", default_branch="main"), "octo/hello/main", ["octo/hello/main"], id="default branch"
+        BuildIdentity(**HERE, branch="main", default_branch="main"),
+        "octo/hello/main",
+        ["octo/hello/main"],
+        id="default branch",
     ),
     pytest.param(
-        Build(**HERE, branch="feat/x", default_branch="main"),
+        BuildIdentity(**HERE, branch="feat/x", default_branch="main"),
         "octo/hello/feat%2Fx",
         ["octo/hello/feat%2Fx", "octo/hello/main"],
         id="a branch falls back to the default branch",
     ),
     pytest.param(
-        Build(
+        BuildIdentity(
             **HERE, event="pull_request", pull_request="12", branch="feat", target_branch="dev", default_branch="main"
         ),
         "octo/hello/~pr-12",
@@ -30,27 +33,32 @@ SCOPES = [
         id="a pull request has its own scope and falls back to its target",
     ),
     pytest.param(
-        Build(**HERE, event="pull_request", pull_request="12", target_branch="dev", default_branch="main", fork=True),
+        BuildIdentity(
+            **HERE, event="pull_request", pull_request="12", target_branch="dev", default_branch="main", fork=True
+        ),
         None,
         ["octo/hello/~pr-12", "octo/hello/dev", "octo/hello/main"],
         id="a fork writes nowhere",
     ),
     pytest.param(
-        Build(**HERE, event="pull_request", target_branch="main", default_branch="main"),
+        BuildIdentity(**HERE, event="pull_request", target_branch="main", default_branch="main"),
         None,
         ["octo/hello/main"],
         id="a pull request without a number writes nowhere",
     ),
     pytest.param(
-        Build(**HERE, branch="main", default_branch="main", read_only=True), None, ["octo/hello/main"], id="read only"
+        BuildIdentity(**HERE, branch="main", default_branch="main", read_only=True),
+        None,
+        ["octo/hello/main"],
+        id="read only",
     ),
     pytest.param(
-        Build(**HERE, event="tag", tag="v1.0", default_branch="main"),
+        BuildIdentity(**HERE, event="tag", tag="v1.0", default_branch="main"),
         "octo/hello/~tag-v1.0",
         ["octo/hello/~tag-v1.0", "octo/hello/main"],
         id="a tag has its own scope",
     ),
-    pytest.param(Build(**HERE), "octo/hello/master", ["octo/hello/master"], id="nothing known"),
+    pytest.param(BuildIdentity(**HERE), "octo/hello/master", ["octo/hello/master"], id="nothing known"),
 ]
 
 
@@ -61,14 +69,14 @@ def test_a_build_writes_to_its_scope_and_reads_towards_the_default_branch(build,
 
 def test_without_a_repository_there_is_no_cache():
     with pytest.raises(SettingsError, match="names no repository"):
-        scopes(Build(owner="", repo="x"))
+        scopes(BuildIdentity(owner="", repo="x"))
 
 
 @pytest.mark.parametrize("branch", ["~pr-12", "pr-12", "../main", "..", ".", "%2E%2E", "main/", "~tag-v1"])
 def test_no_branch_can_take_the_place_of_a_pull_request_or_another_branch(branch):
-    mine = scopes(Build(**HERE, branch=branch)).write
-    other = scopes(Build(**HERE, branch="main")).write
-    pull_request = scopes(Build(**HERE, event="pull_request", pull_request="12")).write
+    mine = scopes(BuildIdentity(**HERE, branch=branch)).write
+    other = scopes(BuildIdentity(**HERE, branch="main")).write
+    pull_request = scopes(BuildIdentity(**HERE, event="pull_request", pull_request="12")).write
 
     assert mine not in (other, pull_request)
     assert len(mine.split("/")) == 3
@@ -97,12 +105,12 @@ def test_a_restore_tries_the_key_in_every_scope_and_then_the_restore_keys():
     tries = object_keys.lookups("ci/", ("o/r/feat", "o/r/main"), "abc", ["v1-x/y"], ["v1-", "v"])
 
     assert tries == [
-        Lookup("ci/v1/k/o/r/feat/abc/v1-x%2Fy", False, "o/r/feat", "v1-x/y"),
-        Lookup("ci/v1/k/o/r/main/abc/v1-x%2Fy", False, "o/r/main", "v1-x/y"),
-        Lookup("ci/v1/k/o/r/feat/abc/v1-", True, "o/r/feat", "v1-"),
-        Lookup("ci/v1/k/o/r/main/abc/v1-", True, "o/r/main", "v1-"),
-        Lookup("ci/v1/k/o/r/feat/abc/v", True, "o/r/feat", "v"),
-        Lookup("ci/v1/k/o/r/main/abc/v", True, "o/r/main", "v"),
+        RestoreCandidate("ci/v1/k/o/r/feat/abc/v1-x%2Fy", False, "o/r/feat", "v1-x/y"),
+        RestoreCandidate("ci/v1/k/o/r/main/abc/v1-x%2Fy", False, "o/r/main", "v1-x/y"),
+        RestoreCandidate("ci/v1/k/o/r/feat/abc/v1-", True, "o/r/feat", "v1-"),
+        RestoreCandidate("ci/v1/k/o/r/main/abc/v1-", True, "o/r/main", "v1-"),
+        RestoreCandidate("ci/v1/k/o/r/feat/abc/v", True, "o/r/feat", "v"),
+        RestoreCandidate("ci/v1/k/o/r/main/abc/v", True, "o/r/main", "v"),
     ]
 
 
@@ -152,15 +160,19 @@ def test_other_paths_or_another_system_are_another_version():
 
 
 CLEARED = [
-    pytest.param(Build(**HERE, branch="main"), "ci/", ("ci/v1/k/octo/hello/", "hello/"), id="all of the repository"),
     pytest.param(
-        Build(**HERE, event="pull_request", pull_request="7"),
+        BuildIdentity(**HERE, branch="main"), "ci/", ("ci/v1/k/octo/hello/", "hello/"), id="all of the repository"
+    ),
+    pytest.param(
+        BuildIdentity(**HERE, event="pull_request", pull_request="7"),
         "",
         ("v1/k/octo/hello/~pr-7/",),
         id="a pull request's own",
     ),
-    pytest.param(Build(**HERE, event="pull_request", pull_request="7", fork=True), "", (), id="nothing from a fork"),
-    pytest.param(Build(**HERE, branch="main", read_only=True), "", (), id="nothing when read only"),
+    pytest.param(
+        BuildIdentity(**HERE, event="pull_request", pull_request="7", fork=True), "", (), id="nothing from a fork"
+    ),
+    pytest.param(BuildIdentity(**HERE, branch="main", read_only=True), "", (), id="nothing when read only"),
 ]
 
 
@@ -182,7 +194,7 @@ def test_clear_cache_never_reaches_another_repository(build, prefix, cleared):
     ],
 )
 def test_clear_cache_spares_the_cache_of_others_inside_its_own_name(prefix, repo, key, goes):
-    cleared = object_keys.cleared_prefixes(prefix, Build(owner="o", repo=repo, branch="m"))
+    cleared = object_keys.cleared_prefixes(prefix, BuildIdentity(owner="o", repo=repo, branch="m"))
 
     assert key.startswith(cleared)
     assert object_keys.is_cleared(prefix, cleared, key) is goes
@@ -191,7 +203,7 @@ def test_clear_cache_spares_the_cache_of_others_inside_its_own_name(prefix, repo
 def test_old_plugins_objects_are_looked_for_under_their_names():
     branch = hashlib.md5(b"feat/x").hexdigest()
 
-    found = object_keys.legacy_objects(Build(**HERE, branch="feat/x"), ["vendor/bundle", "/root/.m2"])
+    found = object_keys.legacy_objects(BuildIdentity(**HERE, branch="feat/x"), ["vendor/bundle", "/root/.m2"])
 
     assert branch == "55726d16c77c349356ed6bf92426a21c"
     assert found == [
@@ -203,19 +215,19 @@ def test_old_plugins_objects_are_looked_for_under_their_names():
 
 
 def test_old_plugins_objects_with_a_root_and_a_key_of_their_own():
-    found = object_keys.legacy_objects(Build(**HERE), ["v"], prefix="remote/", key="../up")
+    found = object_keys.legacy_objects(BuildIdentity(**HERE), ["v"], prefix="remote/", key="../up")
 
     assert [one.key for one in found] == ["hello/hello.tar.gz", "hello/v.tar.gz", "up/v", "up/v"]
 
 
 def test_a_pull_request_looks_where_drone_cache_kept_its_target_branch():
-    build = Build(**HERE, event="pull_request", pull_request="7", branch="feat/x", target_branch="main")
+    build = BuildIdentity(**HERE, event="pull_request", pull_request="7", branch="feat/x", target_branch="main")
 
     assert object_keys.legacy_objects(build, ["v"])[-1].key == f"hello/{hashlib.md5(b'main').hexdigest()}/v"
 
 
 def test_without_a_branch_old_keys_are_those_of_master():
-    [*_, last] = object_keys.legacy_objects(Build(**HERE), ["v"])
+    [*_, last] = object_keys.legacy_objects(BuildIdentity(**HERE), ["v"])
 
     assert last.key == f"hello/{hashlib.md5(b'master').hexdigest()}/v"
 

@@ -16,7 +16,7 @@ from s3batch.archive.legacy_tar import extract_legacy, kind_of
 from s3batch.archive.paths import inside, is_safe_name
 from s3batch.archive.s3cache_tar import write_s3cache
 from s3batch.archive.scan import scan
-from s3batch.archive.undo_log import Undo, undo_leftovers
+from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError
 from s3batch.files.private import OWN_DIRECTORY
@@ -64,7 +64,7 @@ PACKED = {"tar": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}
 
 def extract(there, body, roots=("vendor",), **options):
     folder = str(there / OWN_DIRECTORY / "restore")
-    undo = Undo(folder, str(there), roots, "legacy")
+    undo = UndoLog(folder, str(there), roots, "legacy")
     try:
         done = extract_legacy(io.BytesIO(body), str(there), roots, undo, **options)
     except BaseException:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from s3batch.archive import pack_chunk
 from s3batch.archive.hashing import WINDOW
-from s3batch.archive.local_state import State, is_settled
+from s3batch.archive.local_state import LocalState, is_settled
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, snapshot
 
 
@@ -266,7 +266,7 @@ def test_what_size_and_time_hide_is_put_right(here, there):
     assert snapshot(there) == snapshot(here)
 
 
-def at_rest(state: State) -> State:
+def at_rest(state: LocalState) -> LocalState:
     """Return the state as if its stamps had been taken later."""
     return replace(state, taken_ns=state.taken_ns + 3_000_000_000)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from s3batch.archive import manifest_codec, msgpack, segments, zstd
 from s3batch.archive.columns import NONE, filled
 from s3batch.archive.hashing import chunk_id
-from s3batch.archive.local_state import State, load_state, save_state
+from s3batch.archive.local_state import LocalState, load_state, save_state
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import inside, is_safe_name
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
@@ -158,7 +158,7 @@ def test_a_large_tree_is_the_same_with_segments_and_without():
     assert manifest_codec.decode_manifest(head, segments=bodies) == manifest_codec.decode_manifest(whole) == manifest
     assert len(bodies) > 5
     assert len(head) < 16 << 10
-    assert manifest_codec.Opened(head).sums()[:3] == manifest_codec.Opened(whole).sums()[:3]
+    assert manifest_codec.EncodedManifest(head).sums()[:3] == manifest_codec.EncodedManifest(whole).sums()[:3]
 
 
 def test_a_reader_of_version_1_finds_all_fields_and_then_another_version(good):
@@ -175,7 +175,7 @@ def test_a_small_tree_is_stored_in_one_piece():
     made.directory("d", [], ("a", "b"))
 
     assert manifest_codec.make_segments(made.manifest) == []
-    assert manifest_codec.Opened(manifest_codec.encode_manifest(made.manifest)).segments == []
+    assert manifest_codec.EncodedManifest(manifest_codec.encode_manifest(made.manifest)).segments == []
 
 
 @st.composite
@@ -233,13 +233,13 @@ def test_the_state_keeps_the_segments(tiny, tmp_path):
     made = Made()
     made.directory("d", [], tuple("abcdefghij"))
     head, bodies = encoded(made.manifest)
-    state = State(head, made.manifest, "k", "e", 1, segments=bodies)
+    state = LocalState(head, made.manifest, "k", "e", 1, segments=bodies)
 
     save_state(str(tmp_path / "state"), state)
     loaded = load_state(str(tmp_path / "state"))
 
     assert loaded == state
-    assert list(loaded.segments) == [each.id for each in manifest_codec.Opened(head).segments]
+    assert list(loaded.segments) == [each.id for each in manifest_codec.EncodedManifest(head).segments]
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def as_head(fields: dict) -> bytes:
 def respell(head: bytes, bodies: dict[bytes, bytes], number: int, change) -> tuple[bytes, dict[bytes, bytes]]:
     """Give one segment other fields, under its right new name."""
     fields = of_head(head)
-    ids = [each.id for each in manifest_codec.Opened(head).segments]
+    ids = [each.id for each in manifest_codec.EncodedManifest(head).segments]
     part = msgpack.decode(zstd.decompress(bodies[ids[number]], limit=1 << 20), dict, what="a segment")
     change(part)
     raw = msgpack.encode(part)
@@ -318,7 +318,7 @@ def test_a_hostile_segment_is_refused(good, change):
 
 
 def test_a_hard_link_cannot_point_before_the_first_entry(good):
-    opened = manifest_codec.Opened(good[0])
+    opened = manifest_codec.EncodedManifest(good[0])
     parts = [
         msgpack.decode(zstd.decompress(good[1][each.id], limit=1 << 20), dict, what="") for each in opened.segments
     ]
@@ -349,7 +349,7 @@ def test_a_hostile_head_is_refused(good, fields, limits, what):
     head = as_head({**of_head(good[0]), **fields})
 
     with pytest.raises(ArchiveError, match=what):
-        manifest_codec.Opened(head, limits).manifest(good[1])
+        manifest_codec.EncodedManifest(head, limits).manifest(good[1])
 
 
 def test_a_segment_of_other_bytes_is_refused(good):
@@ -378,7 +378,7 @@ def test_a_segment_with_any_field_spoiled_is_refused_or_harmless(good, data):
             spoiled[data.draw(st.integers(0, len(spoiled) - 1))] = data.draw(st.integers(0, 255))
         part[name] = bytes(spoiled) + data.draw(st.binary(max_size=4))
 
-    number = data.draw(st.integers(0, len(manifest_codec.Opened(good[0]).segments) - 1))
+    number = data.draw(st.integers(0, len(manifest_codec.EncodedManifest(good[0]).segments) - 1))
     try:
         head, bodies = respell(*good, number, spoil)
         manifest = manifest_codec.decode_manifest(head, segments=bodies)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.cache.catalog_index import ChunkList
-from s3batch.cache.list import Entry
+from s3batch.cache.list import CatalogEntry
 from s3batch.cache.prune import to_evict
 from s3batch.settings.table import Settings
 from tests.archive.cycle import noise
@@ -17,10 +17,10 @@ __all__ = ["bucket", "cached", "fake", "in_days", "shell"]
 # --- prune -------------------------------------------------------------------------------------
 
 
-def entry(name: str, age: float, chunks: dict[str, int] | None = None, **facts: object) -> Entry:
+def entry(name: str, age: float, chunks: dict[str, int] | None = None, **facts: object) -> CatalogEntry:
     """``chunks``: stored bytes by a letter that stands for an id."""
     listed = ChunkList.of([letter.encode() * 32 for letter in chunks or ()], (chunks or {}).values())
-    return Entry(key=f"v1/k/{name}", name=name, modified=1000 * DAY - age * DAY, chunks=listed, **facts)
+    return CatalogEntry(key=f"v1/k/{name}", name=name, modified=1000 * DAY - age * DAY, chunks=listed, **facts)
 
 
 ENTRIES = [

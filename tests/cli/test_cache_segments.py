@@ -9,7 +9,7 @@ import time
 import pytest
 
 from s3batch.archive import manifest_codec, segments
-from s3batch.archive.local_state import Remembered
+from s3batch.archive.local_state import EncodedState
 from tests.archive.cycle import OLD, settle, snapshot
 from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell
 
@@ -40,7 +40,7 @@ def step(shell, workspace, fake):
 def named(bucket) -> list[str]:
     """The objects of the segments that the one manifest names."""
     (key,) = bucket.keys("v1/k/")
-    opened = manifest_codec.Opened(bucket.fake.objects["caches"][key].body)
+    opened = manifest_codec.EncodedManifest(bucket.fake.objects["caches"][key].body)
     return [f"v1/c/{each.id.hex()[:2]}/{each.id.hex()}" for each in opened.segments]
 
 
@@ -123,7 +123,7 @@ def test_a_rebuild_after_a_restore_takes_no_state_apart(cached, step, workspace,
     now = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: now() + 10**9)  # the last file has been at rest for a second
     assert step("restore").code == 0
-    monkeypatch.setattr(Remembered, "state", None)
+    monkeypatch.setattr(EncodedState, "state", None)
 
     assert step("rebuild").code == 0
     assert [seen.name for seen in fake.requests] == ["HeadObject"]

@@ -10,7 +10,7 @@ import pytest
 from s3batch.coordinator import history
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
-from s3batch.model import JobState, Kind, Listed, Operation, Reason, Stage
+from s3batch.model import JobState, Kind, ListedObject, Operation, Reason, Stage
 from s3batch.plan.deletes import planned_delete
 from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
@@ -328,7 +328,7 @@ def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: 
             "sync", str(workspace / "release"), "b/site/", store.url, begun.public(), "1", plan=begun.plan_digest()
         )
         journal.enter_stage(Stage.DELETE)
-        journal.add([planned_delete(Listed(key, *facts)) for key in keys or ["site/old"]], lease=True)
+        journal.add([planned_delete(ListedObject(key, *facts)) for key in keys or ["site/old"]], lease=True)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from s3batch.s3.checksums import digest
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.errors import fault_of
 from s3batch.s3.etag import multipart_etag
-from s3batch.s3.requests import Call
+from s3batch.s3.requests import Request
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from tests.rig.servers import Quirk
@@ -366,7 +366,7 @@ def test_an_acl_is_applied_and_read(store):
 def test_tags_are_applied(store):
     put(store, "k", **{"x-amz-tagging": "a=b&c=d%20e"})
 
-    answer = store.bucket.ask(Call("GetObjectTagging", "GET", store.key("k"), "tagging="))
+    answer = store.bucket.ask(Request("GetObjectTagging", "GET", store.key("k"), "tagging="))
 
     assert (b"<Value>d e</Value>" in bytes(answer.body)) is not store.has(Quirk.TAGS_LOST)
 

@@ -14,9 +14,9 @@ import pytest
 import s3batch.s3.boto  # importing boto3 holds everybody up, and limits are short here
 from s3batch.s3 import bounds, requests
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import CallError, fault_of
+from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.lazy_boto import carrier
-from s3batch.s3.requests import Answer, Call
+from s3batch.s3.requests import Request, Response
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transport import Transport, catch_call_error, send_request
 from s3batch.s3.validation import RULES
@@ -48,7 +48,7 @@ ACL = "<AccessControlPolicy><Owner><ID>o</ID></Owner><AccessControlList/></Acces
 class Right:
     """S3's own answer to a call."""
 
-    call: Call
+    call: Request
     body: str = ""
     status: int = 200
     etag: bool = False
@@ -76,8 +76,8 @@ SAID = {
         Right(requests.list_multipart_uploads("p/"), UPLOADS),
         Right(requests.get_object_tagging("k"), TAGS),
         Right(requests.get_object_acl("k"), ACL),
-        Right(Call("PutObjectTagging", "PUT", "k", "tagging=", {}, TAGS.encode())),
-        Right(Call("PutObjectAcl", "PUT", "k", "acl=", {"x-amz-acl": "private"})),
+        Right(Request("PutObjectTagging", "PUT", "k", "tagging=", {}, TAGS.encode())),
+        Right(Request("PutObjectAcl", "PUT", "k", "acl=", {"x-amz-acl": "private"})),
     )
 }
 WITHOUT_DOCUMENT = frozenset(name for name, right in SAID.items() if not right.body) | {"GetObject"}
@@ -299,9 +299,9 @@ def all_at_once(lane: Transport) -> dict[str, object]:
 
 
 def code_of(came: object) -> str:
-    if isinstance(came, CallError):
+    if isinstance(came, RequestError):
         return came.fault.code
-    assert isinstance(came, Answer)
+    assert isinstance(came, Response)
     return "taken" if came.ok else fault_of(came).code
 
 
@@ -376,7 +376,7 @@ def test_a_copy_in_parts_believes_only_s3(lie, monkeypatch):
 
     with Answering(answer) as server:
         lane = lane_to(server.url, "reference")
-        expected = pytest.raises(CallError, match=f"{lie} was answered with 200 text/html") if lie else nullcontext()
+        expected = pytest.raises(RequestError, match=f"{lie} was answered with 200 text/html") if lie else nullcontext()
         with expected as refused:
             s3batch.s3.boto.copy_large(lane.endpoint, "k", 10 << 20, {"content-type": "a/b"})
         lane.close()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.executors.worker_loop import Runner
+from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
-from s3batch.objects.attributes import Rules
+from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
@@ -31,9 +31,9 @@ def workshop(store, tmp_path):
 
     def do(*works: Work, endpoint=None, **values) -> list[Result]:
         settings = Settings(bucket=store.settings.bucket, **values)
-        rules = Rules.from_settings(settings, str(tmp_path))
+        rules = AttributeRules.from_settings(settings, str(tmp_path))
         brief = Brief(endpoint=endpoint or store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=8)
-        made.append(Runner(brief))
+        made.append(WorkerLoop(brief))
         if endpoint is None:  # a client of boto3's for each would take most of the time
             made[-1].transport._carry = store.bucket.transport._carry
         return finished(made[-1], works)
@@ -43,7 +43,7 @@ def workshop(store, tmp_path):
         runner.transport.close()
 
 
-def finished(runner: Runner, works: tuple[Work, ...]) -> list[Result]:
+def finished(runner: WorkerLoop, works: tuple[Work, ...]) -> list[Result]:
     runner.results.clear()
     runner.transport.allow_changes(math.inf)  # nobody is there who would say so every moment
     runner.take(list(works))
@@ -228,9 +228,11 @@ def test_a_key_that_may_not_be_deleted_fails_alone(places, tmp_path, lane):
     store = places.store("fake", lane)
     rows = ((1, store.key("a")), (2, "locked/b"))
     brief = Brief(
-        endpoint=store.bucket.endpoint, root=str(tmp_path), rules=Rules.from_settings(Settings(), str(tmp_path))
+        endpoint=store.bucket.endpoint,
+        root=str(tmp_path),
+        rules=AttributeRules.from_settings(Settings(), str(tmp_path)),
     )
-    runner = Runner(brief)
+    runner = WorkerLoop(brief)
 
     good, bad = finished(runner, (Work(Operation(Kind.DELETE, rows[0][1], Reason.ORPHAN, id=1), keys=rows),))
     runner.transport.close()
@@ -312,8 +314,8 @@ def fake_store(request, places, fake):
 @pytest.fixture
 def at_fake(fake_store, tmp_path):
     """One worker at the fake: what it learns it keeps."""
-    rules = Rules.from_settings(Settings(), str(tmp_path))
-    runner = Runner(Brief(endpoint=fake_store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=4))
+    rules = AttributeRules.from_settings(Settings(), str(tmp_path))
+    runner = WorkerLoop(Brief(endpoint=fake_store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=4))
     yield lambda *works: finished(runner, works)
     runner.transport.close()
 
@@ -373,7 +375,9 @@ def test_a_refusal_of_something_else_stays_one(fake, fake_store, at_fake, tmp_pa
 def test_a_checksum_that_was_chosen_is_not_given_up(fake, fake_store, tmp_path):
     fake.manners = Manners(checksums_refused=frozenset({"crc64nvme"}))
     endpoint = fake_store.open(checksum="crc64nvme").endpoint
-    runner = Runner(Brief(endpoint=endpoint, root=str(tmp_path), rules=Rules.from_settings(Settings(), str(tmp_path))))
+    runner = WorkerLoop(
+        Brief(endpoint=endpoint, root=str(tmp_path), rules=AttributeRules.from_settings(Settings(), str(tmp_path)))
+    )
 
     (result,) = finished(runner, (Work(planned(fake_store, file(tmp_path, "a", b"x"))),))
     runner.transport.close()

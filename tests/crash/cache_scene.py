@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.manifest_codec import Opened
+from s3batch.archive.manifest_codec import EncodedManifest
 from tests.archive.cycle import OLD, fill, snapshot
 from tests.rig import program
 from tests.rig.buckets import Bucket
@@ -88,7 +88,7 @@ class CacheScene:
         return {key: self._manifest(key) for key in self.bucket.keys("v1/k/")}
 
     def _manifest(self, key: str) -> Manifest:
-        opened = Opened(self.bucket.get(key))
+        opened = EncodedManifest(self.bucket.get(key))
         return opened.manifest({each.id: self.bucket.get(chunk_key(each.id)) for each in opened.segments})
 
     def chunks(self) -> set[str]:
@@ -101,7 +101,7 @@ class CacheScene:
     def named(self) -> set[str]:
         """The objects of the chunks and segments that a manifest names."""
         bodies = (self.bucket.get(key) for key in self.bucket.keys("v1/k/"))
-        return {chunk_key(each) for body in bodies for each in Opened(body).sums().ids}
+        return {chunk_key(each) for body in bodies for each in EncodedManifest(body).sums().ids}
 
     def assert_restored(self, place: Path | None = None) -> None:
         """The same tree in every respect, and nothing beside it."""

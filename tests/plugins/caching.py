@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from s3batch.s3.store_clock import Bounds, StoreClock
+from s3batch.s3.store_clock import StoreClock, TimeBounds
 from tests.archive.cycle import OLD, snapshot
 from tests.plugins import ci
 from tests.plugins.conftest import Run, Step
@@ -176,4 +176,4 @@ def ends(paths: Iterable[str], end: str) -> list[str]:
 def put_store_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Have the store's clock say that so many seconds have gone by."""
     now = StoreClock.now
-    monkeypatch.setattr(StoreClock, "now", lambda clock: Bounds(*(each + seconds for each in now(clock))))
+    monkeypatch.setattr(StoreClock, "now", lambda clock: TimeBounds(*(each + seconds for each in now(clock))))

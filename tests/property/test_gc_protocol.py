@@ -21,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from s3batch.cache.gc_protocol import RECORDS, Deletion, LapsedError, Names, Protection, read_names
 from s3batch.cache.object_keys import aside_key, chunk_key
 from s3batch.cache.object_names import CHUNKS, EVICTED, KEYS
-from s3batch.model import Listed
-from s3batch.s3.store_clock import Bounds, StoreClock
+from s3batch.model import ListedObject
+from s3batch.s3.store_clock import StoreClock, TimeBounds
 
 IDS = [f"{number:02x}" * 32 for number in range(4)]
 GRACE = 2.0
@@ -92,7 +92,7 @@ class Port:
         self.process = process
         self.world = process.world
 
-    def now(self) -> Bounds:
+    def now(self) -> TimeBounds:
         return self.process.clock.now()
 
     async def put(self, key: str, body: bytes) -> None:
@@ -101,10 +101,10 @@ class Port:
     async def get(self, key: str) -> bytes | None:
         return await wish(lambda: self.world.objects.get(key, (None, 0))[0])
 
-    async def listed(self, prefix: str) -> Sequence[Listed]:
+    async def listed(self, prefix: str) -> Sequence[ListedObject]:
         objects = self.world.objects
         return await wish(
-            lambda: [Listed(key, 0, "", at // 1) for key, (_, at) in objects.items() if key.startswith(prefix)]
+            lambda: [ListedObject(key, 0, "", at // 1) for key, (_, at) in objects.items() if key.startswith(prefix)]
         )
 
     async def has(self, key: str) -> bool:
@@ -257,7 +257,7 @@ def prune(name: str, evicted: str):
             await store.put(aside_key("", KEYS + evicted), body)
             await store.delete_if(KEYS + evicted, body)
 
-        async def read(listed: Listed) -> Names:
+        async def read(listed: ListedObject) -> Names:
             body = await store.get(listed.key)
             return frozenset() if body is None else frozenset(ids_in(body))
 

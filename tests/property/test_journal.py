@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Listed, Operation, Reason, Result, Stage, State
+from s3batch.model import JobState, Kind, ListedObject, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp
 
 keys = st.one_of(
@@ -191,7 +191,7 @@ def test_orphans_are_the_set_difference_below_the_prefix(listed, seen, earlier, 
         journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1")
         for objects in (dict.fromkeys(earlier, 1), listed):
             journal.begin_listing()
-            journal.record_listing([Listed(key, size, "e", 1.0) for key, size in objects.items()])
+            journal.record_listing([ListedObject(key, size, "e", 1.0) for key, size in objects.items()])
         journal.mark_seen(sorted(seen))
 
         orphans = [each for page in journal.orphans(prefix) for each in page]

@@ -10,7 +10,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.objects.attributes import Rules
+from s3batch.objects.attributes import AttributeRules
 from s3batch.settings.table import Settings
 
 ROOT = "/src"
@@ -23,7 +23,7 @@ VALUES = st.dictionaries(PATTERN, st.sampled_from(["1", "2", "3"]), max_size=6)
 
 
 def chosen(values: dict[str, str], path: str, otherwise: str = "none") -> str:
-    rules = Rules.from_settings(Settings(content_language=json.dumps(values)), ROOT)
+    rules = AttributeRules.from_settings(Settings(content_language=json.dumps(values)), ROOT)
     choice = rules.choices.get("content_language")
     return next(choice.matches(path, f"{ROOT}/{path}"), otherwise) if choice else otherwise
 
@@ -85,8 +85,8 @@ def test_by_extension_we_do_what_upstream_does(values: dict[str, str], path: str
 @given(values=VALUES, paths=st.lists(PATH, max_size=8))
 def test_remembering_changes_no_answer(values: dict[str, str], paths: list[str]) -> None:
     settings = Settings(content_language=json.dumps(values), gzip='[".a"]')
-    busy = Rules.from_settings(settings, ROOT)
+    busy = AttributeRules.from_settings(settings, ROOT)
 
     assert [busy.attributes(path) for path in paths] == [
-        Rules.from_settings(settings, ROOT).attributes(path) for path in paths
+        AttributeRules.from_settings(settings, ROOT).attributes(path) for path in paths
     ]

@@ -8,8 +8,8 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.s3.connection import Reply
-from s3batch.s3.requests import Answer
+from s3batch.s3.connection import ResponseParser
+from s3batch.s3.requests import Response
 
 NAME = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map("x-".__add__)
 VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), max_size=20).filter(str.isprintable)
@@ -34,7 +34,7 @@ def chunks(body: bytes, sizes: list[int]) -> bytes:
     return out + b"0\r\nTrailer: x\r\n\r\n"
 
 
-def fed(reply: Reply, data: bytes, cuts: list[int]) -> Answer | None:
+def fed(reply: ResponseParser, data: bytes, cuts: list[int]) -> Response | None:
     """What comes of feeding ``data`` in slices; it must be whole with the last byte, not before."""
     at, answer = 0, None
     for size in [*cuts, len(data)]:
@@ -48,7 +48,7 @@ def fed(reply: Reply, data: bytes, cuts: list[int]) -> Answer | None:
 
 @given(status=STATUS, headers=HEADERS, body=BODY, cuts=CUTS)
 def test_a_body_of_known_length(status, headers, body, cuts):
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
 
     answer = fed(reply, head(status, {**headers, "content-length": str(len(body))}) + body, cuts)
 
@@ -59,7 +59,7 @@ def test_a_body_of_known_length(status, headers, body, cuts):
 
 @given(status=STATUS, headers=HEADERS, body=BODY, cuts=CUTS, sizes=CUTS)
 def test_a_body_in_chunks(status, headers, body, cuts, sizes):
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
 
     answer = fed(reply, head(status, {**headers, "Transfer-Encoding": "chunked"}) + chunks(body, sizes), cuts)
 
@@ -69,7 +69,7 @@ def test_a_body_in_chunks(status, headers, body, cuts, sizes):
 
 @given(status=STATUS, headers=HEADERS, body=BODY, cuts=CUTS)
 def test_a_body_that_ends_with_the_connection(status, headers, body, cuts):
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
 
     assert fed(reply, head(status, headers) + body, cuts) is None
     answer = reply.end()
@@ -80,7 +80,7 @@ def test_a_body_that_ends_with_the_connection(status, headers, body, cuts):
 
 @given(status=STATUS, headers=HEADERS, cuts=CUTS, length=st.integers(0, 10**13))
 def test_an_answer_to_head_has_no_body_whatever_its_length_says(status, headers, cuts, length):
-    reply = Reply(no_body=True)
+    reply = ResponseParser(no_body=True)
 
     answer = fed(reply, head(status, {**headers, "content-length": str(length)}), cuts)
 
@@ -90,7 +90,7 @@ def test_an_answer_to_head_has_no_body_whatever_its_length_says(status, headers,
 
 @given(body=BODY, cuts=CUTS, interim=st.integers(1, 3))
 def test_interim_answers_are_passed_over(body, cuts, interim):
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
     data = b"HTTP/1.1 100 Continue\r\n\r\n" * interim + head(200, {"content-length": str(len(body))}) + body
 
     answer = fed(reply, data, cuts)
@@ -103,7 +103,7 @@ def test_interim_answers_are_passed_over(body, cuts, interim):
 def test_a_cut_answer_is_none(body, missing, cuts, chunked):
     framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(len(body))}
     data = head(200, framing) + (chunks(body, [7]) if chunked else body)
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
 
     assert fed(reply, data[: max(0, len(data) - missing)], cuts) is None
     assert reply.end() is None
@@ -111,7 +111,7 @@ def test_a_cut_answer_is_none(body, missing, cuts, chunked):
 
 @given(data=st.binary(max_size=200), cuts=CUTS)
 def test_anything_else_is_refused_or_waited_for_and_never_loops(data, cuts):
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
     try:
         for size in cuts:
             if reply.feed(data[:size]) is not None:
@@ -136,7 +136,7 @@ def test_python_itself_reads_the_same(status, headers, body, sizes, chunked):
     framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(len(body))}
     data = head(status, headers | framing) + (chunks(body, sizes) if chunked else body)
 
-    ours = Reply(no_body=False).feed(data)
+    ours = ResponseParser(no_body=False).feed(data)
     theirs = http.client.HTTPResponse(Wire(data))
     theirs.begin()
 

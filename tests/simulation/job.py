@@ -24,13 +24,13 @@ from s3batch.commands.sync import job as sync
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.executors import worker_loop
 from s3batch.journal import Journal, doubts
-from s3batch.journal.database import Store as JournalStore
+from s3batch.journal.database import Database as JournalStore
 from s3batch.model import Kind, Operation, Result, State, Step
 from s3batch.plan import late_requests
-from s3batch.plan.spec import Wanted
+from s3batch.plan.spec import SyncSpec
 from s3batch.reporting.console import Output
 from s3batch.s3 import bucket, store_clock
-from s3batch.s3.requests import Call
+from s3batch.s3.requests import Request
 from s3batch.settings.table import Settings
 from s3batch.source import reader
 from tests.rig.fake_s3 import Stored
@@ -79,7 +79,7 @@ class Schedule:
         return cls(seed, kills, misery, changes, late, clock, others, slow)
 
 
-class SimulatedSync(sync.Sync):
+class SimulatedSync(sync.SyncJob):
     """The real sync with simulated workers."""
 
     world: ClassVar[World]
@@ -223,7 +223,7 @@ class Job:
             or self.is_right(key)
         )
 
-    def check_delete(self, call: Call) -> None:
+    def check_delete(self, call: Request) -> None:
         """No delete before success.
 
         A run goes on at once with the deletes of a dead one that had sent everything. A file that changed after that
@@ -233,12 +233,12 @@ class Job:
         if call.name in ("DeleteObject", "DeleteObjects"):
             assert wrong <= self.complete, f"{call.name} before {wrong - self.complete} were there"
 
-    def check_whole(self, call: Call) -> None:
+    def check_whole(self, call: Request) -> None:
         """Nothing is torn: an object is what a file was, never half of one and half of another."""
         if call.key in self.files and (stored := self.objects.get(call.key)) is not None:
             assert bytes(stored.body) in self.ever[call.key], f"{call.key} is torn by {call.name}: {stored.body!r}"
 
-    def check_send(self, call: Call) -> None:
+    def check_send(self, call: Request) -> None:
         """Nothing is sent twice after an acknowledged answer, unless a dead run's request undid it meanwhile."""
         if call.name in ("PutObject", "UploadPart", "CompleteMultipartUpload") and call.key in self.heard:
             assert not self.is_right(call.key), f"{call.name} of {call.key}, which is known to be done"
@@ -331,7 +331,7 @@ class Job:
             secret_key="secret", delete=True, journal=self.journal, json=True, part_size=PART, retries=10, workers=2,
             multipart_threshold=THRESHOLD, executor="local", max_delete="100%", timeout=self.timeout,
         )  # fmt: skip
-        wanted = Wanted.from_settings(settings)
+        wanted = SyncSpec.from_settings(settings)
         last = journal.jobs()[:1]
         resumes = bool(last) and journal.leaves_work(last[0]) and self.world.dice.random() < 0.5
         journal.begin_job(
@@ -374,7 +374,7 @@ def simulated(job: Job) -> Iterator[None]:
         job.hear_parts(journal, settled)
 
     class Watched(SimulatedTransport):
-        def _send(self, task: Any, call: Call, *, anew: bool = False) -> None:
+        def _send(self, task: Any, call: Request, *, anew: bool = False) -> None:
             if not self.orphan:
                 job.check_send(call)
             super()._send(task, call, anew=anew)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from s3batch.journal import Journal, migrations
-from s3batch.journal.database import Store
-from s3batch.journal.lock import Lock
+from s3batch.journal.database import Database
+from s3batch.journal.lock import JournalLock
 
 _STATEMENTS = 1000
 """Statements that stay compiled."""
@@ -41,8 +41,8 @@ def _tables(connection: sqlite3.Connection) -> Iterator[str]:
 
 def open_journal(path: str) -> Journal:
     """Open the journal as the next process does. The lock is a real file."""
-    lock = Lock(path)
-    return Journal(Store(path, _database(), lock.refuse_if_held), lock)
+    lock = JournalLock(path)
+    return Journal(Database(path, _database(), lock.refuse_if_held), lock)
 
 
 def leave(journal: Journal) -> None:

@@ -23,12 +23,12 @@ from urllib.parse import parse_qsl
 
 from botocore import xform_name
 
-from s3batch.executors import BEAT, SILENCE, News, RunningTime, Status, WorkerState
-from s3batch.executors.worker_loop import BEGUN, CURRENT, Runner
+from s3batch.executors import BEAT, SILENCE, PollResult, RunningTime, Status, WorkerState
+from s3batch.executors.worker_loop import BEGUN, CURRENT, WorkerLoop
 from s3batch.model import Result, Work
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.errors import Fault
-from s3batch.s3.requests import Answer, Call
+from s3batch.s3.requests import Request, Response
 from s3batch.s3.transport import Transport
 from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import FakeS3, Manners, RefusedError, Seen, Stored, error
@@ -59,7 +59,7 @@ class Store(FakeS3):
         self._numbers = count(1)
         self._world = world
 
-    def carry_out(self, call: Call) -> Answer:
+    def carry_out(self, call: Request) -> Response:
         """Do what ``call`` asks, at once."""
         pairs = dict(parse_qsl(call.query, keep_blank_values=True)) if call.query else {}
         target = f"/bucket/{call.key}?{call.query}"
@@ -70,12 +70,12 @@ class Store(FakeS3):
             reply = getattr(self, METHODS[call.name])(seen, self.objects["bucket"])
         except RefusedError as refused:
             body = b"" if call.method == "HEAD" else error(refused.code, refused.message, **refused.more)
-            return Answer(refused.status, headers | {"content-type": "application/xml"}, body)
+            return Response(refused.status, headers | {"content-type": "application/xml"}, body)
         finally:
             self._world.at_store = False
         said = headers | reply.headers
         said.setdefault("content-length", str(len(reply.body)))
-        return Answer(reply.status, said, b"" if call.method == "HEAD" else reply.body)
+        return Response(reply.status, said, b"" if call.method == "HEAD" else reply.body)
 
 
 class _Methods(dict[str, str]):
@@ -122,8 +122,8 @@ class World:
         """The coordinator dies at its so many-th step; 0 for never. At a negative one, it gets SIGTERM."""
         self.misery = 0.0
         """How likely a request, a message or a worker has bad luck."""
-        self.before: Callable[[Call], None] = lambda call: None
-        self.after: Callable[[Call], None] = lambda call: None
+        self.before: Callable[[Request], None] = lambda call: None
+        self.after: Callable[[Request], None] = lambda call: None
         """See each request before and after the store carries it out."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
@@ -201,7 +201,7 @@ class World:
 
     # --- the network ----------------------------------------------------------------------------
 
-    def send(self, transport: SimulatedTransport, call: Call, answered: Callable[[Answer | None], None]) -> None:
+    def send(self, transport: SimulatedTransport, call: Request, answered: Callable[[Response | None], None]) -> None:
         """Carry ``call`` to the store and its answer back; ``None`` for an answer that is lost."""
         there, back = self.dice.uniform(0.001, 0.03), self.dice.uniform(0.001, 0.03)
         latest = self.now + self.late
@@ -221,7 +221,7 @@ class World:
                 answer = None
             elif fate in ("slow down", "broken"):
                 code, status = ("SlowDown", 503) if fate == "slow down" else ("InternalError", 500)
-                answer = Answer(status, {}, b"" if call.method == "HEAD" else error(code))
+                answer = Response(status, {}, b"" if call.method == "HEAD" else error(code))
             else:
                 self.before(call)
                 held = self.store.objects["bucket"].get(call.key)
@@ -234,7 +234,7 @@ class World:
 
         self.at(there, arrive)
 
-    def _show_later(self, call: Call, held: Stored | None) -> float:
+    def _show_later(self, call: Request, held: Stored | None) -> float:
         """Have what was completed be there in some seconds only, which are returned, and ``held`` until then."""
         objects, key, seconds = self.store.objects["bucket"], call.key, self.dice.uniform(0.0, 1.5)
         stored = objects.pop(key)
@@ -268,23 +268,23 @@ class SimulatedTransport(Transport):
         self.defer: Callable[[Callable[[], None]], None] = lambda event: event()
         """Puts off what reaches a worker that stands still."""
 
-    def _send(self, task: Any, call: Call, *, anew: bool = False) -> None:
+    def _send(self, task: Any, call: Request, *, anew: bool = False) -> None:
         forsaken = call.method not in READS and self.world.now - self.heard > _FORSAKEN
         assert not forsaken, f"{self.name} sends {call.name} {self.world.now - self.heard} s after it heard anything"
 
-        def answered(answer: Answer | None) -> None:
+        def answered(answer: Response | None) -> None:
             if self.alive:
                 self.defer(lambda: self._hear(task, call, answer))
 
         self.world.send(self, call, answered)
 
-    def _hear(self, task: Any, call: Call, answer: Answer | None) -> None:
+    def _hear(self, task: Any, call: Request, answer: Response | None) -> None:
         if answer is None:
             self._fail(task, call, Fault("Connection", "the answer was lost"))
         else:
             self._judge(task, call, answer)
 
-    def _aside(self, task: Any, function: Callable[[], Any], refusal: Answer | None = None) -> None:
+    def _aside(self, task: Any, function: Callable[[], Any], refusal: Response | None = None) -> None:
         value = refusal if refusal is not None else function()  # boto3 would be told the same
         self.later(0.0, lambda: self._resume(task, value))
 
@@ -315,7 +315,7 @@ class Worker:
         """What has reached the coordinator's socket."""
         self.dropped: list[Work] = []
         self._reporting = False
-        self.runner = Runner(brief, self.page, clock=world.clock)
+        self.runner = WorkerLoop(brief, self.page, clock=world.clock)
         self.runner.transport.name = f"worker {number}:"
         self.runner.transport.heard = world.now
         self.runner.transport.defer = self.act
@@ -394,7 +394,7 @@ class SimulatedExecutor:
         chosen.told = self._world.now
         chosen.receive(works)
 
-    def poll(self, timeout: float) -> News:
+    def poll(self, timeout: float) -> PollResult:
         world = self._world
         world.step("polls")
         if world.unlucky(0.02):
@@ -421,8 +421,8 @@ class SimulatedExecutor:
             worker.stalled_until = self._world.now + self._world.dice.choice([1, 7, 40])
             self._world.note("worker", worker.number, "stands still until", worker.stalled_until)
 
-    def _news(self) -> News:
-        news, now = News(), self._running()
+    def _news(self) -> PollResult:
+        news, now = PollResult(), self._running()
         for worker in list(self._workers):
             if worker.outbox or worker.dropped:
                 worker.said = now
@@ -437,7 +437,7 @@ class SimulatedExecutor:
                 self._replace(worker, news)
         return news
 
-    def _replace(self, worker: Worker, news: News) -> None:
+    def _replace(self, worker: Worker, news: PollResult) -> None:
         self._world.note("worker", worker.number, "is replaced; it was busy with", worker.page[CURRENT])
         worker.die()
         worker.state.begun = worker.page[BEGUN]

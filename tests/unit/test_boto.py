@@ -9,11 +9,11 @@ import pytest
 from botocore.exceptions import ParamValidationError
 
 from s3batch.s3 import requests as calls
-from s3batch.s3.boto import Carrier, fault_without_answer
+from s3batch.s3.boto import BotoTransport, fault_without_answer
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.s3.lazy_boto import carrier
-from s3batch.s3.requests import Call
+from s3batch.s3.requests import Request
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transport import Transport
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
@@ -39,7 +39,7 @@ def fake():
 
 @pytest.fixture(scope="module")
 def carry(fake):
-    return Carrier(endpoint_of(fake.url))
+    return BotoTransport(endpoint_of(fake.url))
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ CALLS = [
     calls.abort_multipart_upload("key", "upload+1/=="),
     calls.list_multipart_uploads("pre", "k", "u"),
     calls.get_object_acl("key"),
-    Call("GetObjectTagging", "GET", "key", "tagging="),
+    Request("GetObjectTagging", "GET", "key", "tagging="),
 ]
 
 
@@ -139,12 +139,12 @@ def test_headers_that_are_not_ascii_arrive_as_their_bytes(fake, carry):
 def test_the_buckets_region_is_found_by_boto3(fake):
     fake.manners = Manners(region="eu-south-9")
 
-    assert Carrier(endpoint_of(fake.url))(calls.put_object("key", b"", {})).status == 200
+    assert BotoTransport(endpoint_of(fake.url))(calls.put_object("key", b"", {})).status == 200
 
 
 def test_bodies_are_signed_as_the_lean_lane_signs_them(fake):
     for choice, payload in (("always", "signed"), ("never", "UNSIGNED-PAYLOAD"), ("auto", "signed")):
-        Carrier(endpoint_of(fake.url, sign_payload=choice))(calls.put_object("key", b"body", {}))
+        BotoTransport(endpoint_of(fake.url, sign_payload=choice))(calls.put_object("key", b"body", {}))
         found = fake.requests[-1].headers["x-amz-content-sha256"]
         assert (found == "UNSIGNED-PAYLOAD") is (payload == "UNSIGNED-PAYLOAD"), choice
 
@@ -156,8 +156,8 @@ def refused_port():
 
 
 def test_nobody_there_is_a_fault_worth_a_retry(refused_port):
-    with pytest.raises(CallError) as lost:
-        Carrier(endpoint_of(f"http://127.0.0.1:{refused_port}"))(calls.head_object("key"))
+    with pytest.raises(RequestError) as lost:
+        BotoTransport(endpoint_of(f"http://127.0.0.1:{refused_port}"))(calls.head_object("key"))
 
     assert (lost.value.fault.code, lost.value.fault.retryable) == ("Connection", True)
 
@@ -165,8 +165,8 @@ def test_nobody_there_is_a_fault_worth_a_retry(refused_port):
 def test_silence_is_a_timeout():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = endpoint_of(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.1)
-        with pytest.raises(CallError) as lost:
-            Carrier(endpoint)(calls.head_object("key"))
+        with pytest.raises(RequestError) as lost:
+            BotoTransport(endpoint)(calls.head_object("key"))
 
     assert (lost.value.fault.code, lost.value.fault.retryable) == ("Timeout", True)
 
@@ -174,8 +174,8 @@ def test_silence_is_a_timeout():
 def test_a_strange_certificate_is_not_worth_a_retry(tls_authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls_authority.issue_cert("127.0.0.1").configure_cert(context)
-    with FakeS3(tls=context) as secure, pytest.raises(CallError) as lost:
-        Carrier(endpoint_of(secure.url))(calls.head_object("key"))
+    with FakeS3(tls=context) as secure, pytest.raises(RequestError) as lost:
+        BotoTransport(endpoint_of(secure.url))(calls.head_object("key"))
 
     assert (lost.value.fault.code, lost.value.fault.retryable) == ("Untrusted", False)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import Kind, Listed, Operation
+from s3batch.model import Kind, ListedObject, Operation
 from s3batch.plan import deletes
-from s3batch.plan.planner import BATCH, Planning
-from s3batch.plan.spec import Wanted
+from s3batch.plan.planner import BATCH, Planner
+from s3batch.plan.spec import SyncSpec
 from s3batch.reporting.progress import Totals
 from s3batch.settings.table import Settings
 
@@ -31,13 +31,13 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
-def wanted(tree: Path, **settings) -> Wanted:
-    return Wanted.from_settings(Settings(source=str(tree), bucket="bucket", target="site", delete=True, **settings))
+def wanted(tree: Path, **settings) -> SyncSpec:
+    return SyncSpec.from_settings(Settings(source=str(tree), bucket="bucket", target="site", delete=True, **settings))
 
 
-def planned(what: Wanted, journal: Journal) -> tuple[Planning, list[Operation], int]:
+def planned(what: SyncSpec, journal: Journal) -> tuple[Planner, list[Operation], int]:
     """Plan to the end; return the operations, and how many paths the walk held at most between two steps."""
-    planning, operations, most = Planning(what, journal, Totals()), [], 0
+    planning, operations, most = Planner(what, journal, Totals()), [], 0
 
     def add(some: list[Operation]) -> None:
         operations.extend(journal.add(some))
@@ -50,11 +50,11 @@ def planned(what: Wanted, journal: Journal) -> tuple[Planning, list[Operation], 
 
 def list_orphans(journal: Journal, *keys: str) -> None:
     journal.begin_listing()
-    journal.record_listing([Listed(key, 1, "e", 1.0) for key in keys])
+    journal.record_listing([ListedObject(key, 1, "e", 1.0) for key in keys])
     journal.listing_complete()
 
 
-def orphans(what: Wanted, journal: Journal) -> set[str]:
+def orphans(what: SyncSpec, journal: Journal) -> set[str]:
     return {each.key for each in deletes.deletable(what, journal)}
 
 
@@ -104,7 +104,7 @@ def test_a_kept_path_protects_its_key_whatever_is_stripped(tree, journal, strip,
 
 def test_a_source_at_a_buckets_root_protects_the_same(tree, journal):
     os.symlink("nowhere", tree / "broken")
-    what = Wanted.from_settings(Settings(source=str(tree), bucket="bucket", target="", delete=True))
+    what = SyncSpec.from_settings(Settings(source=str(tree), bucket="bucket", target="", delete=True))
     list_orphans(journal, "broken", "broken/below", "brokener")
 
     planned(what, journal)

@@ -13,7 +13,7 @@ from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.credentials import Login
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.s3.sigv4 import Credentials
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Stored, error
 from tests.rig.scripted import CLOSE_UNREAD, Scripted
@@ -77,7 +77,7 @@ def test_a_passing_fault_is_tried_again_with_growing_patience(fake, bucket, wait
 def test_a_fault_that_does_not_pass_is_the_answer_in_the_end(fake, bucket):
     fake.meddle = failing(99, BUSY)
 
-    with pytest.raises(CallError, match="PutObject 'key': SlowDown"):
+    with pytest.raises(RequestError, match="PutObject 'key': SlowDown"):
         bucket.put("key", b"body")
 
     assert len(fake.requests) == 5 + 5, "what the store asks to be patient with is tried longer"
@@ -96,7 +96,7 @@ def test_what_is_not_there_is_none_and_a_refusal_is_raised(fake, bucket):
 
     fake.meddle = failing(99, Reply(403, {}, error("AccessDenied")))
     for ask in (bucket.head, bucket.get, bucket.delete):
-        with pytest.raises(CallError, match="AccessDenied"):
+        with pytest.raises(RequestError, match="AccessDenied"):
             ask("key")
 
 
@@ -122,7 +122,7 @@ def test_a_signature_refused_after_others_were_taken_is_of_that_key_alone(fake, 
     bucket.put("key", b"")
     fake.meddle = lambda seen: Reply(403, {}, error("SignatureDoesNotMatch")) if seen.key == "odd" else None
 
-    with pytest.raises(CallError, match="SignatureDoesNotMatch"):
+    with pytest.raises(RequestError, match="SignatureDoesNotMatch"):
         bucket.put("odd", b"")
 
 
@@ -263,7 +263,7 @@ def test_a_store_without_batches_is_asked_key_by_key(fake, bucket):
 
 
 def test_the_key_that_stays_is_named(fake, bucket):
-    with pytest.raises(CallError, match="DeleteObjects 'locked/k': AccessDenied"):
+    with pytest.raises(RequestError, match="DeleteObjects 'locked/k': AccessDenied"):
         bucket.delete_many(["locked/k"])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.archive.paths import is_below
-from s3batch.archive.undo_log import Undo, undo_leftovers
+from s3batch.archive.undo_log import UndoLog, undo_leftovers
 
 RECORD = b"\0"
 
@@ -100,7 +100,7 @@ def test_what_made_room_on_another_file_system_comes_back(there, elsewhere):
     os.symlink("file", elsewhere / "root" / "link")
     folder = str(there / ".s3batch" / "cache.undo")
 
-    undo = Undo(folder, str(there), [root], "an archive", within=below(root))
+    undo = UndoLog(folder, str(there), [root], "an archive", within=below(root))
     for name in ("file", "dir", "link"):
         undo.move_aside(f"{root}/{name}")
         undo.will_make([f"{root}/{name}"])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3batch.s3.checksums import FEW, NAMES, WHOLE_OBJECT, FirstCrc64, Running, digest
+from s3batch.s3.checksums import FEW, NAMES, WHOLE_OBJECT, FirstCrc64, RunningChecksum, digest
 
 
 def reflected(polynomial: int, width: int, body: bytes) -> bytes:
@@ -80,7 +80,7 @@ def test_awscrt_is_imported_for_much_content_only():
 @pytest.mark.parametrize("name", [*NAMES, "md5"])
 @given(pieces=st.lists(st.binary(max_size=50), max_size=5))
 def test_piece_by_piece_is_as_at_once(name, pieces):
-    running, body = Running(name), b"".join(pieces)
+    running, body = RunningChecksum(name), b"".join(pieces)
     for piece in pieces:
         running.update(piece)
 

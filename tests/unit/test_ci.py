@@ -6,7 +6,7 @@ import pytest
 
 from s3batch.cli import ci
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import Given
+from s3batch.settings.parsing import GivenText
 
 SEED_SYNC = {
     "PLUGIN_BUCKET": "my-bucket.s3-website-us-east-1.amazonaws.com",
@@ -259,7 +259,7 @@ def test_a_step_that_makes_no_sense_is_refused_in_one_sentence(environ, sentence
 def test_an_origin_is_the_variable_as_the_ci_wrote_it():
     _, given = ci.from_environment({"PLUGIN_RESTORE": "true", "PLUGIN_CACHE-KEY": "k", "AWS_REGION": "r"})
 
-    assert given == {"cache_key": Given("k", "PLUGIN_CACHE-KEY"), "region": Given("r", "AWS_REGION")}
+    assert given == {"cache_key": GivenText("k", "PLUGIN_CACHE-KEY"), "region": GivenText("r", "AWS_REGION")}
 
 
 def test_an_empty_variable_nobody_knows_is_no_matter():

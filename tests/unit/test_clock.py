@@ -9,7 +9,7 @@ import pytest
 
 from s3batch.s3.clock import retry_after, seconds_of
 from s3batch.s3.errors import fault_of
-from s3batch.s3.requests import Answer
+from s3batch.s3.requests import Response
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_a_refusal_for_the_clock_says_by_how_much_it_differs(monkeypatch, ahead,
     date = formatdate(1_800_000_000 + ahead, usegmt=True)
     body = b"<Error><Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message></Error>"
 
-    fault = fault_of(Answer(403, {"date": date}, body))
+    fault = fault_of(Response(403, {"date": date}, body))
 
     assert fault.message == f"The difference is too large. (this machine's clock is {words})"
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(429, 5.0), (503, 5.0), (500, 0.0)])
 def test_a_store_that_is_busy_says_when_it_is_not(status, seconds):
-    assert fault_of(Answer(status, {"retry-after": "5"})).retry_after == seconds
+    assert fault_of(Response(status, {"retry-after": "5"})).retry_after == seconds

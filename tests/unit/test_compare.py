@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.model import Attributes, Known, Listed, LocalFile, Reason
+from s3batch.model import Attributes, KnownObject, ListedObject, LocalFile, Reason
 from s3batch.objects.acl import acl_matches, canned_acl
 from s3batch.objects.compare import changes, difference, unchanged
 from s3batch.objects.headers import RemoteAttributes, copy_headers, put_headers
@@ -320,8 +320,8 @@ def test_an_answer_that_cannot_be_read_is_no_reason_to_copy_on_every_run() -> No
 
 FILE = local_file("a", 10)
 LOCAL = FILE.stamp
-LISTED = Listed("a", 10, "etag", 1_700_000_100.0)
-KNOWN = Known("etag", 10, LOCAL, 1_700_000_100.0, "print", "")
+LISTED = ListedObject("a", 10, "etag", 1_700_000_100.0)
+KNOWN = KnownObject("etag", 10, LOCAL, 1_700_000_100.0, "print", "")
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ KNOWN = Known("etag", 10, LOCAL, 1_700_000_100.0, "print", "")
     ],
 )  # fmt: skip
 def test_unchanged_means_our_file_and_our_own_last_write(
-    file: LocalFile, listed: Listed, known: Known, fingerprint: str, expected: bool
+    file: LocalFile, listed: ListedObject, known: KnownObject, fingerprint: str, expected: bool
 ) -> None:
     assert unchanged(file, listed, known, fingerprint) is expected
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from s3batch.s3 import requests
-from s3batch.s3.connection import MalformedError, Reply
+from s3batch.s3.connection import MalformedHTTPError, ResponseParser
 
 
 def reply_to(data: bytes, *, no_body: bool = False):
-    reply = Reply(no_body=no_body)
+    reply = ResponseParser(no_body=no_body)
     return reply, reply.feed(data)
 
 
@@ -63,7 +63,7 @@ def test_what_comes_too_much_is_not_content_and_ends_the_connection(data):
 
 
 def test_how_much_to_read_follows_the_announced_length():
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
     before = reply.appetite
     reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\nabc")
 
@@ -72,7 +72,7 @@ def test_how_much_to_read_follows_the_announced_length():
 
 
 def test_a_huge_body_is_read_in_pieces_of_a_mebibyte():
-    reply = Reply(no_body=False, call=requests.get_object("k", size=1 << 40))
+    reply = ResponseParser(no_body=False, call=requests.get_object("k", size=1 << 40))
     reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
 
     assert reply.appetite == 1024 * 1024
@@ -80,16 +80,16 @@ def test_a_huge_body_is_read_in_pieces_of_a_mebibyte():
 
 def test_a_flood_of_tiny_chunks_is_no_response():
     """A byte a chunk would hold a connection for minutes within every limit of bytes and seconds."""
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
     reply.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 
-    with pytest.raises(MalformedError, match="flood of tiny chunks"):
+    with pytest.raises(MalformedHTTPError, match="flood of tiny chunks"):
         for _ in range(5000):
             reply.feed(b"1\r\n \r\n")
 
 
 def test_spaces_that_keep_a_connection_alive_for_half_an_hour_are_no_flood():
-    reply = Reply(no_body=False)
+    reply = ResponseParser(no_body=False)
     reply.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 
     for _ in range(1800):

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from s3batch.objects.content_match import Evidence, same
+from s3batch.objects.content_match import ContentEvidence, same
 from s3batch.s3.checksums import digest
 from s3batch.s3.etag import multipart_etag
 
@@ -20,7 +20,7 @@ CRC = digest("crc64nvme", BODY)
 SHA = digest("sha256", BODY)
 
 
-def judge(evidence: Evidence, body: bytes = BODY) -> bool | None:
+def judge(evidence: ContentEvidence, body: bytes = BODY) -> bool | None:
     return same(lambda: [body[:1000], body[1000:]], len(body), evidence, PART)
 
 
@@ -58,7 +58,7 @@ def judge(evidence: Evidence, body: bytes = BODY) -> bool | None:
     ],
 )
 def test_a_head_tells_of_the_content(headers, verdict) -> None:
-    assert judge(Evidence.from_head(headers)) is verdict
+    assert judge(ContentEvidence.from_head(headers)) is verdict
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_a_head_tells_of_the_content(headers, verdict) -> None:
     ],
 )
 def test_a_record_tells_of_the_content(etag, checksum, verdict) -> None:
-    assert judge(Evidence.from_record(etag, checksum)) is verdict
+    assert judge(ContentEvidence.from_record(etag, checksum)) is verdict

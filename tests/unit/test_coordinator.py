@@ -17,9 +17,9 @@ from s3batch.coordinator import dispatcher
 from s3batch.coordinator.circuit_breaker import SAME_FAILURES
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
-from s3batch.coordinator.multipart import Uploads
+from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
-from s3batch.executors import Credit, News, Status, WorkerState, tags_of
+from s3batch.executors import Credit, PollResult, Status, WorkerState, tags_of
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
 from s3batch.reporting.progress import Totals, make
@@ -68,8 +68,8 @@ class Scripted:
         self._waiting += works
         self.most = max(self.most, len(self._state.given))
 
-    def poll(self, timeout: float) -> News:
-        news = News()
+    def poll(self, timeout: float) -> PollResult:
+        news = PollResult()
         self._idle = 0 if self._waiting else self._idle + 1
         assert self._idle < 400, "the coordinator waits for nothing"
         if self._idle > 1:
@@ -138,7 +138,7 @@ def coordinate(journal) -> Callable[..., Coordinator]:
     def build(executor: Scripted, **more: Any) -> Coordinator:
         parts: dict[str, Any] = {
             "journal": journal, "executor": executor, "login": Login(), "signals": Signals(), "totals": Totals(),
-            "uploads": Uploads(journal, 5 * MIB, lambda _: "print", lambda _: ""), "tries": 3,
+            "uploads": MultipartUploads(journal, 5 * MIB, lambda _: "print", lambda _: ""), "tries": 3,
             "progress": make("none", io.StringIO()), "multipart_threshold": 8 * MIB, "whole": lambda _: False,
             "replan": lambda operation: operation, "heard": lambda operation, result: None,
             "say": lambda words: None,
@@ -325,8 +325,8 @@ class Turns:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def count(self, poll: Callable[[float], News]) -> Callable[[float], News]:
-        def counted(timeout: float) -> News:
+    def count(self, poll: Callable[[float], PollResult]) -> Callable[[float], PollResult]:
+        def counted(timeout: float) -> PollResult:
             self.now += 0.1
             return poll(0.0)
 
@@ -447,7 +447,7 @@ def test_only_the_operation_that_kills_its_worker_is_failed(journal, coordinate)
     out: list[Work] = []
 
     class Deadly(Scripted):
-        def poll(self, timeout: float) -> News:
+        def poll(self, timeout: float) -> PollResult:
             out[:] = self._waiting
             return super().poll(timeout)
 

@@ -12,7 +12,7 @@ from s3batch.errors import JobFailedError
 from s3batch.executors import Status, weight_of
 from s3batch.executors.dask import cluster as dask
 from s3batch.executors.dask import hosted_worker
-from s3batch.executors.dask.hosted_worker import Answer, Sealed
+from s3batch.executors.dask.hosted_worker import ExchangeResponse, SealedValue
 from s3batch.executors.worker_process import unpack
 from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 class Task:
     """A Dask future that a test answers."""
 
-    def __init__(self, address: str, token: str, number: int, ask: Sealed) -> None:
+    def __init__(self, address: str, token: str, number: int, ask: SealedValue) -> None:
         self.address, self.token, self.number = address, token, number
         self.works, self.words = unpack(ask.open().works), ask.open().words
         self.answered = False
@@ -36,7 +36,7 @@ class Task:
     def release(self) -> None:
         self.answered = True
 
-    def result(self) -> Sealed:
+    def result(self) -> SealedValue:
         return self._result
 
     @property
@@ -46,10 +46,10 @@ class Task:
     def reply(self, *, dropped: list[Work] | None = None, gone: str = "", done: list[int] | None = None,
               silent: float = 0.0, busy_row: int = 0) -> None:  # fmt: skip
         results = [tuple(Result(row)) for row in (self.rows if done is None else done)]
-        answer = Answer(
+        answer = ExchangeResponse(
             results, {"PutObject": len(results)}, {}, hosted_worker.pack(dropped or []), self.status, gone=gone
         )
-        self._result = Sealed(answer._replace(silent=silent, busy_row=busy_row))
+        self._result = SealedValue(answer._replace(silent=silent, busy_row=busy_row))
         self._listener(self)
 
 

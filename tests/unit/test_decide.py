@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.model import ATTRIBUTES_CHANGED, ATTRIBUTES_KNOWN, CONTENT_KNOWN, Kind, Known, Listed, Operation, Reason
+from s3batch.model import (
+    ATTRIBUTES_CHANGED,
+    ATTRIBUTES_KNOWN,
+    CONTENT_KNOWN,
+    Kind,
+    KnownObject,
+    ListedObject,
+    Operation,
+    Reason,
+)
 from s3batch.plan.decide import decide, layout, part_size_for
 from tests.rig.stamps import local_file
 
 FILE = local_file("a.txt", 5)
-LISTED = Listed("t/a.txt", 5, "e", 100.0)
+LISTED = ListedObject("t/a.txt", 5, "e", 100.0)
 LOCAL = FILE.stamp
-KNOWN = Known("e", 5, LOCAL, 100.0, "F", "C")
+KNOWN = KnownObject("e", 5, LOCAL, 100.0, "F", "C")
 ELSEWHERE = LOCAL._replace(inode=-1)
 UPLOAD, RECONCILE = Kind.UPLOAD, Kind.RECONCILE
 

@@ -14,8 +14,8 @@ import pytest
 from s3batch import errors
 from s3batch.cli import loading
 from s3batch.cli import main as program
-from s3batch.commands.doctor.findings import Outcome
-from s3batch.objects.attributes import Rules
+from s3batch.commands.doctor.findings import RequestOutcome
+from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.redirects import parse
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
@@ -85,7 +85,7 @@ def anchors(text: str) -> set[str]:
 
 
 def test_what_a_check_of_the_doctor_may_come_to_is_documented():
-    assert [outcome.value for outcome in Outcome if f"`{outcome.value}`" not in CLI] == []
+    assert [outcome.value for outcome in RequestOutcome if f"`{outcome.value}`" not in CLI] == []
 
 
 @pytest.mark.parametrize("what", ["missing", "different", "extra"])
@@ -200,7 +200,7 @@ def test_an_example_maps_to_settings_without_a_complaint(example):
     loading.require(settings)
     if settings.command == "sync":
         Target.from_settings(settings)
-        Rules.from_settings(settings, "/workspace")
+        AttributeRules.from_settings(settings, "/workspace")
         Selection.from_settings(settings)
         DeleteLimit.from_settings(settings)
         parse(settings)

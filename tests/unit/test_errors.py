@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.s3.errors import CallError, Fault, fault_of, hides_error, puzzling
-from s3batch.s3.requests import Answer
+from s3batch.s3.errors import Fault, RequestError, fault_of, hides_error, puzzling
+from s3batch.s3.requests import Response
 
 
 def refusal(code: str, message: str = "", more: str = "") -> bytes:
@@ -16,32 +16,32 @@ def refusal(code: str, message: str = "", more: str = "") -> bytes:
     ("answer", "fault"),
     [
         pytest.param(
-            Answer(403, {}, refusal("AccessDenied", "No &lt;way&gt;", "<RequestId>R1</RequestId>")),
+            Response(403, {}, refusal("AccessDenied", "No &lt;way&gt;", "<RequestId>R1</RequestId>")),
             Fault("AccessDenied", "No <way>", 403, "R1"),
             id="an error document",
         ),
         pytest.param(
-            Answer(503, {"x-amz-request-id": "R2"}, refusal("SlowDown")),
+            Response(503, {"x-amz-request-id": "R2"}, refusal("SlowDown")),
             Fault("SlowDown", "", 503, "R2"),
             id="id in a header",
         ),
-        pytest.param(Answer(404, {}), Fault("NotFound", "", 404), id="no body, as after HEAD"),
-        pytest.param(Answer(403, {}), Fault("AccessDenied", "", 403), id="no body, 403"),
-        pytest.param(Answer(400, {}), Fault("BadRequest", "", 400), id="no body, 400"),
-        pytest.param(Answer(418, {}), Fault("HTTP418", "", 418), id="a status nobody knows"),
-        pytest.param(Answer(502, {}, b"<html>Bad Gateway</html>"), Fault("BadGateway", "", 502), id="a proxy's page"),
-        pytest.param(Answer(500, {}, refusal("500")), Fault("InternalError", "", 500), id="the status for a code"),
+        pytest.param(Response(404, {}), Fault("NotFound", "", 404), id="no body, as after HEAD"),
+        pytest.param(Response(403, {}), Fault("AccessDenied", "", 403), id="no body, 403"),
+        pytest.param(Response(400, {}), Fault("BadRequest", "", 400), id="no body, 400"),
+        pytest.param(Response(418, {}), Fault("HTTP418", "", 418), id="a status nobody knows"),
+        pytest.param(Response(502, {}, b"<html>Bad Gateway</html>"), Fault("BadGateway", "", 502), id="a proxy's page"),
+        pytest.param(Response(500, {}, refusal("500")), Fault("InternalError", "", 500), id="the status for a code"),
         pytest.param(
-            Answer(400, {}, refusal("AuthorizationHeaderMalformed", "", "<Region>eu-west-1</Region>")),
+            Response(400, {}, refusal("AuthorizationHeaderMalformed", "", "<Region>eu-west-1</Region>")),
             Fault("AuthorizationHeaderMalformed", "", 400, region="eu-west-1"),
             id="the region in the body",
         ),
         pytest.param(
-            Answer(301, {"x-amz-bucket-region": "eu-west-1"}),
+            Response(301, {"x-amz-bucket-region": "eu-west-1"}),
             Fault("PermanentRedirect", "", 301, region="eu-west-1"),
             id="the region in a header",
         ),
-        pytest.param(Answer(400, {}, b"\xff\xfe<Code>Odd\xff</Code>"), Fault("Odd\ufffd", "", 400), id="no UTF-8"),
+        pytest.param(Response(400, {}, b"\xff\xfe<Code>Odd\xff</Code>"), Fault("Odd\ufffd", "", 400), id="no UTF-8"),
     ],
 )
 def test_an_answer_tells_what_went_wrong(answer, fault):
@@ -97,28 +97,28 @@ def test_a_fault_means_something_for_the_job(fault, retryable, throttled, signed
     ],
 )
 def test_a_200_may_hide_an_error(body, hides):
-    assert hides_error(Answer(200, {}, body)) is hides
-    assert not hides_error(Answer(500, {}, body))
-    assert not hides_error(Answer(200, {"last-modified": "Sat, 21 Nov 2026 22:31:03 GMT"}, body))
+    assert hides_error(Response(200, {}, body)) is hides
+    assert not hides_error(Response(500, {}, body))
+    assert not hides_error(Response(200, {"last-modified": "Sat, 21 Nov 2026 22:31:03 GMT"}, body))
 
 
 @pytest.mark.parametrize(
     ("answer", "asked_again"),
     [
-        pytest.param(Answer(301, {}), True, id="redirect"),
-        pytest.param(Answer(307, {}), True, id="redirect for now"),
-        pytest.param(Answer(411, {}), True, id="length required"),
-        pytest.param(Answer(501, {}), True, id="not implemented"),
-        pytest.param(Answer(400, {}, refusal("InvalidArgument")), True, id="something is wrong with it"),
-        pytest.param(Answer(400, {}), True, id="bad request"),
-        pytest.param(Answer(403, {}, refusal("SignatureDoesNotMatch")), True, id="signature"),
-        pytest.param(Answer(403, {}, refusal("AccessDenied")), False, id="no permission"),
-        pytest.param(Answer(404, {}), False, id="not there"),
-        pytest.param(Answer(400, {}, refusal("EntityTooLarge")), False, id="too large for anybody"),
-        pytest.param(Answer(400, {}, refusal("BadDigest")), False, id="spoilt on the way"),
-        pytest.param(Answer(412, {}), False, id="condition"),
-        pytest.param(Answer(503, {}), False, id="busy"),
-        pytest.param(Answer(200, {}), False, id="fine"),
+        pytest.param(Response(301, {}), True, id="redirect"),
+        pytest.param(Response(307, {}), True, id="redirect for now"),
+        pytest.param(Response(411, {}), True, id="length required"),
+        pytest.param(Response(501, {}), True, id="not implemented"),
+        pytest.param(Response(400, {}, refusal("InvalidArgument")), True, id="something is wrong with it"),
+        pytest.param(Response(400, {}), True, id="bad request"),
+        pytest.param(Response(403, {}, refusal("SignatureDoesNotMatch")), True, id="signature"),
+        pytest.param(Response(403, {}, refusal("AccessDenied")), False, id="no permission"),
+        pytest.param(Response(404, {}), False, id="not there"),
+        pytest.param(Response(400, {}, refusal("EntityTooLarge")), False, id="too large for anybody"),
+        pytest.param(Response(400, {}, refusal("BadDigest")), False, id="spoilt on the way"),
+        pytest.param(Response(412, {}), False, id="condition"),
+        pytest.param(Response(503, {}), False, id="busy"),
+        pytest.param(Response(200, {}), False, id="fine"),
     ],
 )
 def test_boto3_is_asked_where_the_lean_lane_may_be_at_fault(answer, asked_again):
@@ -126,7 +126,7 @@ def test_boto3_is_asked_where_the_lean_lane_may_be_at_fault(answer, asked_again)
 
 
 def test_a_failed_call_names_the_call_its_key_and_what_was_said():
-    error = CallError("PutObject", "a b", Fault("AccessDenied", "No way", 403))
+    error = RequestError("PutObject", "a b", Fault("AccessDenied", "No way", 403))
 
     assert str(error) == "PutObject 'a b': AccessDenied: No way"
-    assert str(CallError("ListObjectsV2", "", Fault("", "", 500))) == "ListObjectsV2: HTTP 500"
+    assert str(RequestError("ListObjectsV2", "", Fault("", "", 500))) == "ListObjectsV2: HTTP 500"

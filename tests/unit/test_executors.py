@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.executors import Executor, News, count_outstanding, tags_of, weight_of
+from s3batch.executors import Executor, PollResult, count_outstanding, tags_of, weight_of
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
-from s3batch.executors.worker_loop import Runner
-from s3batch.executors.worker_process import Framed, Worker, pack
+from s3batch.executors.worker_loop import WorkerLoop
+from s3batch.executors.worker_process import FrameStream, Worker, pack
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
-from s3batch.objects.attributes import Rules
+from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.sigv4 import Credentials
 from s3batch.settings.table import Settings
@@ -46,7 +46,7 @@ def brief(fake, tmp_path) -> Brief:
         credentials=Credentials(ACCESS_KEY, SECRET_KEY, ""),
     )  # fmt: skip
     (tmp_path / "tree").mkdir()
-    rules = Rules.from_settings(Settings(), str(tmp_path / "tree"))
+    rules = AttributeRules.from_settings(Settings(), str(tmp_path / "tree"))
     return Brief(endpoint=endpoint, root=str(tmp_path / "tree"), rules=rules, limit=8)
 
 
@@ -96,9 +96,9 @@ def pids(executor: LocalExecutor) -> list[int]:
     return [process._process.pid for process in executor._processes.values()]
 
 
-def collect(executor: Executor, until: Callable[[News], bool], timeout: float = 30) -> News:
+def collect(executor: Executor, until: Callable[[PollResult], bool], timeout: float = 30) -> PollResult:
     """Everything that comes until that is so."""
-    news, end = News(), time.monotonic() + timeout
+    news, end = PollResult(), time.monotonic() + timeout
     while not until(news):
         assert time.monotonic() < end, news
         more = executor.poll(0.1)
@@ -406,10 +406,10 @@ def test_frames_arrive_whole_however_they_are_cut(seed):
     chance = random.Random(seed)
     sent = [(f"word{number}", chance.randbytes(chance.choice([0, 1, 50, 100_000]))) for number in range(30)]
     mine, theirs = socket.socketpair()
-    out = Framed(mine)
+    out = FrameStream(mine)
     for word, payload in sent:
         out.queue(word, payload)
-    data, into, got = bytes(out._out), Framed(theirs), []
+    data, into, got = bytes(out._out), FrameStream(theirs), []
 
     while data:
         size = chance.choice([1, 3, 7, 1000, 60_000])
@@ -511,7 +511,7 @@ def test_fewer_processes_than_asked_do_all_the_work(brief, upload, fake, monkeyp
 def test_the_last_words_of_a_dead_coordinator_begin_nothing(fake, brief, upload):
     """A worker that stood still (SIGSTOP, a frozen container) reads them when it wakes, perhaps hours later."""
     ours, theirs = socket.socketpair()
-    coordinator, worker = Framed(ours), Worker(theirs, [0, 0])
+    coordinator, worker = FrameStream(ours), Worker(theirs, [0, 0])
     coordinator.queue("start", brief)
     coordinator.flush()
     worker.turn(1.0)
@@ -535,9 +535,9 @@ MIB = 1 << 20
     ids=["sent", "sent as gzip", "compared", "compared as gzip"],
 )
 def test_a_worker_begins_no_more_than_its_memory_holds(brief, gzip, kind, begun):
-    rules = Rules.from_settings(Settings(gzip="true" if gzip else ""), brief.root)
+    rules = AttributeRules.from_settings(Settings(gzip="true" if gzip else ""), brief.root)
     page = [0, 0]
-    runner = Runner(replace(brief, rules=rules), page)
+    runner = WorkerLoop(replace(brief, rules=rules), page)
     large = [Operation(kind, f"k{n}", Reason.CONTENT, f"k{n}.txt", 20 * MIB, stamp(20 * MIB), id=n) for n in range(5)]
 
     runner.take([Work(operation) for operation in large])

@@ -12,7 +12,7 @@ from s3batch.cache.naming import build_of
 from s3batch.cli.identity.find import find_build
 from s3batch.cli.identity.remotes import Repository, parse_remote, without_credentials
 from s3batch.cli.identity.systems import SYSTEMS
-from s3batch.settings.ci_build import Build
+from s3batch.settings.ci_build import CIBuild
 from s3batch.settings.table import Settings
 from tests.rig import builds
 from tests.rig.builds import CIS, FORK, PULL, PUSH, TAG
@@ -22,7 +22,7 @@ def facts(build, *names):
     return tuple(getattr(build, name) for name in names)
 
 
-def scopes(build: Build) -> tuple[str | None, list[str]]:
+def scopes(build: CIBuild) -> tuple[str | None, list[str]]:
     """Where a cache of this build is written and looked for."""
     found = object_keys.scopes(build_of(Settings(build=build)))
     return found.write, list(found.read)
@@ -32,7 +32,7 @@ def scopes(build: Build) -> tuple[str | None, list[str]]:
 def told(tmp_path):
     """``told("github", FORK)``: the build that this CI's variables tell of."""
 
-    def build(name: str, kind: str, **more: str) -> Build:
+    def build(name: str, kind: str, **more: str) -> CIBuild:
         return find_build(CIS[name](kind, tmp_path / "event.json") | more)
 
     return build
@@ -114,7 +114,7 @@ def test_a_marker_that_is_switched_off_is_none(text):
 # --- GitHub's event file -----------------------------------------------------------------------
 
 
-def github(tmp_path, event: object, **more: str) -> Build:
+def github(tmp_path, event: object, **more: str) -> CIBuild:
     path = tmp_path / "event.json"
     environ = builds.github(PULL, path)
     path.write_text(event if isinstance(event, str) else json.dumps(event))

@@ -11,7 +11,7 @@ from s3batch.cache.gc_store import BucketStore
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.credentials import Login
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 from s3batch.s3.sigv4 import Credentials
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply
 
@@ -82,7 +82,7 @@ def test_what_changed_since_it_was_listed_stays(fake, store):
 def test_a_refused_delete_is_an_error(fake, store):
     fake.meddle = lambda request: Reply(403) if request.name == "DeleteObjects" else None
 
-    with pytest.raises(CallError):
+    with pytest.raises(RequestError):
         store.run(store.delete(["a", "d"], store.now().high + 5))
 
 

@@ -13,7 +13,7 @@ import pytest
 from s3batch import __version__
 from s3batch.executors import Credit, Status
 from s3batch.executors.dask import hosted_worker
-from s3batch.executors.dask.hosted_worker import Ask, Place, Sealed
+from s3batch.executors.dask.hosted_worker import CoordinatorView, ExchangeRequest, SealedValue
 from s3batch.executors.worker_process import pack, results_of, unpack
 from s3batch.model import Kind, Operation, Reason, Result, Work
 
@@ -90,8 +90,8 @@ def begin(monkeypatch):
 
     def run(*, stuck: bool = False, breaks: bool = False) -> str:
         tokens.append(f"token-{len(tokens)}")
-        brief = Sealed(SimpleNamespace(stuck=stuck, breaks=breaks))
-        assert asyncio.run(hosted_worker.begin(tokens[-1], "owner", Place(__version__, "/", ()), brief)) == ""
+        brief = SealedValue(SimpleNamespace(stuck=stuck, breaks=breaks))
+        assert asyncio.run(hosted_worker.begin(tokens[-1], "owner", CoordinatorView(__version__, "/", ()), brief)) == ""
         return tokens[-1]
 
     yield run
@@ -102,11 +102,11 @@ def works(*rows: int) -> list[tuple]:
     return pack([Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows])
 
 
-def exchange(token: str, number: int, *rows: int, **words: object) -> hosted_worker.Answer:
-    return hosted_worker.exchange(token, number, Sealed(Ask(works(*rows), words))).open()
+def exchange(token: str, number: int, *rows: int, **words: object) -> hosted_worker.ExchangeResponse:
+    return hosted_worker.exchange(token, number, SealedValue(ExchangeRequest(works(*rows), words))).open()
 
 
-def rows_of(answer: hosted_worker.Answer) -> list[int]:
+def rows_of(answer: hosted_worker.ExchangeResponse) -> list[int]:
     return [result.id for result in results_of(answer.results)]
 
 
@@ -195,15 +195,15 @@ def test_the_next_job_of_an_owner_dismisses_the_workers_of_the_one_before(begin,
 
 
 def test_another_version_and_another_source_are_refused(tmp_path):
-    other = Place("0.0.0", str(tmp_path), ())
-    elsewhere = Place(__version__, str(tmp_path / "none"), ())
+    other = CoordinatorView("0.0.0", str(tmp_path), ())
+    elsewhere = CoordinatorView(__version__, str(tmp_path / "none"), ())
 
     assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted_worker.look(other))
-    assert "has no" in asyncio.run(hosted_worker.begin("t", "owner", elsewhere, Sealed(None)))
+    assert "has no" in asyncio.run(hosted_worker.begin("t", "owner", elsewhere, SealedValue(None)))
 
 
 def test_a_sealed_value_shows_nothing():
-    sealed = Sealed({"secret_key": "hunter2"})
+    sealed = SealedValue({"secret_key": "hunter2"})
 
     assert "hunter2" not in f"{sealed} {sealed!r}"
     assert sealed.open() == {"secret_key": "hunter2"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import Kind, Known, Listed, Operation, Reason, Result, State
+from s3batch.model import Kind, KnownObject, ListedObject, Operation, Reason, Result, State
 from tests.rig.stamps import stamp
 
 
@@ -65,10 +65,10 @@ def test_changed_keys_come_page_by_page(journal, monkeypatch) -> None:
 
 # --- facts -------------------------------------------------------------------------------------------
 
-FOREIGN = Known("e1", 3, stamp(3, 0, -1, 0, 0), 40.0, "f", "c")
+FOREIGN = KnownObject("e1", 3, stamp(3, 0, -1, 0, 0), 40.0, "f", "c")
 
 
-def listed(journal: Journal, *objects: Listed) -> None:
+def listed(journal: Journal, *objects: ListedObject) -> None:
     journal.begin_listing()
     journal.record_listing(list(objects))
     journal.listing_complete()
@@ -76,7 +76,7 @@ def listed(journal: Journal, *objects: Listed) -> None:
 
 def test_facts_from_elsewhere_are_believed_of_objects_that_are_listed_just_so(journal) -> None:
     begin(journal)
-    listed(journal, Listed("t/a", 3, "e1", 40.0), Listed("t/b", 3, "other", 40.0))
+    listed(journal, ListedObject("t/a", 3, "e1", 40.0), ListedObject("t/b", 3, "other", 40.0))
 
     journal.take_facts([("t/a", FOREIGN), ("t/b", FOREIGN), ("t/not listed", FOREIGN)])
 
@@ -90,11 +90,11 @@ def test_our_own_facts_are_not_overwritten_unless_they_are_stale(journal) -> Non
     do(journal, Kind.UPLOAD, "t/a")
     journal.learn()
     own = journal.look_up(["t/a"])["t/a"][1]
-    listed(journal, Listed("t/a", 3, "e", 50.0))
+    listed(journal, ListedObject("t/a", 3, "e", 50.0))
     journal.take_facts([("t/a", FOREIGN._replace(etag="e"))])
     assert journal.look_up(["t/a"])["t/a"][1] == own
 
-    listed(journal, Listed("t/a", 3, "e1", 60.0))
+    listed(journal, ListedObject("t/a", 3, "e1", 60.0))
     journal.take_facts([("t/a", FOREIGN)])
     assert journal.look_up(["t/a"])["t/a"][1] == FOREIGN
 
@@ -102,8 +102,8 @@ def test_our_own_facts_are_not_overwritten_unless_they_are_stale(journal) -> Non
 def test_facts_are_those_of_objects_that_are_there(journal) -> None:
     begin(journal)
     listed(
-        journal, Listed("t/kept", 3, "e1", 40.0), Listed("t/gone", 3, "e1", 40.0), Listed("t/foreign", 3, "x", 40.0),
-        Listed("u/outside", 3, "e1", 40.0),
+        journal, ListedObject("t/kept", 3, "e1", 40.0), ListedObject("t/gone", 3, "e1", 40.0), ListedObject("t/foreign", 3, "x", 40.0),
+        ListedObject("u/outside", 3, "e1", 40.0),
     )  # fmt: skip
     journal.take_facts([(key, FOREIGN) for key in ("t/kept", "t/gone", "u/outside")])
     do(journal, Kind.UPLOAD, "t/new")
@@ -118,7 +118,7 @@ def test_a_fact_of_an_object_that_somebody_removed_is_not_told(journal) -> None:
     do(journal, Kind.UPLOAD, "t/a", "t/b")
     journal.learn()
     begin(journal)
-    listed(journal, Listed("t/a", 3, "e", 50.0))
+    listed(journal, ListedObject("t/a", 3, "e", 50.0))
 
     assert [key for page in journal.facts("t/") for key, _ in page] == ["t/a"]
 
@@ -128,7 +128,7 @@ def test_a_comparison_by_content_alone_keeps_the_time_of_the_write(journal) -> N
     do(journal, Kind.UPLOAD, "t/a")
     journal.learn()
     begin(journal)
-    listed(journal, Listed("t/a", 3, "e", 50.9))
+    listed(journal, ListedObject("t/a", 3, "e", 50.9))
     (added,) = journal.add(
         [Operation(Kind.RECONCILE, "t/a", Reason.UNKNOWN, size=3, stamp=stamp(3, 9, 8), path="a")], lease=True
     )

@@ -413,7 +413,7 @@ def test_a_write_that_the_system_refuses_is_said_and_what_was_committed_stays(pa
 KILLED = """
 import os, signal, sys
 from s3batch.journal import Journal
-from s3batch.model import Kind, Listed, Operation, Reason, Result, State
+from s3batch.model import Kind, ListedObject, Operation, Reason, Result, State
 journal = Journal.open(sys.argv[1])
 journal.lock()
 journal.look_at(journal.jobs()[0].id)

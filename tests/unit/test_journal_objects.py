@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Known, Listed, Operation, Reason, Result, Stage, State
+from s3batch.model import JobState, Kind, KnownObject, ListedObject, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp
 
 ODD = os.fsdecode(b"site/caf\xe9")
@@ -29,11 +29,11 @@ def begin(journal: Journal, target: str = "s3://bucket/site/", endpoint: str = "
     return job
 
 
-def listed(key: str, size: int = 10, etag: str = "e", modified: float = 100.0) -> Listed:
-    return Listed(key, size, etag, modified)
+def listed(key: str, size: int = 10, etag: str = "e", modified: float = 100.0) -> ListedObject:
+    return ListedObject(key, size, etag, modified)
 
 
-def list_again(journal: Journal, *objects: Listed) -> None:
+def list_again(journal: Journal, *objects: ListedObject) -> None:
     journal.begin_listing()
     journal.record_listing(list(objects))
     journal.listing_complete()
@@ -44,7 +44,7 @@ def do(journal: Journal, operation: Operation, state: State, **result) -> None:
     journal.settle([(state, Result(added.id, **result))])
 
 
-def fact(journal: Journal, key: str) -> Known | None:
+def fact(journal: Journal, key: str) -> KnownObject | None:
     return journal.look_up([key])[key][1]
 
 
@@ -151,42 +151,42 @@ ANSWER = {"etag": "new", "date": 200.0, "fingerprint": "f", "checksum": "c"}
             UPLOAD,
             State.DONE,
             {**ANSWER, "sent": 10},
-            Known("new", 10, stamp(10), 200.0, "f", "c"),
+            KnownObject("new", 10, stamp(10), 200.0, "f", "c"),
             id="an upload",
         ),
         pytest.param(
             UPLOAD,
             State.DONE,
             {**ANSWER, "sent": 4},
-            Known("new", 4, stamp(10), 200.0, "f", "c"),
+            KnownObject("new", 4, stamp(10), 200.0, "f", "c"),
             id="an upload that was compressed: the object is smaller than the file",
         ),
         pytest.param(
             UPLOAD,
             State.DONE,
             {**ANSWER, "etag": "new-2", "sent": 4},
-            Known("new-2", 10, stamp(10), 200.0, "f", "c"),
+            KnownObject("new-2", 10, stamp(10), 200.0, "f", "c"),
             id="a multipart upload of which the rest was sent",
         ),
         pytest.param(
             UPLOAD,
             State.DONE,
             {**ANSWER, "already": True},
-            Known("new", 10, stamp(10), 200.0, "f", "c"),
+            KnownObject("new", 10, stamp(10), 200.0, "f", "c"),
             id="an upload that S3 had already",
         ),
         pytest.param(
             RECONCILE,
             State.SKIPPED,
             {**ANSWER, "etag": "e", "date": 0.0},
-            Known("e", 4, stamp(10), 100.0, "f", "c"),
+            KnownObject("e", 4, stamp(10), 100.0, "f", "c"),
             id="found right: size and time are those listed",
         ),
         pytest.param(
             COPY,
             State.DONE,
             ANSWER,
-            Known("new", 4, stamp(0), 200.0, "f", "c"),
+            KnownObject("new", 4, stamp(0), 200.0, "f", "c"),
             id="a copy: the size is the listed one",
         ),
         pytest.param(UPLOAD, State.DONE, {**ANSWER, "etag": ""}, None, id="no ETag: nothing to know it by"),
@@ -208,7 +208,7 @@ def test_a_fact_is_known_though_the_object_is_not_listed(journal):
     do(journal, UPLOAD, State.DONE, **ANSWER)
     journal.learn()
 
-    assert journal.look_up(["k"])["k"] == (None, Known("new", 10, stamp(10), 200.0, "f", "c"))
+    assert journal.look_up(["k"])["k"] == (None, KnownObject("new", 10, stamp(10), 200.0, "f", "c"))
     assert (journal.count_listed(), journal.count_orphans("")) == (0, 0)
 
 
@@ -220,7 +220,7 @@ def test_a_copy_keeps_the_size_of_the_file_it_was_made_from(journal):
 
     journal.learn()
 
-    assert fact(journal, "k") == Known("copied", 10, stamp(10), 300.0, "g", "")
+    assert fact(journal, "k") == KnownObject("copied", 10, stamp(10), 300.0, "g", "")
 
 
 def test_a_checksum_stays_known_as_long_as_the_etag_does(journal):
@@ -230,7 +230,7 @@ def test_a_checksum_stays_known_as_long_as_the_etag_does(journal):
 
     journal.learn()
 
-    assert fact(journal, "k") == Known("new", 10, stamp(10), 300.0, "g", "c")
+    assert fact(journal, "k") == KnownObject("new", 10, stamp(10), 300.0, "g", "c")
 
 
 def test_a_deleted_object_is_forgotten(journal):
@@ -248,7 +248,7 @@ def test_what_a_dead_job_had_done_is_learnt_when_it_is_taken_over(journal):
 
     begin(journal)
 
-    assert fact(journal, "k") == Known("new", 10, stamp(10), 200.0, "f", "c")
+    assert fact(journal, "k") == KnownObject("new", 10, stamp(10), 200.0, "f", "c")
 
 
 def test_only_the_job_at_work_is_learnt_from(journal):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.model import Listed
-from s3batch.s3.documents import MalformedAnswerError
+from s3batch.model import ListedObject
+from s3batch.s3.documents import MalformedResponseError
 from s3batch.s3.listing import (
     parse_completed,
     parse_copied,
@@ -25,27 +25,27 @@ MD5 = "9dd4e461268c8034f5c8564e155c67a6"
     [
         pytest.param(
             b"<Key>a/b</Key><LastModified>2026-11-21T22:31:03.590Z</LastModified><ETag>&quot;%s&quot;</ETag><Size>1</Size>",
-            Listed("a/b", 1, MD5, 1795300263.59),
+            ListedObject("a/b", 1, MD5, 1795300263.59),
             id="Amazon",
         ),
         pytest.param(
             b'<Key>a+b%%2Bc</Key><LastModified>2026-11-21T22:31:03Z</LastModified><ETag>"%s"</ETag><Size>0</Size>',
-            Listed("a b+c", 0, MD5, 1795300263.0),
+            ListedObject("a b+c", 0, MD5, 1795300263.0),
             id="ministack, and a time without fraction",
         ),
         pytest.param(
             b"<Key>k</Key><ETag>&#34;%s&#34;</ETag><Size>7</Size><LastModified>2026-11-21T22:31:03.1Z</LastModified>",
-            Listed("k", 7, MD5, 1795300263.1),
+            ListedObject("k", 7, MD5, 1795300263.1),
             id="SeaweedFS: quotes by number, another order",
         ),
         pytest.param(
             b"<Key>k</Key><LastModified>2026-11-21T22:31:03.123456789Z</LastModified><ETag>%s</ETag><Size>7</Size>",
-            Listed("k", 7, MD5, 1795300263.123456789),
+            ListedObject("k", 7, MD5, 1795300263.123456789),
             id="bare ETag, nanoseconds",
         ),
         pytest.param(
             b"<Key>%%E6%%97%%A5&amp;%%FF</Key><LastModified>2026-11-21T22:31:03Z</LastModified><Size>7</Size><!--%s-->",
-            Listed("日&\udcff", 7, "", 1795300263.0),
+            ListedObject("日&\udcff", 7, "", 1795300263.0),
             id="no ETag, no UTF-8",
         ),
     ],
@@ -96,7 +96,7 @@ def test_an_upload_id_is_found_in_any_namespace():
 
 @pytest.mark.parametrize("body", [b"<html>Welcome", b"", b"<Error/>"])
 def test_an_answer_without_upload_id_is_refused(body):
-    with pytest.raises(MalformedAnswerError):
+    with pytest.raises(MalformedResponseError):
         parse_upload_id(body)
 
 

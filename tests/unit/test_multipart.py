@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.coordinator.multipart import OPEN_AT_ONCE, Uploads
+from s3batch.coordinator.multipart import OPEN_AT_ONCE, MultipartUploads
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason, Result, State, Step, Work
 from tests.rig.stamps import stamp
@@ -26,8 +26,8 @@ def begin_job(journal: Journal) -> None:
     journal.begin_job("sync", "/src", "bucket/", "http://127.0.0.1", {}, "1")
 
 
-def make(journal: Journal, found: dict[str, str] | None = None, part_size: int = 5 * MIB) -> Uploads:
-    return Uploads(journal, part_size, lambda path: f"print of {path}", lambda key: (found or {}).get(key, ""))
+def make(journal: Journal, found: dict[str, str] | None = None, part_size: int = 5 * MIB) -> MultipartUploads:
+    return MultipartUploads(journal, part_size, lambda path: f"print of {path}", lambda key: (found or {}).get(key, ""))
 
 
 def leased(journal: Journal, size: int = 12 * MIB, key: str = "big") -> Operation:
@@ -45,7 +45,7 @@ def failure(work: Work, code: str, **more: Any) -> Result:
     return result(work, error=code, code=code, etag="", **more)
 
 
-def begun(uploads: Uploads, operation: Operation, upload_id: str = "u1") -> list[Work]:
+def begun(uploads: MultipartUploads, operation: Operation, upload_id: str = "u1") -> list[Work]:
     """The parts of an upload that has been begun."""
     uploads.add(operation)
     (begin,) = uploads.work(9)
@@ -178,7 +178,7 @@ def test_an_upload_that_s3_does_not_know_is_begun_again_and_late_answers_are_sta
     assert {work.operation.upload_id for work in parts} == {"u2"}
 
 
-def finishing(uploads: Uploads, journal: Journal) -> Work:
+def finishing(uploads: MultipartUploads, journal: Journal) -> Work:
     """The last step of an upload whose parts are all sent."""
     for part in begun(uploads, leased(journal)):
         uploads.take(result(part))
@@ -290,7 +290,7 @@ def test_an_upload_that_cannot_be_begun_has_nothing_to_abort(journal):
 # --- going on with what was begun before -----------------------------------------------------
 
 
-def resumed(journal: Journal) -> tuple[Uploads, Work]:
+def resumed(journal: Journal) -> tuple[MultipartUploads, Work]:
     """An upload whose first two parts were settled by a run that was killed."""
     uploads = make(journal)
     operation = leased(journal)

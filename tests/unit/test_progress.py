@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 
-from s3batch.reporting.progress import Bars, Lines, Nothing, Totals, line, make
+from s3batch.reporting.progress import NoProgress, ProgressBars, ProgressLines, Totals, line, make
 
 MIB = 1 << 20
 
@@ -34,11 +34,11 @@ class Clock:
 @pytest.mark.parametrize(
     ("kind", "stream", "expected"),
     [
-        pytest.param("auto", Terminal(), Bars, id="a terminal gets bars"),
-        pytest.param("auto", io.StringIO(), Lines, id="a log gets lines"),
-        pytest.param("bar", io.StringIO(), Bars, id="bars where asked for"),
-        pytest.param("plain", Terminal(), Lines, id="lines where asked for"),
-        pytest.param("none", Terminal(), Nothing, id="nothing where asked for"),
+        pytest.param("auto", Terminal(), ProgressBars, id="a terminal gets bars"),
+        pytest.param("auto", io.StringIO(), ProgressLines, id="a log gets lines"),
+        pytest.param("bar", io.StringIO(), ProgressBars, id="bars where asked for"),
+        pytest.param("plain", Terminal(), ProgressLines, id="lines where asked for"),
+        pytest.param("none", Terminal(), NoProgress, id="nothing where asked for"),
     ],
 )
 def test_the_setting_and_the_stream_choose(kind: str, stream: io.StringIO, expected: type) -> None:
@@ -57,7 +57,7 @@ def test_nothing_shows_nothing() -> None:
 class TestLines:
     def test_a_line_is_written_each_ten_seconds_however_often_it_is_told(self) -> None:
         stream, clock = io.StringIO(), Clock()
-        progress = Lines(stream, clock)
+        progress = ProgressLines(stream, clock)
         for step in range(1, 301):
             clock.now = 100 + step / 10
             progress.update(Totals(files_planned=300, files_done=step, phase="upload"))
@@ -71,7 +71,7 @@ class TestLines:
 
     def test_a_log_never_holds_a_carriage_return_or_an_escape(self) -> None:
         stream, clock = io.StringIO(), Clock()
-        progress = Lines(stream, clock)
+        progress = ProgressLines(stream, clock)
         clock.now += 60
         progress.update(Totals(files_planned=3, files_done=1, bytes_planned=9, bytes_done=3))
         progress.close()
@@ -124,7 +124,7 @@ class TestLines:
 class TestBars:
     def show(self, *totals: Totals) -> str:
         stream, clock = Terminal(), Clock()
-        progress = Bars(stream, clock)
+        progress = ProgressBars(stream, clock)
         for one in totals:
             clock.now += 1
             progress.update(one)
@@ -158,7 +158,7 @@ class TestBars:
 
     def test_drawing_is_rare_however_often_it_is_told(self) -> None:
         stream, clock = Terminal(), Clock()
-        progress = Bars(stream, clock)
+        progress = ProgressBars(stream, clock)
         for step in range(1000):
             clock.now += 0.001
             progress.update(Totals(files_planned=1000, files_done=step))
@@ -167,7 +167,7 @@ class TestBars:
         assert stream.getvalue().count("working") <= 2 * 6
 
     def test_closing_twice_and_closing_undrawn_is_no_error(self) -> None:
-        progress = Bars(Terminal())
+        progress = ProgressBars(Terminal())
         progress.close()
         progress.close()
 

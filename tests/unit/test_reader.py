@@ -12,7 +12,7 @@ import time
 import pytest
 
 from s3batch.s3.etag import md5, multipart_digests
-from s3batch.source.reader import ContentError, Source, compressed
+from s3batch.source.reader import ContentError, SourceReader, compressed
 from tests.rig.stamps import stamp_at
 
 MIB = 1024 * 1024
@@ -27,7 +27,7 @@ def planned(tmp_path):
     path.write_bytes(BODY)
     os.utime(path, ns=(LONG_AGO, LONG_AGO))
     time.sleep(0.021)
-    return Source(str(tmp_path)), stamp_at(path)
+    return SourceReader(str(tmp_path)), stamp_at(path)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_source_that_is_one_file_is_read_by_its_name(tmp_path):
     (tmp_path / "only").write_bytes(b"x")
     time.sleep(0.021)
 
-    assert Source(str(tmp_path / "only")).read("only", stamp_at(tmp_path / "only")) == b"x"
+    assert SourceReader(str(tmp_path / "only")).read("only", stamp_at(tmp_path / "only")) == b"x"
 
 
 def change_size(path):
@@ -99,7 +99,7 @@ def become_an_endless_link(path):
 )  # fmt: skip
 @pytest.mark.parametrize(
     "way",
-    [Source.read, Source.check, lambda *arguments: list(Source.blocks(*arguments))],
+    [SourceReader.read, SourceReader.check, lambda *arguments: list(SourceReader.blocks(*arguments))],
     ids=["read", "check", "blocks"],
 )
 def test_what_is_not_as_planned_is_not_read(planned, tmp_path, change, way):
@@ -122,11 +122,11 @@ def test_a_file_written_this_very_moment_is_read_when_the_clock_has_ticked(tmp_p
     with monkeypatch.context() as moment, pytest.raises(ContentError, match="changed") as caught:
         moment.setattr(time, "time_ns", lambda: now.ctime_ns + 1_000_000)
         moment.setattr(time, "sleep", lambda _: path.write_bytes(b"whole"))  # while the clock is waited for
-        Source(str(tmp_path)).read("new", now)
+        SourceReader(str(tmp_path)).read("new", now)
 
     assert caught.value.code == "Changed"
     now = stamp_at(path)
-    assert Source(str(tmp_path)).read("new", now) == b"whole"
+    assert SourceReader(str(tmp_path)).read("new", now) == b"whole"
     assert time.time_ns() - now.ctime_ns >= 20_000_000
 
 
@@ -201,7 +201,7 @@ def test_no_read_of_a_file_that_is_rewritten_all_the_time_is_torn(tmp_path):
         found = stamp_at(path)
         time.sleep(0.021)
         try:
-            body = Source(str(tmp_path)).read("file", found)
+            body = SourceReader(str(tmp_path)).read("file", found)
         except ContentError:
             refused += 1
         else:
@@ -253,7 +253,7 @@ def test_compressing_gives_the_same_bytes_each_time():
 
 def test_a_block_that_does_not_come_is_told_with_its_file(tmp_path):
     """As a file server that does not answer has it; a slow one, whose blocks do come, is left alone."""
-    source, (reading, writing) = Source(str(tmp_path)), os.pipe()
+    source, (reading, writing) = SourceReader(str(tmp_path)), os.pipe()
     thread = threading.Thread(target=source._read_block, args=(reading, "slow.bin", 10), daemon=True)
     thread.start()
     while not source._waits:

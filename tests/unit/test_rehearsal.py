@@ -12,7 +12,7 @@ import pytest
 
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal import Journal, migrations
-from s3batch.model import JobState, Kind, Listed, Operation, Reason, Result, Stage, State
+from s3batch.model import JobState, Kind, ListedObject, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp
 
 
@@ -41,8 +41,8 @@ def seen(path: str) -> dict[str, str]:
     return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}
 
 
-def listed(*keys: str) -> list[Listed]:
-    return [Listed(key, 10, f"e-{key}", 5.0) for key in keys]
+def listed(*keys: str) -> list[ListedObject]:
+    return [ListedObject(key, 10, f"e-{key}", 5.0) for key in keys]
 
 
 def leave_killed_run(path: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
 from s3batch.reporting.json_stream import pieces
-from s3batch.reporting.report import Before, document, end_block, failure_line, resume_line
+from s3batch.reporting.report import EarlierJobs, document, end_block, failure_line, resume_line
 
 JOB = Job(
     id="20261121-1",
@@ -111,7 +111,7 @@ class TestDocument:
     def test_a_resumed_job_is_the_sum_of_all_its_runs(self) -> None:
         killed = JOB._replace(ended=None, started=100.0, seen=104.5, files=9, retries=1, requests={"PutObject": 8})
         resumed = JOB._replace(resumed=1)
-        before = Before([killed], {Kind.UPLOAD: counts_of(8, 8, bytes=80)})
+        before = EarlierJobs([killed], {Kind.UPLOAD: counts_of(8, 8, bytes=80)})
 
         found = document(
             resumed, {Kind.UPLOAD: counts_of(4, 3, 1, bytes=30)}, lambda: iter(()), journal="j", now=0, before=before

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from s3batch.s3 import requests
-from s3batch.s3.requests import Answer
+from s3batch.s3.requests import Response
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_an_upload_is_completed_by_its_parts_in_order_with_their_checksums(name,
     ("status", "ok"), [(200, True), (206, True), (204, True), (304, False), (404, False), (500, False)]
 )
 def test_an_answer_is_ok_when_the_request_was_carried_out(status, ok):
-    assert Answer(status, {}).ok is ok
+    assert Response(status, {}).ok is ok

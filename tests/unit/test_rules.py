@@ -9,15 +9,15 @@ import pytest
 from s3batch.errors import SettingsError
 from s3batch.model import Attributes
 from s3batch.objects import attributes as rules_module
-from s3batch.objects.attributes import Rules, extensions_of
+from s3batch.objects.attributes import AttributeRules, extensions_of
 from s3batch.settings.table import Settings
 
 ROOT = "/drone/src/dist"
 
 
-def rules(**settings: Any) -> Rules:
+def rules(**settings: Any) -> AttributeRules:
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
-    return Rules.from_settings(Settings(**texts, origins=dict.fromkeys(texts, "PLUGIN_X")), ROOT)
+    return AttributeRules.from_settings(Settings(**texts, origins=dict.fromkeys(texts, "PLUGIN_X")), ROOT)
 
 
 def cache_control(given: Any, path: str) -> str:
@@ -288,6 +288,6 @@ def test_rules_survive_pickling() -> None:
 
 
 def test_a_source_that_is_the_root_has_absolute_paths_too() -> None:
-    found = Rules.from_settings(Settings(cache_control='{"/etc/*": "x"}'), "/")
+    found = AttributeRules.from_settings(Settings(cache_control='{"/etc/*": "x"}'), "/")
 
     assert found.attributes("etc/passwd").cache_control == "x"

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.commands.doctor.bucket_config import Lifecycle, Lock, parse_lifecycle, parse_lock, parse_versioning
-from s3batch.commands.doctor.findings import Check, Findings, Outcome
+from s3batch.commands.doctor.bucket_config import (
+    LifecycleRule,
+    ObjectLock,
+    parse_lifecycle,
+    parse_lock,
+    parse_versioning,
+)
+from s3batch.commands.doctor.findings import Findings, RequestCheck, RequestOutcome
 from s3batch.s3.errors import Fault
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
-def lifecycle(inner: str, *, status: str = "Enabled", namespace: str = NAMESPACE) -> list[Lifecycle]:
+def lifecycle(inner: str, *, status: str = "Enabled", namespace: str = NAMESPACE) -> list[LifecycleRule]:
     rule = f"<Rule><ID>r</ID><Status>{status}</Status>{inner}</Rule>"
     return parse_lifecycle(f"<LifecycleConfiguration{namespace}>{rule}</LifecycleConfiguration>".encode())
 
@@ -102,19 +108,19 @@ def test_a_store_without_namespaces_is_understood() -> None:
 @pytest.mark.parametrize(
     ("inner", "lock"),
     [
-        pytest.param("", Lock(False, "", 0), id="none"),
-        pytest.param("<ObjectLockEnabled>Enabled</ObjectLockEnabled>", Lock(True, "", 0), id="no retention"),
+        pytest.param("", ObjectLock(False, "", 0), id="none"),
+        pytest.param("<ObjectLockEnabled>Enabled</ObjectLockEnabled>", ObjectLock(True, "", 0), id="no retention"),
         pytest.param(
             "<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode>"
-            "<Days>3</Days></DefaultRetention></Rule>", Lock(True, "GOVERNANCE", 3), id="days",
+            "<Days>3</Days></DefaultRetention></Rule>", ObjectLock(True, "GOVERNANCE", 3), id="days",
         ),
         pytest.param(
             "<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode>"
-            "<Years>2</Years></DefaultRetention></Rule>", Lock(True, "COMPLIANCE", 730), id="years",
+            "<Years>2</Years></DefaultRetention></Rule>", ObjectLock(True, "COMPLIANCE", 730), id="years",
         ),
     ],
 )  # fmt: skip
-def test_an_object_lock_is_read(inner: str, lock: Lock) -> None:
+def test_an_object_lock_is_read(inner: str, lock: ObjectLock) -> None:
     document = f"<ObjectLockConfiguration{NAMESPACE}>{inner}</ObjectLockConfiguration>"
 
     assert parse_lock(document.encode()) == lock
@@ -127,8 +133,8 @@ def test_versioning_is_read(inner: str, status: str) -> None:
     assert parse_versioning(document.encode()) == status
 
 
-def check(outcome: Outcome, **more: object) -> Check:
-    return Check(needed_for="upload", call="PutObject", outcome=outcome, **more)  # type: ignore[arg-type]
+def check(outcome: RequestOutcome, **more: object) -> RequestCheck:
+    return RequestCheck(needed_for="upload", call="PutObject", outcome=outcome, **more)  # type: ignore[arg-type]
 
 
 DENIED = Fault("AccessDenied", "no", 403, "R1")
@@ -138,14 +144,18 @@ DENIED = Fault("AccessDenied", "no", 403, "R1")
     ("checks", "code", "verdict"),
     [
         pytest.param([], 0, "all 0 needed requests work", id="nothing asked"),
-        pytest.param([check(Outcome.ALLOWED)], 0, "all 1 needed requests work", id="allowed"),
-        pytest.param([check(Outcome.REFUSED, fault=DENIED)], 1, "1 of 1 needed requests do not work", id="refused"),
-        pytest.param([check(Outcome.NO_EFFECT)], 1, "1 of 1 needed requests do not work", id="without effect"),
-        pytest.param([check(Outcome.NOT_TRIED)], 1, "1 of 1 needed requests do not work", id="not tried"),
-        pytest.param([check(Outcome.REFUSED, needed=False)], 0, "all 0 needed requests work", id="refused, optional"),
+        pytest.param([check(RequestOutcome.ALLOWED)], 0, "all 1 needed requests work", id="allowed"),
+        pytest.param(
+            [check(RequestOutcome.REFUSED, fault=DENIED)], 1, "1 of 1 needed requests do not work", id="refused"
+        ),
+        pytest.param([check(RequestOutcome.NO_EFFECT)], 1, "1 of 1 needed requests do not work", id="without effect"),
+        pytest.param([check(RequestOutcome.NOT_TRIED)], 1, "1 of 1 needed requests do not work", id="not tried"),
+        pytest.param(
+            [check(RequestOutcome.REFUSED, needed=False)], 0, "all 0 needed requests work", id="refused, optional"
+        ),
     ],
 )
-def test_the_exit_code_is_about_what_is_needed(checks: list[Check], code: int, verdict: str) -> None:
+def test_the_exit_code_is_about_what_is_needed(checks: list[RequestCheck], code: int, verdict: str) -> None:
     found = Findings(checks=checks)
 
     assert (found.exit_code, found.verdict()) == (code, verdict)
@@ -154,23 +164,25 @@ def test_the_exit_code_is_about_what_is_needed(checks: list[Check], code: int, v
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (check(Outcome.ALLOWED), "allowed"),
-        (check(Outcome.ALLOWED, needed=False), "allowed"),
+        (check(RequestOutcome.ALLOWED), "allowed"),
+        (check(RequestOutcome.ALLOWED, needed=False), "allowed"),
         (
-            check(Outcome.REFUSED, fault=DENIED, permissions=("s3:PutObject",), hint="ask for it"),
+            check(RequestOutcome.REFUSED, fault=DENIED, permissions=("s3:PutObject",), hint="ask for it"),
             "refused: AccessDenied: no (HTTP 403, request R1); needs s3:PutObject; ask for it",
         ),
-        (check(Outcome.REFUSED, needed=False, fault=Fault("NoIdea", "")), "refused (optional): NoIdea"),
-        (check(Outcome.NO_EFFECT, words="it forgets"), "without effect: it forgets"),
-        (check(Outcome.NOT_TRIED, words="no probe", needed=False), "not tried (optional): no probe"),
+        (check(RequestOutcome.REFUSED, needed=False, fault=Fault("NoIdea", "")), "refused (optional): NoIdea"),
+        (check(RequestOutcome.NO_EFFECT, words="it forgets"), "without effect: it forgets"),
+        (check(RequestOutcome.NOT_TRIED, words="no probe", needed=False), "not tried (optional): no probe"),
     ],
 )
-def test_a_result_says_what_the_store_said_and_what_to_do(row: Check, words: str) -> None:
+def test_a_result_says_what_the_store_said_and_what_to_do(row: RequestCheck, words: str) -> None:
     assert row.result() == words
 
 
 def test_table_and_document_hold_the_same() -> None:
-    found = Findings(checks=[check(Outcome.REFUSED, fault=DENIED, permissions=("s3:PutObject",))], warnings=["w"])
+    found = Findings(
+        checks=[check(RequestOutcome.REFUSED, fault=DENIED, permissions=("s3:PutObject",))], warnings=["w"]
+    )
     found.fact("lists_in_byte_order", True)
     found.fact("clock", None, "unknown")
 

@@ -9,8 +9,8 @@ import pickle
 import pytest
 
 from s3batch.errors import SettingsError
-from s3batch.settings.ci_build import Build
-from s3batch.settings.parsing import Given, first_given, join_keys, parse, split_keys, split_list, unknown
+from s3batch.settings.ci_build import CIBuild
+from s3batch.settings.parsing import GivenText, first_given, join_keys, parse, split_keys, split_list, unknown
 from s3batch.settings.schema import COMMANDS, DEFAULT, JOURNAL, Form
 from s3batch.settings.table import TABLE, Settings, names_of, spellings, taken_by
 
@@ -147,7 +147,7 @@ def test_repr_shows_no_secret():
 
 
 def test_settings_travel_to_another_process():
-    settings = Settings(bucket="b", include=("x",), build=Build(repo="r"), origins={"bucket": "--bucket"})
+    settings = Settings(bucket="b", include=("x",), build=CIBuild(repo="r"), origins={"bucket": "--bucket"})
 
     assert pickle.loads(pickle.dumps(settings)) == settings
 
@@ -165,7 +165,7 @@ def test_the_journal_gets_the_job_and_no_secret():
 def test_a_resumed_job_has_its_own_settings_and_the_new_credentials_speed_and_output():
     begun = Settings(
         bucket="b", target="t", exclude=("x", "y"), delete=True, workers=2, retries=4, workspace="/w", plugin=True,
-        build=Build(repo="r", fork=False), origins={"workers": "--workers"},
+        build=CIBuild(repo="r", fork=False), origins={"workers": "--workers"},
     )  # fmt: skip
     now = Settings(
         command="resume", job="7", workers=8, json=True, secret_key="new", state_directory="/s", workspace="/elsewhere",
@@ -270,7 +270,7 @@ def test_a_journal_that_has_one_cache_key_as_text_is_read():
 def test_an_empty_variable_does_not_hide_the_next():
     environ = {"A": "", "B": "  ", "C": "c", "D": "d"}
 
-    assert first_given(["A", "B", "C", "D"], environ) == Given("c", "C")
+    assert first_given(["A", "B", "C", "D"], environ) == GivenText("c", "C")
     assert first_given(["A", "X"], environ) is None
 
 

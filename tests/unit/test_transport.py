@@ -14,8 +14,8 @@ import pytest
 from s3batch.s3 import dialer
 from s3batch.s3 import requests as calls
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import CallError, fault_of
-from s3batch.s3.requests import Answer
+from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.requests import Response
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transport import OVERRULED, Transport, catch_call_error, run_in_thread, send_request, sleep
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
@@ -36,7 +36,7 @@ def endpoint_of(url: str, **changes) -> Endpoint:
 
 
 def no_boto(_: Endpoint):
-    def carry(call: calls.Call) -> Answer:
+    def carry(call: calls.Request) -> Response:
         raise AssertionError(f"boto3 was asked for {call.name}")
 
     return carry
@@ -63,7 +63,7 @@ def fake():
         yield running
 
 
-def all_of(lane: Transport, wanted: list[calls.Call]) -> list:
+def all_of(lane: Transport, wanted: list[calls.Request]) -> list:
     """The outcomes of calls that are under way at once, in no certain order."""
     came = []
     for call in wanted:
@@ -169,7 +169,7 @@ def test_a_write_that_must_happen_once_is_not_repeated_behind_its_back(lane_to):
         lane = lane_to(server)
         lane.call(PUT)
 
-        with pytest.raises(CallError) as lost:
+        with pytest.raises(RequestError) as lost:
             lane.call(calls.put_object("lock", b"", {"if-none-match": "*"}))
 
     assert lost.value.fault.code == "Connection"
@@ -177,7 +177,7 @@ def test_a_write_that_must_happen_once_is_not_repeated_behind_its_back(lane_to):
 
 
 def test_a_new_connection_that_breaks_is_a_fault_worth_a_retry(lane_to):
-    with Scripted([[CLOSE_UNREAD]]) as server, pytest.raises(CallError) as lost:
+    with Scripted([[CLOSE_UNREAD]]) as server, pytest.raises(RequestError) as lost:
         lane_to(server).call(PUT)
 
     assert lost.value.fault.code == "Connection"
@@ -247,7 +247,7 @@ def test_interim_answers_are_passed_over(lane_to):
     ],
 )
 def test_what_is_no_answer_is_a_fault(lane_to, nonsense):
-    with Scripted([[nonsense, wait(2)]]) as server, pytest.raises(CallError) as lost:
+    with Scripted([[nonsense, wait(2)]]) as server, pytest.raises(RequestError) as lost:
         lane_to(server).call(GET)
 
     assert (lost.value.fault.code, lost.value.fault.retryable) == ("MalformedAnswer", True)
@@ -283,12 +283,12 @@ def names(monkeypatch):
 
 
 def test_a_name_nobody_knows_is_said(names, lane_to):
-    with pytest.raises(CallError, match=r"cannot reach http://s3\.nowhere\.example:80: Name or service not known"):
+    with pytest.raises(RequestError, match=r"cannot reach http://s3\.nowhere\.example:80: Name or service not known"):
         lane_to("http://s3.nowhere.example:80").call(GET)
 
 
 def test_a_name_that_can_be_none_is_said(lane_to):
-    with pytest.raises(CallError, match="is not a valid host name"):
+    with pytest.raises(RequestError, match="is not a valid host name"):
         lane_to(f"http://{'x' * 70}.example").call(GET)
 
 
@@ -296,7 +296,7 @@ def test_a_port_where_nobody_listens_is_said(lane_to):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    with pytest.raises(CallError, match=rf"cannot reach http://127.0.0.1:{port}: Connection refused"):
+    with pytest.raises(RequestError, match=rf"cannot reach http://127.0.0.1:{port}: Connection refused"):
         lane_to(f"http://127.0.0.1:{port}").call(GET)
 
 
@@ -347,7 +347,7 @@ def test_a_base_path_goes_before_the_bucket(lane_to):
 
 
 def test_silence_ends_a_call(lane_to):
-    with Scripted([[wait(30)]]) as server, pytest.raises(CallError, match=r"no data for 0\.2 s") as lost:
+    with Scripted([[wait(30)]]) as server, pytest.raises(RequestError, match=r"no data for 0\.2 s") as lost:
         lane_to(server, timeout=0.2).call(GET)
 
     assert lost.value.fault.code == "Timeout"
@@ -357,7 +357,7 @@ def test_silence_ends_a_call(lane_to):
 def test_an_answer_that_stalls_halfway_ends_a_call(lane_to):
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
 
-    with Scripted([[half, wait(30)]]) as server, pytest.raises(CallError, match=r"no data for 0\.2 s"):
+    with Scripted([[half, wait(30)]]) as server, pytest.raises(RequestError, match=r"no data for 0\.2 s"):
         lane_to(server, timeout=0.2).call(GET)
 
 
@@ -371,7 +371,7 @@ def test_a_connection_that_nobody_takes_ends_a_call(lane_to, monkeypatch):
             sock.setblocking(False)
             sock.connect_ex(("127.0.0.1", port))
 
-        with pytest.raises(CallError, match=r"no connection for 0\.2 s"):
+        with pytest.raises(RequestError, match=r"no connection for 0\.2 s"):
             lane_to(f"http://127.0.0.1:{port}", timeout=0.2).call(GET)
         for sock in taken:
             sock.close()
@@ -431,14 +431,14 @@ def test_amazons_host_moves_with_the_region():
 class Boto:
     """Stands in for the reference lane: says what the test wants, and counts."""
 
-    def __init__(self, *answers: Answer | Exception) -> None:
+    def __init__(self, *answers: Response | Exception) -> None:
         self.answers, self.asked, self.made = answers, Counter(), 0
 
     def __call__(self, endpoint: Endpoint):
         self.made += 1
         return self.carry
 
-    def carry(self, call: calls.Call) -> Answer:
+    def carry(self, call: calls.Request) -> Response:
         self.asked[call.name] += 1
         answer = self.answers[min(self.asked.total(), len(self.answers)) - 1]
         if isinstance(answer, Exception):
@@ -450,8 +450,8 @@ def refusing(status: int, code: str):
     return lambda _: Reply(status, {}, error(code))
 
 
-GOOD = Answer(200, {"etag": '"e"'}, b"by boto3")
-BAD = Answer(400, {}, error("InvalidArgument"))
+GOOD = Response(200, {"etag": '"e"'}, b"by boto3")
+BAD = Response(400, {}, error("InvalidArgument"))
 
 
 @pytest.mark.parametrize(
@@ -514,7 +514,7 @@ def test_when_boto3_cannot_ask_the_first_answer_counts(fake, lane_to):
 
 
 def test_the_reference_lane_opens_its_window_and_narrows_it(fake, lane_to):
-    slow = Answer(503, {}, error("SlowDown"))
+    slow = Response(503, {}, error("SlowDown"))
     lane = lane_to(fake, Boto(*[GOOD] * 20, slow), limit=64, lane="reference")
 
     for _ in range(20):
@@ -644,7 +644,7 @@ def test_later_connections_go_on_with_the_tls_session_of_the_first(secure, ca_bu
 def test_a_store_with_a_strange_certificate_is_not_trusted_and_not_asked_again(secure, lane_to):
     lane = lane_to(secure)
 
-    with pytest.raises(CallError, match="its certificate is not trusted") as refused:
+    with pytest.raises(RequestError, match="its certificate is not trusted") as refused:
         lane.call(GET)
 
     assert refused.value.fault.code == "Untrusted"
@@ -655,7 +655,7 @@ def test_a_store_with_a_strange_certificate_is_not_trusted_and_not_asked_again(s
 def test_a_bundle_that_is_not_there_is_named(secure, lane_to):
     words = r"certificates '/no/such.pem' \(AWS_CA_BUNDLE\) cannot be used: No such file"
 
-    with pytest.raises(CallError, match=words) as refused:
+    with pytest.raises(RequestError, match=words) as refused:
         lane_to(secure, ca_bundle="/no/such.pem").call(GET)
 
     assert not refused.value.fault.retryable
@@ -668,12 +668,12 @@ def test_without_certificates_of_the_system_botocores_are_used(monkeypatch):
 
 
 def test_plain_http_to_a_tls_port_is_a_fault(secure, lane_to):
-    with pytest.raises(CallError):
+    with pytest.raises(RequestError):
         lane_to(secure.url.replace("https", "http")).call(GET)
 
 
 def test_tls_to_a_plain_port_is_a_fault(fake, lane_to):
-    with pytest.raises(CallError) as lost:
+    with pytest.raises(RequestError) as lost:
         lane_to(fake.url.replace("http", "https")).call(GET)
 
     assert lost.value.fault.code == "Connection"
@@ -786,15 +786,15 @@ def test_a_request_that_would_be_two_is_not_sent(fake, lane_to, lane, signed, he
     credentials = {} if signed else {"credentials": None}
     client = lane_to(fake, lane=lane, **credentials)
 
-    [failed] = all_of(client, [calls.Call("PutObject", "PUT", "k", headers=headers, body=b"x")])
+    [failed] = all_of(client, [calls.Request("PutObject", "PUT", "k", headers=headers, body=b"x")])
 
-    assert isinstance(failed, CallError)
+    assert isinstance(failed, RequestError)
     assert (failed.fault.code, failed.fault.retryable) == ("UnsafeRequest", False)
     assert fake.requests == []
 
 
 @pytest.mark.parametrize("region", ["eu\x01", "evil.example.com/", "a" * 80, "-eu-", "eu west", "é"])
 def test_a_region_that_can_be_none_is_not_learned_from_a_store(region):
-    answer = calls.Answer(301, {}, f"<Error><Code>PermanentRedirect</Code><Region>{region}</Region></Error>".encode())
+    answer = calls.Response(301, {}, f"<Error><Code>PermanentRedirect</Code><Region>{region}</Region></Error>".encode())
 
     assert fault_of(answer).region == ""

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from s3batch.model import Kind, Operation, Reason, Result, Work, stamp_of
-from s3batch.objects.attributes import Rules
+from s3batch.objects.attributes import AttributeRules
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import checksums
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.errors import CallError, Fault
-from s3batch.s3.integrity import Asked
-from s3batch.s3.requests import Answer, Call
+from s3batch.s3.errors import Fault, RequestError
+from s3batch.s3.integrity import FirstAttempt
+from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, Tools, tools_for
 from s3batch.worker.dispatch import carry_out
@@ -39,7 +39,7 @@ def tools_of(source: Path, **settings: Any) -> Tools:
         bucket="b", region="r", host="127.0.0.1", port=1, tls=False, path_style=True, credentials=None,
         checksum_fallbacks=("crc32", "md5", ""),
     )  # fmt: skip
-    rules = Rules.from_settings(Settings(bucket="b", **settings), str(source))
+    rules = AttributeRules.from_settings(Settings(bucket="b", **settings), str(source))
     return tools_for(Brief(endpoint=endpoint, root=str(source), rules=rules))
 
 
@@ -52,21 +52,21 @@ class Way:
     """Drives an upload by hand and notes what it hands over to the general way."""
 
     def __init__(self, work: Work, tools: Tools) -> None:
-        self.handed: list[Asked | None] = []
+        self.handed: list[FirstAttempt | None] = []
         self._step = upload_plain(work, tools, self._general)
-        self.calls: list[Call] = []
+        self.calls: list[Request] = []
         self.results: list[Result] | None = None
         self._go(self._step.send, None)
 
-    def _general(self, work: Work, tools: Tools, asked: Asked | None) -> Coroutine[Any, Any, list[Result]]:
+    def _general(self, work: Work, tools: Tools, asked: FirstAttempt | None) -> Coroutine[Any, Any, list[Result]]:
         self.handed.append(asked)
         return carry_out(work, tools, asked)
 
     def answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
-        self._go(self._step.send, Answer(status, headers, body))
+        self._go(self._step.send, Response(status, headers, body))
 
     def fail(self, fault: Fault) -> None:
-        self._go(self._step.throw, CallError("PutObject", "a.txt", fault))
+        self._go(self._step.throw, RequestError("PutObject", "a.txt", fault))
 
     def _go(self, resume: Any, value: Any) -> None:
         try:
@@ -91,7 +91,7 @@ def test_a_plain_upload_is_one_call_and_the_result_says_what_the_general_way_say
     general = carry_out(work_of(source), tools_of(source))
     general.send(None)
     with pytest.raises(StopIteration) as end:
-        general.send(Answer(200, STORED))
+        general.send(Response(200, STORED))
 
     assert way.handed == []
     assert [call.headers["x-amz-checksum-crc64nvme"] for call in way.calls] == [CRC]

@@ -16,7 +16,7 @@ import pytest
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
 from s3batch.source import walk as walk_module
-from s3batch.source.walk import SHOWN, Kept, Walk, walk
+from s3batch.source.walk import SHOWN, UnreadablePaths, Walk, walk
 from tests.rig.stamps import stamp_at
 
 
@@ -407,11 +407,11 @@ def test_a_walk_that_finds_no_file_ends_a_batch_all_the_same(tmp_path: Path) -> 
 
 
 def test_what_is_kept_covers_itself_and_what_is_below() -> None:
-    kept = Kept(["a/b"])
+    kept = UnreadablePaths(["a/b"])
 
     assert [kept.covers(path) for path in ("a/b", "a/b/c", "a/b/c/d", "a", "a/bc", "b")] == [True] * 3 + [False] * 3
-    assert Kept([""]).covers("anything")
-    assert not Kept().covers("")
+    assert UnreadablePaths([""]).covers("anything")
+    assert not UnreadablePaths().covers("")
 
 
 class TestOddFiles:

@@ -12,13 +12,13 @@ from typing import Any
 from s3batch.cli.identity.checkout import Checkout, read_checkout
 from s3batch.cli.identity.remotes import parse_remote, without_credentials
 from s3batch.cli.identity.systems import SYSTEMS, UNMARKED, System, with_owner_of_remote
-from s3batch.settings.ci_build import GIT, Build
+from s3batch.settings.ci_build import GIT, CIBuild
 
 _ENOUGH = ("slug", "repo", "sha", "event", "message", "number")
 """Facts of which one must be there for variables without a marker to count as a CI's."""
 
 
-def find_build(environ: Mapping[str, str], directory: str = "") -> Build | None:
+def find_build(environ: Mapping[str, str], directory: str = "") -> CIBuild | None:
     """Return the facts of the build, or ``None`` where neither a CI nor git tells any.
 
     With ``directory`` the checkout there completes facts that the CI does not give.
@@ -34,22 +34,22 @@ def find_build(environ: Mapping[str, str], directory: str = "") -> Build | None:
     return _completed(build, checkout) if build is not None else _of_checkout(checkout)
 
 
-def _read(system: System, environ: Mapping[str, str]) -> Build:
+def _read(system: System, environ: Mapping[str, str]) -> CIBuild:
     """Return the facts in one CI's variables, without white space at the ends."""
-    names = [name for name in Build.__dataclass_fields__ if name not in {"system", "fork"}]
+    names = [name for name in CIBuild.__dataclass_fields__ if name not in {"system", "fork"}]
     facts: dict[str, Any] = {name: _first(environ, system.variables.get(name, ())) for name in names}
     facts |= system.complete(facts, environ)
     facts |= with_owner_of_remote(facts)
     facts["slug"] = "/".join(filter(None, (facts["owner"], facts["repo"])))
     facts |= {name: without_credentials(facts[name]) for name in ("remote", "link")}
-    return Build(**{"fork": False, **facts}, system=system.name)
+    return CIBuild(**{"fork": False, **facts}, system=system.name)
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((environ[name].strip() for name in names if environ.get(name, "").strip()), "")
 
 
-def _completed(build: Build, checkout: Checkout) -> Build:
+def _completed(build: CIBuild, checkout: Checkout) -> CIBuild:
     """Return the build, completed with git's facts about the same repository.
 
     A pull request's branch is never git's, because a CI may check out any commit.
@@ -68,9 +68,9 @@ def _completed(build: Build, checkout: Checkout) -> Build:
     )
 
 
-def _of_checkout(checkout: Checkout) -> Build:
+def _of_checkout(checkout: Checkout) -> CIBuild:
     found = parse_remote(checkout.url)
-    return Build(
+    return CIBuild(
         system=GIT,
         owner=found.owner if found else "",
         repo=found.name if found else "",

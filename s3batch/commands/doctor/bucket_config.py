@@ -16,7 +16,7 @@ _COLD = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects cannot be read without being restored first."""
 
 
-class Lifecycle(NamedTuple):
+class LifecycleRule(NamedTuple):
     """An enabled lifecycle rule."""
 
     name: str
@@ -52,16 +52,16 @@ class Lifecycle(NamedTuple):
             )
 
 
-def parse_lifecycle(body: Body) -> list[Lifecycle]:
+def parse_lifecycle(body: Body) -> list[LifecycleRule]:
     """Return the enabled rules of GetBucketLifecycleConfiguration. Raises ``ET.ParseError`` for other responses."""
     document = ET.fromstring(bytes(body))  # noqa: S314 - from the store, which is trusted with the data
     return [_rule(rule) for rule in document.iterfind("{*}Rule") if rule.findtext("{*}Status") == "Enabled"]
 
 
-def _rule(rule: ET.Element) -> Lifecycle:
+def _rule(rule: ET.Element) -> LifecycleRule:
     prefixes = (rule.findtext(path) for path in ("{*}Filter/{*}And/{*}Prefix", "{*}Filter/{*}Prefix", "{*}Prefix"))
     narrowing = ("Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
-    return Lifecycle(
+    return LifecycleRule(
         name=rule.findtext("{*}ID") or "without a name",
         prefix=next(filter(None, prefixes), ""),
         narrowed=any(rule.find(f"{{*}}Filter//{{*}}{name}") is not None for name in narrowing),
@@ -93,7 +93,7 @@ def _days(count: int) -> str:
     return plural(count, "day")
 
 
-class Lock(NamedTuple):
+class ObjectLock(NamedTuple):
     """A bucket's object lock."""
 
     enabled: bool
@@ -107,13 +107,13 @@ class Lock(NamedTuple):
         return f"{_days(self.days)} ({self.mode})" if self.mode else ""
 
 
-def parse_lock(body: Body) -> Lock:
+def parse_lock(body: Body) -> ObjectLock:
     """Return the lock in a GetObjectLockConfiguration response. Raises ``ET.ParseError`` for other bodies."""
     document = ET.fromstring(bytes(body))  # noqa: S314 - as above
     retention = "{*}Rule/{*}DefaultRetention/"
     days = int(document.findtext(f"{retention}{{*}}Days") or 0)
     years = int(document.findtext(f"{retention}{{*}}Years") or 0)
-    return Lock(
+    return ObjectLock(
         document.findtext("{*}ObjectLockEnabled") == "Enabled",
         document.findtext(f"{retention}{{*}}Mode") or "",
         days or years * 365,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from s3batch.commands.doctor import environment
-from s3batch.commands.doctor.probe import BODY, Reply
+from s3batch.commands.doctor.probe import BODY, ProbeResponse
 from s3batch.commands.doctor.visit import Visit
 from s3batch.model import Attributes
 from s3batch.objects import compare
@@ -386,7 +386,7 @@ def _give_up(visit: Visit, upload_id: str) -> None:
         visit.probe.ended(upload_id)
 
 
-def _is_refused_for_good(reply: Reply) -> bool:
+def _is_refused_for_good(reply: ProbeResponse) -> bool:
     """Return whether an optional request will always be refused: a job goes on without."""
     return reply.fault is not None and refused_for_good(reply.fault)
 

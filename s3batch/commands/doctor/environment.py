@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from s3batch.commands.doctor.bucket_config import parse_lifecycle, parse_lock, parse_versioning
 from s3batch.commands.doctor.visit import Visit
 from s3batch.s3 import permissions
-from s3batch.s3.requests import Call
+from s3batch.s3.requests import Request
 from s3batch.units import format_duration
 
 _SKEW_WORTH_A_WORD = 60.0
@@ -25,7 +25,7 @@ T = TypeVar("T")
 def about_us(visit: Visit) -> None:
     """Note endpoint, region, credentials and the way requests are made."""
     endpoint, found, settings = visit.probe.bucket.endpoint, visit.findings, visit.settings
-    head = visit.probe.ask(Call("HeadBucket", "HEAD")).answer
+    head = visit.probe.ask(Request("HeadBucket", "HEAD")).answer
     region = head.headers.get("x-amz-bucket-region") or endpoint.region
     wrong = settings.region not in ("", region)
     found.fact("region", region, f"{region}; the settings say {settings.region}" if wrong else region)
@@ -88,7 +88,7 @@ def object_lock(visit: Visit) -> str:
 
 def _configured(visit: Visit, name: str, query: str, parse: Callable[[Any], T]) -> tuple[T | None, str]:
     """Return the configuration, if there is one; and the reason if it is unknown."""
-    reply = visit.probe.ask(Call(name, "GET", "", query))
+    reply = visit.probe.ask(Request(name, "GET", "", query))
     fault = reply.fault
     if fault is None:
         try:

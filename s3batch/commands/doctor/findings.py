@@ -19,7 +19,7 @@ _WIDEST = 44
 """Characters of a column but the last."""
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """The outcome of a request."""
 
     ALLOWED = "allowed"
@@ -30,13 +30,13 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class RequestCheck:
     """A row of the table: a request that jobs make."""
 
     needed_for: str
     call: str
     """S3's name of the request."""
-    outcome: Outcome
+    outcome: RequestOutcome
     needed: bool = True
     """True if these settings need it; optional requests are tried too."""
     words: str = ""
@@ -48,12 +48,16 @@ class Check:
     @property
     def failed(self) -> bool:
         """True if a job will miss it."""
-        return self.needed and self.outcome is not Outcome.ALLOWED
+        return self.needed and self.outcome is not RequestOutcome.ALLOWED
 
     def result(self) -> str:
         """Return the text of the last column."""
         said = self.words or (_said(self.fault) if self.fault else "")
-        verdict = self.outcome.value if self.needed or self.outcome is Outcome.ALLOWED else f"{self.outcome} (optional)"
+        verdict = (
+            self.outcome.value
+            if self.needed or self.outcome is RequestOutcome.ALLOWED
+            else f"{self.outcome} (optional)"
+        )
         needs = permissions.sentence(self.permissions)
         return "; ".join(filter(None, (f"{verdict}: {said}" if said else verdict, needs, self.hint)))
 
@@ -88,7 +92,7 @@ class Fact(NamedTuple):
 class Findings:
     """All of it, in the order it was found."""
 
-    checks: list[Check] = field(default_factory=list)
+    checks: list[RequestCheck] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     quirks: list[Quirk] = field(default_factory=list)
     """Attributes that the store drops, refuses or does not return, including those that jobs found."""

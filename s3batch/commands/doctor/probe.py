@@ -18,9 +18,9 @@ from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.checksums import digest
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.errors import CallError, Fault, fault_of
+from s3batch.s3.errors import Fault, RequestError, fault_of
 from s3batch.s3.proof import confirm
-from s3batch.s3.requests import Answer, Call
+from s3batch.s3.requests import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,11 +33,11 @@ BODY = b"s3batch doctor: remove me if you find me\n"
 _STORES = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload"})
 
 
-class Reply(NamedTuple):
+class ProbeResponse(NamedTuple):
     """The reply to one request."""
 
-    call: Call
-    answer: Answer
+    call: Request
+    answer: Response
     """Status 0 where none came."""
     fault: Fault | None
     """``None``: it was carried out."""
@@ -60,32 +60,32 @@ class Probe:
 
     # --- asking -----------------------------------------------------------------------------
 
-    def first(self, call: Call) -> Reply:
+    def first(self, call: Request) -> ProbeResponse:
         """Make the first request. Raises EndpointError if the endpoint does not answer or refuses the sign-in."""
         sent = time.time()
         answer = self.bucket.ask(call)
         self._tell_time(answer, sent)
         return self._after(call, answer, fresh=False)
 
-    def ask(self, call: Call, bucket: Bucket | None = None) -> Reply:
+    def ask(self, call: Request, bucket: Bucket | None = None) -> ProbeResponse:
         """Make a request; a refusal and a broken connection are answers too."""
         fresh = self._before(call)
         try:
             answer = (bucket or self.bucket).ask(call)
         except EndpointError as error:
-            return Reply(call, Answer(0, {}), Fault(error.code, error.message, error.status))
+            return ProbeResponse(call, Response(0, {}), Fault(error.code, error.message, error.status))
         return self._after(call, answer, fresh=fresh)
 
-    def once(self, call: Call) -> Reply:
+    def once(self, call: Request) -> ProbeResponse:
         """Make a request that should be refused, without retries."""
         fresh = self._before(call)
         try:
             answer = self.bucket.transport.call(call)
-        except CallError as error:
-            return Reply(call, Answer(0, {}), error.fault)
+        except RequestError as error:
+            return ProbeResponse(call, Response(0, {}), error.fault)
         return self._after(call, answer, fresh=fresh)
 
-    def _before(self, call: Call) -> bool:
+    def _before(self, call: Request) -> bool:
         """Note the key that a request may store; return whether it is the first such request."""
         self._began_upload = self._began_upload or call.name == "CreateMultipartUpload"
         fresh = call.name in _STORES and call.key not in self._stored
@@ -93,7 +93,7 @@ class Probe:
             self._stored.add(call.key)
         return fresh
 
-    def _after(self, call: Call, answer: Answer, *, fresh: bool) -> Reply:
+    def _after(self, call: Request, answer: Response, *, fresh: bool) -> ProbeResponse:
         fault = None if answer.ok else fault_of(answer)
         if fresh and 400 <= answer.status < 500:
             self._stored.discard(call.key)  # refused for certain
@@ -101,15 +101,15 @@ class Probe:
             self._versioned = True
         if call.name == "DeleteObject" and fault is None:
             self._stored.discard(call.key)
-        return Reply(call, answer, fault)
+        return ProbeResponse(call, answer, fault)
 
-    def _tell_time(self, answer: Answer, sent: float) -> None:
+    def _tell_time(self, answer: Response, sent: float) -> None:
         if told := seconds_of(answer.headers.get("date", "")):
             self.skew = told + 0.5 - (sent + time.time()) / 2
 
     def put(
         self, headers: Mapping[str, str], body: Body = BODY, *, key: str = "", bucket: Bucket | None = None
-    ) -> Reply:
+    ) -> ProbeResponse:
         """Store ``body`` with a checksum as jobs do, and hold the store to it."""
         checksum = self.checksum(body, bucket)
         call = calls.put_object(key or self.key, body, {**headers, **checksum})
@@ -117,7 +117,7 @@ class Probe:
         if reply.fault is None:
             try:
                 confirm(reply.answer, call, checksum)
-            except CallError as error:
+            except RequestError as error:
                 return reply._replace(fault=error.fault)
         return reply
 
@@ -205,13 +205,13 @@ class Probe:
         if not self._versioned:
             return
         query = calls.query([("versions", ""), ("prefix", self.folder)])
-        reply = self.ask(Call("ListObjectVersions", "GET", "", query))
+        reply = self.ask(Request("ListObjectVersions", "GET", "", query))
         if reply.fault is not None:
             yield f"old versions below {self.folder} ({reply.fault})"
             return
         for key, version in reply.answer.document:
             if key.startswith(self.folder):
                 query = calls.query([("versionId", version)])
-                fault = self.ask(Call("DeleteObject", "DELETE", key, query)).fault
+                fault = self.ask(Request("DeleteObject", "DELETE", key, query)).fault
                 if fault is not None:
                     yield f"version {version} of {key} ({fault})"

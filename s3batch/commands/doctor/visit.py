@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3batch.commands.doctor.findings import Check, Findings, Outcome
-from s3batch.commands.doctor.probe import Probe, Reply
+from s3batch.commands.doctor.findings import Findings, RequestCheck, RequestOutcome
+from s3batch.commands.doctor.probe import Probe, ProbeResponse
 from s3batch.model import Attributes
-from s3batch.objects.attributes import Rules
+from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import put_headers
 from s3batch.objects.redirects import Redirect, parse
 from s3batch.objects.target import Target
@@ -27,7 +27,7 @@ class Visit:
 
     settings: Settings
     target: Target
-    rules: Rules
+    rules: AttributeRules
     redirects: tuple[Redirect, ...]
     findings: Findings = field(default_factory=Findings)
     headers: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Visit:
         target = Target.from_settings(settings)
         Selection.from_settings(settings)
         DeleteLimit.from_settings(settings)
-        rules = Rules.from_settings(settings, settings.at_workspace(settings.source))
+        rules = AttributeRules.from_settings(settings, settings.at_workspace(settings.source))
         visit = cls(settings, target, rules, parse(settings))
         visit.headers = put_headers(visit.plain)
         visit.findings.warnings += target.warnings
@@ -80,12 +80,14 @@ class Visit:
 
     # --- noting -----------------------------------------------------------------------------
 
-    def note(self, needed_for: str, reply: Reply, *, needed: bool = True, hint: str = "", effect: str = "") -> bool:
+    def note(
+        self, needed_for: str, reply: ProbeResponse, *, needed: bool = True, hint: str = "", effect: str = ""
+    ) -> bool:
         """Add the row of a request; ``effect`` names the effect that it lacked although it was carried out."""
         fault, call = reply.fault, reply.call
-        outcome = Outcome.REFUSED if fault else Outcome.NO_EFFECT if effect else Outcome.ALLOWED
+        outcome = RequestOutcome.REFUSED if fault else RequestOutcome.NO_EFFECT if effect else RequestOutcome.ALLOWED
         lacking = permissions.missing(call.name, fault.code, fault.message, call.headers) if fault else ()
-        check = Check(
+        check = RequestCheck(
             needed_for=needed_for,
             call=call.name,
             outcome=outcome,
@@ -93,12 +95,12 @@ class Visit:
             fault=fault,
             words="" if fault else effect,
             permissions=lacking,
-            hint="" if outcome is Outcome.ALLOWED else hint,
+            hint="" if outcome is RequestOutcome.ALLOWED else hint,
         )
         self.findings.checks.append(check)
         if fault is not None and not needed and refused_for_good(fault):
             self.found(Quirk(QuirkKind.REFUSED, call.name, f"HTTP {fault.status} {fault.code}"))
-        return outcome is Outcome.ALLOWED
+        return outcome is RequestOutcome.ALLOWED
 
     def found(self, quirk: Quirk) -> None:
         """Note a quirk of the store, once."""
@@ -108,5 +110,12 @@ class Visit:
     def not_tried(self, needed_for: str, call: str, words: str, *, needed: bool = True, hint: str = "") -> None:
         """Add the row of a request that was not made."""
         self.findings.checks.append(
-            Check(needed_for=needed_for, call=call, outcome=Outcome.NOT_TRIED, needed=needed, words=words, hint=hint)
+            RequestCheck(
+                needed_for=needed_for,
+                call=call,
+                outcome=RequestOutcome.NOT_TRIED,
+                needed=needed,
+                words=words,
+                hint=hint,
+            )
         )

@@ -40,7 +40,7 @@ DEAD = "dead"
 RUNNING = "running"
 
 
-class Found(NamedTuple):
+class FoundJob(NamedTuple):
     """A job, its journal and its progress."""
 
     journal: str
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 def find_jobs(
     settings: Settings, output: Output, unreadable: list[JournalError] | None = None, *, counted: bool = True
-) -> list[Found]:
+) -> list[FoundJob]:
     """Return every job of every journal, the newest first; unless ``counted`` only ``left`` is counted, at no cost.
 
     A journal that cannot be read is named and passed by; its error is added to ``unreadable``.
@@ -100,7 +100,7 @@ def _databases(directory: str) -> list[str]:
 
 def _jobs_of(
     path: str, settings: Settings, output: Output, unreadable: list[JournalError] | None, *, counted: bool
-) -> list[Found]:
+) -> list[FoundJob]:
     try:
         with Journal.read_only(path, foreign=journal_trust.is_foreign(path, settings)) as journal:
             return list(_with_states(journal, counted=counted))
@@ -113,7 +113,7 @@ def _jobs_of(
         return []
 
 
-def _with_states(journal: Journal, *, counted: bool) -> Iterator[Found]:
+def _with_states(journal: Journal, *, counted: bool) -> Iterator[FoundJob]:
     """Yield the jobs of a journal. Its lock is one for all, so only the newest unfinished job can be running."""
     holder = journal.holder()
     tallies = journal.tallies() if counted else {}
@@ -123,7 +123,7 @@ def _with_states(journal: Journal, *, counted: bool) -> Iterator[Found]:
         tally = tallies.get(job.number, {})
         left = job.left_open if job.is_unfinished else tally.get(State.PENDING, 0) + tally.get(State.LEASED, 0)
         done, failed = tally.get(State.DONE, 0), tally.get(State.FAILED, 0)
-        yield Found(journal.path, job, state, mine, done, left, failed, journal.leaves_work(job))
+        yield FoundJob(journal.path, job, state, mine, done, left, failed, journal.leaves_work(job))
 
 
 def shown_state(job: Job, *, running: bool) -> str:
@@ -133,7 +133,7 @@ def shown_state(job: Job, *, running: bool) -> str:
     return RUNNING if running else DEAD
 
 
-def job_facts(found: Found) -> dict[str, Any]:
+def job_facts(found: FoundJob) -> dict[str, Any]:
     """Return the facts of ``list`` and ``show`` about a job beside its numbers."""
     job = found.job
     return {

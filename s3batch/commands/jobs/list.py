@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s3batch.commands.jobs.find import Found, find_jobs, job_facts, journal_places
+from s3batch.commands.jobs.find import FoundJob, find_jobs, job_facts, journal_places
 from s3batch.errors import (
     EXIT_DONE,
 )
@@ -31,13 +31,13 @@ def run_list(settings: Settings, output: Output) -> int:
     return EXIT_DONE
 
 
-def _row(found: Found) -> tuple[str, ...]:
+def _row(found: FoundJob) -> tuple[str, ...]:
     job = found.job
     numbers = map(format_count, (found.done, found.left, found.failed))
     # no column for the start: the id begins with its date and time
     return (job.id, job.command, found.state, *numbers, f"{job.source} -> s3://{job.target}")
 
 
-def _row_as_json(found: Found) -> dict[str, Any]:
+def _row_as_json(found: FoundJob) -> dict[str, Any]:
     numbers = {"done": found.done, "left": found.left, "failed": found.failed, "unchanged": found.job.unchanged}
     return {"job": found.job.id, "command": found.job.command, **job_facts(found), **numbers}

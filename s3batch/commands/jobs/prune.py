@@ -36,7 +36,7 @@ Aborted = tuple[UploadLeft, ...]
 Refused = tuple[tuple[UploadLeft, str], ...]
 
 
-class Pruned(NamedTuple):
+class PrunedJournal(NamedTuple):
     """The result for one journal."""
 
     forgotten: int = 0
@@ -70,7 +70,7 @@ def run_prune(settings: Settings, output: Output) -> int:
     return EXIT_SETTINGS if any(each.withheld for each in pruned) and not forgotten + aborted else EXIT_DONE
 
 
-def _say_pruned(pruned: Pruned, output: Output) -> None:
+def _say_pruned(pruned: PrunedJournal, output: Output) -> None:
     if pruned.withheld:
         output.warn(
             f"skipped: {pruned.withheld} is below the working directory and may have come with a checkout; "
@@ -88,7 +88,7 @@ def _say_pruned(pruned: Pruned, output: Output) -> None:
         output.info(f"kept: job {job} has unfinished multipart uploads; s3batch resume {job} finishes them")
 
 
-def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any]:
+def _pruned_as_json(pruned: Sequence[PrunedJournal], *, dry_run: bool) -> dict[str, Any]:
     def listed(uploads: Iterable[UploadLeft]) -> list[dict[str, str]]:
         return [{"job": left.job_id, "key": left.key, "upload_id": left.upload_id} for left in uploads]
 
@@ -107,7 +107,7 @@ def _pruned_as_json(pruned: Sequence[Pruned], *, dry_run: bool) -> dict[str, Any
     }
 
 
-def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
+def _prune_journal(path: str, settings: Settings, output: Output) -> PrunedJournal:
     """Prune one journal. One that is in use, or cannot be used, is named and left alone."""
     try:
         with Journal.open(path, create=False, foreign=journal_trust.is_foreign(path, settings)) as journal:
@@ -121,10 +121,10 @@ def _prune_journal(path: str, settings: Settings, output: Output) -> Pruned:
         if settings.journal:
             raise
         output.warn(str(error))
-    return Pruned()
+    return PrunedJournal()
 
 
-def _prune(journal: Journal, settings: Settings) -> Pruned:
+def _prune(journal: Journal, settings: Settings) -> PrunedJournal:
     """Prune a journal that this process has locked: a job that seems to run in it is dead."""
     jobs = {job.id: job for job in journal.jobs()}
     uploads = journal.uploads_left(False)
@@ -132,11 +132,11 @@ def _prune(journal: Journal, settings: Settings) -> Pruned:
     useless = [left for left in uploads if left not in parked]
     before = time.time() - settings.older_than if settings.older_than else None
     if useless and not journal_trust.may_decide(journal.path, settings):
-        return Pruned(withheld=journal.path)
+        return PrunedJournal(withheld=journal.path)
     if settings.dry_run:
-        return Pruned(len(journal.forgettable(before)), tuple(useless), tuple(parked))
+        return PrunedJournal(len(journal.forgettable(before)), tuple(useless), tuple(parked))
     aborted, failures, refused = _abort_useless(journal, settings, useless)
-    return Pruned(journal.prune(before=before), aborted, tuple(parked), failures, refused)
+    return PrunedJournal(journal.prune(before=before), aborted, tuple(parked), failures, refused)
 
 
 def _abort_useless(
@@ -191,7 +191,7 @@ def run_forget(settings: Settings, output: Output) -> int:
         aborted, failures, refused = _abort_useless(journal, settings, uploads)
         if not failures:
             journal.forget(job)
-    pruned = Pruned(int(not failures), aborted, (), failures, refused)
+    pruned = PrunedJournal(int(not failures), aborted, (), failures, refused)
     if settings.json:
         output.document(_pruned_as_json([pruned], dry_run=False))
     _say_pruned(pruned, output)
@@ -239,11 +239,11 @@ def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
 
     EndpointError where it does not answer.
     """
-    from s3batch.s3.errors import CallError, refused_for_good  # noqa: PLC0415 - as above
+    from s3batch.s3.errors import RequestError, refused_for_good  # noqa: PLC0415 - as above
 
     try:
         bucket.abort_multipart_upload(left.key, left.upload_id)
-    except CallError as error:
+    except RequestError as error:
         needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
         said = f"AbortMultipartUpload is refused ({error.fault})"
         return (f"{said}; the request {needs}" if needs else said), refused_for_good(error.fault)

@@ -6,7 +6,7 @@ import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from s3batch.commands.jobs.find import DEAD, RUNNING, Found, find_jobs, job_facts
+from s3batch.commands.jobs.find import DEAD, RUNNING, FoundJob, find_jobs, job_facts
 from s3batch.coordinator import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
@@ -40,7 +40,7 @@ def run_show(settings: Settings, output: Output) -> int:
         job = journal.look_at(found.job.id)
         document = report.document(
             job, journal.counts(), journal.failures, journal=found.journal, now=time.time(),
-            before=report.Before.of(journal),
+            before=report.EarlierJobs.of(journal),
         )  # fmt: skip
         shown = None if output.verbose else SHOWN_LEFT
         left = islice(chain(journal.operations(State.LEASED), journal.operations(State.PENDING)), shown)
@@ -57,7 +57,7 @@ def run_show(settings: Settings, output: Output) -> int:
     return EXIT_DONE
 
 
-def choose(wanted: str, found: Sequence[Found]) -> Found:
+def choose(wanted: str, found: Sequence[FoundJob]) -> FoundJob:
     """Return the job with this id, or the only one whose id begins so; the newest for an empty id."""
     exact = [each for each in found if each.job.id == wanted]
     fitting = exact or [each for each in found if each.job.id.startswith(wanted)]
@@ -69,14 +69,14 @@ def choose(wanted: str, found: Sequence[Found]) -> Found:
     return fitting[0]
 
 
-def _resume_line(settings: Settings, found: Found) -> str | None:
+def _resume_line(settings: Settings, found: FoundJob) -> str | None:
     if found.state == RUNNING or not found.leaves_work:
         return None
     return report.resume_line(found.job.id, found.journal, journal_trust.is_found(found.journal, settings))
 
 
 def _print_job(
-    found: Found, document: dict[str, Any], left: Iterable[Entry], resume: str | None, output: Output
+    found: FoundJob, document: dict[str, Any], left: Iterable[Entry], resume: str | None, output: Output
 ) -> None:
     job = found.job
     headers = permissions.headers_of(journal_trust.read_settings(job, found.journal))
@@ -96,7 +96,7 @@ def _print_job(
         output.data(f"to finish it: {resume}")
 
 
-def _lines_about(found: Found, document: dict[str, Any]) -> list[tuple[str, str]]:
+def _lines_about(found: FoundJob, document: dict[str, Any]) -> list[tuple[str, str]]:
     job, holder = found.job, found.holder
     state = f"{found.state}, pid {holder[0]} on {holder[1]}" if holder else found.state
     code = "" if job.exit_code is None else f", exit code {job.exit_code}"

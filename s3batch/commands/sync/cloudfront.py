@@ -49,7 +49,7 @@ _PATIENCE = 60
 _TOO_MANY = "TooManyInvalidationsInProgress"
 
 
-class Batch(NamedTuple):
+class InvalidationBatch(NamedTuple):
     """One CreateInvalidation request."""
 
     reference: str
@@ -68,7 +68,7 @@ def path_of(key: str) -> str:
     return "/" + _UNSAFE.sub(lambda found: f"%{found[0][0]:02X}".encode(), raw).decode("ascii")
 
 
-def plan(prefix: str, job: str, changed: Iterable[str] | None) -> list[Batch]:
+def plan(prefix: str, job: str, changed: Iterable[str] | None) -> list[InvalidationBatch]:
     """Return the requests for the ``changed`` keys, or for all below ``prefix`` (``None``). No key, no request."""
     whole = [_batch(job, [wildcard(prefix)])]
     if changed is None:
@@ -87,9 +87,9 @@ def _over_a_limit(paths: Sequence[str]) -> bool:
     )
 
 
-def _batch(job: str, paths: Sequence[str]) -> Batch:
+def _batch(job: str, paths: Sequence[str]) -> InvalidationBatch:
     digest = hashlib.blake2b("\n".join(paths).encode(), digest_size=8).hexdigest()
-    return Batch(f"s3batch-{job}-{digest}", tuple(paths))
+    return InvalidationBatch(f"s3batch-{job}-{digest}", tuple(paths))
 
 
 def begin(settings: Settings, journal: Journal) -> None:
@@ -165,7 +165,7 @@ class _TooManyError(JobFailedError):
     """CloudFront is busy with as many paths as it takes."""
 
 
-def _create(client: Any, distribution: str, batch: Batch) -> str:
+def _create(client: Any, distribution: str, batch: InvalidationBatch) -> str:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - as above
 
     wanted = {
@@ -185,7 +185,7 @@ def _create(client: Any, distribution: str, batch: Batch) -> str:
 _LATER = "the objects are in place; resume the job, or sync again with cloudfront_always"
 
 
-def _refused(distribution: str, batch: Batch, response: Any) -> JobFailedError:
+def _refused(distribution: str, batch: InvalidationBatch, response: Any) -> JobFailedError:
     """Return the error of a refused invalidation: the request, CloudFront's answer, the next step."""
     code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
     request = response.get("ResponseMetadata", {}).get("RequestId", "")
@@ -196,6 +196,6 @@ def _refused(distribution: str, batch: Batch, response: Any) -> JobFailedError:
     return kind(f"{_doing(distribution, batch)}: {said}", hint=hint)
 
 
-def _doing(distribution: str, batch: Batch) -> str:
+def _doing(distribution: str, batch: InvalidationBatch) -> str:
     what = batch.paths[0] if len(batch.paths) == 1 else f"{len(batch.paths)} paths"
     return f"cannot invalidate {what} of CloudFront distribution {distribution}"

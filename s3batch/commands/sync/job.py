@@ -23,7 +23,7 @@ from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.coordinator import history, journal_trust, stale_uploads
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
-from s3batch.coordinator.multipart import Uploads
+from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.errors import (
     EXIT_DONE,
@@ -40,17 +40,17 @@ from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.plan import deletes, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
-from s3batch.plan.planner import Planning, Replanner, take_over
+from s3batch.plan.planner import Planner, Replanner, take_over
 from s3batch.plan.row_check import RowCheck
-from s3batch.plan.spec import Wanted
+from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import ci_outputs, report
 from s3batch.reporting.json_stream import Spool
 from s3batch.reporting.progress import Totals, make
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.errors import CallError
-from s3batch.source.walk import Names
+from s3batch.s3.errors import RequestError
+from s3batch.source.walk import CountedPaths
 from s3batch.worker.context import COPY_LIMIT, Brief
 from s3batch.worker.delete_check import DeleteCheck
 
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.reporting.console import Output
-    from s3batch.s3.listing import Page
+    from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
 
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
@@ -72,7 +72,7 @@ _AFTER_ALL = Stage.DELETE + 1
 
 def run(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync``, or resume one if ``settings.job`` is set; return the exit code."""
-    wanted = Wanted.from_settings(settings)
+    wanted = SyncSpec.from_settings(settings)
     place = history.place_of(wanted.target)
     with _cluster(wanted, place) as cluster, history.opened(settings, place) as (journal, lock), Signals() as signals:
         history.refuse_overtaken(settings.job, journal, lock)
@@ -87,11 +87,11 @@ def run(settings: Settings, output: Output) -> int:
         for warning in (*wanted.target.warnings, *history.overlap_warnings(lock)):
             journal.warn(warning)
         cloudfront.begin(settings, journal)
-        return Sync(wanted, journal, signals, output, cluster).run()
+        return SyncJob(wanted, journal, signals, output, cluster).run()
 
 
 @contextmanager
-def _cluster(wanted: Wanted, place: str) -> Iterator[Cluster | None]:
+def _cluster(wanted: SyncSpec, place: str) -> Iterator[Cluster | None]:
     """Open the Dask cluster, if the workers run there. An unusable one is reported here, before any request."""
     if wanted.settings.executor != "dask":
         yield None
@@ -107,10 +107,10 @@ def _cluster(wanted: Wanted, place: str) -> Iterator[Cluster | None]:
 
 
 @dataclass(slots=True)
-class Sync:
+class SyncJob:
     """One run of a sync job, from listing to report."""
 
-    wanted: Wanted
+    wanted: SyncSpec
     journal: Journal
     signals: Signals
     output: Output
@@ -130,7 +130,7 @@ class Sync:
     """The known quirks of the store, beside those in the journal."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """See :attr:`s3batch.worker.context.Brief.extensions`."""
-    kept: Names = field(default_factory=Names)
+    kept: CountedPaths = field(default_factory=CountedPaths)
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
@@ -165,7 +165,7 @@ class Sync:
             self.carry_out()
         except S3BatchError as error:
             stopped = error
-        except CallError as error:
+        except RequestError as error:
             stopped = JobFailedError(str(error))
         return self._end(stopped)
 
@@ -190,7 +190,7 @@ class Sync:
             self.totals.phase = "syncing"
             coordinator.expect(Stage.MAIN, self.journal.job.left_open)
             blocked = None if self.thorough else BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
-            planning = Planning(self.wanted, self.journal, self.totals, blocked=blocked)
+            planning = Planner(self.wanted, self.journal, self.totals, blocked=blocked)
             listing = self._list(chain([first] if first else [], pages))
             coordinator.run(
                 Stage.MAIN, planning.steps(coordinator.add, partial(coordinator.expect, Stage.MAIN), listing)
@@ -217,7 +217,7 @@ class Sync:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
         return "none" if quiet else self.settings.progress
 
-    def _later_stages(self, coordinator: Coordinator, planning: Planning) -> None:
+    def _later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             if self._failed(before=stage):
                 return
@@ -245,7 +245,7 @@ class Sync:
         self._invalidate()
         object_manifest.store(self.wanted, self.journal, self.bucket)
 
-    def _look_again(self, coordinator: Coordinator, planning: Planning) -> None:
+    def _look_again(self, coordinator: Coordinator, planning: Planner) -> None:
         """Repair the late changes of requests of killed runs."""
         doubts = [each for each in late_requests.doubts_of(self.journal) if not self.journal.is_left_to_next(each)]
         if not doubts or planning.walked is None or self.settings.dry_run:
@@ -261,7 +261,7 @@ class Sync:
             coordinator.run(stage)
         late_requests.settle(self.journal, doubts, now)
 
-    def _clear_the_way(self, coordinator: Coordinator, planning: Planning) -> None:
+    def _clear_the_way(self, coordinator: Coordinator, planning: Planner) -> None:
         """Delete the orphans that block uploads on a store that is a file system, after all other uploads."""
         if planning.walked is None or planning.blocked is None:
             return
@@ -279,7 +279,7 @@ class Sync:
 
     # --- the listing ------------------------------------------------------------------------
 
-    def _pages(self) -> Iterator[Page]:
+    def _pages(self) -> Iterator[ListingPage]:
         try:
             yield from self.bucket.list_objects(self.wanted.listed)
         except EndpointError as error:
@@ -289,7 +289,7 @@ class Sync:
                 error.message, hint=error.hint
             ) from error  # the sign-in worked, so a permission is missing
 
-    def _list(self, pages: Iterable[Page]) -> Iterator[None]:
+    def _list(self, pages: Iterable[ListingPage]) -> Iterator[None]:
         """Record the listing, a page at each step."""
         self.totals.phase = "listing"
         self.journal.begin_listing()
@@ -360,7 +360,7 @@ class Sync:
 
     def _coordinator(self, executor: Executor, progress: Any) -> Coordinator:
         self._replanner = Replanner(self.wanted, self.journal.path)
-        uploads = Uploads(
+        uploads = MultipartUploads(
             self.journal,
             self.settings.part_size,
             self.wanted.rules.fingerprint,
@@ -431,7 +431,7 @@ class Sync:
         document = report.document(
             self.journal.job, counts, self.journal.failures,
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
-            before=report.Before.of(self.journal),
+            before=report.EarlierJobs.of(self.journal),
         ) | {"state": str(state), "exit_code": code}  # fmt: skip
         if not self.settings.dry_run:
             ci_outputs.write_outputs(self.settings, self.output, ci_outputs.of_sync(document))

@@ -25,16 +25,16 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
-from s3batch.model import NO_STAMP, Attributes, Known
+from s3batch.model import NO_STAMP, Attributes, KnownObject
 from s3batch.objects.headers import put_headers
 from s3batch.plan.spec import KEPT
-from s3batch.s3.errors import CallError
+from s3batch.s3.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from s3batch.journal import Journal
-    from s3batch.plan.spec import Wanted
+    from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.requests import Body
 
@@ -45,15 +45,15 @@ _LONGEST_LINE = 16 * 1024
 """Characters: a key has at most 1,024 bytes, which JSON may write six times as long."""
 _BATCH = 1000
 
-Facts = list[tuple[str, Known]]
+Facts = list[tuple[str, KnownObject]]
 """A page of them, each with its key."""
 
 
-class DamagedError(Exception):
+class DamagedManifestError(Exception):
     """This is no manifest, or not all of one."""
 
 
-def fetch(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
+def fetch(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     """Read the manifest after the listing, if the journal does not know it."""
     if not (_applies(wanted) and wanted.settings.trust_journal):
         return
@@ -68,11 +68,11 @@ def fetch(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
         with journal.batch():  # a damaged end makes the facts before it worthless
             digest = _load(answer.body, _header(wanted), wanted.prefix, journal.take_facts)
             _remember(wanted, journal, listed.etag, digest)
-    except (CallError, DamagedError) as error:
+    except (RequestError, DamagedManifestError) as error:
         journal.warn(f"the object manifest {key} is not used: {error}")
 
 
-def store(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
+def store(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     """Write the manifest after a successful job, if its content would change."""
     if not _applies(wanted) or wanted.settings.dry_run:
         return
@@ -86,21 +86,21 @@ def store(wanted: Wanted, journal: Journal, bucket: Bucket) -> None:
         return
     try:
         answer = bucket.put(key, body, _headers(wanted))
-    except (CallError, EndpointError) as error:
+    except (RequestError, EndpointError) as error:
         journal.warn(f"the object manifest {key} could not be written: {error}")
         return
     _remember(wanted, journal, answer.headers.get("etag", "").strip('"'), digest)
 
 
-def _applies(wanted: Wanted) -> bool:
+def _applies(wanted: SyncSpec) -> bool:
     return wanted.settings.object_manifest and not wanted.is_one_key
 
 
-def _header(wanted: Wanted) -> dict[str, Any]:
+def _header(wanted: SyncSpec) -> dict[str, Any]:
     return {"s3batch": "manifest", "version": VERSION, "target": f"{wanted.target.bucket}/{wanted.prefix}"}
 
 
-def _headers(wanted: Wanted) -> dict[str, str]:
+def _headers(wanted: SyncSpec) -> dict[str, str]:
     """Return the headers. They set no ACL, so the object is private, and the same encryption as other objects."""
     attributes = Attributes(
         content_type="application/gzip", encryption=wanted.rules.encryption, kms_key_id=wanted.rules.kms_key_id
@@ -108,13 +108,13 @@ def _headers(wanted: Wanted) -> dict[str, str]:
     return put_headers(attributes)
 
 
-def _remembered(wanted: Wanted, journal: Journal) -> dict[str, str]:
+def _remembered(wanted: SyncSpec, journal: Journal) -> dict[str, str]:
     """Return ETag and digest of the manifest that this journal last read or wrote."""
     found: dict[str, str] = journal.recall(f"manifest {wanted.target.bucket}/{wanted.prefix}") or {}
     return found
 
 
-def _remember(wanted: Wanted, journal: Journal, etag: str, digest: str) -> None:
+def _remember(wanted: SyncSpec, journal: Journal, etag: str, digest: str) -> None:
     journal.remember(f"manifest {wanted.target.bucket}/{wanted.prefix}", {"etag": etag, "digest": digest})
 
 
@@ -138,7 +138,7 @@ def _blocks(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> Iter
         yield b"".join(_line(_row(key[len(prefix) :], known)) for key, known in page)
 
 
-def _row(name: str, known: Known) -> list[Any]:
+def _row(name: str, known: KnownObject) -> list[Any]:
     return [name, known.etag, known.size, known.written, known.fingerprint, known.local.size, known.checksum]
 
 
@@ -151,7 +151,7 @@ def _load(body: Body, header: dict[str, Any], prefix: str, take: Callable[[Facts
     lines, digest, facts = _lines(body), hashlib.blake2b(digest_size=32), Facts()
     first = next(lines, b"")
     if _value(first) != header:
-        raise DamagedError("it belongs to another target or another version of s3batch")
+        raise DamagedManifestError("it belongs to another target or another version of s3batch")
     digest.update(first)
     for line in lines:
         if line.startswith(b"{"):
@@ -162,7 +162,7 @@ def _load(body: Body, header: dict[str, Any], prefix: str, take: Callable[[Facts
         if len(facts) == _BATCH:
             take(facts)
             facts = Facts()
-    raise DamagedError("its end is missing")
+    raise DamagedManifestError("its end is missing")
 
 
 def _lines(body: Body) -> Iterator[bytes]:
@@ -171,27 +171,27 @@ def _lines(body: Body) -> Iterator[bytes]:
             while line := file.readline(_LONGEST_LINE):
                 yield line
         except (OSError, EOFError, zlib.error) as error:
-            raise DamagedError(f"it is damaged: {error}") from error
+            raise DamagedManifestError(f"it is damaged: {error}") from error
 
 
 def _value(line: bytes) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:
-        raise DamagedError(f"it is damaged: {error}") from error
+        raise DamagedManifestError(f"it is damaged: {error}") from error
 
 
-def _fact(line: bytes, prefix: str) -> tuple[str, Known]:
+def _fact(line: bytes, prefix: str) -> tuple[str, KnownObject]:
     try:
         name, etag, size, written, fingerprint, local_size, checksum = _value(line)
         local = NO_STAMP._replace(size=int(local_size))  # no file of this machine: the fact is about content only
-        known = Known(str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
+        known = KnownObject(str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
         return prefix + name, known
     except (TypeError, ValueError) as error:
-        raise DamagedError(f"it is damaged: {error}") from error
+        raise DamagedManifestError(f"it is damaged: {error}") from error
 
 
 def _confirmed(line: bytes, digest: str) -> str:
     if _value(line) != {"blake2b": digest}:
-        raise DamagedError("it is damaged: its digest does not match")
+        raise DamagedManifestError("it is damaged: its digest does not match")
     return digest

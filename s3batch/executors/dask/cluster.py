@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.errors import EndpointError, JobFailedError, SettingsError
-from s3batch.executors import SILENCE, News, Status, WorkerState, hang_warning
+from s3batch.executors import SILENCE, PollResult, Status, WorkerState, hang_warning
 from s3batch.executors.dask import hosted_worker, source_check
-from s3batch.executors.dask.hosted_worker import Answer, Ask, Place, Sealed
+from s3batch.executors.dask.hosted_worker import CoordinatorView, ExchangeRequest, ExchangeResponse, SealedValue
 from s3batch.executors.worker_process import pack, results_of, unpack
 
 if TYPE_CHECKING:
@@ -82,9 +82,11 @@ class Cluster:
     owner: str = ""
     """This machine and the job's target: of its jobs, only the newest counts."""
 
-    def place(self) -> Place:
+    def place(self) -> CoordinatorView:
         """Return the place that every worker must see."""
-        return Place(__version__, self.root, source_check.take(self.root, self.but, self.symlinks), self.symlinks)
+        return CoordinatorView(
+            __version__, self.root, source_check.take(self.root, self.but, self.symlinks), self.symlinks
+        )
 
     def executor(self, brief: Brief, count: int) -> DaskExecutor:
         """Return the executor, with at most ``count`` workers here."""
@@ -207,16 +209,16 @@ class _Seat:
             self.asked = None
 
 
-class _Opened(NamedTuple):
+class _OpenResult(NamedTuple):
     """A worker is there, unless ``trouble`` says why not."""
 
     seat: _Seat
     trouble: str
 
 
-class _Answered(NamedTuple):
+class _ExchangeResult(NamedTuple):
     seat: _Seat
-    answer: Answer
+    answer: ExchangeResponse
 
 
 class _Members(NamedTuple):
@@ -233,7 +235,7 @@ class DaskExecutor:
         self._cluster = cluster
         self._client = cluster.client
         self._brief = brief
-        self._arrived: queue.SimpleQueue[_Opened | _Answered | _Members] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[_OpenResult | _ExchangeResult | _Members] = queue.SimpleQueue()
         self._members = cluster.members
         self._asked_for_members = self._manned = time.monotonic()
         self._seats: dict[str, _Seat] = {}
@@ -261,9 +263,9 @@ class DaskExecutor:
         if seat.asked is None:
             self._ask(seat)
 
-    def poll(self, timeout: float) -> News:
+    def poll(self, timeout: float) -> PollResult:
         """Return the results that arrived. Raises JobFailedError if the cluster is lost."""
-        news = News(dropped=self._dropped)
+        news = PollResult(dropped=self._dropped)
         self._dropped = []
         self._ask_for_members()
         for arrival in self._arrivals(0.0 if news.dropped else timeout):
@@ -334,12 +336,12 @@ class DaskExecutor:
             if address not in self._seats and now - self._refused.get(address, -_REFUSED) >= _REFUSED
         ][: max(0, self._cluster.count - len(self._seats))]
         if free and not self._draining:
-            place, brief = self._cluster.place(), Sealed(self._brief)
+            place, brief = self._cluster.place(), SealedValue(self._brief)
             for address in free:
                 seat = self._seats[address] = _Seat(address, now)
                 self._client.loop.add_callback(self._begin, seat, place, brief)
 
-    async def _begin(self, seat: _Seat, place: Place, brief: Sealed) -> None:
+    async def _begin(self, seat: _Seat, place: CoordinatorView, brief: SealedValue) -> None:
         """Begin a worker, on Dask's thread. It is not sent as a task: one that a Dask worker cannot unpickle breaks it."""
         try:
             answers = await self._client.run(
@@ -351,9 +353,9 @@ class DaskExecutor:
                 workers=[seat.address],
                 on_error="return",
             )
-            self._arrived.put(_Opened(seat, str(answers.get(seat.address, "it is gone"))))
+            self._arrived.put(_OpenResult(seat, str(answers.get(seat.address, "it is gone"))))
         except Exception as error:  # noqa: BLE001 - after any error there is no worker
-            self._arrived.put(_Opened(seat, f"{type(error).__name__}: {error}"))
+            self._arrived.put(_OpenResult(seat, f"{type(error).__name__}: {error}"))
 
     def _dismiss_one(self, seat: _Seat) -> None:
         """Tell one worker to end, without waiting for it."""
@@ -384,7 +386,7 @@ class DaskExecutor:
 
     def _ask(self, seat: _Seat) -> None:
         seat.number += 1
-        ask = Sealed(Ask(pack(seat.works), seat.words))
+        ask = SealedValue(ExchangeRequest(pack(seat.works), seat.words))
         seat.words, seat.works = {}, []
         seat.asked = self._client.submit(
             hosted_worker.exchange, seat.token, seat.number, ask, key=f"s3batch-{seat.token}-{seat.number}", pure=False,
@@ -395,26 +397,26 @@ class DaskExecutor:
     def _listen(self, seat: _Seat, task: Any) -> None:
         """Wait for the answer of an exchange, on Dask's thread."""
         try:
-            answer: Answer = task.result().open()
+            answer: ExchangeResponse = task.result().open()
         except BaseException as error:  # noqa: BLE001 - also a cancelled task means that its works are lost
             answer = hosted_worker.nothing(f"{type(error).__name__}: {error}")
-        self._arrived.put(_Answered(seat, answer))
+        self._arrived.put(_ExchangeResult(seat, answer))
 
     # --- taking back ----------------------------------------------------------------------------
 
-    def _arrivals(self, timeout: float) -> Iterator[_Opened | _Answered | _Members]:
+    def _arrivals(self, timeout: float) -> Iterator[_OpenResult | _ExchangeResult | _Members]:
         with contextlib.suppress(queue.Empty):
             yield self._arrived.get(timeout=timeout) if timeout > 0 else self._arrived.get_nowait()
             while True:
                 yield self._arrived.get_nowait()
 
-    def _hear(self, arrival: _Opened | _Answered | _Members, news: News) -> None:
+    def _hear(self, arrival: _OpenResult | _ExchangeResult | _Members, news: PollResult) -> None:
         if isinstance(arrival, _Members):
             if arrival.addresses is not None:
                 self._count(arrival.addresses, news)
         elif self._seats.get(arrival.seat.address) is not arrival.seat:
             return  # given up already
-        elif isinstance(arrival, _Opened):
+        elif isinstance(arrival, _OpenResult):
             self._opened(arrival.seat, arrival.trouble)
         else:
             self._take(arrival.seat, arrival.answer, news)
@@ -426,7 +428,7 @@ class DaskExecutor:
             self._refused[seat.address] = time.monotonic()
             del self._seats[seat.address]
 
-    def _take(self, seat: _Seat, answer: Answer, news: News) -> None:
+    def _take(self, seat: _Seat, answer: ExchangeResponse, news: PollResult) -> None:
         seat.release()
         seat.answered = time.monotonic()
         results = results_of(answer.results)
@@ -445,13 +447,13 @@ class DaskExecutor:
             self._dismiss_one(seat)
             self._lose(seat, news)
 
-    def _lose(self, seat: _Seat, news: News) -> None:
+    def _lose(self, seat: _Seat, news: PollResult) -> None:
         del self._seats[seat.address]
         seat.release()
         seat.state.begun = seat.state.totals[0] - len(seat.works)  # it may have begun the work that it was sent
         news.lose(seat.state)
 
-    def _count(self, addresses: tuple[str, ...], news: News) -> None:
+    def _count(self, addresses: tuple[str, ...], news: PollResult) -> None:
         """Compare the members of the cluster with the workers of the job."""
         self._members = addresses
         for seat in [each for address, each in self._seats.items() if address not in addresses]:
@@ -466,7 +468,7 @@ class DaskExecutor:
             )
         self._fill()
 
-    def _cut_off(self, news: News) -> None:
+    def _cut_off(self, news: PollResult) -> None:
         """Report everything as lost: the scheduler is gone, and its workers with it."""
         for seat in list(self._seats.values()):
             self._lose(seat, news)

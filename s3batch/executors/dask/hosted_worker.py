@@ -23,8 +23,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
-from s3batch.executors.dask.source_check import Sample, unlike
-from s3batch.executors.worker_loop import CURRENT, Runner
+from s3batch.executors.dask.source_check import FileSample, unlike
+from s3batch.executors.worker_loop import CURRENT, WorkerLoop
 from s3batch.executors.worker_process import pack, unpack
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _FLUSH_EVERY = 0.05
 _FLUSH_AT = 500
 
 
-class Sealed:
+class SealedValue:
     """A value in a message. No log shows its content, because Dask prints the arguments of a failed task."""
 
     __slots__ = ("_data",)
@@ -61,16 +61,16 @@ class Sealed:
         return pickle.loads(self._data)  # noqa: S301 - see above
 
 
-class Place(NamedTuple):
+class CoordinatorView(NamedTuple):
     """The coordinator's view of source and versions, to compare with a worker's."""
 
     version: str
     root: str
-    samples: tuple[Sample, ...]
+    samples: tuple[FileSample, ...]
     symlinks: str = "follow"
 
 
-class Ask(NamedTuple):
+class ExchangeRequest(NamedTuple):
     """The coordinator's message of one exchange."""
 
     works: list[tuple[Any, ...]]
@@ -79,7 +79,7 @@ class Ask(NamedTuple):
     """``drain``, ``narrow``, ``credentials``, ``quirks``, each with its payload."""
 
 
-class Answer(NamedTuple):
+class ExchangeResponse(NamedTuple):
     """The worker's message of one exchange."""
 
     results: list[tuple[Any, ...]]
@@ -97,12 +97,12 @@ class Answer(NamedTuple):
     """Why there is no worker any more; empty while there is one."""
 
 
-def nothing(gone: str = "") -> Answer:
+def nothing(gone: str = "") -> ExchangeResponse:
     """Return an empty answer."""
-    return Answer([], {}, {}, [], gone=gone)
+    return ExchangeResponse([], {}, {}, [], gone=gone)
 
 
-class Hosted:
+class HostedWorker:
     """One worker: its thread, its work and its results."""
 
     def __init__(self, token: str, owner: str, brief: Brief) -> None:
@@ -111,11 +111,11 @@ class Hosted:
         self._token = token
         self._page = [0, 0]
         self._status: Status | None = None
-        self._runner: Runner | None = None
+        self._runner: WorkerLoop | None = None
         self._ears, self._knocker = socket.socketpair()
         self._ears.setblocking(False)
         self._news = threading.Condition()
-        self._inbox: list[Ask] = []
+        self._inbox: list[ExchangeRequest] = []
         self._results: list[Result] = []
         self._requests: Counter[str] = Counter()
         self._doubts: Counter[str] = Counter()
@@ -124,26 +124,26 @@ class Hosted:
         self._dismissed = False
         self._heard = self._flushed = self._turned = time.monotonic()
         self._one_at_a_time = threading.Lock()
-        self._last: tuple[int, Answer] = (0, nothing())
+        self._last: tuple[int, ExchangeResponse] = (0, nothing())
         self._thread = threading.Thread(target=self._live, args=(brief,), name=f"s3batch-{token[:8]}", daemon=True)
         self._thread.start()
 
     # --- on the asking threads --------------------------------------------------------------
 
-    def exchange(self, number: int, ask: Ask) -> Answer:
+    def exchange(self, number: int, ask: ExchangeRequest) -> ExchangeResponse:
         """Pass ``ask`` on and return the results that arrived."""
         with self._one_at_a_time:
             if number != self._last[0]:
                 self._last = (number, self._swap(ask))
             return self._last[1]
 
-    def _swap(self, ask: Ask) -> Answer:
+    def _swap(self, ask: ExchangeRequest) -> ExchangeResponse:
         with self._news:
             self._heard = time.monotonic()
             self._inbox.append(ask)
             self._knock()
             self._news.wait_for(lambda: self._results or self._dropped or self._gone, WAIT)
-            answer = Answer(
+            answer = ExchangeResponse(
                 [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
                 self._status, time.monotonic() - self._turned, self._page[CURRENT], self._gone,
             )  # fmt: skip
@@ -173,7 +173,7 @@ class Hosted:
     def _live(self, brief: Brief) -> None:
         words = "it was dismissed, or the coordinator did not ask for too long"
         try:
-            self._runner = Runner(brief, self._page, lead=LEAD)
+            self._runner = WorkerLoop(brief, self._page, lead=LEAD)
             self._work(self._runner)
         except Exception as error:  # noqa: BLE001 - the next exchange reports it; a thread has no other way
             words = f"{type(error).__name__}: {error}"
@@ -184,7 +184,7 @@ class Hosted:
         self._ears.close()
         self._knocker.close()
 
-    def _work(self, runner: Runner) -> None:
+    def _work(self, runner: WorkerLoop) -> None:
         runner.transport.watch(self._ears, lambda: self._listen(runner))
         try:
             while not self._dismissed and (runner.busy or runner.results or not self._is_forsaken()):
@@ -199,7 +199,7 @@ class Hosted:
     def _is_forsaken(self) -> bool:
         return time.monotonic() - self._heard > _PATIENCE
 
-    def _listen(self, runner: Runner) -> None:
+    def _listen(self, runner: WorkerLoop) -> None:
         self._ears.recv(4096)
         with self._news:
             asks, self._inbox = self._inbox, []
@@ -207,7 +207,7 @@ class Hosted:
         for ask in asks:
             self._obey(runner, ask)
 
-    def _obey(self, runner: Runner, ask: Ask) -> None:
+    def _obey(self, runner: WorkerLoop, ask: ExchangeRequest) -> None:
         if "credentials" in ask.words:
             runner.sign_in_again(ask.words["credentials"])
         if "quirks" in ask.words:
@@ -218,12 +218,12 @@ class Hosted:
             self._drop(runner)
         runner.take(unpack(ask.works))
 
-    def _drop(self, runner: Runner) -> None:
+    def _drop(self, runner: WorkerLoop) -> None:
         with self._news:
             self._dropped += pack(runner.drop())
             self._news.notify_all()
 
-    def _report(self, runner: Runner) -> None:
+    def _report(self, runner: WorkerLoop) -> None:
         now = time.monotonic()
         count = len(runner.results)
         if not count or (count < _FLUSH_AT and now - self._flushed < _FLUSH_EVERY and runner.busy):
@@ -242,7 +242,7 @@ class Hosted:
         self._flushed = now
 
 
-_workers: dict[str, Hosted] = {}
+_workers: dict[str, HostedWorker] = {}
 """Those of this process, by token: one for each job and each time it was opened here."""
 
 
@@ -251,28 +251,28 @@ def version() -> str:
     return __version__
 
 
-async def look(place: Place) -> str:
+async def look(place: CoordinatorView) -> str:
     """Return why work for ``place`` cannot be done in this process; empty if it can."""
     if place.version != __version__:
         return f"{socket.gethostname()} has s3batch {__version__}, and this is {place.version}"
     return await asyncio.to_thread(unlike, place.root, place.samples, place.symlinks)
 
 
-async def begin(token: str, owner: str, place: Place, brief: Sealed) -> str:
+async def begin(token: str, owner: str, place: CoordinatorView, brief: SealedValue) -> str:
     """Begin a worker, unless this process sees another source than ``place``: then return the difference."""
     if words := await look(place):
         return words
     if token not in _workers:
-        _workers[token] = Hosted(token, owner, brief.open())
+        _workers[token] = HostedWorker(token, owner, brief.open())
     return ""
 
 
-def exchange(token: str, number: int, ask: Sealed) -> Sealed:
+def exchange(token: str, number: int, ask: SealedValue) -> SealedValue:
     """Carry out one exchange with the worker of ``token``."""
     worker = _workers.get(token)
     if worker is None:
-        return Sealed(nothing("this process has no such worker"))
-    return Sealed(worker.exchange(number, ask.open()))
+        return SealedValue(nothing("this process has no such worker"))
+    return SealedValue(worker.exchange(number, ask.open()))
 
 
 def dismiss(tokens: list[str]) -> None:

@@ -24,7 +24,7 @@ _HEAD = 64 * 1024
 """Bytes of each that are compared."""
 
 
-class Sample(NamedTuple):
+class FileSample(NamedTuple):
     """One file as it is seen here."""
 
     path: str
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     digest: bytes
 
 
-def take(root: str, but: str = "", symlinks: str = "follow") -> tuple[Sample, ...]:
+def take(root: str, but: str = "", symlinks: str = "follow") -> tuple[FileSample, ...]:
     """Return samples of the files below ``root``, a directory or a file; none whose path starts with ``but``."""
     found = [path for path in _files(root) if not but or not os.path.join(root, path).startswith(but)]
     step, opener = -(-len(found) // _FILES) or 1, Opener(root, symlinks)
@@ -69,21 +69,21 @@ def _entries(directory: str, limit: int) -> list[tuple[str, bool]]:
     return found
 
 
-def _sample(opener: Opener, root: str, path: str) -> Sample | None:
+def _sample(opener: Opener, root: str, path: str) -> FileSample | None:
     try:
         return _seen(opener, root, path)
     except OSError:
         return None
 
 
-def _seen(opener: Opener, root: str, path: str) -> Sample:
+def _seen(opener: Opener, root: str, path: str) -> FileSample:
     name = path or os.path.basename(root)
     with regular(opener.open(name), name) as file:
         stamp = stamp_of(os.fstat(file.fileno()))
-        return Sample(path, stamp, hashlib.sha256(file.read(_HEAD)).digest())
+        return FileSample(path, stamp, hashlib.sha256(file.read(_HEAD)).digest())
 
 
-def unlike(root: str, samples: tuple[Sample, ...], symlinks: str = "follow") -> str:
+def unlike(root: str, samples: tuple[FileSample, ...], symlinks: str = "follow") -> str:
     """Return in words how this machine sees ``root`` differently; empty if it does not."""
     opener = Opener(root, symlinks)
     if not os.path.exists(root):
@@ -99,7 +99,7 @@ def unlike(root: str, samples: tuple[Sample, ...], symlinks: str = "follow") -> 
     return ""
 
 
-def _aspect(sample: Sample, seen: Sample) -> str:
+def _aspect(sample: FileSample, seen: FileSample) -> str:
     """Return the aspect in which two files differ."""
     pairs = zip(Stamp._fields, sample.stamp, seen.stamp, strict=True)
     other = {name for name, here, there in pairs if here != there}
