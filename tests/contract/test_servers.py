@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,6 +73,12 @@ def completes_once(bucket: Bucket) -> bool:
     complete = begin_upload(bucket, [PART, b"end"])
     bucket.client.complete_multipart_upload(**complete)
     return refused(bucket.client.complete_multipart_upload, **complete)
+
+
+def lists_untrue_times(bucket: Bucket) -> bool:
+    begin_upload(bucket, [PART])
+    (upload,) = bucket.uploads()
+    return abs(upload["Initiated"].timestamp() - time.time()) > 60
 
 
 def ignores_condition(bucket: Bucket) -> bool:
@@ -168,6 +175,7 @@ CHECKS = {
     Quirk.SMALL_PARTS: accepts_small_parts,
     Quirk.STORAGE_CLASS_UNCHECKED: accepts_any_class,
     Quirk.TAGS_LOST: loses_tags,
+    Quirk.UPLOAD_TIMES_UNTRUE: lists_untrue_times,
 }
 
 

@@ -51,6 +51,7 @@ class Quirk(StrEnum):
     STORAGE_CLASS_UNCHECKED = "accepts any storage class"
     TAGS_LOST = "forgets tags"
     TRAILER_REFUSED = "answers 411 to a checksum in a trailer"
+    UPLOAD_TIMES_UNTRUE = "lists a multipart upload with another time than that at which it was begun (moto: 2010)"
 
 
 QUIRKS: Mapping[str, frozenset[Quirk]] = {
@@ -62,6 +63,7 @@ QUIRKS: Mapping[str, frozenset[Quirk]] = {
             Quirk.KEYS_REFUSED,
             Quirk.MD5_UNVERIFIED,
             Quirk.SIGNATURE_UNCHECKED,
+            Quirk.UPLOAD_TIMES_UNTRUE,
         }
     ),
     "rclone": frozenset(
