@@ -81,7 +81,7 @@ def restore_old(session: CacheSession) -> CacheOutcome | None:
     if session.settings.dry_run:
         taken = _taken(session, None)
     else:
-        label = f"older caches, by job {session.journal.job_id}"
+        label = f"older caches, by job {session.journal.jobs.current_id}"
         roots = session.look_at_links(restoring=True).places.anchored(session.listed.names)
         within = session.within()
         with closing(UndoLog(session.undo_path, session.workspace, roots, label, within=within)) as undo:
@@ -142,7 +142,7 @@ def _outcome(session: CacheSession, taken: list[tuple[LegacyObject, Extracted]])
     made = sum(done.files for _, done in taken)
     files = made + sum(done.right for _, done in taken)
     size = sum(done.size for _, done in taken)
-    session.journal.add_tally(files=files, bytes=size, unchanged=files - made)
+    session.journal.jobs.add_tally(files=files, bytes=size, unchanged=files - made)
     keys = ", ".join(old.key for old, _ in taken)
     words = f"restored {keys} (of an older plugin): {plural(made, 'file')} made, {format_size(size)}"
     words = f"dry run: would restore {keys} (of an older plugin)" if session.settings.dry_run else words

@@ -339,7 +339,7 @@ def _storing(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
 def _stored(session: CacheSession, operations: dict[Operation, int]) -> list[Result]:
     """Have the new chunks made and stored; return their results."""
     results = session.carry_out(_storing(session), operations, "storing") if operations else []
-    if session.journal.failed_count(Stage.DELETE):
+    if session.journal.outcomes.count_failed(Stage.DELETE):
         raise session.failure("a chunk cannot be stored", "; the cache stays as it was")
     return results
 
@@ -362,7 +362,7 @@ def _told(session: CacheSession, cached: _CacheFacts) -> CacheOutcome:
         how = f"{plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent{rest}"
     else:
         how = "only the list of files sent" if cached.published else "nothing changed, nothing sent"
-    session.journal.add_tally(files=cached.files, bytes=cached.bytes)
+    session.journal.jobs.add_tally(files=cached.files, bytes=cached.bytes)
     return CacheOutcome(
         words=f"cached {session.names.title}: {amount(cached.files, cached.bytes)}: {how}",
         cache={
@@ -377,7 +377,7 @@ def _rehearsed(session: CacheSession, found: ScannedTree, operations: dict[Opera
     for operation in operations:
         session.tell(operation)
     files, size = files_of(found.tree), sum(found.tree.sizes)
-    session.journal.add_tally(files=files, bytes=size)
+    session.journal.jobs.add_tally(files=files, bytes=size)
     new = sum(operation.size for operation in operations)
     how = f"would send {plural(len(operations), 'chunk')} (of {format_size(new)}, before compression)"
     cache = {**_named(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}

@@ -380,8 +380,8 @@ def _fetching(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
 
 def _fetch(session: CacheSession, plan: RestorePlan) -> list[Result]:
     results = session.carry_out(_fetching(session), _operations(session, plan), "restoring")
-    if session.journal.failed_count(Stage.DELETE):
-        if any(failure.code in _NOT_AS_NAMED for failure in session.journal.failures()):
+    if session.journal.outcomes.count_failed(Stage.DELETE):
+        if any(failure.code in _NOT_AS_NAMED for failure in session.journal.outcomes.read_failures()):
             session.distrust()
         raise session.failure("a chunk cannot be fetched")
     return results
@@ -402,7 +402,7 @@ def _told(
     made = plan.files() + len(plan.links) if plan is not None else 0
     changed, removed = plan is not None and not plan.nothing_to_do(), len(plan.extra) if plan is not None else 0
     sent = sum(result.sent for result in results)
-    session.journal.add_tally(files=files, bytes=size, unchanged=max(0, files - made))
+    session.journal.jobs.add_tally(files=files, bytes=size, unchanged=max(0, files - made))
     if plan is not None and session.settings.dry_run:
         how = f"would fetch {plural(len(plan.recipes), 'chunk')} for {plural(made, 'file')}"
     elif not changed:

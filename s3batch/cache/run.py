@@ -146,7 +146,7 @@ def _carried_out(session: CacheSession, use_case: UseCase) -> tuple[CacheOutcome
     try:
         return use_case(session), None
     except (SettingsError, JournalLockedError) as error:  # found late, and before anything was done
-        session.journal.set_state(JobState.FAILED, error.exit_code)
+        session.journal.jobs.set_state(JobState.FAILED, error.exit_code)
         raise
     except JournalError:
         raise
@@ -190,12 +190,12 @@ class _JobEnd:
         wrong = self._wrong(code)
         if stopped is not None and not code:
             self._session.warn(f"{wrong}; the build goes on without it")
-        warned, changed = bool(journal.job.warnings), self._outcome.changed
+        warned, changed = bool(journal.jobs.current.warnings), self._outcome.changed
         wants = () if code or stopped else settings.fail_on
         frowned_upon = report.frowned_upon(wants, warned=warned, changed=changed)
         code = EXIT_FAILED if frowned_upon else code
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if stopped else JobState.DONE
-        journal.set_state(state, code)
+        journal.jobs.set_state(state, code)
         if code:
             output.error(wrong or frowned_upon)
         document = self._document(wrong or frowned_upon if code else "")
@@ -217,7 +217,11 @@ class _JobEnd:
     def _document(self, wrong: str) -> dict[str, Any]:
         journal = self._session.journal
         document = report.document(
-            journal.job, journal.counts(), journal.failures, journal=journal.path, now=time.time()
+            journal.jobs.current,
+            journal.outcomes.count_by_kind(),
+            journal.outcomes.read_failures,
+            journal=journal.path,
+            now=time.time(),
         )
         planned = {"plan": self._session.plan} if self._session.settings.dry_run else {}
         return {**document, **({"error": wrong} if wrong else {}), "cache": self._outcome.cache, **planned}

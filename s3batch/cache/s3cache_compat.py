@@ -68,13 +68,13 @@ def _send(session: CacheSession, path: str, key: str, digest: str) -> None:
         encryption=settings.encryption, kms_key_id=settings.kms_key_id,
     )  # fmt: skip
     session.upload(path, key, attributes)
-    if session.journal.failed_count(Stage.DELETE):
+    if session.journal.outcomes.count_failed(Stage.DELETE):
         raise session.failure(f"{key} cannot be stored")
 
 
 def _outcome(session: CacheSession, found: ScannedTree, key: str, size: int) -> CacheOutcome:
     files, raw = files_of(found.tree), sum(found.tree.sizes)
-    session.journal.add_tally(files=files, bytes=raw)
+    session.journal.jobs.add_tally(files=files, bytes=raw)
     if session.settings.dry_run:
         how = f"would send {format_size(size)}" if size else "would send nothing"
     else:

@@ -120,13 +120,13 @@ class CacheSession:
         self.journal.heed(self.signals.error)
         self.journal.check_rows(self._admit, self._owns)
         target = f"{self.settings.bucket}/{self.base}"
-        self.journal.begin_job(
+        self.journal.jobs.begin(
             self.settings.command, self.workspace, target, self.settings.endpoint_url, self.settings.public(),
             __version__, continues=self.settings.job,
         )  # fmt: skip
-        for _ in self.journal.take_over():
+        for _ in self.journal.jobs.take_over():
             pass
-        self.journal.set_state(JobState.RUNNING)
+        self.journal.jobs.set_state(JobState.RUNNING)
         for warning in (*self.names.warnings, *self._open_local()):
             self.warn(warning)
 
@@ -147,7 +147,7 @@ class CacheSession:
         if text not in self._said:
             self._said.add(text)
             self.output.warn(text)
-            self.journal.warn(text)
+            self.journal.jobs.warn(text)
 
     @property
     def owners(self) -> bool:
@@ -315,7 +315,7 @@ class CacheSession:
         if self.local is not None:
             self.local.trim()
         if "bucket" in self.__dict__:
-            self.journal.add_tally(requests=self.bucket.transport.requests, retries=self.bucket.retries)
+            self.journal.jobs.add_tally(requests=self.bucket.transport.requests, retries=self.bucket.retries)
             self.bucket.close()
 
     # --- workers ----------------------------------------------------------------------------
@@ -371,12 +371,16 @@ class CacheSession:
 
         It is an EndpointError if no request of the job got a response: then nothing was sent.
         """
-        failed = self.journal.failed_count(Stage.DELETE)
-        first = next(self.journal.failures(1))
+        failed = self.journal.outcomes.count_failed(Stage.DELETE)
+        first = next(self.journal.outcomes.read_failures(1))
         more = f" (and {failed - 1} more)" if failed > 1 else ""
         words = f"{what}{more}: {first.error}{consequence}"
-        done = sum(numbers["done"] for numbers in self.journal.counts().values())
-        if done or self.bucket.reached or any(each.code not in UNREACHABLE for each in self.journal.failures()):
+        done = sum(numbers["done"] for numbers in self.journal.outcomes.count_by_kind().values())
+        if (
+            done
+            or self.bucket.reached
+            or any(each.code not in UNREACHABLE for each in self.journal.outcomes.read_failures())
+        ):
             return JobFailedError(words)
         return EndpointError(words, hint="check endpoint_url and the network")
 

@@ -69,9 +69,9 @@ def run(settings: Settings, output: Output) -> int:
         Signals() as signals,
     ):
         place = f"{wanted.target.bucket}/{wanted.prefix}"
-        journal.begin_job("verify", wanted.source.root, place, "", {}, __version__)
+        journal.jobs.begin("verify", wanted.source.root, place, "", {}, __version__)
         for warning in wanted.target.warnings:
-            journal.warn(warning)
+            journal.jobs.warn(warning)
         stopped = None
         try:
             SyncJob(
@@ -117,11 +117,24 @@ def _difference(operation: Operation) -> KeyDifference:
 def _report(
     journal: Journal, differences: Spool, stopped: StoppedError | None, settings: Settings, output: Output
 ) -> int:
-    code = stopped.exit_code if stopped else EXIT_FAILED if differences or journal.failed_count(_ALL) else EXIT_DONE
+    code = (
+        stopped.exit_code
+        if stopped
+        else EXIT_FAILED
+        if differences or journal.outcomes.count_failed(_ALL)
+        else EXIT_DONE
+    )
     interrupted = isinstance(stopped, InterruptedJobError)
-    journal.set_state(JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE, code)
+    journal.jobs.set_state(JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE, code)
     document = _compared(
-        report.document(journal.job, journal.counts(), journal.failures, journal="", now=time.time()), differences
+        report.document(
+            journal.jobs.current,
+            journal.outcomes.count_by_kind(),
+            journal.outcomes.read_failures,
+            journal="",
+            now=time.time(),
+        ),
+        differences,
     )
     if stopped is not None:
         output.error(str(stopped))

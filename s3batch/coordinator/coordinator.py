@@ -51,7 +51,7 @@ class Coordinator:
     def __init__(self, deps: CoordinatorDeps) -> None:
         self._deps = deps
         self._journal = deps.journal
-        self._warn = deps.warn or deps.journal.warn
+        self._warn = deps.warn or deps.journal.jobs.warn
         self._executor = deps.executor
         self._clock = deps.clock
         self._quirks = QuirkMemory(deps.journal)
@@ -88,8 +88,8 @@ class Coordinator:
         later = [each for each in operations if each.stage != Stage.MAIN or each.kind is DELETE]
         dispatcher = self._dispatcher
         at_once = bool(now) and not dispatcher.more and dispatcher.room() >= len(now)
-        fresh = self._journal.add(now, lease=at_once) if now else []
-        others = self._journal.add(later) if later else []
+        fresh = self._journal.operations.add(now, lease=at_once) if now else []
+        others = self._journal.operations.add(later) if later else []
         for stage, count in Counter([operation.stage for operation in (*fresh, *others)]).items():
             self._open[stage] += count
         reach("added")
@@ -132,7 +132,7 @@ class Coordinator:
             raise
         except BaseException:
             self._dispatcher.put_back()
-            self._journal.release()
+            self._journal.operations.release()
             raise
         finally:
             self._deps.signals.gentle = False
@@ -154,13 +154,13 @@ class Coordinator:
     def _count_again(self, stage: int) -> None:
         """Lease again from the first row: the journal says that more is open than was ever handed out or counted."""
         self._open[stage] = self._count_open(stage)
-        self._journal.rewind()
+        self._journal.operations.rewind()
         self._dispatcher.more = self._open[stage] > 0
 
     def _count_open(self, stage: int) -> int:
         """Count the open rows of a stage, which may take a second: a signal does not wait for it."""
         with self._deps.signals.raising():
-            return self._journal.open_count(stage)
+            return self._journal.outcomes.count_open(stage)
 
     def _patience(self) -> float:
         """Return the seconds to wait for results: until something is due, with an upper limit for signals and progress."""
@@ -174,7 +174,7 @@ class Coordinator:
         if self._deps.signals.seen:
             raise self._deps.signals.error()
         self._sign_in.refresh()
-        self._journal.give_sign_of_life()
+        self._journal.jobs.give_sign_of_life()
 
     # --- dry runs ---------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Coordinator:
         for operation in told:
             self._deps.heard(operation, Result(operation.id))
             self._settled(operation)
-        self._journal.settle([(State.SKIPPED, Result(operation.id)) for operation in told])
+        self._journal.operations.settle([(State.SKIPPED, Result(operation.id)) for operation in told])
         return looking
 
     def _without_files(self, operations: list[Operation], has_file: Callable[[str], bool]) -> list[Operation]:
@@ -199,7 +199,7 @@ class Coordinator:
         for operation in kept.values():
             self._deps.heard(operation, Result(operation.id, already=True))
             self._settled(operation)
-        self._journal.settle([(State.SKIPPED, Result(row, error=CHANGED_MEANWHILE)) for row in kept])
+        self._journal.operations.settle([(State.SKIPPED, Result(row, error=CHANGED_MEANWHILE)) for row in kept])
         return [each for each in operations if each.id not in kept]
 
     # --- taking back ------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class Coordinator:
         outcomes: list[tuple[State, Result]] = []
         self._together.clear()
         if news.requests:
-            self._journal.add_tally(requests=news.requests)
+            self._journal.jobs.add_tally(requests=news.requests)
         for warning in news.warnings:
             self._warn(warning)
         if news.doubts:
@@ -218,7 +218,7 @@ class Coordinator:
         finally:  # the other results are settled even if one of them stops the job
             outcomes += [self._verdict(*ended) for ended in self._deps.uploads.take_ended()]
             if outcomes:
-                self._journal.settle(outcomes)
+                self._journal.operations.settle(outcomes)
                 reach("deleted" if self._stage == Stage.DELETE else "settled")
         if self._quirks.learn(quirk for result in news.results for quirk in result.quirks):
             self._executor.learn(self._quirks.quirks)
@@ -289,14 +289,14 @@ class Coordinator:
     def _bad(self, operation: Operation, result: Result) -> tuple[State, Result]:
         if result.code == "Changed":
             return self._changed(operation, result)
-        if result.code == "Vanished" and self._journal.is_taken(operation.id):
+        if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
             return self._gone(operation, result)
         result = result._replace(uncounted=self._throttling.spares(result, self._breaker.last_success))
         more = result.uncounted or operation.attempts + 1 < self._deps.tries
         if result.code in SIGNED_OUT and more:
             self._renew_credentials(result)
         if more and (result.retryable or result.code in SIGNED_OUT):
-            self._journal.add_tally(retries=1)
+            self._journal.jobs.add_tally(retries=1)
             pause = self._throttling.pause(result, operation.attempts + 1)
             if operation.kind is Kind.DELETE:
                 pause = self._together.setdefault(operation.attempts, pause)
@@ -314,11 +314,11 @@ class Coordinator:
             return State.FAILED, result._replace(error=f"{result.error}, {_CHANGES} times")
         fresh = self._deps.replan(operation)
         if isinstance(fresh, Operation):
-            self._journal.settle([(State.PENDING, result)])
-            self._journal.replan(fresh)
+            self._journal.operations.settle([(State.PENDING, result)])
+            self._journal.operations.replan(fresh)
             self._retries.add_row(operation.id, back_off(self._changes[operation.id]))
             return State.PENDING, result
-        if self._journal.is_taken(operation.id):
+        if self._journal.operations.is_taken(operation.id):
             return self._gone(operation, result)  # this job's walk tells what is there now
         if fresh is None:  # a directory that could not be read and can be now counts as nothing: the next run walks it
             fresh = Result(operation.id) if operation.path.endswith("/") else result
@@ -334,7 +334,7 @@ class Coordinator:
         """Retry an operation whose worker died, after asking S3, unless it seems to kill workers."""
         self._quarantine.accuse(work)
         if work.step in (Step.WHOLE, Step.FINISH):
-            self._journal.doubt_lost(work.keys or [(work.operation.id, work.operation.key)])
+            self._journal.doubts.note_lost(work.keys or [(work.operation.id, work.operation.key)])
         if work.step is Step.WHOLE:
             return [self._lost_row(row) for row, _, _ in tags_of(work) if row in self._dispatcher.leased]
         if not self._quarantine.is_killer(tags_of(work)[0]):
@@ -383,7 +383,7 @@ class Coordinator:
         if result.error and result.code == "Changed":
             known = known._replace(upload_id="", recheck=operation.recheck)  # one of it may have been begun
             return self._changed(known, result._replace(step=Step.WHOLE))
-        if result.code == "Vanished" and self._journal.is_taken(operation.id):
+        if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
             return self._gone(operation, result)
         if result.error:
             self._settled(operation, failed=True)
@@ -410,7 +410,7 @@ class Coordinator:
                 self._breaker.record_failure(result)
             verdict = self._deps.uploads.give_up(result)
             return [self._verdict(verdict.operation, verdict.result)] if verdict else []
-        self._journal.add_tally(retries=1)
+        self._journal.jobs.add_tally(retries=1)
         work = self._deps.uploads.again(result)
         self._retries.add_work(work, self._throttling.pause(result, self._tries[tag]))
         return []
@@ -454,7 +454,7 @@ class Coordinator:
             except StoppedError:
                 continue  # one more error like the one that stopped the job; results of others in flight count
         self._dispatcher.put_back()
-        self._journal.release()
+        self._journal.operations.release()
 
 
 _OVER = object()

@@ -105,9 +105,9 @@ class Dispatcher:
         for work in self._retries.take_works():
             uploads.requeue(work)
         if self._retries.row_is_due and (room := self._rows(stage)) > 0:
-            self.prepare(self._deps.journal.lease_rows(self._retries.take_rows(room)))
+            self.prepare(self._deps.journal.operations.lease_rows(self._retries.take_rows(room)))
         if self.more and (room := self._rows(stage)) > 0:
-            leased = self._deps.journal.lease(room, stage)
+            leased = self._deps.journal.operations.lease(room, stage)
             self.more = len(leased) == room
             self.unleased = max(0, self.unleased - len(leased)) if self.more else 0
             reach("leased")
@@ -207,7 +207,7 @@ class Dispatcher:
         works = [*self._ready, *self._quarantine.clear()]
         self._ready.clear()
         rows = [row for work in works for row, step, _ in tags_of(work) if step is Step.WHOLE]
-        self._deps.journal.put_back([row for row in rows if self.leased.pop(row, None)])
+        self._deps.journal.operations.put_back([row for row in rows if self.leased.pop(row, None)])
 
 
 def _room_of(worker: WorkerState) -> int:

@@ -83,7 +83,7 @@ def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:
     last = lock.last() if job else None
     if last is None:
         return
-    found = journal.find(job)
+    found = journal.jobs.find(job)
     if found.id in last.earlier or (found.id != last.id and last.began > found.started):
         raise SettingsError(
             f"nothing to resume: job {found.id} is superseded by job {last.id}, which began later at the same target "

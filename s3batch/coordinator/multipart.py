@@ -136,16 +136,16 @@ class MultipartUploads:
         found = False
         if not operation.upload_id:
             fingerprint = self._fingerprint(operation.path)
-            adoptable = self._journal.adoptable(operation.key, operation.size, fingerprint)
+            adoptable = self._journal.uploads.find_adoptable(operation.key, operation.size, fingerprint)
             if adoptable is not None:
-                self._journal.adopt(operation.id, operation.key, adoptable[0])
+                self._journal.uploads.adopt(operation.id, operation.key, adoptable[0])
                 operation = operation._replace(upload_id=adoptable[0])
             elif upload_id := self._found(operation.key):
                 found = True
                 operation = operation._replace(upload_id=upload_id, recheck=True)
         upload = self._open[operation.id] = _MultipartUpload(operation, found=found)
         if operation.upload_id:
-            upload.parts = {part.number: part for part in self._journal.parts(operation.id)}
+            upload.parts = {part.number: part for part in self._journal.uploads.find_parts(operation.id)}
             upload.completing = _are_sent(upload.parts.values())
             self._ready.append(self._survey(upload))
         else:
@@ -193,7 +193,7 @@ class MultipartUploads:
     def _doubt(self, upload: _MultipartUpload) -> None:
         """Have S3 asked before the upload is begun again; a request that lands later is cleaned up at the job's end."""
         upload.operation = upload.operation._replace(recheck=True)
-        self._journal.doubt_upload(upload.operation)
+        self._journal.doubts.note_upload(upload.operation)
 
     def _current(self, work: Work) -> _MultipartUpload | None:
         """Return the upload of ``work``, unless that is over or has been begun again since."""
@@ -219,7 +219,7 @@ class MultipartUploads:
         return None
 
     def _aborted(self, upload: _MultipartUpload, result: Result) -> UploadVerdict | None:
-        self._journal.forget_upload(upload.operation.id)
+        self._journal.uploads.forget(upload.operation.id)
         if not upload.again:
             return self._over(upload, upload.failure or result)
         upload.again, upload.failure = False, None
@@ -238,7 +238,7 @@ class MultipartUploads:
             return False
         if result.code == "NoSuchUpload":
             upload.restarted = True
-            self._journal.forget_upload(upload.operation.id)
+            self._journal.uploads.forget(upload.operation.id)
             self._begin_again(upload)
             return True
         strange = upload.found and result.status == 400 and not result.retryable
@@ -353,14 +353,14 @@ class MultipartUploads:
         upload.waiting.clear()
         upload.doubtful.clear()
         upload.parts = {number: part._replace(state=State.PENDING) for number, part in upload.parts.items()}
-        self._journal.restamp(changed)
+        self._journal.uploads.restamp(changed)
         self._ready.append(self._survey(upload))
 
     def _begun(self, upload: _MultipartUpload, upload_id: str) -> None:
         operation = upload.operation = upload.operation._replace(upload_id=upload_id)
         size = part_size_for(operation.size, self.part_size)
         parts = [Part(operation.id, *place) for place in layout(operation.size, size)]
-        self._journal.begin_upload(operation.id, upload_id, parts, self._fingerprint(operation.path))
+        self._journal.uploads.begin(operation.id, upload_id, parts, self._fingerprint(operation.path))
         reach("upload-journalled")
         self._queue(upload, parts)
 
@@ -381,7 +381,7 @@ class MultipartUploads:
             size = self._size_of_found(operation, held.get(1))
             planned = [Part(operation.id, *place) for place in layout(operation.size, size)]
             fingerprint = self._fingerprint(operation.path)
-            self._journal.begin_upload(operation.id, operation.upload_id, planned, fingerprint)
+            self._journal.uploads.begin(operation.id, operation.upload_id, planned, fingerprint)
             upload.parts = {part.number: part for part in planned}
         self._queue(upload, [_agreed(part, held.get(number)) for number, part in sorted(upload.parts.items())])
 

@@ -30,7 +30,7 @@ PARTS_STAY = (
 
 def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
     """Return the uploads below ``prefix`` that the journal does not know: of others, or of a run killed just then."""
-    mine = {left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)}
+    mine = {left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)}
     found: Unclaimed = defaultdict(list)
     for upload in bucket.list_uploads(prefix):
         if upload.upload_id not in mine:
@@ -44,10 +44,10 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
     A key to which a dead run's request may still be under way keeps its mark, and the next job checks it again.
     """
     refusals: list[Fault] = []
-    for left in journal.uploads_left(of_dead_jobs_only=True):
+    for left in journal.uploads.list_left(of_dead_jobs_only=True):
         refusals += abort_upload(bucket, left.key, left.upload_id)
-        journal.forget_upload(left.operation)
-    doubts = [doubt for doubt in journal.doubts() if doubt.upload]
+        journal.uploads.forget(left.operation)
+    doubts = [doubt for doubt in journal.doubts.list_all() if doubt.upload]
     now = bucket.clock.now().low
     found = others() if doubts else {}
     for doubt in doubts:
@@ -55,11 +55,11 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
             if doubt.since and upload.initiated >= doubt.since - _WHOLE_SECONDS:
                 refusals += abort_upload(bucket, upload.key, upload.upload_id)
     if doubts:
-        journal.doubtful_uploads_aborted([doubt.key for doubt in doubts if doubt.until <= now])
+        journal.doubts.mark_aborted([doubt.key for doubt in doubts if doubt.until <= now])
     if refusals:
-        journal.warn(refusal_words("AbortMultipartUpload", refusals[0].code, refusals[0].message, PARTS_STAY))
+        journal.jobs.warn(refusal_words("AbortMultipartUpload", refusals[0].code, refusals[0].message, PARTS_STAY))
     if doubts and (fault := bucket.uploads_refused) is not None:
-        journal.warn(refusal_words("ListMultipartUploads", fault.code, fault.message, PARTS_STAY))
+        journal.jobs.warn(refusal_words("ListMultipartUploads", fault.code, fault.message, PARTS_STAY))
 
 
 def abort_upload(bucket: Bucket, key: str, upload_id: str) -> list[Fault]:

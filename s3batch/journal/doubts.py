@@ -7,11 +7,13 @@ under way any more and the key was checked. ``upload`` is 0 when uploads that ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, bindable
-from s3batch.model import Kind
+from s3batch.journal.transaction import Transaction
+from s3batch.model import Kind, Operation
 
 _PARTS_FROM = 5 << 20
 """Bytes, S3's least part: who sends a smaller file in parts has to look for what is left of it."""
@@ -60,38 +62,62 @@ class Doubt(NamedTuple):
     """From when on no request of that run is under way, by the store's clock; 0: looked at since."""
 
 
-def note(store: Database, first: int, last: int, jobs: str) -> None:
+def note_leased(store: Database, first: int, last: int, jobs: str) -> None:
     """Note the keys of leased rows from ``first`` to ``last`` before their leases are void."""
     store.execute(_NOTE.format(jobs=jobs), (_PARTS_FROM, _MARGIN, first, last))
 
 
-def note_upload(store: Database, job: int, key: str, path: str) -> None:
-    """Note that the job may have begun an upload of ``key`` whose id was not received."""
-    store.execute(_NOTE_UPLOAD, (bindable(key), bindable(path), _MARGIN, job))
+class Doubts:
+    """The table ``doubt``. Every method that writes commits, except inside a batch."""
 
+    def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
+        self._store = store
+        self._transaction = transaction
+        self._current = current
+        self.owns: Callable[[str], bool] = lambda _: True
+        """Tells of a key in a row of an earlier run whether it is the job's."""
 
-def note_lost(store: Database, job: int, rows: Iterable[int]) -> None:
-    """Note the keys of rows that a worker of the job had begun when it died."""
-    store.execute_many(_NOTE_LOST, [(_MARGIN, job, row) for row in rows])
+    def list_all(self) -> list[Doubt]:
+        """Return the keys in doubt, in their order, until both questions about them are answered."""
+        rows = self._store.rows("SELECT key, path, kind, upload, since, until FROM doubt ORDER BY key")
+        found = [Doubt(key, path, Kind(kind), bool(upload), *times) for key, path, kind, upload, *times in rows]
+        for doubt in found:
+            if not self.owns(doubt.key):
+                self._store.refuse(f"it has a doubtful request for {doubt.key!r}, which is not below its target")
+        return found
 
+    def note_upload(self, operation: Operation) -> None:
+        """Note that S3 may have begun an upload for this operation without a recorded id: it is to be aborted."""
+        with self._transaction.batch():
+            self._current.sign()
+            self._current.unheard.add(operation.key)
+            values = (bindable(operation.key), bindable(operation.path), _MARGIN, self._current.number)
+            self._store.execute(_NOTE_UPLOAD, values)
 
-def all_of(store: Database) -> list[Doubt]:
-    """Return the keys in doubt, in their order."""
-    rows = store.rows("SELECT key, path, kind, upload, since, until FROM doubt ORDER BY key")
-    return [Doubt(key, path, Kind(kind), bool(upload), *times) for key, path, kind, upload, *times in rows]
+    def note_lost(self, lost: Sequence[tuple[int, str]]) -> None:
+        """Note that requests for these rows and keys may still land: their worker died."""
+        with self._transaction.batch():
+            self._current.sign()
+            self._current.unheard.update(key for _, key in lost)
+            self._store.execute_many(_NOTE_LOST, [(_MARGIN, self._current.number, row) for row, _ in lost])
 
+    def is_left_to_next(self, doubt: Doubt) -> bool:
+        """Return true if what may land is what this job sends: it matters to the next job only.
 
-def looked_at(store: Database, keys: Iterable[str]) -> None:
-    """Record that these keys are as they should be, and that nothing is under way to them any more."""
-    _answer(store, "until", keys)
+        So it is where a worker of this job died, and the file has not changed since.
+        """
+        return doubt.key in self._current.unheard
 
+    def mark_checked(self, keys: Iterable[str]) -> None:
+        """Record that these keys are as they should be, and that nothing is under way to them any more."""
+        self._answer("until", keys)
 
-def uploads_aborted(store: Database, keys: Iterable[str]) -> None:
-    """Record that no upload of these keys is left that a dead run began."""
-    _answer(store, "upload", keys)
+    def mark_aborted(self, keys: Iterable[str]) -> None:
+        """Record that no upload of these keys is left that a dead run began."""
+        self._answer("upload", keys)
 
-
-def _answer(store: Database, question: str, keys: Iterable[str]) -> None:
-    rows = [(bindable(key),) for key in keys]
-    store.execute_many(f"UPDATE doubt SET {question} = 0 WHERE key = CAST(? AS TEXT)", rows)  # noqa: S608 - constants
-    store.execute(_ANSWERED)
+    def _answer(self, question: str, keys: Iterable[str]) -> None:
+        rows = [(bindable(key),) for key in keys]
+        with self._transaction.batch():
+            self._store.execute_many(f"UPDATE doubt SET {question} = 0 WHERE key = CAST(? AS TEXT)", rows)  # noqa: S608
+            self._store.execute(_ANSWERED)

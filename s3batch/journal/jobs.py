@@ -1,4 +1,4 @@
-"""Jobs: one row each, with the settings it ran with (never a secret) and its running totals.
+"""Jobs: begun, continued, reported, forgotten. ``journal.jobs``.
 
     planning --> running --> done
                     |------> failed, interrupted, or killed --a later job to the same target--> superseded
@@ -9,277 +9,248 @@ began says so in ``continues``. Totals are counted in memory and written with th
 
 from __future__ import annotations
 
-import json
-import secrets
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-from s3batch.errors import JournalError, SettingsError
+from s3batch.errors import SettingsError
+from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, bindable
-from s3batch.model import JobState
+from s3batch.journal.job_table import Job, JobTable
+from s3batch.journal.objects import Objects
+from s3batch.journal.operations import Operations
+from s3batch.journal.transaction import Transaction
+from s3batch.journal.uploads import find_left
+from s3batch.model import JobState, Stage
 
-UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"
-
-_COLUMNS = """id, command, source, target, endpoint, state, settings, version, started, ended, exit_code, resumed,
-    planned, unchanged + found_unchanged, files, bytes, requests, retries, number, after_operation, continues, takes,
-    plan, stage, seen, timeout, store_date, left_open"""
-_TOTALS = ("files", "bytes", "unchanged", "found_unchanged", "retries", "left_open")
-_ADD_TOTALS = f"UPDATE job SET {', '.join(f'{name} = {name} + ?' for name in _TOTALS)} WHERE number = ?"  # noqa: S608
-SIGN_OF_LIFE = 1.0
-"""Seconds: how often a job at work says that it lives."""
-
-
-class Job(NamedTuple):
-    """A job as the journal has it. Times are seconds since the epoch."""
-
-    id: str
-    command: str
-    source: str
-    target: str
-    endpoint: str
-    state: JobState
-    settings: dict[str, Any]
-    version: str
-    """Of the s3batch that began it."""
-    started: float
-    ended: float | None
-    exit_code: int | None
-    resumed: int
-    """The number of jobs it continues, one after the other."""
-    planned: bool
-    """True if the plan is complete."""
-    unchanged: int
-    """Files that needed nothing: seen so by planning, or by a worker that compared them."""
-    files: int
-    bytes: int
-    requests: dict[str, int]
-    """The number of requests, by S3 operation."""
-    retries: int
-    warnings: list[str]
-    number: int
-    """Of its row; the public tables refer to it."""
-    after_operation: int
-    """All operations that it planned have higher row numbers."""
-    continues: str = ""
-    """Id of the job that ``resume`` goes on with."""
-    takes: tuple[int, ...] = ()
-    """Numbers of the dead jobs whose open operations are this job's."""
-    plan: str = ""
-    """Digest of source and settings that decide the plan. Only equal plans share operations; empty: never."""
-    stage: int = 0
-    """The stage at work."""
-    seen: float = 0.0
-    """The last sign of life, by this machine's clock."""
-    timeout: float = 60.0
-    """Seconds after which no request of a dead run is under way any more."""
-    store_date: float = 0.0
-    """The Date of the store's first answer; 0 before."""
-    left_open: int = 0
-    """Operations that are neither done nor failed, as of the last commit."""
-
-    @property
-    def is_unfinished(self) -> bool:
-        """True if it may leave something to resume."""
-        return self.state not in {JobState.DONE, JobState.SUPERSEDED}
+_TIMEOUT = 60.0
+"""Seconds: the default of the setting."""
+TAKEN_AT_ONCE = 20_000
+"""Rows of dead jobs looked at in one transaction: some 0.1 s."""
 
 
 class Jobs:
-    """The table ``job``, and the totals of the job at work. Nothing here commits."""
+    """The jobs of a journal, and the one at work. Every method that writes commits, except inside a batch."""
 
-    def __init__(self, store: Database) -> None:
+    def __init__(
+        self, store: Database, transaction: Transaction, current: CurrentJob, table: JobTable,
+        operations: Operations, objects: Objects, *, is_rehearsal: bool,
+    ) -> None:  # fmt: skip
         self._store = store
-        self._totals: Counter[str] = Counter()
-        self._requests: Counter[str] = Counter()
+        self._transaction = transaction
+        self._table = table
+        self._current = current
+        self._operations = operations
+        self._objects = objects
+        self._is_rehearsal = is_rehearsal
 
-    def begin(self, job: Mapping[str, Any], after: int, dead: Sequence[Job]) -> Job:
-        """Insert a job that is being planned; ``job`` holds its columns, ``dead`` are those whose operations it takes."""
-        now = time.time()
-        job_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
-        columns = {
-            **job,
-            "id": job_id,
-            "settings": json.dumps(job["settings"]),
-            "requests": "{}",
-            "state": JobState.PLANNING.value,
-            "started": now,
-            "seen": now,
-            "after_operation": after,
-            "takes": json.dumps(_numbers_of(dead)),
-            "left_open": sum(each.left_open for each in dead),
-            "store_date": min((each.store_date for each in dead if each.store_date), default=0.0),
-        }
-        places = ", ".join("CAST(? AS TEXT)" if isinstance(value, str) else "?" for value in columns.values())
-        values = [bindable(value) if isinstance(value, str) else value for value in columns.values()]
-        self._store.execute(f"INSERT INTO job ({', '.join(columns)}) VALUES ({places})", values)  # noqa: S608
-        return self.find(job_id)
+    # -- the job at work
+
+    @property
+    def current_id(self) -> str:
+        """The id of the job at work."""
+        return self._current.job.id
+
+    @property
+    def current(self) -> Job:
+        """The job at work, as it is now."""
+        if not self._store.read_only:
+            with self._transaction.batch():
+                self._current.flush()
+        return self._table.find(self._current.job.id)
+
+    def begin(  # noqa: PLR0913 - the columns of a job
+        self, command: str, source: str, target: str, endpoint: str, settings: dict[str, Any], version: str,
+        *, continues: str = "", plan: str = "", deletes_anew: bool = False,
+    ) -> str:  # fmt: skip
+        """Begin a job and return its id. It supersedes unfinished ones to its target and takes over their work.
+
+        Their uploads, facts and doubts always are. Pending operations of the newest one are taken over if ``plan``, the
+        digest of source and settings that decide the plan, is the same. Without a plan, jobs of other sources stay.
+        With ``deletes_anew`` no delete that a dead job had planned is believed. ``continues`` is the job that
+        ``resume`` goes on with: SettingsError if a later one has superseded it.
+        """
+        with self._transaction.batch():
+            dead = self._table.find_unfinished(command, target, endpoint, None if plan else source)
+            if continues and continues not in {each.id for each in dead[-1:]}:
+                raise SettingsError(f"nothing to resume: job {continues} is {self._table.find(continues).state}")
+            taken = [each for each in dead[-1:] if plan and each.plan == plan and not self._is_rehearsal]
+            goes_on_deleting = bool(taken) and taken[0].stage == Stage.DELETE and not deletes_anew
+            columns = {
+                "command": command,
+                "source": source,
+                "target": target,
+                "endpoint": endpoint,
+                "settings": settings,
+                "version": version,
+                "continues": continues,
+                "resumed": dead[-1].resumed + 1 if continues else 0,
+                "plan": plan,
+                "timeout": float(settings.get("timeout", _TIMEOUT)),
+                "stage": Stage.DELETE if goes_on_deleting else Stage.MAIN,
+            }
+            job = self._table.insert(columns, self._operations.last, taken)
+            # when and how they ended stays as it was
+            self._store.execute_many(
+                "UPDATE job SET state = 'superseded' WHERE number = ?", [(each.number,) for each in dead]
+            )
+            self._enter(job)
+            self._objects.claim(f"{job.endpoint} {job.target}")
+        return job.id
+
+    def select(self, job_id: str) -> Job:
+        """Choose the job that counts, failures and operations report, in any state; change nothing."""
+        self._enter(self._table.find(job_id))
+        return self._current.job
+
+    def take_over(self, late: float = 0.0) -> Iterator[int]:
+        """Take over the rows of dead jobs, some at a time: facts, doubts, operations to go on with.
+
+        ``late``: see :meth:`learn_facts`.
+        Yields by how many operations the job has more to do. Until the end nothing can be decided on facts.
+        """
+        job = self._current.job
+        unlearned = self._table.find_unlearned(job)
+        if not unlearned:
+            return
+        dead, started = [each.number for each in unlearned], min(each.started for each in unlearned)
+        start = self._table.find_start({*dead, *job.takes})
+        for first in range(start, job.after_operation, TAKEN_AT_ONCE):
+            last = min(first + TAKEN_AT_ONCE, job.after_operation)
+            with self._transaction.batch():
+                self._objects.learn(dead, first, last, started, late)
+                more = self._operations.take_over(dead, first, last, deletes=job.stage == Stage.DELETE)
+                if job.takes:
+                    self._objects.mark_planned(job.number, job.takes, first, last)
+                self._current.count({}, {"left_open": more})
+            yield more
+        self._set_learned(dead)
+
+    def learn_facts(self, late: float = 0.0) -> None:
+        """Turn what this job has done into facts about the target. Doing it again changes nothing.
+
+        ``late``: seconds by which LastModified of a write may be later than the Date of its response.
+        """
+        job, floor, last = self._current.job, self._current.floor, self._operations.last
+        for first in range(floor, last, TAKEN_AT_ONCE):  # a signal may end it between two
+            with self._transaction.batch():
+                self._objects.learn([job.number], first, min(first + TAKEN_AT_ONCE, last), job.started, late)
+        self._set_learned([job.number])
+
+    def set_state(self, state: JobState, exit_code: int | None = None) -> None:
+        """Record how the job stands, and the time where it is a state that ends a run."""
+        ended = None if state in {JobState.PLANNING, JobState.RUNNING} else time.time()
+        self._update("state = ?, ended = ?, exit_code = ?", state.value, ended, exit_code)
+
+    def set_planned(self) -> None:
+        """Record that every operation has been added."""
+        self._update("planned = 1")
+
+    def set_stage(self, stage: int) -> None:
+        """Record the stage at work."""
+        self._update("stage = ?", stage)
+
+    def note_store_date(self, date: float, now: Callable[[], float]) -> None:
+        """Record when the store first answered this job or one that it goes on with, by the store's clock.
+
+        ``now`` reads that clock, for signs of life.
+        """
+        self._current.use_clock(now)
+        number = self._current.job.number
+        with self._transaction.batch():
+            self._store.execute("UPDATE job SET store_date = ? WHERE number = ? AND store_date = 0", (date, number))
+            self._current.sign()
+
+    def give_sign_of_life(self) -> None:
+        """Record once a second that the job lives, also where nothing else is to be written."""
+        if self._current.is_sign_due:
+            with self._transaction.batch():
+                self._current.sign()
+
+    def add_tally(
+        self,
+        *,
+        files: int = 0,
+        bytes: int = 0,  # noqa: A002 - the name in the report
+        unchanged: int = 0,
+        requests: Mapping[str, int] | None = None,
+        retries: int = 0,
+    ) -> None:
+        """Add to the job's totals; they are written with the next commit."""
+        self._current.count(
+            requests or {}, {"files": files, "bytes": bytes, "unchanged": unchanged, "retries": retries}
+        )
+
+    def warn(self, text: str) -> None:
+        """Keep a warning for the report. An equal text is kept once."""
+        number = self._current.job.number
+        with self._transaction.batch():
+            self._store.execute(
+                "INSERT OR IGNORE INTO warning (job, text) VALUES (?, CAST(? AS TEXT))", (number, bindable(text))
+            )
+
+    # -- all jobs
+
+    def list_all(self) -> list[Job]:
+        """Return every job, the newest first."""
+        return self._table.list_all()
+
+    def list_continued(self) -> list[Job]:
+        """Return the jobs that the one at work continues, the oldest first."""
+        return self._current.list_continued()
 
     def find(self, job_id: str) -> Job:
-        """Return the job with this id, or whose id alone begins so."""
-        found = self._select("WHERE id = ? OR substr(id, 1, ?) = ?", (job_id, len(job_id), job_id))
-        if len(found) != 1 or not job_id:
-            exact = [job for job in found if job.id == job_id]
-            if not exact:
-                raise SettingsError(f"this journal has no job {job_id}", hint="`s3batch jobs list` shows what it has")
-            return exact[0]
-        return found[0]
+        """Return the job with this id, or whose id alone begins so. Raises SettingsError."""
+        return self._table.find(job_id)
 
-    def unfinished(self, command: str, target: str, endpoint: str, source: str | None = None) -> list[Job]:
-        """Return the jobs that a new one to this target finds unfinished, the oldest first."""
-        found = self._select(
-            f"""WHERE state IN {UNFINISHED} AND command = ? AND target = CAST(? AS TEXT) AND endpoint = ?
-            ORDER BY number""",
-            (command, bindable(target), endpoint),
-        )
-        return [each for each in found if source in {None, each.source}]
+    def leaves_work(self, job: Job) -> bool:
+        """Return whether there is something to resume: not if it failed before anything was planned."""
+        return job.is_unfinished and not self._table.came_to_nothing(job)
 
-    def with_id(self, job_id: str) -> Job | None:
-        """Return the job with this very id, unless it was forgotten."""
-        found = self._select("WHERE id = ?", (job_id,))
-        return found[0] if found else None
+    def list_forgettable(self, before: float | None = None) -> list[Job]:
+        """Return the jobs that :meth:`prune` forgets, the newest first: finished ones that no unfinished one needs.
 
-    def came_to_nothing(self, job: Job) -> bool:
-        """Return true for a job that failed before anything was planned: it leaves nothing to resume."""
-        if job.state is not JobState.FAILED or job.takes or job.files:
-            return False
-        planned = """SELECT EXISTS (SELECT 1 FROM operation WHERE id > ? AND +job = ? AND id <= coalesce(
-            (SELECT min(after_operation) FROM job WHERE number > ?), 9223372036854775807))"""
-        return not self._store.value(planned, (job.after_operation, job.number, job.number))
-
-    def needed(self) -> set[int]:
-        """Return the numbers of the jobs that an unfinished one goes on with."""
-        ids = {job.id: job for job in self.all()}
-        found: set[int] = set()
-        for job in ids.values():
-            if not job.is_unfinished:
-                continue
-            found.update(job.takes)
-            at: Job | None = job
-            while at is not None and (at := ids.get(at.continues)) is not None:
-                found.add(at.number)
-        return found
-
-    def unlearned(self, by: Job) -> list[Job]:
-        """Return the superseded jobs to a job's target of which none has learned yet, the oldest first."""
-        return self._select(
-            """WHERE NOT learned AND state = 'superseded' AND number < ? AND command = ?
-            AND target = CAST(? AS TEXT) AND endpoint = ? ORDER BY number""",
-            (by.number, by.command, bindable(by.target), by.endpoint),
-        )
-
-    def all(self) -> list[Job]:
-        """Return every job, the newest first."""
-        return self._select("ORDER BY number DESC")
-
-    def set_state(self, number: int, state: JobState, exit_code: int | None) -> None:
-        """Record a state, and the time where it is one that ends a run."""
-        ended = None if state in {JobState.PLANNING, JobState.RUNNING} else time.time()
-        self._store.execute(
-            "UPDATE job SET state = ?, ended = ?, exit_code = ? WHERE number = ?",
-            (state.value, ended, exit_code, number),
-        )
-
-    def supersede(self, jobs: Iterable[Job]) -> None:
-        """Mark dead jobs as taken over; when and how they ended stays as it was."""
-        self._store.execute_many(
-            "UPDATE job SET state = 'superseded' WHERE number = ?", [(job.number,) for job in jobs]
-        )
-
-    def set_learned(self, numbers: Iterable[int]) -> None:
-        """Record that the results of these jobs are facts now."""
-        self._store.execute_many("UPDATE job SET learned = 1 WHERE number = ?", [(number,) for number in numbers])
-
-    def set_stage(self, number: int, stage: int) -> None:
-        """Record the stage at work."""
-        self._store.execute("UPDATE job SET stage = ? WHERE number = ?", (stage, number))
-
-    def set_store_date(self, number: int, date: float) -> None:
-        """Record when the store first answered this job or one that it goes on with."""
-        self._store.execute("UPDATE job SET store_date = ? WHERE number = ? AND store_date = 0", (date, number))
-
-    def set_seen(self, number: int, there: float) -> None:
-        """Record a sign of life, ``there`` by the store's clock; 0: not known."""
-        self._store.execute(
-            "UPDATE job SET seen = ?, seen_there = max(seen_there, ?) WHERE number = ?", (time.time(), there, number)
-        )
-
-    def set_planned(self, number: int) -> None:
-        """Record that the plan is complete."""
-        self._store.execute("UPDATE job SET planned = 1 WHERE number = ?", (number,))
-
-    def warn(self, number: int, text: str) -> None:
-        """Keep a warning for the report, once."""
-        self._store.execute(
-            "INSERT OR IGNORE INTO warning (job, text) VALUES (?, CAST(? AS TEXT))", (number, bindable(text))
-        )
-
-    def count(self, requests: Mapping[str, int], totals: Mapping[str, int]) -> None:
-        """Add to the totals; :meth:`flush` writes them."""
-        self._totals.update(totals)
-        if requests:
-            self._requests.update(requests)
-
-    def flush(self, number: int) -> None:
-        """Write the totals counted since the last time."""
-        if self._requests:
-            known = json.loads(self._store.value("SELECT requests FROM job WHERE number = ?", (number,)))
-            requests = json.dumps(dict(Counter(known) + self._requests))
-            self._store.execute("UPDATE job SET requests = ? WHERE number = ?", (requests, number))
-            self._requests.clear()
-        if any(self._totals.values()):
-            self._store.execute(_ADD_TOTALS, [*map(self._totals.__getitem__, _TOTALS), number])
-            self._totals.clear()
+        ``before``: only those that ended before that time, in seconds since the epoch.
+        """
+        needed = self._table.find_needed()
+        over = [job for job in self.list_all() if not self.leaves_work(job) and job.number not in needed]
+        return [job for job in over if before is None or (job.seen if job.ended is None else job.ended) < before]
 
     def forget(self, job: Job) -> None:
         """Forget a job with its operations, parts and warnings."""
         rows = (job.number,)
-        self._store.execute("DELETE FROM part WHERE operation IN (SELECT id FROM operation WHERE job = ?)", rows)
-        for table in ("operation", "warning"):
-            self._store.execute(f"DELETE FROM {table} WHERE job = ?", rows)  # noqa: S608 - constants
-        self._store.execute("DELETE FROM job WHERE number = ?", rows)
+        with self._transaction.batch():
+            self._operations.keep_last()
+            self._store.execute("DELETE FROM part WHERE operation IN (SELECT id FROM operation WHERE job = ?)", rows)
+            for table in ("operation", "warning"):
+                self._store.execute(f"DELETE FROM {table} WHERE job = ?", rows)  # noqa: S608 - constants
+            self._store.execute("DELETE FROM job WHERE number = ?", rows)
 
-    def _select(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
-        rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants
-        try:
-            return [self._job(row) for row in rows]
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise JournalError(
-                f"journal {self._store.path} is damaged: a job of it cannot be read ({error})",
-                hint="move it away, or name another --journal",
-            ) from error
+    def prune(self, keep: int = 0, before: float | None = None) -> int:
+        """Delete the :meth:`list_forgettable` jobs except the newest ``keep``, and free the space; return how many.
 
-    def _job(self, row: tuple[Any, ...]) -> Job:
-        number = row[18]
-        texts = self._store.rows("SELECT text FROM warning WHERE job = ? ORDER BY id", (number,))
-        id_, command, source, target, endpoint, state, settings, *numbers = row[:18]
-        _refuse_wrong_types(row)
-        version, started, ended, exit_code, resumed, planned, unchanged, files, size, requests, retries = numbers
-        continues, takes, *more = row[20:]
-        return Job(
-            id_, command, source, target, endpoint, JobState(state), _map(settings), version, started, ended,
-            exit_code, resumed, bool(planned), unchanged, files, size, _map(requests), retries,
-            [text[0] for text in texts], number, row[19], continues, tuple(map(int, json.loads(takes))), *more,
-        )  # fmt: skip
+        A job with a multipart upload that was not aborted stays, so that it is not lost from sight.
+        """
+        busy = {left.job_id for left in find_left(self._store, None, of_dead_jobs_only=False)}
+        forgotten = [job for job in self.list_forgettable(before)[keep:] if job.id not in busy]
+        with self._transaction.batch():
+            for job in forgotten:
+                self.forget(job)
+            self._objects.prune()
+        self._store.vacuum()
+        return len(forgotten)
 
+    def _enter(self, job: Job) -> None:
+        self._current.enter(job)
+        self._operations.rewind()
 
-def _numbers_of(dead: Sequence[Job]) -> list[int]:
-    """Return the numbers of jobs, and of those that they had taken operations of and not come to."""
-    return sorted({number for job in dead for number in (job.number, *(job.takes if job.left_open else ()))})
+    def _update(self, columns: str, *values: Any) -> None:
+        """Set columns of the job at work."""
+        number = self._current.job.number
+        with self._transaction.batch():
+            self._store.execute(f"UPDATE job SET {columns} WHERE number = ?", (*values, number))  # noqa: S608 - constants
 
-
-def _map(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
-        raise TypeError("its settings are no map")
-    return found
-
-
-def _refuse_wrong_types(row: tuple[Any, ...]) -> None:
-    """Raise TypeError for a row that another program wrote: SQLite keeps any type in any column."""
-    texts, numbers = (*row[:7], row[16], *row[20:23]), (row[8], *row[11:16], *row[17:20], *row[23:])
-    given = [value for value in (row[9], row[10]) if value is not None]
-    if not all(isinstance(text, str) for text in texts) or not all(
-        isinstance(number, int | float) for number in (*numbers, *given)
-    ):
-        raise TypeError("a column holds a value of another type")
+    def _set_learned(self, numbers: Iterable[int]) -> None:
+        """Record that the results of these jobs are facts now."""
+        with self._transaction.batch():
+            self._store.execute_many("UPDATE job SET learned = 1 WHERE number = ?", [(number,) for number in numbers])

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, all_bindable, bindable, row_stamp
+from s3batch.journal.transaction import Transaction
 from s3batch.model import KnownObject, ListedObject
 
 _LOOK_UP_KEYS = 500
@@ -122,17 +124,19 @@ _NOTHING: Facts = (None, None)
 
 
 class Objects:
-    """The table ``object``. Nothing here commits."""
+    """The table ``object``. Every method that writes commits, except inside a batch."""
 
-    def __init__(self, store: Database) -> None:
+    def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
         self._store = store
+        self._transaction = transaction
+        self._current = current
         self._keeps = False
         self._brings = bool(store.original)
         """For a dry run: facts come along with the listing."""
         self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
 
     def claim(self, target: str) -> None:
-        """Delete all facts if they are about another target or endpoint than this one."""
+        """Delete all facts if they are about another target or endpoint than this one. Part of a batch."""
         if self._remembered("target") not in {None, target}:
             self._store.execute("DELETE FROM object")
             self._brings = False
@@ -140,32 +144,36 @@ class Objects:
         self._remember("target", target)
 
     def begin_listing(self) -> int:
-        """Begin a new generation: nothing counts as listed any more."""
-        self.generation += 1
-        self._remember("listing", str(self.generation))
+        """Begin a listing; nothing counts as listed or seen any more. Return its generation."""
+        with self._transaction.batch():
+            self.generation += 1
+            self._remember("listing", str(self.generation))
         return self.generation
 
     def complete_listing(self) -> None:
-        """Note that the current generation holds every object."""
-        self._remember("complete listing", str(self.generation))
+        """Record that the listing has reached its end: the current generation holds every object."""
+        with self._transaction.batch():
+            self._remember("complete listing", str(self.generation))
 
-    def listing_is_complete(self) -> bool:
-        """Return whether every object of the target has been recorded in the current generation."""
+    @property
+    def is_listing_complete(self) -> bool:
+        """True if the last listing begun has reached its end."""
         return self.generation > 0 and self._remembered("complete listing") == str(self.generation)
 
-    def record(self, objects: Sequence[ListedObject]) -> None:
+    def record_listing(self, objects: Sequence[ListedObject]) -> None:
         """Record a page of the listing."""
         generation = self.generation
-        if self._brings:
-            for batch in _batches([each[0] for each in objects]):
-                self._store.execute(_BRING, batch)
         rows: list[tuple[Any, ...]] = [(*each, generation) for each in objects]
         if not all_bindable([each[0] for each in objects]):
             rows = [(bindable(row[0]), *row[1:]) for row in rows]
-        self._store.execute_many(_RECORD, rows)
+        with self._transaction.batch():
+            if self._brings:
+                for batch in _batches([each[0] for each in objects]):
+                    self._store.execute(_BRING, batch)
+            self._store.execute_many(_RECORD, rows)
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
-        """Return the listed and the known facts for each of the keys."""
+        """Return for every key its row in the listing and the facts of the last own write, or ``None``."""
         found = dict.fromkeys(keys, _NOTHING)
         if self._is_empty():
             return found
@@ -178,14 +186,15 @@ class Objects:
         return found
 
     def mark_seen(self, keys: Sequence[str]) -> None:
-        """Note that the source has a file for each of these keys."""
-        if self._is_empty():
-            return
-        for batch in _batches(keys):
-            self._store.execute(_MARK_SEEN, (self.generation, *batch))
+        """Note that the source has a file for these keys: they are no orphans."""
+        with self._transaction.batch():
+            if self._is_empty():
+                return
+            for batch in _batches(keys):
+                self._store.execute(_MARK_SEEN, (self.generation, *batch))
 
-    def orphans(self, prefix: str) -> Iterator[list[ListedObject]]:
-        """Yield, a page at a time, the listed objects below ``prefix`` that no file was seen for."""
+    def read_orphans(self, prefix: str) -> Iterator[list[ListedObject]]:
+        """Yield, a page at a time by key, the listed objects below ``prefix`` that were not marked as seen."""
         low, high = _range(prefix)
         while True:
             page = self._store.rows(
@@ -197,14 +206,15 @@ class Objects:
             yield [ListedObject._make(row) for row in page]
             low = bindable(page[-1][0] + "\0")
 
-    def keep(self, keys: Iterable[str]) -> None:
-        """Note keys at or below which nothing may be deleted."""
-        self._store.execute(_KEPT)
-        self._keeps = True
-        rows = [(bindable(key),) for key in keys]
-        self._store.execute_many("INSERT OR IGNORE INTO temp.kept VALUES (CAST(? AS TEXT))", rows)
+    def keep_keys(self, keys: Iterable[str]) -> None:
+        """Note keys at or below which nothing may be deleted. They are this run's own, in a temporary table."""
+        with self._transaction.batch():
+            self._store.execute(_KEPT)
+            self._keeps = True
+            rows = [(bindable(key),) for key in keys]
+            self._store.execute_many("INSERT OR IGNORE INTO temp.kept VALUES (CAST(? AS TEXT))", rows)
 
-    def kept_at_or_above(self, keys: Sequence[str]) -> set[str]:
+    def find_kept(self, keys: Sequence[str]) -> set[str]:
         """Return those of the kept keys that are one of these, or a directory of one; ``""`` is above all."""
         if not self._keeps:
             return set()
@@ -212,7 +222,7 @@ class Objects:
         return {row[0] for batch in _batches(names) for row in self._store.rows(_KEPT_AMONG, batch)}
 
     def count_listed(self) -> int:
-        """Return how many objects the current listing holds."""
+        """Return how many objects the listing holds so far."""
         return int(self._store.value("SELECT count(*) FROM object WHERE listed = ?", (self.generation,)))
 
     def has_listed_below(self, prefix: str) -> bool:
@@ -221,7 +231,7 @@ class Objects:
         return bool(self._store.value(f"SELECT EXISTS (SELECT 1 FROM object WHERE {_BELOW} AND listed = ?)", values))  # noqa: S608
 
     def count_orphans(self, prefix: str) -> int:
-        """Return how many objects :meth:`orphans` would yield."""
+        """Return how many objects :meth:`read_orphans` would yield."""
         return int(
             self._store.value(
                 f"SELECT count(*) FROM object WHERE {_ORPHAN}",  # noqa: S608 - constants
@@ -230,9 +240,9 @@ class Objects:
         )
 
     def learn(self, jobs: Sequence[int], first: int, last: int, started: float, late: float = 0.0) -> None:
-        """Turn what jobs have done, in the rows from ``first`` to ``last``, into facts. Doing it again changes nothing.
+        """Turn what jobs have done, in the rows from ``first`` to ``last``, into facts. Part of a batch.
 
-        The jobs read files from ``started`` on (seconds since the epoch). The store's LastModified of what they wrote
+        Doing it again changes nothing.         The jobs read files from ``started`` on (seconds since the epoch). The store's LastModified of what they wrote
         may be ``late`` seconds later than the Date of its answer.
         """
         settled, rows = int((started - YOUNG) * 1e9), (first, last)
@@ -244,36 +254,43 @@ class Objects:
         self._store.execute(_FORGET_DELETED.format(**names), rows)
 
     def mark_planned(self, job: int, takes: Sequence[int], first: int, last: int) -> None:
-        """Note that ``job`` has an operation for the keys of these rows, its own by now or of a job it takes."""
+        """Note that ``job`` has an operation for the keys of these rows, its own or of a job it takes. Part of a batch."""
         marks = ", ".join(map(str, takes))
         self._store.execute(_MARK_PLANNED.format(jobs=marks), (job, first, last, job))
 
-    def planned(self, keys: Sequence[str], job: int) -> set[str]:
-        """Return those keys that ``job`` found an operation for when it began."""
-        return {row[0] for batch in _batches(keys) for row in self._store.rows(_PLANNED, (*batch, job))}
+    def find_planned_before(self, keys: Sequence[str]) -> set[str]:
+        """Return those keys that the job had an operation for when it began, after :meth:`Jobs.take_over`."""
+        job = self._current.job
+        if not job.takes:
+            return set()
+        return {row[0] for batch in _batches(keys) for row in self._store.rows(_PLANNED, (*batch, job.number))}
 
-    def written_by(self, keys: Sequence[str], jobs: Sequence[int]) -> set[str]:
-        """Return those keys whose object one of these jobs wrote last."""
+    def find_done_before(self, keys: Sequence[str]) -> set[str]:
+        """Return those keys that a job wrote last which this one continues."""
+        jobs = [job.number for job in self._current.list_continued()] if keys and self._current.job.continues else []
+        if not jobs:
+            return set()
         query = _WRITTEN_BY.format(jobs=", ".join(map(str, jobs)))
         return {row[0] for batch in _batches(keys) for row in self._store.rows(query, batch)}
 
-    def take(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
-        """Take over facts of objects that are listed unchanged, if this journal has none of them."""
+    def take_facts(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
+        """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
         generation = self.generation
         rows = [
             (*known[:2], *known.local[1:], *known[3:], bindable(key), generation, known.etag) for key, known in facts
         ]
-        self._store.execute_many(_TAKE, rows)
+        with self._transaction.batch():
+            self._store.execute_many(_TAKE, rows)
 
-    def current(self, prefix: str, job: int) -> Iterator[list[tuple[str, KnownObject]]]:
-        """Yield, a page at a time by key, the facts of objects as they are after ``job`` has been learned."""
-        low, high = _range(prefix)
+    def read_facts(self, prefix: str) -> Iterator[list[tuple[str, KnownObject]]]:
+        """Yield the facts of the objects below ``prefix``, a page at a time by key, after :meth:`Jobs.learn_facts`."""
+        (low, high), job = _range(prefix), self._current.job.number
         while page := self._store.rows(_CURRENT, (low, high, self.generation, job, _PAGE)):
             yield [(row[0], _known(row[1:])) for row in page]
             low = bindable(page[-1][0] + "\0")
 
     def prune(self) -> None:
-        """Forget rows that are neither facts nor in the last listing."""
+        """Forget rows that are neither facts nor in the last listing. Part of a batch."""
         self._store.execute("DELETE FROM object WHERE listed < ? AND known_etag IS NULL", (self.generation,))
 
     def _is_empty(self) -> bool:

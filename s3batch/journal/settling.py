@@ -47,7 +47,9 @@ UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
 """A worker compared it and there was nothing to do: no operation, but an unchanged file."""
 
 
-def settle(store: Database, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()) -> tuple[int, int]:
+def settle_outcomes(
+    store: Database, outcomes: list[tuple[State, Result]], before: Sequence[int] = ()
+) -> tuple[int, int]:
     """Record outcomes; return how many reconciled files are unchanged, and how many operations are closed.
 
     Writes of the jobs ``before``, which this one continues, count as sent by them and not as unchanged.

@@ -6,11 +6,14 @@ upload is lost. Those that a run began in the moment it died are in :mod:`s3batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
+from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, bindable, row_stamp
 from s3batch.journal.settling import STATE_TEXT
+from s3batch.journal.transaction import Transaction
 from s3batch.model import Operation, Part, Stamp, State, is_same_file
 
 _DEAD = "job.state IN ('done', 'superseded')"
@@ -22,88 +25,129 @@ class UploadLeft(NamedTuple):
 
     job_id: str
     operation: int
-    """The operation's row, for ``forget_upload``."""
+    """The operation's row, for :meth:`Uploads.forget`."""
     key: str
     upload_id: str
 
 
-def begin(store: Database, operation: int, upload_id: str, parts: Sequence[Part], fingerprint: str) -> None:
-    """Record an upload id with its parts."""
-    store.execute(
-        "UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, fingerprint, operation)
-    )
-    store.execute("DELETE FROM part WHERE operation = ?", (operation,))
-    store.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _rows(operation, parts))
+class Uploads:
+    """The uploads of operations, with their parts. Every method that writes commits, except inside a batch."""
+
+    def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
+        self._store = store
+        self._transaction = transaction
+        self._current = current
+        self.owns: Callable[[str], bool] = lambda _: True
+        """Tells of a key in a row of an earlier run whether it is the job's."""
+
+    def begin(self, operation_id: int, upload_id: str, parts: Sequence[Part], fingerprint: str = "") -> None:
+        """Record an upload before its first part is sent. ``fingerprint`` is of the attributes it was begun with."""
+        with self._transaction.batch():
+            self._store.execute(
+                "UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?",
+                (upload_id, fingerprint, operation_id),
+            )
+            self._store.execute("DELETE FROM part WHERE operation = ?", (operation_id,))
+            self._store.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _rows(operation_id, parts))
+        self._transaction.commit()
+
+    def find_parts(self, operation_id: int) -> list[Part]:
+        """Return the parts of an operation's upload by their number. They are all of its file, and no more."""
+        found = self._parts_of(operation_id)
+        ends = list(accumulate((part.size for part in found), initial=0))
+        whole = [(number, end) for number, end in enumerate(ends[:-1], 1)] == [
+            (part.number, part.offset) for part in found
+        ]
+        size = int(self._store.value("SELECT size FROM operation WHERE id = ?", (operation_id,)) or 0)
+        if found and not (whole and ends[-1] == size):
+            self._store.refuse(f"the parts of operation {operation_id} do not make one file")
+        return found
+
+    def forget(self, operation_id: int) -> None:
+        """Forget an upload that was completed or aborted, or that S3 does not know any more."""
+        with self._transaction.batch():
+            self._store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (operation_id,))
+            self._store.execute("DELETE FROM part WHERE operation = ?", (operation_id,))
+
+    def restamp(self, operation: Operation) -> None:
+        """Have a row be about another state of its file, of the same size: no part of its upload counts as sent."""
+        with self._transaction.batch():
+            self._current.unheard.discard(operation.key)
+            self._store.execute(
+                "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
+                (*operation.stamp[2:], operation.id),
+            )
+            self._store.execute("UPDATE part SET state = 'pending' WHERE operation = ?", (operation.id,))
+
+    def find_adoptable(self, key: str, size: int, fingerprint: str = "") -> tuple[str, list[Part]] | None:
+        """Return id and parts of an upload that a dead job left of a file of this size with the same attributes.
+
+        The attributes of an upload are fixed when it is begun, so one with another ``fingerprint`` will not do.
+        """
+        target, endpoint = self._current.target
+        rows = self._store.rows(
+            f"""SELECT operation.id, operation.upload_id FROM operation JOIN job ON job.number = operation.job
+            WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id <> '' AND {_DEAD}
+                AND job.target = CAST(? AS TEXT) AND job.endpoint = ?
+                AND operation.size = ? AND operation.fingerprint = ?
+            ORDER BY operation.id DESC LIMIT 1""",  # noqa: S608 - constants
+            (bindable(key), bindable(target), endpoint, size, fingerprint),
+        )
+        return (rows[0][1], self._parts_of(rows[0][0])) if rows else None
+
+    def adopt(self, operation_id: int, key: str, upload_id: str) -> list[Part]:
+        """Make a dead job's upload this operation's; return its parts, now of this operation.
+
+        Parts that were sent of another state of the file are pending: they count once they have been compared.
+        """
+        with self._transaction.batch():
+            row = self._store.rows(
+                f"""SELECT operation.id, operation.fingerprint FROM operation JOIN job ON job.number = operation.job
+                WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id = ? AND {_DEAD}""",  # noqa: S608 - constants
+                (bindable(key), upload_id),
+            )[0]
+            self._store.execute("DELETE FROM part WHERE operation = ?", (operation_id,))
+            believed = "done" if is_same_file(self._stamp_of(row[0]), self._stamp_of(operation_id)) else ""
+            self._store.execute(
+                """UPDATE part SET operation = ?, state = CASE state WHEN ? THEN 'done' ELSE 'pending' END
+                WHERE operation = ?""",
+                (operation_id, believed, row[0]),
+            )
+            self._store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (row[0],))
+            self._store.execute(
+                "UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, row[1], operation_id)
+            )
+        self._transaction.commit()
+        return self.find_parts(operation_id)
+
+    def list_left(self, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
+        """Return uploads neither completed nor aborted: to the job's own target and endpoint, without a job to any.
+
+        Those of a dead job; if not ``of_dead_jobs_only`` all others too.
+        """
+        of = self._current.target if self._current.is_set else None
+        found = find_left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
+        for left in found:
+            if not self.owns(left.key):
+                self._store.refuse(f"it has a multipart upload of {left.key!r}, which is not below its target")
+        return found
+
+    def _parts_of(self, operation_id: int) -> list[Part]:
+        """Return the parts of any operation's upload by their number."""
+        rows = self._store.rows(
+            """SELECT operation, number, offset, size, etag, checksum, state, attempts FROM part
+            WHERE operation = ? ORDER BY number""",
+            (operation_id,),
+        )
+        return [Part._make((*row[:6], _STATE[row[6]], row[7])) for row in rows]
+
+    def _stamp_of(self, operation_id: int) -> Stamp:
+        """Return the stamp of the file an operation was planned for."""
+        columns = "size, mtime_ns, ctime_ns, device, inode"
+        return row_stamp(self._store.rows(f"SELECT {columns} FROM operation WHERE id = ?", (operation_id,))[0])  # noqa: S608
 
 
-def parts_of(store: Database, operation: int) -> list[Part]:
-    """Return the parts of an operation's upload by their number."""
-    rows = store.rows(
-        """SELECT operation, number, offset, size, etag, checksum, state, attempts FROM part
-        WHERE operation = ? ORDER BY number""",
-        (operation,),
-    )
-    return [Part._make((*row[:6], _STATE[row[6]], row[7])) for row in rows]
-
-
-def size_of(store: Database, operation: int) -> int:
-    """Return the bytes of an operation's file."""
-    return int(store.value("SELECT size FROM operation WHERE id = ?", (operation,)) or 0)
-
-
-def forget(store: Database, operation: int) -> None:
-    """Forget an upload that was completed or aborted, or that S3 does not know any more."""
-    store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (operation,))
-    store.execute("DELETE FROM part WHERE operation = ?", (operation,))
-
-
-def adoptable(store: Database, of: tuple[str, str], key: str, size: int, fingerprint: str) -> tuple[int, str] | None:
-    """Return row and upload id of a dead job's unfinished upload of a file of the same size.
-
-    ``of`` is target and endpoint. The attributes of an upload are fixed when it is begun, so one with another
-    ``fingerprint`` will not do.
-    """
-    rows = store.rows(
-        f"""SELECT operation.id, operation.upload_id FROM operation JOIN job ON job.number = operation.job
-        WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id <> '' AND {_DEAD}
-            AND job.target = CAST(? AS TEXT) AND job.endpoint = ?
-            AND operation.size = ? AND operation.fingerprint = ?
-        ORDER BY operation.id DESC LIMIT 1""",  # noqa: S608 - constants
-        (bindable(key), bindable(of[0]), of[1], size, fingerprint),
-    )
-    return (rows[0][0], rows[0][1]) if rows else None
-
-
-def adopt(store: Database, operation: int, upload_id: str, key: str) -> None:
-    """Move an upload with its parts from a dead job's operation to this one.
-
-    Of another state of the file, no part is done: a worker compares each that S3 holds with the file's bytes.
-    """
-    row = store.rows(
-        f"""SELECT operation.id, operation.fingerprint FROM operation JOIN job ON job.number = operation.job
-        WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id = ? AND {_DEAD}""",  # noqa: S608 - constants
-        (bindable(key), upload_id),
-    )[0]
-    store.execute("DELETE FROM part WHERE operation = ?", (operation,))
-    believed = "done" if is_same_file(_stamp(store, row[0]), _stamp(store, operation)) else ""
-    store.execute(
-        "UPDATE part SET operation = ?, state = CASE state WHEN ? THEN 'done' ELSE 'pending' END WHERE operation = ?",
-        (operation, believed, row[0]),
-    )
-    store.execute("UPDATE operation SET upload_id = '' WHERE id = ?", (row[0],))
-    store.execute("UPDATE operation SET upload_id = ?, fingerprint = ? WHERE id = ?", (upload_id, row[1], operation))
-
-
-def restamp(store: Database, operation: Operation) -> None:
-    """Record the file's current stamp; its parts were sent from another state of the file."""
-    store.execute(
-        "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
-        (*operation.stamp[2:], operation.id),
-    )
-    store.execute("UPDATE part SET state = 'pending' WHERE operation = ?", (operation.id,))
-
-
-def left(store: Database, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
+def find_left(store: Database, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
     """Return uploads neither completed nor aborted, of one target and endpoint or of all."""
     # no run needs a skipped operation, so its upload is abandoned too
     dead = f"({_DEAD} OR operation.state = 'skipped')" if of_dead_jobs_only else "1"
@@ -115,12 +159,6 @@ def left(store: Database, of: tuple[str, str] | None, *, of_dead_jobs_only: bool
         () if of is None else (bindable(of[0]), of[1]),
     )
     return [UploadLeft._make(row) for row in rows]
-
-
-def _stamp(store: Database, operation: int) -> Stamp:
-    """Return the stamp of the file an operation was planned for."""
-    columns = "size, mtime_ns, ctime_ns, device, inode"
-    return row_stamp(store.rows(f"SELECT {columns} FROM operation WHERE id = ?", (operation,))[0])  # noqa: S608
 
 
 def _rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:

@@ -70,18 +70,18 @@ class BlockedUploads:
         if self._anything is None:
             settings = self._wanted.settings
             deletes = settings.delete and not settings.dry_run
-            self._anything = deletes and self._journal.has_listed_below(self._wanted.prefix)
+            self._anything = deletes and self._journal.objects.has_listed_below(self._wanted.prefix)
         return self._anything
 
     def _is_blocked(self, key: str) -> bool:
         """Return whether the listing shows an object that is a directory of ``key``, or one below it."""
         above = [each for each in _above(key) if len(each) > len(self._wanted.prefix) and each not in self._free]
         if above:
-            found = {each for each, (listed, _) in self._journal.look_up(above).items() if listed is not None}
+            found = {each for each, (listed, _) in self._journal.objects.look_up(above).items() if listed is not None}
             self._free.update(each for each in above if each not in found)
             if found:
                 return True
-        return self._journal.has_listed_below(f"{key}/")
+        return self._journal.objects.has_listed_below(f"{key}/")
 
     def _store_minds(self) -> bool:
         if self._no_children is None:

@@ -45,7 +45,7 @@ def plan(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]]:
         return
     marks = guarded(wanted, journal)
     for words in marks.words():
-        journal.warn(words)
+        journal.jobs.warn(words)
     for batch in _orphans(wanted, journal, marks):
         yield [planned_delete(each) for each in batch]
 
@@ -64,7 +64,7 @@ def guarded(wanted: SyncSpec, journal: Journal) -> OwnMarks:
 def deletable(wanted: SyncSpec, journal: Journal) -> Iterator[ListedObject]:
     """Yield the objects without a file that no rule protects."""
     marks = OwnMarks()
-    for batch in journal.orphans(wanted.prefix):
+    for batch in journal.objects.read_orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
     for batch in _orphans(wanted, journal, marks):
@@ -81,13 +81,13 @@ def planned_delete(listed: ListedObject) -> Operation:
 
 def _guard(wanted: SyncSpec, journal: Journal, count: int) -> None:
     settings = wanted.settings
-    if not journal.job.files and not settings.allow_empty_source:
+    if not journal.jobs.current.files and not settings.allow_empty_source:
         raise JobFailedError(
             f"the source {wanted.source.root} holds no file; refusing to delete {count} objects below "
             f"{wanted.target.bucket}/{wanted.prefix}",
             hint="set allow_empty_source if that is what you want",
         )
-    existing = journal.count_listed()
+    existing = journal.objects.count_listed()
     if wanted.delete_limit.exceeded(count, existing):
         raise JobFailedError(
             f"{count} of {existing} objects would be deleted, which is more than max_delete "
@@ -99,10 +99,10 @@ def _guard(wanted: SyncSpec, journal: Journal, count: int) -> None:
 def _orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterator[list[ListedObject]]:
     """Yield the objects without a file that no rule protects. ``marks`` collects s3batch's own marks on the way."""
     protected = protected_keys(wanted.redirects)
-    for batch in journal.orphans(wanted.prefix):
+    for batch in journal.objects.read_orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
-        vetoes = UnreadablePaths(journal.kept_at_or_above([each.key for each in batch]))
+        vetoes = UnreadablePaths(journal.objects.find_kept([each.key for each in batch]))
         kept = [each for each in batch if each.key not in protected and _may_go(each, wanted, vetoes, marks)]
         if kept:
             yield kept
@@ -131,7 +131,7 @@ def refuse_file_source(wanted: SyncSpec, journal: Journal) -> None:
 
     The kind of the source is remembered until a run may delete for the file.
     """
-    name, settings = f"source {journal.job.target} {wanted.source.root}", wanted.settings
+    name, settings = f"source {journal.jobs.current.target} {wanted.source.root}", wanted.settings
     before = journal.recall(name) or ("directory" if _was_directory(wanted, journal) else "")
     if before == "directory" and wanted.single and settings.delete and not settings.allow_file_source:
         raise JobFailedError(
@@ -146,5 +146,9 @@ def refuse_file_source(wanted: SyncSpec, journal: Journal) -> None:
 
 def _was_directory(wanted: SyncSpec, journal: Journal) -> bool:
     """Return whether an earlier job found several files, for a journal that does not say what the source was."""
-    same = (each for each in journal.jobs() if (each.source, each.target) == (wanted.source.root, journal.job.target))
+    same = (
+        each
+        for each in journal.jobs.list_all()
+        if (each.source, each.target) == (wanted.source.root, journal.jobs.current.target)
+    )
     return any(each.files > 1 for each in same)

@@ -28,7 +28,7 @@ LONGEST_WAIT = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", "10"))
 
 def doubts_of(journal: Journal) -> list[Doubt]:
     """Return the keys that have to be looked at."""
-    return [doubt for doubt in journal.doubts() if doubt.until]
+    return [doubt for doubt in journal.doubts.list_all() if doubt.until]
 
 
 def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
@@ -59,7 +59,7 @@ def operations(
 
 def settle(journal: Journal, doubts: list[Doubt], now: float) -> None:
     """Take the mark from the keys to which nothing was under way any more at ``now``, by the store's clock."""
-    journal.doubts_looked_at([doubt.key for doubt in doubts if doubt.until <= now])
+    journal.doubts.mark_checked([doubt.key for doubt in doubts if doubt.until <= now])
 
 
 def _operation(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Operation | None:
@@ -79,5 +79,5 @@ def _operation(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Operatio
 def _came_back(journal: Journal, bucket: Bucket, keys: list[str], listed: str) -> set[str]:
     """List these keys without a file, and return those that exist."""
     back = bucket.look_up(keys, listed)
-    journal.record_listing(back)
+    journal.objects.record_listing(back)
     return {each.key for each in back}

@@ -65,7 +65,7 @@ class Planner:
         self._note_problems(walked, add)
         add(self._redirects())
         for warning in walked.warnings():
-            self.journal.warn(warning)
+            self.journal.jobs.warn(warning)
 
     def finish(self, add: Add, *, thorough: bool) -> None:
         """Plan the deletes, after everything else succeeded. With ``thorough``, also after an incomplete walk."""
@@ -80,14 +80,14 @@ class Planner:
             for batch in deletes.plan(self.wanted, self.journal):
                 add(batch)
             reach("deleting")
-        self.journal.plan_complete()
+        self.journal.jobs.set_planned()
         reach("planned")
 
     def _decide(self, files: list[LocalFile]) -> list[Operation]:
         keys = [self.wanted.key(file.path) for file in files]
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
-        facts = self.journal.look_up(keys)
-        planned = self.journal.planned_before(keys)
+        facts = self.journal.objects.look_up(keys)
+        planned = self.journal.objects.find_planned_before(keys)
         operations = []
         quiet = []
         for file, key in zip(files, keys, strict=True):
@@ -100,7 +100,7 @@ class Planner:
             else:
                 operations.append(operation)
         if self.wanted.settings.delete:
-            self.journal.mark_seen(keys)
+            self.journal.objects.mark_seen(keys)
         self._count(files, quiet)
         return operations if self.blocked is None else self.blocked.place(operations)
 
@@ -120,9 +120,9 @@ class Planner:
         )  # fmt: skip
 
     def _count(self, files: list[LocalFile], quiet: list[str]) -> None:
-        unchanged = len(quiet) - len(self.journal.done_before(quiet))
+        unchanged = len(quiet) - len(self.journal.objects.find_done_before(quiet))
         self.totals.unchanged += unchanged
-        self.journal.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)
+        self.journal.jobs.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)
 
     def _redirects(self) -> list[Operation]:
         return [
@@ -134,7 +134,7 @@ class Planner:
         """Give the problems since the last batch to the journal, so that memory does not grow with them."""
         kept = walked.take_kept()
         if kept and self.wanted.settings.delete:
-            self.journal.keep(chain.from_iterable(map(self._keys_kept, kept)))
+            self.journal.objects.keep_keys(chain.from_iterable(map(self._keys_kept, kept)))
         if not (problems := walked.take_problems()):
             return
         if self.wanted.settings.dry_run:
@@ -156,14 +156,14 @@ class Planner:
 
     def _fail(self, problems: list[WalkProblem]) -> None:
         """Record the problems as failures in a dry run, which carries nothing out that could fail."""
-        rows = self.journal.add(self._troubled(problems))
+        rows = self.journal.operations.add(self._troubled(problems))
         failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
-        self.journal.settle([(State.FAILED, result) for result in failed])
+        self.journal.operations.settle([(State.FAILED, result) for result in failed])
 
 
 def take_over(journal: Journal, expect: Expect) -> Iterator[None]:
     """Take over the rows of dead jobs, some at a step."""
-    for more in journal.take_over(quirk_memory.in_force(journal).late):
+    for more in journal.jobs.take_over(quirk_memory.in_force(journal).late):
         expect(more)
         yield
 

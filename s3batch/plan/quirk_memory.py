@@ -60,7 +60,7 @@ def recall(journal: Journal, endpoint: str) -> list[FoundQuirk]:
 
 def in_force(journal: Journal) -> Quirks:
     """Return the quirks that a job to the journal's endpoint begins with."""
-    return recall_in_force(journal, journal.job.endpoint)
+    return recall_in_force(journal, journal.jobs.current.endpoint)
 
 
 def recall_in_force(journal: Journal, endpoint: str) -> Quirks:
@@ -106,7 +106,7 @@ class QuirkMemory:
         self.quirks = self.quirks.plus(fresh)
         for quirk in fresh:
             if quirk.kind in WARNINGS:
-                self._journal.warn(f"{quirk.words()}: {WARNINGS[quirk.kind]}")
+                self._journal.jobs.warn(f"{quirk.words()}: {WARNINGS[quirk.kind]}")
         self._remember(fresh)
         return True
 
@@ -118,7 +118,7 @@ class QuirkMemory:
         return self.learn([Quirk(QuirkKind.BOTO_ONLY, detail=", ".join(sorted(self._overruled)))])
 
     def _remember(self, fresh: list[Quirk]) -> None:
-        now, endpoint = time.time(), self._journal.job.endpoint
+        now, endpoint = time.time(), self._journal.jobs.current.endpoint
         replaced = {quirk[:2] for quirk in fresh}
         kept = [each for each in recall(self._journal, endpoint) if each.quirk[:2] not in replaced]
         kept += [FoundQuirk(quirk, now, now + IN_FORCE * _lasts(quirk)) for quirk in fresh]

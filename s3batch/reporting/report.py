@@ -54,8 +54,8 @@ class EarlierJobs(NamedTuple):
     @classmethod
     def of(cls, journal: Journal) -> Self:
         """Return those of the job at work."""
-        jobs = journal.history()
-        return cls(jobs, journal.counts_before() if jobs else {})
+        jobs = journal.jobs.list_continued()
+        return cls(jobs, journal.outcomes.count_done_before() if jobs else {})
 
     @property
     def seconds(self) -> float:

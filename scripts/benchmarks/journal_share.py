@@ -16,6 +16,13 @@ from typing import Any
 
 from s3batch.cli import main
 from s3batch.journal import Journal
+from s3batch.journal.doubts import Doubts
+from s3batch.journal.jobs import Jobs
+from s3batch.journal.objects import Objects
+from s3batch.journal.operations import Operations
+from s3batch.journal.outcomes import Outcomes
+from s3batch.journal.transaction import Transaction
+from s3batch.journal.uploads import Uploads
 
 
 class Watch:
@@ -51,9 +58,10 @@ class Watch:
 
 def watched_run(report: Path, arguments: list[str]) -> int:
     watch = Watch()
-    for name, method in list(vars(Journal).items()):
-        if callable(method):
-            setattr(Journal, name, watch.around(method))
+    for part in (Journal, Transaction, Jobs, Operations, Outcomes, Uploads, Doubts, Objects):
+        for name, method in list(vars(part).items()):
+            if inspect.isfunction(method):
+                setattr(part, name, watch.around(method))
     sys.argv[1:] = arguments
     try:
         return main() or 0

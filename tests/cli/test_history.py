@@ -99,7 +99,7 @@ def test_sources_and_spellings_of_one_target_share_one_journal(sync, call, tmp_p
 
     (found,) = (tmp_path / "state" / "s3batch").glob("sync-*.db")
     with Journal.read_only(str(found)) as journal:
-        assert [job.state for job in journal.jobs()] == [JobState.DONE, JobState.DONE]
+        assert [job.state for job in journal.jobs.list_all()] == [JobState.DONE, JobState.DONE]
 
 
 def test_an_old_release_is_never_brought_back_over_a_newer_one(sync, call, store):
@@ -253,14 +253,14 @@ def test_the_journal_of_an_older_version_is_brought_along(sync, call, store, wor
         state_directory=str(tmp_path / "state" / "s3batch"),
     )  # fmt: skip
     with Journal.open(settings.old_journal_path()) as journal:
-        old = journal.begin_job("sync", str(workspace / "release"), "b/site/", store.url, settings.public(), "0")
-        journal.set_state(JobState.INTERRUPTED, 130)
+        old = journal.jobs.begin("sync", str(workspace / "release"), "b/site/", store.url, settings.public(), "0")
+        journal.jobs.set_state(JobState.INTERRUPTED, 130)
 
     assert sync("release", "s3://b/site/").code == 0
 
     (found,) = (tmp_path / "state" / "s3batch").glob("sync-*.db")
     with Journal.read_only(str(found)) as journal:
-        assert {job.id: job.state for job in journal.jobs()}[old] is JobState.SUPERSEDED
+        assert {job.id: job.state for job in journal.jobs.list_all()}[old] is JobState.SUPERSEDED
 
 
 def test_an_unfinished_job_of_an_older_version_can_be_resumed(sync, call, store, workspace, tmp_path):
@@ -271,8 +271,8 @@ def test_an_unfinished_job_of_an_older_version_can_be_resumed(sync, call, store,
         state_directory=str(tmp_path / "state" / "s3batch"),
     )  # fmt: skip
     with Journal.open(settings.old_journal_path()) as journal:
-        journal.begin_job("sync", str(workspace / "release"), "b/site/", store.url, settings.public(), "0")
-        journal.set_state(JobState.INTERRUPTED, 130)
+        journal.jobs.begin("sync", str(workspace / "release"), "b/site/", store.url, settings.public(), "0")
+        journal.jobs.set_state(JobState.INTERRUPTED, 130)
 
     assert call("resume", env=ENV).code == 0
     assert puts(store) == ["site/a"]
@@ -288,10 +288,10 @@ def plant_leased(store: FakeS3, workspace: Path, tmp_path: Path, **settings) -> 
     )  # fmt: skip
     stamp = stamp_at(workspace / "release" / "a")
     with Journal.open(begun.journal_path("b/site/")) as journal:
-        job = journal.begin_job(
+        job = journal.jobs.begin(
             "sync", str(workspace / "release"), "b/site/", store.url, begun.public(), "1", plan=begun.plan_digest()
         )
-        journal.add([Operation(Kind.UPLOAD, "site/a", Reason.MISSING, "a", 3, stamp)], lease=True)
+        journal.operations.add([Operation(Kind.UPLOAD, "site/a", Reason.MISSING, "a", 3, stamp)], lease=True)
     return job
 
 
@@ -324,11 +324,11 @@ def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: 
     )  # fmt: skip
     facts = len(stored.body), stored.etag.strip('"'), stored.modified
     with Journal.open(begun.journal_path("b/site/")) as journal:
-        journal.begin_job(
+        journal.jobs.begin(
             "sync", str(workspace / "release"), "b/site/", store.url, begun.public(), "1", plan=begun.plan_digest()
         )
-        journal.enter_stage(Stage.DELETE)
-        journal.add([planned_delete(ListedObject(key, *facts)) for key in keys or ["site/old"]], lease=True)
+        journal.jobs.set_stage(Stage.DELETE)
+        journal.operations.add([planned_delete(ListedObject(key, *facts)) for key in keys or ["site/old"]], lease=True)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(
 
     def marked() -> list[str]:
         with Journal.read_only(str(found)) as journal:
-            return [doubt.key for doubt in journal.doubts()]
+            return [doubt.key for doubt in journal.doubts.list_all()]
 
     assert call("resume", env=ENV).code == 0
     assert marked() == ["site/a"]
@@ -432,10 +432,10 @@ def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(
 def test_a_clock_that_was_set_back_brings_no_superseded_job_back(tmp_path):
     lock = TargetLock([str(tmp_path)], "http://s3", "b/site/")
     with Journal.open(str(tmp_path / "journal.db")) as journal:
-        job = journal.begin_job("sync", "/release/41", "b/site/", "http://s3", {}, "1", plan="p")
+        job = journal.jobs.begin("sync", "/release/41", "b/site/", "http://s3", {}, "1", plan="p")
         lock.take()
-        lock.note(job, journal.path, journal.job.started)
-        lock.note("20261121-000000-abcdef", "/elsewhere.db", journal.job.started - 600)
+        lock.note(job, journal.path, journal.jobs.current.started)
+        lock.note("20261121-000000-abcdef", "/elsewhere.db", journal.jobs.current.started - 600)
 
         assert lock.last().id == "20261121-000000-abcdef"
         with pytest.raises(SettingsError, match=f"job {job} is superseded by job 20261121-000000-abcdef"):

@@ -62,16 +62,16 @@ def uploads(*keys: str) -> list[Operation]:
 def begin(journal: Journal, *keys: str, target: str = "b/site/", **settings: Any) -> str:
     """A job with these uploads, the first one done, the second one refused, the others left."""
     public = Settings(bucket="b", access_key="A", secret_key="SECRET-KEY", **settings).public()
-    job = journal.begin_job("sync", "/src", target, "http://store", public, "1.2")
-    journal.add(uploads(*keys))
-    journal.plan_complete()
-    journal.set_state(JobState.RUNNING)
-    leased = journal.lease(2, 0)
+    job = journal.jobs.begin("sync", "/src", target, "http://store", public, "1.2")
+    journal.operations.add(uploads(*keys))
+    journal.jobs.set_planned()
+    journal.jobs.set_state(JobState.RUNNING)
+    leased = journal.operations.lease(2, 0)
     done = Result(leased[0].id, sent=10) if leased else None
     refusal = {"error": "Access Denied", "code": "AccessDenied", "status": 403, "request_id": "R-1"}
     refused = Result(leased[1].id, **refusal) if len(leased) > 1 else None
-    journal.settle([(State.DONE, done)] if done else [])
-    journal.settle([(State.FAILED, refused)] if refused else [])
+    journal.operations.settle([(State.DONE, done)] if done else [])
+    journal.operations.settle([(State.FAILED, refused)] if refused else [])
     return job
 
 
@@ -96,7 +96,7 @@ class TestList:
 
     def test_each_job_is_a_row_with_its_numbers(self, settings: Callable[..., Settings], journal: Journal) -> None:
         job = begin(journal, "a", "b", "c", "d")
-        journal.set_state(JobState.INTERRUPTED, 130)
+        journal.jobs.set_state(JobState.INTERRUPTED, 130)
 
         head, row = Ran(run_list, settings()).out.splitlines()
 
@@ -116,7 +116,7 @@ class TestList:
 
     def test_json_has_the_same_as_one_document(self, settings: Callable[..., Settings], journal: Journal) -> None:
         job = begin(journal, "a", "b", "c")
-        journal.set_state(JobState.FAILED, 1)
+        journal.jobs.set_state(JobState.FAILED, 1)
 
         (row,) = Ran(run_list, settings(json=True)).json["jobs"]
         started, ended = row.pop("started"), row.pop("ended")
@@ -197,9 +197,9 @@ class TestShow:
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
         job = begin(journal, "a", "b", "c", acl="public-read")
-        journal.add_tally(files=3, bytes=30, requests={"PutObject": 2}, retries=4)
-        journal.warn("something odd")
-        journal.set_state(JobState.FAILED, 1)
+        journal.jobs.add_tally(files=3, bytes=30, requests={"PutObject": 2}, retries=4)
+        journal.jobs.warn("something odd")
+        journal.jobs.set_state(JobState.FAILED, 1)
 
         lines = Ran(run_show, settings(job=job)).out.splitlines()
 
@@ -252,8 +252,11 @@ class TestShow:
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
         begin(journal, *(f"k{n:03}" for n in range(60)))
-        journal.settle(
-            [(State.FAILED, Result(operation.id, error="No", code="No")) for operation in journal.lease(5, 0)]
+        journal.operations.settle(
+            [
+                (State.FAILED, Result(operation.id, error="No", code="No"))
+                for operation in journal.operations.lease(5, 0)
+            ]
         )
 
         brief, long = Ran(run_show, settings()), Ran(run_show, settings(), verbose=1)
@@ -266,13 +269,13 @@ class TestShow:
 
     def test_leased_operations_are_left_too(self, settings: Callable[..., Settings], journal: Journal) -> None:
         begin(journal, "a", "b", "c", "d")
-        journal.lease(1, 0)
+        journal.operations.lease(1, 0)
 
         assert {row["key"] for row in Ran(run_show, settings(json=True)).json["left"]} == {"c", "d"}
 
     def test_json_is_the_report_with_what_is_left(self, settings: Callable[..., Settings], journal: Journal) -> None:
         job = begin(journal, "a", "b", "c")
-        journal.set_state(JobState.FAILED, 1)
+        journal.jobs.set_state(JobState.FAILED, 1)
 
         found = Ran(run_show, settings(json=True)).json
 
@@ -298,7 +301,7 @@ class TestShow:
         self, settings: Callable[..., Settings], journal: Journal, end: JobState
     ) -> None:
         begin(journal, "a")
-        journal.set_state(end, 0)
+        journal.jobs.set_state(end, 0)
 
         assert Ran(run_show, settings(json=True)).json["resume"] is None
         assert "resume" not in Ran(run_show, settings()).out
@@ -325,9 +328,9 @@ class TestPrune:
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
         begin(journal, "a")
-        journal.set_state(JobState.DONE, 0)
+        journal.jobs.set_state(JobState.DONE, 0)
         kept = begin(journal, "a", "b")
-        journal.set_state(JobState.FAILED, 1)
+        journal.jobs.set_state(JobState.FAILED, 1)
         journal.close()
 
         ran = Ran(run_prune, settings())
@@ -338,7 +341,7 @@ class TestPrune:
 
     def test_a_dry_run_forgets_nothing(self, settings: Callable[..., Settings], journal: Journal) -> None:
         begin(journal, "a")
-        journal.set_state(JobState.DONE, 0)
+        journal.jobs.set_state(JobState.DONE, 0)
 
         ran = Ran(run_prune, settings(dry_run=True, json=True))
 
@@ -347,7 +350,7 @@ class TestPrune:
 
     def test_a_journal_at_work_is_left_alone(self, settings: Callable[..., Settings], journal: Journal) -> None:
         begin(journal, "a")
-        journal.set_state(JobState.DONE, 0)
+        journal.jobs.set_state(JobState.DONE, 0)
         journal.lock()
 
         ran = Ran(run_prune, settings())
@@ -362,29 +365,29 @@ class TestPrune:
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
         job = begin(journal, "a", "b", "c", target="b/", endpoint_url=UNREACHABLE)
-        (operation,) = journal.lease(1, 0)
-        journal.begin_upload(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
-        journal.set_state(JobState.INTERRUPTED, 143)
+        (operation,) = journal.operations.lease(1, 0)
+        journal.uploads.begin(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
+        journal.jobs.set_state(JobState.INTERRUPTED, 143)
 
         ran = Ran(run_prune, settings())
 
         assert ran.code == 0
         assert f"s3batch resume {job} finishes them" in ran.err
-        assert [left.upload_id for left in journal.uploads_left(False)] == ["U1"]
+        assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)] == ["U1"]
 
     def test_an_upload_that_cannot_be_aborted_is_named_kept_and_exit_1(
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
         job = begin(journal, "a", "b", "c", target="b/", endpoint_url=UNREACHABLE)
-        (operation,) = journal.lease(1, 0)
-        journal.begin_upload(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
+        (operation,) = journal.operations.lease(1, 0)
+        journal.uploads.begin(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
 
         ran = Ran(run_prune, settings(json=True, access_key="A", secret_key="S", region="us-east-1"))
 
         assert ran.code == 1
         assert [(row["job"], row["key"], row["upload_id"]) for row in ran.json["failures"]] == [(job, "c", "U1")]
         assert "cannot abort the multipart upload of c" in ran.err
-        assert [left.upload_id for left in journal.uploads_left(False)] == ["U1"]
+        assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)] == ["U1"]
 
 
 @pytest.mark.parametrize("command", ["list.run_list", "show.run_show"])

@@ -47,7 +47,7 @@ def plant(path: Path, endpoint: str, source: Path, **more) -> str:
         origins={"bucket": "x"}, **more,
     )  # fmt: skip
     with Journal.open(str(path)) as journal:
-        return journal.begin_job(begun.command, str(source), "evil/loot/", endpoint, begun.public(), "1")
+        return journal.jobs.begin(begun.command, str(source), "evil/loot/", endpoint, begun.public(), "1")
 
 
 @pytest.mark.parametrize("place", [".s3batch/sync-0.db", "state/s3batch/sync-0.db", "home/.local/state/s3batch/x.db"])
@@ -216,9 +216,11 @@ def test_jobs_prune_aborts_nothing_on_the_word_of_the_tree(call, workspace, priv
     for path in (workspace / ".s3batch" / "x.db", tmp_path / "state" / "s3batch" / "own.db"):
         plant(path, store.url, private)
         with Journal.open(str(path)) as journal:
-            journal.look_at(journal.jobs()[0].id)
-            (row,) = journal.add([Operation(Kind.UPLOAD, "loot/secret", Reason.MISSING, "secret", 6)], lease=True)
-            journal.begin_upload(row.id, "id", [Part(row.id, 1, 0, 6)])
+            journal.jobs.select(journal.jobs.list_all()[0].id)
+            (row,) = journal.operations.add(
+                [Operation(Kind.UPLOAD, "loot/secret", Reason.MISSING, "secret", 6)], lease=True
+            )
+            journal.uploads.begin(row.id, "id", [Part(row.id, 1, 0, 6)])
     own = call("jobs", "prune", env={**KEYS, **QUICK})
     assert [each.name for each in store.requests] == ["AbortMultipartUpload"]
     assert f"s3batch jobs prune --journal {workspace}/.s3batch/x.db" in own.err

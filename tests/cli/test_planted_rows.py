@@ -46,9 +46,9 @@ def plant(journal_path: Path, tree: Path, store: FakeS3, *rows: Operation, **cha
     begun = settings_for(tree, store)
     with Journal.open(str(journal_path)) as journal:
         plan = begun.plan_digest()
-        job = journal.begin_job("sync", str(tree), "b/site/", store.url, begun.public(), "1", plan=plan)
-        journal.add(list(rows))
-        journal.plan_complete()
+        job = journal.jobs.begin("sync", str(tree), "b/site/", store.url, begun.public(), "1", plan=plan)
+        journal.operations.add(list(rows))
+        journal.jobs.set_planned()
     for column, value in changes.items():
         edit(journal_path, f"UPDATE operation SET {column} = ?", value)
     return job
@@ -188,9 +188,9 @@ def test_a_journal_that_does_more_than_hold_rows_is_damage(call, workspace, tree
 def test_an_upload_out_of_the_target_is_not_aborted(call, workspace, tree, store, key, command):
     journal = workspace / "x.db"
     with Journal.open(str(journal)) as planted:
-        planted.begin_job("sync", str(tree), "b/site/", store.url, settings_for(tree, store).public(), "1")
-        (added,) = planted.add([upload(tree, "a", key)], lease=True)
-        planted.begin_upload(added.id, "id", [Part(added.id, 1, 0, added.size)])
+        planted.jobs.begin("sync", str(tree), "b/site/", store.url, settings_for(tree, store).public(), "1")
+        (added,) = planted.operations.add([upload(tree, "a", key)], lease=True)
+        planted.uploads.begin(added.id, "id", [Part(added.id, 1, 0, added.size)])
     edit(journal, "UPDATE job SET state = 'done'")
     plant(journal, tree, store, upload(tree, "a"))
 
@@ -207,8 +207,8 @@ def test_parts_that_are_not_those_of_one_file_are_damage(call, workspace, tree, 
     journal = workspace / "x.db"
     plant(journal, tree, store, upload(tree, "a"))
     with Journal.open(str(journal)) as planted:
-        planted.look_at(planted.jobs()[0].id)
-        planted.begin_upload(1, "id", [Part(1, *part) for part in parts])
+        planted.jobs.select(planted.jobs.list_all()[0].id)
+        planted.uploads.begin(1, "id", [Part(1, *part) for part in parts])
 
     ran = resume(call, journal)
 
@@ -276,7 +276,7 @@ def test_a_link_made_after_planning_is_not_followed_out_of_the_source(call, work
 
 def read_settings(path: Path) -> dict:
     with Journal.read_only(str(path)) as journal:
-        return journal.jobs()[0].settings
+        return journal.jobs.list_all()[0].settings
 
 
 def test_the_users_own_journals_are_opened_without_looking_at_each_row(call, workspace, tree, store, tmp_path):

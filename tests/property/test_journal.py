@@ -51,7 +51,7 @@ class JournalMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def begin(self, plan: str = "") -> None:
-        self.journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1", plan=plan)
+        self.journal.jobs.begin("sync", "/src", "s3://bucket/", "", {}, "1", plan=plan)
         self.rows: dict[int, Row] = {}
         self.highest = 0
 
@@ -65,7 +65,7 @@ class JournalMachine(RuleBasedStateMachine):
             Operation(Kind.UPLOAD, key, Reason.MISSING, key, 1, stamp(1, time), stage=stage)
             for key, stage, time in planned
         ]
-        added = self.journal.add(operations, lease=lease)
+        added = self.journal.operations.add(operations, lease=lease)
 
         assert [each._replace(id=0) for each in added] == operations
         assert [each.id for each in added] == sorted(each.id for each in added)
@@ -77,8 +77,8 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(target=leased, limit=st.integers(1, 5), stage=stages)
     def lease(self, limit, stage):
-        self.journal.rewind()
-        got = self.journal.lease(limit, stage)
+        self.journal.operations.rewind()
+        got = self.journal.operations.lease(limit, stage)
 
         pending = [row for row in self.rows.values() if row.state is State.PENDING and row.operation.stage == stage]
         expected = sorted(pending, key=lambda row: row.id)[:limit]
@@ -92,7 +92,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(outcomes=st.lists(st.tuples(consumes(leased), st.sampled_from(OUTCOMES)), max_size=4))
     def settle(self, outcomes):
         known = {row: state for row, state in outcomes if row in self.rows and self.rows[row].state is State.LEASED}
-        self.journal.settle(
+        self.journal.operations.settle(
             (state, Result(row, error="x" if state is State.FAILED else "")) for row, state in known.items()
         )
         for row, state in known.items():
@@ -103,22 +103,23 @@ class JournalMachine(RuleBasedStateMachine):
     def settle_and_retry_when_due(self, number):
         if number in self.rows and self.rows[number].state is State.LEASED:
             row = self.rows[number]
-            self.journal.settle([(State.PENDING, Result(number, error="reset"))])
+            self.journal.operations.settle([(State.PENDING, Result(number, error="reset"))])
             self.set(number, attempts=row.attempts + 1)
-            (again,) = self.journal.lease_rows([number])
+            (again,) = self.journal.operations.lease_rows([number])
             assert (again.key, again.attempts) == (row.operation.key, row.attempts + 1)
 
     @rule(in_the_middle=st.booleans(), at_once=st.integers(1, 3))
     def die_and_begin_again(self, in_the_middle, at_once):
         """The next job has what was open, and what failed, and looks at all of it that may have been sent."""
         if in_the_middle:
-            self.journal._operations.add([Operation(Kind.UPLOAD, "lost", Reason.MISSING)], State.LEASED)
+            self.journal.batch().__enter__()  # a transaction that never ends
+            self.journal.operations.add([Operation(Kind.UPLOAD, "lost", Reason.MISSING)], lease=True)
         self.journal.close()
         self.journal = Journal.open(os.path.join(self.folder, "journal.db"))
         before, again = self.rows, (State.LEASED, State.FAILED)
         self.begin(plan="p")
-        got = self.journal.lease(at_once, Stage.MAIN)
-        list(self.journal.take_over())
+        got = self.journal.operations.lease(at_once, Stage.MAIN)
+        list(self.journal.jobs.take_over())
         for row in before.values():
             late = row.operation.stage == Stage.DELETE  # decided anew
             if row.state is State.PENDING and not late:
@@ -127,7 +128,7 @@ class JournalMachine(RuleBasedStateMachine):
             elif row.state in again and not late:
                 self.rows[row.id] = replace(row, state=State.PENDING, recheck=True, attempts=self.attempts_of(row))
         self.highest = max([0, *before])
-        self.journal.put_back([each.id for each in got])
+        self.journal.operations.put_back([each.id for each in got])
         for each in got:
             self.set(each.id, state=State.PENDING)
 
@@ -138,16 +139,16 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     def end_gracefully(self):
         leased = [number for number, row in self.rows.items() if row.state is State.LEASED]
-        assert self.journal.release() == len(leased)
+        assert self.journal.operations.release() == len(leased)
         for number in leased:
             self.set(number, state=State.PENDING, recheck=True)
 
     @rule()
     def finish_and_prune(self):
-        self.journal.set_state(JobState.DONE, 0)
+        self.journal.jobs.set_state(JobState.DONE, 0)
         self.begin(plan="p")
-        self.journal.prune()
-        assert len(self.journal.jobs()) == 1
+        self.journal.jobs.prune()
+        assert len(self.journal.jobs.list_all()) == 1
 
     def set(self, number: int, **changes) -> None:
         self.rows[number] = replace(self.rows[number], **changes)
@@ -155,21 +156,21 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def every_row_is_as_in_the_model(self):
         rows = sorted(self.rows.values(), key=lambda row: row.id)
-        assert [(entry.operation, entry.state) for entry in self.journal.operations()] == [
+        assert [(entry.operation, entry.state) for entry in self.journal.outcomes.read_entries()] == [
             (row.operation._replace(id=row.id, attempts=row.attempts, recheck=row.recheck), row.state) for row in rows
         ]
 
     @invariant()
     def the_counts_agree(self):
         states = [row.state for row in self.rows.values()]
-        count = self.journal.counts()[Kind.UPLOAD]
+        count = self.journal.outcomes.count_by_kind()[Kind.UPLOAD]
         assert count == {
             "planned": len(states),
             **{str(state): states.count(state) for state in (State.DONE, State.FAILED, State.SKIPPED)},
             "bytes": states.count(State.DONE),
         }
-        assert self.journal.open_count() == states.count(State.PENDING) + states.count(State.LEASED)
-        assert self.journal.failed_count(Stage.DELETE) == states.count(State.FAILED)
+        assert self.journal.outcomes.count_open() == states.count(State.PENDING) + states.count(State.LEASED)
+        assert self.journal.outcomes.count_failed(Stage.DELETE) == states.count(State.FAILED)
 
 
 TestJournal = JournalMachine.TestCase
@@ -188,13 +189,13 @@ TestJournal = pytest.mark.slow(TestJournal)
 )
 def test_orphans_are_the_set_difference_below_the_prefix(listed, seen, earlier, prefix):
     with tempfile.TemporaryDirectory() as folder, Journal.open(os.path.join(folder, "j")) as journal:
-        journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1")
+        journal.jobs.begin("sync", "/src", "s3://bucket/", "", {}, "1")
         for objects in (dict.fromkeys(earlier, 1), listed):
-            journal.begin_listing()
-            journal.record_listing([ListedObject(key, size, "e", 1.0) for key, size in objects.items()])
-        journal.mark_seen(sorted(seen))
+            journal.objects.begin_listing()
+            journal.objects.record_listing([ListedObject(key, size, "e", 1.0) for key, size in objects.items()])
+        journal.objects.mark_seen(sorted(seen))
 
-        orphans = [each for page in journal.orphans(prefix) for each in page]
+        orphans = [each for page in journal.objects.read_orphans(prefix) for each in page]
 
         assert {each.key: each.size for each in orphans} == {
             key: size
@@ -202,6 +203,6 @@ def test_orphans_are_the_set_difference_below_the_prefix(listed, seen, earlier, 
             if key not in seen and os.fsencode(key).startswith(os.fsencode(prefix))
         }
         assert [os.fsencode(each.key) for each in orphans] == sorted(os.fsencode(each.key) for each in orphans)
-        assert (journal.count_orphans(prefix), journal.count_listed()) == (len(orphans), len(listed))
-        found = journal.look_up(sorted({*listed, *seen, *earlier}))
+        assert (journal.objects.count_orphans(prefix), journal.objects.count_listed()) == (len(orphans), len(listed))
+        found = journal.objects.look_up(sorted({*listed, *seen, *earlier}))
         assert {key: facts[0].size for key, facts in found.items() if facts[0]} == listed

@@ -36,12 +36,12 @@ def prune(tmp_path: Path, server) -> Callable[..., tuple[int, Any]]:
 def begin(journal: Journal, bucket, state: JobState, *keys: str) -> str:
     """A job whose uploads were begun and that came to ``state``."""
     public = Settings(bucket=bucket.name, endpoint_url=bucket.server.url, region="us-east-1", path_style=True).public()
-    job = journal.begin_job("sync", "/src", f"s3://{bucket.name}/{state.value}", bucket.server.url, public, "1")
-    journal.add([Operation(Kind.UPLOAD, key, Reason.MISSING, path=key, size=10) for key in keys])
-    for operation in journal.lease(10, 0):
+    job = journal.jobs.begin("sync", "/src", f"s3://{bucket.name}/{state.value}", bucket.server.url, public, "1")
+    journal.operations.add([Operation(Kind.UPLOAD, key, Reason.MISSING, path=key, size=10) for key in keys])
+    for operation in journal.operations.lease(10, 0):
         upload_id = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=operation.key)["UploadId"]
-        journal.begin_upload(operation.id, upload_id, [Part(operation.id, 1, 0, 10)])
-    journal.set_state(state)
+        journal.uploads.begin(operation.id, upload_id, [Part(operation.id, 1, 0, 10)])
+    journal.jobs.set_state(state)
     return job
 
 
@@ -69,7 +69,7 @@ def test_uploads_of_killed_and_finished_jobs_are_aborted_and_parked_ones_stay(tm
 def test_an_upload_that_is_gone_already_is_forgotten(tmp_path, bucket, prune) -> None:
     with Journal.open(str(tmp_path / "sync-1.db")) as journal:
         begin(journal, bucket, JobState.RUNNING, "running/a")
-        upload = journal.uploads_left(False)[0]
+        upload = journal.uploads.list_left(of_dead_jobs_only=False)[0]
     bucket.client.abort_multipart_upload(Bucket=bucket.name, Key="running/a", UploadId=upload.upload_id)
 
     code, found = prune()

@@ -25,6 +25,7 @@ from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.executors import worker_loop
 from s3batch.journal import Journal, doubts
 from s3batch.journal.database import Database as JournalStore
+from s3batch.journal.operations import Operations
 from s3batch.model import Kind, Operation, Result, State, Step
 from s3batch.plan import late_requests
 from s3batch.plan.spec import SyncSpec
@@ -196,11 +197,11 @@ class Job:
         if operation.kind is Kind.UPLOAD and self.is_right(operation.key):
             self.heard.add(operation.key)
 
-    def hear_parts(self, journal: Journal, outcomes: Iterable[tuple[State, Result]]) -> None:
+    def hear_parts(self, operations: Operations, outcomes: Iterable[tuple[State, Result]]) -> None:
         """The journal says that it knows these parts to be sent."""
         for state, result in outcomes:
             if state is State.DONE and result.step is Step.PART:
-                key, offset, size = journal._store.rows(
+                key, offset, size = operations._store.rows(
                     """SELECT key, part.offset, part.size FROM part JOIN operation ON operation.id = part.operation
                     WHERE part.operation = ? AND number = ?""",
                     (result.id, result.part),
@@ -307,7 +308,7 @@ class Job:
         journal = Journal.open(self.journal) if self.in_a_file else journals.open_journal(self.journal)
         try:
             journal.lock()
-            return self._sync(journal, signals), {doubt.key for doubt in journal.doubts()}
+            return self._sync(journal, signals), {doubt.key for doubt in journal.doubts.list_all()}
         except InterruptedJobError as error:
             return error.exit_code, set()
         except CoordinatorKilled:
@@ -332,9 +333,9 @@ class Job:
             multipart_threshold=THRESHOLD, executor="local", max_delete="100%", timeout=self.timeout,
         )  # fmt: skip
         wanted = SyncSpec.from_settings(settings)
-        last = journal.jobs()[:1]
-        resumes = bool(last) and journal.leaves_work(last[0]) and self.world.dice.random() < 0.5
-        journal.begin_job(
+        last = journal.jobs.list_all()[:1]
+        resumes = bool(last) and journal.jobs.leaves_work(last[0]) and self.world.dice.random() < 0.5
+        journal.jobs.begin(
             "sync", wanted.source.root, "bucket/", settings.endpoint_url, settings.public(), __version__,
             continues=last[0].id if resumes else "", plan=settings.plan_digest(),
         )  # fmt: skip
@@ -361,17 +362,17 @@ class Job:
 @contextmanager
 def simulated(job: Job) -> Iterator[None]:
     """Put the world in the place of sockets, clocks and disks that fail."""
-    world, commit, settle = job.world, JournalStore.commit, Journal.settle
+    world, commit, settle = job.world, JournalStore.commit, Operations.settle
 
     def commit_or_die(store: JournalStore) -> None:
         world.step("commits")
         commit(store)
         world.step("has committed")
 
-    def settle_and_tell(journal: Journal, outcomes: Iterable[tuple[State, Result]]) -> None:
+    def settle_and_tell(operations: Operations, outcomes: Iterable[tuple[State, Result]]) -> None:
         settled = list(outcomes)
-        settle(journal, settled)
-        job.hear_parts(journal, settled)
+        settle(operations, settled)
+        job.hear_parts(operations, settled)
 
     class Watched(SimulatedTransport):
         def _send(self, task: Any, call: Request, *, anew: bool = False) -> None:
@@ -384,7 +385,7 @@ def simulated(job: Job) -> Iterator[None]:
     with (
         patch.object(worker_loop, "Transport", transport), patch.object(bucket, "Transport", transport), patch.object(reader, "_TICK_NS", 0),
         patch.object(doubts, "_PARTS_FROM", 0), patch.object(late_requests, "LONGEST_WAIT", 10.0),
-        patch.object(Journal, "settle", settle_and_tell), patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
+        patch.object(Operations, "settle", settle_and_tell), patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
         patch.object(time, "time", world.wall), patch.object(time, "monotonic", world.clock),
         patch.object(time, "sleep", world.sleep), patch.object(store_clock, "_CLOCK", None),
         patch.object(os, "environ", {"HOME": "/nonexistent"}),

@@ -21,7 +21,7 @@ COUNT = 4 * BATCH
 @pytest.fixture
 def journal(tmp_path: Path):
     with Journal.open(str(tmp_path / "journal.db")) as journal:
-        journal.begin_job("sync", str(tmp_path / "tree"), "bucket/site/", "http://s3", {}, "1")
+        journal.jobs.begin("sync", str(tmp_path / "tree"), "bucket/site/", "http://s3", {}, "1")
         yield journal
 
 
@@ -40,7 +40,7 @@ def planned(what: SyncSpec, journal: Journal) -> tuple[Planner, list[Operation],
     planning, operations, most = Planner(what, journal, Totals()), [], 0
 
     def add(some: list[Operation]) -> None:
-        operations.extend(journal.add(some))
+        operations.extend(journal.operations.add(some))
 
     for _ in planning.steps(add, lambda _: None, iter(())):
         if planning.walked is not None:
@@ -49,9 +49,9 @@ def planned(what: SyncSpec, journal: Journal) -> tuple[Planner, list[Operation],
 
 
 def list_orphans(journal: Journal, *keys: str) -> None:
-    journal.begin_listing()
-    journal.record_listing([ListedObject(key, 1, "e", 1.0) for key in keys])
-    journal.listing_complete()
+    journal.objects.begin_listing()
+    journal.objects.record_listing([ListedObject(key, 1, "e", 1.0) for key in keys])
+    journal.objects.complete_listing()
 
 
 def orphans(what: SyncSpec, journal: Journal) -> set[str]:
@@ -83,7 +83,7 @@ def test_problems_are_in_the_journal_and_not_in_memory(tree, journal, dry_run):
     assert most == 0
     assert planning.walked.troubled == COUNT
     assert len(operations) == (0 if dry_run else COUNT)
-    assert journal.failed_count(9) == (COUNT if dry_run else 0)
+    assert journal.outcomes.count_failed(9) == (COUNT if dry_run else 0)
     assert orphans(what, journal) == {"site/other"}
 
 

@@ -127,7 +127,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def journal(tmp_path) -> Iterator[Journal]:
     with Journal.open(str(tmp_path / "journal.db")) as journal:
-        journal.begin_job("sync", "/src", "bucket/", "http://127.0.0.1", {}, "1")
+        journal.jobs.begin("sync", "/src", "bucket/", "http://127.0.0.1", {}, "1")
         yield journal
 
 
@@ -176,7 +176,7 @@ def planning(coordinator: Coordinator, *batches: list[Operation]) -> Iterator[No
 
 
 def states(journal: Journal) -> dict[str, State]:
-    return {entry.operation.key: entry.state for entry in journal.operations()}
+    return {entry.operation.key: entry.state for entry in journal.outcomes.read_entries()}
 
 
 def test_everything_planned_is_handed_out_once_and_settled(journal, coordinate):
@@ -240,8 +240,8 @@ def test_a_file_that_never_comes_to_rest_is_given_up(journal, coordinate):
     coordinator.run(Stage.MAIN, planning(coordinator, [upload("busy"), upload("calm")]))
 
     assert states(journal) == {"busy": State.FAILED, "calm": State.DONE}
-    assert [failure.attempts for failure in journal.failures()] == [1]
-    assert [failure.error for failure in journal.failures()] == ["it is Changed, 5 times"]
+    assert [failure.attempts for failure in journal.outcomes.read_failures()] == [1]
+    assert [failure.error for failure in journal.outcomes.read_failures()] == ["it is Changed, 5 times"]
     assert sum(work.operation.key == "busy" for work in executor.given) == 5
 
 
@@ -264,7 +264,7 @@ def test_what_may_pass_is_tried_so_often(journal, coordinate, failures, state, r
     coordinator.run(Stage.MAIN, planning(coordinator, [upload("k"), upload("other")]))
 
     assert states(journal) == {"k": state, "other": State.DONE}
-    assert journal.job.retries == retries
+    assert journal.jobs.current.retries == retries
     assert executor.narrowed == 0
 
 
@@ -384,7 +384,7 @@ def test_a_refusal_of_everything_costs_fifty_requests(journal, coordinate):
     assert stopped.value.exit_code == 4
     assert len(executor.given) <= 2 * SAME_FAILURES
     assert executor.most <= SAME_FAILURES
-    assert journal.open_count() >= 1500 - 2 * SAME_FAILURES
+    assert journal.outcomes.count_open() >= 1500 - 2 * SAME_FAILURES
 
 
 def test_refusals_do_not_stop_a_job_in_which_something_worked(journal, coordinate):
@@ -462,7 +462,7 @@ def test_only_the_operation_that_kills_its_worker_is_failed(journal, coordinate)
     found = states(journal)
     assert found.pop("killer") is State.FAILED
     assert set(found.values()) == {State.DONE}
-    assert [failure.code for failure in journal.failures()] == ["WorkerLost"]
+    assert [failure.code for failure in journal.outcomes.read_failures()] == ["WorkerLost"]
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ def test_requests_of_a_dead_worker_may_land_later(journal, coordinate, size, dea
     coordinator.run(Stage.MAIN, planning(coordinator, [upload(n, size) for n in range(2)]))
 
     assert set(states(journal).values()) == {State.DONE}
-    assert {doubt.key for doubt in journal.doubts() if doubt.until} == doubted
+    assert {doubt.key for doubt in journal.doubts.list_all() if doubt.until} == doubted
 
 
 def test_workers_that_die_before_they_do_anything_stop_the_job(journal, coordinate):
@@ -536,7 +536,7 @@ def test_deletes_that_failed_together_are_tried_again_together(journal, coordina
 
     assert tries == {800: 2}
     assert set(states(journal).values()) == {State.DONE}
-    assert len(journal.doubts()) == (800 if trouble == "lost" else 0)
+    assert len(journal.doubts.list_all()) == (800 if trouble == "lost" else 0)
 
 
 def test_keys_that_xml_cannot_name_are_deleted_one_by_one(journal, coordinate):
@@ -599,7 +599,7 @@ def test_a_signal_lets_end_what_is_under_way_and_puts_the_rest_back(journal, coo
 
     assert stopped.value.exit_code == code
     assert Counter(states(journal).values()) == {State.DONE: 8, State.PENDING: 92}
-    assert not any(entry.operation.recheck for entry in journal.operations())
+    assert not any(entry.operation.recheck for entry in journal.outcomes.read_entries())
 
 
 @pytest.mark.parametrize("untold", [False, True], ids=["worker told", "worker did not tell yet"])
@@ -655,7 +655,7 @@ def test_the_second_signal_leaves_what_is_under_way_to_be_looked_up(journal, coo
             coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(10)]))
 
     assert set(states(journal).values()) == {State.PENDING}
-    assert all(entry.operation.recheck for entry in journal.operations())
+    assert all(entry.operation.recheck for entry in journal.outcomes.read_entries())
 
 
 def test_a_signal_where_nothing_is_under_way_raises_at_once():
@@ -691,11 +691,11 @@ def test_what_is_compared_becomes_an_upload_or_a_copy_or_nothing(journal, coordi
 
     coordinator.run(Stage.MAIN, planning(coordinator, [reconcile("differs"), reconcile("copied"), reconcile("same")]))
 
-    found = {entry.operation.key: (entry.operation.kind, entry.state) for entry in journal.operations()}
+    found = {entry.operation.key: (entry.operation.kind, entry.state) for entry in journal.outcomes.read_entries()}
     assert found == {
         "differs": (Kind.UPLOAD, State.DONE), "copied": (Kind.COPY, State.DONE), "same": (Kind.RECONCILE, State.SKIPPED),
     }  # fmt: skip
-    assert journal.job.unchanged == 1
+    assert journal.jobs.current.unchanged == 1
 
 
 def test_a_dry_run_hands_out_nothing_but_comparisons(journal, coordinate):
@@ -762,7 +762,7 @@ def test_a_part_that_is_refused_has_the_upload_aborted(journal, coordinate):
 
     assert states(journal)["big"] is State.FAILED
     assert [work.step for work in executor.given if work.step in (Step.ABORT, Step.FINISH)] == [Step.ABORT]
-    assert journal.uploads_left(of_dead_jobs_only=False) == []
+    assert journal.uploads.list_left(of_dead_jobs_only=False) == []
 
 
 def test_parts_that_cannot_be_sent_today_leave_the_upload_for_a_resume(journal, coordinate):
@@ -777,7 +777,7 @@ def test_parts_that_cannot_be_sent_today_leave_the_upload_for_a_resume(journal, 
     coordinator.run(Stage.MAIN, planning(coordinator, [upload("big", 50 * MIB)]))
 
     assert states(journal) == {"big": State.FAILED}
-    assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)] == ["u"]
+    assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)] == ["u"]
     assert sum(work.step is Step.PART and work.parts[0].number == 2 for work in executor.given) == 3
 
 
@@ -796,8 +796,8 @@ def test_a_job_ends_when_the_parts_under_way_have_ended_and_the_journal_knows_th
 
     sent = [work.parts[0].number for work in executor.given if work.step is Step.PART]
     assert executor.poll(0.0).results == []
-    (row,) = [entry.operation.id for entry in journal.operations()]
-    assert [part.number for part in journal.parts(row) if part.state is State.DONE] == sent[1:] != []
+    (row,) = [entry.operation.id for entry in journal.outcomes.read_entries()]
+    assert [part.number for part in journal.uploads.find_parts(row) if part.state is State.DONE] == sent[1:] != []
     assert states(journal) == {"big": State.FAILED}
 
 
@@ -819,7 +819,7 @@ def test_parts_that_fail_after_their_upload_is_parked_are_not_tried_again(journa
 
     assert states(journal) == {"big": State.FAILED}
     assert tries == {1: 2} | dict.fromkeys(range(2, 11), 1)
-    assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)] == ["u"]
+    assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)] == ["u"]
 
 
 # --- what is held in memory -----------------------------------------------------------------
@@ -878,7 +878,7 @@ def test_a_signal_while_what_is_open_is_counted_stops_at_once(journal, coordinat
 
     with Signals() as signals:
         coordinator = coordinate(Scripted(good), signals=signals)
-        monkeypatch.setattr(journal, "open_count", count)
+        monkeypatch.setattr(journal.outcomes, "count_open", count)
 
         with pytest.raises(InterruptedJobError):
             coordinator.run(Stage.MAIN, planning(coordinator, [upload("a")]))

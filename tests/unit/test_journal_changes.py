@@ -16,13 +16,13 @@ def journal(tmp_path):
 
 
 def begin(journal: Journal, target: str = "b/t/", command: str = "sync") -> int:
-    journal.begin_job(command, "/src", target, "http://s3", {}, "1")
-    return journal.job.after_operation
+    journal.jobs.begin(command, "/src", target, "http://s3", {}, "1")
+    return journal.jobs.current.after_operation
 
 
 def do(journal: Journal, kind: Kind, *keys: str, state: State = State.DONE) -> None:
-    added = journal.add([Operation(kind, key, Reason.MISSING, size=3) for key in keys], lease=True)
-    journal.settle([(state, Result(each.id, etag="e", date=50.0, fingerprint="f")) for each in added])
+    added = journal.operations.add([Operation(kind, key, Reason.MISSING, size=3) for key in keys], lease=True)
+    journal.operations.settle([(state, Result(each.id, etag="e", date=50.0, fingerprint="f")) for each in added])
 
 
 def test_changes_are_counted_over_the_jobs_of_a_target(journal) -> None:
@@ -33,9 +33,9 @@ def test_changes_are_counted_over_the_jobs_of_a_target(journal) -> None:
     do(journal, Kind.DELETE, "t/c")
     do(journal, Kind.REDIRECT, "r")
 
-    assert list(journal.changed_keys(start)) == ["t/a", "t/b", "t/c", "r"]
-    assert list(journal.changed_keys(journal.last_change(start))) == []
-    assert journal.last_change(journal.last_change(start)) == 0
+    assert list(journal.outcomes.read_changed_keys(start)) == ["t/a", "t/b", "t/c", "r"]
+    assert list(journal.outcomes.read_changed_keys(journal.outcomes.find_last_change(start))) == []
+    assert journal.outcomes.find_last_change(journal.outcomes.find_last_change(start)) == 0
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.SKIPPED, State.PENDING])
@@ -43,7 +43,7 @@ def test_what_was_not_done_changed_nothing(journal, state) -> None:
     start = begin(journal)
     do(journal, Kind.UPLOAD, "t/a", state=state)
 
-    assert journal.last_change(start) == 0
+    assert journal.outcomes.find_last_change(start) == 0
 
 
 @pytest.mark.parametrize(("target", "command"), [("b/other/", "sync"), ("b/t/", "cache rebuild")])
@@ -52,15 +52,15 @@ def test_another_target_and_a_cache_are_not_counted(journal, target, command) ->
     do(journal, Kind.UPLOAD, "t/a")
     begin(journal)
 
-    assert journal.last_change(start) == 0
+    assert journal.outcomes.find_last_change(start) == 0
 
 
 def test_changed_keys_come_page_by_page(journal, monkeypatch) -> None:
-    monkeypatch.setattr("s3batch.journal.operations._PAGE", 2)
+    monkeypatch.setattr("s3batch.journal.outcomes._PAGE", 2)
     start = begin(journal)
     do(journal, Kind.UPLOAD, *"abcde")
 
-    assert list(journal.changed_keys(start)) == list("abcde")
+    assert list(journal.outcomes.read_changed_keys(start)) == list("abcde")
 
 
 # --- facts -------------------------------------------------------------------------------------------
@@ -69,34 +69,34 @@ FOREIGN = KnownObject("e1", 3, stamp(3, 0, -1, 0, 0), 40.0, "f", "c")
 
 
 def listed(journal: Journal, *objects: ListedObject) -> None:
-    journal.begin_listing()
-    journal.record_listing(list(objects))
-    journal.listing_complete()
+    journal.objects.begin_listing()
+    journal.objects.record_listing(list(objects))
+    journal.objects.complete_listing()
 
 
 def test_facts_from_elsewhere_are_believed_of_objects_that_are_listed_just_so(journal) -> None:
     begin(journal)
     listed(journal, ListedObject("t/a", 3, "e1", 40.0), ListedObject("t/b", 3, "other", 40.0))
 
-    journal.take_facts([("t/a", FOREIGN), ("t/b", FOREIGN), ("t/not listed", FOREIGN)])
+    journal.objects.take_facts([("t/a", FOREIGN), ("t/b", FOREIGN), ("t/not listed", FOREIGN)])
 
-    assert journal.look_up(["t/a"])["t/a"][1] == FOREIGN
-    assert journal.look_up(["t/b"])["t/b"][1] is None
-    assert journal.look_up(["t/not listed"])["t/not listed"] == (None, None)
+    assert journal.objects.look_up(["t/a"])["t/a"][1] == FOREIGN
+    assert journal.objects.look_up(["t/b"])["t/b"][1] is None
+    assert journal.objects.look_up(["t/not listed"])["t/not listed"] == (None, None)
 
 
 def test_our_own_facts_are_not_overwritten_unless_they_are_stale(journal) -> None:
     begin(journal)
     do(journal, Kind.UPLOAD, "t/a")
-    journal.learn()
-    own = journal.look_up(["t/a"])["t/a"][1]
+    journal.jobs.learn_facts()
+    own = journal.objects.look_up(["t/a"])["t/a"][1]
     listed(journal, ListedObject("t/a", 3, "e", 50.0))
-    journal.take_facts([("t/a", FOREIGN._replace(etag="e"))])
-    assert journal.look_up(["t/a"])["t/a"][1] == own
+    journal.objects.take_facts([("t/a", FOREIGN._replace(etag="e"))])
+    assert journal.objects.look_up(["t/a"])["t/a"][1] == own
 
     listed(journal, ListedObject("t/a", 3, "e1", 60.0))
-    journal.take_facts([("t/a", FOREIGN)])
-    assert journal.look_up(["t/a"])["t/a"][1] == FOREIGN
+    journal.objects.take_facts([("t/a", FOREIGN)])
+    assert journal.objects.look_up(["t/a"])["t/a"][1] == FOREIGN
 
 
 def test_facts_are_those_of_objects_that_are_there(journal) -> None:
@@ -105,36 +105,36 @@ def test_facts_are_those_of_objects_that_are_there(journal) -> None:
         journal, ListedObject("t/kept", 3, "e1", 40.0), ListedObject("t/gone", 3, "e1", 40.0), ListedObject("t/foreign", 3, "x", 40.0),
         ListedObject("u/outside", 3, "e1", 40.0),
     )  # fmt: skip
-    journal.take_facts([(key, FOREIGN) for key in ("t/kept", "t/gone", "u/outside")])
+    journal.objects.take_facts([(key, FOREIGN) for key in ("t/kept", "t/gone", "u/outside")])
     do(journal, Kind.UPLOAD, "t/new")
     do(journal, Kind.DELETE, "t/gone")
-    journal.learn()
+    journal.jobs.learn_facts()
 
-    assert [key for page in journal.facts("t/") for key, _ in page] == ["t/kept", "t/new"]
+    assert [key for page in journal.objects.read_facts("t/") for key, _ in page] == ["t/kept", "t/new"]
 
 
 def test_a_fact_of_an_object_that_somebody_removed_is_not_told(journal) -> None:
     begin(journal)
     do(journal, Kind.UPLOAD, "t/a", "t/b")
-    journal.learn()
+    journal.jobs.learn_facts()
     begin(journal)
     listed(journal, ListedObject("t/a", 3, "e", 50.0))
 
-    assert [key for page in journal.facts("t/") for key, _ in page] == ["t/a"]
+    assert [key for page in journal.objects.read_facts("t/") for key, _ in page] == ["t/a"]
 
 
 def test_a_comparison_by_content_alone_keeps_the_time_of_the_write(journal) -> None:
     begin(journal)
     do(journal, Kind.UPLOAD, "t/a")
-    journal.learn()
+    journal.jobs.learn_facts()
     begin(journal)
     listed(journal, ListedObject("t/a", 3, "e", 50.9))
-    (added,) = journal.add(
+    (added,) = journal.operations.add(
         [Operation(Kind.RECONCILE, "t/a", Reason.UNKNOWN, size=3, stamp=stamp(3, 9, 8), path="a")], lease=True
     )
-    journal.settle([(State.SKIPPED, Result(added.id, etag="e", fingerprint="f", already=True))])
-    journal.learn()
+    journal.operations.settle([(State.SKIPPED, Result(added.id, etag="e", fingerprint="f", already=True))])
+    journal.jobs.learn_facts()
 
-    known = journal.look_up(["t/a"])["t/a"][1]
+    known = journal.objects.look_up(["t/a"])["t/a"][1]
     assert known is not None
     assert (known.written, known.local) == (50.0, stamp(3, 9, 8))

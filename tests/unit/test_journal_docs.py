@@ -18,9 +18,11 @@ QUESTIONS = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 @pytest.fixture
 def connection(tmp_path: Path):
     with Journal.open(str(tmp_path / "journal.db")) as journal:
-        journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1")
-        added = journal.add([Operation(Kind.UPLOAD, key, Reason.MISSING, size=1 << 20) for key in "abc"], lease=True)
-        journal.settle(
+        journal.jobs.begin("sync", "/src", "s3://bucket/", "", {}, "1")
+        added = journal.operations.add(
+            [Operation(Kind.UPLOAD, key, Reason.MISSING, size=1 << 20) for key in "abc"], lease=True
+        )
+        journal.operations.settle(
             [
                 (State.FAILED, Result(added[0].id, error="denied", code="AccessDenied", status=403)),
                 (State.DONE, Result(added[1].id, seconds=0.5, sent=1 << 20)),

@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> str:
 
 
 def begin(journal: Journal) -> str:
-    return journal.begin_job("sync", "/src", "s3://bucket/", "", {}, "1.0")
+    return journal.jobs.begin("sync", "/src", "s3://bucket/", "", {}, "1.0")
 
 
 def uploads(number: int, prefix: str = "k") -> list[Operation]:
@@ -40,7 +40,7 @@ def make(path: str, number: int = 100) -> str:
     """Make a journal with an unfinished job of ``number`` operations, and close it."""
     with Journal.open(path) as journal:
         job_id = begin(journal)
-        journal.add(uploads(number))
+        journal.operations.add(uploads(number))
     return job_id
 
 
@@ -110,8 +110,8 @@ def test_a_journal_opened_again_has_what_was_written(path):
     job_id = make(path)
 
     with Journal.open(path) as journal:
-        assert journal.look_at(job_id).id == job_id
-        assert journal.open_count() == 100
+        assert journal.jobs.select(job_id).id == job_id
+        assert journal.outcomes.count_open() == 100
 
 
 @pytest.mark.parametrize("inside", ["/proc/nowhere/journal.db", "/dev/null/journal.db"])
@@ -143,8 +143,8 @@ def test_opening_a_journal_loads_neither_sqlite_utils_nor_the_aws_libraries(path
     script = (
         "import sys; from s3batch.journal import Journal\n"
         "with Journal.open(sys.argv[1]) as journal:\n"
-        "    journal.begin_job('sync', '/src', 's3://bucket/', '', {}, '1'); journal.prune()\n"
-        "with Journal.read_only(sys.argv[1]) as journal: journal.jobs()\n"
+        "    journal.jobs.begin('sync', '/src', 's3://bucket/', '', {}, '1'); journal.jobs.prune()\n"
+        "with Journal.read_only(sys.argv[1]) as journal: journal.jobs.list_all()\n"
         "print(sorted({'sqlite_utils', 'boto3', 'botocore', 'awscrt'} & set(sys.modules)))"
     )
 
@@ -160,15 +160,15 @@ def test_an_onlooker_sees_what_is_committed_and_writes_nothing(path):
     with Journal.open(path) as journal:
         journal.lock()
         job_id = begin(journal)
-        journal.add(uploads(3), lease=True)
+        journal.operations.add(uploads(3), lease=True)
         with Journal.read_only(path) as onlooker:
-            job = onlooker.look_at(job_id)
+            job = onlooker.jobs.select(job_id)
             assert (job.state, onlooker.holder()) == (JobState.PLANNING, (os.getpid(), socket.gethostname()))
-            assert [entry.state for entry in onlooker.operations()] == [State.LEASED] * 3
-            journal.settle([(State.DONE, Result(1))])
-            assert onlooker.counts()[Kind.UPLOAD]["done"] == 1
+            assert [entry.state for entry in onlooker.outcomes.read_entries()] == [State.LEASED] * 3
+            journal.operations.settle([(State.DONE, Result(1))])
+            assert onlooker.outcomes.count_by_kind()[Kind.UPLOAD]["done"] == 1
             with pytest.raises(JournalError, match="cannot be written"):
-                onlooker.set_state(JobState.DONE)
+                onlooker.jobs.set_state(JobState.DONE)
 
 
 # -- one coordinator
@@ -278,15 +278,15 @@ def test_damage_that_shows_while_at_work_sets_the_file_aside_too(path, monkeypat
     monkeypatch.setattr(database, "CHECKED_ALWAYS", 0)  # as for a large journal, which is not read whole on opening
     with Journal.open(path) as journal:
         job_id = begin(journal)
-        journal.add(uploads(20_000))
+        journal.operations.add(uploads(20_000))
     journal = Journal.open(path)
-    journal.look_at(job_id)
+    journal.jobs.select(job_id)
     overwrite(path, 65536, b"\xa5" * 65536)
 
     with journal, pytest.raises(JournalError) as caught:
-        list(journal.operations())
+        list(journal.outcomes.read_entries())
     with pytest.raises(JournalError, match="it is now"):
-        journal.failed_count(Stage.DELETE)
+        journal.outcomes.count_failed(Stage.DELETE)
 
     assert os.path.exists(aside_of(caught.value))
     assert not os.path.exists(path)
@@ -308,11 +308,11 @@ def test_damage_that_shows_to_one_without_the_lock_does_not_move_the_file_of_its
     job_id = make(path, 20_000)
     with Journal.open(path) as journal, Journal.open(path) as second:
         journal.lock()
-        second.look_at(job_id)
+        second.jobs.select(job_id)
         overwrite(path, 65536, b"\xa5" * 65536)
 
         with pytest.raises(JournalLockedError):
-            list(second.operations())
+            list(second.outcomes.read_entries())
 
     assert os.path.exists(path)
 
@@ -366,16 +366,16 @@ def test_a_journal_of_a_later_version_is_left_alone(path):
 def test_a_full_disk_is_said_and_what_was_committed_stays(path):
     with Journal.open(path) as journal:
         job_id = begin(journal)
-        kept = journal.add(uploads(100))
+        kept = journal.operations.add(uploads(100))
         journal._store._connection.execute("PRAGMA max_page_count = 60")
 
         with pytest.raises(JournalError, match="the journal's disk is full") as caught:
-            journal.add(uploads(20_000, "more"))
+            journal.operations.add(uploads(20_000, "more"))
 
     assert caught.value.exit_code == EXIT_JOURNAL
     with Journal.open(path) as journal:
-        journal.look_at(job_id)
-        assert journal.lease(30_000, Stage.MAIN) == kept
+        journal.jobs.select(job_id)
+        assert journal.operations.lease(30_000, Stage.MAIN) == kept
 
 
 FILL = """
@@ -385,11 +385,11 @@ from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal.open(sys.argv[1])
-journal.look_at(journal.jobs()[0].id)
+journal.jobs.select(journal.jobs.list_all()[0].id)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 try:
     for number in range(1000):
-        journal.add([Operation(Kind.UPLOAD, f"{number}-{each}", Reason.MISSING, "p" * 40) for each in range(100)])
+        journal.operations.add([Operation(Kind.UPLOAD, f"{number}-{each}", Reason.MISSING, "p" * 40) for each in range(100)])
         print(number, flush=True)
 except JournalError as error:
     print(error.message)
@@ -404,8 +404,8 @@ def test_a_write_that_the_system_refuses_is_said_and_what_was_committed_stays(pa
     *committed, message = output.splitlines()
     assert re.match("the journal's disk (is full|fails or is full): ", message), errors
     with Journal.open(path) as journal:
-        journal.look_at(journal.jobs()[0].id)
-        assert journal.open_count() == 100 * len(committed) > 0
+        journal.jobs.select(journal.jobs.list_all()[0].id)
+        assert journal.outcomes.count_open() == 100 * len(committed) > 0
 
 
 # -- killed
@@ -413,18 +413,19 @@ def test_a_write_that_the_system_refuses_is_said_and_what_was_committed_stays(pa
 KILLED = """
 import os, signal, sys
 from s3batch.journal import Journal
+from s3batch.journal.settling import settle_outcomes
 from s3batch.model import Kind, ListedObject, Operation, Reason, Result, State
 journal = Journal.open(sys.argv[1])
 journal.lock()
-journal.look_at(journal.jobs()[0].id)
-added = journal.add([Operation(Kind.UPLOAD, f"k{each}", Reason.MISSING, size=1) for each in range(3000)])
-leased = journal.lease(2000, 0)
-journal.settle([(State.DONE, Result(each.id, etag="e")) for each in leased[:1000]])
+journal.jobs.select(journal.jobs.list_all()[0].id)
+added = journal.operations.add([Operation(Kind.UPLOAD, f"k{each}", Reason.MISSING, size=1) for each in range(3000)])
+leased = journal.operations.lease(2000, 0)
+journal.operations.settle([(State.DONE, Result(each.id, etag="e")) for each in leased[:1000]])
 with journal.batch():
-    journal.add([Operation(Kind.UPLOAD, f"lost{each}", Reason.MISSING) for each in range(30_000)])
+    journal.operations.add([Operation(Kind.UPLOAD, f"lost{each}", Reason.MISSING) for each in range(30_000)])
     if sys.argv[2] == "in a transaction":
         os.kill(os.getpid(), signal.SIGKILL)
-    journal._operations.settle([(State.DONE, Result(each.id, etag="e")) for each in leased[1000:]])
+    settle_outcomes(journal._store, [(State.DONE, Result(each.id, etag="e")) for each in leased[1000:]])
     if sys.argv[2] == "half settled":
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -439,16 +440,16 @@ def test_a_killed_coordinator_loses_nothing_that_was_committed(path, moment):
 
     with Journal.open(path) as journal:
         journal.lock()
-        journal.look_at(journal.jobs()[0].id)
-        assert journal.counts()[Kind.UPLOAD] == {
+        journal.jobs.select(journal.jobs.list_all()[0].id)
+        assert journal.outcomes.count_by_kind()[Kind.UPLOAD] == {
             "planned": 3000,
             "done": 1000,
             "failed": 0,
             "skipped": 0,
             "bytes": 1000,
         }
-        assert journal.release() == 1000
-        left = journal.lease(9999, Stage.MAIN)
+        assert journal.operations.release() == 1000
+        left = journal.operations.lease(9999, Stage.MAIN)
 
     assert [operation.key for operation in left] == [f"k{each}" for each in range(1000, 3000)]
     assert [operation.recheck for operation in left] == [True] * 1000 + [False] * 1000

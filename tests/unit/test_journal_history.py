@@ -27,7 +27,7 @@ def journal(tmp_path: Path):
 def begin(
     journal: Journal, *, plan: str = "p", target: str = "bucket/site/", source: str = "/src", continues: str = ""
 ) -> str:
-    return journal.begin_job(
+    return journal.jobs.begin(
         "sync", source, target, "http://s3", {"timeout": 30.0}, "1", plan=plan, continues=continues
     )
 
@@ -42,7 +42,7 @@ def keys(operations) -> list[str]:
 
 def die_with_everything(journal: Journal) -> str:
     """Leave a job with a row in every state; return its id."""
-    done, failed, gone, leased, reconciled, *_ = journal.add(
+    done, failed, gone, leased, reconciled, *_ = journal.operations.add(
         [
             upload("done"), upload("failed"), upload("gone"), upload("leased"),
             upload("compare")._replace(kind=Kind.RECONCILE), upload("pending"),
@@ -51,8 +51,8 @@ def die_with_everything(journal: Journal) -> str:
             Operation(Kind.DELETE, "old", Reason.ORPHAN, stage=Stage.DELETE),
         ]
     )  # fmt: skip
-    journal.lease(4, Stage.MAIN)
-    journal.settle(
+    journal.operations.lease(4, Stage.MAIN)
+    journal.operations.settle(
         [
             (State.DONE, Result(done.id, etag="e", date=5.0)),
             (State.FAILED, Result(failed.id, error="denied", code="AccessDenied")),
@@ -60,7 +60,7 @@ def die_with_everything(journal: Journal) -> str:
         ]
     )
     assert (leased.key, reconciled.key) == ("leased", "compare")
-    return journal.job_id
+    return journal.jobs.current_id
 
 
 def test_what_a_dead_job_had_planned_is_leased_at_once_before_anything_is_taken_over(journal):
@@ -68,37 +68,37 @@ def test_what_a_dead_job_had_planned_is_leased_at_once_before_anything_is_taken_
 
     begin(journal)
 
-    assert keys(journal.lease(9, Stage.MAIN)) == ["compare", "pending"]
-    assert keys(journal.lease(9, Stage.PUBLISH_LAST)) == ["last"]
+    assert keys(journal.operations.lease(9, Stage.MAIN)) == ["compare", "pending"]
+    assert keys(journal.operations.lease(9, Stage.PUBLISH_LAST)) == ["last"]
 
 
 def test_what_was_leased_or_failed_comes_again_to_be_looked_up(journal):
     die_with_everything(journal)
     begin(journal)
 
-    more = list(journal.take_over())
+    more = list(journal.jobs.take_over())
 
-    leased = {each.key: each.recheck for each in journal.lease(9, Stage.MAIN)}
+    leased = {each.key: each.recheck for each in journal.operations.lease(9, Stage.MAIN)}
     assert leased == {"failed": True, "leased": True, "compare": True, "pending": False}
     assert more == [1 - 2]  # one failure is tried again; the redirect and the delete are decided anew
-    assert journal.lease(9, Stage.REDIRECT) == journal.lease(9, Stage.DELETE) == []
-    assert journal.job.left_open == journal.open_count() == 5
+    assert journal.operations.lease(9, Stage.REDIRECT) == journal.operations.lease(9, Stage.DELETE) == []
+    assert journal.jobs.current.left_open == journal.outcomes.count_open() == 5
 
 
 def test_what_is_leased_is_the_jobs_own_from_then_on(journal):
     first = die_with_everything(journal)
     second = begin(journal)
-    (compare,) = journal.lease(1, Stage.MAIN)
-    list(journal.take_over())
+    (compare,) = journal.operations.lease(1, Stage.MAIN)
+    list(journal.jobs.take_over())
 
-    journal.settle([(State.DONE, Result(compare.id))])
+    journal.operations.settle([(State.DONE, Result(compare.id))])
 
-    assert journal.counts()[Kind.RECONCILE]["done"] == 1
-    journal.look_at(first)
-    assert journal.counts()[Kind.UPLOAD]["done"] == 1
-    assert "compare" not in keys(entry.operation for entry in journal.operations())
-    journal.look_at(second)
-    assert sorted(keys(entry.operation for entry in journal.operations())) == [
+    assert journal.outcomes.count_by_kind()[Kind.RECONCILE]["done"] == 1
+    journal.jobs.select(first)
+    assert journal.outcomes.count_by_kind()[Kind.UPLOAD]["done"] == 1
+    assert "compare" not in keys(entry.operation for entry in journal.outcomes.read_entries())
+    journal.jobs.select(second)
+    assert sorted(keys(entry.operation for entry in journal.outcomes.read_entries())) == [
         "compare", "failed", "last", "leased", "pending"
     ]  # fmt: skip
 
@@ -106,13 +106,13 @@ def test_what_is_leased_is_the_jobs_own_from_then_on(journal):
 def test_the_walk_is_told_which_keys_have_an_operation_and_which_are_done(journal):
     first = die_with_everything(journal)
     begin(journal, continues=first)
-    journal.lease(1, Stage.MAIN)
-    list(journal.take_over())
+    journal.operations.lease(1, Stage.MAIN)
+    list(journal.jobs.take_over())
 
     asked = ["done", "failed", "gone", "leased", "compare", "pending", "last", "go", "old", "never seen"]
-    assert journal.planned_before(asked) == {"failed", "leased", "compare", "pending", "last"}
-    assert journal.done_before(asked) == {"done"}
-    assert journal.look_up(["done"])["done"][1].etag == "e"
+    assert journal.objects.find_planned_before(asked) == {"failed", "leased", "compare", "pending", "last"}
+    assert journal.objects.find_done_before(asked) == {"done"}
+    assert journal.objects.look_up(["done"])["done"][1].etag == "e"
 
 
 @pytest.mark.parametrize("other", [{"plan": "q"}, {"source": "/other", "plan": "q"}])
@@ -120,63 +120,63 @@ def test_a_job_with_another_plan_takes_facts_and_doubts_but_no_operation(journal
     first = die_with_everything(journal)
 
     begin(journal, **other)
-    list(journal.take_over())
+    list(journal.jobs.take_over())
 
-    assert journal.lease(9, Stage.MAIN) == []
-    assert (journal.open_count(), journal.planned_before(["pending"])) == (0, set())
-    assert journal.look_up(["done"])["done"][1].etag == "e"
-    assert [doubt.key for doubt in journal.doubts()] == ["leased"]
-    assert {job.id: job.state for job in journal.jobs()}[first] is JobState.SUPERSEDED
-    journal.look_at(first)
-    assert State.LEASED not in [entry.state for entry in journal.operations()]
+    assert journal.operations.lease(9, Stage.MAIN) == []
+    assert (journal.outcomes.count_open(), journal.objects.find_planned_before(["pending"])) == (0, set())
+    assert journal.objects.look_up(["done"])["done"][1].etag == "e"
+    assert [doubt.key for doubt in journal.doubts.list_all()] == ["leased"]
+    assert {job.id: job.state for job in journal.jobs.list_all()}[first] is JobState.SUPERSEDED
+    journal.jobs.select(first)
+    assert State.LEASED not in [entry.state for entry in journal.outcomes.read_entries()]
 
 
 def test_a_job_takes_what_a_chain_of_dead_ones_left(journal):
     die_with_everything(journal)
     for _ in range(3):
         begin(journal)
-        journal.lease(1, Stage.MAIN)
-        list(journal.take_over())
+        journal.operations.lease(1, Stage.MAIN)
+        list(journal.jobs.take_over())
 
     begin(journal)
-    list(journal.take_over())
+    list(journal.jobs.take_over())
 
-    assert sorted(keys(journal.lease(9, Stage.MAIN))) == ["compare", "failed", "leased", "pending"]
-    assert journal.open_count() == journal.job.left_open == 5
+    assert sorted(keys(journal.operations.lease(9, Stage.MAIN))) == ["compare", "failed", "leased", "pending"]
+    assert journal.outcomes.count_open() == journal.jobs.current.left_open == 5
 
 
 def test_a_job_that_dies_before_it_has_taken_over_leaves_all_of_it_to_the_next(journal):
     die_with_everything(journal)
     begin(journal)
     begin(journal)
-    list(journal.take_over())
+    list(journal.jobs.take_over())
 
-    assert sorted(keys(journal.lease(9, Stage.MAIN))) == ["compare", "failed", "leased", "pending"]
-    assert journal.look_up(["done"])["done"][1].etag == "e"
+    assert sorted(keys(journal.operations.lease(9, Stage.MAIN))) == ["compare", "failed", "leased", "pending"]
+    assert journal.objects.look_up(["done"])["done"][1].etag == "e"
 
 
 def test_a_job_takes_nothing_from_one_that_is_done(journal):
-    journal.add([upload("left")])
-    journal.set_state(JobState.DONE, 0)
+    journal.operations.add([upload("left")])
+    journal.jobs.set_state(JobState.DONE, 0)
 
     begin(journal)
 
-    assert list(journal.take_over()) == []
-    assert journal.lease(9, Stage.MAIN) == []
+    assert list(journal.jobs.take_over()) == []
+    assert journal.operations.lease(9, Stage.MAIN) == []
 
 
 def test_deletes_go_on_only_where_the_dead_job_was_at_them(journal):
     deletes = [Operation(Kind.DELETE, key, Reason.ORPHAN, stage=Stage.DELETE) for key in "abc"]
-    journal.add(deletes)
-    journal.enter_stage(Stage.DELETE)
-    (first,) = journal.lease(1, Stage.DELETE)
+    journal.operations.add(deletes)
+    journal.jobs.set_stage(Stage.DELETE)
+    (first,) = journal.operations.lease(1, Stage.DELETE)
     begin(journal)
 
-    assert journal.job.stage == Stage.DELETE
-    assert keys(journal.lease(9, Stage.DELETE)) == ["b", "c"]
-    list(journal.take_over())
-    assert journal.lease(9, Stage.DELETE) == [first._replace(recheck=True)]
-    assert journal.planned_before(["a", "b", "c"]) == set()
+    assert journal.jobs.current.stage == Stage.DELETE
+    assert keys(journal.operations.lease(9, Stage.DELETE)) == ["b", "c"]
+    list(journal.jobs.take_over())
+    assert journal.operations.lease(9, Stage.DELETE) == [first._replace(recheck=True)]
+    assert journal.objects.find_planned_before(["a", "b", "c"]) == set()
 
 
 def test_the_history_of_a_resumed_job_is_the_jobs_it_continues(journal):
@@ -184,37 +184,37 @@ def test_the_history_of_a_resumed_job_is_the_jobs_it_continues(journal):
     second = begin(journal, continues=first)
     begin(journal, continues=second)
 
-    assert [job.id for job in journal.history()] == [first, second]
-    assert (journal.job.continues, journal.job.resumed) == (second, 2)
-    assert journal.counts_before()[Kind.UPLOAD]["done"] == 1
+    assert [job.id for job in journal.jobs.list_continued()] == [first, second]
+    assert (journal.jobs.current.continues, journal.jobs.current.resumed) == (second, 2)
+    assert journal.outcomes.count_done_before()[Kind.UPLOAD]["done"] == 1
 
 
 def test_a_new_sync_takes_the_operations_and_not_the_history(journal):
     die_with_everything(journal)
     begin(journal)
-    list(journal.take_over())
+    list(journal.jobs.take_over())
 
-    assert (journal.history(), journal.done_before(["done"])) == ([], set())
+    assert (journal.jobs.list_continued(), journal.objects.find_done_before(["done"])) == ([], set())
 
 
 def test_a_job_that_was_superseded_is_never_continued(journal):
-    first = journal.job_id
+    first = journal.jobs.current_id
     begin(journal, source="/release/42", plan="q")
 
     with pytest.raises(SettingsError, match=f"job {first} is superseded"):
         begin(journal, continues=first)
 
-    assert len(journal.jobs()) == 2
+    assert len(journal.jobs.list_all()) == 2
 
 
 def test_a_key_in_doubt_tells_since_when_and_until_when(journal):
-    journal.note_store_date(1000.0, lambda: 2000.0)
-    journal.add([upload("small"), upload("large", 6 * MIB), upload("begun", 6 * MIB)], lease=True)
-    journal.begin_upload(3, "u", [Part(3, 1, 0, 6 * MIB)])
+    journal.jobs.note_store_date(1000.0, lambda: 2000.0)
+    journal.operations.add([upload("small"), upload("large", 6 * MIB), upload("begun", 6 * MIB)], lease=True)
+    journal.uploads.begin(3, "u", [Part(3, 1, 0, 6 * MIB)])
     begin(journal)
-    list(journal.take_over())
+    list(journal.jobs.take_over())
 
-    doubts = {doubt.key: doubt for doubt in journal.doubts()}
+    doubts = {doubt.key: doubt for doubt in journal.doubts.list_all()}
 
     assert {key: doubt.upload for key, doubt in doubts.items()} == {"small": False, "large": True, "begun": False}
     assert doubts["large"][1:3] == ("large", Kind.UPLOAD)
@@ -223,59 +223,61 @@ def test_a_key_in_doubt_tells_since_when_and_until_when(journal):
 
 
 def test_a_store_that_has_not_answered_tells_no_time(journal):
-    journal.add([upload("small")], lease=True)
-    seen = journal.job.seen
+    journal.operations.add([upload("small")], lease=True)
+    seen = journal.jobs.current.seen
     begin(journal)
-    list(journal.take_over())
+    list(journal.jobs.take_over())
 
-    assert seen + 30 <= journal.doubts()[0].until <= seen + 40
+    assert seen + 30 <= journal.doubts.list_all()[0].until <= seen + 40
 
 
 def test_a_doubt_goes_when_both_of_its_questions_are_answered(journal):
-    journal.add([upload("small"), upload("large", 6 * MIB)], lease=True)
+    journal.operations.add([upload("small"), upload("large", 6 * MIB)], lease=True)
     begin(journal)
-    list(journal.take_over())
+    list(journal.jobs.take_over())
 
-    journal.doubts_looked_at(["small", "large"])
-    assert [(doubt.key, doubt.until) for doubt in journal.doubts()] == [("large", 0.0)]
-    journal.doubtful_uploads_aborted(["large"])
-    assert journal.doubts() == []
+    journal.doubts.mark_checked(["small", "large"])
+    assert [(doubt.key, doubt.until) for doubt in journal.doubts.list_all()] == [("large", 0.0)]
+    journal.doubts.mark_aborted(["large"])
+    assert journal.doubts.list_all() == []
 
 
 def test_what_a_dead_worker_was_working_on_is_in_doubt_for_the_next_job(journal):
-    journal.note_store_date(1000.0, lambda: 2000.0)
-    rows = journal.add([upload("sent again"), upload("changed"), upload("large", 6 * MIB), upload("other")], lease=True)
-    journal.doubt_lost([(each.id, each.key) for each in rows[:2]])
-    journal.doubt_upload(rows[2])
-    journal.replan(rows[1]._replace(stamp=stamp(7, 2)))
+    journal.jobs.note_store_date(1000.0, lambda: 2000.0)
+    rows = journal.operations.add(
+        [upload("sent again"), upload("changed"), upload("large", 6 * MIB), upload("other")], lease=True
+    )
+    journal.doubts.note_lost([(each.id, each.key) for each in rows[:2]])
+    journal.doubts.note_upload(rows[2])
+    journal.operations.replan(rows[1]._replace(stamp=stamp(7, 2)))
 
-    doubts = {doubt.key: doubt for doubt in journal.doubts()}
+    doubts = {doubt.key: doubt for doubt in journal.doubts.list_all()}
 
     assert {key: doubt.until for key, doubt in doubts.items()} == dict.fromkeys(
         ["changed", "large", "sent again"], 2037.0
     )
-    assert {key: journal.is_left_to_next(doubt) for key, doubt in doubts.items()} == {
+    assert {key: journal.doubts.is_left_to_next(doubt) for key, doubt in doubts.items()} == {
         "sent again": True, "changed": False, "large": True,
     }  # fmt: skip
     begin(journal)
-    assert not any(journal.is_left_to_next(doubt) for doubt in journal.doubts())
+    assert not any(journal.doubts.is_left_to_next(doubt) for doubt in journal.doubts.list_all())
 
 
 def test_what_was_under_way_when_a_run_ended_is_in_doubt_too(journal):
-    journal.add([upload("cut off")], lease=True)
+    journal.operations.add([upload("cut off")], lease=True)
 
-    journal.release()
+    journal.operations.release()
 
-    assert [doubt.key for doubt in journal.doubts()] == ["cut off"]
-    assert journal.lease(9, Stage.MAIN)[0].recheck
+    assert [doubt.key for doubt in journal.doubts.list_all()] == ["cut off"]
+    assert journal.operations.lease(9, Stage.MAIN)[0].recheck
 
 
 def test_what_a_job_has_left_is_counted_as_it_is(journal):
-    rows = journal.add([upload("a"), upload("b"), upload("c"), upload("d")], lease=True)
-    journal.settle([(State.DONE, Result(rows[0].id)), (State.FAILED, Result(rows[1].id, error="x"))])
-    journal.settle([(State.PENDING, Result(rows[2].id, error="again"))])
+    rows = journal.operations.add([upload("a"), upload("b"), upload("c"), upload("d")], lease=True)
+    journal.operations.settle([(State.DONE, Result(rows[0].id)), (State.FAILED, Result(rows[1].id, error="x"))])
+    journal.operations.settle([(State.PENDING, Result(rows[2].id, error="again"))])
 
-    assert journal.job.left_open == journal.open_count() == 2
+    assert journal.jobs.current.left_open == journal.outcomes.count_open() == 2
 
 
 VERSION_1 = """
@@ -297,14 +299,14 @@ def test_a_journal_of_version_1_is_brought_along(tmp_path):
         connection.executescript(VERSION_1)
 
     with Journal.read_only(path) as onlooker:
-        states = {job.id: job.state for job in onlooker.jobs()}
+        states = {job.id: job.state for job in onlooker.jobs.list_all()}
     with Journal.open(path) as journal:
-        journal.begin_job("sync", "/b", "b/p/", "", {}, "2", continues="newer", plan="p")
-        list(journal.take_over())
+        journal.jobs.begin("sync", "/b", "b/p/", "", {}, "2", continues="newer", plan="p")
+        list(journal.jobs.take_over())
 
         assert states["older"] is JobState.SUPERSEDED
         assert states["newer"] is JobState.RUNNING
-        assert journal.look_up(["done"])["done"][1].etag == "e"
-        assert [doubt.key for doubt in journal.doubts()] == ["leased", "unheard"]
-        assert [left.upload_id for left in journal.uploads_left(True)] == ["u1"]
-        assert journal.lease(9, Stage.MAIN) == []  # by which rules they were planned is not known
+        assert journal.objects.look_up(["done"])["done"][1].etag == "e"
+        assert [doubt.key for doubt in journal.doubts.list_all()] == ["leased", "unheard"]
+        assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=True)] == ["u1"]
+        assert journal.operations.lease(9, Stage.MAIN) == []  # by which rules they were planned is not known

@@ -68,9 +68,9 @@ def version(path: str) -> int:
 
 def test_what_an_old_journal_knows_of_a_file_counts_once_the_file_has_been_read(old: str) -> None:
     with Journal.open(old) as journal:
-        journal.look_at("j1")
-        known = journal.look_up(["known"])["known"][1]
-        (leased,) = journal.lease(9, Stage.MAIN)
+        journal.jobs.select("j1")
+        known = journal.objects.look_up(["known"])["known"][1]
+        (leased,) = journal.operations.lease(9, Stage.MAIN)
 
     unknown = Stamp(FILE, 10, 5, 0, 0, 6)
     assert (leased.size, leased.stamp, leased.upload_id) == (10, unknown, "u1")
@@ -82,18 +82,20 @@ def test_what_an_old_journal_knows_of_a_file_counts_once_the_file_has_been_read(
 
 def test_an_upload_of_an_old_journal_is_adopted_and_its_parts_are_compared(old: str) -> None:
     with Journal.open(old) as journal:
-        journal.begin_job("sync", "/src", "b/", "", {}, "2")
-        (added,) = journal.add([Operation(Kind.UPLOAD, "big", Reason.MISSING, "big", 10, stamp())])
+        journal.jobs.begin("sync", "/src", "b/", "", {}, "2")
+        (added,) = journal.operations.add([Operation(Kind.UPLOAD, "big", Reason.MISSING, "big", 10, stamp())])
 
-        assert journal.adoptable("big", 10, "f") is not None
-        assert [(part.state, part.etag) for part in journal.adopt(added.id, "big", "u1")] == [(State.PENDING, "e")]
+        assert journal.uploads.find_adoptable("big", 10, "f") is not None
+        assert [(part.state, part.etag) for part in journal.uploads.adopt(added.id, "big", "u1")] == [
+            (State.PENDING, "e")
+        ]
 
 
 def test_to_look_at_an_old_journal_leaves_it_as_it_is(old: str) -> None:
     with Journal.read_only(old) as journal:
-        journal.look_at("j1")
-        (entry,) = journal.operations()
+        journal.jobs.select("j1")
+        (entry,) = journal.outcomes.read_entries()
 
         assert (entry.operation.key, entry.state) == ("big", State.PENDING)
-        assert [job.state for job in journal.jobs()] == [JobState.RUNNING]
+        assert [job.state for job in journal.jobs.list_all()] == [JobState.RUNNING]
     assert version(old) == 1

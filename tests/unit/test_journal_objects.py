@@ -23,9 +23,9 @@ def journal(tmp_path: Path):
 
 
 def begin(journal: Journal, target: str = "s3://bucket/site/", endpoint: str = "http://127.0.0.1") -> str:
-    job = journal.begin_job("sync", "/src", target, endpoint, {}, "1.0")
-    list(journal.take_over())
-    journal.begin_listing()
+    job = journal.jobs.begin("sync", "/src", target, endpoint, {}, "1.0")
+    list(journal.jobs.take_over())
+    journal.objects.begin_listing()
     return job
 
 
@@ -34,34 +34,38 @@ def listed(key: str, size: int = 10, etag: str = "e", modified: float = 100.0) -
 
 
 def list_again(journal: Journal, *objects: ListedObject) -> None:
-    journal.begin_listing()
-    journal.record_listing(list(objects))
-    journal.listing_complete()
+    journal.objects.begin_listing()
+    journal.objects.record_listing(list(objects))
+    journal.objects.complete_listing()
 
 
 def do(journal: Journal, operation: Operation, state: State, **result) -> None:
-    (added,) = journal.add([operation], lease=True)
-    journal.settle([(state, Result(added.id, **result))])
+    (added,) = journal.operations.add([operation], lease=True)
+    journal.operations.settle([(state, Result(added.id, **result))])
 
 
 def fact(journal: Journal, key: str) -> KnownObject | None:
-    return journal.look_up([key])[key][1]
+    return journal.objects.look_up([key])[key][1]
 
 
 def test_a_look_up_answers_for_every_key(journal):
     list_again(journal, listed("a"), listed(ODD, 3))
 
-    assert journal.look_up(["a", "b", ODD]) == {"a": (listed("a"), None), "b": NOTHING, ODD: (listed(ODD, 3), None)}
-    assert journal.look_up([]) == {}
+    assert journal.objects.look_up(["a", "b", ODD]) == {
+        "a": (listed("a"), None),
+        "b": NOTHING,
+        ODD: (listed(ODD, 3), None),
+    }
+    assert journal.objects.look_up([]) == {}
 
 
 def test_where_nothing_is_listed_or_known_every_key_is_answered_with_nothing(journal):
-    journal.mark_seen(["a", ODD])
+    journal.objects.mark_seen(["a", ODD])
 
-    assert journal.look_up(["a", ODD]) == {"a": NOTHING, ODD: NOTHING}
+    assert journal.objects.look_up(["a", ODD]) == {"a": NOTHING, ODD: NOTHING}
 
-    journal.record_listing([listed("a")])
-    assert journal.look_up(["a", ODD]) == {"a": (listed("a"), None), ODD: NOTHING}
+    journal.objects.record_listing([listed("a")])
+    assert journal.objects.look_up(["a", ODD]) == {"a": (listed("a"), None), ODD: NOTHING}
 
 
 @pytest.mark.parametrize("number", [1, 499, 500, 501, 1000, 1203])
@@ -69,52 +73,52 @@ def test_a_look_up_takes_any_number_of_keys(journal, number):
     keys = [f"k{n}" for n in range(number)]
     list_again(journal, *map(listed, keys))
 
-    assert journal.look_up(keys) == {key: (listed(key), None) for key in keys}
+    assert journal.objects.look_up(keys) == {key: (listed(key), None) for key in keys}
 
 
 def test_the_last_word_of_a_listing_about_a_key_counts(journal):
     list_again(journal, listed("a", 1), listed("a", 2))
-    journal.record_listing([listed("a", 3)])
+    journal.objects.record_listing([listed("a", 3)])
 
-    assert journal.look_up(["a"])["a"] == (listed("a", 3), None)
-    assert journal.count_listed() == 1
+    assert journal.objects.look_up(["a"])["a"] == (listed("a", 3), None)
+    assert journal.objects.count_listed() == 1
 
 
 def test_an_older_listing_does_not_count(journal):
     list_again(journal, listed("old"), listed("both", 1))
-    journal.mark_seen(["both"])
+    journal.objects.mark_seen(["both"])
 
     list_again(journal, listed("both", 2))
 
-    assert journal.look_up(["old", "both"]) == {"old": NOTHING, "both": (listed("both", 2), None)}
-    assert journal.count_listed() == 1
-    assert list(journal.orphans("")) == [[listed("both", 2)]]
+    assert journal.objects.look_up(["old", "both"]) == {"old": NOTHING, "both": (listed("both", 2), None)}
+    assert journal.objects.count_listed() == 1
+    assert list(journal.objects.read_orphans("")) == [[listed("both", 2)]]
 
 
 def test_a_listing_is_complete_only_when_it_was_said_so(journal):
-    assert not journal.listing_is_complete
-    journal.begin_listing()
-    assert not journal.listing_is_complete
-    journal.listing_complete()
-    assert journal.listing_is_complete
+    assert not journal.objects.is_listing_complete
+    journal.objects.begin_listing()
+    assert not journal.objects.is_listing_complete
+    journal.objects.complete_listing()
+    assert journal.objects.is_listing_complete
 
     with Journal.open(journal.path) as again:
-        assert again.listing_is_complete
-        again.begin_listing()
-        assert not again.listing_is_complete
+        assert again.objects.is_listing_complete
+        again.objects.begin_listing()
+        assert not again.objects.is_listing_complete
 
 
 def test_orphans_are_what_is_listed_below_the_prefix_and_was_not_seen(journal):
     inside = ["site/", "site/a", "site/b/c", "site/~", "site/\U0001f600", "site/\uffff"]
     outside = ["site", "site-old/a", "site0", "sita/", "\U0001f600"]
     list_again(journal, *map(listed, [*inside, *outside]))
-    journal.mark_seen(["site/b/c", "site-old/a", "site/never listed"])
+    journal.objects.mark_seen(["site/b/c", "site-old/a", "site/never listed"])
 
-    orphans = [each.key for page in journal.orphans("site/") for each in page]
+    orphans = [each.key for page in journal.objects.read_orphans("site/") for each in page]
 
     assert sorted(orphans) == sorted(set(inside) - {"site/b/c"})
-    assert journal.count_orphans("site/") == len(inside) - 1
-    assert journal.count_orphans("") == len(inside) + len(outside) - 2
+    assert journal.objects.count_orphans("site/") == len(inside) - 1
+    assert journal.objects.count_orphans("") == len(inside) + len(outside) - 2
 
 
 def test_orphans_come_in_pages_while_deletes_are_added(journal):
@@ -122,20 +126,20 @@ def test_orphans_come_in_pages_while_deletes_are_added(journal):
     list_again(journal, *map(listed, keys))
 
     pages = []
-    for page in journal.orphans("site/"):
+    for page in journal.objects.read_orphans("site/"):
         pages.append(len(page))
-        journal.add([Operation(Kind.DELETE, each.key, Reason.ORPHAN, stage=Stage.DELETE) for each in page])
+        journal.operations.add([Operation(Kind.DELETE, each.key, Reason.ORPHAN, stage=Stage.DELETE) for each in page])
 
     assert pages == [1000, 1000, 500]
-    assert journal.open_count(Stage.DELETE) == 2500
+    assert journal.outcomes.count_open(Stage.DELETE) == 2500
 
 
 def test_names_that_are_not_utf8_are_listed_and_seen_like_others(journal):
     list_again(journal, listed("site/a"), listed(ODD), listed(ODD + "\udcff"))
-    journal.mark_seen(["site/a", ODD])
+    journal.objects.mark_seen(["site/a", ODD])
 
-    assert list(journal.orphans(ODD)) == [[listed(ODD + "\udcff")]]
-    assert list(journal.orphans("site/")) == [[listed(ODD + "\udcff")]]
+    assert list(journal.objects.read_orphans(ODD)) == [[listed(ODD + "\udcff")]]
+    assert list(journal.objects.read_orphans("site/")) == [[listed(ODD + "\udcff")]]
 
 
 UPLOAD = Operation(Kind.UPLOAD, "k", Reason.MISSING, "k", 10, stamp(10))
@@ -198,27 +202,27 @@ def test_what_a_job_has_done_becomes_a_fact(journal, operation, state, result, k
     list_again(journal, listed("k", 4))
     do(journal, operation, state, **result)
 
-    journal.learn()
-    journal.learn()
+    journal.jobs.learn_facts()
+    journal.jobs.learn_facts()
 
-    assert journal.look_up(["k"]) == {"k": (listed("k", 4), known)}
+    assert journal.objects.look_up(["k"]) == {"k": (listed("k", 4), known)}
 
 
 def test_a_fact_is_known_though_the_object_is_not_listed(journal):
     do(journal, UPLOAD, State.DONE, **ANSWER)
-    journal.learn()
+    journal.jobs.learn_facts()
 
-    assert journal.look_up(["k"])["k"] == (None, KnownObject("new", 10, stamp(10), 200.0, "f", "c"))
-    assert (journal.count_listed(), journal.count_orphans("")) == (0, 0)
+    assert journal.objects.look_up(["k"])["k"] == (None, KnownObject("new", 10, stamp(10), 200.0, "f", "c"))
+    assert (journal.objects.count_listed(), journal.objects.count_orphans("")) == (0, 0)
 
 
 def test_a_copy_keeps_the_size_of_the_file_it_was_made_from(journal):
     do(journal, UPLOAD, State.DONE, **ANSWER)
-    journal.set_state(JobState.FAILED, 1)
+    journal.jobs.set_state(JobState.FAILED, 1)
     begin(journal)
     do(journal, COPY, State.DONE, etag="copied", date=300.0, fingerprint="g")
 
-    journal.learn()
+    journal.jobs.learn_facts()
 
     assert fact(journal, "k") == KnownObject("copied", 10, stamp(10), 300.0, "g", "")
 
@@ -228,7 +232,7 @@ def test_a_checksum_stays_known_as_long_as_the_etag_does(journal):
     begin(journal)
     do(journal, COPY, State.DONE, etag="new", date=300.0, fingerprint="g")
 
-    journal.learn()
+    journal.jobs.learn_facts()
 
     assert fact(journal, "k") == KnownObject("new", 10, stamp(10), 300.0, "g", "c")
 
@@ -238,9 +242,9 @@ def test_a_deleted_object_is_forgotten(journal):
     do(journal, Operation(Kind.DELETE, "k", Reason.ORPHAN, stage=Stage.DELETE), State.DONE)
     do(journal, Operation(Kind.DELETE, "kept", Reason.ORPHAN, stage=Stage.DELETE), State.SKIPPED)
 
-    journal.learn()
+    journal.jobs.learn_facts()
 
-    assert journal.look_up(["k", "kept"]) == {"k": NOTHING, "kept": (listed("kept"), None)}
+    assert journal.objects.look_up(["k", "kept"]) == {"k": NOTHING, "kept": (listed("kept"), None)}
 
 
 def test_what_a_dead_job_had_done_is_learnt_when_it_is_taken_over(journal):
@@ -253,10 +257,10 @@ def test_what_a_dead_job_had_done_is_learnt_when_it_is_taken_over(journal):
 
 def test_only_the_job_at_work_is_learnt_from(journal):
     do(journal, UPLOAD, State.DONE, **ANSWER)
-    journal.set_state(JobState.DONE, 0)
+    journal.jobs.set_state(JobState.DONE, 0)
     begin(journal)
 
-    journal.learn()
+    journal.jobs.learn_facts()
 
     assert fact(journal, "k") is None
 
@@ -271,30 +275,30 @@ def test_only_the_job_at_work_is_learnt_from(journal):
 def test_facts_are_about_one_target_at_one_endpoint(journal, other):
     list_again(journal, listed("k"))
     do(journal, UPLOAD, State.DONE, **ANSWER)
-    journal.learn()
-    first = journal.job_id
+    journal.jobs.learn_facts()
+    first = journal.jobs.current_id
 
     begin(journal, **other)
-    assert journal.look_up(["k"]) == {"k": NOTHING}
+    assert journal.objects.look_up(["k"]) == {"k": NOTHING}
 
     list_again(journal, listed("k"))
     do(journal, UPLOAD, State.DONE, **ANSWER)
-    journal.learn()
-    assert journal.job_id != first
+    journal.jobs.learn_facts()
+    assert journal.jobs.current_id != first
     begin(journal)
-    assert journal.look_up(["k"]) == {"k": NOTHING}
-    assert not journal.listing_is_complete
+    assert journal.objects.look_up(["k"]) == {"k": NOTHING}
+    assert not journal.objects.is_listing_complete
 
 
 def test_pruning_forgets_objects_of_old_listings_and_keeps_facts(journal):
     list_again(journal, listed("old"), listed("k"))
     do(journal, UPLOAD, State.DONE, **ANSWER)
-    journal.learn()
+    journal.jobs.learn_facts()
     list_again(journal, listed("new"))
-    journal.set_state(JobState.DONE, 0)
+    journal.jobs.set_state(JobState.DONE, 0)
 
-    journal.prune()
+    journal.jobs.prune()
 
     with Journal.open(journal.path) as again:
-        assert again.look_up(["old", "new"]) == {"old": NOTHING, "new": (listed("new"), None)}
+        assert again.objects.look_up(["old", "new"]) == {"old": NOTHING, "new": (listed("new"), None)}
         assert fact(again, "k") is not None

@@ -23,7 +23,7 @@ def journal(tmp_path) -> Iterator[Journal]:
 
 
 def begin_job(journal: Journal) -> None:
-    journal.begin_job("sync", "/src", "bucket/", "http://127.0.0.1", {}, "1")
+    journal.jobs.begin("sync", "/src", "bucket/", "http://127.0.0.1", {}, "1")
 
 
 def make(journal: Journal, found: dict[str, str] | None = None, part_size: int = 5 * MIB) -> MultipartUploads:
@@ -31,7 +31,9 @@ def make(journal: Journal, found: dict[str, str] | None = None, part_size: int =
 
 
 def leased(journal: Journal, size: int = 12 * MIB, key: str = "big") -> Operation:
-    (operation,) = journal.add([Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, stamp(size))], lease=True)
+    (operation,) = journal.operations.add(
+        [Operation(Kind.UPLOAD, key, Reason.MISSING, key, size, stamp(size))], lease=True
+    )
     return operation
 
 
@@ -64,8 +66,8 @@ def test_an_upload_id_is_in_the_journal_before_the_first_part_is_handed_out(jour
 
     parts = begun(uploads, operation)
 
-    assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=False)] == ["u1"]
-    assert journal.parts(operation.id) == [work.parts[0] for work in parts]
+    assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)] == ["u1"]
+    assert journal.uploads.find_parts(operation.id) == [work.parts[0] for work in parts]
     assert [(work.parts[0].number, work.parts[0].offset, work.parts[0].size) for work in parts] == [
         (1, 0, 5 * MIB), (2, 5 * MIB, 5 * MIB), (3, 10 * MIB, 2 * MIB),
     ]  # fmt: skip
@@ -219,7 +221,7 @@ def test_a_dead_run_may_have_completed_only_what_it_had_sent_as_a_whole(journal,
     uploads = make(journal)
     operation = leased(journal)
     sent = [result(work) for work in begun(uploads, operation)[:parts_sent]]
-    journal.settle([(State.DONE, each) for each in sent])
+    journal.operations.settle([(State.DONE, each) for each in sent])
     uploads = make(journal)
     uploads.add(operation._replace(upload_id="u1"))
     (survey,) = uploads.work(9)
@@ -242,7 +244,7 @@ def test_a_failure_that_stays_waits_for_the_parts_under_way_and_aborts_once(jour
     assert abort.step is Step.ABORT
     assert verdict is not None
     assert verdict.result.code == "AccessDenied"
-    assert journal.uploads_left(of_dead_jobs_only=False) == []
+    assert journal.uploads.list_left(of_dead_jobs_only=False) == []
 
 
 @pytest.mark.parametrize(("code", "retryable"), [("Timeout", True), ("WorkerLost", False)])
@@ -260,7 +262,7 @@ def test_what_may_work_another_day_is_kept_for_a_resume(journal, code, retryable
     assert verdict.result.code == code
     assert (uploads.work(9), uploads.count) == ([], 0)
     assert uploads.stale(result(second))
-    assert len(journal.uploads_left(of_dead_jobs_only=False)) == 1
+    assert len(journal.uploads.list_left(of_dead_jobs_only=False)) == 1
 
 
 @pytest.mark.parametrize("end", ["requeue", "lost"])
@@ -296,10 +298,10 @@ def resumed(journal: Journal) -> tuple[MultipartUploads, Work]:
     operation = leased(journal)
     first, second, _ = begun(uploads, operation)
     outcomes = [(State.DONE, result(work)) for work in (first, second)]
-    journal.settle(outcomes)
-    journal.release()
+    journal.operations.settle(outcomes)
+    journal.operations.release()
     uploads = make(journal)
-    (again,) = journal.lease(9, 0)
+    (again,) = journal.operations.lease(9, 0)
     uploads.add(again)
     (survey,) = uploads.work(9)
     return uploads, survey
@@ -334,7 +336,7 @@ def test_an_upload_that_turns_out_to_be_complete_is_over(journal):
 
 def test_a_later_job_adopts_the_upload_of_the_same_file(journal):
     begun(make(journal), leased(journal))
-    journal.set_state(JobState.INTERRUPTED)
+    journal.jobs.set_state(JobState.INTERRUPTED)
     begin_job(journal)
     uploads = make(journal)
 
@@ -347,14 +349,14 @@ def test_a_later_job_adopts_the_upload_of_the_same_file(journal):
 
 def test_a_later_job_does_not_adopt_the_upload_of_another_file(journal):
     begun(make(journal), leased(journal))
-    journal.set_state(JobState.INTERRUPTED)
+    journal.jobs.set_state(JobState.INTERRUPTED)
     begin_job(journal)
     uploads = make(journal)
 
     uploads.add(leased(journal, size=13 * MIB))
 
     assert steps(uploads.work(9)) == [Step.BEGIN]
-    assert [left.upload_id for left in journal.uploads_left(of_dead_jobs_only=True)] == ["u1"]
+    assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=True)] == ["u1"]
 
 
 @pytest.mark.parametrize(
@@ -386,7 +388,7 @@ def test_a_huge_file_keeps_to_ten_thousand_parts_whatever_was_begun(journal):
 
     uploads.take(result(survey, parts=(Part(0, 1, -1, 5 * MIB, "x"),)))
 
-    assert len(journal.parts(survey.operation.id)) == 10_000
+    assert len(journal.uploads.find_parts(survey.operation.id)) == 10_000
 
 
 def test_an_upload_of_somebody_else_that_refuses_our_parts_is_given_up_for_our_own(journal):

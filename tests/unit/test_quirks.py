@@ -27,7 +27,7 @@ def journal(tmp_path) -> Iterator[Journal]:
 
 
 def begin(journal: Journal, endpoint: str = HERE) -> None:
-    journal.begin_job("sync", "/src", "bucket/", endpoint, {}, "1")
+    journal.jobs.begin("sync", "/src", "bucket/", endpoint, {}, "1")
 
 
 def test_a_set_of_quirks_tells_what_the_store_does_and_crosses_to_a_worker() -> None:
@@ -48,7 +48,7 @@ def test_the_same_quirk_is_kept_and_warned_of_once(journal) -> None:
     assert not memory.learn([NO_PARTS._replace(detail="other words")])
 
     assert [each.quirk for each in quirk_memory.recall(journal, HERE)] == [DROPS_TAGS, NO_PARTS]
-    assert [warning for warning in journal.job.warnings if "metadata copy loses tags" in warning]
+    assert [warning for warning in journal.jobs.current.warnings if "metadata copy loses tags" in warning]
 
 
 def test_the_next_job_begins_with_what_the_store_does_but_asks_again_for_permissions(journal) -> None:

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> str:
 
 
 def begin(journal: Journal, target: str = "bucket/site/") -> str:
-    return journal.begin_job("sync", "/src", target, "http://s3", {"timeout": 30.0}, "1", plan="p")
+    return journal.jobs.begin("sync", "/src", target, "http://s3", {"timeout": 30.0}, "1", plan="p")
 
 
 def upload(key: str) -> Operation:
@@ -31,8 +31,8 @@ def upload(key: str) -> Operation:
 
 
 def send(journal: Journal, *keys: str) -> None:
-    rows = journal.add([upload(key) for key in keys], lease=True)
-    journal.settle([(State.DONE, Result(row.id, etag=f"e-{row.key}", date=5.0)) for row in rows])
+    rows = journal.operations.add([upload(key) for key in keys], lease=True)
+    journal.operations.settle([(State.DONE, Result(row.id, etag=f"e-{row.key}", date=5.0)) for row in rows])
 
 
 def seen(path: str) -> dict[str, str]:
@@ -50,11 +50,11 @@ def leave_killed_run(path: str) -> None:
     with Journal.open(path) as journal:
         begin(journal)
         send(journal, "old")
-        journal.learn()
-        journal.set_state(JobState.DONE, 0)
+        journal.jobs.learn_facts()
+        journal.jobs.set_state(JobState.DONE, 0)
         begin(journal)
         send(journal, "sent")
-        journal.add([upload("pending")])
+        journal.operations.add([upload("pending")])
 
 
 def test_it_knows_the_facts_of_what_is_listed_and_what_a_killed_run_has_sent(path):
@@ -62,10 +62,10 @@ def test_it_knows_the_facts_of_what_is_listed_and_what_a_killed_run_has_sent(pat
 
     with Journal.rehearse(path) as rehearsal:
         begin(rehearsal)
-        list(rehearsal.take_over())
-        rehearsal.begin_listing()
-        rehearsal.record_listing(listed("old", "sent", "others"))
-        found = rehearsal.look_up(["old", "sent", "others", "pending"])
+        list(rehearsal.jobs.take_over())
+        rehearsal.objects.begin_listing()
+        rehearsal.objects.record_listing(listed("old", "sent", "others"))
+        found = rehearsal.objects.look_up(["old", "sent", "others", "pending"])
 
     assert {key: known and known.etag for key, (_, known) in found.items()} == {
         "old": "e-old", "sent": "e-sent", "others": None, "pending": None,
@@ -77,13 +77,13 @@ def test_it_holds_only_what_the_dry_run_plans(path):
 
     with Journal.rehearse(path) as rehearsal:
         begin(rehearsal)
-        list(rehearsal.take_over())
-        rehearsal.add([upload("pending")])
+        list(rehearsal.jobs.take_over())
+        rehearsal.operations.add([upload("pending")])
 
         assert rehearsal.path == path
-        assert [each.operation.key for each in rehearsal.operations()] == ["pending"]
-        assert rehearsal.lease(9, Stage.MAIN)[0].id == 4, "numbered as the real run would"
-        assert (rehearsal.uploads_left(of_dead_jobs_only=True), rehearsal.doubts()) == ([], [])
+        assert [each.operation.key for each in rehearsal.outcomes.read_entries()] == ["pending"]
+        assert rehearsal.operations.lease(9, Stage.MAIN)[0].id == 4, "numbered as the real run would"
+        assert (rehearsal.uploads.list_left(of_dead_jobs_only=True), rehearsal.doubts.list_all()) == ([], [])
         folder = os.path.dirname(rehearsal._store.path)
         with closing(sqlite3.connect(rehearsal._store.path)) as beside:
             assert beside.execute("SELECT count(*) FROM operation").fetchone()[0] == 1
@@ -96,9 +96,9 @@ def test_nothing_is_changed_and_no_file_is_left_beside_the_journal(path):
 
     with Journal.rehearse(path) as rehearsal:
         begin(rehearsal)
-        list(rehearsal.take_over())
-        rehearsal.record_listing(listed("old"))
-        rehearsal.learn()
+        list(rehearsal.jobs.take_over())
+        rehearsal.objects.record_listing(listed("old"))
+        rehearsal.jobs.learn_facts()
 
     assert seen(path) == before
 
@@ -107,14 +107,14 @@ def test_what_a_killed_run_has_left_in_the_wal_is_seen_and_stays(path):
     leave_killed_run(path)
     with Journal.open(path) as journal:
         begin(journal)
-        list(journal.take_over())
+        list(journal.jobs.take_over())
         copies = {name: Path(path + name).read_bytes() for name in ("", "-wal")}
     for name, content in copies.items():
         Path(path + name).write_bytes(content)
         os.chmod(path + name, 0o600)
 
     with Journal.rehearse(path) as rehearsal:
-        assert len(rehearsal.jobs()) == 3
+        assert len(rehearsal.jobs.list_all()) == 3
 
     assert {name: Path(path + name).read_bytes() for name in copies} == copies
 
@@ -122,9 +122,9 @@ def test_what_a_killed_run_has_left_in_the_wal_is_seen_and_stays(path):
 def test_no_journal_is_made_where_there_is_none(path):
     with Journal.rehearse(path) as rehearsal:
         begin(rehearsal)
-        rehearsal.record_listing(listed("a"))
+        rehearsal.objects.record_listing(listed("a"))
 
-        assert rehearsal.look_up(["a"])["a"][1] is None
+        assert rehearsal.objects.look_up(["a"])["a"][1] is None
 
     assert os.listdir(os.path.dirname(path)) == []
 
@@ -153,7 +153,7 @@ def test_damage_that_shows_late_names_the_journal_and_moves_nothing(path):
 
     with Journal.rehearse(path) as rehearsal, pytest.raises(JournalError, match=f"journal {path} is damaged"):
         begin(rehearsal)
-        rehearsal.record_listing(listed("old"))
+        rehearsal.objects.record_listing(listed("old"))
 
     assert seen(path) == before
 
@@ -163,9 +163,9 @@ def test_facts_of_another_target_do_not_count(path):
 
     with Journal.rehearse(path) as rehearsal:
         begin(rehearsal, "bucket/other/")
-        rehearsal.record_listing(listed("old"))
+        rehearsal.objects.record_listing(listed("old"))
 
-        assert rehearsal.look_up(["old"])["old"][1] is None
+        assert rehearsal.objects.look_up(["old"])["old"][1] is None
 
 
 def test_a_journal_with_a_job_at_work_is_refused(path):
@@ -182,7 +182,7 @@ def test_what_earlier_jobs_owe_to_cloudfront_is_seen(path):
     with Journal.rehearse(path) as rehearsal:
         begin(rehearsal)
 
-        assert (rehearsal.last_change(0), rehearsal.last_change(2)) == (2, 0)
+        assert (rehearsal.outcomes.find_last_change(0), rehearsal.outcomes.find_last_change(2)) == (2, 0)
 
 
 def test_it_is_no_job_to_be_resumed(path):
@@ -191,7 +191,7 @@ def test_it_is_no_job_to_be_resumed(path):
         job = begin(rehearsal)
 
     with Journal.open(path) as journal, pytest.raises(SettingsError):
-        journal.find(job)
+        journal.jobs.find(job)
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
@@ -208,8 +208,8 @@ def test_a_journal_of_an_older_version_stays_one(path, version):
 
     with Journal.rehearse(path, foreign=True) as rehearsal:
         begin(rehearsal)
-        rehearsal.record_listing(listed("old"))
+        rehearsal.objects.record_listing(listed("old"))
 
-        assert rehearsal.look_up(["old"])["old"][1].etag == "e-old"
+        assert rehearsal.objects.look_up(["old"])["old"][1].etag == "e-old"
 
     assert {name: digest for name, digest in seen(path).items() if name == "journal.db"} == before

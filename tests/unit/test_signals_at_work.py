@@ -26,7 +26,7 @@ FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT
 @pytest.fixture
 def journal(tmp_path) -> Iterator[Journal]:
     with Journal.open(str(tmp_path / "journal.db")) as journal:
-        journal.begin_job("sync", "/src", "bucket/", "http://s3", {}, "1")
+        journal.jobs.begin("sync", "/src", "bucket/", "http://s3", {}, "1")
         yield journal
 
 
@@ -54,8 +54,8 @@ def test_a_signal_ends_a_statement_and_the_journal_can_be_used_after(journal, nu
 
         assert isinstance(caught.value.__context__, sqlite3.OperationalError), "it was not at its end"
 
-        journal.add([Operation(Kind.UPLOAD, "k", Reason.MISSING)])
-        assert journal.open_count() == 1
+        journal.operations.add([Operation(Kind.UPLOAD, "k", Reason.MISSING)])
+        assert journal.outcomes.count_open() == 1
 
 
 def test_a_signal_ends_a_statement_that_writes_and_nothing_of_it_counts(journal):
@@ -63,11 +63,11 @@ def test_a_signal_ends_a_statement_that_writes_and_nothing_of_it_counts(journal)
         journal.heed(signals.error)
 
         with pytest.raises(InterruptedJobError) as caught, journal.batch(), signal_soon():
-            journal.add([Operation(Kind.UPLOAD, "k", Reason.MISSING)])
+            journal.operations.add([Operation(Kind.UPLOAD, "k", Reason.MISSING)])
             journal._store.execute(f"INSERT INTO remembered SELECT 'n', ({FOR_EVER})")
 
         assert isinstance(caught.value.__context__, sqlite3.OperationalError), "it was not at its end"
-        assert (journal.open_count(), journal.recall("n")) == (0, None)
+        assert (journal.outcomes.count_open(), journal.recall("n")) == (0, None)
 
 
 def test_a_signal_that_is_only_noted_ends_no_statement(journal):
@@ -82,10 +82,12 @@ def test_a_signal_that_is_only_noted_ends_no_statement(journal):
 
 
 def test_what_a_job_has_done_is_learned_in_pieces(journal, monkeypatch):
-    monkeypatch.setattr("s3batch.journal.journal.TAKEN_AT_ONCE", 10)
-    rows = journal.add([Operation(Kind.UPLOAD, f"k{number:02d}", Reason.MISSING) for number in range(35)], lease=True)
-    journal.settle([(State.DONE, Result(row.id, etag="e", date=5.0)) for row in rows])
-    pieces, learn = [], journal._objects.learn
+    monkeypatch.setattr("s3batch.journal.jobs.TAKEN_AT_ONCE", 10)
+    rows = journal.operations.add(
+        [Operation(Kind.UPLOAD, f"k{number:02d}", Reason.MISSING) for number in range(35)], lease=True
+    )
+    journal.operations.settle([(State.DONE, Result(row.id, etag="e", date=5.0)) for row in rows])
+    pieces, learn = [], journal.objects.learn
 
     def learned(jobs, first, last, *more) -> None:
         pieces.append((first, last))
@@ -93,16 +95,16 @@ def test_what_a_job_has_done_is_learned_in_pieces(journal, monkeypatch):
         if len(pieces) == 3:
             raise InterruptedJobError(signal.SIGINT)
 
-    monkeypatch.setattr(journal._objects, "learn", learned)
+    monkeypatch.setattr(journal.objects, "learn", learned)
     with pytest.raises(InterruptedJobError):
-        journal.learn()
+        journal.jobs.learn_facts()
     assert pieces == [(0, 10), (10, 20), (20, 30)]
-    monkeypatch.setattr(journal._objects, "learn", learn)
+    monkeypatch.setattr(journal.objects, "learn", learn)
 
-    journal.begin_job("sync", "/src", "bucket/", "http://s3", {}, "1")
-    list(journal.take_over())
+    journal.jobs.begin("sync", "/src", "bucket/", "http://s3", {}, "1")
+    list(journal.jobs.take_over())
 
-    known = journal.look_up([row.key for row in rows])
+    known = journal.objects.look_up([row.key for row in rows])
     assert {facts[1].etag for facts in known.values()} == {"e"}, "a later job learns what this one has not"
 
 

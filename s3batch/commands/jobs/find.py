@@ -116,14 +116,14 @@ def _jobs_of(
 def _with_states(journal: Journal, *, counted: bool) -> Iterator[FoundJob]:
     """Yield the jobs of a journal. Its lock is one for all, so only the newest unfinished job can be running."""
     holder = journal.holder()
-    tallies = journal.tallies() if counted else {}
-    for job in journal.jobs():
+    tallies = journal.outcomes.count_by_job() if counted else {}
+    for job in journal.jobs.list_all():
         state = shown_state(job, running=holder is not None)
         mine, holder = (holder, None) if state == RUNNING else (None, holder)
         tally = tallies.get(job.number, {})
         left = job.left_open if job.is_unfinished else tally.get(State.PENDING, 0) + tally.get(State.LEASED, 0)
         done, failed = tally.get(State.DONE, 0), tally.get(State.FAILED, 0)
-        yield FoundJob(journal.path, job, state, mine, done, left, failed, journal.leaves_work(job))
+        yield FoundJob(journal.path, job, state, mine, done, left, failed, journal.jobs.leaves_work(job))
 
 
 def shown_state(job: Job, *, running: bool) -> str:

@@ -126,24 +126,24 @@ def _prune_journal(path: str, settings: Settings, output: Output) -> PrunedJourn
 
 def _prune(journal: Journal, settings: Settings) -> PrunedJournal:
     """Prune a journal that this process has locked: a job that seems to run in it is dead."""
-    jobs = {job.id: job for job in journal.jobs()}
-    uploads = journal.uploads_left(False)
+    jobs = {job.id: job for job in journal.jobs.list_all()}
+    uploads = journal.uploads.list_left(of_dead_jobs_only=False)
     parked = [left for left in uploads if _is_parked(jobs[left.job_id], jobs.values())]
     useless = [left for left in uploads if left not in parked]
     before = time.time() - settings.older_than if settings.older_than else None
     if useless and not journal_trust.may_decide(journal.path, settings):
         return PrunedJournal(withheld=journal.path)
     if settings.dry_run:
-        return PrunedJournal(len(journal.forgettable(before)), tuple(useless), tuple(parked))
+        return PrunedJournal(len(journal.jobs.list_forgettable(before)), tuple(useless), tuple(parked))
     aborted, failures, refused = _abort_useless(journal, settings, useless)
-    return PrunedJournal(journal.prune(before=before), aborted, tuple(parked), failures, refused)
+    return PrunedJournal(journal.jobs.prune(before=before), aborted, tuple(parked), failures, refused)
 
 
 def _abort_useless(
     journal: Journal, settings: Settings, useless: Sequence[UploadLeft]
 ) -> tuple[Aborted, Refused, Refused]:
     """Abort uploads that no job goes on with; return which were, which could not be, and which may never be."""
-    jobs = {job.id: job for job in journal.jobs()}
+    jobs = {job.id: job for job in journal.jobs.list_all()}
     for left in useless:
         _require_own_key(jobs[left.job_id], left.key, journal.path)
     failures: list[tuple[UploadLeft, str]] = []
@@ -182,15 +182,15 @@ def run_forget(settings: Settings, output: Output) -> int:
     foreign = journal_trust.is_foreign(found.journal, settings)
     with Journal.open(found.journal, create=False, foreign=foreign) as journal:
         journal.lock()
-        job = journal.find(found.job.id)
-        taken = {number for each in journal.jobs() if each.id == job.id for number in each.takes}
-        mine = {each.id for each in journal.jobs() if each.number in {job.number, *taken}}
-        uploads = [left for left in journal.uploads_left(False) if left.job_id in mine]
+        job = journal.jobs.find(found.job.id)
+        taken = {number for each in journal.jobs.list_all() if each.id == job.id for number in each.takes}
+        mine = {each.id for each in journal.jobs.list_all() if each.number in {job.number, *taken}}
+        uploads = [left for left in journal.uploads.list_left(of_dead_jobs_only=False) if left.job_id in mine]
         if uploads and not journal_trust.may_decide(journal.path, settings):
             raise journal_trust.refusal(job, journal.path)
         aborted, failures, refused = _abort_useless(journal, settings, uploads)
         if not failures:
-            journal.forget(job)
+            journal.jobs.forget(job)
     pruned = PrunedJournal(int(not failures), aborted, (), failures, refused)
     if settings.json:
         output.document(_pruned_as_json([pruned], dry_run=False))
@@ -217,7 +217,7 @@ def _abort_all(
             if words:
                 (refused if for_good else failures).append((left, words))
             else:
-                journal.forget_upload(left.operation)
+                journal.uploads.forget(left.operation)
     except S3BatchError as error:
         failures += [(left, str(error)) for left in uploads[uploads.index(left) :]]
     finally:

@@ -37,13 +37,15 @@ def run_show(settings: Settings, output: Output) -> int:
     """Print one job with every failure. Raises SettingsError if it does not exist."""
     found = choose(settings.job, find_jobs(settings, output))
     with Journal.read_only(found.journal) as journal:
-        job = journal.look_at(found.job.id)
+        job = journal.jobs.select(found.job.id)
         document = report.document(
-            job, journal.counts(), journal.failures, journal=found.journal, now=time.time(),
+            job, journal.outcomes.count_by_kind(), journal.outcomes.read_failures, journal=found.journal, now=time.time(),
             before=report.EarlierJobs.of(journal),
         )  # fmt: skip
         shown = None if output.verbose else SHOWN_LEFT
-        left = islice(chain(journal.operations(State.LEASED), journal.operations(State.PENDING)), shown)
+        left = islice(
+            chain(journal.outcomes.read_entries(State.LEASED), journal.outcomes.read_entries(State.PENDING)), shown
+        )
         resume = _resume_line(settings, found)
         quirks = quirk_memory.recall(journal, job.endpoint)
         if settings.json:

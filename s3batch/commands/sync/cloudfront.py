@@ -95,12 +95,14 @@ def _batch(job: str, paths: Sequence[str]) -> InvalidationBatch:
 def begin(settings: Settings, journal: Journal) -> None:
     """Begin a job: an invalidation is due for its changes, beside those of earlier jobs."""
     if settings.cloudfront_distribution and journal.recall(_mark(settings, journal)) is None:
-        journal.remember(_mark(settings, journal), journal.job.after_operation)
+        journal.remember(_mark(settings, journal), journal.jobs.current.after_operation)
 
 
 def is_due(settings: Settings, journal: Journal, *, changed: bool) -> bool:
     """Return whether a job would end with an invalidation, given whether it ``changed`` anything."""
-    owed = changed or journal.last_change(journal.recall(_mark(settings, journal)) or journal.job.after_operation)
+    owed = changed or journal.outcomes.find_last_change(
+        journal.recall(_mark(settings, journal)) or journal.jobs.current.after_operation
+    )
     return bool(settings.cloudfront_distribution and (settings.cloudfront_always or owed))
 
 
@@ -112,13 +114,15 @@ def settle(settings: Settings, journal: Journal, prefix: str, session: Callable[
     if not settings.cloudfront_distribution:
         return []
     after = journal.recall(_mark(settings, journal)) or 0
-    last = journal.last_change(after)
+    last = journal.outcomes.find_last_change(after)
     if not last and not settings.cloudfront_always:
         return []
-    changed = journal.changed_keys(after) if settings.cloudfront_paths == "changed" and last else None
+    changed = journal.outcomes.read_changed_keys(after) if settings.cloudfront_paths == "changed" and last else None
     client = _client(settings, session)
-    made = invalidate(client, settings.cloudfront_distribution, prefix=prefix, job=journal.job_id, changed=changed)
-    journal.add_tally(requests={"CreateInvalidation": len(made)})
+    made = invalidate(
+        client, settings.cloudfront_distribution, prefix=prefix, job=journal.jobs.current_id, changed=changed
+    )
+    journal.jobs.add_tally(requests={"CreateInvalidation": len(made)})
     journal.remember(_mark(settings, journal), last or after)
     return made
 
@@ -131,7 +135,7 @@ def _client(settings: Settings, session: Callable[[], Any]) -> Any:
 
 
 def _mark(settings: Settings, journal: Journal) -> str:
-    return f"invalidated {settings.cloudfront_distribution} {journal.job.target}"
+    return f"invalidated {settings.cloudfront_distribution} {journal.jobs.current.target}"
 
 
 def connect(session: Any, endpoint_url: str = "") -> Any:

@@ -76,16 +76,16 @@ def run(settings: Settings, output: Output) -> int:
     place = history.place_of(wanted.target)
     with _cluster(wanted, place) as cluster, history.opened(settings, place) as (journal, lock), Signals() as signals:
         history.refuse_overtaken(settings.job, journal, lock)
-        journal.begin_job(
+        journal.jobs.begin(
             "sync", wanted.source.root, place, settings.endpoint_url, settings.public(), __version__,
             continues=settings.job, plan=settings.plan_digest(),
             deletes_anew=not journal_trust.may_decide(journal.path, settings),
         )  # fmt: skip
         if not settings.dry_run:
-            lock.note(journal.job_id, journal.path, journal.job.started)
+            lock.note(journal.jobs.current_id, journal.path, journal.jobs.current.started)
         reach("begun")
         for warning in (*wanted.target.warnings, *history.overlap_warnings(lock)):
-            journal.warn(warning)
+            journal.jobs.warn(warning)
         cloudfront.begin(settings, journal)
         return SyncJob(wanted, journal, signals, output, cluster).run()
 
@@ -150,7 +150,7 @@ class SyncJob:
         """The target's bucket; resolved with the first use."""
         if self._bucket is None:
             self._bucket = Bucket.from_settings(self.settings, self.wanted.target.bucket)
-            self._bucket.warn = self.journal.warn
+            self._bucket.warn = self.journal.jobs.warn
             quirk_memory.choose_lane(self._bucket, quirk_memory.in_force(self.journal), self.settings.lane)
         return self._bucket
 
@@ -180,15 +180,15 @@ class SyncJob:
             deletes.refuse_file_source(self.wanted, self.journal)
             pages = self._pages()
             first = next(pages, None)  # checks the sign-in, before there is a worker
-            self.journal.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
-            self.journal.set_state(JobState.RUNNING)
+            self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
+            self.journal.jobs.set_state(JobState.RUNNING)
             executor = self._executor()
             coordinator = self._coordinator(executor, progress)
-            if self.journal.job.stage == Stage.DELETE:
+            if self.journal.jobs.current.stage == Stage.DELETE:
                 self._go_on_deleting(coordinator)
                 pages, first = self._pages(), None
             self.totals.phase = "syncing"
-            coordinator.expect(Stage.MAIN, self.journal.job.left_open)
+            coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
             blocked = None if self.thorough else BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
             planning = Planner(self.wanted, self.journal, self.totals, blocked=blocked)
             listing = self._list(chain([first] if first else [], pages))
@@ -201,17 +201,17 @@ class SyncJob:
             if executor is not None:
                 executor.close()
             for warning in self._replanner.warnings() if self._replanner else ():
-                self.journal.warn(warning)
+                self.journal.jobs.warn(warning)
             if self._bucket is not None:
-                self.journal.add_tally(requests=self._bucket.transport.requests, retries=self._bucket.retries)
+                self.journal.jobs.add_tally(requests=self._bucket.transport.requests, retries=self._bucket.retries)
                 self._bucket.close()
 
     def _go_on_deleting(self, coordinator: Coordinator) -> None:
         """Finish the deletes of a dead job whose walk and listing were complete; each is looked at before it is sent."""
         self.totals.phase = "deleting"
-        coordinator.expect(Stage.DELETE, self.journal.job.left_open)
+        coordinator.expect(Stage.DELETE, self.journal.jobs.current.left_open)
         coordinator.run(Stage.DELETE, take_over(self.journal, partial(coordinator.expect, Stage.DELETE)))
-        self.journal.enter_stage(Stage.MAIN)
+        self.journal.jobs.set_stage(Stage.MAIN)
 
     def _progress_kind(self) -> str:
         quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
@@ -229,16 +229,16 @@ class SyncJob:
         if self._failed(before=Stage.DELETE):
             return
         planning.finish(coordinator.add, thorough=self.thorough)
-        self.journal.enter_stage(Stage.DELETE)
+        self.journal.jobs.set_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE)
         self._look_again(coordinator, planning)
         if self.kept.count:
-            self.journal.warn(deletes.kept_words(self.kept))
+            self.journal.jobs.warn(deletes.kept_words(self.kept))
         if not self.settings.dry_run:
             stale_uploads.abort(self.journal, self.bucket, self._list_unclaimed)
         if self.wrote:
             quirk_memory.note_times_compared(self.journal)
-        self.journal.learn(quirk_memory.in_force(self.journal).late)
+        self.journal.jobs.learn_facts(quirk_memory.in_force(self.journal).late)
         reach("learned")
         if self._failed(before=_AFTER_ALL):
             return
@@ -247,7 +247,9 @@ class SyncJob:
 
     def _look_again(self, coordinator: Coordinator, planning: Planner) -> None:
         """Repair the late changes of requests of killed runs."""
-        doubts = [each for each in late_requests.doubts_of(self.journal) if not self.journal.is_left_to_next(each)]
+        doubts = [
+            each for each in late_requests.doubts_of(self.journal) if not self.journal.doubts.is_left_to_next(each)
+        ]
         if not doubts or planning.walked is None or self.settings.dry_run:
             return
         if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
@@ -268,11 +270,11 @@ class SyncJob:
         if blocking := planning.blocked.find_blocking(planning.walked):
             coordinator.add(blocking)
             coordinator.run(Stage.DELETE)
-            self.journal.mark_seen([each.key for each in blocking])  # they are no orphans any more
+            self.journal.objects.mark_seen([each.key for each in blocking])  # they are no orphans any more
 
     def _failed(self, *, before: int) -> bool:
         """Return whether an earlier stage left something undone: then this stage and the deletes are not begun."""
-        failed = self.journal.failed_count(before - 1) > 0 and not self.thorough
+        failed = self.journal.outcomes.count_failed(before - 1) > 0 and not self.thorough
         if failed and self.settings.delete and before <= Stage.DELETE:
             self._withheld = True
         return failed
@@ -292,12 +294,12 @@ class SyncJob:
     def _list(self, pages: Iterable[ListingPage]) -> Iterator[None]:
         """Record the listing, a page at each step."""
         self.totals.phase = "listing"
-        self.journal.begin_listing()
+        self.journal.objects.begin_listing()
         for page in pages:
-            self.journal.record_listing(page.objects)
+            self.journal.objects.record_listing(page.objects)
             reach("listed-page")
             yield
-        self.journal.listing_complete()
+        self.journal.objects.complete_listing()
         reach("listed")
         object_manifest.fetch(self.wanted, self.journal, self.bucket)
         self.totals.phase = "syncing"
@@ -418,18 +420,18 @@ class SyncJob:
         code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
-        counts = self.journal.counts()
+        counts = self.journal.outcomes.count_by_kind()
         changed = self.changed or any(count["done"] for count in counts.values())
-        warned = bool(self.journal.job.warnings)
+        warned = bool(self.journal.jobs.current.warnings)
         frowned_upon = "" if code else report.frowned_upon(self.settings.fail_on, warned=warned, changed=changed)
         code = EXIT_FAILED if frowned_upon else code
         try:
-            self.journal.set_state(state, code)
+            self.journal.jobs.set_state(state, code)
         except JournalError:
             if not isinstance(stopped, JournalError):
                 raise  # else its disk is full, as was just found: the job's rows tell that it has not ended
         document = report.document(
-            self.journal.job, counts, self.journal.failures,
+            self.journal.jobs.current, counts, self.journal.outcomes.read_failures,
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
             before=report.EarlierJobs.of(self.journal),
         ) | {"state": str(state), "exit_code": code}  # fmt: skip

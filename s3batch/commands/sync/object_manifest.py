@@ -58,7 +58,7 @@ def fetch(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     if not (_applies(wanted) and wanted.settings.trust_journal):
         return
     key = wanted.prefix + NAME
-    listed, _ = journal.look_up([key])[key]
+    listed, _ = journal.objects.look_up([key])[key]
     if listed is None or listed.etag == _remembered(wanted, journal).get("etag"):
         return
     try:
@@ -66,10 +66,10 @@ def fetch(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
         if answer is None:
             return
         with journal.batch():  # a damaged end makes the facts before it worthless
-            digest = _load(answer.body, _header(wanted), wanted.prefix, journal.take_facts)
+            digest = _load(answer.body, _header(wanted), wanted.prefix, journal.objects.take_facts)
             _remember(wanted, journal, listed.etag, digest)
     except (RequestError, DamagedManifestError) as error:
-        journal.warn(f"the object manifest {key} is not used: {error}")
+        journal.jobs.warn(f"the object manifest {key} is not used: {error}")
 
 
 def store(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
@@ -77,17 +77,17 @@ def store(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     if not _applies(wanted) or wanted.settings.dry_run:
         return
     key = wanted.prefix + NAME
-    listed, _ = journal.look_up([key])[key]
+    listed, _ = journal.objects.look_up([key])[key]
     before = _remembered(wanted, journal)
-    if listed is not None and before.get("etag") == listed.etag and next(journal.operations(), None) is None:
+    if listed is not None and before.get("etag") == listed.etag and next(journal.outcomes.read_entries(), None) is None:
         return
-    body, digest = _written(journal.facts(wanted.prefix), _header(wanted), wanted.prefix)
+    body, digest = _written(journal.objects.read_facts(wanted.prefix), _header(wanted), wanted.prefix)
     if listed is not None and before == {"etag": listed.etag, "digest": digest}:
         return
     try:
         answer = bucket.put(key, body, _headers(wanted))
     except (RequestError, EndpointError) as error:
-        journal.warn(f"the object manifest {key} could not be written: {error}")
+        journal.jobs.warn(f"the object manifest {key} could not be written: {error}")
         return
     _remember(wanted, journal, answer.headers.get("etag", "").strip('"'), digest)
 
