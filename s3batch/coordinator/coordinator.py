@@ -439,9 +439,10 @@ class Coordinator:
     def _say_what_is_finished(self) -> None:
         workers = self._executor.workers()
         count = sum(len(each.parted()[0]) for each in workers) or count_outstanding(workers)
+        what = ""
         if count:  # a worker may begin work that is on its way before the message to stop arrives
-            requests, seconds = plural(count, "request"), self._deps.signals.grace
-            self._deps.say(f"stopping: finishing {requests}, up to {seconds:g} s; Ctrl-C again stops now")
+            what = f": finishing {plural(count, 'request')}, up to {self._deps.signals.grace:g} s"
+        self._deps.say(f"stopping{what}; Ctrl-C again stops now")  # releasing a million rows takes a second
 
     def _wind_down(self) -> None:
         """Let running operations end, settle them, release the others."""

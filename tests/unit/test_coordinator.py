@@ -627,6 +627,20 @@ def test_the_first_signal_says_at_once_what_is_finished(journal, coordinate, unt
     assert Counter(states(journal).values()) == {State.DONE: 12, State.PENDING: 88}
 
 
+def test_a_signal_is_answered_also_where_nothing_is_under_way(journal, coordinate):
+    said: list[str] = []
+
+    def steps() -> Iterator[None]:
+        yield
+        signal.raise_signal(signal.SIGTERM)
+        yield
+
+    with Signals() as signals, pytest.raises(InterruptedJobError):
+        coordinate(Scripted(good), signals=signals, say=said.append).run(Stage.MAIN, steps())
+
+    assert said == ["stopping; Ctrl-C again stops now"]
+
+
 def test_a_signal_ends_a_long_step_of_the_plan_at_once(journal, coordinate):
     def steps(coordinator: Coordinator) -> Iterator[None]:
         coordinator.add([upload(n) for n in range(3)])
