@@ -13,6 +13,7 @@ from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION
 from s3batch.cache.object_names import KEYS, title
 from s3batch.errors import EXIT_DONE, ArchiveError
+from s3batch.reporting.text import format_table
 from s3batch.s3.errors import RequestError
 from s3batch.units import format_count, format_duration, format_size
 
@@ -162,9 +163,7 @@ _HEAD = ("cache", "age", "last use", "size", "stored", "files", "chunks", "share
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     """Return the lines of the table. The key stands last: it is the longest, and ``cache inspect`` takes it."""
-    cells = [_HEAD, *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return format_table([_HEAD, *map(_cells, rows)])
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

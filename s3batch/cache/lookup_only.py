@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.cache.lookup import SeenObject, is_too_old, look_at_head, published, seen_at
 from s3batch.cache.run import CacheOutcome
-from s3batch.cache.words import amount
+from s3batch.reporting.text import format_amount
 from s3batch.units import format_duration
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def look_up(session: CacheSession) -> CacheOutcome:
     age = max(0.0, session.bucket.clock.now().low - published(seen))
     title = session.title(seen.key)
     return CacheOutcome(
-        words=f"found {title}: {amount(files, size)}, made {format_duration(age)} ago; lookup_only is set",
+        words=f"found {title}: {format_amount(files, size)}, made {format_duration(age)} ago; lookup_only is set",
         cache={
             "hit": True, "key": seen.key, "name": title, "exact": seen.key in names.owns, "files": files, "bytes": size,
             "age": round(age),

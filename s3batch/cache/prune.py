@@ -27,6 +27,7 @@ from s3batch.cache.object_names import CHUNKS, CLEANUPS, EVICTED, KEYS
 from s3batch.cache.prune_lock import PruneLock, hold_lock
 from s3batch.cache.publish import evict
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
+from s3batch.settings.s3_limits import DELETE_BATCH
 from s3batch.units import format_size, plural
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 _NOTED = f"{CLEANUPS}noted"
 _SLICE = 5000
 """Chunks of one record: it is renewed each second, and its size is the cost of that."""
-_BATCH = 1000
-"""S3's limit of keys in DeleteObjects (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
 
 
 class UnnamedChunks(msgspec.Struct, kw_only=True):
@@ -169,7 +168,7 @@ class PruneRun:
             deletion = Deletion(self.store, self.look.base, f"{self.store.now().low:.0f}-{secrets.token_hex(4)}", ids)
             wanted = frozenset(ids)
             try:
-                gone += await deletion.run(partial(self._names, wanted), _BATCH)
+                gone += await deletion.run(partial(self._names, wanted), DELETE_BATCH)
             except LapsedError:
                 self.lapsed = True
             if self.lapsed or self.unreadable:

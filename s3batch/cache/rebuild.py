@@ -26,9 +26,9 @@ from s3batch.cache.publish import evict_older, mark_root, publish, put_under
 from s3batch.cache.run import CacheOutcome
 from s3batch.cache.s3cache_compat import rebuild_old
 from s3batch.cache.segments import StoredSegments, store_segments
-from s3batch.cache.words import amount
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
+from s3batch.reporting.text import format_amount
 from s3batch.s3.errors import RequestError
 from s3batch.units import format_count, format_size, plural
 
@@ -364,7 +364,7 @@ def _told(session: CacheSession, cached: _CacheFacts) -> CacheOutcome:
         how = "only the list of files sent" if cached.published else "nothing changed, nothing sent"
     session.journal.jobs.add_tally(files=cached.files, bytes=cached.bytes)
     return CacheOutcome(
-        words=f"cached {session.names.title}: {amount(cached.files, cached.bytes)}: {how}",
+        words=f"cached {session.names.title}: {format_amount(cached.files, cached.bytes)}: {how}",
         cache={
             **_named(session), "files": cached.files, "bytes": cached.bytes, "chunks": cached.chunks,
             "sent": cached.sent, "published": cached.published,
@@ -382,7 +382,7 @@ def _rehearsed(session: CacheSession, found: ScannedTree, operations: dict[Opera
     how = f"would send {plural(len(operations), 'chunk')} (of {format_size(new)}, before compression)"
     cache = {**_named(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}
     return CacheOutcome(
-        words=f"dry run for {session.names.title}: {amount(files, size)}: {how}", cache=cache, changed=bool(operations)
+        words=f"dry run for {session.names.title}: {format_amount(files, size)}: {how}", cache=cache, changed=bool(operations)
     )  # fmt: skip
 
 

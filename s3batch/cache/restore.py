@@ -30,13 +30,13 @@ from s3batch.cache.lookup import denied, find, is_too_old, published, still_ther
 from s3batch.cache.lookup_only import look_up
 from s3batch.cache.object_keys import chunk_key, parse_manifest_key
 from s3batch.cache.run import CacheOutcome
-from s3batch.cache.words import amount
 from s3batch.coordinator.signals import InterruptedJobError
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.failpoints import reach
 from s3batch.files import private
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.reporting.ci_outputs import write_outputs
+from s3batch.reporting.text import format_amount
 from s3batch.s3.store_clock import elapsed
 from s3batch.units import format_duration, format_size, plural
 
@@ -147,7 +147,7 @@ def _restore(session: CacheSession) -> CacheOutcome:
         return _without_paths(session, hit)
     tree = hit.manifest.tree
     age = format_duration(max(0.0, session.bucket.clock.now().low - published(hit)))
-    held = amount(files_of(tree), hit.manifest.raw_size())
+    held = format_amount(files_of(tree), hit.manifest.raw_size())
     session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {held}, made {age} ago")
     roots, places = _targets(session, hit, roots)
     if not roots:
@@ -417,7 +417,7 @@ def _told(
         how += "" if session.settings.dry_run else " removed"
     verb = "dry run for" if session.settings.dry_run else "restored"
     return CacheOutcome(
-        words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {amount(files, size)}: {how}",
+        words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {format_amount(files, size)}: {how}",
         cache={
             "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key in names.owns,
             "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent, "missing": missing,

@@ -12,9 +12,9 @@ from s3batch.archive.tree import files_of
 from s3batch.cache.lookup import head_of
 from s3batch.cache.naming import compat_key
 from s3batch.cache.run import CacheOutcome
-from s3batch.cache.words import amount
 from s3batch.files import private
 from s3batch.model import Stage
+from s3batch.reporting.text import format_amount
 from s3batch.s3.responses import etag_of
 from s3batch.settings.table import Settings
 from s3batch.units import format_size
@@ -81,7 +81,7 @@ def _outcome(session: CacheSession, found: ScannedTree, key: str, size: int) -> 
         how = f"{format_size(size)} sent" if size else "nothing changed, nothing sent"
     sent = 0 if session.settings.dry_run else size
     return CacheOutcome(
-        words=f"cached {key}: {amount(files, raw)}: {how}",
+        words=f"cached {key}: {format_amount(files, raw)}: {how}",
         cache={
             "key": key, "name": key, "files": files, "bytes": raw, "chunks": 0, "sent": sent, "published": sent > 0,
         },

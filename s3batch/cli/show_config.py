@@ -7,9 +7,12 @@ from typing import Any
 
 from s3batch.cli import help as helps
 from s3batch.reporting.console import MASK, Output
+from s3batch.reporting.text import format_table
 from s3batch.settings.schema import DEFAULT, Form, Setting
 from s3batch.settings.table import Settings, taken_by
 
+_WIDEST = 40
+"""Characters of a value, so that the last column stays on the screen."""
 _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 """Read by boto3 itself; shown, because they decide which keys are used."""
 
@@ -22,9 +25,7 @@ def show(settings: Settings, output: Output, environ: Mapping[str, str]) -> int:
         output.document({"command": settings.command, "settings": listed})
         return 0
     cells = [("setting", "value", "from"), *((name, shown, origin) for name, _, shown, origin in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
-    for name, shown, origin in cells:
-        output.data(f"{name.ljust(widths[0])}  {shown.ljust(min(widths[1], 40))}  {origin}")
+    output.data(*format_table(cells, _WIDEST))
     return 0
 
 

@@ -14,6 +14,7 @@ from s3batch.executors import count_outstanding, tags_of, weight_of
 from s3batch.failpoints import reach
 from s3batch.model import DELETE, UPLOAD, Stage, Step, Work
 from s3batch.s3.requests import fits_xml
+from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from s3batch.executors import WorkerState
     from s3batch.model import Operation
 
-DELETE_BATCH = 1000
-"""S3's limit of keys in DeleteObjects."""
 KEYS_OUT = 4_000
 """Keys to delete that are leased at once, over all workers: each costs about 1 KB here."""
 ENOUGH = 4_000

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.failpoints import reach
 from s3batch.model import Operation, Part, Result, State, Step, Work
-from s3batch.plan.decide import PARTS_LIMIT, layout, part_size_for
+from s3batch.plan.decide import layout, part_size_for
+from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.multipart import UNSURVEYED
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 OPEN_AT_ONCE = 32
 """Files being sent in parts at the same time."""
-LEAST_PART = 5 * 1024 * 1024
-"""Bytes: S3's limit for every part but the last."""
 CHANGED = "Changed"
 """The code of s3batch for a file that is not the planned one: none of its parts goes with those sent before."""
 LOST = "WorkerLost"
@@ -388,7 +387,7 @@ class MultipartUploads:
     def _size_of_found(self, operation: Operation, first: Part | None) -> int:
         """Return the part size of an upload found in S3 if the whole file can go on with it; else the own size."""
         begun = first.size if first is not None else 0
-        if min(LEAST_PART, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
+        if min(PART_MINIMUM, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
             return begun
         return part_size_for(operation.size, self.part_size)
 

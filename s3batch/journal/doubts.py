@@ -14,9 +14,8 @@ from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, bindable
 from s3batch.journal.transaction import Transaction
 from s3batch.model import Kind, Operation
+from s3batch.settings.s3_limits import PART_MINIMUM
 
-_PARTS_FROM = 5 << 20
-"""Bytes, S3's least part: who sends a smaller file in parts has to look for what is left of it."""
 _MARGIN = 7.0
 """Seconds: a sign of life may be one second old, and workers whose coordinator stands still go on for five."""
 
@@ -64,7 +63,7 @@ class Doubt(NamedTuple):
 
 def note_leased(store: Database, first: int, last: int, jobs: str) -> None:
     """Note the keys of leased rows from ``first`` to ``last`` before their leases are void."""
-    store.execute(_NOTE.format(jobs=jobs), (_PARTS_FROM, _MARGIN, first, last))
+    store.execute(_NOTE.format(jobs=jobs), (PART_MINIMUM, _MARGIN, first, last))
 
 
 class Doubts:

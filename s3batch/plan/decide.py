@@ -16,6 +16,7 @@ from s3batch.model import (
     Reason,
 )
 from s3batch.objects import compare
+from s3batch.settings.s3_limits import PARTS_LIMIT
 
 if TYPE_CHECKING:
     from s3batch.model import KnownObject, ListedObject, LocalFile
@@ -60,10 +61,6 @@ def decide(
 
 
 _new = tuple.__new__
-PARTS_LIMIT = 10_000
-"""S3's limit of parts in one upload."""
-OBJECT_LIMIT = 5 * 1024**4
-"""Bytes: S3's limit of one object."""
 
 
 def part_size_for(size: int, wanted: int) -> int:

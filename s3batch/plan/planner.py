@@ -24,6 +24,7 @@ from s3batch.objects.redirects import refuse_uploaded
 from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
 from s3batch.plan.spec import KEPT, SyncSpec
+from s3batch.settings.s3_limits import OBJECT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +111,7 @@ class Planner:
             self.blocked.note(key)
 
     def _decide_one(self, file: LocalFile, key: str, facts: Facts) -> Operation | None:
-        if file.size > planner.OBJECT_LIMIT:
+        if file.size > OBJECT_LIMIT:
             raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
         listed, known = facts
         attributes, fingerprint = self.wanted.rules.describe(file.path)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from s3batch.units import format_count
-
-# -- words
+from s3batch.units import format_size, plural
 
 
 def format_date(seconds: float) -> str:
@@ -15,13 +13,12 @@ def format_date(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where that is due."""
-    return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
+def format_amount(files: int, size: int) -> str:
+    """Return files and bytes in words: ``63,267 files, 617 MiB``."""
+    return f"{plural(files, 'file')}, {format_size(size)}"
 
 
-def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows with aligned columns, two spaces apart; the last column has no fixed width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[-1] = 0
+def format_table(rows: Sequence[Sequence[str]], widest: int = 1000) -> list[str]:
+    """Return rows with aligned columns, two spaces apart. A cell longer than ``widest`` moves the rest of its row."""
+    widths = [min(widest, max(map(len, column))) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -29,6 +29,7 @@ from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.retry import back_off
 from s3batch.s3.store_clock import StoreClock
 from s3batch.s3.transport import Transport, catch_call_error, send_request, sleep
+from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from s3batch.s3.requests import Request, Response
     from s3batch.settings.table import Settings
 
-_DELETE_BATCH = 1000  # S3's limit for one DeleteObjects
 _HINTS = {
     "Connection": "check endpoint_url and the network",
     "Timeout": "check endpoint_url and the network",
@@ -311,8 +311,8 @@ class Bucket:
         for key in (key for key in keys if not requests.fits_xml(key)):
             self.delete(key)
         plain = [key for key in keys if requests.fits_xml(key)]
-        for at in range(0, len(plain), _DELETE_BATCH):
-            batch = plain[at : at + _DELETE_BATCH]
+        for at in range(0, len(plain), DELETE_BATCH):
+            batch = plain[at : at + DELETE_BATCH]
             answer = self.ask(requests.delete_objects(batch))
             if answer.status in (400, 405, 501):  # a store without DeleteObjects
                 for key in batch:

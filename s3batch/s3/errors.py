@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from s3batch.s3.requests import Body, Response
 
+ACLS_DISABLED = "AccessControlListNotSupported"
+"""The code of a bucket whose object ownership is enforced: it takes no ACL."""
 THROTTLED = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"}
 )
@@ -65,7 +67,7 @@ _CERTAIN = (
     RETRYABLE
     | FATAL
     | {
-        "AccessControlListNotSupported",
+        ACLS_DISABLED,
         "AccessDenied",
         "EntityTooLarge",
         "EntityTooSmall",
@@ -198,6 +200,11 @@ def fault_of(answer: Response) -> Fault:
         region=_plausible(answer.headers.get("x-amz-bucket-region", "") or found.get("Region", "")),
         retry_after=retry_after(answer.headers) if answer.status in (429, 503) else 0.0,
     )
+
+
+def is_acl_refusal(answer: Response) -> bool:
+    """Return True if a bucket with disabled ACLs refuses the ACL of a request."""
+    return answer.status == 400 and fault_of(answer).code == ACLS_DISABLED
 
 
 def _plausible(region: str) -> str:

@@ -21,6 +21,7 @@ from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings.ci_build import CIBuild
 from s3batch.settings.parsing import as_plain_value, join_keys, wrong
+from s3batch.settings.s3_limits import PART_MAXIMUM, PART_MINIMUM
 from s3batch.settings.schema import (
     ARCHIVE_COMMANDS,
     CACHE_COMMANDS,
@@ -427,7 +428,7 @@ class Settings:
     part_size: int = setting(
         16 << 20, "Size of a part; doubled until 10,000 parts hold the file.",
         Topic.SPEED, SYNC_COMMANDS | {"resume"}, Form.SIZE,
-        minimum=5 << 20, maximum=5 << 30,
+        minimum=PART_MINIMUM, maximum=PART_MAXIMUM,
     )  # fmt: skip
 
     # -- journal -----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
 from s3batch.s3.integrity import Checks
 from s3batch.s3.permissions import refusal_words
+from s3batch.settings.s3_limits import COPY_LIMIT
 from s3batch.source.reader import SourceReader
 from s3batch.worker.delete_check import DeleteCheck
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from s3batch.objects.attributes import AttributeRules
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.errors import Fault
-
-COPY_LIMIT = 5 * 1024**3
-"""Bytes: the largest object CopyObject takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from s3batch.objects.headers import RemoteAttributes, aspect_of, copy_headers, f
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError, fault_of, refusal_for_good
+from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of
 from s3batch.s3.transport import run_in_thread, send_request, sleep
 from s3batch.s3.validation import etag_in
@@ -257,7 +257,7 @@ async def _copy_whole(
     if attributes.acl:
         call = requests.copy_object(key, bucket, copy_headers(attributes, remote))
         answer = await send_request(call)
-        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
+        if not is_acl_refusal(answer):
             return checked(answer, call)
         tools.acl_refused = True
         tools.warn(ACL_WARNING)

@@ -17,7 +17,7 @@ from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import put_headers
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT
-from s3batch.s3.errors import Fault, fault_of, refusal_for_good
+from s3batch.s3.errors import Fault, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.etag import md5, md5_of, multipart_etag
 from s3batch.s3.integrity import begin_upload, checksum_header, send
 from s3batch.s3.proof import bare
@@ -68,7 +68,7 @@ async def create_upload(work: Work, tools: Tools) -> Result:
     headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
     call = requests.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
-    if answer.status == 400 and attributes.acl and fault_of(answer).code == "AccessControlListNotSupported":
+    if attributes.acl and is_acl_refusal(answer):
         tools.acl_refused, warning = True, ACL_WARNING
         call = call._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
         answer = await begin_upload(call, tools.checks)

@@ -14,7 +14,7 @@ from s3batch.model import (
 from s3batch.objects.headers import put_headers
 from s3batch.objects.redirects import Redirect
 from s3batch.s3 import requests
-from s3batch.s3.errors import fault_of
+from s3batch.s3.errors import is_acl_refusal
 from s3batch.s3.responses import checked, date_of, etag_of, must
 from s3batch.s3.transport import send_request
 from s3batch.worker.metadata_copy import (
@@ -43,7 +43,7 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
     if acl and not tools.acl_refused:
         call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
         answer = await send_request(call)
-        if answer.status != 400 or fault_of(answer).code != "AccessControlListNotSupported":
+        if not is_acl_refusal(answer):
             proof = await tools.checks.proofs.prove(call, checked(answer, call), {})
             return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=proof.warning)
         tools.acl_refused, warning = True, ACL_WARNING

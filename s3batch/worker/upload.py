@@ -21,7 +21,7 @@ from s3batch.objects.content_match import ContentEvidence, same
 from s3batch.objects.headers import RemoteAttributes, put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.integrity import FirstAttempt, checksum_header, send
 from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
@@ -148,10 +148,14 @@ async def upload(operation: Operation, tools: Tools, asked: FirstAttempt | None 
         condition = unchanged_since(head)
     call = requests.put_object(operation.key, body, {**headers, **condition})
     sent, warning = await send(call, tools.checks, asked), ""
-    if condition and not _is_acl_refusal(sent.answer, attributes) and await misjudges(sent.answer, call, condition):
+    if (
+        condition
+        and not (attributes.acl and is_acl_refusal(sent.answer))
+        and await misjudges(sent.answer, call, condition)
+    ):
         call, condition = call._replace(headers=_without(call.headers, condition)), {}
         sent = await send(call, tools.checks)
-    if _is_acl_refusal(sent.answer, attributes):
+    if attributes.acl and is_acl_refusal(sent.answer):
         tools.acl_refused, warning = True, ACL_WARNING
         attributes = replace(attributes, acl="")
         call = call._replace(headers=_without(call.headers, ["x-amz-acl"]))

@@ -24,13 +24,12 @@ from s3batch.s3 import permissions, requests
 from s3batch.s3.bucket import refused
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.endpoint import SIGN_UP_TO
-from s3batch.s3.errors import Fault, refused_for_good
+from s3batch.s3.errors import ACLS_DISABLED, Fault, refused_for_good
 from s3batch.s3.etag import md5, md5_of, multipart_etag
 
 _UNSEEN = "it is sent, but no longer compared"
 _VALUES = 10
 """Values of one setting that are tried; a site may have thousands."""
-_ACL_REFUSED = "AccessControlListNotSupported"
 _IN_HEADERS = (*WHOLE_OBJECT, "sha256")
 """Checksums that travel in a header of their own."""
 _NO_BATCHES = frozenset({400, 405, 501})
@@ -240,7 +239,7 @@ def _shown(value: Any) -> str:
 def _acl(visit: Visit, wanted: Attributes) -> None:
     """Check ACLs. A bucket without ACLs is no failure: uploads go on without."""
     reply = visit.probe.put({**visit.headers, **put_headers(wanted)})
-    disabled = reply.fault is not None and reply.fault.code == _ACL_REFUSED
+    disabled = reply.fault is not None and reply.fault.code == ACLS_DISABLED
     hint = "the bucket has ACLs disabled, objects are stored without; remove acl" if disabled else ""
     if not visit.note(f"acl {wanted.acl}", reply, needed=not disabled, hint=hint):
         return
@@ -261,7 +260,7 @@ def redirect(visit: Visit) -> None:
     wanted = visit.redirects[0]
     acl = visit.rules.redirect_acl(wanted.key)
     reply = visit.probe.put(visit.headers | wanted.headers(acl), b"")
-    if reply.fault is not None and reply.fault.code == _ACL_REFUSED:
+    if reply.fault is not None and reply.fault.code == ACLS_DISABLED:
         reply = visit.probe.put(visit.headers | wanted.headers(""), b"")
     found = visit.probe.ask(requests.head_object(visit.probe.key)).answer.headers
     kept = found.get("x-amz-website-redirect-location", "") == wanted.location

@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
+from s3batch.reporting.text import format_table
 from s3batch.s3 import permissions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from s3batch.quirks import Quirk
     from s3batch.s3.errors import Fault
@@ -120,7 +121,7 @@ class Findings:
         rows += [(check.needed_for, check.call, check.result()) for check in self.checks]
         facts = [(fact.name.replace("_", " "), fact.words) for fact in self.facts]
         quirks = [f"quirk of the store: {quirk.words()}" for quirk in self.quirks]
-        return [*_aligned(rows), "", *_aligned([("the store", ""), *facts]), *quirks]
+        return [*format_table(rows, _WIDEST), "", *format_table([("the store", ""), *facts], _WIDEST), *quirks]
 
     def document(self, about: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Return the JSON document; ``about`` names bucket and credentials."""
@@ -148,11 +149,3 @@ def _said(fault: Fault) -> str:
     facts = [f"HTTP {fault.status}" if fault.status else "", f"request {fault.request_id}" if fault.request_id else ""]
     more = ", ".join(filter(None, facts))
     return f"{fault} ({more})" if more else str(fault)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [min(_WIDEST, max(len(row[column]) for row in rows)) for column in range(len(rows[0]) - 1)]
-    return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in rows
-    ]

@@ -24,9 +24,9 @@ from s3batch.errors import (
 )
 from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
-from s3batch.reporting.text import count_of
 from s3batch.s3 import permissions
 from s3batch.settings.table import Settings
+from s3batch.units import plural
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output
@@ -62,9 +62,7 @@ def run_prune(settings: Settings, output: Output) -> int:
         _say_pruned(each, output)
     forgotten, aborted = sum(each.forgotten for each in pruned), sum(len(each.aborted) for each in pruned)
     would = "would be " if settings.dry_run else ""
-    output.info(
-        f"{count_of(forgotten, 'job')} {would}forgotten, {count_of(aborted, 'multipart upload')} {would}aborted"
-    )
+    output.info(f"{plural(forgotten, 'job')} {would}forgotten, {plural(aborted, 'multipart upload')} {would}aborted")
     if any(each.failures for each in pruned):
         return EXIT_FAILED
     return EXIT_SETTINGS if any(each.withheld for each in pruned) and not forgotten + aborted else EXIT_DONE
@@ -80,7 +78,7 @@ def _say_pruned(pruned: PrunedJournal, output: Output) -> None:
         output.error(f"cannot abort the multipart upload of {left.key} (job {left.job_id}): {error}")
     for left, error in pruned.refused[:1]:
         more = len(pruned.refused) - 1
-        others = f" and {count_of(more, 'other')}" if more else ""
+        others = f" and {plural(more, 'other')}" if more else ""
         output.warn(f"the multipart upload of {left.key} (job {left.job_id}){others} stays in the bucket: {error}")
     for left in pruned.aborted:
         output.detail(f"multipart upload of {left.key} (job {left.job_id})")

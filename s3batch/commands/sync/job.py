@@ -50,8 +50,9 @@ from s3batch.reporting.progress import Totals, make
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import RequestError
+from s3batch.settings.s3_limits import COPY_LIMIT
 from s3batch.source.walk import CountedPaths
-from s3batch.worker.context import COPY_LIMIT, Brief
+from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
 
 if TYPE_CHECKING:
