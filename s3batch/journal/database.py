@@ -23,7 +23,6 @@ from s3batch.errors import JournalError, JournalTooNewError
 from s3batch.files import private
 from s3batch.journal import migrations, row_types
 from s3batch.journal.row_types import Damage
-from s3batch.model import FILE, Stamp
 
 CACHE_KIB = 16 * 1024
 """SQLite's page cache: it keeps inserts into the (job, key) index quick at millions of rows."""
@@ -308,12 +307,6 @@ def bindable(text: str) -> str | bytes:
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogateescape")
     return text
-
-
-def row_stamp(row: Sequence[int | None]) -> Stamp:
-    """Return the stamp whose size, mtime, ctime, device and inode a row holds."""
-    size, mtime_ns, ctime_ns, device, inode = row
-    return tuple.__new__(Stamp, (FILE, size or 0, mtime_ns, ctime_ns, device, inode))
 
 
 def all_bindable(texts: Sequence[str]) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, all_bindable, bindable, row_stamp
+from s3batch.journal.database import Database, all_bindable, bindable
 from s3batch.journal.transaction import Transaction
-from s3batch.model import KnownObject, ListedObject
+from s3batch.model import FILE, KnownObject, ListedObject, Stamp
 
 _LOOK_UP_KEYS = 500
 """Keys of one query: its text is constant, so SQLite prepares it once."""
@@ -163,14 +164,16 @@ class Objects:
     def record_listing(self, objects: Sequence[ListedObject]) -> None:
         """Record a page of the listing."""
         generation = self.generation
-        rows: list[tuple[Any, ...]] = [(*each, generation) for each in objects]
-        if not all_bindable([each[0] for each in objects]):
-            rows = [(bindable(row[0]), *row[1:]) for row in rows]
+        keys = [each.key for each in objects]
+        bound = keys if all_bindable(keys) else list(map(bindable, keys))
+        values = [
+            (key, each.size, each.etag, each.modified, generation) for key, each in zip(bound, objects, strict=True)
+        ]
         with self._transaction.batch():
             if self._brings:
-                for batch in _batches([each[0] for each in objects]):
+                for batch in _batches(keys):
                     self._store.execute(_BRING, batch)
-            self._store.execute_many(_RECORD, rows)
+            self._store.execute_many(_RECORD, values)
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Facts]:
         """Return for every key its row in the listing and the facts of the last own write, or ``None``."""
@@ -211,8 +214,8 @@ class Objects:
         with self._transaction.batch():
             self._store.execute(_KEPT)
             self._keeps = True
-            rows = [(bindable(key),) for key in keys]
-            self._store.execute_many("INSERT OR IGNORE INTO temp.kept VALUES (CAST(? AS TEXT))", rows)
+            values = [(bindable(key),) for key in keys]
+            self._store.execute_many("INSERT OR IGNORE INTO temp.kept VALUES (CAST(? AS TEXT))", values)
 
     def find_kept(self, keys: Sequence[str]) -> set[str]:
         """Return those of the kept keys that are one of these, or a directory of one; ``""`` is above all."""
@@ -245,13 +248,13 @@ class Objects:
         Doing it again changes nothing.         The jobs read files from ``started`` on (seconds since the epoch). The store's LastModified of what they wrote
         may be ``late`` seconds later than the Date of its answer.
         """
-        settled, rows = int((started - YOUNG) * 1e9), (first, last)
+        settled, span = int((started - YOUNG) * 1e9), (first, last)
         names = {"jobs": ", ".join(map(str, jobs)), "earlier": self._store.earlier}
         if self._brings:
-            self._store.execute(_BRING_CHANGED.format(**names), rows)
-        self._store.execute(_LEARN_WRITTEN.format(**names), (settled, late, *rows))
-        self._store.execute(_LEARN_COMPARED.format(**names), (settled, *rows, self.generation, self.generation))
-        self._store.execute(_FORGET_DELETED.format(**names), rows)
+            self._store.execute(_BRING_CHANGED.format(**names), span)
+        self._store.execute(_LEARN_WRITTEN.format(**names), (settled, late, *span))
+        self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, self.generation, self.generation))
+        self._store.execute(_FORGET_DELETED.format(**names), span)
 
     def mark_planned(self, job: int, takes: Sequence[int], first: int, last: int) -> None:
         """Note that ``job`` has an operation for the keys of these rows, its own or of a job it takes. Part of a batch."""
@@ -276,11 +279,15 @@ class Objects:
     def take_facts(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
         """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
         generation = self.generation
-        rows = [
-            (*known[:2], *known.local[1:], *known[3:], bindable(key), generation, known.etag) for key, known in facts
-        ]
+        values = [
+            (
+                known.etag, known.size, known.local.size, *rows.stamp_values(known.local), known.written,
+                known.fingerprint, known.checksum, bindable(key), generation, known.etag,
+            )
+            for key, known in facts
+        ]  # fmt: skip
         with self._transaction.batch():
-            self._store.execute_many(_TAKE, rows)
+            self._store.execute_many(_TAKE, values)
 
     def read_facts(self, prefix: str) -> Iterator[list[tuple[str, KnownObject]]]:
         """Yield the facts of the objects below ``prefix``, a page at a time by key, after :meth:`Jobs.learn_facts`."""
@@ -307,7 +314,10 @@ class Objects:
 
 def _known(row: tuple[Any, ...]) -> KnownObject:
     """Return the columns from ``known_etag`` to ``checksum`` as a fact."""
-    return tuple.__new__(KnownObject, (row[0], row[1], row_stamp(row[2:7]), row[7], row[8], row[9]))
+    etag, known_size, size, mtime, ctime, device, inode, written, fingerprint, checksum = row
+    new = tuple.__new__
+    stamp = new(Stamp, (FILE, size or 0, mtime, ctime, device, inode))
+    return new(KnownObject, (etag, known_size, stamp, written, fingerprint, checksum))
 
 
 def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:

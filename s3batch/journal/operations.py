@@ -103,8 +103,10 @@ class Operations:
             self._current.count({}, {"left_open": len(operations)})
             first = self._next
             self._next += len(operations)
-            rows.insert(self._store, self._current.number, operations, first, State.LEASED if lease else State.PENDING)
-            added = rows.number(operations, first)
+            rows.insert_operations(
+                self._store, self._current.number, operations, first, State.LEASED if lease else State.PENDING
+            )
+            added = rows.number_operations(operations, first)
             stages = {each.stage for each in added}
             if not lease:
                 self._fresh.add(added)
@@ -138,7 +140,7 @@ class Operations:
 
     def _leasable(self, cursor: int, stage: int, limit: int) -> list[Operation]:
         found = self._store.rows(_LEASABLE.format(jobs=self._current.numbers), (cursor, stage, limit))
-        return self._admitted(rows.decode(self._store, rows.operations, found))
+        return self._admitted(rows.convert_rows(self._store, rows.decode_operations, found))
 
     def _distrust(self, operation: Operation) -> Operation:
         """Have a dead job's comparison checked again: file or object may have changed since."""
@@ -152,7 +154,7 @@ class Operations:
             leased = []
             for number in dict.fromkeys(numbers):
                 found = self._store.rows(_PENDING_ROW, (number,))
-                leased += self._admitted(rows.decode(self._store, rows.operations, found))
+                leased += self._admitted(rows.convert_rows(self._store, rows.decode_operations, found))
             self._store.execute_many(
                 "UPDATE operation SET state = 'leased' WHERE id = ?", [(operation.id,) for operation in leased]
             )
@@ -221,7 +223,9 @@ class Operations:
         with self._transaction.batch():
             self._current.unheard.discard(operation.key)
             self._fresh.note_changed([operation.id])
-            self._store.execute(_REPLAN, (operation.size, *operation.stamp[2:], operation.recheck, operation.id))
+            self._store.execute(
+                _REPLAN, (operation.size, *rows.stamp_values(operation.stamp), operation.recheck, operation.id)
+            )
             self._store.execute("DELETE FROM part WHERE operation = ?", (operation.id,))
 
     def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool) -> int:

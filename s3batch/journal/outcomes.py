@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, Row, bindable
-from s3batch.journal.settling import STATE_TEXT, UNCHANGED
+from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
 
 _PAGE = 1000
@@ -72,13 +72,13 @@ class Outcomes:
             f"""{_COUNT} WHERE id > ? AND (+job = ? {job.open_too}) AND NOT ({UNCHANGED}) GROUP BY kind, state""",
             (job.floor, job.number),
         )
-        return rows.decode(self._store, _count, counted)
+        return rows.convert_rows(self._store, _count, counted)
 
     def count_done_before(self) -> dict[Kind, dict[str, int]]:
         """Return the same counts for the done operations of the jobs that this one continues."""
         marks = ", ".join(str(job.number) for job in self._current.list_continued())
         counted = self._store.rows(f"{_COUNT} WHERE +job IN ({marks}) AND state = 'done' GROUP BY kind, state")
-        return rows.decode(self._store, _count, counted)
+        return rows.convert_rows(self._store, _count, counted)
 
     def count_by_job(self) -> Mapping[int, Mapping[str, int]]:
         """Return how many operations of every job, by its number, are in each state; a job without any is empty.
@@ -109,14 +109,14 @@ class Outcomes:
         """Yield the failed operations in the order they were planned."""
         columns = "kind, key, path, error, code, status, request_id, attempts"
         for row in self._walk(columns, "state = 'failed'", (), limit):
-            yield rows.decode(self._store, _failure, row)
+            yield rows.convert_rows(self._store, _failure, row)
 
     def read_entries(self, state: State | None = None) -> Iterator[Entry]:
         """Yield all operations, or those in one state, in the order they were planned."""
         columns = f"{rows.COLUMNS}, state, error, code, status, request_id, seconds, bytes, etag"
-        condition, values = ("1", ()) if state is None else ("state = ?", (STATE_TEXT[state],))
+        condition, values = ("1", ()) if state is None else ("state = ?", (rows.STATE_TEXT[state],))
         for row in self._walk(columns, condition, values, None):
-            yield rows.decode(self._store, _entry, row)
+            yield rows.convert_rows(self._store, _entry, row)
 
     def find_last_change(self, after: int) -> int:
         """Return the highest row above ``after`` with which a sync, this one or an earlier, changed the target; else 0.
@@ -180,7 +180,7 @@ def _failure(row: Row) -> Failure:
 
 def _entry(row: Row) -> Entry:
     state, *rest = row[rows.WIDTH :]
-    (operation,) = rows.operations([row[: rows.WIDTH]])
+    (operation,) = rows.decode_operations([row[: rows.WIDTH]])
     return Entry(operation, State(state), *rest)
 
 

@@ -7,29 +7,10 @@ permanently has failed its operation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from s3batch.journal import rows
 from s3batch.journal.database import Database, bindable
-from s3batch.model import DONE, WHOLE, Kind, Reason, Result, State, Step
-
-KIND_TEXT = {kind: kind.value for kind in Kind}
-REASON_TEXT = {reason: reason.value for reason in Reason}
-STATE_TEXT = {state: state.value for state in State}
-"""States as plain text for SQLite: binding an enum member costs 1 us more a value."""
-
-_SETTLE = """
-UPDATE operation SET state = ?, attempts = attempts + ?, recheck = recheck * ?, error = CAST(? AS TEXT), code = ?, status = ?,
-    request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
-    fingerprint = coalesce(nullif(?, ''), fingerprint)
-WHERE id = ?
-"""
-_SETTLE_DONE = """
-UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error = '', code = '', status = 0,
-    request_id = ?, seconds = ?, bytes = bytes + ?, etag = ?, checksum = ?, written = ?,
-    fingerprint = coalesce(nullif(?, ''), fingerprint)
-WHERE id = ?
-"""
-"""The outcome of nearly every row: each value that is not bound again saves 0.1 us."""
+from s3batch.model import DONE, WHOLE, Result, State, Step
 
 _BECOME = """
 UPDATE operation SET kind = ?, reason = coalesce(?, reason), detail = coalesce(CAST(nullif(?, '') AS TEXT), detail),
@@ -54,8 +35,8 @@ def settle_outcomes(
 
     Writes of the jobs ``before``, which this one continues, count as sent by them and not as unchanged.
     """
-    done = [_settled_done(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
-    store.execute_many(_SETTLE_DONE, done)
+    done = [rows.done_values(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
+    store.execute_many(rows.SETTLE_DONE, done)
     if len(done) == len(outcomes):
         return 0, len(done)
     others = [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))]
@@ -66,7 +47,8 @@ def settle_outcomes(
 def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before: Sequence[int]) -> tuple[int, int]:
     """Record the other outcomes: retries, failures, comparisons, steps of multipart uploads."""
     whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
-    store.execute_many(_SETTLE, [_settled(state, result) for state, result in whole])
+    values = [rows.result_values(state, result, is_attempt=_is_attempt(result)) for state, result in whole]
+    store.execute_many(rows.SETTLE, values)
     _settle_become(store, [result for _, result in whole if result.become is not None])
     _settle_finished(store, [(result.id,) for state, result in whole if _is_finished(state, result)])
     _settle_parts(store, [(state, result) for state, result in outcomes if result.step is Step.PART])
@@ -77,24 +59,24 @@ def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before
 
 def _settle_become(store: Database, results: list[Result]) -> None:
     """Record the kinds that reconciled operations turned out to be."""
-    rows = [
-        (KIND_TEXT[each.become], each.reason and each.reason.value, bindable(each.detail), each.id)
+    kinds = [
+        (rows.KIND_TEXT[each.become], each.reason and each.reason.value, bindable(each.detail), each.id)
         for each in results
         if each.become
     ]
-    store.execute_many(_BECOME, rows)
+    store.execute_many(_BECOME, kinds)
 
 
-def _settle_finished(store: Database, rows: list[tuple[int]]) -> None:
+def _settle_finished(store: Database, finished: list[tuple[int]]) -> None:
     """Forget the multipart uploads that S3 has completed."""
-    store.execute_many("UPDATE operation SET upload_id = '' WHERE id = ?", rows)
-    store.execute_many("DELETE FROM part WHERE operation = ?", rows)
+    store.execute_many("UPDATE operation SET upload_id = '' WHERE id = ?", finished)
+    store.execute_many("DELETE FROM part WHERE operation = ?", finished)
 
 
 def _settle_parts(store: Database, outcomes: list[tuple[State, Result]]) -> None:
     store.execute_many(
         _SETTLE_PART,
-        [(STATE_TEXT[state], result.etag, result.checksum, result.id, result.part) for state, result in outcomes],
+        [(rows.STATE_TEXT[state], result.etag, result.checksum, result.id, result.part) for state, result in outcomes],
     )
     store.execute_many(
         "UPDATE operation SET bytes = bytes + ? WHERE id = ?",
@@ -140,31 +122,6 @@ def _is_finished(state: State, result: Result) -> bool:
     return state is State.DONE and result.step is Step.FINISH
 
 
-def _settled_done(result: Result) -> tuple[Any, ...]:
-    """Return the values of the statement; from seconds to fingerprint they stand side by side in a result."""
-    return (result.request_id, *result[10:16], result.id)
-
-
 def _is_attempt(result: Result) -> bool:
     """Return whether a try counts: waiting until a file is at rest, or until the store has time, does not."""
     return result.code != CHANGED and not result.uncounted
-
-
-def _settled(state: State, result: Result) -> tuple[Any, ...]:
-    of_part = result.step is Step.PART
-    return (
-        STATE_TEXT[state],
-        _is_attempt(result) or state is State.FAILED,
-        state is State.PENDING,  # it may not have come to looking
-        bindable(result.error) if result.error else "",
-        result.code,
-        result.status,
-        result.request_id,
-        result.seconds,
-        result.sent,
-        "" if of_part else result.etag,
-        "" if of_part else result.checksum,
-        result.date,
-        result.fingerprint,
-        result.id,
-    )

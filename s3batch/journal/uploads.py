@@ -11,8 +11,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, bindable, row_stamp
-from s3batch.journal.settling import STATE_TEXT
+from s3batch.journal.database import Database, bindable
+from s3batch.journal.rows import STATE_TEXT, row_stamp, stamp_values
 from s3batch.journal.transaction import Transaction
 from s3batch.model import Operation, Part, Stamp, State, is_same_file
 
@@ -75,7 +75,7 @@ class Uploads:
             self._current.unheard.discard(operation.key)
             self._store.execute(
                 "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
-                (*operation.stamp[2:], operation.id),
+                (*stamp_values(operation.stamp), operation.id),
             )
             self._store.execute("UPDATE part SET state = 'pending' WHERE operation = ?", (operation.id,))
 
@@ -139,7 +139,10 @@ class Uploads:
             WHERE operation = ? ORDER BY number""",
             (operation_id,),
         )
-        return [Part._make((*row[:6], _STATE[row[6]], row[7])) for row in rows]
+        return [
+            Part(operation, number, offset, size, etag, checksum, _STATE[state], attempts)
+            for operation, number, offset, size, etag, checksum, state, attempts in rows
+        ]
 
     def _stamp_of(self, operation_id: int) -> Stamp:
         """Return the stamp of the file an operation was planned for."""

@@ -1,0 +1,93 @@
+"""Every field of an operation and of its result is in its row: a field that is new and not bound fails here."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3batch.journal import Journal
+from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, Stamp, State, Step, good_result
+
+
+@pytest.fixture
+def journal(tmp_path):
+    with Journal.open(str(tmp_path / "journal.db")) as opened:
+        opened.jobs.begin("sync", "/src", "bucket/", "http://s3", {}, "1")
+        yield opened
+
+
+def test_every_field_of_an_operation_is_read_as_it_was_written(journal):
+    stamp = Stamp(FILE, 11, 12, 13, 14, 15)
+    planned = Operation(
+        kind=Kind.RECONCILE, key="key", reason=Reason.LATE, path="path", size=11, stamp=stamp,
+        stage=Stage.PUBLISH_LAST, etag="etag", detail="detail",
+    )  # fmt: skip
+    (added,) = journal.operations.add([planned], lease=True)
+    assert added == planned._replace(id=added.id)
+    journal.uploads.begin(added.id, "upload id", [])
+    journal.operations.settle([(State.PENDING, Result(added.id, error="reset"))])  # one attempt
+    journal.operations.lease_rows([added.id])
+    journal.operations.release()  # to be checked again
+
+    (read,) = journal.operations.lease(1, Stage.PUBLISH_LAST)
+
+    assert read == planned._replace(id=added.id, attempts=1, recheck=True, upload_id="upload id")
+    missed = [name for name, default in Operation._field_defaults.items() if getattr(read, name) == default]
+    assert missed == [], "this test tells nothing of a field that has its default"
+
+
+COLUMNS = {
+    "error": "error", "code": "code", "status": "status", "request_id": "request_id", "seconds": "seconds",
+    "sent": "bytes", "etag": "etag", "checksum": "checksum", "date": "written", "fingerprint": "fingerprint",
+}  # fmt: skip
+"""The column of each field of a result that the row of its operation keeps."""
+ELSEWHERE = {
+    "id": "names the row",
+    "step": "tells which row: the operation's or a part's",
+    "part": "names the row of a part",
+    "become": "is the kind of the operation from then on",
+    "reason": "is the reason of the operation from then on",
+    "detail": "is the detail of the operation from then on",
+    "parts": "are rows of the table part",
+    "upload_id": "is recorded before the first part, by uploads.begin",
+    "warning": "is a row of the table warning",
+    "quirks": "are remembered for the endpoint",
+    "payload": "goes to the archive",
+    "retryable": "decides the state",
+    "throttled": "decides the pace",
+    "fatal": "decides the state of the job",
+    "already": "is told in the report's counts",
+    "retry_after": "decides when the next attempt is due",
+    "uncounted": "decides whether the attempt counts",
+}
+"""The other fields, and why no column has them."""
+
+
+def test_every_field_of_a_result_has_a_column_or_a_reason_to_have_none():
+    assert sorted([*COLUMNS, *ELSEWHERE]) == sorted(Result._fields)
+
+
+FAILED = Result(
+    0, error="error", code="code", status=503, request_id="request", seconds=1.5, sent=7, etag="etag",
+    checksum="checksum", date=9.5, fingerprint="fingerprint",
+)  # fmt: skip
+DONE = good_result(0, "request", 1.5, 7, "etag", "checksum", 9.5, "fingerprint")
+
+
+@pytest.mark.parametrize(("state", "result"), [(State.FAILED, FAILED), (State.DONE, DONE)], ids=["failed", "done"])
+def test_every_field_of_a_result_is_in_its_column(journal, state, result):
+    (row,) = journal.operations.add([Operation(Kind.UPLOAD, "key", Reason.MISSING)], lease=True)
+
+    journal.operations.settle([(state, result._replace(id=row.id))])
+
+    columns = ", ".join(["state", *COLUMNS.values()])
+    (kept,) = journal._store.rows(f"SELECT {columns} FROM operation WHERE id = ?", (row.id,))
+    assert kept == (state.value, *(getattr(result, name) for name in COLUMNS))
+
+
+def test_a_result_made_quickly_is_equal_to_one_made_by_names():
+    named = Result(
+        id=0, step=Step.WHOLE, request_id="request", seconds=1.5, sent=7, etag="etag", checksum="checksum", date=9.5,
+        fingerprint="fingerprint",
+    )  # fmt: skip
+
+    assert named == DONE
