@@ -10,6 +10,7 @@ import pytest
 from s3batch.coordinator import history
 from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
+from s3batch.journal.outcomes import Outcomes
 from s3batch.model import JobState, Kind, ListedObject, Operation, Reason, Stage
 from s3batch.plan.deletes import planned_delete
 from s3batch.reporting.console import Output
@@ -460,8 +461,8 @@ def test_the_lock_of_two_directories_tells_the_last_job_whatever_the_clock_showe
 
 def test_why_a_job_stops_is_said_before_its_sums_are_reckoned(sync, store, monkeypatch):
     happened = []
-    counts, say = Journal.counts, Output.error
-    monkeypatch.setattr(Journal, "counts", lambda journal: happened.append("sums") or counts(journal))
+    counts, say = Outcomes.count_by_kind, Output.error
+    monkeypatch.setattr(Outcomes, "count_by_kind", lambda read: happened.append("sums") or counts(read))
     monkeypatch.setattr(Output, "error", lambda output, *lines: happened.append(lines[0]) or say(output, *lines))
     store.meddle = lambda request: Reply(403, body=error("InvalidAccessKeyId"))
 

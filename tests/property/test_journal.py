@@ -112,7 +112,8 @@ class JournalMachine(RuleBasedStateMachine):
     def die_and_begin_again(self, in_the_middle, at_once):
         """The next job has what was open, and what failed, and looks at all of it that may have been sent."""
         if in_the_middle:
-            self.journal.batch().__enter__()  # a transaction that never ends
+            never_ended = self.journal.batch()  # its name keeps it open
+            never_ended.__enter__()
             self.journal.operations.add([Operation(Kind.UPLOAD, "lost", Reason.MISSING)], lease=True)
         self.journal.close()
         self.journal = Journal.open(os.path.join(self.folder, "journal.db"))
