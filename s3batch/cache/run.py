@@ -16,6 +16,7 @@ from s3batch.cache.naming import names_of
 from s3batch.cache.session import CacheSession
 from s3batch.cache.state_directory import make_writable, own_directory
 from s3batch.coordinator import journal_trust
+from s3batch.coordinator.job_setup import open_journal
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.errors import (
     EXIT_DONE,
@@ -110,13 +111,13 @@ def checked(settings: Settings) -> CacheObjects:
 def _journal(settings: Settings, *, resumed: bool) -> Journal:
     """Open the job's journal and lock it; for a dry run a temporary one. A damaged one is replaced."""
     try:
-        return _opened(settings)
+        return open_journal(settings, settings.journal_path())
     except (JournalLockedError, JournalTooNewError):
         raise
     except JournalError:
         if resumed:
             raise
-        return _opened(settings)  # a damaged one has been moved aside
+        return open_journal(settings, settings.journal_path())  # a damaged one has been moved aside
 
 
 def _is_usable(directory: str) -> bool:
@@ -124,20 +125,6 @@ def _is_usable(directory: str) -> bool:
         return make_writable(directory)
     except PrivateFileError:
         return False
-
-
-def _opened(settings: Settings) -> Journal:
-    path = settings.journal_path()
-    foreign = journal_trust.is_foreign(path, settings)
-    if settings.dry_run:
-        return Journal.rehearse(path, foreign=foreign)
-    journal = Journal.open(path, foreign=foreign)
-    try:
-        journal.lock()
-        return journal
-    except BaseException:
-        journal.close()
-        raise
 
 
 def _carried_out(session: CacheSession, use_case: UseCase) -> tuple[CacheOutcome, S3BatchError | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,15 @@ from s3batch.cache.path_lock import PathLock
 from s3batch.coordinator import stale_uploads
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
+from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.errors import EndpointError, JobFailedError, S3BatchError
-from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, usable_cpus
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.objects.attributes import AttributeRules
-from s3batch.reporting.progress import Totals, make
+from s3batch.reporting.progress import Totals, kind_of, make
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import UNREACHABLE
 from s3batch.s3.store_clock import elapsed
@@ -342,14 +342,8 @@ class CacheSession:
         return self.settings.workers or usable_cpus()
 
     def _executor(self, brief: Brief) -> Executor:
-        count = self.processes
-        in_flight = self.settings.max_concurrency or _IN_FLIGHT_PER_WORKER * count
-        count = min(count, in_flight)
-        bandwidth = float(self.settings.bandwidth or 0)
-        if self.settings.executor == "inline":
-            return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
-        brief = replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count)
-        return LocalExecutor(brief, count)
+        in_flight = self.settings.max_concurrency or _IN_FLIGHT_PER_WORKER * self.processes
+        return build_executor(self.settings, brief, workers=self.processes, in_flight=in_flight)
 
     def carry_out(self, function: Callable[..., Any], operations: Mapping[Operation, int], phase: str) -> list[Result]:
         """Journal ``operations`` and have them done; return their results. Failures are in the journal.
@@ -361,7 +355,7 @@ class CacheSession:
             planning=False, phase=phase, unit="files",
         )  # fmt: skip
         files_of = {operation.key: files for operation, files in operations.items()}
-        heard = _RoundResults(files_of, make(self._progress_kind(), self.output.progress_stream), totals)
+        heard = _RoundResults(files_of, make(kind_of(self.settings), self.output.progress_stream), totals)
         executor, self._early = self._early or self.executor(function), None
         self._run(executor, list(operations), heard, heard.take)
         return heard.results
@@ -391,7 +385,7 @@ class CacheSession:
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
         operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, stamp.size, stamp)
         uploads = MultipartUploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
-        progress = make(self._progress_kind(), self.output.progress_stream)
+        progress = make(kind_of(self.settings), self.output.progress_stream)
         self._run(executor, [operation], progress, lambda *_: None, uploads)
         stale_uploads.abort(self.journal, self.bucket, lambda: stale_uploads.unclaimed(self.journal, self.bucket, key))
 
@@ -411,10 +405,6 @@ class CacheSession:
         finally:
             progress.close()
             executor.close()
-
-    def _progress_kind(self) -> str:
-        quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
-        return "none" if quiet else self.settings.progress
 
 
 def _note(path: str, text: str) -> None:

@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3batch.coordinator import journal_trust
+from s3batch.coordinator.job_setup import open_journal
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
@@ -53,16 +53,9 @@ def _opened(settings: Settings, place: str) -> Journal:
     old, path = settings.old_journal_path(), settings.journal_path(place)
     if settings.dry_run:
         path = old if old and not private.is_there(path) and private.is_there(old) else path
-        return Journal.rehearse(path, foreign=journal_trust.is_foreign(path, settings))
-    if old:
+    elif old:
         _bring_along(old, path)
-    journal = Journal.open(path, foreign=journal_trust.is_foreign(path, settings))
-    try:
-        journal.lock()
-        return journal
-    except BaseException:
-        journal.close()
-        raise
+    return open_journal(settings, path)
 
 
 def _bring_along(old: str, path: str) -> None:

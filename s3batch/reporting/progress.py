@@ -18,6 +18,8 @@ from s3batch.units import format_count, format_duration, format_size
 if TYPE_CHECKING:
     from tqdm import tqdm as Bar  # noqa: N812 - a progress bar
 
+    from s3batch.settings.table import Settings
+
 _PLANNING = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}+ [{elapsed}, {rate_fmt}{postfix}]"
 _PLANNED = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
@@ -57,6 +59,12 @@ class Progress(Protocol):
 
     def close(self) -> None:
         """Remove temporary output, once at the end, also after an error."""
+
+
+def kind_of(settings: Settings) -> str:
+    """Return the kind of progress that a job shows; none beside ``--quiet``, nor beside a document unless asked for."""
+    quiet = settings.quiet or (settings.json and settings.progress == "auto")
+    return "none" if quiet else settings.progress
 
 
 def make(kind: str, stream: TextIO) -> Progress:

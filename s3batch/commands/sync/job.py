@@ -23,6 +23,7 @@ from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.coordinator import history, journal_trust, stale_uploads
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
+from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.errors import (
@@ -33,8 +34,7 @@ from s3batch.errors import (
     JournalError,
     S3BatchError,
 )
-from s3batch.executors.inline import InlineExecutor
-from s3batch.executors.local import LocalExecutor, sharing, usable_cpus
+from s3batch.executors.local import usable_cpus
 from s3batch.failpoints import reach
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
@@ -46,7 +46,7 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import ci_outputs, report
 from s3batch.reporting.json_stream import Spool
-from s3batch.reporting.progress import Totals, make
+from s3batch.reporting.progress import Totals, kind_of, make
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import RequestError
@@ -172,7 +172,7 @@ class SyncJob:
 
     def carry_out(self) -> None:
         """Run the job, without a report; the error that stops it is raised."""
-        progress = make(self._progress_kind(), self.output.progress_stream)
+        progress = make(kind_of(self.settings), self.output.progress_stream)
         executor: Executor | None = None
         self.journal.heed(self.signals.error)
         is_foreign = not journal_trust.may_decide(self.journal.path, self.settings)
@@ -213,10 +213,6 @@ class SyncJob:
         coordinator.expect(Stage.DELETE, self.journal.jobs.current.left_open)
         coordinator.run(Stage.DELETE, take_over(self.journal, partial(coordinator.expect, Stage.DELETE)))
         self.journal.jobs.set_stage(Stage.MAIN)
-
-    def _progress_kind(self) -> str:
-        quiet = self.settings.quiet or (self.settings.json and self.settings.progress == "auto")
-        return "none" if quiet else self.settings.progress
 
     def _later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
@@ -344,22 +340,18 @@ class SyncJob:
         count = self.cluster.count if self.cluster else self.settings.workers or usable_cpus()
         most = IN_FLIGHT_PER_WORKER * count
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
-        count = min(count, in_flight)
-        if not self.cluster:
-            count = sharing(self.settings.bandwidth or 0, count)
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
-            limit=max(1, in_flight // count), bandwidth=(self.settings.bandwidth or 0) / count,
             part_size=self.settings.part_size, copy_limit=COPY_LIMIT,
             symlinks=self.settings.symlinks, dry_run=self.settings.dry_run, extensions=self.extensions,
             delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.in_force(self.journal)),
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
-        if self.cluster:
-            return self.cluster.executor(brief, count)
-        if self.settings.executor == "inline":
-            return InlineExecutor(replace(brief, limit=in_flight, bandwidth=float(self.settings.bandwidth or 0)))
-        return LocalExecutor(brief, count)
+        if not self.cluster:
+            return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
+        count = min(count, in_flight)
+        share = (self.settings.bandwidth or 0) / count
+        return self.cluster.executor(replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
 
     def _coordinator(self, executor: Executor, progress: Any) -> Coordinator:
         self._replanner = Replanner(self.wanted, self.journal.path)

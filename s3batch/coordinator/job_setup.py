@@ -1,0 +1,42 @@
+"""The parts that every job begins with, of a sync and of a cache alike: its open journal and its workers here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from s3batch.coordinator import journal_trust
+from s3batch.executors.inline import InlineExecutor
+from s3batch.executors.local import LocalExecutor, sharing
+from s3batch.journal import Journal
+
+if TYPE_CHECKING:
+    from s3batch.executors import Executor
+    from s3batch.settings.table import Settings
+    from s3batch.worker.context import Brief
+
+
+def open_journal(settings: Settings, path: str) -> Journal:
+    """Open the journal at ``path`` and lock it; for a dry run, open a temporary one in its place."""
+    foreign = journal_trust.is_foreign(path, settings)
+    if settings.dry_run:
+        return Journal.rehearse(path, foreign=foreign)
+    journal = Journal.open(path, foreign=foreign)
+    try:
+        journal.lock()
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def build_executor(settings: Settings, brief: Brief, *, workers: int, in_flight: int) -> Executor:
+    """Return the executor on this machine, which shares ``in_flight`` requests and the bandwidth among its workers.
+
+    It has fewer than ``workers`` where there are fewer requests, or so little bandwidth that more would starve.
+    """
+    bandwidth = float(settings.bandwidth or 0)
+    if settings.executor == "inline":
+        return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
+    count = sharing(bandwidth, min(workers, in_flight))
+    return LocalExecutor(replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count), count)
