@@ -78,6 +78,20 @@ def test_a_link_of_a_page_leads_somewhere(page):
         assert not anchor or anchor in anchors(target.read_text()), link
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_to_a_module_shows_its_name(page):
+    links = re.findall(r"\[`([\w/]+\.py)`\]\(([^)]+\.py)\)", PAGES[page])
+
+    assert [link for link in links if Path(link[0]).name != Path(link[1]).name] == []
+
+
+def test_tox_runs_test_files_that_exist():
+    named = re.findall(r"tests/[\w/]+\.py", (ROOT / "tox.ini").read_text())
+
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def anchors(text: str) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
