@@ -67,7 +67,7 @@ def note_leased(store: Database, first: int, last: int, jobs: str) -> None:
 
 
 class Doubts:
-    """The table ``doubt``. Every method that writes commits, except inside a batch."""
+    """The table ``doubt``. Every method that writes commits, unless a batch is open."""
 
     def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
         self._store = store

@@ -30,7 +30,7 @@ TAKEN_AT_ONCE = 20_000
 
 
 class Jobs:
-    """The jobs of a journal, and the one at work. Every method that writes commits, except inside a batch."""
+    """The jobs of a journal, and the one at work. Every method that writes commits, unless a batch is open."""
 
     def __init__(
         self, store: Database, transaction: Transaction, current: CurrentJob, table: JobTable,

@@ -125,7 +125,7 @@ _NOTHING: Facts = (None, None)
 
 
 class Objects:
-    """The table ``object``. Every method that writes commits, except inside a batch."""
+    """The table ``object``. Every method that writes commits, unless a batch is open."""
 
     def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
         self._store = store
@@ -232,15 +232,6 @@ class Objects:
         """Return true if the current listing holds a key that begins with ``prefix``."""
         values = (*_range(prefix), self.generation)
         return bool(self._store.value(f"SELECT EXISTS (SELECT 1 FROM object WHERE {_BELOW} AND listed = ?)", values))  # noqa: S608
-
-    def count_orphans(self, prefix: str) -> int:
-        """Return how many objects :meth:`read_orphans` would yield."""
-        return int(
-            self._store.value(
-                f"SELECT count(*) FROM object WHERE {_ORPHAN}",  # noqa: S608 - constants
-                (*_range(prefix), self.generation, self.generation),
-            )
-        )
 
     def learn(self, jobs: Sequence[int], first: int, last: int, started: float, late: float = 0.0) -> None:
         """Turn what jobs have done, in the rows from ``first`` to ``last``, into facts. Part of a batch.

@@ -59,7 +59,7 @@ WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'pending' AND stage IN
 
 
 class Operations:
-    """The operations of the job at work. Every method that writes commits, except inside a batch."""
+    """The operations of the job at work. Every method that writes commits, unless a batch is open."""
 
     def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
         self._store = store
@@ -84,7 +84,7 @@ class Operations:
         return self._next - 1
 
     def keep_last(self) -> None:
-        """Remember the highest row number, before rows are forgotten."""
+        """Remember the highest row number, before rows are forgotten. Part of a batch."""
         self._store.execute("INSERT OR REPLACE INTO remembered VALUES ('highest operation', ?)", (str(self.last),))
 
     def rewind(self) -> None:
@@ -229,7 +229,7 @@ class Operations:
             self._store.execute("DELETE FROM part WHERE operation = ?", (operation.id,))
 
     def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool) -> int:
-        """Take over rows of dead jobs from ``first`` to ``last``, as this job needs them.
+        """Take over rows of dead jobs from ``first`` to ``last``, as this job needs them. Part of a batch.
 
         Their leases become void. Failures of the jobs it takes are tried again, and operations it plans itself are
         closed. Returns by how many operations the job has more (or less) to do.

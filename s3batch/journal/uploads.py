@@ -31,7 +31,7 @@ class UploadLeft(NamedTuple):
 
 
 class Uploads:
-    """The uploads of operations, with their parts. Every method that writes commits, except inside a batch."""
+    """The uploads of operations, with their parts. Every method that writes commits, unless a batch is open."""
 
     def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
         self._store = store
