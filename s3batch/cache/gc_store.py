@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from s3batch.cache.gc_protocol import LapsedError
 from s3batch.s3 import requests
 from s3batch.s3.errors import Fault, RequestError
+from s3batch.s3.event_loop import sleep
 from s3batch.s3.gather import gather
 from s3batch.s3.responses import checked, etag_of
-from s3batch.s3.transport import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence

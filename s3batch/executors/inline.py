@@ -42,9 +42,9 @@ class InlineExecutor:
         news = PollResult(results=runner.results, dropped=self._dropped)
         runner.results, self._dropped = [], []
         self._state.hear(news.results, runner.status())
-        news.count(runner.transport.requests, runner.transport.doubts)
+        news.count(runner.transport.requests, runner.transport.fallback.overruled)
         runner.transport.requests.clear()
-        runner.transport.doubts.clear()
+        runner.transport.fallback.overruled.clear()
         return news
 
     def sign_in_again(self, credentials: Credentials) -> None:

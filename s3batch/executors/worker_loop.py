@@ -57,7 +57,7 @@ class WorkerLoop:
         self.transport = Transport(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
         """The results; their reader clears the list."""
-        self._page = self.transport.page = [0, 0] if page is None else page
+        self._page = self.transport.loop.page = [0, 0] if page is None else page
         self._lead = lead
         self._clock = clock
         self._tools = tools_for(brief)
@@ -79,16 +79,16 @@ class WorkerLoop:
     @property
     def busy(self) -> bool:
         """True if operations run or wait."""
-        return bool(self._backlog) or self.transport.active > 0
+        return bool(self._backlog) or self.transport.loop.active > 0
 
     @property
     def hungry(self) -> bool:
         """True if it could begin more work than it has."""
-        return not self._backlog and self.transport.has_room
+        return not self._backlog and self.transport.has_capacity
 
     def hear(self) -> None:
         """Note that the coordinator is there."""
-        self.transport.allow_changes(self._clock() + self._tools.brief.forsaken_after)
+        self.transport.writes.open(self._clock() + self._tools.brief.forsaken_after)
 
     def take(self, works: list[Work]) -> None:
         """Queue ``works`` and begin as many as there is room for."""
@@ -106,11 +106,8 @@ class WorkerLoop:
     def status(self) -> Status:
         """Return the status: work begun, and work asked for."""
         self._measure()
-        free = (
-            0
-            if self._halted
-            else int(self.transport.window) - self.transport.active + self._ahead() - len(self._backlog)
-        )
+        capacity = int(self.transport.window.size) - self.transport.loop.active
+        free = 0 if self._halted else capacity + self._ahead() - len(self._backlog)
         works, content, keys = self._received
         credit = Credit(
             works + max(0, free),
@@ -136,7 +133,7 @@ class WorkerLoop:
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
-        self.transport.sign_in_again(credentials)
+        self.transport.update_credentials(credentials)
         self._tools.brief = replace(self._tools.brief, endpoint=self.transport.endpoint)
         self._halted = False
         self._begin()
@@ -162,8 +159,8 @@ class WorkerLoop:
 
     def _begin(self) -> None:
         backlog, transport, page = self._backlog, self.transport, self._page
-        wanted = not self._halted and transport.may_change
-        while wanted and backlog and transport.has_room:
+        wanted = not self._halted and transport.writes.is_open
+        while wanted and backlog and transport.has_capacity:
             work, weight = backlog[0]
             held = self._memory_of(work, weight) if self._compresses else weight
             if self._weight and self._weight + held > CONTENT_IN_FLIGHT:
@@ -173,7 +170,7 @@ class WorkerLoop:
             page[BEGUN] += 1
             reach("part-sending" if work.step is PART else "sending")
             ended = partial(self._ended, held, weight, len(work.keys))
-            transport.start(begin(work, self._tools), ended, work.operation.id)
+            transport.loop.start(begin(work, self._tools), ended, work.operation.id)
         page[CURRENT] = 0
 
     def _memory_of(self, work: Work, weight: int) -> int:

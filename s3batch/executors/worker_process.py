@@ -169,7 +169,7 @@ class Worker:
     def _obey(self, word: str, payload: Any) -> None:
         if word == "start":
             self._runner = WorkerLoop(payload, self._page)
-            self._runner.transport.watch(self._frames.sock, self._listen)
+            self._runner.transport.loop.watch(self._frames.sock, lambda _: self._listen())
             reach("worker-started")
             return
         if self._runner is None:
@@ -182,7 +182,7 @@ class Worker:
         elif word == "quirks":
             self._runner.learn(payload)
         elif word == "narrow":
-            self._runner.transport.narrow()
+            self._runner.transport.throttle()
         elif word == "drain":
             self._frames.queue("dropped", pack(self._runner.drop()))
 
@@ -193,10 +193,11 @@ class Worker:
         if elapsed >= SAY_EVERY or (count and (count >= _FLUSH_AT or elapsed >= every or not runner.busy)):
             transport = runner.transport
             rows = [tuple(result) for result in runner.results]
-            self._frames.queue("report", (rows, dict(transport.requests), dict(transport.doubts), runner.status()))
+            overruled = transport.fallback.overruled
+            self._frames.queue("report", (rows, dict(transport.requests), dict(overruled), runner.status()))
             runner.results.clear()
             transport.requests.clear()
-            transport.doubts.clear()
+            overruled.clear()
             self._flushed += elapsed
         self._frames.flush()
 

@@ -22,13 +22,14 @@ from s3batch.s3.errors import (
     kms_fault,
     wants_kms,
 )
+from s3batch.s3.event_loop import sleep
 from s3batch.s3.gather import capture
 from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.retry import back_off
 from s3batch.s3.store_clock import StoreClock
-from s3batch.s3.transport import Transport, catch_call_error, send_request, sleep
+from s3batch.s3.transport import Transport, catch_request_error, send_request
 from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Bucket:
     def _second_chance(self, fault: Fault) -> bool:
         """Return whether other credentials may be tried."""
         if fault.signed_out and (credentials := self.login.renewed()):
-            self.transport.sign_in_again(credentials)
+            self.transport.update_credentials(credentials)
             return True
         return False
 
@@ -238,7 +239,7 @@ class Bucket:
 
     def _fetch_ahead(self, call: Request) -> list[Any]:
         ahead: list[Any] = []
-        self.transport.start(catch_call_error(send_request(call)), ahead.append)
+        self.transport.loop.start(catch_request_error(send_request(call)), ahead.append)
         return ahead
 
     def _arrived(self, ahead: list[Any], call: Request) -> Response:

@@ -1,12 +1,12 @@
-"""The lean lane's connections: HTTP/1.1 over non-blocking sockets, nothing S3 does not need.
+"""The native client's connections: HTTP/1.1 over non-blocking sockets, nothing S3 does not need.
 
     idle --begin--> sending --> waiting --> reading --> idle | closed
                        |            |           |
                        +------------+-----------+--> broken (the exchange may be tried on another)
 
 A connection carries one exchange at a time and is kept for the next. It never blocks: the
-lane calls it when its socket is ready, and it reports whether its answer is complete. The waiting is
-in :mod:`s3batch.s3.transport`.
+transport calls it when its socket is ready, and it reports whether its answer is complete. The waiting is
+in :mod:`s3batch.s3.event_loop`.
 """
 
 from __future__ import annotations
@@ -267,7 +267,7 @@ class Connection:
         self.handshaking = self.tls
         self.used = False
         self.progress = 0.0
-        """When bytes last moved, monotonic seconds; kept by the lane."""
+        """When bytes last moved, monotonic seconds; kept by the transport."""
         self._grant = grant
         self._granted = 0
         self._out: list[Body] = []

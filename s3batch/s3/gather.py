@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 
-    from s3batch.s3.transport import Transport
+    from s3batch.s3.event_loop import EventLoop
 
 SIDE_BY_SIDE = 64
 """Coroutines of one gathering that run at a time, so that memory does not grow with their number."""
@@ -41,8 +41,8 @@ async def capture(coroutine: Any) -> tuple[Any, Exception | None]:
 class Gathering:
     """One :func:`gather` under way."""
 
-    def __init__(self, transport: Transport, wish: Gather, done: Callable[[list[Any], Exception | None], None]) -> None:
-        self._transport = transport
+    def __init__(self, loop: EventLoop, wish: Gather, done: Callable[[list[Any], Exception | None], None]) -> None:
+        self._loop = loop
         self._left = wish.coroutines
         self._done = done
         self._results: list[Any] = []
@@ -61,7 +61,7 @@ class Gathering:
                 break
             self._running += 1
             self._results.append(None)
-            self._transport.start(capture(coroutine), partial(self._ended, len(self._results) - 1))
+            self._loop.start(capture(coroutine), partial(self._ended, len(self._results) - 1))
         self._starting = False
         if not self._running:
             self._done(self._results, self._error)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT, digest
 from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.proof import Proofs
-from s3batch.s3.transport import run_in_thread, send_request
+from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A bandwidth limit: bytes handed out at a steady rate. A sender that gets none waits, as the lane decides."""
+"""A bandwidth limit: bytes handed out at a steady rate. A sender that gets none waits, in the bandwidth queue."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Request(NamedTuple):
     query: str = ""
     """Already encoded and in canonical order: ``list-type=2&prefix=a%2F``."""
     headers: Mapping[str, str] = {}
-    """Without host, date, length, checksum and authorization; the lane adds those."""
+    """Without host, date, length, checksum and authorization; the transport adds those."""
     body: Body = b""
     expected: int = -1
     """GetObject: bytes of body the response may have; -1 where nothing tells."""

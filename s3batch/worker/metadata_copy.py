@@ -21,8 +21,9 @@ from s3batch.objects.kept_tags import KeptTags
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal, refusal_for_good
+from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of
-from s3batch.s3.transport import run_in_thread, send_request, sleep
+from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 
 if TYPE_CHECKING:

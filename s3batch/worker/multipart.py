@@ -19,10 +19,11 @@ from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.errors import Fault, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.etag import md5, md5_of, multipart_etag
+from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.integrity import begin_upload, checksum_header, send
 from s3batch.s3.proof import bare
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
-from s3batch.s3.transport import run_in_thread, send_request
+from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (

@@ -16,8 +16,9 @@ from s3batch.model import (
 from s3batch.objects.content_match import ContentEvidence, same
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.s3 import requests
+from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.responses import checked, etag_of, must, seconds_of
-from s3batch.s3.transport import run_in_thread, send_request
+from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
     copy_onto_itself,

@@ -22,10 +22,11 @@ from s3batch.objects.headers import RemoteAttributes, put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal
+from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.integrity import FirstAttempt, checksum_header, send
 from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
-from s3batch.s3.transport import run_in_thread, send_request
+from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, ContentError, compressed
 from s3batch.worker.metadata_copy import ACL_WARNING, KeptAttributes, look_after_sending
 from s3batch.worker.results import failed

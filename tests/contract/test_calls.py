@@ -192,7 +192,7 @@ def test_a_listing_of_many_pages_shows_each_key_once(store, many):
 def _put_all(store, keys: list[str]) -> None:
     transport, answers = store.bucket.transport, []
     for key in keys:
-        transport.start(
+        transport.loop.start(
             send_request(requests.put_object(key, b"x", {"content-md5": requests.md5_header(b"x")})), answers.append
         )
     while len(answers) < len(keys):

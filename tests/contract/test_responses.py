@@ -18,7 +18,7 @@ from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.requests import Request, Response
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.transport import Transport, catch_call_error, send_request
+from s3batch.s3.transport import Transport, catch_request_error, send_request
 from s3batch.s3.validation import RULES
 from tests.rig.answering import Answering, Out
 
@@ -292,7 +292,9 @@ def all_at_once(lane: Transport) -> dict[str, object]:
     """What comes of each call."""
     came: dict[str, object] = {}
     for name, said in SAID.items():
-        lane.start(catch_call_error(send_request(said.call)), lambda value, name=name: came.__setitem__(name, value))
+        lane.loop.start(
+            catch_request_error(send_request(said.call)), lambda value, name=name: came.__setitem__(name, value)
+        )
     while len(came) < len(SAID):
         lane.turn(0.2)
     return came

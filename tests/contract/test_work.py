@@ -35,7 +35,7 @@ def workshop(store, tmp_path):
         brief = Brief(endpoint=endpoint or store.bucket.endpoint, root=str(tmp_path), rules=rules, limit=8)
         made.append(WorkerLoop(brief))
         if endpoint is None:  # a client of boto3's for each would take most of the time
-            made[-1].transport._carry = store.bucket.transport._carry
+            made[-1].transport.fallback.send = store.bucket.transport.fallback.send
         return finished(made[-1], works)
 
     yield do
@@ -45,7 +45,7 @@ def workshop(store, tmp_path):
 
 def finished(runner: WorkerLoop, works: tuple[Work, ...]) -> list[Result]:
     runner.results.clear()
-    runner.transport.allow_changes(math.inf)  # nobody is there who would say so every moment
+    runner.transport.writes.open(math.inf)  # nobody is there who would say so every moment
     runner.take(list(works))
     while runner.busy:
         runner.turn(1.0)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s3batch.model import Result
-from s3batch.s3.transport import run_in_thread
+from s3batch.s3.event_loop import run_in_thread
 
 if TYPE_CHECKING:
     from s3batch.model import Work

@@ -258,7 +258,8 @@ class SimulatedTransport(Transport):
 
     def __init__(self, world: World, name: str, endpoint: Endpoint, carrier: Any, **more: Any) -> None:
         super().__init__(endpoint, carrier, **more | {"clock": world.clock})
-        self._selector.close()
+        self.loop.close()
+        self.loop.call_later, self.loop.submit = self.call_later, self.submit
         self.world, self.name = world, name
         self.alive = True
         self.orphan = False
@@ -284,11 +285,14 @@ class SimulatedTransport(Transport):
         else:
             self._judge(task, call, answer)
 
-    def _aside(self, task: Any, function: Callable[[], Any], refusal: Response | None = None) -> None:
-        value = refusal if refusal is not None else function()  # boto3 would be told the same
-        self.later(0.0, lambda: self._resume(task, value))
+    def _ask_boto(self, task: Any, call: Request, refusal: Response | None = None) -> None:
+        self.call_later(0.0, lambda: self.loop.resume(task, refusal))  # boto3 would be told the same
 
-    def later(self, seconds: float, function: Callable[[], None]) -> None:
+    def submit(self, function: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        value = function()
+        self.call_later(0.0, lambda: done(value, None))
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         self.world.at(seconds, lambda: self.defer(function) if self.alive else None)
 
     def turn(self, timeout: float) -> None:
@@ -454,7 +458,7 @@ class SimulatedExecutor:
 
     def narrow(self) -> None:
         for worker in self._workers:
-            worker.runner.transport.narrow()
+            worker.runner.transport.throttle()
 
     def drain(self) -> None:
         self._draining = True

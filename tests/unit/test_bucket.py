@@ -254,8 +254,8 @@ def test_many_keys_are_deleted_in_batches_and_those_xml_cannot_hold_one_by_one(f
 def test_a_store_without_batches_is_asked_key_by_key(fake, bucket):
     keys = filled(bucket, 3)
     fake.meddle = lambda seen: Reply(501, {}, error("NotImplemented")) if seen.name == "DeleteObjects" else None
-    bucket.transport._carrier = lambda _: lambda _: pytest.fail("boto3 need not be asked")
-    bucket.transport._agreed["NotImplemented"] = 3
+    bucket.transport.fallback._make_send = lambda _: lambda _: pytest.fail("boto3 need not be asked")
+    bucket.transport.fallback._agreed["NotImplemented"] = 3
 
     bucket.delete_many(keys)
 

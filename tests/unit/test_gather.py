@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from s3batch.s3.endpoint import Endpoint
+from s3batch.s3.event_loop import sleep
 from s3batch.s3.gather import SIDE_BY_SIDE, capture, gather
 from s3batch.s3.lazy_boto import carrier
-from s3batch.s3.transport import Transport, sleep
+from s3batch.s3.transport import Transport
 
 
 @pytest.fixture

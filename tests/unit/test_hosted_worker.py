@@ -29,8 +29,9 @@ class FakeRunner:
         self.brief = brief
         self.results: list[Result] = []
         self.taken: list[Work] = []
-        self.transport = self
-        self.requests, self.doubts = Counter(), Counter()
+        self.transport = self.loop = self.fallback = self
+        self.writes = SimpleNamespace(close=self.forbid)
+        self.requests, self.overruled = Counter(), Counter()
         self.signed_with: list[str] = []
         self.narrowed = 0
         self.closed = False
@@ -46,7 +47,7 @@ class FakeRunner:
     def hear(self) -> None:
         self.heard += 1
 
-    def forbid_changes(self) -> None:
+    def forbid(self) -> None:
         self.forbidden = True
 
     def status(self) -> Status:
@@ -62,7 +63,7 @@ class FakeRunner:
     def sign_in_again(self, credentials: str) -> None:
         self.signed_with.append(credentials)
 
-    def narrow(self) -> None:
+    def throttle(self) -> None:
         self.narrowed += 1
 
     def close(self) -> None:
@@ -72,7 +73,7 @@ class FakeRunner:
         self.sock.setblocking(True)
         self.sock.settimeout(min(timeout, 0.01))
         with suppress(TimeoutError):
-            self.ready()
+            self.ready(1)
         if self.brief.breaks and self.taken:
             raise MemoryError("no room")
         if not self.brief.stuck:
@@ -84,7 +85,7 @@ class FakeRunner:
 @pytest.fixture
 def begin(monkeypatch):
     """Begin a worker; its token and runner."""
-    monkeypatch.setattr(hosted_worker, "Runner", FakeRunner)
+    monkeypatch.setattr(hosted_worker, "WorkerLoop", FakeRunner)
     monkeypatch.setattr(hosted_worker, "WAIT", 60.0)  # an exchange ends with its news
     tokens: list[str] = []
 

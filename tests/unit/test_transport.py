@@ -1,4 +1,4 @@
-"""The lane against servers that say exactly what the test tells them: connections, retries, redirects, second opinions."""
+"""The transport against servers that say exactly what the test tells them: connections, retries, redirects, second opinions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from dataclasses import replace
 
 import pytest
 
+from s3batch.quirks import OVERRULED
 from s3batch.s3 import dialer
 from s3batch.s3 import requests as calls
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.requests import Response
 from s3batch.s3.sigv4 import Credentials
-from s3batch.s3.transport import OVERRULED, Transport, catch_call_error, run_in_thread, send_request, sleep
+from s3batch.s3.transport import Transport, catch_request_error, send_request
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, error
 from tests.rig.scripted import CLOSE, CLOSE_UNREAD, OK, RESET, Scripted, wait
 
@@ -43,8 +45,8 @@ def no_boto(_: Endpoint):
 
 
 @pytest.fixture
-def lane_to():
-    """A function from a server, or its URL, to a lane; all are closed after the test."""
+def transport_to():
+    """A function from a server, or its URL, to a transport; all are closed after the test."""
     made = []
 
     def to(server, carrier=no_boto, *, limit=8, bandwidth=0.0, **changes) -> Transport:
@@ -53,8 +55,8 @@ def lane_to():
         return made[-1]
 
     yield to
-    for lane in made:
-        lane.close()
+    for transport in made:
+        transport.close()
 
 
 @pytest.fixture
@@ -63,32 +65,32 @@ def fake():
         yield running
 
 
-def all_of(lane: Transport, wanted: list[calls.Request]) -> list:
+def all_of(transport: Transport, wanted: list[calls.Request]) -> list:
     """The outcomes of calls that are under way at once, in no certain order."""
     came = []
     for call in wanted:
-        lane.start(catch_call_error(send_request(call)), came.append)
+        transport.loop.start(catch_request_error(send_request(call)), came.append)
     while len(came) < len(wanted):
-        lane.turn(1.0)
+        transport.turn(1.0)
     return came
 
 
 # --- connections ---------------------------------------------------------------------------
 
 
-def test_a_connection_is_kept_for_the_next_call(fake, lane_to):
-    lane = lane_to(fake)
+def test_a_connection_is_kept_for_the_next_call(fake, transport_to):
+    transport = transport_to(fake)
 
     for _ in range(3):
-        lane.call(PUT)
+        transport.call(PUT)
 
     assert len({request.client for request in fake.requests}) == 1
 
 
-def test_calls_at_once_have_a_connection_each(fake, lane_to):
-    lane = lane_to(fake)
+def test_calls_at_once_have_a_connection_each(fake, transport_to):
+    transport = transport_to(fake)
 
-    answers = all_of(lane, [PUT] * 8)
+    answers = all_of(transport, [PUT] * 8)
 
     assert [answer.status for answer in answers] == [200] * 8
     assert len({request.client for request in fake.requests}) == 8
@@ -101,23 +103,23 @@ def test_calls_at_once_have_a_connection_each(fake, lane_to):
         pytest.param(Manners(protocol="HTTP/1.0"), id="HTTP/1.0"),
     ],
 )
-def test_a_server_that_closes_after_each_answer_is_served_by_new_connections(fake, lane_to, manners):
+def test_a_server_that_closes_after_each_answer_is_served_by_new_connections(fake, transport_to, manners):
     fake.manners = manners
-    lane = lane_to(fake)
+    transport = transport_to(fake)
 
-    assert lane.call(PUT).status == 200
-    assert bytes(lane.call(GET).body) == b"body"
+    assert transport.call(PUT).status == 200
+    assert bytes(transport.call(GET).body) == b"body"
     assert len({request.client for request in fake.requests}) == 2
 
 
-def test_answers_in_chunks_are_put_together(fake, lane_to):
+def test_answers_in_chunks_are_put_together(fake, transport_to):
     fake.manners = Manners(answers_in_chunks=True)
-    lane = lane_to(fake)
+    transport = transport_to(fake)
     body = bytes(range(256)) * 100
 
-    lane.call(calls.put_object("key", body, {}))
+    transport.call(calls.put_object("key", body, {}))
 
-    assert bytes(lane.call(GET).body) == body
+    assert bytes(transport.call(GET).body) == body
     assert len({request.client for request in fake.requests}) == 1
 
 
@@ -129,11 +131,11 @@ def test_answers_in_chunks_are_put_together(fake, lane_to):
         pytest.param([OK, b"HTTP/1.1 200 OK\r\nContent-", CLOSE], id="closed within the next answer"),
     ],
 )
-def test_a_kept_connection_that_dies_is_replaced_unseen(lane_to, farewell):
+def test_a_kept_connection_that_dies_is_replaced_unseen(transport_to, farewell):
     with Scripted([farewell, [OK, OK]]) as server:
-        lane = lane_to(server)
+        transport = transport_to(server)
 
-        answers = [lane.call(PUT), lane.call(PUT)]
+        answers = [transport.call(PUT), transport.call(PUT)]
 
     assert [bytes(answer.body) for answer in answers] == [b"ok", b"ok"]
     assert server.connections == 2
@@ -141,97 +143,99 @@ def test_a_kept_connection_that_dies_is_replaced_unseen(lane_to, farewell):
 
 def test_a_connection_that_was_idle_for_long_is_not_trusted(fake):
     now = [100.0]
-    lane = Transport(endpoint_of(fake.url), no_boto, clock=lambda: now[0])
-    lane.call(PUT)
+    transport = Transport(endpoint_of(fake.url), no_boto, clock=lambda: now[0])
+    transport.call(PUT)
     now[0] += 59
-    lane.call(PUT)
+    transport.call(PUT)
     now[0] += 61
-    lane.call(PUT)
-    lane.close()
+    transport.call(PUT)
+    transport.close()
 
     first, second, third = (request.client for request in fake.requests)
     assert first == second != third
 
 
-def test_many_dead_connections_do_not_use_up_the_tries_of_a_call(lane_to):
+def test_many_dead_connections_do_not_use_up_the_tries_of_a_call(transport_to):
     scripts = [[OK, RESET]] * 6 + [[OK, OK]]
     with Scripted(scripts) as server:
-        lane = lane_to(server)
-        all_of(lane, [PUT] * 6)
+        transport = transport_to(server)
+        all_of(transport, [PUT] * 6)
 
-        answer = lane.call(PUT)
+        answer = transport.call(PUT)
 
     assert answer.status == 200
 
 
-def test_a_write_that_must_happen_once_is_not_repeated_behind_its_back(lane_to):
+def test_a_write_that_must_happen_once_is_not_repeated_behind_its_back(transport_to):
     with Scripted([[OK, RESET], [OK]]) as server:
-        lane = lane_to(server)
-        lane.call(PUT)
+        transport = transport_to(server)
+        transport.call(PUT)
 
         with pytest.raises(RequestError) as lost:
-            lane.call(calls.put_object("lock", b"", {"if-none-match": "*"}))
+            transport.call(calls.put_object("lock", b"", {"if-none-match": "*"}))
 
     assert lost.value.fault.code == "Connection"
     assert server.connections == 1
 
 
-def test_a_new_connection_that_breaks_is_a_fault_worth_a_retry(lane_to):
+def test_a_new_connection_that_breaks_is_a_fault_worth_a_retry(transport_to):
     with Scripted([[CLOSE_UNREAD]]) as server, pytest.raises(RequestError) as lost:
-        lane_to(server).call(PUT)
+        transport_to(server).call(PUT)
 
     assert lost.value.fault.code == "Connection"
     assert lost.value.fault.retryable
 
 
-def test_a_refusal_that_comes_before_the_body_is_sent_is_the_answer(lane_to):
+def test_a_refusal_that_comes_before_the_body_is_sent_is_the_answer(transport_to):
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     body = b"x" * (32 << 20)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        lane = lane_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        transport = transport_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
         came = []
-        lane.start(catch_call_error(send_request(calls.put_object("key", body, {}))), came.append)
-        lane.turn(0.1)
+        transport.loop.start(catch_request_error(send_request(calls.put_object("key", body, {}))), came.append)
+        transport.turn(0.1)
         peer, _ = listener.accept()
         peer.recv(1000)
         peer.sendall(refusal)
         while not came:
-            lane.turn(1.0)
+            transport.turn(1.0)
         peer.close()
 
     assert came[0].status == 403
 
 
-def test_an_answer_before_the_request_was_whole_ends_the_connection(lane_to):
+def test_an_answer_before_the_request_was_whole_ends_the_connection(transport_to):
     """What is left of the body must not be read as the next request."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        lane = lane_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        transport = transport_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
         came = []
-        lane.start(catch_call_error(send_request(calls.put_object("key", b"x" * (32 << 20), {}))), came.append)
-        lane.turn(0.1)
+        transport.loop.start(
+            catch_request_error(send_request(calls.put_object("key", b"x" * (32 << 20), {}))), came.append
+        )
+        transport.turn(0.1)
         peer, _ = listener.accept()
         peer.sendall(OK)
         while not came:
-            lane.turn(1.0)
+            transport.turn(1.0)
 
         assert came[0].status == 200
-        assert lane._lines == set()
+        assert transport._pool.connections == set()
         peer.close()
 
 
-def test_a_body_after_head_does_not_spoil_the_next_answer(lane_to):
+def test_a_body_after_head_does_not_spoil_the_next_answer(transport_to):
     chatty = b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nNot Found"
     with Scripted([[chatty], [OK]]) as server:
-        lane = lane_to(server)
+        transport = transport_to(server)
 
-        answers = [lane.call(HEAD), lane.call(GET)]
+        answers = [transport.call(HEAD), transport.call(GET)]
 
     assert [(answer.status, bytes(answer.body)) for answer in answers] == [(404, b""), (200, b"ok")]
 
 
-def test_interim_answers_are_passed_over(lane_to):
+def test_interim_answers_are_passed_over(transport_to):
     with Scripted([[b"HTTP/1.1 100 Continue\r\n\r\n" + OK]]) as server:
-        assert bytes(lane_to(server).call(PUT).body) == b"ok"
+        assert bytes(transport_to(server).call(PUT).body) == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -246,9 +250,9 @@ def test_interim_answers_are_passed_over(lane_to):
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000, id="endless head"),
     ],
 )
-def test_what_is_no_answer_is_a_fault(lane_to, nonsense):
+def test_what_is_no_answer_is_a_fault(transport_to, nonsense):
     with Scripted([[nonsense, wait(2)]]) as server, pytest.raises(RequestError) as lost:
-        lane_to(server).call(GET)
+        transport_to(server).call(GET)
 
     assert (lost.value.fault.code, lost.value.fault.retryable) == ("MalformedAnswer", True)
     assert str(lost.value).startswith("GetObject was answered with ")
@@ -257,13 +261,13 @@ def test_what_is_no_answer_is_a_fault(lane_to, nonsense):
 # --- addresses -----------------------------------------------------------------------------
 
 
-def test_a_socket_that_the_selector_forgot_in_an_interrupted_call_is_closed_all_the_same(fake, lane_to):
-    lane = lane_to(fake.url)
-    all_of(lane, [calls.head_object("k")])
-    (line,) = lane._lines
+def test_a_socket_that_the_selector_forgot_in_an_interrupted_call_is_closed_all_the_same(fake, transport_to):
+    transport = transport_to(fake.url)
+    all_of(transport, [calls.head_object("k")])
+    (line,) = transport._pool.connections
 
-    lane._selector.unregister(line.sock)  # what selectors do where a signal raises within modify()
-    lane.close()
+    transport.loop._selector.unregister(line.sock)  # what selectors do where a signal raises within modify()
+    transport.close()
 
     assert line.sock.fileno() == -1
 
@@ -282,47 +286,47 @@ def names(monkeypatch):
     return known
 
 
-def test_a_name_nobody_knows_is_said(names, lane_to):
+def test_a_name_nobody_knows_is_said(names, transport_to):
     with pytest.raises(RequestError, match=r"cannot reach http://s3\.nowhere\.example:80: Name or service not known"):
-        lane_to("http://s3.nowhere.example:80").call(GET)
+        transport_to("http://s3.nowhere.example:80").call(GET)
 
 
-def test_a_name_that_can_be_none_is_said(lane_to):
+def test_a_name_that_can_be_none_is_said(transport_to):
     with pytest.raises(RequestError, match="is not a valid host name"):
-        lane_to(f"http://{'x' * 70}.example").call(GET)
+        transport_to(f"http://{'x' * 70}.example").call(GET)
 
 
-def test_a_port_where_nobody_listens_is_said(lane_to):
+def test_a_port_where_nobody_listens_is_said(transport_to):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
     with pytest.raises(RequestError, match=rf"cannot reach http://127.0.0.1:{port}: Connection refused"):
-        lane_to(f"http://127.0.0.1:{port}").call(GET)
+        transport_to(f"http://127.0.0.1:{port}").call(GET)
 
 
-def test_all_calls_find_the_address_that_works(names, fake, lane_to):
+def test_all_calls_find_the_address_that_works(names, fake, transport_to):
     names["two.example"] = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
-    lane = lane_to(f"http://two.example:{fake.port}")
+    transport = transport_to(f"http://two.example:{fake.port}")
 
-    answers = all_of(lane, [PUT] * 8)
+    answers = all_of(transport, [PUT] * 8)
 
     assert [answer.status for answer in answers] == [200] * 8
-    assert lane._dialler._addresses[0][0] is socket.AF_INET
+    assert transport._pool._dialer._addresses[0][0] is socket.AF_INET
 
 
-def test_an_address_is_asked_for_again_and_the_old_one_kept_when_nobody_answers(names, fake, monkeypatch, lane_to):
+def test_an_address_is_asked_for_again_and_the_old_one_kept_when_nobody_answers(names, fake, monkeypatch, transport_to):
     names["one.example"] = [(socket.AF_INET, "127.0.0.1")]
     fake.manners = Manners(keeps_connections=False)
-    lane = lane_to(f"http://one.example:{fake.port}")
-    lane.call(PUT)
+    transport = transport_to(f"http://one.example:{fake.port}")
+    transport.call(PUT)
 
     names.clear()
     monkeypatch.setattr(dialer, "_RESOLVE_EVERY", 0.0)
 
-    assert lane.call(PUT).status == 200
+    assert transport.call(PUT).status == 200
 
 
-def test_an_ipv6_endpoint_is_reached(lane_to):
+def test_an_ipv6_endpoint_is_reached(transport_to):
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     try:
@@ -330,15 +334,15 @@ def test_an_ipv6_endpoint_is_reached(lane_to):
     except OSError:
         pytest.skip("no IPv6 loopback here")
     with server:
-        lane = lane_to(server)
+        transport = transport_to(server)
 
-        assert lane.call(PUT).status == 200
+        assert transport.call(PUT).status == 200
         assert server.requests[0].headers["host"] == f"[::1]:{server.port}"
 
 
-def test_a_base_path_goes_before_the_bucket(lane_to):
+def test_a_base_path_goes_before_the_bucket(transport_to):
     with Scripted([[OK]]) as server:
-        lane_to(server.url + "/storage/s3/").call(PUT)
+        transport_to(server.url + "/storage/s3/").call(PUT)
 
     assert server.heads[0][1].startswith(b"PUT /storage/s3/bucket/key HTTP/1.1\r\n")
 
@@ -346,22 +350,22 @@ def test_a_base_path_goes_before_the_bucket(lane_to):
 # --- time ----------------------------------------------------------------------------------
 
 
-def test_silence_ends_a_call(lane_to):
+def test_silence_ends_a_call(transport_to):
     with Scripted([[wait(30)]]) as server, pytest.raises(RequestError, match=r"no data for 0\.2 s") as lost:
-        lane_to(server, timeout=0.2).call(GET)
+        transport_to(server, timeout=0.2).call(GET)
 
     assert lost.value.fault.code == "Timeout"
     assert lost.value.fault.retryable
 
 
-def test_an_answer_that_stalls_halfway_ends_a_call(lane_to):
+def test_an_answer_that_stalls_halfway_ends_a_call(transport_to):
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
 
     with Scripted([[half, wait(30)]]) as server, pytest.raises(RequestError, match=r"no data for 0\.2 s"):
-        lane_to(server, timeout=0.2).call(GET)
+        transport_to(server, timeout=0.2).call(GET)
 
 
-def test_a_connection_that_nobody_takes_ends_a_call(lane_to, monkeypatch):
+def test_a_connection_that_nobody_takes_ends_a_call(transport_to, monkeypatch):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -372,7 +376,7 @@ def test_a_connection_that_nobody_takes_ends_a_call(lane_to, monkeypatch):
             sock.connect_ex(("127.0.0.1", port))
 
         with pytest.raises(RequestError, match=r"no connection for 0\.2 s"):
-            lane_to(f"http://127.0.0.1:{port}", timeout=0.2).call(GET)
+            transport_to(f"http://127.0.0.1:{port}", timeout=0.2).call(GET)
         for sock in taken:
             sock.close()
 
@@ -380,31 +384,31 @@ def test_a_connection_that_nobody_takes_ends_a_call(lane_to, monkeypatch):
 # --- the store teaches ---------------------------------------------------------------------
 
 
-def test_the_stores_clock_is_learned_once(fake, lane_to):
+def test_the_stores_clock_is_learned_once(fake, transport_to):
     fake.manners = Manners(clock=-3600.0)
-    lane = lane_to(fake)
+    transport = transport_to(fake)
 
-    answers = [lane.call(PUT) for _ in range(3)]
+    answers = [transport.call(PUT) for _ in range(3)]
 
     assert [answer.status for answer in answers] == [200] * 3
     assert len(fake.requests) == 4
 
 
-def test_the_buckets_region_is_learned_once_by_all_calls_under_way(fake, lane_to):
+def test_the_buckets_region_is_learned_once_by_all_calls_under_way(fake, transport_to):
     fake.manners = Manners(region="eu-south-9")
-    lane = lane_to(fake)
+    transport = transport_to(fake)
 
-    answers = all_of(lane, [PUT] * 6)
-    lane.call(PUT)
+    answers = all_of(transport, [PUT] * 6)
+    transport.call(PUT)
 
     assert [answer.status for answer in answers] == [200] * 6
-    assert lane.endpoint.region == "eu-south-9"
+    assert transport.endpoint.region == "eu-south-9"
     assert len(fake.requests) <= 13
-    assert not lane.doubts
+    assert not transport.fallback.overruled
 
 
 @pytest.mark.parametrize("status", [301, 307, 400])
-def test_a_region_named_in_a_header_alone_is_learned_too(fake, lane_to, status):
+def test_a_region_named_in_a_header_alone_is_learned_too(fake, transport_to, status):
     fake.meddle = lambda request: (
         Reply(status, {"x-amz-bucket-region": "eu-south-9"})
         if "us-east-1" in request.headers["authorization"]
@@ -412,7 +416,7 @@ def test_a_region_named_in_a_header_alone_is_learned_too(fake, lane_to, status):
     )
     fake.manners = Manners(region="eu-south-9")
 
-    assert lane_to(fake).call(HEAD).status == 404
+    assert transport_to(fake).call(HEAD).status == 404
 
 
 def test_amazons_host_moves_with_the_region():
@@ -464,95 +468,93 @@ BAD = Response(400, {}, error("InvalidArgument"))
         pytest.param(403, "SignatureDoesNotMatch", id="signature read otherwise"),
     ],
 )
-def test_what_puzzles_the_lean_lane_is_asked_again_by_boto3_whose_answer_counts(fake, lane_to, status, code):
+def test_what_puzzles_the_lean_lane_is_asked_again_by_boto3_whose_answer_counts(fake, transport_to, status, code):
     fake.meddle, boto = refusing(status, code), Boto(GOOD)
-    lane = lane_to(fake, boto)
+    transport = transport_to(fake, boto)
 
-    answer = lane.call(PUT)
+    answer = transport.call(PUT)
 
     assert bytes(answer.body) == b"by boto3"
-    assert lane.doubts == {code: 1}
+    assert transport.fallback.overruled == {code: 1}
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "EntityTooLarge", "KeyTooLongError", "ExpiredToken"])
-def test_what_is_certain_is_not_asked_twice(fake, lane_to, code):
+def test_what_is_certain_is_not_asked_twice(fake, transport_to, code):
     fake.meddle = refusing(400, code)
 
-    assert lane_to(fake).call(PUT).status == 400
+    assert transport_to(fake).call(PUT).status == 400
 
 
-def test_after_some_refusals_that_boto3_had_overruled_boto3_carries_the_rest(fake, lane_to):
+def test_after_some_refusals_that_boto3_had_overruled_boto3_carries_the_rest(fake, transport_to):
     fake.meddle, boto = refusing(400, "InvalidArgument"), Boto(GOOD)
-    lane = lane_to(fake, boto)
+    transport = transport_to(fake, boto)
 
     for _ in range(OVERRULED + 3):
-        lane.call(PUT)
+        transport.call(PUT)
 
     assert len(fake.requests) == OVERRULED
     assert boto.asked["PutObject"] == OVERRULED + 3
-    assert lane.endpoint.lane == "reference"
+    assert transport.endpoint.lane == "reference"
     assert boto.made == 1
-    assert lane.doubts == {"InvalidArgument": OVERRULED}
+    assert transport.fallback.overruled == {"InvalidArgument": OVERRULED}
 
 
-def test_after_some_refusals_that_boto3_met_too_it_is_not_asked_any_more(fake, lane_to):
+def test_after_some_refusals_that_boto3_met_too_it_is_not_asked_any_more(fake, transport_to):
     fake.meddle, boto = refusing(400, "InvalidArgument"), Boto(BAD)
-    lane = lane_to(fake, boto)
+    transport = transport_to(fake, boto)
 
-    answers = [lane.call(PUT) for _ in range(10)]
+    answers = [transport.call(PUT) for _ in range(10)]
 
     assert [answer.status for answer in answers] == [400] * 10
     assert boto.asked["PutObject"] == 3
-    assert not lane.doubts
+    assert not transport.fallback.overruled
 
 
-def test_when_boto3_cannot_ask_the_first_answer_counts(fake, lane_to):
+def test_when_boto3_cannot_ask_the_first_answer_counts(fake, transport_to):
     fake.meddle = refusing(400, "InvalidArgument")
-    lane = lane_to(fake, Boto(ValueError("no")))
+    transport = transport_to(fake, Boto(ValueError("no")))
 
-    assert lane.call(PUT).status == 400
+    assert transport.call(PUT).status == 400
 
 
-def test_the_reference_lane_opens_its_window_and_narrows_it(fake, lane_to):
+def test_the_reference_lane_opens_its_window_and_narrows_it(fake, transport_to):
     slow = Response(503, {}, error("SlowDown"))
-    lane = lane_to(fake, Boto(*[GOOD] * 20, slow), limit=64, lane="reference")
+    transport = transport_to(fake, Boto(*[GOOD] * 20, slow), limit=64, lane="reference")
 
     for _ in range(20):
-        lane.call(PUT)
-    wide = lane.window
-    lane.call(PUT)
+        transport.call(PUT)
+    wide = transport.window.size
+    transport.call(PUT)
 
     assert wide == 28
-    assert lane.window < wide
-    assert lane.throttled == 1
+    assert transport.window.size < wide
     assert fake.requests == []
 
 
 # --- the window ----------------------------------------------------------------------------
 
 
-def test_the_window_opens_with_each_answer_and_halves_once_for_a_burst_of_refusals(fake, lane_to):
-    lane = lane_to(fake, limit=64)
-    all_of(lane, [PUT] * 40)
-    wide = lane.window
+def test_the_window_opens_with_each_answer_and_halves_once_for_a_burst_of_refusals(fake, transport_to):
+    transport = transport_to(fake, limit=64)
+    all_of(transport, [PUT] * 40)
+    wide = transport.window.size
 
     fake.meddle = refusing(503, "SlowDown")
-    all_of(lane, [PUT] * 20)
+    all_of(transport, [PUT] * 20)
 
     assert wide == 48
-    assert lane.window == pytest.approx(10, abs=1)
-    assert lane.throttled == 20
+    assert transport.window.size == pytest.approx(10, abs=1)
 
 
-def test_after_a_refusal_the_window_grows_slowly(fake, lane_to):
-    lane = lane_to(fake, limit=64)
-    all_of(lane, [PUT] * 40)
-    lane.narrow()
-    narrow = lane.window
+def test_after_a_refusal_the_window_grows_slowly(fake, transport_to):
+    transport = transport_to(fake, limit=64)
+    all_of(transport, [PUT] * 40)
+    transport.throttle()
+    narrow = transport.window.size
 
-    all_of(lane, [PUT] * 10)
+    all_of(transport, [PUT] * 10)
 
-    assert narrow < lane.window < narrow + 10
+    assert narrow < transport.window.size < narrow + 10
 
 
 # --- answers without words -----------------------------------------------------------------
@@ -562,10 +564,10 @@ def test_after_a_refusal_the_window_grows_slowly(fake, lane_to):
     ("code", "status"),
     [pytest.param("ExpiredToken", 400, id="expired token"), pytest.param("AccessDenied", 403, id="no permission")],
 )
-def test_a_refused_head_gets_its_words_from_a_get(fake, lane_to, code, status):
+def test_a_refused_head_gets_its_words_from_a_get(fake, transport_to, code, status):
     fake.meddle = lambda request: Reply(status, {}, b"" if request.method == "HEAD" else error(code))
 
-    answer = lane_to(fake).call(HEAD)
+    answer = transport_to(fake).call(HEAD)
 
     assert (answer.status, fault_of(answer).code) == (status, code)
     assert [(request.name, request.headers.get("range")) for request in fake.requests] == [
@@ -573,19 +575,19 @@ def test_a_refused_head_gets_its_words_from_a_get(fake, lane_to, code, status):
     ]  # fmt: skip
 
 
-def test_a_head_refused_for_once_is_asked_again(fake, lane_to):
-    lane = lane_to(fake)
-    lane.call(PUT)
+def test_a_head_refused_for_once_is_asked_again(fake, transport_to):
+    transport = transport_to(fake)
+    transport.call(PUT)
     refusals = [Reply(400)]
     fake.meddle = lambda request: refusals.pop() if refusals and request.method == "HEAD" else None
 
-    assert lane.call(HEAD).headers["content-length"] == "4"
+    assert transport.call(HEAD).headers["content-length"] == "4"
 
 
 # --- credentials ---------------------------------------------------------------------------
 
 
-def test_after_signing_in_again_both_lanes_use_the_new_credentials(fake, lane_to):
+def test_after_signing_in_again_both_lanes_use_the_new_credentials(fake, transport_to):
     fake.keys["NEWKEY"] = "new-secret"
     seen = []
 
@@ -593,18 +595,18 @@ def test_after_signing_in_again_both_lanes_use_the_new_credentials(fake, lane_to
         seen.append(endpoint.credentials.access_key)
         return Boto(GOOD).carry
 
-    lane = lane_to(fake, carrier)
-    lane.call(PUT)
-    lane.sign_in_again(Credentials("NEWKEY", "new-secret"))
-    lane.sign_in_again(Credentials("NEWKEY", "new-secret"))
+    transport = transport_to(fake, carrier)
+    transport.call(PUT)
+    transport.update_credentials(Credentials("NEWKEY", "new-secret"))
+    transport.update_credentials(Credentials("NEWKEY", "new-secret"))
 
-    assert lane.call(PUT).status == 200
+    assert transport.call(PUT).status == 200
     assert "Credential=NEWKEY/" in fake.requests[-1].headers["authorization"]
     assert seen == [ACCESS_KEY, "NEWKEY"]
 
 
-def test_a_public_bucket_is_asked_without_a_signature(fake, lane_to):
-    lane_to(fake, credentials=None).call(HEAD)
+def test_a_public_bucket_is_asked_without_a_signature(fake, transport_to):
+    transport_to(fake, credentials=None).call(HEAD)
 
     assert "authorization" not in fake.requests[0].headers
 
@@ -620,43 +622,43 @@ def secure(tls_authority):
         yield running
 
 
-def test_a_trusted_store_is_spoken_to_over_tls_on_kept_connections(secure, ca_bundle, lane_to):
-    lane = lane_to(secure, ca_bundle=str(ca_bundle))
+def test_a_trusted_store_is_spoken_to_over_tls_on_kept_connections(secure, ca_bundle, transport_to):
+    transport = transport_to(secure, ca_bundle=str(ca_bundle))
     body = bytes(range(256)) * 4096
 
-    answers = all_of(lane, [calls.put_object("key", body, {})] * 4)
+    answers = all_of(transport, [calls.put_object("key", body, {})] * 4)
 
     assert [answer.status for answer in answers] == [200] * 4
-    assert bytes(lane.call(GET).body) == body
+    assert bytes(transport.call(GET).body) == body
     assert {request.headers["x-amz-content-sha256"] for request in secure.requests[:4]} == {"UNSIGNED-PAYLOAD"}
     assert len({request.client for request in secure.requests}) == 4
 
 
-def test_later_connections_go_on_with_the_tls_session_of_the_first(secure, ca_bundle, lane_to):
-    lane = lane_to(secure, ca_bundle=str(ca_bundle))
-    lane.call(PUT)
+def test_later_connections_go_on_with_the_tls_session_of_the_first(secure, ca_bundle, transport_to):
+    transport = transport_to(secure, ca_bundle=str(ca_bundle))
+    transport.call(PUT)
 
-    all_of(lane, [PUT] * 4)
+    all_of(transport, [PUT] * 4)
 
-    assert sorted(line.sock.session_reused for line in lane._lines) == [False, True, True, True]
+    assert sorted(line.sock.session_reused for line in transport._pool.connections) == [False, True, True, True]
 
 
-def test_a_store_with_a_strange_certificate_is_not_trusted_and_not_asked_again(secure, lane_to):
-    lane = lane_to(secure)
+def test_a_store_with_a_strange_certificate_is_not_trusted_and_not_asked_again(secure, transport_to):
+    transport = transport_to(secure)
 
     with pytest.raises(RequestError, match="its certificate is not trusted") as refused:
-        lane.call(GET)
+        transport.call(GET)
 
     assert refused.value.fault.code == "Untrusted"
     assert not refused.value.fault.retryable
     assert secure.requests == []
 
 
-def test_a_bundle_that_is_not_there_is_named(secure, lane_to):
+def test_a_bundle_that_is_not_there_is_named(secure, transport_to):
     words = r"certificates '/no/such.pem' \(AWS_CA_BUNDLE\) cannot be used: No such file"
 
     with pytest.raises(RequestError, match=words) as refused:
-        lane_to(secure, ca_bundle="/no/such.pem").call(GET)
+        transport_to(secure, ca_bundle="/no/such.pem").call(GET)
 
     assert not refused.value.fault.retryable
 
@@ -667,14 +669,14 @@ def test_without_certificates_of_the_system_botocores_are_used(monkeypatch):
     assert dialer.tls_context("").cert_store_stats()["x509_ca"] > 50
 
 
-def test_plain_http_to_a_tls_port_is_a_fault(secure, lane_to):
+def test_plain_http_to_a_tls_port_is_a_fault(secure, transport_to):
     with pytest.raises(RequestError):
-        lane_to(secure.url.replace("https", "http")).call(GET)
+        transport_to(secure.url.replace("https", "http")).call(GET)
 
 
-def test_tls_to_a_plain_port_is_a_fault(fake, lane_to):
+def test_tls_to_a_plain_port_is_a_fault(fake, transport_to):
     with pytest.raises(RequestError) as lost:
-        lane_to(fake.url.replace("http", "https")).call(GET)
+        transport_to(fake.url.replace("http", "https")).call(GET)
 
     assert lost.value.fault.code == "Connection"
 
@@ -693,12 +695,12 @@ SLOWER = 5
         pytest.param(2 << 10, 150, 600 << 10, False, id="many small ones"),
     ],
 )
-def test_bandwidth_is_kept_to(request, fake, lane_to, ca_bundle, tls, size, count, rate):
+def test_bandwidth_is_kept_to(request, fake, transport_to, ca_bundle, tls, size, count, rate):
     server = request.getfixturevalue("secure") if tls else fake
-    lane = lane_to(server, limit=64, bandwidth=rate, ca_bundle=str(ca_bundle) if tls else "")
+    transport = transport_to(server, limit=64, bandwidth=rate, ca_bundle=str(ca_bundle) if tls else "")
     started = time.monotonic()
 
-    answers = all_of(lane, [calls.put_object(f"k{n}", b"x" * size, {}) for n in range(count)])
+    answers = all_of(transport, [calls.put_object(f"k{n}", b"x" * size, {}) for n in range(count)])
     took = time.monotonic() - started
 
     sent = count * (size + 450)
@@ -706,35 +708,35 @@ def test_bandwidth_is_kept_to(request, fake, lane_to, ca_bundle, tls, size, coun
     assert rate / SLOWER < sent / took < rate * 1.15
 
 
-def test_what_comes_counts_too(fake, lane_to):
-    lane = lane_to(fake, limit=8, bandwidth=2 << 20)
-    lane.call(calls.put_object("key", b"x" * (128 << 10), {}))
+def test_what_comes_counts_too(fake, transport_to):
+    transport = transport_to(fake, limit=8, bandwidth=2 << 20)
+    transport.call(calls.put_object("key", b"x" * (128 << 10), {}))
     started = time.monotonic()
 
     for _ in range(12):
-        lane.call(GET)
+        transport.call(GET)
 
     rate = 11 * (128 << 10) / (time.monotonic() - started)
     assert (2 << 20) / SLOWER < rate < (2 << 20) * 1.2
 
 
-def test_the_reference_lane_keeps_to_the_bandwidth_on_average(fake, lane_to):
-    lane = lane_to(fake, Boto(GOOD), lane="reference", limit=8, bandwidth=2 << 20)
+def test_the_reference_lane_keeps_to_the_bandwidth_on_average(fake, transport_to):
+    transport = transport_to(fake, Boto(GOOD), lane="reference", limit=8, bandwidth=2 << 20)
     started = time.monotonic()
 
-    all_of(lane, [calls.put_object("key", b"x" * (128 << 10), {})] * 13)
+    all_of(transport, [calls.put_object("key", b"x" * (128 << 10), {})] * 13)
 
     rate = 12 * (128 << 10) / (time.monotonic() - started)
     assert (2 << 20) / SLOWER < rate < (2 << 20) * 1.2
 
 
-def test_bodies_held_back_by_the_bandwidth_go_one_after_the_other(fake, lane_to):
+def test_bodies_held_back_by_the_bandwidth_go_one_after_the_other(fake, transport_to):
     """A body that has begun must not starve until the store gives it up."""
-    lane = lane_to(fake, limit=64, bandwidth=1 << 19, timeout=1.0)
+    transport = transport_to(fake, limit=64, bandwidth=1 << 19, timeout=1.0)
     began = []
     fake.meddle = lambda seen: began.append((time.monotonic(), seen.key))
 
-    answers = all_of(lane, [calls.put_object(f"k{n}", b"x" * (100 << 10), {}) for n in range(10)])
+    answers = all_of(transport, [calls.put_object(f"k{n}", b"x" * (100 << 10), {}) for n in range(10)])
 
     assert [answer.status for answer in answers] == [200] * 10
     assert [key for _, key in began] == [f"k{n}" for n in range(10)]
@@ -743,8 +745,8 @@ def test_bodies_held_back_by_the_bandwidth_go_one_after_the_other(fake, lane_to)
 # --- coroutines ----------------------------------------------------------------------------
 
 
-def test_a_coroutine_may_wait_and_use_threads(fake, lane_to):
-    lane = lane_to(fake)
+def test_a_coroutine_may_wait_and_use_threads(fake, transport_to):
+    transport = transport_to(fake)
 
     async def several() -> tuple[int, int, str]:
         first = (await send_request(PUT)).status
@@ -755,25 +757,25 @@ def test_a_coroutine_may_wait_and_use_threads(fake, lane_to):
         except ZeroDivisionError as error:
             return first, second, str(error)
 
-    assert lane.run(several()) == (200, 7, "integer division or modulo by zero")
-    assert lane.active == 0
+    assert transport.run(several()) == (200, 7, "integer division or modulo by zero")
+    assert transport.loop.active == 0
 
 
-def test_requests_are_counted_by_their_names(fake, lane_to):
-    lane = lane_to(fake)
+def test_requests_are_counted_by_their_names(fake, transport_to):
+    transport = transport_to(fake)
 
-    all_of(lane, [PUT, PUT, HEAD])
+    all_of(transport, [PUT, PUT, HEAD])
 
-    assert lane.requests == {"PutObject": 2, "HeadObject": 1}
+    assert transport.requests == {"PutObject": 2, "HeadObject": 1}
 
 
-def test_a_closed_lane_leaves_nothing_open(fake, lane_to):
-    lane = Transport(endpoint_of(fake.url), Boto(GOOD), limit=4)
-    lane.call(PUT)
-    lane.run(run_in_thread(lambda: 1))
-    sockets = [line.sock for line in lane._lines] + list(lane._waker)
+def test_a_closed_transport_leaves_nothing_open(fake, transport_to):
+    transport = Transport(endpoint_of(fake.url), Boto(GOOD), limit=4)
+    transport.call(PUT)
+    transport.run(run_in_thread(lambda: 1))
+    sockets = [line.sock for line in transport._pool.connections] + list(transport.loop._waker)
 
-    lane.close()
+    transport.close()
     gc.collect()
 
     assert [sock.fileno() for sock in sockets] == [-1] * len(sockets)
@@ -782,9 +784,9 @@ def test_a_closed_lane_leaves_nothing_open(fake, lane_to):
 @pytest.mark.parametrize("lane", ["lean", "reference"])
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("headers", [{"x-amz-meta-a": "b\r\nx-evil: 1"}, {"a\n": "b"}, {"a": "\0"}])
-def test_a_request_that_would_be_two_is_not_sent(fake, lane_to, lane, signed, headers):
+def test_a_request_that_would_be_two_is_not_sent(fake, transport_to, lane, signed, headers):
     credentials = {} if signed else {"credentials": None}
-    client = lane_to(fake, lane=lane, **credentials)
+    client = transport_to(fake, lane=lane, **credentials)
 
     [failed] = all_of(client, [calls.Request("PutObject", "PUT", "k", headers=headers, body=b"x")])
 

@@ -156,7 +156,7 @@ class HostedWorker:
         """End at once and drop running operations. A worker that hangs in a read changes nothing when it wakes."""
         self._dismissed = True
         if self._runner is not None:
-            self._runner.transport.forbid_changes()
+            self._runner.transport.writes.close()
         self._knock()
 
     def has_ended(self, timeout: float) -> bool:
@@ -185,7 +185,7 @@ class HostedWorker:
         self._knocker.close()
 
     def _work(self, runner: WorkerLoop) -> None:
-        runner.transport.watch(self._ears, lambda: self._listen(runner))
+        runner.transport.loop.watch(self._ears, lambda _: self._listen(runner))
         try:
             while not self._dismissed and (runner.busy or runner.results or not self._is_forsaken()):
                 runner.turn(_FLUSH_EVERY if runner.results else 1.0)
@@ -213,7 +213,7 @@ class HostedWorker:
         if "quirks" in ask.words:
             runner.learn(ask.words["quirks"])
         if "narrow" in ask.words:
-            runner.transport.narrow()
+            runner.transport.throttle()
         if "drain" in ask.words:
             self._drop(runner)
         runner.take(unpack(ask.works))
@@ -234,11 +234,11 @@ class HostedWorker:
             self._status = runner.status()
             self._results += runner.results
             self._requests.update(runner.transport.requests)
-            self._doubts.update(runner.transport.doubts)
+            self._doubts.update(runner.transport.fallback.overruled)
             self._news.notify_all()
         runner.results.clear()
         runner.transport.requests.clear()
-        runner.transport.doubts.clear()
+        runner.transport.fallback.overruled.clear()
         self._flushed = now
 
 

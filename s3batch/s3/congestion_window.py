@@ -1,0 +1,55 @@
+"""The number of requests that the store accepts in flight, learned from its responses.
+
+    8 requests ──response──> one more each              (slow start)
+        └── SlowDown ──> half ──response──> one more a round   (as TCP does after congestion)
+
+It decides and keeps no requests itself. Times come from the given clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST_WINDOW = 8
+_BURST = 0.5
+"""Seconds; refusals of one burst tell one thing, so the window is halved at most once in that time."""
+
+
+class CongestionWindow:
+    """The size of the window, between 1 and ``limit`` requests."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self.limit = limit
+        self.size: float = min(FIRST_WINDOW, limit)
+        self._clock = clock
+        self._slow_start = True
+        self._halved_at = 0.0
+        self._closed_until = 0.0
+        """The store asked for patience: until then the window does not grow; 0 where it did not."""
+
+    def grow(self) -> None:
+        """Take note of a successful response."""
+        if self.size < self.limit and not (self._closed_until and self._is_closed()):
+            self.size = min(self.limit, self.size + (1.0 if self._slow_start else 1.0 / self.size))
+
+    def _is_closed(self) -> bool:
+        """Return whether the store's Retry-After has not passed yet."""
+        if self._clock() < self._closed_until:
+            return True
+        self._closed_until = 0.0
+        return False
+
+    def throttle(self, in_flight: int, retry_after: float = 0.0) -> None:
+        """Halve the window, or the requests ``in_flight`` if those are fewer, at most once in half a second.
+
+        It does not grow again within ``retry_after`` seconds, which the store asked for.
+        """
+        now = self._clock()
+        self._closed_until = max(self._closed_until, now + retry_after) if retry_after else self._closed_until
+        if now - self._halved_at > _BURST:
+            self._halved_at = now
+            self._slow_start = False
+            self.size = max(1.0, min(self.size, in_flight) / 2)

@@ -1,0 +1,65 @@
+"""How many requests at once, under a clock of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3batch.s3.congestion_window import FIRST_WINDOW, CongestionWindow
+
+GROW = "grow"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def size_after(*events, limit: int = 64) -> float:
+    """Return the size after events: "grow", seconds that pass, or the arguments of a throttle."""
+    clock = Clock()
+    window = CongestionWindow(limit, clock)
+    for event in events:
+        if event == GROW:
+            window.grow()
+        elif isinstance(event, tuple):
+            window.throttle(*event)
+        else:
+            clock.now += event
+    return window.size
+
+
+@pytest.mark.parametrize(
+    ("events", "size"),
+    [
+        pytest.param([], 8, id="the first window"),
+        pytest.param([GROW] * 12, 20, id="slow start: one more for each response"),
+        pytest.param([GROW] * 200, 64, id="never above the limit"),
+        pytest.param([*[GROW] * 12, (20,)], 10, id="halved"),
+        pytest.param([*[GROW] * 12, (6,)], 3, id="half of the requests in flight, if those are fewer"),
+        pytest.param([(0,)], 1, id="never below one"),
+        pytest.param([*[GROW] * 12, *[(20,)] * 20], 10, id="one burst halves once"),
+        pytest.param([*[GROW] * 12, (20,), 0.4, (10,)], 10, id="within half a second: still one burst"),
+        pytest.param([*[GROW] * 12, (20,), 0.6, (10,)], 5, id="after half a second: halved again"),
+        pytest.param([(8, 3.0), 2.9, *[GROW] * 20], 4, id="closed while the store asks for patience"),
+        pytest.param([(8, 3.0), 0.1, (8, 1.0), 2.0, GROW], 4, id="the longer patience counts"),
+        pytest.param([(8, 3.0), 3.1, GROW], 4.25, id="then it grows by one a round"),
+    ],
+)
+def test_the_window_follows_what_the_store_says(events, size):
+    assert size_after(*events) == size
+
+
+def test_after_a_halving_a_round_of_responses_adds_about_one():
+    halved = size_after(*[GROW] * 32, (40,))
+
+    grown = size_after(*[GROW] * 32, (40,), *[GROW] * 20)
+
+    assert halved == 20
+    assert 20.9 < grown < 21
+
+
+def test_a_small_limit_is_kept_from_the_start():
+    assert size_after(limit=4) == 4 < FIRST_WINDOW
