@@ -49,7 +49,7 @@ class ArchiveError(S3BatchError):
     """A cache archive is damaged, hostile or beyond a limit. It counts as a miss, and nothing of it stays."""
 
 
-def unforeseen(error: Exception) -> JobFailedError:
+def wrap_unforeseen(error: Exception) -> JobFailedError:
     """Return the error that a step reports for an exception that is a bug in s3batch."""
     return JobFailedError(f"this is a bug in s3batch: {type(error).__name__}: {error}", hint="please report it")
 

@@ -23,16 +23,16 @@ _wanted, _count, _once = [*os.environ.get("S3BATCH_TEST_CRASH_AT", "").split(":"
 _seen: Counter[str] = Counter()
 
 
-def reach(name: str) -> None:
+def reach_failpoint(name: str) -> None:
     """Die here if a test wants it."""
     if name != _wanted:
         return
     _seen[name] += 1
-    if _seen[name] == int(_count or 1) and _is_first():
+    if _seen[name] == int(_count or 1) and _is_first_death():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_first() -> bool:
+def _is_first_death() -> bool:
     """Return whether no other process has died here, if only one is to die."""
     if not _once:
         return True

@@ -44,7 +44,7 @@ def parse_size(text: str) -> int:
         raise ValueError(SIZE_HINT)
     number, power, suffix = found.groups()
     base = 1000 if power and (suffix or "").lower() == "b" else 1024
-    return _whole(
+    return _require_whole(
         float(number.replace("_", "")) * base ** (_POWERS.index(power.lower()) + 1 if power else 0), SIZE_HINT
     )
 
@@ -53,11 +53,11 @@ def parse_duration(text: str, default_unit: str = "s") -> float:
     """Return seconds for ``90s``, ``7d``, ``1h30m``, ``500ms``; a plain number counts in ``default_unit``."""
     text = text.strip()
     if _NUMBER.fullmatch(text):
-        return _finite(float(text) * _SECONDS[default_unit], DURATION_HINT)
+        return _require_finite(float(text) * _SECONDS[default_unit], DURATION_HINT)
     parts = _DURATION_PART.findall(text)
     if not parts or _DURATION_PART.sub("", text).strip():
         raise ValueError(DURATION_HINT)
-    return _finite(sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts), DURATION_HINT)
+    return _require_finite(sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts), DURATION_HINT)
 
 
 def parse_integer(text: str) -> int:
@@ -66,12 +66,12 @@ def parse_integer(text: str) -> int:
     sign = -1 if text.startswith("-") else 1
     digits = text[1:] if text[:1] in {"+", "-"} else text
     try:
-        return sign * _magnitude(digits)
+        return sign * _parse_magnitude(digits)
     except (ValueError, OverflowError):
         raise ValueError(INTEGER_HINT) from None
 
 
-def _magnitude(digits: str) -> int:
+def _parse_magnitude(digits: str) -> int:
     if not (digits.isascii() and digits[:1].isdigit()):
         raise ValueError(digits)
     base = _BASES.get(digits[:2], 8 if re.fullmatch(r"0_?[0-7_]+", digits) else 10)
@@ -101,7 +101,7 @@ def parse_limit(text: str) -> Limit:
         raise ValueError(LIMIT_HINT) from None
     if amount < 0:
         raise ValueError(LIMIT_HINT)
-    return Limit(_finite(amount, LIMIT_HINT), percent)
+    return Limit(_require_finite(amount, LIMIT_HINT), percent)
 
 
 def format_size(size: float) -> str:
@@ -133,16 +133,16 @@ def format_count(count: int) -> str:
     return f"{count:,}"
 
 
-def plural(count: int, noun: str, nouns: str = "") -> str:
+def format_plural(count: int, noun: str, nouns: str = "") -> str:
     """Return ``1 chunk`` or ``3 chunks``; ``nouns`` where an "s" does not make it: ``3 entries``."""
     return f"{format_count(count)} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
-def _whole(number: float, hint: str) -> int:
-    return round(_finite(number, hint))
+def _require_whole(number: float, hint: str) -> int:
+    return round(_require_finite(number, hint))
 
 
-def _finite(number: float, hint: str) -> float:
+def _require_finite(number: float, hint: str) -> float:
     if not math.isfinite(number):
         raise ValueError(hint)
     return number

@@ -32,7 +32,7 @@ from s3batch.archive.undo_log import UndoLog
 from s3batch.archive.validate import Limits
 from s3batch.archive.zstd import Readable
 from s3batch.errors import ArchiveError
-from s3batch.files.opener import regular
+from s3batch.files.opener import require_regular_file
 
 _HEAD = 512  # bytes: the first block of a tar; gzip and zstd show in the first four
 _BLOCK = 1 << 20
@@ -304,7 +304,7 @@ class _Extraction:
         """Open the file that is there, if it has the member's size, time and mode: its content may be the same."""
         parent, name = split(path)
         try:
-            there = regular(os.open(name, _THERE, dir_fd=self.directories.open(parent)), path)
+            there = require_regular_file(os.open(name, _THERE, dir_fd=self.directories.open(parent)), path)
         except (OSError, ArchiveError):
             return None
         status = os.fstat(there.fileno())

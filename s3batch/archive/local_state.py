@@ -154,7 +154,7 @@ def load_state(path: str, limits: Limits | None = None) -> LocalState | None:
 def read_state(path: str, limits: Limits | None = None) -> EncodedState | None:
     """Return the stored state without decoding its manifest."""
     try:
-        record = decode(zstd.decompress(private.read_file(path), limit=_LIMIT), _StateFields, what=path)
+        record = decode(zstd.decompress(private.read_private_file(path), limit=_LIMIT), _StateFields, what=path)
     except (OSError, ArchiveError, PrivateFileError):
         return None
     return EncodedState(record, limits) if record.version == _VERSION else None

@@ -89,7 +89,7 @@ class PlanTable:
     """A plan, mapped read-only. Columns are memoryviews: valid until :meth:`close`."""
 
     def __init__(self, path: str) -> None:
-        file = private.open_file(path, os.O_RDONLY)
+        file = private.open_private_file(path, os.O_RDONLY)
         try:
             self._map = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
         finally:

@@ -23,7 +23,7 @@ from s3batch.archive.paths import inside, split
 from s3batch.archive.restore_plan import OURS, RestorePlan
 from s3batch.archive.undo_log import UndoLog
 from s3batch.errors import ArchiveError
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import Stamp, stamp_of
 
 _STAYS = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS})
@@ -75,7 +75,7 @@ def prepare(plan: RestorePlan, workspace: str, undo: UndoLog) -> list[str]:
         for row in plan.aside:
             undo.move_aside(plan.path(row))
         for path in plan.extra:
-            reach("removing")
+            reach_failpoint("removing")
             if not _move_extra(undo, plan.places.where(path)):
                 staying.append(path)
         for row in plan.dirs:

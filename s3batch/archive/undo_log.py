@@ -29,7 +29,7 @@ from typing import Protocol
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.paths import inside, split
 from s3batch.errors import ArchiveError
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.files import private
 
 Within = Callable[[str], bool]
@@ -55,7 +55,7 @@ class UndoLog:
         self._directories = Directories(workspace, roots)
         self._ours = {entry[1:] for entry in entries[1:] if entry[0] in (_FILE, _DIR)}
         self._count = sum(entry[0] == _ASIDE for entry in entries[1:])
-        self._file = private.open_file(os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._file = private.open_private_file(os.path.join(folder, _RECORD), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         if not entries:
             self._write([label, *(_ROOT + root for root in roots)])
 
@@ -104,7 +104,7 @@ class UndoLog:
                 raise
             # another file system, or a layer of a container image: an entry that cannot be moved is copied
             _copy_to(descriptor, name, self._kept, kept, part=f"{kept}.part")
-            reach("copied-aside")
+            reach_failpoint("copied-aside")
             try:
                 _remove(name, descriptor)
             except OSError as reason:  # part of it may be gone: only an undo brings that back
@@ -183,7 +183,7 @@ def _remove_made(directories: Directories, by_kind: dict[str, list[str]]) -> Non
 
 
 def _append(record: str, entry: str) -> None:
-    file = private.open_file(record, os.O_WRONLY | os.O_APPEND)
+    file = private.open_private_file(record, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, f"{entry}\0".encode())
     finally:
@@ -201,14 +201,14 @@ def _set_back(directories: Directories, fact: str) -> None:
 def forget(folder: str) -> None:
     """Delete the record first. Without it the rest means nothing, should the process be killed here."""
     with contextlib.suppress(FileNotFoundError):
-        private.remove(os.path.join(folder, _RECORD))
+        private.remove_file(os.path.join(folder, _RECORD))
     private.remove_tree(folder)
 
 
 def _read(folder: str) -> list[str]:
     """Return the entries; one that was cut off does not count."""
     try:
-        content = private.read_file(os.path.join(folder, _RECORD))
+        content = private.read_private_file(os.path.join(folder, _RECORD))
     except FileNotFoundError:
         return []
     return [os.fsdecode(entry) for entry in content.split(b"\0")[:-1]]

@@ -54,7 +54,7 @@ def resume(settings: Settings, output: Output) -> int:
 def _skipped(settings: Settings, output: Output, why: str = f"the commit message says {SKIP}") -> int:
     output.info(f"nothing to do: {why}")
     if settings.json:
-        document = report.without_job(settings.command, JobState.DONE, EXIT_DONE, warnings=[why])
+        document = report.make_jobless_document(settings.command, JobState.DONE, EXIT_DONE, warnings=[why])
         output.document({**document, "cache": {}})
     return EXIT_DONE
 

@@ -42,7 +42,7 @@ class AdminRun:
         if not self.settings.json:
             return
         state = JobState.FAILED if error else JobState.DONE
-        document = report.without_job(
+        document = report.make_jobless_document(
             self.settings.command, state, code, seconds=time.time() - self.started,
             requests=self.bucket.transport.requests, retries=self.bucket.retries, warnings=self.warnings,
         )  # fmt: skip

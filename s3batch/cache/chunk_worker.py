@@ -15,7 +15,7 @@ from s3batch.archive.plan_file import Recipe
 from s3batch.archive.unpack_chunk import unpack_chunk
 from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import Result
 from s3batch.s3 import requests
 from s3batch.s3.errors import TOO_LARGE, RequestError, fault_of
@@ -59,7 +59,7 @@ async def store_chunk(
     answer = sent.answer
     if not answer.ok:
         raise RequestError(call.name, key, fault_of(answer))
-    reach("chunk-stored")
+    reach_failpoint("chunk-stored")
     return Result(
         operation.id, sent=len(body), payload=payload, etag=etag_of(answer), checksum=sent.checksum,
         date=date_of(answer), warning=sent.warning,
@@ -106,5 +106,5 @@ def _unpacked(work: Work, body: bytes) -> Result:
         return Result(
             operation.id, error=f"cannot write {error.filename or 'a file'}: {error.strerror}", code="Unwritable"
         )
-    reach("unpacked")
+    reach_failpoint("unpacked")
     return Result(operation.id, payload=made.to_bytes())

@@ -15,7 +15,7 @@ from s3batch.cache.run import exit_code
 from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
 from s3batch.model import JobState
 from s3batch.reporting import report
-from s3batch.units import plural
+from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from s3batch.cache.admin import AdminRun
@@ -29,7 +29,7 @@ def run_clear(settings: Settings, output: Output) -> int:
     if refusal:
         output.info(f"nothing is cleared: {refusal}")
         if settings.json:
-            document = report.without_job(settings.command, JobState.DONE, EXIT_DONE, warnings=[refusal])
+            document = report.make_jobless_document(settings.command, JobState.DONE, EXIT_DONE, warnings=[refusal])
             output.document({**document, "cache": {"removed": []}})
         return EXIT_DONE
     try:
@@ -51,7 +51,7 @@ def _clear(look: AdminRun, prefixes: tuple[str, ...]) -> int:
     elif not rehearsal:
         bucket.delete_many(keys)
     words = "would remove" if rehearsal else "removed"
-    look.output.info(f"cache cleared: {words} {plural(len(keys), 'object')}")
+    look.output.info(f"cache cleared: {words} {format_plural(len(keys), 'object')}")
     look.document({"removed": keys})
     return EXIT_DONE
 
@@ -64,6 +64,8 @@ def _failed(settings: Settings, output: Output, error: S3BatchError) -> int:
     words = f"the cache was not cleared: {error}"
     (output.error if code else output.warn)(words)
     if settings.json:
-        document = report.without_job(settings.command, JobState.FAILED, code, warnings=[] if code else [words])
+        document = report.make_jobless_document(
+            settings.command, JobState.FAILED, code, warnings=[] if code else [words]
+        )
         output.document({**document, **({"error": words} if code else {}), "cache": {"removed": []}})
     return code

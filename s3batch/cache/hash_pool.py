@@ -63,7 +63,7 @@ def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packe
     """Return the hashes of every recipe of the plan file, by up to ``processes`` processes."""
     if not recipes:
         return []
-    count = min(processes, len(recipes)) if fork.possible() else 1
+    count = min(processes, len(recipes)) if fork.is_fork_possible() else 1
     close_plans()  # a fork opens its own
     with contextlib.ExitStack() as stack:
         stack.callback(close_plans)

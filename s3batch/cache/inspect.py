@@ -17,7 +17,7 @@ from s3batch.cache.naming import build_of
 from s3batch.cache.object_names import KEYS, title
 from s3batch.cache.segments import fetch_segments
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, ArchiveError, JobFailedError
-from s3batch.units import format_count, format_duration, format_size, plural
+from s3batch.units import format_count, format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.archive.manifest import Manifest
@@ -80,7 +80,7 @@ def _show(look: AdminRun, key: str) -> None:
         look.output.data(*(f"{row['mode']} {row['size']:>12} {row['path']}{_arrow(row)}" for row in rows))
     age = format_duration(max(0.0, time.time() - manifest.created))
     look.output.info(
-        f"{name}: {format_count(len(rows))} entries, {format_size(size)} in {plural(len(manifest.chunks), 'chunk')}; "
+        f"{name}: {format_count(len(rows))} entries, {format_size(size)} in {format_plural(len(manifest.chunks), 'chunk')}; "
         f"made {age} ago by {manifest.tool} on {manifest.system}; paths: {', '.join(manifest.roots)}"
     )
     look.document(

@@ -13,7 +13,7 @@ from s3batch.cache.run import CacheOutcome
 from s3batch.errors import ArchiveError
 from s3batch.s3.errors import RequestError
 from s3batch.s3.responses import etag_of
-from s3batch.units import format_size, plural
+from s3batch.units import format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.cache.object_keys import LegacyObject
@@ -144,7 +144,7 @@ def _outcome(session: CacheSession, taken: list[tuple[LegacyObject, Extracted]])
     size = sum(done.size for _, done in taken)
     session.journal.jobs.add_tally(files=files, bytes=size, unchanged=files - made)
     keys = ", ".join(old.key for old, _ in taken)
-    words = f"restored {keys} (of an older plugin): {plural(made, 'file')} made, {format_size(size)}"
+    words = f"restored {keys} (of an older plugin): {format_plural(made, 'file')} made, {format_size(size)}"
     words = f"dry run: would restore {keys} (of an older plugin)" if session.settings.dry_run else words
     first = taken[0][0].key
     return CacheOutcome(

@@ -47,14 +47,14 @@ class LocalChunks:
         """Return the content kept under an id in hex, or ``None``. The caller checks its hash."""
         path = self._path(name)
         try:
-            body = private.read_file(path, LONGEST)
+            body = private.read_private_file(path, LONGEST)
         except _TROUBLE:
             return None
         if len(body) > LONGEST:
             self.forget(name)
             return None
         with contextlib.suppress(*_TROUBLE):
-            private.set_times(path, time.time_ns())
+            private.set_file_times(path, time.time_ns())
         return body
 
     def put(self, name: str, body: bytes) -> None:
@@ -67,9 +67,9 @@ class LocalChunks:
             try:
                 with private.create_file(scratch) as file:
                     file.write(body)
-                private.rename(scratch, path)
+                private.rename_file(scratch, path)
             except BaseException:
-                private.remove(scratch)
+                private.remove_file(scratch)
                 raise
         except _TROUBLE:
             return
@@ -80,7 +80,7 @@ class LocalChunks:
     def forget(self, name: str) -> None:
         """Remove a chunk whose content does not match its name."""
         with contextlib.suppress(*_TROUBLE):
-            private.remove(self._path(name))
+            private.remove_file(self._path(name))
 
     def trim(self) -> None:
         """Remove the least recently used chunks until the limit holds. Files with other names stay."""
@@ -123,7 +123,7 @@ def _probe(path: str) -> tuple[bool, str]:
     try:
         with private.create_file(probe):
             pass
-        private.remove(probe)
+        private.remove_file(probe)
     except OSError as error:
         return False, _said(error)
     return True, ""

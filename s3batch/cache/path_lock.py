@@ -92,7 +92,7 @@ def _shared(mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
 def _roots_in(path: str) -> list[str]:
     """Return the paths written in a lock; none where it is not held or cannot be read."""
     try:
-        text: Any = json.loads(private.read_file(path))
+        text: Any = json.loads(private.read_private_file(path))
         return [str(root) for root in text["roots"]]
     except (OSError, JournalError, ValueError, KeyError, TypeError, RecursionError):
         return []

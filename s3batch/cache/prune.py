@@ -28,7 +28,7 @@ from s3batch.cache.prune_lock import PruneLock, hold_lock
 from s3batch.cache.publish import evict
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.settings.s3_limits import DELETE_BATCH
-from s3batch.units import format_size, plural
+from s3batch.units import format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.cache.admin import AdminRun
@@ -201,14 +201,14 @@ class PruneRun:
         """Report the result; return the exit code."""
         look, would = self.look, "would be " if self._rehearsal else ""
         look.output.info(
-            f"{plural(len(self.evicted), 'cache')} {would}evicted, {plural(self.deleted, 'chunk')} "
-            f"({format_size(self.freed)}) {would}deleted, {plural(self.noted, 'unused chunk')} noted for a later run"
+            f"{format_plural(len(self.evicted), 'cache')} {would}evicted, {format_plural(self.deleted, 'chunk')} "
+            f"({format_size(self.freed)}) {would}deleted, {format_plural(self.noted, 'unused chunk')} noted for a later run"
         )
         if not look.settings.json:
             look.output.data(*(f"evict {name}" for name in self.evicted))
         wrong = ""
         if self.unreadable:
-            wrong = f"no chunk was removed, because {plural(len(self.unreadable), 'cache')} cannot be read: {self.unreadable[0]}"
+            wrong = f"no chunk was removed, because {format_plural(len(self.unreadable), 'cache')} cannot be read: {self.unreadable[0]}"
             look.output.error(f"{wrong}; evict it with ttl, or delete it")
         elif self.lapsed:
             look.warn("the store answers too slowly to delete chunks safely beside builds; the next prune tries again")

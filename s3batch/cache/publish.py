@@ -16,7 +16,7 @@ from s3batch.cache.object_keys import aside_key
 from s3batch.cache.object_names import CREATED, SIGNATURE, TEMPLATE, TREE
 from s3batch.cache.signature import sign
 from s3batch.errors import EndpointError
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.objects.own_keys import CACHE_MARK
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError, fault_of
@@ -60,12 +60,12 @@ def _put(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> 
     """Put a manifest under one key; return its ETag. ``None``: another one is there, and it stays."""
     headers = {"content-md5": requests.md5_header(stored), **_headers(session, key, stored, manifest)}
     only_new = not session.settings.override and not session.distrusted and not session.is_rejected(key)
-    reach("manifest-publishing")
+    reach_failpoint("manifest-publishing")
     condition = {"if-none-match": "*"} if only_new else {}
     answer = session.bucket.ask(requests.put_object(key, stored, {**headers, **condition}))
     if only_new and not answer.ok and fault_of(answer).code in _UNCONDITIONAL and session.bucket.head(key) is None:
         answer = session.bucket.ask(requests.put_object(key, stored, headers))
-    reach("manifest-published")
+    reach_failpoint("manifest-published")
     if only_new and answer.status == 412 and (etag := etag_of_ours(session.bucket, key, stored)):
         return etag
     if only_new and (answer.status == 412 or (not answer.ok and fault_of(answer).code in _UNCONDITIONAL)):

@@ -30,7 +30,7 @@ from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.reporting.text import format_amount
 from s3batch.s3.errors import RequestError
-from s3batch.units import format_count, format_size, plural
+from s3batch.units import format_count, format_plural, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -177,7 +177,7 @@ def _scanned(session: CacheSession) -> ScannedTree:
         session.warn(f"{root} does not exist: it is not cached")
     session.refuse_incomplete([*problems, *found.problems])
     if found.special:
-        special = plural(len(found.special), "special file")
+        special = format_plural(len(found.special), "special file")
         session.warn(f"not cached: {special}, such as {found.special[0]}")
     if not len(found.tree) and roots != (".",):
         excluded = found.excluded and not found.missing
@@ -359,7 +359,7 @@ def _counted(done: Assembled, results: list[Result], *, published: bool) -> _Cac
 def _told(session: CacheSession, cached: _CacheFacts) -> CacheOutcome:
     if cached.chunks:
         rest = f", {format_count(cached.kept)} stored before" if cached.kept else ""
-        how = f"{plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent{rest}"
+        how = f"{format_plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent{rest}"
     else:
         how = "only the list of files sent" if cached.published else "nothing changed, nothing sent"
     session.journal.jobs.add_tally(files=cached.files, bytes=cached.bytes)
@@ -379,7 +379,7 @@ def _rehearsed(session: CacheSession, found: ScannedTree, operations: dict[Opera
     files, size = files_of(found.tree), sum(found.tree.sizes)
     session.journal.jobs.add_tally(files=files, bytes=size)
     new = sum(operation.size for operation in operations)
-    how = f"would send {plural(len(operations), 'chunk')} (of {format_size(new)}, before compression)"
+    how = f"would send {format_plural(len(operations), 'chunk')} (of {format_size(new)}, before compression)"
     cache = {**_named(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}
     return CacheOutcome(
         words=f"dry run for {session.names.title}: {format_amount(files, size)}: {how}", cache=cache, changed=bool(operations)

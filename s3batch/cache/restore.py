@@ -32,13 +32,13 @@ from s3batch.cache.object_keys import chunk_key, parse_manifest_key
 from s3batch.cache.run import CacheOutcome
 from s3batch.coordinator.signals import InterruptedJobError
 from s3batch.errors import ArchiveError, JobFailedError
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.files import private
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.reporting.text import format_amount
 from s3batch.s3.store_clock import elapsed
-from s3batch.units import format_duration, format_size, plural
+from s3batch.units import format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -314,7 +314,7 @@ def _restored(
             results = _fetch(session, work.plan)
             session.warn_of_foreign(finish(work.plan, workspace))
             _warn_of_unowned(session, work.plan, results)
-        reach("restored")
+        reach_failpoint("restored")
         undo.commit()
     _remember(session, work, results)
     return _outcome(session, work, results)
@@ -323,7 +323,7 @@ def _restored(
 def _warn_of_staying(session: CacheSession, plan: RestorePlan, paths: list[str]) -> None:
     if paths:
         plan.extra = sorted(set(plan.extra) - set(paths))
-        entries = plural(len(paths), "entry", "entries")
+        entries = format_plural(len(paths), "entry", "entries")
         session.warn(f"{entries} not in the cache cannot be removed, such as {paths[0]}")
 
 
@@ -341,7 +341,7 @@ def _warn_of_unowned(session: CacheSession, plan: RestorePlan, results: list[Res
     count = plan.unowned + sum(unpack_chunk.UnpackedChunk.from_bytes(result.payload).unowned for result in results)
     if count:
         session.warn(
-            f"cannot set the owner of {plural(count, 'restored entry', 'restored entries')}, so they belong to root"
+            f"cannot set the owner of {format_plural(count, 'restored entry', 'restored entries')}, so they belong to root"
         )
 
 
@@ -404,15 +404,15 @@ def _told(
     sent = sum(result.sent for result in results)
     session.journal.jobs.add_tally(files=files, bytes=size, unchanged=max(0, files - made))
     if plan is not None and session.settings.dry_run:
-        how = f"would fetch {plural(len(plan.recipes), 'chunk')} for {plural(made, 'file')}"
+        how = f"would fetch {format_plural(len(plan.recipes), 'chunk')} for {format_plural(made, 'file')}"
     elif not changed:
         how = "all files were up to date"
     else:
         local = sum(result.already for result in results)
-        fetched = f"{plural(len(results) - local, 'chunk')} ({format_size(sent)}) fetched"
-        how = f"{fetched}{f', {local:,} taken from local_dir' if local else ''} for {plural(made, 'file')}"
+        fetched = f"{format_plural(len(results) - local, 'chunk')} ({format_size(sent)}) fetched"
+        how = f"{fetched}{f', {local:,} taken from local_dir' if local else ''} for {format_plural(made, 'file')}"
     if removed:
-        entries = plural(removed, "entry", "entries")
+        entries = format_plural(removed, "entry", "entries")
         how += f", {'would remove ' if session.settings.dry_run else ''}{entries} not in the cache"
         how += "" if session.settings.dry_run else " removed"
     verb = "dry run for" if session.settings.dry_run else "restored"

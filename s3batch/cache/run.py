@@ -28,7 +28,7 @@ from s3batch.errors import (
     JournalTooNewError,
     S3BatchError,
     SettingsError,
-    unforeseen,
+    wrap_unforeseen,
 )
 from s3batch.files import private
 from s3batch.files.private import PrivateFileError
@@ -67,7 +67,7 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
     names = checked(settings)
     try:
         if settings.lookup_only:  # it leaves nothing behind
-            with private.temporary_directory() as own:
+            with private.make_scratch_directory() as own:
                 here = replace(settings, journal="", state_directory=own)
                 return _run(here, output, use_case, names, own, resumed=False)
         own, trouble = own_directory(settings.at_workspace("."))
@@ -144,7 +144,7 @@ def _carried_out(session: CacheSession, use_case: UseCase) -> tuple[CacheOutcome
         return nothing, JobFailedError(": ".join(filter(None, [name, error.strerror or str(error)])))
     except Exception as error:  # noqa: BLE001 - a bug in s3batch breaks no build
         session.output.trace(error)
-        return nothing, unforeseen(error)
+        return nothing, wrap_unforeseen(error)
     finally:
         session.close()
 
@@ -179,7 +179,7 @@ class _JobEnd:
             self._session.warn(f"{wrong}; the build goes on without it")
         warned, changed = bool(journal.jobs.current.warnings), self._outcome.changed
         wants = () if code or stopped else settings.fail_on
-        frowned_upon = report.frowned_upon(wants, warned=warned, changed=changed)
+        frowned_upon = report.find_fail_on_reason(wants, warned=warned, changed=changed)
         code = EXIT_FAILED if frowned_upon else code
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if stopped else JobState.DONE
         journal.jobs.set_state(state, code)
@@ -191,7 +191,9 @@ class _JobEnd:
         if not stopped:
             output.info(self._outcome.words)
         elif code and not settings.dry_run:
-            output.error(f"to finish it: {report.resume_line(document['job'], journal.path, self._is_found())}")
+            output.error(
+                f"to finish it: {report.format_resume_command(document['job'], journal.path, self._is_found())}"
+            )
         return code
 
     def _wrong(self, code: int) -> str:
@@ -203,7 +205,7 @@ class _JobEnd:
 
     def _document(self, wrong: str) -> dict[str, Any]:
         journal = self._session.journal
-        document = report.document(
+        document = report.make_report_document(
             journal.jobs.current,
             journal.outcomes.count_by_kind(),
             journal.outcomes.read_failures,
@@ -216,7 +218,7 @@ class _JobEnd:
     def _is_found(self) -> bool:
         """Return whether ``resume`` finds the journal by itself."""
         settings = self._session.settings
-        found = journal_trust.is_found(self._session.journal.path, settings)
+        found = journal_trust.is_journal_found(self._session.journal.path, settings)
         return found and settings.state_directory != self._session.own
 
 
@@ -226,6 +228,6 @@ def _end_without_journal(settings: Settings, output: Output, names: CacheObjects
     wrong = f"{_NOT_DONE[settings.command]}: {error}"
     (output.error if code else output.warn)(wrong if code else f"{wrong}; the build goes on without it")
     if settings.json:
-        document = report.without_job(settings.command, JobState.FAILED, code, warnings=[wrong])
+        document = report.make_jobless_document(settings.command, JobState.FAILED, code, warnings=[wrong])
         output.document({**document, "cache": {"key": names.own, "name": names.title}})
     return code

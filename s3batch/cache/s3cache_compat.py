@@ -39,7 +39,7 @@ def rebuild_old(session: CacheSession, found: ScannedTree) -> CacheOutcome:
             _send(session, path, key, digest)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            private.remove(path)
+            private.remove_file(path)
     return _outcome(session, found, key, size if sent else 0)
 
 
@@ -51,7 +51,7 @@ def _written(session: CacheSession, found: ScannedTree, path: str) -> str:
         digest = hashlib.file_digest(file, "md5").hexdigest()
     # parts that a killed run sent are known again by size and time: the same content has the same time, no other has
     mtime_ns = int(digest[:_TIME_DIGITS], 16)
-    private.set_times(path, mtime_ns)
+    private.set_file_times(path, mtime_ns)
     session.refuse_incomplete(problems)
     return digest
 

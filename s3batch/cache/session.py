@@ -24,17 +24,17 @@ from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.errors import EndpointError, JobFailedError, S3BatchError
-from s3batch.executors.local import LocalExecutor, usable_cpus
+from s3batch.executors.local import LocalExecutor, count_usable_cpus
 from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.objects.attributes import AttributeRules
-from s3batch.reporting.progress import Totals, kind_of, make
+from s3batch.reporting.progress import Totals, kind_of, make_progress
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import UNREACHABLE
 from s3batch.s3.store_clock import elapsed
 from s3batch.settings.table import Settings
-from s3batch.units import plural
+from s3batch.units import format_plural
 from s3batch.worker.context import Brief
 
 if TYPE_CHECKING:
@@ -156,20 +156,22 @@ class CacheSession:
 
     def warn_of_lost(self, **counts: int) -> None:
         """Warn once of attributes that files have and no cache keeps."""
-        said = [f"{name.replace('_', ' ')} of {plural(count, 'file')}" for name, count in counts.items() if count]
+        said = [
+            f"{name.replace('_', ' ')} of {format_plural(count, 'file')}" for name, count in counts.items() if count
+        ]
         if said:
             self.warn(f"the cache does not keep {', '.join(said)}")
 
     def warn_of_foreign(self, directories: list[str]) -> None:
         """Say once that directories that belong to someone else kept their mode and time."""
         if directories:
-            count = plural(len(directories), "directory", "directories")
+            count = format_plural(len(directories), "directory", "directories")
             self.warn(f"cannot set mode and time of {count}, such as {min(directories)}: it belongs to another user")
 
     def refuse_incomplete(self, problems: Sequence[ScanProblem]) -> None:
         """Raise if paths cannot be read and ``fail_on_error`` is set; else warn of each."""
         if problems and self.settings.fail_on_error:
-            first, count = problems[0], plural(len(problems), "path")
+            first, count = problems[0], format_plural(len(problems), "path")
             raise JobFailedError(
                 f"{count} cannot be read, such as {first.path}: {first.error}; the cache stays as it was",
                 hint="make it readable, or exclude it",
@@ -249,7 +251,7 @@ class CacheSession:
 
     def is_rejected(self, key: str) -> bool:
         """Return True if there is such a note."""
-        return key in self.reject_paths and private.is_there(self.reject_paths[key])
+        return key in self.reject_paths and private.file_exists(self.reject_paths[key])
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
@@ -258,13 +260,13 @@ class CacheSession:
     @property
     def distrusted(self) -> bool:
         """True if such a note exists."""
-        return private.is_there(self.distrust_path)
+        return private.file_exists(self.distrust_path)
 
     def trust_again(self) -> None:
         """Remove the note: everything has been stored again, or exists."""
         for note in (self.distrust_path, *self.reject_paths.values()):
             with contextlib.suppress(FileNotFoundError):
-                private.remove(note)
+                private.remove_file(note)
 
     def remembered(self) -> EncodedState | None:
         """Return the state of an earlier step."""
@@ -285,7 +287,7 @@ class CacheSession:
     def remove_plan(self) -> None:
         """Delete the plan file."""
         with contextlib.suppress(FileNotFoundError):
-            private.remove(self.plan_path)
+            private.remove_file(self.plan_path)
 
     def encryption_headers(self) -> dict[str, str]:
         """Return the headers with which the store encrypts an object."""
@@ -339,7 +341,7 @@ class CacheSession:
     @property
     def processes(self) -> int:
         """The number of processes that share the work on this machine."""
-        return self.settings.workers or usable_cpus()
+        return self.settings.workers or count_usable_cpus()
 
     def _executor(self, brief: Brief) -> Executor:
         in_flight = self.settings.max_concurrency or _IN_FLIGHT_PER_WORKER * self.processes
@@ -355,7 +357,7 @@ class CacheSession:
             planning=False, phase=phase, unit="files",
         )  # fmt: skip
         files_of = {operation.key: files for operation, files in operations.items()}
-        heard = _RoundResults(files_of, make(kind_of(self.settings), self.output.progress_stream), totals)
+        heard = _RoundResults(files_of, make_progress(kind_of(self.settings), self.output.progress_stream), totals)
         executor, self._early = self._early or self.executor(function), None
         self._run(executor, list(operations), heard, heard.take)
         return heard.results
@@ -385,9 +387,11 @@ class CacheSession:
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
         operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, stamp.size, stamp)
         uploads = MultipartUploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
-        progress = make(kind_of(self.settings), self.output.progress_stream)
+        progress = make_progress(kind_of(self.settings), self.output.progress_stream)
         self._run(executor, [operation], progress, lambda *_: None, uploads)
-        stale_uploads.abort(self.journal, self.bucket, lambda: stale_uploads.unclaimed(self.journal, self.bucket, key))
+        stale_uploads.abort_stale_uploads(
+            self.journal, self.bucket, lambda: stale_uploads.find_unclaimed_uploads(self.journal, self.bucket, key)
+        )
 
     def _run(
         self, executor: Executor, operations: list[Operation], progress: Progress,
@@ -410,7 +414,7 @@ class CacheSession:
 def _note(path: str, text: str) -> None:
     """Write a file of the state. If there is no room for it, the next restore finds the facts again."""
     with contextlib.suppress(OSError):
-        private.write_note(path, text)
+        private.write_private_note(path, text)
 
 
 def _digest(*texts: str) -> str:

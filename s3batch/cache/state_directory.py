@@ -27,7 +27,7 @@ def own_directory(workspace: str) -> StateDirectory:
     """Return the directory, made and writable. Raises :class:`JobFailedError` if none can be made."""
     trouble = ""
     try:
-        for path in (os.path.join(workspace, OWN_DIRECTORY), private.temporary_state()):
+        for path in (os.path.join(workspace, OWN_DIRECTORY), private.temporary_state_path()):
             try:
                 if make_writable(path):
                     return StateDirectory(path, trouble)
@@ -45,7 +45,7 @@ def make_writable(path: str) -> bool:
 
     Raises PrivateFileError if it, or a file in it, belongs to another user.
     """
-    if not private.is_writable(path):
+    if not private.is_directory_writable(path):
         return False
     try:
         private.make_directory(path)

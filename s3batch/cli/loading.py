@@ -185,7 +185,7 @@ def _state_directory(environ: Mapping[str, str]) -> str:
     base = environ.get("XDG_STATE_HOME", "")
     # the specification says to ignore a relative one
     usual = os.path.join(base, "s3batch") if os.path.isabs(base) else _user_directory("user_state_dir")
-    return usual if usual and private.is_writable(usual) else private.temporary_state()
+    return usual if usual and private.is_directory_writable(usual) else private.temporary_state_path()
 
 
 def _user_directory(kind: str) -> str:
@@ -206,7 +206,7 @@ def _plugin_state_directory(workspace: str) -> str:
     """
     usual = os.path.join(workspace, OWN_DIRECTORY)
     strange = os.path.lexists(usual) and (os.path.islink(usual) or not os.path.isdir(usual))
-    return usual if strange or private.is_writable(usual) else private.temporary_state()
+    return usual if strange or private.is_directory_writable(usual) else private.temporary_state_path()
 
 
 def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, GivenText], str]:

@@ -134,7 +134,7 @@ def _checked(call: _Invocation, interrupter: Interrupter) -> int:
 
 def _broken_step(call: _Invocation, settings: Settings, error: Exception) -> int:
     """Return the exit code of a cache step that met a bug in s3batch: the build goes on, unless asked to fail."""
-    sentence = f"{settings.command}: {errors.unforeseen(error)}"
+    sentence = f"{settings.command}: {errors.wrap_unforeseen(error)}"
     if settings.fail_on_error:
         return _fail(call, sentence, errors.EXIT_FAILED)
     call.output.warn(f"{sentence}; the build goes on without it")
@@ -189,7 +189,7 @@ def _nothing_wanted(call: _Invocation) -> int:
         from s3batch.model import JobState  # noqa: PLC0415 - as above
         from s3batch.reporting import report  # noqa: PLC0415 - few ask for it
 
-        call.output.document(report.without_job(call.command, JobState.DONE, errors.EXIT_DONE))
+        call.output.document(report.make_jobless_document(call.command, JobState.DONE, errors.EXIT_DONE))
     return errors.EXIT_DONE
 
 
@@ -231,7 +231,7 @@ def _loaded(call: _Invocation, command: str, rest: Sequence[str]) -> Settings | 
 def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
     """Say where the journal is if it is not where it usually is."""
     journals = settings.command in RESUMABLE or settings.command == "resume"
-    if settings.journal or not journals or settings.state_directory != private.temporary_state():
+    if settings.journal or not journals or settings.state_directory != private.temporary_state_path():
         return
     if settings.plugin:
         what, lost = "the workspace", ": a later step cannot resume this job"
@@ -283,7 +283,7 @@ def _failure_document(call: _Invocation, sentence: str, code: int) -> dict[str, 
 
     interrupted = code in errors.INTERRUPTED
     state = JobState.INTERRUPTED if interrupted else JobState.FAILED
-    return {**report.without_job(call.command, state, code), "error": call.output.clean(sentence)}
+    return {**report.make_jobless_document(call.command, state, code), "error": call.output.clean(sentence)}
 
 
 def _secrets_of(environ: Mapping[str, str]) -> list[str]:

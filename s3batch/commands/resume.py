@@ -9,7 +9,7 @@ from s3batch.commands.jobs.find import RUNNING, find_jobs
 from s3batch.coordinator import journal_trust
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.reporting.json_stream import Collected
-from s3batch.reporting.report import resume_line
+from s3batch.reporting.report import format_resume_command
 from s3batch.reporting.text import format_date
 from s3batch.units import format_count
 
@@ -29,7 +29,7 @@ def run(settings: Settings, output: Output, carry_on: CarryOn) -> int:
 
     ``carry_on`` runs the command of a job, with the settings of that job.
     """
-    journal_trust.require_settings(settings)
+    journal_trust.require_plugin_settings(settings)
     unreadable: list[JournalError] = []
     jobs = find_jobs(settings, output, unreadable, counted=False)
     if settings.all_jobs:
@@ -51,7 +51,7 @@ def _nothing(settings: Settings, output: Output) -> int:
 
 def _finish(found: FoundJob, settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Begin a job that continues this one, with its settings."""
-    begun = journal_trust.settings_to_resume(found.job, found.journal, settings)
+    begun = journal_trust.choose_resume_settings(found.job, found.journal, settings)
     job = found.job
     output.info(
         f"resuming job {job.id}: {job.command} of {job.source} to {job.target} at {job.endpoint or 'AWS'}, begun "
@@ -63,7 +63,7 @@ def _finish(found: FoundJob, settings: Settings, output: Output, carry_on: Carry
 
 def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Finish each, the oldest first; stop where a signal says so."""
-    believed = [each for each in reversed(left) if journal_trust.may_decide(each.journal, settings)]
+    believed = [each for each in reversed(left) if journal_trust.may_journal_decide(each.journal, settings)]
     if not believed and left:
         raise _refusal(settings, left[0])
     if not believed:
@@ -124,7 +124,7 @@ def _is_later(one: Job, other: Job) -> bool:
 def _choose(settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJob], output: Output) -> FoundJob | None:
     """Return the job that the settings given name; without any, the only one that a journal may decide about."""
     same = [each for each in left if settings.bucket and journal_trust.is_same_job(each.job, each.journal, settings)]
-    believed = [each for each in left if journal_trust.may_decide(each.journal, settings)]
+    believed = [each for each in left if journal_trust.may_journal_decide(each.journal, settings)]
     must_name = settings.plugin or settings.origin("bucket").startswith(("--", "argument "))
     if same and (must_name or not believed):
         return same[0]
@@ -135,7 +135,7 @@ def _choose(settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJo
     if settings.bucket and any(journal_trust.is_same_job(each.job, each.journal, settings) for each in jobs):
         return None  # the job of these settings is done; the unfinished one is of another step
     raise (
-        journal_trust.other_job(left[0].job, left[0].journal, settings)
+        journal_trust.describe_other_job(left[0].job, left[0].journal, settings)
         if settings.bucket
         else _refusal(settings, left[0])
     )
@@ -146,7 +146,7 @@ def _only(left: Sequence[FoundJob], settings: Settings, output: Output) -> Found
     if len(left) == 1:
         return left[0]
     for each in left:
-        line = resume_line(each.job.id, each.journal, journal_trust.is_found(each.journal, settings))
+        line = format_resume_command(each.job.id, each.journal, journal_trust.is_journal_found(each.journal, settings))
         output.error(
             f"{line}   # {each.job.command} of {each.job.source} to {each.job.target}, begun {format_date(each.job.started)}, "
             f"{_words_left(each)}"
@@ -163,5 +163,5 @@ def _words_left(found: FoundJob) -> str:
 
 
 def _refusal(settings: Settings, found: FoundJob) -> Exception:
-    journal_trust.read_settings(found.job, found.journal, settings)
-    return journal_trust.refusal(found.job, found.journal)
+    journal_trust.read_job_settings(found.job, found.journal, settings)
+    return journal_trust.describe_untrusted_job(found.job, found.journal)

@@ -31,7 +31,7 @@ from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import report
 from s3batch.reporting.json_stream import Rows, Spool
 from s3batch.s3 import permissions
-from s3batch.units import format_count, plural
+from s3batch.units import format_count, format_plural
 from s3batch.worker.verify import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run(settings: Settings, output: Output) -> int:
             output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
 
     with (
-        private.temporary_directory() as folder,
+        private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         Signals() as signals,
     ):
@@ -93,7 +93,7 @@ def _known_quirks(settings: Settings, target: str) -> Quirks:
         return NO_QUIRKS
     try:
         with Journal.read_only(settings.journal_path(target)) as journal:
-            return quirk_memory.recall_in_force(journal, settings.endpoint_url)
+            return quirk_memory.recall_quirks_in_force(journal, settings.endpoint_url)
     except JournalError:
         return NO_QUIRKS
 
@@ -127,7 +127,7 @@ def _report(
     interrupted = isinstance(stopped, InterruptedJobError)
     journal.jobs.set_state(JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE, code)
     document = _compared(
-        report.document(
+        report.make_report_document(
             journal.jobs.current,
             journal.outcomes.count_by_kind(),
             journal.outcomes.read_failures,
@@ -164,13 +164,13 @@ def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:
     for warning in document["warnings"]:
         output.warn(warning)
     for failure in document["failures"]:
-        output.error(report.failure_line(failure, permissions.headers_of(settings)))
+        output.error(report.format_failure_line(failure, permissions.headers_of(settings)))
     found, failed = len(document["differences"]), len(document["failures"])
-    words = plural(found, "difference") if found else "no difference"
+    words = format_plural(found, "difference") if found else "no difference"
     more = f", {format_count(failed)} could not be compared" if failed else ""
     unfinished = ", not everything was compared" if document["state"] == JobState.INTERRUPTED else ""
     files = document["files"]
     if not files + found + failed and not unfinished:
         output.info("nothing to compare: the source has no file and the target no object")
         return
-    output.info(f"{plural(files, 'file')} compared: {words}{more}{unfinished}")
+    output.info(f"{format_plural(files, 'file')} compared: {words}{more}{unfinished}")

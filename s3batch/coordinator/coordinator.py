@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 from s3batch.coordinator.circuit_breaker import CircuitBreaker
 from s3batch.coordinator.dispatcher import Dispatcher
 from s3batch.coordinator.multipart import LOST
-from s3batch.coordinator.quarantine import Quarantine, tag_of
+from s3batch.coordinator.quarantine import Quarantine, read_result_tag
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.signals import InterruptedJobError, StoppedError
 from s3batch.coordinator.throttling import Throttling
 from s3batch.errors import EndpointError, S3BatchError
-from s3batch.executors import Tag, count_outstanding, tags_of
-from s3batch.failpoints import reach
+from s3batch.executors import Tag, collect_work_tags, count_outstanding
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import DELETE, DONE, RECONCILE, UPLOAD, WHOLE, Kind, Operation, Result, Stage, State, Step, Work
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.s3.errors import SIGNED_OUT
 from s3batch.s3.retry import back_off
-from s3batch.units import plural
+from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Coordinator:
         others = self._journal.operations.add(later) if later else []
         for stage, count in Counter([operation.stage for operation in (*fresh, *others)]).items():
             self._open[stage] += count
-        reach("added")
+        reach_failpoint("added")
         self._count_planned((*fresh, *others))
         if at_once:
             dispatcher.prepare(fresh)
@@ -219,7 +219,7 @@ class Coordinator:
             outcomes += [self._verdict(*ended) for ended in self._deps.uploads.take_ended()]
             if outcomes:
                 self._journal.operations.settle(outcomes)
-                reach("deleted" if self._stage == Stage.DELETE else "settled")
+                reach_failpoint("deleted" if self._stage == Stage.DELETE else "settled")
         if self._quirks.learn(quirk for result in news.results for quirk in result.quirks):
             self._executor.learn(self._quirks.quirks)
         if any(result.throttled for result in news.results):
@@ -336,11 +336,11 @@ class Coordinator:
         if work.step in (Step.WHOLE, Step.FINISH):
             self._journal.doubts.note_lost(work.keys or [(work.operation.id, work.operation.key)])
         if work.step is Step.WHOLE:
-            return [self._lost_row(row) for row, _, _ in tags_of(work) if row in self._dispatcher.leased]
-        if not self._quarantine.is_killer(tags_of(work)[0]):
+            return [self._lost_row(row) for row, _, _ in collect_work_tags(work) if row in self._dispatcher.leased]
+        if not self._quarantine.is_killer(collect_work_tags(work)[0]):
             self._deps.uploads.lost(work)
             return []
-        row, step, part = tags_of(work)[0]
+        row, step, part = collect_work_tags(work)[0]
         upload_id = work.operation.upload_id
         return self._judge_step(Result(row, step, part, error=_KILLER, code=LOST, upload_id=upload_id))
 
@@ -374,7 +374,7 @@ class Coordinator:
             return [self._verdict(verdict.operation, verdict.result)]
         if result.step is Step.PART:
             self._deps.totals.bytes_done += result.sent
-            reach("part-settled")
+            reach_failpoint("part-settled")
             return [(State.DONE, result)] if is_believed else []
         return []
 
@@ -392,11 +392,11 @@ class Coordinator:
         totals = self._deps.totals
         self._open[operation.stage] -= 1
         totals.files_done += 1
-        reach("finished")
+        reach_failpoint("finished")
         return State.DONE, result
 
     def _bad_step(self, result: Result) -> list[tuple[State, Result]]:
-        tag = tag_of(result)
+        tag = read_result_tag(result)
         spared = self._throttling.spares(result, self._breaker.last_success)
         self._tries[tag] += not spared
         parked = self._deps.uploads.is_parked(result.id)
@@ -441,7 +441,7 @@ class Coordinator:
         count = sum(len(each.parted()[0]) for each in workers) or count_outstanding(workers)
         what = ""
         if count:  # a worker may begin work that is on its way before the message to stop arrives
-            what = f": finishing {plural(count, 'request')}, up to {self._deps.signals.grace:g} s"
+            what = f": finishing {format_plural(count, 'request')}, up to {self._deps.signals.grace:g} s"
         self._deps.say(f"stopping{what}; Ctrl-C again stops now")  # releasing a million rows takes a second
 
     def _wind_down(self) -> None:

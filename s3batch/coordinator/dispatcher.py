@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from s3batch.executors import count_outstanding, tags_of, weight_of
-from s3batch.failpoints import reach
+from s3batch.executors import collect_work_tags, compute_work_weight, count_outstanding
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import DELETE, UPLOAD, Stage, Step, Work
 from s3batch.s3.requests import fits_xml
 from s3batch.settings.s3_limits import DELETE_BATCH
@@ -109,7 +109,7 @@ class Dispatcher:
             leased = self._deps.journal.operations.lease(room, stage)
             self.more = len(leased) == room
             self.unleased = max(0, self.unleased - len(leased)) if self.more else 0
-            reach("leased")
+            reach_failpoint("leased")
             self.prepare(leased)
         if self._ready or uploads.count or self._quarantine.waits:
             self._give_all()
@@ -156,14 +156,16 @@ class Dispatcher:
     def _give_all(self) -> None:
         workers = self._deps.executor.workers()
         self._give_suspects(workers)
-        free = sorted((each for each in workers if not self._quarantine.uses(each)), key=_room_of, reverse=True)
+        free = sorted(
+            (each for each in workers if not self._quarantine.uses(each)), key=_compute_capacity, reverse=True
+        )
         self._take_parts(free)
         for index, worker in enumerate(free):
             if not self._ready:
                 break
             share = -(-len(self._ready) // (len(free) - index))
             self._give(worker, share)
-        reach("dispatched")
+        reach_failpoint("dispatched")
 
     def _take_parts(self, workers: Sequence[WorkerState]) -> None:
         """Have as many pieces of large files ready as workers ask for."""
@@ -180,7 +182,7 @@ class Dispatcher:
         works: list[Work] = []
         while ready and len(works) < share:
             work = ready[0]
-            weight = weight_of(work)
+            weight = compute_work_weight(work)
             if not worker.fits(work, weight):
                 break
             worker.give(work, weight)
@@ -191,7 +193,7 @@ class Dispatcher:
     def _give_suspects(self, workers: Sequence[WorkerState]) -> None:
         """Give each suspect to a worker that has nothing else, and gets nothing else."""
         for worker, work in self._quarantine.assign(workers):
-            worker.give(work, weight_of(work))
+            worker.give(work, compute_work_weight(work))
             self._deps.executor.give(worker, [work])
 
     # --- taking back --------------------------------------------------------------------------
@@ -205,9 +207,9 @@ class Dispatcher:
         """Release leased operations that no worker has begun: no request for them was sent."""
         works = [*self._ready, *self._quarantine.clear()]
         self._ready.clear()
-        rows = [row for work in works for row, step, _ in tags_of(work) if step is Step.WHOLE]
+        rows = [row for work in works for row, step, _ in collect_work_tags(work) if step is Step.WHOLE]
         self._deps.journal.operations.put_back([row for row in rows if self.leased.pop(row, None)])
 
 
-def _room_of(worker: WorkerState) -> int:
+def _compute_capacity(worker: WorkerState) -> int:
     return worker.room

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from s3batch.settings.table import Settings
 
 
-def place_of(target: Target) -> str:
+def format_target_place(target: Target) -> str:
     """Return the one spelling of a target: the bucket and the prefix in it."""
     return f"{target.bucket}/{target.prefix}"
 
 
 @contextmanager
-def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock]]:
+def open_history(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock]]:
     """Yield the journal of a sync and the lock of its target, both held; a dry run's journal is a temporary one."""
     if not settings.journal:
         private.require_directory(settings.journal_directory())
@@ -43,24 +43,24 @@ def opened(settings: Settings, place: str) -> Iterator[tuple[Journal, TargetLock
             raise
         # no directory of this user can be written: the journal's own lock has to do
     try:
-        with _opened(settings, place) as journal:
+        with _open_journal_of(settings, place) as journal:
             yield journal, lock
     finally:
         lock.release()
 
 
-def _opened(settings: Settings, place: str) -> Journal:
+def _open_journal_of(settings: Settings, place: str) -> Journal:
     old, path = settings.old_journal_path(), settings.journal_path(place)
     if settings.dry_run:
-        path = old if old and not private.is_there(path) and private.is_there(old) else path
+        path = old if old and not private.file_exists(path) and private.file_exists(old) else path
     elif old:
-        _bring_along(old, path)
+        _rename_old_journal(old, path)
     return open_journal(settings, path)
 
 
-def _bring_along(old: str, path: str) -> None:
+def _rename_old_journal(old: str, path: str) -> None:
     """Give a journal of the time when each source had one its new name; it stays where it cannot be used."""
-    if old == path or private.is_there(path) or not private.is_there(old):
+    if old == path or private.file_exists(path) or not private.file_exists(old):
         return
     try:
         with Journal.open(old, create=False) as journal:  # which leaves nothing beside it
@@ -68,7 +68,7 @@ def _bring_along(old: str, path: str) -> None:
     except JournalError:
         return
     if not os.path.exists(f"{old}-wal"):
-        private.rename(old, path)
+        private.rename_file(old, path)
 
 
 def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:
@@ -85,7 +85,7 @@ def refuse_overtaken(job: str, journal: Journal, lock: TargetLock) -> None:
         )
 
 
-def overlap_warnings(lock: TargetLock) -> list[str]:
+def format_overlap_warnings(lock: TargetLock) -> list[str]:
     """Return a warning for each job at work whose target overlaps."""
     try:
         others = lock.overlapping()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.coordinator import journal_trust
 from s3batch.executors.inline import InlineExecutor
-from s3batch.executors.local import LocalExecutor, sharing
+from s3batch.executors.local import LocalExecutor, limit_worker_count
 from s3batch.journal import Journal
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def open_journal(settings: Settings, path: str) -> Journal:
     """Open the journal at ``path`` and lock it; for a dry run, open a temporary one in its place."""
-    foreign = journal_trust.is_foreign(path, settings)
+    foreign = journal_trust.is_foreign_journal(path, settings)
     if settings.dry_run:
         return Journal.rehearse(path, foreign=foreign)
     journal = Journal.open(path, foreign=foreign)
@@ -38,5 +38,5 @@ def build_executor(settings: Settings, brief: Brief, *, workers: int, in_flight:
     bandwidth = float(settings.bandwidth or 0)
     if settings.executor == "inline":
         return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
-    count = sharing(bandwidth, min(workers, in_flight))
+    count = limit_worker_count(bandwidth, min(workers, in_flight))
     return LocalExecutor(replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count), count)

@@ -46,25 +46,25 @@ class SettingDifference(NamedTuple):
     given: Any
 
 
-def may_decide(journal: str, settings: Settings) -> bool:
+def may_journal_decide(journal: str, settings: Settings) -> bool:
     """Return whether the settings of a job may be taken from this journal: true unless it lies in the tree."""
     if settings.journal and settings.origin("journal") == _JOURNAL_FLAG:
         return True
     return not _is_in_tree(journal, settings)
 
 
-def is_foreign(journal: str, settings: Settings) -> bool:
+def is_foreign_journal(journal: str, settings: Settings) -> bool:
     """Return whether another program may have written this journal: true below the working directory."""
     return _is_in_tree(journal, settings)
 
 
-def is_found(journal: str, settings: Settings) -> bool:
+def is_journal_found(journal: str, settings: Settings) -> bool:
     """Return whether a bare ``s3batch resume`` finds this journal by itself, and believes it."""
     in_place = os.path.dirname(journal) == settings.journal_directory()
-    return in_place and not settings.journal and not settings.plugin and may_decide(journal, settings)
+    return in_place and not settings.journal and not settings.plugin and may_journal_decide(journal, settings)
 
 
-def require_settings(settings: Settings) -> None:
+def require_plugin_settings(settings: Settings) -> None:
     """Raise SettingsError if a plugin step is to resume and its settings name no job."""
     if settings.plugin and not settings.bucket:
         raise SettingsError(
@@ -79,28 +79,28 @@ def require_settings(settings: Settings) -> None:
 
 def is_same_job(job: Job, journal: str, settings: Settings) -> bool:
     """Return whether the settings given name this job: its command, source, target and endpoint."""
-    return _is_command(job.command, journal, settings) and not any(
-        _differences(job, settings, _place(journal, settings))
+    return _is_given_command(job.command, journal, settings) and not any(
+        _find_differences(job, settings, _list_place_settings(journal, settings))
     )
 
 
-def settings_to_resume(job: Job, journal: str, settings: Settings) -> Settings:
+def choose_resume_settings(job: Job, journal: str, settings: Settings) -> Settings:
     """Return the settings to go on with: the job's own, or those given where the journal may not decide.
 
     SettingsError if a repeated setting differs or the journal may not decide; JournalError if it cannot be read.
     """
-    begun = read_settings(job, journal, settings)
-    own_words = _is_in_own_words(journal, settings)
+    begun = read_job_settings(job, journal, settings)
+    own_words = _is_resumed_as_given(journal, settings)
     if own_words and not settings.bucket:
-        raise refusal(job, journal)
-    if not _is_command(job.command, journal, settings):
-        raise other_job(job, journal, settings)
-    for found in _differences(job, settings, _names(_COMPARED, journal, settings)):
-        raise _differs(job, found, settings)
-    return _as_command(settings, job.command) if own_words else begun
+        raise describe_untrusted_job(job, journal)
+    if not _is_given_command(job.command, journal, settings):
+        raise describe_other_job(job, journal, settings)
+    for found in _find_differences(job, settings, _select_fixed_settings(_COMPARED, journal, settings)):
+        raise _describe_setting_difference(job, found, settings)
+    return _convert_to_command(settings, job.command) if own_words else begun
 
 
-def read_settings(job: Job, journal: str, given: Settings | None = None) -> Settings:
+def read_job_settings(job: Job, journal: str, given: Settings | None = None) -> Settings:
     """Return a job's settings as it was begun; JournalError where the journal holds something else."""
     try:
         if job.settings.get("command") not in RESUMABLE or job.settings["command"] != job.command:
@@ -113,49 +113,51 @@ def read_settings(job: Job, journal: str, given: Settings | None = None) -> Sett
         ) from error
 
 
-def refusal(job: Job, journal: str) -> SettingsError:
+def describe_untrusted_job(job: Job, journal: str) -> SettingsError:
     """Return the error for a job that only a journal in the tree knows, with its facts and the command to type."""
     said = {"source": job.source, "target": job.target, "endpoint": job.endpoint or "AWS"}
     facts = ", ".join(f"{name} {value!r}" for name, value in said.items())
     return SettingsError(
         f"nothing was sent: job {job.id} is in a journal below the working directory, and a checkout may have "
         f"brought it; it says: {facts}",
-        hint=f"if that is right, write {command_line('resume', job.id, journal)}",
+        hint=f"if that is right, write {format_command_line('resume', job.id, journal)}",
     )
 
 
-def command_line(*words: str) -> str:
+def format_command_line(*words: str) -> str:
     """Return the line to type for ``s3batch WORDS``, the last of which is the journal to name."""
     return shlex.join(["s3batch", *words[:-1], _JOURNAL_FLAG, words[-1]])
 
 
-def other_job(job: Job, journal: str, settings: Settings) -> SettingsError:
+def describe_other_job(job: Job, journal: str, settings: Settings) -> SettingsError:
     """Return the error where the settings given name another job than the one that is left."""
-    found = next(iter(_differences(job, settings, _place(journal, settings))), None)
-    if found is None or not _is_command(job.command, journal, settings):
+    found = next(iter(_find_differences(job, settings, _list_place_settings(journal, settings))), None)
+    if found is None or not _is_given_command(job.command, journal, settings):
         return SettingsError(
             f"the unfinished job {job.id} is a {job.command}, and the settings given are of another command",
             hint="repeat the job's own settings, or begin a new job",
         )
-    return _differs(job, found, settings)
+    return _describe_setting_difference(job, found, settings)
 
 
-def _is_in_own_words(journal: str, settings: Settings) -> bool:
+def _is_resumed_as_given(journal: str, settings: Settings) -> bool:
     """Return whether the job goes on with the settings given, all of them, and not with those of the journal."""
-    return settings.plugin or not may_decide(journal, settings)
+    return settings.plugin or not may_journal_decide(journal, settings)
 
 
-def _names(names: Iterable[str], journal: str, settings: Settings) -> list[str]:
+def _select_fixed_settings(names: Iterable[str], journal: str, settings: Settings) -> list[str]:
     """Return which of these settings have to be as the job has them."""
-    if _is_in_own_words(journal, settings):
+    if _is_resumed_as_given(journal, settings):
         return list(names)
     return [
-        name for name in names if _is_flag(settings.origin(name)) or (name == "endpoint_url" and settings.endpoint_url)
+        name
+        for name in names
+        if _is_flag_origin(settings.origin(name)) or (name == "endpoint_url" and settings.endpoint_url)
     ]
 
 
-def _place(journal: str, settings: Settings) -> list[str]:
-    return _names(_PLACE, journal, settings)
+def _list_place_settings(journal: str, settings: Settings) -> list[str]:
+    return _select_fixed_settings(_PLACE, journal, settings)
 
 
 def _is_in_tree(journal: str, settings: Settings) -> bool:
@@ -163,7 +165,7 @@ def _is_in_tree(journal: str, settings: Settings) -> bool:
     workspace = os.path.abspath(settings.at_workspace("."))
     name, place = settings.at_workspace(journal), os.path.realpath(settings.at_workspace(journal))
     trees = {workspace, os.path.realpath(workspace), os.path.realpath(os.getcwd())}
-    below = [path for path in {name, place} if any(_is_below(path, tree) for tree in trees)]
+    below = [path for path in {name, place} if any(_is_path_below(path, tree) for tree in trees)]
     return bool(below) and not _is_in_home(name, place, settings)
 
 
@@ -180,49 +182,51 @@ def _is_in_home(name: str, place: str, settings: Settings) -> bool:
     return (
         not settings.plugin
         and home != "/"
-        and _is_below(state, home)
-        and _is_below(place, state)
+        and _is_path_below(state, home)
+        and _is_path_below(place, state)
         and os.path.dirname(name) == settings.journal_directory()
         and not os.path.lexists(os.path.join(home, ".git"))
     )
 
 
-def _is_below(path: str, tree: str) -> bool:
+def _is_path_below(path: str, tree: str) -> bool:
     return tree in {"/", path} or path.startswith(tree + "/")
 
 
-def _is_flag(origin: str) -> bool:
+def _is_flag_origin(origin: str) -> bool:
     return origin.startswith(("--", "argument "))
 
 
-def _is_command(command: str, journal: str, settings: Settings) -> bool:
+def _is_given_command(command: str, journal: str, settings: Settings) -> bool:
     """Return whether the settings given are those of this command."""
-    if not _is_in_own_words(journal, settings):
+    if not _is_resumed_as_given(journal, settings):
         return True
     if settings.restore or settings.rebuild:
         return command == ("cache restore" if settings.restore else "cache rebuild")
     return command.startswith("cache ") if settings.cache else command == "sync"
 
 
-def _as_command(settings: Settings, command: str) -> Settings:
+def _convert_to_command(settings: Settings, command: str) -> Settings:
     """Return the settings given as the job's own command would have them."""
     if command != "sync" and "symlinks" in settings.origins and "cache_symlinks" not in settings.origins:
         settings = replace(settings, cache_symlinks=settings.symlinks)
     return replace(settings, command=command)
 
 
-def _differences(job: Job, settings: Settings, names: Iterable[str]) -> Iterable[SettingDifference]:
+def _find_differences(job: Job, settings: Settings, names: Iterable[str]) -> Iterable[SettingDifference]:
     """Yield the settings given that are not as the job has them."""
-    given = _as_command(settings, job.command)
+    given = _convert_to_command(settings, job.command)
     for name in names:
         if job.command not in TABLE[name].commands:
             continue
         theirs, ours = job.settings.get(name, TABLE[name].default), getattr(given, name)
-        if _comparable(name, theirs, job.settings) != _comparable(name, ours, {"workspace": given.at_workspace(".")}):
+        if _normalise_setting_value(name, theirs, job.settings) != _normalise_setting_value(
+            name, ours, {"workspace": given.at_workspace(".")}
+        ):
             yield SettingDifference(name, theirs, ours)
 
 
-def _comparable(name: str, value: Any, public: Mapping[str, Any]) -> Any:
+def _normalise_setting_value(name: str, value: Any, public: Mapping[str, Any]) -> Any:
     """Return a value in the one spelling in which it is compared."""
     if isinstance(value, str) and name == "source":
         return os.path.abspath(os.path.join(str(public.get("workspace", "")), value))
@@ -231,14 +235,14 @@ def _comparable(name: str, value: Any, public: Mapping[str, Any]) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _differs(job: Job, found: SettingDifference, settings: Settings) -> SettingsError:
+def _describe_setting_difference(job: Job, found: SettingDifference, settings: Settings) -> SettingsError:
     return SettingsError(
-        f"{found.name} is {_shown(found.given)} (from {settings.origin(found.name)}), and job {job.id} was "
-        f"begun with {_shown(found.job)}",
+        f"{found.name} is {_format_setting_value(found.given)} (from {settings.origin(found.name)}), and job {job.id} was "
+        f"begun with {_format_setting_value(found.job)}",
         hint="repeat the job's own settings, or begin a new job",
     )
 
 
-def _shown(value: Any) -> str:
+def _format_setting_value(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
     return repr(text[:200])

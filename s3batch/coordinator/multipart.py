@@ -20,9 +20,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import Operation, Part, Result, State, Step, Work
-from s3batch.plan.decide import layout, part_size_for
+from s3batch.plan.decide import choose_part_size, split_into_parts
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.multipart import UNSURVEYED
 
@@ -145,7 +145,7 @@ class MultipartUploads:
         upload = self._open[operation.id] = _MultipartUpload(operation, found=found)
         if operation.upload_id:
             upload.parts = {part.number: part for part in self._journal.uploads.find_parts(operation.id)}
-            upload.completing = _are_sent(upload.parts.values())
+            upload.completing = _are_parts_sent(upload.parts.values())
             self._ready.append(self._survey(upload))
         else:
             self._ready.append(Work(operation, Step.BEGIN))
@@ -357,10 +357,10 @@ class MultipartUploads:
 
     def _begun(self, upload: _MultipartUpload, upload_id: str) -> None:
         operation = upload.operation = upload.operation._replace(upload_id=upload_id)
-        size = part_size_for(operation.size, self.part_size)
-        parts = [Part(operation.id, *place) for place in layout(operation.size, size)]
+        size = choose_part_size(operation.size, self.part_size)
+        parts = [Part(operation.id, *place) for place in split_into_parts(operation.size, size)]
         self._journal.uploads.begin(operation.id, upload_id, parts, self._fingerprint(operation.path))
-        reach("upload-journalled")
+        reach_failpoint("upload-journalled")
         self._queue(upload, parts)
 
     def _queue(self, upload: _MultipartUpload, parts: list[Part]) -> None:
@@ -373,23 +373,23 @@ class MultipartUploads:
         operation, held = upload.operation, {part.number: part for part in result.parts}
         if upload.asked:
             for number in upload.asked:
-                upload.parts[number] = _agreed(upload.parts[number], held.get(number))
+                upload.parts[number] = _merge_part(upload.parts[number], held.get(number))
             self._send_anew(upload, upload.asked)
             return
         if not upload.parts:
             size = self._size_of_found(operation, held.get(1))
-            planned = [Part(operation.id, *place) for place in layout(operation.size, size)]
+            planned = [Part(operation.id, *place) for place in split_into_parts(operation.size, size)]
             fingerprint = self._fingerprint(operation.path)
             self._journal.uploads.begin(operation.id, operation.upload_id, planned, fingerprint)
             upload.parts = {part.number: part for part in planned}
-        self._queue(upload, [_agreed(part, held.get(number)) for number, part in sorted(upload.parts.items())])
+        self._queue(upload, [_merge_part(part, held.get(number)) for number, part in sorted(upload.parts.items())])
 
     def _size_of_found(self, operation: Operation, first: Part | None) -> int:
         """Return the part size of an upload found in S3 if the whole file can go on with it; else the own size."""
         begun = first.size if first is not None else 0
         if min(PART_MINIMUM, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
             return begun
-        return part_size_for(operation.size, self.part_size)
+        return choose_part_size(operation.size, self.part_size)
 
     def _part_done(self, upload: _MultipartUpload, result: Result) -> None:
         upload.under_way -= 1
@@ -403,22 +403,22 @@ class MultipartUploads:
     def _finish_if_whole(self, upload: _MultipartUpload) -> None:
         if upload.waiting or upload.under_way or upload.doubtful:
             return
-        if _are_sent(upload.parts.values()):
+        if _are_parts_sent(upload.parts.values()):
             parts = tuple(part for _, part in sorted(upload.parts.items()))
             self._ready.append(Work(upload.operation, Step.FINISH, parts))
-            reach("finishing")
+            reach_failpoint("finishing")
 
     def _over(self, upload: _MultipartUpload, result: Result) -> UploadVerdict:
         del self._open[upload.operation.id]
         return UploadVerdict(upload.operation, result)
 
 
-def _are_sent(parts: Collection[Part]) -> bool:
+def _are_parts_sent(parts: Collection[Part]) -> bool:
     """Return whether there are parts, and S3 has acknowledged each."""
     return bool(parts) and all(part.state is State.DONE for part in parts)
 
 
-def _agreed(part: Part, held: Part | None) -> Part:
+def _merge_part(part: Part, held: Part | None) -> Part:
     if held is None or held.size != part.size:
         return part._replace(state=State.PENDING, etag="", checksum="")
     if part.state is State.DONE and part.etag == held.etag:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from s3batch.executors import Tag, tags_of
+from s3batch.executors import Tag, collect_work_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Quarantine:
 
     def accuse(self, work: Work) -> None:
         """Count a death of a worker that had begun ``work``."""
-        for tag in tags_of(work):
+        for tag in collect_work_tags(work):
             self._deaths[tag] += 1
 
     def is_suspect(self, tag: Tag) -> bool:
@@ -51,7 +51,7 @@ class Quarantine:
     def release(self, result: Result) -> None:
         """Forget the suspicion about operations that have succeeded."""
         if self._deaths and not result.error:
-            self._deaths.pop(tag_of(result), None)
+            self._deaths.pop(read_result_tag(result), None)
 
     # --- the suspects ---------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ class Quarantine:
 
     def withhold(self, work: Work) -> bool:
         """Keep ``work`` back if it has to run alone; return whether it has."""
-        if self._deaths.keys().isdisjoint(tags_of(work)):
+        if self._deaths.keys().isdisjoint(collect_work_tags(work)):
             return False
         self._waiting.append(work)
         return True
@@ -89,6 +89,6 @@ class Quarantine:
         return [(worker, self._waiting.popleft()) for worker in self._workers if not worker.given and self._waiting]
 
 
-def tag_of(result: Result) -> Tag:
+def read_result_tag(result: Result) -> Tag:
     """Return the tag of the work that gave ``result``."""
     return (result.id, result.step, result.part)

@@ -37,7 +37,7 @@ class InterruptedJobError(StoppedError):
     """SIGINT, SIGTERM or SIGHUP, while a job runs."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(signum).name}", exit_code=exit_code_of(signum))
+        super().__init__(f"interrupted by {signal.Signals(signum).name}", exit_code=signal_exit_code(signum))
 
 
 class DeadlineError(StoppedError):
@@ -52,15 +52,15 @@ class TerminatedError(BaseException):
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
-        self.exit_code = exit_code_of(signum)
+        self.exit_code = signal_exit_code(signum)
 
 
-def exit_code_of(signum: int) -> int:
+def signal_exit_code(signum: int) -> int:
     """Return the exit code of a death by ``signum``."""
     return 128 + signum  # as shells report a death by signal
 
 
-def heeded() -> list[signal.Signals]:
+def list_handled_signals() -> list[signal.Signals]:
     """Return the signals to handle: not SIGHUP where ``nohup`` has it ignored."""
     return [each for each in STOPPING if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
 
@@ -75,7 +75,7 @@ class Interrupter:
 
     def install(self) -> None:
         """Handle the signals that ask s3batch to stop."""
-        for signum in heeded():
+        for signum in list_handled_signals():
             signal.signal(signum, self)
 
     def __call__(self, signum: int, _: FrameType | None) -> None:
@@ -83,7 +83,7 @@ class Interrupter:
         if not self.over:
             raise KeyboardInterrupt if signum == signal.SIGINT else TerminatedError(signum)
         if self._late:  # the rest may not end: a reader of the output may have stopped reading
-            os._exit(exit_code_of(signum))
+            os._exit(signal_exit_code(signum))
         self._late = True
 
 
@@ -104,7 +104,7 @@ class Signals:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        for signum in heeded():
+        for signum in list_handled_signals():
             self._before[signum] = signal.signal(signum, self._note)
         if self._deadline:
             grace = min(GRACE, self._deadline / 4)

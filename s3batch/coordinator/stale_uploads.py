@@ -28,7 +28,7 @@ PARTS_STAY = (
 )
 
 
-def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
+def find_unclaimed_uploads(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
     """Return the uploads below ``prefix`` that the journal does not know: of others, or of a run killed just then."""
     mine = {left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)}
     found: Unclaimed = defaultdict(list)
@@ -38,14 +38,14 @@ def unclaimed(journal: Journal, bucket: Bucket, prefix: str) -> Unclaimed:
     return found
 
 
-def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> None:
+def abort_stale_uploads(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> None:
     """Abort the uploads of this journal's dead runs, recorded or not. ``others`` is called only if there may be such.
 
     A key to which a dead run's request may still be under way keeps its mark, and the next job checks it again.
     """
     refusals: list[Fault] = []
     for left in journal.uploads.list_left(of_dead_jobs_only=True):
-        refusals += abort_upload(bucket, left.key, left.upload_id)
+        refusals += abort_stale_upload(bucket, left.key, left.upload_id)
         journal.uploads.forget(left.operation)
     doubts = [doubt for doubt in journal.doubts.list_all() if doubt.upload]
     now = bucket.clock.now().low
@@ -53,7 +53,7 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
     for doubt in doubts:
         for upload in found.pop(doubt.key, []):
             if doubt.since and upload.initiated >= doubt.since - _WHOLE_SECONDS:
-                refusals += abort_upload(bucket, upload.key, upload.upload_id)
+                refusals += abort_stale_upload(bucket, upload.key, upload.upload_id)
     if doubts:
         journal.doubts.mark_aborted([doubt.key for doubt in doubts if doubt.until <= now])
     if refusals:
@@ -62,7 +62,7 @@ def abort(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> 
         journal.jobs.warn(refusal_words("ListMultipartUploads", fault.code, fault.message, PARTS_STAY))
 
 
-def abort_upload(bucket: Bucket, key: str, upload_id: str) -> list[Fault]:
+def abort_stale_upload(bucket: Bucket, key: str, upload_id: str) -> list[Fault]:
     """Abort one upload, a vanished one included; return the faults of a permanent refusal. Raises :class:`RequestError`."""
     try:
         bucket.abort_multipart_upload(key, upload_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.coordinator.quarantine import tag_of
+from s3batch.coordinator.quarantine import read_result_tag
 from s3batch.s3.retry import back_off
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class Throttling:
         """Return whether a try does not count: it was throttled, and others were served since the one before."""
         if not result.throttled:
             return False
-        tag = tag_of(result)
+        tag = read_result_tag(result)
         count, before = self._seen.get(tag, (0, 0.0))
         self._seen[tag] = (count + 1, self._clock())
         return count < _THROTTLES and last_good > before
 
     def pause(self, result: Result, attempts: int) -> float:
         """Return the seconds until the next try, after ``attempts`` that counted."""
-        count, _ = self._seen.get(tag_of(result), (0, 0.0))
+        count, _ = self._seen.get(read_result_tag(result), (0, 0.0))
         return max(back_off(max(attempts, count)), result.retry_after)

@@ -17,8 +17,8 @@ from s3batch.executors.worker_state import (
     Status,
     Tag,
     WorkerState,
-    tags_of,
-    weight_of,
+    collect_work_tags,
+    compute_work_weight,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
 
-__all__ = ["Credit", "Executor", "News", "Status", "Tag", "WorkerState", "count_outstanding", "tags_of", "weight_of"]
+__all__ = [
+    "Credit",
+    "Executor",
+    "News",
+    "Status",
+    "Tag",
+    "WorkerState",
+    "collect_work_tags",
+    "compute_work_weight",
+    "count_outstanding",
+]
 
 BEAT = 0.25
 """Seconds between two messages of the coordinator to a worker."""
@@ -100,7 +110,7 @@ def count_outstanding(workers: Sequence[WorkerState]) -> int:
     return sum(len(worker.given) for worker in workers)
 
 
-def hang_warning(worker: str, seconds: float, path: str) -> str:
+def format_hang_warning(worker: str, seconds: float, path: str) -> str:
     """Return the warning about a worker that is replaced because it hangs, perhaps in a read of ``path``."""
     file = f" while it read {path!r}" if path else ""
     return f"{worker} did not respond for {seconds:.3g} s{file}; it was replaced"

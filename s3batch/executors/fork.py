@@ -2,7 +2,7 @@
 
 A fork starts in 5 ms, a fresh Python with these imports in 170 ms. Forking is safe only on Linux, and only while this
 process has one thread and has not loaded botocore: a lock that another thread holds at that moment would stay locked in
-the fork. Where :func:`possible` is false, start a fresh Python.
+the fork. Where :func:`is_fork_possible` is false, start a fresh Python.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NoReturn
 _LOOK_AGAIN = 0.01
 
 
-def possible() -> bool:
+def is_fork_possible() -> bool:
     """Return whether a fork made now has everything it needs."""
     if sys.platform != "linux" or "botocore" in sys.modules:
         return False
@@ -38,7 +38,7 @@ class Fork:
             sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
-            _live(work, keep)
+            _run_forked_child(work, keep)
         self._ended = False
 
     def kill(self) -> None:
@@ -62,7 +62,7 @@ class Fork:
         return self._ended
 
 
-def _live(work: Callable[[], None], keep: int) -> NoReturn:
+def _run_forked_child(work: Callable[[], None], keep: int) -> NoReturn:
     code = 1
     try:
         gc.freeze()  # the collector leaves these objects alone, so their memory stays shared

@@ -23,10 +23,28 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import JobFailedError
-from s3batch.executors import BEAT, SILENCE, PollResult, RunningTime, WorkerState, fork, hang_warning, weight_of
+from s3batch.executors import (
+    BEAT,
+    SILENCE,
+    PollResult,
+    RunningTime,
+    WorkerState,
+    compute_work_weight,
+    fork,
+    format_hang_warning,
+)
 from s3batch.executors.fork import Fork
 from s3batch.executors.worker_loop import BEGUN, CURRENT
-from s3batch.executors.worker_process import PAGE_BYTES, FrameStream, Worker, main, pack, page_of, results_of, unpack
+from s3batch.executors.worker_process import (
+    PAGE_BYTES,
+    FrameStream,
+    Worker,
+    make_shared_page,
+    pack_works,
+    run_worker,
+    unpack_results,
+    unpack_works,
+)
 from s3batch.worker.context import prepare
 
 if TYPE_CHECKING:
@@ -39,7 +57,7 @@ if TYPE_CHECKING:
 
 _BEGIN = (
     "import json,sys; sys.path[:] = json.loads(sys.argv[3]); "
-    "from s3batch.executors.worker_process import main_afresh; main_afresh(int(sys.argv[1]), int(sys.argv[2]))"
+    "from s3batch.executors.worker_process import run_worker_afresh; run_worker_afresh(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _ONE_CAN = 16 * 1024 * 1024
 """Bytes per second that one worker sends without trouble, even in objects of a few KiB."""
@@ -109,20 +127,20 @@ class _InlineWorker:
 _Launch = Callable[[socket.socket], "tuple[Sequence[int], Fork | subprocess.Popen[bytes] | _InlineWorker]"]
 
 
-def _inside(sock: socket.socket) -> tuple[Sequence[int], _InlineWorker]:
-    page = page_of(mmap.mmap(-1, PAGE_BYTES))
+def _start_inline(sock: socket.socket) -> tuple[Sequence[int], _InlineWorker]:
+    page = make_shared_page(mmap.mmap(-1, PAGE_BYTES))
     return page, _InlineWorker(sock, page)
 
 
-def _forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
-    page = page_of(mmap.mmap(-1, PAGE_BYTES))
-    return page, Fork(partial(main, sock.fileno(), page), sock.fileno())
+def _start_forked(sock: socket.socket) -> tuple[Sequence[int], Fork]:
+    page = make_shared_page(mmap.mmap(-1, PAGE_BYTES))
+    return page, Fork(partial(run_worker, sock.fileno(), page), sock.fileno())
 
 
-def _afresh(sock: socket.socket) -> tuple[Sequence[int], subprocess.Popen[bytes]]:
+def _start_afresh(sock: socket.socket) -> tuple[Sequence[int], subprocess.Popen[bytes]]:
     with tempfile.TemporaryFile() as file:
         file.truncate(PAGE_BYTES)
-        page = page_of(mmap.mmap(file.fileno(), PAGE_BYTES))
+        page = make_shared_page(mmap.mmap(file.fileno(), PAGE_BYTES))
         fds = (sock.fileno(), file.fileno())
         arguments = [sys.executable, "-P", "-c", _BEGIN, *map(str, fds), json.dumps(sys.path)]
         nothing = subprocess.DEVNULL  # no stderr: the messages of a dying Python are not escaped
@@ -149,12 +167,12 @@ class LocalExecutor:
 
         ``content``: bytes that they are to send first, as far as that is known.
         """
-        if not self._processes and fork.possible():
+        if not self._processes and fork.is_fork_possible():
             prepare(self._brief, content)
         try:
             for state in self._states:
                 if state not in self._processes:
-                    self._launch(state, self._brief, _forked if fork.possible() else _afresh)
+                    self._launch(state, self._brief, _start_forked if fork.is_fork_possible() else _start_afresh)
         except OSError as error:  # no more processes, memory or descriptors may be had
             self._make_do(error.strerror or str(error))
 
@@ -173,7 +191,7 @@ class LocalExecutor:
             brief = replace(self._brief, limit=self._brief.limit * asked, bandwidth=self._brief.bandwidth * asked)
             self._states = [missing.pop(0)]
             try:
-                self._launch(self._states[0], brief, _inside)
+                self._launch(self._states[0], brief, _start_inline)
             except OSError as error:
                 raise JobFailedError(f"no worker can be started: {error}", hint="raise the limits (ulimit)") from error
             warning = f"no worker process could be started ({why}); the work is done in the main process"
@@ -186,13 +204,13 @@ class LocalExecutor:
     def give(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to one of them."""
         if worker not in self._processes:
-            self.start(sum(map(weight_of, works)))
+            self.start(sum(map(compute_work_weight, works)))
         process = self._processes.get(worker)
         if process is None:  # it could not be started
             self._aside.dropped += works
             return
         process.told = self._clock()
-        process.tell("work", pack(works))
+        process.tell("work", pack_works(works))
 
     def poll(self, timeout: float) -> PollResult:
         """Return the reports of the workers."""
@@ -224,14 +242,14 @@ class LocalExecutor:
     def _hear(self, process: _WorkerProcess, word: str, payload: Any, news: PollResult) -> None:
         if word == "report":
             rows, requests, doubts, status = payload
-            results = results_of(rows)
+            results = unpack_results(rows)
             process.state.hear(results, status)
             news.results += results
             news.count(requests, doubts)
             if status.stuck:
                 process.stuck = status.stuck
         elif word == "dropped":
-            works = unpack(payload)
+            works = unpack_works(payload)
             process.state.take_back(works)
             news.dropped += works
 
@@ -241,7 +259,7 @@ class LocalExecutor:
         for process in [each for each in self._processes.values() if each.stuck or now - each.heard > SILENCE]:
             work = process.state.find(process.page[CURRENT])
             path = process.stuck or (work.operation.path if work is not None else "")
-            news.warnings.append(hang_warning("a worker", SILENCE, path))
+            news.warnings.append(format_hang_warning("a worker", SILENCE, path))
             self._replace(process, news)
 
     def _replace(self, process: _WorkerProcess, news: PollResult) -> None:
@@ -289,7 +307,7 @@ class LocalExecutor:
         self._selector.close()
 
 
-def sharing(bandwidth: float, count: int) -> int:
+def limit_worker_count(bandwidth: float, count: int) -> int:
     """Return how many of ``count`` workers to have under a limit of ``bandwidth`` bytes per second.
 
     Each gets an equal part of it, even while another has nothing to send. One worker alone uses it exactly.
@@ -297,6 +315,6 @@ def sharing(bandwidth: float, count: int) -> int:
     return 1 if 0 < bandwidth <= _ONE_CAN else count
 
 
-def usable_cpus() -> int:
+def count_usable_cpus() -> int:
     """Return the CPUs this process may use: the default number of workers."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

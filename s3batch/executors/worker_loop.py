@@ -15,9 +15,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.executors import Credit, Status, weight_of
+from s3batch.executors import Credit, Status, compute_work_weight
 from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIRST_WORKS, KEYS_IN_FLIGHT
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import carrier
 from s3batch.s3.transport import Transport
@@ -53,7 +53,7 @@ class WorkerLoop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """``page`` shows others what this worker does, even after it has died; ``lead`` is in seconds."""
-        limit = min(brief.limit, _connections())
+        limit = min(brief.limit, _count_connections())
         self.transport = Transport(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
         """The results; their reader clears the list."""
@@ -95,7 +95,7 @@ class WorkerLoop:
         received = self._received
         received[0] += len(works)
         for work in works:
-            weight = weight_of(work)
+            weight = compute_work_weight(work)
             received[1] += weight
             self._heavy += weight
             received[2] += len(work.keys)
@@ -168,7 +168,7 @@ class WorkerLoop:
             backlog.popleft()
             self._weight += held
             page[BEGUN] += 1
-            reach("part-sending" if work.step is PART else "sending")
+            reach_failpoint("part-sending" if work.step is PART else "sending")
             ended = partial(self._ended, held, weight, len(work.keys))
             transport.loop.start(begin(work, self._tools), ended, work.operation.id)
         page[CURRENT] = 0
@@ -188,10 +188,10 @@ class WorkerLoop:
         for result in results:
             self._halted = self._halted or result.fatal
         self.results += results
-        reach(_POINTS.get(results[0].step, "stored"))
+        reach_failpoint(_POINTS.get(results[0].step, "stored"))
 
 
-def _connections() -> int:
+def _count_connections() -> int:
     """Return the number of connections this process may open, beside its other descriptors."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(1, soft - _OTHER_DESCRIPTORS)

@@ -21,7 +21,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from s3batch.executors.worker_loop import WorkerLoop
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import Operation, Result, Stamp, Work
 
 if TYPE_CHECKING:
@@ -92,21 +92,21 @@ class FrameStream:
             raise EOFError from error
 
 
-def pack(works: list[Work]) -> list[tuple[Any, ...]]:
+def pack_works(works: list[Work]) -> list[tuple[Any, ...]]:
     """Return works as bare tuples, which take a third of the time to pickle."""
-    return [(_flat(work.operation), *work[1:]) for work in works]
+    return [(_flatten_operation(work.operation), *work[1:]) for work in works]
 
 
-def unpack(rows: list[tuple[Any, ...]]) -> list[Work]:
-    """Return the works that :func:`pack` packed."""
-    return [_new(Work, (_operation(row[0]), *row[1:])) for row in rows]
+def unpack_works(rows: list[tuple[Any, ...]]) -> list[Work]:
+    """Return the works that :func:`pack_works` packed."""
+    return [_new(Work, (_restore_operation(row[0]), *row[1:])) for row in rows]
 
 
-def _flat(operation: Operation) -> tuple[Any, ...]:
+def _flatten_operation(operation: Operation) -> tuple[Any, ...]:
     return operation[:_AT] + operation.stamp + operation[_AT + 1 :]
 
 
-def _operation(row: tuple[Any, ...]) -> Operation:
+def _restore_operation(row: tuple[Any, ...]) -> Operation:
     return _new(Operation, (*row[:_AT], _new(Stamp, row[_AT:_BEHIND]), *row[_BEHIND:]))
 
 
@@ -170,13 +170,13 @@ class Worker:
         if word == "start":
             self._runner = WorkerLoop(payload, self._page)
             self._runner.transport.loop.watch(self._frames.sock, lambda _: self._listen())
-            reach("worker-started")
+            reach_failpoint("worker-started")
             return
         if self._runner is None:
             raise EOFError(f"{word} before start")
         self._runner.hear()
         if word == "work":
-            self._runner.take(unpack(payload))
+            self._runner.take(unpack_works(payload))
         elif word == "credentials":
             self._runner.sign_in_again(payload)
         elif word == "quirks":
@@ -184,7 +184,7 @@ class Worker:
         elif word == "narrow":
             self._runner.transport.throttle()
         elif word == "drain":
-            self._frames.queue("dropped", pack(self._runner.drop()))
+            self._frames.queue("dropped", pack_works(self._runner.drop()))
 
     def _report(self, runner: WorkerLoop) -> None:
         elapsed = time.monotonic() - self._flushed
@@ -202,12 +202,12 @@ class Worker:
         self._frames.flush()
 
 
-def results_of(rows: list[tuple[Any, ...]]) -> list[Result]:
+def unpack_results(rows: list[tuple[Any, ...]]) -> list[Result]:
     """Return the results that a worker reported as bare tuples."""
     return [_new(Result, row) for row in rows]
 
 
-def main(fd: int, page: MutableSequence[int]) -> None:
+def run_worker(fd: int, page: MutableSequence[int]) -> None:
     """Run a worker; ``fd`` is its end of the coordinator's socket pair, ``page`` is shared with the coordinator."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
@@ -219,11 +219,11 @@ def main(fd: int, page: MutableSequence[int]) -> None:
         os._exit(0)  # the coordinator is gone; threads must not keep this process alive
 
 
-def main_afresh(fd: int, page_fd: int) -> None:
+def run_worker_afresh(fd: int, page_fd: int) -> None:
     """Run a worker in a fresh Python."""
-    main(fd, page_of(mmap.mmap(page_fd, PAGE_BYTES)))
+    run_worker(fd, make_shared_page(mmap.mmap(page_fd, PAGE_BYTES)))
 
 
-def page_of(memory: mmap.mmap) -> MutableSequence[int]:
+def make_shared_page(memory: mmap.mmap) -> MutableSequence[int]:
     """Return shared memory as the numbers of a :class:`WorkerLoop`'s page."""
     return memoryview(memory).cast("q")  # type: ignore[return-value]  # it has the methods of a list that are needed

@@ -34,7 +34,7 @@ class Credit(NamedTuple):
 
     works: int = FIRST_WORKS
     content: int = CONTENT_IN_FLIGHT
-    """Bytes, as :func:`weight_of` counts them."""
+    """Bytes, as :func:`compute_work_weight` counts them."""
     keys: int = KEYS_IN_FLIGHT
 
 
@@ -48,14 +48,14 @@ class Status(NamedTuple):
     """A file that a thread of it has waited for too long."""
 
 
-def tags_of(work: Work) -> list[Tag]:
+def collect_work_tags(work: Work) -> list[Tag]:
     """Return one tag for each result that will come of ``work``."""
     if work.keys:
         return [(row, Step.WHOLE, 0) for row, _ in work.keys]
     return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
 
 
-def weight_of(work: Work) -> int:
+def compute_work_weight(work: Work) -> int:
     """Return the bytes of content that carrying it out holds in memory, a gzip'd file not considered."""
     operation, step = work.operation, work.step
     if step is WHOLE:
@@ -108,7 +108,7 @@ class WorkerState:
         totals[1] += weight
         if work.keys:
             totals[2] += len(work.keys)
-            self.given.update(dict.fromkeys(tags_of(work), work))
+            self.given.update(dict.fromkeys(collect_work_tags(work), work))
         else:
             self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
 
@@ -123,7 +123,7 @@ class WorkerState:
         """Note that it will not begin these."""
         for work in works:
             self.totals[0] -= 1
-            for tag in tags_of(work):
+            for tag in collect_work_tags(work):
                 self.given.pop(tag, None)
 
     def find(self, row: int) -> Work | None:

@@ -32,10 +32,10 @@ _LINK_ERRORS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
 
 def open_regular(path: str) -> FileIO:
     """Open a regular file to read, links followed. Raises OSError for anything else; a FIFO is not waited for."""
-    return regular(os.open(path, _FILE), path)
+    return require_regular_file(os.open(path, _FILE), path)
 
 
-def regular(descriptor: int, path: str) -> FileIO:
+def require_regular_file(descriptor: int, path: str) -> FileIO:
     """Return the file of a descriptor, without a buffer; close it and raise OSError if it is not a regular file."""
     try:
         if stamp_of(os.fstat(descriptor)).kind != FILE:

@@ -77,14 +77,14 @@ class _Parent(NamedTuple):
 # -- files
 
 
-def open_file(path: str, flags: int, mode: int = 0o600) -> int:
+def open_private_file(path: str, flags: int, mode: int = 0o600) -> int:
     """Open a private file and return its descriptor; with O_CREAT its directory is made too.
 
     Raises PrivateFileError if it is not as the module says, before anything in it changes, else any OSError.
     """
     truncate = flags & os.O_TRUNC
-    with _parent(path, make=bool(flags & os.O_CREAT)) as parent:
-        status = _status(parent)
+    with _open_parent(path, make=bool(flags & os.O_CREAT)) as parent:
+        status = _stat_in_parent(parent)
         if status is not None:
             _check_file(status, path, parent.owners)
         try:
@@ -103,9 +103,9 @@ def open_file(path: str, flags: int, mode: int = 0o600) -> int:
     return file
 
 
-def read_file(path: str, longest: int = -1) -> bytes:
+def read_private_file(path: str, longest: int = -1) -> bytes:
     """Return the content of a private file; of one longer than ``longest`` bytes that many and one more."""
-    with open(open_file(path, os.O_RDONLY), "rb") as file:
+    with open(open_private_file(path, os.O_RDONLY), "rb") as file:
         return file.read(longest + 1 if longest >= 0 else -1)
 
 
@@ -116,59 +116,59 @@ def replace_file(path: str) -> Iterator[BufferedRandom]:
     try:
         with create_file(scratch) as file:
             yield file
-        rename(scratch, path)
+        rename_file(scratch, path)
     except BaseException:
         with contextlib.suppress(OSError, PrivateFileError):
-            remove(scratch)
+            remove_file(scratch)
         raise
 
 
 def create_file(path: str) -> BufferedRandom:
     """Make a new private file to read and write. A file of the same name is removed, a link is not followed."""
     with contextlib.suppress(FileNotFoundError):
-        remove(path)
-    return open(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b")
+        remove_file(path)
+    return open(open_private_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b")
 
 
-def write_note(path: str, text: str) -> None:
+def write_private_note(path: str, text: str) -> None:
     """Write a short text into a private file."""
     with replace_file(path) as file:
         file.write(text.encode())
 
 
-def is_there(path: str) -> bool:
+def file_exists(path: str) -> bool:
     """Return whether a private file exists. Raises PrivateFileError if something else is in its place."""
-    return identify(path) is not None
+    return identify_file(path) is not None
 
 
-def has_content(path: str) -> bool:
+def file_has_content(path: str) -> bool:
     """Return whether a private file exists and is not empty."""
-    status = _checked(path)
+    status = _stat_checked(path)
     return status is not None and status.st_size > 0
 
 
-def identify(path: str) -> FileIdentity | None:
+def identify_file(path: str) -> FileIdentity | None:
     """Check a private file without opening it; return its identity, or ``None`` if it does not exist."""
-    status = _checked(path)
+    status = _stat_checked(path)
     return None if status is None else FileIdentity(status.st_dev, status.st_ino)
 
 
 def check_journal(path: str) -> FileIdentity | None:
     """Check a journal and all files beside it; return its identity, or ``None`` if it does not exist."""
     for end in SIDE_FILES:
-        identify(path + end)
-    return identify(path)
+        identify_file(path + end)
+    return identify_file(path)
 
 
-def remove(path: str) -> None:
+def remove_file(path: str) -> None:
     """Remove the name of a private file; a link is removed, not followed."""
-    with _parent(path) as parent:
+    with _open_parent(path) as parent:
         os.unlink(parent.name, dir_fd=parent.descriptor)
 
 
-def rename(path: str, new: str) -> None:
+def rename_file(path: str, new: str) -> None:
     """Rename a private file within its directory; a file of the new name is replaced."""
-    with _parent(path) as parent:
+    with _open_parent(path) as parent:
         descriptor = parent.descriptor
         os.rename(parent.name, os.path.basename(new), src_dir_fd=descriptor, dst_dir_fd=descriptor)
 
@@ -179,15 +179,15 @@ def locked_directory(path: str) -> Iterator[None]:
 
     Where a file system has no locks for directories, nothing is locked.
     """
-    with _parent(path, flags=os.O_RDONLY) as parent:
+    with _open_parent(path, flags=os.O_RDONLY) as parent:
         with contextlib.suppress(OSError):
             fcntl.flock(parent.descriptor, fcntl.LOCK_EX)
         yield
 
 
-def set_times(path: str, mtime_ns: int) -> None:
+def set_file_times(path: str, mtime_ns: int) -> None:
     """Set the modification time of a private file."""
-    file = open_file(path, os.O_RDONLY)
+    file = open_private_file(path, os.O_RDONLY)
     try:
         os.utime(file, ns=(mtime_ns, mtime_ns))
     finally:
@@ -199,14 +199,14 @@ def require_opened(path: str, expected: FileIdentity) -> None:
     try:
         descriptors = [int(name) for name in os.listdir("/dev/fd")]
     except (OSError, ValueError):
-        opened = {identify(path)}  # the directory does not exist: take the next one
+        opened = {identify_file(path)}  # the directory does not exist: take the next one
     else:
-        opened = {_identity_of(descriptor) for descriptor in descriptors}
+        opened = {_read_identity(descriptor) for descriptor in descriptors}
     if expected not in opened:
         raise PrivateFileError(path, "was replaced while it was opened")
 
 
-def _identity_of(descriptor: int) -> FileIdentity | None:
+def _read_identity(descriptor: int) -> FileIdentity | None:
     try:
         status = os.fstat(descriptor)
     except OSError:  # the one that listed them
@@ -234,15 +234,17 @@ def require_directory(path: str) -> None:
 
 def open_directory(path: str, *, make: bool = False) -> int:
     """Open a private directory without following a link, and return its descriptor."""
-    with _parent(path, make=make) as parent:
-        return _enter(parent.descriptor, parent.name, path, parent.owners, make=make)
+    with _open_parent(path, make=make) as parent:
+        return _enter_directory(parent.descriptor, parent.name, path, parent.owners, make=make)
 
 
 def list_directory(path: str) -> list[str]:
     """Return the sorted names in a private directory; none if it does not exist."""
     try:
-        with _parent(path) as parent:
-            descriptor = _enter(parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY)
+        with _open_parent(path) as parent:
+            descriptor = _enter_directory(
+                parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY
+            )
     except (FileNotFoundError, NotADirectoryError):
         return []
     try:
@@ -253,8 +255,10 @@ def list_directory(path: str) -> list[str]:
 
 def list_files(path: str) -> list[ListedFile]:
     """Return the regular files in a private directory, with size and time. Links are not followed."""
-    with _parent(path) as parent:
-        descriptor = _enter(parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY)
+    with _open_parent(path) as parent:
+        descriptor = _enter_directory(
+            parent.descriptor, parent.name, path, parent.owners, make=False, flags=os.O_RDONLY
+        )
     found = []
     try:
         with os.scandir(descriptor) as entries:
@@ -272,8 +276,8 @@ def check_entries(path: str) -> None:
     """Raise PrivateFileError if an entry of a private directory is not private. Directories in it are not entered."""
     for name in list_directory(path):
         entry = os.path.join(path, name)
-        with _parent(entry) as parent:
-            status = _status(parent)
+        with _open_parent(entry) as parent:
+            status = _stat_in_parent(parent)
             if status is not None and stat.S_ISDIR(status.st_mode):
                 _check_directory(status, entry, parent.owners)
             elif status is not None:
@@ -289,7 +293,7 @@ def is_directory(path: str) -> bool:
     return True
 
 
-def is_writable(path: str) -> bool:
+def is_directory_writable(path: str) -> bool:
     """Return whether files can be made in this directory, or the directory itself where it is missing."""
     while not os.path.lexists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
@@ -300,13 +304,13 @@ def remove_tree(path: str) -> None:
     """Remove a private directory with all it holds; entries that cannot be removed stay."""
     import shutil  # noqa: PLC0415 - this module is loaded by every command
 
-    with contextlib.suppress(OSError, PrivateFileError), _parent(path) as parent:
+    with contextlib.suppress(OSError, PrivateFileError), _open_parent(path) as parent:
         shutil.rmtree(parent.name, ignore_errors=True, dir_fd=parent.descriptor)
 
 
-def temporary_state() -> str:
+def temporary_state_path() -> str:
     """Return the path of TMPDIR/s3batch-UID, for a user who can write nowhere else; it may not be there yet."""
-    return os.path.join(_temporary(), f"s3batch-{os.geteuid()}")
+    return os.path.join(_find_temporary_parent(), f"s3batch-{os.geteuid()}")
 
 
 def make_temporary_directory() -> str:
@@ -314,13 +318,13 @@ def make_temporary_directory() -> str:
     import tempfile  # noqa: PLC0415 - as above
 
     try:
-        return tempfile.mkdtemp(prefix="s3batch-", dir=_temporary())
+        return tempfile.mkdtemp(prefix="s3batch-", dir=_find_temporary_parent())
     except OSError as error:
-        raise _no_temporary(error) from error
+        raise _describe_missing_temporary(error) from error
 
 
 @contextmanager
-def temporary_directory() -> Iterator[str]:
+def make_scratch_directory() -> Iterator[str]:
     """Yield a new directory that only this process knows; it is gone at the end of the block."""
     path = make_temporary_directory()
     try:
@@ -329,16 +333,16 @@ def temporary_directory() -> Iterator[str]:
         remove_tree(path)
 
 
-def _temporary() -> str:
+def _find_temporary_parent() -> str:
     import tempfile  # noqa: PLC0415 - as above
 
     try:
         return os.path.realpath(tempfile.gettempdir(), strict=True)
     except OSError as error:
-        raise _no_temporary(error) from error
+        raise _describe_missing_temporary(error) from error
 
 
-def _no_temporary(error: OSError) -> JournalError:
+def _describe_missing_temporary(error: OSError) -> JournalError:
     return JournalError(
         f"no temporary directory can be written: {error.strerror}",
         hint="set TMPDIR to one that can, or name the journal with --journal",
@@ -349,10 +353,10 @@ def _no_temporary(error: OSError) -> JournalError:
 
 
 @contextmanager
-def _parent(path: str, *, make: bool = False, flags: int = _PASSAGE) -> Iterator[_Parent]:
+def _open_parent(path: str, *, make: bool = False, flags: int = _PASSAGE) -> Iterator[_Parent]:
     """Yield the directory of ``path``, entered component by component from the first private one."""
     directory, name = os.path.split(os.path.abspath(path))
-    base, own = _split(directory)
+    base, own = _split_private_path(directory)
     if make:
         os.makedirs(base, mode=0o700, exist_ok=True)
     descriptor = os.open(base, (flags if not own else _PASSAGE) | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -360,7 +364,7 @@ def _parent(path: str, *, make: bool = False, flags: int = _PASSAGE) -> Iterator
     try:
         for component in own:
             base = os.path.join(base, component)
-            inner = _enter(descriptor, component, base, owners, make=make, flags=flags)
+            inner = _enter_directory(descriptor, component, base, owners, make=make, flags=flags)
             os.close(descriptor)
             descriptor = inner
         yield _Parent(descriptor, name, owners)
@@ -368,18 +372,20 @@ def _parent(path: str, *, make: bool = False, flags: int = _PASSAGE) -> Iterator
         os.close(descriptor)
 
 
-def _split(directory: str) -> tuple[str, list[str]]:
+def _split_private_path(directory: str) -> tuple[str, list[str]]:
     """Return the part above the private directories, whose links are followed, and the private components."""
     components = directory.split("/")
-    first = next((at for at, name in enumerate(components) if _is_own(name)), len(components))
+    first = next((at for at, name in enumerate(components) if _is_private_name(name)), len(components))
     return "/".join(components[:first]) or "/", components[first:]
 
 
-def _is_own(name: str) -> bool:
+def _is_private_name(name: str) -> bool:
     return name in {OWN_DIRECTORY, f"s3batch-{os.geteuid()}"}
 
 
-def _enter(parent: int, name: str, path: str, owners: frozenset[int], *, make: bool, flags: int = _PASSAGE) -> int:
+def _enter_directory(
+    parent: int, name: str, path: str, owners: frozenset[int], *, make: bool, flags: int = _PASSAGE
+) -> int:
     if make:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -388,7 +394,7 @@ def _enter(parent: int, name: str, path: str, owners: frozenset[int], *, make: b
     except OSError as error:
         if error.errno in _LINK_ERRORS:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            raise PrivateFileError(path, f"is {_kind(status)}, not a directory") from error
+            raise PrivateFileError(path, f"is {_name_file_kind(status)}, not a directory") from error
         raise
     try:
         _check_directory(os.fstat(descriptor), path, owners)
@@ -406,7 +412,7 @@ def _check_directory(status: os.stat_result, path: str, owners: frozenset[int]) 
 
 def _check_file(status: os.stat_result, path: str, owners: frozenset[int]) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise PrivateFileError(path, f"is {_kind(status)}, not a regular file")
+        raise PrivateFileError(path, f"is {_name_file_kind(status)}, not a regular file")
     if status.st_nlink != 1:
         raise PrivateFileError(path, f"has {status.st_nlink} hard links")
     _check_owner(status, path, owners)
@@ -419,21 +425,21 @@ def _check_owner(status: os.stat_result, path: str, owners: frozenset[int]) -> N
         raise PrivateFileError(path, f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o})")
 
 
-def _kind(status: os.stat_result) -> str:
+def _name_file_kind(status: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(status.st_mode), "a regular file")
 
 
-def _status(parent: _Parent) -> os.stat_result | None:
+def _stat_in_parent(parent: _Parent) -> os.stat_result | None:
     try:
         return os.stat(parent.name, dir_fd=parent.descriptor, follow_symlinks=False)
     except FileNotFoundError:
         return None
 
 
-def _checked(path: str) -> os.stat_result | None:
+def _stat_checked(path: str) -> os.stat_result | None:
     try:
-        with _parent(path) as parent:
-            status = _status(parent)
+        with _open_parent(path) as parent:
+            status = _stat_in_parent(parent)
             if status is not None:
                 _check_file(status, path, parent.owners)
             return status

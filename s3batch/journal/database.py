@@ -100,7 +100,7 @@ class Database:
         except sqlite3.Error as error:
             if not _is_decoding(error):
                 self.fail(error)
-        self._connection.text_factory = _escaped
+        self._connection.text_factory = _decode_escaped
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
@@ -125,12 +125,12 @@ class Database:
 
     def attach(self, path: str, mode: str) -> None:
         """Have the tables of the journal at ``path`` read as well; nothing here writes to them."""
-        expected = private.identify(path)
+        expected = private.identify_file(path)
         try:
-            self._connection.execute("ATTACH ? AS original", (_uri(path, mode),))
+            self._connection.execute("ATTACH ? AS original", (_format_database_uri(path, mode),))
             self._connection.execute("SELECT 1 FROM original.schema_version").fetchone()
         except sqlite3.Error as error:
-            raise _named(path, error) from error
+            raise _name_path_in_error(path, error) from error
         if expected is not None:
             private.require_opened(path, expected)
         self.original = path
@@ -141,7 +141,7 @@ class Database:
         Python runs handlers between its own instructions, and one statement over a million rows takes seconds.
         """
         self._stopped = stopped
-        self._connection.set_progress_handler(_breathe, _BREATH)
+        self._connection.set_progress_handler(_check_for_signals, _BREATH)
 
     @property
     def is_writing(self) -> bool:
@@ -194,7 +194,7 @@ class Database:
     def refuse(self, why: str) -> NoReturn:
         """Raise the JournalError for content that s3batch never writes, setting the file aside."""
         if self.read_only or self.original:
-            raise _unusable(self.original or self.path, why)
+            raise _describe_unusable(self.original or self.path, why)
         self.fail(Damage(why))
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
@@ -202,14 +202,14 @@ class Database:
         if self._stopped is not None and getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
             raise self._stopped() from None
         if self.original and _is_damage(error):
-            raise _unusable(self.original, str(error)) from error
+            raise _describe_unusable(self.original, str(error)) from error
         if self._damage is None and self._refuse_if_held is not None and _is_damage(error):
             self.close()
             self._refuse_if_held()
-            self._damage = damaged(self.path, str(error))
+            self._damage = move_damaged_aside(self.path, str(error))
         if self._damage is not None:
             raise self._damage from error
-        raise _named(self.path, error) from error
+        raise _name_path_in_error(self.path, error) from error
 
     def _begin(self) -> None:
         if self._damage is not None:  # the connection is closed
@@ -228,7 +228,7 @@ class Database:
                 self.fail(error)
 
 
-def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], foreign: bool = False) -> Database:
+def open_database(path: str, *, create: bool, refuse_if_held: Callable[[], None], foreign: bool = False) -> Database:
     """Open the journal at ``path``, created first if it is missing and ``create`` is true.
 
     ``foreign``: another program may have written it, so its rows are checked, as long as that takes no second.
@@ -236,21 +236,21 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], f
     """
     if create:
         _make_if_absent(path)
-    _require(path)
-    limit = CHECKED_UNCLEAN if private.has_content(path + "-wal") else CHECKED_ALWAYS
+    _require_journal_file(path)
+    limit = CHECKED_UNCLEAN if private.file_has_content(path + "-wal") else CHECKED_ALWAYS
     checked = os.path.getsize(path) <= limit
-    connection = _connect(path, "rw")
+    connection = _connect_database(path, "rw")
     try:
-        _prepare(connection)
-        _check(connection, path, whole=checked)
+        _prepare_connection(connection)
+        _check_database(connection, path, whole=checked)
         if foreign:
-            row_types.check(connection, whole=checked)
+            row_types.check_row_types(connection, whole=checked)
     except sqlite3.Error as error:
         connection.close()
         if not _is_damage(error):
-            raise _named(path, error) from error
+            raise _name_path_in_error(path, error) from error
         refuse_if_held()
-        raise damaged(path, str(error)) from error
+        raise move_damaged_aside(path, str(error)) from error
     except BaseException:
         connection.close()
         raise
@@ -258,40 +258,40 @@ def open_store(path: str, *, create: bool, refuse_if_held: Callable[[], None], f
 
 
 def open_read_only(path: str, *, foreign: bool = False) -> Database:
-    """Open an existing journal to look at, also while a coordinator writes to it; ``foreign``: see :func:`open_store`.
+    """Open an existing journal to look at, also while a coordinator writes to it; ``foreign``: see :func:`open_database`.
 
     One of an older version stays as it is: a migrated copy in a temporary file of SQLite's is read.
     """
-    _require(path)
-    connection = _connect(path, "ro")
+    _require_journal_file(path)
+    connection = _connect_database(path, "ro")
     try:
-        found = _version(connection, path)
+        found = _read_version(connection, path)
         if found < migrations.SUPPORTED:
-            connection = _migrated_copy(connection, found)
+            connection = _migrate_copy(connection, found)
         if foreign:
-            row_types.check(connection, whole=os.path.getsize(path) <= CHECKED_ALWAYS)
+            row_types.check_row_types(connection, whole=os.path.getsize(path) <= CHECKED_ALWAYS)
     except sqlite3.Error as error:
         connection.close()
         if _is_damage(error):
-            raise _unusable(path, str(error)) from error
-        raise _named(path, error) from error
+            raise _describe_unusable(path, str(error)) from error
+        raise _name_path_in_error(path, error) from error
     except BaseException:
         connection.close()
         raise
     return Database(path, connection, None)
 
 
-def _unusable(path: str, why: str) -> JournalError:
+def _describe_unusable(path: str, why: str) -> JournalError:
     return JournalError(f"journal {path} is damaged ({why})", hint=_ANOTHER)
 
 
-def damaged(path: str, why: str) -> JournalError:
+def move_damaged_aside(path: str, why: str) -> JournalError:
     """Move a damaged journal aside, with its WAL so that it can be recovered; return the error to raise."""
-    aside = _free_name(f"{path}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
+    aside = _find_free_name(f"{path}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
     try:
         for suffix in ("-wal", "-shm", ""):
-            if private.is_there(path + suffix):
-                private.rename(path + suffix, aside + suffix)
+            if private.file_exists(path + suffix):
+                private.rename_file(path + suffix, aside + suffix)
     except OSError as error:
         return JournalError(f"journal {path} is damaged ({why}) and cannot be moved aside: {error}")
     return JournalError(
@@ -300,7 +300,7 @@ def damaged(path: str, why: str) -> JournalError:
     )
 
 
-def bindable(text: str) -> str | bytes:
+def make_bindable(text: str) -> str | bytes:
     """Return ``text`` in a form that SQLite accepts: as bytes if it is not UTF-8, to be cast to TEXT."""
     try:
         text.encode()
@@ -309,7 +309,7 @@ def bindable(text: str) -> str | bytes:
     return text
 
 
-def all_bindable(texts: Sequence[str]) -> bool:
+def make_all_bindable(texts: Sequence[str]) -> bool:
     """Return whether SQLite accepts every text as it is: one test for a whole batch."""
     try:
         "".join(texts).encode()
@@ -318,11 +318,11 @@ def all_bindable(texts: Sequence[str]) -> bool:
     return True
 
 
-def _escaped(content: bytes) -> str:
+def _decode_escaped(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
-def _require(path: str) -> None:
+def _require_journal_file(path: str) -> None:
     """Raise JournalError unless the journal exists, and it and all files beside it are this user's."""
     try:
         found = private.check_journal(path)
@@ -335,38 +335,40 @@ def _require(path: str) -> None:
 def _make_if_absent(path: str) -> None:
     """Make an empty journal under another name, then rename it, so that no process sees half of one."""
     try:
-        if private.has_content(path):
+        if private.file_has_content(path):
             return
-        temporary = _free_name(f"{path}.new-{os.getpid()}")
-        os.close(private.open_file(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        temporary = _find_free_name(f"{path}.new-{os.getpid()}")
+        os.close(private.open_private_file(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except OSError as error:
         raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=_ANOTHER) from error
     try:
-        _fill(temporary)
+        _create_database_file(temporary)
         with private.locked_directory(path):
-            if not private.has_content(path):  # another process was quicker; its journal is used
-                private.rename(temporary, path)
+            if not private.file_has_content(path):  # another process was quicker; its journal is used
+                private.rename_file(temporary, path)
     except sqlite3.Error as error:
-        raise _named(path, error) from error
+        raise _name_path_in_error(path, error) from error
     except OSError as error:
         raise JournalError(f"cannot make the journal {path}: {error.strerror}", hint=_ANOTHER) from error
     finally:
-        _remove(temporary)
+        _remove_database(temporary)
 
 
-def _fill(path: str) -> None:
-    with closing(_connect(path, "rw")) as connection:
+def _create_database_file(path: str) -> None:
+    with closing(_connect_database(path, "rw")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        migrations.create(connection)
+        migrations.create_journal_tables(connection)
 
 
-def _connect(path: str, mode: str) -> sqlite3.Connection:
+def _connect_database(path: str, mode: str) -> sqlite3.Connection:
     """Connect to a private file. SQLite opens it by its name, so the opened file is checked afterwards."""
-    expected = private.identify(path)
+    expected = private.identify_file(path)
     try:
-        connection = sqlite3.connect(_uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+        connection = sqlite3.connect(
+            _format_database_uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS
+        )
     except sqlite3.Error as error:
-        raise _named(path, error) from error
+        raise _name_path_in_error(path, error) from error
     try:
         if expected is not None:
             private.require_opened(path, expected)
@@ -376,44 +378,44 @@ def _connect(path: str, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _uri(path: str, mode: str) -> str:
+def _format_database_uri(path: str, mode: str) -> str:
     return f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare_connection(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute("PRAGMA journal_size_limit = 67108864")
 
 
-def _check(connection: sqlite3.Connection, path: str, *, whole: bool) -> None:
+def _check_database(connection: sqlite3.Connection, path: str, *, whole: bool) -> None:
     """Refuse a file that is not a journal, and migrate an older one. A damaged one raises sqlite3.DatabaseError."""
-    found = _version(connection, path)
+    found = _read_version(connection, path)
     if whole:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise Damage(str(verdict))
     if found < migrations.SUPPORTED:
-        migrations.migrate(connection, found)
+        migrations.migrate_journal(connection, found)
 
 
-def _migrated_copy(connection: sqlite3.Connection, found: int) -> sqlite3.Connection:
+def _migrate_copy(connection: sqlite3.Connection, found: int) -> sqlite3.Connection:
     copy = sqlite3.connect("", isolation_level=None)
     with closing(connection):
         connection.backup(copy)
-    migrations.migrate(copy, found)
+    migrations.migrate_journal(copy, found)
     return copy
 
 
-def _version(connection: sqlite3.Connection, path: str) -> int:
+def _read_version(connection: sqlite3.Connection, path: str) -> int:
     if connection.execute("PRAGMA application_id").fetchone()[0] != migrations.APPLICATION_ID:
         raise JournalError(
             f"{path} is a database of another program, not a journal; it was left as it is",
             hint="name another --journal",
         )
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    found = migrations.version_of(connection) if "schema_version" in names else 0
+    found = migrations.read_schema_version(connection) if "schema_version" in names else 0
     if found > migrations.SUPPORTED:
         raise JournalTooNewError(path, found=found, supported=migrations.SUPPORTED)
     missing = sorted(migrations.TABLES - names)
@@ -422,7 +424,7 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
     return found
 
 
-def _breathe() -> int:
+def _check_for_signals() -> int:
     """Do nothing: calling Python is enough for the handler of a signal that waits."""
     return 0
 
@@ -436,13 +438,13 @@ def _is_decoding(error: sqlite3.Error) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "decode" in str(error)
 
 
-def _named(path: str, error: sqlite3.Error) -> JournalError:
+def _name_path_in_error(path: str, error: sqlite3.Error) -> JournalError:
     name = getattr(error, "sqlite_errorname", "")
     why = next((text for start, text in _WHAT_IS_WRONG.items() if name.startswith(start)), "the journal cannot be used")
     return JournalError(f"{why}: {path} ({error})", hint="correct this, then resume; finished operations are kept")
 
 
-def _free_name(wanted: str) -> str:
+def _find_free_name(wanted: str) -> str:
     name, number = wanted, 1
     while os.path.lexists(name):
         number += 1
@@ -450,7 +452,7 @@ def _free_name(wanted: str) -> str:
     return name
 
 
-def _remove(path: str) -> None:
+def _remove_database(path: str) -> None:
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
-            private.remove(path + suffix)
+            private.remove_file(path + suffix)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, bindable
+from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.transaction import Transaction
 from s3batch.model import Kind, Operation
 from s3batch.settings.s3_limits import PART_MINIMUM
@@ -90,7 +90,7 @@ class Doubts:
         with self._transaction.batch():
             self._current.sign()
             self._current.unheard.add(operation.key)
-            values = (bindable(operation.key), bindable(operation.path), _MARGIN, self._current.number)
+            values = (make_bindable(operation.key), make_bindable(operation.path), _MARGIN, self._current.number)
             self._store.execute(_NOTE_UPLOAD, values)
 
     def note_lost(self, lost: Sequence[tuple[int, str]]) -> None:
@@ -116,7 +116,7 @@ class Doubts:
         self._answer("upload", keys)
 
     def _answer(self, question: str, keys: Iterable[str]) -> None:
-        rows = [(bindable(key),) for key in keys]
+        rows = [(make_bindable(key),) for key in keys]
         with self._transaction.batch():
             self._store.execute_many(f"UPDATE doubt SET {question} = 0 WHERE key = CAST(? AS TEXT)", rows)  # noqa: S608
             self._store.execute(_ANSWERED)

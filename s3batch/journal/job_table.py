@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
-from s3batch.journal.database import Database, bindable
+from s3batch.journal.database import Database, make_bindable
 from s3batch.model import JobState
 
 UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"
@@ -92,12 +92,12 @@ class JobTable:
             "started": now,
             "seen": now,
             "after_operation": after,
-            "takes": json.dumps(_numbers_of(dead)),
+            "takes": json.dumps(_collect_job_numbers(dead)),
             "left_open": sum(each.left_open for each in dead),
             "store_date": min((each.store_date for each in dead if each.store_date), default=0.0),
         }
         places = ", ".join("CAST(? AS TEXT)" if isinstance(value, str) else "?" for value in columns.values())
-        values = [bindable(value) if isinstance(value, str) else value for value in columns.values()]
+        values = [make_bindable(value) if isinstance(value, str) else value for value in columns.values()]
         self._store.execute(f"INSERT INTO job ({', '.join(columns)}) VALUES ({places})", values)  # noqa: S608
         return self.find(job_id)
 
@@ -116,7 +116,7 @@ class JobTable:
         found = self._select(
             f"""WHERE state IN {UNFINISHED} AND command = ? AND target = CAST(? AS TEXT) AND endpoint = ?
             ORDER BY number""",
-            (command, bindable(target), endpoint),
+            (command, make_bindable(target), endpoint),
         )
         return [each for each in found if source in {None, each.source}]
 
@@ -151,7 +151,7 @@ class JobTable:
         return self._select(
             """WHERE NOT learned AND state = 'superseded' AND number < ? AND command = ?
             AND target = CAST(? AS TEXT) AND endpoint = ? ORDER BY number""",
-            (by.number, by.command, bindable(by.target), by.endpoint),
+            (by.number, by.command, make_bindable(by.target), by.endpoint),
         )
 
     def list_all(self) -> list[Job]:
@@ -181,18 +181,18 @@ class JobTable:
         version, started, ended, exit_code, resumed, planned, unchanged, files, size, requests, retries = numbers
         continues, takes, *more = row[20:]
         return Job(
-            id_, command, source, target, endpoint, JobState(state), _map(settings), version, started, ended,
-            exit_code, resumed, bool(planned), unchanged, files, size, _map(requests), retries,
+            id_, command, source, target, endpoint, JobState(state), _parse_json_map(settings), version, started, ended,
+            exit_code, resumed, bool(planned), unchanged, files, size, _parse_json_map(requests), retries,
             [text[0] for text in texts], number, row[19], continues, tuple(map(int, json.loads(takes))), *more,
         )  # fmt: skip
 
 
-def _numbers_of(dead: Sequence[Job]) -> list[int]:
+def _collect_job_numbers(dead: Sequence[Job]) -> list[int]:
     """Return the numbers of jobs, and of those that they had taken operations of and not come to."""
     return sorted({number for job in dead for number in (job.number, *(job.takes if job.left_open else ()))})
 
 
-def _map(text: str) -> dict[str, Any]:
+def _parse_json_map(text: str) -> dict[str, Any]:
     found = json.loads(text)
     if not isinstance(found, dict):
         raise TypeError("its settings are no map")

@@ -15,12 +15,12 @@ from typing import Any
 
 from s3batch.errors import SettingsError
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, bindable
+from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.job_table import Job, JobTable
 from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
 from s3batch.journal.transaction import Transaction
-from s3batch.journal.uploads import find_left
+from s3batch.journal.uploads import find_uploads_left
 from s3batch.model import JobState, Stage
 
 _TIMEOUT = 60.0
@@ -186,7 +186,7 @@ class Jobs:
         number = self._current.job.number
         with self._transaction.batch():
             self._store.execute(
-                "INSERT OR IGNORE INTO warning (job, text) VALUES (?, CAST(? AS TEXT))", (number, bindable(text))
+                "INSERT OR IGNORE INTO warning (job, text) VALUES (?, CAST(? AS TEXT))", (number, make_bindable(text))
             )
 
     # -- all jobs
@@ -231,7 +231,7 @@ class Jobs:
 
         A job with a multipart upload that was not aborted stays, so that it is not lost from sight.
         """
-        busy = {left.job_id for left in find_left(self._store, None, of_dead_jobs_only=False)}
+        busy = {left.job_id for left in find_uploads_left(self._store, None, of_dead_jobs_only=False)}
         forgotten = [job for job in self.list_forgettable(before)[keep:] if job.id not in busy]
         with self._transaction.batch():
             for job in forgotten:

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from s3batch.files import private
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, bindable, open_read_only, open_store
+from s3batch.journal.database import Database, make_bindable, open_database, open_read_only
 from s3batch.journal.doubts import Doubts
 from s3batch.journal.job_table import JobTable
 from s3batch.journal.jobs import Jobs
@@ -65,7 +65,7 @@ class Journal:
         ``foreign``: another program may have written it, so its rows are checked.
         """
         lock = JournalLock(path)
-        return cls(open_store(path, create=create, refuse_if_held=lock.refuse_if_held, foreign=foreign), lock)
+        return cls(open_database(path, create=create, refuse_if_held=lock.refuse_if_held, foreign=foreign), lock)
 
     @classmethod
     def read_only(cls, path: str, *, foreign: bool = False) -> Self:
@@ -145,7 +145,7 @@ class Journal:
         with self._transaction.batch():
             self._store.execute(
                 "INSERT OR REPLACE INTO remembered VALUES (?, CAST(? AS TEXT))",
-                (f"endpoint {name}", bindable(json.dumps(value))),
+                (f"endpoint {name}", make_bindable(json.dumps(value))),
             )
 
     def recall(self, name: str) -> Any:

@@ -41,11 +41,11 @@ class JournalLock:
             return
         file = self._open()
         if not _try_to_lock(file):
-            holder = _name_of(file)
+            holder = _name_lock_holder(file)
             os.close(file)
             raise JournalLockedError(self._what, holder=holder)
         self._file = file
-        kept = _text_of(file)
+        kept = _read_lock_map(file)
         try:
             self.note(**(kept if facts and facts.items() <= kept.items() else facts))
         except JournalError:
@@ -80,39 +80,39 @@ class JournalLock:
     def holder(self) -> tuple[int, str] | None:
         """Return pid and host of the process that holds the lock, or ``None`` if it is free."""
         try:
-            file = private.open_file(self._path, os.O_RDONLY)
+            file = private.open_private_file(self._path, os.O_RDONLY)
         except OSError:
             return None
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            return _written(file)
+            return _read_lock_holder(file)
         finally:
             os.close(file)
         return None
 
     def _open(self) -> int:
         try:
-            return private.open_file(self._path, os.O_RDWR | os.O_CREAT)
+            return private.open_private_file(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise JournalError(f"cannot open {self._path}: {error.strerror}", hint="name another --journal") from error
 
 
-def _name_of(file: int) -> str:
-    pid, host = _written(file)
+def _name_lock_holder(file: int) -> str:
+    pid, host = _read_lock_holder(file)
     return f"pid {pid} on host {host}"
 
 
-def _written(file: int) -> tuple[int, str]:
+def _read_lock_holder(file: int) -> tuple[int, str]:
     """Return the holder's pid and host; 0 and "?" where it has not come to that yet."""
-    text = _text_of(file)
+    text = _read_lock_map(file)
     try:
         return int(text["pid"]), str(text["host"])
     except (ValueError, KeyError, TypeError):
         return 0, "?"
 
 
-def _text_of(file: int) -> dict[str, Any]:
+def _read_lock_map(file: int) -> dict[str, Any]:
     """Return the map in a lock file; an empty one for other content."""
     try:
         text = json.loads(os.pread(file, _LONGEST, 0))

@@ -28,32 +28,32 @@ TABLES = frozenset({"job", "object", "operation", "part", "remembered", "schema_
 """Those that a journal of any version has."""
 
 
-def version_of(connection: sqlite3.Connection) -> int:
+def read_schema_version(connection: sqlite3.Connection) -> int:
     """Return the schema version of a journal; 0 where no step has been taken."""
     found: int | None = connection.execute("SELECT max(version) FROM schema_version").fetchone()[0]
     return found or 0
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create_journal_tables(connection: sqlite3.Connection) -> None:
     """Make the tables of version :data:`SUPPORTED` in an empty database. The connection is in autocommit mode."""
-    with _transaction(connection):
+    with _run_transaction(connection):
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         for statement in filter(str.strip, tables.TABLES.split(";\n")):
             connection.execute(statement)
-        _note(connection, SUPPORTED)
+        _record_version(connection, SUPPORTED)
 
 
-def migrate(connection: sqlite3.Connection, since: int, until: int = SUPPORTED) -> None:
+def migrate_journal(connection: sqlite3.Connection, since: int, until: int = SUPPORTED) -> None:
     """Take every step from version ``since`` to ``until``. The connection is in autocommit mode."""
     from sqlite_utils import Database  # noqa: PLC0415 - 60 ms, wanted only when there is a step to take
 
     for version in range(since + 1, until + 1):
-        with _transaction(connection):
-            _step(Database(connection), version)
+        with _run_transaction(connection):
+            _run_migration_step(Database(connection), version)
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _run_transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -63,16 +63,16 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _step(db: Database, version: int) -> None:
+def _run_migration_step(db: Database, version: int) -> None:
     from s3batch.journal import schema  # noqa: PLC0415 - as above
 
-    steps = {1: schema.create_tables, 2: schema.add_stamps, 3: schema.begin_history, 4: schema.tell_by_store_clock}
+    steps = {1: schema.create_tables, 2: schema.add_stamp_columns, 3: schema.begin_history, 4: schema.add_store_clock}
     if version == 1:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.table("schema_version").create({"version": int, "applied": float, "program": str}, pk="version")
     steps[version](db)
-    _note(db, version)
+    _record_version(db, version)
 
 
-def _note(db: sqlite3.Connection | Database, version: int) -> None:
+def _record_version(db: sqlite3.Connection | Database, version: int) -> None:
     db.execute("INSERT INTO schema_version VALUES (?, ?, ?)", (version, time.time(), f"s3batch {__version__}"))

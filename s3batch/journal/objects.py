@@ -11,7 +11,7 @@ from typing import Any
 
 from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, all_bindable, bindable
+from s3batch.journal.database import Database, make_all_bindable, make_bindable
 from s3batch.journal.transaction import Transaction
 from s3batch.model import FILE, KnownObject, ListedObject, Stamp
 
@@ -165,13 +165,13 @@ class Objects:
         """Record a page of the listing."""
         generation = self.generation
         keys = [each.key for each in objects]
-        bound = keys if all_bindable(keys) else list(map(bindable, keys))
+        bound = keys if make_all_bindable(keys) else list(map(make_bindable, keys))
         values = [
             (key, each.size, each.etag, each.modified, generation) for key, each in zip(bound, objects, strict=True)
         ]
         with self._transaction.batch():
             if self._brings:
-                for batch in _batches(keys):
+                for batch in _batch_keys(keys):
                     self._store.execute(_BRING, batch)
             self._store.execute_many(_RECORD, values)
 
@@ -181,10 +181,10 @@ class Objects:
         if self._is_empty():
             return found
         generation, new = self.generation, tuple.__new__
-        for batch in _batches(keys):
+        for batch in _batch_keys(keys):
             for row in self._store.rows(_LOOK_UP, batch):
                 listed = new(ListedObject, row[:4]) if row[4] == generation else None
-                known = None if row[5] is None else _known(row[5:])
+                known = None if row[5] is None else _decode_known_object(row[5:])
                 found[row[0]] = (listed, known)
         return found
 
@@ -193,12 +193,12 @@ class Objects:
         with self._transaction.batch():
             if self._is_empty():
                 return
-            for batch in _batches(keys):
+            for batch in _batch_keys(keys):
                 self._store.execute(_MARK_SEEN, (self.generation, *batch))
 
     def read_orphans(self, prefix: str) -> Iterator[list[ListedObject]]:
         """Yield, a page at a time by key, the listed objects below ``prefix`` that were not marked as seen."""
-        low, high = _range(prefix)
+        low, high = _compute_key_range(prefix)
         while True:
             page = self._store.rows(
                 f"SELECT key, size, etag, modified FROM object WHERE {_ORPHAN} ORDER BY key LIMIT ?",  # noqa: S608
@@ -207,14 +207,14 @@ class Objects:
             if not page:
                 return
             yield [ListedObject._make(row) for row in page]
-            low = bindable(page[-1][0] + "\0")
+            low = make_bindable(page[-1][0] + "\0")
 
     def keep_keys(self, keys: Iterable[str]) -> None:
         """Note keys at or below which nothing may be deleted. They are this run's own, in a temporary table."""
         with self._transaction.batch():
             self._store.execute(_KEPT)
             self._keeps = True
-            values = [(bindable(key),) for key in keys]
+            values = [(make_bindable(key),) for key in keys]
             self._store.execute_many("INSERT OR IGNORE INTO temp.kept VALUES (CAST(? AS TEXT))", values)
 
     def find_kept(self, keys: Sequence[str]) -> set[str]:
@@ -222,7 +222,7 @@ class Objects:
         if not self._keeps:
             return set()
         names = list({"", *keys, *(key[:at] for key in keys for at, letter in enumerate(key) if letter == "/")})
-        return {row[0] for batch in _batches(names) for row in self._store.rows(_KEPT_AMONG, batch)}
+        return {row[0] for batch in _batch_keys(names) for row in self._store.rows(_KEPT_AMONG, batch)}
 
     def count_listed(self) -> int:
         """Return how many objects the listing holds so far."""
@@ -230,7 +230,7 @@ class Objects:
 
     def has_listed_below(self, prefix: str) -> bool:
         """Return true if the current listing holds a key that begins with ``prefix``."""
-        values = (*_range(prefix), self.generation)
+        values = (*_compute_key_range(prefix), self.generation)
         return bool(self._store.value(f"SELECT EXISTS (SELECT 1 FROM object WHERE {_BELOW} AND listed = ?)", values))  # noqa: S608
 
     def learn(self, jobs: Sequence[int], first: int, last: int, started: float, late: float = 0.0) -> None:
@@ -257,7 +257,7 @@ class Objects:
         job = self._current.job
         if not job.takes:
             return set()
-        return {row[0] for batch in _batches(keys) for row in self._store.rows(_PLANNED, (*batch, job.number))}
+        return {row[0] for batch in _batch_keys(keys) for row in self._store.rows(_PLANNED, (*batch, job.number))}
 
     def find_done_before(self, keys: Sequence[str]) -> set[str]:
         """Return those keys that a job wrote last which this one continues."""
@@ -265,15 +265,15 @@ class Objects:
         if not jobs:
             return set()
         query = _WRITTEN_BY.format(jobs=", ".join(map(str, jobs)))
-        return {row[0] for batch in _batches(keys) for row in self._store.rows(query, batch)}
+        return {row[0] for batch in _batch_keys(keys) for row in self._store.rows(query, batch)}
 
     def take_facts(self, facts: Sequence[tuple[str, KnownObject]]) -> None:
         """Take over another journal's facts about objects that are listed unchanged and unknown to this one."""
         generation = self.generation
         values = [
             (
-                known.etag, known.size, known.local.size, *rows.stamp_values(known.local), known.written,
-                known.fingerprint, known.checksum, bindable(key), generation, known.etag,
+                known.etag, known.size, known.local.size, *rows.make_stamp_values(known.local), known.written,
+                known.fingerprint, known.checksum, make_bindable(key), generation, known.etag,
             )
             for key, known in facts
         ]  # fmt: skip
@@ -282,10 +282,10 @@ class Objects:
 
     def read_facts(self, prefix: str) -> Iterator[list[tuple[str, KnownObject]]]:
         """Yield the facts of the objects below ``prefix``, a page at a time by key, after :meth:`Jobs.learn_facts`."""
-        (low, high), job = _range(prefix), self._current.job.number
+        (low, high), job = _compute_key_range(prefix), self._current.job.number
         while page := self._store.rows(_CURRENT, (low, high, self.generation, job, _PAGE)):
-            yield [(row[0], _known(row[1:])) for row in page]
-            low = bindable(page[-1][0] + "\0")
+            yield [(row[0], _decode_known_object(row[1:])) for row in page]
+            low = make_bindable(page[-1][0] + "\0")
 
     def prune(self) -> None:
         """Forget rows that are neither facts nor in the last listing. Part of a batch."""
@@ -300,10 +300,12 @@ class Objects:
         return value
 
     def _remember(self, name: str, value: str) -> None:
-        self._store.execute("INSERT OR REPLACE INTO remembered VALUES (?, CAST(? AS TEXT))", (name, bindable(value)))
+        self._store.execute(
+            "INSERT OR REPLACE INTO remembered VALUES (?, CAST(? AS TEXT))", (name, make_bindable(value))
+        )
 
 
-def _known(row: tuple[Any, ...]) -> KnownObject:
+def _decode_known_object(row: tuple[Any, ...]) -> KnownObject:
     """Return the columns from ``known_etag`` to ``checksum`` as a fact."""
     etag, known_size, size, mtime, ctime, device, inode, written, fingerprint, checksum = row
     new = tuple.__new__
@@ -311,17 +313,17 @@ def _known(row: tuple[Any, ...]) -> KnownObject:
     return new(KnownObject, (etag, known_size, stamp, written, fingerprint, checksum))
 
 
-def _batches(keys: Sequence[str]) -> Iterator[list[str | bytes]]:
+def _batch_keys(keys: Sequence[str]) -> Iterator[list[str | bytes]]:
     """Yield the keys in lists of the size of a query; the last list is filled up with its last key."""
-    plain = all_bindable(keys)
+    plain = make_all_bindable(keys)
     for start in range(0, len(keys), _LOOK_UP_KEYS):
         batch: list[str | bytes] = list(keys[start : start + _LOOK_UP_KEYS])
         batch += batch[-1:] * (_LOOK_UP_KEYS - len(batch))
-        yield batch if plain else [bindable(key) if isinstance(key, str) else key for key in batch]
+        yield batch if plain else [make_bindable(key) if isinstance(key, str) else key for key in batch]
 
 
-def _range(prefix: str) -> tuple[str | bytes, bytes]:
+def _compute_key_range(prefix: str) -> tuple[str | bytes, bytes]:
     """Return the lowest key that starts with ``prefix``, and the lowest beyond them all."""
     stem = prefix.encode("utf-8", "surrogateescape").rstrip(b"\xff")
     beyond = stem[:-1] + bytes([stem[-1] + 1]) if stem else _BEYOND_ALL
-    return bindable(prefix), beyond
+    return make_bindable(prefix), beyond

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from s3batch.journal import doubts, rows
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, bindable
+from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import settle_outcomes
 from s3batch.journal.transaction import Transaction
@@ -173,7 +173,7 @@ class Operations:
             except (ValueError, TypeError, AttributeError) as error:  # the latter two: a value of another type
                 self._store.refuse(f"row {operation.id} of its operations: {error}")
             if admitted[-1].detail != operation.detail:
-                values = (bindable(admitted[-1].detail), operation.id)
+                values = (make_bindable(admitted[-1].detail), operation.id)
                 self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
         return admitted
 
@@ -224,7 +224,7 @@ class Operations:
             self._current.unheard.discard(operation.key)
             self._fresh.note_changed([operation.id])
             self._store.execute(
-                _REPLAN, (operation.size, *rows.stamp_values(operation.stamp), operation.recheck, operation.id)
+                _REPLAN, (operation.size, *rows.make_stamp_values(operation.stamp), operation.recheck, operation.id)
             )
             self._store.execute("DELETE FROM part WHERE operation = ?", (operation.id,))
 

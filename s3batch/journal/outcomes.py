@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, Row, bindable
+from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
 
@@ -72,13 +72,13 @@ class Outcomes:
             f"""{_COUNT} WHERE id > ? AND (+job = ? {job.open_too}) AND NOT ({UNCHANGED}) GROUP BY kind, state""",
             (job.floor, job.number),
         )
-        return rows.convert_rows(self._store, _count, counted)
+        return rows.convert_rows(self._store, _count_operations, counted)
 
     def count_done_before(self) -> dict[Kind, dict[str, int]]:
         """Return the same counts for the done operations of the jobs that this one continues."""
         marks = ", ".join(str(job.number) for job in self._current.list_continued())
         counted = self._store.rows(f"{_COUNT} WHERE +job IN ({marks}) AND state = 'done' GROUP BY kind, state")
-        return rows.convert_rows(self._store, _count, counted)
+        return rows.convert_rows(self._store, _count_operations, counted)
 
     def count_by_job(self) -> Mapping[int, Mapping[str, int]]:
         """Return how many operations of every job, by its number, are in each state; a job without any is empty.
@@ -109,14 +109,14 @@ class Outcomes:
         """Yield the failed operations in the order they were planned."""
         columns = "kind, key, path, error, code, status, request_id, attempts"
         for row in self._walk(columns, "state = 'failed'", (), limit):
-            yield rows.convert_rows(self._store, _failure, row)
+            yield rows.convert_rows(self._store, _decode_failure, row)
 
     def read_entries(self, state: State | None = None) -> Iterator[Entry]:
         """Yield all operations, or those in one state, in the order they were planned."""
         columns = f"{rows.COLUMNS}, state, error, code, status, request_id, seconds, bytes, etag"
         condition, values = ("1", ()) if state is None else ("state = ?", (rows.STATE_TEXT[state],))
         for row in self._walk(columns, condition, values, None):
-            yield rows.convert_rows(self._store, _entry, row)
+            yield rows.convert_rows(self._store, _decode_entry, row)
 
     def find_last_change(self, after: int) -> int:
         """Return the highest row above ``after`` with which a sync, this one or an earlier, changed the target; else 0.
@@ -126,7 +126,7 @@ class Outcomes:
         target, endpoint = self._current.target
         table = f"{self._store.earlier}operation"
         query = f"SELECT coalesce(max(id), 0) FROM {table} WHERE {_CHANGE}"  # noqa: S608 - constants
-        return int(self._store.value(query, (after, bindable(target), endpoint)))
+        return int(self._store.value(query, (after, make_bindable(target), endpoint)))
 
     def read_changed_keys(self, after: int) -> Iterator[str]:
         """Yield the job's own keys of all such rows, in the order of the rows."""
@@ -134,7 +134,7 @@ class Outcomes:
         while True:
             page = self._store.rows(
                 f"SELECT id, key FROM operation WHERE {_CHANGE} ORDER BY id LIMIT ?",  # noqa: S608 - constants
-                (after, bindable(target), endpoint, _PAGE),
+                (after, make_bindable(target), endpoint, _PAGE),
             )
             if not page:
                 return
@@ -173,18 +173,18 @@ class Outcomes:
             left = None if left is None else left - len(page)
 
 
-def _failure(row: Row) -> Failure:
+def _decode_failure(row: Row) -> Failure:
     kind, *rest = row
     return Failure(rows.KIND_OF[kind], *rest)
 
 
-def _entry(row: Row) -> Entry:
+def _decode_entry(row: Row) -> Entry:
     state, *rest = row[rows.WIDTH :]
     (operation,) = rows.decode_operations([row[: rows.WIDTH]])
     return Entry(operation, State(state), *rest)
 
 
-def _count(counted: Iterable[Row]) -> dict[Kind, dict[str, int]]:
+def _count_operations(counted: Iterable[Row]) -> dict[Kind, dict[str, int]]:
     """Return kind, state, number and size of operations as the report counts them."""
     counts = {kind: dict.fromkeys(("planned", "done", "failed", "skipped", "bytes"), 0) for kind in Kind}
     for kind, state, number, size in counted:

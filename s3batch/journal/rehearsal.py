@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from s3batch.files import private
-from s3batch.journal.database import Database, open_read_only, open_store
+from s3batch.journal.database import Database, open_database, open_read_only
 
 _SMALL = ("job", "remembered")
 """Tables that are copied as they are."""
@@ -28,23 +28,23 @@ INSERT OR REPLACE INTO remembered
 def open_rehearsal(path: str, folder: str, *, foreign: bool = False) -> Database:
     """Make a journal in ``folder`` with the facts of the one at ``path``, which may be missing.
 
-    Nothing is changed at ``path``, and no file is left beside it. ``foreign``: see :func:`open_store`.
+    Nothing is changed at ``path``, and no file is left beside it. ``foreign``: see :func:`open_database`.
     """
-    store = open_store(os.path.join(folder, "journal.db"), create=True, refuse_if_held=lambda: None)
+    store = open_database(os.path.join(folder, "journal.db"), create=True, refuse_if_held=lambda: None)
     try:
         store.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")  # negative: KiB, not pages (sqlite.org/pragma.html)
         store.commit()
-        if private.has_content(path):
-            _look_into(store, path, os.path.join(folder, "migrated.db"), foreign=foreign)
+        if private.file_has_content(path):
+            _copy_known_facts(store, path, os.path.join(folder, "migrated.db"), foreign=foreign)
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _look_into(store: Database, path: str, copy: str, *, foreign: bool) -> None:
+def _copy_known_facts(store: Database, path: str, copy: str, *, foreign: bool) -> None:
     # SQLite removes its side files if the last connection to close may write; those of a killed run must stay
-    mode = "ro" if private.has_content(path + "-wal") else "rw"
+    mode = "ro" if private.file_has_content(path + "-wal") else "rw"
     original = open_read_only(path, foreign=foreign)  # looks whether it can be used
     try:
         if original.is_copy:

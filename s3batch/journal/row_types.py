@@ -29,14 +29,14 @@ class Damage(sqlite3.DatabaseError):
     """The damage in a file that SQLite itself would open."""
 
 
-def check(connection: sqlite3.Connection, *, whole: bool) -> None:
+def check_row_types(connection: sqlite3.Connection, *, whole: bool) -> None:
     """Raise Damage if tables do more than hold rows or, with ``whole``, hold a row that s3batch never writes."""
     odd = connection.execute("SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchall()
     for kind, name in odd:
         if kind != "view" or name not in _VIEWS:
             raise Damage(f"it has a {kind} {name!r}")
     for table in _TABLES if whole else ():
-        wrong = [_wrong(table, *row[1:4]) for row in connection.execute(f"PRAGMA table_info({table})")]
+        wrong = [_format_type_condition(table, *row[1:4]) for row in connection.execute(f"PRAGMA table_info({table})")]
         if not wrong:
             continue
         for name, values in _NAMES.get(table, {}).items():
@@ -51,7 +51,7 @@ def check(connection: sqlite3.Connection, *, whole: bool) -> None:
         raise Damage("an operation has an impossible size or key")
 
 
-def _wrong(table: str, name: str, declared: str, is_needed: int) -> str:
+def _format_type_condition(table: str, name: str, declared: str, is_needed: int) -> str:
     """Return SQL that is true of a row whose column holds an impossible value."""
     is_text = name in _TEXTS and (name != "id" or table == "job")
     kinds = "'text'" if is_text else _KINDS.get(declared.upper(), "")

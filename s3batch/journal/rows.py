@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from s3batch.journal.database import Database, Row, all_bindable, bindable
+from s3batch.journal.database import Database, Row, make_all_bindable, make_bindable
 from s3batch.model import FILE, NO_STAMP, Kind, Operation, Reason, Result, Stamp, State, Step
 
 KIND_TEXT = {kind: kind.value for kind in Kind}
@@ -59,7 +59,7 @@ done_values = itemgetter(
 
 def insert_operations(store: Database, job: int, operations: Sequence[Operation], first: int, state: State) -> None:
     """Insert operations, numbered from ``first`` on."""
-    plain = all_bindable([text for each in operations for text in (each.key, each.path, each.detail)])
+    plain = make_all_bindable([text for each in operations for text in (each.key, each.path, each.detail)])
     rows: list[Row] = [
         (number, KIND_TEXT[kind], key, REASON_TEXT[why], path, size, mtime, ctime, device, inode, stage, etag, detail)
         for number, (kind, key, why, path, size, stamp, stage, etag, detail, _id, _attempts, _recheck, _upload_id)
@@ -72,7 +72,7 @@ def insert_operations(store: Database, job: int, operations: Sequence[Operation]
 
 def _with_bytes(operation: Operation) -> Operation:
     """Return the operation with texts that SQLite accepts."""
-    texts: dict[str, Any] = {name: bindable(getattr(operation, name)) for name in ("key", "path", "detail")}
+    texts: dict[str, Any] = {name: make_bindable(getattr(operation, name)) for name in ("key", "path", "detail")}
     return operation._replace(**texts)
 
 
@@ -107,25 +107,25 @@ def convert_rows(store: Database, make: Callable[[Any], _Made], rows: Any) -> _M
         store.refuse(f"its operations have a row that s3batch does not write ({error!r})")
 
 
-def stamp_values(stamp: Stamp) -> tuple[int, ...]:
+def make_stamp_values(stamp: Stamp) -> tuple[int, ...]:
     """Return mtime, ctime, device and inode: a row holds the size by itself."""
     return stamp[_FILE_STATE:]
 
 
-def row_stamp(row: Sequence[int | None]) -> Stamp:
+def decode_row_stamp(row: Sequence[int | None]) -> Stamp:
     """Return the stamp whose size, mtime, ctime, device and inode a row holds."""
     size, mtime, ctime, device, inode = row
     return tuple.__new__(Stamp, (FILE, size or 0, mtime, ctime, device, inode))
 
 
-def result_values(state: State, result: Result, *, is_attempt: bool) -> tuple[Any, ...]:
+def make_result_values(state: State, result: Result, *, is_attempt: bool) -> tuple[Any, ...]:
     """Return the values of :data:`SETTLE`. A part's ETag and checksum are in the row of the part."""
     of_part = result.step is Step.PART
     return (
         STATE_TEXT[state],
         is_attempt or state is State.FAILED,
         state is State.PENDING,  # it may not have come to looking
-        bindable(result.error) if result.error else "",
+        make_bindable(result.error) if result.error else "",
         result.code,
         result.status,
         result.request_id,

@@ -164,7 +164,7 @@ DROP TABLE upload_left;
 STORE_CLOCK = "ALTER TABLE job ADD COLUMN seen_there REAL NOT NULL DEFAULT 0"
 
 
-def tell_by_store_clock(db: Database) -> None:
+def add_store_clock(db: Database) -> None:
     """Make version 4: a sign of life has the store's time too, which is 0 in rows of an older version."""
     db.execute(STORE_CLOCK)
 
@@ -178,26 +178,26 @@ def begin_history(db: Database) -> None:
 
 def create_tables(db: Database) -> None:
     """Make version 1 in an empty database, inside the caller's transaction."""
-    _create(db, "job", JOB, pk="number", optional={"ended", "exit_code"})
+    _create_table(db, "job", JOB, pk="number", optional={"ended", "exit_code"})
     db.table("job").create_index(["id"], unique=True)
-    _create(db, "operation", OPERATION, pk="id", foreign_keys=[("job", "job", "number")])
+    _create_table(db, "operation", OPERATION, pk="id", foreign_keys=[("job", "job", "number")])
     db.table("operation").create_index(["job", "key"], unique=True)
-    _create(db, "upload_left", UPLOAD_LEFT, pk="id", foreign_keys=[("job", "job", "number")])
-    _create(db, "warning", WARNING, pk="id", foreign_keys=[("job", "job", "number")])
+    _create_table(db, "upload_left", UPLOAD_LEFT, pk="id", foreign_keys=[("job", "job", "number")])
+    _create_table(db, "warning", WARNING, pk="id", foreign_keys=[("job", "job", "number")])
     db.table("warning").create_index(["job", "text"], unique=True)
-    _create(db, "remembered", REMEMBERED, pk="name")
+    _create_table(db, "remembered", REMEMBERED, pk="name")
     for statement in KEYED_TABLES.split(";\n"):
         if statement.strip():
             db.execute(statement)
 
 
-def add_stamps(db: Database) -> None:
+def add_stamp_columns(db: Database) -> None:
     """Make version 2 of version 1, inside the caller's transaction."""
     for statement in STAMPS:
         db.execute(statement)
 
 
-def _create(
+def _create_table(
     db: Database,
     name: str,
     columns: dict[str, Any],

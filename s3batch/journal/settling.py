@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from s3batch.journal import rows
-from s3batch.journal.database import Database, bindable
+from s3batch.journal.database import Database, make_bindable
 from s3batch.model import DONE, WHOLE, Result, State, Step
 
 _BECOME = """
@@ -47,9 +47,9 @@ def settle_outcomes(
 def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before: Sequence[int]) -> tuple[int, int]:
     """Record the other outcomes: retries, failures, comparisons, steps of multipart uploads."""
     whole = [outcome for outcome in outcomes if _is_about_all_of_it(*outcome)]
-    values = [rows.result_values(state, result, is_attempt=_is_attempt(result)) for state, result in whole]
+    values = [rows.make_result_values(state, result, is_attempt=_is_attempt(result)) for state, result in whole]
     store.execute_many(rows.SETTLE, values)
-    _settle_become(store, [result for _, result in whole if result.become is not None])
+    _settle_changed_kinds(store, [result for _, result in whole if result.become is not None])
     _settle_finished(store, [(result.id,) for state, result in whole if _is_finished(state, result)])
     _settle_parts(store, [(state, result) for state, result in outcomes if result.step is Step.PART])
     _settle_surveys(store, [result for _, result in outcomes if result.step is Step.SURVEY])
@@ -57,10 +57,10 @@ def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before
     return _count_unchanged(store, [result.id for state, result in whole if state is State.SKIPPED], before), closed
 
 
-def _settle_become(store: Database, results: list[Result]) -> None:
+def _settle_changed_kinds(store: Database, results: list[Result]) -> None:
     """Record the kinds that reconciled operations turned out to be."""
     kinds = [
-        (rows.KIND_TEXT[each.become], each.reason and each.reason.value, bindable(each.detail), each.id)
+        (rows.KIND_TEXT[each.become], each.reason and each.reason.value, make_bindable(each.detail), each.id)
         for each in results
         if each.become
     ]

@@ -77,7 +77,9 @@ class TargetLock:
 
     def last(self) -> LastJob | None:
         """Return the job that began last, in any journal; ``None`` if none is known."""
-        found = [last for each in self._directories if (last := _last_of(os.path.join(each, f"{self._name}.lock")))]
+        found = [
+            last for each in self._directories if (last := _read_last_job(os.path.join(each, f"{self._name}.lock")))
+        ]
         return max(found, key=lambda last: (sum(each.id in last.earlier for each in found), last.began), default=None)
 
     def overlapping(self) -> list[LastJob]:
@@ -88,22 +90,22 @@ class TargetLock:
             for name in private.list_directory(directory)
             if _NAME.fullmatch(name)
             and name != f"{self._name}.lock"
-            and (last := _last_of(os.path.join(directory, name), self._endpoint))
-            and _overlap(self._target, last.target)
+            and (last := _read_last_job(os.path.join(directory, name), self._endpoint))
+            and _do_targets_overlap(self._target, last.target)
             and JournalLock(os.path.join(directory, name.removesuffix(".lock"))).holder() is not None
         ]
 
 
-def _overlap(one: str, other: str) -> bool:
+def _do_targets_overlap(one: str, other: str) -> bool:
     """Return true if one of two targets, each a bucket and a prefix, lies below the other."""
     first, second = sorted((f"{one.rstrip('/')}/", f"{other.rstrip('/')}/"), key=len)
     return second.startswith(first)
 
 
-def _last_of(path: str, endpoint: str | None = None) -> LastJob | None:
+def _read_last_job(path: str, endpoint: str | None = None) -> LastJob | None:
     """Return the last job in the lock file of a target, if it is at this endpoint."""
     try:
-        text: dict[str, Any] = json.loads(private.read_file(path))
+        text: dict[str, Any] = json.loads(private.read_private_file(path))
         earlier = tuple(map(str, text.get("earlier", ())))
         last = LastJob(str(text["job"]), str(text["target"]), str(text["journal"]), float(text["began"]), earlier)
         return last if endpoint in {None, text["endpoint"]} else None

@@ -11,8 +11,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, bindable
-from s3batch.journal.rows import STATE_TEXT, row_stamp, stamp_values
+from s3batch.journal.database import Database, make_bindable
+from s3batch.journal.rows import STATE_TEXT, decode_row_stamp, make_stamp_values
 from s3batch.journal.transaction import Transaction
 from s3batch.model import Operation, Part, Stamp, State, is_same_file
 
@@ -48,7 +48,9 @@ class Uploads:
                 (upload_id, fingerprint, operation_id),
             )
             self._store.execute("DELETE FROM part WHERE operation = ?", (operation_id,))
-            self._store.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _rows(operation_id, parts))
+            self._store.execute_many(
+                "INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _make_part_rows(operation_id, parts)
+            )
         self._transaction.commit()
 
     def find_parts(self, operation_id: int) -> list[Part]:
@@ -75,7 +77,7 @@ class Uploads:
             self._current.unheard.discard(operation.key)
             self._store.execute(
                 "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
-                (*stamp_values(operation.stamp), operation.id),
+                (*make_stamp_values(operation.stamp), operation.id),
             )
             self._store.execute("UPDATE part SET state = 'pending' WHERE operation = ?", (operation.id,))
 
@@ -91,7 +93,7 @@ class Uploads:
                 AND job.target = CAST(? AS TEXT) AND job.endpoint = ?
                 AND operation.size = ? AND operation.fingerprint = ?
             ORDER BY operation.id DESC LIMIT 1""",  # noqa: S608 - constants
-            (bindable(key), bindable(target), endpoint, size, fingerprint),
+            (make_bindable(key), make_bindable(target), endpoint, size, fingerprint),
         )
         return (rows[0][1], self._parts_of(rows[0][0])) if rows else None
 
@@ -104,7 +106,7 @@ class Uploads:
             row = self._store.rows(
                 f"""SELECT operation.id, operation.fingerprint FROM operation JOIN job ON job.number = operation.job
                 WHERE operation.key = CAST(? AS TEXT) AND operation.upload_id = ? AND {_DEAD}""",  # noqa: S608 - constants
-                (bindable(key), upload_id),
+                (make_bindable(key), upload_id),
             )[0]
             self._store.execute("DELETE FROM part WHERE operation = ?", (operation_id,))
             believed = "done" if is_same_file(self._stamp_of(row[0]), self._stamp_of(operation_id)) else ""
@@ -126,7 +128,7 @@ class Uploads:
         Those of a dead job; if not ``of_dead_jobs_only`` all others too.
         """
         of = self._current.target if self._current.is_set else None
-        found = find_left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
+        found = find_uploads_left(self._store, of, of_dead_jobs_only=of_dead_jobs_only)
         for left in found:
             if not self.owns(left.key):
                 self._store.refuse(f"it has a multipart upload of {left.key!r}, which is not below its target")
@@ -147,10 +149,10 @@ class Uploads:
     def _stamp_of(self, operation_id: int) -> Stamp:
         """Return the stamp of the file an operation was planned for."""
         columns = "size, mtime_ns, ctime_ns, device, inode"
-        return row_stamp(self._store.rows(f"SELECT {columns} FROM operation WHERE id = ?", (operation_id,))[0])  # noqa: S608
+        return decode_row_stamp(self._store.rows(f"SELECT {columns} FROM operation WHERE id = ?", (operation_id,))[0])  # noqa: S608
 
 
-def find_left(store: Database, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
+def find_uploads_left(store: Database, of: tuple[str, str] | None, *, of_dead_jobs_only: bool) -> list[UploadLeft]:
     """Return uploads neither completed nor aborted, of one target and endpoint or of all."""
     # no run needs a skipped operation, so its upload is abandoned too
     dead = f"({_DEAD} OR operation.state = 'skipped')" if of_dead_jobs_only else "1"
@@ -159,12 +161,12 @@ def find_left(store: Database, of: tuple[str, str] | None, *, of_dead_jobs_only:
         f"""SELECT job.id, operation.id, operation.key, operation.upload_id
         FROM operation JOIN job ON job.number = operation.job
         WHERE operation.upload_id <> '' AND {dead} AND {where}""",  # noqa: S608 - constants
-        () if of is None else (bindable(of[0]), of[1]),
+        () if of is None else (make_bindable(of[0]), of[1]),
     )
     return [UploadLeft._make(row) for row in rows]
 
 
-def _rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+def _make_part_rows(operation: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
     """Return the rows of the table ``part``."""
     return [
         (operation, part.number, part.offset, part.size, part.etag, part.checksum, STATE_TEXT[part.state], 0)

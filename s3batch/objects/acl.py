@@ -36,7 +36,7 @@ def canned_acl(acl_xml: bytes) -> str:
         return ""
     owner = policy.findtext("{*}Owner/{*}ID")
     granted = {
-        f"{_grantee(grant)} {permission.text}"
+        f"{_format_grantee(grant)} {permission.text}"
         for grant in policy.iterfind(".//{*}Grant")
         if grant.findtext("{*}Grantee/{*}ID") in (None, "") or grant.findtext("{*}Grantee/{*}ID") != owner
         for permission in grant.iterfind("{*}Permission")
@@ -57,6 +57,6 @@ def acl_matches(wanted: str, acl_xml: bytes) -> bool:
     return same_acl(wanted, canned_acl(acl_xml))
 
 
-def _grantee(grant: ET.Element) -> str:
+def _format_grantee(grant: ET.Element) -> str:
     group = grant.findtext("{*}Grantee/{*}URI")
     return group.removeprefix(_GROUPS) if group else "other"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s3batch.model import Attributes
 from s3batch.objects import content_types
-from s3batch.objects.star_glob import literals, star
+from s3batch.objects.star_glob import compile_star_glob, count_literals
 from s3batch.settings import pattern_maps
 from s3batch.settings.texts import http_date
 
@@ -96,19 +96,19 @@ class PatternChoice(Generic[T]):
     @classmethod
     def of(cls, values: Mapping[str, T], root: str, otherwise: T) -> PatternChoice[T]:
         """Return the choice. ``root`` is the source's absolute path, with which the absolute paths of all files begin."""
-        ordered = sorted(values, key=lambda pattern: (-literals(pattern), pattern))
+        ordered = sorted(values, key=lambda pattern: (-count_literals(pattern), pattern))
         extensions = [pattern for pattern in ordered if pattern.startswith(".") or not pattern]
         return cls(
             otherwise,
             exact=dict(values),
             globs=tuple(
-                (star(p), p.startswith(("*", "/")), values[p])
+                (compile_star_glob(p), p.startswith(("*", "/")), values[p])
                 for p in ordered
-                if literals(p) and ("*" in p or p.startswith(root))
+                if count_literals(p) and ("*" in p or p.startswith(root))
             ),
             extensions={pattern: values[pattern] for pattern in extensions},
             folded={pattern.lower(): values[pattern] for pattern in reversed(extensions)},
-            everything=tuple(values[p] for p in ordered if p and not literals(p))[:1],
+            everything=tuple(values[p] for p in ordered if p and not count_literals(p))[:1],
         )
 
     def get(self, path: str, absolute: str) -> T:
@@ -127,7 +127,7 @@ class PatternChoice(Generic[T]):
         yield from self.everything
 
     def _of_extension(self, path: str) -> Iterator[T]:
-        suffixes = extensions_of(path)
+        suffixes = list_extensions(path)
         yield from (self.extensions[suffix] for suffix in suffixes if suffix in self.extensions)
         yield from (self.folded[suffix.lower()] for suffix in suffixes if suffix.lower() in self.folded)
 
@@ -160,13 +160,13 @@ class AttributeRules:
         root = source_root.rstrip("/") + "/"
         choices = {
             name: PatternChoice.of(values, root, otherwise)
-            for name, (values, otherwise) in _configured(settings).items()
+            for name, (values, otherwise) in _collect_pattern_settings(settings).items()
             if values
         }
         patterns = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
         dots = max((pattern.count(".") for pattern in patterns if pattern.startswith(".")), default=1)
         depth = 0 if any(choice.globs for choice in choices.values()) else dots
-        return cls(root, choices, *_encryption(settings), depth, patterns)
+        return cls(root, choices, *_choose_encryption(settings), depth, patterns)
 
     def attributes(self, path: str) -> Attributes:
         """Return the attributes of the object of this file (relative to the source). Equal ones are the same object."""
@@ -204,7 +204,10 @@ class AttributeRules:
 
     def _decide(self, path: str) -> Described:
         absolute = self.root + path
-        chosen = (*(choice.get(path, absolute) for choice in self.choices.values()), content_types.guess(path))
+        chosen = (
+            *(choice.get(path, absolute) for choice in self.choices.values()),
+            content_types.guess_content_type(path),
+        )
         made = self._made.get(chosen)
         if made is None:
             attributes = self._attributes(chosen[-1], **dict(zip(self.choices, chosen, strict=False)))
@@ -227,13 +230,13 @@ class AttributeRules:
         )
 
 
-def extensions_of(path: str) -> list[str]:
+def list_extensions(path: str) -> list[str]:
     """Return ``.tar.gz`` and ``.gz`` for ``a.b/c.tar.gz``, the longest first; an empty one for a name without a dot."""
     pieces = path.rpartition("/")[2].split(".")
     return ["." + ".".join(pieces[start:]) for start in range(1, len(pieces))] or [""]
 
 
-def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
+def _collect_pattern_settings(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     """Return for each per-file setting its values by pattern, and the value of a file that no pattern matches."""
     texts = {name: pattern_maps.texts(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
@@ -242,7 +245,7 @@ def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
         pattern: value.upper() if value.upper() in STORAGE_CLASSES else value
         for pattern, value in texts["storage_class"].items()
     }
-    texts["expires"] = {pattern: _http_date(settings, value) for pattern, value in texts["expires"].items()}
+    texts["expires"] = {pattern: _format_expires(settings, value) for pattern, value in texts["expires"].items()}
     return {
         **{name: (values, "private" if name == "acl" else "") for name, values in texts.items()},
         "metadata": (pattern_maps.metadata(settings), ()),
@@ -251,14 +254,14 @@ def _configured(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     }
 
 
-def _http_date(settings: Settings, value: str) -> str:
+def _format_expires(settings: Settings, value: str) -> str:
     try:
         return http_date(value) if value else ""
     except ValueError as error:
         raise settings.bad("expires", f"{value!r} is not a date; {error}") from None
 
 
-def _encryption(settings: Settings) -> tuple[str, str]:
+def _choose_encryption(settings: Settings) -> tuple[str, str]:
     """Return the kind of encryption and the KMS key; a key alone means ``aws:kms``."""
     key = pattern_maps.header(settings, "kms_key_id", settings.kms_key_id or "")
     kind = (settings.encryption or "").strip() or ("aws:kms" if key else "")

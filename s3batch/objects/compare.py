@@ -24,7 +24,7 @@ from s3batch.objects.headers import (
     TAG_COUNT,
     RemoteAttributes,
     canonical_name,
-    without_framing,
+    strip_framing_encodings,
 )
 from s3batch.settings import texts
 
@@ -45,16 +45,16 @@ class AttributeChange(NamedTuple):
         return f"{self.name} is {self.found!r}, not {self.wanted!r}"
 
 
-def difference(wanted: Attributes, remote: RemoteAttributes, remote_acl: str | None = None) -> Reason | None:
+def find_copy_reason(wanted: Attributes, remote: RemoteAttributes, remote_acl: str | None = None) -> Reason | None:
     """Return the reason to copy the object onto itself, or ``None``. ``remote_acl``: from :func:`canned_acl`, if read."""
-    if next(changes(wanted, remote), None):
+    if next(find_attribute_changes(wanted, remote), None):
         return Reason.METADATA
     if wanted.acl and not same_acl(wanted.acl, remote_acl or ""):
         return Reason.ACL
     return None
 
 
-def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[AttributeChange]:
+def find_attribute_changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[AttributeChange]:
     """Yield every attribute in which the object is not as wanted, except the ACL."""
     for name, same in _COMPARED.items():
         want, found = getattr(wanted, name), getattr(remote, name)
@@ -66,17 +66,17 @@ def changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[AttributeC
         yield AttributeChange(TAG_COUNT, remote.tag_count, str(len(wanted.tags)))
 
 
-def unchanged(file: LocalFile, listed: ListedObject, known: KnownObject, fingerprint: str) -> bool:
+def is_file_unchanged(file: LocalFile, listed: ListedObject, known: KnownObject, fingerprint: str) -> bool:
     """Return whether nothing needs to be read or requested: file and object are as the journal knows them."""
-    return untouched(file, known) and still_ours(listed, known) and fingerprint == known.fingerprint
+    return is_file_untouched(file, known) and is_own_object(listed, known) and fingerprint == known.fingerprint
 
 
-def untouched(file: LocalFile, known: KnownObject) -> bool:
+def is_file_untouched(file: LocalFile, known: KnownObject) -> bool:
     """Return whether the file is the one that was sent, by its stamp."""
     return is_same_file(file.stamp, known.local)
 
 
-def still_ours(listed: ListedObject, known: KnownObject) -> bool:
+def is_own_object(listed: ListedObject, known: KnownObject) -> bool:
     """Return whether the object is the one that the journal's last write made.
 
     The listing must not show a later write: another one may have left size and ETag as they were.
@@ -106,55 +106,55 @@ def _as_good_as_guessed(wanted: Attributes, name: str, found: str) -> bool:
     )
 
 
-def _same(want: str, found: str) -> bool:
+def _is_same_text(want: str, found: str) -> bool:
     return want == found
 
 
-def _same_ignoring_case(want: str, found: str) -> bool:
+def _is_same_ignoring_case(want: str, found: str) -> bool:
     return want.lower() == found.lower()
 
 
-def _same_type(want: str, found: str) -> bool:
-    return _plain_type(want) == _plain_type(found)
+def _is_same_type(want: str, found: str) -> bool:
+    return _parse_plain_type(want) == _parse_plain_type(found)
 
 
-def _plain_type(content_type: str) -> list[str]:
+def _parse_plain_type(content_type: str) -> list[str]:
     return [piece.strip().replace('"', "") for piece in content_type.lower().split(";")]
 
 
-def _same_encoding(want: str, found: str) -> bool:
-    return without_framing(want).lower() == found.lower()
+def _is_same_encoding(want: str, found: str) -> bool:
+    return strip_framing_encodings(want).lower() == found.lower()
 
 
-def _same_date(want: str, found: str) -> bool:
-    return want == found or _date(want) == _date(found) != want
+def _is_same_date(want: str, found: str) -> bool:
+    return want == found or _parse_header_date(want) == _parse_header_date(found) != want
 
 
-def _date(text: str) -> datetime | str:
+def _parse_header_date(text: str) -> datetime | str:
     try:
         return texts.parse_http_date(text)
     except ValueError:
         return text
 
 
-def _same_class(want: str, found: str) -> bool:
+def _is_same_storage_class(want: str, found: str) -> bool:
     return want == (found or "STANDARD")
 
 
-def _same_key(want: str, found: str) -> bool:
+def _is_same_kms_key(want: str, found: str) -> bool:
     """Return whether two KMS keys may be the same. S3 returns the ARN; the key behind an alias is unknown here."""
     return "alias/" in want or found == want or found.endswith(f"/{want}")
 
 
 _ALWAYS_OURS = ("content_type", "content_encoding", "cache_control")
 _COMPARED = {
-    "content_type": _same_type,
-    "content_encoding": _same_encoding,
-    "cache_control": _same,
-    "content_disposition": _same,
-    "content_language": _same_ignoring_case,
-    "expires": _same_date,
-    "storage_class": _same_class,
-    "encryption": _same,
-    "kms_key_id": _same_key,
+    "content_type": _is_same_type,
+    "content_encoding": _is_same_encoding,
+    "cache_control": _is_same_text,
+    "content_disposition": _is_same_text,
+    "content_language": _is_same_ignoring_case,
+    "expires": _is_same_date,
+    "storage_class": _is_same_storage_class,
+    "encryption": _is_same_text,
+    "kms_key_id": _is_same_kms_key,
 }

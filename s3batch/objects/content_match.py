@@ -50,7 +50,7 @@ class ContentEvidence(NamedTuple):
         return cls(etag, ((names, checksum),) if names else (), etag_is_md5=False)
 
 
-def same(blocks: Blocks, size: int, evidence: ContentEvidence, part_size: int) -> bool | None:
+def is_same_content(blocks: Blocks, size: int, evidence: ContentEvidence, part_size: int) -> bool | None:
     """Return whether ``size`` bytes of local content equal the object's; ``None`` if unknown.
 
     ``part_size`` is tried first for an object that was sent in parts.
@@ -62,18 +62,18 @@ def same(blocks: Blocks, size: int, evidence: ContentEvidence, part_size: int) -
         if evidence.etag_is_md5:
             return False
     for names, value in evidence.checksums[:1]:
-        return any(_checksum(name, blocks()) == value for name in names)
-    return True if _same_parts(blocks, size, evidence.etag, part_size) else None
+        return any(_compute_checksum(name, blocks()) == value for name in names)
+    return True if _are_parts_same(blocks, size, evidence.etag, part_size) else None
 
 
-def _checksum(name: str, blocks: Iterable[bytes]) -> str:
+def _compute_checksum(name: str, blocks: Iterable[bytes]) -> str:
     running = RunningChecksum(name)
     for block in blocks:
         running.update(block)
     return running.base64()
 
 
-def _same_parts(blocks: Blocks, size: int, etag: str, part_size: int) -> bool:
+def _are_parts_same(blocks: Blocks, size: int, etag: str, part_size: int) -> bool:
     count = etag.rpartition("-")[2]
     if "-" not in etag or not count.isdigit():
         return False

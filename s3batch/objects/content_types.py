@@ -572,7 +572,7 @@ _TYPES = {
 }
 
 
-def guess(path: str) -> str:
+def guess_content_type(path: str) -> str:
     """Return the Content-Type of a file of this name."""
     _, dot, extension = path.rpartition(".")
     return _TYPES.get(extension.lower(), UNKNOWN) if dot else UNKNOWN

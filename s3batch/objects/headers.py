@@ -72,9 +72,9 @@ class RemoteAttributes:
     def from_headers(cls, headers: Mapping[str, str]) -> RemoteAttributes:
         """Return the attributes in the headers of a HEAD, whose names are in lower case."""
         plain = {name: headers.get(header, "").strip() for name, header in _THEIRS.items()}
-        plain["content_encoding"] = without_framing(plain["content_encoding"])
+        plain["content_encoding"] = strip_framing_encodings(plain["content_encoding"])
         metadata = [
-            (name[len(METADATA_PREFIX) :], _decoded(value))
+            (name[len(METADATA_PREFIX) :], _decode_metadata_value(value))
             for name, value in headers.items()
             if name.startswith(METADATA_PREFIX)
         ]
@@ -86,57 +86,57 @@ class RemoteAttributes:
         return not self.encryption.startswith("aws:kms")
 
 
-def put_headers(attributes: Attributes) -> dict[str, str]:
+def make_put_headers(attributes: Attributes) -> dict[str, str]:
     """Return the headers for PutObject and CreateMultipartUpload; names in lower case."""
     headers = {header: value for name, header in OWN_HEADERS.items() if (value := getattr(attributes, name))}
     headers |= _metadata_headers(attributes.metadata or ())
     if attributes.acl:
         headers["x-amz-acl"] = attributes.acl
-    return headers | tag_header(attributes.tags)
+    return headers | make_tag_header(attributes.tags)
 
 
-def tag_header(tags: Sequence[tuple[str, str]]) -> dict[str, str]:
+def make_tag_header(tags: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the header of all requests that take tags with the object."""
     return {"x-amz-tagging": urlencode(tags, quote_via=quote, safe="")} if tags else {}
 
 
-def copy_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
+def make_copy_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
     """Return the headers for CopyObject onto itself, which drops everything that is not sent again.
 
     They hold the configured attributes, and others that the object has. Tags stay by themselves. The caller adds the
     source of the copy.
     """
     return {
-        **foreign_headers(attributes, remote),
-        **put_headers(attributes),
+        **make_foreign_headers(attributes, remote),
+        **make_put_headers(attributes),
         **({"x-amz-tagging-directive": "REPLACE"} if attributes.tags else {}),
         "x-amz-metadata-directive": "REPLACE",
     }
 
 
-def foreign_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
+def make_foreign_headers(attributes: Attributes, remote: RemoteAttributes) -> dict[str, str]:
     """Return the headers of an object that no setting names: a write that does not send them loses them."""
     kept = {name: getattr(remote, name) for name in _KEPT if not getattr(attributes, name, "")}
     if attributes.encryption in ("", remote.encryption) and not attributes.kms_key_id:
         kept |= {name: getattr(remote, name) for name in ("encryption", "kms_key_id", "bucket_key")}
     return {
-        **_metadata_headers(_kept_metadata(attributes, remote)),
+        **_metadata_headers(_select_kept_metadata(attributes, remote)),
         **{_THEIRS[name]: value for name, value in kept.items() if value},
     }
 
 
-def aspect_of(header: str) -> str:
+def name_header_aspect(header: str) -> str:
     """Return the attribute that a header sets, as a quirk names it: all user metadata is one."""
     return METADATA_PREFIX.rstrip("-") if header.startswith(METADATA_PREFIX) else _ASPECTS.get(header, header)
 
 
-def without_framing(encoding: str) -> str:
+def strip_framing_encodings(encoding: str) -> str:
     """Return a Content-Encoding without the token that describes only the transfer."""
     tokens = (token.strip() for token in encoding.split(","))
     return ", ".join(token for token in tokens if token and token.lower() != "aws-chunked")
 
 
-def _decoded(value: str) -> str:
+def _decode_metadata_value(value: str) -> str:
     """Return a metadata value as text: S3 returns RFC 2047 words for non-ASCII text, other stores the bytes."""
     with suppress(UnicodeError):
         value = value.encode("latin-1").decode("utf-8")
@@ -149,16 +149,16 @@ def _decoded(value: str) -> str:
     return value.strip()
 
 
-def _encoded(value: str) -> str:
+def _encode_metadata_value(value: str) -> str:
     """Return ASCII unchanged, other text as one RFC 2047 word, the form that S3 documents."""
     return value if value.isascii() else f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
 
 
 def _metadata_headers(metadata: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {METADATA_PREFIX + name: _encoded(value) for name, value in metadata}
+    return {METADATA_PREFIX + name: _encode_metadata_value(value) for name, value in metadata}
 
 
-def _kept_metadata(attributes: Attributes, remote: RemoteAttributes) -> Iterator[tuple[str, str]]:
+def _select_kept_metadata(attributes: Attributes, remote: RemoteAttributes) -> Iterator[tuple[str, str]]:
     """Yield the object's metadata: all if none is configured, else only the keys that tools keep for themselves."""
     if attributes.metadata is None:
         yield from remote.metadata

@@ -45,10 +45,12 @@ class KeyPaths:
         """Return true if ``key`` ends with a slash and is the name of a directory."""
         if not key.endswith("/"):
             return False
-        return any(_is_plain(path[:-1]) and os.path.isdir(os.path.join(self.base, path)) for path in self.paths(key))
+        return any(
+            _is_walkable_path(path[:-1]) and os.path.isdir(os.path.join(self.base, path)) for path in self.paths(key)
+        )
 
     def _is_there(self, path: str) -> bool:
-        if not _is_plain(path):
+        if not _is_walkable_path(path):
             return False
         name = os.path.join(self.base, path)
         try:
@@ -62,6 +64,6 @@ class KeyPaths:
         return not stat.S_ISDIR(mode)
 
 
-def _is_plain(path: str) -> bool:
+def _is_walkable_path(path: str) -> bool:
     """Return true if a walk could come by ``path``: other spellings name the same file, but no walk has them."""
     return not any(segment in ("", ".", "..") for segment in path.split("/"))

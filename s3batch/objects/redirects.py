@@ -33,7 +33,7 @@ class Redirect(NamedTuple):
         }
 
 
-def parse(settings: Settings) -> tuple[Redirect, ...]:
+def parse_redirects(settings: Settings) -> tuple[Redirect, ...]:
     """Return the ``redirects`` setting, sorted by key. Raises SettingsError unless it is a map of strings."""
     found: dict[str, str] = {}
     for name, location in sorted(strings(settings, "redirects").items()):
@@ -46,7 +46,7 @@ def parse(settings: Settings) -> tuple[Redirect, ...]:
     return tuple(Redirect(key, location) for key, location in sorted(found.items()))
 
 
-def protected_keys(redirects: Iterable[Redirect]) -> frozenset[str]:
+def collect_protected_keys(redirects: Iterable[Redirect]) -> frozenset[str]:
     """Return the keys that no delete may touch: each redirect's, without and with a leading ``/``."""
     return frozenset(form for redirect in redirects for form in (redirect.key, f"/{redirect.key}"))
 

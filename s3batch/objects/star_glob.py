@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 
-def star(pattern: str) -> re.Pattern[str]:
+def compile_star_glob(pattern: str) -> re.Pattern[str]:
     """Return a star glob as a regex for ``fullmatch``: ``*`` matches any characters, ``/`` included.
 
     Each piece between two stars is taken where it first occurs and not looked for again (an atomic group). The result
@@ -19,6 +19,6 @@ def star(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{re.escape(head)}{run}.*{re.escape(tail)}", re.DOTALL)
 
 
-def literals(pattern: str) -> int:
+def count_literals(pattern: str) -> int:
     """Return how many characters of a star glob are not stars: more make it more specific."""
     return len(pattern) - pattern.count("*")

@@ -42,11 +42,11 @@ class Target:
         """Return the target. Raises SettingsError for a malformed bucket or target."""
         if not settings.bucket:
             raise settings.bad("bucket", "name the bucket")
-        if _not_a_name(settings.bucket):
+        if _is_impossible_name(settings.bucket):
             raise settings.bad("bucket", _BUCKET_HINT)
-        if _goes_up(settings.target):
+        if _has_parent_segment(settings.target):
             raise settings.bad("target", _UP_HINT)
-        return normalise(settings.bucket, settings.target, settings.strip_prefix or "")
+        return normalise_target(settings.bucket, settings.target, settings.strip_prefix or "")
 
     def key(self, path: str) -> str:
         """Return the key of a file; ``path`` is relative to the source."""
@@ -63,11 +63,11 @@ class Target:
         return (path[found.end() :].lstrip("/") if found else "") or path
 
 
-def normalise(bucket: str, target: str, strip_prefix: str = "") -> Target:
+def normalise_target(bucket: str, target: str, strip_prefix: str = "") -> Target:
     """Normalise ``target``: no empty and ``.`` segments; a website's host name becomes its bucket, with a warning."""
-    if _not_a_name(bucket):
+    if _is_impossible_name(bucket):
         raise SettingsError(f"bucket {bucket!r} is not a valid bucket name", hint=_BUCKET_HINT)
-    if _goes_up(target):
+    if _has_parent_segment(target):
         raise SettingsError(f"target {target!r} leaves the bucket", hint=_UP_HINT)
     website = _WEBSITE.fullmatch(bucket)
     name = website["name"] if website else bucket
@@ -79,21 +79,21 @@ def normalise(bucket: str, target: str, strip_prefix: str = "") -> Target:
         prefix=whole and f"{whole}/",
         warnings=(warning,) if website else (),
         whole="" if target.endswith("/") else whole,
-        stripped=_front(front),
+        stripped=_compile_prefix(front),
         stripped_text="" if re.search(r"[*?]", front) else front,
     )
 
 
-def _goes_up(target: str) -> bool:
+def _has_parent_segment(target: str) -> bool:
     return ".." in target.split("/")
 
 
-def _not_a_name(bucket: str) -> bool:
+def _is_impossible_name(bucket: str) -> bool:
     # an access point's ARN stands for a bucket too
     return "/" in bucket and not bucket.startswith("arn:")
 
 
-def _front(plain: str) -> re.Pattern[str] | None:
+def _compile_prefix(plain: str) -> re.Pattern[str] | None:
     """Return the prefix as a pattern: ``*`` and ``?`` stay inside a segment, ``**`` crosses; the rest is literal."""
     if not plain:
         return None

@@ -12,9 +12,9 @@ import secrets
 from typing import TYPE_CHECKING
 
 from s3batch.model import Attributes, Kind, Reason, Stage
-from s3batch.objects.headers import put_headers
+from s3batch.objects.headers import make_put_headers
 from s3batch.objects.own_keys import OWN
-from s3batch.plan.deletes import deletable, guarded, planned_delete
+from s3batch.plan.deletes import check_delete_guards, find_deletable_objects, make_delete_operation
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
@@ -75,7 +75,9 @@ class BlockedUploads:
 
     def _is_blocked(self, key: str) -> bool:
         """Return whether the listing shows an object that is a directory of ``key``, or one below it."""
-        above = [each for each in _above(key) if len(each) > len(self._wanted.prefix) and each not in self._free]
+        above = [
+            each for each in _iterate_parents(key) if len(each) > len(self._wanted.prefix) and each not in self._free
+        ]
         if above:
             found = {each for each, (listed, _) in self._journal.objects.look_up(above).items() if listed is not None}
             self._free.update(each for each in above if each not in found)
@@ -87,7 +89,7 @@ class BlockedUploads:
         if self._no_children is None:
             memory = QuirkMemory(self._journal)
             self._no_children = memory.quirks.has(QuirkKind.NO_CHILDREN) or refuses_children(
-                self._bucket(), self._wanted.prefix, _encryption(self._wanted)
+                self._bucket(), self._wanted.prefix, _make_encryption_headers(self._wanted)
             )
             if self._no_children:
                 memory.learn([Quirk(QuirkKind.NO_CHILDREN)])
@@ -98,12 +100,12 @@ class BlockedUploads:
         waiting = set(self.keys)
         if not waiting or walked.troubled or not walked.complete:
             return []
-        directories = {above for key in waiting for above in _above(key)}
-        guarded(self._wanted, self._journal)
+        directories = {above for key in waiting for above in _iterate_parents(key)}
+        check_delete_guards(self._wanted, self._journal)
         return [
-            planned_delete(orphan)
-            for orphan in deletable(self._wanted, self._journal)
-            if orphan.key in directories or any(above in waiting for above in _above(orphan.key))
+            make_delete_operation(orphan)
+            for orphan in find_deletable_objects(self._wanted, self._journal)
+            if orphan.key in directories or any(above in waiting for above in _iterate_parents(orphan.key))
         ]
 
 
@@ -112,9 +114,9 @@ def refuses_children(bucket: Bucket, prefix: str, headers: dict[str, str]) -> bo
     parent = f"{prefix}{OWN}probe-{secrets.token_hex(8)}"
     child = f"{parent}/child"
     try:
-        if not bucket.ask(_probe(parent, headers)).ok:
+        if not bucket.ask(_make_probe_request(parent, headers)).ok:
             return False
-        refused = not any(_is_taken(bucket, _probe(child, headers)) for _ in range(_TRIES))
+        refused = not any(_is_taken(bucket, _make_probe_request(child, headers)) for _ in range(_TRIES))
         for key in (child, parent):
             bucket.ask(requests.delete_object(key))
     except RequestError:
@@ -122,7 +124,7 @@ def refuses_children(bucket: Bucket, prefix: str, headers: dict[str, str]) -> bo
     return refused
 
 
-def _probe(key: str, headers: dict[str, str]) -> requests.Request:
+def _make_probe_request(key: str, headers: dict[str, str]) -> requests.Request:
     return requests.put_object(key, b"", {**headers, "content-md5": requests.md5_header(b"")})
 
 
@@ -132,11 +134,11 @@ def _is_taken(bucket: Bucket, call: requests.Request) -> bool:
     return answer.ok or refusal_for_good(answer) is not None
 
 
-def _encryption(wanted: SyncSpec) -> dict[str, str]:
+def _make_encryption_headers(wanted: SyncSpec) -> dict[str, str]:
     rules = wanted.rules
-    return put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
+    return make_put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
 
 
-def _above(key: str) -> Iterator[str]:
+def _iterate_parents(key: str) -> Iterator[str]:
     """Yield the names that are directories of ``key`` in a file system."""
     return (key[:at] for at, letter in enumerate(key) if letter == "/" and at)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from s3batch.model import KnownObject, ListedObject, LocalFile
 
 
-def decide(
+def decide_operation(
     file: LocalFile,
     key: str,
     listed: ListedObject | None,
@@ -47,30 +47,30 @@ def decide(
     def operation(kind: Kind, reason: Reason, detail: str = "") -> Operation:
         return Operation(kind, key, reason, file.path, file.stamp.size, file.stamp, stage, listed.etag, detail)
 
-    if known is not None and compare.still_ours(listed, known):
-        if compare.untouched(file, known) and known.fingerprint == fingerprint:
+    if known is not None and compare.is_own_object(listed, known):
+        if compare.is_file_untouched(file, known) and known.fingerprint == fingerprint:
             return None
-        if compare.untouched(file, known) and known.fingerprint.endswith(COMPRESSED) == gzip:
+        if compare.is_file_untouched(file, known) and known.fingerprint.endswith(COMPRESSED) == gzip:
             return operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
         if known.fingerprint == fingerprint and known.local.size == file.stamp.size:
             return operation(Kind.RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} {known.checksum}".rstrip())
     if listed.size != file.stamp.size and not gzip:
         return operation(Kind.UPLOAD, Reason.CONTENT)
-    changed = known is not None and compare.still_ours(listed, known) and known.fingerprint != fingerprint
+    changed = known is not None and compare.is_own_object(listed, known) and known.fingerprint != fingerprint
     return operation(Kind.RECONCILE, Reason.UNKNOWN, ATTRIBUTES_CHANGED if changed else "")
 
 
 _new = tuple.__new__
 
 
-def part_size_for(size: int, wanted: int) -> int:
+def choose_part_size(size: int, wanted: int) -> int:
     """Return the part size ``wanted``, doubled until ``size`` fits S3's 10,000 parts."""
     while size > wanted * PARTS_LIMIT:
         wanted *= 2
     return wanted
 
 
-def layout(size: int, part_size: int) -> list[tuple[int, int, int]]:
+def split_into_parts(size: int, part_size: int) -> list[tuple[int, int, int]]:
     """Return number, offset and size of each part."""
     return [
         (number, offset, min(part_size, size - offset))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import OwnMarks
-from s3batch.objects.redirects import protected_keys
+from s3batch.objects.redirects import collect_protected_keys
 from s3batch.source.walk import CountedPaths, UnreadablePaths
 from s3batch.worker.delete_check import CHANGED_MEANWHILE, modified_ns
 
@@ -32,46 +32,46 @@ _NAMED = 3
 """Keys that a warning names."""
 
 
-def kept_words(kept: CountedPaths) -> str:
+def format_kept_warning(kept: CountedPaths) -> str:
     """Return the warning about deletes that a last look has kept back."""
     more = kept.count - _NAMED
     others = f" and {more} more" if more > 0 else ""
     return f"{CHANGED_MEANWHILE}: {', '.join(kept.first[:_NAMED])}{others}; not deleted"
 
 
-def plan(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]]:
+def plan_deletes(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]]:
     """Plan the deletes, page by page. Raises :class:`JobFailedError` before the first one if a guard refuses."""
     if wanted.is_one_key:
         return
-    marks = guarded(wanted, journal)
+    marks = check_delete_guards(wanted, journal)
     for words in marks.words():
         journal.jobs.warn(words)
-    for batch in _orphans(wanted, journal, marks):
-        yield [planned_delete(each) for each in batch]
+    for batch in _find_orphans(wanted, journal, marks):
+        yield [make_delete_operation(each) for each in batch]
 
 
-def guarded(wanted: SyncSpec, journal: Journal) -> OwnMarks:
+def check_delete_guards(wanted: SyncSpec, journal: Journal) -> OwnMarks:
     """Count the deletes, and return the marks that were found. Raises :class:`JobFailedError` if a guard refuses."""
     marks = OwnMarks()
-    count = sum(map(len, _orphans(wanted, journal, marks)))
+    count = sum(map(len, _find_orphans(wanted, journal, marks)))
     if marks:  # found on the way: the keys before a mark were counted
-        count = sum(map(len, _orphans(wanted, journal, marks)))
+        count = sum(map(len, _find_orphans(wanted, journal, marks)))
     if count:
-        _guard(wanted, journal, count)
+        _enforce_delete_limit(wanted, journal, count)
     return marks
 
 
-def deletable(wanted: SyncSpec, journal: Journal) -> Iterator[ListedObject]:
+def find_deletable_objects(wanted: SyncSpec, journal: Journal) -> Iterator[ListedObject]:
     """Yield the objects without a file that no rule protects."""
     marks = OwnMarks()
     for batch in journal.objects.read_orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
-    for batch in _orphans(wanted, journal, marks):
+    for batch in _find_orphans(wanted, journal, marks):
         yield from batch
 
 
-def planned_delete(listed: ListedObject) -> Operation:
+def make_delete_operation(listed: ListedObject) -> Operation:
     """Return the delete of an object, with the facts that the check before it compares."""
     return Operation(
         Kind.DELETE, listed.key, Reason.ORPHAN, stamp=Stamp(mtime_ns=modified_ns(listed.modified)), stage=Stage.DELETE,
@@ -79,7 +79,7 @@ def planned_delete(listed: ListedObject) -> Operation:
     )  # fmt: skip
 
 
-def _guard(wanted: SyncSpec, journal: Journal, count: int) -> None:
+def _enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None:
     settings = wanted.settings
     if not journal.jobs.current.files and not settings.allow_empty_source:
         raise JobFailedError(
@@ -96,19 +96,19 @@ def _guard(wanted: SyncSpec, journal: Journal, count: int) -> None:
         )
 
 
-def _orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterator[list[ListedObject]]:
+def _find_orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterator[list[ListedObject]]:
     """Yield the objects without a file that no rule protects. ``marks`` collects s3batch's own marks on the way."""
-    protected = protected_keys(wanted.redirects)
+    protected = collect_protected_keys(wanted.redirects)
     for batch in journal.objects.read_orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
         vetoes = UnreadablePaths(journal.objects.find_kept([each.key for each in batch]))
-        kept = [each for each in batch if each.key not in protected and _may_go(each, wanted, vetoes, marks)]
+        kept = [each for each in batch if each.key not in protected and _may_be_deleted(each, wanted, vetoes, marks)]
         if kept:
             yield kept
 
 
-def _may_go(listed: ListedObject, wanted: SyncSpec, vetoes: UnreadablePaths, marks: OwnMarks) -> bool:
+def _may_be_deleted(listed: ListedObject, wanted: SyncSpec, vetoes: UnreadablePaths, marks: OwnMarks) -> bool:
     """Return whether no rule keeps an object; ``vetoes`` are the keys of paths that the walk could not read.
 
     The prefix itself is a folder's marker, as consoles make them, and stays. So do those of directories that exist.

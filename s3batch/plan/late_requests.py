@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from s3batch.model import Kind, Operation, Reason
-from s3batch.plan.deletes import deletable, planned_delete
+from s3batch.plan.deletes import find_deletable_objects, make_delete_operation
 from s3batch.plan.planner import Replanner
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LONGEST_WAIT = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", "10"))
 """Seconds. The tests that kill hundreds of runs do not wait."""
 
 
-def doubts_of(journal: Journal) -> list[Doubt]:
+def find_doubts(journal: Journal) -> list[Doubt]:
     """Return the keys that have to be looked at."""
     return [doubt for doubt in journal.doubts.list_all() if doubt.until]
 
@@ -39,30 +39,30 @@ def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
     return min(max((doubt.until for doubt in doubts), default=0.0) - now, LONGEST_WAIT)
 
 
-def operations(
+def plan_late_checks(
     wanted: SyncSpec, journal: Journal, bucket: Callable[[], Bucket], doubts: list[Doubt]
 ) -> list[Operation]:
     """Return the operations for these keys: compare with a file, set a redirect again, or delete an object that came back."""
     replanner = Replanner(wanted, journal.path)
-    found = {doubt.key: _operation(wanted, replanner, doubt) for doubt in doubts}
+    found = {doubt.key: _plan_late_check(wanted, replanner, doubt) for doubt in doubts}
     gone = [key for key, operation in found.items() if operation is None]
-    back = _came_back(journal, bucket(), gone, wanted.listed) if gone and wanted.settings.delete else []
+    back = _find_returned_keys(journal, bucket(), gone, wanted.listed) if gone and wanted.settings.delete else []
     return [
         *filter(None, found.values()),
         *(
-            planned_delete(each)._replace(reason=Reason.LATE)
-            for each in (deletable(wanted, journal) if back else ())
+            make_delete_operation(each)._replace(reason=Reason.LATE)
+            for each in (find_deletable_objects(wanted, journal) if back else ())
             if each.key in back
         ),
     ]
 
 
-def settle(journal: Journal, doubts: list[Doubt], now: float) -> None:
+def settle_doubts(journal: Journal, doubts: list[Doubt], now: float) -> None:
     """Take the mark from the keys to which nothing was under way any more at ``now``, by the store's clock."""
     journal.doubts.mark_checked([doubt.key for doubt in doubts if doubt.until <= now])
 
 
-def _operation(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Operation | None:
+def _plan_late_check(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Operation | None:
     """Return the operation for a key of a file or a redirect."""
     for redirect in wanted.redirects:
         if redirect.key == doubt.key:
@@ -76,7 +76,7 @@ def _operation(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Operatio
     return None
 
 
-def _came_back(journal: Journal, bucket: Bucket, keys: list[str], listed: str) -> set[str]:
+def _find_returned_keys(journal: Journal, bucket: Bucket, keys: list[str], listed: str) -> set[str]:
     """List these keys without a file, and return those that exist."""
     back = bucket.look_up(keys, listed)
     journal.objects.record_listing(back)

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError
-from s3batch.failpoints import reach
+from s3batch.failpoints import reach_failpoint
 from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.plan import decide as planner
@@ -56,7 +56,7 @@ class Planner:
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
-        yield from take_over(self.journal, expect)
+        yield from take_over_rows(self.journal, expect)
         yield from listing
         self.walked = walked = self.wanted.walk(self.journal.path)
         for batch in walked.batches(BATCH):
@@ -78,11 +78,11 @@ class Planner:
                 f"{count} paths could not be read while the source was walked", hint="resume walks again"
             )
         if self.wanted.settings.delete:
-            for batch in deletes.plan(self.wanted, self.journal):
+            for batch in deletes.plan_deletes(self.wanted, self.journal):
                 add(batch)
-            reach("deleting")
+            reach_failpoint("deleting")
         self.journal.jobs.set_planned()
-        reach("planned")
+        reach_failpoint("planned")
 
     def _decide(self, files: list[LocalFile]) -> list[Operation]:
         keys = [self.wanted.key(file.path) for file in files]
@@ -115,7 +115,7 @@ class Planner:
             raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
         listed, known = facts
         attributes, fingerprint = self.wanted.rules.describe(file.path)
-        return planner.decide(
+        return planner.decide_operation(
             file, key, listed, known if self.wanted.settings.trust_journal else None, fingerprint,
             stage=self.wanted.stage(file.path), gzip=attributes.gzip,
         )  # fmt: skip
@@ -162,9 +162,9 @@ class Planner:
         self.journal.operations.settle([(State.FAILED, result) for result in failed])
 
 
-def take_over(journal: Journal, expect: Expect) -> Iterator[None]:
+def take_over_rows(journal: Journal, expect: Expect) -> Iterator[None]:
     """Take over the rows of dead jobs, some at a step."""
-    for more in journal.jobs.take_over(quirk_memory.in_force(journal).late):
+    for more in journal.jobs.take_over(quirk_memory.read_quirks_in_force(journal).late):
         expect(more)
         yield
 

@@ -43,11 +43,11 @@ class FoundQuirk(NamedTuple):
         }
 
 
-def recall(journal: Journal, endpoint: str) -> list[FoundQuirk]:
+def recall_quirks(journal: Journal, endpoint: str) -> list[FoundQuirk]:
     """Return the quirks of ``endpoint`` that are not older than :data:`IN_FORCE`, sorted."""
     now = time.time()
     found = []
-    for row in journal.recall(_name(endpoint)) or []:
+    for row in journal.recall(_make_memory_name(endpoint)) or []:
         try:
             quirk = Quirk(QuirkKind(row["kind"]), str(row["about"]), str(row["detail"]))
             each = FoundQuirk(quirk, float(row["found"]), float(row["until"]))
@@ -58,15 +58,15 @@ def recall(journal: Journal, endpoint: str) -> list[FoundQuirk]:
     return sorted(found)
 
 
-def in_force(journal: Journal) -> Quirks:
+def read_quirks_in_force(journal: Journal) -> Quirks:
     """Return the quirks that a job to the journal's endpoint begins with."""
-    return recall_in_force(journal, journal.jobs.current.endpoint)
+    return recall_quirks_in_force(journal, journal.jobs.current.endpoint)
 
 
-def recall_in_force(journal: Journal, endpoint: str) -> Quirks:
+def recall_quirks_in_force(journal: Journal, endpoint: str) -> Quirks:
     """Return those quirks of ``endpoint`` that need not be found again."""
     now = time.time()
-    return Quirks.of(each.quirk for each in recall(journal, endpoint) if now < each.until)
+    return Quirks.of(each.quirk for each in recall_quirks(journal, endpoint) if now < each.until)
 
 
 def choose_lane(bucket: Bucket, quirks: Quirks, lane: str) -> None:
@@ -94,7 +94,7 @@ class QuirkMemory:
     """The quirks of a job's endpoint: begins with those of earlier jobs, keeps and reports new ones."""
 
     def __init__(self, journal: Journal) -> None:
-        self.quirks = in_force(journal)
+        self.quirks = read_quirks_in_force(journal)
         self._journal = journal
         self._overruled: Counter[str] = Counter()
 
@@ -120,19 +120,19 @@ class QuirkMemory:
     def _remember(self, fresh: list[Quirk]) -> None:
         now, endpoint = time.time(), self._journal.jobs.current.endpoint
         replaced = {quirk[:2] for quirk in fresh}
-        kept = [each for each in recall(self._journal, endpoint) if each.quirk[:2] not in replaced]
-        kept += [FoundQuirk(quirk, now, now + IN_FORCE * _lasts(quirk)) for quirk in fresh]
-        self._journal.remember(_name(endpoint), [_row(each) for each in kept])
+        kept = [each for each in recall_quirks(self._journal, endpoint) if each.quirk[:2] not in replaced]
+        kept += [FoundQuirk(quirk, now, now + IN_FORCE * _is_lasting_quirk(quirk)) for quirk in fresh]
+        self._journal.remember(_make_memory_name(endpoint), [_format_quirk_row(each) for each in kept])
 
 
-def _name(endpoint: str) -> str:
+def _make_memory_name(endpoint: str) -> str:
     return f"quirks {endpoint}".rstrip()
 
 
-def _row(found: FoundQuirk) -> dict[str, Any]:
+def _format_quirk_row(found: FoundQuirk) -> dict[str, Any]:
     kind, about, detail = found.quirk
     return {"kind": kind.value, "about": about, "detail": detail, "found": found.found, "until": found.until}
 
 
-def _lasts(quirk: Quirk) -> bool:
+def _is_lasting_quirk(quirk: Quirk) -> bool:
     return quirk.kind is not QuirkKind.REFUSED or not quirk.detail.startswith("HTTP 403")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.model import Kind, Operation, Reason
 from s3batch.objects.kept_tags import KeptTags
-from s3batch.objects.redirects import protected_keys
+from s3batch.objects.redirects import collect_protected_keys
 from s3batch.plan.spec import KEPT
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RowCheck:
         self._wanted = wanted
         self._is_foreign = is_foreign
         self._redirects = {(each.key, each.location) for each in wanted.redirects}
-        self._protected = protected_keys(wanted.redirects)
+        self._protected = collect_protected_keys(wanted.redirects)
 
     def admit(self, operation: Operation) -> Operation:
         """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none."""
@@ -63,7 +63,7 @@ class RowCheck:
         path, wanted = operation.path, self._wanted
         if path == _UNREADABLE_SOURCE and operation.key == wanted.key(KEPT):
             return
-        if not is_plain(path.removesuffix("/")) or OWN_DIRECTORY in path.split("/"):
+        if not is_plain_path(path.removesuffix("/")) or OWN_DIRECTORY in path.split("/"):
             raise ValueError(f"its path {path!r} is not below the source")
         if wanted.single and path != wanted.source.name:
             raise ValueError(f"its path {path!r} is not the source")
@@ -81,6 +81,6 @@ class RowCheck:
             raise ValueError(f"the job keeps {key!r}")
 
 
-def is_plain(path: str) -> bool:
+def is_plain_path(path: str) -> bool:
     """Return whether a path leads to something below where it begins, by its text."""
     return "\0" not in path and not any(part in ("", ".", "..") for part in path.split("/"))

@@ -14,13 +14,13 @@ from s3batch.model import Stage
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.key_paths import KeyPaths
 from s3batch.objects.own_keys import OWN
-from s3batch.objects.redirects import Redirect, parse, refuse_uploaded
+from s3batch.objects.redirects import Redirect, parse_redirects, refuse_uploaded
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
-from s3batch.source.locate import Source, resolve
-from s3batch.source.walk import Walk, WalkFilter, walk
+from s3batch.source.locate import Source, resolve_source
+from s3batch.source.walk import Walk, WalkFilter, walk_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ class SyncSpec:
     def from_settings(cls, settings: Settings) -> SyncSpec:
         """Return the specification. Raises SettingsError; JobFailedError for a missing source."""
         target = Target.from_settings(settings)
-        source = resolve(settings)
+        source = resolve_source(settings)
         try:
             last = Patterns.of(settings.publish_last)
         except ValueError as error:
@@ -60,7 +60,7 @@ class SyncSpec:
             settings=settings, source=source, single=source.is_file, target=target,
             rules=AttributeRules.from_settings(settings, source.base),
             selection=source.select(Selection.from_settings(settings)),
-            redirects=parse(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
+            redirects=parse_redirects(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
         )  # fmt: skip
         wanted.refuse_one_key_for_two()
         return wanted
@@ -127,7 +127,7 @@ class SyncSpec:
 
     def walk(self, journal: str = "") -> Walk:
         """Return a walk of the source under the job's link policy; ``journal`` lies in it perhaps, and is no file."""
-        return walk(self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal)
+        return walk_source(self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal)
 
     def _stripped(self) -> Iterable[LocalFile]:
         return self.walk() if self.target.stripped else ()

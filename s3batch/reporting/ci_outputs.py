@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.reporting.console import shown
+from s3batch.reporting.console import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,14 +33,14 @@ def write_outputs(settings: Settings, output: Output, values: Mapping[str, str |
     for path, mark in files.items():
         if not path:
             continue
-        text = "".join(f"{name.replace('_', mark)}={_text_of(value)}\n" for name, value in values.items())
+        text = "".join(f"{name.replace('_', mark)}={_format_output_value(value)}\n" for name, value in values.items())
         try:
-            _append(path, text)
+            _append_output(path, text)
         except OSError as error:
             output.warn(f"the outputs of this step cannot be written to {path}: {error.strerror}")
 
 
-def of_sync(document: Mapping[str, Any]) -> dict[str, int]:
+def collect_sync_outputs(document: Mapping[str, Any]) -> dict[str, int]:
     """Return the outputs of a sync from its report."""
     operations = document["operations"]
     return {
@@ -53,11 +53,11 @@ def of_sync(document: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _text_of(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else shown(str(value))
+def _format_output_value(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else escape_line(str(value))
 
 
-def _append(path: str, text: str) -> None:
+def _append_output(path: str, text: str) -> None:
     descriptor = os.open(path, _APPEND, 0o644)
     try:
         data = text.encode("utf-8", "surrogateescape")

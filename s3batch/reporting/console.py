@@ -27,7 +27,7 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
 
-from s3batch.reporting.json_stream import Collected, pieces
+from s3batch.reporting.json_stream import Collected, iterate_document_text
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -48,19 +48,19 @@ _COMMAND_ANYWHERE = re.compile(r"#(?=#\w*\[)")
 """Commands of Azure Pipelines, TeamCity and older GitHub runners; they count anywhere."""
 
 
-def shown(text: str) -> str:
+def escape_line(text: str) -> str:
     """Return ``text`` as one line, with everything escaped that would move a cursor, end a line or hide."""
-    return text if text.isprintable() else _UNSAFE.sub(_escape, text)
+    return text if text.isprintable() else _UNSAFE.sub(_escape_character, text)
 
 
-def _escape(found: re.Match[str]) -> str:
+def _escape_character(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _harmless(line: str) -> str:
+def _escape_ci_command(line: str) -> str:
     """Return ``line`` with the first character of a CI service's command escaped."""
-    line = _COMMAND_ANYWHERE.sub(_escape, line)
+    line = _COMMAND_ANYWHERE.sub(_escape_character, line)
     command = _COMMAND_FIRST.match(line)
     return f"{command[1]}\\x{ord(command[2]):02x}{line[command.end() :]}" if command else line
 
@@ -104,7 +104,7 @@ class Output:
 
     def clean(self, text: str) -> str:
         """Return ``text`` as one harmless line without secrets."""
-        return _harmless(shown(self._masked(text)))
+        return _escape_ci_command(escape_line(self._masked(text)))
 
     def _masked(self, text: str) -> str:
         for secret in self._secrets:
@@ -118,7 +118,7 @@ class Output:
     def document(self, document: Mapping[str, Any]) -> None:
         """Write the one JSON document of a run with ``--json``."""
         write = self._put if self.held is None else self.held.write
-        for piece in chain(pieces(document), ["\n"]):
+        for piece in chain(iterate_document_text(document), ["\n"]):
             write(_COMMAND_ANYWHERE.sub(r"\\u0023", self._masked(piece)))
 
     def info(self, *lines: str) -> None:
@@ -163,7 +163,7 @@ class Output:
     def _put(self, text: str) -> None:
         if self._lost is None:
             with self._noting_loss():
-                self._stdout.write(_encodable(self._stdout, text))
+                self._stdout.write(_escape_unencodable(self._stdout, text))
         self.data_written = True
 
     @contextlib.contextmanager
@@ -176,7 +176,7 @@ class Output:
     def _say(self, level: str, lines: tuple[str, ...]) -> None:
         cleaned = [self.clean(line) for line in lines]
         if self.log_format == "json":
-            cleaned = [json.dumps({"time": _now(), "level": level, "message": "\n".join(cleaned)})]
+            cleaned = [json.dumps({"time": _format_log_time(), "level": level, "message": "\n".join(cleaned)})]
         elif level in {"warning", "error"}:
             cleaned[:1] = [f"s3batch: {level}: {line}" for line in cleaned[:1]]
         self._stderr.write("".join(f"{line}\n" for line in cleaned))
@@ -195,7 +195,7 @@ class _Mute(io.TextIOBase):
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):  # the work matters more than the messages
-            self._stream.write(_encodable(self._stream, text))
+            self._stream.write(_escape_unencodable(self._stream, text))
         return len(text)
 
     def flush(self) -> None:
@@ -238,10 +238,10 @@ def standard_streams() -> tuple[TextIO, TextIO]:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest that is free
-    return _patient(sys.stdout), _patient(sys.stderr)
+    return _make_waiting_stream(sys.stdout), _make_waiting_stream(sys.stderr)
 
 
-def _patient(stream: TextIO | None) -> TextIO:
+def _make_waiting_stream(stream: TextIO | None) -> TextIO:
     """Return ``stream`` as one that waits where a non-blocking descriptor is full."""
     if stream is None:
         return cast("TextIO", _Closed())
@@ -272,13 +272,13 @@ class _Closed(io.TextIOBase):
         raise OSError(errno.EBADF, "it is closed")
 
 
-def _now() -> str:
+def _format_log_time() -> str:
     """Return the time in UTC, as in ``2026-11-21T21:30:50.123Z``."""
     seconds = time.time()
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
 
 
-def _encodable(stream: IO[str], text: str) -> str:
+def _escape_unencodable(stream: IO[str], text: str) -> str:
     """Return ``text`` with escapes for characters that are not UTF-8, or not in the terminal's encoding."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

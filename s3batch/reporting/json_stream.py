@@ -44,7 +44,7 @@ class Spool:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row. Raises JournalError where the temporary directory is full."""
-        self._kept.write((",\n    " if self._count else "[\n    ") + _row_text(row))
+        self._kept.write((",\n    " if self._count else "[\n    ") + _format_json_row(row))
         self._count += 1
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Collected:
         yield "[]" if before == "[\n" else "\n  ]"
 
 
-def pieces(document: Mapping[str, Any]) -> Iterator[str]:
+def iterate_document_text(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text of a document, without a line break at its end."""
     before = "{\n"
     for name, value in document.items():
@@ -83,28 +83,28 @@ def pieces(document: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, Spool | Collected):
             yield from value.pieces()
         elif isinstance(value, Rows):
-            yield from _list_pieces(iter(value))
+            yield from _iterate_list_text(iter(value))
         else:
-            yield _indented(value, "  ")
+            yield _indent_json(value, "  ")
         before = ",\n"
     yield "{}" if before == "{\n" else "\n}"
 
 
-def _list_pieces(rows: Iterator[Any]) -> Iterator[str]:
+def _iterate_list_text(rows: Iterator[Any]) -> Iterator[str]:
     before = "[\n    "
-    while some := list(map(_row_text, islice(rows, _ROWS))):
+    while some := list(map(_format_json_row, islice(rows, _ROWS))):
         yield before + ",\n    ".join(some)
         before = ",\n    "
     yield "[]" if before == "[\n    " else "\n  ]"
 
 
-def _row_text(row: Mapping[str, Any]) -> str:
+def _format_json_row(row: Mapping[str, Any]) -> str:
     if not row or any(isinstance(value, dict | list | tuple) for value in row.values()):
-        return _indented(row, "    ")
+        return _indent_json(row, "    ")
     return f"{{\n      {_encode_flat(row)[1:-1]}\n    }}"  # 2 us in place of 15: json.dumps indents in Python
 
 
-def _indented(value: Any, indent: str) -> str:
+def _indent_json(value: Any, indent: str) -> str:
     return json.dumps(value, indent=2).replace("\n", f"\n{indent}")  # a line break inside a string is an escape
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from s3batch.reporting.console import shown
+from s3batch.reporting.console import escape_line
 from s3batch.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def kind_of(settings: Settings) -> str:
     return "none" if quiet else settings.progress
 
 
-def make(kind: str, stream: TextIO) -> Progress:
+def make_progress(kind: str, stream: TextIO) -> Progress:
     """Return the progress of a kind: ``bar``, ``plain``, ``none``; ``auto`` is bars on a terminal and lines elsewhere."""
     if kind == "none":
         return NoProgress()
@@ -102,14 +102,14 @@ class ProgressLines:
             self._first = replace(totals)
         if now - self._shown >= LINE_EVERY:
             self._shown = now
-            self._stream.write(shown(line(totals, self._first, now - self._begun)) + "\n")
+            self._stream.write(escape_line(format_progress_line(totals, self._first, now - self._begun)) + "\n")
             self._stream.flush()
 
     def close(self) -> None:
         """Do nothing: the lines stay, and the report follows."""
 
 
-def line(totals: Totals, first: Totals, seconds: float) -> str:
+def format_progress_line(totals: Totals, first: Totals, seconds: float) -> str:
     """Return the line of a log; rate and time left are those of the ``seconds`` since ``first``."""
     more = "+" if totals.planning else ""
     parts = [
@@ -117,14 +117,14 @@ def line(totals: Totals, first: Totals, seconds: float) -> str:
         f"{format_size(totals.bytes_done)} of {format_size(totals.bytes_planned)}{more}",
         f"{format_size((totals.bytes_done - first.bytes_done) / seconds)}/s",
     ]
-    left = None if totals.planning else _seconds_left(totals, first, seconds)
+    left = None if totals.planning else _estimate_seconds_left(totals, first, seconds)
     parts += [f"{format_duration(left)} left"] if left is not None else []
     parts += [f"{format_count(totals.unchanged)} unchanged"] if totals.unchanged else []
     parts += [f"{format_count(totals.failed)} failed"] if totals.failed else []
     return f"{totals.phase or 'working'}: {', '.join(parts)}"
 
 
-def _seconds_left(totals: Totals, first: Totals, seconds: float) -> float | None:
+def _estimate_seconds_left(totals: Totals, first: Totals, seconds: float) -> float | None:
     """Return the longer of the times that bytes and operations need; None while nothing is done."""
     guesses = [
         seconds * (planned - done) / (done - before)
@@ -153,11 +153,11 @@ class ProgressBars:
             return
         self._shown = now
         if self._bars is None:
-            self._bars = _bars(self._stream, totals)
+            self._bars = _make_progress_bars(self._stream, totals)
         operations, content = self._bars
-        operations.set_postfix_str(_postfix(totals), refresh=False)
-        _draw(operations, totals.phase or "working", totals.files_done, totals.files_planned, totals.planning)
-        _draw(content, "content", totals.bytes_done, totals.bytes_planned, totals.planning)
+        operations.set_postfix_str(_format_bar_postfix(totals), refresh=False)
+        _draw_bar(operations, totals.phase or "working", totals.files_done, totals.files_planned, totals.planning)
+        _draw_bar(content, "content", totals.bytes_done, totals.bytes_planned, totals.planning)
 
     def close(self) -> None:
         """Erase the bars."""
@@ -166,7 +166,7 @@ class ProgressBars:
         self._bars = None
 
 
-def _bars(stream: TextIO, totals: Totals) -> tuple[Bar[Any], Bar[Any]]:
+def _make_progress_bars(stream: TextIO, totals: Totals) -> tuple[Bar[Any], Bar[Any]]:
     from tqdm import tqdm  # noqa: PLC0415 - 30 ms, and of no use in a log
 
     tqdm.monitor_interval = 0  # its monitor is a thread
@@ -186,13 +186,13 @@ def _bars(stream: TextIO, totals: Totals) -> tuple[Bar[Any], Bar[Any]]:
     )
 
 
-def _draw(bar: Bar[Any], phase: str, done: int, planned: int, planning: bool) -> None:
+def _draw_bar(bar: Bar[Any], phase: str, done: int, planned: int, planning: bool) -> None:
     bar.bar_format = _PLANNING if planning else _PLANNED
-    bar.set_description_str(f"{shown(phase):>10}", refresh=False)
+    bar.set_description_str(f"{escape_line(phase):>10}", refresh=False)
     bar.total, bar.n = max(planned, done, 1), done
     bar.refresh()
 
 
-def _postfix(totals: Totals) -> str:
+def _format_bar_postfix(totals: Totals) -> str:
     counts = [("unchanged", totals.unchanged), ("failed", totals.failed)]
     return ", ".join(f"{format_count(count)} {name}" for name, count in counts if count)

@@ -19,7 +19,7 @@ from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
 from s3batch.reporting.json_stream import Rows
 from s3batch.s3 import permissions
-from s3batch.units import format_count, format_duration, format_size, plural
+from s3batch.units import format_count, format_duration, format_plural, format_size
 
 SHOWN = 50
 """Failures, and warnings, that people see of a job; the rest is in the journal."""
@@ -74,7 +74,7 @@ class EarlierJobs(NamedTuple):
         return dict(sorted(total.items()))
 
 
-def document(
+def make_report_document(
     job: Job,
     counts: Counts,
     failures: Callable[[], Iterator[Failure]],
@@ -94,7 +94,7 @@ def document(
     before = before or EarlierJobs()
     seconds = max((now if job.ended is None else job.ended) - job.started, 0.0)
     files, size = before.files_and_bytes(job)
-    operations = _sums(counts, before.counts)
+    operations = _sum_counts_by_kind(counts, before.counts)
     return {
         "job": job.id,
         "command": job.command,
@@ -110,31 +110,31 @@ def document(
         "operations": {
             str(kind): numbers for kind, numbers in operations.items() if kind in REPORTED or numbers["planned"]
         },
-        "sent_now": _done(counts),
-        "sent_before": _done(before.counts),
+        "sent_now": _count_done_operations(counts),
+        "sent_before": _count_done_operations(before.counts),
         "requests": before.requests(job),
         "retries": sum(each.retries for each in (*before.jobs, job)),
-        "failures": Rows(lambda: map(_failure_row, failures()), sum(each["failed"] for each in counts.values())),
+        "failures": Rows(lambda: map(_make_failure_row, failures()), sum(each["failed"] for each in counts.values())),
         "warnings": [*job.warnings, *(warning for warning in warnings if warning not in job.warnings)],
     }
 
 
-def _failure_row(failure: Failure) -> dict[str, Any]:
+def _make_failure_row(failure: Failure) -> dict[str, Any]:
     return {**failure._asdict(), "operation": str(failure.operation)}
 
 
-def _sums(now: Counts, before: Counts) -> dict[Kind, dict[str, int]]:
+def _sum_counts_by_kind(now: Counts, before: Counts) -> dict[Kind, dict[str, int]]:
     return {
         kind: {name: now.get(kind, _NOTHING)[name] + before.get(kind, _NOTHING)[name] for name in _NOTHING}
         for kind in Kind
     }
 
 
-def _done(counts: Counts) -> int:
+def _count_done_operations(counts: Counts) -> int:
     return sum(numbers["done"] for numbers in counts.values())
 
 
-def without_job(
+def make_jobless_document(
     command: str,
     state: JobState,
     exit_code: int,
@@ -167,7 +167,7 @@ def without_job(
     }
 
 
-def end_block(
+def format_end_block(
     document: Mapping[str, Any],
     *,
     headers: Mapping[str, str] | None = None,
@@ -180,28 +180,32 @@ def end_block(
     ``resume`` finds the journal by itself.
     """
     failures = document["failures"]
-    block = [_headline(document, dry_run=dry_run)]
-    block += _listed([f"warning: {warning}" for warning in document["warnings"][:SHOWN]], "warnings", document)
-    block += _listed([failure_line(failure, headers) for failure in islice(failures, SHOWN)], "failures", document)
-    if leaves_work(document) and not dry_run:
-        block.append(f"to finish it: {resume_line(document['job'], document['journal'], default_journal)}")
+    block = [_format_headline(document, dry_run=dry_run)]
+    block += _format_listed_lines(
+        [f"warning: {warning}" for warning in document["warnings"][:SHOWN]], "warnings", document
+    )
+    block += _format_listed_lines(
+        [format_failure_line(failure, headers) for failure in islice(failures, SHOWN)], "failures", document
+    )
+    if is_work_left(document) and not dry_run:
+        block.append(f"to finish it: {format_resume_command(document['job'], document['journal'], default_journal)}")
     return block
 
 
-def resume_line(job: str, journal: str, default_journal: bool) -> str:
+def format_resume_command(job: str, journal: str, default_journal: bool) -> str:
     """Return the exact command that finishes the job, ready for a POSIX shell."""
     words = ["s3batch", "resume", job]
     return shlex.join(words if default_journal else [*words, "--journal", journal])
 
 
-def leaves_work(document: Mapping[str, Any]) -> bool:
+def is_work_left(document: Mapping[str, Any]) -> bool:
     """Return whether ``s3batch resume`` has something to do: not after a failure before anything was planned."""
     planned = document["files"] or any(numbers["planned"] for numbers in document["operations"].values())
     unfinished = document["state"] not in {JobState.DONE, JobState.SUPERSEDED}
     return unfinished and (bool(planned) or document["state"] != JobState.FAILED)
 
 
-def failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str:
+def format_failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str:
     """Return the line of a failed operation: action, path, key, S3's error, number of tries, missing permission."""
     path, key = failure["path"], failure["key"]
     what = f"{path} to {key}" if path and key and path != key else key or path
@@ -210,26 +214,28 @@ def failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None =
     status = f"HTTP {failure['status']}" if failure["status"] else ""
     facts = ", ".join(filter(None, [status, request, tried]))
     needs = permissions.of_failure(failure["operation"], failure["error"], failure["code"], headers)
-    line = f"failed: {failure['operation']} {what}: {_said(failure)}"
+    line = f"failed: {failure['operation']} {what}: {_format_failure_cause(failure)}"
     return line + (f" ({facts})" if facts else "") + (f"; {permissions.sentence(needs)}" if needs else "")
 
 
-def _said(failure: Mapping[str, Any]) -> str:
+def _format_failure_cause(failure: Mapping[str, Any]) -> str:
     code, error = failure["code"], failure["error"]
     return error if not code or code in error else f"{code}: {error}" if error else code
 
 
-def _headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
+def _format_headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
     operations = document["operations"]
     counted = "planned" if dry_run else "done"
-    parts = [_part(Kind(kind), numbers, counted) for kind, numbers in operations.items() if numbers[counted]]
+    parts = [
+        _format_kind_counts(Kind(kind), numbers, counted) for kind, numbers in operations.items() if numbers[counted]
+    ]
     if document["sent_before"]:
         now, before = format_count(document["sent_now"]), format_count(document["sent_before"])
         parts.append(f"{now} sent now, {before} before")
     parts += [f"{format_count(document['unchanged'])} unchanged"] if document["unchanged"] else []
     failed = sum(numbers["failed"] for numbers in operations.values())
     parts += [f"{format_count(failed)} failed"] if failed else []
-    left = sum(left_of(numbers) for numbers in operations.values())
+    left = sum(count_operations_left(numbers) for numbers in operations.values())
     parts += [f"{format_count(left)} left"] if left and not dry_run else []
     state = "dry run" if dry_run else document["state"]
     nothing = "nothing to do" if dry_run or document["state"] == JobState.DONE else "nothing was done"
@@ -238,25 +244,25 @@ def _headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
     return f"{state} in {lasted}: {', '.join(parts) or nothing}"
 
 
-def left_of(numbers: Mapping[str, int]) -> int:
+def count_operations_left(numbers: Mapping[str, int]) -> int:
     """Return the operations that have not been tried to the end."""
     return int(numbers["planned"] - numbers["done"] - numbers["failed"] - numbers["skipped"])
 
 
-def _part(kind: Kind, numbers: Mapping[str, int], counted: str) -> str:
+def _format_kind_counts(kind: Kind, numbers: Mapping[str, int], counted: str) -> str:
     sent = f" ({format_size(numbers['bytes'])})" if numbers["bytes"] else ""
     count, words = numbers[counted], _WORDS[kind][counted == "planned"]
     noun, _, verb = words.partition(" ")
-    counted_words = f"{plural(count, noun)} {verb}" if kind in _NOUNS else f"{format_count(count)} {words}"
+    counted_words = f"{format_plural(count, noun)} {verb}" if kind in _NOUNS else f"{format_count(count)} {words}"
     return f"{counted_words}{sent}"
 
 
-def _listed(shown: list[str], what: str, document: Mapping[str, Any]) -> list[str]:
+def _format_listed_lines(shown: list[str], what: str, document: Mapping[str, Any]) -> list[str]:
     more = len(document[what]) - len(shown)
     return [*shown, f"and {format_count(more)} more: s3batch jobs show {document['job']}"] if more else shown
 
 
-def frowned_upon(fail_on: Sequence[str], *, warned: bool, changed: bool) -> str:
+def find_fail_on_reason(fail_on: Sequence[str], *, warned: bool, changed: bool) -> str:
     """Return why ``fail_on`` makes the exit code of a successful run 1; empty if it does not."""
     seen = {"warnings": warned, "changes": changed, "nothing": not changed}
     words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}

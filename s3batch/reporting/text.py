@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from s3batch.units import format_size, plural
+from s3batch.units import format_plural, format_size
 
 
 def format_date(seconds: float) -> str:
@@ -15,7 +15,7 @@ def format_date(seconds: float) -> str:
 
 def format_amount(files: int, size: int) -> str:
     """Return files and bytes in words: ``63,267 files, 617 MiB``."""
-    return f"{plural(files, 'file')}, {format_size(size)}"
+    return f"{format_plural(files, 'file')}, {format_size(size)}"
 
 
 def format_table(rows: Sequence[Sequence[str]], widest: int = 1000) -> list[str]:

@@ -25,7 +25,10 @@ class Selection:
     @classmethod
     def from_settings(cls, settings: Settings) -> Selection:
         """Return the selection. Raises SettingsError for a malformed pattern."""
-        return cls(include=_patterns(settings, "include", below=True), exclude=_patterns(settings, "exclude"))
+        return cls(
+            include=_parse_filter_patterns(settings, "include", below=True),
+            exclude=_parse_filter_patterns(settings, "exclude"),
+        )
 
     def wants(self, path: str) -> bool:
         """Return whether this file belongs to the job."""
@@ -56,7 +59,7 @@ class Selection:
         return bool(self.exclude.verdict(path))
 
 
-def _patterns(settings: Settings, name: str, *, below: bool = False) -> Patterns:
+def _parse_filter_patterns(settings: Settings, name: str, *, below: bool = False) -> Patterns:
     try:
         return Patterns.of(getattr(settings, name), below=below)
     except ValueError as error:

@@ -33,7 +33,7 @@ class _ParsedPattern(NamedTuple):
 
     def regex(self, *, below: bool) -> str:
         """Return the regex. Directories end with ``/``; with ``below`` everything under a match matches too."""
-        path = "".join(_segment(segment, last) for segment, last in _with_last(self.segments))
+        path = "".join(_translate_segment(segment, last) for segment, last in _iterate_with_last(self.segments))
         start = "" if self.anchored else "(?:.*/)?"
         return start + path + _END[self.directory, below]
 
@@ -45,19 +45,19 @@ class _ParsedPattern(NamedTuple):
         return self.segments[: next(wild, len(self.segments))]
 
 
-def _with_last(segments: tuple[str, ...]) -> Iterable[tuple[str, bool]]:
+def _iterate_with_last(segments: tuple[str, ...]) -> Iterable[tuple[str, bool]]:
     return ((segment, n == len(segments)) for n, segment in enumerate(segments, 1))
 
 
-def _segment(segment: str, last: bool) -> str:
+def _translate_segment(segment: str, last: bool) -> str:
     if segment == "**":
         return "[^/].*" if last else "(?:.*/)?"
     # a lone star must not take the nothing behind a directory's slash
-    name = "".join(map(_token, _TOKEN.finditer(segment))) if segment != "*" else "[^/]+"
+    name = "".join(map(_translate_token, _TOKEN.finditer(segment))) if segment != "*" else "[^/]+"
     return name if last else f"{name}/"
 
 
-def _token(token: re.Match[str]) -> str:
+def _translate_token(token: re.Match[str]) -> str:
     if token["star"]:
         return "[^/]*"
     if token["one"]:
@@ -67,7 +67,7 @@ def _token(token: re.Match[str]) -> str:
     return re.escape(token["quoted"] or token[0])
 
 
-def _line(pattern: str) -> _ParsedPattern:
+def _parse_ignore_line(pattern: str) -> _ParsedPattern:
     negated = pattern.startswith("!")
     body = pattern[negated:]
     inner = body.removesuffix("/")
@@ -87,9 +87,9 @@ class Patterns:
     @classmethod
     def of(cls, patterns: Iterable[str], *, below: bool = False) -> Patterns:
         """Compile patterns; with ``below`` all in a matching directory matches. Raises ValueError for a bad pattern."""
-        lines = [line for pattern in patterns if (line := _line(pattern.strip())).segments]
+        lines = [line for pattern in patterns if (line := _parse_ignore_line(pattern.strip())).segments]
         groups = [
-            (not negated, _compiled([line.regex(below=below) for line in run]))
+            (not negated, _compile_alternatives([line.regex(below=below) for line in run]))
             for negated, run in groupby(reversed(lines), key=lambda line: line.negated)
         ]
         return cls(tuple(groups), tuple(line.root() for line in lines if not line.negated))
@@ -102,7 +102,7 @@ class Patterns:
         return None
 
 
-def _compiled(regexes: list[str]) -> re.Pattern[str]:
+def _compile_alternatives(regexes: list[str]) -> re.Pattern[str]:
     try:
         return re.compile("|".join(regexes), re.DOTALL)
     except re.error as error:

@@ -68,31 +68,31 @@ class _Narrowed:
         return deep_enough and self.selection.enters(directory)
 
 
-def resolve(settings: Settings) -> Source:
+def resolve_source(settings: Settings) -> Source:
     """Return the source that ``settings.source`` means now.
 
     A missing source is a SettingsError; for a plugin a JobFailedError, since its exit code is 1 there.
     """
-    for path in map(settings.at_workspace, _readings(settings)):
+    for path in map(settings.at_workspace, _list_source_meanings(settings)):
         if os.path.isdir(path) or os.path.isfile(path):
             return Source(path)
         if os.path.exists(path):
             raise settings.bad("source", "give a directory, a file or a glob: this is a device, pipe or socket")
-    for glob in _readings(settings) if _WILD.search(settings.source) else ():
-        fixed, pattern = _taken_apart(glob)
+    for glob in _list_source_meanings(settings) if _WILD.search(settings.source) else ():
+        fixed, pattern = _split_glob(glob)
         root = settings.at_workspace(fixed)
         if os.path.isdir(root):
             return Source(root, pattern)
-    raise _missing(settings)
+    raise _describe_missing_source(settings)
 
 
-def _readings(settings: Settings) -> list[str]:
+def _list_source_meanings(settings: Settings) -> list[str]:
     """Return the possible meanings, the likeliest first."""
     below = [settings.source.lstrip("/")] if settings.plugin else []
     return list(dict.fromkeys([*below, settings.source]))
 
 
-def _taken_apart(glob: str) -> tuple[str, str]:
+def _split_glob(glob: str) -> tuple[str, str]:
     """Return the fixed part, which may be empty, and the rest."""
     segments = glob.split("/")
     wild = next(n for n, segment in enumerate(segments) if _WILD.search(segment))
@@ -100,7 +100,7 @@ def _taken_apart(glob: str) -> tuple[str, str]:
     return (fixed or "/" if glob.startswith("/") else fixed), "/".join(filter(None, segments[wild:]))
 
 
-def _missing(settings: Settings) -> S3BatchError:
+def _describe_missing_source(settings: Settings) -> S3BatchError:
     message = f"source {settings.source!r} (from {settings.origin('source')}) does not exist"
     hint = f"give a path relative to {settings.at_workspace('.')}, or an absolute one"
     return JobFailedError(message, hint=hint) if settings.plugin else SettingsError(message, hint=hint)

@@ -70,15 +70,15 @@ class SourceReader:
         try:
             fd = self._opener.open(path)
         except OSError as error:
-            raise _not_opened(path, error) from error
+            raise _describe_open_error(path, error) from error
         try:
             if not has_stamp(os.fstat(fd), stamp):
-                raise _changed(path, "after it was planned")
+                raise _describe_changed_file(path, "after it was planned")
             young = _TICK_NS - abs(time.time_ns() - stamp.ctime_ns)
             if young > 0:
                 time.sleep(young / 1e9)
                 if not has_stamp(os.fstat(fd), stamp):
-                    raise _changed(path, "a moment ago")
+                    raise _describe_changed_file(path, "a moment ago")
         except ContentError:
             os.close(fd)
             raise
@@ -112,13 +112,13 @@ class SourceReader:
             else:
                 body = os.pread(fd, wanted, offset) if wanted else b""
             if not has_stamp(os.fstat(fd), stamp):
-                raise _changed(path, "while it was read")
+                raise _describe_changed_file(path, "while it was read")
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _describe_unreadable(path, error) from error
         finally:
             os.close(fd)
         if len(body) != wanted:
-            raise _changed(path, "while it was read")
+            raise _describe_changed_file(path, "while it was read")
         return body
 
     def _in_blocks(self, fd: int, path: str, wanted: int) -> bytearray:
@@ -135,29 +135,29 @@ class SourceReader:
                 left -= len(block)
                 yield block
             if not has_stamp(os.fstat(fd), stamp):
-                raise _changed(path, "while it was read")
+                raise _describe_changed_file(path, "while it was read")
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _describe_unreadable(path, error) from error
         finally:
             os.close(fd)
 
 
-def _changed(path: str, when: str) -> ContentError:
+def _describe_changed_file(path: str, when: str) -> ContentError:
     return ContentError("Changed", f"{path!r} changed {when}")
 
 
-def _not_opened(path: str, error: OSError) -> ContentError:
+def _describe_open_error(path: str, error: OSError) -> ContentError:
     if error.errno in _ANOTHER_THING:
         return ContentError("Changed", f"{path!r} is no longer what was planned: {error.strerror}")
-    return _unreadable(path, error)
+    return _describe_unreadable(path, error)
 
 
-def _unreadable(path: str, error: OSError) -> ContentError:
+def _describe_unreadable(path: str, error: OSError) -> ContentError:
     code = "Busy" if error.errno in _PASSING else "Unreadable"
     return ContentError(code, f"cannot read {path!r}: {error.strerror}")
 
 
-def compressed(body: bytes | bytearray) -> bytes:
+def compress_body(body: bytes | bytearray) -> bytes:
     """Return ``body`` as gzip, the same bytes each time: without name and time in the header."""
     # 31 = 16 + 15: a gzip header, the largest window (deflateInit2 in zlib.h)
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)

@@ -165,7 +165,7 @@ class Walk:
         """By how many paths with a link in them each directory has been walked."""
         self._root = root
         self._is_link = os.path.islink(root)
-        self._info = _source(root)
+        self._info = _stat_source(root)
         self.single = stat.S_ISREG(self._info.st_mode)
         """The source is one file; its only path is its name."""
         self.base = os.path.dirname(root) if self.single else root
@@ -210,11 +210,11 @@ class Walk:
         try:
             stamp = stamp_of(os.stat(self._root, follow_symlinks=self._follow or self._is_link))
         except OSError as error:
-            self._fail(WalkProblem(self._name, _why(self._root, error)[1], "Vanished", directory=False))
+            self._fail(WalkProblem(self._name, _describe_stat_error(self._root, error)[1], "Vanished", directory=False))
             return None
         if stamp.kind in (FILE, DIRECTORY):
             return LocalFile(self._name, stamp)
-        self._skip(self._name, _what(stamp))
+        self._skip(self._name, _name_entry_kind(stamp))
         return None
 
     def take_problems(self) -> list[WalkProblem]:
@@ -299,7 +299,7 @@ class Walk:
         if stamp.kind == DIRECTORY:
             return stamp if self._may_enter(entry, path, stamp, levels, linked=linked) else None
         if self._wants(path):
-            self._skip(path, _what(stamp))
+            self._skip(path, _name_entry_kind(stamp))
         return None
 
     def _stays_out(self, entry: os.DirEntry[str] | _NamedEntry, path: str) -> bool:
@@ -320,7 +320,7 @@ class Walk:
         """Yield the entries of one directory; one that fails half way is a problem, and its keys are kept."""
         try:
             with os.scandir(os.path.join(self.base, prefix)) as scan:
-                while entries := _next_slice(scan):
+                while entries := _read_next_slice(scan):
                     entries.sort(key=_BY_NAME)
                     yield from entries
         except OSError as error:
@@ -361,11 +361,11 @@ class Walk:
 
     def _lost(self, entry: os.DirEntry[str] | _NamedEntry, path: str, error: OSError) -> None:
         """Note an entry that was listed and cannot be read."""
-        directory = _listed_as_directory(entry)
+        directory = _is_listed_as_directory(entry)
         if not (self._selection.enters(path) if directory else self._selection.wants(path)):
             return
         self._keep(path)
-        code, text = _why(entry.path, error)
+        code, text = _describe_stat_error(entry.path, error)
         self._fail(WalkProblem(path, text, code, directory))
 
     def _unread(self, prefix: str, error: OSError) -> None:
@@ -383,12 +383,12 @@ class Walk:
         self.kept.paths.add(path)
 
 
-def walk(root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "") -> Walk:
+def walk_source(root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "") -> Walk:
     """Return the files of ``root``, a directory or one file. A source that cannot be read stops the job."""
     return Walk(root, selection, symlinks=symlinks, journal=journal)
 
 
-def _next_slice(scan: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+def _read_next_slice(scan: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
     """Return the next entries of a directory, read a few at a time: a signal's handler runs between them."""
     entries: list[os.DirEntry[str]] = []
     while len(entries) < SLICE and (some := list(islice(scan, min(_AT_ONCE, SLICE - len(entries))))):
@@ -396,7 +396,7 @@ def _next_slice(scan: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
     return entries
 
 
-def _source(root: str) -> os.stat_result:
+def _stat_source(root: str) -> os.stat_result:
     try:
         info = os.stat(root)
     except OSError as error:
@@ -412,11 +412,11 @@ def _source(root: str) -> os.stat_result:
     return info
 
 
-def _what(stamp: Stamp) -> str:
+def _name_entry_kind(stamp: Stamp) -> str:
     return _SPECIAL.get(stamp.kind, "a symbolic link (symlinks: skip)")
 
 
-def _listed_as_directory(entry: os.DirEntry[str] | _NamedEntry) -> bool:
+def _is_listed_as_directory(entry: os.DirEntry[str] | _NamedEntry) -> bool:
     """Return the type in the directory itself; no further call is made where the file system has types."""
     try:
         return entry.is_dir(follow_symlinks=False)
@@ -424,7 +424,7 @@ def _listed_as_directory(entry: os.DirEntry[str] | _NamedEntry) -> bool:
         return False
 
 
-def _why(local: str, error: OSError) -> tuple[str, str]:
+def _describe_stat_error(local: str, error: OSError) -> tuple[str, str]:
     """Return code and sentence for an entry whose stat failed."""
     if os.path.islink(local) and error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
         return "BrokenLink", f"broken symbolic link to {os.readlink(local)!r}"

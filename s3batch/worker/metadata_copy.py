@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from s3batch.model import ATTRIBUTES_CHANGED, CONTENT_KNOWN, Kind, Reason, Result
 from s3batch.objects import compare
 from s3batch.objects.acl import canned_acl, same_acl
-from s3batch.objects.headers import RemoteAttributes, aspect_of, copy_headers, foreign_headers, put_headers, tag_header
+from s3batch.objects.headers import (
+    RemoteAttributes,
+    make_copy_headers,
+    make_foreign_headers,
+    make_put_headers,
+    make_tag_header,
+    name_header_aspect,
+)
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
@@ -50,8 +57,8 @@ _LOOK_AGAIN = 0.01
 async def find_difference(operation: Operation, attributes: Attributes, head: Response, tools: Tools) -> Reason | None:
     """Return why the object's attributes are not the wanted ones; ``None`` if they are, as far as is known."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
-    changes = compare.changes(attributes, RemoteAttributes.from_headers(head.headers))
-    if any(aspect_of(change.name) not in unseen for change in changes):
+    changes = compare.find_attribute_changes(attributes, RemoteAttributes.from_headers(head.headers))
+    if any(name_header_aspect(change.name) not in unseen for change in changes):
         return Reason.METADATA
     if attributes.tags and TAGS not in unseen:
         found = await read_tags(operation.key, tools)
@@ -66,7 +73,7 @@ async def find_difference(operation: Operation, attributes: Attributes, head: Re
 def wants_unseen(attributes: Attributes, tools: Tools) -> bool:
     """Return true if an attribute is wanted that the store does not give back."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
-    return bool(unseen) and any(aspect_of(name) in unseen for name in put_headers(attributes))
+    return bool(unseen) and any(name_header_aspect(name) in unseen for name in make_put_headers(attributes))
 
 
 async def read_tags(key: str, tools: Tools) -> Tags | None:
@@ -120,15 +127,15 @@ class KeptAttributes:
 
     def put_headers(self, attributes: Attributes) -> dict[str, str]:
         """Return the headers with which a file is sent so that the object keeps all."""
-        return {**self.headers, **tag_header(self.tags), **put_headers(attributes)}
+        return {**self.headers, **make_tag_header(self.tags), **make_put_headers(attributes)}
 
     def aspects(self, attributes: Attributes) -> frozenset[str]:
         """Return the aspects that a copy may lose: headers, tags, the ACL."""
-        return frozenset(map(aspect_of, self.put_headers(attributes)))
+        return frozenset(map(name_header_aspect, self.put_headers(attributes)))
 
 
 async def _kept(key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools) -> KeptAttributes:
-    headers = foreign_headers(attributes, remote)
+    headers = make_foreign_headers(attributes, remote)
     tools.counts_tags = tools.counts_tags or bool(remote.tag_count)
     if attributes.tags or remote.tag_count == "0":
         return KeptAttributes(headers)
@@ -239,7 +246,7 @@ async def _copied(
     key, remote = operation.key, RemoteAttributes.from_headers(head.headers)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
-        headers = {**copy_headers(attributes, remote), **tag_header(attributes.tags or kept.tags)}
+        headers = {**make_copy_headers(attributes, remote), **make_tag_header(attributes.tags or kept.tags)}
         await run_in_thread(lambda: _copy_in_parts(key, headers, tools))
         after = await must(requests.head_object(key))
         date = seconds_of(after.headers.get("last-modified", ""))
@@ -256,7 +263,7 @@ async def _copy_whole(
     """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
     key, bucket = operation.key, tools.endpoint.bucket
     if attributes.acl:
-        call = requests.copy_object(key, bucket, copy_headers(attributes, remote))
+        call = requests.copy_object(key, bucket, make_copy_headers(attributes, remote))
         answer = await send_request(call)
         if not is_acl_refusal(answer):
             return checked(answer, call)
@@ -264,7 +271,7 @@ async def _copy_whole(
         tools.warn(ACL_WARNING)
     if operation.reason is Reason.ACL:
         return None
-    return await must(requests.copy_object(key, bucket, copy_headers(replace(attributes, acl=""), remote)))
+    return await must(requests.copy_object(key, bucket, make_copy_headers(replace(attributes, acl=""), remote)))
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
@@ -301,7 +308,7 @@ async def put_tags_back(operation: Operation, head: Response, on_record: KeptTag
         return None
     if (fault := await _put_tags(operation.key, on_record.tags)) is not None:
         _note_tags_refused(fault, tools)
-        return _sent_again(operation, KeptAttributes(foreign_headers(attributes, remote), on_record.tags))
+        return _sent_again(operation, KeptAttributes(make_foreign_headers(attributes, remote), on_record.tags))
     tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
     return _found_right(operation, head, tools)._replace(already=False, become=Kind.COPY, reason=Reason.METADATA)
 
@@ -339,9 +346,9 @@ async def _find_lost(key: str, attributes: Attributes, kept: KeptAttributes, too
     """Return the attributes that the object lacks, of the configured and of the other ones."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
     now = RemoteAttributes.from_headers((await must(requests.head_object(key))).headers)
-    lost = {aspect_of(change.name) for change in compare.changes(attributes, now)}
-    foreign = foreign_headers(attributes, now)
-    lost |= {aspect_of(name) for name, value in kept.headers.items() if foreign.get(name) != value}
+    lost = {name_header_aspect(change.name) for change in compare.find_attribute_changes(attributes, now)}
+    foreign = make_foreign_headers(attributes, now)
+    lost |= {name_header_aspect(name) for name, value in kept.headers.items() if foreign.get(name) != value}
     lost -= {TAGS}
     tags = attributes.tags or kept.tags
     if tags and TAGS not in unseen and now.tag_count != str(len(tags)):
@@ -387,7 +394,7 @@ async def look_after_sending(operation: Operation, attributes: Attributes, kept:
     for aspect in kept.lost:
         if aspect not in still:
             tools.note(Quirk(QuirkKind.COPY_DROPS, aspect))
-    ours = {aspect_of(name) for name in put_headers(attributes)}
+    ours = {name_header_aspect(name) for name in make_put_headers(attributes)}
     for aspect in sorted(still):
         if aspect in ours:
             tools.note(Quirk(QuirkKind.NOT_ECHOED, aspect))

@@ -14,7 +14,7 @@ from s3batch.model import (
     Work,
 )
 from s3batch.objects.content_match import ContentEvidence
-from s3batch.objects.headers import put_headers
+from s3batch.objects.headers import make_put_headers
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.errors import Fault, fault_of, is_acl_refusal, refusal_for_good
@@ -66,7 +66,7 @@ async def create_upload(work: Work, tools: Tools) -> Result:
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
     kept = KeptAttributes.from_text(operation.detail)
-    headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
+    headers = make_put_headers(attributes) if kept is None else kept.put_headers(attributes)
     call = requests.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
     if attributes.acl and is_acl_refusal(answer):

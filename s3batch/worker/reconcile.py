@@ -13,7 +13,7 @@ from s3batch.model import (
     Reason,
     Result,
 )
-from s3batch.objects.content_match import ContentEvidence, same
+from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.s3 import requests
 from s3batch.s3.event_loop import run_in_thread
@@ -104,9 +104,9 @@ async def is_equal(
     if size not in (-1, length):
         return False
     if length > BLOCK:
-        verdict: bool | None = await run_in_thread(lambda: same(blocks, length, evidence, part_size))
+        verdict: bool | None = await run_in_thread(lambda: is_same_content(blocks, length, evidence, part_size))
         return verdict
-    return same(blocks, length, evidence, part_size)
+    return is_same_content(blocks, length, evidence, part_size)
 
 
 async def copy_metadata(operation: Operation, tools: Tools) -> Result:

@@ -11,7 +11,7 @@ from s3batch.model import (
     Reason,
     Result,
 )
-from s3batch.objects.headers import put_headers
+from s3batch.objects.headers import make_put_headers
 from s3batch.objects.redirects import Redirect
 from s3batch.s3 import requests
 from s3batch.s3.errors import is_acl_refusal
@@ -38,7 +38,7 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
     rules, wanted, warning = tools.brief.rules, Redirect(operation.key, location), ""
-    encrypted = put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
+    encrypted = make_put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
     acl = rules.redirect_acl(operation.key)
     if acl and not tools.acl_refused:
         call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})

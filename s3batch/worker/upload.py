@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.model import LATE, MISSING, UPLOAD, WHOLE, Attributes, Operation, Result, Work, good_result
 from s3batch.objects import compare
-from s3batch.objects.content_match import ContentEvidence, same
-from s3batch.objects.headers import RemoteAttributes, put_headers
+from s3batch.objects.content_match import ContentEvidence, is_same_content
+from s3batch.objects.headers import RemoteAttributes, make_put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal
@@ -27,7 +27,7 @@ from s3batch.s3.integrity import FirstAttempt, checksum_header, send
 from s3batch.s3.proof import confirm
 from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
 from s3batch.s3.transport import send_request
-from s3batch.source.reader import BLOCK, ContentError, compressed
+from s3batch.source.reader import BLOCK, ContentError, compress_body
 from s3batch.worker.metadata_copy import ACL_WARNING, KeptAttributes, look_after_sending
 from s3batch.worker.results import failed
 
@@ -98,7 +98,7 @@ def _plain_headers(attributes: Attributes, fingerprint: str, tools: Tools) -> Ma
     if found is None:
         if len(tools.headers) >= _HEADERS_KEPT:
             tools.headers.clear()
-        found = tools.headers[fingerprint] = put_headers(attributes)
+        found = tools.headers[fingerprint] = make_put_headers(attributes)
     return found
 
 
@@ -118,8 +118,8 @@ async def read_packed(operation: Operation, tools: Tools) -> Body:
     """Read a file and compress it."""
     body = bytes(await read_body(operation, tools))
     if len(body) <= _PACKED_ON_LOOP:
-        return compressed(body)
-    packed: Body = await run_in_thread(partial(compressed, body))
+        return compress_body(body)
+    packed: Body = await run_in_thread(partial(compress_body, body))
     return packed
 
 
@@ -140,7 +140,7 @@ async def upload(operation: Operation, tools: Tools, asked: FirstAttempt | None 
     else:
         body = await read_body(operation, tools)
     kept = KeptAttributes.from_text(operation.detail)
-    headers = put_headers(attributes) if kept is None else kept.put_headers(attributes)
+    headers = make_put_headers(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
     if operation.is_in_doubt and kept is None:
         head = await settled(requests.head_object(operation.key))
@@ -212,10 +212,10 @@ def _already_there(
     if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
         return None
     evidence = ContentEvidence.from_head(answer.headers)
-    if not same(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
+    if not is_same_content(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
         return None
     remote = RemoteAttributes.from_headers(answer.headers)
-    if compare.difference(attributes, remote, None) is not None:
+    if compare.find_copy_reason(attributes, remote, None) is not None:
         return None
     return Result(
         operation.id, etag=etag_of(answer), already=True, date=seconds_of(answer.headers.get("last-modified", "")),

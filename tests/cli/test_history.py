@@ -12,7 +12,7 @@ from s3batch.errors import SettingsError
 from s3batch.journal import Journal, TargetLock
 from s3batch.journal.outcomes import Outcomes
 from s3batch.model import JobState, Kind, ListedObject, Operation, Reason, Stage
-from s3batch.plan.deletes import planned_delete
+from s3batch.plan.deletes import make_delete_operation
 from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Stored, error
@@ -329,7 +329,9 @@ def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: 
             "sync", str(workspace / "release"), "b/site/", store.url, begun.public(), "1", plan=begun.plan_digest()
         )
         journal.jobs.set_stage(Stage.DELETE)
-        journal.operations.add([planned_delete(ListedObject(key, *facts)) for key in keys or ["site/old"]], lease=True)
+        journal.operations.add(
+            [make_delete_operation(ListedObject(key, *facts)) for key in keys or ["site/old"]], lease=True
+        )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Part, Reason, Stage
-from s3batch.plan.row_check import is_plain
+from s3batch.plan.row_check import is_plain_path
 from s3batch.settings.table import Settings
 from tests.cli.test_journal_trust import KEYS, QUICK, edit
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3
@@ -235,7 +235,7 @@ def test_a_step_does_not_carry_out_what_it_finds_in_the_workspace(call, workspac
 @pytest.mark.parametrize(("path", "plain"), [("a", True), ("a/b", True), ("", False), ("/a", False), ("a/", False),
                                              ("a/../b", False), ("..", False), ("a\0b", False), ("...", True)])  # fmt: skip
 def test_a_plain_path(path, plain):
-    assert is_plain(path) is plain
+    assert is_plain_path(path) is plain
 
 
 @pytest.mark.parametrize(("column", "value"), [("kind", "rm"), ("reason", "x"), ("path", b"\x07"), ("stage", "x")])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3batch.model import Attributes
-from s3batch.objects.compare import difference
-from s3batch.objects.headers import RemoteAttributes, copy_headers, put_headers
+from s3batch.objects.compare import find_copy_reason
+from s3batch.objects.headers import RemoteAttributes, make_copy_headers, make_put_headers
 
 
 def distinct(pairs: tuple[tuple[str, str], ...]) -> bool:
@@ -38,19 +38,19 @@ HEADERS = st.dictionaries(
 
 @given(attributes=ATTRIBUTES)
 def test_what_was_put_is_found_unchanged(attributes: Attributes) -> None:
-    assert difference(attributes, RemoteAttributes.from_headers(put_headers(attributes))) is None
+    assert find_copy_reason(attributes, RemoteAttributes.from_headers(make_put_headers(attributes))) is None
 
 
 @given(attributes=ATTRIBUTES, head=HEADERS)
 def test_a_copy_settles_every_difference(attributes: Attributes, head: dict[str, str]) -> None:
-    copied = copy_headers(attributes, RemoteAttributes.from_headers(head))
+    copied = make_copy_headers(attributes, RemoteAttributes.from_headers(head))
 
-    assert difference(attributes, RemoteAttributes.from_headers(copied)) is None
+    assert find_copy_reason(attributes, RemoteAttributes.from_headers(copied)) is None
 
 
 @given(attributes=ATTRIBUTES, head=HEADERS)
 def test_stores_that_rename_metadata_make_no_difference(attributes: Attributes, head: dict[str, str]) -> None:
-    copied = copy_headers(attributes, RemoteAttributes.from_headers(head))
+    copied = make_copy_headers(attributes, RemoteAttributes.from_headers(head))
     renamed = {name.replace("_", "-"): value for name, value in copied.items() if value}
 
-    assert difference(attributes, RemoteAttributes.from_headers(renamed)) is None
+    assert find_copy_reason(attributes, RemoteAttributes.from_headers(renamed)) is None

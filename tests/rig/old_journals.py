@@ -14,4 +14,4 @@ def make_old(path: str, version: int) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        migrations.migrate(connection, 0, version)
+        migrations.migrate_journal(connection, 0, version)

@@ -30,7 +30,7 @@ def begin_afresh() -> None:
 @cache
 def _database() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=_STATEMENTS)
-    migrations.create(connection)
+    migrations.create_journal_tables(connection)
     return connection
 
 

@@ -55,7 +55,7 @@ def list_orphans(journal: Journal, *keys: str) -> None:
 
 
 def orphans(what: SyncSpec, journal: Journal) -> set[str]:
-    return {each.key for each in deletes.deletable(what, journal)}
+    return {each.key for each in deletes.find_deletable_objects(what, journal)}
 
 
 def test_paths_that_are_kept_are_in_the_journal_and_not_in_memory(tree, journal):

@@ -8,8 +8,8 @@ import pytest
 
 from s3batch.model import Attributes, KnownObject, ListedObject, LocalFile, Reason
 from s3batch.objects.acl import acl_matches, canned_acl
-from s3batch.objects.compare import changes, difference, unchanged
-from s3batch.objects.headers import RemoteAttributes, copy_headers, put_headers
+from s3batch.objects.compare import find_attribute_changes, find_copy_reason, is_file_unchanged
+from s3batch.objects.headers import RemoteAttributes, make_copy_headers, make_put_headers
 from s3batch.s3.etag import md5_of, multipart_etag, part_size_candidates
 from tests.rig.stamps import local_file
 
@@ -105,7 +105,7 @@ def remote(**headers: str) -> RemoteAttributes:
 def test_an_object_is_copied_only_for_what_is_ours(
     want: dict[str, Any], head: dict[str, str], reason: Reason | None
 ) -> None:
-    assert difference(wanted(**want), remote(**head)) is reason
+    assert find_copy_reason(wanted(**want), remote(**head)) is reason
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_an_object_is_copied_only_for_what_is_ours(
     ],
 )
 def test_the_acl_is_compared_last_and_only_if_configured(want: str, found: str | None, reason: Reason | None) -> None:
-    assert difference(wanted(acl=want), remote(), found) is reason
+    assert find_copy_reason(wanted(acl=want), remote(), found) is reason
 
 
 def test_metadata_goes_before_the_acl() -> None:
-    assert difference(wanted(acl="private"), remote(content_type="x/y"), "public-read") is Reason.METADATA
+    assert find_copy_reason(wanted(acl="private"), remote(content_type="x/y"), "public-read") is Reason.METADATA
 
 
 def test_a_change_says_what_is_found_and_what_is_wanted() -> None:
-    found = changes(
+    found = find_attribute_changes(
         wanted(cache_control="no-cache", metadata=(("a", "1"),), tags=(("t", "1"),)),
         remote(cache_control="no-store", content_encoding="br", x_amz_meta_b="2", x_amz_tagging_count="3"),
     )
@@ -184,7 +184,7 @@ ALL_HEADERS = {
     ],
 )
 def test_a_put_carries_what_is_set(attributes: Attributes, headers: dict[str, str]) -> None:
-    assert put_headers(attributes) == headers
+    assert make_put_headers(attributes) == headers
 
 
 REPLACE = {"x-amz-metadata-directive": "REPLACE", "content-type": HTML}
@@ -226,16 +226,16 @@ KMS = {
     ],
 )  # fmt: skip
 def test_a_copy_keeps_what_is_not_ours(attributes: Attributes, head: dict[str, str], headers: dict[str, str]) -> None:
-    assert copy_headers(attributes, RemoteAttributes.from_headers(head)) == headers
+    assert make_copy_headers(attributes, RemoteAttributes.from_headers(head)) == headers
 
 
 @pytest.mark.parametrize("encryption", [{}, KMS])
 def test_after_a_copy_there_is_no_difference(encryption: dict[str, str]) -> None:
     head = THEIRS | encryption | {"x-amz-meta-mtime": "2", "x-amz-meta-foreign": "x", "content-encoding": "br"}
     for attributes in (wanted(), wanted(metadata=()), wanted(metadata=(("a_b", "1"), ("empty", ""))), ALL_WANTED):
-        copied = copy_headers(attributes, RemoteAttributes.from_headers(head))
+        copied = make_copy_headers(attributes, RemoteAttributes.from_headers(head))
 
-        assert difference(attributes, RemoteAttributes.from_headers(copied)) is None
+        assert find_copy_reason(attributes, RemoteAttributes.from_headers(copied)) is None
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ KNOWN = KnownObject("etag", 10, LOCAL, 1_700_000_100.0, "print", "")
 def test_unchanged_means_our_file_and_our_own_last_write(
     file: LocalFile, listed: ListedObject, known: KnownObject, fingerprint: str, expected: bool
 ) -> None:
-    assert unchanged(file, listed, known, fingerprint) is expected
+    assert is_file_unchanged(file, listed, known, fingerprint) is expected
 
 
 @pytest.mark.parametrize(

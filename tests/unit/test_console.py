@@ -13,7 +13,7 @@ import pytest
 
 import s3batch
 from s3batch.reporting.console import Output
-from s3batch.reporting.progress import Totals, make
+from s3batch.reporting.progress import Totals, make_progress
 
 
 class Ascii(io.StringIO):
@@ -188,7 +188,7 @@ def test_a_stream_for_progress_never_fails():
     stream = Output(io.StringIO(), Failing(OSError(errno.ENOSPC, "full"))).progress_stream
 
     for kind in ("bar", "plain"):
-        progress = make(kind, stream)
+        progress = make_progress(kind, stream)
         progress.update(Totals(files_planned=1))
         progress.close()
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from s3batch.objects.content_match import ContentEvidence, same
+from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.s3.checksums import digest
 from s3batch.s3.etag import multipart_etag
 
@@ -21,7 +21,7 @@ SHA = digest("sha256", BODY)
 
 
 def judge(evidence: ContentEvidence, body: bytes = BODY) -> bool | None:
-    return same(lambda: [body[:1000], body[1000:]], len(body), evidence, PART)
+    return is_same_content(lambda: [body[:1000], body[1000:]], len(body), evidence, PART)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.objects.content_types import _TABLE, UNKNOWN, guess
+from s3batch.objects.content_types import _TABLE, UNKNOWN, guess_content_type
 
 TEXT = "; charset=utf-8"
 
@@ -58,7 +58,7 @@ TEXT = "; charset=utf-8"
     ],
 )
 def test_known_extensions_have_their_type(names: str, content_type: str) -> None:
-    assert {name: guess(name) for name in names.split()} == dict.fromkeys(names.split(), content_type)
+    assert {name: guess_content_type(name) for name in names.split()} == dict.fromkeys(names.split(), content_type)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_known_extensions_have_their_type(names: str, content_type: str) -> None
     ],
 )
 def test_what_the_table_does_not_know_is_bytes(name: str) -> None:
-    assert guess(name) == UNKNOWN == "application/octet-stream"
+    assert guess_content_type(name) == UNKNOWN == "application/octet-stream"
 
 
 def test_case_and_directories_do_not_matter() -> None:
-    assert guess("a.b/LOGO.SVG") == "image/svg+xml"
+    assert guess_content_type("a.b/LOGO.SVG") == "image/svg+xml"
 
 
 def test_every_text_type_and_no_other_says_utf_8() -> None:
@@ -85,12 +85,15 @@ def test_every_text_type_and_no_other_says_utf_8() -> None:
 
     assert len(extensions) > 800
     assert {
-        guess(f"a.{extension}").partition("/")[0] for extension in extensions if guess(f"a.{extension}").endswith(TEXT)
+        guess_content_type(f"a.{extension}").partition("/")[0]
+        for extension in extensions
+        if guess_content_type(f"a.{extension}").endswith(TEXT)
     } == {"text"}
     assert not [
         extension
         for extension in extensions
-        if guess(f"a.{extension}").startswith("text/") and not guess(f"a.{extension}").endswith(TEXT)
+        if guess_content_type(f"a.{extension}").startswith("text/")
+        and not guess_content_type(f"a.{extension}").endswith(TEXT)
     ]
 
 

@@ -19,10 +19,10 @@ from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
-from s3batch.executors import Credit, PollResult, Status, WorkerState, tags_of
+from s3batch.executors import Credit, PollResult, Status, WorkerState, collect_work_tags
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
-from s3batch.reporting.progress import Totals, make
+from s3batch.reporting.progress import Totals, make_progress
 from s3batch.s3.sigv4 import Credentials
 from tests.rig.stamps import stamp
 
@@ -139,7 +139,7 @@ def coordinate(journal) -> Callable[..., Coordinator]:
         parts: dict[str, Any] = {
             "journal": journal, "executor": executor, "login": Login(), "signals": Signals(), "totals": Totals(),
             "uploads": MultipartUploads(journal, 5 * MIB, lambda _: "print", lambda _: ""), "tries": 3,
-            "progress": make("none", io.StringIO()), "multipart_threshold": 8 * MIB, "whole": lambda _: False,
+            "progress": make_progress("none", io.StringIO()), "multipart_threshold": 8 * MIB, "whole": lambda _: False,
             "replan": lambda operation: operation, "heard": lambda operation, result: None,
             "say": lambda words: None,
         }  # fmt: skip
@@ -159,13 +159,13 @@ def delete(key: object) -> Operation:
 def good(work: Work) -> list[Result]:
     """It worked, whatever it was."""
     extra = {Step.BEGIN: {"upload_id": "u"}}.get(work.step, {"upload_id": work.operation.upload_id})
-    return [Result(row, step, part, etag="e", **extra) for row, step, part in tags_of(work)]
+    return [Result(row, step, part, etag="e", **extra) for row, step, part in collect_work_tags(work)]
 
 
 def bad(work: Work, code: str, **more: Any) -> list[Result]:
     return [
         Result(row, step, part, error=f"it is {code}", code=code, upload_id=work.operation.upload_id, **more)
-        for row, step, part in tags_of(work)
+        for row, step, part in collect_work_tags(work)
     ]
 
 

@@ -13,7 +13,7 @@ from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.signals import StoppedError
-from s3batch.executors import Credit, Status, WorkerState, tags_of, weight_of
+from s3batch.executors import Credit, Status, WorkerState, collect_work_tags, compute_work_weight
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 
 
@@ -187,7 +187,7 @@ def worker(name: str, *has: int) -> WorkerState:
     (0, False, False), (1, True, False), (2, True, False), (3, True, True),
 ])  # fmt: skip
 def test_suspicion_grows_with_each_death(deaths, suspect, killer):
-    quarantine, tag = Quarantine(), tags_of(work(1))[0]
+    quarantine, tag = Quarantine(), collect_work_tags(work(1))[0]
     for _ in range(deaths):
         quarantine.accuse(work(1))
 
@@ -206,7 +206,7 @@ def test_what_has_worked_is_no_suspect(error, suspect):
 
     quarantine.release(Result(1, error=error))
 
-    assert quarantine.is_suspect(tags_of(work(1))[0]) is suspect
+    assert quarantine.is_suspect(collect_work_tags(work(1))[0]) is suspect
 
 
 @pytest.mark.parametrize(
@@ -276,10 +276,10 @@ MIB = 1024 * 1024
 def test_a_worker_is_given_no_more_than_it_asks_for(credit, has, wanted, fits):
     state = WorkerState("a")
     for each in has:
-        state.give(each, weight_of(each))
+        state.give(each, compute_work_weight(each))
     state.hear([], Status(0, credit))
 
-    assert state.fits(wanted, weight_of(wanted)) is fits
+    assert state.fits(wanted, compute_work_weight(wanted)) is fits
 
 
 def test_what_is_on_its_way_while_a_worker_asks_is_not_given_twice():

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from s3batch.errors import JobFailedError
-from s3batch.executors import Status, weight_of
+from s3batch.executors import Status, compute_work_weight
 from s3batch.executors.dask import cluster as dask
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.hosted_worker import ExchangeResponse, SealedValue
-from s3batch.executors.worker_process import unpack
+from s3batch.executors.worker_process import unpack_works
 from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
 from s3batch.worker.context import Brief
@@ -26,7 +26,7 @@ class Task:
 
     def __init__(self, address: str, token: str, number: int, ask: SealedValue) -> None:
         self.address, self.token, self.number = address, token, number
-        self.works, self.words = unpack(ask.open().works), ask.open().words
+        self.works, self.words = unpack_works(ask.open().works), ask.open().words
         self.answered = False
         self.status: Status | None = None
 
@@ -47,7 +47,7 @@ class Task:
               silent: float = 0.0, busy_row: int = 0) -> None:  # fmt: skip
         results = [tuple(Result(row)) for row in (self.rows if done is None else done)]
         answer = ExchangeResponse(
-            results, {"PutObject": len(results)}, {}, hosted_worker.pack(dropped or []), self.status, gone=gone
+            results, {"PutObject": len(results)}, {}, hosted_worker.pack_works(dropped or []), self.status, gone=gone
         )
         self._result = SealedValue(answer._replace(silent=silent, busy_row=busy_row))
         self._listener(self)
@@ -74,12 +74,12 @@ class FakeClient:
         return dict.fromkeys(self.addresses, 1)
 
     async def run(self, function: Any, *arguments: Any, workers: list[str], on_error: str) -> dict[str, Any]:
-        if function is hosted_worker.dismiss:
+        if function is hosted_worker.dismiss_workers:
             self.dismissed += arguments[0]
         return {each: self.refusals.get(each, "") for each in workers if each in self.addresses}
 
     def submit(self, function: Any, *arguments: Any, workers: list[str], **_: Any) -> Task:
-        assert function is hosted_worker.exchange
+        assert function is hosted_worker.exchange_work
         self.tasks.append(Task(workers[0], *arguments))
         return self.tasks[-1]
 
@@ -128,7 +128,7 @@ def submit(executor: dask.DaskExecutor, works: list[Work]) -> None:
     for number, worker in enumerate(workers):
         if batch := works[number * share : (number + 1) * share]:
             for work in batch:
-                worker.give(work, weight_of(work))
+                worker.give(work, compute_work_weight(work))
             executor.give(worker, batch)
 
 

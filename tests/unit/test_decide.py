@@ -14,7 +14,7 @@ from s3batch.model import (
     Operation,
     Reason,
 )
-from s3batch.plan.decide import decide, layout, part_size_for
+from s3batch.plan.decide import choose_part_size, decide_operation, split_into_parts
 from tests.rig.stamps import local_file
 
 FILE = local_file("a.txt", 5)
@@ -63,7 +63,7 @@ UPLOAD, RECONCILE = Kind.UPLOAD, Kind.RECONCILE
     ],
 )  # fmt: skip
 def test_a_file_needs(listed, known, wanted) -> None:
-    found = decide(FILE, "t/a.txt", listed, known, "F", stage=2, gzip=False)
+    found = decide_operation(FILE, "t/a.txt", listed, known, "F", stage=2, gzip=False)
 
     if wanted is None:
         assert found is None
@@ -82,23 +82,23 @@ def test_a_file_needs(listed, known, wanted) -> None:
     ],
 )
 def test_other_attributes_leave_the_content_alone_unless_compression_is_one_of_them(known, gzip, detail) -> None:
-    found = decide(FILE, "t/a.txt", LISTED, KNOWN._replace(fingerprint=known), "G", stage=0, gzip=gzip)
+    found = decide_operation(FILE, "t/a.txt", LISTED, KNOWN._replace(fingerprint=known), "G", stage=0, gzip=gzip)
 
     assert found is not None
     assert (found.kind, found.detail) == (Kind.RECONCILE, detail)
 
 
 def test_the_size_of_a_compressed_object_says_nothing() -> None:
-    found = decide(FILE, "t/a.txt", LISTED._replace(size=3), None, "F", stage=0, gzip=True)
+    found = decide_operation(FILE, "t/a.txt", LISTED._replace(size=3), None, "F", stage=0, gzip=True)
 
     assert found is not None
     assert found.kind is Kind.RECONCILE
 
 
 def test_parts_grow_until_ten_thousand_are_enough() -> None:
-    assert part_size_for(10_000 * 16, 16) == 16
-    assert part_size_for(10_000 * 16 + 1, 16) == 32
+    assert choose_part_size(10_000 * 16, 16) == 16
+    assert choose_part_size(10_000 * 16 + 1, 16) == 32
 
 
 def test_parts_cover_the_file_once() -> None:
-    assert layout(25, 10) == [(1, 0, 10), (2, 10, 10), (3, 20, 5)]
+    assert split_into_parts(25, 10) == [(1, 0, 10), (2, 10, 10), (3, 20, 5)]

@@ -16,7 +16,7 @@ from s3batch.cli import loading
 from s3batch.cli import main as program
 from s3batch.commands.doctor.findings import RequestOutcome
 from s3batch.objects.attributes import AttributeRules
-from s3batch.objects.redirects import parse
+from s3batch.objects.redirects import parse_redirects
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.settings.schema import COMMANDS
@@ -217,7 +217,7 @@ def test_an_example_maps_to_settings_without_a_complaint(example):
         AttributeRules.from_settings(settings, "/workspace")
         Selection.from_settings(settings)
         DeleteLimit.from_settings(settings)
-        parse(settings)
+        parse_redirects(settings)
 
 
 @pytest.mark.parametrize("heading", sorted({example.heading for example in EXAMPLES} - {"A large sync by cron"}))

@@ -11,7 +11,7 @@ import pytest
 
 from s3batch.errors import JournalError
 from s3batch.reporting.console import Output
-from s3batch.reporting.json_stream import Collected, Rows, Spool, pieces
+from s3batch.reporting.json_stream import Collected, Rows, Spool, iterate_document_text
 
 FLAT = [{"key": f"k{number}, ", "line break": 'a\nb, "é: ', "status": number, "none": None} for number in range(1200)]
 ROWS = [{**row, "nested": {"list": [number, []]}} if number % 3 else row for number, row in enumerate(FLAT)]
@@ -30,15 +30,15 @@ def test_the_text_is_that_of_the_standard_library(make, count):
     rows = ROWS[:count]
     document = {"first": {"a": [1]}, "rows": make(rows), "empty": [], "last": None}
 
-    text = "".join(pieces(document))
+    text = "".join(iterate_document_text(document))
 
     assert text == json.dumps({**document, "rows": rows}, indent=2)
-    assert "".join(pieces(document)) == text, "it can be read again"
+    assert "".join(iterate_document_text(document)) == text, "it can be read again"
     assert len(document["rows"]) == count
 
 
 def test_an_empty_document_is_one():
-    assert "".join(pieces({})) == json.dumps({}, indent=2)
+    assert "".join(iterate_document_text({})) == json.dumps({}, indent=2)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.executors import Executor, PollResult, count_outstanding, tags_of, weight_of
+from s3batch.executors import Executor, PollResult, collect_work_tags, compute_work_weight, count_outstanding
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor
 from s3batch.executors.worker_loop import WorkerLoop
-from s3batch.executors.worker_process import FrameStream, Worker, pack
+from s3batch.executors.worker_process import FrameStream, Worker, pack_works
 from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
 from s3batch.objects.attributes import AttributeRules
 from s3batch.s3.endpoint import Endpoint
@@ -84,7 +84,7 @@ def submit(executor: Executor, works: list[Work]) -> None:
     for number, worker in enumerate(workers):
         if batch := works[number * share : (number + 1) * share]:
             for work in batch:
-                worker.give(work, weight_of(work))
+                worker.give(work, compute_work_weight(work))
             executor.give(worker, batch)
 
 
@@ -231,9 +231,9 @@ def test_what_a_killed_worker_had_begun_is_lost_and_the_rest_comes_back(local, u
     killed.set()
     news = collect(local, lambda news: bool(news.lost))
 
-    lost = {tag for work in news.lost for tag in tags_of(work)}
+    lost = {tag for work in news.lost for tag in collect_work_tags(work)}
     assert len(lost) <= 2 * 8  # begun, or done and not yet reported
-    assert lost | {tag for work in news.dropped for tag in tags_of(work)} <= had
+    assert lost | {tag for work in news.dropped for tag in collect_work_tags(work)} <= had
     assert news.deaths == 1
     assert len(set(pids(local)) - set(before)) == 1
     submit(local, news.lost + news.dropped)
@@ -435,7 +435,7 @@ def test_frames_arrive_whole_however_they_are_cut(seed):
     ],
 )  # fmt: skip
 def test_a_piece_of_work_has_a_tag_for_each_result(work, tags):
-    assert tags_of(work) == tags
+    assert collect_work_tags(work) == tags
 
 
 def test_every_step_that_fails_comes_back_under_its_tag(executor, fake, upload):
@@ -449,7 +449,9 @@ def test_every_step_that_fails_comes_back_under_its_tag(executor, fake, upload):
     submit(executor, works)
     results: list[Result] = collect(executor, lambda news: len(news.results) == len(works)).results
 
-    assert {(result.id, result.step, result.part) for result in results} == {tags_of(work)[0] for work in works}
+    assert {(result.id, result.step, result.part) for result in results} == {
+        collect_work_tags(work)[0] for work in works
+    }
     assert outstanding(executor) == 0
 
 
@@ -467,7 +469,7 @@ def no_more_forks(monkeypatch, after: int) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", fork)
-    monkeypatch.setattr("s3batch.executors.local.fork.possible", lambda: True)
+    monkeypatch.setattr("s3batch.executors.local.fork.is_fork_possible", lambda: True)
     monkeypatch.setattr(subprocess, "Popen", refused)
 
 
@@ -515,7 +517,7 @@ def test_the_last_words_of_a_dead_coordinator_begin_nothing(fake, brief, upload)
     coordinator.queue("start", brief)
     coordinator.flush()
     worker.turn(1.0)
-    coordinator.queue("work", pack([upload(1)]))
+    coordinator.queue("work", pack_works([upload(1)]))
     coordinator.flush()
     ours.close()
 

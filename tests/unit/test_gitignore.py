@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from s3batch.objects.star_glob import literals, star
+from s3batch.objects.star_glob import compile_star_glob, count_literals
 from s3batch.source.gitignore import Patterns
 
 
@@ -37,16 +37,16 @@ from s3batch.source.gitignore import Patterns
     ],
 )
 def test_a_star_glob_knows_only_the_star(pattern: str, text: str, matches: bool) -> None:
-    assert bool(star(pattern).fullmatch(text)) is matches
+    assert bool(compile_star_glob(pattern).fullmatch(text)) is matches
 
 
 def test_a_glob_with_many_stars_takes_no_time() -> None:
-    assert not star("*a" * 50 + "*b").fullmatch("a" * 5_000)
+    assert not compile_star_glob("*a" * 50 + "*b").fullmatch("a" * 5_000)
 
 
 @pytest.mark.parametrize(("pattern", "count"), [("*", 0), ("**", 0), ("*.js", 3), ("a*b", 2), ("", 0)])
 def test_only_literal_characters_make_a_glob_specific(pattern: str, count: int) -> None:
-    assert literals(pattern) == count
+    assert count_literals(pattern) == count
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from s3batch import __version__
 from s3batch.executors import Credit, Status
 from s3batch.executors.dask import hosted_worker
 from s3batch.executors.dask.hosted_worker import CoordinatorView, ExchangeRequest, SealedValue
-from s3batch.executors.worker_process import pack, results_of, unpack
+from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
 from s3batch.model import Kind, Operation, Reason, Result, Work
 
 
@@ -92,23 +92,26 @@ def begin(monkeypatch):
     def run(*, stuck: bool = False, breaks: bool = False) -> str:
         tokens.append(f"token-{len(tokens)}")
         brief = SealedValue(SimpleNamespace(stuck=stuck, breaks=breaks))
-        assert asyncio.run(hosted_worker.begin(tokens[-1], "owner", CoordinatorView(__version__, "/", ()), brief)) == ""
+        assert (
+            asyncio.run(hosted_worker.begin_worker(tokens[-1], "owner", CoordinatorView(__version__, "/", ()), brief))
+            == ""
+        )
         return tokens[-1]
 
     yield run
-    hosted_worker.dismiss(tokens)
+    hosted_worker.dismiss_workers(tokens)
 
 
 def works(*rows: int) -> list[tuple]:
-    return pack([Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows])
+    return pack_works([Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows])
 
 
 def exchange(token: str, number: int, *rows: int, **words: object) -> hosted_worker.ExchangeResponse:
-    return hosted_worker.exchange(token, number, SealedValue(ExchangeRequest(works(*rows), words))).open()
+    return hosted_worker.exchange_work(token, number, SealedValue(ExchangeRequest(works(*rows), words))).open()
 
 
 def rows_of(answer: hosted_worker.ExchangeResponse) -> list[int]:
-    return [result.id for result in results_of(answer.results)]
+    return [result.id for result in unpack_results(answer.results)]
 
 
 def until(happened) -> None:
@@ -152,7 +155,7 @@ def test_words_reach_the_runner_and_drain_gives_back_what_was_not_begun(begin, m
     monkeypatch.setattr(hosted_worker, "WAIT", 5.0)
     answer = exchange(token, 2, drain=None)
 
-    assert [work.operation.id for work in unpack(answer.dropped)] == [7, 8]
+    assert [work.operation.id for work in unpack_works(answer.dropped)] == [7, 8]
     assert (FakeRunner.made[-1].signed_with, FakeRunner.made[-1].narrowed) == (["fresh"], 1)
 
 
@@ -177,7 +180,7 @@ def test_a_dismissed_worker_ends_with_work_under_way(begin, monkeypatch):
     monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
     token = begin(stuck=True)
     exchange(token, 1, 7)
-    hosted_worker.dismiss([token, "another job's"])
+    hosted_worker.dismiss_workers([token, "another job's"])
 
     until(lambda: FakeRunner.made[-1].closed)
 
@@ -187,9 +190,9 @@ def test_the_next_job_of_an_owner_dismisses_the_workers_of_the_one_before(begin,
     token = begin(stuck=True)
     exchange(token, 1, 7)
 
-    assert asyncio.run(hosted_worker.dismiss_older("another"))
+    assert asyncio.run(hosted_worker.dismiss_older_workers("another"))
     assert not FakeRunner.made[-1].closed
-    assert asyncio.run(hosted_worker.dismiss_older("owner"))
+    assert asyncio.run(hosted_worker.dismiss_older_workers("owner"))
     assert FakeRunner.made[-1].closed
     assert FakeRunner.made[-1].forbidden
     assert exchange(token, 2).gone == "this process has no such worker"
@@ -199,8 +202,8 @@ def test_another_version_and_another_source_are_refused(tmp_path):
     other = CoordinatorView("0.0.0", str(tmp_path), ())
     elsewhere = CoordinatorView(__version__, str(tmp_path / "none"), ())
 
-    assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted_worker.look(other))
-    assert "has no" in asyncio.run(hosted_worker.begin("t", "owner", elsewhere, SealedValue(None)))
+    assert f"has s3batch {__version__}, and this is 0.0.0" in asyncio.run(hosted_worker.check_coordinator_view(other))
+    assert "has no" in asyncio.run(hosted_worker.begin_worker("t", "owner", elsewhere, SealedValue(None)))
 
 
 def test_a_sealed_value_shows_nothing():

@@ -458,7 +458,7 @@ def test_a_killed_coordinator_loses_nothing_that_was_committed(path, moment):
 def test_a_process_killed_while_it_makes_a_journal_leaves_none(path):
     script = (
         "import os, signal, sys; from s3batch.journal import Journal, migrations\n"
-        "migrations._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "migrations._record_version = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Journal.open(sys.argv[1])"
     )
     with python(script, path) as killed:

@@ -10,7 +10,7 @@ import pytest
 
 from s3batch.journal import Journal, migrations
 from s3batch.model import FILE, JobState, Kind, LocalFile, Operation, Reason, Stage, Stamp, State
-from s3batch.objects.compare import untouched
+from s3batch.objects.compare import is_file_untouched
 from tests.rig.old_journals import make_old
 from tests.rig.stamps import stamp
 
@@ -61,7 +61,7 @@ def layout(path: Path) -> dict[str, list[object]]:
 def version(path: str) -> int:
     connection = sqlite3.connect(path)
     try:
-        return migrations.version_of(connection)
+        return migrations.read_schema_version(connection)
     finally:
         connection.close()
 
@@ -76,7 +76,7 @@ def test_what_an_old_journal_knows_of_a_file_counts_once_the_file_has_been_read(
     assert (leased.size, leased.stamp, leased.upload_id) == (10, unknown, "u1")
     assert known is not None
     assert (known.local, known.checksum) == (unknown, "c")
-    assert not untouched(LocalFile("known", stamp()), known)
+    assert not is_file_untouched(LocalFile("known", stamp()), known)
     assert version(old) == migrations.SUPPORTED
 
 

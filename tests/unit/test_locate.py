@@ -10,7 +10,7 @@ from s3batch.errors import JobFailedError, SettingsError
 from s3batch.settings.table import Settings
 from s3batch.source import locate
 from s3batch.source.filters import Selection
-from s3batch.source.walk import walk
+from s3batch.source.walk import walk_source
 
 TREE = ["dist/a.js", "dist/b.css", "dist/.dot.js", "dist/sub/c.js", "dist/sub/deep/d.js", "odd[1]/x", "top.txt"]
 
@@ -25,11 +25,11 @@ def tree(tmp_path):
 
 
 def resolved(tree, text, **more):
-    return locate.resolve(Settings(source=text, workspace=str(tree), origins={"source": "--source"}, **more))
+    return locate.resolve_source(Settings(source=text, workspace=str(tree), origins={"source": "--source"}, **more))
 
 
 def names(found):
-    return sorted(file.path for file in walk(found.root, found.select(Selection()), symlinks="follow"))
+    return sorted(file.path for file in walk_source(found.root, found.select(Selection()), symlinks="follow"))
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_a_glob_may_be_absolute(tree):
 
 def test_a_glob_and_a_selection_narrow_each_other(tree):
     settings = Settings(source="dist/**/*.js", exclude=("sub/deep/",), workspace=str(tree))
-    found = locate.resolve(settings)
+    found = locate.resolve_source(settings)
 
     selection = found.select(Selection.from_settings(settings))
 
-    assert sorted(file.path for file in walk(found.root, selection, symlinks="follow")) == [
+    assert sorted(file.path for file in walk_source(found.root, selection, symlinks="follow")) == [
         ".dot.js",
         "a.js",
         "sub/c.js",

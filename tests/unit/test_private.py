@@ -124,8 +124,8 @@ def test_a_directory_of_ours_is_not_followed(tmp_path, what, name):
 
     for use in (
         lambda: Journal.open(str(own / "x.db")),
-        lambda: private.open_file(str(own / "x"), os.O_RDWR | os.O_CREAT),
-        lambda: private.remove(str(own / "x")),
+        lambda: private.open_private_file(str(own / "x"), os.O_RDWR | os.O_CREAT),
+        lambda: private.remove_file(str(own / "x")),
         lambda: private.make_directory(str(own / "folder")),
         lambda: private.list_directory(str(own)),
     ):
@@ -202,17 +202,17 @@ def test_a_file_is_replaced_and_the_link_in_its_place_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").write_text("precious")
     (tmp_path / "note").symlink_to(tmp_path / "elsewhere")
 
-    private.write_note(str(tmp_path / "note"), "ours")
+    private.write_private_note(str(tmp_path / "note"), "ours")
 
     assert (tmp_path / "elsewhere").read_text() == "precious"
-    assert private.read_file(str(tmp_path / "note")) == b"ours"
+    assert private.read_private_file(str(tmp_path / "note")) == b"ours"
     assert len(os.listdir(tmp_path)) == 2
 
 
 def test_a_temporary_directory_that_is_missing_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no"))
 
-    for use in (private.temporary_state, private.make_temporary_directory):
+    for use in (private.temporary_state_path, private.make_temporary_directory):
         with pytest.raises(JournalError, match="no temporary directory can be written: No such file"):
             use()
 

@@ -11,7 +11,14 @@ from itertools import count
 
 import pytest
 
-from s3batch.reporting.progress import NoProgress, ProgressBars, ProgressLines, Totals, line, make
+from s3batch.reporting.progress import (
+    NoProgress,
+    ProgressBars,
+    ProgressLines,
+    Totals,
+    format_progress_line,
+    make_progress,
+)
 
 MIB = 1 << 20
 
@@ -42,12 +49,12 @@ class Clock:
     ],
 )
 def test_the_setting_and_the_stream_choose(kind: str, stream: io.StringIO, expected: type) -> None:
-    assert isinstance(make(kind, stream), expected)
+    assert isinstance(make_progress(kind, stream), expected)
 
 
 def test_nothing_shows_nothing() -> None:
     stream = Terminal()
-    progress = make("none", stream)
+    progress = make_progress("none", stream)
     progress.update(Totals())
     progress.close()
 
@@ -118,7 +125,7 @@ class TestLines:
         ],
     )
     def test_a_line_says(self, totals: Totals, first: Totals, expected: str) -> None:
-        assert line(totals, first, 10.0) == expected
+        assert format_progress_line(totals, first, 10.0) == expected
 
 
 class TestBars:
@@ -180,7 +187,7 @@ class TestBars:
 
 def test_tqdm_is_not_loaded_where_no_bar_is_drawn() -> None:
     code = (
-        "import io, sys; from s3batch.reporting.progress import Totals, make; p = make('auto', io.StringIO());"
+        "import io, sys; from s3batch.reporting.progress import Totals, make_progress; p = make_progress('auto', io.StringIO());"
         "p.update(Totals()); p.close(); sys.exit('tqdm' in sys.modules)"
     )
 

@@ -47,7 +47,7 @@ def test_the_same_quirk_is_kept_and_warned_of_once(journal) -> None:
     assert memory.learn([DROPS_TAGS, NO_PARTS])
     assert not memory.learn([NO_PARTS._replace(detail="other words")])
 
-    assert [each.quirk for each in quirk_memory.recall(journal, HERE)] == [DROPS_TAGS, NO_PARTS]
+    assert [each.quirk for each in quirk_memory.recall_quirks(journal, HERE)] == [DROPS_TAGS, NO_PARTS]
     assert [warning for warning in journal.jobs.current.warnings if "metadata copy loses tags" in warning]
 
 
@@ -55,14 +55,14 @@ def test_the_next_job_begins_with_what_the_store_does_but_asks_again_for_permiss
     QuirkMemory(journal).learn([DROPS_TAGS, NO_PARTS, NO_COPY])
     begin(journal)
 
-    assert quirk_memory.in_force(journal) == Quirks.of([DROPS_TAGS, NO_COPY])
+    assert quirk_memory.read_quirks_in_force(journal) == Quirks.of([DROPS_TAGS, NO_COPY])
 
 
 def test_another_endpoint_has_quirks_of_its_own(journal) -> None:
     QuirkMemory(journal).learn([DROPS_TAGS])
     begin(journal, "http://127.0.0.2")
 
-    assert quirk_memory.in_force(journal) == NO_QUIRKS
+    assert quirk_memory.read_quirks_in_force(journal) == NO_QUIRKS
 
 
 @pytest.mark.parametrize("later", [IN_FORCE + 1, -60], ids=["a week later", "the clock was set back"])
@@ -71,14 +71,14 @@ def test_a_quirk_is_found_anew_once_it_is_old(journal, monkeypatch, later) -> No
     now = time.time() + later
     monkeypatch.setattr(time, "time", lambda: now)
 
-    assert quirk_memory.in_force(journal) == NO_QUIRKS
+    assert quirk_memory.read_quirks_in_force(journal) == NO_QUIRKS
     assert QuirkMemory(journal).learn([DROPS_TAGS])
 
 
 def test_what_another_version_remembered_is_passed_by(journal) -> None:
     journal.remember(f"quirks {HERE}", [{"kind": "unheard-of", "about": "", "detail": ""}, {"no": "sense"}, 1])
 
-    assert quirk_memory.in_force(journal) == NO_QUIRKS
+    assert quirk_memory.read_quirks_in_force(journal) == NO_QUIRKS
 
 
 @pytest.mark.parametrize("kind", QuirkKind)

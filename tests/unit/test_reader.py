@@ -12,7 +12,7 @@ import time
 import pytest
 
 from s3batch.s3.etag import md5, multipart_digests
-from s3batch.source.reader import ContentError, SourceReader, compressed
+from s3batch.source.reader import ContentError, SourceReader, compress_body
 from tests.rig.stamps import stamp_at
 
 MIB = 1024 * 1024
@@ -247,8 +247,8 @@ def test_digests_of_parts_are_those_of_the_parts(size):
 
 
 def test_compressing_gives_the_same_bytes_each_time():
-    assert compressed(BODY) == compressed(bytearray(BODY))
-    assert gzip.decompress(compressed(BODY)) == BODY
+    assert compress_body(BODY) == compress_body(bytearray(BODY))
+    assert gzip.decompress(compress_body(BODY)) == BODY
 
 
 def test_a_block_that_does_not_come_is_told_with_its_file(tmp_path):

@@ -12,7 +12,7 @@ from s3batch.settings.table import Settings
 
 
 def parse(text: str) -> tuple[Redirect, ...]:
-    return redirects.parse(Settings(redirects=text, origins={"redirects": "PLUGIN_REDIRECTS"}))
+    return redirects.parse_redirects(Settings(redirects=text, origins={"redirects": "PLUGIN_REDIRECTS"}))
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_anything_but_a_map_of_strings_is_a_settings_error(given: str, hint: str
 def test_a_redirect_is_protected_with_and_without_its_leading_slash() -> None:
     found = parse(json.dumps({"/old": "/new", "t/inside": "/new"}))
 
-    assert redirects.protected_keys(found) == {"old", "/old", "t/inside", "/t/inside"}
+    assert redirects.collect_protected_keys(found) == {"old", "/old", "t/inside", "/t/inside"}
 
 
 def test_a_redirect_that_is_also_a_file_is_a_settings_error() -> None:
     settings = Settings(redirects='{"t/a": "/new"}')
-    found = redirects.parse(settings)
+    found = redirects.parse_redirects(settings)
 
     redirects.refuse_uploaded(settings, found, iter(["t/b", "a"]))
     redirects.refuse_uploaded(settings, (), iter(["t/a"]))

@@ -197,7 +197,7 @@ def test_it_is_no_job_to_be_resumed(path):
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_journal_of_an_older_version_stays_one(path, version):
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        migrations.migrate(connection, 0, version)
+        migrations.migrate_journal(connection, 0, version)
         connection.execute(
             "INSERT INTO object (key, size, etag, known_etag, known_size, written, fingerprint, checksum)"
             " VALUES ('old', 10, 'e-old', 'e-old', 10, 5.0, '', '')"

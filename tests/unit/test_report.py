@@ -10,8 +10,14 @@ import pytest
 
 from s3batch.journal import Failure, Job
 from s3batch.model import JobState, Kind
-from s3batch.reporting.json_stream import pieces
-from s3batch.reporting.report import EarlierJobs, document, end_block, failure_line, resume_line
+from s3batch.reporting.json_stream import iterate_document_text
+from s3batch.reporting.report import (
+    EarlierJobs,
+    format_end_block,
+    format_failure_line,
+    format_resume_command,
+    make_report_document,
+)
 
 JOB = Job(
     id="20261121-1",
@@ -46,12 +52,12 @@ def counts_of(planned: int = 0, done: int = 0, failed: int = 0, skipped: int = 0
 def documented(job: Job = JOB, *failures: Failure, **counts: dict[str, int]) -> dict[str, Any]:
     by_kind = {kind: counts.get(kind.value, counts_of()) for kind in Kind}
     by_kind[Kind.UPLOAD] = counts.get("upload", counts_of(planned=len(failures), failed=len(failures)))
-    return document(job, by_kind, lambda: iter(failures), journal="/j/x.db", now=1010.0)
+    return make_report_document(job, by_kind, lambda: iter(failures), journal="/j/x.db", now=1010.0)
 
 
 def as_json(found: dict[str, Any]) -> dict[str, Any]:
     """The document as programs get it."""
-    read: dict[str, Any] = json.loads("".join(pieces(found)))
+    read: dict[str, Any] = json.loads("".join(iterate_document_text(found)))
     return read
 
 
@@ -113,7 +119,7 @@ class TestDocument:
         resumed = JOB._replace(resumed=1)
         before = EarlierJobs([killed], {Kind.UPLOAD: counts_of(8, 8, bytes=80)})
 
-        found = document(
+        found = make_report_document(
             resumed, {Kind.UPLOAD: counts_of(4, 3, 1, bytes=30)}, lambda: iter(()), journal="j", now=0, before=before
         )
 
@@ -121,7 +127,7 @@ class TestDocument:
         assert (found["seconds"], found["seconds_total"]) == (3.25, 7.75)
         assert found["operations"]["upload"] == counts_of(12, 11, 1, bytes=110)
         assert (found["files"], found["requests"]["PutObject"], found["retries"]) == (12, 11, 3)
-        assert end_block(found)[0] == (
+        assert format_end_block(found)[0] == (
             "done in 3.2 s (7.8 s in all): 11 uploaded (110 B), 3 sent now, 8 before, 1 failed"
         )
 
@@ -130,7 +136,9 @@ class TestDocument:
         assert documented(JOB, reconcile=counts_of(2))["operations"]["reconcile"]["planned"] == 2
 
     def test_further_warnings_are_added_once(self) -> None:
-        found = document(JOB._replace(warnings=["a"]), {}, lambda: iter(()), journal="j", now=0, warnings=["a", "b"])
+        found = make_report_document(
+            JOB._replace(warnings=["a"]), {}, lambda: iter(()), journal="j", now=0, warnings=["a", "b"]
+        )
 
         assert found["warnings"] == ["a", "b"]
 
@@ -160,31 +168,31 @@ class TestText:
     def test_the_first_line_says_what_was_done(
         self, job: Job, counts: dict[str, dict[str, int]], expected: str
     ) -> None:
-        assert end_block(documented(job, **counts))[0] == expected
+        assert format_end_block(documented(job, **counts))[0] == expected
 
     def test_a_dry_run_says_what_would_be_done_and_offers_no_resume(self) -> None:
         found = documented(JOB._replace(state=JobState.PLANNING), upload=counts_of(9), delete=counts_of(1))
 
-        assert end_block(found, dry_run=True) == ["dry run in 3.2 s: 9 to upload, 1 to delete"]
+        assert format_end_block(found, dry_run=True) == ["dry run in 3.2 s: 9 to upload, 1 to delete"]
 
     def test_a_finished_job_is_one_line(self) -> None:
-        assert len(end_block(documented(JOB, upload=counts_of(1, 1)))) == 1
+        assert len(format_end_block(documented(JOB, upload=counts_of(1, 1)))) == 1
 
     @pytest.mark.parametrize("state", [JobState.FAILED, JobState.INTERRUPTED, JobState.RUNNING, JobState.PLANNING])
     def test_work_left_behind_ends_with_the_line_that_finishes_it(self, state: JobState) -> None:
-        last = end_block(documented(JOB._replace(state=state)))[-1]
+        last = format_end_block(documented(JOB._replace(state=state)))[-1]
 
         assert last == "to finish it: s3batch resume 20261121-1 --journal /j/x.db"
 
     def test_every_failure_is_named_up_to_a_limit(self) -> None:
         failures = [REFUSED._replace(key=f"k{n}", path=f"k{n}") for n in range(53)]
-        lines = end_block(documented(JOB._replace(state=JobState.FAILED), *failures))
+        lines = format_end_block(documented(JOB._replace(state=JobState.FAILED), *failures))
 
         assert [line.split()[2] for line in lines if line.startswith("failed: ")] == [f"k{n}:" for n in range(50)]
         assert lines[-2] == "and 3 more: s3batch jobs show 20261121-1"
 
     def test_warnings_are_shown_up_to_a_limit(self) -> None:
-        lines = end_block(documented(JOB._replace(warnings=[f"w{n}" for n in range(51)])))
+        lines = format_end_block(documented(JOB._replace(warnings=[f"w{n}" for n in range(51)])))
 
         assert lines[1:3] == ["warning: w0", "warning: w1"]
         assert lines[-1] == "and 1 more: s3batch jobs show 20261121-1"
@@ -230,14 +238,14 @@ class TestText:
 def test_a_failure_says(changes: dict[str, Any], headers: dict[str, str], expected: str) -> None:
     (failure,) = documented(JOB, REFUSED._replace(**changes))["failures"]
 
-    assert failure_line(failure, headers) == expected
+    assert format_failure_line(failure, headers) == expected
 
 
 def test_the_resume_line_survives_a_shell() -> None:
-    line = resume_line("J1", "/my jobs/it's.db", False)
+    line = format_resume_command("J1", "/my jobs/it's.db", False)
 
     assert shlex.split(line) == ["s3batch", "resume", "J1", "--journal", "/my jobs/it's.db"]
 
 
 def test_the_resume_line_of_the_default_journal_is_short() -> None:
-    assert resume_line("J1", "/state/x.db", True) == "s3batch resume J1"
+    assert format_resume_command("J1", "/state/x.db", True) == "s3batch resume J1"

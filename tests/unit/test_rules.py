@@ -9,7 +9,7 @@ import pytest
 from s3batch.errors import SettingsError
 from s3batch.model import Attributes
 from s3batch.objects import attributes as rules_module
-from s3batch.objects.attributes import AttributeRules, extensions_of
+from s3batch.objects.attributes import AttributeRules, list_extensions
 from s3batch.settings.table import Settings
 
 ROOT = "/drone/src/dist"
@@ -239,7 +239,7 @@ def test_a_value_that_cannot_work_is_a_settings_error(given: dict[str, Any], mes
     ],
 )
 def test_extensions_come_longest_first(path: str, extensions: list[str]) -> None:
-    assert extensions_of(path) == extensions
+    assert list_extensions(path) == extensions
 
 
 @pytest.mark.parametrize("given", [{}, DOCS, {"cache_control": {".tar.gz": "1", ".gz": "2", "b.tar.gz": "3"}}])

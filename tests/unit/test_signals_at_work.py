@@ -17,7 +17,7 @@ from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, State
 from s3batch.source import walk as walk_module
-from s3batch.source.walk import walk
+from s3batch.source.walk import walk_source
 
 FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000000) SELECT count(*) FROM n"
 """A minute and more."""
@@ -131,7 +131,7 @@ class Everything:
 
 def test_a_signal_does_not_wait_for_a_slow_directory(tmp_path, monkeypatch):
     directory = SlowDirectory()
-    tree = walk(str(tmp_path), Everything())
+    tree = walk_source(str(tmp_path), Everything())
     monkeypatch.setattr(walk_module.os, "scandir", lambda _: directory)
 
     with Signals(), pytest.raises(InterruptedJobError), signal_soon():

@@ -22,24 +22,24 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_source_is_like_itself(tree):
-    taken = source_check.take(str(tree))
+    taken = source_check.take_samples(str(tree))
 
     assert 1 <= len(taken) <= 8
     assert len({os.path.dirname(sample.path) for sample in taken}) > 1
-    assert source_check.unlike(str(tree), taken) == ""
+    assert source_check.describe_source_difference(str(tree), taken) == ""
 
 
 def test_one_file_as_source_is_its_own_sample(tree):
     root = str(tree / "d0" / "f0")
 
-    assert [sample.path for sample in source_check.take(root)] == [""]
-    assert source_check.unlike(root, source_check.take(root)) == ""
+    assert [sample.path for sample in source_check.take_samples(root)] == [""]
+    assert source_check.describe_source_difference(root, source_check.take_samples(root)) == ""
 
 
 def test_an_empty_source_has_only_to_be_there(tmp_path):
-    assert source_check.take(str(tmp_path)) == ()
-    assert source_check.unlike(str(tmp_path), ()) == ""
-    assert source_check.unlike(str(tmp_path / "none"), ()).endswith(f"has no {tmp_path / 'none'}")
+    assert source_check.take_samples(str(tmp_path)) == ()
+    assert source_check.describe_source_difference(str(tmp_path), ()) == ""
+    assert source_check.describe_source_difference(str(tmp_path / "none"), ()).endswith(f"has no {tmp_path / 'none'}")
 
 
 def write(path: Path) -> None:
@@ -70,12 +70,12 @@ def turn_into_pipe(path: Path) -> None:
     ],
 )
 def test_a_file_seen_otherwise_is_named(tree, change, words):
-    taken = source_check.take(str(tree))
+    taken = source_check.take_samples(str(tree))
     path = tree / taken[-1].path
     change(path)
 
-    assert words in source_check.unlike(str(tree), taken)
-    assert str(path) in source_check.unlike(str(tree), taken)
+    assert words in source_check.describe_source_difference(str(tree), taken)
+    assert str(path) in source_check.describe_source_difference(str(tree), taken)
 
 
 def test_what_the_journal_writes_is_no_sample(tree):
@@ -84,23 +84,25 @@ def test_what_the_journal_writes_is_no_sample(tree):
     for name in ("j.db", "j.db-wal", "j.db-shm"):
         (tree / name).write_bytes(b"always changing")
 
-    assert "j.db" not in {sample.path[:4] for sample in source_check.take(str(tree), str(journal))}
+    assert "j.db" not in {sample.path[:4] for sample in source_check.take_samples(str(tree), str(journal))}
 
 
 def test_links_into_nowhere_and_special_files_are_passed_over(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
 
-    assert source_check.take(str(tmp_path)) == ()
+    assert source_check.take_samples(str(tmp_path)) == ()
 
 
 def test_files_are_opened_under_the_link_policy_of_the_walk(tree):
     inside, outside = tree / "d0", tree.parent / "elsewhere"
-    taken = source_check.take(str(tree))
+    taken = source_check.take_samples(str(tree))
     inside.rename(outside)
     inside.symlink_to(outside)
 
-    assert source_check.unlike(str(tree), taken) == ""
-    assert "cannot read" in source_check.unlike(str(tree), taken, "skip")
-    assert "cannot read" in source_check.unlike(str(tree), taken, "inside")
-    assert not [sample for sample in source_check.take(str(tree), symlinks="skip") if sample.path.startswith("d0/")]
+    assert source_check.describe_source_difference(str(tree), taken) == ""
+    assert "cannot read" in source_check.describe_source_difference(str(tree), taken, "skip")
+    assert "cannot read" in source_check.describe_source_difference(str(tree), taken, "inside")
+    assert not [
+        sample for sample in source_check.take_samples(str(tree), symlinks="skip") if sample.path.startswith("d0/")
+    ]

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from s3batch.errors import SettingsError
-from s3batch.objects.target import Target, normalise
+from s3batch.objects.target import Target, normalise_target
 from s3batch.settings.table import Settings
 
 
@@ -25,7 +25,7 @@ from s3batch.settings.table import Settings
     ],
 )
 def test_the_prefix_is_empty_or_ends_with_one_slash(target: str, prefix: str) -> None:
-    found = normalise("bucket", target)
+    found = normalise_target("bucket", target)
 
     assert found.prefix == prefix
     assert found.key("x/a.txt") == f"{prefix}x/a.txt"
@@ -36,7 +36,7 @@ def test_a_target_that_goes_up_is_refused(target: str) -> None:
     settings = Settings(bucket="b", target=target, origins={"target": "PLUGIN_TARGET"})
 
     with pytest.raises(SettingsError, match=r"without '\.\.'"):
-        normalise("b", target)
+        normalise_target("b", target)
     with pytest.raises(SettingsError, match=r"target cannot be '.*' \(from PLUGIN_TARGET\)"):
         Target.from_settings(settings)
 
@@ -80,7 +80,7 @@ def test_a_bucket_that_is_none_is_a_settings_error(bucket: str, hint: str) -> No
 
 def test_normalise_refuses_a_bucket_with_a_prefix_by_itself() -> None:
     with pytest.raises(SettingsError, match="bucket 'a/b' is not a valid bucket name"):
-        normalise("a/b", "")
+        normalise_target("a/b", "")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_normalise_refuses_a_bucket_with_a_prefix_by_itself() -> None:
     ],
 )
 def test_one_file_goes_to_the_target_itself_unless_that_is_a_directory(target: str, key: str) -> None:
-    assert normalise("bucket", target).key_of_single("app.bin") == key
+    assert normalise_target("bucket", target).key_of_single("app.bin") == key
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_strip_prefix_takes_away_the_front_of_the_path(strip_prefix: str, path: 
 
 
 def test_a_single_file_below_a_directory_is_stripped_too() -> None:
-    assert normalise("b", "t/", "app-").key_of_single("app-1.bin") == "t/1.bin"
+    assert normalise_target("b", "t/", "app-").key_of_single("app-1.bin") == "t/1.bin"
 
 
 def test_a_target_survives_pickling() -> None:
-    target = normalise("b", "t", "*/")
+    target = normalise_target("b", "t", "*/")
 
     assert pickle.loads(pickle.dumps(target)) == target

@@ -16,7 +16,7 @@ import pytest
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
 from s3batch.source import walk as walk_module
-from s3batch.source.walk import SHOWN, UnreadablePaths, Walk, walk
+from s3batch.source.walk import SHOWN, UnreadablePaths, Walk, walk_source
 from tests.rig.stamps import stamp_at
 
 
@@ -52,7 +52,7 @@ def test_files_come_with_their_stamp_relative_to_the_source(tmp_path: Path) -> N
     tree(tmp_path, "a/b.txt")
     info = os.stat(tmp_path / "a/b.txt")
 
-    (file,) = walk(str(tmp_path), ALL)
+    (file,) = walk_source(str(tmp_path), ALL)
 
     assert file.path == "a/b.txt"
     assert file.stamp == (FILE, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino)
@@ -61,7 +61,7 @@ def test_files_come_with_their_stamp_relative_to_the_source(tmp_path: Path) -> N
 def test_names_are_sorted_within_each_directory_and_hidden_ones_are_included(tmp_path: Path) -> None:
     tree(tmp_path, "b", "a/z", "a/k", ".git/config", "c/d/e", "a.txt")
 
-    found = walk(str(tmp_path), ALL)
+    found = walk_source(str(tmp_path), ALL)
 
     assert paths_of(found) == [".git/config", "a/k", "a/z", "a.txt", "b", "c/d/e"]
     assert found.complete
@@ -71,14 +71,14 @@ def test_names_are_sorted_within_each_directory_and_hidden_ones_are_included(tmp
 
 def test_an_empty_directory_has_no_files_and_is_complete(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    found = walk(str(tmp_path), ALL)
+    found = walk_source(str(tmp_path), ALL)
 
     assert paths_of(found) == []
     assert found.complete
 
 
 def test_a_walk_is_not_complete_before_its_end(tmp_path: Path) -> None:
-    found = walk(str(tree(tmp_path, "a", "b")), ALL)
+    found = walk_source(str(tree(tmp_path, "a", "b")), ALL)
     next(iter(found))
 
     assert not found.complete
@@ -87,7 +87,7 @@ def test_a_walk_is_not_complete_before_its_end(tmp_path: Path) -> None:
 def test_files_come_in_batches_of_the_size_asked_for(tmp_path: Path) -> None:
     tree(tmp_path, *"abcde")
 
-    assert [len(batch) for batch in walk(str(tmp_path), ALL).batches(2)] == [2, 2, 1]
+    assert [len(batch) for batch in walk_source(str(tmp_path), ALL).batches(2)] == [2, 2, 1]
 
 
 def test_a_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
     with open(raw, "w"):
         pass
 
-    (file,) = walk(str(tmp_path), ALL)
+    (file,) = walk_source(str(tmp_path), ALL)
 
     assert os.fsencode(file.path) == b"caf\xe9.txt"
 
@@ -107,7 +107,7 @@ def test_a_tree_deeper_than_the_stack_of_python_is_walked(tmp_path: Path) -> Non
 
     sys.setrecursionlimit(len(inspect.stack(0)) + 150)
     try:
-        paths = paths_of(walk(str(tmp_path), ALL))
+        paths = paths_of(walk_source(str(tmp_path), ALL))
     finally:
         sys.setrecursionlimit(limit)
 
@@ -121,14 +121,14 @@ def test_a_wide_directory_is_read_in_slices_and_nothing_is_lost(
     names = [f"{n:02}" for n in range(20)]
     tree(tmp_path, *names, "05.d/x")
 
-    assert sorted(paths_of(walk(str(tmp_path), ALL))) == sorted([*names, "05.d/x"])
+    assert sorted(paths_of(walk_source(str(tmp_path), ALL))) == sorted([*names, "05.d/x"])
 
 
 def test_what_the_selection_leaves_out_is_neither_found_nor_entered(tmp_path: Path) -> None:
     tree(tmp_path, "keep", "drop", "node_modules/huge")
     (tmp_path / "node_modules").chmod(0)
     try:
-        found = walk(str(tmp_path), Selection(frozenset({"drop"}), frozenset({"node_modules"})))
+        found = walk_source(str(tmp_path), Selection(frozenset({"drop"}), frozenset({"node_modules"})))
 
         assert paths_of(found) == ["keep"]
         assert found.complete
@@ -141,7 +141,7 @@ def test_the_journal_and_every_state_directory_are_passed_by_and_kept(tmp_path: 
     beside = ["j.db", "j.db-wal", "j.db-shm", "j.db-journal", "j.db.lock", "j.db.new-7", "j.db.damaged-2026-wal"]
     tree(tmp_path, "a", "j.db.html", ".s3batch/j.db", "sub/.s3batch/x", "sub/j.db", *beside)
 
-    found = walk(str(tmp_path), ALL, journal=str(tmp_path / "j.db"))
+    found = walk_source(str(tmp_path), ALL, journal=str(tmp_path / "j.db"))
 
     assert paths_of(found) == ["a", "j.db.html", "sub/j.db"]
     assert found.complete
@@ -154,7 +154,7 @@ class TestLinks:
         tree(tmp_path, "real.txt")
         (tmp_path / "link").symlink_to("real.txt")
 
-        link, real = walk(str(tmp_path), ALL)
+        link, real = walk_source(str(tmp_path), ALL)
 
         assert link == real._replace(path="link")
 
@@ -163,7 +163,7 @@ class TestLinks:
         source = tree(tmp_path / "source", "a")
         (source / "there").symlink_to(outside)
 
-        assert paths_of(walk(str(source), ALL)) == ["a", "there/x/y"]
+        assert paths_of(walk_source(str(source), ALL)) == ["a", "there/x/y"]
 
     def test_links_that_lead_out_are_counted_and_the_first_named(self, tmp_path: Path) -> None:
         outside = tree(tmp_path / "outside", "x/y", "z")
@@ -176,7 +176,7 @@ class TestLinks:
         (source / "by-way").symlink_to("one")
         (source / "device").symlink_to("/dev/null")
 
-        found = walk(str(source), Selection(frozenset({"two.skip"})))
+        found = walk_source(str(source), Selection(frozenset({"two.skip"})))
         list(found)
 
         assert list(found.warnings())[-1] == (
@@ -195,7 +195,7 @@ class TestLinks:
         (source / "there").symlink_to("sub")
         (source / "absolute").symlink_to(source / "a")
 
-        found = walk(str(source), ALL, symlinks="inside")
+        found = walk_source(str(source), ALL, symlinks="inside")
 
         assert paths_of(found) == ["a", "absolute", "self", "sub/b", "there/b"]
         assert list(found.warnings()) == [
@@ -212,20 +212,20 @@ class TestLinks:
         (tmp_path / "real/b").symlink_to("a")
         (tmp_path / "source").symlink_to("real")
 
-        assert paths_of(walk(str(tmp_path / "source"), ALL, symlinks="inside")) == ["a", "b"]
+        assert paths_of(walk_source(str(tmp_path / "source"), ALL, symlinks="inside")) == ["a", "b"]
 
     def test_a_source_that_is_a_link_to_a_directory_is_walked(self, tmp_path: Path) -> None:
         tree(tmp_path / "real", "a")
         (tmp_path / "source").symlink_to("real")
 
-        assert paths_of(walk(str(tmp_path / "source"), ALL)) == ["a"]
+        assert paths_of(walk_source(str(tmp_path / "source"), ALL)) == ["a"]
 
     @pytest.mark.parametrize("target", [pytest.param(".", id="itself"), pytest.param("..", id="parent")])
     def test_a_link_into_its_own_ancestors_is_skipped_with_a_warning(self, tmp_path: Path, target: str) -> None:
         tree(tmp_path, "d/a")
         (tmp_path / "d/loop").symlink_to(target)
 
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
 
         assert paths_of(found) == ["d/a"]
         assert [names.first for names in found.skipped.values()] == [["d/loop"]]
@@ -236,7 +236,7 @@ class TestLinks:
         tree(tmp_path, "up/source/a", "up/b")
         (tmp_path / "up/source/link").symlink_to(tmp_path / "up")
 
-        assert paths_of(walk(str(tmp_path / "up/source"), ALL)) == ["a", "link/b"]
+        assert paths_of(walk_source(str(tmp_path / "up/source"), ALL)) == ["a", "link/b"]
 
     def test_two_links_to_one_directory_are_both_entered(self, tmp_path: Path) -> None:
         outside = tree(tmp_path / "outside", "x")
@@ -244,7 +244,7 @@ class TestLinks:
         (tmp_path / "source/one").symlink_to(outside)
         (tmp_path / "source/two").symlink_to(outside)
 
-        assert paths_of(walk(str(tmp_path / "source"), ALL)) == ["one/x", "two/x"]
+        assert paths_of(walk_source(str(tmp_path / "source"), ALL)) == ["one/x", "two/x"]
 
     def test_packages_that_link_to_each_other_are_walked_by_few_paths(self, tmp_path: Path) -> None:
         packages = "abcdefghi"
@@ -253,7 +253,7 @@ class TestLinks:
         for one, other in permutations(packages, 2):
             (tmp_path / one / "node_modules" / other).symlink_to(f"../../{other}")
 
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
         paths = paths_of(found)
 
         assert {f"{package}/index.js" for package in packages} <= set(paths)
@@ -272,7 +272,7 @@ class TestLinks:
         for number in range(20):
             (tmp_path / f"source/link{number:02d}").symlink_to(target)
 
-        found = walk(str(tmp_path / "source"), ALL)
+        found = walk_source(str(tmp_path / "source"), ALL)
 
         paths = paths_of(found)
         assert len(paths) == 16
@@ -288,7 +288,7 @@ class TestLinks:
         tree(tmp_path, "a")
         (tmp_path / "broken").symlink_to(target)
 
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
 
         assert paths_of(found) == ["a"]
         assert found.problems == [("broken", f"broken symbolic link to {target!r}", "BrokenLink", False)]
@@ -299,7 +299,7 @@ class TestLinks:
 
     def test_a_broken_link_nobody_wants_is_no_problem(self, tmp_path: Path) -> None:
         (tmp_path / "broken").symlink_to("nowhere")
-        found = walk(str(tmp_path), Selection(frozenset({"broken"})))
+        found = walk_source(str(tmp_path), Selection(frozenset({"broken"})))
 
         assert paths_of(found) == []
         assert not found.problems
@@ -309,7 +309,7 @@ class TestLinks:
         for name, target in {"file": "d/a", "directory": "d", "broken": "nowhere"}.items():
             (tmp_path / name).symlink_to(target)
 
-        found = walk(str(tmp_path), ALL, symlinks="skip")
+        found = walk_source(str(tmp_path), ALL, symlinks="skip")
 
         assert paths_of(found) == ["d/a"]
         assert list(found.warnings()) == [
@@ -332,16 +332,16 @@ class TestLook:
         (source / "dir").symlink_to(outside / "x")
         (source / "there").symlink_to("sub")
         os.mkfifo(source / "pipe")
-        found = walk(str(source), ALL, symlinks=symlinks)
+        found = walk_source(str(source), ALL, symlinks=symlinks)
         files = {file.path: file for file in found}
 
         for path in ("a", "sub/deep/b", "file", "dir/y", "there/deep/b", "pipe", "gone", "a/below", "dir/gone"):
-            later = walk(str(source), ALL, symlinks=symlinks)
+            later = walk_source(str(source), ALL, symlinks=symlinks)
             assert later.look(path) == files.get(path)
             assert (path in files) is not (bool(later.problems) or bool(later.skipped))
 
     def test_a_directory_shows_as_one(self, tmp_path: Path) -> None:
-        found = walk(str(tree(tmp_path, "d/a")), ALL).look("d")
+        found = walk_source(str(tree(tmp_path, "d/a")), ALL).look("d")
 
         assert found is not None
         assert found.stamp.kind == DIRECTORY
@@ -357,7 +357,7 @@ class TestLook:
     )
     def test_what_a_file_has_become_is_said_in_the_words_of_the_walk(self, tmp_path: Path, change, words) -> None:
         tree(tmp_path, "a")
-        looker = walk(str(tmp_path), ALL, symlinks="skip")
+        looker = walk_source(str(tmp_path), ALL, symlinks="skip")
         (tmp_path / "a").unlink()
         change(tmp_path / "a")
 
@@ -365,7 +365,7 @@ class TestLook:
         assert list(looker.warnings()) == [f"skipped a: {words}; a key of that name is kept"]
 
     def test_one_file_as_source(self, tmp_path: Path) -> None:
-        looker = walk(str(tree(tmp_path, "a") / "a"), ALL, symlinks="skip")
+        looker = walk_source(str(tree(tmp_path, "a") / "a"), ALL, symlinks="skip")
         before = looker.look("a")
         assert before is not None
         assert before.stamp == stamp_at(tmp_path / "a")
@@ -381,7 +381,7 @@ def test_what_is_skipped_is_one_line_a_kind_with_the_first_names(tmp_path: Path)
     for number in range(30):
         (tmp_path / f"link{number:02d}").symlink_to("/etc/passwd")
 
-    found = walk(str(tmp_path), ALL, symlinks="skip")
+    found = walk_source(str(tmp_path), ALL, symlinks="skip")
     list(found)
 
     (warning,) = found.warnings()
@@ -399,7 +399,7 @@ def test_a_walk_that_finds_no_file_ends_a_batch_all_the_same(tmp_path: Path) -> 
         (tmp_path / f"empty{number}").mkdir()
 
     batches = list(
-        walk(str(tmp_path), Selection(frozenset(f"unwanted{number}" for number in range(2_000)))).batches(500)
+        walk_source(str(tmp_path), Selection(frozenset(f"unwanted{number}" for number in range(2_000)))).batches(500)
     )
 
     assert len(batches) >= 5
@@ -423,7 +423,7 @@ class TestOddFiles:
         monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind("sock")
-            found = walk(".", ALL)
+            found = walk_source(".", ALL)
             paths = paths_of(found)
 
         assert paths == ["a"]
@@ -438,7 +438,7 @@ class TestOddFiles:
     def test_an_unreadable_directory_is_a_problem_and_keeps_everything_below_it(self, tmp_path: Path) -> None:
         tree(tmp_path, "a", "closed/x")
         (tmp_path / "closed").chmod(0)
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
         paths = paths_of(found)
         (tmp_path / "closed").chmod(0o700)
 
@@ -459,7 +459,7 @@ class TestOddFiles:
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", failing)
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
 
         assert paths_of(found) == ["a"]
         assert found.problems == [("sick", "cannot read the directory: Input/output error", "Unreadable", True)]
@@ -472,7 +472,7 @@ class TestOddFiles:
         def failing(path: str) -> None:
             raise PermissionError(13, "Permission denied")
 
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
         monkeypatch.setattr(os, "scandir", failing)
 
         assert paths_of(found) == []
@@ -481,7 +481,7 @@ class TestOddFiles:
 
     def test_a_directory_that_vanishes_during_the_walk_is_a_problem_and_is_kept(self, tmp_path: Path) -> None:
         tree(tmp_path, "a", "b/c", "d")
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
         batches = found.batches(1)
         first = next(batches)
         shutil.rmtree(tmp_path / "b")
@@ -494,7 +494,7 @@ class TestOddFiles:
 
     def test_a_file_that_vanishes_during_the_walk_is_a_problem_and_is_kept(self, tmp_path: Path) -> None:
         tree(tmp_path, "a", "b", "c")
-        found = walk(str(tmp_path), ALL)
+        found = walk_source(str(tmp_path), ALL)
         batches = found.batches(1)
         next(batches)
         (tmp_path / "b").unlink()
@@ -508,7 +508,7 @@ class TestOddFiles:
 class TestSource:
     def test_a_single_file_is_found_under_its_name(self, tmp_path: Path) -> None:
         tree(tmp_path, "d/one.txt", "d/other.txt")
-        found = walk(str(tmp_path / "d/one.txt"), ALL)
+        found = walk_source(str(tmp_path / "d/one.txt"), ALL)
 
         assert paths_of(found) == ["one.txt"]
         assert found.single
@@ -517,10 +517,10 @@ class TestSource:
 
     def test_a_missing_source_stops_the_job(self, tmp_path: Path) -> None:
         with pytest.raises(JobFailedError, match=r"No such file.*nothing deleted"):
-            walk(str(tmp_path / "missing"), ALL)
+            walk_source(str(tmp_path / "missing"), ALL)
 
     def test_a_source_that_is_a_pipe_stops_the_job(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
 
         with pytest.raises(JobFailedError, match="named pipe"):
-            walk(str(tmp_path / "pipe"), ALL)
+            walk_source(str(tmp_path / "pipe"), ALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
-from s3batch.units import plural
+from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def _when(element: ET.Element | None) -> str:
 
 
 def _days(count: int) -> str:
-    return plural(count, "day")
+    return format_plural(count, "day")
 
 
 class ObjectLock(NamedTuple):

@@ -18,7 +18,7 @@ from s3batch.commands.doctor.visit import Visit
 from s3batch.model import Attributes
 from s3batch.objects import compare
 from s3batch.objects.acl import canned_acl, same_acl
-from s3batch.objects.headers import RemoteAttributes, aspect_of, foreign_headers, put_headers
+from s3batch.objects.headers import RemoteAttributes, make_foreign_headers, make_put_headers, name_header_aspect
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import permissions, requests
 from s3batch.s3.bucket import refused
@@ -83,7 +83,7 @@ def _mended(visit: Visit, fault: Fault) -> Iterator[str]:
     probe = visit.probe
     if fault.code in permissions.DENIED:
         # a policy may require attributes that the settings give to every object: an ACL, tags, a storage class
-        whole = put_headers(visit.rules.attributes("s3batch-doctor"))
+        whole = make_put_headers(visit.rules.attributes("s3batch-doctor"))
         if whole != visit.headers and probe.put(whole).fault is None:
             visit.headers = whole
             yield "only with the headers that all files get"
@@ -149,7 +149,7 @@ def copy(visit: Visit) -> None:
     tagged = probe.put({**visit.headers, **_FOREIGN, "x-amz-tagging": "probe=1"}).fault is None
     if not tagged:
         probe.put({**visit.headers, **_FOREIGN})
-    headers = {**visit.headers, **_FOREIGN, **put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
+    headers = {**visit.headers, **_FOREIGN, **make_put_headers(wanted), "x-amz-metadata-directive": "REPLACE"}
     reply = probe.ask(requests.copy_object(probe.key, visit.target.bucket, headers))
     instead = reply.fault is not None and reply.fault.status in _NOT_SUPPORTED
     effect = _not_given_back(visit, wanted, QuirkKind.COPY_DROPS) if reply.fault is None else ""
@@ -174,12 +174,12 @@ def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:
     if found.fault is not None:
         return ""
     remote = RemoteAttributes.from_headers(found.answer.headers)
-    lost = {change.name: str(change) for change in compare.changes(wanted, remote)}
+    lost = {change.name: str(change) for change in compare.find_attribute_changes(wanted, remote)}
     if kind is QuirkKind.COPY_DROPS:
-        shown = foreign_headers(wanted, remote)
+        shown = make_foreign_headers(wanted, remote)
         lost |= {name: f"{name} is lost" for name, value in _FOREIGN.items() if shown.get(name) != value}
     for name in lost:
-        visit.found(Quirk(kind, aspect_of(name)))
+        visit.found(Quirk(kind, name_header_aspect(name)))
     return ", ".join(lost.values())
 
 
@@ -191,7 +191,7 @@ def attributes(visit: Visit) -> None:
         if name == "acl":
             _acl(visit, wanted)
             continue
-        reply = visit.probe.put({**visit.headers, **put_headers(wanted)})
+        reply = visit.probe.put({**visit.headers, **make_put_headers(wanted)})
         effect = _not_given_back(visit, wanted, QuirkKind.NOT_ECHOED) if reply.fault is None else ""
         needed_for = f"{name.replace('_', ' ')} {_shown(value)}".rstrip()
         visit.note(needed_for, reply, effect=effect, needed=not effect, hint=_UNSEEN if effect else "")
@@ -238,7 +238,7 @@ def _shown(value: Any) -> str:
 
 def _acl(visit: Visit, wanted: Attributes) -> None:
     """Check ACLs. A bucket without ACLs is no failure: uploads go on without."""
-    reply = visit.probe.put({**visit.headers, **put_headers(wanted)})
+    reply = visit.probe.put({**visit.headers, **make_put_headers(wanted)})
     disabled = reply.fault is not None and reply.fault.code == ACLS_DISABLED
     hint = "the bucket has ACLs disabled, objects are stored without; remove acl" if disabled else ""
     if not visit.note(f"acl {wanted.acl}", reply, needed=not disabled, hint=hint):

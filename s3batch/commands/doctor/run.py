@@ -58,6 +58,6 @@ def _remembered(settings: Settings, target: str) -> list[Quirk]:
     """Return the quirks that jobs to this target have found, if there is a journal that can be read."""
     try:
         with Journal.read_only(settings.journal_path(target)) as journal:
-            return [each.quirk for each in quirk_memory.recall(journal, settings.endpoint_url)]
+            return [each.quirk for each in quirk_memory.recall_quirks(journal, settings.endpoint_url)]
     except JournalError:
         return []

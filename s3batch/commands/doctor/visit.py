@@ -9,8 +9,8 @@ from s3batch.commands.doctor.findings import Findings, RequestCheck, RequestOutc
 from s3batch.commands.doctor.probe import Probe, ProbeResponse
 from s3batch.model import Attributes
 from s3batch.objects.attributes import AttributeRules
-from s3batch.objects.headers import put_headers
-from s3batch.objects.redirects import Redirect, parse
+from s3batch.objects.headers import make_put_headers
+from s3batch.objects.redirects import Redirect, parse_redirects
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.quirks import Quirk, QuirkKind
@@ -41,8 +41,8 @@ class Visit:
         Selection.from_settings(settings)
         DeleteLimit.from_settings(settings)
         rules = AttributeRules.from_settings(settings, settings.at_workspace(settings.source))
-        visit = cls(settings, target, rules, parse(settings))
-        visit.headers = put_headers(visit.plain)
+        visit = cls(settings, target, rules, parse_redirects(settings))
+        visit.headers = make_put_headers(visit.plain)
         visit.findings.warnings += target.warnings
         return visit
 

@@ -102,7 +102,7 @@ def _jobs_of(
     path: str, settings: Settings, output: Output, unreadable: list[JournalError] | None, *, counted: bool
 ) -> list[FoundJob]:
     try:
-        with Journal.read_only(path, foreign=journal_trust.is_foreign(path, settings)) as journal:
+        with Journal.read_only(path, foreign=journal_trust.is_foreign_journal(path, settings)) as journal:
             return list(_with_states(journal, counted=counted))
     except JournalError as error:
         if settings.journal:

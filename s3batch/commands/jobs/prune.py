@@ -26,7 +26,7 @@ from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
 from s3batch.s3 import permissions
 from s3batch.settings.table import Settings
-from s3batch.units import plural
+from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output
@@ -62,7 +62,9 @@ def run_prune(settings: Settings, output: Output) -> int:
         _say_pruned(each, output)
     forgotten, aborted = sum(each.forgotten for each in pruned), sum(len(each.aborted) for each in pruned)
     would = "would be " if settings.dry_run else ""
-    output.info(f"{plural(forgotten, 'job')} {would}forgotten, {plural(aborted, 'multipart upload')} {would}aborted")
+    output.info(
+        f"{format_plural(forgotten, 'job')} {would}forgotten, {format_plural(aborted, 'multipart upload')} {would}aborted"
+    )
     if any(each.failures for each in pruned):
         return EXIT_FAILED
     return EXIT_SETTINGS if any(each.withheld for each in pruned) and not forgotten + aborted else EXIT_DONE
@@ -72,13 +74,13 @@ def _say_pruned(pruned: PrunedJournal, output: Output) -> None:
     if pruned.withheld:
         output.warn(
             f"skipped: {pruned.withheld} is below the working directory and may have come with a checkout; "
-            f"if it is yours, run {journal_trust.command_line('jobs', 'prune', pruned.withheld)}"
+            f"if it is yours, run {journal_trust.format_command_line('jobs', 'prune', pruned.withheld)}"
         )
     for left, error in pruned.failures:
         output.error(f"cannot abort the multipart upload of {left.key} (job {left.job_id}): {error}")
     for left, error in pruned.refused[:1]:
         more = len(pruned.refused) - 1
-        others = f" and {plural(more, 'other')}" if more else ""
+        others = f" and {format_plural(more, 'other')}" if more else ""
         output.warn(f"the multipart upload of {left.key} (job {left.job_id}){others} stays in the bucket: {error}")
     for left in pruned.aborted:
         output.detail(f"multipart upload of {left.key} (job {left.job_id})")
@@ -108,7 +110,7 @@ def _pruned_as_json(pruned: Sequence[PrunedJournal], *, dry_run: bool) -> dict[s
 def _prune_journal(path: str, settings: Settings, output: Output) -> PrunedJournal:
     """Prune one journal. One that is in use, or cannot be used, is named and left alone."""
     try:
-        with Journal.open(path, create=False, foreign=journal_trust.is_foreign(path, settings)) as journal:
+        with Journal.open(path, create=False, foreign=journal_trust.is_foreign_journal(path, settings)) as journal:
             journal.lock()
             return _prune(journal, settings)
     except JournalLockedError as error:
@@ -129,7 +131,7 @@ def _prune(journal: Journal, settings: Settings) -> PrunedJournal:
     parked = [left for left in uploads if _is_parked(jobs[left.job_id], jobs.values())]
     useless = [left for left in uploads if left not in parked]
     before = time.time() - settings.older_than if settings.older_than else None
-    if useless and not journal_trust.may_decide(journal.path, settings):
+    if useless and not journal_trust.may_journal_decide(journal.path, settings):
         return PrunedJournal(withheld=journal.path)
     if settings.dry_run:
         return PrunedJournal(len(journal.jobs.list_forgettable(before)), tuple(useless), tuple(parked))
@@ -177,15 +179,15 @@ def run_forget(settings: Settings, output: Output) -> int:
     if not settings.job:
         raise SettingsError("no job is named", hint="write s3batch jobs forget JOB; `s3batch jobs list` shows them")
     found = choose(settings.job, find_jobs(settings, output, counted=False))
-    foreign = journal_trust.is_foreign(found.journal, settings)
+    foreign = journal_trust.is_foreign_journal(found.journal, settings)
     with Journal.open(found.journal, create=False, foreign=foreign) as journal:
         journal.lock()
         job = journal.jobs.find(found.job.id)
         taken = {number for each in journal.jobs.list_all() if each.id == job.id for number in each.takes}
         mine = {each.id for each in journal.jobs.list_all() if each.number in {job.number, *taken}}
         uploads = [left for left in journal.uploads.list_left(of_dead_jobs_only=False) if left.job_id in mine]
-        if uploads and not journal_trust.may_decide(journal.path, settings):
-            raise journal_trust.refusal(job, journal.path)
+        if uploads and not journal_trust.may_journal_decide(journal.path, settings):
+            raise journal_trust.describe_untrusted_job(job, journal.path)
         aborted, failures, refused = _abort_useless(journal, settings, uploads)
         if not failures:
             journal.jobs.forget(job)
@@ -228,7 +230,7 @@ def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
     from s3batch.objects.target import Target  # noqa: PLC0415 - as above
     from s3batch.s3.bucket import Bucket  # noqa: PLC0415 - `list` and `show` do without
 
-    effective = journal_trust.read_settings(job, journal, settings)
+    effective = journal_trust.read_job_settings(job, journal, settings)
     return Bucket.from_settings(effective, Target.from_settings(effective).bucket)
 
 

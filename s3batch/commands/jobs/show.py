@@ -38,7 +38,7 @@ def run_show(settings: Settings, output: Output) -> int:
     found = choose(settings.job, find_jobs(settings, output))
     with Journal.read_only(found.journal) as journal:
         job = journal.jobs.select(found.job.id)
-        document = report.document(
+        document = report.make_report_document(
             job, journal.outcomes.count_by_kind(), journal.outcomes.read_failures, journal=found.journal, now=time.time(),
             before=report.EarlierJobs.of(journal),
         )  # fmt: skip
@@ -47,7 +47,7 @@ def run_show(settings: Settings, output: Output) -> int:
             chain(journal.outcomes.read_entries(State.LEASED), journal.outcomes.read_entries(State.PENDING)), shown
         )
         resume = _resume_line(settings, found)
-        quirks = quirk_memory.recall(journal, job.endpoint)
+        quirks = quirk_memory.recall_quirks(journal, job.endpoint)
         if settings.json:
             more = {"left": [_left_as_json(entry) for entry in left], "resume": resume}
             more |= {"quirks": [each.document() for each in quirks]}
@@ -74,14 +74,16 @@ def choose(wanted: str, found: Sequence[FoundJob]) -> FoundJob:
 def _resume_line(settings: Settings, found: FoundJob) -> str | None:
     if found.state == RUNNING or not found.leaves_work:
         return None
-    return report.resume_line(found.job.id, found.journal, journal_trust.is_found(found.journal, settings))
+    return report.format_resume_command(
+        found.job.id, found.journal, journal_trust.is_journal_found(found.journal, settings)
+    )
 
 
 def _print_job(
     found: FoundJob, document: dict[str, Any], left: Iterable[Entry], resume: str | None, output: Output
 ) -> None:
     job = found.job
-    headers = permissions.headers_of(journal_trust.read_settings(job, found.journal))
+    headers = permissions.headers_of(journal_trust.read_job_settings(job, found.journal))
     output.data(*format_table([(name, value) for name, value in _lines_about(found, document) if value]))
     operations = {kind: numbers for kind, numbers in document["operations"].items() if numbers["planned"]}
     if operations:
@@ -89,7 +91,7 @@ def _print_job(
     for warning in document["warnings"]:
         output.data(f"warning: {warning}")
     for failure in document["failures"]:
-        output.data(report.failure_line(failure, headers))
+        output.data(report.format_failure_line(failure, headers))
     for entry in left:
         output.data(f"left: {entry.operation.kind.value} {entry.operation.key} ({entry.operation.reason.value})")
     if found.left > SHOWN_LEFT and not output.verbose:
@@ -128,7 +130,7 @@ _NUMBERS = ("operations", "planned", "done", "failed", "skipped", "left", "conte
 
 def _numbers(kind: str, numbers: dict[str, int]) -> tuple[str, ...]:
     counts = [numbers[name] for name in ("planned", "done", "failed", "skipped")]
-    return (kind, *map(format_count, [*counts, report.left_of(numbers)]), format_size(numbers["bytes"]))
+    return (kind, *map(format_count, [*counts, report.count_operations_left(numbers)]), format_size(numbers["bytes"]))
 
 
 def _left_as_json(entry: Entry) -> dict[str, Any]:

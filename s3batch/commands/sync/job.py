@@ -34,19 +34,19 @@ from s3batch.errors import (
     JournalError,
     S3BatchError,
 )
-from s3batch.executors.local import usable_cpus
-from s3batch.failpoints import reach
+from s3batch.executors.local import count_usable_cpus
+from s3batch.failpoints import reach_failpoint
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.plan import deletes, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
-from s3batch.plan.planner import Planner, Replanner, take_over
+from s3batch.plan.planner import Planner, Replanner, take_over_rows
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import ci_outputs, report
 from s3batch.reporting.json_stream import Spool
-from s3batch.reporting.progress import Totals, kind_of, make
+from s3batch.reporting.progress import Totals, kind_of, make_progress
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import RequestError
@@ -74,18 +74,22 @@ _AFTER_ALL = Stage.DELETE + 1
 def run(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync``, or resume one if ``settings.job`` is set; return the exit code."""
     wanted = SyncSpec.from_settings(settings)
-    place = history.place_of(wanted.target)
-    with _cluster(wanted, place) as cluster, history.opened(settings, place) as (journal, lock), Signals() as signals:
+    place = history.format_target_place(wanted.target)
+    with (
+        _cluster(wanted, place) as cluster,
+        history.open_history(settings, place) as (journal, lock),
+        Signals() as signals,
+    ):
         history.refuse_overtaken(settings.job, journal, lock)
         journal.jobs.begin(
             "sync", wanted.source.root, place, settings.endpoint_url, settings.public(), __version__,
             continues=settings.job, plan=settings.plan_digest(),
-            deletes_anew=not journal_trust.may_decide(journal.path, settings),
+            deletes_anew=not journal_trust.may_journal_decide(journal.path, settings),
         )  # fmt: skip
         if not settings.dry_run:
             lock.note(journal.jobs.current_id, journal.path, journal.jobs.current.started)
-        reach("begun")
-        for warning in (*wanted.target.warnings, *history.overlap_warnings(lock)):
+        reach_failpoint("begun")
+        for warning in (*wanted.target.warnings, *history.format_overlap_warnings(lock)):
             journal.jobs.warn(warning)
         cloudfront.begin(settings, journal)
         return SyncJob(wanted, journal, signals, output, cluster).run()
@@ -100,7 +104,7 @@ def _cluster(wanted: SyncSpec, place: str) -> Iterator[Cluster | None]:
     from s3batch.executors.dask import cluster as dask  # noqa: PLC0415 - few want it
 
     journal = wanted.settings.journal_path(place)
-    cluster = dask.connect(wanted.settings, wanted.source.root, journal, wanted.target)
+    cluster = dask.connect_cluster(wanted.settings, wanted.source.root, journal, wanted.target)
     try:
         yield cluster
     finally:
@@ -152,7 +156,7 @@ class SyncJob:
         if self._bucket is None:
             self._bucket = Bucket.from_settings(self.settings, self.wanted.target.bucket)
             self._bucket.warn = self.journal.jobs.warn
-            quirk_memory.choose_lane(self._bucket, quirk_memory.in_force(self.journal), self.settings.lane)
+            quirk_memory.choose_lane(self._bucket, quirk_memory.read_quirks_in_force(self.journal), self.settings.lane)
         return self._bucket
 
     # --- the job ----------------------------------------------------------------------------
@@ -172,10 +176,10 @@ class SyncJob:
 
     def carry_out(self) -> None:
         """Run the job, without a report; the error that stops it is raised."""
-        progress = make(kind_of(self.settings), self.output.progress_stream)
+        progress = make_progress(kind_of(self.settings), self.output.progress_stream)
         executor: Executor | None = None
         self.journal.heed(self.signals.error)
-        is_foreign = not journal_trust.may_decide(self.journal.path, self.settings)
+        is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
         self.journal.check_rows(RowCheck(self.wanted, is_foreign=is_foreign).admit, self.wanted.owns)
         try:
             deletes.refuse_file_source(self.wanted, self.journal)
@@ -211,7 +215,7 @@ class SyncJob:
         """Finish the deletes of a dead job whose walk and listing were complete; each is looked at before it is sent."""
         self.totals.phase = "deleting"
         coordinator.expect(Stage.DELETE, self.journal.jobs.current.left_open)
-        coordinator.run(Stage.DELETE, take_over(self.journal, partial(coordinator.expect, Stage.DELETE)))
+        coordinator.run(Stage.DELETE, take_over_rows(self.journal, partial(coordinator.expect, Stage.DELETE)))
         self.journal.jobs.set_stage(Stage.MAIN)
 
     def _later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
@@ -222,7 +226,7 @@ class SyncJob:
                 self._clear_the_way(coordinator, planning)
             coordinator.run(stage)
             if stage == Stage.PUBLISH_LAST:
-                reach("published")
+                reach_failpoint("published")
         if self._failed(before=Stage.DELETE):
             return
         planning.finish(coordinator.add, thorough=self.thorough)
@@ -230,13 +234,13 @@ class SyncJob:
         coordinator.run(Stage.DELETE)
         self._look_again(coordinator, planning)
         if self.kept.count:
-            self.journal.jobs.warn(deletes.kept_words(self.kept))
+            self.journal.jobs.warn(deletes.format_kept_warning(self.kept))
         if not self.settings.dry_run:
-            stale_uploads.abort(self.journal, self.bucket, self._list_unclaimed)
+            stale_uploads.abort_stale_uploads(self.journal, self.bucket, self._list_unclaimed)
         if self.wrote:
             quirk_memory.note_times_compared(self.journal)
-        self.journal.jobs.learn_facts(quirk_memory.in_force(self.journal).late)
-        reach("learned")
+        self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
+        reach_failpoint("learned")
         if self._failed(before=_AFTER_ALL):
             return
         self._invalidate()
@@ -245,7 +249,7 @@ class SyncJob:
     def _look_again(self, coordinator: Coordinator, planning: Planner) -> None:
         """Repair the late changes of requests of killed runs."""
         doubts = [
-            each for each in late_requests.doubts_of(self.journal) if not self.journal.doubts.is_left_to_next(each)
+            each for each in late_requests.find_doubts(self.journal) if not self.journal.doubts.is_left_to_next(each)
         ]
         if not doubts or planning.walked is None or self.settings.dry_run:
             return
@@ -254,11 +258,11 @@ class SyncJob:
             self.output.detail(words)
             time.sleep(seconds)  # a signal ends it
         now = self.bucket.clock.now().low
-        operations = late_requests.operations(self.wanted, self.journal, lambda: self.bucket, doubts)
+        operations = late_requests.plan_late_checks(self.wanted, self.journal, lambda: self.bucket, doubts)
         coordinator.add(operations)
         for stage in (Stage.MAIN, Stage.DELETE):
             coordinator.run(stage)
-        late_requests.settle(self.journal, doubts, now)
+        late_requests.settle_doubts(self.journal, doubts, now)
 
     def _clear_the_way(self, coordinator: Coordinator, planning: Planner) -> None:
         """Delete the orphans that block uploads on a store that is a file system, after all other uploads."""
@@ -294,10 +298,10 @@ class SyncJob:
         self.journal.objects.begin_listing()
         for page in pages:
             self.journal.objects.record_listing(page.objects)
-            reach("listed-page")
+            reach_failpoint("listed-page")
             yield
         self.journal.objects.complete_listing()
-        reach("listed")
+        reach_failpoint("listed")
         object_manifest.fetch(self.wanted, self.journal, self.bucket)
         self.totals.phase = "syncing"
 
@@ -332,19 +336,19 @@ class SyncJob:
         return self._unclaimed
 
     def _list_unclaimed(self) -> stale_uploads.Unclaimed:
-        return stale_uploads.unclaimed(self.journal, self.bucket, self.wanted.listed)
+        return stale_uploads.find_unclaimed_uploads(self.journal, self.bucket, self.wanted.listed)
 
     # --- parts ------------------------------------------------------------------------------
 
     def _executor(self) -> Executor:
-        count = self.cluster.count if self.cluster else self.settings.workers or usable_cpus()
+        count = self.cluster.count if self.cluster else self.settings.workers or count_usable_cpus()
         most = IN_FLIGHT_PER_WORKER * count
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             part_size=self.settings.part_size, copy_limit=COPY_LIMIT,
             symlinks=self.settings.symlinks, dry_run=self.settings.dry_run, extensions=self.extensions,
-            delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.in_force(self.journal)),
+            delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.read_quirks_in_force(self.journal)),
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
         if not self.cluster:
@@ -416,29 +420,29 @@ class SyncJob:
         counts = self.journal.outcomes.count_by_kind()
         changed = self.changed or any(count["done"] for count in counts.values())
         warned = bool(self.journal.jobs.current.warnings)
-        frowned_upon = "" if code else report.frowned_upon(self.settings.fail_on, warned=warned, changed=changed)
+        frowned_upon = "" if code else report.find_fail_on_reason(self.settings.fail_on, warned=warned, changed=changed)
         code = EXIT_FAILED if frowned_upon else code
         try:
             self.journal.jobs.set_state(state, code)
         except JournalError:
             if not isinstance(stopped, JournalError):
                 raise  # else its disk is full, as was just found: the job's rows tell that it has not ended
-        document = report.document(
+        document = report.make_report_document(
             self.journal.jobs.current, counts, self.journal.outcomes.read_failures,
             journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
             before=report.EarlierJobs.of(self.journal),
         ) | {"state": str(state), "exit_code": code}  # fmt: skip
         if not self.settings.dry_run:
-            ci_outputs.write_outputs(self.settings, self.output, ci_outputs.of_sync(document))
+            ci_outputs.write_outputs(self.settings, self.output, ci_outputs.collect_sync_outputs(document))
         wrong = str(stopped) if stopped is not None else frowned_upon
         if frowned_upon:
             self.output.error(frowned_upon)
         if self.settings.json:
             document |= {"error": wrong} if wrong else {}
             self.output.document({**document, "plan": self.plan} if self.settings.dry_run else document)
-        lines = report.end_block(
+        lines = report.format_end_block(
             document, headers=permissions.headers_of(self.settings), dry_run=self.settings.dry_run,
-            default_journal=journal_trust.is_found(self.journal.path, self.settings),
+            default_journal=journal_trust.is_journal_found(self.journal.path, self.settings),
         )  # fmt: skip
         if code:
             self.output.error(*lines)

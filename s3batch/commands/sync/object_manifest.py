@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
 from s3batch.model import NO_STAMP, Attributes, KnownObject
-from s3batch.objects.headers import put_headers
+from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
 from s3batch.s3.errors import RequestError
 
@@ -105,7 +105,7 @@ def _headers(wanted: SyncSpec) -> dict[str, str]:
     attributes = Attributes(
         content_type="application/gzip", encryption=wanted.rules.encryption, kms_key_id=wanted.rules.kms_key_id
     )
-    return put_headers(attributes)
+    return make_put_headers(attributes)
 
 
 def _remembered(wanted: SyncSpec, journal: Journal) -> dict[str, str]:

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
 from s3batch.errors import EndpointError, JobFailedError, SettingsError
-from s3batch.executors import SILENCE, PollResult, Status, WorkerState, hang_warning
+from s3batch.executors import SILENCE, PollResult, Status, WorkerState, format_hang_warning
 from s3batch.executors.dask import hosted_worker, source_check
 from s3batch.executors.dask.hosted_worker import CoordinatorView, ExchangeRequest, ExchangeResponse, SealedValue
-from s3batch.executors.worker_process import pack, results_of, unpack
+from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -85,7 +85,7 @@ class Cluster:
     def place(self) -> CoordinatorView:
         """Return the place that every worker must see."""
         return CoordinatorView(
-            __version__, self.root, source_check.take(self.root, self.but, self.symlinks), self.symlinks
+            __version__, self.root, source_check.take_samples(self.root, self.but, self.symlinks), self.symlinks
         )
 
     def executor(self, brief: Brief, count: int) -> DaskExecutor:
@@ -98,25 +98,25 @@ class Cluster:
             self.client.close()
 
 
-def connect(settings: Settings, root: str, journal: str, target: Target) -> Cluster:
+def connect_cluster(settings: Settings, root: str, journal: str, target: Target) -> Cluster:
     """Return the cluster of ``settings.scheduler`` after a check that its workers can read the source at ``root``.
 
     Raises SettingsError if they cannot, and EndpointError if there is no cluster.
     """
-    client = _client(settings)
+    client = _make_dask_client(settings)
     owner = f"{socket.gethostname()} {settings.endpoint_url} {target.bucket}/{target.prefix}"
     cluster = Cluster(client, settings.scheduler, root, journal, (), settings.workers or 0, settings.symlinks, owner)
     try:
-        members = _members(cluster)
-        _dismiss_older(cluster)
-        _look_twice(cluster, members)
+        members = _list_dask_workers(cluster)
+        _dismiss_dead_runs(cluster)
+        _check_workers_twice(cluster, members)
     except BaseException:
         cluster.close()
         raise
     return replace(cluster, members=members, count=settings.workers or len(members))
 
 
-def _client(settings: Settings) -> Any:
+def _make_dask_client(settings: Settings) -> Any:
     address = settings.scheduler
     try:
         import distributed  # noqa: PLC0415 - an optional dependency, with its own error
@@ -125,7 +125,7 @@ def _client(settings: Settings) -> Any:
     for name in ("distributed", "distributed.client"):  # s3batch reports their warnings itself
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        asyncio.run(_knock(distributed.Security(), distributed.comm.connect, address))
+        asyncio.run(_check_scheduler_address(distributed.Security(), distributed.comm.connect, address))
         return distributed.Client(address, timeout=_CONNECT, set_as_default=False, name="s3batch")
     except (ValueError, TypeError) as error:
         raise settings.bad("scheduler", f"write it like tcp://HOST:8786: {error}") from None
@@ -133,16 +133,16 @@ def _client(settings: Settings) -> Any:
         raise EndpointError(f"cannot reach the Dask scheduler at {address}: {error}") from None
 
 
-async def _knock(security: Any, connect: Callable[..., Any], address: str) -> None:
+async def _check_scheduler_address(security: Any, connect: Callable[..., Any], address: str) -> None:
     """Raise the error of a wrong ``address``; a client that fails to connect does not end cleanly."""
     comm = await connect(address, timeout=_CONNECT, **security.get_connection_args("client"))
     await comm.close()
 
 
-def _members(cluster: Cluster) -> tuple[str, ...]:
+def _list_dask_workers(cluster: Cluster) -> tuple[str, ...]:
     """Return the Dask workers to use now. Nothing is sent to a cluster without s3batch: it would break its workers."""
     try:
-        theirs = cluster.client.run_on_scheduler(hosted_worker.version)
+        theirs = cluster.client.run_on_scheduler(hosted_worker.report_version)
     except OSError as error:
         raise EndpointError(f"cannot reach the Dask scheduler at {cluster.address}: {error}") from None
     except Exception as error:  # noqa: BLE001 - it is what the scheduler raised, mostly ModuleNotFoundError
@@ -156,21 +156,27 @@ def _members(cluster: Cluster) -> tuple[str, ...]:
     return tuple(members[: cluster.count or None])
 
 
-def _dismiss_older(cluster: Cluster) -> None:
+def _dismiss_dead_runs(cluster: Cluster) -> None:
     """End the workers of this target's dead runs. One that is not reached ends within seconds."""
-    ask = partial(cluster.client.run, hosted_worker.dismiss_older, cluster.owner, on_error="ignore")
+    ask = partial(cluster.client.run, hosted_worker.dismiss_older_workers, cluster.owner, on_error="ignore")
     with contextlib.suppress(OSError, TimeoutError):
         cluster.client.sync(ask, callback_timeout=_LOOK)
 
 
-def _look_twice(cluster: Cluster, members: tuple[str, ...]) -> None:
+def _check_workers_twice(cluster: Cluster, members: tuple[str, ...]) -> None:
     """Raise :class:`SettingsError` unless all ``members`` see the source; a file may change once meanwhile."""
-    if _look(cluster, members) and (trouble := _look(cluster, members)):
+    if _check_workers(cluster, members) and (trouble := _check_workers(cluster, members)):
         raise trouble
 
 
-def _look(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
-    ask = partial(cluster.client.run, hosted_worker.look, cluster.place(), workers=list(members), on_error="return")
+def _check_workers(cluster: Cluster, members: tuple[str, ...]) -> SettingsError | None:
+    ask = partial(
+        cluster.client.run,
+        hosted_worker.check_coordinator_view,
+        cluster.place(),
+        workers=list(members),
+        on_error="return",
+    )
     try:
         answers = cluster.client.sync(ask, callback_timeout=_LOOK)
     except (OSError, TimeoutError) as error:
@@ -345,7 +351,7 @@ class DaskExecutor:
         """Begin a worker, on Dask's thread. It is not sent as a task: one that a Dask worker cannot unpickle breaks it."""
         try:
             answers = await self._client.run(
-                hosted_worker.begin,
+                hosted_worker.begin_worker,
                 seat.token,
                 self._cluster.owner,
                 place,
@@ -359,7 +365,9 @@ class DaskExecutor:
 
     def _dismiss_one(self, seat: _Seat) -> None:
         """Tell one worker to end, without waiting for it."""
-        run = partial(self._client.run, hosted_worker.dismiss, [seat.token], workers=[seat.address], on_error="ignore")
+        run = partial(
+            self._client.run, hosted_worker.dismiss_workers, [seat.token], workers=[seat.address], on_error="ignore"
+        )
         self._client.loop.add_callback(run)
 
     async def _dismiss(self) -> None:
@@ -367,7 +375,7 @@ class DaskExecutor:
         addresses = [seat.address for seat in self._seats.values()]
         tokens = [seat.token for seat in self._seats.values()]
         if addresses:
-            await self._client.run(hosted_worker.dismiss, tokens, workers=addresses, on_error="ignore")
+            await self._client.run(hosted_worker.dismiss_workers, tokens, workers=addresses, on_error="ignore")
 
     # --- handing out ----------------------------------------------------------------------------
 
@@ -386,10 +394,10 @@ class DaskExecutor:
 
     def _ask(self, seat: _Seat) -> None:
         seat.number += 1
-        ask = SealedValue(ExchangeRequest(pack(seat.works), seat.words))
+        ask = SealedValue(ExchangeRequest(pack_works(seat.works), seat.words))
         seat.words, seat.works = {}, []
         seat.asked = self._client.submit(
-            hosted_worker.exchange, seat.token, seat.number, ask, key=f"s3batch-{seat.token}-{seat.number}", pure=False,
+            hosted_worker.exchange_work, seat.token, seat.number, ask, key=f"s3batch-{seat.token}-{seat.number}", pure=False,
             workers=[seat.address], allow_other_workers=False, priority=_PRIORITY,
         )  # fmt: skip
         seat.asked.add_done_callback(partial(self._listen, seat))
@@ -399,7 +407,7 @@ class DaskExecutor:
         try:
             answer: ExchangeResponse = task.result().open()
         except BaseException as error:  # noqa: BLE001 - also a cancelled task means that its works are lost
-            answer = hosted_worker.nothing(f"{type(error).__name__}: {error}")
+            answer = hosted_worker.make_empty_response(f"{type(error).__name__}: {error}")
         self._arrived.put(_ExchangeResult(seat, answer))
 
     # --- taking back ----------------------------------------------------------------------------
@@ -431,11 +439,11 @@ class DaskExecutor:
     def _take(self, seat: _Seat, answer: ExchangeResponse, news: PollResult) -> None:
         seat.release()
         seat.answered = time.monotonic()
-        results = results_of(answer.results)
+        results = unpack_results(answer.results)
         seat.state.hear(results, answer.status or Status(seat.state.begun, seat.state.credit))
         news.results += results
         news.count(answer.requests, answer.doubts)
-        dropped = unpack(answer.dropped)
+        dropped = unpack_works(answer.dropped)
         seat.state.take_back(dropped)
         news.dropped += dropped
         if answer.gone:
@@ -443,7 +451,9 @@ class DaskExecutor:
         elif answer.silent > SILENCE or (answer.status and answer.status.stuck):
             work = seat.state.find(answer.busy_row)
             path = (answer.status.stuck if answer.status else "") or (work.operation.path if work else "")
-            news.warnings.append(hang_warning(f"the worker in {seat.address}", max(SILENCE, answer.silent), path))
+            news.warnings.append(
+                format_hang_warning(f"the worker in {seat.address}", max(SILENCE, answer.silent), path)
+            )
             self._dismiss_one(seat)
             self._lose(seat, news)
 

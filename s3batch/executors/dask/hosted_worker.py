@@ -23,9 +23,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch import __version__
-from s3batch.executors.dask.source_check import FileSample, unlike
+from s3batch.executors.dask.source_check import FileSample, describe_source_difference
 from s3batch.executors.worker_loop import CURRENT, WorkerLoop
-from s3batch.executors.worker_process import pack, unpack
+from s3batch.executors.worker_process import pack_works, unpack_works
 
 if TYPE_CHECKING:
     from s3batch.executors import Status
@@ -74,7 +74,7 @@ class ExchangeRequest(NamedTuple):
     """The coordinator's message of one exchange."""
 
     works: list[tuple[Any, ...]]
-    """As :func:`~s3batch.executors.worker_process.pack` makes them."""
+    """As :func:`~s3batch.executors.worker_process.pack_works` makes them."""
     words: dict[str, Any]
     """``drain``, ``narrow``, ``credentials``, ``quirks``, each with its payload."""
 
@@ -97,7 +97,7 @@ class ExchangeResponse(NamedTuple):
     """Why there is no worker any more; empty while there is one."""
 
 
-def nothing(gone: str = "") -> ExchangeResponse:
+def make_empty_response(gone: str = "") -> ExchangeResponse:
     """Return an empty answer."""
     return ExchangeResponse([], {}, {}, [], gone=gone)
 
@@ -124,7 +124,7 @@ class HostedWorker:
         self._dismissed = False
         self._heard = self._flushed = self._turned = time.monotonic()
         self._one_at_a_time = threading.Lock()
-        self._last: tuple[int, ExchangeResponse] = (0, nothing())
+        self._last: tuple[int, ExchangeResponse] = (0, make_empty_response())
         self._thread = threading.Thread(target=self._live, args=(brief,), name=f"s3batch-{token[:8]}", daemon=True)
         self._thread.start()
 
@@ -216,11 +216,11 @@ class HostedWorker:
             runner.transport.throttle()
         if "drain" in ask.words:
             self._drop(runner)
-        runner.take(unpack(ask.works))
+        runner.take(unpack_works(ask.works))
 
     def _drop(self, runner: WorkerLoop) -> None:
         with self._news:
-            self._dropped += pack(runner.drop())
+            self._dropped += pack_works(runner.drop())
             self._news.notify_all()
 
     def _report(self, runner: WorkerLoop) -> None:
@@ -246,43 +246,43 @@ _workers: dict[str, HostedWorker] = {}
 """Those of this process, by token: one for each job and each time it was opened here."""
 
 
-def version() -> str:
+def report_version() -> str:
     """Return the version of s3batch in this process."""
     return __version__
 
 
-async def look(place: CoordinatorView) -> str:
+async def check_coordinator_view(place: CoordinatorView) -> str:
     """Return why work for ``place`` cannot be done in this process; empty if it can."""
     if place.version != __version__:
         return f"{socket.gethostname()} has s3batch {__version__}, and this is {place.version}"
-    return await asyncio.to_thread(unlike, place.root, place.samples, place.symlinks)
+    return await asyncio.to_thread(describe_source_difference, place.root, place.samples, place.symlinks)
 
 
-async def begin(token: str, owner: str, place: CoordinatorView, brief: SealedValue) -> str:
+async def begin_worker(token: str, owner: str, place: CoordinatorView, brief: SealedValue) -> str:
     """Begin a worker, unless this process sees another source than ``place``: then return the difference."""
-    if words := await look(place):
+    if words := await check_coordinator_view(place):
         return words
     if token not in _workers:
         _workers[token] = HostedWorker(token, owner, brief.open())
     return ""
 
 
-def exchange(token: str, number: int, ask: SealedValue) -> SealedValue:
+def exchange_work(token: str, number: int, ask: SealedValue) -> SealedValue:
     """Carry out one exchange with the worker of ``token``."""
     worker = _workers.get(token)
     if worker is None:
-        return SealedValue(nothing("this process has no such worker"))
+        return SealedValue(make_empty_response("this process has no such worker"))
     return SealedValue(worker.exchange(number, ask.open()))
 
 
-def dismiss(tokens: list[str]) -> None:
+def dismiss_workers(tokens: list[str]) -> None:
     """End these workers, as far as they are here."""
     for token in tokens:
         if worker := _workers.get(token):
             worker.dismiss()
 
 
-async def dismiss_older(owner: str) -> bool:
+async def dismiss_older_workers(owner: str) -> bool:
     """End the workers of earlier jobs of ``owner`` in this process; false if one did not end in time."""
     older = [worker for worker in _workers.values() if worker.owner == owner]
     for worker in older:

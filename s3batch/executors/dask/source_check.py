@@ -11,7 +11,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.files.opener import Opener, regular
+from s3batch.files.opener import Opener, require_regular_file
 from s3batch.model import Stamp, is_same_file, stamp_of
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class FileSample(NamedTuple):
     digest: bytes
 
 
-def take(root: str, but: str = "", symlinks: str = "follow") -> tuple[FileSample, ...]:
+def take_samples(root: str, but: str = "", symlinks: str = "follow") -> tuple[FileSample, ...]:
     """Return samples of the files below ``root``, a directory or a file; none whose path starts with ``but``."""
-    found = [path for path in _files(root) if not but or not os.path.join(root, path).startswith(but)]
+    found = [path for path in _walk_first_files(root) if not but or not os.path.join(root, path).startswith(but)]
     step, opener = -(-len(found) // _FILES) or 1, Opener(root, symlinks)
-    return tuple(sample for path in found[::step] if (sample := _sample(opener, root, path)) is not None)
+    return tuple(sample for path in found[::step] if (sample := _make_sample(opener, root, path)) is not None)
 
 
-def _files(root: str) -> Iterator[str]:
+def _walk_first_files(root: str) -> Iterator[str]:
     """Yield paths of the first files of a walk, up to a fixed number of entries."""
     if not os.path.isdir(root):
         yield ""
@@ -48,7 +48,7 @@ def _files(root: str) -> Iterator[str]:
     directories, left = [""], _LOOK_AT
     while directories and left > 0:
         below = directories.pop()
-        for name, is_directory in _entries(os.path.join(root, below), left):
+        for name, is_directory in _list_sample_entries(os.path.join(root, below), left):
             left -= 1
             if is_directory:
                 directories.append(os.path.join(below, name))
@@ -56,7 +56,7 @@ def _files(root: str) -> Iterator[str]:
                 yield os.path.join(below, name)
 
 
-def _entries(directory: str, limit: int) -> list[tuple[str, bool]]:
+def _list_sample_entries(directory: str, limit: int) -> list[tuple[str, bool]]:
     """Return the names of directories and regular files, each with its kind; unreadable entries are left out."""
     found: list[tuple[str, bool]] = []
     try:
@@ -69,21 +69,21 @@ def _entries(directory: str, limit: int) -> list[tuple[str, bool]]:
     return found
 
 
-def _sample(opener: Opener, root: str, path: str) -> FileSample | None:
+def _make_sample(opener: Opener, root: str, path: str) -> FileSample | None:
     try:
-        return _seen(opener, root, path)
+        return _inspect_sample(opener, root, path)
     except OSError:
         return None
 
 
-def _seen(opener: Opener, root: str, path: str) -> FileSample:
+def _inspect_sample(opener: Opener, root: str, path: str) -> FileSample:
     name = path or os.path.basename(root)
-    with regular(opener.open(name), name) as file:
+    with require_regular_file(opener.open(name), name) as file:
         stamp = stamp_of(os.fstat(file.fileno()))
         return FileSample(path, stamp, hashlib.sha256(file.read(_HEAD)).digest())
 
 
-def unlike(root: str, samples: tuple[FileSample, ...], symlinks: str = "follow") -> str:
+def describe_source_difference(root: str, samples: tuple[FileSample, ...], symlinks: str = "follow") -> str:
     """Return in words how this machine sees ``root`` differently; empty if it does not."""
     opener = Opener(root, symlinks)
     if not os.path.exists(root):
@@ -91,15 +91,15 @@ def unlike(root: str, samples: tuple[FileSample, ...], symlinks: str = "follow")
     for sample in samples:
         name = os.path.join(root, sample.path) if sample.path else root
         try:
-            seen = _seen(opener, root, sample.path)
+            seen = _inspect_sample(opener, root, sample.path)
         except OSError as error:
             return f"{socket.gethostname()} cannot read {name}: {error.strerror}"
         if seen.digest != sample.digest or not is_same_file(seen.stamp, sample.stamp):
-            return f"{socket.gethostname()} has another {_aspect(sample, seen)} for {name}"
+            return f"{socket.gethostname()} has another {_name_differing_aspect(sample, seen)} for {name}"
     return ""
 
 
-def _aspect(sample: FileSample, seen: FileSample) -> str:
+def _name_differing_aspect(sample: FileSample, seen: FileSample) -> str:
     """Return the aspect in which two files differ."""
     pairs = zip(Stamp._fields, sample.stamp, seen.stamp, strict=True)
     other = {name for name, here, there in pairs if here != there}
