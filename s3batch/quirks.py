@@ -111,4 +111,4 @@ class Quirks:
 NO_QUIRKS = Quirks()
 
 OVERRULED = 5
-"""After so many answers of the lean lane that boto3 overruled, the job uses boto3."""
+"""After so many answers of the native client that boto3 overruled, the job uses boto3."""

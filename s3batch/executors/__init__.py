@@ -61,7 +61,7 @@ class PollResult:
     warnings: list[str] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
     doubts: dict[str, int] = field(default_factory=dict)
-    """S3's codes of answers the lean lane left to boto3."""
+    """S3's codes of answers the native client left to boto3."""
 
     def count(self, requests: Counter[str] | dict[str, int], doubts: Counter[str] | dict[str, int]) -> None:
         """Add the counts of a worker."""

@@ -1,1 +1,1 @@
-"""The only door to S3: the lean lane, the reference lane (boto3), requests, responses and faults."""
+"""The only door to S3: the native client, boto3, requests, responses and faults."""

@@ -1,7 +1,7 @@
-"""The reference lane: the same calls through boto3, whose answer counts; the only door to boto3 and s3transfer.
+"""The reference client: the same calls through boto3, whose answer counts; the only door to boto3 and s3transfer.
 
 A call's own headers, query and body replace those that botocore made of the bare parameters, just before it signs. So
-both lanes send exactly the same, and endpoint rules, redirects, retries and signing are botocore's. Checksum trailers
+both clients send exactly the same, and endpoint rules, redirects, retries and signing are botocore's. Checksum trailers
 are switched off, because several stores refuse them or even store them inside the object.
 """
 

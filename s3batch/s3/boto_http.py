@@ -1,8 +1,8 @@
-"""The HTTP of the reference lane: urllib3 under botocore, with every exchange bounded in bytes and in seconds.
+"""The HTTP of boto3: urllib3 under botocore, with every exchange bounded in bytes and in seconds.
 
 urllib3 has a time limit for each read only: one byte every two seconds holds a connection without end, and so do
 endless headers, ``100 Continue`` or chunks. Therefore a watchdog closes the socket of an exchange that takes too long,
-and the lean lane's bounded reader reads the body.
+and the native client's bounded reader reads the body.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ class BoundedSession:
         return error
 
     def _receive(self, response: Any, exchange: Exchange) -> Response:
-        """Read the body with the lean lane's reader, given the head that http.client has read."""
+        """Read the body with the native client's reader, given the head that http.client has read."""
         headers = {name.lower(): as_sent(value) for name, value in response.headers.items()}
         framing = "".join(f"{name}: {headers[name]}\r\n" for name in _FRAMING if name in headers)
         reply, raw = exchange.reply, response.raw

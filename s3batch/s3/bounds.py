@@ -1,4 +1,4 @@
-"""The bounds of a response in bytes and seconds: one table for both lanes.
+"""The bounds of a response in bytes and seconds: one table for both clients.
 
 bytes     a document 64 MiB, an error document 1 MiB, a GET the size asked for
 seconds   the timeout and ``GRACE``, and one second more for each ``SLOWEST`` bytes of body

@@ -81,7 +81,7 @@ class Bucket:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The endpoint as the lane knows it by now: it learns the bucket's region."""
+        """The endpoint as the transport knows it by now: it learns the bucket's region."""
         return self.transport.endpoint
 
     @classmethod

@@ -313,7 +313,7 @@ def refused_for_good(fault: Fault) -> bool:
 
 
 def puzzling(answer: Response) -> bool:
-    """Return whether the lean lane should let boto3 ask again: redirects and complaints about the form of a request."""
+    """Return whether boto3 should ask again: redirects and complaints about the form of a request."""
     # redirects, and complaints about method, version or length
     if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):
         return True

@@ -1,4 +1,4 @@
-"""Helpers of both lanes: boto3, imported when it is needed, and the back-off before a new try."""
+"""Helpers of the transport: boto3, imported when it is needed, and the back-off before a new try."""
 
 from __future__ import annotations
 

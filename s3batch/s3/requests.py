@@ -1,6 +1,6 @@
 """One S3 request and its answer, as values.
 
-Both lanes carry out the same :class:`Request`: the lean lane as bytes on a socket, the reference lane
+Both clients carry out the same :class:`Request`: the native client as bytes on a socket, the other
 through boto3. Nothing here knows how. Header names are lower case throughout.
 """
 
