@@ -87,7 +87,7 @@ class Coordinator:
         now = [each for each in operations if each.stage == Stage.MAIN and each.kind is not DELETE]
         later = [each for each in operations if each.stage != Stage.MAIN or each.kind is DELETE]
         dispatcher = self._dispatcher
-        at_once = bool(now) and not dispatcher.more and dispatcher.room() >= len(now)
+        at_once = bool(now) and not dispatcher.more and dispatcher.capacity() >= len(now)
         fresh = self._journal.operations.add(now, lease=at_once) if now else []
         others = self._journal.operations.add(later) if later else []
         for stage, count in Counter([operation.stage for operation in (*fresh, *others)]).items():
@@ -190,7 +190,7 @@ class Coordinator:
         told = [each for each in operations if each.kind not in (Kind.RECONCILE, Kind.REDIRECT)]
         for operation in told:
             self._deps.heard(operation, Result(operation.id))
-            self._settled(operation)
+            self._count_settled(operation)
         self._journal.operations.settle([(State.SKIPPED, Result(operation.id)) for operation in told])
         return looking
 
@@ -198,7 +198,7 @@ class Coordinator:
         kept = {each.id: each for each in operations if each.kind is Kind.DELETE and has_file(each.key)}
         for operation in kept.values():
             self._deps.heard(operation, Result(operation.id, already=True))
-            self._settled(operation)
+            self._count_settled(operation)
         self._journal.operations.settle([(State.SKIPPED, Result(row, error=CHANGED_MEANWHILE)) for row in kept])
         return [each for each in operations if each.id not in kept]
 
@@ -216,14 +216,14 @@ class Coordinator:
         try:
             self._judge_all(news, outcomes)
         finally:  # the other results are settled even if one of them stops the job
-            outcomes += [self._verdict(*ended) for ended in self._deps.uploads.take_ended()]
+            outcomes += [self._judge_failure(*ended) for ended in self._deps.uploads.take_ended()]
             if outcomes:
                 self._journal.operations.settle(outcomes)
                 reach_failpoint("deleted" if self._stage == Stage.DELETE else "settled")
         if self._quirks.learn(quirk for result in news.results for quirk in result.quirks):
             self._executor.learn(self._quirks.quirks)
         if any(result.throttled for result in news.results):
-            self._executor.narrow()
+            self._executor.throttle()
 
     def _judge_all(self, news: PollResult, outcomes: list[tuple[State, Result]]) -> None:
         """Judge everything, also after one of them has stopped the job."""
@@ -257,14 +257,14 @@ class Coordinator:
             return self._judge_step(result)
         operation = self._dispatcher.leased.pop(result.id)
         if not result.error:
-            return [self._good(operation, result)]
-        return [self._bad(operation, result)]
+            return [self._settle_good_result(operation, result)]
+        return [self._settle_failed_result(operation, result)]
 
-    def _good(self, operation: Operation, result: Result) -> tuple[State, Result]:
+    def _settle_good_result(self, operation: Operation, result: Result) -> tuple[State, Result]:
         self._breaker.record_success()
         if self._deps.dry_run and result.become is not None:
             self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
-            self._settled(operation)
+            self._count_settled(operation)
             return State.SKIPPED, result
         if result.become is UPLOAD or result.become is RECONCILE:
             self._retries.add_row(operation.id, 0.0)
@@ -272,12 +272,12 @@ class Coordinator:
             return State.PENDING, result
         self._deps.heard(operation, result)
         looked = result.already and operation.kind in (RECONCILE, Kind.REDIRECT, DELETE)
-        self._settled(operation, unchanged=looked and operation.kind is RECONCILE)
+        self._count_settled(operation, unchanged=looked and operation.kind is RECONCILE)
         if looked and operation.kind is DELETE:
             result = result._replace(error=CHANGED_MEANWHILE)
         return (State.SKIPPED if looked else DONE), result
 
-    def _settled(self, operation: Operation, *, unchanged: bool = False, failed: bool = False) -> None:
+    def _count_settled(self, operation: Operation, *, unchanged: bool = False, failed: bool = False) -> None:
         totals = self._deps.totals
         self._open[operation.stage] -= 1
         totals.files_done += 1
@@ -286,7 +286,7 @@ class Coordinator:
         if operation.kind is UPLOAD:
             totals.bytes_done += operation.size
 
-    def _bad(self, operation: Operation, result: Result) -> tuple[State, Result]:
+    def _settle_failed_result(self, operation: Operation, result: Result) -> tuple[State, Result]:
         if result.code == "Changed":
             return self._changed(operation, result)
         if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
@@ -303,14 +303,14 @@ class Coordinator:
             self._retries.add_row(operation.id, pause)
             return State.PENDING, result
         self._breaker.record_failure(result)
-        self._settled(operation, failed=True)
+        self._count_settled(operation, failed=True)
         return State.FAILED, result
 
     def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Plan an operation again whose file changed, unless the file keeps changing."""
         self._changes[operation.id] += 1
         if self._changes[operation.id] >= _CHANGES:
-            self._settled(operation, failed=True)
+            self._count_settled(operation, failed=True)
             return State.FAILED, result._replace(error=f"{result.error}, {_CHANGES} times")
         fresh = self._deps.replan(operation)
         if isinstance(fresh, Operation):
@@ -322,12 +322,12 @@ class Coordinator:
             return self._gone(operation, result)  # this job's walk tells what is there now
         if fresh is None:  # a directory that could not be read and can be now counts as nothing: the next run walks it
             fresh = Result(operation.id) if operation.path.endswith("/") else result
-        self._settled(operation, failed=bool(fresh.error))
+        self._count_settled(operation, failed=bool(fresh.error))
         return (State.FAILED if fresh.error else State.SKIPPED), fresh
 
     def _gone(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Settle an operation that a dead job had planned and whose file does not exist any more."""
-        self._settled(operation)
+        self._count_settled(operation)
         return State.SKIPPED, result._replace(step=Step.WHOLE)
 
     def _lost(self, work: Work) -> list[tuple[State, Result]]:
@@ -349,7 +349,7 @@ class Coordinator:
         result = Result(row, error=_KILLER, code=LOST)
         if self._quarantine.is_killer((row, Step.WHOLE, 0)):
             self._breaker.record_failure(result)
-            self._settled(operation, failed=True)
+            self._count_settled(operation, failed=True)
             return State.FAILED, result
         self._retries.add_row(row, 0.0)
         return State.PENDING, result
@@ -371,14 +371,14 @@ class Coordinator:
         is_believed = uploads.is_believed(result)  # the last part of a file that changed has the upload compared
         verdict = uploads.take(result)
         if verdict is not None:
-            return [self._verdict(verdict.operation, verdict.result)]
+            return [self._judge_failure(verdict.operation, verdict.result)]
         if result.step is Step.PART:
             self._deps.totals.bytes_done += result.sent
             reach_failpoint("part-settled")
             return [(State.DONE, result)] if is_believed else []
         return []
 
-    def _verdict(self, operation: Operation, result: Result) -> tuple[State, Result]:
+    def _judge_failure(self, operation: Operation, result: Result) -> tuple[State, Result]:
         known = self._dispatcher.leased.pop(operation.id)
         if result.error and result.code == "Changed":
             known = known._replace(upload_id="", recheck=operation.recheck)  # one of it may have been begun
@@ -386,7 +386,7 @@ class Coordinator:
         if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
             return self._gone(operation, result)
         if result.error:
-            self._settled(operation, failed=True)
+            self._count_settled(operation, failed=True)
             return State.FAILED, result._replace(step=Step.WHOLE)
         self._deps.heard(operation, result)
         totals = self._deps.totals
@@ -409,7 +409,7 @@ class Coordinator:
             if result.step is not Step.ABORT and result.code != "Changed" and not parked:
                 self._breaker.record_failure(result)
             verdict = self._deps.uploads.give_up(result)
-            return [self._verdict(verdict.operation, verdict.result)] if verdict else []
+            return [self._judge_failure(verdict.operation, verdict.result)] if verdict else []
         self._journal.jobs.add_tally(retries=1)
         work = self._deps.uploads.again(result)
         self._retries.add_work(work, self._throttling.pause(result, self._tries[tag]))

@@ -1,6 +1,6 @@
 """Leases operations from the journal and gives them to workers that ask: large files in parts, deletes in batches.
 
-    journal ─lease→ ready ─give→ worker          nothing is bound to a worker beyond what it asked for
+    journal ─lease→ ready ─dispatch→ worker      nothing is bound to a worker beyond what it asked for
 
 A ready operation is leased and bound to no worker. It was never begun, so it can be released unchanged.
 """
@@ -88,10 +88,10 @@ class Dispatcher:
         self.unleased += count
         self.more = self.more or count > 0
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Return how many more operations to lease now."""
         workers = self._deps.executor.workers()
-        room = sum(worker.room for worker in workers) - len(self._ready) - self._deps.uploads.count
+        room = sum(worker.capacity for worker in workers) - len(self._ready) - self._deps.uploads.count
         if self._deps.dry_run:
             return max(room, _TOLD_AT_ONCE - len(self._ready))
         return self._breaker.allow(room, count_outstanding(workers) + len(self._ready))
@@ -117,11 +117,11 @@ class Dispatcher:
     def _rows(self, stage: int) -> int:
         """Return how many rows to lease: of deletes as many as make whole batches."""
         if stage != Stage.DELETE or self._deps.dry_run:
-            return self.room()
+            return self.capacity()
         workers = self._deps.executor.workers()
         held = sum(len(work.keys) or 1 for work in self._ready) + count_outstanding(workers)
         keys = min(KEYS_OUT - held, sum(worker.keys_room for worker in workers))
-        return 0 if self.room() <= 0 or (held and keys < DELETE_BATCH) else max(0, keys)
+        return 0 if self.capacity() <= 0 or (held and keys < DELETE_BATCH) else max(0, keys)
 
     def prepare(self, operations: list[Operation]) -> None:
         """Make work of leased operations."""
@@ -164,7 +164,7 @@ class Dispatcher:
             if not self._ready:
                 break
             share = -(-len(self._ready) // (len(free) - index))
-            self._give(worker, share)
+            self._dispatch_share(worker, share)
         reach_failpoint("dispatched")
 
     def _take_parts(self, workers: Sequence[WorkerState]) -> None:
@@ -172,12 +172,12 @@ class Dispatcher:
         uploads = self._deps.uploads
         if not uploads.count:
             return
-        room = sum(each.room for each in workers) - len(self._ready)
+        room = sum(each.capacity for each in workers) - len(self._ready)
         fitting = sum(-(-each.content_room // uploads.part_size) for each in workers)
         for work in uploads.work(max(0, min(room, fitting + len(workers)))):
             self._add(work)
 
-    def _give(self, worker: WorkerState, share: int) -> None:
+    def _dispatch_share(self, worker: WorkerState, share: int) -> None:
         ready = self._ready
         works: list[Work] = []
         while ready and len(works) < share:
@@ -185,16 +185,16 @@ class Dispatcher:
             weight = compute_work_weight(work)
             if not worker.fits(work, weight):
                 break
-            worker.give(work, weight)
+            worker.dispatch(work, weight)
             works.append(ready.popleft())
         if works:
-            self._deps.executor.give(worker, works)
+            self._deps.executor.dispatch(worker, works)
 
     def _give_suspects(self, workers: Sequence[WorkerState]) -> None:
         """Give each suspect to a worker that has nothing else, and gets nothing else."""
         for worker, work in self._quarantine.assign(workers):
-            worker.give(work, compute_work_weight(work))
-            self._deps.executor.give(worker, [work])
+            worker.dispatch(work, compute_work_weight(work))
+            self._deps.executor.dispatch(worker, [work])
 
     # --- taking back --------------------------------------------------------------------------
 
@@ -212,4 +212,4 @@ class Dispatcher:
 
 
 def _compute_capacity(worker: WorkerState) -> int:
-    return worker.room
+    return worker.capacity

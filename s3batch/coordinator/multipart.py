@@ -124,7 +124,7 @@ class MultipartUploads:
                 continue
             if upload.doubtful and not upload.asked and len(works) < limit:
                 upload.asked = frozenset(upload.doubtful)
-                works.append(self._survey(upload))
+                works.append(self._make_survey(upload))
             while upload.waiting and len(works) < limit:
                 part = upload.parts[upload.waiting.popleft()]
                 upload.under_way += 1
@@ -146,12 +146,12 @@ class MultipartUploads:
         if operation.upload_id:
             upload.parts = {part.number: part for part in self._journal.uploads.find_parts(operation.id)}
             upload.completing = _are_parts_sent(upload.parts.values())
-            self._ready.append(self._survey(upload))
+            self._ready.append(self._make_survey(upload))
         else:
             self._ready.append(Work(operation, Step.BEGIN))
 
     @staticmethod
-    def _survey(upload: _MultipartUpload) -> Work:
+    def _make_survey(upload: _MultipartUpload) -> Work:
         return Work(upload.operation, Step.SURVEY, tuple(part for _, part in sorted(upload.parts.items())))
 
     def requeue(self, work: Work) -> None:
@@ -183,13 +183,13 @@ class MultipartUploads:
             case Step.SURVEY if upload.asked:
                 upload.asked = frozenset()
             case Step.BEGIN:
-                self._doubt(upload)
+                self._ask_before_retry(upload)
                 self._ready.append(work._replace(operation=upload.operation))
             case _:
                 upload.completing = upload.completing or work.step is Step.FINISH
                 self._ready.append(work)
 
-    def _doubt(self, upload: _MultipartUpload) -> None:
+    def _ask_before_retry(self, upload: _MultipartUpload) -> None:
         """Have S3 asked before the upload is begun again; a request that lands later is cleaned up at the job's end."""
         upload.operation = upload.operation._replace(recheck=True)
         self._journal.doubts.note_upload(upload.operation)
@@ -208,16 +208,16 @@ class MultipartUploads:
             case Step.SURVEY if result.already:
                 return self._over(upload, result._replace(step=Step.FINISH))
             case Step.SURVEY if upload.failure is None:
-                self._surveyed(upload, result)
+                self._on_surveyed(upload, result)
             case Step.PART:
                 self._part_done(upload, result)
             case Step.FINISH:
                 return self._over(upload, result)
             case Step.ABORT:
-                return self._aborted(upload, result)
+                return self._on_aborted(upload, result)
         return None
 
-    def _aborted(self, upload: _MultipartUpload, result: Result) -> UploadVerdict | None:
+    def _on_aborted(self, upload: _MultipartUpload, result: Result) -> UploadVerdict | None:
         self._journal.uploads.forget(upload.operation.id)
         if not upload.again:
             return self._over(upload, upload.failure or result)
@@ -280,9 +280,9 @@ class MultipartUploads:
             case Step.SURVEY | Step.FINISH:
                 unheard = result.step is Step.FINISH and result.status not in _NOT_BEGUN
                 upload.completing = upload.completing or unheard
-                return self._survey(upload)._replace(step=result.step)
+                return self._make_survey(upload)._replace(step=result.step)
             case Step.BEGIN if result.status not in _NOT_BEGUN:
-                self._doubt(upload)
+                self._ask_before_retry(upload)
         return Work(upload.operation, result.step)
 
     def stale(self, result: Result) -> bool:
@@ -300,7 +300,7 @@ class MultipartUploads:
         upload = self._open[result.id]
         upload.under_way -= result.step is Step.PART
         if result.step is Step.ABORT and upload.again:  # it stays where it is, and a new one is begun all the same
-            return self._aborted(upload, result)
+            return self._on_aborted(upload, result)
         if upload.failure is None:
             upload.failure = result
             upload.parked = result.code != CHANGED and (result.retryable or result.code == LOST)
@@ -353,7 +353,7 @@ class MultipartUploads:
         upload.doubtful.clear()
         upload.parts = {number: part._replace(state=State.PENDING) for number, part in upload.parts.items()}
         self._journal.uploads.restamp(changed)
-        self._ready.append(self._survey(upload))
+        self._ready.append(self._make_survey(upload))
 
     def _begun(self, upload: _MultipartUpload, upload_id: str) -> None:
         operation = upload.operation = upload.operation._replace(upload_id=upload_id)
@@ -361,14 +361,14 @@ class MultipartUploads:
         parts = [Part(operation.id, *place) for place in split_into_parts(operation.size, size)]
         self._journal.uploads.begin(operation.id, upload_id, parts, self._fingerprint(operation.path))
         reach_failpoint("upload-journalled")
-        self._queue(upload, parts)
+        self._queue_parts(upload, parts)
 
-    def _queue(self, upload: _MultipartUpload, parts: list[Part]) -> None:
+    def _queue_parts(self, upload: _MultipartUpload, parts: list[Part]) -> None:
         upload.parts = {part.number: part for part in parts}
         upload.waiting = deque(part.number for part in parts if part.state is not State.DONE)
         self._finish_if_whole(upload)
 
-    def _surveyed(self, upload: _MultipartUpload, result: Result) -> None:
+    def _on_surveyed(self, upload: _MultipartUpload, result: Result) -> None:
         """Trust parts on which journal and S3 agree; have those compared that only S3 has; send the rest."""
         operation, held = upload.operation, {part.number: part for part in result.parts}
         if upload.asked:
@@ -382,7 +382,9 @@ class MultipartUploads:
             fingerprint = self._fingerprint(operation.path)
             self._journal.uploads.begin(operation.id, operation.upload_id, planned, fingerprint)
             upload.parts = {part.number: part for part in planned}
-        self._queue(upload, [_merge_part(part, held.get(number)) for number, part in sorted(upload.parts.items())])
+        self._queue_parts(
+            upload, [_merge_part(part, held.get(number)) for number, part in sorted(upload.parts.items())]
+        )
 
     def _size_of_found(self, operation: Operation, first: Part | None) -> int:
         """Return the part size of an upload found in S3 if the whole file can go on with it; else the own size."""

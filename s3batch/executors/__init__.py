@@ -83,7 +83,7 @@ class Executor(Protocol):
     def workers(self) -> Sequence[WorkerState]:
         """Return the workers that can take work; start them if there are none yet."""
 
-    def give(self, worker: WorkerState, works: list[Work]) -> None:
+    def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to a worker, which asked for them; never blocks for long."""
 
     def poll(self, timeout: float) -> PollResult:
@@ -95,7 +95,7 @@ class Executor(Protocol):
     def learn(self, quirks: Quirks) -> None:
         """Have the workers ask in the way that these quirks of the store want."""
 
-    def narrow(self) -> None:
+    def throttle(self) -> None:
         """Tell all workers that the store asked one of them for fewer requests."""
 
     def drain(self) -> None:

@@ -28,20 +28,20 @@ class InlineExecutor:
         """Return the one there is."""
         return [self._state]
 
-    def give(self, worker: WorkerState, works: list[Work]) -> None:
+    def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         """Begin ``works``."""
-        self._runner.hear()
+        self._runner.note_contact()
         self._runner.take(works)
 
     def poll(self, timeout: float) -> PollResult:
         """Work for up to ``timeout`` seconds, or until something is done."""
         runner = self._runner
-        runner.hear()
+        runner.note_contact()
         if not runner.results:
             runner.turn(timeout)
         news = PollResult(results=runner.results, dropped=self._dropped)
         runner.results, self._dropped = [], []
-        self._state.hear(news.results, runner.status())
+        self._state.on_results(news.results, runner.status())
         news.count(runner.transport.requests, runner.transport.fallback.overruled)
         runner.transport.requests.clear()
         runner.transport.fallback.overruled.clear()
@@ -55,7 +55,7 @@ class InlineExecutor:
         """Ask in the way that these quirks of the store want."""
         self._runner.learn(quirks)
 
-    def narrow(self) -> None:
+    def throttle(self) -> None:
         """Do nothing: its own transport has halved its window already."""
 
     def drain(self) -> None:

@@ -172,11 +172,11 @@ class LocalExecutor:
         try:
             for state in self._states:
                 if state not in self._processes:
-                    self._launch(state, self._brief, _start_forked if fork.is_fork_possible() else _start_afresh)
+                    self._launch_worker(state, self._brief, _start_forked if fork.is_fork_possible() else _start_afresh)
         except OSError as error:  # no more processes, memory or descriptors may be had
             self._make_do(error.strerror or str(error))
 
-    def _launch(self, state: WorkerState, brief: Brief, launch: _Launch) -> None:
+    def _launch_worker(self, state: WorkerState, brief: Brief, launch: _Launch) -> None:
         process = self._processes[state] = _WorkerProcess(brief, state, self._running(), launch)
         self._selector.register(process.frames.sock, selectors.EVENT_READ, process)
 
@@ -191,7 +191,7 @@ class LocalExecutor:
             brief = replace(self._brief, limit=self._brief.limit * asked, bandwidth=self._brief.bandwidth * asked)
             self._states = [missing.pop(0)]
             try:
-                self._launch(self._states[0], brief, _start_inline)
+                self._launch_worker(self._states[0], brief, _start_inline)
             except OSError as error:
                 raise JobFailedError(f"no worker can be started: {error}", hint="raise the limits (ulimit)") from error
             warning = f"no worker process could be started ({why}); the work is done in the main process"
@@ -201,7 +201,7 @@ class LocalExecutor:
         """Return the workers, also while their processes have not been started."""
         return self._states
 
-    def give(self, worker: WorkerState, works: list[Work]) -> None:
+    def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to one of them."""
         if worker not in self._processes:
             self.start(sum(map(compute_work_weight, works)))
@@ -215,7 +215,7 @@ class LocalExecutor:
     def poll(self, timeout: float) -> PollResult:
         """Return the reports of the workers."""
         news, self._aside = self._aside, PollResult()
-        self._beat()
+        self._send_beats()
         for process in self._processes.values():
             if process.inside is not None:
                 process.inside.turn(timeout)
@@ -231,7 +231,7 @@ class LocalExecutor:
         self._replace_silent(news)
         return news
 
-    def _beat(self) -> None:
+    def _send_beats(self) -> None:
         """Send each worker a sign that the coordinator runs."""
         now = self._clock()
         for process in self._processes.values():
@@ -243,7 +243,7 @@ class LocalExecutor:
         if word == "report":
             rows, requests, doubts, status = payload
             results = unpack_results(rows)
-            process.state.hear(results, status)
+            process.state.on_results(results, status)
             news.results += results
             news.count(requests, doubts)
             if status.stuck:
@@ -284,7 +284,7 @@ class LocalExecutor:
         self._brief = replace(self._brief, quirks=quirks)
         self._tell_all("quirks", quirks)
 
-    def narrow(self) -> None:
+    def throttle(self) -> None:
         """Halve every worker's window."""
         self._tell_all("narrow")
 

@@ -74,7 +74,7 @@ class WorkerLoop:
         """Pieces of work a second, lately."""
         self._halted = False
         """True if the store refuses all requests: begin nothing until the coordinator responds to that."""
-        self.hear()
+        self.note_contact()
 
     @property
     def busy(self) -> bool:
@@ -86,7 +86,7 @@ class WorkerLoop:
         """True if it could begin more work than it has."""
         return not self._backlog and self.transport.has_capacity
 
-    def hear(self) -> None:
+    def note_contact(self) -> None:
         """Note that the coordinator is there."""
         self.transport.writes.open(self._clock() + self._tools.brief.forsaken_after)
 
@@ -105,7 +105,7 @@ class WorkerLoop:
 
     def status(self) -> Status:
         """Return the status: work begun, and work asked for."""
-        self._measure()
+        self._measure_speed()
         capacity = int(self.transport.window.size) - self.transport.loop.active
         free = 0 if self._halted else capacity + self._ahead() - len(self._backlog)
         works, content, keys = self._received
@@ -120,7 +120,7 @@ class WorkerLoop:
         """Return how many pieces of work it will begin before more can arrive."""
         return min(_MOST_AHEAD, max(1, int(self._rate * self._lead)))
 
-    def _measure(self) -> None:
+    def _measure_speed(self) -> None:
         now = self._clock()
         elapsed = now - self._counted_at
         if elapsed < _MEASURE_EVERY:

@@ -174,7 +174,7 @@ class Worker:
             return
         if self._runner is None:
             raise EOFError(f"{word} before start")
-        self._runner.hear()
+        self._runner.note_contact()
         if word == "work":
             self._runner.take(unpack_works(payload))
         elif word == "credentials":

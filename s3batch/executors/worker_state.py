@@ -78,7 +78,7 @@ class WorkerState:
         """Work without a result, in the order in which it was given."""
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """The number of pieces of work it asks for."""
         return max(0, self.credit.works - self.totals[0])
 
@@ -101,7 +101,7 @@ class WorkerState:
             return False
         return not work.keys or len(work.keys) <= most_keys - keys
 
-    def give(self, work: Work, weight: int) -> None:
+    def dispatch(self, work: Work, weight: int) -> None:
         """Note that it has ``work``."""
         totals = self.totals
         totals[0] += 1
@@ -112,7 +112,7 @@ class WorkerState:
         else:
             self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
 
-    def hear(self, results: list[Result], status: Status) -> None:
+    def on_results(self, results: list[Result], status: Status) -> None:
         """Note the results, and the work it asks for now."""
         given = self.given
         for result in results:

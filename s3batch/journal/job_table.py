@@ -103,7 +103,7 @@ class JobTable:
 
     def find(self, job_id: str) -> Job:
         """Return the job with this id, or whose id alone begins so."""
-        found = self._select("WHERE id = ? OR substr(id, 1, ?) = ?", (job_id, len(job_id), job_id))
+        found = self._select_jobs("WHERE id = ? OR substr(id, 1, ?) = ?", (job_id, len(job_id), job_id))
         if len(found) != 1 or not job_id:
             exact = [job for job in found if job.id == job_id]
             if not exact:
@@ -113,7 +113,7 @@ class JobTable:
 
     def find_unfinished(self, command: str, target: str, endpoint: str, source: str | None = None) -> list[Job]:
         """Return the jobs that a new one to this target finds unfinished, the oldest first."""
-        found = self._select(
+        found = self._select_jobs(
             f"""WHERE state IN {UNFINISHED} AND command = ? AND target = CAST(? AS TEXT) AND endpoint = ?
             ORDER BY number""",
             (command, make_bindable(target), endpoint),
@@ -122,7 +122,7 @@ class JobTable:
 
     def find_exact(self, job_id: str) -> Job | None:
         """Return the job with this very id, unless it was forgotten."""
-        found = self._select("WHERE id = ?", (job_id,))
+        found = self._select_jobs("WHERE id = ?", (job_id,))
         return found[0] if found else None
 
     def came_to_nothing(self, job: Job) -> bool:
@@ -148,7 +148,7 @@ class JobTable:
 
     def find_unlearned(self, by: Job) -> list[Job]:
         """Return the superseded jobs to a job's target of which none has learned yet, the oldest first."""
-        return self._select(
+        return self._select_jobs(
             """WHERE NOT learned AND state = 'superseded' AND number < ? AND command = ?
             AND target = CAST(? AS TEXT) AND endpoint = ? ORDER BY number""",
             (by.number, by.command, make_bindable(by.target), by.endpoint),
@@ -156,14 +156,14 @@ class JobTable:
 
     def list_all(self) -> list[Job]:
         """Return every job, the newest first."""
-        return self._select("ORDER BY number DESC")
+        return self._select_jobs("ORDER BY number DESC")
 
     def find_start(self, jobs: Iterable[int]) -> int:
         """Return the number that all operations of these jobs are above."""
         marks = ", ".join(map(str, jobs))
         return int(self._store.value(f"SELECT coalesce(min(after_operation), 0) FROM job WHERE number IN ({marks})"))  # noqa: S608
 
-    def _select(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
+    def _select_jobs(self, where: str, values: tuple[Any, ...] = ()) -> list[Job]:
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM job {where}", values)  # noqa: S608 - constants
         try:
             return [self._job(row) for row in rows]

@@ -140,15 +140,15 @@ class Jobs:
     def set_state(self, state: JobState, exit_code: int | None = None) -> None:
         """Record how the job stands, and the time where it is a state that ends a run."""
         ended = None if state in {JobState.PLANNING, JobState.RUNNING} else time.time()
-        self._update("state = ?, ended = ?, exit_code = ?", state.value, ended, exit_code)
+        self._update_job("state = ?, ended = ?, exit_code = ?", state.value, ended, exit_code)
 
     def set_planned(self) -> None:
         """Record that every operation has been added."""
-        self._update("planned = 1")
+        self._update_job("planned = 1")
 
     def set_stage(self, stage: int) -> None:
         """Record the stage at work."""
-        self._update("stage = ?", stage)
+        self._update_job("stage = ?", stage)
 
     def note_store_date(self, date: float, now: Callable[[], float]) -> None:
         """Record when the store first answered this job or one that it goes on with, by the store's clock.
@@ -244,7 +244,7 @@ class Jobs:
         self._current.enter(job)
         self._operations.rewind()
 
-    def _update(self, columns: str, *values: Any) -> None:
+    def _update_job(self, columns: str, *values: Any) -> None:
         """Set columns of the job at work."""
         number = self._current.job.number
         with self._transaction.batch():

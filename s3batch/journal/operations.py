@@ -131,18 +131,18 @@ class Operations:
         cursor = self._cursor.get(stage, self._current.floor)
         if cursor >= self.last:
             return []
-        leased = self._fresh.take(cursor, limit, stage, self.last) or self._leasable(cursor, stage, limit)
+        leased = self._fresh.take(cursor, limit, stage, self.last) or self._read_leasable(cursor, stage, limit)
         if leased:
             marks = (self._current.number, leased[0].id, leased[-1].id, stage)
             self._store.execute(_LEASE.format(jobs=self._current.numbers), marks)
         self._cursor[stage] = leased[-1].id if len(leased) == limit else self.last
-        return leased if not leased or leased[0].id > self._current.after else list(map(self._distrust, leased))
+        return leased if not leased or leased[0].id > self._current.after else list(map(self._require_recheck, leased))
 
-    def _leasable(self, cursor: int, stage: int, limit: int) -> list[Operation]:
+    def _read_leasable(self, cursor: int, stage: int, limit: int) -> list[Operation]:
         found = self._store.rows(_LEASABLE.format(jobs=self._current.numbers), (cursor, stage, limit))
-        return self._admitted(rows.convert_rows(self._store, rows.decode_operations, found))
+        return self._select_admitted(rows.convert_rows(self._store, rows.decode_operations, found))
 
-    def _distrust(self, operation: Operation) -> Operation:
+    def _require_recheck(self, operation: Operation) -> Operation:
         """Have a dead job's comparison checked again: file or object may have changed since."""
         old = operation.id <= self._current.after and operation.kind is Kind.RECONCILE
         return operation._replace(recheck=True) if old else operation
@@ -154,14 +154,14 @@ class Operations:
             leased = []
             for number in dict.fromkeys(numbers):
                 found = self._store.rows(_PENDING_ROW, (number,))
-                leased += self._admitted(rows.convert_rows(self._store, rows.decode_operations, found))
+                leased += self._select_admitted(rows.convert_rows(self._store, rows.decode_operations, found))
             self._store.execute_many(
                 "UPDATE operation SET state = 'leased' WHERE id = ?", [(operation.id,) for operation in leased]
             )
         self._transaction.commit()
         return leased
 
-    def _admitted(self, operations: list[Operation]) -> list[Operation]:
+    def _select_admitted(self, operations: list[Operation]) -> list[Operation]:
         """Return the operations to carry out for these rows, whose numbers rise."""
         if self.admit is None or not operations or operations[0].id > self._inherited:
             return operations

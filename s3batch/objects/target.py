@@ -50,14 +50,14 @@ class Target:
 
     def key(self, path: str) -> str:
         """Return the key of a file; ``path`` is relative to the source."""
-        return self.prefix + (path if self.stripped is None else self._strip(self.stripped, path))
+        return self.prefix + (path if self.stripped is None else self._strip_prefix(self.stripped, path))
 
     def key_of_single(self, name: str) -> str:
         """Return the key of a source that is one file: the target itself, or ``name`` below it if it ends with ``/``."""
         return self.whole or self.key(name)
 
     @staticmethod
-    def _strip(front: re.Pattern[str], path: str) -> str:
+    def _strip_prefix(front: re.Pattern[str], path: str) -> str:
         found = front.match(path)
         # a path that would vanish as a whole stays as it is: an empty name is no key
         return (path[found.end() :].lstrip("/") if found else "") or path

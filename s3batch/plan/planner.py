@@ -141,14 +141,14 @@ class Planner:
         if self.wanted.settings.dry_run:
             self._fail(problems)
         else:
-            add(self._troubled(problems))
+            add(self._plan_problems(problems))
 
     def _keys_kept(self, path: str) -> set[str]:
         """Return the keys at or below which nothing is an orphan: of a file at ``path``, and of a directory."""
         key, wanted = f"{self.wanted.prefix}{path}".rstrip("/"), self.wanted
         return {key, wanted.key(path), wanted.key(path + "/").rstrip("/")} if wanted.target.stripped else {key}
 
-    def _troubled(self, problems: list[WalkProblem]) -> list[Operation]:
+    def _plan_problems(self, problems: list[WalkProblem]) -> list[Operation]:
         """Return operations that will fail: paths that the walk could not read must be named, and tried again."""
         return [
             Operation(Kind.UPLOAD, self.wanted.key(path or KEPT), Reason.MISSING, path or "./")
@@ -157,7 +157,7 @@ class Planner:
 
     def _fail(self, problems: list[WalkProblem]) -> None:
         """Record the problems as failures in a dry run, which carries nothing out that could fail."""
-        rows = self.journal.operations.add(self._troubled(problems))
+        rows = self.journal.operations.add(self._plan_problems(problems))
         failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
         self.journal.operations.settle([(State.FAILED, result) for result in failed])
 

@@ -117,7 +117,7 @@ class SyncSpec:
             if any(os.path.isfile(os.path.join(self.source.base, path)) for path in found):
                 refuse_uploaded(self.settings, self.redirects, [redirect.key])
         seen: set[int] = set()
-        for file in self._stripped():
+        for file in self._iterate_stripped():
             key = self.key(file.path)
             if hash(key) in seen:
                 raise self.settings.bad(
@@ -129,5 +129,5 @@ class SyncSpec:
         """Return a walk of the source under the job's link policy; ``journal`` lies in it perhaps, and is no file."""
         return walk_source(self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal)
 
-    def _stripped(self) -> Iterable[LocalFile]:
+    def _iterate_stripped(self) -> Iterable[LocalFile]:
         return self.walk() if self.target.stripped else ()

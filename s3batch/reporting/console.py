@@ -104,9 +104,9 @@ class Output:
 
     def clean(self, text: str) -> str:
         """Return ``text`` as one harmless line without secrets."""
-        return _escape_ci_command(escape_line(self._masked(text)))
+        return _escape_ci_command(escape_line(self._mask_secrets(text)))
 
-    def _masked(self, text: str) -> str:
+    def _mask_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
@@ -119,7 +119,7 @@ class Output:
         """Write the one JSON document of a run with ``--json``."""
         write = self._put if self.held is None else self.held.write
         for piece in chain(iterate_document_text(document), ["\n"]):
-            write(_COMMAND_ANYWHERE.sub(r"\\u0023", self._masked(piece)))
+            write(_COMMAND_ANYWHERE.sub(r"\\u0023", self._mask_secrets(piece)))
 
     def info(self, *lines: str) -> None:
         """Print a message for people; ``--quiet`` silences it."""

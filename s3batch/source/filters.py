@@ -32,15 +32,15 @@ class Selection:
 
     def wants(self, path: str) -> bool:
         """Return whether this file belongs to the job."""
-        return (not self.include.groups or self._included(path)) and (
-            not self.exclude.groups or not self._excluded(path)
+        return (not self.include.groups or self._is_included(path)) and (
+            not self.exclude.groups or not self._is_excluded(path)
         )
 
     def enters(self, directory: str) -> bool:
         """Return whether anything below this directory can belong to the job."""
-        return self._may_include(directory) and (not self.exclude.groups or not self._excluded(directory + "/"))
+        return self._may_include(directory) and (not self.exclude.groups or not self._is_excluded(directory + "/"))
 
-    def _included(self, path: str) -> bool:
+    def _is_included(self, path: str) -> bool:
         says = self.include.verdict(path)
         return not self.include.roots if says is None else says
 
@@ -50,7 +50,7 @@ class Selection:
         segments = tuple(directory.split("/"))
         return any(root is None or all(map(str.__eq__, root, segments)) for root in self.include.roots)
 
-    def _excluded(self, path: str) -> bool:
+    def _is_excluded(self, path: str) -> bool:
         end = path.find("/") + 1
         while 0 < end < len(path):
             if self.exclude.verdict(path[:end]):

@@ -348,7 +348,7 @@ class Worker:
                 self.die()
                 return
             self.runner.transport.heard = self.world.now
-            self.runner.hear()
+            self.runner.note_contact()
             if drain:
                 self.dropped += self.runner.drop()
             if works:
@@ -392,7 +392,7 @@ class SimulatedExecutor:
             self._workers[-1].said = self._running()
         return [worker.state for worker in self._workers]
 
-    def give(self, worker: WorkerState, works: list[Work]) -> None:
+    def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         self._world.step("gives work")
         chosen = next(each for each in self._workers if each.state is worker)
         chosen.told = self._world.now
@@ -431,7 +431,7 @@ class SimulatedExecutor:
             if worker.outbox or worker.dropped:
                 worker.said = now
             for results, status in worker.outbox:
-                worker.state.hear(results, status)
+                worker.state.on_results(results, status)
                 news.results += results
             worker.outbox.clear()
             worker.state.take_back(worker.dropped)
@@ -456,7 +456,7 @@ class SimulatedExecutor:
         for worker in self._workers:
             worker.runner.learn(quirks)
 
-    def narrow(self) -> None:
+    def throttle(self) -> None:
         for worker in self._workers:
             worker.runner.transport.throttle()
 

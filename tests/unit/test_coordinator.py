@@ -59,9 +59,9 @@ class Scripted:
     def _ask(self, results: list[Result]) -> None:
         works, content, keys = self._state.totals
         credit = Credit(works + self._room - len(self._waiting), content + 10**12, keys + 10**6)
-        self._state.hear(results, Status(0 if self._untold else works, credit))
+        self._state.on_results(results, Status(0 if self._untold else works, credit))
 
-    def give(self, worker: WorkerState, works: list[Work]) -> None:
+    def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         assert works
         assert worker is self._state
         self.given += works
@@ -95,7 +95,7 @@ class Scripted:
     def sign_in_again(self, credentials: Credentials) -> None:
         self.credentials.append(credentials)
 
-    def narrow(self) -> None:
+    def throttle(self) -> None:
         self.narrowed += 1
 
     def drain(self) -> None:

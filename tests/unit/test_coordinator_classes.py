@@ -179,7 +179,7 @@ def test_few_are_handed_out_until_one_has_worked(clock, worked, room, outstandin
 def worker(name: str, *has: int) -> WorkerState:
     state = WorkerState(name)
     for row in has:
-        state.give(work(row), 0)
+        state.dispatch(work(row), 0)
     return state
 
 
@@ -243,7 +243,7 @@ def test_a_worker_is_kept_until_its_suspect_is_back_and_then_let_go():
     seen = []
     for _ in range(2):
         ((_, suspect),) = quarantine.assign([only])
-        only.give(suspect, 0)
+        only.dispatch(suspect, 0)
         seen.append((suspect.operation.id, quarantine.assign([only]), quarantine.uses(only)))
         only.take_back([suspect])
     quarantine.assign([only])
@@ -276,8 +276,8 @@ MIB = 1024 * 1024
 def test_a_worker_is_given_no_more_than_it_asks_for(credit, has, wanted, fits):
     state = WorkerState("a")
     for each in has:
-        state.give(each, compute_work_weight(each))
-    state.hear([], Status(0, credit))
+        state.dispatch(each, compute_work_weight(each))
+    state.on_results([], Status(0, credit))
 
     assert state.fits(wanted, compute_work_weight(wanted)) is fits
 
@@ -285,18 +285,18 @@ def test_a_worker_is_given_no_more_than_it_asks_for(credit, has, wanted, fits):
 def test_what_is_on_its_way_while_a_worker_asks_is_not_given_twice():
     state = WorkerState("a")
     for row in range(10):
-        state.give(work(row), 0)
+        state.dispatch(work(row), 0)
 
-    state.hear([Result(row) for row in range(4)], Status(5, Credit(4 + 8, 10, 0)))  # of ten it has seen four
+    state.on_results([Result(row) for row in range(4)], Status(5, Credit(4 + 8, 10, 0)))  # of ten it has seen four
 
-    assert state.room == 2
+    assert state.capacity == 2
 
 
 def test_of_a_dead_workers_work_only_what_it_had_begun_is_lost():
     state = WorkerState("a")
     for row in range(10):
-        state.give(work(row), 0)
-    state.hear([Result(row) for row in (0, 2)], Status(5, Credit(20, 10, 0)))
+        state.dispatch(work(row), 0)
+    state.on_results([Result(row) for row in (0, 2)], Status(5, Credit(20, 10, 0)))
 
     begun, waiting = state.parted()
 

@@ -128,8 +128,8 @@ def submit(executor: dask.DaskExecutor, works: list[Work]) -> None:
     for number, worker in enumerate(workers):
         if batch := works[number * share : (number + 1) * share]:
             for work in batch:
-                worker.give(work, compute_work_weight(work))
-            executor.give(worker, batch)
+                worker.dispatch(work, compute_work_weight(work))
+            executor.dispatch(worker, batch)
 
 
 def outstanding(executor: dask.DaskExecutor) -> int:
@@ -288,7 +288,7 @@ def test_fresh_credentials_and_narrow_go_with_the_next_exchange(client, executor
     submit(executor, works(1, 2, 3))
     executor.poll(0)
     executor.sign_in_again("fresh")
-    executor.narrow()
+    executor.throttle()
     for task in client.open_tasks().values():
         task.reply(done=[])
     executor.poll(0)

@@ -84,8 +84,8 @@ def submit(executor: Executor, works: list[Work]) -> None:
     for number, worker in enumerate(workers):
         if batch := works[number * share : (number + 1) * share]:
             for work in batch:
-                worker.give(work, compute_work_weight(work))
-            executor.give(worker, batch)
+                worker.dispatch(work, compute_work_weight(work))
+            executor.dispatch(worker, batch)
 
 
 def outstanding(executor: Executor) -> int:
@@ -298,7 +298,7 @@ def test_a_worker_asks_for_what_it_begins_and_little_more(brief, upload, fake, s
         while time.monotonic() < end:
             local.poll(0.1)
             (worker,) = local.workers()
-            if works := [upload(len(ahead) * 8 + number) for number in range(min(8, worker.room))]:
+            if works := [upload(len(ahead) * 8 + number) for number in range(min(8, worker.capacity))]:
                 submit(local, works)
             ahead.append(worker.totals[0] - worker.begun)
     finally:
@@ -498,7 +498,7 @@ def test_fewer_processes_than_asked_do_all_the_work(brief, upload, fake, monkeyp
             submit(executor, news.dropped)
             more = collect(executor, lambda more: len(more.results) == len(news.dropped))
             news.results += more.results
-        executor.narrow()
+        executor.throttle()
         executor.drain()
         executor.poll(0.1)
     finally:

@@ -44,7 +44,7 @@ class FakeRunner:
     def watch(self, sock, ready) -> None:
         self.sock, self.ready = sock, ready
 
-    def hear(self) -> None:
+    def note_contact(self) -> None:
         self.heard += 1
 
     def forbid(self) -> None:

@@ -262,7 +262,7 @@ class DaskExecutor:
             self._fill()
         return [seat.state for seat in self._seats.values() if seat.open]
 
-    def give(self, worker: WorkerState, works: list[Work]) -> None:
+    def dispatch(self, worker: WorkerState, works: list[Work]) -> None:
         """Hand ``works`` to one of them with its next exchange."""
         seat = self._seats[worker.name]
         seat.works += works
@@ -274,7 +274,7 @@ class DaskExecutor:
         news = PollResult(dropped=self._dropped)
         self._dropped = []
         self._ask_for_members()
-        for arrival in self._arrivals(0.0 if news.dropped else timeout):
+        for arrival in self._collect_arrivals(0.0 if news.dropped else timeout):
             self._hear(arrival, news)
         if self._client.status != "running":
             self._cut_off(news)
@@ -292,7 +292,7 @@ class DaskExecutor:
         self._brief = replace(self._brief, quirks=quirks)
         self._tell_all("quirks", quirks)
 
-    def narrow(self) -> None:
+    def throttle(self) -> None:
         """Halve every worker's window."""
         self._tell_all("narrow")
 
@@ -412,7 +412,7 @@ class DaskExecutor:
 
     # --- taking back ----------------------------------------------------------------------------
 
-    def _arrivals(self, timeout: float) -> Iterator[_OpenResult | _ExchangeResult | _Members]:
+    def _collect_arrivals(self, timeout: float) -> Iterator[_OpenResult | _ExchangeResult | _Members]:
         with contextlib.suppress(queue.Empty):
             yield self._arrived.get(timeout=timeout) if timeout > 0 else self._arrived.get_nowait()
             while True:
@@ -440,14 +440,14 @@ class DaskExecutor:
         seat.release()
         seat.answered = time.monotonic()
         results = unpack_results(answer.results)
-        seat.state.hear(results, answer.status or Status(seat.state.begun, seat.state.credit))
+        seat.state.on_results(results, answer.status or Status(seat.state.begun, seat.state.credit))
         news.results += results
         news.count(answer.requests, answer.doubts)
         dropped = unpack_works(answer.dropped)
         seat.state.take_back(dropped)
         news.dropped += dropped
         if answer.gone:
-            self._lose(seat, news)
+            self._lose_worker(seat, news)
         elif answer.silent > SILENCE or (answer.status and answer.status.stuck):
             work = seat.state.find(answer.busy_row)
             path = (answer.status.stuck if answer.status else "") or (work.operation.path if work else "")
@@ -455,9 +455,9 @@ class DaskExecutor:
                 format_hang_warning(f"the worker in {seat.address}", max(SILENCE, answer.silent), path)
             )
             self._dismiss_one(seat)
-            self._lose(seat, news)
+            self._lose_worker(seat, news)
 
-    def _lose(self, seat: _Seat, news: PollResult) -> None:
+    def _lose_worker(self, seat: _Seat, news: PollResult) -> None:
         del self._seats[seat.address]
         seat.release()
         seat.state.begun = seat.state.totals[0] - len(seat.works)  # it may have begun the work that it was sent
@@ -467,7 +467,7 @@ class DaskExecutor:
         """Compare the members of the cluster with the workers of the job."""
         self._members = addresses
         for seat in [each for address, each in self._seats.items() if address not in addresses]:
-            self._lose(seat, news)
+            self._lose_worker(seat, news)
         if any(seat.open for seat in self._seats.values()):
             self._manned = time.monotonic()
         elif time.monotonic() - self._manned > _ABANDONED and not self._draining:
@@ -481,7 +481,7 @@ class DaskExecutor:
     def _cut_off(self, news: PollResult) -> None:
         """Report everything as lost: the scheduler is gone, and its workers with it."""
         for seat in list(self._seats.values()):
-            self._lose(seat, news)
+            self._lose_worker(seat, news)
         if not self._draining:
             words = f"the connection to the Dask scheduler at {self._cluster.address} is gone"
             raise JobFailedError(words, hint="resume when it is back")

@@ -141,7 +141,7 @@ class HostedWorker:
         with self._news:
             self._heard = time.monotonic()
             self._inbox.append(ask)
-            self._knock()
+            self._report_arrival()
             self._news.wait_for(lambda: self._results or self._dropped or self._gone, WAIT)
             answer = ExchangeResponse(
                 [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
@@ -157,14 +157,14 @@ class HostedWorker:
         self._dismissed = True
         if self._runner is not None:
             self._runner.transport.writes.close()
-        self._knock()
+        self._report_arrival()
 
     def has_ended(self, timeout: float) -> bool:
         """Return whether its thread ends within ``timeout`` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _knock(self) -> None:
+    def _report_arrival(self) -> None:
         with contextlib.suppress(OSError):  # it has gone
             self._knocker.send(b".")
 
@@ -203,7 +203,7 @@ class HostedWorker:
         self._ears.recv(4096)
         with self._news:
             asks, self._inbox = self._inbox, []
-        runner.hear()
+        runner.note_contact()
         for ask in asks:
             self._obey(runner, ask)
 
