@@ -29,7 +29,7 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.objects.attributes import AttributeRules
-from s3batch.reporting.progress import Totals, kind_of, make_progress
+from s3batch.reporting.progress import Totals, choose_progress_kind, make_progress
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import UNREACHABLE
 from s3batch.s3.store_clock import elapsed
@@ -357,7 +357,9 @@ class CacheSession:
             planning=False, phase=phase, unit="files",
         )  # fmt: skip
         files_of = {operation.key: files for operation, files in operations.items()}
-        heard = _RoundResults(files_of, make_progress(kind_of(self.settings), self.output.progress_stream), totals)
+        heard = _RoundResults(
+            files_of, make_progress(choose_progress_kind(self.settings), self.output.progress_stream), totals
+        )
         executor, self._early = self._early or self.executor(function), None
         self._run(executor, list(operations), heard, heard.take)
         return heard.results
@@ -387,7 +389,7 @@ class CacheSession:
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
         operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, stamp.size, stamp)
         uploads = MultipartUploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
-        progress = make_progress(kind_of(self.settings), self.output.progress_stream)
+        progress = make_progress(choose_progress_kind(self.settings), self.output.progress_stream)
         self._run(executor, [operation], progress, lambda *_: None, uploads)
         stale_uploads.abort_stale_uploads(
             self.journal, self.bucket, lambda: stale_uploads.find_unclaimed_uploads(self.journal, self.bucket, key)

@@ -61,7 +61,7 @@ class Progress(Protocol):
         """Remove temporary output, once at the end, also after an error."""
 
 
-def kind_of(settings: Settings) -> str:
+def choose_progress_kind(settings: Settings) -> str:
     """Return the kind of progress that a job shows; none beside ``--quiet``, nor beside a document unless asked for."""
     quiet = settings.quiet or (settings.json and settings.progress == "auto")
     return "none" if quiet else settings.progress

@@ -46,7 +46,7 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import ci_outputs, report
 from s3batch.reporting.json_stream import Spool
-from s3batch.reporting.progress import Totals, kind_of, make_progress
+from s3batch.reporting.progress import Totals, choose_progress_kind, make_progress
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import RequestError
@@ -176,7 +176,7 @@ class SyncJob:
 
     def carry_out(self) -> None:
         """Run the job, without a report; the error that stops it is raised."""
-        progress = make_progress(kind_of(self.settings), self.output.progress_stream)
+        progress = make_progress(choose_progress_kind(self.settings), self.output.progress_stream)
         executor: Executor | None = None
         self.journal.heed(self.signals.error)
         is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
