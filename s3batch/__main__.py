@@ -19,7 +19,7 @@ def program() -> NoReturn:
     for signum in _STOPPING:
         if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # ignored: started by nohup
             signal.signal(signum, _end)
-    from s3batch.cli import program as run  # noqa: PLC0415 - after the handlers are set
+    from s3batch.cli import run_program as run  # noqa: PLC0415 - after the handlers are set
 
     run()
 

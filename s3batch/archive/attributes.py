@@ -15,12 +15,12 @@ _KEPT = stat.S_ISGID | stat.S_ISVTX
 
 def set_owner(descriptor: int, owner: tuple[int, int]) -> bool:
     """Give an open file or directory to a user and group; return False where this user may not."""
-    return _tried(lambda: os.fchown(descriptor, *owner))
+    return _is_permitted(lambda: os.fchown(descriptor, *owner))
 
 
 def set_link_owner(name: str, parent: int, owner: tuple[int, int]) -> bool:
     """Give a symbolic link in an open directory to a user and group; return False where this user may not."""
-    return _tried(lambda: os.chown(name, *owner, dir_fd=parent, follow_symlinks=False))
+    return _is_permitted(lambda: os.chown(name, *owner, dir_fd=parent, follow_symlinks=False))
 
 
 def set_directory(descriptor: int, mode: int, mtime_ns: int) -> bool:
@@ -28,16 +28,16 @@ def set_directory(descriptor: int, mode: int, mtime_ns: int) -> bool:
     now = stat.S_IMODE(os.fstat(descriptor).st_mode)
     done = True
     if now != mode | now & _KEPT:
-        done = _tried(lambda: os.fchmod(descriptor, mode | now & _KEPT))
-    return _tried(lambda: os.utime(descriptor, ns=(mtime_ns, mtime_ns))) and done
+        done = _is_permitted(lambda: os.fchmod(descriptor, mode | now & _KEPT))
+    return _is_permitted(lambda: os.utime(descriptor, ns=(mtime_ns, mtime_ns))) and done
 
 
-def open_up(name: str, mode: int, parent: int) -> bool:
+def open_up_directory(name: str, mode: int, parent: int) -> bool:
     """Set the mode of the directory ``name`` in an open directory; return False where this user may not."""
-    return _tried(lambda: os.chmod(name, mode, dir_fd=parent))
+    return _is_permitted(lambda: os.chmod(name, mode, dir_fd=parent))
 
 
-def _tried(change: Callable[[], None]) -> bool:
+def _is_permitted(change: Callable[[], None]) -> bool:
     try:
         change()
     except OSError as error:

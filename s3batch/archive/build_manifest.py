@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from s3batch.archive.change_detection import file_hash
-from s3batch.archive.columns import NONE, filled
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.columns import NONE, filled_column
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, joined_hash
 from s3batch.archive.manifest import Chunks, Extents, Manifest
 from s3batch.archive.pack_chunk import PackedChunk
@@ -35,8 +35,8 @@ class Assembled:
     """Files that were packed without their other extended attributes."""
 
 
-@paused()
-def assemble(plan: PackPlan, results: Iterable[PackedChunk], roots: tuple[str, ...]) -> Assembled:
+@pause_gc()
+def assemble_manifest(plan: PackPlan, results: Iterable[PackedChunk], roots: tuple[str, ...]) -> Assembled:
     """Assemble the new archive from the result of every recipe. Files that could not be read are left out and named."""
     without = {*plan.survey.found.missing, *plan.survey.found.excluded}
     roots = tuple(root for root in roots if root not in without)
@@ -57,7 +57,7 @@ def assemble(plan: PackPlan, results: Iterable[PackedChunk], roots: tuple[str, .
         if target in bad:
             bad[row] = f"it is a hard link to {tree.path(target)}: {bad[target]}"
     problems = [ScanProblem(tree.path(row), error) for row, error in sorted(bad.items())]
-    return Assembled(*_without(manifest, plan.survey.found, set(bad)), problems, capabilities, attributes)
+    return Assembled(*_drop_rows(manifest, plan.survey.found, set(bad)), problems, capabilities, attributes)
 
 
 class _Assembly:
@@ -68,8 +68,8 @@ class _Assembly:
         self._plan = plan
         self._tree = plan.survey.found.tree
         self._hashes = plan.survey.hashes
-        self._chunk = filled("I", NONE, count)
-        self._at = filled("I", 0, count)
+        self._chunk = filled_column("I", NONE, count)
+        self._at = filled_column("I", 0, count)
         self._extents: dict[int, list[_Extent]] = defaultdict(list)
         self._windows: dict[int, dict[int, bytes]] = defaultdict(dict)
         self._chunks = Chunks()
@@ -157,7 +157,7 @@ class _Assembly:
         return self._numbers[identity]
 
 
-def _without(manifest: Manifest, found: ScannedTree, dropped: set[int]) -> tuple[Manifest, ScannedTree]:
+def _drop_rows(manifest: Manifest, found: ScannedTree, dropped: set[int]) -> tuple[Manifest, ScannedTree]:
     """Return the manifest and the walk without the dropped rows."""
     old = manifest.tree
     keep = [row for row in range(len(old)) if row not in dropped]

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE, WINDOW, content_hash, joined_hash, zeros_hash
 from s3batch.archive.local_state import RACY_SECONDS_NS, LocalState, are_settled
 from s3batch.archive.manifest import Manifest
@@ -52,8 +52,8 @@ class Survey:
         return bytes(self.hashes[row * HASH_SIZE : (row + 1) * HASH_SIZE])
 
 
-@paused()
-def survey(
+@pause_gc()
+def survey_changes(
     found: ScannedTree,
     *,
     state: LocalState | None = None,
@@ -72,10 +72,10 @@ def survey(
     if state and nothing_changed(found, state):
         result.hashes, result.known = bytearray(state.manifest.hashes), tree.kinds.translate(_IS_FILE)
     elif state:
-        take_over(result, state.manifest, unchanged_rows(found, state))
+        take_hashes(result, state.manifest, unchanged_rows(found, state))
     if base and trust_mtime:
         pairs = [(row, other) for row, other in _same_times(tree, base.tree, rows) if not result.known[row]]
-        take_over(result, base, pairs)
+        take_hashes(result, base, pairs)
         result.assumed = [row for row, _ in pairs]
     result.to_hash = array("I", _worth_hashing(result, duplicates_from))
     return result
@@ -122,7 +122,7 @@ def _same_times(tree: Tree, old: Tree, rows: array[int]) -> Iterable[tuple[int, 
             yield row, other
 
 
-def take_over(result: Survey, manifest: Manifest, pairs: Iterable[tuple[int, int]]) -> None:
+def take_hashes(result: Survey, manifest: Manifest, pairs: Iterable[tuple[int, int]]) -> None:
     """Take the hashes of rows of ``manifest`` for those of rows of the walk."""
     hashes, known, old = result.hashes, result.known, manifest.hashes
     for row, other in pairs:
@@ -140,7 +140,7 @@ def _worth_hashing(result: Survey, duplicates_from: int) -> Iterable[int]:
             yield row
 
 
-def windows(size: int) -> Iterable[tuple[int, int]]:
+def split_windows(size: int) -> Iterable[tuple[int, int]]:
     """Start and length of each window of a file, bytes."""
     return ((start, min(WINDOW, size - start)) for start in range(0, size, WINDOW))
 
@@ -149,4 +149,4 @@ def file_hash(size: int, window_hashes: dict[int, bytes]) -> bytes:
     """Return the content hash from the hashes of a file's windows by start; missing windows are holes."""
     if size < WINDOW:
         return window_hashes[0] if 0 in window_hashes else zeros_hash(size)
-    return joined_hash(window_hashes.get(start) or zeros_hash(length) for start, length in windows(size))
+    return joined_hash(window_hashes.get(start) or zeros_hash(length) for start, length in split_windows(size))

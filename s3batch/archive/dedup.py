@@ -44,7 +44,7 @@ def choose_reuse(survey: Survey) -> Reuse:
         strangers = _by_content(survey, survey.base, strangers, reuse)
         used = _Usage(survey.base, reuse.rows)
         dropped = used.not_worth_keeping()
-        strangers = sorted([*strangers, *_release(survey.base, reuse.rows, dropped)])
+        strangers = sorted([*strangers, *_release_chunks(survey.base, reuse.rows, dropped)])
         reuse.kept = sorted(used.chunks() - dropped)
     _by_each_other(survey, strangers, reuse)
     return reuse
@@ -142,7 +142,7 @@ class _Usage:
         return dropped
 
 
-def _release(base: Manifest, rows: array[int], dropped: set[int]) -> list[int]:
+def _release_chunks(base: Manifest, rows: array[int], dropped: set[int]) -> list[int]:
     """Take back the reuse of ``dropped`` chunks; return the rows that must be packed again."""
     if not dropped:
         return []

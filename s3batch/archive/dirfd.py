@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from s3batch.archive.paths import inside, is_safe_name, join, split
+from s3batch.archive.paths import is_inside, is_safe_name, join_path, split_path
 from s3batch.errors import ArchiveError
 
 _KEEP = 200  # open descriptors; a process may have 1,024 by default on Linux
@@ -29,7 +29,9 @@ class Directories:
 
     def __init__(self, workspace: str, roots: Sequence[str], *, access: int = PASSAGE) -> None:
         self._flags = access | os.O_DIRECTORY | os.O_CLOEXEC
-        self._anchors = {"": workspace} | {split(root)[0]: split(root)[0] for root in roots if root.startswith("/")}
+        self._anchors = {"": workspace} | {
+            split_path(root)[0]: split_path(root)[0] for root in roots if root.startswith("/")
+        }
         self._open: dict[str, int] = {}
 
     def open(self, path: str, *, make: bool = False) -> int:
@@ -42,21 +44,21 @@ class Directories:
             return known
         missing: list[str] = []
         while path not in self._open and path not in self._anchors:
-            path, name = split(path)
+            path, name = split_path(path)
             if not is_safe_name(name):
-                raise ArchiveError(f"{join(path, name)} is outside the listed paths")
+                raise ArchiveError(f"{join_path(path, name)} is outside the listed paths")
             missing.append(name)
         descriptor = self._open.get(path)
         if descriptor is None:
             descriptor = self._open_anchor(path, make)
         for name in reversed(missing):
-            path = join(path, name)
+            path = join_path(path, name)
             descriptor = self._step(descriptor, name, path, make)
         return descriptor
 
     def is_anchor(self, path: str) -> bool:
         """Return whether ``path`` is the trusted parent of an absolute root, or lies above it."""
-        return any(inside(anchor, path) for anchor in self._anchors if anchor.startswith("/"))
+        return any(is_inside(anchor, path) for anchor in self._anchors if anchor.startswith("/"))
 
     def close(self) -> None:
         """Close all; the object can be used again."""

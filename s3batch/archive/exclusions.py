@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from s3batch.archive.paths import inside_any, join
+from s3batch.archive.paths import is_inside_any, join_path
 from s3batch.archive.tree import DIR, Tree
 from s3batch.source.gitignore import Patterns
 
@@ -24,7 +24,7 @@ class Exclusions:
         """Compile the patterns. Raises ValueError for one that cannot be read."""
         lines = [line.strip() for line in patterns]
         tops = [_FROM_WILDCARD.sub("", root) for root in roots if root.startswith("/")]
-        absolute = [line for line in lines if inside_any(line.removeprefix("!"), tops)]
+        absolute = [line for line in lines if is_inside_any(line.removeprefix("!"), tops)]
         floating = [line for line in lines if "/" not in line.removeprefix("!").removesuffix("/")]
         self._below = Patterns.of(line for line in lines if line not in absolute)
         self._absolute = Patterns.of(line for line in lines if line in absolute or line in floating)
@@ -56,7 +56,7 @@ class Exclusions:
         for path, first, last in tree.spans():
             known = path in gone or self.covers(path, directory=True)
             for row in range(first, last):
-                whole, is_directory = join(path, tree.names[row]), tree.kinds[row] == DIR
+                whole, is_directory = join_path(path, tree.names[row]), tree.kinds[row] == DIR
                 if known or self.names(whole, directory=is_directory):
                     yield row
                     if is_directory:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from s3batch.archive.paths import join, split
+from s3batch.archive.paths import join_path, split_path
 from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import DIR
 
@@ -26,7 +26,7 @@ def extra_paths(
     gone, staying, listed = set(given_way), _with_parents(_what_stays(found)), set(roots)
     for directory, first, last in tree.spans():
         for row in range(first, last):
-            path = join(directory, tree.names[row])
+            path = join_path(directory, tree.names[row])
             if directory in gone:
                 if tree.kinds[row] == DIR:
                     gone.add(path)
@@ -34,7 +34,7 @@ def extra_paths(
                 yield path
                 gone.add(path)
     for path in found.special:
-        if split(path)[0] not in gone and path not in given_way and path not in listed:
+        if split_path(path)[0] not in gone and path not in given_way and path not in listed:
             yield path
 
 
@@ -47,7 +47,7 @@ def _what_stays(found: ScannedTree) -> Iterator[str]:
         for directory, first, last in tree.spans():
             for row in range(first, last):
                 if tree.kinds[row] == DIR:
-                    path = join(directory, tree.names[row])
+                    path = join_path(directory, tree.names[row])
                     of_directory[path] = devices[row]
                     if devices[row] != of_directory.get(directory, devices[row]):
                         yield path
@@ -59,5 +59,5 @@ def _with_parents(paths: Iterable[str]) -> set[str]:
         place = path
         while place not in found and place not in {"", "/", "."}:
             found.add(place)
-            place = split(place)[0]
+            place = split_path(place)[0]
     return found

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def paused() -> Iterator[None]:
+def pause_gc() -> Iterator[None]:
     """Switch off garbage collection until the block ends; blocks may be nested. Also a decorator."""
     was_on = gc.isenabled()
     gc.disable()

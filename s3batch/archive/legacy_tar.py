@@ -25,7 +25,7 @@ from s3batch.archive.attributes import set_directory
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.legacy_paths import Placement
-from s3batch.archive.paths import KEEP, inside, inside_any, link_is_wanted, split
+from s3batch.archive.paths import KEEP, is_inside, is_inside_any, link_is_wanted, split_path
 from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.scan import PERMISSIONS, ScanProblem
 from s3batch.archive.undo_log import UndoLog
@@ -68,7 +68,7 @@ class Extracted:
     """Directories whose mode or time cannot be set: they belong to someone else."""
 
 
-def kind_of(head: bytes) -> str | None:
+def archive_kind_of(head: bytes) -> str | None:
     """Return ``gzip``, ``zstd`` or ``tar`` by the first 512 bytes of an object; ``None`` for anything else."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
@@ -101,30 +101,30 @@ def extract_legacy(
             placement, directories, undo, anchored, limits, symlinks, exclude, places, workspace
         )  # fmt: skip
         try:
-            stream = _open(source, limits)
+            stream = _open_legacy(source, limits)
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
                 while (member := archive.next()) is not None:
                     archive.members.clear()  # type: ignore[attr-defined] # or a million members stay in memory
                     extraction.take(member, archive)
-            _drain(stream)
+            _drain_padding(stream)
         except _UNREADABLE as error:
             raise ArchiveError(f"not a readable archive: {error}") from error
         extraction.finish()
     return extraction.done
 
 
-def _drain(stream: IO[bytes]) -> None:
+def _drain_padding(stream: IO[bytes]) -> None:
     """Read the padding: gzip and zstd check their sums only at the very end."""
     while stream.read(_BLOCK):
         continue
 
 
-def _open(source: Readable, limits: Limits) -> IO[bytes]:
+def _open_legacy(source: Readable, limits: Limits) -> IO[bytes]:
     head = b""
     while len(head) < _HEAD and (more := source.read(_HEAD - len(head))):
         head += more
     whole = cast("IO[bytes]", _Stream(head, source, limits.total))
-    match kind_of(head):
+    match archive_kind_of(head):
         case "gzip":
             plain: Readable = cast("Readable", gzip.GzipFile(fileobj=whole))
         case "zstd":
@@ -196,7 +196,7 @@ class _Extraction:
         if path is None:
             self._leave_out(member.name, "it is outside the listed paths")
             return
-        self.done.roots.update(root for root in self.roots if inside(path, root))
+        self.done.roots.update(root for root in self.roots if is_inside(path, root))
         if self.exclude.covers(path, directory=member.isdir()):
             return
         if member.issym() and path in self.places.moves:
@@ -242,7 +242,7 @@ class _Extraction:
         self.done.left_out.append(ScanProblem(name, why))
 
     def _take_file(self, member: tarfile.TarInfo, path: str, content: IO[bytes]) -> None:
-        _filter(member, path)
+        _filter_member(member, path)
         self._files.add(path)
         self._links.pop(path, None)
         there = self._open_alike(member, path)
@@ -250,7 +250,7 @@ class _Extraction:
             self._make_file(member, path, iter(lambda: content.read(_BLOCK), b""))
             return
         with there:
-            equal, block, digest = _compare(there, content)
+            equal, block, digest = _compare_content(there, content)
             if not block:
                 self.done.right += 1
                 return
@@ -262,7 +262,7 @@ class _Extraction:
         file = os.open(name, _NEW, 0o600, dir_fd=parent)
         try:
             for block in blocks:
-                self.done.size += _write_all(file, block)
+                self.done.size += _write_block(file, block)
             os.fchmod(file, member.mode & PERMISSIONS)
             os.utime(file, ns=(_mtime_ns(member), _mtime_ns(member)))
         finally:
@@ -277,7 +277,7 @@ class _Extraction:
                 path, f"it is a hard link to {member.linkname}, which the archive does not restore before it"
             )
             return
-        source_parent, source = split(existing)
+        source_parent, source = split_path(existing)
         parent, name = self._make_room(path)
         held = os.dup(parent)
         try:
@@ -290,11 +290,11 @@ class _Extraction:
 
     def _take_symlink(self, member: tarfile.TarInfo, path: str) -> None:
         try:
-            _filter(member, path)
+            _filter_member(member, path)
         except ArchiveError as error:
             self._leave_out(path, error.message)
             return
-        if link_is_wanted(self.symlinks, split(path)[0], member.linkname, self.roots):
+        if link_is_wanted(self.symlinks, split_path(path)[0], member.linkname, self.roots):
             self._files.discard(path)
             self._links[path] = member.linkname, _mtime_ns(member)
         else:
@@ -302,7 +302,7 @@ class _Extraction:
 
     def _open_alike(self, member: tarfile.TarInfo, path: str) -> BinaryIO | None:
         """Open the file that is there, if it has the member's size, time and mode: its content may be the same."""
-        parent, name = split(path)
+        parent, name = split_path(path)
         try:
             there = require_regular_file(os.open(name, _THERE, dir_fd=self.directories.open(parent)), path)
         except (OSError, ArchiveError):
@@ -316,10 +316,10 @@ class _Extraction:
 
     def _make_room(self, path: str) -> tuple[int, str]:
         """Return a descriptor of the directory and a free name in it, after recording that it is about to be made."""
-        directory, name = split(path)
+        directory, name = split_path(path)
         self._make_dirs(directory)
         parent = self.directories.open(directory)
-        if _exists(parent, name):
+        if _entry_exists(parent, name):
             self.directories.forget(path)
             self.undo.move_aside(path)
             parent = self.directories.open(directory)
@@ -331,7 +331,7 @@ class _Extraction:
         missing = []
         while path not in self._known and path not in ("", "/") and not self.directories.is_anchor(path):
             missing.append(path)
-            path = split(path)[0]
+            path = split_path(path)[0]
         if self.directories.is_anchor(path):
             self.directories.open(path, make=True)
         for directory in reversed(missing):
@@ -339,30 +339,30 @@ class _Extraction:
             self._known.add(directory)
 
     def _make_dir(self, path: str) -> None:
-        parent, name = split(path)
+        parent, name = split_path(path)
         try:
             there = os.stat(name, dir_fd=self.directories.open(parent), follow_symlinks=False)
         except FileNotFoundError:
             self.undo.make_dir(path, 0o755)
             return
         if stat.S_ISDIR(there.st_mode):
-            if inside_any(path, self.roots):
+            if is_inside_any(path, self.roots):
                 self.undo.will_change(path, stat.S_IMODE(there.st_mode), there.st_mtime_ns)
             return
-        if not inside_any(path, self.roots):
+        if not is_inside_any(path, self.roots):
             raise ArchiveError(f"{path} is a symbolic link or not a directory; it is not followed")
         self.undo.move_aside(path)
         self.undo.make_dir(path, 0o755)
 
 
-def _filter(member: tarfile.TarInfo, path: str) -> None:
+def _filter_member(member: tarfile.TarInfo, path: str) -> None:
     """Apply Python's ``data`` filter to a member. Only its verdict counts; s3batch itself checks the disk.
 
     Pythons before 3.11.4 have no such filter. Of its refusals only one is missing in the rules here: symbolic links
     that leave the workspace.
     """
     if not hasattr(tarfile, "data_filter"):
-        if member.issym() and _leaves(path, member.linkname):
+        if member.issym() and _leaves_workspace(path, member.linkname):
             raise ArchiveError(f"the archive is not safe: {path} is a link to {member.linkname}")
         return
     try:
@@ -371,14 +371,14 @@ def _filter(member: tarfile.TarInfo, path: str) -> None:
         raise ArchiveError(f"the archive is not safe: {error}") from error
 
 
-def _leaves(path: str, target: str) -> bool:
+def _leaves_workspace(path: str, target: str) -> bool:
     """Return whether the text of a symbolic link at ``path`` leads out of the workspace."""
     return target.startswith("/") or posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith(
         ".."
     )
 
 
-def _exists(parent: int, name: str) -> bool:
+def _entry_exists(parent: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -391,7 +391,7 @@ def _mtime_ns(member: tarfile.TarInfo) -> int:
     return max(-(2**62), min(2**62, int(member.mtime * 1_000_000_000)))
 
 
-def _compare(there: BinaryIO, content: IO[bytes]) -> tuple[int, bytes, bytes]:
+def _compare_content(there: BinaryIO, content: IO[bytes]) -> tuple[int, bytes, bytes]:
     """Return how many bytes are equal, the first block of the content that is not (empty: all are), and their digest."""
     equal, running = 0, hashlib.blake2b()
     while block := content.read(_BLOCK):
@@ -413,7 +413,7 @@ def _read_again(there: BinaryIO, length: int, digest: bytes, path: str) -> Itera
         raise ArchiveError(f"{path} changed while it was restored", hint="run the restore again")
 
 
-def _write_all(file: int, block: bytes) -> int:
+def _write_block(file: int, block: bytes) -> int:
     view = memoryview(block)
     while view:
         view = view[os.write(file, view) :]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
-from s3batch.archive.paths import inside, is_below, join, without_nested
+from s3batch.archive.paths import is_below, is_inside, join_path, without_nested
 from s3batch.archive.scan import ScanProblem
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
@@ -174,8 +174,8 @@ class _Search:
             return []
         found = []
         for name, is_directory in entries:
-            path = join(directory, name)
-            own = inside(path, OWN_DIRECTORY)
+            path = join_path(directory, name)
+            own = is_inside(path, OWN_DIRECTORY)
             if own or not self._pattern.name_fits(name, depth):
                 continue
             if not (self._exclude and self._exclude.names(path, directory=is_directory)):

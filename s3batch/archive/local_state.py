@@ -12,10 +12,10 @@ from array import array
 from dataclasses import dataclass, field
 
 from s3batch.archive import zstd
-from s3batch.archive.columns import filled, from_planes, to_planes
+from s3batch.archive.columns import filled_column, from_planes, to_planes
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.manifest_codec import EncodedManifest
-from s3batch.archive.msgpack import Record, decode, encode
+from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import FILE
 from s3batch.archive.validate import Limits
@@ -74,7 +74,11 @@ class LocalState:
     def __post_init__(self) -> None:
         if not self.ctimes:
             count = len(self.manifest.tree)
-            self.ctimes, self.inodes, self.devices = filled("q", 0, count), filled("Q", 0, count), filled("Q", 0, count)
+            self.ctimes, self.inodes, self.devices = (
+                filled_column("q", 0, count),
+                filled_column("Q", 0, count),
+                filled_column("Q", 0, count),
+            )
 
 
 class _StateFields(Record, kw_only=True):
@@ -142,7 +146,7 @@ def save_state(path: str, state: LocalState) -> None:
         segments=list(state.segments.values()),
     )
     with private.replace_file(path) as file:
-        file.write(zstd.compress(encode(record), level=1))
+        file.write(zstd.compress_frame(encode_message(record), level=1))
 
 
 def load_state(path: str, limits: Limits | None = None) -> LocalState | None:
@@ -154,7 +158,9 @@ def load_state(path: str, limits: Limits | None = None) -> LocalState | None:
 def read_state(path: str, limits: Limits | None = None) -> EncodedState | None:
     """Return the stored state without decoding its manifest."""
     try:
-        record = decode(zstd.decompress(private.read_private_file(path), limit=_LIMIT), _StateFields, what=path)
+        record = decode_message(
+            zstd.decompress_frame(private.read_private_file(path), limit=_LIMIT), _StateFields, what=path
+        )
     except (OSError, ArchiveError, PrivateFileError):
         return None
     return EncodedState(record, limits) if record.version == _VERSION else None

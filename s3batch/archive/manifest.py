@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from s3batch.archive.columns import to_planes
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, tree_hash
-from s3batch.archive.paths import encode as encode_names
+from s3batch.archive.paths import encode_names
 from s3batch.archive.tree import Tree
 
 

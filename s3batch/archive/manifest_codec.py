@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from s3batch.archive import zstd
 from s3batch.archive.columns import NONE, from_planes, to_planes
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import ALGORITHM, chunk_id
 from s3batch.archive.manifest import Chunks, Manifest
-from s3batch.archive.msgpack import decode, encode
+from s3batch.archive.msgpack import decode_message, encode_message
 from s3batch.archive.segments import Columns, Joiner, Segment, Splitter, cut_rows, split_ids
 from s3batch.archive.tree import files_of
-from s3batch.archive.validate import Limits, check
+from s3batch.archive.validate import Limits, check_manifest
 from s3batch.errors import ArchiveError
 
 VERSION, SEGMENTED = 1, 2
@@ -72,20 +72,20 @@ class ManifestSums(NamedTuple):
     """Their stored bytes."""
 
 
-@paused()
+@pause_gc()
 def make_segments(manifest: Manifest) -> list[RawSegment]:
     """Return the segments of a manifest; none if it is small enough to be stored in one piece."""
     if len(manifest.tree) < SEGMENTED_FROM:
         return []
     splitter, first, made = Splitter(manifest), 0, []
     for last in cut_rows(manifest.tree):
-        raw = encode(splitter.part(first, last))
+        raw = encode_message(splitter.part(first, last))
         made.append(RawSegment(chunk_id(raw), raw))
         first = last
     return made
 
 
-@paused()
+@pause_gc()
 def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Segment] = ()) -> bytes:
     """Return the key object; with ``segments``, which hold the columns, only the head."""
     chunks = manifest.chunks
@@ -119,7 +119,7 @@ def encode_manifest(manifest: Manifest, *, level: int = 3, segments: Sequence[Se
         stored = _KeyObjectFields(
             **common, v=VERSION, **{name: getattr(whole, name) for name in Columns.__struct_fields__}
         )
-    return zstd.compress(encode(stored), level=level, checksum=True)
+    return zstd.compress_frame(encode_message(stored), level=level, checksum=True)
 
 
 class EncodedManifest:
@@ -130,8 +130,8 @@ class EncodedManifest:
         self._limits = limits = limits or Limits()
         if len(stored) > limits.manifest_stored:
             raise ArchiveError(f"the manifest has {len(stored):,} bytes, over the limit of {limits.manifest_stored:,}")
-        raw = zstd.decompress(stored, limit=limits.manifest_raw, checksum=True)
-        self._fields = fields = decode(raw, _KeyObjectFields, what="the manifest")
+        raw = zstd.decompress_frame(stored, limit=limits.manifest_raw, checksum=True)
+        self._fields = fields = decode_message(raw, _KeyObjectFields, what="the manifest")
         if fields.v not in (VERSION, SEGMENTED) or fields.alg != ALGORITHM:
             raise ArchiveError(
                 f"the manifest has format {fields.v}/{fields.alg}, this s3batch reads {SEGMENTED}/{ALGORITHM}",
@@ -160,7 +160,7 @@ class EncodedManifest:
             )
         return [Segment(*each) for each in zip(ids, raws, stored, strict=True)]
 
-    @paused()
+    @pause_gc()
     def manifest(self, bodies: Mapping[bytes, bytes]) -> Manifest:
         """Return the manifest, checked. ``bodies`` are the segments as stored, by id.
 
@@ -170,7 +170,7 @@ class EncodedManifest:
             manifest = self._join(bodies)
         except (ValueError, KeyError, OverflowError, UnicodeError) as error:
             raise ArchiveError(f"the manifest is damaged: {error}") from error
-        check(manifest, self._limits)
+        check_manifest(manifest, self._limits)
         return manifest
 
     def _join(self, bodies: Mapping[bytes, bytes]) -> Manifest:
@@ -180,7 +180,9 @@ class EncodedManifest:
         else:
             numbers = {identity: number for number, identity in enumerate(self._chunk_ids)}
             for segment in self.segments:
-                part = decode(prove_segment(segment, bodies[segment.id]), Columns, what="a segment of the manifest")
+                part = decode_message(
+                    prove_segment(segment, bodies[segment.id]), Columns, what="a segment of the manifest"
+                )
                 if part.entry_count + len(joiner.tree) > fields.entry_count:
                     raise ArchiveError("the manifest is damaged: its segments hold more entries than it lists")
                 used = split_ids(part.chunk_ids, len(part.chunk_ids) // 32)
@@ -222,7 +224,7 @@ class EncodedManifest:
 
 def prove_segment(segment: Segment, body: bytes) -> bytes:
     """Return the raw bytes of a segment. Raises :class:`ArchiveError` if they are not those it is named by."""
-    raw = zstd.decompress(body, raw_length=segment.raw, limit=segment.raw)
+    raw = zstd.decompress_frame(body, raw_length=segment.raw, limit=segment.raw)
     if chunk_id(raw) != segment.id:
         raise ArchiveError(f"the content of segment {segment.id.hex()} does not match its hash")
     return raw

@@ -15,12 +15,12 @@ class Record(msgspec.Struct):
     """A stored value: a map from field names. Fields a later version added are passed over."""
 
 
-def encode(value: object) -> bytes:
+def encode_message(value: object) -> bytes:
     """Return a value as MessagePack."""
     return msgspec.msgpack.encode(value)
 
 
-def decode(data: bytes | memoryview, kind: type[Value], *, what: str) -> Value:
+def decode_message(data: bytes | memoryview, kind: type[Value], *, what: str) -> Value:
     """Return a ``kind`` from MessagePack; ``what`` names it in the error."""
     try:
         return msgspec.msgpack.decode(data, type=kind)

@@ -1,6 +1,6 @@
 """The workers' half of a rebuild: read files, hash them, make a chunk of them.
 
-A plan (a :class:`.table.Table` that :mod:`.packplan` writes) has one row for each item: a whole file, or a window
+A plan (a :class:`.plan_file.PlanTable` that :mod:`.pack_plan` writes) has one row for each item: a whole file, or a window
 of a large one. A recipe names the rows of one chunk. The result is the chunk's body and, for every item, its hash, its
 place in the chunk and its time when it was read.
 
@@ -20,11 +20,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from s3batch.archive import zstd
-from s3batch.archive.columns import nanoseconds
+from s3batch.archive.columns import clamp_nanoseconds
 from s3batch.archive.dirfd import Directories
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
-from s3batch.archive.msgpack import Record, decode, encode
+from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.plan_file import PlanTable, Recipe
 from s3batch.errors import ArchiveError
 
@@ -69,12 +69,12 @@ class PackedChunk(Record, kw_only=True):
 
     def to_bytes(self) -> bytes:
         """Return the bytes for ``Result.payload``."""
-        return encode(self)
+        return encode_message(self)
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> PackedChunk:
         """Return the result that :meth:`to_bytes` encoded."""
-        return decode(payload, cls, what="the journal's record of a chunk")
+        return decode_message(payload, cls, what="the journal's record of a chunk")
 
 
 class BuiltChunk(NamedTuple):
@@ -85,30 +85,30 @@ class BuiltChunk(NamedTuple):
     """One zstd frame; empty if the base archive has this chunk already."""
 
 
-@paused()
+@pause_gc()
 def build_chunk(plan: str, recipe: Recipe, *, level: int = zstd.LEVEL) -> BuiltChunk:
     """Read the items of ``recipe`` from the plan file ``plan`` and make their chunk."""
-    opened = _open_plan(plan)
-    reading = _read(opened, recipe, keep=True)
+    opened = _open_pack_plan(plan)
+    reading = _read_recipe(opened, recipe, keep=True)
     packed, raw = reading.packed(), reading.kept()
     if not raw:
         return BuiltChunk(packed, b"")
     packed.id = reading.identity or chunk_id(raw)
     packed.raw = len(raw)
-    body = b"" if packed.id in opened.known else zstd.compress(raw, level=level)
+    body = b"" if packed.id in opened.known else zstd.compress_frame(raw, level=level)
     packed.stored = len(body)
     return BuiltChunk(packed, body)
 
 
-@paused()
+@pause_gc()
 def hash_items(plan: str, recipe: Recipe) -> PackedChunk:
     """Return the hashes of the items of ``recipe`` without storing anything."""
-    return _read(_open_plan(plan), recipe, keep=False).packed()
+    return _read_recipe(_open_pack_plan(plan), recipe, keep=False).packed()
 
 
-def close_plans() -> None:
+def close_pack_plans() -> None:
     """Let go of mapped plans and open directories; a worker does it when its job is over."""
-    _mapped.cache_clear()
+    _map_pack_plan.cache_clear()
 
 
 _Item = tuple[int, int, int, int, int, int]
@@ -142,14 +142,14 @@ class _MappedPackPlan:
             yield path, name, item
 
 
-def _open_plan(path: str) -> _MappedPackPlan:
+def _open_pack_plan(path: str) -> _MappedPackPlan:
     """Open the current plan. A long-lived process finds the next plan at the same path."""
     status = os.stat(path)
-    return _mapped(path, status.st_ino, status.st_mtime_ns)
+    return _map_pack_plan(path, status.st_ino, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _mapped(path: str, _inode: int, _mtime_ns: int) -> _MappedPackPlan:
+def _map_pack_plan(path: str, _inode: int, _mtime_ns: int) -> _MappedPackPlan:
     return _MappedPackPlan(path)
 
 
@@ -161,7 +161,7 @@ class _UnreadError(Exception):
         self.code = code
 
 
-def _read(plan: _MappedPackPlan, recipe: Recipe, *, keep: bool) -> _Reading:
+def _read_recipe(plan: _MappedPackPlan, recipe: Recipe, *, keep: bool) -> _Reading:
     """Read all items, into one buffer if they are kept."""
     reading = _Reading(plan, recipe, keep=keep)
     reading.take_all(plan.items(recipe))
@@ -329,9 +329,9 @@ def _read_stable(file: int, start: int, view: memoryview, expected: list[int], *
     """
     size = expected[0]
     for _ in range(_TRIES):
-        complete = _fill(file, start, view)
+        complete = _fill_view(file, start, view)
         status = os.fstat(file)
-        facts = [status.st_size, nanoseconds(status.st_mtime_ns), status.st_ctime_ns]
+        facts = [status.st_size, clamp_nanoseconds(status.st_mtime_ns), status.st_ctime_ns]
         if complete and facts == expected:
             return facts[1]
         if facts[0] != size or not whole:
@@ -340,7 +340,7 @@ def _read_stable(file: int, start: int, view: memoryview, expected: list[int], *
     raise _UnreadError(CHANGED, "it changed while it was read")
 
 
-def _fill(file: int, start: int, view: memoryview) -> bool:
+def _fill_view(file: int, start: int, view: memoryview) -> bool:
     """Read until ``view`` is full; false if the file ends before."""
     done = 0
     while done < len(view):

@@ -17,9 +17,9 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from s3batch.archive.change_detection import Survey, file_hash, windows
+from s3batch.archive.change_detection import Survey, file_hash, split_windows
 from s3batch.archive.dedup import Reuse, choose_reuse
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.pack_chunk import SPARSE, PackedChunk
 from s3batch.archive.places import placed_columns
@@ -82,14 +82,14 @@ class PackPlan:
         return sum(self.items.lengths)
 
 
-@paused()
+@pause_gc()
 def hash_plan(survey: Survey) -> PackItems:
     """Return the items to hash before packing, in recipes of about 64 MiB or 4,000 files for ``hash_items``."""
     items = PackItems()
     held = 0
     tree = survey.found.tree
     for row in survey.to_hash:
-        for start, length in windows(tree.sizes[row]):
+        for start, length in split_windows(tree.sizes[row]):
             items.add(row, start, length)
             held += length + (16 << 10)  # each file counts 16 KiB more: a recipe has at most 4,096
             if held >= 64 << 20:
@@ -99,7 +99,7 @@ def hash_plan(survey: Survey) -> PackItems:
     return items
 
 
-@paused()
+@pause_gc()
 def learn_hashes(survey: Survey, items: PackItems, results: Iterable[PackedChunk]) -> None:
     """Take the results of ``hash_items``; files that could not be read stay unknown and will be named in packing."""
     parts: dict[int, dict[int, bytes]] = {}
@@ -116,7 +116,7 @@ def learn_hashes(survey: Survey, items: PackItems, results: Iterable[PackedChunk
             survey.learn(row, file_hash(survey.found.tree.sizes[row], parts.get(row, {})))
 
 
-@paused()
+@pause_gc()
 def plan_packing(survey: Survey) -> PackPlan:
     """Decide for every file: bytes it shares with the base or another file, or bytes to be packed."""
     reuse = choose_reuse(survey)
@@ -126,7 +126,7 @@ def plan_packing(survey: Survey) -> PackPlan:
     return PackPlan(survey, items, reuse)
 
 
-@paused()
+@pause_gc()
 def write_items(path: str, survey: Survey, items: PackItems, workspace: str, roots: Iterable[str]) -> None:
     """Write the plan file for ``hash_items`` and ``build_chunk``."""
     found, tree, rows = survey.found, survey.found.tree, items.rows
@@ -160,7 +160,7 @@ def _add_windows(items: PackItems, survey: Survey, reuse: Reuse) -> None:
     for row, size in _new_rows(survey, reuse):
         if size < WINDOW:
             continue
-        for start, length in windows(size):
+        for start, length in split_windows(size):
             if length == WINDOW:
                 items.add(row, start, length)
                 items.cut()

@@ -20,7 +20,7 @@ KEEP, INSIDE, SKIP = "keep", "inside", "skip"
 
 def parse_roots(listed: Iterable[str], workspace: str) -> tuple[str, ...]:
     """Return the listed paths in one spelling, sorted, without those that lie in another one."""
-    return without_nested({_parse_root(path.strip(), workspace) for path in listed if path.strip()}, workspace)
+    return without_nested({_parse_listed_root(path.strip(), workspace) for path in listed if path.strip()}, workspace)
 
 
 def without_nested(roots: Iterable[str], workspace: str) -> tuple[str, ...]:
@@ -31,34 +31,34 @@ def without_nested(roots: Iterable[str], workspace: str) -> tuple[str, ...]:
     )
 
 
-def _parse_root(path: str, workspace: str) -> str:
+def _parse_listed_root(path: str, workspace: str) -> str:
     if "\0" in path:
         raise SettingsError(f"cache: {path!r} is not a path")
     absolute = posixpath.normpath(posixpath.join(workspace, path)).replace("//", "/")
-    root = posixpath.relpath(absolute, workspace) if inside(absolute, workspace) else absolute
+    root = posixpath.relpath(absolute, workspace) if is_inside(absolute, workspace) else absolute
     if root == "/":
         raise SettingsError("cache: the whole file system cannot be cached", hint="list the directories you need")
     if absolute == root and not path.startswith("/"):
         raise SettingsError(f"cache: {path} leaves the workspace {workspace}", hint="write it as an absolute path")
-    if inside(root, OWN_DIRECTORY):
+    if is_inside(root, OWN_DIRECTORY):
         raise SettingsError(f"cache: {path} is where s3batch keeps its own files", hint="remove it from cache")
     return root
 
 
-def inside(path: str, root: str) -> bool:
+def is_inside(path: str, root: str) -> bool:
     """Return whether ``path`` is ``root`` or lies below it, by whole components."""
     if root == ".":
         return not path.startswith("/")
     return path == root or path.startswith(root + "/" if root != "/" else root)
 
 
-def inside_any(path: str, roots: Sequence[str]) -> bool:
+def is_inside_any(path: str, roots: Sequence[str]) -> bool:
     """Return whether ``path`` is at or below one of ``roots``."""
-    return any(inside(path, root) for root in roots)
+    return any(is_inside(path, root) for root in roots)
 
 
 def is_below(path: str, roots: Container[str]) -> bool:
-    """Return True for a path at or below one of ``roots``; the same as :func:`inside_any`, for many roots."""
+    """Return True for a path at or below one of ``roots``; the same as :func:`is_inside_any`, for many roots."""
     if path not in roots and not path.startswith("/") and "." in roots:
         return True
     while path not in roots:
@@ -69,15 +69,15 @@ def is_below(path: str, roots: Container[str]) -> bool:
     return True
 
 
-def join(directory: str, name: str) -> str:
+def join_path(directory: str, name: str) -> str:
     """Return the path of an entry; the workspace itself is the directory ``""``."""
     if not directory:
         return name
     return directory + name if directory == "/" else f"{directory}/{name}"
 
 
-def split(path: str) -> tuple[str, str]:
-    """Return directory and name; the reverse of :func:`join`."""
+def split_path(path: str) -> tuple[str, str]:
+    """Return directory and name; the reverse of :func:`join_path`."""
     return posixpath.split(path)
 
 
@@ -93,13 +93,13 @@ def check_path(path: str) -> None:
         raise ArchiveError(f"the path {path!r} in the archive is not safe")
 
 
-def encode(texts: Sequence[str]) -> bytes:
+def encode_names(texts: Sequence[str]) -> bytes:
     """Return names joined by NUL, as the bytes the file system had."""
     return os.fsencode("\0".join(texts))
 
 
-def decode(blob: bytes | bytearray | memoryview, count: int) -> list[str]:
-    """Return the names that :func:`encode` joined; ``count`` tells no name from one that is empty."""
+def decode_names(blob: bytes | bytearray | memoryview, count: int) -> list[str]:
+    """Return the names that :func:`encode_names` joined; ``count`` tells no name from one that is empty."""
     texts = os.fsdecode(bytes(blob)).split("\0") if count else []
     if len(texts) != count or (not count and len(blob)):
         raise ArchiveError(f"a list of names has {len(texts):,} names instead of {count:,}")
@@ -110,8 +110,8 @@ def points_inside(directory: str, target: str, roots: Sequence[str]) -> bool:
     """Return whether a symbolic link in ``directory`` stays in ``roots``, by its text alone. The disk is not read."""
     if target.startswith("/"):
         return False
-    reached = posixpath.normpath(join(directory, target))
-    return not reached.startswith("..") and inside_any(reached, roots)
+    reached = posixpath.normpath(join_path(directory, target))
+    return not reached.startswith("..") and is_inside_any(reached, roots)
 
 
 def link_is_wanted(policy: str, directory: str, target: str, roots: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from s3batch.archive.paths import inside, split
+from s3batch.archive.paths import is_inside, split_path
 from s3batch.archive.tree import Tree
 from s3batch.files.private import OWN_DIRECTORY
 
@@ -35,19 +35,19 @@ class Places:
     def where(self, path: str) -> str:
         """Return where a path of the cache is on the disk."""
         for root, place in self.moves.items():
-            if inside(path, root):
+            if is_inside(path, root):
                 return place + path[len(root) :]
         return path
 
     def known_as(self, path: str) -> Iterable[str]:
         """Yield how the cache spells an absolute path behind a followed link."""
         for root, place in self.moves.items():
-            if inside(path, place):
+            if is_inside(path, place):
                 yield root + path[len(place) :]
 
     def covers(self, path: str) -> bool:
         """Return True for a path on the disk that is behind a followed link."""
-        return any(inside(path, place) for place in self.moves.values())
+        return any(is_inside(path, place) for place in self.moves.values())
 
     def anchored(self, roots: Iterable[str]) -> list[str]:
         """Return the paths below which :class:`.directories.Directories` may work."""
@@ -94,10 +94,10 @@ def look_at_links(
             continue
         place = real[root]
         others = [other for other in real if other in moves or other not in links]
-        if not restoring and any(inside(place, real[other]) for other in others):
+        if not restoring and any(is_inside(place, real[other]) for other in others):
             continue  # it is an entry: its target is cached under its own path
         why = _why_not(os.path.realpath(workspace), place, policy, [os.path.realpath(path) for path in own])
-        taken = [other for other in others if inside(real[other], place) or inside(place, real[other])]
+        taken = [other for other in others if is_inside(real[other], place) or is_inside(place, real[other])]
         if taken and not why:
             why = f"it leads to {place}, as {taken[0]} does"
         if why:
@@ -118,11 +118,11 @@ def _real_places(workspace: str, roots: Iterable[str], links: Sequence[str]) -> 
 def _why_not(workspace: str, place: str, policy: str, own: Sequence[str]) -> str:
     if not os.path.exists(place):
         return f"its target does not exist ({place})"
-    if inside(workspace, place):
+    if is_inside(workspace, place):
         return f"it leads to {place}, which holds the workspace"
-    if any(inside(place, path) for path in (*own, os.path.join(workspace, OWN_DIRECTORY))):
+    if any(is_inside(place, path) for path in (*own, os.path.join(workspace, OWN_DIRECTORY))):
         return f"it leads to {place}, where s3batch keeps its own files"
-    if policy != FOLLOW and not inside(place, workspace):
+    if policy != FOLLOW and not is_inside(place, workspace):
         return f"it leads out of the workspace, to {place}"
     return ""
 
@@ -137,6 +137,6 @@ def placed_columns(places: Places, tree: Tree, rows: array[int]) -> tuple[array[
         for index, row in enumerate(rows):
             place = places.moves.get(tree.path(row))
             if place is not None:  # a link to a file
-                directories[index], names[index] = len(paths), split(place)[1]
-                paths.append(split(place)[0])
+                directories[index], names[index] = len(paths), split_path(place)[1]
+                paths.append(split_path(place)[0])
     return directories, names, paths

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from s3batch.archive.columns import Bytes
-from s3batch.archive.msgpack import Record, decode, encode
-from s3batch.archive.paths import encode as encode_names
+from s3batch.archive.msgpack import Record, decode_message, encode_message
+from s3batch.archive.paths import encode_names
 from s3batch.files import private
 
 Columns = Mapping[str, "array[int] | Bytes"]
@@ -56,8 +56,8 @@ def names_columns(key: str, names: list[str]) -> dict[str, array[int] | Bytes]:
 
 def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None:
     """Write the file; ``numbers`` are further values that a worker needs."""
-    raws = {name: _raw(values) for name, values in columns.items()}
-    head, offsets = _layout(columns, raws, numbers)
+    raws = {name: _raw_bytes(values) for name, values in columns.items()}
+    head, offsets = _layout_plan(columns, raws, numbers)
     with private.replace_file(path) as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, raw in raws.items():
@@ -66,9 +66,11 @@ def write_table(path: str, columns: Columns, numbers: Mapping[str, int]) -> None
         file.truncate(max(file.tell(), 8 + len(head)))
 
 
-def _layout(columns: Columns, raws: Mapping[str, Bytes], numbers: Mapping[str, int]) -> tuple[bytes, dict[str, int]]:
+def _layout_plan(
+    columns: Columns, raws: Mapping[str, Bytes], numbers: Mapping[str, int]
+) -> tuple[bytes, dict[str, int]]:
     """Return the head and the offsets in it. They depend on its own length, so room is left for the widest."""
-    room = 512 + 64 * len(columns) + len(encode(dict(numbers)))
+    room = 512 + 64 * len(columns) + len(encode_message(dict(numbers)))
     # columns begin at multiples of 8, the size of their widest numbers
     offsets, end = {}, -(-room // 8) * 8
     for name, raw in raws.items():
@@ -78,10 +80,10 @@ def _layout(columns: Columns, raws: Mapping[str, Bytes], numbers: Mapping[str, i
         name: (values.typecode if isinstance(values, array) else "B", offsets[name], len(raws[name]))
         for name, values in columns.items()
     }
-    return encode(_Head(numbers=dict(numbers), columns=described)), offsets
+    return encode_message(_Head(numbers=dict(numbers), columns=described)), offsets
 
 
-def _raw(values: array[int] | Bytes) -> Bytes:
+def _raw_bytes(values: array[int] | Bytes) -> Bytes:
     return memoryview(values).cast("B") if isinstance(values, array) else values
 
 
@@ -95,7 +97,7 @@ class PlanTable:
         finally:
             os.close(file)
         length = int.from_bytes(self._map[:8], "little")
-        head = decode(self._map[8 : 8 + length], _Head, what=f"the plan {path}")
+        head = decode_message(self._map[8 : 8 + length], _Head, what=f"the plan {path}")
         self.numbers = head.numbers
         whole = memoryview(self._map)
         self._columns = {

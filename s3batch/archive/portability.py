@@ -31,13 +31,13 @@ def _why_no_links(tree: Tree, rows: list[int], probe: int) -> str:
     if row is not None and not _is_done(probe, "link", lambda: os.symlink("target", "link", dir_fd=probe)):
         return f"{tree.path(row)} is a symbolic link, which this system cannot create"
     row = next((row for row in rows if tree.kinds[row] == HARDLINK), None)
-    if row is not None and not _is_done(probe, "hard", lambda: _link(probe)):
+    if row is not None and not _is_done(probe, "hard", lambda: _probe_hard_link(probe)):
         return f"{tree.path(row)} is a hard link, which this system cannot create"
     return ""
 
 
-def _link(probe: int) -> None:
-    _make(probe, "file")
+def _probe_hard_link(probe: int) -> None:
+    _make_probe_file(probe, "file")
     try:
         os.link("file", "hard", src_dir_fd=probe, dst_dir_fd=probe)
     finally:
@@ -67,7 +67,7 @@ def _why_alike(tree: Tree, rows: list[int], probe: int) -> str:
 
 
 def _are_one(probe: int, one: str, other: str) -> bool:
-    _make(probe, one)
+    _make_probe_file(probe, one)
     try:
         os.stat(other, dir_fd=probe, follow_symlinks=False)
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def _is_made(probe: int, name: str) -> bool:
     listed: list[str] = []
 
     def make() -> None:
-        _make(probe, name)
+        _make_probe_file(probe, name)
         whole = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=probe)
         try:
             listed.extend(os.listdir(whole))
@@ -92,7 +92,7 @@ def _is_made(probe: int, name: str) -> bool:
     return _is_done(probe, name, make) and name in listed
 
 
-def _make(probe: int, name: str) -> None:
+def _make_probe_file(probe: int, name: str) -> None:
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=probe))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from s3batch.archive.local_state import LocalState, is_settled
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.restore_plan import RestorePlan
-from s3batch.archive.scan import ScannedTree, fingerprint
+from s3batch.archive.scan import ScannedTree, fingerprint_tree
 from s3batch.archive.tree import FILE
 from s3batch.archive.unpack_chunk import UnpackedChunk
 from s3batch.model import Stamp
@@ -43,7 +43,7 @@ def restored_state(
         if other < 0 or row in made or plan.manifest.tree.kinds[row] != FILE:
             continue
         if is_settled(found.ctimes[other], found.started_ns):
-            _set(state, row, found.ctimes[other], found.inodes[other], found.devices[other])
+            _set_stamp(state, row, found.ctimes[other], found.inodes[other], found.devices[other])
     for result in results:
         columns = (
             array("I", result.rows),
@@ -52,13 +52,13 @@ def restored_state(
             array("Q", result.devices),
         )
         for row, ctime_ns, inode, device in zip(*columns, strict=True):
-            _set(state, row, ctime_ns, inode, device)
+            _set_stamp(state, row, ctime_ns, inode, device)
     for row, stamp in finished:
         if row in made or (state.ctimes[row] and state.inodes[row] == stamp.inode):
-            _set(state, row, stamp.ctime_ns, stamp.inode, stamp.device)
-    state.walk = fingerprint(plan.manifest.tree, state.ctimes, state.inodes, state.devices)
+            _set_stamp(state, row, stamp.ctime_ns, stamp.inode, stamp.device)
+    state.walk = fingerprint_tree(plan.manifest.tree, state.ctimes, state.inodes, state.devices)
     return state
 
 
-def _set(state: LocalState, row: int, ctime_ns: int, inode: int, device: int) -> None:
+def _set_stamp(state: LocalState, row: int, ctime_ns: int, inode: int, device: int) -> None:
     state.ctimes[row], state.inodes[row], state.devices[row] = ctime_ns, inode, device

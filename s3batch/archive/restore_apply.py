@@ -16,10 +16,10 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from s3batch.archive.attributes import open_up, set_directory, set_link_owner, set_owner
+from s3batch.archive.attributes import open_up_directory, set_directory, set_link_owner, set_owner
 from s3batch.archive.dirfd import Directories
-from s3batch.archive.gc_pause import paused
-from s3batch.archive.paths import inside, split
+from s3batch.archive.gc_pause import pause_gc
+from s3batch.archive.paths import is_inside, split_path
 from s3batch.archive.restore_plan import OURS, RestorePlan
 from s3batch.archive.undo_log import UndoLog
 from s3batch.errors import ArchiveError
@@ -36,7 +36,7 @@ def check_room(plan: RestorePlan, workspace: str) -> None:
     directories = tree.directory_of_rows()
     size: Counter[str] = Counter()
     files: Counter[str] = Counter()
-    tops = [_top(plan.places.where(path), plan.places.anchored(plan.roots)) for path in tree.dirs]
+    tops = [_file_system_root(plan.places.where(path), plan.places.anchored(plan.roots)) for path in tree.dirs]
     for row, length in zip(items.rows, items.lengths, strict=True):
         size[tops[directories[row]]] += length
     for row in (*plan.made_rows(), *plan.dirs):
@@ -45,9 +45,9 @@ def check_room(plan: RestorePlan, workspace: str) -> None:
         _require_room(os.path.join(workspace, top), size[top], count)
 
 
-def _top(directory: str, roots: Sequence[str]) -> str:
+def _file_system_root(directory: str, roots: Sequence[str]) -> str:
     """Return the path that decides the file system of a directory: the workspace, or its absolute root."""
-    return next((root for root in roots if root.startswith("/") and inside(directory, root)), "")
+    return next((root for root in roots if root.startswith("/") and is_inside(directory, root)), "")
 
 
 def _require_room(path: str, size: int, files: int) -> None:
@@ -61,8 +61,8 @@ def _require_room(path: str, size: int, files: int) -> None:
         raise ArchiveError(f"restoring needs {files:,} inodes at {path}, {status.f_favail:,} are free")
 
 
-@paused()
-def prepare(plan: RestorePlan, workspace: str, undo: UndoLog) -> list[str]:
+@pause_gc()
+def prepare_restore(plan: RestorePlan, workspace: str, undo: UndoLog) -> list[str]:
     """Make the directories, and the files that no chunk fills, after recording all of it for the undo.
 
     Returns the paths that the cache lacks and that cannot be moved: another user owns them, or they are mount points.
@@ -71,7 +71,7 @@ def prepare(plan: RestorePlan, workspace: str, undo: UndoLog) -> list[str]:
     with Directories(workspace, plan.places.anchored(plan.roots), access=os.O_RDONLY) as directories:
         _make_parents(plan.roots if plan.chosen.count(1) else (), workspace, directories, undo)
         _note_dirs(plan, directories, undo)
-        _open_up(plan, directories)
+        _open_up_directories(plan, directories)
         for row in plan.aside:
             undo.move_aside(plan.path(row))
         for path in plan.extra:
@@ -99,8 +99,8 @@ def _move_extra(undo: UndoLog, path: str) -> bool:
     return True
 
 
-@paused()
-def finish(plan: RestorePlan, workspace: str) -> list[str]:
+@pause_gc()
+def finish_restore(plan: RestorePlan, workspace: str) -> list[str]:
     """Do the work that has to wait until every chunk is written.
 
     Returns the directories whose mode or time cannot be set: they belong to someone else.
@@ -111,9 +111,9 @@ def finish(plan: RestorePlan, workspace: str) -> list[str]:
         for row in plan.large:
             _commit_file(directories, plan, row)
         for row, target in plan.links.items():
-            _link(directories, plan.path(target), plan.path(row))
+            _make_hard_link(directories, plan.path(target), plan.path(row))
         for row in plan.symlinks:
-            _symlink(directories, plan, row)
+            _make_symlink(directories, plan, row)
     with Directories(workspace, plan.places.anchored(plan.roots), access=os.O_RDONLY) as directories:
         for row in reversed(plan.touched_dirs):
             path = plan.path(row)
@@ -125,9 +125,9 @@ def finish(plan: RestorePlan, workspace: str) -> list[str]:
     return foreign
 
 
-@paused()
+@pause_gc()
 def finished_stamps(plan: RestorePlan, workspace: str) -> list[tuple[int, Stamp]]:
-    """Return the stamps of the files that :func:`prepare` and :func:`finish` touched last, by row.
+    """Return the stamps of the files that :func:`prepare_restore` and :func:`finish_restore` touched last, by row.
 
     These are empty and large ones, and those that got another name: a link gives its file another ctime.
     """
@@ -135,7 +135,7 @@ def finished_stamps(plan: RestorePlan, workspace: str) -> list[tuple[int, Stamp]
         return [
             (row, stamp_of(os.stat(name, dir_fd=directories.open(parent), follow_symlinks=False)))
             for row in dict.fromkeys((*plan.empty, *plan.large, *plan.links.values()))
-            for parent, name in (split(plan.path(row)),)
+            for parent, name in (split_path(plan.path(row)),)
         ]
 
 
@@ -145,13 +145,13 @@ def _make_parents(roots: Iterable[str], workspace: str, directories: Directories
     os.umask(mask)
     for root in roots:
         missing = []
-        path = split(root)[0]
+        path = split_path(root)[0]
         while path not in ("", "/") and not os.path.lexists(os.path.join(workspace, path)):
             missing.append(path)
-            path = split(path)[0]
+            path = split_path(path)[0]
         for path in reversed(missing):
             undo.make_dir(path, 0o777 & ~mask)
-        directories.open(split(root)[0])
+        directories.open(split_path(root)[0])
 
 
 def _note_dirs(plan: RestorePlan, directories: Directories, undo: UndoLog) -> None:
@@ -160,21 +160,21 @@ def _note_dirs(plan: RestorePlan, directories: Directories, undo: UndoLog) -> No
     for row in plan.touched_dirs:
         if row not in new:
             path = plan.path(row)
-            parent, name = split(path)
+            parent, name = split_path(path)
             status = os.stat(name, dir_fd=directories.open(parent), follow_symlinks=False)
             undo.will_change(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
 
 
-def _open_up(plan: RestorePlan, directories: Directories) -> None:
-    """Open existing directories that this user may not write to; :func:`finish` sets their modes."""
+def _open_up_directories(plan: RestorePlan, directories: Directories) -> None:
+    """Open existing directories that this user may not write to; :func:`finish_restore` sets their modes."""
     for row, mode in plan.closed_dirs.items():
-        parent, name = split(plan.path(row))
-        open_up(name, mode | OURS, directories.open(parent))
+        parent, name = split_path(plan.path(row))
+        open_up_directory(name, mode | OURS, directories.open(parent))
 
 
 def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
     """Make a file of the right size that reads as zeros."""
-    parent, name = split(plan.path(row))
+    parent, name = split_path(plan.path(row))
     file = os.open(name, _NEW, 0o600, dir_fd=directories.open(parent))
     try:
         os.ftruncate(file, plan.manifest.tree.sizes[plan.content.get(row, row)])
@@ -184,7 +184,7 @@ def _make_file(directories: Directories, plan: RestorePlan, row: int) -> None:
 
 def _commit_file(directories: Directories, plan: RestorePlan, row: int) -> None:
     tree = plan.manifest.tree
-    parent, name = split(plan.path(row))
+    parent, name = split_path(plan.path(row))
     file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directories.open(parent))
     try:
         owner = plan.owner(row)
@@ -196,8 +196,8 @@ def _commit_file(directories: Directories, plan: RestorePlan, row: int) -> None:
         os.close(file)
 
 
-def _link(directories: Directories, existing: str, path: str) -> None:
-    (source_parent, source), (parent, name) = split(existing), split(path)
+def _make_hard_link(directories: Directories, existing: str, path: str) -> None:
+    (source_parent, source), (parent, name) = split_path(existing), split_path(path)
     held = os.dup(directories.open(source_parent))
     try:
         os.link(source, name, src_dir_fd=held, dst_dir_fd=directories.open(parent), follow_symlinks=False)
@@ -205,9 +205,9 @@ def _link(directories: Directories, existing: str, path: str) -> None:
         os.close(held)
 
 
-def _symlink(directories: Directories, plan: RestorePlan, row: int) -> None:
+def _make_symlink(directories: Directories, plan: RestorePlan, row: int) -> None:
     tree, owner = plan.manifest.tree, plan.owner(row)
-    parent, name = split(plan.path(row))
+    parent, name = split_path(plan.path(row))
     descriptor, mtime_ns = directories.open(parent), tree.mtimes[row]
     os.symlink(tree.targets[row], name, dir_fd=descriptor)
     if owner is not None and not set_link_owner(name, descriptor, owner):

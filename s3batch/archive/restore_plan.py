@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from s3batch.archive.columns import NONE
 from s3batch.archive.exclusions import NOTHING, Exclusions
 from s3batch.archive.extras import extra_paths
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import KEEP, is_below, join, link_is_wanted, split
+from s3batch.archive.paths import KEEP, is_below, join_path, link_is_wanted, split_path
 from s3batch.archive.places import NOWHERE, Places, placed_columns
 from s3batch.archive.plan_file import Recipe, names_columns, write_table
 from s3batch.archive.scan import ScannedTree
@@ -152,7 +152,7 @@ class RestorePlan:
         yield from self.symlinks
 
 
-@paused()
+@pause_gc()
 def plan_restore(
     manifest: Manifest,
     asked: Sequence[str],
@@ -176,9 +176,9 @@ def plan_restore(
     matched = match_rows(manifest.tree, found.tree)
     plan = RestorePlan(manifest, roots, matched, chosen, places=found.places, owners=owners)
     _leave_excluded(plan, found)
-    if not wrong and _all_right(plan, found) and not (exact and found.special):
+    if not wrong and _is_all_equal(plan, found) and not (exact and found.special):
         return plan
-    _compare(plan, found, wrong)
+    _compare_rows(plan, found, wrong)
     _compare_links(plan, found, wrong)
     _apply_policy(plan, symlinks)
     if exact:
@@ -196,7 +196,7 @@ def common_roots(held: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(mutual))
 
 
-@paused()
+@pause_gc()
 def write_restore(path: str, plan: RestorePlan, workspace: str) -> None:
     """Write the plan file for ``unpack_chunk``."""
     tree, items, rows = plan.manifest.tree, plan.items, plan.items.rows
@@ -229,12 +229,12 @@ def _leave_excluded(plan: RestorePlan, found: ScannedTree) -> None:
     for directory, first, last in tree.spans() if left else ():
         whole = is_below(directory, left)
         for row in range(first, last):
-            if whole or join(directory, tree.names[row]) in left:
+            if whole or join_path(directory, tree.names[row]) in left:
                 chosen[row] = 0
     plan.left_alone = sorted(left)
 
 
-def _compare(plan: RestorePlan, found: ScannedTree, wrong: frozenset[int]) -> None:
+def _compare_rows(plan: RestorePlan, found: ScannedTree, wrong: frozenset[int]) -> None:
     """Sort every chosen row, except hard links, by the repair that it needs; right ones need none."""
     tree, special = plan.manifest.tree, frozenset(found.special)
     columns = zip(plan.chosen, tree.kinds, plan.matched, plan.manifest.chunk, strict=True)
@@ -253,7 +253,7 @@ def _compare(plan: RestorePlan, found: ScannedTree, wrong: frozenset[int]) -> No
             _sort_in(plan, row, row)
 
 
-def _all_right(plan: RestorePlan, found: ScannedTree) -> bool:
+def _is_all_equal(plan: RestorePlan, found: ScannedTree) -> bool:
     """Return whether both sides are equal in every column. This is the usual case, and faster than a look at each row."""
     return 0 not in plan.chosen and bool(plan.manifest.tree == found.tree)
 
@@ -375,7 +375,7 @@ def _choose_dirs(plan: RestorePlan, found: ScannedTree) -> None:
     tree, there = plan.manifest.tree, found.tree
     directories = tree.directory_of_rows()
     touched = {directories[row] for rows in (plan.made_rows(), plan.dirs, plan.aside) for row in rows}
-    changed = {tree.dirs[index] for index in touched} | {split(path)[0] for path in plan.extra}
+    changed = {tree.dirs[index] for index in touched} | {split_path(path)[0] for path in plan.extra}
     new = set(plan.dirs)
     for row, path in _chosen_dirs(plan):
         other = plan.matched[row]
@@ -399,5 +399,5 @@ def _chosen_dirs(plan: RestorePlan) -> Iterator[tuple[int, str]]:
         row = tree.kinds.find(DIR, first, last)
         while row >= 0:
             if plan.chosen[row]:
-                yield row, join(path, tree.names[row])
+                yield row, join_path(path, tree.names[row])
             row = tree.kinds.find(DIR, row + 1, last)

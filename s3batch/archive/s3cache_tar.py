@@ -11,7 +11,7 @@ import tarfile
 from typing import IO, Protocol, cast
 
 from s3batch.archive.dirfd import Directories
-from s3batch.archive.paths import split
+from s3batch.archive.paths import split_path
 from s3batch.archive.scan import ScannedTree, ScanProblem
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.errors import ArchiveError
@@ -45,7 +45,7 @@ def write_s3cache(
             if found.tree.links.get(row) in left_out:
                 continue
             try:
-                _add(archive, found, row, directories)
+                _add_row(archive, found, row, directories)
             except (PermissionError, FileNotFoundError) as error:
                 left_out.add(row)
                 problems.append(ScanProblem(found.tree.path(row), str(error)))
@@ -53,12 +53,12 @@ def write_s3cache(
     return problems
 
 
-def _add(archive: tarfile.TarFile, found: ScannedTree, row: int, directories: Directories) -> None:
-    member = _member(found, row)
+def _add_row(archive: tarfile.TarFile, found: ScannedTree, row: int, directories: Directories) -> None:
+    member = _make_member(found, row)
     if found.tree.kinds[row] != FILE:
         archive.addfile(member)
         return
-    directory, name = split(found.places.where(found.tree.path(row)))
+    directory, name = split_path(found.places.where(found.tree.path(row)))
     parent = directories.open(directory)
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     with open(descriptor, "rb") as file:
@@ -74,7 +74,7 @@ def _add(archive: tarfile.TarFile, found: ScannedTree, row: int, directories: Di
             raise ArchiveError(f"{found.tree.path(row)} changed while it was read", hint="run the rebuild again")
 
 
-def _member(found: ScannedTree, row: int) -> tarfile.TarInfo:
+def _make_member(found: ScannedTree, row: int) -> tarfile.TarInfo:
     tree = found.tree
     member = tarfile.TarInfo(tree.path(row).lstrip("/"))
     member.type = _TYPES[tree.kinds[row]]

@@ -16,13 +16,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from s3batch.archive.columns import nanoseconds
+from s3batch.archive.columns import clamp_nanoseconds
 from s3batch.archive.dirfd import Directories
 from s3batch.archive.exclusions import NOTHING, Exclusions
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import tree_hash
-from s3batch.archive.paths import KEEP, join, link_is_wanted, split
-from s3batch.archive.paths import encode as encode_names
+from s3batch.archive.paths import KEEP, encode_names, join_path, link_is_wanted, split_path
 from s3batch.archive.places import NOWHERE, Places
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
@@ -71,10 +70,10 @@ class ScannedTree:
 
     def fingerprint(self) -> bytes:
         """Return 32 bytes over all rows: equal exactly when nothing looks different."""
-        return fingerprint(self.tree, self.ctimes, self.inodes, self.devices)
+        return fingerprint_tree(self.tree, self.ctimes, self.inodes, self.devices)
 
 
-def fingerprint(tree: Tree, ctimes: array[int], inodes: array[int], devices: array[int]) -> bytes:
+def fingerprint_tree(tree: Tree, ctimes: array[int], inodes: array[int], devices: array[int]) -> bytes:
     """Return 32 bytes over a tree and the stamps of its files: equal exactly when nothing of these looks different.
 
     Of directories and links it covers the tree's facts: their stamps tell nothing about content.
@@ -91,8 +90,8 @@ def fingerprint(tree: Tree, ctimes: array[int], inodes: array[int], devices: arr
     return tree_hash([*map(encode_names, texts), tree.kinds, *raws])
 
 
-@paused()
-def scan(
+@pause_gc()
+def scan_tree(
     workspace: str,
     roots: Sequence[str],
     *,
@@ -129,16 +128,18 @@ class _Scanner:
         self._owners = owners
         self._roots: Sequence[str] = ()
         self._own = own
-        self._own_names = frozenset(split(path)[1] for path in own)
+        self._own_names = frozenset(split_path(path)[1] for path in own)
         self._exclude = exclude if exclude else None
         self._first_names: dict[tuple[int, int], int] = {}
-        self._append = _appenders(found)
+        self._append = _column_appenders(found)
 
     def run(self, roots: Sequence[str]) -> None:
         """Add the parents of roots first, then everything below each root, depth first."""
         self._roots = roots
         todo: list[str] = [""] if "." in roots else []
-        for parent, group in groupby(sorted(split(root) for root in roots if root != "."), key=lambda pair: pair[0]):
+        for parent, group in groupby(
+            sorted(split_path(root) for root in roots if root != "."), key=lambda pair: pair[0]
+        ):
             todo += self._roots_of(parent, [name for _, name in group])
         todo.reverse()
         while todo:
@@ -151,23 +152,23 @@ class _Scanner:
         try:
             descriptor = self._directories.open(parent)
         except FileNotFoundError:
-            self._found.missing += [join(parent, name) for name in names]
+            self._found.missing += [join_path(parent, name) for name in names]
             return below
         except (OSError, ArchiveError) as error:
-            self._found.problems += [ScanProblem(join(parent, name), str(error)) for name in names]
+            self._found.problems += [ScanProblem(join_path(parent, name), str(error)) for name in names]
             return below
         for name in names:
             if self._exclude and self._exclude.covers(parent, directory=True):
-                self._found.excluded.append(join(parent, name))
+                self._found.excluded.append(join_path(parent, name))
                 continue
             try:
-                place = self._found.places.moves.get(join(parent, name), name)
+                place = self._found.places.moves.get(join_path(parent, name), name)
                 status = os.stat(place, dir_fd=descriptor, follow_symlinks=False)
                 self._entry(parent, descriptor, name, status, below)
             except FileNotFoundError:
-                self._found.missing.append(join(parent, name))
+                self._found.missing.append(join_path(parent, name))
             except OSError as error:
-                self._found.problems.append(ScanProblem(join(parent, name), str(error)))
+                self._found.problems.append(ScanProblem(join_path(parent, name), str(error)))
         self._end(parent)
         return below
 
@@ -189,7 +190,7 @@ class _Scanner:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._found.problems.append(ScanProblem(join(path, entry.name), str(error)))
+                self._found.problems.append(ScanProblem(join_path(path, entry.name), str(error)))
         self._end(path)
         return below
 
@@ -205,11 +206,11 @@ class _Scanner:
         mode = status.st_mode
         kind = _KINDS.get(mode & _FORMAT, -1)
         size = 0
-        if name in self._own_names and join(parent, name) in self._own:
-            self._found.excluded.append(join(parent, name))
+        if name in self._own_names and join_path(parent, name) in self._own:
+            self._found.excluded.append(join_path(parent, name))
             return
-        if self._exclude is not None and self._exclude.names(join(parent, name), directory=kind == DIR):
-            self._found.excluded.append(join(parent, name))
+        if self._exclude is not None and self._exclude.names(join_path(parent, name), directory=kind == DIR):
+            self._found.excluded.append(join_path(parent, name))
             return
         if kind == FILE:
             size = status.st_size
@@ -217,10 +218,10 @@ class _Scanner:
                 kind = self._rare_file(status)
                 size = size if kind == FILE else 0
         elif kind < 0:
-            self._found.special.append(join(parent, name))
+            self._found.special.append(join_path(parent, name))
             return
         elif kind == DIR:
-            below.append(join(parent, name))
+            below.append(join_path(parent, name))
         elif not self._takes_link(parent, descriptor, name):
             return
         names, kinds, modes, sizes, mtimes, ctimes, inodes, devices = self._append
@@ -236,7 +237,7 @@ class _Scanner:
         try:  # costs nothing where a time fits, as nearly all do
             mtimes(status.st_mtime_ns)
         except OverflowError:
-            mtimes(nanoseconds(status.st_mtime_ns))
+            mtimes(clamp_nanoseconds(status.st_mtime_ns))
         ctimes(status.st_ctime_ns)
         inodes(status.st_ino)
         devices(status.st_dev)
@@ -263,7 +264,7 @@ class _Scanner:
         return True
 
 
-def _appenders(found: ScannedTree) -> tuple[Callable[..., None], ...]:
+def _column_appenders(found: ScannedTree) -> tuple[Callable[..., None], ...]:
     """Return the columns' ``append`` in the order of :meth:`_Scanner._entry`, looked up once for all entries."""
     tree = found.tree
     return (

@@ -18,12 +18,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from s3batch.archive.columns import NONE, filled, from_planes, to_planes
+from s3batch.archive.columns import NONE, filled_column, from_planes, to_planes
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE
 from s3batch.archive.manifest import Extents, Manifest
 from s3batch.archive.msgpack import Record
-from s3batch.archive.paths import decode as decode_names
-from s3batch.archive.paths import encode as encode_names
+from s3batch.archive.paths import decode_names, encode_names
 from s3batch.archive.tree import HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
 
@@ -78,7 +77,7 @@ def cut_rows(tree: Tree) -> list[int]:
     """Return the rows at which segments end."""
     cuts: list[int] = []
     begin = 0
-    for row, weight, path in _ends(tree):
+    for row, weight, path in _segment_ends(tree):
         held = row - begin
         # the path decides, not a count: both sides of an inserted file are cut as before
         if held >= _MOST or (held >= _FEWEST and zlib.crc32(os.fsencode(path)) * _MEAN < weight << 32):
@@ -89,7 +88,7 @@ def cut_rows(tree: Tree) -> list[int]:
     return cuts
 
 
-def _ends(tree: Tree) -> Iterator[tuple[int, int, str]]:
+def _segment_ends(tree: Tree) -> Iterator[tuple[int, int, str]]:
     """Yield rows where a segment may begin, the number of rows to the next such place, and the path that decides."""
     for path, first, last in tree.spans():
         if last - first < _LONG:
@@ -111,7 +110,7 @@ class Splitter:
     def part(self, first: int, last: int) -> Columns:
         """Return rows ``first`` to ``last`` as a segment has them."""
         manifest, starts = self._manifest, self._manifest.tree.starts
-        extents, links = _within(manifest.extents.rows, first, last), _within(self._link_rows, first, last)
+        extents, links = _rows_within(manifest.extents.rows, first, last), _rows_within(self._link_rows, first, last)
         directories = range(bisect_left(starts, first + 1) - 1, bisect_left(starts, last))
         counts = [min(last, starts[at + 1]) - max(first, starts[at]) for at in directories]
         used = dict.fromkeys((*manifest.chunk[first:last], *manifest.extents.chunks[extents]))
@@ -120,7 +119,7 @@ class Splitter:
         columns = self._columns(first, last, extents, numbers | {NONE: NONE})
         columns.dir_count, columns.counts = len(counts), to_planes(array("I", counts))
         columns.dirs = encode_names(manifest.tree.dirs[directories.start : directories.stop])
-        columns.targets = encode_names(self._targets[_within(self._target_rows, first, last)])
+        columns.targets = encode_names(self._targets[_rows_within(self._target_rows, first, last)])
         columns.chunk_ids = b"".join(map(manifest.chunks.id, numbers))
         distances = [row - target for row, target in zip(self._link_rows[links], self._links[links], strict=True)]
         columns.links = to_planes(array("I", distances))
@@ -142,7 +141,7 @@ class Splitter:
         """Return the columns that are one value a row, and extents; ``numbers`` are the new ones of chunks."""
         manifest, tree, extents = self._manifest, self._manifest.tree, self._manifest.extents
         sizes, chunk, chunks = tree.sizes[first:last], manifest.chunk[first:last], extents.chunks[part]
-        gaps = _gaps(chunk, manifest.at[first:last], sizes)
+        gaps = _encode_offsets(chunk, manifest.at[first:last], sizes)
         if numbers is not None:
             chunk, chunks = (array("I", map(numbers.__getitem__, column)) for column in (chunk, chunks))
         rows = array("I", [row - first for row in extents.rows[part]])
@@ -167,7 +166,7 @@ class Splitter:
         )
 
 
-def _within(rows: Sequence[int], first: int, last: int) -> slice:
+def _rows_within(rows: Sequence[int], first: int, last: int) -> slice:
     """Return where in sorted ``rows`` those from ``first`` to ``last`` lie."""
     return slice(bisect_left(rows, first), bisect_left(rows, last))
 
@@ -193,7 +192,7 @@ class Joiner:
         if len(part.hashes) != HASH_SIZE * count:
             raise ArchiveError("the manifest is damaged: its hashes are incomplete")
         sizes, chunk = from_planes("q", part.sizes, count), from_planes("I", part.chunk, count)
-        self.at += _offsets(chunk, from_planes("q", part.gaps, count), sizes)
+        self.at += _decode_offsets(chunk, from_planes("q", part.gaps, count), sizes)
         self.hashes += part.hashes
         self._add_extents(part, first, numbers)
         self.chunk += chunk if numbers is None else array("I", map(numbers.__getitem__, chunk))
@@ -234,8 +233,8 @@ class Joiner:
         if not (part.uids or part.gids or tree.uids):
             return
         for column, planes in ((tree.uids, part.uids), (tree.gids, part.gids)):
-            column.extend(filled("I", 0, first - len(column)))
-            column.extend(from_planes("I", planes, count) if part.uids or part.gids else filled("I", 0, count))
+            column.extend(filled_column("I", 0, first - len(column)))
+            column.extend(from_planes("I", planes, count) if part.uids or part.gids else filled_column("I", 0, count))
 
     def _add_extents(self, part: Columns, first: int, numbers: Mapping[int, int] | None) -> None:
         count, extents = part.extent_count, self.extents
@@ -254,7 +253,7 @@ def split_ids(ids: bytes, count: int) -> list[bytes]:
     return [ids[at : at + ID_SIZE] for at in range(0, len(ids), ID_SIZE)]
 
 
-def _gaps(chunks: Iterable[int], ats: Iterable[int], sizes: Iterable[int]) -> array[int]:
+def _encode_offsets(chunks: Iterable[int], ats: Iterable[int], sizes: Iterable[int]) -> array[int]:
     """Return offsets as distance from the end of the row before, if that is in the same chunk. Nearly all are 0."""
     gaps: array[int] = array("q")
     last, end = NONE, 0
@@ -267,9 +266,9 @@ def _gaps(chunks: Iterable[int], ats: Iterable[int], sizes: Iterable[int]) -> ar
     return gaps
 
 
-def _offsets(chunks: array[int], gaps: array[int], sizes: array[int]) -> array[int]:
-    """Return the offsets that :func:`_gaps` encoded."""
-    offsets = filled("I", 0, len(chunks))
+def _decode_offsets(chunks: array[int], gaps: array[int], sizes: array[int]) -> array[int]:
+    """Return the offsets that :func:`_encode_offsets` encoded."""
+    offsets = filled_column("I", 0, len(chunks))
     last, end = NONE, 0
     for row, (chunk, gap, size) in enumerate(zip(chunks, gaps, sizes, strict=True)):
         if chunk == NONE:

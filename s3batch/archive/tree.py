@@ -15,12 +15,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from s3batch.archive.paths import join, split
+from s3batch.archive.paths import join_path, split_path
 
 FILE, DIR, SYMLINK, HARDLINK = range(4)
 
 
-def _codes(code: str) -> array[int]:
+def _empty_column(code: str) -> array[int]:
     return array(code)
 
 
@@ -32,15 +32,15 @@ class Tree:
     starts: array[int] = field(default_factory=lambda: array("Q", [0]))
     names: list[str] = field(default_factory=list)
     kinds: bytearray = field(default_factory=bytearray)
-    modes: array[int] = field(default_factory=lambda: _codes("H"))
+    modes: array[int] = field(default_factory=lambda: _empty_column("H"))
     """Permission bits; never setuid, setgid or sticky."""
-    sizes: array[int] = field(default_factory=lambda: _codes("q"))
+    sizes: array[int] = field(default_factory=lambda: _empty_column("q"))
     """Bytes of a FILE; 0 for everything else."""
-    mtimes: array[int] = field(default_factory=lambda: _codes("q"))
+    mtimes: array[int] = field(default_factory=lambda: _empty_column("q"))
     """Nanoseconds."""
-    uids: array[int] = field(default_factory=lambda: _codes("I"))
+    uids: array[int] = field(default_factory=lambda: _empty_column("I"))
     """Owners, where they are kept; empty if not, and if all are 0."""
-    gids: array[int] = field(default_factory=lambda: _codes("I"))
+    gids: array[int] = field(default_factory=lambda: _empty_column("I"))
     """Their groups; empty exactly where ``uids`` is."""
     targets: dict[int, str] = field(default_factory=dict)
     """The target of a SYMLINK."""
@@ -64,7 +64,7 @@ class Tree:
 
     def path(self, row: int) -> str:
         """Return the path of an entry: relative to the workspace, or absolute."""
-        return join(self.dirs[self.directory(row)], self.names[row])
+        return join_path(self.dirs[self.directory(row)], self.names[row])
 
     def spans(self) -> Iterator[tuple[str, int, int]]:
         """Yield each directory with its first row and the row after its last."""
@@ -78,12 +78,12 @@ class Tree:
         """Yield all paths, in row order."""
         for directory, first, last in self.spans():
             for row in range(first, last):
-                yield join(directory, self.names[row])
+                yield join_path(directory, self.names[row])
 
     def paths_of(self, rows: Iterable[int]) -> Iterator[str]:
         """Yield the paths of many rows, without a search for each."""
         directories = self.directory_of_rows()
-        return (join(self.dirs[directories[row]], self.names[row]) for row in rows)
+        return (join_path(self.dirs[directories[row]], self.names[row]) for row in rows)
 
     def directory_of_rows(self) -> array[int]:
         """Return for every row the index of its directory."""
@@ -111,22 +111,22 @@ def match_rows(left: Tree, right: Tree) -> array[int]:
     return rows
 
 
-def holds(tree: Tree, path: str) -> bool:
+def tree_has_path(tree: Tree, path: str) -> bool:
     """Return whether there is such an entry."""
-    parent, name = split(path)
+    parent, name = split_path(path)
     return any(directory == parent and name in tree.names[first:last] for directory, first, last in tree.spans())
 
 
 def rows_at(tree: Tree, paths: Iterable[str]) -> dict[str, int]:
     """Return the row of each of these paths; paths without an entry are left out."""
     wanted = set(paths)
-    parents = {split(path)[0] for path in wanted}
+    parents = {split_path(path)[0] for path in wanted}
     return {
-        join(directory, tree.names[row]): row
+        join_path(directory, tree.names[row]): row
         for directory, first, last in tree.spans()
         if directory in parents
         for row in range(first, last)
-        if join(directory, tree.names[row]) in wanted
+        if join_path(directory, tree.names[row]) in wanted
     }
 
 

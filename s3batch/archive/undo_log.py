@@ -27,7 +27,7 @@ from itertools import islice
 from typing import Protocol
 
 from s3batch.archive.dirfd import Directories
-from s3batch.archive.paths import inside, split
+from s3batch.archive.paths import is_inside, split_path
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach_failpoint
 from s3batch.files import private
@@ -47,7 +47,7 @@ class UndoLog:
     ) -> None:
         """``folder`` is private; ``label`` names the archive and where it goes; ``within``: see undo_leftovers."""
         undo_leftovers(folder, workspace, unless=label, within=within)
-        entries = _read(folder)
+        entries = _read_entries(folder)
         if not entries:
             private.remove_tree(folder)
         self._folder = folder
@@ -81,16 +81,16 @@ class UndoLog:
         if self._directories.is_anchor(path):
             os.mkdir(path, mode)
             return
-        parent, name = split(path)
+        parent, name = split_path(path)
         os.mkdir(name, mode, dir_fd=self._directories.open(parent))
 
     def move_aside(self, path: str) -> None:
         """Make room at ``path``. An entry that this restore has made there is removed."""
-        parent, name = split(path)
+        parent, name = split_path(path)
         self._directories.forget(path)
         descriptor = self._directories.open(parent)
         if path in self._ours:
-            _remove(name, descriptor)
+            _remove_entry(name, descriptor)
             return
         self._write([_ASIDE + path])
         self._count += 1
@@ -106,14 +106,14 @@ class UndoLog:
             _copy_to(descriptor, name, self._kept, kept, part=f"{kept}.part")
             reach_failpoint("copied-aside")
             try:
-                _remove(name, descriptor)
+                _remove_entry(name, descriptor)
             except OSError as reason:  # part of it may be gone: only an undo brings that back
                 raise ArchiveError(f"{path} cannot be removed: {reason.strerror}") from reason
 
     def commit(self) -> None:
         """Forget the record: the restore is complete."""
         self.close()
-        forget(self._folder)
+        forget_record(self._folder)
 
     def close(self) -> None:
         """Leave the record for the next run."""
@@ -135,9 +135,9 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Wit
     ``within`` tells whether a path is at or below what the user listed. A record that names other roots may have
     been planted by the code that is built: it is removed, and nothing is undone.
     """
-    entries = _read(folder)
+    entries = _read_entries(folder)
     if within is not None and not _is_within(entries, within):
-        forget(folder)
+        forget_record(folder)
         return 0
     if not entries or (entries[0] == unless and _BACK not in entries):
         return 0
@@ -147,7 +147,7 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Wit
     with Directories(workspace, by_kind[_ROOT]) as directories:
         if not by_kind[_BACK]:
             _remove_made(directories, by_kind)
-            _append(os.path.join(folder, _RECORD), _BACK)
+            _append_entry(os.path.join(folder, _RECORD), _BACK)
         kept = private.open_directory(folder)
         try:
             for number in range(len(by_kind[_ASIDE]), 0, -1):
@@ -157,7 +157,7 @@ def undo_leftovers(folder: str, workspace: str, *, unless: str = "", within: Wit
     with Directories(workspace, by_kind[_ROOT], access=os.O_RDONLY) as directories:
         for fact in reversed(by_kind[_MODE]):
             _set_back(directories, fact)
-    forget(folder)
+    forget_record(folder)
     return len(entries) - 1
 
 
@@ -169,20 +169,20 @@ def _is_within(entries: list[str], within: Within) -> bool:
         if kind == _MODE:
             path = _MODE_FORM.sub("", path, count=1)
         good = kind == _BACK or (kind in _KINDS and within(path))
-        if not good and not (kind == _DIR and any(within(root) and inside(root, path) for root in roots)):
+        if not good and not (kind == _DIR and any(within(root) and is_inside(root, path) for root in roots)):
             return False
     return True
 
 
 def _remove_made(directories: Directories, by_kind: dict[str, list[str]]) -> None:
     for path in by_kind[_FILE]:
-        _at(directories, path, os.unlink)
+        _remove_path(directories, path, os.unlink)
     for path in reversed(by_kind[_DIR]):
         directories.forget(path)
-        _at(directories, path, os.rmdir)
+        _remove_path(directories, path, os.rmdir)
 
 
-def _append(record: str, entry: str) -> None:
+def _append_entry(record: str, entry: str) -> None:
     file = private.open_private_file(record, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, f"{entry}\0".encode())
@@ -198,14 +198,14 @@ def _set_back(directories: Directories, fact: str) -> None:
         os.utime(descriptor, ns=(int(mtime_ns), int(mtime_ns)))
 
 
-def forget(folder: str) -> None:
+def forget_record(folder: str) -> None:
     """Delete the record first. Without it the rest means nothing, should the process be killed here."""
     with contextlib.suppress(FileNotFoundError):
         private.remove_file(os.path.join(folder, _RECORD))
     private.remove_tree(folder)
 
 
-def _read(folder: str) -> list[str]:
+def _read_entries(folder: str) -> list[str]:
     """Return the entries; one that was cut off does not count."""
     try:
         content = private.read_private_file(os.path.join(folder, _RECORD))
@@ -218,19 +218,19 @@ class _Removal(Protocol):
     def __call__(self, path: str, *, dir_fd: int | None = None) -> None: ...
 
 
-def _at(directories: Directories, path: str, remove: _Removal) -> None:
+def _remove_path(directories: Directories, path: str, remove: _Removal) -> None:
     """Remove ``path`` if it is there; a directory that holds something of someone else's stays."""
     with contextlib.suppress(OSError, ArchiveError):
         if directories.is_anchor(path):
             remove(path)
         else:
-            parent, name = split(path)
+            parent, name = split_path(path)
             remove(name, dir_fd=directories.open(parent))
 
 
 def _bring_back(directories: Directories, path: str, kept: int, number: str) -> None:
     """Move an entry that was moved aside back to its place; ``kept`` is its open folder."""
-    parent, name = split(path)
+    parent, name = split_path(path)
     with contextlib.suppress(OSError, ArchiveError):
         os.stat(number, dir_fd=kept, follow_symlinks=False)
         descriptor = directories.open(parent)
@@ -239,30 +239,30 @@ def _bring_back(directories: Directories, path: str, kept: int, number: str) -> 
             os.rename(number, name, src_dir_fd=kept, dst_dir_fd=descriptor)
         except OSError as error:
             if error.errno == errno.EXDEV:
-                _remove(name, descriptor)
+                _remove_entry(name, descriptor)
                 _copy_to(kept, number, descriptor, name, part=f".s3batch-{number}.part")
                 # no longer under its number, so that what a kill leaves of it is not brought back
                 os.rename(number, f"{number}.back", src_dir_fd=kept, dst_dir_fd=kept)
                 return
-            _remove(name, descriptor)  # what a kill left of it when it was removed after the copy
+            _remove_entry(name, descriptor)  # what a kill left of it when it was removed after the copy
             os.rename(number, name, src_dir_fd=kept, dst_dir_fd=descriptor)
 
 
 def _copy_to(source: int, name: str, target: int, new_name: str, *, part: str) -> None:
     """Copy an entry of an open directory into another one; it appears there whole or not at all."""
-    _remove(part, target)
-    _copy(_place(source, name), _place(target, part))
+    _remove_entry(part, target)
+    _copy_entry(_entry_path(source, name), _entry_path(target, part))
     with contextlib.suppress(FileNotFoundError):  # it was a pipe, a socket or a device
         os.rename(part, new_name, src_dir_fd=target, dst_dir_fd=target)
 
 
-def _copy(path: str, new_path: str) -> None:
+def _copy_entry(path: str, new_path: str) -> None:
     """Copy with times, modes and, as root, owners; of pipes, sockets and devices there is nothing to copy."""
     status = os.lstat(path)
     if stat.S_ISDIR(status.st_mode):
         os.mkdir(new_path, 0o700)
         for name in os.listdir(path):
-            _copy(os.path.join(path, name), os.path.join(new_path, name))
+            _copy_entry(os.path.join(path, name), os.path.join(new_path, name))
     elif stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(path), new_path)
     elif stat.S_ISREG(status.st_mode):
@@ -274,12 +274,12 @@ def _copy(path: str, new_path: str) -> None:
     shutil.copystat(path, new_path, follow_symlinks=False)
 
 
-def _place(directory: int, name: str) -> str:
+def _entry_path(directory: int, name: str) -> str:
     """Return a path for an entry of an open directory, for functions that take only paths."""
     return f"/proc/self/fd/{directory}/{name}"
 
 
-def _remove(name: str, directory: int) -> None:
+def _remove_entry(name: str, directory: int) -> None:
     """Remove the entry ``name``, a directory with all it holds; a link is removed, not followed."""
     try:
         os.unlink(name, dir_fd=directory)

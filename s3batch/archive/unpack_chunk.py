@@ -14,9 +14,9 @@ from functools import lru_cache
 from s3batch.archive import zstd
 from s3batch.archive.attributes import set_owner
 from s3batch.archive.dirfd import Directories
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import chunk_id
-from s3batch.archive.msgpack import Record, decode, encode
+from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.plan_file import PlanTable, Recipe
 from s3batch.archive.restore_plan import PIECE
 from s3batch.errors import ArchiveError
@@ -46,18 +46,18 @@ class UnpackedChunk(Record, kw_only=True):
 
     def to_bytes(self) -> bytes:
         """Return the bytes for ``Result.payload``."""
-        return encode(self)
+        return encode_message(self)
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> UnpackedChunk:
         """Return the result that :meth:`to_bytes` encoded."""
-        return decode(payload, cls, what="the journal's record of a restored chunk")
+        return decode_message(payload, cls, what="the journal's record of a restored chunk")
 
 
-@paused()
+@pause_gc()
 def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> UnpackedChunk:
     """Write the items of this chunk in the plan file ``plan``. Raises ArchiveError for another chunk."""
-    opened = _open_plan(plan)
+    opened = _open_restore_plan(plan)
     raw = memoryview(opened.prove(recipe.chunk, body))
     before = os.umask(0)
     try:
@@ -66,9 +66,9 @@ def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> UnpackedChunk:
         os.umask(before)
 
 
-def close_plans() -> None:
+def close_restore_plans() -> None:
     """Let go of mapped plans and open directories; a worker does it when its job is over."""
-    _mapped.cache_clear()
+    _map_restore_plan.cache_clear()
 
 
 class _MappedRestorePlan:
@@ -87,20 +87,20 @@ class _MappedRestorePlan:
         size = self.table.numbers["id_size"]
         expected = bytes(self.table.column("chunk_ids", chunk * size, (chunk + 1) * size))
         length = self.table.column("chunk_raw")[chunk]
-        raw = zstd.decompress(body, raw_length=length, limit=length)
+        raw = zstd.decompress_frame(body, raw_length=length, limit=length)
         if chunk_id(raw) != expected:
             raise ArchiveError(f"the content of chunk {expected.hex()} does not match its hash")
         return raw
 
 
-def _open_plan(path: str) -> _MappedRestorePlan:
+def _open_restore_plan(path: str) -> _MappedRestorePlan:
     """Open the current plan. A long-lived process finds the next plan at the same path."""
     status = os.stat(path)
-    return _mapped(path, status.st_ino, status.st_mtime_ns)
+    return _map_restore_plan(path, status.st_ino, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _mapped(path: str, _inode: int, _mtime_ns: int) -> _MappedRestorePlan:
+def _map_restore_plan(path: str, _inode: int, _mtime_ns: int) -> _MappedRestorePlan:
     return _MappedRestorePlan(path)
 
 
@@ -147,7 +147,7 @@ class _Writing:
         file = _open_new(name, mode, parent)
         try:
             if os.write(file, content) != len(content):
-                _write_all(file, content)
+                _write_rest(file, content)
             if owner != (0, 0) and not set_owner(file, owner):
                 self._unowned += 1
             os.utime(file, ns=(mtime_ns, mtime_ns))
@@ -180,7 +180,7 @@ def _open_new(name: bytes, mode: int, parent: int) -> int:
         return os.open(name, _NEW, mode, dir_fd=parent)
 
 
-def _write_all(file: int, content: memoryview) -> None:
+def _write_rest(file: int, content: memoryview) -> None:
     """Write from the start: the write before was cut short."""
     done = 0
     while done < len(content):

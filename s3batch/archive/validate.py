@@ -15,7 +15,7 @@ from typing import NoReturn
 from s3batch.archive.columns import NONE
 from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import check_path, inside, is_below, join, split
+from s3batch.archive.paths import check_path, is_below, is_inside, join_path, split_path
 from s3batch.archive.tree import DIR, FILE, HARDLINK, Tree
 from s3batch.errors import ArchiveError
 from s3batch.files.private import OWN_DIRECTORY
@@ -37,7 +37,7 @@ class Limits:
     """Of all files together, holes included."""
 
 
-def check(manifest: Manifest, limits: Limits) -> None:
+def check_manifest(manifest: Manifest, limits: Limits) -> None:
     """Raise :class:`ArchiveError` for the first broken rule. Strips setuid, setgid and sticky in place."""
     tree = manifest.tree
     _check_columns(tree, limits)
@@ -51,68 +51,68 @@ def check(manifest: Manifest, limits: Limits) -> None:
         tree.modes = array("H", [mode & _PERMISSIONS for mode in tree.modes])
 
 
-def _require(holds: bool, rule: str) -> None:
+def _require_rule(holds: bool, rule: str) -> None:
     if not holds:
-        _refuse(rule)
+        _refuse_manifest(rule)
 
 
-def _refuse(rule: str) -> NoReturn:
+def _refuse_manifest(rule: str) -> NoReturn:
     raise ArchiveError(f"the manifest is damaged or hostile: {rule}")
 
 
 def _check_columns(tree: Tree, limits: Limits) -> None:
-    _require(tree.starts[-1] == len(tree), "its directories and entries disagree")
-    _require(max(tree.kinds, default=0) <= HARDLINK, "an entry is of an unknown kind")
-    _require(min(tree.sizes, default=0) >= 0, "a size is negative")
+    _require_rule(tree.starts[-1] == len(tree), "its directories and entries disagree")
+    _require_rule(max(tree.kinds, default=0) <= HARDLINK, "an entry is of an unknown kind")
+    _require_rule(min(tree.sizes, default=0) >= 0, "a size is negative")
     total = sum(tree.sizes)
     if total > limits.total:
         raise ArchiveError(
             f"the files of the archive have {total:,} bytes, over the limit of {limits.total:,}", hint="raise max_size"
         )
     sized = any(map(operator.and_, map(bool, tree.sizes), map(bool, tree.kinds)))
-    _require(not sized, "an entry that is not a file has a size")
+    _require_rule(not sized, "an entry that is not a file has a size")
 
 
 def _check_roots(roots: tuple[str, ...]) -> None:
     for root in roots:
         if root != ".":
             check_path(root)
-        _require(not inside(root, OWN_DIRECTORY), f"a root of it is {OWN_DIRECTORY}")
+        _require_rule(not is_inside(root, OWN_DIRECTORY), f"a root of it is {OWN_DIRECTORY}")
     known = frozenset(roots)
     nested = "." in known and any(not root.startswith("/") for root in roots if root != ".")
-    nested = nested or any(is_below(split(root)[0], known - {"."}) for root in roots)
-    _require(not nested and len(known) == len(roots), "its roots overlap")
+    nested = nested or any(is_below(split_path(root)[0], known - {"."}) for root in roots)
+    _require_rule(not nested and len(known) == len(roots), "its roots overlap")
 
 
 def _check_paths(tree: Tree, roots: tuple[str, ...]) -> None:
     """Check that every entry is at or below a root, in a directory that is an earlier entry or a root's parent."""
-    parents = {split(root)[0] for root in roots if root != "."}
+    parents = {split_path(root)[0] for root in roots if root != "."}
     listed = set(roots)
     made: set[str] = {""} if "." in listed else set()
-    _require(len(set(tree.dirs)) == len(tree.dirs), "a directory is listed twice")
+    _require_rule(len(set(tree.dirs)) == len(tree.dirs), "a directory is listed twice")
     for path, first, last in tree.spans():
         names = tree.names[first:last]
-        _require(len(set(names)) == last - first > 0, f"the directory {path!r} is empty or lists a name twice")
+        _require_rule(len(set(names)) == last - first > 0, f"the directory {path!r} is empty or lists a name twice")
         _check_names(path, names)
         if path not in made:
-            _require(path in parents, f"{path!r} is not a directory of the archive")
-            _require(all(join(path, name) in listed for name in names), f"{path!r} lies outside its roots")
+            _require_rule(path in parents, f"{path!r} is not a directory of the archive")
+            _require_rule(all(join_path(path, name) in listed for name in names), f"{path!r} lies outside its roots")
         row = tree.kinds.find(DIR, first, last)
         while row >= 0:
-            made.add(join(path, tree.names[row]))
+            made.add(join_path(path, tree.names[row]))
             row = tree.kinds.find(DIR, row + 1, last)
 
 
 def _check_names(path: str, names: list[str]) -> None:
     if "/" in "".join(names) or not _UNSAFE.isdisjoint(names):
         raise ArchiveError(f"the archive has an unsafe name in {path!r}")
-    _require(path != "" or OWN_DIRECTORY not in names, f"it contains {OWN_DIRECTORY}")
+    _require_rule(path != "" or OWN_DIRECTORY not in names, f"it contains {OWN_DIRECTORY}")
 
 
 def _check_links(tree: Tree) -> None:
     good = all(target < row and tree.kinds[target] == FILE for row, target in tree.links.items())
-    _require(good, "a hard link does not point at an earlier file")
-    _require(all(tree.targets.values()), "a symbolic link points nowhere")
+    _require_rule(good, "a hard link does not point at an earlier file")
+    _require_rule(all(tree.targets.values()), "a symbolic link points nowhere")
 
 
 def _check_chunks(manifest: Manifest, limits: Limits) -> None:
@@ -130,12 +130,12 @@ def _check_references(manifest: Manifest) -> None:
     for row in placed:
         chunk = manifest.chunk[row]
         if chunk >= count or kinds[row] != FILE or not sizes[row] or places[row] + sizes[row] > ends[chunk]:
-            _refuse(f"{manifest.tree.path(row)!r} lies outside its chunk")
+            _refuse_manifest(f"{manifest.tree.path(row)!r} lies outside its chunk")
     before, end = -1, -1
     for row in sorted(placed, key=places.__getitem__):
         place = places[row]
         if place < end and not (places[before] == place and _same_content(manifest, before, row)):
-            _refuse(f"{manifest.tree.path(row)!r} overlaps {manifest.tree.path(before)!r}")
+            _refuse_manifest(f"{manifest.tree.path(row)!r} overlaps {manifest.tree.path(before)!r}")
         before, end = row, place + sizes[row]
 
 
@@ -153,11 +153,11 @@ def _check_extents(manifest: Manifest) -> None:
     columns = (extents.rows, extents.starts, extents.lengths, extents.chunks, extents.ats)
     for row, start, length, chunk, at in zip(*columns, strict=True):
         if row != before:
-            _require(before < row < len(tree), "its extents are out of order")
-            _require(tree.kinds[row] == FILE and manifest.chunk[row] == NONE, "an extent belongs to no large file")
+            _require_rule(before < row < len(tree), "its extents are out of order")
+            _require_rule(tree.kinds[row] == FILE and manifest.chunk[row] == NONE, "an extent belongs to no large file")
             end = 0
-        _require(start >= end and 0 < length <= tree.sizes[row] - start, "an extent lies outside its file")
-        _require(chunk < len(raws) and at + length <= raws[chunk], "an extent lies outside its chunk")
+        _require_rule(start >= end and 0 < length <= tree.sizes[row] - start, "an extent lies outside its file")
+        _require_rule(chunk < len(raws) and at + length <= raws[chunk], "an extent lies outside its chunk")
         before, end = row, start + length
 
 
@@ -169,5 +169,5 @@ def selected_rows(tree: Tree, roots: tuple[str, ...]) -> bytearray:
             chosen[first:last] = b"\1" * (last - first)
         else:
             rows = range(first, last)
-            chosen[first:last] = bytes(is_below(join(path, tree.names[row]), known) for row in rows)
+            chosen[first:last] = bytes(is_below(join_path(path, tree.names[row]), known) for row in rows)
     return chosen

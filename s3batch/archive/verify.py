@@ -8,8 +8,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from s3batch.archive.change_detection import Survey, nothing_changed, take_over, unchanged_rows
-from s3batch.archive.gc_pause import paused
+from s3batch.archive.change_detection import Survey, nothing_changed, take_hashes, unchanged_rows
+from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE
 from s3batch.archive.tree import FILE, match_rows
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from s3batch.archive.scan import ScannedTree
 
 
-@paused()
-def verification(
+@pause_gc()
+def plan_verification(
     found: ScannedTree, manifest: Manifest, state: LocalState | None = None, *, all_sizes: bool = False
 ) -> Survey:
     """Return the survey for ``hash_plan``: the files of the walk that a restore would keep, under any of their names.
@@ -34,7 +34,7 @@ def verification(
     if state is not None:
         if tree == old and state.manifest.hashes == manifest.hashes and nothing_changed(found, state):
             return result
-        take_over(result, state.manifest, unchanged_rows(found, state))
+        take_hashes(result, state.manifest, unchanged_rows(found, state))
     wanted = set()
     for row, other in enumerate(rows):
         file = tree.links.get(row, row)

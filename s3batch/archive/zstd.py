@@ -37,18 +37,20 @@ class Readable(Protocol):
         ...
 
 
-def compress(raw: Bytes, *, level: int = LEVEL, long: bool = False, checksum: bool = False) -> bytes:
+def compress_frame(raw: Bytes, *, level: int = LEVEL, long: bool = False, checksum: bool = False) -> bytes:
     """Return one zstd frame; with ``checksum`` it carries zstd's checksum of the content.
 
     Content that does not shrink is stored at the fastest level.
     """
     view = memoryview(raw).cast("B")
-    if len(view) >= 2 * _SAMPLE and not (_shrinks(view[:_SAMPLE]) or _shrinks(view[len(view) // 2 :][:_SAMPLE])):
+    if len(view) >= 2 * _SAMPLE and not (
+        _is_compressible(view[:_SAMPLE]) or _is_compressible(view[len(view) // 2 :][:_SAMPLE])
+    ):
         level = min(level, _FAST_LEVEL)
-    return _compressor(level, long, checksum).compress(view)
+    return _get_compressor(level, long, checksum).compress(view)
 
 
-def decompress(frame: bytes, *, raw_length: int | None = None, limit: int, checksum: bool = False) -> bytes:
+def decompress_frame(frame: bytes, *, raw_length: int | None = None, limit: int, checksum: bool = False) -> bytes:
     """Return the content of exactly one frame, of ``raw_length`` bytes if given, at most ``limit`` bytes.
 
     With ``checksum`` a frame without a checksum is refused. A checksum that is there is always verified.
@@ -60,7 +62,7 @@ def decompress(frame: bytes, *, raw_length: int | None = None, limit: int, check
         _check_header(header, raw_length, limit)
         if checksum and not header.has_checksum:
             raise ArchiveError("a zstd frame has no checksum")
-        return _decompressor().decompress(frame, max_output_size=limit, allow_extra_data=False)
+        return _get_decompressor().decompress(frame, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ArchiveError(f"not a readable zstd frame: {error}") from error
 
@@ -81,11 +83,11 @@ def _check_header(header: zstandard.FrameParameters, raw_length: int | None, lim
         raise ArchiveError(f"a zstd frame of {header.content_size:,} bytes should hold {raw_length:,}")
 
 
-def _shrinks(sample: memoryview) -> bool:
-    return len(sample) >= _WORTHWHILE * len(_compressor(1, long=False, checksum=False).compress(sample))
+def _is_compressible(sample: memoryview) -> bool:
+    return len(sample) >= _WORTHWHILE * len(_get_compressor(1, long=False, checksum=False).compress(sample))
 
 
-def _compressor(level: int, long: bool, checksum: bool) -> zstandard.ZstdCompressor:
+def _get_compressor(level: int, long: bool, checksum: bool) -> zstandard.ZstdCompressor:
     made: dict[tuple[int, bool, bool], zstandard.ZstdCompressor] = _contexts.__dict__.setdefault("compressors", {})
     if (level, long, checksum) not in made:
         made[level, long, checksum] = _new_compressor(level, long, checksum)
@@ -101,7 +103,7 @@ def _new_compressor(level: int, long: bool, checksum: bool) -> zstandard.ZstdCom
     return zstandard.ZstdCompressor(compression_params=parameters)
 
 
-def _decompressor() -> zstandard.ZstdDecompressor:
+def _get_decompressor() -> zstandard.ZstdDecompressor:
     known: zstandard.ZstdDecompressor | None = getattr(_contexts, "decompressor", None)
     if known is None:
         known = _contexts.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)

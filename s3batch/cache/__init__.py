@@ -20,38 +20,40 @@ if TYPE_CHECKING:
 
 def run_restore(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache restore``; return the exit code."""
-    from s3batch.cache.restore import restore, write_miss  # noqa: PLC0415 - each command loads its own
+    from s3batch.cache.restore import restore_cache, write_miss  # noqa: PLC0415 - each command loads its own
 
-    job.checked(settings)
+    job.check_cache_settings(settings)
     word = command_of(settings)
     if word:
         write_miss(settings, output)
     if word == CLEAR:
         return run_clear(settings, output)
-    return _skipped(settings, output) if word == SKIP else job.run(settings, output, restore)
+    return _report_skipped(settings, output) if word == SKIP else job.run_use_case(settings, output, restore_cache)
 
 
 def run_rebuild(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache rebuild``; return the exit code."""
-    from s3batch.cache.rebuild import rebuild  # noqa: PLC0415 - as above
+    from s3batch.cache.rebuild import rebuild_cache  # noqa: PLC0415 - as above
 
-    names = job.checked(settings)
+    names = job.check_cache_settings(settings)
     if command_of(settings) == SKIP:
-        return _skipped(settings, output)
+        return _report_skipped(settings, output)
     if names.refusal:
-        return _skipped(settings, output, names.refusal)
-    return job.run(settings, output, rebuild)
+        return _report_skipped(settings, output, names.refusal)
+    return job.run_use_case(settings, output, rebuild_cache)
 
 
-def resume(settings: Settings, output: Output) -> int:
+def resume_cache(settings: Settings, output: Output) -> int:
     """Finish a job: run it again, because finished work is recognised."""
-    from s3batch.cache.rebuild import rebuild  # noqa: PLC0415 - as above
-    from s3batch.cache.restore import restore  # noqa: PLC0415 - as above
+    from s3batch.cache.rebuild import rebuild_cache  # noqa: PLC0415 - as above
+    from s3batch.cache.restore import restore_cache  # noqa: PLC0415 - as above
 
-    return job.run(settings, output, restore if settings.command == "cache restore" else rebuild, resumed=True)
+    return job.run_use_case(
+        settings, output, restore_cache if settings.command == "cache restore" else rebuild_cache, resumed=True
+    )
 
 
-def _skipped(settings: Settings, output: Output, why: str = f"the commit message says {SKIP}") -> int:
+def _report_skipped(settings: Settings, output: Output, why: str = f"the commit message says {SKIP}") -> int:
     output.info(f"nothing to do: {why}")
     if settings.json:
         document = report.make_jobless_document(settings.command, JobState.DONE, EXIT_DONE, warnings=[why])
@@ -61,27 +63,27 @@ def _skipped(settings: Settings, output: Output, why: str = f"the commit message
 
 def run_clear(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache clear``; return the exit code."""
-    from s3batch.cache.clear import run_clear as clear  # noqa: PLC0415 - as above
+    from s3batch.cache.clear import clear_caches as clear  # noqa: PLC0415 - as above
 
     return clear(settings, output)
 
 
 def run_list(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache list``; return the exit code."""
-    from s3batch.cache.list import run_list as show  # noqa: PLC0415 - as above
+    from s3batch.cache.list import list_caches as show  # noqa: PLC0415 - as above
 
     return show(settings, output)
 
 
 def run_inspect(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache inspect``; return the exit code."""
-    from s3batch.cache.inspect import run_inspect as inspect  # noqa: PLC0415 - as above
+    from s3batch.cache.inspect import inspect_cache as inspect  # noqa: PLC0415 - as above
 
     return inspect(settings, output)
 
 
 def run_prune(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache prune``; return the exit code."""
-    from s3batch.cache.prune import run_prune as prune  # noqa: PLC0415 - as above
+    from s3batch.cache.prune import prune_caches as prune  # noqa: PLC0415 - as above
 
     return prune(settings, output)

@@ -50,7 +50,7 @@ class AdminRun:
 
 
 @contextmanager
-def looking(settings: Settings, output: Output) -> Iterator[AdminRun]:
+def open_admin_run(settings: Settings, output: Output) -> Iterator[AdminRun]:
     """Open a look at the bucket and close it at the end."""
     bucket = Bucket.from_settings(settings, settings.bucket)
     look = AdminRun(settings, output, bucket, base_of(settings.prefix), time.time())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.archive import zstd
 from s3batch.archive.columns import from_planes, to_planes
-from s3batch.archive.msgpack import Record, decode, encode
+from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.cache.object_names import CLEANUPS
 from s3batch.errors import ArchiveError
 
@@ -67,13 +67,13 @@ class _Index(Record, kw_only=True):
 
 def encode_index(rows: Iterable[CatalogRow]) -> bytes:
     """Return the object's content."""
-    return zstd.compress(encode(_Index(version=_VERSION, rows=list(rows))), level=3, checksum=True)
+    return zstd.compress_frame(encode_message(_Index(version=_VERSION, rows=list(rows))), level=3, checksum=True)
 
 
 def decode_index(body: bytes) -> dict[str, CatalogRow]:
     """Return rows by key; none from a damaged index or another version."""
     try:
-        index = decode(zstd.decompress(body, limit=_LIMIT, checksum=True), _Index, what="the index")
+        index = decode_message(zstd.decompress_frame(body, limit=_LIMIT, checksum=True), _Index, what="the index")
     except ArchiveError:
         return {}
     return {row.key: row for row in index.rows if row.etag} if index.version == _VERSION else {}

@@ -19,8 +19,8 @@ from s3batch.failpoints import reach_failpoint
 from s3batch.model import Result
 from s3batch.s3 import requests
 from s3batch.s3.errors import TOO_LARGE, RequestError, fault_of
-from s3batch.s3.integrity import send
-from s3batch.s3.responses import date_of, etag_of, must, seconds_of
+from s3batch.s3.integrity import send_checked
+from s3batch.s3.responses import date_of, etag_of, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def store_chunk(
     if held.ok and age_of(held) < keep:
         return Result(operation.id, payload=payload, etag=etag_of(held), already=True)
     call = requests.put_object(key, body, {"content-type": "application/zstd", **headers})
-    sent = await send(call, tools.checks)
+    sent = await send_checked(call, tools.checks)
     answer = sent.answer
     if not answer.ok:
         raise RequestError(call.name, key, fault_of(answer))
@@ -76,18 +76,18 @@ async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None)
     operation = work.operation
     name = operation.key.rpartition("/")[2]
     if local is not None and (kept := local.get(name)) is not None:
-        result = _unpacked(work, kept)
+        result = _unpack_body(work, kept)
         if result.code != DAMAGED:
             return result._replace(already=True)
         local.forget(name)
     try:
-        answer = await must(requests.get_object(operation.key, size=operation.size))
+        answer = await send_expecting_ok(requests.get_object(operation.key, size=operation.size))
     except RequestError as error:
         if error.fault.code != TOO_LARGE:
             raise
         return Result(operation.id, error=str(error), code=DAMAGED)
     body = bytes(answer.body)
-    result = _unpacked(work, body)
+    result = _unpack_body(work, body)
     if result.error:
         return result
     if local is not None:
@@ -95,7 +95,7 @@ async def fetch_chunk(work: Work, _: Tools, *, local: LocalChunks | None = None)
     return result._replace(sent=len(body), etag=etag_of(answer))
 
 
-def _unpacked(work: Work, body: bytes) -> Result:
+def _unpack_body(work: Work, body: bytes) -> Result:
     """Prove a chunk and write its files."""
     operation = work.operation
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.cache.admin import looking
+from s3batch.cache.admin import open_admin_run
 from s3batch.cache.naming import cleared_by
 from s3batch.cache.object_keys import is_cleared
 from s3batch.cache.run import exit_code
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from s3batch.settings.table import Settings
 
 
-def run_clear(settings: Settings, output: Output) -> int:
+def clear_caches(settings: Settings, output: Output) -> int:
     """Clear and report the number of objects; return the exit code. Nothing to clear is no error."""
     prefixes, refusal = cleared_by(settings)
     if refusal:
@@ -33,15 +33,15 @@ def run_clear(settings: Settings, output: Output) -> int:
             output.document({**document, "cache": {"removed": []}})
         return EXIT_DONE
     try:
-        with looking(settings, output) as look:
-            return _clear(look, prefixes)
+        with open_admin_run(settings, output) as look:
+            return _clear_prefixes(look, prefixes)
     except SettingsError:
         raise
     except S3BatchError as error:
-        return _failed(settings, output, error)
+        return _report_failure(settings, output, error)
 
 
-def _clear(look: AdminRun, prefixes: tuple[str, ...]) -> int:
+def _clear_prefixes(look: AdminRun, prefixes: tuple[str, ...]) -> int:
     bucket, rehearsal = look.bucket, look.settings.dry_run
     listed = (each.key for prefix in prefixes for page in bucket.list_objects(prefix) for each in page.objects)
     keys = [key for key in listed if is_cleared(look.base, prefixes, key)]
@@ -56,7 +56,7 @@ def _clear(look: AdminRun, prefixes: tuple[str, ...]) -> int:
     return EXIT_DONE
 
 
-def _failed(settings: Settings, output: Output, error: S3BatchError) -> int:
+def _report_failure(settings: Settings, output: Output, error: S3BatchError) -> int:
     """Return the exit code of a failed clear: a build goes on unless asked to fail, a person gets the error."""
     code = exit_code(settings, error, missed=False)
     if settings.command == "cache clear" and not settings.plugin:

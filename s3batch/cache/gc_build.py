@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def protected(session: CacheSession, manifest: Manifest, segments: StoredSegments) -> Iterator[bool]:
+def protect_chunks(session: CacheSession, manifest: Manifest, segments: StoredSegments) -> Iterator[bool]:
     """Protect the chunks and segments of ``manifest`` while it is published. Yields False if one of them is gone."""
     ids = frozenset(identity.hex() for identity in (*manifest.chunks.all_ids(), *segments.bodies))
     if not ids:

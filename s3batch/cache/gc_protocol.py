@@ -145,7 +145,7 @@ class Protection:
         records = [each for each in await self._store.listed(self._base + RECORDS) if each.modified >= self._since]
         named = await self._store.gather(self._wait_for(each, ids) for each in records)
         endangered = sorted(frozenset().union(*named))
-        there = await self._store.gather(self._store.has(_chunk(self._base, each)) for each in endangered)
+        there = await self._store.gather(self._store.has(_chunk_key_of_id(self._base, each)) for each in endangered)
         return frozenset(each for each, is_there in zip(endangered, there, strict=True) if not is_there)
 
     @property
@@ -207,7 +207,9 @@ class Deletion:
                 deadline = self._deadline or 0.0
                 if self._store.now().high + _MARGIN > deadline:
                     raise LapsedError
-                await self._store.delete([_chunk(self._base, each) for each in going[at : at + batch]], deadline)
+                await self._store.delete(
+                    [_chunk_key_of_id(self._base, each) for each in going[at : at + batch]], deadline
+                )
             return going
         finally:
             self._ended = True
@@ -252,5 +254,5 @@ async def _read_pins(store: GCStore, base: str) -> Names:
     return frozenset(each for pin in pins if pin is not None for each in pin.ids)
 
 
-def _chunk(base: str, identity: str) -> str:
+def _chunk_key_of_id(base: str, identity: str) -> str:
     return chunk_key(base, bytes.fromhex(identity))

@@ -8,8 +8,8 @@ from s3batch.cache.gc_protocol import LapsedError
 from s3batch.s3 import requests
 from s3batch.s3.errors import Fault, RequestError
 from s3batch.s3.event_loop import sleep
-from s3batch.s3.gather import gather
-from s3batch.s3.responses import checked, etag_of
+from s3batch.s3.gather import gather_results
+from s3batch.s3.responses import etag_of, raise_for_status
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ class BucketStore:
         """Store an object of the protocol."""
         headers = {"content-type": "application/json", "content-md5": requests.md5_header(body), **self._encryption}
         call = requests.put_object(key, body, headers)
-        checked(await self.bucket.send(call), call)
+        raise_for_status(await self.bucket.send(call), call)
 
     async def get(self, key: str) -> bytes | None:
         """Return an object's content; ``None`` if it does not exist."""
@@ -58,7 +58,7 @@ class BucketStore:
         """Return an object with its headers; ``None`` if it does not exist. ``size`` is the size in the listing."""
         call = requests.get_object(key, size=size)
         answer = await self.bucket.send(call)
-        return None if answer.status == 404 else checked(answer, call)
+        return None if answer.status == 404 else raise_for_status(answer, call)
 
     async def listed(self, prefix: str) -> Sequence[ListedObject]:
         """Return every object below ``prefix``."""
@@ -75,7 +75,7 @@ class BucketStore:
         """Return the response to a HEAD; ``None`` if the object does not exist."""
         call = requests.head_object(key)
         answer = await self.bucket.send(call)
-        return None if answer.status == 404 else checked(answer, call)
+        return None if answer.status == 404 else raise_for_status(answer, call)
 
     async def delete(self, keys: Sequence[str], until: float = _EVER) -> None:
         """Delete up to 1,000 objects by one request, signed to have no effect after ``until``, the store's time.
@@ -108,14 +108,14 @@ class BucketStore:
         """Delete an object if it still has this ETag (empty: any); return True if it went."""
         call = requests.head_object(key)
         head = await self.bucket.send(call)
-        if head.status == 404 or (etag and etag_of(checked(head, call)) != etag):
+        if head.status == 404 or (etag and etag_of(raise_for_status(head, call)) != etag):
             return False
         call = requests.delete_object(key)
         answer = await self.bucket.send(call._replace(headers={"if-match": f'"{etag_of(head)}"'}))
         if answer.status in _UNKNOWN:  # a store without conditional deletes
             await self._delete_one(key, None)
         elif answer.status not in (404, 412):  # gone already, or changed meanwhile
-            checked(answer, call)
+            raise_for_status(answer, call)
         return answer.status != 412
 
     async def copy(self, source: str, target: str, encryption: Mapping[str, str]) -> None:
@@ -123,12 +123,12 @@ class BucketStore:
         call = requests.copy_object(target, self.bucket.endpoint.bucket, encryption, source)
         answer = await self.bucket.send(call)
         if answer.status not in (405, 501):  # statuses of a store without CopyObject
-            checked(answer, call)
+            raise_for_status(answer, call)
         elif (held := await self.fetch(source)) is not None:
             kept = {name: value for name, value in held.headers.items() if name.startswith(_KEPT)}
             body = bytes(held.body)
             call = requests.put_object(target, body, {**kept, **encryption, "content-md5": requests.md5_header(body)})
-            checked(await self.bucket.send(call), call)
+            raise_for_status(await self.bucket.send(call), call)
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -136,7 +136,7 @@ class BucketStore:
 
     async def gather(self, coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
         """Run ``coroutines`` side by side; return their results in order, or raise the first error."""
-        return await gather(coroutines)
+        return await gather_results(coroutines)
 
     async def _delete_one(self, key: str, valid: tuple[float, int] | None) -> None:
         call = requests.delete_object(key)._replace(valid=valid)
@@ -150,4 +150,4 @@ def _in_time(answer: Response, call: Request) -> Response:
     # S3 refuses an expired presigned request with 403 and "Request has expired"
     if call.valid and answer.status == 403 and b"expired" in bytes(answer.body).lower():
         raise LapsedError
-    return checked(answer, call)
+    return raise_for_status(answer, call)

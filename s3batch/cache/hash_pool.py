@@ -12,8 +12,8 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from s3batch.archive.msgpack import Record, decode, encode
-from s3batch.archive.pack_chunk import PackedChunk, close_plans, hash_items
+from s3batch.archive.msgpack import Record, decode_message, encode_message
+from s3batch.archive.pack_chunk import PackedChunk, close_pack_plans, hash_items
 from s3batch.archive.plan_file import Recipe
 from s3batch.errors import ArchiveError
 from s3batch.executors import fork
@@ -36,7 +36,7 @@ class _Helper:
         self._plan, self._recipes = plan, recipes
         self._pipe, theirs = os.pipe()
         try:
-            self._fork = Fork(partial(_work, plan, recipes, theirs), theirs)
+            self._fork = Fork(partial(_hash_share, plan, recipes, theirs), theirs)
         except OSError:
             os.close(self._pipe)
             raise
@@ -48,7 +48,7 @@ class _Helper:
         with open(self._pipe, "rb", closefd=False) as pipe:
             said = pipe.read()
         try:
-            return decode(said, _Share, what="the answer of a fork").results
+            return decode_message(said, _Share, what="the answer of a fork").results
         except ArchiveError:
             return [hash_items(self._plan, recipe) for recipe in self._recipes]
 
@@ -64,9 +64,9 @@ def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packe
     if not recipes:
         return []
     count = min(processes, len(recipes)) if fork.is_fork_possible() else 1
-    close_plans()  # a fork opens its own
+    close_pack_plans()  # a fork opens its own
     with contextlib.ExitStack() as stack:
-        stack.callback(close_plans)
+        stack.callback(close_pack_plans)
         helpers, own = [], list(recipes[::count])
         for number in range(1, count):
             try:
@@ -82,6 +82,6 @@ def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packe
     return results
 
 
-def _work(plan: str, recipes: Sequence[Recipe], pipe: int) -> None:
+def _hash_share(plan: str, recipes: Sequence[Recipe], pipe: int) -> None:
     with open(pipe, "wb") as out:
-        out.write(encode(_Share([hash_items(plan, recipe) for recipe in recipes])))
+        out.write(encode_message(_Share([hash_items(plan, recipe) for recipe in recipes])))

@@ -43,7 +43,7 @@ class Rendered:
     warnings: list[str] = field(default_factory=list)
 
 
-def render(
+def render_key(
     template: str, facts: Mapping[str, str], workspace: str, *, now: float, setting: str = "cache_key"
 ) -> Rendered:
     """Return the key. Raises SettingsError for a malformed template or an unknown field or function."""

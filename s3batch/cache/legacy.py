@@ -79,33 +79,33 @@ def restore_old(session: CacheSession) -> CacheOutcome | None:
     Objects that may not be read count as absent.
     """
     if session.settings.dry_run:
-        taken = _taken(session, None)
+        taken = _take_objects(session, None)
     else:
         label = f"older caches, by job {session.journal.jobs.current_id}"
         roots = session.look_at_links(restoring=True).places.anchored(session.listed.names)
         within = session.within()
         with closing(UndoLog(session.undo_path, session.workspace, roots, label, within=within)) as undo:
-            taken = _taken(session, undo)
+            taken = _take_objects(session, undo)
             undo.commit()
     if taken and session.settings.exact:
         session.warn("exact removes nothing, because the cache is from an older plugin")
-    return _outcome(session, taken) if taken else None
+    return _legacy_outcome(session, taken) if taken else None
 
 
-def _taken(session: CacheSession, undo: UndoLog | None) -> list[tuple[LegacyObject, Extracted]]:
+def _take_objects(session: CacheSession, undo: UndoLog | None) -> list[tuple[LegacyObject, Extracted]]:
     """Restore objects until every path is covered. That of drone-s3cache often holds the last path only."""
     covered: set[str] = set()
     taken = []
     for old in session.names.legacy:
-        reader = None if covered.issuperset(old.roots) else _reader(session, old)
+        reader = None if covered.issuperset(old.roots) else _open_reader(session, old)
         if reader is not None:
-            done = _extracted(session, old, reader, undo)
+            done = _extract_object(session, old, reader, undo)
             covered |= done.roots
             taken.append((old, done))
     return taken
 
 
-def _reader(session: CacheSession, old: LegacyObject) -> ObjectReader | None:
+def _open_reader(session: CacheSession, old: LegacyObject) -> ObjectReader | None:
     try:
         return ObjectReader.of(session.bucket, old.key)
     except RequestError as error:
@@ -114,7 +114,7 @@ def _reader(session: CacheSession, old: LegacyObject) -> ObjectReader | None:
         return None
 
 
-def _extracted(session: CacheSession, old: LegacyObject, reader: ObjectReader, undo: UndoLog | None) -> Extracted:
+def _extract_object(session: CacheSession, old: LegacyObject, reader: ObjectReader, undo: UndoLog | None) -> Extracted:
     session.output.info(f"found {old.key} of an older plugin: {format_size(reader.size)}")
     if undo is None:
         return Extracted(roots=set(old.roots))
@@ -135,7 +135,7 @@ def _extracted(session: CacheSession, old: LegacyObject, reader: ObjectReader, u
     return done
 
 
-def _outcome(session: CacheSession, taken: list[tuple[LegacyObject, Extracted]]) -> CacheOutcome:
+def _legacy_outcome(session: CacheSession, taken: list[tuple[LegacyObject, Extracted]]) -> CacheOutcome:
     missing = sorted(set(session.listed.texts).difference(*(done.roots for _, done in taken)))
     for root in missing:
         session.warn(f"older plugins left no cache of {root}")

@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive.manifest_codec import EncodedManifest
-from s3batch.cache.admin import looking
+from s3batch.cache.admin import open_admin_run
 from s3batch.cache.catalog_index import INDEX, CatalogRow, ChunkList, decode_index, encode_index
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION
-from s3batch.cache.object_names import KEYS, title
+from s3batch.cache.object_names import KEYS, title_of_key
 from s3batch.errors import EXIT_DONE, ArchiveError
 from s3batch.reporting.text import format_table
 from s3batch.s3.errors import RequestError
@@ -117,9 +117,9 @@ def _row_of(listed: ListedObject, body: bytes, encryption: dict[str, str]) -> Ca
     )  # fmt: skip
 
 
-def run_list(settings: Settings, output: Output) -> int:
+def list_caches(settings: Settings, output: Output) -> int:
     """Run ``s3batch cache list``: print a table of keys, newest first; return the exit code."""
-    with looking(settings, output) as look:
+    with open_admin_run(settings, output) as look:
         store = BucketStore(look.bucket)
         catalog = Catalog(store, look.base)
         found = sorted(store.run(catalog.entries()), key=lambda entry: entry.modified, reverse=True)
@@ -128,25 +128,25 @@ def run_list(settings: Settings, output: Output) -> int:
         for entry in found:
             if entry.error:
                 look.warn(f"{entry.key}: {entry.error}")
-        shared, now = _shared(found), store.now().low
-        rows = [_row(look.base, entry, shared, now) for entry in found if not entry.error]
+        shared, now = _shared_chunks(found), store.now().low
+        rows = [_catalog_row(look.base, entry, shared, now) for entry in found if not entry.error]
         if rows and not settings.json:
-            output.data(*_table(rows))
+            output.data(*_format_catalog(rows))
         elif not rows:
             output.info(f"no caches below {settings.bucket}/{look.base}")
         look.document({"caches": rows})
         return EXIT_DONE
 
 
-def _shared(found: list[CatalogEntry]) -> set[bytes]:
+def _shared_chunks(found: list[CatalogEntry]) -> set[bytes]:
     """Return the ids that several caches name; by a sorted column, because a dictionary of all ids is large."""
     ids = sorted(chunk for entry in found for chunk in set(entry.chunks.names()))
     return {one for one, other in pairwise(ids) if one == other}
 
 
-def _row(base: str, entry: CatalogEntry, shared: set[bytes], now: float) -> dict[str, Any]:
+def _catalog_row(base: str, entry: CatalogEntry, shared: set[bytes], now: float) -> dict[str, Any]:
     return {
-        "name": title(base, entry.key),
+        "name": title_of_key(base, entry.key),
         "key": entry.name,
         "age": max(0, round(now - entry.created)),
         "last_use": max(0, round(now - entry.modified)),
@@ -161,12 +161,12 @@ def _row(base: str, entry: CatalogEntry, shared: set[bytes], now: float) -> dict
 _HEAD = ("cache", "age", "last use", "size", "stored", "files", "chunks", "shared", "key")
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
+def _format_catalog(rows: list[dict[str, Any]]) -> list[str]:
     """Return the lines of the table. The key stands last: it is the longest, and ``cache inspect`` takes it."""
-    return format_table([_HEAD, *map(_cells, rows)])
+    return format_table([_HEAD, *map(_catalog_cells, rows)])
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _catalog_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"], format_duration(row["age"]), format_duration(row["last_use"]), format_size(row["size"]),
         format_size(row["stored"]), format_count(row["files"]), format_count(row["chunks"]),

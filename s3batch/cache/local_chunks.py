@@ -110,14 +110,14 @@ def open_local(directory: str, limit: int) -> tuple[LocalChunks | None, str]:
     path = os.path.join(directory, private.OWN_DIRECTORY, "chunks")
     try:
         private.make_directory(path)
-        can_write, trouble = _probe(path)
+        can_write, trouble = _probe_directory(path)
     except _TROUBLE as error:
-        return None, f"local_dir {directory} is not used: {_said(error)}"
+        return None, f"local_dir {directory} is not used: {_error_words(error)}"
     said = f"nothing is kept in local_dir {directory}: {trouble}" if trouble else ""
     return LocalChunks(path, limit, can_write), said
 
 
-def _probe(path: str) -> tuple[bool, str]:
+def _probe_directory(path: str) -> tuple[bool, str]:
     """Return whether a file can be made there, and why not."""
     probe = os.path.join(path, f"probe-{secrets.token_hex(8)}")
     try:
@@ -125,9 +125,9 @@ def _probe(path: str) -> tuple[bool, str]:
             pass
         private.remove_file(probe)
     except OSError as error:
-        return False, _said(error)
+        return False, _error_words(error)
     return True, ""
 
 
-def _said(error: Exception) -> str:
+def _error_words(error: Exception) -> str:
     return error.message if isinstance(error, JournalError) else os.strerror(getattr(error, "errno", 0) or 0)

@@ -57,7 +57,7 @@ class ManifestHit(SeenObject):
     manifest: Manifest
 
 
-def find(
+def find_manifest(
     session: CacheSession, state: LocalState | None
 ) -> tuple[ManifestHit | None, RequestError | ArchiveError | None]:
     """Find the cache to restore: an exact key, else the newest below a prefix; without one, the first error.
@@ -68,24 +68,24 @@ def find(
     damaged: list[ArchiveError] = []
     for lookup in session.names.lookups:
         try:
-            for key in _keys(session, lookup):
-                if hit := _tried(session, key, state, damaged):
-                    _warn(session, damaged)
+            for key in _keys_to_try(session, lookup):
+                if hit := _try_key(session, key, state, damaged):
+                    _warn_of_damaged(session, damaged)
                     return hit, None
         except RequestError as error:
             if not is_denied(error):
                 raise
             refused = refused or error
-    _warn(session, damaged[1:])
+    _warn_of_damaged(session, damaged[1:])
     return None, next(iter(damaged), refused)
 
 
-def _warn(session: CacheSession, damaged: list[ArchiveError]) -> None:
+def _warn_of_damaged(session: CacheSession, damaged: list[ArchiveError]) -> None:
     for error in damaged:
         session.warn(str(error))
 
 
-def published(seen: SeenObject) -> float:
+def published_at(seen: SeenObject) -> float:
     """Return when a cache was published, by the store's clock; caches of old versions tell when they were last used."""
     try:
         return float(seen.headers.get(CREATED, ""))
@@ -96,7 +96,7 @@ def published(seen: SeenObject) -> float:
 def is_too_old(session: CacheSession, seen: SeenObject) -> bool:
     """Return True if ``max_age`` makes a miss of it."""
     limit = session.settings.max_age
-    if not limit or session.bucket.clock.now().low - published(seen) <= limit:
+    if not limit or session.bucket.clock.now().low - published_at(seen) <= limit:
         return False
     session.output.detail(f"the cache {session.title(seen.key)} is older than max_age ({seen.key})")
     return True
@@ -104,14 +104,14 @@ def is_too_old(session: CacheSession, seen: SeenObject) -> bool:
 
 def seen_at(bucket: Bucket, key: str) -> SeenObject | None:
     """Return the facts of a HEAD of a key object; ``None`` if it does not exist or may not be read."""
-    return _seen(key, head_of(bucket, key))
+    return _seen_object(key, head_of(bucket, key))
 
 
-def _tried(
+def _try_key(
     session: CacheSession, key: str, state: LocalState | None, damaged: list[ArchiveError]
 ) -> ManifestHit | None:
     try:
-        hit = look(session, key, state)
+        hit = look_up_key(session, key, state)
         return None if hit is None or is_too_old(session, hit) else hit
     except ArchiveError as error:
         damaged.append(error)
@@ -140,20 +140,22 @@ def etag_of_ours(bucket: Bucket, key: str, body: bytes) -> str:
     return etag if etag == hashlib.md5(body, usedforsecurity=False).hexdigest() else ""
 
 
-def denied(error: RequestError) -> JobFailedError:
+def explain_denied(error: RequestError) -> JobFailedError:
     """Return the error with the permission that is needed."""
-    needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
+    needs = permissions.permission_sentence(
+        permissions.missing_permissions(error.name, error.fault.code, error.fault.message)
+    )
     also = " and s3:ListBucket; without it a missing cache gives the same error" if needs else ""
     return JobFailedError(f"{error}", hint=needs + also)
 
 
-def look(session: CacheSession, key: str, state: LocalState | None) -> ManifestHit | None:
+def look_up_key(session: CacheSession, key: str, state: LocalState | None) -> ManifestHit | None:
     """Return the manifest under ``key`` if it is valid. One that the state remembers is not fetched again.
 
     Raises :class:`ArchiveError` if it is damaged, or over the limits.
     """
     if state is not None and state.key == key:
-        seen = _seen(key, session.bucket.head(key))
+        seen = _seen_object(key, session.bucket.head(key))
         if seen is None:
             return None
         if _is_what_we_know(session, seen, state):
@@ -164,7 +166,7 @@ def look(session: CacheSession, key: str, state: LocalState | None) -> ManifestH
     if found is None:
         return None
     seen, stored, opened = found
-    with _rejecting(session, key):
+    with _reject_damaged(session, key):
         segments = fetch_segments(session.bucket, session.base, opened.segments, session.local)
         return ManifestHit(
             seen.key, seen.etag, seen.modified, seen.headers, stored, segments, opened.manifest(segments)
@@ -174,7 +176,7 @@ def look(session: CacheSession, key: str, state: LocalState | None) -> ManifestH
 def still_there(session: CacheSession, known: EncodedState) -> SeenObject | None:
     """Return the key object that is remembered, if it is unchanged in the bucket."""
     try:
-        seen = _seen(known.key, session.bucket.head(known.key))
+        seen = _seen_object(known.key, session.bucket.head(known.key))
     except RequestError as error:
         if not is_denied(error):
             raise
@@ -182,7 +184,7 @@ def still_there(session: CacheSession, known: EncodedState) -> SeenObject | None
     return seen if seen is not None and _is_what_we_know(session, seen, known) else None
 
 
-def lacking(session: CacheSession, known: SeenObject, stored: bytes) -> list[str]:
+def keys_lacking(session: CacheSession, known: SeenObject, stored: bytes) -> list[str]:
     """Return the keys of this build, but for that of ``known``, under which not the same manifest lies."""
     return [
         key
@@ -193,22 +195,26 @@ def lacking(session: CacheSession, known: SeenObject, stored: bytes) -> list[str
 
 def _is_alike(session: CacheSession, seen: SeenObject | None, known: SeenObject, stored: bytes) -> bool:
     """Return True if both were published together. Under a key of KMS the ETags of the same bytes differ."""
-    if seen is None or session.is_rejected(seen.key) or not _is_signed(session, seen.key, stored, seen.headers):
+    if (
+        seen is None
+        or session.is_rejected(seen.key)
+        or not _is_signature_valid(session, seen.key, stored, seen.headers)
+    ):
         return False
     told = [(each.headers.get(CREATED, ""), each.headers.get(TREE, "")) for each in (seen, known)]
     return seen.etag == known.etag or (told[0] == told[1] and all(told[0]))
 
 
-def _seen(key: str, head: Response | None) -> SeenObject | None:
-    return None if head is None else SeenObject(key, etag_of(head), _modified(head), _headers(head))
+def _seen_object(key: str, head: Response | None) -> SeenObject | None:
+    return None if head is None else SeenObject(key, etag_of(head), _modified_at(head), _kept_headers(head))
 
 
 def _is_what_we_know(session: CacheSession, seen: SeenObject, known: LocalState | EncodedState) -> bool:
-    return seen.etag == known.etag and _is_signed(session, seen.key, known.stored, seen.headers)
+    return seen.etag == known.etag and _is_signature_valid(session, seen.key, known.stored, seen.headers)
 
 
 def look_at_head(session: CacheSession, key: str) -> tuple[SeenObject, bytes, EncodedManifest] | None:
-    """Fetch the key object without its segments: its HEAD, its bytes, and its manifest. ``None`` as :func:`look`.
+    """Fetch the key object without its segments: its HEAD, its bytes, and its manifest. ``None`` as :func:`look_up_key`.
 
     The signature is of the head: it names the segments by their hashes.
     """
@@ -216,20 +222,20 @@ def look_at_head(session: CacheSession, key: str) -> tuple[SeenObject, bytes, En
     if answer is None:
         return None
     stored = bytes(answer.body)
-    if not _is_signed(session, key, stored, answer.headers):
+    if not _is_signature_valid(session, key, stored, answer.headers):
         session.warn(f"the cache {session.title(key)} is not signed with this cache_secret and is not used ({key})")
         session.reject(key)
         return None
-    with _rejecting(session, key):
+    with _reject_damaged(session, key):
         return (
-            SeenObject(key, etag_of(answer), _modified(answer), _headers(answer)),
+            SeenObject(key, etag_of(answer), _modified_at(answer), _kept_headers(answer)),
             stored,
             EncodedManifest(stored, session.limits()),
         )
 
 
 @contextmanager
-def _rejecting(session: CacheSession, key: str) -> Iterator[None]:
+def _reject_damaged(session: CacheSession, key: str) -> Iterator[None]:
     """Note that the object under a key cannot be read."""
     try:
         yield
@@ -238,20 +244,20 @@ def _rejecting(session: CacheSession, key: str) -> Iterator[None]:
         raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error
 
 
-def _is_signed(session: CacheSession, key: str, stored: bytes, headers: Mapping[str, str]) -> bool:
+def _is_signature_valid(session: CacheSession, key: str, stored: bytes, headers: Mapping[str, str]) -> bool:
     secret = session.settings.cache_secret
     return not secret or is_signed(secret, key, stored, headers.get(SIGNATURE, ""))
 
 
-def _modified(answer: Response) -> float:
+def _modified_at(answer: Response) -> float:
     return seconds_of(answer.headers.get("last-modified", ""))
 
 
-def _headers(answer: Response) -> dict[str, str]:
+def _kept_headers(answer: Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith(_KEPT)}
 
 
-def _keys(session: CacheSession, lookup: RestoreCandidate) -> list[str]:
+def _keys_to_try(session: CacheSession, lookup: RestoreCandidate) -> list[str]:
     """Return the key itself, or the keys it is a prefix of, newest first."""
     if not lookup.is_prefix:
         return [lookup.key]
@@ -259,7 +265,7 @@ def _keys(session: CacheSession, lookup: RestoreCandidate) -> list[str]:
     return [each.key for each in sorted(listed, key=lambda each: each.modified, reverse=True)]
 
 
-def touch(session: CacheSession, hit: SeenObject) -> None:
+def touch_manifest(session: CacheSession, hit: SeenObject) -> None:
     """Record in the store that a cache is used, so that clean-ups by age keep it. A missing permission is no error.
 
     It copies the object onto itself, and only while it is unchanged: a manifest that another build has published

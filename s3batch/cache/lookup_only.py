@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.cache.lookup import SeenObject, is_too_old, look_at_head, published, seen_at
+from s3batch.cache.lookup import SeenObject, is_too_old, look_at_head, published_at, seen_at
 from s3batch.cache.run import CacheOutcome
 from s3batch.reporting.text import format_amount
 from s3batch.units import format_duration
@@ -23,12 +23,12 @@ _RAW, _FILES = "x-amz-meta-s3b-raw", "x-amz-meta-s3b-files"
 def look_up(session: CacheSession) -> CacheOutcome:
     """Report the cache that a restore would take, with one request for one key, else a listing and one request."""
     names = session.names
-    found = next(_candidates(session), None)
+    found = next(_candidate_caches(session), None)
     if found is None:
         words = f"no cache for {names.title}"
         return CacheOutcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
     seen, files, size = found
-    age = max(0.0, session.bucket.clock.now().low - published(seen))
+    age = max(0.0, session.bucket.clock.now().low - published_at(seen))
     title = session.title(seen.key)
     return CacheOutcome(
         words=f"found {title}: {format_amount(files, size)}, made {format_duration(age)} ago; lookup_only is set",
@@ -39,15 +39,15 @@ def look_up(session: CacheSession) -> CacheOutcome:
     )  # fmt: skip
 
 
-def _candidates(session: CacheSession) -> Iterator[tuple[SeenObject, int, int]]:
+def _candidate_caches(session: CacheSession) -> Iterator[tuple[SeenObject, int, int]]:
     """Yield the cache to restore, if there is one, with its files and bytes; a second one only after one of no use."""
-    for key in _keys(session):
-        found = _proved(session, key) if session.settings.cache_secret else _told(session, key)
+    for key in _listed_keys(session):
+        found = _prove_content(session, key) if session.settings.cache_secret else _read_key_metadata(session, key)
         if found is not None and not is_too_old(session, found[0]):
             yield found
 
 
-def _proved(session: CacheSession, key: str) -> tuple[SeenObject, int, int] | None:
+def _prove_content(session: CacheSession, key: str) -> tuple[SeenObject, int, int] | None:
     """Look at the key object's content, which the signature is of."""
     found = look_at_head(session, key)
     if found is None:
@@ -57,25 +57,25 @@ def _proved(session: CacheSession, key: str) -> tuple[SeenObject, int, int] | No
     return seen, sums.files, sums.size
 
 
-def _told(session: CacheSession, key: str) -> tuple[SeenObject, int, int] | None:
+def _read_key_metadata(session: CacheSession, key: str) -> tuple[SeenObject, int, int] | None:
     """Read the key object's metadata; that of an old cache has no size."""
     seen = seen_at(session.bucket, key)
     if seen is None:
         return None
-    return seen, _number(seen.headers.get(_FILES, "")), _number(seen.headers.get(_RAW, ""))
+    return seen, _parse_count(seen.headers.get(_FILES, "")), _parse_count(seen.headers.get(_RAW, ""))
 
 
-def _keys(session: CacheSession) -> Sequence[str]:
+def _listed_keys(session: CacheSession) -> Sequence[str]:
     """Return the keys to try, best first: the listed ones, if more than one key may do."""
     lookups = session.names.lookups
     if len(lookups) == 1 and not lookups[0].is_prefix:
         return [lookups[0].key]
     common = os.path.commonprefix([lookup.key for lookup in lookups])  # noqa: RUF071 - keys are listed by characters
     listed = [each for page in session.bucket.list_objects(common) for each in page.objects]
-    return list(dict.fromkeys(key for lookup in lookups for key in _matching(lookup, listed)))
+    return list(dict.fromkeys(key for lookup in lookups for key in _matching_keys(lookup, listed)))
 
 
-def _matching(lookup: RestoreCandidate, listed: list[ListedObject]) -> list[str]:
+def _matching_keys(lookup: RestoreCandidate, listed: list[ListedObject]) -> list[str]:
     """Return the keys that one lookup of a restore means, newest first."""
     if not lookup.is_prefix:
         return [each.key for each in listed if each.key == lookup.key]
@@ -83,5 +83,5 @@ def _matching(lookup: RestoreCandidate, listed: list[ListedObject]) -> list[str]
     return [each.key for each in sorted(found, key=lambda each: each.modified, reverse=True)]
 
 
-def _number(text: str) -> int:
+def _parse_count(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0  # 19 digits hold any int64

@@ -10,8 +10,8 @@ from s3batch.archive.exclusions import Exclusions
 from s3batch.archive.listed import ListedPaths
 from s3batch.archive.paths import parse_roots
 from s3batch.cache import object_keys
-from s3batch.cache.key_template import Rendered, go_arch, go_os, render
-from s3batch.cache.object_names import base_of, title
+from s3batch.cache.key_template import Rendered, go_arch, go_os, render_key
+from s3batch.cache.object_names import base_of, title_of_key
 from s3batch.errors import SettingsError
 from s3batch.settings.ci_build import GIT, CIBuild
 
@@ -58,7 +58,7 @@ class CacheObjects:
     @property
     def title(self) -> str:
         """This build's cache as people know it."""
-        return title(self.base, self.own) if self.own else "this build"
+        return title_of_key(self.base, self.own) if self.own else "this build"
 
 
 def command_of(settings: Settings) -> str:
@@ -67,48 +67,48 @@ def command_of(settings: Settings) -> str:
     return next((word for word in (SKIP, CLEAR) if word in message), "")
 
 
-def names_of(settings: Settings) -> CacheObjects:
+def cache_objects_of(settings: Settings) -> CacheObjects:
     """Return the objects of this build's cache. Raises SettingsError for malformed paths, keys and templates."""
     base, build = base_of(settings.prefix), build_of(settings)
     roots = parse_roots(settings.cache, settings.at_workspace("."))
     if not roots:
         raise settings.bad("cache", "list the directories and files to cache")
     listed = ListedPaths(roots, settings.at_workspace("."))
-    version = object_keys.paths_version(roots, "any" if settings.cross_os else system())
-    rendered = {template: _rendered(settings, template, "cache_key") for template in settings.cache_key}
+    version = object_keys.paths_version(roots, "any" if settings.cross_os else system_name())
+    rendered = {template: _render_template(settings, template, "cache_key") for template in settings.cache_key}
     templates: dict[str, str] = {}
     for template, key in rendered.items():
         templates.setdefault(key.text, template)
     templates.pop("", None)
     wanted = templates or {object_keys.DEFAULT_KEY: "".join(settings.cache_key[:1])}
-    others = [_rendered(settings, each, "restore_keys") for each in settings.restore_keys]
+    others = [_render_template(settings, each, "restore_keys") for each in settings.restore_keys]
     if not settings.cache_key:
         _require_identity(settings)
-    scopes = object_keys.scopes(build)
+    scopes = object_keys.scopes_of_build(build)
     own = scopes.write or (scopes.read[0] if scopes.read else "")
     return CacheObjects(
         base=base,
         listed=listed,
         owns={object_keys.manifest_key(base, own, version, key): template for key, template in wanted.items()} if own else {},
         lookups=tuple(
-            object_keys.lookups(base, scopes.read, version, list(wanted), [other.text for other in others if other.text])
+            object_keys.plan_lookups(base, scopes.read, version, list(wanted), [other.text for other in others if other.text])
         ),
-        exclude=_exclusions(settings, roots),
-        legacy=_legacy(settings, build, listed.names, next(iter(wanted)) if templates else ""),
-        refusal=_refusal(build, writes=bool(scopes.write), shared=bool(settings.compat)),
+        exclude=_parse_exclusions(settings, roots),
+        legacy=_objects_of_older_plugins(settings, build, listed.names, next(iter(wanted)) if templates else ""),
+        refusal=_refusal_to_write(build, writes=bool(scopes.write), shared=bool(settings.compat)),
         untrusted=build.is_pull_request(),
         warnings=tuple(warning for each in (*rendered.values(), *others) for warning in each.warnings),
     )  # fmt: skip
 
 
-def _exclusions(settings: Settings, roots: tuple[str, ...]) -> Exclusions:
+def _parse_exclusions(settings: Settings, roots: tuple[str, ...]) -> Exclusions:
     try:
         return Exclusions(settings.exclude, roots)
     except ValueError as error:
         raise settings.bad("exclude", str(error)) from None
 
 
-def system() -> str:
+def system_name() -> str:
     """Return the system that a cache is for, such as ``linux/amd64``."""
     return f"{go_os()}/{go_arch()}"
 
@@ -129,7 +129,7 @@ def cleared_by(settings: Settings) -> tuple[tuple[str, ...], str]:
     _require_repository(settings)
     build = build_of(settings)
     prefixes = object_keys.cleared_prefixes(base_of(settings.prefix), build)
-    return prefixes if _had_old_plugins(settings) else prefixes[:1], _refusal(build, writes=bool(prefixes))
+    return prefixes if _had_old_plugins(settings) else prefixes[:1], _refusal_to_write(build, writes=bool(prefixes))
 
 
 def _had_old_plugins(settings: Settings) -> bool:
@@ -160,7 +160,7 @@ def _require_repository(settings: Settings) -> None:
     )
 
 
-def _legacy(
+def _objects_of_older_plugins(
     settings: Settings, build: object_keys.BuildIdentity, roots: tuple[str, ...], key: str
 ) -> tuple[object_keys.LegacyObject, ...]:
     """Return the objects of older plugins: none if caches must be signed, or if no such plugin can have run."""
@@ -191,7 +191,7 @@ def build_of(settings: Settings) -> object_keys.BuildIdentity:
     )
 
 
-def _refusal(build: object_keys.BuildIdentity, *, writes: bool, shared: bool = False) -> str:
+def _refusal_to_write(build: object_keys.BuildIdentity, *, writes: bool, shared: bool = False) -> str:
     """Return the reason not to write; empty if there is none. ``shared``: it would be the archive of all branches."""
     if build.read_only:
         return "read_only is set, nothing is written to the cache"
@@ -202,13 +202,15 @@ def _refusal(build: object_keys.BuildIdentity, *, writes: bool, shared: bool = F
     return ""
 
 
-def _rendered(settings: Settings, template: str, name: str) -> Rendered:
-    return render(template, _facts(settings.build), settings.at_workspace("."), now=time.time(), setting=name)
+def _render_template(settings: Settings, template: str, name: str) -> Rendered:
+    return render_key(
+        template, _template_fields(settings.build), settings.at_workspace("."), now=time.time(), setting=name
+    )
 
 
-def _facts(build: CIBuild | None) -> dict[str, str]:
+def _template_fields(build: CIBuild | None) -> dict[str, str]:
     """Return the fields of drone-cache's templates; those that a CI did not set have drone-cache's own defaults."""
-    told = _told(build) if build else {}
+    told = _build_fields(build) if build else {}
     defaults = {
         "Commit.Branch": "master", "Commit.Ref": "refs/heads/master", "Build.Event": "push",
         "Build.Status": "success", "Repo.Private": "false", "Repo.Trusted": "false",
@@ -216,7 +218,7 @@ def _facts(build: CIBuild | None) -> dict[str, str]:
     return defaults | {name: value for name, value in told.items() if value}
 
 
-def _told(build: CIBuild) -> dict[str, str]:
+def _build_fields(build: CIBuild) -> dict[str, str]:
     return {
         "Repo.Avatar": build.avatar, "Repo.Branch": build.default_branch, "Repo.Link": build.link,
         "Repo.Name": build.repo, "Repo.Namespace": build.owner, "Repo.Owner": build.owner,

@@ -91,37 +91,41 @@ class LegacyObject(NamedTuple):
     roots: tuple[str, ...]
 
 
-def scopes(build: BuildIdentity) -> KeyScopes:
+def scopes_of_build(build: BuildIdentity) -> KeyScopes:
     """Return the scopes that a build may read and write."""
     own = _own_component(build)
-    names = [own, *(encode(branch) for branch in (build.target_branch, build.default_branch) if branch)]
-    read = tuple(dict.fromkeys(f"{repository(build)}/{name}" for name in names if name))
+    names = [own, *(encode_component(branch) for branch in (build.target_branch, build.default_branch) if branch)]
+    read = tuple(dict.fromkeys(f"{repository_of_build(build)}/{name}" for name in names if name))
     writes = own and not build.read_only and not (build.is_pull_request() and (build.fork or not build.pull_request))
-    return KeyScopes(f"{repository(build)}/{own}" if writes else None, read)
+    return KeyScopes(f"{repository_of_build(build)}/{own}" if writes else None, read)
 
 
-def repository(build: BuildIdentity) -> str:
+def repository_of_build(build: BuildIdentity) -> str:
     """Return the first two components of a build's scopes."""
     if not build.owner or not build.repo:
         raise SettingsError("the build names no repository", hint="pass UNKNOWN where a cache_key is set")
-    return f"{_component(build.owner)}/{_component(build.repo)}"
+    return f"{_scope_component(build.owner)}/{_scope_component(build.repo)}"
 
 
 def _own_component(build: BuildIdentity) -> str:
     if build.is_pull_request():
-        return f"~pr-{encode(build.pull_request)}" if build.pull_request else ""
+        return f"~pr-{encode_component(build.pull_request)}" if build.pull_request else ""
     if build.branch:
-        return _component(build.branch)
-    return f"~tag-{encode(build.tag)}" if build.tag else encode(build.default_branch or _OLD_DEFAULT_BRANCH)
+        return _scope_component(build.branch)
+    return (
+        f"~tag-{encode_component(build.tag)}"
+        if build.tag
+        else encode_component(build.default_branch or _OLD_DEFAULT_BRANCH)
+    )
 
 
-def _component(text: str) -> str:
-    return "~" if text == UNKNOWN else encode(text)
+def _scope_component(text: str) -> str:
+    return "~" if text == UNKNOWN else encode_component(text)
 
 
-def encode(text: str) -> str:
+def encode_component(text: str) -> str:
     """Return one component of a key; a very long one is cut and gets a hash."""
-    encoded = _quote(text)
+    encoded = _quote_text(text)
     if encoded in (".", ".."):
         return encoded.replace(".", "%2E")
     if len(encoded) <= _MAX_COMPONENT:
@@ -131,17 +135,17 @@ def encode(text: str) -> str:
     return f"{kept}~{chunk_id(os.fsencode(text)).hex()[:16]}"
 
 
-def decode(component: str) -> str:
-    """Return the text that :func:`encode` encoded, if it was not cut."""
+def decode_component(component: str) -> str:
+    """Return the text that :func:`encode_component` encoded, if it was not cut."""
     return os.fsdecode(unquote_to_bytes(component))
 
 
-def _quote(text: str) -> str:
+def _quote_text(text: str) -> str:
     return quote(os.fsencode(text), safe="").replace("~", "%7E")
 
 
 def _encode_key(key: str, setting: str) -> str:
-    encoded = _quote(key)
+    encoded = _quote_text(key)
     if len(encoded) > MAX_KEY:
         raise SettingsError(f"{setting}: {key[:60]!r}... has {len(encoded)} bytes as a key, the limit is {MAX_KEY}")
     return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
@@ -160,7 +164,7 @@ def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
     return f"{prefix}v1/k/{scope}/{version}/{_encode_key(key, 'cache_key')}"
 
 
-def lookups(
+def plan_lookups(
     prefix: str, read: Sequence[str], version: str, wanted_keys: Sequence[str], restore_keys: Sequence[str]
 ) -> list[RestoreCandidate]:
     """Return the lookups of a restore, in order: each key in every scope, then each restore key in every scope."""
@@ -182,7 +186,7 @@ def parse_manifest_key(prefix: str, object_key: str) -> ManifestKey | None:
     parts = object_key.removeprefix(start).split("/")
     if not object_key.startswith(start) or len(parts) != len(("owner", "repo", "branch", "version", "key")):
         return None
-    return ManifestKey("/".join(parts[:3]), parts[3], decode(parts[4]))
+    return ManifestKey("/".join(parts[:3]), parts[3], decode_component(parts[4]))
 
 
 def chunk_key(prefix: str, identity: bytes) -> str:
@@ -213,9 +217,9 @@ def cleared_prefixes(prefix: str, build: BuildIdentity) -> tuple[str, ...]:
     single repository (:func:`is_cleared`).
     """
     if build.is_pull_request():
-        own = scopes(build).write
+        own = scopes_of_build(build).write
         return (f"{prefix}v1/k/{own}/",) if own else ()
-    return () if build.read_only else (f"{prefix}v1/k/{repository(build)}/", f"{build.repo}/")
+    return () if build.read_only else (f"{prefix}v1/k/{repository_of_build(build)}/", f"{build.repo}/")
 
 
 def is_cleared(prefix: str, cleared: Sequence[str], key: str) -> bool:

@@ -9,7 +9,7 @@ v1/x/<...>                    a manifest that was evicted; its chunks live until
 
 from __future__ import annotations
 
-from s3batch.cache.object_keys import DEFAULT_KEY, decode, parse_manifest_key
+from s3batch.cache.object_keys import DEFAULT_KEY, decode_component, parse_manifest_key
 
 KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
 
@@ -31,12 +31,12 @@ def base_of(prefix: str) -> str:
     return f"{plain}/" if plain else ""
 
 
-def title(base: str, key: str) -> str:
+def title_of_key(base: str, key: str) -> str:
     """Return the name of a key object for people: ``owner/repo/branch``, and its own name if it has one."""
     parts = parse_manifest_key(base, key)
     if parts is None:
         return key
     if parts.scope == _UNKNOWN_SCOPE:
         return parts.key
-    scope = "/".join(map(decode, parts.scope.split("/")))
+    scope = "/".join(map(decode_component, parts.scope.split("/")))
     return scope if parts.key == DEFAULT_KEY else f"{scope} {parts.key}"

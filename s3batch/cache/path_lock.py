@@ -29,7 +29,7 @@ class PathLock:
         """``digest`` names the workspace and the paths ``roots``, which are relative to it or absolute."""
         self._directory, self._roots = directory, tuple(roots)
         self._name = f"paths-{digest}"
-        self._lock = JournalLock(os.path.join(directory, self._name), _words(self._roots))
+        self._lock = JournalLock(os.path.join(directory, self._name), _paths_in_words(self._roots))
         self._is_held = False
 
     def take(self) -> None:
@@ -46,9 +46,9 @@ class PathLock:
     def refuse_if_held(self) -> None:
         """Raise JournalLockedError if another restore writes to one of the paths."""
         for path, roots in self._others():
-            shared = _shared(self._roots, roots)
+            shared = _overlapping_paths(self._roots, roots)
             if shared and (holder := JournalLock(path).holder()) is not None:
-                raise JournalLockedError(_words(shared), holder=f"pid {holder[0]} on host {holder[1]}")
+                raise JournalLockedError(_paths_in_words(shared), holder=f"pid {holder[0]} on host {holder[1]}")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -72,11 +72,11 @@ class PathLock:
                 yield path.removesuffix(".lock"), _roots_in(path)
 
 
-def _words(roots: Sequence[str]) -> str:
+def _paths_in_words(roots: Sequence[str]) -> str:
     return f"the cached path {roots[0]}" if len(roots) == 1 else f"the cached paths {', '.join(roots)}"
 
 
-def _shared(mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
+def _overlapping_paths(mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """Return the listed paths of this restore that overlap the other's; a pattern counts by its text."""
     try:
         others, each = ListedPaths(theirs, ""), [ListedPaths([root], "") for root in mine]

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from s3batch.cache.admin import looking
+from s3batch.cache.admin import open_admin_run
 from s3batch.cache.gc_protocol import KEEP_RECORDS, PIN_LIFE, PINS, RECORDS, Deletion, LapsedError, Names, read_names
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.list import Catalog, CatalogEntry
 from s3batch.cache.object_keys import parse_chunk_key
 from s3batch.cache.object_names import CHUNKS, CLEANUPS, EVICTED, KEYS
 from s3batch.cache.prune_lock import PruneLock, hold_lock
-from s3batch.cache.publish import evict
+from s3batch.cache.publish import evict_manifest
 from s3batch.errors import EXIT_DONE, EXIT_FAILED
 from s3batch.settings.s3_limits import DELETE_BATCH
 from s3batch.units import format_plural, format_size
@@ -47,9 +47,9 @@ class UnnamedChunks(msgspec.Struct, kw_only=True):
     chunks: dict[str, tuple[float, float]]
 
 
-def run_prune(settings: Settings, output: Output) -> int:
+def prune_caches(settings: Settings, output: Output) -> int:
     """Evict, mark, sweep. Return the exit code."""
-    with looking(settings, output) as look:
+    with open_admin_run(settings, output) as look:
         if settings.read_only:
             output.info("nothing to do: read_only is set")
             look.document({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
@@ -113,7 +113,7 @@ class PruneRun:
             self.evicted = [entry.name for entry in going]
         else:
             gone = await self.store.gather(
-                evict(self.store, self.look.base, entry.key, entry.etag, entry.encryption) for entry in going
+                evict_manifest(self.store, self.look.base, entry.key, entry.etag, entry.encryption) for entry in going
             )
             self.evicted = [entry.name for entry, went in zip(going, gone, strict=True) if went]
         return found

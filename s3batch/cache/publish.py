@@ -11,10 +11,10 @@ from s3batch.archive.manifest_codec import encode_manifest
 from s3batch.archive.tree import files_of
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION, etag_of_ours
-from s3batch.cache.naming import system
+from s3batch.cache.naming import system_name
 from s3batch.cache.object_keys import aside_key
 from s3batch.cache.object_names import CREATED, SIGNATURE, TEMPLATE, TREE
-from s3batch.cache.signature import sign
+from s3batch.cache.signature import sign_manifest
 from s3batch.errors import EndpointError
 from s3batch.failpoints import reach_failpoint
 from s3batch.objects.own_keys import CACHE_MARK
@@ -35,7 +35,9 @@ _UNCONDITIONAL = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest
 """Error codes of stores without conditional writes."""
 
 
-def publish(session: CacheSession, manifest: Manifest, segments: StoredSegments) -> tuple[bytes, dict[str, str]]:
+def publish_manifest(
+    session: CacheSession, manifest: Manifest, segments: StoredSegments
+) -> tuple[bytes, dict[str, str]]:
     """Put the manifest, whose segments are stored, under this build's keys.
 
     Returns the bytes of the key object, and its ETag by the keys under which it lies now. Under the others another one
@@ -44,7 +46,7 @@ def publish(session: CacheSession, manifest: Manifest, segments: StoredSegments)
     manifest.created, manifest.tool, manifest.system = (
         session.bucket.clock.now().low,
         f"s3batch {__version__}",
-        system(),
+        system_name(),
     )
     stored = encode_manifest(manifest, level=session.settings.compression_level, segments=segments.segments)
     return stored, put_under(session, session.names.owns, stored, manifest)
@@ -52,13 +54,13 @@ def publish(session: CacheSession, manifest: Manifest, segments: StoredSegments)
 
 def put_under(session: CacheSession, keys: Iterable[str], stored: bytes, manifest: Manifest) -> dict[str, str]:
     """Put a manifest under some of this build's keys; return its ETag by the keys under which it lies now."""
-    etags = {key: _put(session, key, stored, manifest) for key in keys}
+    etags = {key: _put_manifest(session, key, stored, manifest) for key in keys}
     return {key: etag for key, etag in etags.items() if etag is not None}
 
 
-def _put(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> str | None:
+def _put_manifest(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> str | None:
     """Put a manifest under one key; return its ETag. ``None``: another one is there, and it stays."""
-    headers = {"content-md5": requests.md5_header(stored), **_headers(session, key, stored, manifest)}
+    headers = {"content-md5": requests.md5_header(stored), **_manifest_headers(session, key, stored, manifest)}
     only_new = not session.settings.override and not session.distrusted and not session.is_rejected(key)
     reach_failpoint("manifest-publishing")
     condition = {"if-none-match": "*"} if only_new else {}
@@ -102,7 +104,9 @@ def evict_older(session: CacheSession) -> None:
             ]  # fmt: skip
             going += same[keep - 1 :]
         store.run(
-            store.gather(evict(store, session.base, each.key, each.etag, _encryption_of(head)) for each, head in going)
+            store.gather(
+                evict_manifest(store, session.base, each.key, each.etag, _encryption_of(head)) for each, head in going
+            )
         )
     except (RequestError, EndpointError) as error:
         session.warn(f"cannot evict older caches, although keep_last is {keep}: {error}")
@@ -112,7 +116,7 @@ def _encryption_of(head: Response) -> dict[str, str]:
     return {name: value for name, value in head.headers.items() if name.startswith(ENCRYPTION)}
 
 
-async def evict(store: BucketStore, base: str, key: str, etag: str, encryption: Mapping[str, str]) -> bool:
+async def evict_manifest(store: BucketStore, base: str, key: str, etag: str, encryption: Mapping[str, str]) -> bool:
     """Move a manifest aside, unless a build has published under its key since it had ``etag``; return True if it went."""
     await store.copy(key, aside_key(base, key), encryption)
     return await store.delete_if_unchanged(key, etag)
@@ -133,10 +137,10 @@ def mark_root(session: CacheSession) -> None:
     session.journal.remember(name, True)
 
 
-def _headers(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:
+def _manifest_headers(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> dict[str, str]:
     """Return the headers of a manifest's object: facts that tell caches apart without reading them, and its signature."""
     secret = session.settings.cache_secret
-    signature = {SIGNATURE: sign(secret, key, stored)} if secret else {}
+    signature = {SIGNATURE: sign_manifest(secret, key, stored)} if secret else {}
     return {
         "content-type": "application/zstd",
         TREE: manifest.tree_id(),

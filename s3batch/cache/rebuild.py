@@ -13,16 +13,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive import pack_chunk, pack_plan, remember, undo_log
-from s3batch.archive.build_manifest import assemble
-from s3batch.archive.change_detection import nothing_changed, survey
+from s3batch.archive.build_manifest import assemble_manifest
+from s3batch.archive.change_detection import nothing_changed, survey_changes
 from s3batch.archive.plan_file import count_files
 from s3batch.archive.tree import files_of
 from s3batch.cache.chunk_worker import store_chunk
-from s3batch.cache.gc_build import protected
+from s3batch.cache.gc_build import protect_chunks
 from s3batch.cache.hash_pool import hash_all
-from s3batch.cache.lookup import ManifestHit, SeenObject, head_of, is_denied, lacking, look, seen_at, still_there, touch
+from s3batch.cache.lookup import (
+    ManifestHit,
+    SeenObject,
+    head_of,
+    is_denied,
+    keys_lacking,
+    look_up_key,
+    seen_at,
+    still_there,
+    touch_manifest,
+)
 from s3batch.cache.object_keys import parse_manifest_key
-from s3batch.cache.publish import evict_older, mark_root, publish, put_under
+from s3batch.cache.publish import evict_older, mark_root, publish_manifest, put_under
 from s3batch.cache.run import CacheOutcome
 from s3batch.cache.s3cache_compat import rebuild_old
 from s3batch.cache.segments import StoredSegments, store_segments
@@ -68,32 +78,32 @@ class _CacheFacts:
     """True if a new manifest was published."""
 
 
-def rebuild(session: CacheSession) -> CacheOutcome:
+def rebuild_cache(session: CacheSession) -> CacheOutcome:
     """Store new chunks, publish the manifest, save the state. After an exception the old cache is unchanged.
 
     Raises JournalLockedError while a restore writes to one of the paths.
     """
     session.path_lock.refuse_if_held()
-    if not session.settings.override and not session.settings.compat and _stays(session):
-        return _kept(session)
+    if not session.settings.override and not session.settings.compat and _all_keys_stay(session):
+        return _kept_outcome(session)
     if session.settings.compat:
-        return rebuild_old(session, _scanned(session))
+        return rebuild_old(session, _scan_paths(session))
     remembered = session.remembered()
     if remembered is None:  # likely everything is new
-        session.start_early(_storing(session))
-    found = _scanned(session)
+        session.start_early(_chunk_storer(session))
+    found = _scan_paths(session)
     if remembered is not None and (seen := _as_it_was(session, remembered, found)):
-        return _unchanged(session, found, seen)
+        return _keep_unchanged(session, found, seen)
     state = remembered.state() if remembered is not None else None
     if session.distrusted:
-        return _rebuilt(session, found, state, None)
-    base = _base(session, state)
+        return _rebuild_from(session, found, state, None)
+    base = _find_base(session, state)
     if base is None or base.key != session.names.own:
-        return _rebuilt(session, found, state, base)
+        return _rebuild_from(session, found, state, base)
     same = state is not None and base.etag == state.etag and nothing_changed(found, state)
-    if same and not lacking(session, base, base.stored):
-        return _unchanged(session, found, base)
-    return _rebuilt(session, found, state, base)
+    if same and not keys_lacking(session, base, base.stored):
+        return _keep_unchanged(session, found, base)
+    return _rebuild_from(session, found, state, base)
 
 
 def _as_it_was(session: CacheSession, remembered: EncodedState, found: ScannedTree) -> SeenObject | None:
@@ -103,15 +113,15 @@ def _as_it_was(session: CacheSession, remembered: EncodedState, found: ScannedTr
     if not untouched or not remembered.is_of(found):
         return None
     seen = still_there(session, remembered)
-    return None if seen is None or lacking(session, seen, remembered.stored) else seen
+    return None if seen is None or keys_lacking(session, seen, remembered.stored) else seen
 
 
-def _unchanged(session: CacheSession, found: ScannedTree, base: SeenObject) -> CacheOutcome:
+def _keep_unchanged(session: CacheSession, found: ScannedTree, base: SeenObject) -> CacheOutcome:
     _keep_alive(session, base)
-    return _told(session, _CacheFacts(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
+    return _rebuild_outcome(session, _CacheFacts(files=files_of(found.tree), bytes=sum(found.tree.sizes)))
 
 
-def _stays(session: CacheSession) -> bool:
+def _all_keys_stay(session: CacheSession) -> bool:
     """Return whether each key has a cache that ``override: false`` keeps; a broken one is not kept.
 
     Usually it is enough that the object exists. It is read where a signature is verified, or where the last restore
@@ -126,7 +136,7 @@ def _stays(session: CacheSession) -> bool:
     if not doubtful:
         return all(head_of(session.bucket, key) is not None for key in owns)
     try:
-        stays = all(look(session, key, session.state()) is not None for key in owns)
+        stays = all(look_up_key(session, key, session.state()) is not None for key in owns)
     except RequestError as error:
         if not is_denied(error):
             raise
@@ -139,14 +149,14 @@ def _stays(session: CacheSession) -> bool:
     return stays
 
 
-def _base(session: CacheSession, state: LocalState | None) -> ManifestHit | None:
+def _find_base(session: CacheSession, state: LocalState | None) -> ManifestHit | None:
     """Return the archive whose chunks may be used again: the key's own, else the restored one, else a fallback."""
     own = session.names.own
     # chunks are shared below one prefix only: a cache restored from another one has none here
     restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
     for key in dict.fromkeys([own, *restored, *session.names.exact]):
         try:
-            if not session.is_rejected(key) and (hit := look(session, key, state)):
+            if not session.is_rejected(key) and (hit := look_up_key(session, key, state)):
                 return hit
         except RequestError as error:
             if not is_denied(error):
@@ -157,7 +167,7 @@ def _base(session: CacheSession, state: LocalState | None) -> ManifestHit | None
     return None
 
 
-def _scanned(session: CacheSession) -> ScannedTree:
+def _scan_paths(session: CacheSession) -> ScannedTree:
     """Walk the paths to cache, with a warning for entries that are not cached."""
     roots, unmatched, problems = session.listed.expand(session.names.exclude)
     places, stuck = session.look_at_links(roots, restoring=False)
@@ -192,7 +202,7 @@ def _scanned(session: CacheSession) -> ScannedTree:
     return found
 
 
-def _rebuilt(
+def _rebuild_from(
     session: CacheSession,
     found: ScannedTree,
     state: LocalState | None,
@@ -201,40 +211,44 @@ def _rebuilt(
     tries: int = _TRIES,
 ) -> CacheOutcome:
     settings, own = session.settings, session.names.own
-    looked = survey(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
-    _hash(session, looked)
+    looked = survey_changes(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
+    _hash_files(session, looked)
     plan = pack_plan.plan_packing(looked)
     pack_plan.write_items(session.plan_path, looked, plan.items, session.workspace, found.roots)
-    operations = _operations(session, plan)
+    operations = _pack_operations(session, plan)
     if settings.dry_run:
-        return _rehearsed(session, found, operations)
+        return _rehearse_rebuild(session, found, operations)
     if operations:
         mark_root(session)
-    results = _stored(session, operations)
+    results = _store_chunks(session, operations)
     for row in looked.assumed:
         found.ctimes[row] = 0  # the state remembers no file that was not read
-    done = assemble(plan, [pack_chunk.PackedChunk.from_bytes(result.payload) for result in results], found.roots)
+    done = assemble_manifest(
+        plan, [pack_chunk.PackedChunk.from_bytes(result.payload) for result in results], found.roots
+    )
     session.refuse_incomplete(done.problems)
     session.warn_of_lost(setuid_bits=found.setuid, capabilities=done.capabilities, extended_attributes=done.attributes)
     same = base is not None and base.key == own and base.manifest.timed_tree_id() == done.manifest.timed_tree_id()
     kept = base if same else None
-    missing = lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)
+    missing = keys_lacking(session, kept, kept.stored) if kept is not None else list(session.names.owns)
     named, segments = (
-        (kept.manifest, StoredSegments((), kept.segments)) if kept is not None else _segmented(session, done, base)
+        (kept.manifest, StoredSegments((), kept.segments))
+        if kept is not None
+        else _store_new_segments(session, done, base)
     )
-    with protected(session, named, segments) if missing else nullcontext(enter_result=True) as whole:
-        published = whole and _published(session, done, segments, kept, missing)
+    with protect_chunks(session, named, segments) if missing else nullcontext(enter_result=True) as whole:
+        published = whole and _publish_keys(session, done, segments, kept, missing)
     if not whole:
         return _stored_again(session, state, tries)
     if kept is not None:
         _keep_alive(session, kept)
     elif not published:
-        return _kept(session)
+        return _kept_outcome(session)
     if published:
         evict_older(session)
     session.trust_again()
-    undo_log.forget(session.undo_path)
-    return _told(session, _counted(done, results, published=published))
+    undo_log.forget_record(session.undo_path)
+    return _rebuild_outcome(session, _count_facts(done, results, published=published))
 
 
 def _stored_again(session: CacheSession, state: LocalState | None, tries: int) -> CacheOutcome:
@@ -245,16 +259,18 @@ def _stored_again(session: CacheSession, state: LocalState | None, tries: int) -
             f"chunks of {session.names.title} were stored {_TRIES} times and deleted again each time",
             hint="find what deletes them: a lifecycle rule of the bucket, or a prune with a short grace",
         )
-    return _rebuilt(session, _scanned(session), state, None, tries=tries - 1)
+    return _rebuild_from(session, _scan_paths(session), state, None, tries=tries - 1)
 
 
-def _segmented(session: CacheSession, done: Assembled, base: ManifestHit | None) -> tuple[Manifest, StoredSegments]:
+def _store_new_segments(
+    session: CacheSession, done: Assembled, base: ManifestHit | None
+) -> tuple[Manifest, StoredSegments]:
     """Store the segments that the new manifest does not share with the base."""
     known = base.segments if base is not None else {}
-    return done.manifest, store_segments(session, done.manifest, known, _keep(session))
+    return done.manifest, store_segments(session, done.manifest, known, _chunk_keep_age(session))
 
 
-def _published(
+def _publish_keys(
     session: CacheSession, done: Assembled, segments: StoredSegments, kept: ManifestHit | None, keys: list[str]
 ) -> bool:
     """Put the manifest under ``keys``; return True if it lies under one of them now.
@@ -263,18 +279,18 @@ def _published(
     """
     if kept is not None:
         etags = put_under(session, keys, kept.stored, kept.manifest)
-        _save(session, done, kept.manifest, kept.stored, segments, key=kept.key, etag=kept.etag)
+        _save_rebuilt_state(session, done, kept.manifest, kept.stored, segments, key=kept.key, etag=kept.etag)
         return bool(etags)
     mark_root(session)
-    stored, etags = publish(session, done.manifest, segments)
+    stored, etags = publish_manifest(session, done.manifest, segments)
     if etags:
         key, etag = next(iter(etags.items()))
-        _save(session, done, done.manifest, stored, segments, key=key, etag=etag)
+        _save_rebuilt_state(session, done, done.manifest, stored, segments, key=key, etag=etag)
     session.remove_plan()
     return bool(etags)
 
 
-def _save(
+def _save_rebuilt_state(
     session: CacheSession,
     done: Assembled,
     manifest: Manifest,
@@ -295,10 +311,10 @@ def _keep_alive(session: CacheSession, base: SeenObject) -> None:
     if ttl and session.bucket.clock.now().low - base.modified > ttl / 4 and not session.settings.dry_run:
         others = (seen_at(session.bucket, key) for key in session.names.owns if key != base.key)
         for seen in (base, *filter(None, others)):
-            touch(session, seen)
+            touch_manifest(session, seen)
 
 
-def _hash(session: CacheSession, looked: Survey) -> None:
+def _hash_files(session: CacheSession, looked: Survey) -> None:
     """Hash the files that may turn out to be known."""
     items = pack_plan.hash_plan(looked)
     if not items.recipes:
@@ -308,7 +324,7 @@ def _hash(session: CacheSession, looked: Survey) -> None:
     pack_plan.learn_hashes(looked, items, results)
 
 
-def _operations(session: CacheSession, plan: PackPlan) -> dict[Operation, int]:
+def _pack_operations(session: CacheSession, plan: PackPlan) -> dict[Operation, int]:
     """Return the chunks to make, each with its number of files. A chunk that is not made is named after its first file."""
     items, tree = plan.items, plan.survey.found.tree
     operations = {}
@@ -322,23 +338,23 @@ def _operations(session: CacheSession, plan: PackPlan) -> dict[Operation, int]:
     return operations
 
 
-def _keep(session: CacheSession) -> float:
+def _chunk_keep_age(session: CacheSession) -> float:
     """Return the age in seconds up to which a stored chunk is not stored again."""
     return _STORE_ALL if session.distrusted else KEEP_UNTOUCHED
 
 
-def _storing(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
+def _chunk_storer(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
     """Return the function with which workers store a chunk."""
     return partial(
         store_chunk, prefix=session.base, level=session.settings.compression_level,
-        keep=_keep(session), headers=session.encryption_headers(),
+        keep=_chunk_keep_age(session), headers=session.encryption_headers(),
         local=session.local,
     )  # fmt: skip
 
 
-def _stored(session: CacheSession, operations: dict[Operation, int]) -> list[Result]:
+def _store_chunks(session: CacheSession, operations: dict[Operation, int]) -> list[Result]:
     """Have the new chunks made and stored; return their results."""
-    results = session.carry_out(_storing(session), operations, "storing") if operations else []
+    results = session.carry_out(_chunk_storer(session), operations, "storing") if operations else []
     if session.journal.outcomes.count_failed(Stage.DELETE):
         raise session.failure("a chunk cannot be stored", "; the cache stays as it was")
     return results
@@ -347,7 +363,7 @@ def _stored(session: CacheSession, operations: dict[Operation, int]) -> list[Res
 # --- the end line ---------------------------------------------------------------------------
 
 
-def _counted(done: Assembled, results: list[Result], *, published: bool) -> _CacheFacts:
+def _count_facts(done: Assembled, results: list[Result], *, published: bool) -> _CacheFacts:
     sent = [result.sent for result in results if result.sent]
     manifest = done.manifest
     return _CacheFacts(
@@ -356,7 +372,7 @@ def _counted(done: Assembled, results: list[Result], *, published: bool) -> _Cac
     )  # fmt: skip
 
 
-def _told(session: CacheSession, cached: _CacheFacts) -> CacheOutcome:
+def _rebuild_outcome(session: CacheSession, cached: _CacheFacts) -> CacheOutcome:
     if cached.chunks:
         rest = f", {format_count(cached.kept)} stored before" if cached.kept else ""
         how = f"{format_plural(cached.chunks, 'chunk')} ({format_size(cached.sent)}) sent{rest}"
@@ -366,32 +382,32 @@ def _told(session: CacheSession, cached: _CacheFacts) -> CacheOutcome:
     return CacheOutcome(
         words=f"cached {session.names.title}: {format_amount(cached.files, cached.bytes)}: {how}",
         cache={
-            **_named(session), "files": cached.files, "bytes": cached.bytes, "chunks": cached.chunks,
+            **_named_keys(session), "files": cached.files, "bytes": cached.bytes, "chunks": cached.chunks,
             "sent": cached.sent, "published": cached.published,
         },
         changed=cached.published,
     )  # fmt: skip
 
 
-def _rehearsed(session: CacheSession, found: ScannedTree, operations: dict[Operation, int]) -> CacheOutcome:
+def _rehearse_rebuild(session: CacheSession, found: ScannedTree, operations: dict[Operation, int]) -> CacheOutcome:
     for operation in operations:
         session.tell(operation)
     files, size = files_of(found.tree), sum(found.tree.sizes)
     session.journal.jobs.add_tally(files=files, bytes=size)
     new = sum(operation.size for operation in operations)
     how = f"would send {format_plural(len(operations), 'chunk')} (of {format_size(new)}, before compression)"
-    cache = {**_named(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}
+    cache = {**_named_keys(session), "files": files, "bytes": size, "chunks": 0, "sent": 0, "published": False}
     return CacheOutcome(
         words=f"dry run for {session.names.title}: {format_amount(files, size)}: {how}", cache=cache, changed=bool(operations)
     )  # fmt: skip
 
 
-def _kept(session: CacheSession) -> CacheOutcome:
+def _kept_outcome(session: CacheSession) -> CacheOutcome:
     return CacheOutcome(
         words=f"the cache {session.names.title} is there already, and override is false: it stays",
-        cache={**_named(session), "files": 0, "bytes": 0, "chunks": 0, "sent": 0, "published": False},
+        cache={**_named_keys(session), "files": 0, "bytes": 0, "chunks": 0, "sent": 0, "published": False},
     )
 
 
-def _named(session: CacheSession) -> dict[str, Any]:
+def _named_keys(session: CacheSession) -> dict[str, Any]:
     return {"key": session.names.own, "name": session.names.title, "keys": list(session.names.owns)}

@@ -15,18 +15,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3batch.archive import pack_plan, remember, unpack_chunk, verify
-from s3batch.archive.paths import points_inside, split
+from s3batch.archive.paths import points_inside, split_path
 from s3batch.archive.plan_file import count_files
 from s3batch.archive.portability import find_unmakeable
-from s3batch.archive.restore_apply import check_room, finish, finished_stamps, prepare
+from s3batch.archive.restore_apply import check_room, finish_restore, finished_stamps, prepare_restore
 from s3batch.archive.restore_plan import plan_restore, write_restore
-from s3batch.archive.tree import DIR, SYMLINK, files_of, holds, rows_at
+from s3batch.archive.tree import DIR, SYMLINK, files_of, rows_at, tree_has_path
 from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.archive.validate import selected_rows
 from s3batch.cache.chunk_worker import DAMAGED, fetch_chunk
 from s3batch.cache.hash_pool import hash_all
 from s3batch.cache.legacy import restore_old
-from s3batch.cache.lookup import denied, find, is_too_old, published, still_there, touch
+from s3batch.cache.lookup import explain_denied, find_manifest, is_too_old, published_at, still_there, touch_manifest
 from s3batch.cache.lookup_only import look_up
 from s3batch.cache.object_keys import chunk_key, parse_manifest_key
 from s3batch.cache.run import CacheOutcome
@@ -37,7 +37,7 @@ from s3batch.files import private
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.reporting.ci_outputs import write_outputs
 from s3batch.reporting.text import format_amount
-from s3batch.s3.store_clock import elapsed
+from s3batch.s3.store_clock import elapsed_seconds
 from s3batch.units import format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _RestoreRun:
     plan: RestorePlan
 
 
-def restore(session: CacheSession) -> CacheOutcome:
+def restore_cache(session: CacheSession) -> CacheOutcome:
     """Restore, or find that there is nothing to restore from. Raises with everything undone.
 
     Raises JournalLockedError if another restore writes to one of the paths.
@@ -79,7 +79,7 @@ def restore(session: CacheSession) -> CacheOutcome:
         if session.settings.lookup_only:
             outcome = look_up(session)
         elif session.settings.dry_run:
-            outcome = _restore(session)
+            outcome = _restore_newest(session)
         else:
             with session.path_lock.held():
                 outcome = _restored_or_undone(session)
@@ -95,7 +95,7 @@ def restore(session: CacheSession) -> CacheOutcome:
 
 def _restored_or_undone(session: CacheSession) -> CacheOutcome:
     try:
-        return _restore(session)
+        return _restore_newest(session)
     except InterruptedJobError:  # the same command goes on from here
         raise
     except BaseException:
@@ -117,48 +117,48 @@ def _write_hit(session: CacheSession, cache: Mapping[str, Any]) -> None:
         "cache_state": "partial" if cache.get("missing") else "complete",
         "cache_files": cache.get("files", 0),
         "cache_bytes": cache.get("bytes", 0),
-        "cache_seconds": round(elapsed() - session.began, 3),
+        "cache_seconds": round(elapsed_seconds() - session.began, 3),
     }
     write_outputs(session.settings, session.output, values)
 
 
-def _undo(session: CacheSession) -> None:
+def _undo_earlier_restore(session: CacheSession) -> None:
     if not session.settings.dry_run:
         undo_leftovers(session.undo_path, session.workspace, within=session.within())
 
 
-def _restore(session: CacheSession) -> CacheOutcome:
+def _restore_newest(session: CacheSession) -> CacheOutcome:
     if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
         return outcome
     remembered = session.remembered()
-    if remembered is not None and (outcome := _all_right(session, remembered)):
+    if remembered is not None and (outcome := _matches_last_rebuild(session, remembered)):
         return outcome
     state = remembered.state() if remembered is not None else None
-    hit, trouble = find(session, state)
+    hit, trouble = find_manifest(session, state)
     if hit is None:
-        outcome = _restored_old(session) or _missed(session, trouble)
+        outcome = _restored_old(session) or _missed_outcome(session, trouble)
         if isinstance(trouble, ArchiveError):
             session.warn(str(trouble))
         return outcome
     if state is None:  # likely everything is to be fetched
-        session.start_early(_fetching(session))
+        session.start_early(_chunk_fetcher(session))
     roots = session.listed.common(hit.manifest.roots)
     if not roots:
         return _without_paths(session, hit)
     tree = hit.manifest.tree
-    age = format_duration(max(0.0, session.bucket.clock.now().low - published(hit)))
+    age = format_duration(max(0.0, session.bucket.clock.now().low - published_at(hit)))
     held = format_amount(files_of(tree), hit.manifest.raw_size())
-    session.output.info(f"found {session.title(hit.key)}{_fallback(session, hit)}: {held}, made {age} ago")
-    roots, places = _targets(session, hit, roots)
+    session.output.info(f"found {session.title(hit.key)}{_fallback_words(session, hit)}: {held}, made {age} ago")
+    roots, places = _restore_targets(session, hit, roots)
     if not roots:
         return _left_alone(session, hit)
-    outcome = (_rehearsed if session.settings.dry_run else _restored)(session, hit, roots, places, state)
+    outcome = (_rehearse_restore if session.settings.dry_run else _restore_manifest)(session, hit, roots, places, state)
     if not session.settings.dry_run and _is_to_be_touched(session, hit):
-        touch(session, hit)
+        touch_manifest(session, hit)
     return outcome
 
 
-def _all_right(session: CacheSession, remembered: EncodedState) -> CacheOutcome | None:
+def _matches_last_rebuild(session: CacheSession, remembered: EncodedState) -> CacheOutcome | None:
     """Return the outcome if the tree still matches the last rebuild, without decoding the manifest."""
     doubtful = session.settings.verify or private.is_directory(session.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
@@ -174,21 +174,21 @@ def _all_right(session: CacheSession, remembered: EncodedState) -> CacheOutcome 
     if seen is None or is_too_old(session, seen):
         return None
     if not session.settings.dry_run and _is_to_be_touched(session, seen):
-        touch(session, seen)
-    return _told(session, seen, found.tree, missing=[*found.missing, *unmatched])
+        touch_manifest(session, seen)
+    return _restore_outcome(session, seen, found.tree, missing=[*found.missing, *unmatched])
 
 
 def _restored_old(session: CacheSession) -> CacheOutcome | None:
-    _undo(session)
+    _undo_earlier_restore(session)
     return restore_old(session)
 
 
-def _missed(session: CacheSession, trouble: RequestError | ArchiveError | None) -> CacheOutcome:
+def _missed_outcome(session: CacheSession, trouble: RequestError | ArchiveError | None) -> CacheOutcome:
     """Return a plain miss, unless a request was refused or a cache was damaged: then raise."""
     if isinstance(trouble, ArchiveError):
         raise trouble
     if trouble is not None:
-        raise denied(trouble)
+        raise explain_denied(trouble)
     names = session.names
     words = f"no cache for {names.title}"
     return CacheOutcome(words=words, cache={"hit": False, "key": names.own, "name": names.title}, missed=True)
@@ -208,7 +208,7 @@ def _left_alone(session: CacheSession, hit: ManifestHit) -> CacheOutcome:
     return CacheOutcome(words=words, cache={"hit": False, "key": hit.key, "name": title}, missed=True)
 
 
-def _fallback(session: CacheSession, hit: SeenObject) -> str:
+def _fallback_words(session: CacheSession, hit: SeenObject) -> str:
     return "" if hit.key in session.names.owns else " (a fallback)"
 
 
@@ -219,18 +219,18 @@ def _is_to_be_touched(session: CacheSession, hit: SeenObject) -> bool:
     return may and bool(ttl) and session.bucket.clock.now().low - hit.modified > ttl / 4
 
 
-def _planned(
+def _plan_repairs(
     session: CacheSession, hit: ManifestHit, roots: tuple[str, ...], places: Places, state: LocalState | None
 ) -> _RestoreRun:  # fmt: skip
     own = [name for path in session.own_directories() for name in (path, *places.known_as(os.path.realpath(path)))]
-    if any(holds(hit.manifest.tree, path) for path in own):
+    if any(tree_has_path(hit.manifest.tree, path) for path in own):
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
     if session.settings.cross_os:
         _require_makeable(session, hit.manifest.tree, roots)
     for missing in session.listed.lacking(session.listed.common(hit.manifest.roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
     found = session.scan(roots, places)
-    wrong = _wrong(session, found, hit, roots, state)
+    wrong = _find_wrong_rows(session, found, hit, roots, state)
     policy = session.settings.cache_symlinks
     plan = plan_restore(
         hit.manifest, roots, found, symlinks=policy, wrong=wrong, owners=session.owners,
@@ -258,7 +258,7 @@ def _require_makeable(session: CacheSession, tree: Tree, roots: tuple[str, ...])
         )
 
 
-def _targets(session: CacheSession, hit: ManifestHit, roots: tuple[str, ...]) -> tuple[tuple[str, ...], Places]:
+def _restore_targets(session: CacheSession, hit: ManifestHit, roots: tuple[str, ...]) -> tuple[tuple[str, ...], Places]:
     """Return where the restore may write, and where the followed links among it lead.
 
     A listed link that exists is never replaced by the cached entry.
@@ -277,7 +277,7 @@ def _targets(session: CacheSession, hit: ManifestHit, roots: tuple[str, ...]) ->
     for root in sorted(linked) if session.follows_all else ():  # no cache decides where the next step writes
         target, place = tree.targets[rows[root]], os.path.join(session.workspace, root)
         is_there = os.path.islink(place) and os.readlink(place) == target
-        if not is_there and not points_inside(split(root)[0], target, (".",)):
+        if not is_there and not points_inside(split_path(root)[0], target, (".",)):
             stuck[root] = "it leads out"
             session.warn(f"{root} is not restored: in the cache it is a link that leads out of the workspace")
     places = places.without([*linked, *stuck])
@@ -286,18 +286,18 @@ def _targets(session: CacheSession, hit: ManifestHit, roots: tuple[str, ...]) ->
     return tuple(root for root in roots if root not in stuck), places
 
 
-def _rehearsed(
+def _rehearse_restore(
     session: CacheSession, hit: ManifestHit, roots: tuple[str, ...], places: Places, state: LocalState | None
 ) -> CacheOutcome:  # fmt: skip
-    work = _planned(session, hit, roots, places, state)
+    work = _plan_repairs(session, hit, roots, places, state)
     for path in work.plan.extra:
         session.tell(Operation(Kind.DELETE, path, Reason.ORPHAN))
-    for operation in _operations(session, work.plan):
+    for operation in _fetch_operations(session, work.plan):
         session.tell(operation)
-    return _outcome(session, work, [])
+    return _restored_outcome(session, work, [])
 
 
-def _restored(
+def _restore_manifest(
     session: CacheSession, hit: ManifestHit, roots: tuple[str, ...], places: Places, state: LocalState | None
 ) -> CacheOutcome:  # fmt: skip
     manifest, workspace = hit.manifest, session.workspace
@@ -305,19 +305,19 @@ def _restored(
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
     anchored, within = places.anchored(roots), session.within()
     with closing(UndoLog(session.undo_path, workspace, anchored, label, within=within)) as undo:
-        work = _planned(session, hit, roots, places, state)
+        work = _plan_repairs(session, hit, roots, places, state)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
             check_room(work.plan, workspace)
             write_restore(session.plan_path, work.plan, workspace)
-            _warn_of_staying(session, work.plan, prepare(work.plan, workspace, undo))
-            results = _fetch(session, work.plan)
-            session.warn_of_foreign(finish(work.plan, workspace))
+            _warn_of_staying(session, work.plan, prepare_restore(work.plan, workspace, undo))
+            results = _fetch_chunks(session, work.plan)
+            session.warn_of_foreign(finish_restore(work.plan, workspace))
             _warn_of_unowned(session, work.plan, results)
         reach_failpoint("restored")
         undo.commit()
-    _remember(session, work, results)
-    return _outcome(session, work, results)
+    _remember_restored(session, work, results)
+    return _restored_outcome(session, work, results)
 
 
 def _warn_of_staying(session: CacheSession, plan: RestorePlan, paths: list[str]) -> None:
@@ -327,7 +327,7 @@ def _warn_of_staying(session: CacheSession, plan: RestorePlan, paths: list[str])
         session.warn(f"{entries} not in the cache cannot be removed, such as {paths[0]}")
 
 
-def _remember(session: CacheSession, work: _RestoreRun, results: list[Result]) -> None:
+def _remember_restored(session: CacheSession, work: _RestoreRun, results: list[Result]) -> None:
     unpacked = [unpack_chunk.UnpackedChunk.from_bytes(result.payload) for result in results]
     state = remember.restored_state(
         work.hit.stored, work.plan, work.found, unpacked, finished_stamps(work.plan, session.workspace),
@@ -345,7 +345,7 @@ def _warn_of_unowned(session: CacheSession, plan: RestorePlan, results: list[Res
         )
 
 
-def _wrong(
+def _find_wrong_rows(
     session: CacheSession, found: ScannedTree, hit: ManifestHit, roots: tuple[str, ...], state: LocalState | None
 ) -> frozenset[int]:
     """Return rows of files that look right and whose content is not the cache's.
@@ -353,7 +353,7 @@ def _wrong(
     A file is read unless the state remembers its stamp; with ``verify`` every file is.
     """
     check_all = session.settings.verify
-    survey = verify.verification(found, hit.manifest, None if check_all else state, all_sizes=check_all)
+    survey = verify.plan_verification(found, hit.manifest, None if check_all else state, all_sizes=check_all)
     items = pack_plan.hash_plan(survey)
     if items.recipes:
         pack_plan.write_items(session.plan_path, survey, items, session.workspace, roots)
@@ -361,7 +361,7 @@ def _wrong(
     return verify.wrong_rows(survey, hit.manifest)
 
 
-def _operations(session: CacheSession, plan: RestorePlan) -> dict[Operation, int]:
+def _fetch_operations(session: CacheSession, plan: RestorePlan) -> dict[Operation, int]:
     """Return the chunks to fetch, each with the number of files that begin with it."""
     chunks = plan.manifest.chunks
     return {
@@ -373,13 +373,13 @@ def _operations(session: CacheSession, plan: RestorePlan) -> dict[Operation, int
     }  # fmt: skip
 
 
-def _fetching(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
+def _chunk_fetcher(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
     """Return the function with which workers fetch a chunk."""
     return partial(fetch_chunk, local=session.local)
 
 
-def _fetch(session: CacheSession, plan: RestorePlan) -> list[Result]:
-    results = session.carry_out(_fetching(session), _operations(session, plan), "restoring")
+def _fetch_chunks(session: CacheSession, plan: RestorePlan) -> list[Result]:
+    results = session.carry_out(_chunk_fetcher(session), _fetch_operations(session, plan), "restoring")
     if session.journal.outcomes.count_failed(Stage.DELETE):
         if any(failure.code in _NOT_AS_NAMED for failure in session.journal.outcomes.read_failures()):
             session.distrust()
@@ -387,12 +387,12 @@ def _fetch(session: CacheSession, plan: RestorePlan) -> list[Result]:
     return results
 
 
-def _outcome(session: CacheSession, work: _RestoreRun, results: list[Result]) -> CacheOutcome:
+def _restored_outcome(session: CacheSession, work: _RestoreRun, results: list[Result]) -> CacheOutcome:
     missing = session.listed.lacking(work.roots)
-    return _told(session, work.hit, work.hit.manifest.tree, missing=missing, plan=work.plan, results=results)
+    return _restore_outcome(session, work.hit, work.hit.manifest.tree, missing=missing, plan=work.plan, results=results)
 
 
-def _told(
+def _restore_outcome(
     session: CacheSession, hit: SeenObject, tree: Tree, *, missing: list[str], plan: RestorePlan | None = None,
     results: Sequence[Result] = (),
 ) -> CacheOutcome:  # fmt: skip
@@ -417,7 +417,7 @@ def _told(
         how += "" if session.settings.dry_run else " removed"
     verb = "dry run for" if session.settings.dry_run else "restored"
     return CacheOutcome(
-        words=f"{verb} {session.title(hit.key)}{_fallback(session, hit)}: {format_amount(files, size)}: {how}",
+        words=f"{verb} {session.title(hit.key)}{_fallback_words(session, hit)}: {format_amount(files, size)}: {how}",
         cache={
             "hit": True, "key": hit.key, "name": session.title(hit.key), "exact": hit.key in names.owns,
             "files": files, "bytes": size, "made": made, "chunks": len(results), "fetched": sent, "missing": missing,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from s3batch.cache.naming import names_of
+from s3batch.cache.naming import cache_objects_of
 from s3batch.cache.session import CacheSession
 from s3batch.cache.state_directory import make_writable, own_directory
 from s3batch.coordinator import journal_trust
@@ -62,14 +62,14 @@ class CacheOutcome:
 UseCase = Callable[[CacheSession], CacheOutcome]
 
 
-def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool = False) -> int:
+def run_use_case(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool = False) -> int:
     """Carry out the use case; return the exit code."""
-    names = checked(settings)
+    names = check_cache_settings(settings)
     try:
         if settings.lookup_only:  # it leaves nothing behind
             with private.make_scratch_directory() as own:
                 here = replace(settings, journal="", state_directory=own)
-                return _run(here, output, use_case, names, own, resumed=False)
+                return _run_in_directory(here, output, use_case, names, own, resumed=False)
         own, trouble = own_directory(settings.at_workspace("."))
     except S3BatchError as error:
         return _end_without_journal(settings, output, names, error)
@@ -77,13 +77,15 @@ def run(settings: Settings, output: Output, use_case: UseCase, *, resumed: bool 
         output.warn(f"{trouble}; this step starts without the state of earlier steps and keeps its files in {own}")
     if not settings.journal and not _is_usable(settings.journal_directory()):
         settings = replace(settings, state_directory=own)
-    return _run(settings, output, use_case, names, own, resumed=resumed)
+    return _run_in_directory(settings, output, use_case, names, own, resumed=resumed)
 
 
-def _run(settings: Settings, output: Output, use_case: UseCase, names: CacheObjects, own: str, *, resumed: bool) -> int:
+def _run_in_directory(
+    settings: Settings, output: Output, use_case: UseCase, names: CacheObjects, own: str, *, resumed: bool
+) -> int:
     """Carry out the use case with s3batch's own files in ``own``; return the exit code."""
     try:
-        with _journal(settings, resumed=resumed) as journal, Signals(_deadline(settings)) as signals:
+        with _open_cache_journal(settings, resumed=resumed) as journal, Signals(_step_deadline(settings)) as signals:
             session = CacheSession(settings, output, journal, signals, names, own)
             session.begin()
             outcome, stopped = _carried_out(session, use_case)
@@ -96,19 +98,19 @@ def _run(settings: Settings, output: Output, use_case: UseCase, names: CacheObje
         return _end_without_journal(settings, output, names, error)
 
 
-def _deadline(settings: Settings) -> float:
+def _step_deadline(settings: Settings) -> float:
     """Return the seconds that the step may take; 0 for no limit."""
     return _DEADLINES[settings.command] if settings.deadline is None else settings.deadline
 
 
-def checked(settings: Settings) -> CacheObjects:
+def check_cache_settings(settings: Settings) -> CacheObjects:
     """Return the names of this build's cache. Raises SettingsError for any wrong setting."""
     if settings.executor == "dask":
         raise settings.bad("executor", "write local: the files of a cache are on this machine")
-    return names_of(settings)
+    return cache_objects_of(settings)
 
 
-def _journal(settings: Settings, *, resumed: bool) -> Journal:
+def _open_cache_journal(settings: Settings, *, resumed: bool) -> Journal:
     """Open the job's journal and lock it; for a dry run a temporary one. A damaged one is replaced."""
     try:
         return open_journal(settings, settings.journal_path())

@@ -32,18 +32,18 @@ def rebuild_old(session: CacheSession, found: ScannedTree) -> CacheOutcome:
     """Write the archive, and send it if it is not the one that is there: the same tree makes the same bytes."""
     key, path = compat_key(session.settings), f"{session.plan_path}.tar.gz"
     try:
-        digest = _written(session, found, path)
+        digest = _write_archive(session, found, path)
         size = os.path.getsize(path)
-        sent = not _is_there(session, key, digest)
+        sent = not _has_archive(session, key, digest)
         if sent and not session.settings.dry_run:
-            _send(session, path, key, digest)
+            _send_archive(session, path, key, digest)
     finally:
         with contextlib.suppress(FileNotFoundError):
             private.remove_file(path)
-    return _outcome(session, found, key, size if sent else 0)
+    return _stored_outcome(session, found, key, size if sent else 0)
 
 
-def _written(session: CacheSession, found: ScannedTree, path: str) -> str:
+def _write_archive(session: CacheSession, found: ScannedTree, path: str) -> str:
     """Write the archive to ``path``; return its MD5 in hex."""
     with private.create_file(path) as file:
         problems = write_s3cache(file, found, session.workspace, found.roots)
@@ -56,12 +56,12 @@ def _written(session: CacheSession, found: ScannedTree, path: str) -> str:
     return digest
 
 
-def _is_there(session: CacheSession, key: str, digest: str) -> bool:
+def _has_archive(session: CacheSession, key: str, digest: str) -> bool:
     head = head_of(session.bucket, key)
     return head is not None and (digest in (etag_of(head), head.headers.get(_MD5, "")) or not session.settings.override)
 
 
-def _send(session: CacheSession, path: str, key: str, digest: str) -> None:
+def _send_archive(session: CacheSession, path: str, key: str, digest: str) -> None:
     settings = session.settings
     attributes = Settings(
         content_type="application/gzip", metadata=f'{{"{_MD5.removeprefix("x-amz-meta-")}": "{digest}"}}',
@@ -72,7 +72,7 @@ def _send(session: CacheSession, path: str, key: str, digest: str) -> None:
         raise session.failure(f"{key} cannot be stored")
 
 
-def _outcome(session: CacheSession, found: ScannedTree, key: str, size: int) -> CacheOutcome:
+def _stored_outcome(session: CacheSession, found: ScannedTree, key: str, size: int) -> CacheOutcome:
     files, raw = files_of(found.tree), sum(found.tree.sizes)
     session.journal.jobs.add_tally(files=files, bytes=raw)
     if session.settings.dry_run:

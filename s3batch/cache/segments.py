@@ -12,8 +12,8 @@ from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError, EndpointError
 from s3batch.s3 import requests
 from s3batch.s3.errors import TOO_LARGE
-from s3batch.s3.gather import gather
-from s3batch.s3.responses import checked
+from s3batch.s3.gather import gather_results
+from s3batch.s3.responses import raise_for_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,11 +47,13 @@ def store_segments(
         if identity not in known and identity not in bodies:
             new.append(identity)
         if identity not in bodies:
-            bodies[identity] = known.get(identity) or zstd.compress(raw, level=session.settings.compression_level)
+            bodies[identity] = known.get(identity) or zstd.compress_frame(raw, level=session.settings.compression_level)
         segments.append(Segment(identity, len(raw), len(bodies[identity])))
     headers = {"content-type": "application/zstd", **session.encryption_headers()}
     session.bucket.run(
-        gather(_put(session.bucket, chunk_key(session.base, each), bodies[each], headers, keep) for each in new)
+        gather_results(
+            _put_segment(session.bucket, chunk_key(session.base, each), bodies[each], headers, keep) for each in new
+        )
     )
     if session.local is not None:
         for identity in new:
@@ -62,9 +64,11 @@ def store_segments(
 def fetch_segments(bucket: Bucket, base: str, segments: Sequence[Segment], local: LocalChunks | None = None) -> Bodies:
     """Return the bodies of ``segments``. Raises ArchiveError if one is gone or too large."""
     wanted = {segment.id: segment for segment in segments}
-    kept = {} if local is None else {each.id: _kept(local, each) for each in wanted.values()}
+    kept = {} if local is None else {each.id: _kept_segment(local, each) for each in wanted.values()}
     lacking = [each for each in wanted.values() if kept.get(each.id) is None]
-    fetched = bucket.run(gather(_get(bucket, chunk_key(base, each.id), longest_body(each)) for each in lacking))
+    fetched = bucket.run(
+        gather_results(_get_segment(bucket, chunk_key(base, each.id), longest_body(each)) for each in lacking)
+    )
     found = dict(zip((each.id for each in lacking), fetched, strict=True))
     if local is not None:
         for identity, body in found.items():
@@ -72,7 +76,7 @@ def fetch_segments(bucket: Bucket, base: str, segments: Sequence[Segment], local
     return {identity: found.get(identity) or kept[identity] or b"" for identity in wanted}
 
 
-def _kept(local: LocalChunks, segment: Segment) -> bytes | None:
+def _kept_segment(local: LocalChunks, segment: Segment) -> bytes | None:
     """Return a segment that the local directory keeps and that is the right one."""
     body = local.get(segment.id.hex())
     if body is None:
@@ -85,15 +89,15 @@ def _kept(local: LocalChunks, segment: Segment) -> bytes | None:
     return body
 
 
-async def _put(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str], keep: float) -> None:
+async def _put_segment(bucket: Bucket, key: str, body: bytes, headers: Mapping[str, str], keep: float) -> None:
     held = await bucket.send(requests.head_object(key))
     if held.ok and age_of(held) < keep:
         return
     call = requests.put_object(key, body, {"content-md5": requests.md5_header(body), **headers})
-    checked(await bucket.send(call), call)
+    raise_for_status(await bucket.send(call), call)
 
 
-async def _get(bucket: Bucket, key: str, limit: int) -> bytes:
+async def _get_segment(bucket: Bucket, key: str, limit: int) -> bytes:
     call = requests.get_object(key, size=limit)
     try:
         answer = await bucket.send(call)
@@ -103,4 +107,4 @@ async def _get(bucket: Bucket, key: str, limit: int) -> bytes:
         raise ArchiveError(f"the segment {key} of its file list is over the size limit") from error
     if answer.status == 404:
         raise ArchiveError(f"the segment {key} of its file list is missing")
-    return bytes(checked(answer, call).body)
+    return bytes(raise_for_status(answer, call).body)

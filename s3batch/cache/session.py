@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
 from s3batch.archive.local_state import load_state, read_state, save_state
-from s3batch.archive.paths import KEEP, inside, is_below
+from s3batch.archive.paths import KEEP, is_below, is_inside
 from s3batch.archive.places import FOLLOW, FOLLOW_INSIDE, look_at_links
-from s3batch.archive.scan import scan
+from s3batch.archive.scan import scan_tree
 from s3batch.archive.validate import Limits
 from s3batch.cache.local_chunks import open_local
-from s3batch.cache.object_names import title
+from s3batch.cache.object_names import title_of_key
 from s3batch.cache.path_lock import PathLock
 from s3batch.coordinator import stale_uploads
 from s3batch.coordinator.coordinator import Coordinator
@@ -32,7 +32,7 @@ from s3batch.objects.attributes import AttributeRules
 from s3batch.reporting.progress import Totals, choose_progress_kind, make_progress
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import UNREACHABLE
-from s3batch.s3.store_clock import elapsed
+from s3batch.s3.store_clock import elapsed_seconds
 from s3batch.settings.table import Settings
 from s3batch.units import format_plural
 from s3batch.worker.context import Brief
@@ -90,7 +90,7 @@ class CacheSession:
     names: CacheObjects
     own: str
     """The directory of s3batch's own files."""
-    began: float = field(default_factory=elapsed)
+    began: float = field(default_factory=elapsed_seconds)
     """Local seconds when the run began, before its first request."""
     plan: list[dict[str, str]] = field(default_factory=list)
     """The operations of a dry run, for its JSON document."""
@@ -105,15 +105,15 @@ class CacheSession:
         self.workspace = self.settings.at_workspace(".")
         self.listed = self.names.listed
         self.base = self.names.base
-        digest = _digest(self.workspace, *self.listed.texts)
+        digest = _digest_texts(self.workspace, *self.listed.texts)
         stem = os.path.join(self.own, f"cache-{digest}")
         self.path_lock = PathLock(self.own, digest, self.listed.texts)
         self.state_path = f"{stem}.state"
         self.undo_path = f"{stem}.undo"
         # the journal's holder is alone with it; two caches of the same paths may run at once
-        self.plan_path = f"{stem}-{_digest(self.journal.path)}.{self.settings.command.rpartition(' ')[2]}"
+        self.plan_path = f"{stem}-{_digest_texts(self.journal.path)}.{self.settings.command.rpartition(' ')[2]}"
         self.distrust_path = f"{stem}.distrust"
-        self.reject_paths = {key: f"{stem}-{_digest(key)}.reject" for key in self.names.owns}
+        self.reject_paths = {key: f"{stem}-{_digest_texts(key)}.reject" for key in self.names.owns}
 
     def begin(self) -> None:
         """Begin a job in the journal. Results of an earlier one are found by a look, not by its operations."""
@@ -188,7 +188,7 @@ class CacheSession:
 
     def title(self, key: str) -> str:
         """Return the name of a key object for people."""
-        return title(self.base, key)
+        return title_of_key(self.base, key)
 
     def limits(self) -> Limits:
         """Return the limits of an archive."""
@@ -200,7 +200,7 @@ class CacheSession:
 
     def scan(self, roots: Sequence[str], places: Places, *, symlinks: str = KEEP) -> ScannedTree:
         """Walk paths, as a rebuild or a restore of this step sees them."""
-        return scan(
+        return scan_tree(
             self.workspace, roots, own=self._own_files(roots, places), exclude=self.names.exclude, symlinks=symlinks,
             owners=self.owners, places=places,
         )  # fmt: skip
@@ -240,14 +240,14 @@ class CacheSession:
         """Return s3batch's own files below a cached path: they are not part of the cache."""
         local = self.settings.at_workspace(os.path.join(self.settings.local_dir, OWN_DIRECTORY))
         ours = [*self.own_directories(), local, *(self.journal.path + end for end in ("", *SIDE_FILES))]
-        below = [os.path.relpath(path, self.workspace) for path in ours if inside(path, self.workspace)]
+        below = [os.path.relpath(path, self.workspace) for path in ours if is_inside(path, self.workspace)]
         behind = [name for path in ours for name in places.known_as(os.path.realpath(path))]
         return tuple(path for path in (*ours, *below, *behind) if is_below(path, frozenset(roots)))
 
     def reject(self, key: str) -> None:
         """Note that the object under a key is not a valid cache. ``override: false`` does not keep it under an own key."""
         if key in self.reject_paths and not self.settings.dry_run:
-            _note(self.reject_paths[key], "what is under our key is no cache\n")
+            _write_state_file(self.reject_paths[key], "what is under our key is no cache\n")
 
     def is_rejected(self, key: str) -> bool:
         """Return True if there is such a note."""
@@ -255,7 +255,7 @@ class CacheSession:
 
     def distrust(self) -> None:
         """Note that the store lost or damaged a chunk: the next rebuild takes nothing there for stored."""
-        _note(self.distrust_path, "a chunk could not be had\n")
+        _write_state_file(self.distrust_path, "a chunk could not be had\n")
 
     @property
     def distrusted(self) -> bool:
@@ -400,35 +400,35 @@ class CacheSession:
         heard: Callable[[Operation, Result], None], uploads: MultipartUploads | None = None,
     ) -> None:  # fmt: skip
         deps = CoordinatorDeps(
-            journal=self.journal, executor=executor, uploads=uploads or MultipartUploads(self.journal, 1, _nothing, _nothing),
+            journal=self.journal, executor=executor, uploads=uploads or MultipartUploads(self.journal, 1, _no_words, _no_words),
             login=self.bucket.login, signals=self.signals, totals=Totals(), progress=progress,
             tries=self.settings.retries, multipart_threshold=self.settings.multipart_threshold,
             whole=lambda _: False, replan=lambda _: None, heard=heard, say=self.output.info, warn=self.warn,
         )  # fmt: skip
         try:
             coordinator = Coordinator(deps)
-            coordinator.run(Stage.MAIN, _added(coordinator, operations))
+            coordinator.run(Stage.MAIN, _add_in_batches(coordinator, operations))
         finally:
             progress.close()
             executor.close()
 
 
-def _note(path: str, text: str) -> None:
+def _write_state_file(path: str, text: str) -> None:
     """Write a file of the state. If there is no room for it, the next restore finds the facts again."""
     with contextlib.suppress(OSError):
         private.write_private_note(path, text)
 
 
-def _digest(*texts: str) -> str:
+def _digest_texts(*texts: str) -> str:
     # 48 bits tell the few files of a directory apart
     return hashlib.blake2b(os.fsencode("\0".join(texts)), digest_size=6).hexdigest()
 
 
-def _nothing(_: str) -> str:
+def _no_words(_: str) -> str:
     return ""
 
 
-def _added(coordinator: Coordinator, operations: list[Operation]) -> Iterator[None]:
+def _add_in_batches(coordinator: Coordinator, operations: list[Operation]) -> Iterator[None]:
     for at in range(0, len(operations), 100):
         coordinator.add(operations[at : at + 100])
         yield

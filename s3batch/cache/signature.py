@@ -11,7 +11,7 @@ import hmac
 import os
 
 
-def sign(secret: str, key: str, stored: bytes) -> str:
+def sign_manifest(secret: str, key: str, stored: bytes) -> str:
     """Return 64 hex digits for the object's metadata."""
     location = os.fsencode(key)
     message = len(location).to_bytes(4, "big") + location + stored
@@ -19,5 +19,5 @@ def sign(secret: str, key: str, stored: bytes) -> str:
 
 
 def is_signed(secret: str, key: str, stored: bytes, signature: str) -> bool:
-    """Return whether ``signature`` is that of :func:`sign`. Compares in constant time."""
-    return hmac.compare_digest(sign(secret, key, stored).encode(), os.fsencode(signature.strip().lower()))
+    """Return whether ``signature`` is that of :func:`sign_manifest`. Compares in constant time."""
+    return hmac.compare_digest(sign_manifest(secret, key, stored).encode(), os.fsencode(signature.strip().lower()))

@@ -1,5 +1,5 @@
 """The command line: the only package that reads the environment."""
 
-from s3batch.cli.main import main, program
+from s3batch.cli.main import main, run_program
 
-__all__ = ["main", "program"]
+__all__ = ["main", "run_program"]

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import GivenText, first_given, parse, unknown
+from s3batch.settings.parsing import GivenText, first_given, parse_setting, unknown_name_error
 from s3batch.settings.schema import Setting, variable_of
-from s3batch.settings.table import TABLE, names_of, taken_by
-from s3batch.settings.texts import plain
+from s3batch.settings.table import TABLE, names_of_setting, taken_by
+from s3batch.settings.texts import plain_text
 
 NOTHING_TO_DO = ""
 """The command of a cache step that wants neither restore nor rebuild."""
@@ -66,20 +66,23 @@ def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, GivenTe
     The command is :data:`NOTHING_TO_DO` for a cache step that has neither restore nor rebuild.
     """
     variables = _with_underscores(environ)
-    _refuse_unknown(variables)
-    command = _command(variables)
+    _refuse_unknown_plugin(variables)
+    command = _choose_command(variables)
     if command != "doctor":  # it examines a step as it stands, whichever it is
         _refuse_other_family(command, variables)
-    found = {row.name: first_given(_variables(row, like), variables) for row, like in _rows(command, variables)}
-    given = {name: GivenText(value.text, _spelled(value.origin, environ)) for name, value in found.items() if value}
+    found = {
+        row.name: first_given(_variables_of_step(row, like), variables)
+        for row, like in _setting_rows(command, variables)
+    }
+    given = {name: GivenText(value.text, _spelling_of(value.origin, environ)) for name, value in found.items() if value}
     if "verbose" in given:
         given["verbose"] = _as_count(given["verbose"])
-    if command == "doctor" and "target" not in given and (prefix := _given("prefix", variables)):
+    if command == "doctor" and "target" not in given and (prefix := _given_value("prefix", variables)):
         given["target"] = prefix  # where a cache step writes
     return command, given
 
 
-def _rows(command: str, variables: Mapping[str, str]) -> list[tuple[Setting, str]]:
+def _setting_rows(command: str, variables: Mapping[str, str]) -> list[tuple[Setting, str]]:
     """Return the settings a step takes, each with the command whose names and aliases apply."""
     if command != "resume":
         return [(row, command) for row in taken_by(command).values()] if command else []
@@ -91,7 +94,7 @@ def _rows(command: str, variables: Mapping[str, str]) -> list[tuple[Setting, str
 
 def _is_cache(variables: Mapping[str, str]) -> bool:
     """Return whether a step that resumes has the settings of a cache step."""
-    return any(_given(name, variables) for name in _CACHE_WORDS)
+    return any(_given_value(name, variables) for name in _CACHE_WORDS)
 
 
 def env_file(environ: Mapping[str, str]) -> GivenText | None:
@@ -102,39 +105,41 @@ def env_file(environ: Mapping[str, str]) -> GivenText | None:
 
 def _with_underscores(environ: Mapping[str, str]) -> dict[str, str]:
     """Replace dashes in names: Drone upper-cases a key and keeps them, so ``cache-key`` is ``PLUGIN_CACHE-KEY``."""
-    dashed = {_underscored(name): text for name, text in environ.items() if name.startswith(_PREFIX) and text.strip()}
+    dashed = {
+        _underscore_name(name): text for name, text in environ.items() if name.startswith(_PREFIX) and text.strip()
+    }
     return {**dashed, **{name: text for name, text in environ.items() if text.strip()}}
 
 
-def _underscored(name: str) -> str:
+def _underscore_name(name: str) -> str:
     return name.replace("-", "_").replace(".", "_")
 
 
-def _spelled(name: str, environ: Mapping[str, str]) -> str:
+def _spelling_of(name: str, environ: Mapping[str, str]) -> str:
     """Return the variable as the CI wrote it, which a user will look for."""
     if environ.get(name, "").strip():
         return name
-    return next((written for written in environ if _underscored(written) == name), name)
+    return next((written for written in environ if _underscore_name(written) == name), name)
 
 
-def _refuse_unknown(variables: Mapping[str, str]) -> None:
+def _refuse_unknown_plugin(variables: Mapping[str, str]) -> None:
     known = {name for row in TABLE.values() for name in _plugin_variables(row)}
     for name in sorted(variables):
-        if not name.startswith(_PREFIX) or _underscored(name) != name or name in known:
+        if not name.startswith(_PREFIX) or _underscore_name(name) != name or name in known:
             continue
         setting = name.removeprefix(_PREFIX).lower()
         if setting in _OTHERS:
             raise SettingsError(f"there is no setting {setting} (from {name})", hint=_OTHERS[setting])
         names = [known_name.removeprefix(_PREFIX).lower() for known_name in known if known_name.startswith(_PREFIX)]
-        raise unknown("setting", setting, names, origin=name)
+        raise unknown_name_error("setting", setting, names, origin=name)
 
 
-def _command(variables: Mapping[str, str]) -> str:
-    words = {name: _given(name, variables) for name in _CACHE_WORDS}
+def _choose_command(variables: Mapping[str, str]) -> str:
+    words = {name: _given_value(name, variables) for name in _CACHE_WORDS}
     restore, rebuild = (_is_true(name, words[name]) for name in ("restore", "rebuild"))
     mode = first_given(("PLUGIN_MODE", "S3BATCH_MODE"), variables)
     if mode:
-        return _mode(mode, restore=restore, rebuild=rebuild)
+        return _parse_mode(mode, restore=restore, rebuild=rebuild)
     if restore and rebuild:
         raise SettingsError("restore and rebuild are both true", hint="use one step to restore and one to rebuild")
     if restore or rebuild:
@@ -142,8 +147,8 @@ def _command(variables: Mapping[str, str]) -> str:
     return NOTHING_TO_DO if any(words.values()) else "sync"
 
 
-def _mode(mode: GivenText, *, restore: bool, rebuild: bool) -> str:
-    word = plain(mode.text).lower()
+def _parse_mode(mode: GivenText, *, restore: bool, rebuild: bool) -> str:
+    word = plain_text(mode.text).lower()
     if word not in _MODES:
         raise SettingsError(
             f"mode cannot be {mode.text!r} (from {mode.origin})",
@@ -158,17 +163,18 @@ def _mode(mode: GivenText, *, restore: bool, rebuild: bool) -> str:
 def _refuse_other_family(command: str, variables: Mapping[str, str]) -> None:
     """Raise SettingsError for a setting of the other plugin: one image serves two, but a step is one of them."""
     family = "cache" if command not in {"sync", "resume"} or (command == "resume" and _is_cache(variables)) else "sync"
-    families = {name: _families(name) for name in sorted(variables) if name.startswith(_PREFIX)}
+    families = {name: _plugin_families(name) for name in sorted(variables) if name.startswith(_PREFIX)}
     stray = next((name for name, found in families.items() if found and family not in found), None)
     if stray:
         own = next((name for name, found in families.items() if found == {family}), None)
-        here = f"{_setting(own)} one of the {family}" if own else f"this step is for the {family}"
+        here = f"{_describe_variable(own)} one of the {family}" if own else f"this step is for the {family}"
         raise SettingsError(
-            f"{_setting(stray)} is a setting of the {min(families[stray])}, and {here}", hint="use one step for each"
+            f"{_describe_variable(stray)} is a setting of the {min(families[stray])}, and {here}",
+            hint="use one step for each",
         )
 
 
-def _families(variable: str) -> frozenset[str]:
+def _plugin_families(variable: str) -> frozenset[str]:
     """Return the plugins that a variable is a setting of: ``sync``, ``cache``, or both."""
     rows = [row for row in TABLE.values() if variable in _plugin_variables(row)]
     commands = {command.partition(" ")[0] for row in rows for command in row.commands}
@@ -177,7 +183,7 @@ def _families(variable: str) -> frozenset[str]:
     return frozenset(commands & {"sync", "cache"})
 
 
-def _setting(variable: str) -> str:
+def _describe_variable(variable: str) -> str:
     return f"{variable.removeprefix(_PREFIX).lower()} (from {variable})"
 
 
@@ -185,26 +191,26 @@ def _plugin_variables(row: Setting) -> tuple[str, ...]:
     return (*row.plugin_names, *row.plugin_cache)
 
 
-def _variables(row: Setting, command: str) -> tuple[str, ...]:
+def _variables_of_step(row: Setting, command: str) -> tuple[str, ...]:
     """Return the variables that may set a setting in a plugin step, the strongest first."""
-    aliases = set(row.aliases) - set(names_of(row, command))
+    aliases = set(row.aliases) - set(names_of_setting(row, command))
     own = tuple(name for name in row.plugin_names if name not in {f"{_PREFIX}{alias.upper()}" for alias in aliases})
     cache = row.plugin_cache if command.startswith(("cache ", "doctor")) else ()
-    return (*own, *cache, *map(variable_of, names_of(row, command)), *row.also)
+    return (*own, *cache, *map(variable_of, names_of_setting(row, command)), *row.also)
 
 
-def _given(name: str, variables: Mapping[str, str]) -> GivenText | None:
+def _given_value(name: str, variables: Mapping[str, str]) -> GivenText | None:
     return first_given((*TABLE[name].plugin_names, TABLE[name].variable), variables)
 
 
 def _is_true(name: str, given: GivenText | None) -> bool:
-    return bool(given and parse(TABLE[name], given.text, given.origin))
+    return bool(given and parse_setting(TABLE[name], given.text, given.origin))
 
 
 def _as_count(given: GivenText) -> GivenText:
     """Return the count that DEBUG means: any text that is neither number nor boolean means yes."""
     try:
-        parse(TABLE["verbose"], given.text, given.origin)
+        parse_setting(TABLE["verbose"], given.text, given.origin)
     except SettingsError:
         return GivenText("1", given.origin)
     return given

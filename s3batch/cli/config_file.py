@@ -16,16 +16,16 @@ import tomllib
 from typing import Any
 
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import unknown
+from s3batch.settings.parsing import unknown_name_error
 from s3batch.settings.schema import COMMANDS, LISTS, Form, Setting
-from s3batch.settings.table import TABLE, spellings
+from s3batch.settings.table import TABLE, spellings_of
 
 _ROOT = "s3batch"
 _TOO_LATE = "env_file"
 """It is read before the config file, so it cannot be named there."""
 
 
-def entries(text: str, command: str, path: str) -> dict[str, str]:
+def config_entries(text: str, command: str, path: str) -> dict[str, str]:
     """Return the settings that ``command`` takes from a config file. SettingsError names the file and the key."""
     try:
         document = tomllib.loads(text)
@@ -39,26 +39,26 @@ def entries(text: str, command: str, path: str) -> dict[str, str]:
     table = document.get(_ROOT, {})
     if not isinstance(table, dict):
         raise SettingsError(f"config file {path}: {_ROOT} is not a table", hint=f"begin with a line [{_ROOT}]")
-    return _merge(table, "", command, path)
+    return _merge_tables(table, "", command, path)
 
 
-def _merge(table: dict[str, Any], scope: str, command: str, path: str) -> dict[str, str]:
+def _merge_tables(table: dict[str, Any], scope: str, command: str, path: str) -> dict[str, str]:
     """Merge the tables that apply to ``command``. Every key is checked, whichever command it is for."""
     below = [name for name in COMMANDS if name == scope or name.startswith(f"{scope} ") or not scope]
     depth = len(scope.split())
     subtables = {name.split()[depth] for name in below if len(name.split()) > depth}
-    known = {name: row for each in below for name, row in spellings(each).items()}
+    known = {name: row for each in below for name, row in spellings_of(each).items()}
     own: dict[str, str] = {}
     deeper: dict[str, str] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if isinstance(value, dict) and key in subtables:
-            found = _merge(value, f"{scope} {key}".strip(), command, path)
+            found = _merge_tables(value, f"{scope} {key}".strip(), command, path)
             deeper |= found if f"{command} ".startswith(f"{scope} {key} ".lstrip()) else {}
         elif name not in known or name == _TOO_LATE:
             raise _unknown_key(name, known, scope, path)
-        elif name in spellings(command):
-            own[spellings(command)[name].name] = _text(known[name], value, path)
+        elif name in spellings_of(command):
+            own[spellings_of(command)[name].name] = _flag_text(known[name], value, path)
     return own | deeper
 
 
@@ -68,21 +68,23 @@ def _unknown_key(name: str, known: dict[str, Setting], scope: str, path: str) ->
         return SettingsError(f"{name} cannot be set in a config file (from {origin})", hint="use --env-file")
     if any(name in row.names for row in TABLE.values()):
         return SettingsError(f"{scope} takes no {name} (from {origin})", hint="put it in the table of its own command")
-    return unknown("setting", name, known, origin=origin)
+    return unknown_name_error("setting", name, known, origin=origin)
 
 
-def _text(row: Setting, value: Any, path: str) -> str:
+def _flag_text(row: Setting, value: Any, path: str) -> str:
     """Return a TOML value as the text of a flag: maps and lists as JSON, times as ISO 8601."""
     misplaced = (isinstance(value, dict) and row.form not in {Form.RULES, Form.MAP}) or (
         isinstance(value, list) and row.form not in LISTS
     )
     if misplaced:
         kind = "table" if isinstance(value, dict) else "list"
-        raise SettingsError(f"{row.name} cannot be a {kind} (from config file {path})", hint=f"write {_article(row)}")
+        raise SettingsError(
+            f"{row.name} cannot be a {kind} (from config file {path})", hint=f"write {_article_of(row)}"
+        )
     if isinstance(value, str):
         return value
     return json.dumps(value, default=str) if isinstance(value, dict | list | bool) else str(value)
 
 
-def _article(row: Setting) -> str:
+def _article_of(row: Setting) -> str:
     return f"a {row.form.value}" if row.form in {Form.TEXT, Form.SIZE, Form.DURATION} else row.form.value

@@ -17,43 +17,43 @@ UseCase = Callable[["Settings", "Output"], int]
 """Carries out a command and returns the exit code."""
 
 
-def _sync(settings: Settings, output: Output) -> int:
+def _dispatch_sync(settings: Settings, output: Output) -> int:
     from s3batch.commands.sync import job
 
-    return job.run(settings, output)
+    return job.run_sync(settings, output)
 
 
-def _verify(settings: Settings, output: Output) -> int:
+def _dispatch_verify(settings: Settings, output: Output) -> int:
     from s3batch.commands import verify
 
-    return verify.run(settings, output)
+    return verify.run_verify(settings, output)
 
 
-def _resume(settings: Settings, output: Output) -> int:
+def _dispatch_resume(settings: Settings, output: Output) -> int:
     from s3batch.commands import resume
 
-    return resume.run(settings, output, _carry_on)
+    return resume.run_resume(settings, output, _carry_on)
 
 
 def _carry_on(settings: Settings, output: Output) -> int:
     """Carry on with the job that ``settings`` name."""
     if settings.command == "sync":
-        return _sync(settings, output)
+        return _dispatch_sync(settings, output)
     from s3batch import cache
 
-    return cache.resume(settings, output)
+    return cache.resume_cache(settings, output)
 
 
-def _doctor(settings: Settings, output: Output) -> int:
+def _dispatch_doctor(settings: Settings, output: Output) -> int:
     from s3batch.commands.doctor import run
 
-    return run.run(settings, output)
+    return run.run_doctor(settings, output)
 
 
 def _jobs_list(settings: Settings, output: Output) -> int:
-    from s3batch.commands.jobs.list import run_list
+    from s3batch.commands.jobs.list import list_jobs
 
-    return run_list(settings, output)
+    return list_jobs(settings, output)
 
 
 def _jobs_show(settings: Settings, output: Output) -> int:
@@ -63,9 +63,9 @@ def _jobs_show(settings: Settings, output: Output) -> int:
 
 
 def _jobs_prune(settings: Settings, output: Output) -> int:
-    from s3batch.commands.jobs.prune import run_prune
+    from s3batch.commands.jobs.prune import prune_jobs
 
-    return run_prune(settings, output)
+    return prune_jobs(settings, output)
 
 
 def _jobs_forget(settings: Settings, output: Output) -> int:
@@ -111,10 +111,10 @@ def _cache_prune(settings: Settings, output: Output) -> int:
 
 
 USE_CASES: dict[str, UseCase] = {
-    "sync": _sync,
-    "verify": _verify,
-    "resume": _resume,
-    "doctor": _doctor,
+    "sync": _dispatch_sync,
+    "verify": _dispatch_verify,
+    "resume": _dispatch_resume,
+    "doctor": _dispatch_doctor,
     "jobs list": _jobs_list,
     "jobs show": _jobs_show,
     "jobs prune": _jobs_prune,

@@ -21,7 +21,7 @@ _BLANK = re.compile(r"[^\S\n]*(?:\#[^\n]*)?(?:\n|\Z)")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
-def parse(text: str, path: str) -> dict[str, str]:
+def parse_env_file(text: str, path: str) -> dict[str, str]:
     """Return the variables of a file; a later line wins. SettingsError names a malformed line."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     variables: dict[str, str] = {}
@@ -30,7 +30,7 @@ def parse(text: str, path: str) -> dict[str, str]:
         blank = _BLANK.match(text, position)
         entry = None if blank else _ENTRY.match(text, position)
         if entry:
-            variables[entry["name"]] = _value(entry)
+            variables[entry["name"]] = _unquote_value(entry)
         elif not blank:
             line = text.count("\n", 0, position) + 1
             raise SettingsError(f"line {line} of env_file {path} cannot be read", hint="write NAME=value")
@@ -38,7 +38,7 @@ def parse(text: str, path: str) -> dict[str, str]:
     return variables
 
 
-def _value(entry: re.Match[str]) -> str:
+def _unquote_value(entry: re.Match[str]) -> str:
     if entry["double"] is not None:
         return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), entry["double"], flags=re.DOTALL)
     if entry["single"] is not None:

@@ -41,6 +41,6 @@ ANSWERS = {
 """By the name of the flag, without dashes: what to write for it."""
 
 
-def answer_to(flag: str) -> str:
+def explain_foreign_flag(flag: str) -> str:
     """Return what to write for a flag of another tool; empty if the flag is not known."""
     return ANSWERS.get(flag.lstrip("-"), "")

@@ -6,7 +6,7 @@ import textwrap
 
 from s3batch import units
 from s3batch.settings.schema import COMMANDS, Form, Setting, Topic, flag_of
-from s3batch.settings.table import names_of, taken_by
+from s3batch.settings.table import names_of_setting, taken_by
 
 WIDTH = 100
 _COLUMN = 36
@@ -54,9 +54,9 @@ _METAVARS = {
 }
 
 
-def overview() -> str:
+def command_overview() -> str:
     """Return the list of commands, on one screen."""
-    rows = [_row(f"  {_with_arguments(name)}", text) for name, text in COMMANDS.items()]
+    rows = [_format_row(f"  {_with_arguments(name)}", text) for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "Upload files to S3 and cache build directories there. A killed job is finished by resume.",
@@ -72,19 +72,21 @@ def overview() -> str:
 def of_family(family: str) -> str:
     """Return the list of the commands that begin with a word, such as ``cache``."""
     rows = [
-        _row(f"  {_with_arguments(name)}", text) for name, text in COMMANDS.items() if name.startswith(f"{family} ")
+        _format_row(f"  {_with_arguments(name)}", text)
+        for name, text in COMMANDS.items()
+        if name.startswith(f"{family} ")
     ]
     foot = f"s3batch {family} COMMAND --help shows the flags of a command."
     return "\n".join([f"usage: s3batch {family} COMMAND [flags]", "", *rows, "", foot])
 
 
-def of(command: str) -> str:
+def help_of_command(command: str) -> str:
     """Return the help of one command, its flags by topic."""
     if command == "plugin":
         return _PLUGIN
     usage = f"usage: s3batch {_with_arguments(command)} [flags]"
-    about = textwrap.wrap(_sentence(COMMANDS[command]) + _MORE.get(command, ""), WIDTH)
-    return "\n".join([usage, "", *about, *_topics(command), "", *textwrap.wrap(_FOOT, WIDTH)])
+    about = textwrap.wrap(_to_sentence(COMMANDS[command]) + _MORE.get(command, ""), WIDTH)
+    return "\n".join([usage, "", *about, *_format_topics(command), "", *textwrap.wrap(_FOOT, WIDTH)])
 
 
 def default_of(row: Setting) -> str:
@@ -98,15 +100,15 @@ def default_of(row: Setting) -> str:
         return "true" if value else ""
     if row.form is Form.SIZE:
         return units.format_size(value).replace(" ", "")
-    return _duration(value) if row.form in {Form.DURATION, Form.DAYS} else str(value)
+    return _format_seconds(value) if row.form in {Form.DURATION, Form.DAYS} else str(value)
 
 
-def metavar(row: Setting) -> str:
+def metavar_of(row: Setting) -> str:
     """Return the placeholder for the value of a flag; empty if the flag takes none."""
     return "|".join(row.choices) if row.choices and row.form is Form.TEXT else _METAVARS.get(row.form, "")
 
 
-def _duration(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
@@ -117,45 +119,54 @@ def _with_arguments(command: str) -> str:
     return f"{command} {_USAGE[command]}" if command in _USAGE else command
 
 
-def _sentence(text: str) -> str:
+def _to_sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _topics(command: str) -> list[str]:
+def _format_topics(command: str) -> list[str]:
     rows = [
-        row for row in taken_by(command).values() if (_common(row) if command == "config" else command in row.commands)
+        row
+        for row in taken_by(command).values()
+        if (_is_common(row) if command == "config" else command in row.commands)
     ]
     lines: list[str] = []
     for topic in Topic:
         found = [row for row in rows if row.topic is topic]
         if found:
-            lines += ["", f"{topic.value}:", *(_row(f"  {_flags(row, command)}", _explained(row)) for row in found)]
+            lines += [
+                "",
+                f"{topic.value}:",
+                *(_format_row(f"  {_format_flags(row, command)}", _explain_setting(row)) for row in found),
+            ]
         if found and topic is Topic.OUTPUT:
             lines += [
-                _row("  --config FILE", "Read settings from this TOML file."),
-                _row("  -h, --help", "Show this help."),
+                _format_row("  --config FILE", "Read settings from this TOML file."),
+                _format_row("  -h, --help", "Show this help."),
             ]
     return lines
 
 
-def _common(row: Setting) -> bool:
+def _is_common(row: Setting) -> bool:
     """Return whether the help of ``config`` shows a setting. It takes every flag, but shows those of its own output."""
     return row.topic is Topic.OUTPUT and row.name != "progress"
 
 
-def _flags(row: Setting, command: str) -> str:
+def _format_flags(row: Setting, command: str) -> str:
     off = row.form is Form.BOOLEAN and row.default
-    names = [flag_of(f"no_{row.name}" if off else row.name), *(flag_of(name) for name in names_of(row, command)[1:])]
-    return " ".join(filter(None, (", ".join(filter(None, [row.short, *names])), metavar(row))))
+    names = [
+        flag_of(f"no_{row.name}" if off else row.name),
+        *(flag_of(name) for name in names_of_setting(row, command)[1:]),
+    ]
+    return " ".join(filter(None, (", ".join(filter(None, [row.short, *names])), metavar_of(row))))
 
 
-def _explained(row: Setting) -> str:
+def _explain_setting(row: Setting) -> str:
     text = f"Do not {row.help[0].lower()}{row.help[1:]}" if row.form is Form.BOOLEAN and row.default else row.help
     default = "" if row.form is Form.BOOLEAN else default_of(row)
     return f"{text} [{default}]" if default else text
 
 
-def _row(left: str, text: str) -> str:
+def _format_row(left: str, text: str) -> str:
     lines = textwrap.wrap(text, WIDTH - _COLUMN)
     first = [left] if len(left) > _COLUMN - 2 else [left.ljust(_COLUMN) + lines.pop(0)]
     return "\n".join([*first, *(" " * _COLUMN + line for line in lines)])

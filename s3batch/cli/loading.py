@@ -21,9 +21,9 @@ from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings import texts
 from s3batch.settings.ci_build import CIBuild
-from s3batch.settings.parsing import GivenText, cleaned, first_given, parse, unknown
+from s3batch.settings.parsing import GivenText, clean_values, first_given, parse_setting, unknown_name_error
 from s3batch.settings.schema import variable_of
-from s3batch.settings.table import TABLE, Settings, names_of, taken_by
+from s3batch.settings.table import TABLE, Settings, names_of_setting, taken_by
 
 _S3 = "s3://"
 _CONFIG_VARIABLE = variable_of(parser.CONFIG)
@@ -39,20 +39,20 @@ _WITH_BUILD = ("cache ", "resume")
 
 def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings of ``command``. SettingsError says what is wrong, where it came from, what to write."""
-    _refuse_unknown(environ)
-    said = parser.read(command, argv, _variables(command, environ), _config_file(argv, environ))
+    _refuse_unknown_variables(environ)
+    said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
     given, job = _with_words(command, said)
-    return _settings(command, given, environ, job=job)
+    return _make_settings(command, given, environ, job=job)
 
 
 def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
     """Return the settings of a plugin step; ``None`` if it is a cache step without restore and rebuild."""
-    _refuse_unknown(environ)
+    _refuse_unknown_variables(environ)
     command, variables = ci.from_environment(environ)
     if command == ci.NOTHING_TO_DO:
         return None
-    said = parser.read(command, [], variables, _config_file([], environ))
-    return _settings(command, said.given, environ, plugin=True)
+    said = parser.merge_settings(command, [], variables, _config_file([], environ))
+    return _make_settings(command, said.given, environ, plugin=True)
 
 
 def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -62,12 +62,12 @@ def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str])
     found = given or (ci.env_file(environ) if command == "plugin" else _env_file_variable(environ))
     if not found:
         return _clean_environment(environ)
-    found = found._replace(text=parse(TABLE["env_file"], found.text, found.origin))
+    found = found._replace(text=parse_setting(TABLE["env_file"], found.text, found.origin))
     try:
         text = bounded.read_regular_file(found.text, _LARGEST_FILE).decode("utf-8", "surrogateescape")
-        read = dotenv.parse(text, found.text)
+        read = dotenv.parse_env_file(text, found.text)
     except (OSError, ValueError) as error:
-        problem = f"env_file {found.text} (from {found.origin}) cannot be read: {_problem(error)}"
+        problem = f"env_file {found.text} (from {found.origin}) cannot be read: {_words_of_error(error)}"
         raise SettingsError(problem, hint="give the path of a file of NAME=value lines") from None
     told = {name: text for name, text in environ.items() if text.strip() or name not in read}
     return _clean_environment({**read, **told})
@@ -103,7 +103,7 @@ def _env_file_variable(environ: Mapping[str, str]) -> GivenText | None:
     return first_given([TABLE["env_file"].variable], environ)
 
 
-def require(settings: Settings) -> None:
+def require_needed_settings(settings: Settings) -> None:
     """Raise SettingsError if a setting is missing that the command needs."""
     command = settings.command
     online = "bucket" in taken_by(command) and command != "resume"
@@ -131,17 +131,17 @@ def _missing_bucket(settings: Settings) -> SettingsError:
     )
 
 
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     known = {variable_of(name) for row in TABLE.values() for name in row.names} | {_CONFIG_VARIABLE}
     for name in sorted(environ):
         ours = name.startswith("S3BATCH_") and not name.startswith(_NOT_OURS_TO_CHECK)
         if ours and name not in known and environ[name].strip():
-            raise unknown("variable", name, known, prefix="S3BATCH_")
+            raise unknown_name_error("variable", name, known, prefix="S3BATCH_")
 
 
-def _variables(command: str, environ: Mapping[str, str]) -> dict[str, GivenText]:
+def _read_variables(command: str, environ: Mapping[str, str]) -> dict[str, GivenText]:
     found = {
-        row.name: first_given([*map(variable_of, names_of(row, command)), *row.also], environ)
+        row.name: first_given([*map(variable_of, names_of_setting(row, command)), *row.also], environ)
         for row in taken_by(command).values()
     }
     return {name: given for name, given in found.items() if given}
@@ -163,11 +163,11 @@ def _config_file(argv: Sequence[str], environ: Mapping[str, str]) -> parser.Conf
         if not named and not os.path.exists(path):  # the home of another user, as images have it: no settings
             return None
         raise SettingsError(
-            f"config file {path} cannot be read: {_problem(error)}", hint="correct it, or give another --config"
+            f"config file {path} cannot be read: {_words_of_error(error)}", hint="correct it, or give another --config"
         ) from None
 
 
-def _problem(error: Exception) -> str:
+def _words_of_error(error: Exception) -> str:
     """Return the words of an error."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
@@ -211,24 +211,24 @@ def _plugin_state_directory(workspace: str) -> str:
 
 def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, GivenText], str]:
     """Assign the arguments that are not flags to settings; return the job too, if one was named."""
-    words = [texts.plain(word) for word in said.words]
+    words = [texts.plain_text(word) for word in said.words]
     job = words.pop(0) if words and command in {"resume", "jobs show", "jobs forget"} else ""
     given = dict(said.given)
     taken = taken_by(command) if command != "resume" else {}
     if words and command in {"sync", "verify"} and not words[0].startswith(_S3):
-        given["source"] = _agreed("source", words.pop(0), given)
+        given["source"] = _agreed_value("source", words.pop(0), given)
     place = "target" if "target" in taken else "prefix"
     if words and place in taken and (words[0].startswith(_S3) or command in {"sync", "verify"}):
-        given[place] = _agreed(place, words.pop(0), given)
+        given[place] = _agreed_value(place, words.pop(0), given)
     if words and command == "cache inspect":
-        said_once = _agreed("cache_key", words.pop(0), given)
+        said_once = _agreed_value("cache_key", words.pop(0), given)
         given["cache_key"] = said_once._replace(text=json.dumps([said_once.text]))  # a name may hold commas
     if words:
         raise SettingsError(f"{command} got an unexpected argument {words[0]!r}", hint=f"see s3batch {command} --help")
     return given, job
 
 
-def _agreed(name: str, word: str, given: Mapping[str, GivenText]) -> GivenText:
+def _agreed_value(name: str, word: str, given: Mapping[str, GivenText]) -> GivenText:
     """Return the argument as a value. A flag of the same setting must have the same value."""
     flag = TABLE[name].flag
     if name in given and given[name].origin == flag and given[name].text != word:
@@ -236,18 +236,18 @@ def _agreed(name: str, word: str, given: Mapping[str, GivenText]) -> GivenText:
     return GivenText(word, f"argument {name.upper()}")
 
 
-def _settings(
+def _make_settings(
     command: str, given: dict[str, GivenText], environ: Mapping[str, str], *, plugin: bool = False, job: str = ""
 ) -> Settings:
-    given = _own_credentials(_with_url_taken_apart(cleaned(given)), plugin=plugin)
+    given = _own_credentials(_with_url_taken_apart(clean_values(given)), plugin=plugin)
     given = _with_session_token(given, environ)
-    values: dict[str, Any] = {name: parse(TABLE[name], one.text, one.origin) for name, one in given.items()}
+    values: dict[str, Any] = {name: parse_setting(TABLE[name], one.text, one.origin) for name, one in given.items()}
     if plugin and not values.get("region") and not values.get("profile"):
         values["region"] = PLUGIN_REGION
     if "cache" in values:
         values["cache"] = tuple(_at_home("cache", path, environ) for path in values["cache"])
         values["exclude"] = tuple(_pattern_at_home(pattern, environ) for pattern in values.get("exclude", ()))
-    values |= _verbosity(values)
+    values |= _resolve_verbosity(values)
     workspace, own = os.getcwd(), _state_directory(environ)
     return Settings(
         **values,
@@ -257,7 +257,7 @@ def _settings(
         workspace=workspace,
         state_directory=_plugin_state_directory(workspace) if plugin else own,
         user_directory=own,
-        build=_build(command, environ, workspace, plugin=plugin),
+        build=_find_build_facts(command, environ, workspace, plugin=plugin),
         origins={name: one.origin for name, one in given.items()},
     )
 
@@ -278,7 +278,7 @@ def _at_home(name: str, path: str, environ: Mapping[str, str]) -> str:
     return f"{home.rstrip('/')}{slash}{rest}" or "/"
 
 
-def _verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve_verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return verbose and quiet as ``log_level`` means them; a verbose or quiet that was given adds to it."""
     level = values.get("log_level", "")
     verbose = values.get("verbose") or {"trace": 2, "debug": 1}.get(level, 0)
@@ -286,7 +286,7 @@ def _verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"verbose": verbose, "quiet": quiet} if level else {}
 
 
-def _build(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> CIBuild | None:
+def _find_build_facts(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> CIBuild | None:
     """Return the facts of the build for a plugin, for a cache, which git may name too, and for outputs."""
     of_cache = command.startswith(_WITH_BUILD)
     wanted = plugin or of_cache or any(environ.get(name) for name in ("GITHUB_OUTPUT", "DRONE_OUTPUT"))

@@ -23,7 +23,7 @@ from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
 from s3batch.reporting.console import Output, standard_streams
 from s3batch.settings import texts
-from s3batch.settings.parsing import unknown
+from s3batch.settings.parsing import unknown_name_error
 from s3batch.settings.schema import COMMANDS, RESUMABLE
 from s3batch.settings.table import TABLE, Settings
 
@@ -82,10 +82,10 @@ def main(
         output=Output(stdout, stderr),
         real=environ is None,
     )
-    return _ended(call)
+    return _finish_output(call)
 
 
-def program() -> NoReturn:
+def run_program() -> NoReturn:
     """Run the CLI and exit with ``os._exit``.
 
     That skips interpreter shutdown and does not wait for threads blocked in boto3.
@@ -93,16 +93,16 @@ def program() -> NoReturn:
     stdout, stderr = standard_streams()
     call = _Invocation(argv=sys.argv[1:], environ=os.environ, output=Output(stdout, stderr), real=True)
     call.output.take_strays()
-    os._exit(_ended(call))
+    os._exit(_finish_output(call))
 
 
-def _ended(call: _Invocation) -> int:
+def _finish_output(call: _Invocation) -> int:
     """Return the exit code, when everything is written that is to be written."""
     call.output.redact(_secrets_of(call.environ))
     interrupter = Interrupter()
     if call.real and threading.current_thread() is threading.main_thread():
         interrupter.install()
-    code = _checked(call, interrupter)
+    code = _run_checked(call, interrupter)
     lost = call.output.lost_data()
     if lost is None:
         return code
@@ -112,23 +112,23 @@ def _ended(call: _Invocation) -> int:
     return code or errors.EXIT_FAILED
 
 
-def _checked(call: _Invocation, interrupter: Interrupter) -> int:
+def _run_checked(call: _Invocation, interrupter: Interrupter) -> int:
     """Run the command; turn every exception into a sentence and an exit code."""
     try:
-        code = _run(call)
+        code = _run_invocation(call)
         interrupter.over = True
     except S3BatchError as error:
-        return _fail(call, str(error), error.exit_code)
+        return _report_error(call, str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail(call, "interrupted", errors.EXIT_SIGINT)
+        return _report_error(call, "interrupted", errors.EXIT_SIGINT)
     except TerminatedError as error:
-        return _fail(call, "terminated", error.exit_code)
+        return _report_error(call, "terminated", error.exit_code)
     except Exception as error:  # noqa: BLE001 - the boundary: anything else is a bug, reported in one sentence
         if call.settings is not None and call.settings.command in _STEPS:
             return _broken_step(call, call.settings, error)
         sentence = f"this is a bug in s3batch: {type(error).__name__}: {error}"
         hint = "please report it" if call.wants_traceback else "run it again with -vv for the traceback, and report it"
-        return _fail(call, f"{sentence}; {hint}", errors.EXIT_BUG)
+        return _report_error(call, f"{sentence}; {hint}", errors.EXIT_BUG)
     return code
 
 
@@ -136,7 +136,7 @@ def _broken_step(call: _Invocation, settings: Settings, error: Exception) -> int
     """Return the exit code of a cache step that met a bug in s3batch: the build goes on, unless asked to fail."""
     sentence = f"{settings.command}: {errors.wrap_unforeseen(error)}"
     if settings.fail_on_error:
-        return _fail(call, sentence, errors.EXIT_FAILED)
+        return _report_error(call, sentence, errors.EXIT_FAILED)
     call.output.warn(f"{sentence}; the build goes on without it")
     call.output.trace(error)
     if call.wants_json and not call.output.data_written:
@@ -144,13 +144,13 @@ def _broken_step(call: _Invocation, settings: Settings, error: Exception) -> int
     return errors.EXIT_DONE
 
 
-def _run(call: _Invocation) -> int:
+def _run_invocation(call: _Invocation) -> int:
     text = _help_or_version(call.argv)
     if text:
         call.output.data(*text.split("\n"))
         return errors.EXIT_DONE
-    call.command, rest = _peel(call.argv)
-    return _config(call, rest) if call.command == "config" else _work(call, rest)
+    call.command, rest = _peel_command(call.argv)
+    return _show_config(call, rest) if call.command == "config" else _run_command(call, rest)
 
 
 def _help_or_version(argv: Sequence[str]) -> str:
@@ -165,20 +165,20 @@ def _help_or_version(argv: Sequence[str]) -> str:
     from s3batch.cli import help as helps  # noqa: PLC0415 - --version and a typo are answered at once
 
     if not argv or (words and words[0] in _HELP):
-        return helps.overview()
+        return helps.command_overview()
     family = words[0] if any(name.startswith(f"{words[0]} ") for name in COMMANDS) else ""
     if family and (len(words) == 1 or words[1] in _HELP):
         return helps.of_family(family)
-    return helps.of(_peel(words)[0])
+    return helps.help_of_command(_peel_command(words)[0])
 
 
-def _work(call: _Invocation, rest: Sequence[str]) -> int:
+def _run_command(call: _Invocation, rest: Sequence[str]) -> int:
     from s3batch.cli import loading  # noqa: PLC0415 - configargparse comes with it
 
-    settings = _loaded(call, call.command, rest)
+    settings = _load_settings(call, call.command, rest)
     if settings is None:
         return _nothing_wanted(call)
-    loading.require(settings)
+    loading.require_needed_settings(settings)
     return USE_CASES[settings.command](settings, call.output)
 
 
@@ -193,18 +193,18 @@ def _nothing_wanted(call: _Invocation) -> int:
     return errors.EXIT_DONE
 
 
-def _config(call: _Invocation, rest: Sequence[str]) -> int:
+def _show_config(call: _Invocation, rest: Sequence[str]) -> int:
     from s3batch.cli import show_config  # noqa: PLC0415 - only one command needs it
 
-    about, flags = _peel(rest) if rest and not rest[0].startswith("-") else ("config", rest)
-    settings = _loaded(call, about, flags)
+    about, flags = _peel_command(rest) if rest and not rest[0].startswith("-") else ("config", rest)
+    settings = _load_settings(call, about, flags)
     if settings is None:
         call.output.info("neither restore nor rebuild is true: nothing to do")
         return errors.EXIT_DONE
-    return show_config.show(settings, call.output, call.environ)
+    return show_config.show_settings(settings, call.output, call.environ)
 
 
-def _loaded(call: _Invocation, command: str, rest: Sequence[str]) -> Settings | None:
+def _load_settings(call: _Invocation, command: str, rest: Sequence[str]) -> Settings | None:
     """Return the settings, with the output set up as they say."""
     from s3batch.cli import loading  # noqa: PLC0415 - configargparse comes with it
 
@@ -240,7 +240,7 @@ def _warn_of_lost_journal(settings: Settings, output: Output) -> None:
     output.warn(f"{what} cannot be written, so the journal is in {settings.state_directory}{lost}")
 
 
-def _peel(argv: Sequence[str]) -> tuple[str, list[str]]:
+def _peel_command(argv: Sequence[str]) -> tuple[str, list[str]]:
     """Return the command, of one or two words, and the words after it."""
     words = list(argv)
     two = " ".join(words[:2])
@@ -259,14 +259,14 @@ def _no_such_command(words: list[str]) -> SettingsError:
     if words[0].startswith("-"):
         flag = words[0].partition("=")[0]
         return SettingsError(f"the command must come before {flag}", hint="write s3batch COMMAND [flags]")
-    return unknown("command", words[0], COMMANDS)
+    return unknown_name_error("command", words[0], COMMANDS)
 
 
 def _before_dashes(words: Sequence[str]) -> Sequence[str]:
     return words[: list(words).index("--")] if "--" in words else words
 
 
-def _fail(call: _Invocation, sentence: str, code: int) -> int:
+def _report_error(call: _Invocation, sentence: str, code: int) -> int:
     """Report the error, on stderr for people and with ``--json`` on stdout for programs."""
     call.output.error(sentence)
     if call.wants_traceback:

@@ -2,7 +2,7 @@
 
 Each command has a parser of its own (configargparse does not carry a config file over to sub-parsers), made from the
 table of settings. It sorts out who wins, flag > variable > config file, and nothing else: every value stays the text
-it was, together with where it came from, and :func:`s3batch.settings.parsing.parse` makes values of them.
+it was, together with where it came from, and :func:`s3batch.settings.parsing.parse_setting` makes values of them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import configargparse
 
 from s3batch import units
 from s3batch.cli import config_file
-from s3batch.cli.foreign_flags import answer_to
+from s3batch.cli.foreign_flags import explain_foreign_flag
 from s3batch.errors import SettingsError
-from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown, wrong
+from s3batch.settings.parsing import GivenText, split_keys, split_list, unknown_name_error, wrong_value_error
 from s3batch.settings.schema import Form, Setting, flag_of, variable_of
-from s3batch.settings.table import TABLE, names_of, spellings, taken_by
-from s3batch.settings.texts import plain
+from s3batch.settings.table import TABLE, names_of_setting, spellings_of, taken_by
+from s3batch.settings.texts import plain_text
 
 _SHORT = {row.short: row.flag for row in TABLE.values() if row.short}
 CONFIG = "config"
@@ -45,16 +45,16 @@ class ParsedArguments(NamedTuple):
     words: list[str]
 
 
-def read(
+def merge_settings(
     command: str, argv: Sequence[str], variables: Mapping[str, GivenText], file: ConfigFile | None
 ) -> ParsedArguments:
     """Merge the settings of ``command`` from flags, variables (by name of setting) and a config file."""
-    flags, after = _split(argv)
+    flags, after = _split_arguments(argv)
     parser = _CommandParser(command, variables, file)
     spelled = list(_spelled_out(flags, command))
     namespace, rest = parser.parse_known_args(
         args=spelled,
-        env_vars={variable_of(name): plain(given.text) for name, given in variables.items()},
+        env_vars={variable_of(name): plain_text(given.text) for name, given in variables.items()},
         config_file_contents=file.text if file else "",
     )
     words = [word for word in rest if not _is_flag(word)]
@@ -67,7 +67,7 @@ def read(
 def value_of_flag(argv: Sequence[str], name: str) -> str:
     """Return the value of a flag that must be known before all others; empty if it is not given."""
     flag, value = flag_of(name), ""
-    flags, _ = _split(argv)
+    flags, _ = _split_arguments(argv)
     for word, following in pairwise([*flags, ""]):
         if word == flag:
             value = following
@@ -78,14 +78,14 @@ def value_of_flag(argv: Sequence[str], name: str) -> str:
 
 def has_flag(argv: Sequence[str], *flags: str) -> bool:
     """Return whether one of these flags is given, before any ``--``."""
-    return any(word in flags for word in _split(argv)[0])
+    return any(word in flags for word in _split_arguments(argv)[0])
 
 
 def unknown_flag(word: str, command: str) -> SettingsError:
     """Return the error for a flag that the command does not have. It does not show its value, which may be a secret."""
     flag = word.partition("=")[0]
     name = flag.lstrip("-").replace("-", "_")
-    if (hint := answer_to(flag)) and command != "resume":
+    if (hint := explain_foreign_flag(flag)) and command != "resume":
         return SettingsError(f"{command} takes no {flag}", hint=hint)
     row = next((row for row in TABLE.values() for alias in row.names if name in {alias, f"no_{alias}"}), None)
     if row and command == "resume":
@@ -95,11 +95,11 @@ def unknown_flag(word: str, command: str) -> SettingsError:
         )
     if row:
         return SettingsError(f"{command} takes no {flag}", hint=f"it is a flag of {', '.join(sorted(row.commands))}")
-    flags = [flag_of(each) for each in spellings(command)] + [flag_of(CONFIG), "--help", "--version"]
-    return unknown("flag", flag, flags, prefix="--")
+    flags = [flag_of(each) for each in spellings_of(command)] + [flag_of(CONFIG), "--help", "--version"]
+    return unknown_name_error("flag", flag, flags, prefix="--")
 
 
-def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+def _split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the words before ``--`` and after it."""
     words = list(argv)
     end = words.index("--") if "--" in words else len(words)
@@ -112,7 +112,7 @@ def _is_flag(word: str) -> bool:
 
 def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
     """Yield the words with flags in their long form. Flags with an empty value are left out: empty is unset."""
-    known = spellings(command)
+    known = spellings_of(command)
     skip = False
     for word, following in pairwise([*words, _END]):
         flag, equals, value = word.partition("=")
@@ -124,7 +124,7 @@ def _spelled_out(words: Sequence[str], command: str) -> Iterator[str]:
         elif row and equals and not value.strip():
             continue
         elif row and equals and row.form in _VALUELESS:
-            yield from _switched(row, value, row.flag)
+            yield from _switch_flag(row, value, row.flag)
         elif row and row.form not in _VALUELESS and not following.strip():
             skip = True
         else:
@@ -135,18 +135,18 @@ def _is_short(word: str) -> bool:
     return len(word) > 1 and word[0] == "-" and all(f"-{letter}" in _SHORT for letter in word[1:])
 
 
-def _switched(row: Setting, text: str, origin: str) -> list[str]:
+def _switch_flag(row: Setting, text: str, origin: str) -> list[str]:
     """Return the flag for a value of a flag that takes none: ``true`` is ``--foo``, ``false`` is ``--no-foo``."""
-    text = plain(text)
+    text = plain_text(text)
     try:
         if row.form is Form.COUNT:
-            return [row.flag] * _count(text)
+            return [row.flag] * _repeat_count(text)
         return [row.flag if units.parse_boolean(text) else flag_of(f"no_{row.name}")]
     except ValueError as error:
-        raise wrong(row, text, origin, str(error)) from None
+        raise wrong_value_error(row, text, origin, str(error)) from None
 
 
-def _count(text: str) -> int:
+def _repeat_count(text: str) -> int:
     try:
         return int(units.parse_boolean(text))
     except ValueError:
@@ -172,7 +172,7 @@ class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse h
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         before = split_list(getattr(namespace, self.dest) or "")
-        setattr(namespace, self.dest, json.dumps([*before, *split_list(plain(values))]))
+        setattr(namespace, self.dest, json.dumps([*before, *split_list(plain_text(values))]))
 
 
 class _CollectKeys(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
@@ -180,7 +180,7 @@ class _CollectKeys(configargparse.Action):  # type: ignore[misc]  # configargpar
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         before = split_keys(getattr(namespace, self.dest) or "")
-        setattr(namespace, self.dest, json.dumps([*before, *split_keys(plain(values))]))
+        setattr(namespace, self.dest, json.dumps([*before, *split_keys(plain_text(values))]))
 
 
 class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configargparse has no types
@@ -190,7 +190,7 @@ class _Tables(configargparse.ConfigFileParser):  # type: ignore[misc]  # configa
     path = ""
 
     def parse(self, stream: TextIO) -> dict[str, str]:
-        return config_file.entries(stream.read(), self.command, self.path)
+        return config_file.config_entries(stream.read(), self.command, self.path)
 
 
 class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # configargparse has no types
@@ -213,7 +213,7 @@ class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # co
             self._add(row)
 
     def _add(self, row: Setting) -> None:
-        names = names_of(row, self._command)
+        names = names_of_setting(row, self._command)
         flags = [flag_of(name) for name in names]
         actions = {Form.BOOLEAN: _Switch, Form.COUNT: _Count, Form.LIST: _Collect, Form.KEYS: _CollectKeys}
         more: dict[str, Any] = {"action": actions[row.form]} if row.form in actions else {}
@@ -256,4 +256,4 @@ class _CommandParser(configargparse.ArgumentParser):  # type: ignore[misc]  # co
         row = TABLE[action.dest]
         if not value.strip():
             return []
-        return _switched(row, value, self._origin(key)) if row.form in _VALUELESS else [f"{row.flag}={value}"]
+        return _switch_flag(row, value, self._origin(key)) if row.form in _VALUELESS else [f"{row.flag}={value}"]

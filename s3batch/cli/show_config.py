@@ -17,9 +17,9 @@ _PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 """Read by boto3 itself; shown, because they decide which keys are used."""
 
 
-def show(settings: Settings, output: Output, environ: Mapping[str, str]) -> int:
+def show_settings(settings: Settings, output: Output, environ: Mapping[str, str]) -> int:
     """Print the table, or with ``--json`` the same as one document."""
-    rows = [_row(row, settings, environ) for row in taken_by(settings.command).values()]
+    rows = [_config_row(row, settings, environ) for row in taken_by(settings.command).values()]
     if settings.json:
         listed = {name: {"value": value, "from": origin} for name, value, _, origin in rows}
         output.document({"command": settings.command, "settings": listed})
@@ -29,7 +29,7 @@ def show(settings: Settings, output: Output, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _row(row: Setting, settings: Settings, environ: Mapping[str, str]) -> tuple[str, Any, str, str]:
+def _config_row(row: Setting, settings: Settings, environ: Mapping[str, str]) -> tuple[str, Any, str, str]:
     """Return name, value, the value for people, and origin."""
     value, origin = getattr(settings, row.name), settings.origin(row.name)
     if row.name == "profile" and not value:
@@ -39,7 +39,7 @@ def _row(row: Setting, settings: Settings, environ: Mapping[str, str]) -> tuple[
         value, origin = _configured_region(settings) or (value, origin)
     if row.secret and value:
         return row.name, MASK, MASK, origin
-    shown = _by_default(row) if origin == DEFAULT and value == row.default else _shown(value)
+    shown = _by_default(row) if origin == DEFAULT and value == row.default else _show_value(value)
     return row.name, list(value) if isinstance(value, tuple) else value, shown, origin
 
 
@@ -53,11 +53,11 @@ def _configured_region(settings: Settings) -> tuple[str, str] | None:
 
 def _by_default(row: Setting) -> str:
     if row.form is Form.BOOLEAN:
-        return _shown(row.default)
+        return _show_value(row.default)
     return f"({row.shown_default})" if row.shown_default else helps.default_of(row) or "-"
 
 
-def _shown(value: Any) -> str:
+def _show_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     CarryOn = Callable[[Settings, Output], int]
 
 
-def run(settings: Settings, output: Output, carry_on: CarryOn) -> int:
+def run_resume(settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Finish the unfinished job, or ``settings.job``, or all of them. The exit code is that of the job, or the worst.
 
     ``carry_on`` runs the command of a job, with the settings of that job.
@@ -33,23 +33,27 @@ def run(settings: Settings, output: Output, carry_on: CarryOn) -> int:
     unreadable: list[JournalError] = []
     jobs = find_jobs(settings, output, unreadable, counted=False)
     if settings.all_jobs:
-        return _finish_all(_left(jobs), settings, output, carry_on)
-    found = _named(settings, jobs) if settings.job else _choose(settings, _left(jobs), jobs, output)
+        return _finish_all(_resumable_jobs(jobs), settings, output, carry_on)
+    found = (
+        _named_jobs(settings, jobs)
+        if settings.job
+        else _choose_unfinished(settings, _resumable_jobs(jobs), jobs, output)
+    )
     if found is not None:
-        return _finish(found, settings, output, carry_on)
+        return _continue_job(found, settings, output, carry_on)
     if unreadable:
         raise unreadable[0]
-    return _nothing(settings, output)
+    return _report_nothing(settings, output)
 
 
-def _nothing(settings: Settings, output: Output) -> int:
+def _report_nothing(settings: Settings, output: Output) -> int:
     output.info("nothing to resume: no unfinished job")
     if settings.json:
         output.document({"job": None, "command": "resume", "state": "done", "exit_code": 0, "resumed": False})
     return 0
 
 
-def _finish(found: FoundJob, settings: Settings, output: Output, carry_on: CarryOn) -> int:
+def _continue_job(found: FoundJob, settings: Settings, output: Output, carry_on: CarryOn) -> int:
     """Begin a job that continues this one, with its settings."""
     begun = journal_trust.choose_resume_settings(found.job, found.journal, settings)
     job = found.job
@@ -65,16 +69,16 @@ def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, ca
     """Finish each, the oldest first; stop where a signal says so."""
     believed = [each for each in reversed(left) if journal_trust.may_journal_decide(each.journal, settings)]
     if not believed and left:
-        raise _refusal(settings, left[0])
+        raise _trust_refusal(settings, left[0])
     if not believed:
-        return _nothing(settings, output)
+        return _report_nothing(settings, output)
     for each in left:
         if each not in believed:  # it may be another checkout's business: the others are not held up by it
-            output.warn(str(_refusal(settings, each)))
+            output.warn(str(_trust_refusal(settings, each)))
     worst, output.held = 0, Collected()
     for found in believed:
         try:
-            code = _finish(found, settings, output, carry_on)
+            code = _continue_job(found, settings, output, carry_on)
         except S3BatchError as error:
             output.error(f"job {found.job.id}: {error}")
             code = error.exit_code
@@ -87,7 +91,7 @@ def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, ca
     return worst
 
 
-def _left(jobs: Sequence[FoundJob]) -> list[FoundJob]:
+def _resumable_jobs(jobs: Sequence[FoundJob]) -> list[FoundJob]:
     """Return the jobs that can be resumed, the newest first: of each target only the last to begin."""
     newest: dict[tuple[str, ...], FoundJob] = {}
     for each in jobs:
@@ -98,7 +102,7 @@ def _left(jobs: Sequence[FoundJob]) -> list[FoundJob]:
     return [each for each in left if each.state != RUNNING] or left
 
 
-def _named(settings: Settings, jobs: Sequence[FoundJob]) -> FoundJob:
+def _named_jobs(settings: Settings, jobs: Sequence[FoundJob]) -> FoundJob:
     named = [each for each in jobs if each.job.id == settings.job]
     if not named:
         raise SettingsError(f"there is no job {settings.job}", hint="see s3batch jobs list")
@@ -110,7 +114,7 @@ def _named(settings: Settings, jobs: Sequence[FoundJob]) -> FoundJob:
             f"nothing to resume: job {settings.job} failed before anything was planned",
             hint="correct what failed and begin a new sync",
         )
-    later = next((each for each in _left(jobs) if _is_later(each.job, found.job)), None)
+    later = next((each for each in _resumable_jobs(jobs) if _is_later(each.job, found.job)), None)
     if later is not None:
         raise SettingsError(f"nothing to resume: job {settings.job} is superseded by job {later.job.id}")
     return found
@@ -121,7 +125,9 @@ def _is_later(one: Job, other: Job) -> bool:
     return same and one.command == "sync" and one.started > other.started
 
 
-def _choose(settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJob], output: Output) -> FoundJob | None:
+def _choose_unfinished(
+    settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJob], output: Output
+) -> FoundJob | None:
     """Return the job that the settings given name; without any, the only one that a journal may decide about."""
     same = [each for each in left if settings.bucket and journal_trust.is_same_job(each.job, each.journal, settings)]
     believed = [each for each in left if journal_trust.may_journal_decide(each.journal, settings)]
@@ -129,7 +135,7 @@ def _choose(settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJo
     if same and (must_name or not believed):
         return same[0]
     if believed and not must_name:
-        return _only(believed, settings, output)
+        return _only_job(believed, settings, output)
     if not left:
         return None
     if settings.bucket and any(journal_trust.is_same_job(each.job, each.journal, settings) for each in jobs):
@@ -137,11 +143,11 @@ def _choose(settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJo
     raise (
         journal_trust.describe_other_job(left[0].job, left[0].journal, settings)
         if settings.bucket
-        else _refusal(settings, left[0])
+        else _trust_refusal(settings, left[0])
     )
 
 
-def _only(left: Sequence[FoundJob], settings: Settings, output: Output) -> FoundJob:
+def _only_job(left: Sequence[FoundJob], settings: Settings, output: Output) -> FoundJob:
     """Return the one unfinished job; SettingsError with the lines to choose from if there are several."""
     if len(left) == 1:
         return left[0]
@@ -162,6 +168,6 @@ def _words_left(found: FoundJob) -> str:
     return f"{left} operations left" if found.job.planned or found.left else "planning not finished"
 
 
-def _refusal(settings: Settings, found: FoundJob) -> Exception:
+def _trust_refusal(settings: Settings, found: FoundJob) -> Exception:
     journal_trust.read_job_settings(found.job, found.journal, settings)
     return journal_trust.describe_untrusted_job(found.job, found.journal)

@@ -52,13 +52,13 @@ class KeyDifference:
     """The difference: ``content``, ``metadata``, ``acl`` or ``redirect``."""
 
 
-def run(settings: Settings, output: Output) -> int:
+def run_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
-    wanted = SyncSpec.from_settings(_looking(settings))
+    wanted = SyncSpec.from_settings(_dry_run_settings(settings))
     differences = Spool()
 
     def tell(operation: Operation) -> None:
-        difference = _difference(operation)
+        difference = _describe_difference(operation)
         differences.add(asdict(difference))
         if not settings.json:
             output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
@@ -81,7 +81,7 @@ def run(settings: Settings, output: Output) -> int:
         except StoppedError as error:
             stopped = error
         signals.work_is_over()
-        return _report(journal, differences, stopped, settings, output)
+        return _report_differences(journal, differences, stopped, settings, output)
 
 
 def _known_quirks(settings: Settings, target: str) -> Quirks:
@@ -98,7 +98,7 @@ def _known_quirks(settings: Settings, target: str) -> Quirks:
         return NO_QUIRKS
 
 
-def _looking(settings: Settings) -> Settings:
+def _dry_run_settings(settings: Settings) -> Settings:
     """Return the settings of a dry run that deletes all orphans and believes no journal."""
     return replace(
         settings, dry_run=True, trust_journal=False, delete=True, allow_empty_source=True, max_delete="",
@@ -106,7 +106,7 @@ def _looking(settings: Settings) -> Settings:
     )  # fmt: skip
 
 
-def _difference(operation: Operation) -> KeyDifference:
+def _describe_difference(operation: Operation) -> KeyDifference:
     if operation.kind is Kind.DELETE:
         return KeyDifference("extra", operation.key, "", "")
     if operation.reason is Reason.MISSING:
@@ -114,7 +114,7 @@ def _difference(operation: Operation) -> KeyDifference:
     return KeyDifference("different", operation.key, operation.path, operation.reason.value)
 
 
-def _report(
+def _report_differences(
     journal: Journal, differences: Spool, stopped: StoppedError | None, settings: Settings, output: Output
 ) -> int:
     code = (
@@ -126,7 +126,7 @@ def _report(
     )
     interrupted = isinstance(stopped, InterruptedJobError)
     journal.jobs.set_state(JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE, code)
-    document = _compared(
+    document = _with_differences(
         report.make_report_document(
             journal.jobs.current,
             journal.outcomes.count_by_kind(),
@@ -142,7 +142,7 @@ def _report(
     if settings.json:
         output.document(document)
     else:
-        _say(document, settings, output)
+        _print_end(document, settings, output)
     return code
 
 
@@ -151,7 +151,7 @@ _ALL = 1 << 30
 """A stage after every stage."""
 
 
-def _compared(document: dict[str, Any], differences: Spool) -> dict[str, Any]:
+def _with_differences(document: dict[str, Any], differences: Spool) -> dict[str, Any]:
     """Return the job's document with the differences in the place of its operations."""
     kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
     found = document["failures"]
@@ -159,7 +159,7 @@ def _compared(document: dict[str, Any], differences: Spool) -> dict[str, Any]:
     return {**kept, "failures": failures, "differences": differences}
 
 
-def _say(document: dict[str, Any], settings: Settings, output: Output) -> None:
+def _print_end(document: dict[str, Any], settings: Settings, output: Output) -> None:
     """Print the end line on stderr; the differences are on stdout already."""
     for warning in document["warnings"]:
         output.warn(warning)

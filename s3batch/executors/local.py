@@ -45,7 +45,7 @@ from s3batch.executors.worker_process import (
     unpack_results,
     unpack_works,
 )
-from s3batch.worker.context import prepare
+from s3batch.worker.context import prepare_worker
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
@@ -168,7 +168,7 @@ class LocalExecutor:
         ``content``: bytes that they are to send first, as far as that is known.
         """
         if not self._processes and fork.is_fork_possible():
-            prepare(self._brief, content)
+            prepare_worker(self._brief, content)
         try:
             for state in self._states:
                 if state not in self._processes:

@@ -19,10 +19,10 @@ from s3batch.executors import Credit, Status, compute_work_weight
 from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIRST_WORKS, KEYS_IN_FLIGHT
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import PART, Kind, Step
-from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport
 from s3batch.worker.context import tools_for
-from s3batch.worker.dispatch import begin
+from s3batch.worker.dispatch import begin_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence
@@ -54,7 +54,7 @@ class WorkerLoop:
     ) -> None:  # fmt: skip
         """``page`` shows others what this worker does, even after it has died; ``lead`` is in seconds."""
         limit = min(brief.limit, _count_connections())
-        self.transport = Transport(brief.endpoint, carrier, limit=limit, bandwidth=brief.bandwidth)
+        self.transport = Transport(brief.endpoint, make_boto_sender, limit=limit, bandwidth=brief.bandwidth)
         self.results: list[Result] = []
         """The results; their reader clears the list."""
         self._page = self.transport.loop.page = [0, 0] if page is None else page
@@ -170,7 +170,7 @@ class WorkerLoop:
             page[BEGUN] += 1
             reach_failpoint("part-sending" if work.step is PART else "sending")
             ended = partial(self._ended, held, weight, len(work.keys))
-            transport.loop.start(begin(work, self._tools), ended, work.operation.id)
+            transport.loop.start(begin_work(work, self._tools), ended, work.operation.id)
         page[CURRENT] = 0
 
     def _memory_of(self, work: Work, weight: int) -> int:

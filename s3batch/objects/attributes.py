@@ -238,7 +238,7 @@ def list_extensions(path: str) -> list[str]:
 
 def _collect_pattern_settings(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     """Return for each per-file setting its values by pattern, and the value of a file that no pattern matches."""
-    texts = {name: pattern_maps.texts(settings, name) for name in _TEXTS}
+    texts = {name: pattern_maps.parse_text_map(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):
         raise settings.bad("acl", f"{odd[0]!r} is not a canned ACL of S3: {', '.join(sorted(CANNED_ACLS))}")
     texts["storage_class"] = {
@@ -248,9 +248,9 @@ def _collect_pattern_settings(settings: Settings) -> dict[str, tuple[Mapping[str
     texts["expires"] = {pattern: _format_expires(settings, value) for pattern, value in texts["expires"].items()}
     return {
         **{name: (values, "private" if name == "acl" else "") for name, values in texts.items()},
-        "metadata": (pattern_maps.metadata(settings), ()),
-        "tags": (pattern_maps.tags(settings), ()),
-        "gzip": (pattern_maps.switches(settings, "gzip"), False),
+        "metadata": (pattern_maps.parse_metadata_map(settings), ()),
+        "tags": (pattern_maps.parse_tag_map(settings), ()),
+        "gzip": (pattern_maps.parse_switch_map(settings, "gzip"), False),
     }
 
 
@@ -263,7 +263,7 @@ def _format_expires(settings: Settings, value: str) -> str:
 
 def _choose_encryption(settings: Settings) -> tuple[str, str]:
     """Return the kind of encryption and the KMS key; a key alone means ``aws:kms``."""
-    key = pattern_maps.header(settings, "kms_key_id", settings.kms_key_id or "")
+    key = pattern_maps.check_header_value(settings, "kms_key_id", settings.kms_key_id or "")
     kind = (settings.encryption or "").strip() or ("aws:kms" if key else "")
     if kind not in ("", *ENCRYPTIONS):
         raise settings.bad("encryption", f"write one of {', '.join(ENCRYPTIONS)}")

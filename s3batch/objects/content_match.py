@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from s3batch.s3.checksums import NAMES, RunningChecksum
-from s3batch.s3.etag import md5, md5_of, multipart_digests, multipart_etag, part_size_candidates
+from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_digests, multipart_etag, part_size_candidates
 
 Blocks = Callable[[], Iterable[bytes]]
 """The local content from its beginning, each time it is called."""
@@ -55,9 +55,9 @@ def is_same_content(blocks: Blocks, size: int, evidence: ContentEvidence, part_s
 
     ``part_size`` is tried first for an object that was sent in parts.
     """
-    plain = md5_of(evidence.etag)
+    plain = md5_of_etag(evidence.etag)
     if plain:
-        if plain == md5(iter(blocks())):
+        if plain == hash_blocks(iter(blocks())):
             return True
         if evidence.etag_is_md5:
             return False

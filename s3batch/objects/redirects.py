@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.settings.pattern_maps import strings
+from s3batch.settings.pattern_maps import parse_string_map
 
 if TYPE_CHECKING:
     from s3batch.settings.table import Settings  # workers read rules, not settings
@@ -36,7 +36,7 @@ class Redirect(NamedTuple):
 def parse_redirects(settings: Settings) -> tuple[Redirect, ...]:
     """Return the ``redirects`` setting, sorted by key. Raises SettingsError unless it is a map of strings."""
     found: dict[str, str] = {}
-    for name, location in sorted(strings(settings, "redirects").items()):
+    for name, location in sorted(parse_string_map(settings, "redirects").items()):
         key = name.removeprefix("/")
         if not key or not location:
             raise settings.bad("redirects", f"{name!r} needs a key and a location")

@@ -215,7 +215,7 @@ def format_failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] |
     facts = ", ".join(filter(None, [status, request, tried]))
     needs = permissions.of_failure(failure["operation"], failure["error"], failure["code"], headers)
     line = f"failed: {failure['operation']} {what}: {_format_failure_cause(failure)}"
-    return line + (f" ({facts})" if facts else "") + (f"; {permissions.sentence(needs)}" if needs else "")
+    return line + (f" ({facts})" if facts else "") + (f"; {permissions.permission_sentence(needs)}" if needs else "")
 
 
 def _format_failure_cause(failure: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from s3transfer.manager import TransferConfig, TransferManager
 from s3batch.s3 import clock
 from s3batch.s3.boto_http import BoundedSession
 from s3batch.s3.errors import SKEWED, Fault, RequestError
-from s3batch.s3.requests import Request, Response, encode
+from s3batch.s3.requests import Request, Response, percent_encode
 from s3batch.s3.retry import back_off
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class BotoTransport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._client = client(endpoint, tries=1)  # who asks tries again himself, and counts it
+        self._client = make_client(endpoint, tries=1)  # who asks tries again himself, and counts it
         self._http: BoundedSession = self._client._endpoint.http_session  # noqa: SLF001 - a BoundedSession was put there
         self._now = threading.local()
         events = self._client.meta.events
@@ -103,7 +103,7 @@ class BotoTransport:
         call: Request = self._now.call
         url = params["url"].partition("?")[0]
         if call.key:
-            url = url.removesuffix(_PLACE) + encode(call.key, "/")
+            url = url.removesuffix(_PLACE) + percent_encode(call.key, "/")
         params["url"] = f"{url}?{call.query}" if call.query else url
         params["headers"].update(call.headers)
         params["body"] = bytes(call.body)
@@ -121,7 +121,7 @@ def fault_without_answer(error: BotoCoreError, endpoint: Endpoint) -> Fault:
     return Fault(type(error).__name__, str(error))
 
 
-def client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries: int = 3) -> Any:
+def make_client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries: int = 3) -> Any:
     """Return a boto3 client with s3batch's settings and the endpoint's credentials."""
     credentials = endpoint.credentials
     config = Config(
@@ -146,11 +146,11 @@ def client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries: int
         config=config,
     )
     if service == "s3":
-        _bound(made, endpoint)
+        _bound_exchanges(made, endpoint)
     return made
 
 
-def _bound(made: Any, endpoint: Endpoint) -> None:
+def _bound_exchanges(made: Any, endpoint: Endpoint) -> None:
     """Have the client's exchanges bounded, and its signatures made by the store's clock."""
     http = BoundedSession(made._endpoint.http_session, endpoint.timeout, endpoint.name())  # noqa: SLF001
     made._endpoint.http_session = http  # noqa: SLF001 - botocore has no event around an exchange
@@ -186,13 +186,13 @@ class _Signing(threading.local):
 _signing = _Signing()
 
 
-def _now(remove_tzinfo: bool = True) -> datetime.datetime:
+def _read_store_time(remove_tzinfo: bool = True) -> datetime.datetime:
     """Return the time of the store's clock, as far as its difference from this machine's is known."""
     now: datetime.datetime = compat.get_current_datetime(remove_tzinfo)
     return now + datetime.timedelta(seconds=_signing.offset)
 
 
-auth.get_current_datetime = crt_auth.get_current_datetime = _now
+auth.get_current_datetime = crt_auth.get_current_datetime = _read_store_time
 # botocore's signers, its own and those of awscrt, take the time from nowhere else
 
 
@@ -204,7 +204,7 @@ def _s3_config(endpoint: Endpoint) -> dict[str, Any]:
     return config | ({"use_accelerate_endpoint": True} if "accelerate" in endpoint.variants else {})
 
 
-def session(credentials: Credentials | None, region: str, profile: str = "") -> Any:
+def make_session(credentials: Credentials | None, region: str, profile: str = "") -> Any:
     """Return a boto3 session that signs in as the job does, for AWS services beside S3."""
     return boto3.session.Session(
         aws_access_key_id=credentials.access_key if credentials else None,
@@ -223,10 +223,10 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[st
     source = {"Bucket": endpoint.bucket, "Key": key}
     config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size, max_request_concurrency=8)
     try:
-        through = client(endpoint)
+        through = make_client(endpoint)
         _judge_all(through)
         with TransferManager(through, config) as manager:
-            manager.copy(source, endpoint.bucket, key, _parameters(through, headers)).result()
+            manager.copy(source, endpoint.bucket, key, _to_parameters(through, headers)).result()
     except RequestError as error:
         raise RequestError(error.name, key, error.fault) from error
     except ClientError as error:
@@ -265,7 +265,7 @@ _TRIES = 4
 _META = "x-amz-meta-"
 
 
-def _parameters(through: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+def _to_parameters(through: Any, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return ``headers`` as boto3's parameters, by botocore's own model of CreateMultipartUpload."""
     members = through.meta.service_model.operation_model("CreateMultipartUpload").input_shape.members
     names = {shape.serialization.get("name", "").lower(): name for name, shape in members.items()}

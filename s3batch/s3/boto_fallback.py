@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from s3batch.quirks import OVERRULED
-from s3batch.s3.errors import fault_of, puzzling
+from s3batch.s3.errors import fault_of, needs_fallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class BotoFallback:
 
     def doubts(self, refusal: Response) -> bool:
         """Return whether boto3 should send the request again: the refusal may be the native client's own fault."""
-        return puzzling(refusal) and self._agreed[fault_of(refusal).code] < _AGREED
+        return needs_fallback(refusal) and self._agreed[fault_of(refusal).code] < _AGREED
 
     def settle(self, refusal: Response, second: Response | None) -> Response:
         """Return the response that counts: boto3's, unless it got none, and learn from both."""

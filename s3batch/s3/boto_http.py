@@ -227,7 +227,7 @@ class BoundedSession:
 
     def check_last(self) -> Response | None:
         """Return this thread's last response, judged. Raise :class:`RequestError` unless it was S3's answer."""
-        return validation.validate(*self._now.last) if self._now.last is not None else None
+        return validation.validate_response(*self._now.last) if self._now.last is not None else None
 
     def close(self) -> None:
         """Close the connections."""
@@ -268,11 +268,11 @@ class BoundedSession:
             code = "Timeout" if isinstance(error, TimeoutError) else "Connection"
             words = error.strerror or str(error) or type(error).__name__
             return RequestError(call.name, call.key, Fault(code, f"no answer from {self._name}: {words}"))
-        for cause in _causes(error):
+        for cause in _walk_causes(error):
             if isinstance(cause, OversizeError):
                 return validation.too_large(call, str(cause))
             if isinstance(cause, (MalformedHTTPError, http.client.HTTPException)) and not isinstance(cause, _CUT):
-                return validation.malformed(call, f"malformed HTTP: {cause}")
+                return validation.malformed_response(call, f"malformed HTTP: {cause}")
         return error
 
     def _receive(self, response: Any, exchange: Exchange) -> Response:
@@ -288,7 +288,7 @@ class BoundedSession:
             came = reply.feed(f"HTTP/1.1 {response.status_code} -\r\n{framing}\r\n".encode())
             while came is None:
                 data = stream.read1(_BLOCK)
-                came = reply.feed(data) if data else _ended(reply)
+                came = reply.feed(data) if data else _end_response(reply)
         except BaseException:
             raw.close()
             raise
@@ -304,14 +304,14 @@ _CUT = (ConnectionError, http.client.IncompleteRead)
 """The exceptions of http.client for a connection that ends too early."""
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _walk_causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield ``error`` and its causes: urllib3 and botocore wrap them in their own exceptions."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _ended(reply: ResponseParser) -> Response:
+def _end_response(reply: ResponseParser) -> Response:
     answer = reply.end()
     reply.keep = False
     if answer is None:

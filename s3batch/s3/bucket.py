@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from s3batch.errors import EndpointError
 from s3batch.s3 import requests
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.credentials import connect
+from s3batch.s3.credentials import connect_to_bucket
 from s3batch.s3.errors import (
     MALFORMED,
     MISREAD,
     TOO_LARGE,
     Fault,
     RequestError,
-    explain,
+    explain_fault,
     fault_of,
     kms_fault,
     wants_kms,
 )
 from s3batch.s3.event_loop import sleep
-from s3batch.s3.gather import capture
-from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.gather import capture_outcome
+from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.proof import Proofs, checks_in
 from s3batch.s3.retry import back_off
@@ -65,7 +65,7 @@ class Bucket:
         self.uploads_refused: Fault | None = None
         """Why multipart uploads in progress could not be listed."""
         self.clock = StoreClock()
-        self.transport = Transport(endpoint, carrier)
+        self.transport = Transport(endpoint, make_boto_sender)
         self.store_date = 0.0
         """When the store answered last, by its own clock; 0 before, and where it does not say."""
         self.warn: Callable[[str], object] = lambda _: None
@@ -87,12 +87,12 @@ class Bucket:
     @classmethod
     def from_settings(cls, settings: Settings, bucket: str) -> Bucket:
         """Return the bucket of the settings, not yet contacted."""
-        endpoint, login = connect(settings, bucket)
+        endpoint, login = connect_to_bucket(settings, bucket)
         return cls(endpoint, login, tries=settings.retries)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end; return what it returns, or raise what it raises."""
-        value, error = self.transport.run(capture(coroutine))
+        value, error = self.transport.run(capture_outcome(coroutine))
         if error is not None:
             raise error
         return value
@@ -132,7 +132,7 @@ class Bucket:
         """Return the answer to ``call``, which must be ok. Raises :class:`RequestError` otherwise."""
         answer = self.ask(call)
         if not answer.ok:
-            raise RequestError(call.name, call.key, explain(fault_of(answer), call.headers))
+            raise RequestError(call.name, call.key, explain_fault(fault_of(answer), call.headers))
         return answer
 
     async def _once(self, call: Request) -> tuple[Fault | None, Response | None]:
@@ -223,7 +223,7 @@ class Bucket:
         while True:
             answer = await self.send(call)
             if not answer.ok:
-                raise refused(self.endpoint, call.name, fault_of(answer))
+                raise bucket_refused_error(self.endpoint, call.name, fault_of(answer))
             page: ListingPage = answer.document
             yield page
             if not page.token:
@@ -254,7 +254,7 @@ class Bucket:
     def _listed(self, call: Request) -> Response:
         answer = self.ask(call)
         if not answer.ok:
-            raise refused(self.endpoint, call.name, fault_of(answer))
+            raise bucket_refused_error(self.endpoint, call.name, fault_of(answer))
         return answer
 
     def head(self, key: str) -> Response | None:
@@ -291,7 +291,7 @@ class Bucket:
             return answer
         fault = fault_of(answer)
         if fault.code == "NoSuchBucket":
-            raise refused(self.endpoint, call.name, fault)
+            raise bucket_refused_error(self.endpoint, call.name, fault)
         if answer.status == 404:
             return None
         raise RequestError(call.name, call.key, fault)
@@ -351,7 +351,7 @@ class Bucket:
         self.transport.close()
 
 
-def refused(endpoint: Endpoint, call: str, fault: Fault) -> EndpointError:
+def bucket_refused_error(endpoint: Endpoint, call: str, fault: Fault) -> EndpointError:
     """Return the error for a bucket that refuses every request, with its cause and a hint."""
     hints = {
         "NoSuchBucket": "create it, or correct the bucket's name",

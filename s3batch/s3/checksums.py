@@ -29,27 +29,27 @@ _POLYNOMIAL = 0x9A6C9329AC4BC9B5
 _ONES = 2**64 - 1  # CRC-64/NVME begins with ones and inverts the result; the polynomial is reflected
 
 
-def load(name: str) -> None:
+def load_checksum(name: str) -> None:
     """Import the code of that checksum before processes are forked that would each import it."""
     if name in _WIDTHS and name != "crc32":
-        _import()
+        _import_awscrt()
 
 
-def digest(name: str, body: Body) -> str:
+def checksum_of(name: str, body: Body) -> str:
     """Return the checksum of ``body`` in base64, the form of S3's headers."""
     if name in ("sha256", "sha1"):
         return b64encode(hashlib.new(name, body).digest()).decode()
     return b64encode(_functions[name](body, 0).to_bytes(_WIDTHS[name], "big")).decode()
 
 
-def _import() -> None:
+def _import_awscrt() -> None:
     from awscrt import checksums  # noqa: PLC0415 - 45 ms that a run of little content does not pay
 
     _functions.update(crc64nvme=checksums.crc64nvme, crc32c=checksums.crc32c)
 
 
 def _first_crc32c(piece: Body, before: int) -> int:
-    _import()
+    _import_awscrt()
     return _functions["crc32c"](piece, before)
 
 
@@ -63,16 +63,16 @@ class FirstCrc64:
         """Return the checksum of content with the checksum ``before``, followed by ``piece``."""
         self._left -= memoryview(piece).nbytes
         if self._left < 0:
-            _import()
+            _import_awscrt()
             return _functions["crc64nvme"](piece, before)
-        table, crc = _table(), before ^ _ONES
+        table, crc = _make_crc_table(), before ^ _ONES
         for byte in memoryview(piece).cast("B"):
             crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
         return crc ^ _ONES
 
 
 @cache
-def _table() -> tuple[int, ...]:
+def _make_crc_table() -> tuple[int, ...]:
     """Return the checksum's remainder for each byte."""
     remainders = list(range(256))
     for _ in range(8):

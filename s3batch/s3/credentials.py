@@ -67,7 +67,7 @@ class Login:
             return self._fixed
         due = getattr(self._source, "refresh_needed", None)
         if due is not None and due():
-            frozen = _asked(self._source.get_frozen_credentials, self._patience)
+            frozen = _ask_boto(self._source.get_frozen_credentials, self._patience)
         else:
             frozen = self._source.get_frozen_credentials()
         parts = (frozen.access_key, frozen.secret_key, frozen.token or "")
@@ -89,14 +89,14 @@ class Login:
         return after if after != before else None
 
 
-def connect(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
+def connect_to_bucket(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
     """Return the endpoint of ``bucket`` and its sign-in. Raises :class:`EndpointError`, :class:`SettingsError`."""
-    if _plain(settings):
+    if _needs_no_boto(settings):
         login = Login(Credentials(settings.access_key, settings.secret_key, settings.session_token))
         configured = AwsConfig()
     else:
         login, configured = _by_boto3(settings)
-    endpoint = _endpoint(settings, bucket, login.current(), configured)
+    endpoint = _make_endpoint(settings, bucket, login.current(), configured)
     _refuse_unsafe("the region", endpoint.region)
     return endpoint, login
 
@@ -108,7 +108,9 @@ def refuse_endpoint_with_secrets(settings: Settings) -> None:
     """
     if settings.endpoint_url or not any(map(_has_endpoint_with_userinfo, _configuration_files())):
         return
-    configured = _asked(lambda: _configured(_session(settings), settings), settings.timeout + _SIGN_IN_GRACE)
+    configured = _ask_boto(
+        lambda: _read_aws_config(_make_boto_session(settings), settings), settings.timeout + _SIGN_IN_GRACE
+    )
     if "@" in configured.endpoint_url:
         raise SettingsError(
             f"endpoint_url cannot be {without_secrets(configured.endpoint_url)!r} (from the AWS configuration)",
@@ -135,7 +137,7 @@ def _refuse_unsafe(what: str, *texts: str) -> None:
         raise EndpointError(f"cannot sign in: {error}", hint="correct it in the AWS configuration") from None
 
 
-def _plain(settings: Settings) -> bool:
+def _needs_no_boto(settings: Settings) -> bool:
     """Return whether the settings hold everything, so that boto3 need not be asked."""
     if not (settings.access_key and settings.secret_key) or settings.profile:
         return False
@@ -169,7 +171,7 @@ class AwsConfig(NamedTuple):
     variants: tuple[str, ...] = ()
 
 
-def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, configured: AwsConfig) -> Endpoint:
+def _make_endpoint(settings: Settings, bucket: str, credentials: Credentials | None, configured: AwsConfig) -> Endpoint:
     region = settings.region or configured.region or DEFAULT_REGION
     url = settings.endpoint_url or configured.endpoint_url
     if url and "://" not in url:
@@ -182,18 +184,18 @@ def _endpoint(settings: Settings, bucket: str, credentials: Credentials | None, 
         bucket=bucket, region=region, host=host, port=port, tls=tls, base_path=base_path, url=url,
         path_style=_path_style(settings, bucket, url, configured.addressing_style, tls=tls),
         credentials=credentials, ca_bundle=_ca_bundle(configured),
-        sign_payload=cast("Signing", settings.sign_payload), checksum=_checksum(settings.checksum),
+        sign_payload=cast("Signing", settings.sign_payload), checksum=_checksum_name(settings.checksum),
         checksum_fallbacks=("crc32", "md5") if settings.checksum == "auto" else (),
         variants=configured.variants, timeout=float(settings.timeout),
     )  # fmt: skip
-    return endpoint.through(_lane(settings, endpoint))
+    return endpoint.through(_choose_transport(settings, endpoint))
 
 
 def _aws_url(region: str) -> str:
     return f"https://s3.{region}{AMAZON[region.startswith('cn-')]}"
 
 
-def _checksum(name: str) -> str:
+def _checksum_name(name: str) -> str:
     return {"auto": "crc64nvme", "none": ""}.get(name, name)
 
 
@@ -213,7 +215,7 @@ def _path_style(settings: Settings, bucket: str, url: str, style: str, *, tls: b
     return bool(url) and style != "virtual"
 
 
-def _lane(settings: Settings, endpoint: Endpoint) -> Any:
+def _choose_transport(settings: Settings, endpoint: Endpoint) -> Any:
     """Return the lane: reference where the lean one cannot work: proxies, ARNs, directory buckets, dual-stack..."""
     bucket = endpoint.bucket
     special = bucket.startswith("arn:") or bucket.endswith(("--x-s3", ".mrap")) or bool(endpoint.variants)
@@ -221,10 +223,10 @@ def _lane(settings: Settings, endpoint: Endpoint) -> Any:
         raise settings.bad("lane", f"the built-in HTTP client cannot reach {bucket}; write auto or reference")
     if settings.lane != "auto":
         return settings.lane
-    return "reference" if special or _proxied(endpoint.server_name, tls=endpoint.tls) else "lean"
+    return "reference" if special or _is_proxied(endpoint.server_name, tls=endpoint.tls) else "lean"
 
 
-def _proxied(host: str, *, tls: bool) -> bool:
+def _is_proxied(host: str, *, tls: bool) -> bool:
     if _is_loopback(host) or not (_ASKS_SYSTEM or any(name.lower().endswith("_proxy") for name in os.environ)):
         return False
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - 20 ms that few have to pay
@@ -252,19 +254,19 @@ def _by_boto3(settings: Settings) -> tuple[Login, AwsConfig]:
     patience = settings.timeout + _SIGN_IN_GRACE
 
     def resolve() -> Any:
-        return _asked(lambda: _credentials(_session(settings), settings), patience)
+        return _ask_boto(lambda: _resolve_credentials(_make_boto_session(settings), settings), patience)
 
-    session = _asked(lambda: _session(settings), patience)
-    source = _asked(lambda: _credentials(session, settings), patience)
+    session = _ask_boto(lambda: _make_boto_session(settings), patience)
+    source = _ask_boto(lambda: _resolve_credentials(session, settings), patience)
     login = Login(source=source, resolve=resolve, patience=patience)
-    return login, _asked(lambda: _configured(session, settings), patience)
+    return login, _ask_boto(lambda: _read_aws_config(session, settings), patience)
 
 
 _SIGN_IN_GRACE = 30.0
 """Seconds beyond ``timeout`` for finding credentials: a ``credential_process`` may ask a person."""
 
 
-def _asked(question: Callable[[], Any], patience: float) -> Any:
+def _ask_boto(question: Callable[[], Any], patience: float) -> Any:
     """Return boto3's answer within ``patience`` seconds, else raise :class:`EndpointError` with its words.
 
     An exception of its credential chain or of the AWS configuration comes from the user's configuration and is no bug
@@ -304,12 +306,12 @@ def find_region(settings: Settings) -> str:
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - see the module's docstring
 
     try:
-        return _session(settings).region_name or ""
+        return _make_boto_session(settings).region_name or ""
     except BotoCoreError:  # a wrong profile or file: the commands that sign in say what is wrong
         return ""
 
 
-def _session(settings: Settings) -> Any:
+def _make_boto_session(settings: Settings) -> Any:
     import boto3  # noqa: PLC0415 - see the module's docstring
 
     pair: dict[str, Any] = {}
@@ -322,7 +324,7 @@ def _session(settings: Settings) -> Any:
     return boto3.session.Session(profile_name=settings.profile or None, **pair)
 
 
-def _credentials(session: Any, settings: Settings) -> Any:
+def _resolve_credentials(session: Any, settings: Settings) -> Any:
     """Return the credentials of settings, environment or machine; then of the role, or the two roles, to assume."""
     credentials: Any = None if settings.oidc_token_id else session.get_credentials()
     if credentials is None and not settings.oidc_token_id:
@@ -333,15 +335,15 @@ def _credentials(session: Any, settings: Settings) -> Any:
     if settings.assume_role:
         token, external_id = settings.oidc_token_id, settings.external_id
         proof = {"WebIdentityToken": token} if token else {"ExternalId": external_id}
-        credentials = _assumed(session, settings, credentials, {"RoleArn": settings.assume_role, **proof})
+        credentials = _assume_role(session, settings, credentials, {"RoleArn": settings.assume_role, **proof})
     if settings.user_role_arn:
         asked = {"RoleArn": settings.user_role_arn, "ExternalId": settings.user_role_external_id}
-        credentials = _assumed(session, settings, credentials, asked)
+        credentials = _assume_role(session, settings, credentials, asked)
     credentials.get_frozen_credentials()
     return credentials
 
 
-def _assumed(session: Any, settings: Settings, base: Any, asked: dict[str, str]) -> Any:
+def _assume_role(session: Any, settings: Settings, base: Any, asked: dict[str, str]) -> Any:
     """Return credentials of a role, assumed by ``base`` or by a web identity's token; they renew themselves."""
     from botocore.credentials import RefreshableCredentials  # noqa: PLC0415 - see the module's docstring
 
@@ -349,7 +351,7 @@ def _assumed(session: Any, settings: Settings, base: Any, asked: dict[str, str])
     given["RoleSessionName"] = settings.assume_role_session_name or "s3batch"
 
     def fetch() -> dict[str, str]:
-        sts = _sts(session, settings, base)
+        sts = _make_sts_client(session, settings, base)
         by_token = "WebIdentityToken" in given
         got = (sts.assume_role_with_web_identity if by_token else sts.assume_role)(**given)["Credentials"]
         return {
@@ -360,11 +362,11 @@ def _assumed(session: Any, settings: Settings, base: Any, asked: dict[str, str])
     return RefreshableCredentials.create_from_metadata(fetch(), refresh_using=fetch, method="sts-assume-role")
 
 
-def _sts(session: Any, settings: Settings, base: Any) -> Any:
+def _make_sts_client(session: Any, settings: Settings, base: Any) -> Any:
     """Return an STS client that signs with the current credentials of ``base``."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
-    from s3batch.s3.other_services import judge  # noqa: PLC0415 - the same
+    from s3batch.s3.other_services import judge_client  # noqa: PLC0415 - the same
 
     keys = base.get_frozen_credentials() if base is not None else None
     pair = {
@@ -374,10 +376,10 @@ def _sts(session: Any, settings: Settings, base: Any) -> Any:
     client = session.client(
         "sts", region_name=settings.region or session.region_name or DEFAULT_REGION, config=config, **pair
     )
-    return judge(client, settings.timeout, "STS")
+    return judge_client(client, settings.timeout, "STS")
 
 
-def _configured(session: Any, settings: Settings) -> AwsConfig:
+def _read_aws_config(session: Any, settings: Settings) -> AwsConfig:
     """Return the configuration that boto3 makes of file and environment, read from one of its clients."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 

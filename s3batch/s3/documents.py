@@ -1,7 +1,7 @@
 """Reads S3's documents as XML: linear in time, bounded in depth, without a document type.
 
-:func:`check` proves that a text is a whole document; the listing's own reader may then cut its rows out of it.
-:func:`read` gives the elements of any document. Both read keys that XML 1.0 cannot hold (control characters,
+:func:`check_document` proves that a text is a whole document; the listing's own reader may then cut its rows out of it.
+:func:`read_document` gives the elements of any document. Both read keys that XML 1.0 cannot hold (control characters,
 bytes that are not UTF-8), because some stores write them as they are.
 """
 
@@ -34,7 +34,7 @@ class Element(NamedTuple):
 
 
 class Document(NamedTuple):
-    """The document that :func:`read` found."""
+    """The document that :func:`read_document` found."""
 
     root: str
     top: dict[str, str]
@@ -47,7 +47,7 @@ class Document(NamedTuple):
         return [element.children for element in self.elements if element.name == name]
 
 
-def check(body: Body) -> None:
+def check_document(body: Body) -> None:
     """Raise :class:`MalformedResponseError` unless ``body`` is a whole, well-formed document."""
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse_doctype
@@ -57,7 +57,7 @@ def check(body: Body) -> None:
         _read_strange(body, frozenset(), error)
 
 
-def read(body: Body, *names: str) -> Document:
+def read_document(body: Body, *names: str) -> Document:
     """Return the root of ``body``, and its elements called one of ``names``."""
     wanted = frozenset(names)
     try:
@@ -69,30 +69,30 @@ def read(body: Body, *names: str) -> Document:
 def _read_strange(body: Body, wanted: frozenset[str], error: expat.ExpatError) -> Document:
     """Read a document once more whose characters may be all that is wrong with it."""
     text = bytes(body).decode("utf-8", "surrogateescape")
-    plain = _REFERENCE.sub(_referenced, _ILLEGAL.sub(lambda found: _moved(ord(found[0])), text))
+    plain = _REFERENCE.sub(_keep_reference, _ILLEGAL.sub(lambda found: _move_character(ord(found[0])), text))
     if plain == text:
-        raise _malformed(body, error)
+        raise _malformed_document(body, error)
     try:
         return _Reader(wanted, moved=True).read(plain)
     except expat.ExpatError as again:
-        raise _malformed(body, again) from error
+        raise _malformed_document(body, again) from error
 
 
-def _moved(code: int) -> str:
+def _move_character(code: int) -> str:
     return chr(_OUTSIDE + code)
 
 
-def _referenced(found: re.Match[str]) -> str:
+def _keep_reference(found: re.Match[str]) -> str:
     """Return a reference as it is, or the character that XML cannot hold out of harm's way."""
     code = int(found[1], 16) if found[1] else int(found[2])
-    return _moved(code) if code <= 0xFFFF and _ILLEGAL.match(chr(code)) else found[0]
+    return _move_character(code) if code <= 0xFFFF and _ILLEGAL.match(chr(code)) else found[0]
 
 
 def _moved_back(text: str) -> str:
     return _KEPT_OUTSIDE.sub(lambda found: chr(ord(found[0]) - _OUTSIDE), text)
 
 
-def _malformed(body: Body, error: Exception) -> MalformedResponseError:
+def _malformed_document(body: Body, error: Exception) -> MalformedResponseError:
     return MalformedResponseError(f"not a whole document ({error}): {bytes(body[:80])!r}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from s3batch.s3.requests import encode
+from s3batch.s3.requests import percent_encode
 from s3batch.s3.sigv4 import Credentials
 
 Signing = Literal["auto", "always", "never"]
@@ -64,8 +64,12 @@ class Endpoint:
     def path(self, key: str) -> str:
         """Return the request path of ``key``, or of the bucket for an empty one."""
         if self.path_style:
-            return f"{self.base_path}/{self.bucket}/{encode(key, '/')}" if key else f"{self.base_path}/{self.bucket}"
-        return f"{self.base_path}/{encode(key, '/')}"
+            return (
+                f"{self.base_path}/{self.bucket}/{percent_encode(key, '/')}"
+                if key
+                else f"{self.base_path}/{self.bucket}"
+            )
+        return f"{self.base_path}/{percent_encode(key, '/')}"
 
     def signs_body(self, size: int) -> bool:
         """Return whether a body of ``size`` bytes is hashed into the signature."""

@@ -197,7 +197,7 @@ def fault_of(answer: Response) -> Fault:
         message=message,
         status=answer.status,
         request_id=answer.headers.get("x-amz-request-id", "") or found.get("RequestId", ""),
-        region=_plausible(answer.headers.get("x-amz-bucket-region", "") or found.get("Region", "")),
+        region=_valid_region(answer.headers.get("x-amz-bucket-region", "") or found.get("Region", "")),
         retry_after=retry_after(answer.headers) if answer.status in (429, 503) else 0.0,
     )
 
@@ -207,7 +207,7 @@ def is_acl_refusal(answer: Response) -> bool:
     return answer.status == 400 and fault_of(answer).code == ACLS_DISABLED
 
 
-def _plausible(region: str) -> str:
+def _valid_region(region: str) -> str:
     """Return the region that a store named, if it is valid: it becomes part of a host name and of a signature."""
     return region if _REGION.fullmatch(region) else ""
 
@@ -265,7 +265,7 @@ KMS_KEY_UNAVAILABLE = "KMSKeyUnavailable"
 """The code of s3batch for a KMS key of this object that the store cannot get."""
 
 
-def explain(fault: Fault, headers: Mapping[str, str]) -> Fault:
+def explain_fault(fault: Fault, headers: Mapping[str, str]) -> Fault:
     """Return the fault of a request with these headers; of a 501 the message says which settings were in it."""
     if fault.status != NOT_IMPLEMENTED:
         return fault
@@ -312,7 +312,7 @@ def refused_for_good(fault: Fault) -> bool:
     return not (fault.retryable or fault.signed_out or fault.fatal)
 
 
-def puzzling(answer: Response) -> bool:
+def needs_fallback(answer: Response) -> bool:
     """Return whether boto3 should ask again: redirects and complaints about the form of a request."""
     # redirects, and complaints about method, version or length
     if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):

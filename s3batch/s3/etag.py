@@ -16,7 +16,7 @@ _USUAL_PARTS = (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 250, 256, 500, 5
 """MiB: the defaults of other tools (rclone 5, aws 8, s3cmd 15, s5cmd 50, s3fs 10...) and what people set."""
 
 
-def md5_of(etag: str) -> str | None:
+def md5_of_etag(etag: str) -> str | None:
     """Return the MD5 in an ETag of that form, in lower case; ``None`` for a multipart or any other ETag."""
     etag = etag.strip('"').lower()
     return etag if re.fullmatch("[0-9a-f]{32}", etag) else None
@@ -39,7 +39,7 @@ def part_size_candidates(size: int, parts: int, own_part_size: int) -> list[int]
     return [candidate for candidate in candidates if candidate and max(1, -(-size // candidate)) == parts]
 
 
-def md5(blocks: Iterator[bytes]) -> str:
+def hash_blocks(blocks: Iterator[bytes]) -> str:
     """Return the MD5 in hex."""
     running = hashlib.md5(usedforsecurity=False)
     for block in blocks:

@@ -22,7 +22,7 @@ class Gather(NamedTuple):
 
 
 @types.coroutine
-def gather(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> Generator[Gather, list[Any], list[Any]]:
+def gather_results(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> Generator[Gather, list[Any], list[Any]]:
     """Run ``coroutines``, made as there is room for them; return their results in order.
 
     All of them end before this does. Raises the first error of one of them then, and begins no more after it.
@@ -30,7 +30,7 @@ def gather(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> Generator[Gather, 
     return (yield Gather(iter(coroutines)))
 
 
-async def capture(coroutine: Any) -> tuple[Any, Exception | None]:
+async def capture_outcome(coroutine: Any) -> tuple[Any, Exception | None]:
     """Return the result of ``coroutine``, or its error, as a value: the loop treats an exception as a bug."""
     try:
         return await coroutine, None
@@ -39,7 +39,7 @@ async def capture(coroutine: Any) -> tuple[Any, Exception | None]:
 
 
 class Gathering:
-    """One :func:`gather` under way."""
+    """One :func:`gather_results` under way."""
 
     def __init__(self, loop: EventLoop, wish: Gather, done: Callable[[list[Any], Exception | None], None]) -> None:
         self._loop = loop
@@ -61,7 +61,7 @@ class Gathering:
                 break
             self._running += 1
             self._results.append(None)
-            self._loop.start(capture(coroutine), partial(self._ended, len(self._results) - 1))
+            self._loop.start(capture_outcome(coroutine), partial(self._ended, len(self._results) - 1))
         self._starting = False
         if not self._running:
             self._done(self._results, self._error)

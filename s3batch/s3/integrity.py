@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
-from s3batch.s3.checksums import WHOLE_OBJECT, digest
+from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of
 from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.proof import Proofs
@@ -81,10 +81,10 @@ def checksum_header(name: str, body: Body) -> dict[str, str]:
         return {}
     if name == "md5":
         return {"content-md5": requests.md5_header(body)}
-    return {f"x-amz-checksum-{name}": digest(name, body)}
+    return {f"x-amz-checksum-{name}": checksum_of(name, body)}
 
 
-async def send(call: Request, checks: Checks, asked: FirstAttempt | None = None) -> SentUpload:
+async def send_checked(call: Request, checks: Checks, asked: FirstAttempt | None = None) -> SentUpload:
     """Send ``call``, which stores its body, with a checksum that the store accepts, and verify the stored content.
 
     An equal request in ``asked`` is not sent again. Raises :class:`RequestError` if other content is stored; a refusal is
@@ -95,7 +95,7 @@ async def send(call: Request, checks: Checks, asked: FirstAttempt | None = None)
         used = checks.name
         reckon = partial(checksum_header, used, call.body)
         header = reckon() if len(call.body) <= BLOCK else await run_in_thread(reckon)
-        answer = await _answer_to(call._replace(headers={**call.headers, **header}), asked)
+        answer = await _first_response(call._replace(headers={**call.headers, **header}), asked)
         if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
             break
         warning = CHECKSUM_WARNING.format(used, fault_of(answer).code, checks.name or "none")
@@ -105,7 +105,7 @@ async def send(call: Request, checks: Checks, asked: FirstAttempt | None = None)
     return SentUpload(answer, proof.checksum or "", header.get(f"x-amz-checksum-{used}", ""), warning or proof.warning)
 
 
-async def _answer_to(call: Request, asked: FirstAttempt | None) -> Response:
+async def _first_response(call: Request, asked: FirstAttempt | None) -> Response:
     if asked is None or asked.call != call:
         return await send_request(call)
     if isinstance(asked.outcome, RequestError):

@@ -22,7 +22,7 @@ _MASK = "***"
 _SHORTEST_SECRET = 6  # characters; masking a shorter word would mask parts of other words
 
 
-def without_secrets(answer: Response, credentials: Credentials) -> Response:
+def mask_credentials(answer: Response, credentials: Credentials) -> Response:
     """Return ``answer`` with the credentials masked that it repeats."""
     words = [word for word in (credentials.access_key, credentials.token) if len(word) >= _SHORTEST_SECRET]
     forms = {form for word in words for form in (word, quote(word, safe=""), html.escape(word, quote=False))}
@@ -34,7 +34,7 @@ def without_secrets(answer: Response, credentials: Credentials) -> Response:
     return answer._replace(headers=headers, body=body)
 
 
-def carrier(endpoint: Endpoint) -> Callable[[Request], Response]:
+def make_boto_sender(endpoint: Endpoint) -> Callable[[Request], Response]:
     """Return the function that carries out calls through boto3, imported at the first call; any thread may make it.
 
     It raises nothing but :class:`RequestError`. Errors of boto3 come from the AWS configuration, or from the store's
@@ -46,7 +46,7 @@ def carrier(endpoint: Endpoint) -> Callable[[Request], Response]:
     def carry(call: Request) -> Response:
         with making:
             if not kept:
-                kept.append(_made(endpoint, call))
+                kept.append(_make_transport(endpoint, call))
         try:
             return kept[0](call)
         except RequestError:
@@ -58,7 +58,7 @@ def carrier(endpoint: Endpoint) -> Callable[[Request], Response]:
     return carry
 
 
-def _made(endpoint: Endpoint, call: Request) -> Callable[[Request], Response]:
+def _make_transport(endpoint: Endpoint, call: Request) -> Callable[[Request], Response]:
     from s3batch.s3.boto import BotoTransport  # noqa: PLC0415 - see above
 
     try:

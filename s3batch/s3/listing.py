@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from s3batch.model import ListedObject, Part
-from s3batch.s3.documents import Document, MalformedResponseError, check, read
+from s3batch.s3.documents import Document, MalformedResponseError, check_document, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class ListingPage(NamedTuple):
     token: str
 
 
-def number(text: str) -> int:
+def parse_number(text: str) -> int:
     """Return the number ``text`` is. Raises :class:`MalformedResponseError` for none, or one too large to be true."""
     text = text.strip()
     if not _NUMBER.match(text) or (value := int(text)) > _LARGEST:
@@ -60,11 +60,11 @@ def parse_page(body: Body) -> ListingPage:
     of another form than stores write (prefixes, comments, CDATA) goes to a real parser.
     """
     data = bytes(body)
-    check(data)
+    check_document(data)
     try:
         return _quick_page(data)
     except _UnknownFormError:
-        return _page(read(data, "Contents", "CommonPrefixes"))
+        return _page_of_document(read_document(data, "Contents", "CommonPrefixes"))
 
 
 def _quick_page(data: bytes) -> ListingPage:
@@ -89,13 +89,13 @@ def _quick_page(data: bytes) -> ListingPage:
     if len(top) != sum(rest.count(b"<" + name) for name in _TOP_NAMES):
         raise _UnknownFormError
     encoded = _is_encoded(top)
-    return ListingPage([_row(row, encoded=encoded) for row in rows], _next_token(top))
+    return ListingPage([_parse_row(row, encoded=encoded) for row in rows], _next_token(top))
 
 
 _TOP_NAMES = (b"IsTruncated", b"NextContinuationToken", b"EncodingType")
 
 
-def _row(row: bytes, *, encoded: bool) -> ListedObject:
+def _parse_row(row: bytes, *, encoded: bool) -> ListedObject:
     fields = _IN_ROW.findall(row)
     found = dict(fields)
     try:
@@ -108,16 +108,16 @@ def _row(row: bytes, *, encoded: bool) -> ListedObject:
     except (KeyError, UnicodeError):
         raise _UnknownFormError from None
     return ListedObject(
-        _name(key, encoded=encoded),
-        int(size) if len(size) < 19 and size.isdigit() else number(size.decode("latin-1")),
-        _bare(etag),
-        _moment(when),
+        _decode_name(key, encoded=encoded),
+        int(size) if len(size) < 19 and size.isdigit() else parse_number(size.decode("latin-1")),
+        _bare_etag(etag),
+        _parse_moment(when),
     )
 
 
-def _page(document: Document) -> ListingPage:
+def _page_of_document(document: Document) -> ListingPage:
     """Return the page in a document that a real parser has read."""
-    _expect(document, "ListBucketResult")
+    _expect_root(document, "ListBucketResult")
     if any(document.rows("CommonPrefixes")):
         raise MalformedResponseError("a listing of folders, which hides their objects")
     encoded = _is_encoded(document.top)
@@ -127,8 +127,8 @@ def _page(document: Document) -> ListingPage:
             if name not in row:
                 raise MalformedResponseError(f"a listed object without {name}: {str(row)[:80]}")
         etag = row.get("ETag", "").strip('"')
-        key = _name(row["Key"], encoded=encoded)
-        objects.append(ListedObject(key, number(row["Size"]), etag, _moment(row["LastModified"])))
+        key = _decode_name(row["Key"], encoded=encoded)
+        objects.append(ListedObject(key, parse_number(row["Size"]), etag, _parse_moment(row["LastModified"])))
     return ListingPage(objects, _next_token(document.top))
 
 
@@ -155,13 +155,13 @@ def _next_token(top: Mapping[str, str]) -> str:
     return "" if truncated is False else token
 
 
-def _bare(etag: str) -> str:
+def _bare_etag(etag: str) -> str:
     """Return an ETag without its quotes, in any notation: SeaweedFS sends ``&#34;``."""
     etag = etag.replace("&quot;", "")
     return (unescape(etag) if "&" in etag else etag).strip('"')
 
 
-def _name(text: str, *, encoded: bool) -> str:
+def _decode_name(text: str, *, encoded: bool) -> str:
     """Return a name as it is, without the encoding it was asked for."""
     if encoded:
         text = text.replace("+", " ")
@@ -170,16 +170,16 @@ def _name(text: str, *, encoded: bool) -> str:
     return text
 
 
-def _moment(text: str) -> float:
+def _parse_moment(text: str) -> float:
     """Return ``2026-11-21T20:15:00.123Z`` in seconds since the epoch; some stores write two digits, some nine."""
-    seconds = _seconds(text[:19])  # up to the seconds: equal for many objects, so it is cached
+    seconds = _parse_seconds(text[:19])  # up to the seconds: equal for many objects, so it is cached
     if text[19:20] == "." and (fraction := _FRACTION.match(text, 19)):
         return seconds + float(fraction[0])
     return seconds
 
 
 @lru_cache(maxsize=4096)
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     """Return ``2026-11-21T20:15:00`` in seconds since the epoch."""
     if not _TIME.match(text):
         raise MalformedResponseError(f"{text!r} where a time should be")
@@ -217,8 +217,8 @@ class UploadsPage(NamedTuple):
 
 def parse_upload_id(body: Body) -> str:
     """Return the upload id in a response to CreateMultipartUpload."""
-    document = read(body)
-    _expect(document, "InitiateMultipartUploadResult", "InitiateMultipartUpload")  # rclone says the second
+    document = read_document(body)
+    _expect_root(document, "InitiateMultipartUploadResult", "InitiateMultipartUpload")  # rclone says the second
     if not document.top.get("UploadId", "").strip():
         raise MalformedResponseError("an upload without an id")
     return document.top["UploadId"]
@@ -226,18 +226,18 @@ def parse_upload_id(body: Body) -> str:
 
 def parse_completed(body: Body) -> dict[str, str]:
     """Return ETag and checksums in a response to CompleteMultipartUpload."""
-    document = read(body)
-    _expect(document, "CompleteMultipartUploadResult")
+    document = read_document(body)
+    _expect_root(document, "CompleteMultipartUploadResult")
     return document.top
 
 
 def parse_parts(body: Body) -> PartsPage:
     """Return a page of ListParts; the parts belong to operation 0."""
-    document = read(body, "Part")
-    _expect(document, "ListPartsResult", "ListPartsResponse")  # moto says the second
+    document = read_document(body, "Part")
+    _expect_root(document, "ListPartsResult", "ListPartsResponse")  # moto says the second
     parts = [
         Part(
-            0, number(_of(row, "PartNumber")), -1, number(_of(row, "Size")), _of(row, "ETag").strip('"'),
+            0, parse_number(_field_of(row, "PartNumber")), -1, parse_number(_field_of(row, "Size")), _field_of(row, "ETag").strip('"'),
             _checksum_in(row),
         )
         for row in document.rows("Part")
@@ -245,7 +245,7 @@ def parse_parts(body: Body) -> PartsPage:
     marker = document.top.get("NextPartNumberMarker", "")
     if not is_truncated(document.top):
         return PartsPage(parts, 0)
-    if not (after := number(marker)):
+    if not (after := parse_number(marker)):
         raise MalformedResponseError("the listing of parts is truncated but has no next marker")
     return PartsPage(parts, after)
 
@@ -256,10 +256,10 @@ def _checksum_in(row: dict[str, str]) -> str:
 
 def parse_uploads(body: Body) -> UploadsPage:
     """Return a page of ListMultipartUploads."""
-    document = read(body, "Upload")
-    _expect(document, "ListMultipartUploadsResult")
+    document = read_document(body, "Upload")
+    _expect_root(document, "ListMultipartUploadsResult")
     uploads = [
-        IncompleteUpload(_of(row, "Key"), _of(row, "UploadId"), _moment(row.get("Initiated", _NEVER)))
+        IncompleteUpload(_field_of(row, "Key"), _field_of(row, "UploadId"), _parse_moment(row.get("Initiated", _NEVER)))
         for row in document.rows("Upload")
     ]
     if not is_truncated(document.top):
@@ -273,12 +273,12 @@ def parse_uploads(body: Body) -> UploadsPage:
 _NEVER = "1970-01-01T00:00:00"
 
 
-def _expect(document: Document, *roots: str) -> None:
+def _expect_root(document: Document, *roots: str) -> None:
     if document.root not in roots:
         raise MalformedResponseError(f"a document {document.root[:40]!r}, not {roots[0]}")
 
 
-def _of(row: dict[str, str], name: str) -> str:
+def _field_of(row: dict[str, str], name: str) -> str:
     if name not in row:
         raise MalformedResponseError(f"an element without {name}: {str(row)[:80]}")
     return row[name]
@@ -289,47 +289,47 @@ def _of(row: dict[str, str], name: str) -> str:
 
 def parse_delete_errors(body: Body) -> list[dict[str, str]]:
     """Return the errors in a response to DeleteObjects: Key, Code, Message."""
-    document = read(body, "Error", "Deleted")
-    _expect(document, "DeleteResult")
+    document = read_document(body, "Error", "Deleted")
+    _expect_root(document, "DeleteResult")
     return document.rows("Error")
 
 
 def parse_copied(body: Body) -> str:
     """Return the new ETag in a response to CopyObject, without quotes; empty where the store does not say."""
-    document = read(body)
-    _expect(document, "CopyObjectResult", "CopyPartResult")
+    document = read_document(body)
+    _expect_root(document, "CopyObjectResult", "CopyPartResult")
     return document.top.get("ETag", "").strip().strip('"')
 
 
 def parse_tags(body: Body) -> tuple[tuple[str, str], ...]:
     """Return the tags in a response to GetObjectTagging, sorted."""
-    document = read(body, "Tag")
-    _expect(document, "Tagging")
-    return tuple(sorted((_of(row, "Key"), row.get("Value", "")) for row in document.rows("Tag")))
+    document = read_document(body, "Tag")
+    _expect_root(document, "Tagging")
+    return tuple(sorted((_field_of(row, "Key"), row.get("Value", "")) for row in document.rows("Tag")))
 
 
 def parse_acl(body: Body) -> None:
     """Raise :class:`MalformedResponseError` unless this is an ACL. The comparison of ACLs parses it."""
-    _expect(read(body, "Grant"), "AccessControlPolicy")
+    _expect_root(read_document(body, "Grant"), "AccessControlPolicy")
 
 
 def parse_invalidation(body: Body) -> str:
     """Return the id in CloudFront's response to CreateInvalidation."""
-    document = read(body)
-    _expect(document, "Invalidation")
-    return _filled(document.top, "Id")
+    document = read_document(body)
+    _expect_root(document, "Invalidation")
+    return _filled_field(document.top, "Id")
 
 
 def parse_credentials(body: Body) -> None:
     """Raise :class:`MalformedResponseError` unless STS gives credentials here."""
-    document = read(body, "Credentials")
-    _expect(document, "AssumeRoleResponse", "AssumeRoleWithWebIdentityResponse")
+    document = read_document(body, "Credentials")
+    _expect_root(document, "AssumeRoleResponse", "AssumeRoleWithWebIdentityResponse")
     rows = document.rows("Credentials")
     for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"):
-        _filled(rows[0] if rows else {}, name)
+        _filled_field(rows[0] if rows else {}, name)
 
 
-def _filled(row: dict[str, str], name: str) -> str:
+def _filled_field(row: dict[str, str], name: str) -> str:
     if not (text := row.get(name, "").strip()):
         raise MalformedResponseError(f"no {name}")
     return text
@@ -337,12 +337,12 @@ def _filled(row: dict[str, str], name: str) -> str:
 
 def parse_root(body: Body, root: str) -> None:
     """Raise :class:`MalformedResponseError` unless this is a document ``root``; empty: any document."""
-    document = read(body)
-    _expect(document, root or document.root)
+    document = read_document(body)
+    _expect_root(document, root or document.root)
 
 
 def parse_versions(body: Body) -> list[tuple[str, str]]:
     """Return keys and version ids of a ListObjectVersions response, delete markers included."""
-    document = read(body, "Version", "DeleteMarker")
-    _expect(document, "ListVersionsResult")
+    document = read_document(body, "Version", "DeleteMarker")
+    _expect_root(document, "ListVersionsResult")
     return [(row.get("Key", ""), row.get("VersionId", "null")) for _, row in document.elements]

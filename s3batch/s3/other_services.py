@@ -26,20 +26,20 @@ class _JudgedSession(BoundedSession):
         try:
             answer = self.check_last()
         except RequestError as error:
-            return _refusal(response, error.fault.message)
+            return _replace_response(response, error.fault.message)
         if answer is not None and not answer.ok:
-            return _refusal(response, "an error in a response that says success")
+            return _replace_response(response, "an error in a response that says success")
         return response
 
 
-def _refusal(response: Any, words: str) -> Any:
+def _replace_response(response: Any, words: str) -> Any:
     body = _DOCUMENT.format(MALFORMED, escape(words)).encode()
     response.status_code, response._content, response.raw = 502, body, io.BytesIO(body)  # noqa: SLF001 - botocore's
     response.headers.pop("content-length", None)
     return response
 
 
-def judge(client: Any, timeout: float, name: str) -> Any:
+def judge_client(client: Any, timeout: float, name: str) -> Any:
     """Have the exchanges of ``client`` bounded and judged, and return it; ``name`` of the service, for messages."""
     http = _JudgedSession(client._endpoint.http_session, timeout, name)  # noqa: SLF001 - botocore has no event for it
     client._endpoint.http_session = http  # noqa: SLF001

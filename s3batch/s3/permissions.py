@@ -74,7 +74,9 @@ _CALL_OF_KIND = {
 }
 
 
-def missing(call: str, code: str, message: str = "", headers: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def missing_permissions(
+    call: str, code: str, message: str = "", headers: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
     """Return the IAM actions a refused ``call`` may lack: one if it is certain, none for other failures.
 
     ``headers`` are those of the request, by lower-case name: an ACL, tags and a KMS key need actions of their own.
@@ -83,7 +85,7 @@ def missing(call: str, code: str, message: str = "", headers: Mapping[str, str] 
     if named:
         return (named[1],)
     if code.upper().startswith("KMS."):
-        return _kms(call)
+        return _kms_actions(call)
     if code not in DENIED:
         return ()
     return NEEDED.get(call, ()) + _of_headers(call, headers or {})
@@ -93,10 +95,10 @@ def _of_headers(call: str, headers: Mapping[str, str]) -> tuple[str, ...]:
     if call not in _WRITES:
         return ()
     extra = tuple(action for name, action in _BY_HEADER if headers.get(name))
-    return extra + (_kms(call) if headers.get("x-amz-server-side-encryption", "").startswith("aws:kms") else ())
+    return extra + (_kms_actions(call) if headers.get("x-amz-server-side-encryption", "").startswith("aws:kms") else ())
 
 
-def _kms(call: str) -> tuple[str, ...]:
+def _kms_actions(call: str) -> tuple[str, ...]:
     """Return the actions on a KMS key: S3 decrypts to read, and to join the parts of a multipart upload."""
     if call in {"GetObject", "HeadObject", "UploadPart", "CompleteMultipartUpload"}:
         return ("kms:Decrypt",)
@@ -106,7 +108,7 @@ def _kms(call: str) -> tuple[str, ...]:
 def of_failure(operation: str, error: str, code: str, headers: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return the actions that a failed operation lacked: its error text may name the request, else its kind does."""
     named = (word for word in _CALL.findall(error) if word in NEEDED)
-    return missing(next(named, _CALL_OF_KIND.get(operation, "")), code, error, headers)
+    return missing_permissions(next(named, _CALL_OF_KIND.get(operation, "")), code, error, headers)
 
 
 def headers_of(settings: Settings) -> dict[str, str]:
@@ -121,11 +123,11 @@ def headers_of(settings: Settings) -> dict[str, str]:
 def refusal_words(call: str, code: str, message: str, consequence: str) -> str:
     """Return the warning for an optional request that is permanently refused: its effect, and the permission it needs."""
     said = f"{code}: {message}" if message else code
-    actions = missing(call, code, message) or NEEDED.get(call, ())
+    actions = missing_permissions(call, code, message) or NEEDED.get(call, ())
     why = "" if code in DENIED else "the store has no such request, or "
     return f"{consequence} ({call}: {said}); {why}the permission {' and '.join(actions)} is missing"
 
 
-def sentence(actions: tuple[str, ...]) -> str:
+def permission_sentence(actions: tuple[str, ...]) -> str:
     """Return a sentence such as ``needs s3:PutObject``; empty for no actions."""
     return f"needs {' and '.join(actions)}" if actions else ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
 from s3batch.s3.errors import Fault, RequestError, fault_of, refused_for_good
-from s3batch.s3.etag import md5_of
+from s3batch.s3.etag import md5_of_etag
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.transport import send_request
 
@@ -59,23 +59,23 @@ class Proofs:
 
         Raises :class:`RequestError` (retryable) when what is stored is not what was sent.
         """
-        reckon = partial(confirm, answer, call, header)  # perhaps an MD5
+        reckon = partial(confirmed_checksum, answer, call, header)  # perhaps an MD5
         checksum = reckon() if len(call.body) <= _ON_LOOP else await run_in_thread(reckon)
         if checksum is not None or call.name != "PutObject":
             return Proof(checksum)
-        return Proof(None, await self.look(call.key, len(call.body), bare(answer.headers["etag"])))
+        return Proof(None, await self.look(call.key, len(call.body), strip_etag(answer.headers["etag"])))
 
     async def look(self, key: str, size: int, etag: str) -> str:
         """Check an object whose body nothing proves, if its turn has come; return a warning if that is refused."""
         if self._blind or not self._is_due():
             return ""
-        found, refusals = await _find(key)
+        found, refusals = await _find_facts(key)
         if refusals:
             self._blind = True
             return UNPROVED_WARNING.format(", ".join(refusals))
         if found != _ProofFacts(size, etag):
             self._right = 0
-            raise RequestError("PutObject", key, _unlike(found, size, etag))
+            raise RequestError("PutObject", key, _compare_facts(found, size, etag))
         self._right += 1
         return ""
 
@@ -84,27 +84,27 @@ class Proofs:
         return self._right < RIGHT_IN_A_ROW or self._unproved % ONE_IN == 0
 
 
-def bare(etag: str) -> str:
+def strip_etag(etag: str) -> str:
     """Return an ETag without quotes and weakness."""
     return etag.strip().removeprefix("W/").strip('"')
 
 
-async def _find(key: str) -> tuple[_ProofFacts | None, list[str]]:
+async def _find_facts(key: str) -> tuple[_ProofFacts | None, list[str]]:
     """Return the facts of ``key`` in HEAD, or else in the listing; and both refusals, if both are refused."""
     head = await send_request(requests.head_object(key))
     if head.ok:
-        return _ProofFacts(int(head.headers.get("content-length", -1)), bare(head.headers["etag"])), []
+        return _ProofFacts(int(head.headers.get("content-length", -1)), strip_etag(head.headers["etag"])), []
     if head.status == 404:
         return None, []
-    refusal = _refusal(head, "HeadObject", key)
+    refusal = _refusal_text(head, "HeadObject", key)
     page = await send_request(requests.list_objects(key, limit=1))
     if page.ok:
         first = next((each for each in page.document.objects if each.key == key), None)
-        return (_ProofFacts(first.size, bare(first.etag)) if first else None), []
-    return None, [refusal, _refusal(page, "ListObjectsV2", key)]
+        return (_ProofFacts(first.size, strip_etag(first.etag)) if first else None), []
+    return None, [refusal, _refusal_text(page, "ListObjectsV2", key)]
 
 
-def _refusal(answer: Response, name: str, key: str) -> str:
+def _refusal_text(answer: Response, name: str, key: str) -> str:
     """Return the words of a refusal that stays. Raise :class:`RequestError` for one that may pass."""
     fault = fault_of(answer)
     if not refused_for_good(fault):
@@ -112,7 +112,7 @@ def _refusal(answer: Response, name: str, key: str) -> str:
     return f"{name}: {fault.code}"  # no request's id: all workers are to say the same, once
 
 
-def _unlike(found: _ProofFacts | None, size: int, etag: str) -> Fault:
+def _compare_facts(found: _ProofFacts | None, size: int, etag: str) -> Fault:
     if found is None:
         return Fault("NotStored", "the store confirmed it, but the object does not exist", 404)
     if found.etag == etag:
@@ -131,7 +131,7 @@ _ON_LOOP = 1024 * 1024
 _CHECKS = ("content-md5", "x-amz-checksum-")
 
 
-def confirm(answer: Response, call: Request, header: dict[str, str]) -> str | None:
+def confirmed_checksum(answer: Response, call: Request, header: dict[str, str]) -> str | None:
     """Return the checksum of ``header`` as the store said it again.
 
     Empty if its ETag proves the body, ``None`` if nothing does. Raises :class:`RequestError` (retryable) when what is
@@ -140,7 +140,7 @@ def confirm(answer: Response, call: Request, header: dict[str, str]) -> str | No
     for name, sent in header.items():
         stored = answer.headers.get(name, "") if name.startswith("x-amz-") else ""
         if stored and stored != sent:
-            raise _mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
+            raise _checksum_mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
         if stored:
             return sent
     return "" if _same_md5(answer, call, header) else None
@@ -148,15 +148,15 @@ def confirm(answer: Response, call: Request, header: dict[str, str]) -> str | No
 
 def _same_md5(answer: Response, call: Request, header: dict[str, str]) -> bool:
     """Return whether the ETag proves the body. The MD5 of other content is an error; another kind proves nothing."""
-    etag = md5_of(answer.headers.get("etag", ""))
+    etag = md5_of_etag(answer.headers.get("etag", ""))
     if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
         return False
     given = header.get("content-md5")
     mine = b64decode(given).hex() if given else hashlib.md5(call.body, usedforsecurity=False).hexdigest()
     if etag != mine:
-        raise _mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
+        raise _checksum_mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
     return True
 
 
-def _mismatch(call: Request, words: str) -> RequestError:
+def _checksum_mismatch(call: Request, words: str) -> RequestError:
     return RequestError(call.name, call.key, Fault("ChecksumMismatch", words))

@@ -59,16 +59,19 @@ _new = tuple.__new__
 """Half the time of calling the type, for the most frequent call."""
 
 
-def encode(text: str, safe: str = "") -> str:
+def percent_encode(text: str, safe: str = "") -> str:
     """Return ``text`` percent-encoded for SigV4: only unreserved characters (and ``safe``) stay."""
     if _PLAIN.match(text) and (safe == "/" or "/" not in text):
         return text
     return quote(os.fsencode(text), safe=safe + "-_.~")
 
 
-def query(pairs: Iterable[tuple[str, str]]) -> str:
+def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
     """Return ``pairs`` as a canonical query string, sorted by encoded name."""
-    return "&".join(f"{name}={value}" for name, value in sorted((encode(name), encode(value)) for name, value in pairs))
+    return "&".join(
+        f"{name}={value}"
+        for name, value in sorted((percent_encode(name), percent_encode(value)) for name, value in pairs)
+    )
 
 
 def put_object(key: str, body: Body, headers: Mapping[str, str]) -> Request:
@@ -90,7 +93,7 @@ def get_object(key: str, first: int = 0, last: int = -1, *, size: int = -1) -> R
 
 def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Request:
     """Copy ``source_key`` (by default the key itself) to ``key``; the source name is encoded as S3 decodes it."""
-    name = encode(source_key or key, "/")
+    name = percent_encode(source_key or key, "/")
     source = f"{source_bucket}/object/{name}" if source_bucket.startswith("arn:") else f"/{source_bucket}/{name}"
     return Request("CopyObject", "PUT", key, "", {**headers, "x-amz-copy-source": source})
 
@@ -110,13 +113,13 @@ def fits_xml(key: str) -> bool:
     return not _XML_ILLEGAL.search(key)
 
 
-def _escape(text: str) -> str:
+def _escape_xml(text: str) -> str:
     return _XML_SPECIAL.sub(lambda match: _XML_ESCAPES[match[0]], text)
 
 
 def delete_objects(keys: Iterable[str]) -> Request:
     """Delete up to 1,000 keys (S3's limit) in one request; only failures are listed in the answer."""
-    rows = "".join(f"<Object><Key>{_escape(key)}</Key></Object>" for key in keys)
+    rows = "".join(f"<Object><Key>{_escape_xml(key)}</Key></Object>" for key in keys)
     body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>{rows}</Delete>'.encode()
     # every store accepts Content-MD5 here; some refuse newer checksums
     return Request("DeleteObjects", "POST", "", "delete=", {"content-md5": md5_header(body)}, body)
@@ -129,7 +132,7 @@ def list_objects(prefix: str, *, token: str = "", start_after: str = "", limit: 
         pairs.append(("continuation-token", token))
     elif start_after:
         pairs.append(("start-after", start_after))
-    return Request("ListObjectsV2", "GET", "", query(pairs))
+    return Request("ListObjectsV2", "GET", "", canonical_query(pairs))
 
 
 def create_multipart_upload(key: str, headers: Mapping[str, str]) -> Request:
@@ -139,7 +142,9 @@ def create_multipart_upload(key: str, headers: Mapping[str, str]) -> Request:
 
 def upload_part(key: str, upload_id: str, number: int, body: Body) -> Request:
     """Send one part. Sending it again replaces it."""
-    return Request("UploadPart", "PUT", key, query([("partNumber", str(number)), ("uploadId", upload_id)]), {}, body)
+    return Request(
+        "UploadPart", "PUT", key, canonical_query([("partNumber", str(number)), ("uploadId", upload_id)]), {}, body
+    )
 
 
 def complete_multipart_upload(
@@ -148,25 +153,25 @@ def complete_multipart_upload(
     """Make one object of ``parts``: number, ETag, checksum (may be empty), in ascending order."""
     tag = f"Checksum{checksum_name.upper()}"
     rows = "".join(
-        f"<Part><ETag>{_escape(etag)}</ETag>{f'<{tag}>{checksum}</{tag}>' if checksum else ''}"
+        f"<Part><ETag>{_escape_xml(etag)}</ETag>{f'<{tag}>{checksum}</{tag}>' if checksum else ''}"
         f"<PartNumber>{number}</PartNumber></Part>"
         for number, etag, checksum in parts
     )
     body = (
         f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</CompleteMultipartUpload>'
     ).encode()
-    return Request("CompleteMultipartUpload", "POST", key, query([("uploadId", upload_id)]), headers, body)
+    return Request("CompleteMultipartUpload", "POST", key, canonical_query([("uploadId", upload_id)]), headers, body)
 
 
 def abort_multipart_upload(key: str, upload_id: str) -> Request:
     """Give up a multipart upload and the parts it holds."""
-    return Request("AbortMultipartUpload", "DELETE", key, query([("uploadId", upload_id)]))
+    return Request("AbortMultipartUpload", "DELETE", key, canonical_query([("uploadId", upload_id)]))
 
 
 def list_parts(key: str, upload_id: str, marker: int = 0) -> Request:
     """Return the request for one page (1,000) of the parts of an upload, after part ``marker``."""
     pairs = [("uploadId", upload_id)] + ([("part-number-marker", str(marker))] if marker else [])
-    return Request("ListParts", "GET", key, query(pairs))
+    return Request("ListParts", "GET", key, canonical_query(pairs))
 
 
 def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str = "") -> Request:
@@ -177,7 +182,7 @@ def list_multipart_uploads(prefix: str, key_marker: str = "", upload_marker: str
     pairs = [("uploads", ""), ("prefix", prefix)]
     if key_marker:
         pairs += [("key-marker", key_marker), ("upload-id-marker", upload_marker)]
-    return Request("ListMultipartUploads", "GET", "", query(pairs))
+    return Request("ListMultipartUploads", "GET", "", canonical_query(pairs))
 
 
 def get_object_acl(key: str) -> Request:
@@ -192,7 +197,9 @@ def get_object_tagging(key: str) -> Request:
 
 def put_object_tagging(key: str, tags: Iterable[tuple[str, str]]) -> Request:
     """Set the tags of ``key``; they replace those it has."""
-    rows = "".join(f"<Tag><Key>{_escape(name)}</Key><Value>{_escape(value)}</Value></Tag>" for name, value in tags)
+    rows = "".join(
+        f"<Tag><Key>{_escape_xml(name)}</Key><Value>{_escape_xml(value)}</Value></Tag>" for name, value in tags
+    )
     body = f'<Tagging xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><TagSet>{rows}</TagSet></Tagging>'.encode()
     return Request("PutObjectTagging", "PUT", key, "tagging=", {"content-md5": md5_header(body)}, body)
 

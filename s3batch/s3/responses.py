@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.errors import RequestError, explain, fault_of
+from s3batch.s3.errors import RequestError, explain_fault, fault_of
 from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Request, Response
 
-__all__ = ["checked", "date_of", "etag_of", "must", "seconds_of", "settled"]
+__all__ = ["date_of", "etag_of", "raise_for_status", "seconds_of", "send_allowing_refusal", "send_expecting_ok"]
 
 
-def checked(answer: Response, call: Request) -> Response:
+def raise_for_status(answer: Response, call: Request) -> Response:
     """Return ``answer`` if it is ok. Raises :class:`RequestError` otherwise."""
     if not answer.ok:
-        raise RequestError(call.name, call.key, explain(fault_of(answer), call.headers))
+        raise RequestError(call.name, call.key, explain_fault(fault_of(answer), call.headers))
     return answer
 
 
-async def must(call: Request) -> Response:
+async def send_expecting_ok(call: Request) -> Response:
     """Return the answer to ``call``, which must be ok. Raises :class:`RequestError` otherwise."""
-    return checked(await send_request(call), call)
+    return raise_for_status(await send_request(call), call)
 
 
-async def settled(call: Request) -> Response:
+async def send_allowing_refusal(call: Request) -> Response:
     """Return the answer to ``call``: ok, or a permanent refusal. Raises :class:`RequestError` for a passing fault."""
     answer = await send_request(call)
     if not answer.ok and (fault := fault_of(answer)).retryable and answer.status != 501:

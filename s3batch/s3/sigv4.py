@@ -57,8 +57,8 @@ class _Layout(NamedTuple):
     def of(cls, headers: Mapping[str, str]) -> _Layout:
         names = sorted(headers)
         joined = ";".join(names)
-        lines = "".join([f"{name}:%s\n" for name in map(_escaped, names)])
-        return cls(joined, itemgetter(*names), f"%s\n%s\n%s\n{lines}\n{_escaped(joined)}\n%s", len(names) + 5)
+        lines = "".join([f"{name}:%s\n" for name in map(_escape_percent, names)])
+        return cls(joined, itemgetter(*names), f"%s\n%s\n%s\n{lines}\n{_escape_percent(joined)}\n%s", len(names) + 5)
 
 
 _LAYOUTS_KEPT = 256  # sets of header names; a job has a few, but user metadata may name any
@@ -100,7 +100,7 @@ class Signer:
         if canonical.count("\n") != layout.breaks or "\r" in canonical or "\0" in canonical:
             raise UnsafeTextError("the request holds a line break or NUL")
         if _has_odd_spaces(canonical):
-            canonical = layout.form % (method, path, query, *map(_folded, values), payload)
+            canonical = layout.form % (method, path, query, *map(_fold_spaces, values), payload)
         signed["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{self._scope}, "
             f"SignedHeaders={layout.names}, Signature={self._signature_of(canonical)}"
@@ -136,7 +136,7 @@ class Signer:
             pairs["X-Amz-Security-Token"] = self._credentials.token
         added = [f"{name}={quote(value, safe='-_.~')}" for name, value in pairs.items()]
         whole = "&".join(sorted([*filter(None, query.split("&")), *added]))
-        lines = "\n".join([f"{name}:{_folded(headers[name])}" for name in names])
+        lines = "\n".join([f"{name}:{_fold_spaces(headers[name])}" for name in names])
         canonical = f"{method}\n{path}\n{whole}\n{lines}\n\n{';'.join(names)}\n{UNSIGNED}"
         return f"{whole}&X-Amz-Signature={self._signature_of(canonical)}"
 
@@ -164,7 +164,7 @@ class Signer:
         return key
 
 
-def _escaped(name: str) -> str:
+def _escape_percent(name: str) -> str:
     return name.replace("%", "%%")
 
 
@@ -173,7 +173,7 @@ def _has_odd_spaces(canonical: str) -> bool:
     return "  " in canonical or "\t" in canonical or ": " in canonical or " \n" in canonical
 
 
-def _folded(value: str) -> str:
+def _fold_spaces(value: str) -> str:
     """Return a header's value in SigV4's form: trimmed, runs of spaces made one."""
     odd = "  " in value or "\t" in value or value[:1] == " " or value[-1:] == " "
     return " ".join(value.split()) if odd else value

@@ -27,7 +27,7 @@ class TimeBounds(NamedTuple):
     high: float
 
 
-def elapsed() -> float:
+def elapsed_seconds() -> float:
     """Return seconds that grow also while the machine is suspended, where the system counts them."""
     return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
 
@@ -38,7 +38,7 @@ _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 class StoreClock:
     """Learns from each response. Before the first one with a ``Date`` it falls back on this machine's clock."""
 
-    def __init__(self, clock: Callable[[], float] = elapsed) -> None:
+    def __init__(self, clock: Callable[[], float] = elapsed_seconds) -> None:
         self._clock = clock
         self._low: float | None = None
         self._high = 0.0

@@ -32,7 +32,7 @@ from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
 from s3batch.s3.errors import SKEWED, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.event_loop import READ, WRITE, EventLoop
-from s3batch.s3.lazy_boto import without_secrets
+from s3batch.s3.lazy_boto import mask_credentials
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
@@ -274,7 +274,7 @@ class Transport:
             self._send_again(task, task.call)
             return
         if error.malformed:
-            unfit = validation.too_large if error.oversize else validation.malformed
+            unfit = validation.too_large if error.oversize else validation.malformed_response
             self._fail(task, task.call, unfit(task.call, str(error)).fault)
             return
         code = "Timeout" if error.timed_out else "Untrusted" if error.distrusted else "Connection"
@@ -371,8 +371,8 @@ class Transport:
 def _validated(call: Request, answer: Response, credentials: Credentials | None) -> Response:
     """Return the answer after validation; a refusal without ``credentials``, because it is kept and shown."""
     if (answer.status >= 300 or hides_error(answer)) and credentials is not None:
-        answer = without_secrets(answer, credentials)
-    return validation.validate(call, answer)
+        answer = mask_credentials(answer, credentials)
+    return validation.validate_response(call, answer)
 
 
 def _once_only(call: Request) -> bool:

@@ -1,6 +1,6 @@
 """The validation of responses: per call the statuses, the document and the ETag of S3's own answer.
 
-Both lanes have every response pass :func:`validate` before anyone gets it, so no caller can forget it:
+Both lanes have every response pass :func:`validate_response` before anyone gets it, so no caller can forget it:
 
     a refusal ............ passes; a 404 or 412 counts only in S3's words
     an error in a 200 .... becomes the refusal it is
@@ -48,11 +48,11 @@ class ResponseForm(NamedTuple):
     """
 
 
-def _content(call: Request, answer: Response) -> None:
+def _validate_content(call: Request, answer: Response) -> None:
     """Check the headers of a GET or a HEAD; the body is the object's."""
     length = answer.headers.get("content-length", "")
     if length:
-        listing.number(length)
+        listing.parse_number(length)
     found = _RANGE.match(answer.headers.get("content-range", "")) if answer.status == 206 else None
     asked = _RANGE.match(call.headers.get("range", ""))
     if found and (asked is None or found[1] != asked[1]):
@@ -64,80 +64,80 @@ def _content(call: Request, answer: Response) -> None:
 _RANGE = re.compile(r"bytes[= ](\d+)-")
 
 
-def _page(call: Request, answer: Response) -> listing.ListingPage:
+def _validate_page(call: Request, answer: Response) -> listing.ListingPage:
     """Read a page of the listing; a key of another prefix is in some other listing."""
     page = listing.parse_page(answer.body)
-    prefix = _parameter(call, "prefix")
+    prefix = _query_parameter(call, "prefix")
     if prefix and not all(each.key.startswith(prefix) for each in page.objects):
         raise MalformedResponseError("a listing of another prefix")
     return page
 
 
-def _parameter(call: Request, name: str) -> str:
+def _query_parameter(call: Request, name: str) -> str:
     return dict(parse_qsl(call.query, keep_blank_values=True, errors="surrogateescape")).get(name, "")
 
 
-def _uploads(call: Request, answer: Response) -> listing.UploadsPage:
+def _validate_uploads(call: Request, answer: Response) -> listing.UploadsPage:
     page = listing.parse_uploads(answer.body)
     if page.markers != ("", "") and page.markers == (
-        _parameter(call, "key-marker"), _parameter(call, "upload-id-marker")
+        _query_parameter(call, "key-marker"), _query_parameter(call, "upload-id-marker")
     ):  # fmt: skip
         raise MalformedResponseError("the listing of uploads repeats itself")
     return page
 
 
-def _parts(call: Request, answer: Response) -> listing.PartsPage:
+def _validate_parts(call: Request, answer: Response) -> listing.PartsPage:
     page = listing.parse_parts(answer.body)
-    if page.marker and page.marker <= int(_parameter(call, "part-number-marker") or 0):
+    if page.marker and page.marker <= int(_query_parameter(call, "part-number-marker") or 0):
         raise MalformedResponseError("the listing of parts repeats itself")
     return page
 
 
-def _body(parse: Callable[[Any], Any]) -> Callable[[Request, Response], Any]:
+def _parse_body(parse: Callable[[Any], Any]) -> Callable[[Request, Response], Any]:
     return lambda _, answer: parse(answer.body)
 
 
-def _rooted(root: str) -> Callable[[Request, Response], Any]:
+def _parse_rooted(root: str) -> Callable[[Request, Response], Any]:
     return lambda _, answer: listing.parse_root(answer.body, root)
 
 
 _STORED = ResponseForm(tuple(range(200, 300)), etag=True)
 _GONE = ResponseForm((200, 204), empty=True)
 _SET = ResponseForm((200,))
-_OBJECT = ResponseForm((200, 206), etag=True, read=_content)
+_OBJECT = ResponseForm((200, 206), etag=True, read=_validate_content)
 
 RULES: dict[str, ResponseForm] = {
     "PutObject": _STORED,
     "UploadPart": _STORED,
     "HeadObject": _OBJECT,
     "GetObject": _OBJECT,
-    "CopyObject": ResponseForm((200,), read=_body(listing.parse_copied)),
-    "UploadPartCopy": ResponseForm((200,), read=_body(listing.parse_copied)),
-    "CreateMultipartUpload": ResponseForm((200,), read=_body(listing.parse_upload_id)),
-    "CompleteMultipartUpload": ResponseForm((200,), read=_body(listing.parse_completed)),
+    "CopyObject": ResponseForm((200,), read=_parse_body(listing.parse_copied)),
+    "UploadPartCopy": ResponseForm((200,), read=_parse_body(listing.parse_copied)),
+    "CreateMultipartUpload": ResponseForm((200,), read=_parse_body(listing.parse_upload_id)),
+    "CompleteMultipartUpload": ResponseForm((200,), read=_parse_body(listing.parse_completed)),
     "AbortMultipartUpload": _GONE,
     "DeleteObject": _GONE,
-    "DeleteObjects": ResponseForm((200,), read=_body(listing.parse_delete_errors)),
+    "DeleteObjects": ResponseForm((200,), read=_parse_body(listing.parse_delete_errors)),
     "PutObjectAcl": _SET,
     "PutObjectTagging": _SET,
     "HeadBucket": ResponseForm((200, 204)),
-    "ListObjectsV2": ResponseForm((200,), read=_page),
-    "ListObjectVersions": ResponseForm((200,), read=_body(listing.parse_versions)),
-    "ListParts": ResponseForm((200,), read=_parts),
-    "ListMultipartUploads": ResponseForm((200,), read=_uploads),
-    "GetObjectTagging": ResponseForm((200,), read=_body(listing.parse_tags)),
-    "GetObjectAcl": ResponseForm((200,), read=_body(listing.parse_acl)),
-    "GetBucketVersioning": ResponseForm((200,), read=_rooted("VersioningConfiguration")),
-    "GetBucketLifecycleConfiguration": ResponseForm((200,), read=_rooted("LifecycleConfiguration")),
-    "GetObjectLockConfiguration": ResponseForm((200,), read=_rooted("ObjectLockConfiguration")),
-    "CreateInvalidation": ResponseForm((200, 201), read=_body(listing.parse_invalidation)),
-    "AssumeRole": ResponseForm((200,), read=_body(listing.parse_credentials)),
-    "AssumeRoleWithWebIdentity": ResponseForm((200,), read=_body(listing.parse_credentials)),
+    "ListObjectsV2": ResponseForm((200,), read=_validate_page),
+    "ListObjectVersions": ResponseForm((200,), read=_parse_body(listing.parse_versions)),
+    "ListParts": ResponseForm((200,), read=_validate_parts),
+    "ListMultipartUploads": ResponseForm((200,), read=_validate_uploads),
+    "GetObjectTagging": ResponseForm((200,), read=_parse_body(listing.parse_tags)),
+    "GetObjectAcl": ResponseForm((200,), read=_parse_body(listing.parse_acl)),
+    "GetBucketVersioning": ResponseForm((200,), read=_parse_rooted("VersioningConfiguration")),
+    "GetBucketLifecycleConfiguration": ResponseForm((200,), read=_parse_rooted("LifecycleConfiguration")),
+    "GetObjectLockConfiguration": ResponseForm((200,), read=_parse_rooted("ObjectLockConfiguration")),
+    "CreateInvalidation": ResponseForm((200, 201), read=_parse_body(listing.parse_invalidation)),
+    "AssumeRole": ResponseForm((200,), read=_parse_body(listing.parse_credentials)),
+    "AssumeRoleWithWebIdentity": ResponseForm((200,), read=_parse_body(listing.parse_credentials)),
 }
 """By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
 _WHOSE = {"CreateInvalidation": "CloudFront", "AssumeRole": "STS", "AssumeRoleWithWebIdentity": "STS"}
 """The service behind a call that is not S3's."""
-_OTHER = ResponseForm((200, 202, 204, 206), read=_rooted(""))
+_OTHER = ResponseForm((200, 202, 204, 206), read=_parse_rooted(""))
 _SUBRESOURCES = frozenset({"GetObjectAcl", "GetObjectTagging"})
 """Reads of an object beside its content. A store that does not know one may return the content: rclone does."""
 _NO_SUBRESOURCE = b"<Error><Code>NotImplemented</Code><Message>the store gives the object itself</Message></Error>"
@@ -159,7 +159,7 @@ def is_stored(call: Request, answer: Response) -> bool:
     )
 
 
-def validate(call: Request, answer: Response) -> Response:
+def validate_response(call: Request, answer: Response) -> Response:
     """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`RequestError` for a malformed one."""
     if is_stored(call, answer):
         return answer
@@ -169,14 +169,14 @@ def validate(call: Request, answer: Response) -> Response:
     if hides_error(answer) and (call.name not in _OBJECTS or not has_etag(answer)):
         return _refusal_in(answer)
     try:
-        return answer._replace(document=_read(call, answer, RULES.get(call.name, _OTHER)))
+        return answer._replace(document=_read_form(call, answer, RULES.get(call.name, _OTHER)))
     except (ValueError, OverflowError, RecursionError, LookupError, TypeError) as error:
         if call.name in _SUBRESOURCES and has_etag(answer) and "last-modified" in answer.headers:
             return Response(501, answer.headers, _NO_SUBRESOURCE)
-        raise malformed(call, _what_came(answer), str(error), answer.status) from error
+        raise malformed_response(call, _what_came(answer), str(error), answer.status) from error
 
 
-def _read(call: Request, answer: Response, rule: ResponseForm) -> Any:
+def _read_form(call: Request, answer: Response, rule: ResponseForm) -> Any:
     """Return the document. Raises ValueError that names the missing element."""
     if answer.status not in rule.statuses:
         raise MalformedResponseError(f"{_WHOSE.get(call.name, 'S3')} says {' or '.join(map(str, rule.statuses))}")
@@ -184,23 +184,23 @@ def _read(call: Request, answer: Response, rule: ResponseForm) -> Any:
         raise MalformedResponseError("no ETag")
     if rule.read is not None:
         return rule.read(call, answer)
-    if rule.empty and answer.status != 204 and (answer.body or _type(answer) == "text/html"):
+    if rule.empty and answer.status != 204 and (answer.body or _media_type(answer) == "text/html"):
         raise MalformedResponseError("S3 sends neither a body nor a type")
-    if answer.body and _is_foreign(answer):
+    if answer.body and _is_foreign_body(answer):
         raise MalformedResponseError("a body that is not S3's")
     return None
 
 
-def _is_foreign(answer: Response) -> bool:
+def _is_foreign_body(answer: Response) -> bool:
     """Return whether a body, where S3 sends none, is a page or a document of another server."""
-    return _type(answer) == "text/html" or bytes(answer.body[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    return _media_type(answer) == "text/html" or bytes(answer.body[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
 
 
 def _check_refusal(call: Request, answer: Response) -> None:
     """Raise :class:`RequestError` for a web page that says there is no such object: only S3 can say that."""
     facts = (412,) if call.name in _FACT_FREE else (404, 412)
     if answer.status in facts and bytes(answer.body[:64]).strip() and not is_error_document(answer.body):
-        raise malformed(call, _what_came(answer), "no error document", answer.status)
+        raise malformed_response(call, _what_came(answer), "no error document", answer.status)
 
 
 def _refusal_in(answer: Response) -> Response:
@@ -225,15 +225,15 @@ def etag_in(answer: Response) -> str:
 def proved_by(call: Request, answer: Response, head: Response) -> Response:
     """Return ``answer``, whose document names no ETag, with the one ``head`` shows. Raise :class:`RequestError` without."""
     if not head.ok:
-        raise malformed(call, _what_came(answer), f"no ETag, and HEAD of it says {head.status}", answer.status)
+        raise malformed_response(call, _what_came(answer), f"no ETag, and HEAD of it says {head.status}", answer.status)
     etag = head.headers["etag"]
     document = {**answer.document, "ETag": etag} if isinstance(answer.document, dict) else etag.strip('"')
     return answer._replace(document=document)
 
 
-def malformed(call: Request, what: str, why: str = "", status: int = 0) -> RequestError:
+def malformed_response(call: Request, what: str, why: str = "", status: int = 0) -> RequestError:
     """Return the error for a response that is not S3's answer to ``call``; ``why`` says how this was found."""
-    reason = f" ({_printable(why)})" if why else ""
+    reason = f" ({_printable_text(why)})" if why else ""
     words = f"{call.name} was answered with {what}, which is not {_WHOSE.get(call.name, 'S3')}'s answer{reason}"
     return RequestError(call.name, call.key, Fault(MALFORMED, words, status))
 
@@ -244,20 +244,20 @@ def too_large(call: Request, what: str) -> RequestError:
     That may be the true size of another object than was expected: then no other try fares better.
     """
     if call.name != "GetObject":
-        return malformed(call, what)
+        return malformed_response(call, what)
     return RequestError(call.name, call.key, Fault(TOO_LARGE, f"the object has {what}", 200))
 
 
 def _what_came(answer: Response) -> str:
-    kind = _type(answer)
+    kind = _media_type(answer)
     body = "" if answer.body else " and no body"
-    return f"{answer.status} {_printable(kind)}" if kind else f"{answer.status}{body or ' of no type'}"
+    return f"{answer.status} {_printable_text(kind)}" if kind else f"{answer.status}{body or ' of no type'}"
 
 
-def _type(answer: Response) -> str:
+def _media_type(answer: Response) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _printable(text: str) -> str:
+def _printable_text(text: str) -> str:
     """Return foreign text that breaks no line."""
     return "".join(each if each.isprintable() else "?" for each in text[:160])

@@ -31,7 +31,9 @@ def first_given(names: Iterable[str], environ: Mapping[str, str]) -> GivenText |
     return next((GivenText(environ[name], name) for name in names if environ.get(name, "").strip()), None)
 
 
-def unknown(what: str, name: str, known: Iterable[str], *, prefix: str = "", origin: str = "") -> SettingsError:
+def unknown_name_error(
+    what: str, name: str, known: Iterable[str], *, prefix: str = "", origin: str = ""
+) -> SettingsError:
     """Return the error for an unknown name, with the nearest known name as its hint.
 
     All names begin with ``prefix``; the comparison leaves it out.
@@ -45,27 +47,27 @@ def unknown(what: str, name: str, known: Iterable[str], *, prefix: str = "", ori
     return SettingsError(f"there is no {what} {name}{where}", hint=hint)
 
 
-def parse(row: Setting, text: str, origin: str) -> Any:
+def parse_setting(row: Setting, text: str, origin: str) -> Any:
     """Parse the text of a setting. Empty text is the default.
 
     Raises SettingsError, which names the setting, the value, its origin and what to write instead.
     """
-    text = texts.plain(text)
+    text = texts.plain_text(text)
     if not text:
         return row.default
     _refuse_placeholder(row, text, origin)
     try:
         if row.form not in LISTS and texts.has_control(text):
             raise ValueError(texts.CONTROL_HINT)
-        value = _read(row, text)
+        value = _parse_form(row, text)
     except ValueError as error:
-        raise wrong(row, text, origin, str(error)) from None
+        raise wrong_value_error(row, text, origin, str(error)) from None
     return row.default if row.zero_is_unset and value <= 0 else value
 
 
-def cleaned(given: Mapping[str, GivenText]) -> dict[str, GivenText]:
+def clean_values(given: Mapping[str, GivenText]) -> dict[str, GivenText]:
     """Strip white space and quotes from values, and leave out those that are empty then."""
-    plain = {name: one._replace(text=texts.plain(one.text)) for name, one in given.items()}
+    plain = {name: one._replace(text=texts.plain_text(one.text)) for name, one in given.items()}
     return {name: one for name, one in plain.items() if one.text}
 
 
@@ -84,7 +86,7 @@ _LITERAL = frozenset({"bucket", "cloudfront_endpoint"})
 """Settings outside Topic.ACCESS whose value cannot contain ``${NAME}``."""
 
 
-def wrong(row: Setting, value: object, origin: str, instead: str) -> SettingsError:
+def wrong_value_error(row: Setting, value: object, origin: str, instead: str) -> SettingsError:
     """Return the error for a wrong value. It never shows a secret."""
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
     text = texts.without_secrets(text) if row.form is Form.URL else texts.without_userinfo(text)
@@ -92,26 +94,26 @@ def wrong(row: Setting, value: object, origin: str, instead: str) -> SettingsErr
     return SettingsError(f"{row.name} cannot be {shown!r} (from {origin})", hint=instead)
 
 
-def _read(row: Setting, text: str) -> Any:
+def _parse_form(row: Setting, text: str) -> Any:
     match row.form:
         case Form.BOOLEAN:
             return units.parse_boolean(text)
         case Form.COUNT:
-            return _count(text)
+            return _parse_level(text)
         case Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
-            return _within(row, _number(row.form, text))
+            return _check_limits(row, _parse_scaled(row.form, text))
         case Form.LIMIT:
             units.parse_limit(text)
             return text.strip()
         case Form.LIST:
-            return tuple(_chosen(row, _without_control(item)) for item in split_list(text))
+            return tuple(_match_choice(row, _without_control(item)) for item in split_list(text))
         case Form.KEYS:
             return tuple(_without_control(item) for item in split_keys(text))
         case Form.URL:
-            return _url(text.strip())
+            return _parse_url(text.strip())
         case Form.RULES | Form.MAP:
             return text
-    return _chosen(row, text)
+    return _match_choice(row, text)
 
 
 def _without_control(item: str) -> str:
@@ -120,7 +122,7 @@ def _without_control(item: str) -> str:
     return item
 
 
-def _number(form: Form, text: str) -> float:
+def _parse_scaled(form: Form, text: str) -> float:
     match form:
         case Form.SIZE:
             return units.parse_size(text)
@@ -131,21 +133,21 @@ def _number(form: Form, text: str) -> float:
     return units.parse_integer(text)
 
 
-def _within(row: Setting, number: float) -> float:
+def _check_limits(row: Setting, number: float) -> float:
     if row.zero_is_unset or (
         (row.minimum is None or number >= row.minimum) and (row.maximum is None or number <= row.maximum)
     ):
         return number
-    limits = [f"at least {_amount(row, row.minimum)}" if row.minimum is not None else ""]
-    limits.append(f"at most {_amount(row, row.maximum)}" if row.maximum is not None else "")
+    limits = [f"at least {_format_limit(row, row.minimum)}" if row.minimum is not None else ""]
+    limits.append(f"at most {_format_limit(row, row.maximum)}" if row.maximum is not None else "")
     raise ValueError("write " + " and ".join(filter(None, limits)))
 
 
-def _amount(row: Setting, number: float) -> str:
+def _format_limit(row: Setting, number: float) -> str:
     return units.format_size(number) if row.form is Form.SIZE else f"{number:g}"
 
 
-def _chosen(row: Setting, text: str) -> str:
+def _match_choice(row: Setting, text: str) -> str:
     if not row.choices:
         return text
     for choice in row.choices:
@@ -158,14 +160,14 @@ def _any_of(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
-def _count(text: str) -> int:
+def _parse_level(text: str) -> int:
     try:
         return int(units.parse_boolean(text))
     except ValueError:
         return max(units.parse_integer(text), 0)
 
 
-def _url(text: str) -> str:
+def _parse_url(text: str) -> str:
     url = text if "://" in text else f"https://{text}"
     scheme, _, rest = url.partition("://")
     if "@" in rest:
@@ -185,14 +187,14 @@ def split_list(text: str) -> tuple[str, ...]:
     if text.strip().startswith("["):
         with contextlib.suppress(ValueError, RecursionError):
             items = json.loads(text)
-    return tuple(word for word in (_word(item).strip() for item in items) if word)
+    return tuple(word for word in (_ci_word(item).strip() for item in items) if word)
 
 
 def split_keys(text: str) -> tuple[str, ...]:
     r"""Split a list of cache keys: as :func:`split_list`, but ``\,`` is a comma, and ``{{...}}`` is never split."""
     if text.strip().startswith("["):
         with contextlib.suppress(ValueError, RecursionError):
-            return tuple(word for word in (_word(item).strip() for item in json.loads(text)) if word)
+            return tuple(word for word in (_ci_word(item).strip() for item in json.loads(text)) if word)
     items = [""]
     for piece in _KEY_PIECE.findall(text):
         if piece in {",", "\n", "\r"}:
@@ -207,7 +209,7 @@ def join_keys(keys: Iterable[str]) -> str:
     return ",".join(_KEY_PIECE.sub(lambda piece: "\\," if piece[0] == "," else piece[0], key) for key in keys)
 
 
-def _word(item: object) -> str:
+def _ci_word(item: object) -> str:
     """Return a JSON value as a CI writes it: booleans in lower case, null as empty text."""
     if item is None:
         return ""

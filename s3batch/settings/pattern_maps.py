@@ -34,56 +34,64 @@ _MAX_TAGS, _MAX_TAG_KEY, _MAX_TAG_VALUE = 10, 128, 256
 """S3's limits: tags of an object, characters of a tag."""
 
 
-def texts(settings: Settings, name: str) -> dict[str, str]:
+def parse_text_map(settings: Settings, name: str) -> dict[str, str]:
     """Return a string or a map of strings, such as ``acl`` or ``cache_control``."""
-    text = _text(settings, name)
+    text = _raw_text(settings, name)
     if text in _UNSET:
         return {}
-    given = _read(text)
+    given = _parse_json(text)
     if not isinstance(given, dict):
-        return {EVERYTHING: header(settings, name, text)}
-    return {pattern: header(settings, name, value) for pattern, value in _flat(settings, name, given).items()}
+        return {EVERYTHING: check_header_value(settings, name, text)}
+    return {
+        pattern: check_header_value(settings, name, value)
+        for pattern, value in _flatten_map(settings, name, given).items()
+    }
 
 
-def metadata(settings: Settings, name: str = "metadata") -> dict[str, Pairs]:
+def parse_metadata_map(settings: Settings, name: str = "metadata") -> dict[str, Pairs]:
     """Return user metadata, with names in lower case, as they are sent."""
-    return {pattern: _metadata(settings, name, pairs) for pattern, pairs in _maps(settings, name).items()}
+    return {
+        pattern: _check_metadata(settings, name, pairs) for pattern, pairs in _maps_by_pattern(settings, name).items()
+    }
 
 
-def tags(settings: Settings, name: str = "tags") -> dict[str, Pairs]:
+def parse_tag_map(settings: Settings, name: str = "tags") -> dict[str, Pairs]:
     """Return tags, whose keys keep their case. ``a=1&b=2``, as S3 and its tools write them, is a map too."""
-    text = _text(settings, name)
+    text = _raw_text(settings, name)
     if text and not text.startswith("{") and all("=" in pair for pair in text.split("&")):
-        return {EVERYTHING: _tags(settings, name, dict(parse_qsl(text, keep_blank_values=True)))}
-    return {pattern: _tags(settings, name, pairs) for pattern, pairs in _maps(settings, name).items()}
+        return {EVERYTHING: _check_tags(settings, name, dict(parse_qsl(text, keep_blank_values=True)))}
+    return {pattern: _check_tags(settings, name, pairs) for pattern, pairs in _maps_by_pattern(settings, name).items()}
 
 
-def switches(settings: Settings, name: str) -> dict[str, bool]:
+def parse_switch_map(settings: Settings, name: str) -> dict[str, bool]:
     """Return a boolean, a list of patterns (JSON, or joined by commas as Drone does), or a map of booleans."""
-    text = _text(settings, name)
+    text = _raw_text(settings, name)
     if text in _UNSET:
         return {}
-    given = _read(text)
+    given = _parse_json(text)
     if isinstance(given, dict):
-        return {pattern: _boolean(settings, name, value) for pattern, value in _flat(settings, name, given).items()}
+        return {
+            pattern: _parse_switch(settings, name, value)
+            for pattern, value in _flatten_map(settings, name, given).items()
+        }
     if isinstance(given, list):
-        return dict.fromkeys(_patterns(settings, name, given), True)
+        return dict.fromkeys(_check_patterns(settings, name, given), True)
     try:
         return {EVERYTHING: parse_boolean(text)}
     except ValueError:
-        return dict.fromkeys(_patterns(settings, name, text.split(",")), True)
+        return dict.fromkeys(_check_patterns(settings, name, text.split(",")), True)
 
 
-def strings(settings: Settings, name: str) -> dict[str, str]:
+def parse_string_map(settings: Settings, name: str) -> dict[str, str]:
     """Return a JSON object of strings and nothing else, such as ``redirects``."""
-    text = _text(settings, name)
-    given = {} if text in _UNSET else _read(text, numbers_as_text=False)
+    text = _raw_text(settings, name)
+    given = {} if text in _UNSET else _parse_json(text, numbers_as_text=False)
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise settings.bad(name, 'write a map of strings, such as {"old/page": "/new/page"}')
-    return {key: header(settings, name, value) for key, value in given.items()}
+    return {key: check_header_value(settings, name, value) for key, value in given.items()}
 
 
-def header(settings: Settings, name: str, value: str) -> str:
+def check_header_value(settings: Settings, name: str, value: str) -> str:
     """Return the value without spaces around it. Raises SettingsError if it cannot be a header's value."""
     if not value.isascii():
         raise settings.bad(name, f"write {value!r} in ASCII: it travels in an HTTP header")
@@ -97,11 +105,11 @@ def _one_line(settings: Settings, name: str, value: str) -> str:
     return value
 
 
-def _text(settings: Settings, name: str) -> str:
+def _raw_text(settings: Settings, name: str) -> str:
     return (getattr(settings, name) or "").strip()
 
 
-def _read(text: str, *, numbers_as_text: bool = True) -> Any:
+def _parse_json(text: str, *, numbers_as_text: bool = True) -> Any:
     """Return the JSON value; ``None`` if it is not JSON."""
     number = str if numbers_as_text else None
     try:
@@ -110,7 +118,7 @@ def _read(text: str, *, numbers_as_text: bool = True) -> Any:
         return None
 
 
-def _flat(settings: Settings, name: str, given: dict[str, Any]) -> dict[str, str]:
+def _flatten_map(settings: Settings, name: str, given: dict[str, Any]) -> dict[str, str]:
     """Return a flat map: numbers are text already, booleans become text, and null drops its pair."""
     flat = {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
     if nested := [key for key, value in flat.items() if isinstance(value, dict | list)]:
@@ -118,23 +126,23 @@ def _flat(settings: Settings, name: str, given: dict[str, Any]) -> dict[str, str
     return {key: value for key, value in flat.items() if value is not None}
 
 
-def _maps(settings: Settings, name: str) -> dict[str, dict[str, str]]:
+def _maps_by_pattern(settings: Settings, name: str) -> dict[str, dict[str, str]]:
     """Return maps by pattern: a flat map is for all files, a map of maps has one per pattern; no mixture."""
-    text = _text(settings, name)
-    given = {} if text in _UNSET else _read(text)
+    text = _raw_text(settings, name)
+    given = {} if text in _UNSET else _parse_json(text)
     hint = 'write a map for all files, such as {"version": "2"}, or a map of such maps by pattern'
     if not isinstance(given, dict):
         raise settings.bad(name, hint)
     given = {key: value for key, value in given.items() if value is not None}
     nested = [isinstance(value, dict) for value in given.values()]
     if not any(nested):
-        return {EVERYTHING: _flat(settings, name, given)} if given else {}
+        return {EVERYTHING: _flatten_map(settings, name, given)} if given else {}
     if not all(nested):
         raise settings.bad(name, f"{hint}, not both at once")
-    return {pattern: _flat(settings, name, pairs) for pattern, pairs in given.items()}
+    return {pattern: _flatten_map(settings, name, pairs) for pattern, pairs in given.items()}
 
 
-def _metadata(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
+def _check_metadata(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
     if odd := [key for key in pairs if not _TOKEN.fullmatch(key)]:
         raise settings.bad(name, f"{odd[0]!r} cannot name metadata: use letters, digits and hyphens")
     if len({key.lower().replace("_", "-") for key in pairs}) != len(pairs):
@@ -144,7 +152,7 @@ def _metadata(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
     return tuple(sorted((key.lower(), _one_line(settings, name, value)) for key, value in pairs.items()))
 
 
-def _tags(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
+def _check_tags(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
     if len(pairs) > _MAX_TAGS:
         raise settings.bad(name, f"an object has at most {_MAX_TAGS} tags")
     for key, value in pairs.items():
@@ -155,14 +163,14 @@ def _tags(settings: Settings, name: str, pairs: dict[str, str]) -> Pairs:
     return tuple(sorted(pairs.items()))
 
 
-def _boolean(settings: Settings, name: str, value: str) -> bool:
+def _parse_switch(settings: Settings, name: str, value: str) -> bool:
     try:
         return parse_boolean(value)
     except ValueError:
         raise settings.bad(name, f"{BOOLEAN_HINT} for each pattern") from None
 
 
-def _patterns(settings: Settings, name: str, given: list[Any]) -> list[str]:
+def _check_patterns(settings: Settings, name: str, given: list[Any]) -> list[str]:
     if not all(isinstance(pattern, str) for pattern in given):
         raise settings.bad(name, 'write true, or a list of patterns such as ["*.html", ".css"]')
     return [pattern.strip() for pattern in given if pattern.strip()]

@@ -148,7 +148,7 @@ def variable_of(name: str) -> str:
     return "S3BATCH_" + name.upper()
 
 
-def setting(
+def define_setting(
     default: Any, sentence: str, topic: Topic, commands: frozenset[str], form: Form = Form.TEXT, **more: Any
 ) -> Any:
     """Make a field of :class:`Settings`; ``more`` are fields of :class:`Setting`."""

@@ -20,7 +20,7 @@ from typing import Any, Self
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings.ci_build import CIBuild
-from s3batch.settings.parsing import as_plain_value, join_keys, wrong
+from s3batch.settings.parsing import as_plain_value, join_keys, wrong_value_error
 from s3batch.settings.s3_limits import PART_MAXIMUM, PART_MINIMUM
 from s3batch.settings.schema import (
     ARCHIVE_COMMANDS,
@@ -38,7 +38,7 @@ from s3batch.settings.schema import (
     Form,
     Setting,
     Topic,
-    setting,
+    define_setting,
 )
 
 
@@ -50,129 +50,133 @@ class Settings:
     """
 
     # -- source and target -------------------------------------------------------------------------------------
-    source: str = setting(
+    source: str = define_setting(
         ".", "Directory, file or glob to upload, relative to the working directory.", Topic.WHAT, SYNC_COMMANDS
     )
-    bucket: str = setting("", "Name of the bucket.", Topic.WHAT, SYNC_COMMANDS | CACHE_COMMANDS)
-    target: str = setting("/", "Prefix in the bucket, or s3://BUCKET/PREFIX.", Topic.WHAT, SYNC_COMMANDS)
-    include: tuple[str, ...] = setting(
+    bucket: str = define_setting("", "Name of the bucket.", Topic.WHAT, SYNC_COMMANDS | CACHE_COMMANDS)
+    target: str = define_setting("/", "Prefix in the bucket, or s3://BUCKET/PREFIX.", Topic.WHAT, SYNC_COMMANDS)
+    include: tuple[str, ...] = define_setting(
         (),
         "Patterns of the files to upload, in gitignore syntax, relative to the source; all other files are left out.",
         Topic.WHAT, SYNC_COMMANDS, Form.LIST,
     )  # fmt: skip
-    exclude: tuple[str, ...] = setting(
+    exclude: tuple[str, ...] = define_setting(
         (),
         "Patterns of files to leave out, in gitignore syntax, relative to the source; for a cache, relative to the workspace.",
         Topic.WHAT, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.LIST,
     )  # fmt: skip
-    strip_prefix: str = setting("", "Path prefix to strip from keys.", Topic.WHAT, SYNC_COMMANDS)
-    symlinks: str = setting(
+    strip_prefix: str = define_setting("", "Path prefix to strip from keys.", Topic.WHAT, SYNC_COMMANDS)
+    symlinks: str = define_setting(
         "follow", "Symbolic links: follow all, follow those that stay inside the source, or skip all.",
         Topic.WHAT, SYNC_COMMANDS,
         choices=("follow", "inside", "skip"),
     )  # fmt: skip
-    redirects: str = setting(
+    redirects: str = define_setting(
         "", "Website redirects: map from key to the location it redirects to.", Topic.WHAT, SYNC_COMMANDS, Form.MAP
     )
-    publish_last: tuple[str, ...] = setting(
+    publish_last: tuple[str, ...] = define_setting(
         (), "Patterns of files to upload after all others, such as index.html.", Topic.WHAT, SYNC_COMMANDS, Form.LIST
     )
 
     # -- attributes of objects ---------------------------------------------------------------------------------
-    acl: str = setting(
+    acl: str = define_setting(
         "", "Canned ACL, such as public-read; without it no ACL is sent.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES,
         aliases=("access",), plugin=("PLUGIN_ACCESS", "PLUGIN_ACL"),
     )  # fmt: skip
-    content_type: str = setting(
+    content_type: str = define_setting(
         "", "Content-Type header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES, shown_default="by file name"
     )
-    content_encoding: str = setting("", "Content-Encoding header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
-    cache_control: str = setting("", "Cache-Control header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
-    content_disposition: str = setting("", "Content-Disposition header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
-    content_language: str = setting("", "Content-Language header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
-    expires: str = setting(
+    content_encoding: str = define_setting("", "Content-Encoding header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
+    cache_control: str = define_setting("", "Cache-Control header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
+    content_disposition: str = define_setting(
+        "", "Content-Disposition header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES
+    )
+    content_language: str = define_setting("", "Content-Language header.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
+    expires: str = define_setting(
         "", "Expires header: an HTTP date or an ISO 8601 time.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES
     )
-    metadata: str = setting(
+    metadata: str = define_setting(
         "",
         "User metadata: map from name to value, or from pattern to such a map.",
         Topic.ATTRIBUTES,
         SYNC_COMMANDS,
         Form.MAP,
     )
-    tags: str = setting(
+    tags: str = define_setting(
         "",
         "Object tags: a=1&b=2, a map from name to value, or a map from pattern to either.",
         Topic.ATTRIBUTES,
         SYNC_COMMANDS,
         Form.RULES,
     )
-    storage_class: str = setting("", "Storage class, such as STANDARD_IA.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES)
-    encryption: str = setting(
+    storage_class: str = define_setting(
+        "", "Storage class, such as STANDARD_IA.", Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES
+    )
+    encryption: str = define_setting(
         "",
         "Server-side encryption.",
         Topic.ATTRIBUTES,
         SYNC_COMMANDS | ARCHIVE_COMMANDS,
         choices=("AES256", "aws:kms", "aws:kms:dsse"),
     )
-    kms_key_id: str = setting(
+    kms_key_id: str = define_setting(
         "", "Id or ARN of the KMS key, for encryption aws:kms.", Topic.ATTRIBUTES, SYNC_COMMANDS | ARCHIVE_COMMANDS
     )
-    gzip: str = setting(
+    gzip: str = define_setting(
         "", "Patterns of files to compress with gzip while they are uploaded, or true for all; sets Content-Encoding.",
         Topic.ATTRIBUTES, SYNC_COMMANDS, Form.RULES,
     )  # fmt: skip
-    checksum: str = setting(
+    checksum: str = define_setting(
         "auto", "Checksum algorithm with which the store verifies each upload.", Topic.ATTRIBUTES, SYNC_COMMANDS | ARCHIVE_COMMANDS,
         choices=("auto", "crc64nvme", "crc32", "crc32c", "sha256", "md5", "none"),
     )  # fmt: skip
 
     # -- deleting and safety -----------------------------------------------------------------------------------
-    delete: bool = setting(
+    delete: bool = define_setting(
         False, "Delete remote objects that have no local file.", Topic.SAFETY, SYNC_COMMANDS, Form.BOOLEAN
     )
-    max_delete: str = setting(
+    max_delete: str = define_setting(
         "",
         "Maximum number or percentage of objects to delete; if there are more, none is deleted and the job fails.",
         Topic.SAFETY,
         SYNC_COMMANDS,
         Form.LIMIT,
     )
-    allow_empty_source: bool = setting(
+    allow_empty_source: bool = define_setting(
         False, "Let --delete remove all objects if the source holds no file.", Topic.SAFETY, SYNC_COMMANDS, Form.BOOLEAN
     )
-    allow_file_source: bool = setting(
+    allow_file_source: bool = define_setting(
         False, "Let --delete go on if the source was a directory in the last run and is a single file now.",
         Topic.SAFETY, SYNC_COMMANDS,
         Form.BOOLEAN,
     )  # fmt: skip
-    dry_run: bool = setting(
+    dry_run: bool = define_setting(
         False, "Change nothing, print what would be done.",
         Topic.SAFETY, frozenset({"sync", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
         Form.BOOLEAN, plugin=("DRY_RUN", "PLUGIN_DRY_RUN"),
     )  # fmt: skip
-    fail_on: tuple[str, ...] = setting(
+    fail_on: tuple[str, ...] = define_setting(
         (), "Also exit with code 1 after warnings, after changes, or if nothing had to be done.",
         Topic.SAFETY, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.LIST, choices=("warnings", "changes", "nothing"),
     )  # fmt: skip
-    object_manifest: bool = setting(
+    object_manifest: bool = define_setting(
         False,
         "Keep a list of the uploaded objects in the bucket, so that a run without a journal need not check them again.",
         Topic.SAFETY, SYNC_COMMANDS, Form.BOOLEAN,
     )  # fmt: skip
 
     # -- CloudFront --------------------------------------------------------------------------------------------
-    cloudfront_distribution: str = setting(
+    cloudfront_distribution: str = define_setting(
         "", "Id of the distribution to invalidate after all operations succeeded.", Topic.CLOUDFRONT, SYNC_COMMANDS
     )
-    cloudfront_always: bool = setting(
+    cloudfront_always: bool = define_setting(
         False, "Invalidate even if nothing changed.", Topic.CLOUDFRONT, SYNC_COMMANDS, Form.BOOLEAN
     )
-    cloudfront_paths: str = setting(
+    cloudfront_paths: str = define_setting(
         "all", "Paths to invalidate: the whole target, or the changed keys only.", Topic.CLOUDFRONT, SYNC_COMMANDS,
         choices=("all", "changed"),
     )  # fmt: skip
-    cloudfront_endpoint: str = setting(
+    cloudfront_endpoint: str = define_setting(
         "",
         "URL of the CloudFront API.",
         Topic.CLOUDFRONT,
@@ -182,13 +186,13 @@ class Settings:
     )
 
     # -- cache -------------------------------------------------------------------------------------------------
-    mode: str = setting(
+    mode: str = define_setting(
         "", "Command that the plugin runs, if the other settings do not name it.", Topic.CACHE, PLUGIN_ONLY,
         choices=("sync", "restore", "rebuild", "clear", "resume", "doctor"),
     )  # fmt: skip
-    restore: bool = setting(False, "Restore the cache.", Topic.CACHE, PLUGIN_ONLY, Form.BOOLEAN)
-    rebuild: bool = setting(False, "Rebuild the cache.", Topic.CACHE, PLUGIN_ONLY, Form.BOOLEAN)
-    cache: tuple[str, ...] = setting(
+    restore: bool = define_setting(False, "Restore the cache.", Topic.CACHE, PLUGIN_ONLY, Form.BOOLEAN)
+    rebuild: bool = define_setting(False, "Rebuild the cache.", Topic.CACHE, PLUGIN_ONLY, Form.BOOLEAN)
+    cache: tuple[str, ...] = define_setting(
         (),
         "Directories and files to cache, or patterns such as **/node_modules.",
         Topic.CACHE,
@@ -196,66 +200,66 @@ class Settings:
         Form.LIST,
         aliases=("mount",),
     )
-    prefix: str = setting("", "Prefix in the bucket for all caches.", Topic.CACHE, CACHE_COMMANDS)
-    cache_key: tuple[str, ...] = setting(
+    prefix: str = define_setting("", "Prefix in the bucket for all caches.", Topic.CACHE, CACHE_COMMANDS)
+    cache_key: tuple[str, ...] = define_setting(
         (),
         'Name of the cache, or several names. Templates such as {{ .Repo.Name }}/{{ checksum "go.sum" }} are expanded.',
         Topic.CACHE, KEYED_COMMANDS, Form.KEYS, shown_default="owner/repo/branch",
     )  # fmt: skip
-    restore_keys: tuple[str, ...] = setting(
+    restore_keys: tuple[str, ...] = define_setting(
         (), "Prefixes of cache keys to try if no cache has the key; of several caches the newest is restored.",
         Topic.CACHE, frozenset({"cache restore", "cache rebuild"}), Form.LIST,
     )  # fmt: skip
-    override: bool = setting(
+    override: bool = define_setting(
         True,
         "Replace an existing cache of the same key.",
         Topic.CACHE,
         frozenset({"cache rebuild"}),
         Form.BOOLEAN,
     )
-    ttl: float = setting(
+    ttl: float = define_setting(
         0.0,
         "Prune removes caches that were not used for this long; 0 keeps them. With it, restore and rebuild record the use.",
         Topic.CACHE, ARCHIVE_COMMANDS | {"cache prune"}, Form.DAYS, minimum=0,
     )  # fmt: skip
-    keep_last: int | None = setting(
+    keep_last: int | None = define_setting(
         None,
         "Number of newest caches to keep for each branch; for a rebuild, of those with the same cache_key template.",
         Topic.CACHE, frozenset({"cache prune", "cache rebuild"}), Form.INTEGER, minimum=1,
     )  # fmt: skip
-    max_age: float = setting(
+    max_age: float = define_setting(
         0.0, "Maximum age of a cache to restore; an older one is a miss. 0 means any age.",
         Topic.CACHE, frozenset({"cache restore"}), Form.DAYS, minimum=0,
     )  # fmt: skip
-    lookup_only: bool = setting(
+    lookup_only: bool = define_setting(
         False, "Report which cache would be restored, its age and its size; restore nothing.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
-    max_size: int | None = setting(
+    max_size: int | None = define_setting(
         None, "Maximum total size of the files in one cache.", Topic.CACHE, ARCHIVE_COMMANDS, Form.SIZE, minimum=1,
     )  # fmt: skip
-    max_total: int | None = setting(
+    max_total: int | None = define_setting(
         None, "Maximum stored size of all caches together; the least recently used ones are removed.",
         Topic.CACHE, frozenset({"cache prune"}), Form.SIZE, aliases=("max_size",), minimum=1,
     )  # fmt: skip
-    local_dir: str = setting(
+    local_dir: str = define_setting(
         "",
         "Directory that outlives the workspace, such as a volume of the runner. Chunks are kept there and not fetched again.",
         Topic.CACHE, frozenset({"cache restore", "cache rebuild"}),
     )  # fmt: skip
-    local_max: int = setting(
+    local_max: int = define_setting(
         10 << 30, "Maximum size of local_dir; the least recently used chunks are removed.",
         Topic.CACHE, frozenset({"cache restore", "cache rebuild"}), Form.SIZE, minimum=1,
     )  # fmt: skip
-    grace: float = setting(
+    grace: float = define_setting(
         86400.0, "Never prune anything younger than this. Set it above your longest build time.",
         Topic.CACHE, frozenset({"cache prune"}), Form.DURATION, minimum=0,
     )  # fmt: skip
-    lock_timeout: float = setting(
+    lock_timeout: float = define_setting(
         3600.0, "Age at which the lock of a dead prune may be taken over.",
         Topic.CACHE, frozenset({"cache prune"}), Form.DURATION, minimum=1,
     )  # fmt: skip
-    compression_level: int = setting(
+    compression_level: int = define_setting(
         3,
         "Compression level of zstd, from -7 (fastest) to 22 (smallest).",
         Topic.CACHE,
@@ -264,67 +268,67 @@ class Settings:
         minimum=-7,
         maximum=22,
     )
-    read_only: bool = setting(
+    read_only: bool = define_setting(
         False, "Never write to the cache.",
         Topic.CACHE, frozenset({"cache restore", "cache rebuild", "cache clear", "cache prune"}), Form.BOOLEAN,
     )  # fmt: skip
-    fail_on_error: bool = setting(
+    fail_on_error: bool = define_setting(
         False, "Fail the step if a cache cannot be read or written.",
         Topic.CACHE, ARCHIVE_COMMANDS | {"cache clear"}, Form.BOOLEAN, plugin=("PLUGIN_FAIL_ON_ERROR",),
         plugin_cache=("PLUGIN_EXIT_CODE",),
     )  # fmt: skip
-    fail_on_miss: bool = setting(
+    fail_on_miss: bool = define_setting(
         False, "Fail the step if there is no cache to restore.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
-    output_file: str = setting(
+    output_file: str = define_setting(
         "", "File to append the outputs of this step to, one name=value line each.",
         Topic.OUTPUT, frozenset({"sync", "cache restore"}),
     )  # fmt: skip
-    deadline: float | None = setting(
+    deadline: float | None = define_setting(
         None,
         "Maximum time for the step; then it gives up and the build goes on. 0 means no limit. Default: 10m, rebuild 20m.",
         Topic.CACHE, ARCHIVE_COMMANDS, Form.DURATION, minimum=0,
     )  # fmt: skip
-    compat: str = setting(
+    compat: str = define_setting(
         "", "Format for another plugin; s3cache: rebuild writes REPO/REPO.tar.gz for drone-s3cache.",
         Topic.CACHE, ARCHIVE_COMMANDS,
         choices=("s3cache",),
     )  # fmt: skip
-    cache_symlinks: str = setting(
+    cache_symlinks: str = define_setting(
         "keep",
         "Symbolic links inside the cached paths: keep all, keep those that point inside the cached paths, or skip all.",
         Topic.CACHE, ARCHIVE_COMMANDS, aliases=("symlinks",), choices=("keep", "inside", "skip"),
     )  # fmt: skip
-    cross_os: bool = setting(
+    cross_os: bool = define_setting(
         False,
         "Share one cache between all operating systems and processors.",
         Topic.CACHE,
         ARCHIVE_COMMANDS,
         Form.BOOLEAN,
     )
-    root_symlinks: str = setting(
+    root_symlinks: str = define_setting(
         "inside",
         "Cached paths that are symbolic links: follow those that stay inside the workspace, follow all, or keep the links.",
         Topic.CACHE, ARCHIVE_COMMANDS, choices=("inside", "follow", "keep"),
     )  # fmt: skip
-    verify: bool = setting(
+    verify: bool = define_setting(
         False, "Read every existing file, also those that did not change since the last step.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
-    exact: bool = setting(
+    exact: bool = define_setting(
         False, "Also remove files below the cached paths that are not in the cache; excluded files stay.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
     )  # fmt: skip
-    trust_mtime: bool = setting(
+    trust_mtime: bool = define_setting(
         False, "Detect changed files by size and mtime alone. Unsafe with tools that reset mtimes.",
         Topic.CACHE, frozenset({"cache rebuild"}), Form.BOOLEAN,
     )  # fmt: skip
-    owner: str = setting(
+    owner: str = define_setting(
         "", "Owners of files: keep and restore them (as root only), or none.", Topic.CACHE, ARCHIVE_COMMANDS,
         choices=("keep", "none"), shown_default="keep as root, else none",
     )  # fmt: skip
-    cache_secret: str = setting(
+    cache_secret: str = define_setting(
         "",
         "Secret that signs caches; with it a cache without a valid signature is a miss.",
         Topic.CACHE,
@@ -333,91 +337,95 @@ class Settings:
     )
 
     # -- endpoint and credentials ------------------------------------------------------------------------------
-    endpoint_url: str = setting(
+    endpoint_url: str = define_setting(
         "", "URL of an S3-compatible server.", Topic.ACCESS, ONLINE_COMMANDS, Form.URL, aliases=("endpoint",),
         plugin=("PLUGIN_ENDPOINT", "PLUGIN_ENDPOINT_URL", "S3_SYNC_ENDPOINT", "S3_ENDPOINT"),
         plugin_cache=("PLUGIN_SERVER", "CACHE_S3_ENDPOINT", "CACHE_S3_SERVER"),
         also=("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), shown_default="AWS",
     )  # fmt: skip
-    region: str = setting(
+    region: str = define_setting(
         "", "Region of the bucket.", Topic.ACCESS, ONLINE_COMMANDS, also=("AWS_REGION", "AWS_DEFAULT_REGION"),
         plugin_cache=("S3_REGION",), shown_default="the profile's, else us-east-1",
     )  # fmt: skip
-    path_style: bool = setting(
+    path_style: bool = define_setting(
         False, "Put the bucket in the path of the URL instead of the host name.", Topic.ACCESS, ONLINE_COMMANDS, Form.BOOLEAN,
         plugin_cache=("AWS_PLUGIN_PATH_STYLE",),
     )  # fmt: skip
-    profile: str = setting("", "Profile of the AWS config files.", Topic.ACCESS, ONLINE_COMMANDS)
-    access_key: str = setting(
+    profile: str = define_setting("", "Profile of the AWS config files.", Topic.ACCESS, ONLINE_COMMANDS)
+    access_key: str = define_setting(
         "", "Access key id; without it the default credential chain of boto3 is used.",
         Topic.ACCESS, ONLINE_COMMANDS, secret=True,
         aliases=("aws_access_key_id",), also=("AWS_ACCESS_KEY_ID",),
         plugin_cache=("CACHE_S3_ACCESS_KEY", "CACHE_AWS_ACCESS_KEY_ID"),
     )  # fmt: skip
-    secret_key: str = setting(
+    secret_key: str = define_setting(
         "", "Secret access key.", Topic.ACCESS, ONLINE_COMMANDS, secret=True,
         aliases=("aws_secret_access_key",), also=("AWS_SECRET_ACCESS_KEY",),
         plugin_cache=("CACHE_S3_SECRET_KEY", "CACHE_AWS_SECRET_ACCESS_KEY"),
     )  # fmt: skip
-    session_token: str = setting(
+    session_token: str = define_setting(
         "", "Session token of the access key.", Topic.ACCESS, ONLINE_COMMANDS, secret=True,
         aliases=("aws_session_token",),
     )  # fmt: skip
-    assume_role: str = setting(
+    assume_role: str = define_setting(
         "", "ARN of a role to assume.", Topic.ACCESS, ONLINE_COMMANDS, aliases=("assume_role_arn",)
     )
-    assume_role_session_name: str = setting(
+    assume_role_session_name: str = define_setting(
         "s3batch", "Session name of the assumed role.", Topic.ACCESS, ONLINE_COMMANDS
     )
-    external_id: str = setting("", "External id of the assumed role.", Topic.ACCESS, ONLINE_COMMANDS, secret=True)
-    user_role_arn: str = setting(
+    external_id: str = define_setting(
+        "", "External id of the assumed role.", Topic.ACCESS, ONLINE_COMMANDS, secret=True
+    )
+    user_role_arn: str = define_setting(
         "", "ARN of a second role, assumed with the first one's credentials.", Topic.ACCESS, ONLINE_COMMANDS
     )
-    user_role_external_id: str = setting(
+    user_role_external_id: str = define_setting(
         "", "External id of the second role.", Topic.ACCESS, ONLINE_COMMANDS, secret=True
     )
-    oidc_token_id: str = setting(
+    oidc_token_id: str = define_setting(
         "", "OIDC token to assume the role with, instead of access keys.", Topic.ACCESS, ONLINE_COMMANDS, secret=True
     )
-    sign_payload: str = setting(
+    sign_payload: str = define_setting(
         "auto", "Sign the body of requests too; auto signs small ones over plain HTTP.", Topic.ACCESS, ONLINE_COMMANDS,
         choices=("auto", "always", "never"),
     )  # fmt: skip
 
     # -- speed -------------------------------------------------------------------------------------------------
-    workers: int | None = setting(
+    workers: int | None = define_setting(
         None, "Number of worker processes.", Topic.SPEED, WORKING_COMMANDS, Form.INTEGER, zero_is_unset=True,
         shown_default="the CPUs this process may use",
     )  # fmt: skip
-    max_concurrency: int | None = setting(
+    max_concurrency: int | None = define_setting(
         None, "Maximum number of requests in flight over all workers.",
         Topic.SPEED, WORKING_COMMANDS, Form.INTEGER, zero_is_unset=True,
         shown_default="set by the number of workers",
     )  # fmt: skip
-    bandwidth: int | None = setting(
+    bandwidth: int | None = define_setting(
         None, "Maximum bytes per second over all workers.", Topic.SPEED, WORKING_COMMANDS, Form.SIZE, zero_is_unset=True,
         shown_default="unlimited",
     )  # fmt: skip
-    retries: int = setting(10, "Maximum attempts per operation.", Topic.SPEED, ONLINE_COMMANDS, Form.INTEGER, minimum=1)
-    timeout: float = setting(
+    retries: int = define_setting(
+        10, "Maximum attempts per operation.", Topic.SPEED, ONLINE_COMMANDS, Form.INTEGER, minimum=1
+    )
+    timeout: float = define_setting(
         60.0, "Maximum time to wait for the server to send or accept data.",
         Topic.SPEED, ONLINE_COMMANDS, Form.DURATION, minimum=0.001,
         plugin_cache=("PLUGIN_BACKEND_OPERATION_TIMEOUT", "BACKEND_OPERATION_TIMEOUT"),
     )  # fmt: skip
-    executor: str = setting(
+    executor: str = define_setting(
         "local", "Where the workers run: processes on this machine, a Dask cluster, or this process (inline).",
         Topic.SPEED, WORKING_COMMANDS,
         choices=("local", "dask", "inline"),
     )  # fmt: skip
-    scheduler: str = setting(
+    scheduler: str = define_setting(
         "", "Address of the Dask scheduler, such as tcp://host:8786.", Topic.SPEED, WORKING_COMMANDS
     )
-    lane: str = setting(
+    lane: str = define_setting(
         "auto", "HTTP client: built-in (lean) or boto3 (reference); auto takes boto3 only where it is needed.",
         Topic.SPEED, ONLINE_COMMANDS,
         choices=("auto", "lean", "reference"),
     )  # fmt: skip
-    multipart_threshold: int = setting(
+    multipart_threshold: int = define_setting(
         32 << 20,
         "Minimum size of files that are uploaded in parts.",
         Topic.SPEED,
@@ -425,58 +433,58 @@ class Settings:
         Form.SIZE,
         minimum=1,
     )
-    part_size: int = setting(
+    part_size: int = define_setting(
         16 << 20, "Size of a part; doubled until 10,000 parts hold the file.",
         Topic.SPEED, SYNC_COMMANDS | {"resume"}, Form.SIZE,
         minimum=PART_MINIMUM, maximum=PART_MAXIMUM,
     )  # fmt: skip
 
     # -- journal -----------------------------------------------------------------------------------------------
-    journal: str = setting(
+    journal: str = define_setting(
         "", "Journal file, which records each operation of a job and its state.", Topic.JOURNAL, JOURNAL_COMMANDS,
         shown_default="one per target, in the state directory",
     )  # fmt: skip
-    all_jobs: bool = setting(
+    all_jobs: bool = define_setting(
         False, "Finish all unfinished jobs, the oldest first.", Topic.JOURNAL, frozenset({"resume"}), Form.BOOLEAN,
         aliases=("all",),
     )  # fmt: skip
-    older_than: float = setting(
+    older_than: float = define_setting(
         0.0, "Delete only jobs that ended longer ago than this.", Topic.JOURNAL, frozenset({"jobs prune"}), Form.DAYS,
         minimum=0,
     )  # fmt: skip
-    trust_journal: bool = setting(
+    trust_journal: bool = define_setting(
         True, "Trust the journal about files and objects that did not change since the last run.",
         Topic.JOURNAL, frozenset({"sync", "verify"}), Form.BOOLEAN,
     )  # fmt: skip
 
     # -- output ------------------------------------------------------------------------------------------------
-    json: bool = setting(
+    json: bool = define_setting(
         False,
         "Print one JSON document on stdout at the end, also after a failure.",
         Topic.OUTPUT,
         EVERY_COMMAND,
         Form.BOOLEAN,
     )
-    progress: str = setting(
+    progress: str = define_setting(
         "auto", "Progress on stderr: bars, a line every 10 s (plain), or none; auto shows bars on a terminal.",
         Topic.OUTPUT, WORKING_COMMANDS,
         choices=("auto", "bar", "plain", "none"),
     )  # fmt: skip
-    verbose: int = setting(
+    verbose: int = define_setting(
         0, "Print more details; given twice, also tracebacks.", Topic.OUTPUT, EVERY_COMMAND, Form.COUNT, short="-v",
         plugin=("PLUGIN_VERBOSE", "PLUGIN_DEBUG", "DEBUG"),
     )  # fmt: skip
-    log_level: str = setting(
+    log_level: str = define_setting(
         "", "Level of messages: trace is -vv, debug is -v, warn is --quiet, error prints errors only.",
         Topic.OUTPUT, EVERY_COMMAND, choices=("trace", "debug", "info", "warn", "error"), shown_default="info",
     )  # fmt: skip
-    quiet: bool = setting(
+    quiet: bool = define_setting(
         False, "Print only warnings and errors.", Topic.OUTPUT, EVERY_COMMAND, Form.BOOLEAN, short="-q"
     )
-    log_format: str = setting(
+    log_format: str = define_setting(
         "text", "Format of the lines on stderr.", Topic.OUTPUT, EVERY_COMMAND, choices=("text", "json")
     )
-    env_file: str = setting(
+    env_file: str = define_setting(
         "",
         "File of NAME=value lines to add to the environment; variables that are already set win.",
         Topic.OUTPUT,
@@ -506,7 +514,7 @@ class Settings:
 
     def bad(self, name: str, instead: str) -> SettingsError:
         """Return the error for a value that turns out wrong; ``instead`` says what to write."""
-        return wrong(TABLE[name], getattr(self, name), self.origin(name), instead)
+        return wrong_value_error(TABLE[name], getattr(self, name), self.origin(name), instead)
 
     def secrets(self) -> tuple[str, ...]:
         """Return the values that no output may contain."""
@@ -573,13 +581,13 @@ class Settings:
         values = {name: public[name] for name, row in TABLE.items() if name in public and _is_of_the_job(row)}
         if isinstance(values.get("cache_key"), str):  # as journals of old versions have it
             values["cache_key"] = [values["cache_key"]] if values["cache_key"] else []
-        wrong_one = next((name for name, value in values.items() if not _fits(TABLE[name], value)), None)
+        wrong_one = next((name for name, value in values.items() if not _fits_setting(TABLE[name], value)), None)
         workspace = public.get("workspace", "")
         if wrong_one or not isinstance(workspace, str):
             raise ValueError(f"{wrong_one or 'workspace'} is not of its kind")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         origins = dict.fromkeys((name for name, value in values.items() if value != TABLE[name].default), JOURNAL)
-        values |= {name: getattr(given, name) for name, row in TABLE.items() if _overrides(row, given)}
+        values |= {name: getattr(given, name) for name, row in TABLE.items() if _overrides_job(row, given)}
         return cls(
             **values,
             origins=origins | given.origins,
@@ -601,17 +609,17 @@ class Settings:
         return f"Settings({', '.join([f'command={self.command!r}', *shown])})"
 
 
-def _rows() -> dict[str, Setting]:
+def _read_rows() -> dict[str, Setting]:
     rows = ((entry.name, entry.metadata.get("setting")) for entry in fields(Settings))
-    return {name: _named(row, name) for name, row in rows if row is not None}
+    return {name: _name_row(row, name) for name, row in rows if row is not None}
 
 
-def _named(row: Setting, name: str) -> Setting:
+def _name_row(row: Setting, name: str) -> Setting:
     values = {entry.name: getattr(row, entry.name) for entry in fields(Setting)}
     return Setting(**{**values, "name": name})
 
 
-TABLE: dict[str, Setting] = _rows()
+TABLE: dict[str, Setting] = _read_rows()
 """Every setting by name, in the order of the help."""
 
 
@@ -622,16 +630,16 @@ def taken_by(command: str) -> dict[str, Setting]:
     return {name: row for name, row in TABLE.items() if everything or not row.commands.isdisjoint(commands)}
 
 
-def spellings(command: str) -> dict[str, Setting]:
+def spellings_of(command: str) -> dict[str, Setting]:
     """Return every name and alias that a command knows, with its setting. A name wins over an equal alias."""
     rows = taken_by(command)
     aliases = {alias: row for row in rows.values() for alias in row.aliases}
     return {**aliases, **rows}
 
 
-def names_of(row: Setting, command: str) -> tuple[str, ...]:
+def names_of_setting(row: Setting, command: str) -> tuple[str, ...]:
     """Return the name and those aliases that mean this setting for ``command``."""
-    known = spellings(command)
+    known = spellings_of(command)
     return tuple(name for name in row.names if known[name].name == row.name)
 
 
@@ -640,12 +648,12 @@ def _is_of_the_job(row: Setting) -> bool:
     return not row.secret and row.topic is not Topic.OUTPUT and row.name != "journal"
 
 
-def _overrides(row: Setting, given: Settings) -> bool:
+def _overrides_job(row: Setting, given: Settings) -> bool:
     """Return whether a value given to resume replaces the job's: credentials, speed and output do."""
     return not _is_of_the_job(row) or ("resume" in row.commands and row.name in given.origins)
 
 
-def _fits(row: Setting, value: object) -> bool:
+def _fits_setting(row: Setting, value: object) -> bool:
     """Return whether a value from a journal is valid for this setting."""
     match row.form:
         case Form.BOOLEAN:

@@ -25,7 +25,7 @@ _USUAL_DATE = re.compile(
 EXPIRES_HINT = "write a date such as 2027-01-31T12:00:00Z or Sun, 31 Jan 2027 12:00:00 GMT"
 
 
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return a setting's text without white space at its ends, out of its quotes if it is one JSON string."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
@@ -43,22 +43,22 @@ def has_control(text: str) -> bool:
         return False
     if text[:1] in {"{", "["}:
         try:
-            return any(CONTROL.search(each) for each in _strings(json.loads(text)))
+            return any(CONTROL.search(each) for each in _walk_strings(json.loads(text)))
         except (ValueError, RecursionError):
             pass
     return CONTROL.search(text) is not None
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _walk_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, below in value.items():
             yield key
-            yield from _strings(below)
+            yield from _walk_strings(below)
     elif isinstance(value, list):
         for below in value:
-            yield from _strings(below)
+            yield from _walk_strings(below)
 
 
 def find_placeholder(text: str) -> tuple[str, str] | None:

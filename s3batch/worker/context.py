@@ -126,7 +126,7 @@ def tools_for(brief: Brief) -> Tools:
     return Tools(brief, source, checks, brief.quirks, compares_times=brief.compares_times)
 
 
-def prepare(brief: Brief, content: int) -> None:
+def prepare_worker(brief: Brief, content: int) -> None:
     """Load modules that each worker needs, before they are forked; ``content`` is the bytes of waiting work."""
     if brief.sends and content > checksums.FEW:
-        checksums.load(Checks.from_endpoint(brief.endpoint).name)
+        checksums.load_checksum(Checks.from_endpoint(brief.endpoint).name)

@@ -13,13 +13,13 @@ from s3batch.model import (
 )
 from s3batch.s3 import requests
 from s3batch.s3.errors import Fault, RequestError, fault_of
-from s3batch.s3.responses import checked
+from s3batch.s3.responses import raise_for_status
 from s3batch.s3.transport import send_request
 from s3batch.worker.delete_check import PlannedDelete
-from s3batch.worker.results import failed, result_for_each
+from s3batch.worker.results import failed_result, result_for_each
 from s3batch.worker.upload import (
     OVERTAKEN,
-    misjudges,
+    misjudges_condition,
 )
 
 if TYPE_CHECKING:
@@ -32,20 +32,20 @@ async def delete_one(operation: Operation, tools: Tools) -> Result:
     planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
     if await tools.brief.delete_check.find_changed([planned], tools):
         return Result(operation.id, already=True)
-    return await _delete(operation)
+    return await _delete_key(operation)
 
 
-async def _delete(operation: Operation) -> Result:
+async def _delete_key(operation: Operation) -> Result:
     call = requests.delete_object(operation.key)
     condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
     answer = await send_request(call._replace(headers={**call.headers, **condition}))
     if condition and not answer.ok and answer.status != 404:
-        if await misjudges(answer, call, condition):
+        if await misjudges_condition(answer, call, condition):
             answer = await send_request(call)
         elif answer.status in OVERTAKEN:
             return Result(operation.id, already=True)
     if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
-        checked(answer, call)
+        raise_for_status(answer, call)
     return Result(operation.id)
 
 
@@ -66,7 +66,7 @@ async def _delete_together(work: Work, tools: Tools) -> list[Result]:
     if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
         return [await _delete_row(row, key, tools) for row, key in work.keys]
     if not answer.ok:
-        return result_for_each(work, failed(work, fault_of(answer), call.name))
+        return result_for_each(work, failed_result(work, fault_of(answer), call.name))
     errors = {error.get("Key", ""): error for error in answer.document}
     if not errors.keys() <= {key for _, key in work.keys}:  # some key stays, and who knows which
         return [await _delete_row(row, key, tools) for row, key in work.keys]
@@ -78,9 +78,9 @@ async def _delete_row(row: int, key: str, tools: Tools) -> Result:
     if tools.brief.delete_check.has_file(key):  # those before it took their time
         return Result(row, already=True)
     try:
-        return await _delete(operation)
+        return await _delete_key(operation)
     except RequestError as error:
-        return failed(Work(operation), error.fault, error.name)
+        return failed_result(Work(operation), error.fault, error.name)
 
 
 def _delete_result(row: int, error: dict[str, str] | None, answer: Response) -> Result:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.s3 import requests
 from s3batch.s3.errors import refusal_for_good
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
-from s3batch.s3.responses import checked, etag_of, seconds_of
+from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
 from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class DeleteCheck:
         """Return the keys that must stay. Raises :class:`RequestError` or :class:`MalformedResponseError`."""
         kept = {each.key for each in planned if self.has_file(each.key)}
         left = [each for each in planned if each.key not in kept and each.etag]
-        return kept | await _rewritten(left, self.listed, tools) if left else kept
+        return kept | await _find_rewritten(left, self.listed, tools) if left else kept
 
 
-async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools) -> set[str]:
+async def _find_rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools) -> set[str]:
     """Return the keys of objects that are not listed as they were planned."""
     by_key = {each.key: each for each in planned}
     left = in_listing_order(by_key)
@@ -74,7 +74,7 @@ async def _rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: Tools
         if (fault := refusal_for_good(answer)) is not None:
             tools.note_refusal(call.name, fault, "deletes do not check whether an object was written since the listing")
             return changed
-        page: ListingPage = checked(answer, call).document
+        page: ListingPage = raise_for_status(answer, call).document
         changed |= {each.key for each in page.objects if _is_another(each, by_key)}
         if not page.token:
             break
@@ -98,7 +98,7 @@ async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDe
     for key in keys:
         call = requests.head_object(key)
         answer = await send_request(call)
-        if answer.status != 404 and not _is_as_planned(checked(answer, call), by_key[key]):
+        if answer.status != 404 and not _is_as_planned(raise_for_status(answer, call), by_key[key]):
             changed.add(key)
     return changed
 

@@ -21,13 +21,13 @@ from s3batch.s3.errors import Fault, RequestError, fault_of, kms_fault
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 from s3batch.worker.delete import delete_batch, delete_one
-from s3batch.worker.multipart import abort_upload, complete_upload, create_upload, list_parts, upload_part
+from s3batch.worker.multipart import abort_multipart, complete_upload, create_upload, read_held_parts, send_part
 from s3batch.worker.reconcile import copy_metadata, reconcile_object
 from s3batch.worker.redirect import put_redirect
-from s3batch.worker.results import failed, failed_content, part_number, result_for_each
+from s3batch.worker.results import failed_content, failed_result, part_number, result_for_each
 from s3batch.worker.upload import (
-    is_plain,
-    upload,
+    is_plain_upload,
+    upload_file,
     upload_plain,
 )
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from s3batch.worker.context import Tools
 
 
-def begin(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
+def begin_work(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
     """Return the coroutine that does ``work`` once."""
-    if is_plain(work) and not tools.brief.extensions:
+    if is_plain_upload(work) and not tools.brief.extensions:
         return upload_plain(work, tools, carry_out)
     return carry_out(work, tools)
 
@@ -54,12 +54,12 @@ async def carry_out(work: Work, tools: Tools, asked: FirstAttempt | None = None)
     """
     started = time.monotonic()
     try:
-        results = await _way(work, tools, asked)
+        results = await _carry_out_step(work, tools, asked)
     except (MemoryError, RecursionError):
         raise
     except RequestError as error:
         fault = await _without_doubt(error, tools) if error.fault.signed_out else error.fault
-        results = result_for_each(work, failed(work, fault, error.name))
+        results = result_for_each(work, failed_result(work, fault, error.name))
     except ContentError as error:
         results = [failed_content(work, error)]
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
@@ -93,9 +93,9 @@ def _with_news(result: Result, tools: Tools) -> Result:
     return result._replace(warning=warning, quirks=quirks)
 
 
-async def _way(work: Work, tools: Tools, asked: FirstAttempt | None) -> list[Result]:
+async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) -> list[Result]:
     if asked is not None:
-        return [await upload(work.operation, tools, asked)]
+        return [await upload_file(work.operation, tools, asked)]
     if work.keys:
         return await delete_batch(work, tools)
     step = _STEPS.get(work.step)
@@ -110,13 +110,13 @@ async def _way(work: Work, tools: Tools, asked: FirstAttempt | None) -> list[Res
 
 _STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
     Step.BEGIN: create_upload,
-    Step.SURVEY: list_parts,
-    Step.PART: upload_part,
+    Step.SURVEY: read_held_parts,
+    Step.PART: send_part,
     Step.FINISH: complete_upload,
-    Step.ABORT: abort_upload,
+    Step.ABORT: abort_multipart,
 }
 _KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
-    Kind.UPLOAD: upload,
+    Kind.UPLOAD: upload_file,
     Kind.COPY: copy_metadata,
     Kind.REDIRECT: put_redirect,
     Kind.DELETE: delete_one,

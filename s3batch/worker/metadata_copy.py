@@ -29,7 +29,7 @@ from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.event_loop import run_in_thread, sleep
-from s3batch.s3.responses import checked, date_of, etag_of, must, seconds_of
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 
@@ -87,7 +87,7 @@ async def read_tags(key: str, tools: Tools) -> Tags | None:
         return None
     if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
         return ()
-    found: Tags = checked(answer, call).document
+    found: Tags = raise_for_status(answer, call).document
     return found
 
 
@@ -100,7 +100,7 @@ async def read_acl(key: str, tools: Tools) -> str:
     if (fault := refusal_for_good(answer)) is not None:
         tools.note_refusal(call.name, fault, "ACLs are not compared")
         return ""
-    return canned_acl(bytes(checked(answer, call).body))
+    return canned_acl(bytes(raise_for_status(answer, call).body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,9 @@ class KeptAttributes:
         return frozenset(map(name_header_aspect, self.put_headers(attributes)))
 
 
-async def _kept(key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools) -> KeptAttributes:
+async def _read_kept_attributes(
+    key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools
+) -> KeptAttributes:
     headers = make_foreign_headers(attributes, remote)
     tools.counts_tags = tools.counts_tags or bool(remote.tag_count)
     if attributes.tags or remote.tag_count == "0":
@@ -158,11 +160,11 @@ async def copy_onto_itself(
     """
     attributes = tools.attributes(operation)
     remote = RemoteAttributes.from_headers(head.headers)
-    kept = await _kept(operation.key, attributes, remote, tools)
+    kept = await _read_kept_attributes(operation.key, attributes, remote, tools)
     if on_record is not None and not (kept.tags or attributes.tags) and _was_written_since(head, on_record):
         kept = replace(kept, tags=on_record.tags)
     aspects = kept.aspects(attributes)
-    while tools.is_looking and _unproven(aspects, tools):
+    while tools.is_looking and _unproven_aspects(aspects, tools):
         await sleep(_LOOK_AGAIN)
     if _may_be_right(operation, decided_with, tools):
         decided_with = tools.quirks
@@ -171,10 +173,10 @@ async def copy_onto_itself(
     if _has_to_be_sent(aspects, tools):
         return _sent_again(operation, kept)
     if _has_to_be_recorded(operation, kept, on_record, tools):
-        record = KeptTags(kept.tags, _modified(head), operation.detail)
+        record = KeptTags(kept.tags, _last_modified(head), operation.detail)
         return Result(operation.id, become=Kind.RECONCILE, etag=operation.etag, detail=record.to_text())
-    if not _unproven(aspects, tools):
-        return await _copy(operation, attributes, head, kept, tools)
+    if not _unproven_aspects(aspects, tools):
+        return await _copy_with_tags(operation, attributes, head, kept, tools)
     if tools.is_looking or _may_be_right(operation, decided_with, tools):  # while this one was asking
         return await copy_onto_itself(operation, head, tools, send_again, decided_with, on_record)
     tools.is_looking = True
@@ -200,7 +202,7 @@ def _found_right(operation: Operation, head: Response, tools: Tools) -> Result:
     return Result(operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, already=True)
 
 
-def _unproven(aspects: frozenset[str], tools: Tools) -> frozenset[str]:
+def _unproven_aspects(aspects: frozenset[str], tools: Tools) -> frozenset[str]:
     """Return the aspects that no copy of this worker was seen to keep or to lose."""
     dropped = tools.quirks.about(QuirkKind.COPY_DROPS)
     return aspects - tools.copy_keeps - dropped - tools.quirks.about(QuirkKind.NOT_ECHOED)
@@ -221,12 +223,12 @@ def _sent_again(operation: Operation, kept: KeptAttributes) -> Result:
     return Result(operation.id, become=Kind.UPLOAD, reason=operation.reason, detail=kept.to_text())
 
 
-async def _copy(
+async def _copy_with_tags(
     operation: Operation, attributes: Attributes, head: Response, kept: KeptAttributes, tools: Tools
 ) -> Result:
     """Copy, and put tags back where the store is known to drop them."""
     try:
-        result = await _copied(operation, attributes, head, kept, tools)
+        result = await _copied_result(operation, attributes, head, kept, tools)
     except RequestError as error:
         if error.fault.status not in _NOT_SUPPORTED:
             raise
@@ -240,7 +242,7 @@ async def _copy(
     return result
 
 
-async def _copied(
+async def _copied_result(
     operation: Operation, attributes: Attributes, head: Response, kept: KeptAttributes, tools: Tools
 ) -> Result:
     key, remote = operation.key, RemoteAttributes.from_headers(head.headers)
@@ -248,7 +250,7 @@ async def _copied(
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
         headers = {**make_copy_headers(attributes, remote), **make_tag_header(attributes.tags or kept.tags)}
         await run_in_thread(lambda: _copy_in_parts(key, headers, tools))
-        after = await must(requests.head_object(key))
+        after = await send_expecting_ok(requests.head_object(key))
         date = seconds_of(after.headers.get("last-modified", ""))
         return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
     answer = await _copy_whole(operation, attributes, remote, tools)
@@ -266,12 +268,14 @@ async def _copy_whole(
         call = requests.copy_object(key, bucket, make_copy_headers(attributes, remote))
         answer = await send_request(call)
         if not is_acl_refusal(answer):
-            return checked(answer, call)
+            return raise_for_status(answer, call)
         tools.acl_refused = True
         tools.warn(ACL_WARNING)
     if operation.reason is Reason.ACL:
         return None
-    return await must(requests.copy_object(key, bucket, make_copy_headers(replace(attributes, acl=""), remote)))
+    return await send_expecting_ok(
+        requests.copy_object(key, bucket, make_copy_headers(replace(attributes, acl=""), remote))
+    )
 
 
 def _copy_in_parts(key: str, headers: dict[str, str], tools: Tools) -> None:
@@ -291,12 +295,12 @@ def _has_to_be_recorded(operation: Operation, kept: KeptAttributes, on_record: K
     return on_record is None or on_record.tags != kept.tags
 
 
-def _modified(head: Response) -> str:
+def _last_modified(head: Response) -> str:
     return str(head.headers.get("last-modified", ""))
 
 
 def _was_written_since(head: Response, on_record: KeptTags) -> bool:
-    return _modified(head) != on_record.modified
+    return _last_modified(head) != on_record.modified
 
 
 async def put_tags_back(operation: Operation, head: Response, on_record: KeptTags, tools: Tools) -> Result | None:
@@ -320,9 +324,9 @@ async def _copy_and_look(
     operation: Operation, head: Response, kept: KeptAttributes, tools: Tools, send_again: SendAgain
 ) -> Result:
     attributes = tools.attributes(operation)
-    result = await _copy(operation, attributes, head, kept, tools)
+    result = await _copy_with_tags(operation, attributes, head, kept, tools)
     if result.become is not None or result.already:
-        return await _inline(operation, result, tools, send_again)
+        return await _send_again_inline(operation, result, tools, send_again)
     attributes = tools.attributes(operation)  # the bucket may have refused the ACL
     lost = await _find_lost(operation.key, attributes, kept, tools)
     tools.copy_keeps |= kept.aspects(attributes) - lost
@@ -331,10 +335,10 @@ async def _copy_and_look(
     if not lost:
         return result
     again = _sent_again(operation, replace(kept, lost=tuple(sorted(lost))))
-    return await _inline(operation, again, tools, send_again)
+    return await _send_again_inline(operation, again, tools, send_again)
 
 
-async def _inline(operation: Operation, result: Result, tools: Tools, send_again: SendAgain) -> Result:
+async def _send_again_inline(operation: Operation, result: Result, tools: Tools, send_again: SendAgain) -> Result:
     """Send a small file again at once, so that the first object shows the store's behaviour before others are copied."""
     if result.become is not Kind.UPLOAD or operation.size > tools.brief.part_size:
         return result
@@ -345,7 +349,7 @@ async def _inline(operation: Operation, result: Result, tools: Tools, send_again
 async def _find_lost(key: str, attributes: Attributes, kept: KeptAttributes, tools: Tools) -> frozenset[str]:
     """Return the attributes that the object lacks, of the configured and of the other ones."""
     unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
-    now = RemoteAttributes.from_headers((await must(requests.head_object(key))).headers)
+    now = RemoteAttributes.from_headers((await send_expecting_ok(requests.head_object(key))).headers)
     lost = {name_header_aspect(change.name) for change in compare.find_attribute_changes(attributes, now)}
     foreign = make_foreign_headers(attributes, now)
     lost |= {name_header_aspect(name) for name, value in kept.headers.items() if foreign.get(name) != value}
@@ -377,7 +381,7 @@ async def _put_tags(key: str, tags: Tags) -> Fault | None:
     answer = await send_request(call)
     if (fault := refusal_for_good(answer)) is not None:
         return fault
-    checked(answer, call)
+    raise_for_status(answer, call)
     return None
 
 

@@ -18,11 +18,11 @@ from s3batch.objects.headers import make_put_headers
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.errors import Fault, fault_of, is_acl_refusal, refusal_for_good
-from s3batch.s3.etag import md5, md5_of, multipart_etag
+from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_in_thread
-from s3batch.s3.integrity import begin_upload, checksum_header, send
-from s3batch.s3.proof import bare
-from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
+from s3batch.s3.integrity import begin_upload, checksum_header, send_checked
+from s3batch.s3.proof import strip_etag
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
@@ -34,14 +34,14 @@ from s3batch.worker.metadata_copy import (
     look_after_sending,
 )
 from s3batch.worker.reconcile import is_equal
-from s3batch.worker.results import failed
+from s3batch.worker.results import failed_result
 from s3batch.worker.upload import (
     OVERTAKEN,
     compare_times,
-    misjudges,
+    misjudges_condition,
     read_body,
     unchanged_since,
-    upload,
+    upload_file,
 )
 
 if TYPE_CHECKING:
@@ -73,18 +73,18 @@ async def create_upload(work: Work, tools: Tools) -> Result:
         tools.acl_refused, warning = True, ACL_WARNING
         call = call._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
         answer = await begin_upload(call, tools.checks)
-    upload_id = checked(answer, call).document
+    upload_id = raise_for_status(answer, call).document
     return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
 
 
 async def _begun_already(key: str) -> str:
     """Return the id of the newest upload of ``key``, which an earlier try may have begun without an answer."""
-    answer = await settled(requests.list_multipart_uploads(key))
+    answer = await send_allowing_refusal(requests.list_multipart_uploads(key))
     uploads = [each for each in answer.document.uploads if each.key == key] if answer.ok else []
     return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
 
 
-async def list_parts(work: Work, tools: Tools) -> Result:
+async def read_held_parts(work: Work, tools: Tools) -> Result:
     """Return the parts that S3 holds of an upload; the file must be unchanged."""
     operation = work.operation
     tools.source.check(operation.path, operation.stamp)
@@ -97,33 +97,33 @@ async def list_parts(work: Work, tools: Tools) -> Result:
             return await _perhaps_finished(work, answer, tools)
         if (fault := refusal_for_good(answer)) is not None:
             tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from the start")
-            return failed(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)
-        page, marker = checked(answer, call).document
+            return failed_result(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)
+        page, marker = raise_for_status(answer, call).document
         held += [part._replace(operation=operation.id) for part in page]
         if not marker:
             return Result(operation.id, work.step, parts=tuple(held), upload_id=operation.upload_id)
 
 
-async def upload_part(work: Work, tools: Tools) -> Result:
+async def send_part(work: Work, tools: Tools) -> Result:
     """Send one part with its checksum (UploadPart)."""
     operation, part = work.operation, work.parts[0]
     body = await read_body(operation, tools, part.offset, part.size)
-    if part.etag and md5_of(part.etag) == await _md5_of(body):
+    if part.etag and md5_of_etag(part.etag) == await _hash_part(body):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
     call = requests.upload_part(operation.key, operation.upload_id, part.number, body)
-    sent = await send(call, tools.checks)
+    sent = await send_checked(call, tools.checks)
     if sent.answer.status == 404:
-        return failed(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
-    answer = checked(sent.answer, call)
+        return failed_result(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
+    answer = raise_for_status(sent.answer, call)
     return Result(
         operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=sent.checksum,
         request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
     )  # fmt: skip
 
 
-async def _md5_of(body: Body) -> str:
-    reckon = partial(md5, iter([bytes(body)]))
+async def _hash_part(body: Body) -> str:
+    reckon = partial(hash_blocks, iter([bytes(body)]))
     digest: str = reckon() if len(body) <= BLOCK else await run_in_thread(reckon)
     return digest
 
@@ -138,14 +138,14 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
     call = requests.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
     answer, condition = await _ask_unless_overtaken(call, operation)
     if condition and answer.status in OVERTAKEN:
-        return failed(work, fault_of(answer), call.name)._replace(retryable=True)
+        return failed_result(work, fault_of(answer), call.name)._replace(retryable=True)
     if answer.status == 404 or answer.status >= 500:
         return await _perhaps_finished(work, answer, tools)
-    completed = checked(answer, call).document
+    completed = raise_for_status(answer, call).document
     if operation.recheck:  # another program may have begun it, with other attributes
         head = await send_request(requests.head_object(operation.key))
         if (fault := refusal_for_good(head)) is None:
-            return await _made_right(work, checked(head, requests.head_object(operation.key)), tools)
+            return await _made_right(work, raise_for_status(head, requests.head_object(operation.key)), tools)
         tools.note_refusal(
             "HeadObject", fault, "an upload that another run began is finished without a check of its parts"
         )
@@ -153,9 +153,9 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""
     if tools.compares_times and operation.reason is Reason.MISSING:
-        await compare_times(operation.key, bare(etag), date_of(answer), tools)
+        await compare_times(operation.key, strip_etag(etag), date_of(answer), tools)
     if not _proves_parts(etag, parts):
-        warning = await tools.checks.proofs.look(operation.key, operation.size, bare(etag))
+        warning = await tools.checks.proofs.look(operation.key, operation.size, strip_etag(etag))
     return Result(
         operation.id, work.step, etag=etag, warning=warning,
         checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
@@ -165,9 +165,11 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
 
 async def _ask_unless_overtaken(call: requests.Request, operation: Operation) -> tuple[Response, dict[str, str]]:
     """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
-    condition = unchanged_since(await settled(requests.head_object(call.key))) if operation.is_in_doubt else {}
+    condition = (
+        unchanged_since(await send_allowing_refusal(requests.head_object(call.key))) if operation.is_in_doubt else {}
+    )
     answer = await send_request(call._replace(headers={**call.headers, **condition}) if condition else call)
-    if condition and not answer.ok and await misjudges(answer, call, condition):
+    if condition and not answer.ok and await misjudges_condition(answer, call, condition):
         return await send_request(call), {}
     return answer, condition
 
@@ -176,18 +178,18 @@ def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
     """Return whether each part's body was confirmed, by its checksum or by the MD5 that the object's ETag is made of."""
     if all(part.checksum for part in parts):
         return True
-    digests = [md5_of(part.etag) for part in parts]
+    digests = [md5_of_etag(part.etag) for part in parts]
     return all(digests) and etag == multipart_etag([bytes.fromhex(digest or "") for digest in digests])
 
 
 async def _perhaps_finished(work: Work, refusal: Response, tools: Tools) -> Result:
     """Handle an upload that S3 does not know: an earlier Complete may have worked although its answer was lost."""
-    head = await settled(requests.head_object(work.operation.key))
+    head = await send_allowing_refusal(requests.head_object(work.operation.key))
     if head.ok and await _is_ours(work, head, tools):
         return await _made_right(work, head, tools)
     fault = fault_of(refusal)
     code = "NoSuchUpload" if refusal.status == 404 else fault.code
-    return failed(work, fault._replace(code=code), "CompleteMultipartUpload")
+    return failed_result(work, fault._replace(code=code), "CompleteMultipartUpload")
 
 
 async def _is_ours(work: Work, head: Response, tools: Tools) -> bool:
@@ -196,7 +198,7 @@ async def _is_ours(work: Work, head: Response, tools: Tools) -> bool:
     if not all(etags) or int(head.headers.get("content-length", -1)) != operation.size:
         return False
     current = all(part.state is State.DONE for part in work.parts)  # else they were sent of another state of the file
-    if current and all(map(md5_of, etags)) and etag_of(head) == multipart_etag(list(map(bytes.fromhex, etags))):
+    if current and all(map(md5_of_etag, etags)) and etag_of(head) == multipart_etag(list(map(bytes.fromhex, etags))):
         return True
     evidence = ContentEvidence.from_head(head.headers)
     return bool(await is_equal(operation, tools.attributes(operation), evidence, operation.size, tools))
@@ -207,18 +209,18 @@ async def _made_right(work: Work, head: Response, tools: Tools) -> Result:
     operation = work.operation
     reason = await find_difference(operation, tools.attributes(operation), head, tools)
     if reason is not None:
-        copied = await copy_onto_itself(operation, head, tools, upload, tools.quirks)
+        copied = await copy_onto_itself(operation, head, tools, upload_file, tools.quirks)
         if copied.become is None:
             return copied._replace(step=work.step, already=True)
         words = "its attributes cannot be set: it is sent again"
-        return failed(work, Fault("NoSuchUpload", words), "CopyObject")._replace(retryable=False)
+        return failed_result(work, Fault("NoSuchUpload", words), "CopyObject")._replace(retryable=False)
     return Result(
         operation.id, work.step, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
         fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
     )  # fmt: skip
 
 
-async def abort_upload(work: Work, tools: Tools) -> Result:
+async def abort_multipart(work: Work, tools: Tools) -> Result:
     """Abort an upload; one that S3 does not know is as good as aborted (AbortMultipartUpload)."""
     call = requests.abort_multipart_upload(work.operation.key, work.operation.upload_id)
     answer = await send_request(call)
@@ -226,5 +228,5 @@ async def abort_upload(work: Work, tools: Tools) -> Result:
         tools.note_refusal(call.name, fault, PARTS_STAY)
         return Result(work.operation.id, work.step)
     if answer.status != 404:
-        checked(answer, call)
+        raise_for_status(answer, call)
     return Result(work.operation.id, work.step)

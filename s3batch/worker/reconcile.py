@@ -17,7 +17,7 @@ from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.kept_tags import KeptTags
 from s3batch.s3 import requests
 from s3batch.s3.event_loop import run_in_thread
-from s3batch.s3.responses import checked, etag_of, must, seconds_of
+from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
@@ -29,7 +29,7 @@ from s3batch.worker.metadata_copy import (
 )
 from s3batch.worker.upload import (
     read_packed,
-    upload,
+    upload_file,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
     late = operation.reason is Reason.LATE  # its new kind is permanent
     if head.status == 404:  # a refusal is no proof that nothing is there
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
-    checked(head, requests.head_object(operation.key))
+    raise_for_status(head, requests.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
     by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
     if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
@@ -71,7 +71,7 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
         )  # fmt: skip
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
-    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload, quirks, on_record)
+    copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload_file, quirks, on_record)
     return copied if copied.already or copied.become else copied._replace(become=Kind.COPY, reason=reason)
 
 
@@ -111,5 +111,5 @@ async def is_equal(
 
 async def copy_metadata(operation: Operation, tools: Tools) -> Result:
     """Copy an object onto itself with the attributes of its file."""
-    head = await must(requests.head_object(operation.key))
-    return await copy_onto_itself(operation, head, tools, upload, tools.quirks)
+    head = await send_expecting_ok(requests.head_object(operation.key))
+    return await copy_onto_itself(operation, head, tools, upload_file, tools.quirks)

@@ -15,7 +15,7 @@ from s3batch.objects.headers import make_put_headers
 from s3batch.objects.redirects import Redirect
 from s3batch.s3 import requests
 from s3batch.s3.errors import is_acl_refusal
-from s3batch.s3.responses import checked, date_of, etag_of, must
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
@@ -32,7 +32,7 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
     head = await send_request(requests.head_object(operation.key))
     location = operation.detail
     if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm
-        checked(head, requests.head_object(operation.key))
+        raise_for_status(head, requests.head_object(operation.key))
     if head.ok and head.headers.get("x-amz-website-redirect-location", "") == location:
         return Result(operation.id, etag=etag_of(head), already=True)
     if tools.brief.dry_run:
@@ -44,10 +44,10 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
         call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
         answer = await send_request(call)
         if not is_acl_refusal(answer):
-            proof = await tools.checks.proofs.prove(call, checked(answer, call), {})
+            proof = await tools.checks.proofs.prove(call, raise_for_status(answer, call), {})
             return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=proof.warning)
         tools.acl_refused, warning = True, ACL_WARNING
     call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
-    answer = await must(call)
+    answer = await send_expecting_ok(call)
     proof = await tools.checks.proofs.prove(call, answer, {})
     return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning or proof.warning)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
 
-def failed(work: Work, fault: Fault, call: str) -> Result:
+def failed_result(work: Work, fault: Fault, call: str) -> Result:
     """Return the result of a refused call, with S3's words for it."""
     return Result(
         work.operation.id, work.step, part_number(work), error=fault.said_of(call), code=fault.code, status=fault.status,

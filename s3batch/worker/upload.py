@@ -23,13 +23,13 @@ from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.event_loop import run_in_thread
-from s3batch.s3.integrity import FirstAttempt, checksum_header, send
-from s3batch.s3.proof import confirm
-from s3batch.s3.responses import checked, date_of, etag_of, seconds_of, settled
+from s3batch.s3.integrity import FirstAttempt, checksum_header, send_checked
+from s3batch.s3.proof import confirmed_checksum
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, ContentError, compress_body
 from s3batch.worker.metadata_copy import ACL_WARNING, KeptAttributes, look_after_sending
-from s3batch.worker.results import failed
+from s3batch.worker.results import failed_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
@@ -45,7 +45,7 @@ _HEADERS_KEPT = 4096
 """Attributes whose headers are kept ready."""
 
 
-def is_plain(work: Work) -> bool:
+def is_plain_upload(work: Work) -> bool:
     """Return whether a work may go the short way, as far as its row tells."""
     operation = work.operation
     return (
@@ -71,7 +71,7 @@ def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, A
                 operation.key, body, {**_plain_headers(attributes, fingerprint, tools), **header}
             )
             answer = yield call
-            proof = confirm(answer, call, header) if answer.ok else None
+            proof = confirmed_checksum(answer, call, header) if answer.ok else None
             if proof is not None and not _is_more_to_tell(operation, tools):
                 value = proof or header.get(f"x-amz-checksum-{name}", "")
                 seconds, request = time.monotonic() - began, answer.headers.get("x-amz-request-id", "")
@@ -126,7 +126,7 @@ async def read_packed(operation: Operation, tools: Tools) -> Body:
 # --- the general way -----------------------------------------------------------------------
 
 
-async def upload(operation: Operation, tools: Tools, asked: FirstAttempt | None = None) -> Result:
+async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | None = None) -> Result:
     """Send a file. ``asked`` is the request that was already sent because the upload seemed plain."""
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
     if attributes.acl and tools.acl_refused:
@@ -143,27 +143,27 @@ async def upload(operation: Operation, tools: Tools, asked: FirstAttempt | None 
     headers = make_put_headers(attributes) if kept is None else kept.put_headers(attributes)
     condition: dict[str, str] = {}
     if operation.is_in_doubt and kept is None:
-        head = await settled(requests.head_object(operation.key))
+        head = await send_allowing_refusal(requests.head_object(operation.key))
         if found := _already_there(operation, attributes, body, head, tools):
             return found
         condition = unchanged_since(head)
     call = requests.put_object(operation.key, body, {**headers, **condition})
-    sent, warning = await send(call, tools.checks, asked), ""
+    sent, warning = await send_checked(call, tools.checks, asked), ""
     if (
         condition
         and not (attributes.acl and is_acl_refusal(sent.answer))
-        and await misjudges(sent.answer, call, condition)
+        and await misjudges_condition(sent.answer, call, condition)
     ):
-        call, condition = call._replace(headers=_without(call.headers, condition)), {}
-        sent = await send(call, tools.checks)
+        call, condition = call._replace(headers=_without_headers(call.headers, condition)), {}
+        sent = await send_checked(call, tools.checks)
     if attributes.acl and is_acl_refusal(sent.answer):
         tools.acl_refused, warning = True, ACL_WARNING
         attributes = replace(attributes, acl="")
-        call = call._replace(headers=_without(call.headers, ["x-amz-acl"]))
-        sent = await send(call, tools.checks)
+        call = call._replace(headers=_without_headers(call.headers, ["x-amz-acl"]))
+        sent = await send_checked(call, tools.checks)
     if sent.answer.status in OVERTAKEN and condition:
-        return failed(Work(operation), fault_of(sent.answer), call.name)._replace(retryable=True)
-    answer = checked(sent.answer, call)
+        return failed_result(Work(operation), fault_of(sent.answer), call.name)._replace(retryable=True)
+    answer = raise_for_status(sent.answer, call)
     if kept is not None:
         await look_after_sending(operation, attributes, kept, tools)
     if tools.compares_times and operation.reason is MISSING:
@@ -181,11 +181,11 @@ OVERTAKEN = frozenset({409, 412})
 """The error code of a conditional write when another one came between."""
 
 
-async def misjudges(answer: Response, call: requests.Request, condition: dict[str, str]) -> bool:
+async def misjudges_condition(answer: Response, call: requests.Request, condition: dict[str, str]) -> bool:
     """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
     if answer.status != 412:
         return answer.status in _UNCONDITIONAL
-    return unchanged_since(await settled(requests.head_object(call.key))) == condition
+    return unchanged_since(await send_allowing_refusal(requests.head_object(call.key))) == condition
 
 
 def unchanged_since(head: Response) -> dict[str, str]:
@@ -196,11 +196,11 @@ def unchanged_since(head: Response) -> dict[str, str]:
     return {"if-match": f'"{etag}"'} if etag else {}
 
 
-def _without(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+def _without_headers(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name not in set(names)}
 
 
-def _is_acl_refusal(answer: Response, attributes: Attributes) -> bool:
+def _is_unsupported_acl(answer: Response, attributes: Attributes) -> bool:
     refused = answer.status == 400 and bool(attributes.acl)
     return refused and fault_of(answer).code == "AccessControlListNotSupported"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import CONTENT_KNOWN, Kind, Operation, Reason, Result, Work
 from s3batch.s3 import requests
-from s3batch.s3.responses import etag_of, must
+from s3batch.s3.responses import etag_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.worker.dispatch import carry_out
 
@@ -24,16 +24,16 @@ _PIECE = 2 * 1024 * 1024
 """Bytes read at once; many objects are read at the same time."""
 
 
-async def compare(work: Work, tools: Tools) -> Result:
+async def verify_object(work: Work, tools: Tools) -> Result:
     """Compare a file with its object; return the difference."""
-    [result] = await carry_out(work, _plain(tools))
+    [result] = await carry_out(work, _plain_tools(tools))
     if result.error or result.reason is not Reason.CONTENT:
         return result
     etag = await _same_when_read(work.operation, tools)
     if not etag:
         return result
     proved = work.operation._replace(detail=CONTENT_KNOWN, etag=etag)
-    return (await carry_out(Work(proved), _plain(tools)))[0]
+    return (await carry_out(Work(proved), _plain_tools(tools)))[0]
 
 
 async def compare_redirect(work: Work, tools: Tools) -> Result:
@@ -43,17 +43,19 @@ async def compare_redirect(work: Work, tools: Tools) -> Result:
     answer = await send_request(call)
     if answer.status == 404:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.MISSING)
-    location = (answer if answer.ok else await must(call)).headers.get("x-amz-website-redirect-location", "")
+    location = (answer if answer.ok else await send_expecting_ok(call)).headers.get(
+        "x-amz-website-redirect-location", ""
+    )
     if location != operation.detail:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
     return Result(operation.id, already=True)
 
 
-EXTENSIONS = ((Kind.RECONCILE, compare), (Kind.REDIRECT, compare_redirect))
+EXTENSIONS = ((Kind.RECONCILE, verify_object), (Kind.REDIRECT, compare_redirect))
 """For :attr:`s3batch.worker.context.Brief.extensions`."""
 
 
-def _plain(tools: Tools) -> Tools:
+def _plain_tools(tools: Tools) -> Tools:
     """Return the same tools without these extensions; quirks they find are shared."""
     found: Tools | None = tools.memory.get("readback")
     if found is None:
@@ -68,7 +70,7 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
     etag = operation.etag
     for offset in range(0, operation.size, _PIECE):
         length = min(_PIECE, operation.size - offset)
-        answer = await must(requests.get_object(operation.key, offset, offset + length - 1))
+        answer = await send_expecting_ok(requests.get_object(operation.key, offset, offset + length - 1))
         mine = tools.source.read(operation.path, operation.stamp, offset, length)
         if answer.body != mine:
             return ""
@@ -77,8 +79,10 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
 
 
 async def _same_unpacked(operation: Operation, tools: Tools) -> str:
-    head = await must(requests.head_object(operation.key))
-    answer = await must(requests.get_object(operation.key, size=int(head.headers.get("content-length", 0))))
+    head = await send_expecting_ok(requests.head_object(operation.key))
+    answer = await send_expecting_ok(
+        requests.get_object(operation.key, size=int(head.headers.get("content-length", 0)))
+    )
     mine = tools.source.read(operation.path, operation.stamp)
     unpacker = zlib.decompressobj(31)  # 31 = 16 + 15: a gzip header, the largest window (inflateInit2 in zlib.h)
     try:

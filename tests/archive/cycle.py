@@ -73,12 +73,12 @@ def rebuild(
     plan_file = str(own / "plan")
     store.puts = 0
 
-    found = scan.scan(str(workspace), roots)
-    surveyed = change_detection.survey(found, state=state, base=base, **options)
+    found = scan.scan_tree(str(workspace), roots)
+    surveyed = change_detection.survey_changes(found, state=state, base=base, **options)
     items = pack_plan.hash_plan(surveyed)
     pack_plan.write_items(plan_file, surveyed, items, str(workspace), roots)
     pack_plan.learn_hashes(surveyed, items, [pack_chunk.hash_items(plan_file, recipe) for recipe in items.recipes])
-    pack_chunk.close_plans()
+    pack_chunk.close_pack_plans()
     plan = pack_plan.plan_packing(surveyed)
     pack_plan.write_items(plan_file, surveyed, plan.items, str(workspace), roots)
     results = []
@@ -87,8 +87,8 @@ def rebuild(
         if built.body:
             store.put(built.packed.id, built.body)
         results.append(pack_chunk.PackedChunk.from_bytes(built.packed.to_bytes()))
-    pack_chunk.close_plans()
-    done = build_manifest.assemble(plan, results, roots)
+    pack_chunk.close_pack_plans()
+    done = build_manifest.assemble_manifest(plan, results, roots)
     done.manifest.created = 1.0
     body = manifest_codec.encode_manifest(done.manifest)
     memory = remember.rebuilt_state(body, done.manifest, done.found, key="k", etag="e")
@@ -123,24 +123,24 @@ def restore_tree(
     undo = UndoLog(folder, str(workspace), roots, manifest.tree_id())
     store.gets = 0
     try:
-        found = scan.scan(str(workspace), roots)
+        found = scan.scan_tree(str(workspace), roots)
         wrong = _verify(plan_file, workspace, roots, found, manifest, None if check else state, all_sizes=check)
         plan = restore_plan.plan_restore(manifest, asked, found, wrong=wrong, **options)
         restore_plan.write_restore(plan_file, plan, str(workspace))
         restore_apply.check_room(plan, str(workspace))
-        restore_apply.prepare(plan, str(workspace), undo)
+        restore_apply.prepare_restore(plan, str(workspace), undo)
         results = []
         for recipe in plan.recipes:
             if store.gets == fail_after:
                 raise ConnectionError("the store is gone")
             results.append(unpack.unpack_chunk(plan_file, recipe, store.get(manifest.chunks.id(recipe.chunk))))
-        restore_apply.finish(plan, str(workspace))
+        restore_apply.finish_restore(plan, str(workspace))
     except BaseException:
         undo.close()
         undo_leftovers(folder, str(workspace))
         raise
     finally:
-        unpack.close_plans()
+        unpack.close_restore_plans()
     undo.commit()
     state = remember.restored_state(
         body,
@@ -156,11 +156,11 @@ def restore_tree(
 
 
 def _verify(plan_file, workspace, roots, found, manifest, state, *, all_sizes) -> frozenset[int]:
-    surveyed = verify.verification(found, manifest, state, all_sizes=all_sizes)
+    surveyed = verify.plan_verification(found, manifest, state, all_sizes=all_sizes)
     items = pack_plan.hash_plan(surveyed)
     pack_plan.write_items(plan_file, surveyed, items, str(workspace), roots)
     pack_plan.learn_hashes(surveyed, items, [pack_chunk.hash_items(plan_file, recipe) for recipe in items.recipes])
-    pack_chunk.close_plans()
+    pack_chunk.close_pack_plans()
     return verify.wrong_rows(surveyed, manifest)
 
 

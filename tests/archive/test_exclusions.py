@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.archive.exclusions import Exclusions
-from s3batch.archive.scan import scan
+from s3batch.archive.scan import scan_tree
 
 NAMES = ["a", "b", "dist", "node_modules", "x.log", "keep.log", "odd[1]", "tmp", "n\nl"]
 PATTERNS = [
@@ -35,12 +35,12 @@ def test_what_git_ignores_is_left_out_and_nothing_else(tmp_path, seed):
     chance = random.Random(seed)
     make_tree(tmp_path, chance)
     patterns = chance.sample(PATTERNS, chance.randint(1, 5))
-    every = set(scan(str(tmp_path), ["."]).tree.paths())
+    every = set(scan_tree(str(tmp_path), ["."]).tree.paths())
     alone = os.environ | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     subprocess.run(["git", "init", "-q", str(tmp_path)], env=alone, check=True)
     (tmp_path / ".git/info/exclude").write_text("\n".join(patterns) + "\n")
 
-    found = scan(str(tmp_path), ["."], own=[".git"], exclude=Exclusions(patterns))
+    found = scan_tree(str(tmp_path), ["."], own=[".git"], exclude=Exclusions(patterns))
 
     command = ["git", "-C", str(tmp_path), "check-ignore", "-z", "--no-index", "--stdin"]
     judged = subprocess.run(

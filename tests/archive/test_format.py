@@ -225,7 +225,7 @@ def test_segments_are_as_documented(here, monkeypatch):
     built = rebuild(here, ["d", "f"], store)
     whole = Reader(built.stored, store.chunks)
     made = manifest_codec.make_segments(built.manifest)
-    bodies = {each.id: zstd.compress(each.raw) for each in made}
+    bodies = {each.id: zstd.compress_frame(each.raw) for each in made}
     named = [segments.Segment(each.id, len(each.raw), len(bodies[each.id])) for each in made]
 
     reader = SegmentedReader(manifest_codec.encode_manifest(built.manifest, segments=named), {**store.chunks, **bodies})

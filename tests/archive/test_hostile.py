@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from s3batch.archive import manifest_codec, msgpack, zstd
 from s3batch.archive.dirfd import Directories
-from s3batch.archive.paths import inside, is_safe_name, parse_roots
+from s3batch.archive.paths import is_inside, is_safe_name, parse_roots
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK
 from s3batch.archive.validate import Limits
-from s3batch.cache.signature import is_signed, sign
+from s3batch.cache.signature import is_signed, sign_manifest
 from s3batch.errors import ArchiveError, SettingsError
 from s3batch.files.private import OWN_DIRECTORY
 from tests.archive.cycle import Store, fill, noise, rebuild, restore_tree, snapshot
@@ -173,10 +173,10 @@ def test_an_archive_over_a_limit_is_refused(good, limits, what):
 
 
 def test_a_small_frame_that_says_it_is_huge_costs_no_memory():
-    bomb = zstd.compress(bytes(64 << 20))
+    bomb = zstd.compress_frame(bytes(64 << 20))
 
     with pytest.raises(ArchiveError, match="over the limit"):
-        zstd.decompress(bomb, limit=1 << 20)
+        zstd.decompress_frame(bomb, limit=1 << 20)
 
 
 def test_a_frame_that_wants_a_huge_window_is_refused():
@@ -187,7 +187,7 @@ def test_a_frame_that_wants_a_huge_window_is_refused():
     frame = writer.compress(b"x") + writer.flush()
 
     with pytest.raises(ArchiveError):
-        zstd.decompress(frame, limit=1 << 20)
+        zstd.decompress_frame(frame, limit=1 << 20)
 
 
 def test_setuid_setgid_and_sticky_of_a_hostile_manifest_are_stripped(good, there):
@@ -325,7 +325,7 @@ def test_listed_paths_become_roots(listed, expected):
 @given(st.text(), st.text())
 def test_inside_goes_by_whole_components(path, root):
     if root and not root.endswith("/") and root != ".":
-        assert inside(path, root) == (path == root or path.startswith(root + "/"))
+        assert is_inside(path, root) == (path == root or path.startswith(root + "/"))
 
 
 @given(st.text(max_size=5), st.sampled_from(["a", "a/b", "/x/y"]))
@@ -351,14 +351,14 @@ def test_directories_never_lead_out_of_the_workspace(tmp_path_factory, data):
         except (ArchiveError, OSError):
             reached = None
 
-    assert reached is None or inside(reached, str(top / "work"))
+    assert reached is None or is_inside(reached, str(top / "work"))
     assert os.listdir(top / "victim") == []
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_manifest_or_an_archive_error(data):
-    for body in (data, zstd.compress(data, checksum=True)):
+    for body in (data, zstd.compress_frame(data, checksum=True)):
         with pytest.raises(ArchiveError):
             manifest_codec.decode_manifest(body)
 
@@ -378,12 +378,14 @@ def test_a_manifest_with_any_field_spoiled_is_refused_or_harmless(fields, data):
         new = data.draw(st.one_of(st.integers(-(2**63), 2**64 - 1), st.binary(max_size=9), st.none(), st.floats()))
 
     try:
-        manifest = manifest_codec.decode_manifest(zstd.compress(msgpack.encode({**fields, name: new}), checksum=True))
+        manifest = manifest_codec.decode_manifest(
+            zstd.compress_frame(msgpack.encode_message({**fields, name: new}), checksum=True)
+        )
     except ArchiveError:
         return
 
     for path in manifest.tree.paths():
-        assert inside(path, "d")
+        assert is_inside(path, "d")
         assert all(is_safe_name(part) for part in path.split("/"))
     assert all(manifest.tree.kinds[target] == FILE for target in manifest.tree.links.values())
     assert max(manifest.tree.modes) <= 0o777
@@ -396,11 +398,13 @@ def fields(tmp_path_factory):
     os.symlink("a", top / "d" / "y")
     os.link(top / "d" / "a", top / "d" / "z")
     body = rebuild(top, ["d"], Store()).stored
-    return msgpack.decode(zstd.decompress(body, limit=1 << 20), dict, what="the manifest")
+    return msgpack.decode_message(zstd.decompress_frame(body, limit=1 << 20), dict, what="the manifest")
 
 
 def test_the_spoiled_fields_are_those_of_a_good_manifest(fields):
-    assert manifest_codec.decode_manifest(zstd.compress(msgpack.encode(fields), checksum=True)).roots == ("d",)
+    assert manifest_codec.decode_manifest(zstd.compress_frame(msgpack.encode_message(fields), checksum=True)).roots == (
+        "d",
+    )
 
 
 @pytest.mark.parametrize(
@@ -413,7 +417,7 @@ def test_the_spoiled_fields_are_those_of_a_good_manifest(fields):
     ],
 )
 def test_a_signature_is_for_one_secret_one_key_and_one_manifest(secret, key, body):
-    signature = sign("secret", "v1/k/o/r/main/p/default", b"manifest")
+    signature = sign_manifest("secret", "v1/k/o/r/main/p/default", b"manifest")
 
     assert is_signed("secret", "v1/k/o/r/main/p/default", b"manifest", signature)
     assert not is_signed(secret, key, body, signature)

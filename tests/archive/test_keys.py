@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3batch.cache import object_keys
-from s3batch.cache.object_keys import BuildIdentity, RestoreCandidate, scopes
+from s3batch.cache.object_keys import BuildIdentity, RestoreCandidate, scopes_of_build
 from s3batch.errors import SettingsError
 
 HERE = {"owner": "octo", "repo": "hello"}
@@ -64,19 +64,19 @@ SCOPES = [
 
 @pytest.mark.parametrize(("build", "write", "read"), SCOPES)
 def test_a_build_writes_to_its_scope_and_reads_towards_the_default_branch(build, write, read):
-    assert scopes(build) == (write, tuple(read))
+    assert scopes_of_build(build) == (write, tuple(read))
 
 
 def test_without_a_repository_there_is_no_cache():
     with pytest.raises(SettingsError, match="names no repository"):
-        scopes(BuildIdentity(owner="", repo="x"))
+        scopes_of_build(BuildIdentity(owner="", repo="x"))
 
 
 @pytest.mark.parametrize("branch", ["~pr-12", "pr-12", "../main", "..", ".", "%2E%2E", "main/", "~tag-v1"])
 def test_no_branch_can_take_the_place_of_a_pull_request_or_another_branch(branch):
-    mine = scopes(BuildIdentity(**HERE, branch=branch)).write
-    other = scopes(BuildIdentity(**HERE, branch="main")).write
-    pull_request = scopes(BuildIdentity(**HERE, event="pull_request", pull_request="12")).write
+    mine = scopes_of_build(BuildIdentity(**HERE, branch=branch)).write
+    other = scopes_of_build(BuildIdentity(**HERE, branch="main")).write
+    pull_request = scopes_of_build(BuildIdentity(**HERE, event="pull_request", pull_request="12")).write
 
     assert mine not in (other, pull_request)
     assert len(mine.split("/")) == 3
@@ -86,7 +86,7 @@ def test_no_branch_can_take_the_place_of_a_pull_request_or_another_branch(branch
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_different_names_are_different_components(one, other):
     encoded = [
-        object_keys.encode(one.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"))
+        object_keys.encode_component(one.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"))
         for one in (one, other)
     ]
 
@@ -95,14 +95,14 @@ def test_different_names_are_different_components(one, other):
 
 
 def test_very_long_branches_stay_apart():
-    one, other = object_keys.encode("ä" * 300 + "1"), object_keys.encode("ä" * 300 + "2")
+    one, other = object_keys.encode_component("ä" * 300 + "1"), object_keys.encode_component("ä" * 300 + "2")
 
     assert one != other
     assert max(len(one), len(other)) <= 200
 
 
 def test_a_restore_tries_the_key_in_every_scope_and_then_the_restore_keys():
-    tries = object_keys.lookups("ci/", ("o/r/feat", "o/r/main"), "abc", ["v1-x/y"], ["v1-", "v"])
+    tries = object_keys.plan_lookups("ci/", ("o/r/feat", "o/r/main"), "abc", ["v1-x/y"], ["v1-", "v"])
 
     assert tries == [
         RestoreCandidate("ci/v1/k/o/r/feat/abc/v1-x%2Fy", False, "o/r/feat", "v1-x/y"),
@@ -233,4 +233,4 @@ def test_without_a_branch_old_keys_are_those_of_master():
 
 
 def test_a_name_that_is_not_utf_8_has_a_key():
-    assert object_keys.encode(os.fsdecode(b"caf\xe9")) == "caf%E9"
+    assert object_keys.encode_component(os.fsdecode(b"caf\xe9")) == "caf%E9"

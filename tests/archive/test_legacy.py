@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3batch.archive.legacy_paths import Placement
-from s3batch.archive.legacy_tar import extract_legacy, kind_of
-from s3batch.archive.paths import inside, is_safe_name
+from s3batch.archive.legacy_tar import archive_kind_of, extract_legacy
+from s3batch.archive.paths import is_inside, is_safe_name
 from s3batch.archive.s3cache_tar import write_s3cache
-from s3batch.archive.scan import scan
+from s3batch.archive.scan import scan_tree
 from s3batch.archive.undo_log import UndoLog, undo_leftovers
 from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError
@@ -95,7 +95,7 @@ def test_old_caches_are_read_whatever_they_are_packed_in(there, kind, top):
 
     done = extract(there, PACKED[kind](body))
 
-    assert kind_of(PACKED[kind](body)[:512]) == kind
+    assert archive_kind_of(PACKED[kind](body)[:512]) == kind
     assert (done.files, done.left_out) == (2, [])
     found = snapshot(there)
     assert {path: facts[1] for path, facts in found.items() if path != b"vendor/l"} == {
@@ -175,7 +175,7 @@ def test_no_name_is_placed_outside_the_root(name, slash, root):
     except ArchiveError:
         return
 
-    assert path is None or path == root or (inside(path, root) and not inside(path, OWN_DIRECTORY))
+    assert path is None or path == root or (is_inside(path, root) and not is_inside(path, OWN_DIRECTORY))
     assert path in (None, ".") or all(is_safe_name(part) for part in path.removeprefix("/").split("/"))
 
 
@@ -390,7 +390,7 @@ def test_any_bytes_are_an_archive_or_an_archive_error(tmp_path_factory, data, po
 
 def compat_archive(here, listed):
     sink = io.BytesIO()
-    found = scan(str(here), listed)
+    found = scan_tree(str(here), listed)
     problems = write_s3cache(sink, found, str(here), tuple(listed))
     return sink.getvalue(), problems
 
@@ -426,7 +426,7 @@ def test_the_compatible_archive_can_be_restored_by_us(tmp_path, there):
 
 def test_a_file_that_changes_while_the_compatible_archive_is_written_stops_it(tmp_path):
     fill(tmp_path / "here", {"a": noise(3_000_000)})
-    found = scan(str(tmp_path / "here"), ["a"])
+    found = scan_tree(str(tmp_path / "here"), ["a"])
 
     class Meddler(io.BytesIO):
         def write(self, data):

@@ -124,7 +124,7 @@ def test_a_file_changed_in_the_moment_it_was_seen_is_not_believed(here):
     store = Store()
     first = rebuild(here, ["d"], store)
 
-    found = scan.scan(str(here), ["d"])
+    found = scan.scan_tree(str(here), ["d"])
     trusted = [found.tree.path(row) for row, _ in change_detection.unchanged_rows(found, first.state)]
 
     assert trusted == ["d/g"]
@@ -198,9 +198,9 @@ def test_what_is_remembered_of_a_walk_is_of_no_other(here, tmp_path):
     remembered = read_state(path)
     assert remembered is not None
 
-    same = remembered.is_of(scan.scan(str(here), ("d",)))
+    same = remembered.is_of(scan.scan_tree(str(here), ("d",)))
     (here / "d" / "new").symlink_to("nowhere")
-    other = remembered.is_of(scan.scan(str(here), ("d",)))
+    other = remembered.is_of(scan.scan_tree(str(here), ("d",)))
 
     assert (same, other) == (True, False)
 
@@ -217,7 +217,7 @@ def test_a_restore_remembers_the_walk_it_ends_with(here, tmp_path):
     remembered = read_state(str(tmp_path / "state"))
 
     def is_same() -> bool:
-        return remembered.is_of(scan.scan(str(there), ("d",)))
+        return remembered.is_of(scan.scan_tree(str(there), ("d",)))
 
     assert is_same()
     (there / "d" / "new").write_bytes(b"")
@@ -246,7 +246,7 @@ def test_after_a_restore_a_rebuild_reads_nothing(here, tmp_path):
 
 def plan_of(here):
     roots = ("d",)
-    surveyed = change_detection.survey(scan.scan(str(here), roots))
+    surveyed = change_detection.survey_changes(scan.scan_tree(str(here), roots))
     plan = pack_plan.plan_packing(surveyed)
     path = str(here / "plan")
     pack_plan.write_items(path, surveyed, plan.items, str(here), roots)
@@ -269,7 +269,7 @@ def test_a_file_that_is_not_what_was_planned_is_named_and_the_others_are_packed(
     meddle(here / "d" / "a")
 
     built = pack_chunk.build_chunk(path, plan.recipes[0])
-    pack_chunk.close_plans()
+    pack_chunk.close_pack_plans()
 
     assert [(index, found) for index, found, _ in built.packed.problems] == [(0, code)]
     assert built.packed.raw == 20
@@ -281,7 +281,7 @@ def test_a_file_touched_since_the_walk_is_stored_with_its_new_time(here):
     fill(here, {"d/a": b"SAME SIZE"}, mtime_ns=OLD + 7)
 
     built = pack_chunk.build_chunk(path, plan.recipes[0])
-    pack_chunk.close_plans()
+    pack_chunk.close_pack_plans()
 
     assert built.packed.problems == []
     assert int.from_bytes(built.packed.mtimes, "little") == OLD + 7
@@ -315,7 +315,7 @@ def test_pieces_of_a_large_file_must_be_of_one_moment(here):
     fill(here, {"d/large": noise(2 * WINDOW, 2)}, mtime_ns=OLD + 7)
 
     built = pack_chunk.build_chunk(path, plan.recipes[0])
-    pack_chunk.close_plans()
+    pack_chunk.close_pack_plans()
 
     assert [code for _, code, _ in built.packed.problems] == ["Changed"]
     assert built.body == b""

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s3batch.archive import manifest_codec, msgpack, segments, zstd
-from s3batch.archive.columns import NONE, filled
+from s3batch.archive.columns import NONE, filled_column
 from s3batch.archive.hashing import chunk_id
 from s3batch.archive.local_state import LocalState, load_state, save_state
 from s3batch.archive.manifest import Manifest
-from s3batch.archive.paths import inside, is_safe_name
+from s3batch.archive.paths import is_inside, is_safe_name
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, Tree
 from s3batch.archive.validate import Limits
 from s3batch.errors import ArchiveError
@@ -81,7 +81,7 @@ def encoded(
 ) -> tuple[bytes, dict[bytes, bytes]]:
     """The head, and the segments by id."""
     made = manifest_codec.make_segments(manifest)
-    bodies = {each.id: known.get(each.id) or zstd.compress(each.raw) for each in made}
+    bodies = {each.id: known.get(each.id) or zstd.compress_frame(each.raw) for each in made}
     named = [segments.Segment(each.id, len(each.raw), len(bodies[each.id])) for each in made]
     return manifest_codec.encode_manifest(manifest, segments=named), bodies
 
@@ -206,8 +206,8 @@ def manifests(draw) -> Manifest:
             for number in range(draw(st.integers(0, 3))):
                 manifest.extents.add(row, number * 1000, 900, 0, number * 10)
         elif what == "owned":
-            tree.uids = tree.uids or filled("I", 0, len(tree))
-            tree.gids = tree.gids or filled("I", 0, len(tree))
+            tree.uids = tree.uids or filled_column("I", 0, len(tree))
+            tree.gids = tree.gids or filled_column("I", 0, len(tree))
             tree.uids[row] = 1000 + row
     return manifest
 
@@ -226,7 +226,7 @@ def test_every_kind_of_entry_comes_back_from_segments(tiny, manifest):
     head, bodies = encoded(manifest)
 
     assert manifest_codec.decode_manifest(head, segments=bodies) == manifest
-    assert all(len(msgpack.decode(zstd.decompress(body, limit=1 << 20), dict, what="")["kinds"]) <= 5 for body in bodies.values())  # fmt: skip
+    assert all(len(msgpack.decode_message(zstd.decompress_frame(body, limit=1 << 20), dict, what="")["kinds"]) <= 5 for body in bodies.values())  # fmt: skip
 
 
 def test_the_state_keeps_the_segments(tiny, tmp_path):
@@ -259,23 +259,23 @@ def good(tiny):
 
 
 def of_head(head: bytes) -> dict:
-    return msgpack.decode(zstd.decompress(head, limit=1 << 20), dict, what="the head")
+    return msgpack.decode_message(zstd.decompress_frame(head, limit=1 << 20), dict, what="the head")
 
 
 def as_head(fields: dict) -> bytes:
-    return zstd.compress(msgpack.encode(fields), checksum=True)
+    return zstd.compress_frame(msgpack.encode_message(fields), checksum=True)
 
 
 def respell(head: bytes, bodies: dict[bytes, bytes], number: int, change) -> tuple[bytes, dict[bytes, bytes]]:
     """Give one segment other fields, under its right new name."""
     fields = of_head(head)
     ids = [each.id for each in manifest_codec.EncodedManifest(head).segments]
-    part = msgpack.decode(zstd.decompress(bodies[ids[number]], limit=1 << 20), dict, what="a segment")
+    part = msgpack.decode_message(zstd.decompress_frame(bodies[ids[number]], limit=1 << 20), dict, what="a segment")
     change(part)
-    raw = msgpack.encode(part)
-    new = {**{each: bodies[each] for each in ids if each != ids[number]}, chunk_id(raw): zstd.compress(raw)}
+    raw = msgpack.encode_message(part)
+    new = {**{each: bodies[each] for each in ids if each != ids[number]}, chunk_id(raw): zstd.compress_frame(raw)}
     ids[number] = chunk_id(raw)
-    raws = [len(zstd.decompress(new[each], limit=1 << 20)) for each in ids]
+    raws = [len(zstd.decompress_frame(new[each], limit=1 << 20)) for each in ids]
     fields["segment_ids"] = b"".join(ids)
     fields["segment_raw"] = segments.to_planes(array("I", raws))
     return as_head(fields), new
@@ -320,7 +320,8 @@ def test_a_hostile_segment_is_refused(good, change):
 def test_a_hard_link_cannot_point_before_the_first_entry(good):
     opened = manifest_codec.EncodedManifest(good[0])
     parts = [
-        msgpack.decode(zstd.decompress(good[1][each.id], limit=1 << 20), dict, what="") for each in opened.segments
+        msgpack.decode_message(zstd.decompress_frame(good[1][each.id], limit=1 << 20), dict, what="")
+        for each in opened.segments
     ]
     number = next(number for number, part in enumerate(parts) if part.get("links"))
 
@@ -360,7 +361,7 @@ def test_a_segment_of_other_bytes_is_refused(good):
         manifest_codec.decode_manifest(head, segments={**bodies, ids[0]: bodies[ids[1]]})
     with pytest.raises(ArchiveError):
         manifest_codec.decode_manifest(head, segments={**bodies, ids[0]: b"rubbish"})
-    spoiled = zstd.compress(b"x" * len(zstd.decompress(bodies[ids[0]], limit=1 << 20)))
+    spoiled = zstd.compress_frame(b"x" * len(zstd.decompress_frame(bodies[ids[0]], limit=1 << 20)))
     with pytest.raises(ArchiveError, match="does not match its hash"):
         manifest_codec.decode_manifest(head, segments={**bodies, ids[0]: spoiled})
 
@@ -386,7 +387,7 @@ def test_a_segment_with_any_field_spoiled_is_refused_or_harmless(good, data):
         return
 
     for path in manifest.tree.paths():
-        assert inside(path, "d")
+        assert is_inside(path, "d")
         assert all(is_safe_name(part) for part in path.split("/"))
     assert all(0 <= target < row and manifest.tree.kinds[target] == FILE for row, target in manifest.tree.links.items())
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3batch.cache.key_template import go_arch, go_os, render
+from s3batch.cache.key_template import go_arch, go_os, render_key
 from s3batch.errors import SettingsError
 from tests.archive.cycle import fill
 
@@ -30,7 +30,7 @@ def workspace(tmp_path):
 
 
 def text(template, workspace="/nowhere"):
-    return render(template, FACTS, workspace, now=1234.9).text
+    return render_key(template, FACTS, workspace, now=1234.9).text
 
 
 def sha(*contents):
@@ -65,7 +65,7 @@ def test_templates_become_keys(workspace, template, expected):
 
 @pytest.mark.parametrize("template", ['{{ checksum "gone" }}', '{{ hashFiles "gone*" }}'])
 def test_a_file_that_is_missing_counts_as_empty_with_a_warning(workspace, template):
-    rendered = render(f"v1-{template}", {}, workspace, now=0)
+    rendered = render_key(f"v1-{template}", {}, workspace, now=0)
 
     assert rendered.text == "v1-"
     assert "is empty" in rendered.warnings[0]
@@ -109,7 +109,7 @@ def test_processors_have_their_go_names(machine, name):
 def test_a_pipe_has_no_checksum_and_keeps_nobody_waiting(workspace, template):
     os.mkfifo(os.path.join(workspace, "pipe"))
 
-    made = render(template, FACTS, workspace, now=1234.9)
+    made = render_key(template, FACTS, workspace, now=1234.9)
 
     assert made.text == ""
     assert "is empty" in made.warnings[0]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from s3batch.commands.jobs.list import run_list
-from s3batch.commands.jobs.prune import run_prune
+from s3batch.commands.jobs.list import list_jobs
+from s3batch.commands.jobs.prune import prune_jobs
 from s3batch.commands.jobs.show import run_show
 from s3batch.errors import JournalError, JournalLockedError, SettingsError
 from s3batch.journal import Journal
@@ -84,7 +84,7 @@ def journal(state: Path) -> Iterator[Journal]:
 
 class TestList:
     def test_no_job_is_said_where_it_was_looked_for(self, settings: Callable[..., Settings], state: Path) -> None:
-        ran = Ran(run_list, settings())
+        ran = Ran(list_jobs, settings())
 
         assert (ran.code, ran.out) == (0, "")
         assert f"no jobs in {state} or " in ran.err
@@ -92,13 +92,13 @@ class TestList:
     def test_a_missing_state_directory_is_no_error(self, settings: Callable[..., Settings], state: Path) -> None:
         state.rmdir()
 
-        assert Ran(run_list, settings()).code == 0
+        assert Ran(list_jobs, settings()).code == 0
 
     def test_each_job_is_a_row_with_its_numbers(self, settings: Callable[..., Settings], journal: Journal) -> None:
         job = begin(journal, "a", "b", "c", "d")
         journal.jobs.set_state(JobState.INTERRUPTED, 130)
 
-        head, row = Ran(run_list, settings()).out.splitlines()
+        head, row = Ran(list_jobs, settings()).out.splitlines()
 
         assert head.split() == ["job", "command", "state", "done", "left", "failed", "source", "->", "target"]
         assert row.split() == [job, "sync", "interrupted", "1", "2", "1", "/src", "->", "s3://b/site/"]
@@ -112,13 +112,13 @@ class TestList:
             second = begin(other)
             third = begin(journal, target="b/other/")
 
-        assert [row["job"] for row in Ran(run_list, settings(json=True)).json["jobs"]] == [third, second, first]
+        assert [row["job"] for row in Ran(list_jobs, settings(json=True)).json["jobs"]] == [third, second, first]
 
     def test_json_has_the_same_as_one_document(self, settings: Callable[..., Settings], journal: Journal) -> None:
         job = begin(journal, "a", "b", "c")
         journal.jobs.set_state(JobState.FAILED, 1)
 
-        (row,) = Ran(run_list, settings(json=True)).json["jobs"]
+        (row,) = Ran(list_jobs, settings(json=True)).json["jobs"]
         started, ended = row.pop("started"), row.pop("ended")
 
         assert row == {
@@ -146,9 +146,9 @@ class TestList:
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:
         begin(journal, "a")
-        dead = Ran(run_list, settings(json=True)).json["jobs"][0]
+        dead = Ran(list_jobs, settings(json=True)).json["jobs"][0]
         journal.lock()
-        running = Ran(run_list, settings(json=True)).json["jobs"][0]
+        running = Ran(list_jobs, settings(json=True)).json["jobs"][0]
 
         assert (dead["state"], dead["pid"]) == ("dead", None)
         assert running["state"] == "running"
@@ -161,7 +161,7 @@ class TestList:
         begin(journal, target="b/other/")
         journal.lock()
 
-        states = [row["state"] for row in Ran(run_list, settings(json=True)).json["jobs"]]
+        states = [row["state"] for row in Ran(list_jobs, settings(json=True)).json["jobs"]]
 
         assert states == ["running", "dead"]
 
@@ -171,7 +171,7 @@ class TestList:
         begin(journal)
         (state / "other.db").write_bytes(b"not a database at all, but long enough to be looked at" * 10)
 
-        ran = Ran(run_list, settings(json=True))
+        ran = Ran(list_jobs, settings(json=True))
 
         assert len(ran.json["jobs"]) == 1
         assert "other.db" in ran.err
@@ -183,13 +183,13 @@ class TestList:
         with Journal.open(str(tmp_path / "mine.db")) as mine:
             job = begin(mine)
 
-        rows = Ran(run_list, settings(json=True, journal=str(tmp_path / "mine.db"))).json["jobs"]
+        rows = Ran(list_jobs, settings(json=True, journal=str(tmp_path / "mine.db"))).json["jobs"]
 
         assert [row["job"] for row in rows] == [job]
 
     def test_a_named_journal_that_is_not_there_is_an_error(self, settings: Callable[..., Settings]) -> None:
         with pytest.raises(JournalError, match="there is no journal"):
-            Ran(run_list, settings(journal="missing.db"))
+            Ran(list_jobs, settings(journal="missing.db"))
 
 
 class TestShow:
@@ -333,33 +333,33 @@ class TestPrune:
         journal.jobs.set_state(JobState.FAILED, 1)
         journal.close()
 
-        ran = Ran(run_prune, settings())
+        ran = Ran(prune_jobs, settings())
 
         assert ran.code == 0
         assert ran.err == "1 job forgotten, 0 multipart uploads aborted\n"
-        assert [row["job"] for row in Ran(run_list, settings(json=True)).json["jobs"]] == [kept]
+        assert [row["job"] for row in Ran(list_jobs, settings(json=True)).json["jobs"]] == [kept]
 
     def test_a_dry_run_forgets_nothing(self, settings: Callable[..., Settings], journal: Journal) -> None:
         begin(journal, "a")
         journal.jobs.set_state(JobState.DONE, 0)
 
-        ran = Ran(run_prune, settings(dry_run=True, json=True))
+        ran = Ran(prune_jobs, settings(dry_run=True, json=True))
 
         assert ran.json == {"dry_run": True, "forgotten": 1, "aborted": [], "kept": [], "failures": [], "refused": []}
-        assert len(Ran(run_list, settings(json=True)).json["jobs"]) == 1
+        assert len(Ran(list_jobs, settings(json=True)).json["jobs"]) == 1
 
     def test_a_journal_at_work_is_left_alone(self, settings: Callable[..., Settings], journal: Journal) -> None:
         begin(journal, "a")
         journal.jobs.set_state(JobState.DONE, 0)
         journal.lock()
 
-        ran = Ran(run_prune, settings())
+        ran = Ran(prune_jobs, settings())
 
         assert ran.code == 0
         assert "skipped: journal" in ran.err
-        assert len(Ran(run_list, settings(json=True)).json["jobs"]) == 1
+        assert len(Ran(list_jobs, settings(json=True)).json["jobs"]) == 1
         with pytest.raises(JournalLockedError):
-            Ran(run_prune, settings(journal=journal.path))
+            Ran(prune_jobs, settings(journal=journal.path))
 
     def test_an_upload_that_resume_would_go_on_with_is_kept_and_said(
         self, settings: Callable[..., Settings], journal: Journal
@@ -369,7 +369,7 @@ class TestPrune:
         journal.uploads.begin(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
         journal.jobs.set_state(JobState.INTERRUPTED, 143)
 
-        ran = Ran(run_prune, settings())
+        ran = Ran(prune_jobs, settings())
 
         assert ran.code == 0
         assert f"s3batch resume {job} finishes them" in ran.err
@@ -382,7 +382,7 @@ class TestPrune:
         (operation,) = journal.operations.lease(1, 0)
         journal.uploads.begin(operation.id, "U1", [Part(operation.id, 1, 0, 10)])
 
-        ran = Ran(run_prune, settings(json=True, access_key="A", secret_key="S", region="us-east-1"))
+        ran = Ran(prune_jobs, settings(json=True, access_key="A", secret_key="S", region="us-east-1"))
 
         assert ran.code == 1
         assert [(row["job"], row["key"], row["upload_id"]) for row in ran.json["failures"]] == [(job, "c", "U1")]

@@ -130,7 +130,7 @@ def test_a_bug_shows_no_secret(monkeypatch, capsys, tmp_path):
     def fails(*_: object) -> None:
         raise ZeroDivisionError("canary-secret")
 
-    monkeypatch.setattr("s3batch.commands.jobs.list.run_list", fails)
+    monkeypatch.setattr("s3batch.commands.jobs.list.list_jobs", fails)
 
     code = main(
         ["jobs", "list", "-vv"],

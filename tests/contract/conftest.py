@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.credentials import connect
+from s3batch.s3.credentials import connect_to_bucket
 from s3batch.settings.table import Settings
 from tests.contract.scene import Scene
 from tests.rig import buckets, fake_s3, servers
@@ -39,7 +39,7 @@ class Store:
 
     def open(self, **changes: Any) -> Bucket:
         """The same bucket with other settings."""
-        return Bucket(*connect(settings_with(self.settings, **changes), self.settings.bucket), tries=4)
+        return Bucket(*connect_to_bucket(settings_with(self.settings, **changes), self.settings.bucket), tries=4)
 
     def has(self, quirk: Quirk) -> bool:
         """Whether this S3 is known to differ from Amazon's in this."""
@@ -73,7 +73,7 @@ class Places:
         """That S3 through that lane."""
         settings = Settings(**self._bucket_at(place), region="us-east-1", lane=lane, timeout=20.0)
         if (place, lane) not in self._open:
-            self._open[place, lane] = Bucket(*connect(settings, settings.bucket), tries=4)
+            self._open[place, lane] = Bucket(*connect_to_bucket(settings, settings.bucket), tries=4)
         return Store(place, lane, settings, self._open[place, lane], f"test-{next(_NUMBERS)}/")
 
     def _bucket_at(self, place: str) -> dict[str, str]:

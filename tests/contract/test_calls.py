@@ -15,7 +15,7 @@ from s3batch.objects.acl import acl_matches
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.checksums import digest
+from s3batch.s3.checksums import checksum_of
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.errors import fault_of
 from s3batch.s3.etag import multipart_etag
@@ -388,13 +388,13 @@ NAMES = ("crc64nvme", "crc32", "crc32c", "sha256", "sha1")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_right_checksum_is_taken_and_a_wrong_one_refused(store, name):
     header = f"x-amz-checksum-{name}"
-    right = requests.put_object(store.key("k"), b"right", {header: digest(name, b"right")})
-    wrong = requests.put_object(store.key("k"), b"wrong", {header: digest(name, b"right")})
+    right = requests.put_object(store.key("k"), b"right", {header: checksum_of(name, b"right")})
+    wrong = requests.put_object(store.key("k"), b"wrong", {header: checksum_of(name, b"right")})
 
     said = store.bucket.must(right).headers.get(header)
     refused = store.bucket.transport.call(wrong)
 
-    assert said in (None, digest(name, b"right"))
+    assert said in (None, checksum_of(name, b"right"))
     assert (refused.status == 400) is not store.has(Quirk.CHECKSUM_UNVERIFIED)
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from s3batch.commands.sync.cloudfront import connect as connect_cloudfront
-from s3batch.commands.sync.cloudfront import invalidate
+from s3batch.commands.sync.cloudfront import connect_cloudfront, invalidate_paths
 from s3batch.errors import EndpointError, JobFailedError
-from s3batch.s3.credentials import connect
+from s3batch.s3.credentials import connect_to_bucket
 from s3batch.settings.table import Settings
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply
 
@@ -48,7 +47,7 @@ def fake(monkeypatch) -> Iterator[FakeS3]:
 
 def ask_cloudfront(fake: FakeS3) -> list[str]:
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
-    return invalidate(connect_cloudfront(session, fake.url), "D", prefix="", job="J", changed=None)
+    return invalidate_paths(connect_cloudfront(session, fake.url), "D", prefix="", job="J", changed=None)
 
 
 def ask_sts(fake: FakeS3) -> str:
@@ -59,7 +58,7 @@ def ask_sts(fake: FakeS3) -> str:
         secret_key=SECRET_KEY,
         assume_role="arn:aws:iam::1:role/r",
     )
-    return connect(settings, "b")[1].current().access_key
+    return connect_to_bucket(settings, "b")[1].current().access_key
 
 
 @pytest.mark.parametrize("strange", STRANGE)

@@ -15,7 +15,7 @@ import s3batch.s3.boto  # importing boto3 holds everybody up, and limits are sho
 from s3batch.s3 import bounds, requests
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.errors import RequestError, fault_of
-from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Request, Response
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transport import Transport, catch_request_error, send_request
@@ -285,7 +285,7 @@ def lane_to(url: str, lane: str, timeout: float = 10.0) -> Transport:
         bucket="bucket", region="us-east-1", host=host, port=port, tls=tls, path_style=True, url=url, lane=lane,
         credentials=Credentials("key", "secret"), timeout=timeout,
     )  # fmt: skip
-    return Transport(endpoint, carrier, limit=32)
+    return Transport(endpoint, make_boto_sender, limit=32)
 
 
 def all_at_once(lane: Transport) -> dict[str, object]:

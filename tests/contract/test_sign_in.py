@@ -10,7 +10,7 @@ import pytest
 from s3batch.errors import EndpointError
 from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.credentials import connect
+from s3batch.s3.credentials import connect_to_bucket
 from s3batch.settings.table import Settings
 from tests.rig import buckets, fake_s3
 from tests.rig.fake_s3 import FakeS3
@@ -30,7 +30,7 @@ def sts(monkeypatch):
 
 def signed_in(sts: FakeSts, **values) -> Bucket:
     settings = Settings(bucket="bucket", endpoint_url=sts.fake.url, region="us-east-1", **values)
-    return Bucket(*connect(settings, "bucket"), tries=3)
+    return Bucket(*connect_to_bucket(settings, "bucket"), tries=3)
 
 
 def parameters(asked: dict[str, str]) -> dict[str, str]:

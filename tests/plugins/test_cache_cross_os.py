@@ -24,7 +24,7 @@ def elsewhere(monkeypatch):
     """From now on this is another system."""
 
     def move() -> None:
-        monkeypatch.setattr(naming, "system", lambda: "darwin/arm64")
+        monkeypatch.setattr(naming, "system_name", lambda: "darwin/arm64")
 
     return move
 

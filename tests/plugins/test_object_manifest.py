@@ -213,9 +213,9 @@ def test_the_same_facts_are_the_same_bytes(step) -> None:
     header = lines(step)[0]
     facts: object_manifest.Facts = []
 
-    digest = object_manifest._load(body, header, "site/", facts.extend)
+    digest = object_manifest._load_facts(body, header, "site/", facts.extend)
 
-    assert object_manifest._written([facts], header, "site/") == (body, digest)
+    assert object_manifest._write_manifest([facts], header, "site/") == (body, digest)
 
 
 def test_compressed_large_and_encrypted_objects_are_known_by_their_content_too(step, kms_key) -> None:

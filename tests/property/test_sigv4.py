@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from s3batch.s3 import requests
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.requests import encode
+from s3batch.s3.requests import percent_encode
 from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials, Signer
 
 BYTES = st.one_of(
@@ -60,7 +60,7 @@ def test_a_request_is_signed_as_botocore_signs_it(key, pairs, headers, credentia
         bucket="bucket-a", region=region, host="s3.example.com", port=443, tls=True, path_style=path_style,
         credentials=credentials,
     )  # fmt: skip
-    path, query = endpoint.path(key), requests.query(pairs)
+    path, query = endpoint.path(key), requests.canonical_query(pairs)
     url = f"https://{endpoint.host_header}{path}" + (f"?{query}" if query else "")
 
     ours = Signer(credentials, region).sign(
@@ -88,15 +88,15 @@ def test_what_a_signer_signed_before_does_not_show(first, second, region):
 def test_a_key_is_encoded_byte_by_byte(key):
     raw = key.encode("utf-8", "surrogateescape")
 
-    assert encode(key, "/") == quote(raw, safe="/~")
-    assert encode(key) == quote(raw, safe="~")
+    assert percent_encode(key, "/") == quote(raw, safe="/~")
+    assert percent_encode(key) == quote(raw, safe="~")
 
 
 @given(pairs=QUERY)
 def test_a_query_says_what_it_was_made_of_in_canonical_order(pairs):
-    made = requests.query(pairs)
+    made = requests.canonical_query(pairs)
 
     assert parse_qsl(made, keep_blank_values=True, errors="surrogateescape") == sorted(
-        pairs, key=lambda pair: (encode(pair[0]), encode(pair[1]))
+        pairs, key=lambda pair: (percent_encode(pair[0]), percent_encode(pair[1]))
     )
     assert made.split("&") == sorted(made.split("&"), key=lambda item: item.split("="))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.commands.doctor.run import run
+from s3batch.commands.doctor.run import run_doctor
 from s3batch.errors import EndpointError
 from s3batch.reporting.console import Output
 from s3batch.settings.table import Settings
@@ -39,7 +39,7 @@ def examine(server, bucket) -> Callable[..., tuple[int, Any]]:
     def examine_it(url: str = server.url, **values: Any) -> tuple[int, Any]:
         settings = settings_for(bucket, url, json=True, **values)
         out = io.StringIO()
-        code = run(settings, Output(out, io.StringIO()))
+        code = run_doctor(settings, Output(out, io.StringIO()))
         return code, json.loads(out.getvalue())
 
     return examine_it
@@ -195,7 +195,7 @@ def test_a_bucket_without_acls_costs_a_hint_and_no_failure(server, make_bucket):
     bucket = make_bucket(ownership="BucketOwnerEnforced")
     out = io.StringIO()
 
-    code = run(settings_for(bucket, server.url, json=True, acl="public-read"), Output(out, io.StringIO()))
+    code = run_doctor(settings_for(bucket, server.url, json=True, acl="public-read"), Output(out, io.StringIO()))
 
     row = row_of(json.loads(out.getvalue()), "PutObject")
     assert (code, row["code"], row["needed"]) == (0, "AccessControlListNotSupported", False)
@@ -327,7 +327,7 @@ def test_nothing_is_written_where_nothing_could_be_removed(server, make_bucket):
     )  # fmt: skip
     out = io.StringIO()
 
-    code = run(settings_for(buckets.Bucket(name, server, s3), server.url, json=True), Output(out, io.StringIO()))
+    code = run_doctor(settings_for(buckets.Bucket(name, server, s3), server.url, json=True), Output(out, io.StringIO()))
 
     document = json.loads(out.getvalue())
     assert (code, row_of(document, "PutObject")["outcome"]) == (1, "not tried")
@@ -346,7 +346,7 @@ def test_a_rule_that_may_not_be_seen_is_unknown(proxy, bucket, call, fact, permi
     proxy.on(call, DENIED)
     out = io.StringIO()
 
-    code = run(settings_for(bucket, proxy.url), Output(out, io.StringIO()))
+    code = run_doctor(settings_for(bucket, proxy.url), Output(out, io.StringIO()))
 
     assert code == 0
     [line] = [line for line in out.getvalue().splitlines() if line.startswith(fact)]
@@ -371,7 +371,7 @@ def test_who_cannot_get_in_is_told_before_anything_is_tried(bucket, values, word
     settings = settings_for(bucket, bucket.server.url, **values)
 
     with pytest.raises(EndpointError, match=words):
-        run(settings, Output(io.StringIO(), io.StringIO()))
+        run_doctor(settings, Output(io.StringIO(), io.StringIO()))
 
 
 def test_a_site_is_no_store(bucket):
@@ -392,7 +392,7 @@ def test_a_site_is_no_store(bucket):
         threading.Thread(target=site.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{site.server_port}"
         with pytest.raises(EndpointError, match="does not speak S3"):
-            run(settings_for(bucket, url), Output(io.StringIO(), io.StringIO()))
+            run_doctor(settings_for(bucket, url), Output(io.StringIO(), io.StringIO()))
         site.shutdown()
 
 
@@ -434,7 +434,7 @@ def test_what_is_known_of_other_servers_is_found(server_named, name):
     bucket = buckets.make_bucket(server)
     out = io.StringIO()
 
-    code = run(settings_for(bucket, server.url, json=True), Output(out, io.StringIO()))
+    code = run_doctor(settings_for(bucket, server.url, json=True), Output(out, io.StringIO()))
 
     document = json.loads(out.getvalue())
     assert (code, failed(document)) == (0, [])

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from s3batch.commands.sync.cloudfront import connect, invalidate
+from s3batch.commands.sync.cloudfront import connect_cloudfront, invalidate_paths
 from s3batch.errors import JobFailedError
 from tests.rig import buckets
 from tests.rig.servers import Server
@@ -24,7 +24,7 @@ def cloudfront(request, server_named) -> Server:
 def client(cloudfront: Server) -> Any:
     """Our client: its session knows no endpoint."""
     session = boto3.Session(cloudfront.access_key, cloudfront.secret_key)
-    return connect(session, cloudfront.url)
+    return connect_cloudfront(session, cloudfront.url)
 
 
 @pytest.fixture
@@ -60,15 +60,15 @@ def paths_of(client: Any, distribution: str, invalidation: str) -> list[str]:
     ],
 )
 def test_the_distribution_has_the_invalidation(client, distribution, changed, paths) -> None:
-    (made,) = invalidate(client, distribution, prefix="site/", job="J", changed=changed)
+    (made,) = invalidate_paths(client, distribution, prefix="site/", job="J", changed=changed)
 
     assert sorted(paths_of(client, distribution, made)) == paths
 
 
 def test_asking_again_for_the_same_job_is_no_error(client, distribution) -> None:
-    first = invalidate(client, distribution, prefix="", job="J", changed=["a"])
-    again = invalidate(client, distribution, prefix="", job="J", changed=["a"])
-    more = invalidate(client, distribution, prefix="", job="J", changed=["a", "b"])
+    first = invalidate_paths(client, distribution, prefix="", job="J", changed=["a"])
+    again = invalidate_paths(client, distribution, prefix="", job="J", changed=["a"])
+    more = invalidate_paths(client, distribution, prefix="", job="J", changed=["a", "b"])
 
     assert len(first) == len(again) == len(more) == 1
     assert more != first
@@ -78,13 +78,13 @@ def test_an_unknown_distribution_is_one_clear_sentence(client) -> None:
     with pytest.raises(
         JobFailedError, match="cannot invalidate /\\* of CloudFront distribution NONE: NoSuchDistribution"
     ):
-        invalidate(client, "NONE", prefix="", job="J", changed=None)
+        invalidate_paths(client, "NONE", prefix="", job="J", changed=None)
 
 
 def test_the_variable_of_the_aws_tools_names_the_endpoint(cloudfront, distribution, monkeypatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT", cloudfront.url)
-    client = connect(boto3.Session(cloudfront.access_key, cloudfront.secret_key))
+    client = connect_cloudfront(boto3.Session(cloudfront.access_key, cloudfront.secret_key))
 
-    (made,) = invalidate(client, distribution, prefix="", job="J", changed=None)
+    (made,) = invalidate_paths(client, distribution, prefix="", job="J", changed=None)
 
     assert paths_of(client, distribution, made) == ["/*"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.commands.jobs.prune import run_prune
+from s3batch.commands.jobs.prune import prune_jobs
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Part, Reason
 from s3batch.reporting.console import Output
@@ -27,7 +27,7 @@ def prune(tmp_path: Path, server) -> Callable[..., tuple[int, Any]]:
             state_directory=str(tmp_path), workspace=str(tmp_path / "work"), json=True, **keys, **values
         )
         out = io.StringIO()
-        code = run_prune(settings, Output(out, io.StringIO()))
+        code = prune_jobs(settings, Output(out, io.StringIO()))
         return code, json.loads(out.getvalue())
 
     return run

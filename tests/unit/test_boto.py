@@ -12,7 +12,7 @@ from s3batch.s3 import requests as calls
 from s3batch.s3.boto import BotoTransport, fault_without_answer
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.errors import RequestError
-from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Request
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transport import Transport
@@ -74,7 +74,7 @@ CALLS = [
 
 @pytest.mark.parametrize("call", CALLS, ids=[f"{number}-{call.name}" for number, call in enumerate(CALLS)])
 def test_both_lanes_say_exactly_the_same(fake, carry, call):
-    lane = Transport(endpoint_of(fake.url, sign_payload="always"), carrier)
+    lane = Transport(endpoint_of(fake.url, sign_payload="always"), make_boto_sender)
     by_lean = lane.call(call)
     lean = fake.requests[-1]
     fake.requests.clear()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3batch.s3.checksums import FEW, NAMES, WHOLE_OBJECT, FirstCrc64, RunningChecksum, digest
+from s3batch.s3.checksums import FEW, NAMES, WHOLE_OBJECT, FirstCrc64, RunningChecksum, checksum_of
 
 
 def reflected(polynomial: int, width: int, body: bytes) -> bytes:
@@ -46,13 +46,13 @@ def test_every_checksum_has_a_judge():
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_crc_has_its_published_check_value(name):
-    assert b64decode(digest(name, CHECK)).hex() == KNOWN[name]
+    assert b64decode(checksum_of(name, CHECK)).hex() == KNOWN[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(body=st.binary(max_size=200), kind=st.sampled_from([bytes, bytearray, memoryview]))
 def test_a_checksum_is_as_its_definition_says(name, body, kind):
-    assert digest(name, kind(body)) == b64encode(JUDGES[name](body)).decode()
+    assert checksum_of(name, kind(body)) == b64encode(JUDGES[name](body)).decode()
 
 
 @given(pieces=st.lists(st.integers(0, FEW), min_size=1, max_size=3))
@@ -68,8 +68,8 @@ def test_the_first_bytes_of_a_process_have_the_same_checksum_without_awscrt(piec
 
 def test_awscrt_is_imported_for_much_content_only():
     script = (
-        "import sys; from s3batch.s3.checksums import FEW, digest\n"
-        "for piece in (b'x' * FEW, b'x'): digest('crc64nvme', piece); print('awscrt' in sys.modules)"
+        "import sys; from s3batch.s3.checksums import FEW, checksum_of\n"
+        "for piece in (b'x' * FEW, b'x'): checksum_of('crc64nvme', piece); print('awscrt' in sys.modules)"
     )
 
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

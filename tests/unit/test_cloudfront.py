@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from s3batch.commands.sync.cloudfront import BATCHES, PATHS_A_REQUEST, invalidate, path_of, plan, wildcard
+from s3batch.commands.sync.cloudfront import (
+    BATCHES,
+    PATHS_A_REQUEST,
+    invalidate_paths,
+    path_of,
+    plan_invalidations,
+    wildcard_path,
+)
 from s3batch.errors import JobFailedError
 
 
@@ -41,7 +48,7 @@ def keys(number: int) -> Iterable[str]:
 
 @pytest.mark.parametrize(("prefix", "path"), [("", "/*"), ("site/", "/site/*"), ("a b/é/", "/a%20b/%C3%A9/*")])
 def test_the_wildcard_stands_for_everything_below_the_target(prefix: str, path: str) -> None:
-    assert wildcard(prefix) == path
+    assert wildcard_path(prefix) == path
 
 
 @pytest.mark.parametrize(
@@ -64,17 +71,17 @@ def test_a_key_becomes_a_path(key: str, path: str) -> None:
 
 
 def test_all_is_one_request_whatever_changed() -> None:
-    (batch,) = plan("site/", "J", None)
+    (batch,) = plan_invalidations("site/", "J", None)
 
     assert batch.paths == ("/site/*",)
 
 
 def test_nothing_changed_asks_for_nothing() -> None:
-    assert plan("site/", "J", []) == []
+    assert plan_invalidations("site/", "J", []) == []
 
 
 def test_changed_keys_are_asked_for_once_each() -> None:
-    (batch,) = plan("site/", "J", ["site/b", "site/a", "site/b"])
+    (batch,) = plan_invalidations("site/", "J", ["site/b", "site/a", "site/b"])
 
     assert batch.paths == ("/site/a", "/site/b")
 
@@ -84,7 +91,7 @@ def test_changed_keys_are_asked_for_once_each() -> None:
     [(1, [1]), (PATHS_A_REQUEST, [3000]), (PATHS_A_REQUEST + 1, [3000, 1]), (PATHS_A_REQUEST * BATCHES, [3000] * 5)],
 )
 def test_no_request_holds_more_paths_than_cloudfront_takes(number: int, sizes: list[int]) -> None:
-    batches = plan("", "J", keys(number))
+    batches = plan_invalidations("", "J", keys(number))
 
     assert [len(batch.paths) for batch in batches] == sizes
     assert len({path for batch in batches for path in batch.paths}) == number
@@ -99,12 +106,12 @@ def test_no_request_holds_more_paths_than_cloudfront_takes(number: int, sizes: l
     ],
 )
 def test_over_a_limit_the_wildcard_is_asked_for(changed: Iterable[str]) -> None:
-    assert [batch.paths for batch in plan("site/", "J", changed)] == [("/site/*",)]
+    assert [batch.paths for batch in plan_invalidations("site/", "J", changed)] == [("/site/*",)]
 
 
 def test_a_reference_is_the_same_for_the_same_job_and_paths_only() -> None:
-    (first,), (again,) = plan("", "J", ["a", "b"]), plan("", "J", ["b", "a"])
-    (other_job,), (other_paths,) = plan("", "K", ["a", "b"]), plan("", "J", ["a", "c"])
+    (first,), (again,) = plan_invalidations("", "J", ["a", "b"]), plan_invalidations("", "J", ["b", "a"])
+    (other_job,), (other_paths,) = plan_invalidations("", "K", ["a", "b"]), plan_invalidations("", "J", ["a", "c"])
 
     assert first == again
     assert len({first.reference, other_job.reference, other_paths.reference}) == 3
@@ -113,7 +120,7 @@ def test_a_reference_is_the_same_for_the_same_job_and_paths_only() -> None:
 def test_ids_come_back_in_order() -> None:
     client = CloudFront()
 
-    assert invalidate(client, "D", prefix="", job="J", changed=keys(PATHS_A_REQUEST + 1)) == ["I1", "I2"]
+    assert invalidate_paths(client, "D", prefix="", job="J", changed=keys(PATHS_A_REQUEST + 1)) == ["I1", "I2"]
     assert client.asked[1]["InvalidationBatch"]["Paths"]["Quantity"] == 1
     assert {request["DistributionId"] for request in client.asked} == {"D"}
 
@@ -121,7 +128,7 @@ def test_ids_come_back_in_order() -> None:
 def test_when_cloudfront_is_busy_with_paths_the_wildcard_goes_instead() -> None:
     client = CloudFront(None, refusal("TooManyInvalidationsInProgress"))
 
-    ids = invalidate(client, "D", prefix="site/", job="J", changed=keys(PATHS_A_REQUEST + 1))
+    ids = invalidate_paths(client, "D", prefix="site/", job="J", changed=keys(PATHS_A_REQUEST + 1))
 
     assert ids == ["I3"]
     assert client.paths()[-1] == ["/site/*"]
@@ -131,7 +138,7 @@ def test_a_wildcard_that_is_one_too_many_fails() -> None:
     client = CloudFront(refusal("TooManyInvalidationsInProgress"))
 
     with pytest.raises(JobFailedError, match="resume the job, or sync again with cloudfront_always"):
-        invalidate(client, "D", prefix="", job="J", changed=None)
+        invalidate_paths(client, "D", prefix="", job="J", changed=None)
     assert len(client.asked) == 1
 
 
@@ -160,7 +167,7 @@ def test_a_wildcard_that_is_one_too_many_fails() -> None:
 )
 def test_a_refusal_is_one_sentence_that_says_what_to_do(fault: Exception, text: str) -> None:
     with pytest.raises(JobFailedError) as caught:
-        invalidate(CloudFront(fault), "D", prefix="site/", job="J", changed=None)
+        invalidate_paths(CloudFront(fault), "D", prefix="site/", job="J", changed=None)
 
     assert str(caught.value) == text
     assert caught.value.exit_code == 1

@@ -10,7 +10,7 @@ from s3batch.model import Attributes, KnownObject, ListedObject, LocalFile, Reas
 from s3batch.objects.acl import acl_matches, canned_acl
 from s3batch.objects.compare import find_attribute_changes, find_copy_reason, is_file_unchanged
 from s3batch.objects.headers import RemoteAttributes, make_copy_headers, make_put_headers
-from s3batch.s3.etag import md5_of, multipart_etag, part_size_candidates
+from s3batch.s3.etag import md5_of_etag, multipart_etag, part_size_candidates
 from tests.rig.stamps import local_file
 
 MIB = 1024 * 1024
@@ -361,7 +361,7 @@ def test_unchanged_means_our_file_and_our_own_last_write(
     ],
 )
 def test_an_etag_is_an_md5_only_if_it_has_its_form(etag: str, md5: str | None) -> None:
-    assert md5_of(etag) == md5
+    assert md5_of_etag(etag) == md5
 
 
 def test_a_multipart_etag_is_the_md5_of_the_md5s() -> None:

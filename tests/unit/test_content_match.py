@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from s3batch.objects.content_match import ContentEvidence, is_same_content
-from s3batch.s3.checksums import digest
+from s3batch.s3.checksums import checksum_of
 from s3batch.s3.etag import multipart_etag
 
 BODY = b"0123456789abcdef" * 700_000
@@ -16,8 +16,8 @@ PART = 5 << 20
 MD5 = hashlib.md5(BODY).hexdigest()
 OTHER = hashlib.md5(b"other").hexdigest()
 PARTS = multipart_etag([hashlib.md5(BODY[at : at + PART]).digest() for at in range(0, len(BODY), PART)])
-CRC = digest("crc64nvme", BODY)
-SHA = digest("sha256", BODY)
+CRC = checksum_of("crc64nvme", BODY)
+SHA = checksum_of("sha256", BODY)
 
 
 def judge(evidence: ContentEvidence, body: bytes = BODY) -> bool | None:
@@ -67,9 +67,9 @@ def test_a_head_tells_of_the_content(headers, verdict) -> None:
         pytest.param(MD5, "", True, id="the MD5"),
         pytest.param(OTHER, "", None, id="no MD5 of it: perhaps KMS made the ETag"),
         pytest.param(OTHER, CRC, True, id="the checksum decides"),
-        pytest.param(OTHER, digest("crc64nvme", b"x"), False, id="and against it too"),
-        pytest.param("opaque", digest("crc32c", BODY), True, id="CRC32C"),
-        pytest.param("opaque", digest("crc32", BODY), True, id="CRC32, which is as long"),
+        pytest.param(OTHER, checksum_of("crc64nvme", b"x"), False, id="and against it too"),
+        pytest.param("opaque", checksum_of("crc32c", BODY), True, id="CRC32C"),
+        pytest.param("opaque", checksum_of("crc32", BODY), True, id="CRC32, which is as long"),
         pytest.param("opaque", SHA, True, id="SHA-256"),
         pytest.param("opaque", "odd", None, id="what no algorithm writes"),
         pytest.param(PARTS, "", True, id="an ETag of parts"),

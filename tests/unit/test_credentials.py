@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from s3batch.errors import EndpointError, SettingsError
 from s3batch.s3 import credentials as client
-from s3batch.s3.credentials import Login, connect
+from s3batch.s3.credentials import Login, connect_to_bucket
 from s3batch.s3.sigv4 import Credentials
 from s3batch.settings.table import Settings
 
@@ -24,7 +24,7 @@ KEYS = {"access_key": "AKID", "secret_key": "secret"}
 
 
 def endpoint(bucket: str = "plain-bucket", **values):
-    return connect(Settings(bucket=bucket, **KEYS | values), bucket)[0]
+    return connect_to_bucket(Settings(bucket=bucket, **KEYS | values), bucket)[0]
 
 
 class SentError(Exception):
@@ -191,7 +191,7 @@ def test_where_the_reference_lane_goes(monkeypatch, bucket, environment, host):
     for name in environment:
         monkeypatch.delenv(name)
 
-    s3 = boto.client(found)
+    s3 = boto.make_client(found)
 
     assert urlsplit(url_sent(s3, bucket, "k")).netloc == host
 
@@ -233,7 +233,7 @@ s3 =
 
 def profile(**values):
     settings = Settings(bucket="abc", **{"profile": "mine", **values})
-    return connect(settings, "abc")
+    return connect_to_bucket(settings, "abc")
 
 
 def test_a_profile_gives_credentials_and_region(configured):
@@ -314,7 +314,7 @@ def test_other_names_of_amazons_s3_are_left_to_boto3(configured, more, variants)
 def test_certificates_are_looked_for_where_boto3_looks(configured, monkeypatch, variable, more, expected):
     configured(PROFILE.format(more=more))
     monkeypatch.setenv(variable, f"/{variable}.pem")
-    monkeypatch.setattr(client, "_configured", _without_the_file(client._configured))
+    monkeypatch.setattr(client, "_read_aws_config", _without_the_file(client._read_aws_config))
 
     assert profile()[0].ca_bundle == expected
 
@@ -348,8 +348,8 @@ def test_a_profile_that_is_not_there_is_said(configured):
 def test_a_pair_given_outright_needs_no_boto3():
     """Importing it is most of the CPU of a run with nothing to do."""
     code = (
-        "import sys; from s3batch.settings.table import Settings; from s3batch.s3.credentials import connect; "
-        "found, login = connect(Settings(bucket='b', access_key='a', secret_key='s', session_token='t'), 'b'); "
+        "import sys; from s3batch.settings.table import Settings; from s3batch.s3.credentials import connect_to_bucket; "
+        "found, login = connect_to_bucket(Settings(bucket='b', access_key='a', secret_key='s', session_token='t'), 'b'); "
         "assert login.current().token == 't'; "
         "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
     )
@@ -368,7 +368,7 @@ def test_a_user_without_a_home_can_be_somebody(monkeypatch):
 
 def test_nobody_to_be_is_said():
     with pytest.raises(EndpointError, match="no credentials found") as nobody:
-        connect(Settings(bucket="b"), "b")
+        connect_to_bucket(Settings(bucket="b"), "b")
 
     assert nobody.value.exit_code == 4
     assert "AWS_ACCESS_KEY_ID" in nobody.value.hint
@@ -378,7 +378,7 @@ def test_half_a_pair_in_the_environment_is_said(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
 
     with pytest.raises(EndpointError, match="cannot sign in: Partial credentials found in env"):
-        connect(Settings(bucket="b"), "b")
+        connect_to_bucket(Settings(bucket="b"), "b")
 
 
 def test_a_token_of_the_environment_is_not_mixed_with_keys_of_settings(monkeypatch, configured):
@@ -387,7 +387,7 @@ def test_a_token_of_the_environment_is_not_mixed_with_keys_of_settings(monkeypat
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-other")
 
-    _, login = connect(Settings(bucket="b", **KEYS), "b")
+    _, login = connect_to_bucket(Settings(bucket="b", **KEYS), "b")
 
     assert login.current() == Credentials("AKID", "secret", "")
 
@@ -397,7 +397,7 @@ def test_the_chain_of_boto3_reads_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-other")
 
-    assert connect(Settings(bucket="b"), "b")[1].current() == Credentials("OTHER", "other", "of-other")
+    assert connect_to_bucket(Settings(bucket="b"), "b")[1].current() == Credentials("OTHER", "other", "of-other")
 
 
 def test_a_process_that_gives_credentials_is_asked_again_when_they_are_refused(configured, tmp_path):
@@ -433,11 +433,13 @@ def test_a_pair_given_outright_is_not_renewed():
 
 def test_a_token_needs_a_role():
     with pytest.raises(SettingsError, match=r"oidc_token_id cannot be .*set assume_role too"):
-        connect(Settings(bucket="b", oidc_token_id="ey.token.sig"), "b")
+        connect_to_bucket(Settings(bucket="b", oidc_token_id="ey.token.sig"), "b")
 
 
 def test_secrets_show_in_no_repr():
-    found, login = connect(Settings(bucket="b", access_key="AKIDAKID", secret_key="hush!", session_token="hush2"), "b")
+    found, login = connect_to_bucket(
+        Settings(bucket="b", access_key="AKIDAKID", secret_key="hush!", session_token="hush2"), "b"
+    )
 
     shown = repr((found, login, login.current()))
 

@@ -211,7 +211,7 @@ def _in_a_workspace(tmp_path, monkeypatch):
 def test_an_example_maps_to_settings_without_a_complaint(example):
     settings = settings_of(example)
 
-    loading.require(settings)
+    loading.require_needed_settings(settings)
     if settings.command == "sync":
         Target.from_settings(settings)
         AttributeRules.from_settings(settings, "/workspace")

@@ -32,7 +32,7 @@ from s3batch.errors import SettingsError
     ],
 )
 def test_variables_are_read(text, variables):
-    assert env_file.parse(text, ".env") == variables
+    assert env_file.parse_env_file(text, ".env") == variables
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_variables_are_read(text, variables):
 )
 def test_a_line_that_is_none_is_named(text, line):
     with pytest.raises(SettingsError, match=rf"line {line} of env_file \.env cannot be read; write NAME=value"):
-        env_file.parse(text, ".env")
+        env_file.parse_env_file(text, ".env")

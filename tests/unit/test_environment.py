@@ -12,7 +12,7 @@ from s3batch.cli import main
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.credentials import connect
+from s3batch.s3.credentials import connect_to_bucket
 from s3batch.settings.table import Settings
 
 KEYS = "[default]\naws_access_key_id = AKIAAKIAAKIA\naws_secret_access_key = secretsecret\n"
@@ -93,7 +93,9 @@ def write(path: Path, text: str) -> None:
 
 def contact(**values: object) -> None:
     """Sign in to an endpoint where nobody listens, and ask once: that is an EndpointError at best."""
-    endpoint, login = connect(Settings(bucket="b", endpoint_url="http://127.0.0.1:9", timeout=3, **values), "b")
+    endpoint, login = connect_to_bucket(
+        Settings(bucket="b", endpoint_url="http://127.0.0.1:9", timeout=3, **values), "b"
+    )
     bucket = Bucket(endpoint, login, tries=1)
     try:
         bucket.ask(requests.head_object("k"))
@@ -231,7 +233,7 @@ def run(tmp_path, command, capsys):
     return code, captured.err
 
 
-@pytest.mark.parametrize("function", ["s3batch.cache.restore.restore", "s3batch.cache.run.own_directory"])
+@pytest.mark.parametrize("function", ["s3batch.cache.restore.restore_cache", "s3batch.cache.run.own_directory"])
 @pytest.mark.parametrize(("more", "code"), [((), 0), (("--fail-on-error",), 1)])
 def test_a_mistake_of_ours_breaks_no_build(tmp_path, monkeypatch, capsys, function, more, code):
     def fails(*_: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.s3.errors import Fault, RequestError, fault_of, hides_error, puzzling
+from s3batch.s3.errors import Fault, RequestError, fault_of, hides_error, needs_fallback
 from s3batch.s3.requests import Response
 
 
@@ -122,7 +122,7 @@ def test_a_200_may_hide_an_error(body, hides):
     ],
 )
 def test_boto3_is_asked_where_the_lean_lane_may_be_at_fault(answer, asked_again):
-    assert puzzling(answer) is asked_again
+    assert needs_fallback(answer) is asked_again
 
 
 def test_a_failed_call_names_the_call_its_key_and_what_was_said():

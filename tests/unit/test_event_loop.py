@@ -9,7 +9,7 @@ import time
 import pytest
 
 from s3batch.s3.event_loop import EventLoop, run_in_thread, sleep
-from s3batch.s3.gather import gather
+from s3batch.s3.gather import gather_results
 from s3batch.s3.requests import Response, head_object
 from s3batch.s3.transport import send_request
 
@@ -86,7 +86,7 @@ def test_coroutines_that_sleep_do_not_wait_for_each_other(loop):
         return seconds
 
     async def several() -> list[float]:
-        return await gather(nap(0.1) for _ in range(20))
+        return await gather_results(nap(0.1) for _ in range(20))
 
     started = time.monotonic()
 

@@ -24,7 +24,7 @@ def facts(build, *names):
 
 def scopes(build: CIBuild) -> tuple[str | None, list[str]]:
     """Where a cache of this build is written and looked for."""
-    found = object_keys.scopes(build_of(Settings(build=build)))
+    found = object_keys.scopes_of_build(build_of(Settings(build=build)))
     return found.write, list(found.read)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.event_loop import sleep
-from s3batch.s3.gather import SIDE_BY_SIDE, capture, gather
-from s3batch.s3.lazy_boto import carrier
+from s3batch.s3.gather import SIDE_BY_SIDE, capture_outcome, gather_results
+from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport
 
 
@@ -17,8 +17,8 @@ def run():
     endpoint = Endpoint(
         bucket="b", region="r", host="127.0.0.1", port=1, tls=False, path_style=True, credentials=None
     )  # fmt: skip
-    lane = Transport(endpoint, carrier)
-    yield lambda coroutine: lane.run(capture(coroutine))
+    lane = Transport(endpoint, make_boto_sender)
+    yield lambda coroutine: lane.run(capture_outcome(coroutine))
     lane.close()
 
 
@@ -33,11 +33,11 @@ async def failing() -> int:
 
 
 def test_results_come_in_order(run):
-    assert run(gather(late(number, 0.02 - number / 1000) for number in range(20))) == (list(range(20)), None)
+    assert run(gather_results(late(number, 0.02 - number / 1000) for number in range(20))) == (list(range(20)), None)
 
 
 def test_none_is_no_wait(run):
-    assert run(gather([])) == ([], None)
+    assert run(gather_results([])) == ([], None)
 
 
 def test_no_more_run_at_a_time_than_memory_is_meant_for(run):
@@ -49,7 +49,7 @@ def test_no_more_run_at_a_time_than_memory_is_meant_for(run):
         await sleep(0)
         running[0] -= 1
 
-    run(gather(counted() for _ in range(500)))
+    run(gather_results(counted() for _ in range(500)))
 
     assert most[0] == SIDE_BY_SIDE
 
@@ -58,7 +58,7 @@ def test_coroutines_that_never_wait_do_not_nest(run):
     async def at_once(value: int) -> int:
         return value
 
-    results, error = run(gather(at_once(number) for number in range(20_000)))
+    results, error = run(gather_results(at_once(number) for number in range(20_000)))
 
     assert (len(results), error) == (20_000, None)
 
@@ -71,7 +71,7 @@ def test_an_error_waits_for_those_that_run_and_begins_no_more(run):
         ended.append(number)
 
     coroutines = iter([failing(), *(slow(number) for number in range(SIDE_BY_SIDE - 1))])
-    results, error = run(gather(coroutines))
+    results, error = run(gather_results(coroutines))
 
     assert (results, type(error)) == (None, KeyError)
     assert len(ended) == SIDE_BY_SIDE - 1

@@ -37,7 +37,7 @@ def given(name: str, text: str) -> Settings:
     ],
 )  # fmt: skip
 def test_a_setting_is_a_string_for_all_files_or_a_map(text: str, expected: dict[str, str]) -> None:
-    assert pattern_maps.texts(given("cache_control", text), "cache_control") == expected
+    assert pattern_maps.parse_text_map(given("cache_control", text), "cache_control") == expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_setting_is_a_string_for_all_files_or_a_map(text: str, expected: dict[
 )
 def test_what_no_header_can_carry_is_a_settings_error(text: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=rf"cache_control cannot be .* \(from PLUGIN_CACHE_CONTROL\); .*{hint}"):
-        pattern_maps.texts(given("cache_control", text), "cache_control")
+        pattern_maps.parse_text_map(given("cache_control", text), "cache_control")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_no_header_can_carry_is_a_settings_error(text: str, hint: str) -> N
     ],
 )  # fmt: skip
 def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, pattern_maps.Pairs]) -> None:
-    assert pattern_maps.metadata(given("metadata", text)) == expected
+    assert pattern_maps.parse_metadata_map(given("metadata", text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_metadata_is_a_map_or_a_map_of_maps(text: str, expected: dict[str, patte
 )
 def test_other_metadata_is_a_settings_error(text: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=rf"metadata cannot be .* \(from PLUGIN_METADATA\); .*{hint}"):
-        pattern_maps.metadata(given("metadata", text))
+        pattern_maps.parse_metadata_map(given("metadata", text))
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_other_metadata_is_a_settings_error(text: str, hint: str) -> None:
     ],
 )  # fmt: skip
 def test_tags_are_a_map_or_a_map_of_maps(text: str, expected: dict[str, pattern_maps.Pairs]) -> None:
-    assert pattern_maps.tags(given("tags", text)) == expected
+    assert pattern_maps.parse_tag_map(given("tags", text)) == expected
 
 
 def test_tags_may_be_text_as_s3_writes_it() -> None:
-    assert pattern_maps.tags(given("tags", "team=web&cost%20center=1+2&empty=")) == {
+    assert pattern_maps.parse_tag_map(given("tags", "team=web&cost%20center=1+2&empty=")) == {
         "*": (("cost center", "1 2"), ("empty", ""), ("team", "web"))
     }
 
@@ -132,7 +132,7 @@ def test_tags_may_be_text_as_s3_writes_it() -> None:
 )
 def test_more_than_S3_takes_as_tags_is_a_settings_error(text: str, hint: str) -> None:  # noqa: N802 - S3 is its name
     with pytest.raises(SettingsError, match=f"tags cannot be .*{hint}"):
-        pattern_maps.tags(given("tags", text))
+        pattern_maps.parse_tag_map(given("tags", text))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_more_than_S3_takes_as_tags_is_a_settings_error(text: str, hint: str) ->
     ],
 )
 def test_a_switch_is_a_boolean_a_list_or_a_map_of_booleans(text: str, expected: dict[str, bool]) -> None:
-    assert pattern_maps.switches(given("gzip", text), "gzip") == expected
+    assert pattern_maps.parse_switch_map(given("gzip", text), "gzip") == expected
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_switch_is_a_boolean_a_list_or_a_map_of_booleans(text: str, expected: 
 )
 def test_another_switch_is_a_settings_error(text: str, hint: str) -> None:
     with pytest.raises(SettingsError, match=f"gzip cannot be .*{hint}"):
-        pattern_maps.switches(given("gzip", text), "gzip")
+        pattern_maps.parse_switch_map(given("gzip", text), "gzip")

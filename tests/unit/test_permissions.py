@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.s3.permissions import missing, of_failure, sentence
+from s3batch.s3.permissions import missing_permissions, of_failure, permission_sentence
 
 AWS_TEXT = (
     "User: arn:aws:iam::1:user/ci is not authorized to perform: {} on resource: "
@@ -42,17 +42,17 @@ AWS_TEXT = (
     ],
 )
 def test_each_call_has_its_permissions(call: str, headers: dict[str, str], expected: str) -> None:
-    assert " ".join(missing(call, "AccessDenied", headers=headers)) == expected
+    assert " ".join(missing_permissions(call, "AccessDenied", headers=headers)) == expected
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "NoSuchBucket", "ExpiredToken", "SignatureDoesNotMatch", "", "NotFound"])
 def test_other_codes_are_not_about_permissions(code: str) -> None:
-    assert missing("PutObject", code, "whatever") == ()
+    assert missing_permissions("PutObject", code, "whatever") == ()
 
 
 @pytest.mark.parametrize("action", ["s3:PutObjectAcl", "kms:GenerateDataKey", "s3-object-lambda:GetObject"])
 def test_the_action_that_aws_names_is_the_answer(action: str) -> None:
-    assert missing("PutObject", "AccessDenied", AWS_TEXT.format(action, action)) == (action,)
+    assert missing_permissions("PutObject", "AccessDenied", AWS_TEXT.format(action, action)) == (action,)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_action_that_aws_names_is_the_answer(action: str) -> None:
     ],
 )
 def test_a_refusal_by_kms_is_about_the_key(call: str, expected: tuple[str, ...]) -> None:
-    assert missing(call, "KMS.AccessDeniedException") == expected
+    assert missing_permissions(call, "KMS.AccessDeniedException") == expected
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,5 @@ def test_a_failed_operation_names_its_permission(operation: str, error: str, exp
 
 
 def test_the_sentence_joins_actions_and_is_empty_without_any() -> None:
-    assert sentence(("s3:GetObject", "s3:PutObject")) == "needs s3:GetObject and s3:PutObject"
-    assert sentence(()) == ""
+    assert permission_sentence(("s3:GetObject", "s3:PutObject")) == "needs s3:GetObject and s3:PutObject"
+    assert permission_sentence(()) == ""

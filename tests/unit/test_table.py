@@ -10,9 +10,17 @@ import pytest
 
 from s3batch.errors import SettingsError
 from s3batch.settings.ci_build import CIBuild
-from s3batch.settings.parsing import GivenText, first_given, join_keys, parse, split_keys, split_list, unknown
+from s3batch.settings.parsing import (
+    GivenText,
+    first_given,
+    join_keys,
+    parse_setting,
+    split_keys,
+    split_list,
+    unknown_name_error,
+)
 from s3batch.settings.schema import COMMANDS, DEFAULT, JOURNAL, Form
-from s3batch.settings.table import TABLE, Settings, names_of, spellings, taken_by
+from s3batch.settings.table import TABLE, Settings, names_of_setting, spellings_of, taken_by
 
 MIB = 1 << 20
 
@@ -31,8 +39,8 @@ def test_no_two_settings_of_a_command_share_a_name(command):
     rows = taken_by(command)
 
     for row in rows.values():
-        assert names_of(row, command)[0] == row.name
-        assert all(spellings(command)[name] is row for name in names_of(row, command))
+        assert names_of_setting(row, command)[0] == row.name
+        assert all(spellings_of(command)[name] is row for name in names_of_setting(row, command))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,7 @@ def test_no_two_settings_of_a_command_share_a_name(command):
     ],
 )
 def test_a_value_is_read_from_text(name, text, value):
-    assert parse(TABLE[name], text, "--x") == value
+    assert parse_setting(TABLE[name], text, "--x") == value
 
 
 @pytest.mark.parametrize(
@@ -114,7 +122,7 @@ def test_a_value_is_read_from_text(name, text, value):
 )
 def test_a_wrong_value_names_itself_its_origin_and_what_to_write(name, text, sentence):
     with pytest.raises(SettingsError) as caught:
-        parse(TABLE[name], text, "PLUGIN_X")
+        parse_setting(TABLE[name], text, "PLUGIN_X")
 
     assert str(caught.value) == sentence
     assert caught.value.exit_code == 2
@@ -275,10 +283,13 @@ def test_an_empty_variable_does_not_hide_the_next():
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    assert str(unknown("flag", "--delte", ["--delete", "--acl"], prefix="--")) == (
+    assert str(unknown_name_error("flag", "--delte", ["--delete", "--acl"], prefix="--")) == (
         "there is no flag --delte; did you mean --delete?"
     )
-    assert str(unknown("flag", "--zzz", ["--delete"], prefix="--")) == "there is no flag --zzz; see s3batch --help"
+    assert (
+        str(unknown_name_error("flag", "--zzz", ["--delete"], prefix="--"))
+        == "there is no flag --zzz; see s3batch --help"
+    )
 
 
 def test_only_settings_with_a_fixed_unit_take_plain_numbers():

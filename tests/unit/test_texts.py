@@ -35,7 +35,7 @@ from s3batch.settings import texts
     ],
 )
 def test_a_text_is_plain_without_spaces_and_quotes_around_it(text, plain):
-    assert texts.plain(text) == plain
+    assert texts.plain_text(text) == plain
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, Tools, tools_for
 from s3batch.worker.dispatch import carry_out
-from s3batch.worker.upload import is_plain, upload_plain
+from s3batch.worker.upload import is_plain_upload, upload_plain
 
 BODY = b"hello"
-CRC = checksums.digest("crc64nvme", BODY)
+CRC = checksums.checksum_of("crc64nvme", BODY)
 DATE = "Sun, 29 Nov 2026 13:00:00 GMT"
 STORED = {"etag": '"e"', "x-amz-checksum-crc64nvme": CRC, "date": DATE, "x-amz-request-id": "r1"}
 MD5 = "5d41402abc4b2a76b9719d911017c592"
@@ -137,13 +137,13 @@ def test_a_checksum_that_the_store_refuses_is_replaced_by_the_next_one(source: P
     tools = tools_of(source)
     way = Way(work_of(source), tools)
     way.answer(400, {}, refusal("InvalidRequest", "unknown checksum crc64nvme"))
-    way.answer(200, {"etag": '"e"', "x-amz-checksum-crc32": checksums.digest("crc32", BODY)})
+    way.answer(200, {"etag": '"e"', "x-amz-checksum-crc32": checksums.checksum_of("crc32", BODY)})
 
     assert [sorted(call.headers) for call in way.calls] == [
         ["content-type", "x-amz-checksum-crc64nvme"],
         ["content-type", "x-amz-checksum-crc32"],
     ]
-    assert (tools.checks.name, way.result.checksum) == ("crc32", checksums.digest("crc32", BODY))
+    assert (tools.checks.name, way.result.checksum) == ("crc32", checksums.checksum_of("crc32", BODY))
 
 
 def test_a_refusal_of_what_would_be_sent_otherwise_by_now_does_not_count(source: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_refusal_of_what_would_be_sent_otherwise_by_now_does_not_count(source:
     first, second = (Way(work_of(source), tools) for _ in range(2))
     first.answer(400, {}, refusal("InvalidRequest", "unknown checksum crc64nvme"))
     second.answer(400, {}, refusal("InvalidRequest", "unknown checksum crc64nvme"))
-    second.answer(200, {"etag": '"e"', "x-amz-checksum-crc32": checksums.digest("crc32", BODY)})
+    second.answer(200, {"etag": '"e"', "x-amz-checksum-crc32": checksums.checksum_of("crc32", BODY)})
 
     assert "x-amz-checksum-crc32" in second.calls[1].headers
     assert second.result.error == ""
@@ -199,8 +199,8 @@ def test_gzip_is_left_to_the_general_way(source: Path) -> None:
     [{"recheck": True}, {"detail": "[{}, [], []]"}, {"size": 2 << 20}, {"kind": Kind.RECONCILE}, {"upload_id": "u"}],
 )
 def test_a_row_with_more_to_it_is_not_plain(source: Path, changes: dict[str, Any]) -> None:
-    assert is_plain(work_of(source))
-    assert not is_plain(work_of(source, **changes))
+    assert is_plain_upload(work_of(source))
+    assert not is_plain_upload(work_of(source, **changes))
 
 
 def test_the_first_new_object_is_looked_at_where_the_store_s_clock_is_to_be_told(source: Path) -> None:

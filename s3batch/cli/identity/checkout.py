@@ -56,24 +56,24 @@ def read_checkout(directory: str) -> Checkout | None:
     if git is None:
         return None
     common = _common_directory(git)
-    remotes = _remotes(_text(os.path.join(common, "config")))
+    remotes = _remote_urls(_read_trusted_text(os.path.join(common, "config")))
     heads = {name: _default_branch(common, name) for name in remotes if _is_component(name)}
     return Checkout(
         remotes=remotes,
-        branch=_branch(_text(os.path.join(git, "HEAD")), _BRANCHES),
+        branch=_branch_of(_read_trusted_text(os.path.join(git, "HEAD")), _BRANCHES),
         default_branches={name: branch for name, branch in heads.items() if branch},
     )
 
 
 def _find_git_directory(directory: str) -> str | None:
     """Return the git directory of the nearest ``.git`` above; ``None`` if that is not to be believed."""
-    owners = {os.geteuid(), 0, *_owner(directory)}
+    owners = {os.geteuid(), 0, *_owner_of(directory)}
     while True:
         entry = os.path.join(directory, ".git")
         if os.path.lexists(entry):
-            found = _followed(entry)
+            found = _follow_git_file(entry)
             # also the ``.git`` file itself: its writer chooses the repository
-            trusted = found and {os.lstat(entry).st_uid, *_owner(entry), *_owner(found)} <= owners
+            trusted = found and {os.lstat(entry).st_uid, *_owner_of(entry), *_owner_of(found)} <= owners
             return found if trusted else None
         parent = os.path.dirname(directory)
         if parent == directory:
@@ -81,11 +81,11 @@ def _find_git_directory(directory: str) -> str | None:
         directory = parent
 
 
-def _followed(entry: str) -> str | None:
+def _follow_git_file(entry: str) -> str | None:
     """Return the directory that ``.git`` is, or that a ``.git`` file of a worktree or submodule names."""
     if os.path.isdir(entry):
         return entry
-    label, _, named = _text(entry).partition(":")
+    label, _, named = _read_trusted_text(entry).partition(":")
     if label != "gitdir" or not named.strip():
         return None
     found = os.path.join(os.path.dirname(entry), named.strip())
@@ -94,12 +94,12 @@ def _followed(entry: str) -> str | None:
 
 def _common_directory(git: str) -> str:
     """Return the directory of config and refs: a worktree has its own HEAD and shares the rest."""
-    named = _text(os.path.join(git, "commondir")).strip()
+    named = _read_trusted_text(os.path.join(git, "commondir")).strip()
     common = os.path.join(git, named) if named else git
-    return common if {*_owner(common)} <= {os.geteuid(), 0, *_owner(git)} else git
+    return common if {*_owner_of(common)} <= {os.geteuid(), 0, *_owner_of(git)} else git
 
 
-def _owner(path: str) -> tuple[int, ...]:
+def _owner_of(path: str) -> tuple[int, ...]:
     try:
         return (os.stat(path).st_uid,)
     except OSError:
@@ -107,10 +107,12 @@ def _owner(path: str) -> tuple[int, ...]:
 
 
 def _default_branch(common: str, remote: str) -> str:
-    return _branch(_text(os.path.join(common, "refs", "remotes", remote, "HEAD")), f"refs/remotes/{remote}/")
+    return _branch_of(
+        _read_trusted_text(os.path.join(common, "refs", "remotes", remote, "HEAD")), f"refs/remotes/{remote}/"
+    )
 
 
-def _branch(head: str, start: str) -> str:
+def _branch_of(head: str, start: str) -> str:
     """Return the branch of a symbolic ref below ``start``; empty for a bare commit or another ref."""
     name = head.removeprefix("ref:").strip()
     if not head.startswith("ref:") or not name.startswith(start):
@@ -123,7 +125,7 @@ def _is_component(name: str) -> bool:
     return bool(name) and name not in {".", ".."} and "/" not in name and "\0" not in name
 
 
-def _text(path: str) -> str:
+def _read_trusted_text(path: str) -> str:
     """Return a file's text; empty if it cannot be read or is not trusted."""
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
@@ -133,7 +135,7 @@ def _text(path: str) -> str:
         return ""
 
 
-def _remotes(config: str) -> dict[str, str]:
+def _remote_urls(config: str) -> dict[str, str]:
     """Return the first URL of each remote in a config file; includes are not followed."""
     remotes: dict[str, str] = {}
     section = ""
@@ -143,7 +145,7 @@ def _remotes(config: str) -> dict[str, str]:
             section = _remote_name(header)
         name, assigned, value = line[header.end() if header else 0 :].partition("=")
         if section and assigned and name.strip().lower() == "url" and section not in remotes:
-            remotes[section] = _value(value)
+            remotes[section] = _git_value(value)
     return {name: url for name, url in remotes.items() if url}
 
 
@@ -159,7 +161,7 @@ def _logical_lines(text: str) -> list[str]:
     return [line.strip() for line in joined.split("\n") if line.strip() and line.strip()[0] not in "#;"]
 
 
-def _value(text: str) -> str:
+def _git_value(text: str) -> str:
     """Return a value as git reads it: quotes off, comments gone, escapes undone."""
     out, quoted, escaped, kept = "", False, False, 0
     for letter in text.strip():

@@ -24,20 +24,20 @@ def find_build(environ: Mapping[str, str], directory: str = "") -> CIBuild | Non
     With ``directory`` the checkout there completes facts that the CI does not give.
     """
     system = next((system for system in SYSTEMS if system.is_marked(environ)), None)
-    told = _read(system or UNMARKED, environ)
+    told = _read_build(system or UNMARKED, environ)
     build = told if system or any(getattr(told, name) for name in _ENOUGH) else None
     if not directory or (build is not None and build.has_repository and build.branch and build.default_branch):
         return build
     checkout = read_checkout(directory)
     if checkout is None:
         return build
-    return _completed(build, checkout) if build is not None else _of_checkout(checkout)
+    return _complete_build(build, checkout) if build is not None else _of_checkout(checkout)
 
 
-def _read(system: System, environ: Mapping[str, str]) -> CIBuild:
+def _read_build(system: System, environ: Mapping[str, str]) -> CIBuild:
     """Return the facts in one CI's variables, without white space at the ends."""
     names = [name for name in CIBuild.__dataclass_fields__ if name not in {"system", "fork"}]
-    facts: dict[str, Any] = {name: _first(environ, system.variables.get(name, ())) for name in names}
+    facts: dict[str, Any] = {name: _first_set(environ, system.variables.get(name, ())) for name in names}
     facts |= system.complete(facts, environ)
     facts |= with_owner_of_remote(facts)
     facts["slug"] = "/".join(filter(None, (facts["owner"], facts["repo"])))
@@ -45,11 +45,11 @@ def _read(system: System, environ: Mapping[str, str]) -> CIBuild:
     return CIBuild(**{"fork": False, **facts}, system=system.name)
 
 
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
+def _first_set(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((environ[name].strip() for name in names if environ.get(name, "").strip()), "")
 
 
-def _completed(build: CIBuild, checkout: Checkout) -> CIBuild:
+def _complete_build(build: CIBuild, checkout: Checkout) -> CIBuild:
     """Return the build, completed with git's facts about the same repository.
 
     A pull request's branch is never git's, because a CI may check out any commit.

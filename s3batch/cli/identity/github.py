@@ -19,8 +19,8 @@ def complete_facts(facts: dict[str, str], environ: Mapping[str, str]) -> dict[st
     event = read_event(environ.get("GITHUB_EVENT_PATH", "").strip())
     ref = facts["ref"]
     found: dict[str, Any] = {
-        "default_branch": _text(event, "repository", "default_branch"),
-        "message": _text(event, "head_commit", "message"),
+        "default_branch": _text_at(event, "repository", "default_branch"),
+        "message": _text_at(event, "head_commit", "message"),
         "branch": ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else "",
         "tag": ref.removeprefix("refs/tags/") if ref.startswith("refs/tags/") else "",
     }
@@ -38,18 +38,18 @@ def _is_pull_request(event: Mapping[str, Any], facts: Mapping[str, str]) -> bool
         facts["event"].startswith("pull_request")
         or bool(facts["source_branch"])
         or bool(_PULL_REF.match(facts["ref"]))
-        or isinstance(_at(event, "issue", "pull_request"), dict)
+        or isinstance(_field_at(event, "issue", "pull_request"), dict)
     )
 
 
 def _pull_request(event: Mapping[str, Any], facts: Mapping[str, str]) -> dict[str, Any]:
     in_ref = _PULL_REF.match(facts["ref"])
-    number = next((text for text in map(_number, _numbers_of(event)) if text), in_ref[1] if in_ref else "")
-    head, base = (_text(event, "pull_request", side, "repo", "full_name") for side in ("head", "base"))
-    target = facts["target_branch"] or _text(event, "pull_request", "base", "ref")
+    number = next((text for text in map(_number_text, _request_numbers(event)) if text), in_ref[1] if in_ref else "")
+    head, base = (_text_at(event, "pull_request", side, "repo", "full_name") for side in ("head", "base"))
+    target = facts["target_branch"] or _text_at(event, "pull_request", "base", "ref")
     return {
         "pull_request": number,
-        "source_branch": facts["source_branch"] or _text(event, "pull_request", "head", "ref"),
+        "source_branch": facts["source_branch"] or _text_at(event, "pull_request", "head", "ref"),
         "target_branch": target,
         "branch": target,
         "tag": "",
@@ -59,8 +59,8 @@ def _pull_request(event: Mapping[str, Any], facts: Mapping[str, str]) -> dict[st
     }
 
 
-def _numbers_of(event: Mapping[str, Any]) -> tuple[Any, ...]:
-    return _at(event, "pull_request", "number"), _at(event, "number"), _at(event, "issue", "number")
+def _request_numbers(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    return _field_at(event, "pull_request", "number"), _field_at(event, "number"), _field_at(event, "issue", "number")
 
 
 def read_event(path: str) -> dict[str, Any]:
@@ -74,17 +74,17 @@ def read_event(path: str) -> dict[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
-def _at(event: Any, *names: str) -> Any:
+def _field_at(event: Any, *names: str) -> Any:
     for name in names:
         event = event.get(name) if isinstance(event, dict) else None
     return event
 
 
-def _text(event: Any, *names: str) -> str:
-    value = _at(event, *names)
+def _text_at(event: Any, *names: str) -> str:
+    value = _field_at(event, *names)
     return value.strip() if isinstance(value, str) else ""
 
 
-def _number(value: Any) -> str:
+def _number_text(value: Any) -> str:
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return text if text.isascii() and text.isdigit() and len(text) <= 18 else ""  # 18 digits fit an int64

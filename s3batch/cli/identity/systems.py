@@ -41,7 +41,7 @@ class System:
         return text == self.marked if self.marked else text not in {"", "0", "false"}
 
 
-def _both(facts: Mapping[str, str], first: str) -> dict[str, tuple[str, ...]]:
+def _merge_variables(facts: Mapping[str, str], first: str) -> dict[str, tuple[str, ...]]:
     """Return the variables of each fact, those that begin with ``first`` before the others."""
     return {
         fact: tuple(sorted(names.split(), key=lambda name: not name.startswith(first)))
@@ -279,34 +279,34 @@ def with_owner_of_remote(facts: Mapping[str, Any]) -> dict[str, str]:
     return {"owner": facts["owner"], "repo": facts["repo"] or name}
 
 
-def _github(name: str, title: str, marker: str) -> System:
+def _github_like(name: str, title: str, marker: str) -> System:
     return System(
         name=name, title=title, marker=marker, variables=_GITHUB, complete=github.complete_facts, notes=_GITHUB_NOTES
     )
 
 
 UNMARKED = System(
-    name="", title="Drone's or Woodpecker's variables without a marker", marker="", variables=_both(_DRONE, "DRONE_"),
+    name="", title="Drone's or Woodpecker's variables without a marker", marker="", variables=_merge_variables(_DRONE, "DRONE_"),
     complete=_complete_drone, notes=_DRONE_FORK,
 )  # fmt: skip
 """A plugin step run by hand, or by an old CI with Drone's variables."""
 
 SYSTEMS: tuple[System, ...] = (
     System(
-        name="harness", title="Harness", marker="HARNESS_BUILD_ID", variables=_both(_DRONE, "DRONE_"),
+        name="harness", title="Harness", marker="HARNESS_BUILD_ID", variables=_merge_variables(_DRONE, "DRONE_"),
         complete=_complete_drone, notes=_DRONE_FORK,
     ),
     System(
-        name="woodpecker", title="Woodpecker", marker="CI", marked="woodpecker", variables=_both(_DRONE, "CI_"),
+        name="woodpecker", title="Woodpecker", marker="CI", marked="woodpecker", variables=_merge_variables(_DRONE, "CI_"),
         complete=_complete_drone, notes=_DRONE_FORK,
     ),
     System(
-        name="drone", title="Drone", marker="DRONE", variables=_both(_DRONE, "DRONE_"), complete=_complete_drone,
+        name="drone", title="Drone", marker="DRONE", variables=_merge_variables(_DRONE, "DRONE_"), complete=_complete_drone,
         notes=_DRONE_FORK,
     ),
-    _github("forgejo", "Forgejo Actions", "FORGEJO_ACTIONS"),
-    _github("gitea", "Gitea Actions", "GITEA_ACTIONS"),
-    _github("github", "GitHub Actions", "GITHUB_ACTIONS"),
+    _github_like("forgejo", "Forgejo Actions", "FORGEJO_ACTIONS"),
+    _github_like("gitea", "Gitea Actions", "GITEA_ACTIONS"),
+    _github_like("github", "GitHub Actions", "GITHUB_ACTIONS"),
     System(
         name="gitlab", title="GitLab CI", marker="GITLAB_CI", variables=_GITLAB, complete=_complete_gitlab,
         notes={

@@ -47,7 +47,7 @@ class LifecycleRule(NamedTuple):
             yield f"lifecycle rule {self.name!r} moves {which} {self.cold}: caches there cannot be restored"
         if self.aborts:
             yield (
-                f"lifecycle rule {self.name!r} aborts multipart uploads after {_days(self.aborts)}: a large file that "
+                f"lifecycle rule {self.name!r} aborts multipart uploads after {_format_days(self.aborts)}: a large file that "
                 "was interrupted has to be resumed by then, or it is sent from the start"
             )
 
@@ -55,18 +55,18 @@ class LifecycleRule(NamedTuple):
 def parse_lifecycle(body: Body) -> list[LifecycleRule]:
     """Return the enabled rules of GetBucketLifecycleConfiguration. Raises ``ET.ParseError`` for other responses."""
     document = ET.fromstring(bytes(body))  # noqa: S314 - from the store, which is trusted with the data
-    return [_rule(rule) for rule in document.iterfind("{*}Rule") if rule.findtext("{*}Status") == "Enabled"]
+    return [_parse_rule(rule) for rule in document.iterfind("{*}Rule") if rule.findtext("{*}Status") == "Enabled"]
 
 
-def _rule(rule: ET.Element) -> LifecycleRule:
+def _parse_rule(rule: ET.Element) -> LifecycleRule:
     prefixes = (rule.findtext(path) for path in ("{*}Filter/{*}And/{*}Prefix", "{*}Filter/{*}Prefix", "{*}Prefix"))
     narrowing = ("Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
     return LifecycleRule(
         name=rule.findtext("{*}ID") or "without a name",
         prefix=next(filter(None, prefixes), ""),
         narrowed=any(rule.find(f"{{*}}Filter//{{*}}{name}") is not None for name in narrowing),
-        expires=_when(rule.find("{*}Expiration")),
-        cold=next((_cooled(each) for each in rule.iterfind("{*}Transition") if _is_cold(each)), ""),
+        expires=_describe_time(rule.find("{*}Expiration")),
+        cold=next((_describe_transition(each) for each in rule.iterfind("{*}Transition") if _is_cold(each)), ""),
         aborts=int(rule.findtext("{*}AbortIncompleteMultipartUpload/{*}DaysAfterInitiation") or 0),
     )
 
@@ -75,21 +75,21 @@ def _is_cold(transition: ET.Element) -> bool:
     return (transition.findtext("{*}StorageClass") or "") in _COLD
 
 
-def _cooled(transition: ET.Element) -> str:
-    return f"to {transition.findtext('{*}StorageClass')} {_when(transition)}"
+def _describe_transition(transition: ET.Element) -> str:
+    return f"to {transition.findtext('{*}StorageClass')} {_describe_time(transition)}"
 
 
-def _when(element: ET.Element | None) -> str:
+def _describe_time(element: ET.Element | None) -> str:
     """Return when an action happens; empty also for an expiration that only removes delete markers."""
     if element is None:
         return ""
     if days := element.findtext("{*}Days"):
-        return f"after {_days(int(days))}"
+        return f"after {_format_days(int(days))}"
     date = element.findtext("{*}Date")
     return f"on {date[:10]}" if date else ""
 
 
-def _days(count: int) -> str:
+def _format_days(count: int) -> str:
     return format_plural(count, "day")
 
 
@@ -104,7 +104,7 @@ class ObjectLock(NamedTuple):
     @property
     def keeps(self) -> str:
         """The time for which new objects cannot be removed; empty: there is none."""
-        return f"{_days(self.days)} ({self.mode})" if self.mode else ""
+        return f"{_format_days(self.days)} ({self.mode})" if self.mode else ""
 
 
 def parse_lock(body: Body) -> ObjectLock:

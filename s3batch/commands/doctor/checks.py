@@ -21,11 +21,11 @@ from s3batch.objects.acl import canned_acl, same_acl
 from s3batch.objects.headers import RemoteAttributes, make_foreign_headers, make_put_headers, name_header_aspect
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import permissions, requests
-from s3batch.s3.bucket import refused
-from s3batch.s3.checksums import WHOLE_OBJECT, digest
+from s3batch.s3.bucket import bucket_refused_error
+from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of
 from s3batch.s3.endpoint import SIGN_UP_TO
 from s3batch.s3.errors import ACLS_DISABLED, Fault, refused_for_good
-from s3batch.s3.etag import md5, md5_of, multipart_etag
+from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_etag
 
 _UNSEEN = "it is sent, but no longer compared"
 _VALUES = 10
@@ -39,46 +39,46 @@ _UPLOAD = "upload"
 # --- all of it -----------------------------------------------------------------------------
 
 
-def examine(visit: Visit) -> None:
+def run_checks(visit: Visit) -> None:
     """Run every check. Raises EndpointError if the endpoint does not answer, refuses the sign-in or has no bucket."""
-    listing(visit)
+    check_listing(visit)
     environment.about_us(visit)
-    environment.versioning(visit)
-    environment.lifecycle(visit)
+    environment.note_versioning(visit)
+    environment.note_lifecycle(visit)
     keeps = environment.object_lock(visit)
     if keeps:
         visit.not_tried(_UPLOAD, "PutObject", f"the bucket's object lock would keep a probe for {keeps}")
-    elif upload(visit):
+    elif check_upload(visit):
         for check in _WITH_A_PROBE:
             check(visit)
-    environment.cloudfront(visit)
+    environment.note_cloudfront(visit)
 
 
-def listing(visit: Visit) -> None:
+def check_listing(visit: Visit) -> None:
     """Check the listing, and with it reachability and sign-in."""
     reply = visit.probe.first(requests.list_objects(visit.target.prefix, limit=1))
     fault = reply.fault
     if fault is not None and fault.code in {"NoSuchBucket", "NotFound"}:
-        raise refused(visit.probe.bucket.endpoint, reply.call.name, fault)
+        raise bucket_refused_error(visit.probe.bucket.endpoint, reply.call.name, fault)
     visit.note("list the target", reply)
 
 
 # --- the first upload ----------------------------------------------------------------------
 
 
-def upload(visit: Visit) -> bool:
+def check_upload(visit: Visit) -> bool:
     """Write the probe as jobs write; if that is refused, look for a setting with which it works."""
     reply = visit.probe.put(visit.headers)
     if reply.fault is None:
         return visit.note(_UPLOAD, reply)
-    hint = next(_mended(visit, reply.fault), "")
+    hint = next(_mend_upload(visit, reply.fault), "")
     if hint and reply.fault.code in permissions.DENIED:
         return visit.note(f"{_UPLOAD} ({hint})", reply._replace(fault=None))
     visit.note(_UPLOAD, reply, hint=hint)
     return bool(hint)
 
 
-def _mended(visit: Visit, fault: Fault) -> Iterator[str]:
+def _mend_upload(visit: Visit, fault: Fault) -> Iterator[str]:
     """Yield the ways in which the store accepts a refused upload; the visit goes on with the one that was named."""
     probe = visit.probe
     if fault.code in permissions.DENIED:
@@ -109,7 +109,7 @@ _WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
 # --- with a probe --------------------------------------------------------------------------
 
 
-def unsigned(visit: Visit) -> None:
+def check_unsigned(visit: Visit) -> None:
     """Check uploads with an unsigned body: larger bodies go unsigned, over TLS small ones too."""
     endpoint = visit.probe.bucket.endpoint
     if endpoint.signs_body(SIGN_UP_TO + 1):
@@ -119,7 +119,7 @@ def unsigned(visit: Visit) -> None:
     visit.note("upload without signing the content", reply, hint="set sign_payload: always")
 
 
-def head(visit: Visit) -> None:
+def check_head(visit: Visit) -> None:
     """Compare the stored object with the sent one."""
     reply = visit.probe.ask(requests.head_object(visit.probe.key))
     headers = reply.answer.headers
@@ -127,13 +127,13 @@ def head(visit: Visit) -> None:
     effect = f"{length} bytes are stored, {len(BODY)} were sent" if length != str(len(BODY)) else ""
     if not visit.note("compare", reply, effect=effect):
         return
-    visit.findings.fact("etag_is_md5", md5_of(headers.get("etag", "")) == md5(iter([BODY])))
+    visit.findings.fact("etag_is_md5", md5_of_etag(headers.get("etag", "")) == hash_blocks(iter([BODY])))
     name = visit.probe.bucket.endpoint.checksum
     if name in _IN_HEADERS:
         visit.findings.fact("gives_checksums_back", f"x-amz-checksum-{name}" in headers)
 
 
-def fetch(visit: Visit) -> None:
+def check_fetch(visit: Visit) -> None:
     """Read the object, and a range of it, as a restore of a cache does."""
     reply = visit.probe.ask(requests.get_object(visit.probe.key))
     effect = "" if reply.answer.body == BODY else "the content read back differs from the content sent"
@@ -142,7 +142,7 @@ def fetch(visit: Visit) -> None:
     visit.findings.fact("ranges", piece.fault is None and piece.answer.body == BODY[2:6])
 
 
-def copy(visit: Visit) -> None:
+def check_copy(visit: Visit) -> None:
     """Change metadata in place, and check that the copy keeps attributes of other programs."""
     probe = visit.probe
     wanted = replace(visit.plain, content_type="text/x-probe", content_type_configured=True)
@@ -183,23 +183,23 @@ def _not_given_back(visit: Visit, wanted: Attributes, kind: QuirkKind) -> str:
     return ", ".join(lost.values())
 
 
-def attributes(visit: Visit) -> None:
+def check_attributes(visit: Visit) -> None:
     """Check each value of each per-file setting, on an object of its own."""
-    for name, value in _values(visit):
+    for name, value in _attribute_values(visit):
         changed = {"gzip": False, "content_encoding": "gzip"} if name == "gzip" else {name: value}
         wanted = replace(visit.plain, content_type_configured=name == "content_type", **changed)
         if name == "acl":
-            _acl(visit, wanted)
+            _check_acl(visit, wanted)
             continue
         reply = visit.probe.put({**visit.headers, **make_put_headers(wanted)})
         effect = _not_given_back(visit, wanted, QuirkKind.NOT_ECHOED) if reply.fault is None else ""
-        needed_for = f"{name.replace('_', ' ')} {_shown(value)}".rstrip()
+        needed_for = f"{name.replace('_', ' ')} {_format_value(value)}".rstrip()
         visit.note(needed_for, reply, effect=effect, needed=not effect, hint=_UNSEEN if effect else "")
         if name == "tags" and reply.fault is None:
-            _tagged(visit, value)
+            _check_tagging(visit, value)
 
 
-def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
+def _check_tagging(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
     """Check tags: comparing them takes another request, and a copy that keeps them other permissions."""
     read = visit.probe.ask(requests.get_object_tagging(visit.probe.key))
     found = read.answer.document
@@ -213,14 +213,14 @@ def _tagged(visit: Visit, wanted: tuple[tuple[str, str], ...]) -> None:
     hint = "tags are not compared" if found is None else _UNSEEN
     if found is not None and effect:
         visit.found(Quirk(QuirkKind.NOT_ECHOED, TAGS))
-    visit.note(f"compare tags {_shown(wanted)}", read, needed=not effect, effect=effect, hint=hint)
+    visit.note(f"compare tags {_format_value(wanted)}", read, needed=not effect, effect=effect, hint=hint)
     headers = {**visit.headers, "x-amz-metadata-directive": "REPLACE"}
     copied = visit.probe.ask(requests.copy_object(visit.probe.key, visit.target.bucket, headers))
     unsupported = copied.fault is not None and copied.fault.status in _NOT_SUPPORTED
     visit.note("change metadata of a tagged object", copied, needed=not unsupported)
 
 
-def _values(visit: Visit) -> Iterator[tuple[str, Any]]:
+def _attribute_values(visit: Visit) -> Iterator[tuple[str, Any]]:
     if visit.rules.encryption:
         yield "encryption", visit.rules.encryption
     for name, choice in visit.rules.choices.items():
@@ -230,13 +230,13 @@ def _values(visit: Visit) -> Iterator[tuple[str, Any]]:
             visit.findings.warnings.append(f"of {len(values)} values of {name} the first {_VALUES} were tried")
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(f"{name}={text}" for name, text in value)
     return "" if value is True else str(value)
 
 
-def _acl(visit: Visit, wanted: Attributes) -> None:
+def _check_acl(visit: Visit, wanted: Attributes) -> None:
     """Check ACLs. A bucket without ACLs is no failure: uploads go on without."""
     reply = visit.probe.put({**visit.headers, **make_put_headers(wanted)})
     disabled = reply.fault is not None and reply.fault.code == ACLS_DISABLED
@@ -253,7 +253,7 @@ def _acl(visit: Visit, wanted: Attributes) -> None:
     visit.note(f"compare acl {wanted.acl}", read, needed=not effect, effect=effect, hint=hint)
 
 
-def redirect(visit: Visit) -> None:
+def check_redirect(visit: Visit) -> None:
     """Check the first redirect for all of them."""
     if not visit.redirects:
         return
@@ -272,7 +272,7 @@ def redirect(visit: Visit) -> None:
         )
 
 
-def conditions(visit: Visit) -> None:
+def check_conditions(visit: Visit) -> None:
     """Check whether the store refuses a second writer that would replace the first one's object."""
     reply = visit.probe.put({**visit.headers, "if-none-match": "*"})
     if reply.answer.status == 412:
@@ -283,16 +283,16 @@ def conditions(visit: Visit) -> None:
         visit.findings.fact("conditional_writes", False, f"refused: {reply.fault}")
 
 
-def checksums(visit: Visit) -> None:
+def check_checksums(visit: Visit) -> None:
     """Check whether the store verifies checksums, with a wrong one."""
     probe = visit.probe
     name = probe.bucket.endpoint.checksum
     refuses = []
     if name in _IN_HEADERS:
-        wrong = {f"x-amz-checksum-{name}": digest(name, b"something else")}
-        refuses.append(_refuses(visit, wrong))
+        wrong = {f"x-amz-checksum-{name}": checksum_of(name, b"something else")}
+        refuses.append(_refuses_upload(visit, wrong))
         visit.findings.fact("verifies_checksums", refuses[0], f"{'yes' if refuses[0] else 'no'} ({name})")
-    refuses.append(_refuses(visit, {"content-md5": requests.md5_header(b"something else")}))
+    refuses.append(_refuses_upload(visit, {"content-md5": requests.md5_header(b"something else")}))
     visit.findings.fact("verifies_md5", refuses[-1])
     if not refuses[0] and name:
         visit.findings.warnings.append(
@@ -300,7 +300,7 @@ def checksums(visit: Visit) -> None:
         )
 
 
-def _refuses(visit: Visit, wrong: dict[str, str]) -> bool:
+def _refuses_upload(visit: Visit, wrong: dict[str, str]) -> bool:
     reply = visit.probe.once(requests.put_object(visit.probe.key, BODY, {**visit.headers, **wrong}))
     return reply.fault is not None and 400 <= reply.fault.status < 500
 
@@ -308,19 +308,19 @@ def _refuses(visit: Visit, wrong: dict[str, str]) -> bool:
 # --- large files ---------------------------------------------------------------------------
 
 
-def parts(visit: Visit) -> None:
+def check_multipart(visit: Visit) -> None:
     """Check a multipart upload from beginning to end, and another that is aborted."""
-    upload_id = _begin(visit)
+    upload_id = _begin_multipart(visit)
     if not upload_id:
         return
-    part = _part(visit, upload_id)
+    part = _send_one_part(visit, upload_id)
     if part is not None:
         _parts_listed(visit, upload_id)
-        _complete(visit, upload_id, part)
+        _complete_multipart(visit, upload_id, part)
     _give_up(visit, upload_id if part is None else "")
 
 
-def _begin(visit: Visit, *, noted: bool = True) -> str:
+def _begin_multipart(visit: Visit, *, noted: bool = True) -> str:
     probe, name = visit.probe, visit.probe.bucket.endpoint.checksum
     kind = {"x-amz-checksum-algorithm": name.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
     headers = visit.headers | (kind if name in WHOLE_OBJECT else {})
@@ -333,7 +333,7 @@ def _begin(visit: Visit, *, noted: bool = True) -> str:
     return upload_id
 
 
-def _part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
+def _send_one_part(visit: Visit, upload_id: str) -> tuple[str, str] | None:
     """Upload the one part; return its ETag and checksum."""
     probe = visit.probe
     checksum = probe.checksum(BODY)
@@ -361,7 +361,7 @@ def _parts_listed(visit: Visit, upload_id: str) -> None:
     )  # fmt: skip
 
 
-def _complete(visit: Visit, upload_id: str, part: tuple[str, str]) -> None:
+def _complete_multipart(visit: Visit, upload_id: str, part: tuple[str, str]) -> None:
     probe, name = visit.probe, visit.probe.bucket.endpoint.checksum
     etag, checksum = part
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and checksum else {}
@@ -370,13 +370,13 @@ def _complete(visit: Visit, upload_id: str, part: tuple[str, str]) -> None:
         return
     probe.ended(upload_id)
     stored = probe.ask(requests.head_object(probe.key)).answer.headers.get("etag", "").strip('"')
-    usual = multipart_etag([bytes.fromhex(md5(iter([BODY])))])
+    usual = multipart_etag([bytes.fromhex(hash_blocks(iter([BODY])))])
     words = "" if stored == usual else "no: large files that other tools uploaded may have to be read to be compared"
     visit.findings.fact("usual_multipart_etags", stored == usual, words)
 
 
 def _give_up(visit: Visit, upload_id: str) -> None:
-    upload_id = upload_id or _begin(visit, noted=False)
+    upload_id = upload_id or _begin_multipart(visit, noted=False)
     if not upload_id:
         return
     reply = visit.probe.ask(requests.abort_multipart_upload(visit.probe.key, upload_id))
@@ -393,7 +393,7 @@ def _is_refused_for_good(reply: ProbeResponse) -> bool:
 # --- deletes -------------------------------------------------------------------------------
 
 
-def deletes(visit: Visit) -> None:
+def check_deletes(visit: Visit) -> None:
     """Check a single delete, then keys that are hard to keep, and all of those in one request."""
     needed = visit.settings.delete
     reply = visit.probe.ask(requests.delete_object(visit.probe.key))
@@ -401,7 +401,7 @@ def deletes(visit: Visit) -> None:
     if not visit.note("delete", reply, needed=needed, effect=effect):
         visit.not_tried("delete many at once", "DeleteObjects", "more test objects would stay", needed=False)
         return
-    stored = names(visit)
+    stored = check_key_names(visit)
     if not stored:
         return
     batch = visit.probe.ask(requests.delete_objects(stored))
@@ -416,7 +416,7 @@ _NAMES = ("a", "a b+c%20", "a!b", "a/b", "B", "é", "\uff61", "\U0001f600", "new
 """Capitals, a separator, what URLs and XML encode, and two letters that UTF-8 and UTF-16 put in different order."""
 
 
-def names(visit: Visit) -> list[str]:
+def check_key_names(visit: Visit) -> list[str]:
     """Store difficult keys and return them; check that the listing shows each as written, in the order of bytes."""
     probe = visit.probe
     keys = [f"{probe.folder}names/{name}" for name in _NAMES]
@@ -436,14 +436,14 @@ def names(visit: Visit) -> list[str]:
 
 
 _WITH_A_PROBE: tuple[Callable[[Visit], None], ...] = (
-    unsigned,
-    head,
-    fetch,
-    copy,
-    attributes,
-    redirect,
-    parts,
-    checksums,
-    conditions,
-    deletes,
+    check_unsigned,
+    check_head,
+    check_fetch,
+    check_copy,
+    check_attributes,
+    check_redirect,
+    check_multipart,
+    check_checksums,
+    check_conditions,
+    check_deletes,
 )

@@ -34,20 +34,20 @@ def about_us(visit: Visit) -> None:
     found.fact("requests_by", endpoint.lane, "the built-in client" if endpoint.lane == "lean" else "boto3")
     style = "path" if endpoint.path_style else "host"
     found.fact("bucket_in", style, f"the {style} of each request")
-    clock(visit)
+    note_clock(visit)
 
 
-def clock(visit: Visit) -> None:
+def note_clock(visit: Visit) -> None:
     """Compare this machine's clock with the store's."""
     skew = visit.probe.skew
-    visit.findings.fact("clock", None if skew is None else round(skew, 1), _clock(skew))
+    visit.findings.fact("clock", None if skew is None else round(skew, 1), _describe_skew(skew))
     if skew is not None and abs(skew) > _SKEW_WORTH_A_WORD:
         visit.findings.warnings.append(
-            f"the store's clock is {_clock(skew)}; S3 refuses requests that are signed 15 minutes off"
+            f"the store's clock is {_describe_skew(skew)}; S3 refuses requests that are signed 15 minutes off"
         )
 
 
-def _clock(skew: float | None) -> str:
+def _describe_skew(skew: float | None) -> str:
     if skew is None:
         return "unknown, no answer had a Date"
     if abs(skew) < _GRAIN:
@@ -55,9 +55,9 @@ def _clock(skew: float | None) -> str:
     return f"{format_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's"
 
 
-def versioning(visit: Visit) -> None:
+def note_versioning(visit: Visit) -> None:
     """Note whether the bucket keeps replaced objects as old versions."""
-    status, unseen = _configured(visit, "GetBucketVersioning", "versioning=", parse_versioning)
+    status, unseen = _read_configuration(visit, "GetBucketVersioning", "versioning=", parse_versioning)
     visit.findings.fact("versioning", None if unseen else (status or "off").lower(), unseen)
     if status == "Enabled":
         visit.findings.warnings.append(
@@ -66,9 +66,9 @@ def versioning(visit: Visit) -> None:
         )
 
 
-def lifecycle(visit: Visit) -> None:
+def note_lifecycle(visit: Visit) -> None:
     """Note the rules that delete, freeze or abort objects below the target."""
-    rules, unseen = _configured(visit, "GetBucketLifecycleConfiguration", "lifecycle=", parse_lifecycle)
+    rules, unseen = _read_configuration(visit, "GetBucketLifecycleConfiguration", "lifecycle=", parse_lifecycle)
     concerned = [rule for rule in rules or [] if rule.concerns(visit.target.prefix)]
     value = None if unseen else [rule._asdict() for rule in concerned]
     words = ", ".join(rule.name for rule in concerned) or "no rule for the target"
@@ -78,7 +78,7 @@ def lifecycle(visit: Visit) -> None:
 
 def object_lock(visit: Visit) -> str:
     """Return how long the bucket locks every new object by default; empty: it does not."""
-    lock, unseen = _configured(visit, "GetObjectLockConfiguration", "object-lock=", parse_lock)
+    lock, unseen = _read_configuration(visit, "GetObjectLockConfiguration", "object-lock=", parse_lock)
     on = lock is not None and lock.enabled
     keeps = lock.keeps if lock else ""
     words = f"on, each object is kept for {keeps}" if keeps else "on, without default retention" if on else "off"
@@ -86,7 +86,7 @@ def object_lock(visit: Visit) -> str:
     return keeps
 
 
-def _configured(visit: Visit, name: str, query: str, parse: Callable[[Any], T]) -> tuple[T | None, str]:
+def _read_configuration(visit: Visit, name: str, query: str, parse: Callable[[Any], T]) -> tuple[T | None, str]:
     """Return the configuration, if there is one; and the reason if it is unknown."""
     reply = visit.probe.ask(Request(name, "GET", "", query))
     fault = reply.fault
@@ -97,11 +97,11 @@ def _configured(visit: Visit, name: str, query: str, parse: Callable[[Any], T]) 
             return None, "unknown, the answer cannot be read"
     if fault.status in _NOTHING_THERE:
         return None, ""
-    needs = permissions.sentence(permissions.missing(name, fault.code, fault.message))
+    needs = permissions.permission_sentence(permissions.missing_permissions(name, fault.code, fault.message))
     return None, "; ".join(filter(None, (f"unknown, {name} is refused: {fault}", needs)))
 
 
-def cloudfront(visit: Visit) -> None:
+def note_cloudfront(visit: Visit) -> None:
     """Note that an invalidation is not tried, because that would invalidate."""
     settings = visit.settings
     if not settings.cloudfront_distribution:
@@ -110,5 +110,5 @@ def cloudfront(visit: Visit) -> None:
     visit.not_tried(
         f"invalidate {settings.cloudfront_distribution}", "CreateInvalidation",
         f"it would invalidate; a job asks {where} with the same credentials", needed=False,
-        hint=permissions.sentence(permissions.NEEDED["CreateInvalidation"]),
+        hint=permissions.permission_sentence(permissions.NEEDED["CreateInvalidation"]),
     )  # fmt: skip

@@ -53,13 +53,13 @@ class RequestCheck:
 
     def result(self) -> str:
         """Return the text of the last column."""
-        said = self.words or (_said(self.fault) if self.fault else "")
+        said = self.words or (_describe_fault(self.fault) if self.fault else "")
         verdict = (
             self.outcome.value
             if self.needed or self.outcome is RequestOutcome.ALLOWED
             else f"{self.outcome} (optional)"
         )
-        needs = permissions.sentence(self.permissions)
+        needs = permissions.permission_sentence(self.permissions)
         return "; ".join(filter(None, (f"{verdict}: {said}" if said else verdict, needs, self.hint)))
 
     def document(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Findings:
 _YES_NO: Mapping[Any, str] = {True: "yes", False: "no", None: "unknown"}
 
 
-def _said(fault: Fault) -> str:
+def _describe_fault(fault: Fault) -> str:
     facts = [f"HTTP {fault.status}" if fault.status else "", f"request {fault.request_id}" if fault.request_id else ""]
     more = ", ".join(filter(None, facts))
     return f"{fault} ({more})" if more else str(fault)

@@ -16,10 +16,10 @@ from s3batch.errors import EndpointError
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.checksums import digest
+from s3batch.s3.checksums import checksum_of
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.errors import Fault, RequestError, fault_of
-from s3batch.s3.proof import confirm
+from s3batch.s3.proof import confirmed_checksum
 from s3batch.s3.requests import Request, Response
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Probe:
         reply = self.ask(call, bucket)
         if reply.fault is None:
             try:
-                confirm(reply.answer, call, checksum)
+                confirmed_checksum(reply.answer, call, checksum)
             except RequestError as error:
                 return reply._replace(fault=error.fault)
         return reply
@@ -127,7 +127,9 @@ class Probe:
         if not name:
             return {}
         return (
-            {"content-md5": calls.md5_header(body)} if name == "md5" else {f"x-amz-checksum-{name}": digest(name, body)}
+            {"content-md5": calls.md5_header(body)}
+            if name == "md5"
+            else {f"x-amz-checksum-{name}": checksum_of(name, body)}
         )
 
     def otherwise(self, **changes: Any) -> Bucket:
@@ -204,14 +206,14 @@ class Probe:
         """Delete old versions: in a versioned bucket a delete only hides the object."""
         if not self._versioned:
             return
-        query = calls.query([("versions", ""), ("prefix", self.folder)])
+        query = calls.canonical_query([("versions", ""), ("prefix", self.folder)])
         reply = self.ask(Request("ListObjectVersions", "GET", "", query))
         if reply.fault is not None:
             yield f"old versions below {self.folder} ({reply.fault})"
             return
         for key, version in reply.answer.document:
             if key.startswith(self.folder):
-                query = calls.query([("versionId", version)])
+                query = calls.canonical_query([("versionId", version)])
                 fault = self.ask(Request("DeleteObject", "DELETE", key, query)).fault
                 if fault is not None:
                     yield f"version {version} of {key} ({fault})"

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch.commands.doctor.checks import examine
+from s3batch.commands.doctor.checks import run_checks
 from s3batch.commands.doctor.visit import Visit
 from s3batch.errors import JournalError
 from s3batch.journal import Journal
@@ -31,17 +31,17 @@ _TRIES = 3
 """Tries of a request. A passing fault is no finding, but a row of the table must not take minutes."""
 
 
-def run(settings: Settings, output: Output) -> int:
+def run_doctor(settings: Settings, output: Output) -> int:
     """Examine the endpoint and print the findings; return the exit code."""
     started = time.monotonic()
     patient = replace(settings, retries=min(settings.retries, _TRIES))
     visit = Visit.from_settings(patient)
     visit.admit(Bucket.from_settings(patient, visit.target.bucket))
     try:
-        examine(visit)
+        run_checks(visit)
     finally:
         visit.discharge()
-    for quirk in _remembered(settings, f"{visit.target.bucket}/{visit.target.prefix}"):
+    for quirk in _remembered_quirks(settings, f"{visit.target.bucket}/{visit.target.prefix}"):
         visit.found(quirk)
     found = visit.findings
     if settings.json:
@@ -54,7 +54,7 @@ def run(settings: Settings, output: Output) -> int:
     return found.exit_code
 
 
-def _remembered(settings: Settings, target: str) -> list[Quirk]:
+def _remembered_quirks(settings: Settings, target: str) -> list[Quirk]:
     """Return the quirks that jobs to this target have found, if there is a journal that can be read."""
     try:
         with Journal.read_only(settings.journal_path(target)) as journal:

@@ -86,7 +86,7 @@ class Visit:
         """Add the row of a request; ``effect`` names the effect that it lacked although it was carried out."""
         fault, call = reply.fault, reply.call
         outcome = RequestOutcome.REFUSED if fault else RequestOutcome.NO_EFFECT if effect else RequestOutcome.ALLOWED
-        lacking = permissions.missing(call.name, fault.code, fault.message, call.headers) if fault else ()
+        lacking = permissions.missing_permissions(call.name, fault.code, fault.message, call.headers) if fault else ()
         check = RequestCheck(
             needed_for=needed_for,
             call=call.name,

@@ -63,19 +63,19 @@ def find_jobs(
 
     A journal that cannot be read is named and passed by; its error is added to ``unreadable``.
     """
-    paths = journals(settings, output, unreadable)
+    paths = find_journals(settings, output, unreadable)
     found = chain.from_iterable(_jobs_of(path, settings, output, unreadable, counted=counted) for path in paths)
     return sorted(found, key=lambda each: each.job.started, reverse=True)
 
 
-def journals(settings: Settings, output: Output, unreadable: list[JournalError] | None = None) -> list[str]:
+def find_journals(settings: Settings, output: Output, unreadable: list[JournalError] | None = None) -> list[str]:
     """Return the journal that is named, else those in the directories for journals without a name."""
     if settings.journal:
         return [settings.at_workspace(settings.journal)]
     paths: list[str] = []
     for directory in journal_places(settings):
         try:
-            paths += _databases(directory)
+            paths += _list_databases(directory)
         except JournalError as error:
             output.warn(str(error))
             if unreadable is not None:
@@ -90,7 +90,7 @@ def journal_places(settings: Settings) -> list[str]:
     return list(dict.fromkeys([settings.journal_directory(), settings.at_workspace(OWN_DIRECTORY)]))
 
 
-def _databases(directory: str) -> list[str]:
+def _list_databases(directory: str) -> list[str]:
     try:
         names = private.list_directory(directory)
     except OSError:

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 # -- list
 
 
-def run_list(settings: Settings, output: Output) -> int:
+def list_jobs(settings: Settings, output: Output) -> int:
     """Print every job, the newest first. Exit code 0, also when there is none."""
     found = find_jobs(settings, output)
     if settings.json:
         output.document({"jobs": [_row_as_json(each) for each in found]})
     elif found:
         head = ("job", "command", "state", "done", "left", "failed", "source -> target")
-        output.data(*format_table([head, *map(_row, found)]))
+        output.data(*format_table([head, *map(_job_row, found)]))
     else:
         output.info(f"no jobs in {' or '.join(journal_places(settings))}")
     return EXIT_DONE
 
 
-def _row(found: FoundJob) -> tuple[str, ...]:
+def _job_row(found: FoundJob) -> tuple[str, ...]:
     job = found.job
     numbers = map(format_count, (found.done, found.left, found.failed))
     # no column for the start: the id begins with its date and time

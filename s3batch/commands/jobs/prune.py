@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3batch.commands.jobs.find import find_jobs, journals
-from s3batch.commands.jobs.show import choose
+from s3batch.commands.jobs.find import find_jobs, find_journals
+from s3batch.commands.jobs.show import choose_job
 from s3batch.coordinator import journal_trust
 from s3batch.errors import (
     EXIT_DONE,
@@ -50,12 +50,12 @@ class PrunedJournal(NamedTuple):
     """The journal, where it has uploads to abort and may not decide where: nothing was done with it."""
 
 
-def run_prune(settings: Settings, output: Output) -> int:
+def prune_jobs(settings: Settings, output: Output) -> int:
     """Forget done and superseded jobs, abort the uploads no job will finish.
 
     Exit code 1 if one could not be aborted; 2 if all there was to do is asked for by journals in the tree.
     """
-    pruned = [_prune_journal(path, settings, output) for path in journals(settings, output)]
+    pruned = [_prune_journal(path, settings, output) for path in find_journals(settings, output)]
     if settings.json:
         output.document(_pruned_as_json(pruned, dry_run=settings.dry_run))
     for each in pruned:
@@ -112,7 +112,7 @@ def _prune_journal(path: str, settings: Settings, output: Output) -> PrunedJourn
     try:
         with Journal.open(path, create=False, foreign=journal_trust.is_foreign_journal(path, settings)) as journal:
             journal.lock()
-            return _prune(journal, settings)
+            return _prune_jobs_of(journal, settings)
     except JournalLockedError as error:
         if settings.journal:
             raise
@@ -124,7 +124,7 @@ def _prune_journal(path: str, settings: Settings, output: Output) -> PrunedJourn
     return PrunedJournal()
 
 
-def _prune(journal: Journal, settings: Settings) -> PrunedJournal:
+def _prune_jobs_of(journal: Journal, settings: Settings) -> PrunedJournal:
     """Prune a journal that this process has locked: a job that seems to run in it is dead."""
     jobs = {job.id: job for job in journal.jobs.list_all()}
     uploads = journal.uploads.list_left(of_dead_jobs_only=False)
@@ -178,7 +178,7 @@ def run_forget(settings: Settings, output: Output) -> int:
     """Delete one job and abort its uploads; return exit code 1 if an abort failed."""
     if not settings.job:
         raise SettingsError("no job is named", hint="write s3batch jobs forget JOB; `s3batch jobs list` shows them")
-    found = choose(settings.job, find_jobs(settings, output, counted=False))
+    found = choose_job(settings.job, find_jobs(settings, output, counted=False))
     foreign = journal_trust.is_foreign_journal(found.journal, settings)
     with Journal.open(found.journal, create=False, foreign=foreign) as journal:
         journal.lock()
@@ -213,7 +213,7 @@ def _abort_all(
     failures: list[tuple[UploadLeft, str]] = []
     try:
         for left in uploads:
-            words, for_good = abort_upload(bucket, left)
+            words, for_good = abort_left_upload(bucket, left)
             if words:
                 (refused if for_good else failures).append((left, words))
             else:
@@ -234,7 +234,7 @@ def bucket_of(settings: Settings, job: Job, journal: str) -> Bucket:
     return Bucket.from_settings(effective, Target.from_settings(effective).bucket)
 
 
-def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
+def abort_left_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
     """Abort one upload, a vanished one included; return S3's error, and whether it is permanent.
 
     EndpointError where it does not answer.
@@ -244,7 +244,9 @@ def abort_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
     try:
         bucket.abort_multipart_upload(left.key, left.upload_id)
     except RequestError as error:
-        needs = permissions.sentence(permissions.missing(error.name, error.fault.code, error.fault.message))
+        needs = permissions.permission_sentence(
+            permissions.missing_permissions(error.name, error.fault.code, error.fault.message)
+        )
         said = f"AbortMultipartUpload is refused ({error.fault})"
         return (f"{said}; the request {needs}" if needs else said), refused_for_good(error.fault)
     return "", False

@@ -35,7 +35,7 @@ SHOWN_LEFT = 50
 
 def run_show(settings: Settings, output: Output) -> int:
     """Print one job with every failure. Raises SettingsError if it does not exist."""
-    found = choose(settings.job, find_jobs(settings, output))
+    found = choose_job(settings.job, find_jobs(settings, output))
     with Journal.read_only(found.journal) as journal:
         job = journal.jobs.select(found.job.id)
         document = report.make_report_document(
@@ -46,7 +46,7 @@ def run_show(settings: Settings, output: Output) -> int:
         left = islice(
             chain(journal.outcomes.read_entries(State.LEASED), journal.outcomes.read_entries(State.PENDING)), shown
         )
-        resume = _resume_line(settings, found)
+        resume = _resume_line_of_job(settings, found)
         quirks = quirk_memory.recall_quirks(journal, job.endpoint)
         if settings.json:
             more = {"left": [_left_as_json(entry) for entry in left], "resume": resume}
@@ -59,7 +59,7 @@ def run_show(settings: Settings, output: Output) -> int:
     return EXIT_DONE
 
 
-def choose(wanted: str, found: Sequence[FoundJob]) -> FoundJob:
+def choose_job(wanted: str, found: Sequence[FoundJob]) -> FoundJob:
     """Return the job with this id, or the only one whose id begins so; the newest for an empty id."""
     exact = [each for each in found if each.job.id == wanted]
     fitting = exact or [each for each in found if each.job.id.startswith(wanted)]
@@ -71,7 +71,7 @@ def choose(wanted: str, found: Sequence[FoundJob]) -> FoundJob:
     return fitting[0]
 
 
-def _resume_line(settings: Settings, found: FoundJob) -> str | None:
+def _resume_line_of_job(settings: Settings, found: FoundJob) -> str | None:
     if found.state == RUNNING or not found.leaves_work:
         return None
     return report.format_resume_command(
@@ -87,7 +87,9 @@ def _print_job(
     output.data(*format_table([(name, value) for name, value in _lines_about(found, document) if value]))
     operations = {kind: numbers for kind, numbers in document["operations"].items() if numbers["planned"]}
     if operations:
-        output.data("", *format_table([_NUMBERS, *(_numbers(kind, numbers) for kind, numbers in operations.items())]))
+        output.data(
+            "", *format_table([_NUMBERS, *(_format_counts(kind, numbers) for kind, numbers in operations.items())])
+        )
     for warning in document["warnings"]:
         output.data(f"warning: {warning}")
     for failure in document["failures"]:
@@ -128,7 +130,7 @@ def _lines_about(found: FoundJob, document: dict[str, Any]) -> list[tuple[str, s
 _NUMBERS = ("operations", "planned", "done", "failed", "skipped", "left", "content")
 
 
-def _numbers(kind: str, numbers: dict[str, int]) -> tuple[str, ...]:
+def _format_counts(kind: str, numbers: dict[str, int]) -> tuple[str, ...]:
     counts = [numbers[name] for name in ("planned", "done", "failed", "skipped")]
     return (kind, *map(format_count, [*counts, report.count_operations_left(numbers)]), format_size(numbers["bytes"]))
 

@@ -71,12 +71,12 @@ The lane opens them as needed."""
 _AFTER_ALL = Stage.DELETE + 1
 
 
-def run(settings: Settings, output: Output) -> int:
+def run_sync(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync``, or resume one if ``settings.job`` is set; return the exit code."""
     wanted = SyncSpec.from_settings(settings)
     place = history.format_target_place(wanted.target)
     with (
-        _cluster(wanted, place) as cluster,
+        _open_cluster(wanted, place) as cluster,
         history.open_history(settings, place) as (journal, lock),
         Signals() as signals,
     ):
@@ -91,12 +91,12 @@ def run(settings: Settings, output: Output) -> int:
         reach_failpoint("begun")
         for warning in (*wanted.target.warnings, *history.format_overlap_warnings(lock)):
             journal.jobs.warn(warning)
-        cloudfront.begin(settings, journal)
+        cloudfront.begin_invalidation(settings, journal)
         return SyncJob(wanted, journal, signals, output, cluster).run()
 
 
 @contextmanager
-def _cluster(wanted: SyncSpec, place: str) -> Iterator[Cluster | None]:
+def _open_cluster(wanted: SyncSpec, place: str) -> Iterator[Cluster | None]:
     """Open the Dask cluster, if the workers run there. An unusable one is reported here, before any request."""
     if wanted.settings.executor != "dask":
         yield None
@@ -244,7 +244,7 @@ class SyncJob:
         if self._failed(before=_AFTER_ALL):
             return
         self._invalidate()
-        object_manifest.store(self.wanted, self.journal, self.bucket)
+        object_manifest.store_manifest(self.wanted, self.journal, self.bucket)
 
     def _look_again(self, coordinator: Coordinator, planning: Planner) -> None:
         """Repair the late changes of requests of killed runs."""
@@ -302,7 +302,7 @@ class SyncJob:
             yield
         self.journal.objects.complete_listing()
         reach_failpoint("listed")
-        object_manifest.fetch(self.wanted, self.journal, self.bucket)
+        object_manifest.fetch_manifest(self.wanted, self.journal, self.bucket)
         self.totals.phase = "syncing"
 
     # --- when all is done ----------------------------------------------------------------------
@@ -311,15 +311,15 @@ class SyncJob:
         """Tell CloudFront, or say that a dry run would."""
         settings = self.settings
         if not settings.dry_run:
-            for made in cloudfront.settle(settings, self.journal, self.wanted.prefix, self._session):
+            for made in cloudfront.send_invalidations(settings, self.journal, self.wanted.prefix, self._session):
                 self.output.detail(f"invalidation {made} of CloudFront distribution {settings.cloudfront_distribution}")
         elif self.tell is None and cloudfront.is_due(settings, self.journal, changed=self.changed):
-            self._say("invalidate", cloudfront.wildcard(self.wanted.prefix), settings.cloudfront_paths)
+            self._say("invalidate", cloudfront.wildcard_path(self.wanted.prefix), settings.cloudfront_paths)
 
     def _session(self) -> Any:
-        from s3batch.s3.boto import session  # noqa: PLC0415 - boto3, which few jobs need
+        from s3batch.s3.boto import make_session  # noqa: PLC0415 - boto3, which few jobs need
 
-        return session(self.bucket.login.current(), self.bucket.endpoint.region, self.settings.profile)
+        return make_session(self.bucket.login.current(), self.bucket.endpoint.region, self.settings.profile)
 
     # --- multipart uploads of others --------------------------------------------------------
 

@@ -53,54 +53,54 @@ class DamagedManifestError(Exception):
     """This is no manifest, or not all of one."""
 
 
-def fetch(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
+def fetch_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     """Read the manifest after the listing, if the journal does not know it."""
-    if not (_applies(wanted) and wanted.settings.trust_journal):
+    if not (_keeps_manifest(wanted) and wanted.settings.trust_journal):
         return
     key = wanted.prefix + NAME
     listed, _ = journal.objects.look_up([key])[key]
-    if listed is None or listed.etag == _remembered(wanted, journal).get("etag"):
+    if listed is None or listed.etag == _remembered_digest(wanted, journal).get("etag"):
         return
     try:
         answer = bucket.get(key, listed.size)
         if answer is None:
             return
         with journal.batch():  # a damaged end makes the facts before it worthless
-            digest = _load(answer.body, _header(wanted), wanted.prefix, journal.objects.take_facts)
-            _remember(wanted, journal, listed.etag, digest)
+            digest = _load_facts(answer.body, _manifest_header(wanted), wanted.prefix, journal.objects.take_facts)
+            _remember_digest(wanted, journal, listed.etag, digest)
     except (RequestError, DamagedManifestError) as error:
         journal.jobs.warn(f"the object manifest {key} is not used: {error}")
 
 
-def store(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
+def store_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     """Write the manifest after a successful job, if its content would change."""
-    if not _applies(wanted) or wanted.settings.dry_run:
+    if not _keeps_manifest(wanted) or wanted.settings.dry_run:
         return
     key = wanted.prefix + NAME
     listed, _ = journal.objects.look_up([key])[key]
-    before = _remembered(wanted, journal)
+    before = _remembered_digest(wanted, journal)
     if listed is not None and before.get("etag") == listed.etag and next(journal.outcomes.read_entries(), None) is None:
         return
-    body, digest = _written(journal.objects.read_facts(wanted.prefix), _header(wanted), wanted.prefix)
+    body, digest = _write_manifest(journal.objects.read_facts(wanted.prefix), _manifest_header(wanted), wanted.prefix)
     if listed is not None and before == {"etag": listed.etag, "digest": digest}:
         return
     try:
-        answer = bucket.put(key, body, _headers(wanted))
+        answer = bucket.put(key, body, _object_headers(wanted))
     except (RequestError, EndpointError) as error:
         journal.jobs.warn(f"the object manifest {key} could not be written: {error}")
         return
-    _remember(wanted, journal, answer.headers.get("etag", "").strip('"'), digest)
+    _remember_digest(wanted, journal, answer.headers.get("etag", "").strip('"'), digest)
 
 
-def _applies(wanted: SyncSpec) -> bool:
+def _keeps_manifest(wanted: SyncSpec) -> bool:
     return wanted.settings.object_manifest and not wanted.is_one_key
 
 
-def _header(wanted: SyncSpec) -> dict[str, Any]:
+def _manifest_header(wanted: SyncSpec) -> dict[str, Any]:
     return {"s3batch": "manifest", "version": VERSION, "target": f"{wanted.target.bucket}/{wanted.prefix}"}
 
 
-def _headers(wanted: SyncSpec) -> dict[str, str]:
+def _object_headers(wanted: SyncSpec) -> dict[str, str]:
     """Return the headers. They set no ACL, so the object is private, and the same encryption as other objects."""
     attributes = Attributes(
         content_type="application/gzip", encryption=wanted.rules.encryption, kms_key_id=wanted.rules.kms_key_id
@@ -108,64 +108,64 @@ def _headers(wanted: SyncSpec) -> dict[str, str]:
     return make_put_headers(attributes)
 
 
-def _remembered(wanted: SyncSpec, journal: Journal) -> dict[str, str]:
+def _remembered_digest(wanted: SyncSpec, journal: Journal) -> dict[str, str]:
     """Return ETag and digest of the manifest that this journal last read or wrote."""
     found: dict[str, str] = journal.recall(f"manifest {wanted.target.bucket}/{wanted.prefix}") or {}
     return found
 
 
-def _remember(wanted: SyncSpec, journal: Journal, etag: str, digest: str) -> None:
+def _remember_digest(wanted: SyncSpec, journal: Journal, etag: str, digest: str) -> None:
     journal.remember(f"manifest {wanted.target.bucket}/{wanted.prefix}", {"etag": etag, "digest": digest})
 
 
 # --- the format ------------------------------------------------------------------------------
 
 
-def _written(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> tuple[bytes, str]:
+def _write_manifest(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> tuple[bytes, str]:
     """Return the manifest and its digest. The same facts give the same bytes."""
     out, digest = io.BytesIO(), hashlib.blake2b(digest_size=32)
     with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=out, mtime=0) as file:
-        for block in _blocks(pages, header, prefix):
+        for block in _manifest_blocks(pages, header, prefix):
             digest.update(block)
             file.write(block)
-        file.write(_line({"blake2b": digest.hexdigest()}))
+        file.write(_encode_line({"blake2b": digest.hexdigest()}))
     return out.getvalue(), digest.hexdigest()
 
 
-def _blocks(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> Iterator[bytes]:
-    yield _line(header)
+def _manifest_blocks(pages: Iterable[Facts], header: dict[str, Any], prefix: str) -> Iterator[bytes]:
+    yield _encode_line(header)
     for page in pages:
-        yield b"".join(_line(_row(key[len(prefix) :], known)) for key, known in page)
+        yield b"".join(_encode_line(_fact_row(key[len(prefix) :], known)) for key, known in page)
 
 
-def _row(name: str, known: KnownObject) -> list[Any]:
+def _fact_row(name: str, known: KnownObject) -> list[Any]:
     return [name, known.etag, known.size, known.written, known.fingerprint, known.local.size, known.checksum]
 
 
-def _line(value: Any) -> bytes:
+def _encode_line(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
-def _load(body: Body, header: dict[str, Any], prefix: str, take: Callable[[Facts], None]) -> str:
+def _load_facts(body: Body, header: dict[str, Any], prefix: str, take: Callable[[Facts], None]) -> str:
     """Give ``take`` the facts in batches, and return the digest. The last line tells whether they are to be believed."""
-    lines, digest, facts = _lines(body), hashlib.blake2b(digest_size=32), Facts()
+    lines, digest, facts = _read_lines(body), hashlib.blake2b(digest_size=32), Facts()
     first = next(lines, b"")
-    if _value(first) != header:
+    if _decode_line(first) != header:
         raise DamagedManifestError("it belongs to another target or another version of s3batch")
     digest.update(first)
     for line in lines:
         if line.startswith(b"{"):
             take(facts)
-            return _confirmed(line, digest.hexdigest())
+            return _confirm_digest(line, digest.hexdigest())
         digest.update(line)
-        facts.append(_fact(line, prefix))
+        facts.append(_parse_fact(line, prefix))
         if len(facts) == _BATCH:
             take(facts)
             facts = Facts()
     raise DamagedManifestError("its end is missing")
 
 
-def _lines(body: Body) -> Iterator[bytes]:
+def _read_lines(body: Body) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
         try:
             while line := file.readline(_LONGEST_LINE):
@@ -174,16 +174,16 @@ def _lines(body: Body) -> Iterator[bytes]:
             raise DamagedManifestError(f"it is damaged: {error}") from error
 
 
-def _value(line: bytes) -> Any:
+def _decode_line(line: bytes) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:
         raise DamagedManifestError(f"it is damaged: {error}") from error
 
 
-def _fact(line: bytes, prefix: str) -> tuple[str, KnownObject]:
+def _parse_fact(line: bytes, prefix: str) -> tuple[str, KnownObject]:
     try:
-        name, etag, size, written, fingerprint, local_size, checksum = _value(line)
+        name, etag, size, written, fingerprint, local_size, checksum = _decode_line(line)
         local = NO_STAMP._replace(size=int(local_size))  # no file of this machine: the fact is about content only
         known = KnownObject(str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
         return prefix + name, known
@@ -191,7 +191,7 @@ def _fact(line: bytes, prefix: str) -> tuple[str, KnownObject]:
         raise DamagedManifestError(f"it is damaged: {error}") from error
 
 
-def _confirmed(line: bytes, digest: str) -> str:
-    if _value(line) != {"blake2b": digest}:
+def _confirm_digest(line: bytes, digest: str) -> str:
+    if _decode_line(line) != {"blake2b": digest}:
         raise DamagedManifestError("it is damaged: its digest does not match")
     return digest
