@@ -390,7 +390,7 @@ class TestPrune:
         assert [left.upload_id for left in journal.uploads.list_left(of_dead_jobs_only=False)] == ["U1"]
 
 
-@pytest.mark.parametrize("command", ["list.run_list", "show.run_show"])
+@pytest.mark.parametrize("command", ["list.list_jobs", "show.run_show"])
 def test_looking_at_jobs_loads_neither_aws_nor_sqlite_utils(
     command: str, settings: Callable[..., Settings], state: Path, journal: Journal
 ) -> None:
