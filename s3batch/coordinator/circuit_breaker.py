@@ -34,10 +34,11 @@ _OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Bu
 class CircuitBreaker:
     """Counts successes, failures and dead workers of one job. Times are of ``clock``, in seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], endpoint_gone: float = ENDPOINT_GONE) -> None:
         self.worked = False
         """True once an operation, or a piece of one, has succeeded."""
         self._clock = clock
+        self._endpoint_gone = endpoint_gone
         self.last_success = clock()
         self._unserved: set[int] = set()
         """Operations that failed permanently since the last success with an error that may pass."""
@@ -69,7 +70,7 @@ class CircuitBreaker:
             return
         if result.retryable:
             self._unserved.add(result.id)
-            if len(self._unserved) >= SEVERAL and self._clock() - self.last_success > ENDPOINT_GONE:
+            if len(self._unserved) >= SEVERAL and self._clock() - self.last_success > self._endpoint_gone:
                 raise self.stop(f"the endpoint is gone: {result.error}", "resume when it is back")
         if result.status == NOT_IMPLEMENTED:
             self._not_implemented[result.error] += 1

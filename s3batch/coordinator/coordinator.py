@@ -55,7 +55,7 @@ class Coordinator:
         self._executor = deps.executor
         self._clock = deps.clock
         self._quirks = QuirkMemory(deps.journal)
-        self._breaker = CircuitBreaker(deps.clock)
+        self._breaker = CircuitBreaker(deps.clock, deps.endpoint_gone)
         self._retries = RetryQueue(deps.clock)
         self._throttling = Throttling(deps.clock)
         self._quarantine = Quarantine()

@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE
+from s3batch.coordinator.dispatcher import ENOUGH, KEYS_OUT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,5 +53,11 @@ class CoordinatorDeps:
     """Keeps a warning, and says it at once where the report does not; else the journal keeps it."""
     dry_run: bool = False
     """Look and compare only; an operation that would change the bucket is settled as skipped."""
+    endpoint_gone: float = ENDPOINT_GONE
+    """Seconds without any success after which an endpoint counts as gone."""
+    enough: int = ENOUGH
+    """Operations that wait for a worker while planning pauses."""
+    keys_out: int = KEYS_OUT
+    """Keys to delete that are leased at once."""
     clock: Callable[[], float] = time.monotonic
     """Seconds that only grow. A simulation gives its own."""

@@ -67,7 +67,7 @@ class Dispatcher:
     @property
     def has_enough(self) -> bool:
         """True if so many operations wait for a worker that planning may pause."""
-        return self.unleased >= ENOUGH
+        return self.unleased >= self._deps.enough
 
     @property
     def has_nothing(self) -> bool:
@@ -120,7 +120,7 @@ class Dispatcher:
             return self.capacity()
         workers = self._deps.executor.workers()
         held = sum(len(work.keys) or 1 for work in self._ready) + count_outstanding(workers)
-        keys = min(KEYS_OUT - held, sum(worker.keys_room for worker in workers))
+        keys = min(self._deps.keys_out - held, sum(worker.keys_room for worker in workers))
         return 0 if self.capacity() <= 0 or (held and keys < DELETE_BATCH) else max(0, keys)
 
     def prepare(self, operations: list[Operation]) -> None:

@@ -150,10 +150,13 @@ def _start_afresh(sock: socket.socket) -> tuple[Sequence[int], subprocess.Popen[
 class LocalExecutor:
     """A pool of worker processes; they start with the first work, so a run with nothing to do has none."""
 
-    def __init__(self, brief: Brief, count: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """``brief.limit`` and ``brief.bandwidth`` are per worker."""
+    def __init__(
+        self, brief: Brief, count: int, clock: Callable[[], float] = time.monotonic, *, silence: float = SILENCE
+    ) -> None:
+        """``brief.limit`` and ``brief.bandwidth`` are per worker; ``silence``: seconds after which one is replaced."""
         self._brief = brief
         self._clock = clock
+        self._silence = silence
         self._running = RunningTime(clock)
         self._states = [WorkerState(str(number)) for number in range(count)]
         self._processes: dict[WorkerState, _WorkerProcess] = {}
@@ -256,10 +259,10 @@ class LocalExecutor:
     def _replace_silent(self, news: PollResult) -> None:
         """Replace workers that have said nothing for too long; a worker that waits for a file cannot say so."""
         now = self._running()
-        for process in [each for each in self._processes.values() if each.stuck or now - each.heard > SILENCE]:
+        for process in [each for each in self._processes.values() if each.stuck or now - each.heard > self._silence]:
             work = process.state.find(process.page[CURRENT])
             path = process.stuck or (work.operation.path if work is not None else "")
-            news.warnings.append(format_hang_warning("a worker", SILENCE, path))
+            news.warnings.append(format_hang_warning("a worker", self._silence, path))
             self._replace(process, news)
 
     def _replace(self, process: _WorkerProcess, news: PollResult) -> None:

@@ -149,6 +149,7 @@ class AttributeRules:
     """Dots in the longest extension that a setting names; 0 where a glob needs the whole path."""
     _named: frozenset[str] = frozenset()
     """Patterns that may be a file's own path: such a file is not like the others with its extension."""
+    _cache_size: int = field(default=_CACHE_SIZE, repr=False, compare=False)
     _remembered: dict[str, Described] = field(default_factory=dict, repr=False, compare=False)
     """By extension."""
     _made: dict[tuple[Any, ...], Described] = field(default_factory=dict, repr=False, compare=False)
@@ -197,7 +198,7 @@ class AttributeRules:
             extension = ".".join(["", *path.rpartition("/")[2].rsplit(".", self._depth)[1:]])
         found = self._remembered.get(extension)
         if found is None:
-            if len(self._remembered) >= _CACHE_SIZE:
+            if len(self._remembered) >= self._cache_size:
                 self._remembered.clear()
             found = self._remembered[extension] = self._decide(path)
         return found

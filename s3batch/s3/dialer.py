@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from s3batch.s3.endpoint import Endpoint
 
-_RESOLVE_EVERY = 60.0
+RESOLVE_EVERY = 60.0
 """Seconds; S3's names have a short life and many addresses."""
 _UNDER_WAY = (0, errno.EINPROGRESS)
 
@@ -84,7 +84,7 @@ class Dialer:
 
     def _resolve(self) -> None:
         now = self._clock()
-        if self._addresses and now - self._resolved < _RESOLVE_EVERY:
+        if self._addresses and now - self._resolved < RESOLVE_EVERY:
             if self._endpoint.url == "":  # Amazon's many addresses are there to be used
                 self._addresses.rotate(-1)
             return

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from s3batch.coordinator import dispatcher
 from s3batch.coordinator.circuit_breaker import SAME_FAILURES
 from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
@@ -350,23 +349,22 @@ def test_retry_after_is_waited_for(journal, coordinate):
     assert time.monotonic() - started >= 0.2
 
 
-def test_a_key_that_always_fails_fails_alone(journal, coordinate, monkeypatch):
+def test_a_key_that_always_fails_fails_alone(journal, coordinate):
     """Nothing has worked for longer than the grace when it fails: there was nothing else to do."""
-    monkeypatch.setattr("s3batch.coordinator.circuit_breaker.ENDPOINT_GONE", 0.0)
 
     def answer(work: Work) -> list[Result]:
         return bad(work, "InternalError", retryable=True, status=500) if work.operation.key == "k" else good(work)
 
-    coordinator = coordinate(Scripted(answer), tries=3)
+    coordinator = coordinate(Scripted(answer), tries=3, endpoint_gone=0.0)
 
     coordinator.run(Stage.MAIN, planning(coordinator, [upload("k"), *map(upload, range(5))]))
 
     assert states(journal) == {"k": State.FAILED} | {str(key): State.DONE for key in range(5)}
 
 
-def test_the_endpoint_is_gone_when_several_keys_fail(journal, coordinate, monkeypatch):
-    monkeypatch.setattr("s3batch.coordinator.circuit_breaker.ENDPOINT_GONE", 0.0)
-    coordinator = coordinate(Scripted(lambda work: bad(work, "Connection", retryable=True)), tries=2)
+def test_the_endpoint_is_gone_when_several_keys_fail(journal, coordinate):
+    executor = Scripted(lambda work: bad(work, "Connection", retryable=True))
+    coordinator = coordinate(executor, tries=2, endpoint_gone=0.0)
 
     with pytest.raises(StoppedError, match="the endpoint is gone"):
         coordinator.run(Stage.MAIN, planning(coordinator, list(map(upload, range(5)))))
@@ -839,8 +837,7 @@ def test_parts_that_fail_after_their_upload_is_parked_are_not_tried_again(journa
 # --- what is held in memory -----------------------------------------------------------------
 
 
-def test_planning_stops_while_enough_waits_and_goes_on_after(journal, coordinate, monkeypatch):
-    monkeypatch.setattr(dispatcher, "ENOUGH", 100)
+def test_planning_stops_while_enough_waits_and_goes_on_after(journal, coordinate):
     ticks = itertools.count()
     executor = Scripted(good, room=4, at_once=4)
     planned, ahead = [0], []
@@ -850,7 +847,7 @@ def test_planning_stops_while_enough_waits_and_goes_on_after(journal, coordinate
         return good(work)
 
     executor.answer = answered
-    coordinator = coordinate(executor, clock=lambda: next(ticks) * 0.015)  # a step of the plan in each turn
+    coordinator = coordinate(executor, enough=100, clock=lambda: next(ticks) * 0.015)  # a step of the plan in each turn
 
     def steps() -> Iterator[None]:
         for batch in range(50):
@@ -865,11 +862,10 @@ def test_planning_stops_while_enough_waits_and_goes_on_after(journal, coordinate
     assert len(executor.given) == 1000
 
 
-def test_deletes_are_leased_by_keys_and_not_by_requests(journal, coordinate, monkeypatch):
-    monkeypatch.setattr(dispatcher, "KEYS_OUT", 2000)
+def test_deletes_are_leased_by_keys_and_not_by_requests(journal, coordinate):
     held = []
     executor = Scripted(good, room=1000, at_once=1)
-    coordinator = coordinate(executor)
+    coordinator = coordinate(executor, keys_out=2000)
 
     def answered(work: Work) -> list[Result]:
         held.append(len(coordinator._dispatcher.leased))

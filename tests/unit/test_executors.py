@@ -58,10 +58,22 @@ def executor(request, brief) -> Iterator[Executor]:
 
 
 @pytest.fixture
-def local(brief) -> Iterator[LocalExecutor]:
-    made = LocalExecutor(brief, 2)
-    yield made
-    made.close()
+def make_local(brief) -> Iterator[Callable[..., LocalExecutor]]:
+    """``make_local(silence=2)``: two worker processes; they end after the test."""
+    made: list[LocalExecutor] = []
+
+    def make(**more: float) -> LocalExecutor:
+        made.append(LocalExecutor(brief, 2, **more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def local(make_local) -> LocalExecutor:
+    return make_local()
 
 
 @pytest.fixture
@@ -307,9 +319,9 @@ def test_a_worker_asks_for_what_it_begins_and_little_more(brief, upload, fake, s
     assert max(ahead[len(ahead) // 2 :]) <= 4
 
 
-def test_a_stopped_worker_is_replaced_and_the_others_go_on(local, upload, monkeypatch, start):
+def test_a_stopped_worker_is_replaced_and_the_others_go_on(make_local, upload, start):
+    local = make_local(silence=4.0)
     start(local)
-    monkeypatch.setattr("s3batch.executors.local.SILENCE", 4.0)
     stopped = pids(local)[0]
 
     os.kill(stopped, signal.SIGSTOP)
@@ -323,15 +335,14 @@ def test_a_stopped_worker_is_replaced_and_the_others_go_on(local, upload, monkey
     assert not Path(f"/proc/{stopped}").exists()
 
 
-def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, start, monkeypatch):
+def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, start):
     """As a file server that does not answer has it. What it had not begun is no suspect."""
     works = [
         Work(Operation(Kind.CHUNK, key, Reason.MISSING, key, id=row)) for row, key in enumerate(("a", "hang", "b"), 1)
     ]
-    local = LocalExecutor(replace(brief, extensions=((Kind.CHUNK, hang_or_die),)), 1)
+    local = LocalExecutor(replace(brief, extensions=((Kind.CHUNK, hang_or_die),)), 1, silence=4.0)
     try:
         start(local)
-        monkeypatch.setattr("s3batch.executors.local.SILENCE", 2.5)
         submit(local, works)
         news = collect(local, lambda news: bool(news.deaths))
     finally:
@@ -339,7 +350,7 @@ def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(brief, sta
 
     assert [work.operation.key for work in news.lost] == ["a", "hang"]
     assert [work.operation.key for work in news.dropped] == ["b"]
-    assert news.warnings == ["a worker did not respond for 2.5 s while it read 'hang'; it was replaced"]
+    assert news.warnings == ["a worker did not respond for 4 s while it read 'hang'; it was replaced"]
 
 
 def test_a_worker_whose_thread_hangs_in_a_read_is_replaced_and_the_file_named(brief, start):
@@ -357,13 +368,13 @@ def test_a_worker_whose_thread_hangs_in_a_read_is_replaced_and_the_file_named(br
     assert news.warnings == ["a worker did not respond for 15 s while it read 'large.bin'; it was replaced"]
 
 
-def test_a_pause_of_the_coordinator_costs_no_worker(local, upload, monkeypatch, start):
+def test_a_pause_of_the_coordinator_costs_no_worker(make_local, start):
     """The machine was suspended, or the coordinator stopped: no worker is to blame."""
+    local = make_local(silence=3.0)
     start(local)
-    monkeypatch.setattr("s3batch.executors.local.SILENCE", 1.5)
     before = pids(local)
 
-    time.sleep(2.0)
+    time.sleep(3.5)
     news = local.poll(0.0)
 
     assert (news.deaths, pids(local)) == (0, before)

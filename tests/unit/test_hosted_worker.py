@@ -86,16 +86,13 @@ class FakeRunner:
 def begin(monkeypatch):
     """Begin a worker; its token and runner."""
     monkeypatch.setattr(hosted_worker, "WorkerLoop", FakeRunner)
-    monkeypatch.setattr(hosted_worker, "WAIT", 60.0)  # an exchange ends with its news
     tokens: list[str] = []
 
-    def run(*, stuck: bool = False, breaks: bool = False) -> str:
+    def run(*, stuck: bool = False, breaks: bool = False, patience: float = 60.0) -> str:
         tokens.append(f"token-{len(tokens)}")
         brief = SealedValue(SimpleNamespace(stuck=stuck, breaks=breaks))
-        assert (
-            asyncio.run(hosted_worker.begin_worker(tokens[-1], "owner", CoordinatorView(__version__, "/", ()), brief))
-            == ""
-        )
+        place = CoordinatorView(__version__, "/", ())
+        assert asyncio.run(hosted_worker.begin_worker(tokens[-1], "owner", place, brief, patience)) == ""
         return tokens[-1]
 
     yield run
@@ -106,8 +103,11 @@ def works(*rows: int) -> list[tuple]:
     return pack_works([Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows])
 
 
-def exchange(token: str, number: int, *rows: int, **words: object) -> hosted_worker.ExchangeResponse:
-    return hosted_worker.exchange_work(token, number, SealedValue(ExchangeRequest(works(*rows), words))).open()
+def exchange(
+    token: str, number: int, *rows: int, wait: float = 60.0, **words: object
+) -> hosted_worker.ExchangeResponse:
+    """Make an exchange; it ends with its news."""
+    return hosted_worker.exchange_work(token, number, SealedValue(ExchangeRequest(works(*rows), words)), wait).open()
 
 
 def rows_of(answer: hosted_worker.ExchangeResponse) -> list[int]:
@@ -137,22 +137,18 @@ def test_an_exchange_asked_twice_is_answered_twice_and_done_once(begin):
     assert exchange(token, 2, 8).requests == {"PutObject": 1}
 
 
-def test_what_takes_longer_than_an_exchange_comes_with_a_later_one(begin, monkeypatch):
-    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
+def test_what_takes_longer_than_an_exchange_comes_with_a_later_one(begin):
     token = begin(stuck=True)
     runner = FakeRunner.made[-1]
 
-    assert rows_of(exchange(token, 1, 7)) == []
+    assert rows_of(exchange(token, 1, 7, wait=0.01)) == []
     runner.brief.stuck = False
-    monkeypatch.setattr(hosted_worker, "WAIT", 5.0)
     assert rows_of(exchange(token, 2)) == [7]
 
 
-def test_words_reach_the_runner_and_drain_gives_back_what_was_not_begun(begin, monkeypatch):
+def test_words_reach_the_runner_and_drain_gives_back_what_was_not_begun(begin):
     token = begin(stuck=True)
-    monkeypatch.setattr(hosted_worker, "WAIT", 0.05)
-    exchange(token, 1, 7, 8, credentials="fresh", narrow=None)
-    monkeypatch.setattr(hosted_worker, "WAIT", 5.0)
+    exchange(token, 1, 7, 8, wait=0.05, credentials="fresh", narrow=None)
     answer = exchange(token, 2, drain=None)
 
     assert [work.operation.id for work in unpack_works(answer.dropped)] == [7, 8]
@@ -166,29 +162,25 @@ def test_a_worker_that_breaks_says_so_and_is_gone(begin):
     assert exchange(token, 2).gone == "this process has no such worker"
 
 
-def test_a_worker_that_nobody_asks_drops_its_work_and_goes(begin, monkeypatch):
-    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
-    token = begin(stuck=True)
-    exchange(token, 1, 7)
-    monkeypatch.setattr(hosted_worker, "_PATIENCE", 0.0)
+def test_a_worker_that_nobody_asks_drops_its_work_and_goes(begin):
+    token = begin(stuck=True, patience=0.3)
+    exchange(token, 1, 7, wait=0.01)
     until(lambda: FakeRunner.made[-1].closed)
 
     assert exchange(token, 2).gone == "this process has no such worker"
 
 
-def test_a_dismissed_worker_ends_with_work_under_way(begin, monkeypatch):
-    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
+def test_a_dismissed_worker_ends_with_work_under_way(begin):
     token = begin(stuck=True)
-    exchange(token, 1, 7)
+    exchange(token, 1, 7, wait=0.01)
     hosted_worker.dismiss_workers([token, "another job's"])
 
     until(lambda: FakeRunner.made[-1].closed)
 
 
-def test_the_next_job_of_an_owner_dismisses_the_workers_of_the_one_before(begin, monkeypatch):
-    monkeypatch.setattr(hosted_worker, "WAIT", 0.01)
+def test_the_next_job_of_an_owner_dismisses_the_workers_of_the_one_before(begin):
     token = begin(stuck=True)
-    exchange(token, 1, 7)
+    exchange(token, 1, 7, wait=0.01)
 
     assert asyncio.run(hosted_worker.dismiss_older_workers("another"))
     assert not FakeRunner.made[-1].closed

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from s3batch.errors import SettingsError
 from s3batch.model import Attributes
-from s3batch.objects import attributes as rules_module
 from s3batch.objects.attributes import AttributeRules, list_extensions
 from s3batch.settings.table import Settings
 
@@ -269,9 +269,8 @@ def test_equal_attributes_are_one_object_with_one_fingerprint() -> None:
     assert found.fingerprint("public/a.html") == found.attributes("public/a.html").fingerprint()
 
 
-def test_many_odd_extensions_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules_module, "_CACHE_SIZE", 3)
-    found = rules()
+def test_many_odd_extensions_do_not_fill_the_memory() -> None:
+    found = replace(rules(), _cache_size=3)
 
     assert {found.attributes(f"a.{n}") for n in range(10)} == {Attributes(content_type="application/octet-stream")}
     assert len(found._remembered) <= 3

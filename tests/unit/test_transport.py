@@ -49,9 +49,9 @@ def transport_to():
     """A function from a server, or its URL, to a transport; all are closed after the test."""
     made = []
 
-    def to(server, carrier=no_boto, *, limit=8, bandwidth=0.0, **changes) -> Transport:
+    def to(server, carrier=no_boto, *, limit=8, bandwidth=0.0, clock=time.monotonic, **changes) -> Transport:
         url = server if isinstance(server, str) else server.url
-        made.append(Transport(endpoint_of(url, **changes), carrier, limit=limit, bandwidth=bandwidth))
+        made.append(Transport(endpoint_of(url, **changes), carrier, limit=limit, bandwidth=bandwidth, clock=clock))
         return made[-1]
 
     yield to
@@ -314,14 +314,15 @@ def test_all_calls_find_the_address_that_works(names, fake, transport_to):
     assert transport._pool._dialer._addresses[0][0] is socket.AF_INET
 
 
-def test_an_address_is_asked_for_again_and_the_old_one_kept_when_nobody_answers(names, fake, monkeypatch, transport_to):
+def test_an_address_is_asked_for_again_and_the_old_one_kept_when_nobody_answers(names, fake, transport_to):
+    ahead = 0.0
     names["one.example"] = [(socket.AF_INET, "127.0.0.1")]
     fake.manners = Manners(keeps_connections=False)
-    transport = transport_to(f"http://one.example:{fake.port}")
+    transport = transport_to(f"http://one.example:{fake.port}", clock=lambda: time.monotonic() + ahead)
     transport.call(PUT)
 
     names.clear()
-    monkeypatch.setattr(dialer, "_RESOLVE_EVERY", 0.0)
+    ahead = dialer.RESOLVE_EVERY + 1
 
     assert transport.call(PUT).status == 200
 

@@ -36,7 +36,7 @@ WAIT = 0.25
 """Seconds an exchange waits at most: so long new work may have to wait for its turn."""
 LEAD = 0.5
 """Seconds that asking for work takes: the way through the scheduler, and the wait of an exchange."""
-_PATIENCE = 60.0
+PATIENCE = 60.0
 """Seconds without an exchange after which there is no coordinator."""
 _END_WITHIN = 2.0
 """Seconds that dismissed workers are waited for."""
@@ -105,10 +105,14 @@ def make_empty_response(gone: str = "") -> ExchangeResponse:
 class HostedWorker:
     """One worker: its thread, its work and its results."""
 
-    def __init__(self, token: str, owner: str, brief: Brief) -> None:
-        """``owner`` names the target and the coordinator's machine: of their jobs only the newest counts."""
+    def __init__(self, token: str, owner: str, brief: Brief, patience: float = PATIENCE) -> None:
+        """``owner`` names the target and the coordinator's machine: of their jobs only the newest counts.
+
+        ``patience``: seconds without an exchange after which it ends.
+        """
         self.owner = owner
         self._token = token
+        self._patience = patience
         self._page = [0, 0]
         self._status: Status | None = None
         self._runner: WorkerLoop | None = None
@@ -130,19 +134,19 @@ class HostedWorker:
 
     # --- on the asking threads --------------------------------------------------------------
 
-    def exchange(self, number: int, ask: ExchangeRequest) -> ExchangeResponse:
-        """Pass ``ask`` on and return the results that arrived."""
+    def exchange(self, number: int, ask: ExchangeRequest, wait: float = WAIT) -> ExchangeResponse:
+        """Pass ``ask`` on and return the results that arrived, after ``wait`` seconds at most."""
         with self._one_at_a_time:
             if number != self._last[0]:
-                self._last = (number, self._swap(ask))
+                self._last = (number, self._swap(ask, wait))
             return self._last[1]
 
-    def _swap(self, ask: ExchangeRequest) -> ExchangeResponse:
+    def _swap(self, ask: ExchangeRequest, wait: float) -> ExchangeResponse:
         with self._news:
             self._heard = time.monotonic()
             self._inbox.append(ask)
             self._report_arrival()
-            self._news.wait_for(lambda: self._results or self._dropped or self._gone, WAIT)
+            self._news.wait_for(lambda: self._results or self._dropped or self._gone, wait)
             answer = ExchangeResponse(
                 [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
                 self._status, time.monotonic() - self._turned, self._page[CURRENT], self._gone,
@@ -197,7 +201,7 @@ class HostedWorker:
             runner.transport.close()
 
     def _is_forsaken(self) -> bool:
-        return time.monotonic() - self._heard > _PATIENCE
+        return time.monotonic() - self._heard > self._patience
 
     def _listen(self, runner: WorkerLoop) -> None:
         self._ears.recv(4096)
@@ -258,21 +262,23 @@ async def check_coordinator_view(place: CoordinatorView) -> str:
     return await asyncio.to_thread(describe_source_difference, place.root, place.samples, place.symlinks)
 
 
-async def begin_worker(token: str, owner: str, place: CoordinatorView, brief: SealedValue) -> str:
+async def begin_worker(
+    token: str, owner: str, place: CoordinatorView, brief: SealedValue, patience: float = PATIENCE
+) -> str:
     """Begin a worker, unless this process sees another source than ``place``: then return the difference."""
     if words := await check_coordinator_view(place):
         return words
     if token not in _workers:
-        _workers[token] = HostedWorker(token, owner, brief.open())
+        _workers[token] = HostedWorker(token, owner, brief.open(), patience)
     return ""
 
 
-def exchange_work(token: str, number: int, ask: SealedValue) -> SealedValue:
+def exchange_work(token: str, number: int, ask: SealedValue, wait: float = WAIT) -> SealedValue:
     """Carry out one exchange with the worker of ``token``."""
     worker = _workers.get(token)
     if worker is None:
         return SealedValue(make_empty_response("this process has no such worker"))
-    return SealedValue(worker.exchange(number, ask.open()))
+    return SealedValue(worker.exchange(number, ask.open(), wait))
 
 
 def dismiss_workers(tokens: list[str]) -> None:
