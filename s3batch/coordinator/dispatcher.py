@@ -31,7 +31,7 @@ KEYS_OUT = 4_000
 ENOUGH = 4_000
 """Operations in the journal that wait for a worker: with so many, planning pauses.
 
-With one more batch of them the journal keeps them in memory (:data:`s3batch.journal.fresh.FRESH`).
+With one more batch of them the journal keeps them in memory (:attr:`s3batch.journal.limits.JournalLimits.fresh`).
 """
 _TOLD_AT_ONCE = 1000
 """Operations that a dry run settles in one turn."""

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from s3batch.errors import JournalError, JournalTooNewError
 from s3batch.files import private
 from s3batch.journal import migrations, row_types
+from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits
 from s3batch.journal.row_types import Damage
 
 CACHE_KIB = 16 * 1024
@@ -29,12 +30,6 @@ CACHE_KIB = 16 * 1024
 
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB the WAL collects before they are written back: a page changed by many batches is written once."""
-
-CHECKED_ALWAYS = 16 * 1024 * 1024
-"""Bytes up to which a journal is checked whole on opening (25 ms)."""
-
-CHECKED_UNCLEAN = 64 * 1024 * 1024
-"""The same after an unclean end. Above, damage shows with the first use of it: checking 1 M rows takes a second."""
 
 BUSY_SECONDS = 10.0
 """Seconds to wait for another program (Datasette, a backup) to release the file."""
@@ -228,7 +223,14 @@ class Database:
                 self.fail(error)
 
 
-def open_database(path: str, *, create: bool, refuse_if_held: Callable[[], None], foreign: bool = False) -> Database:
+def open_database(
+    path: str,
+    *,
+    create: bool,
+    refuse_if_held: Callable[[], None],
+    foreign: bool = False,
+    limits: JournalLimits = DEFAULT_LIMITS,
+) -> Database:
     """Open the journal at ``path``, created first if it is missing and ``create`` is true.
 
     ``foreign``: another program may have written it, so its rows are checked, as long as that takes no second.
@@ -237,7 +239,7 @@ def open_database(path: str, *, create: bool, refuse_if_held: Callable[[], None]
     if create:
         _make_if_absent(path)
     _require_journal_file(path)
-    limit = CHECKED_UNCLEAN if private.file_has_content(path + "-wal") else CHECKED_ALWAYS
+    limit = limits.checked_unclean if private.file_has_content(path + "-wal") else limits.checked_always
     checked = os.path.getsize(path) <= limit
     connection = _connect_database(path, "rw")
     try:
@@ -269,7 +271,7 @@ def open_read_only(path: str, *, foreign: bool = False) -> Database:
         if found < migrations.SUPPORTED:
             connection = _migrate_copy(connection, found)
         if foreign:
-            row_types.check_row_types(connection, whole=os.path.getsize(path) <= CHECKED_ALWAYS)
+            row_types.check_row_types(connection, whole=os.path.getsize(path) <= DEFAULT_LIMITS.checked_always)
     except sqlite3.Error as error:
         connection.close()
         if _is_damage(error):

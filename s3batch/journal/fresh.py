@@ -8,14 +8,13 @@ from itertools import islice
 
 from s3batch.model import Operation, Stage
 
-FRESH = 5000
-"""Rows kept at most: some 3 MB."""
-
 
 class FreshRows:
     """Pending rows of the first stage that follow each other, as they were added. No lease has passed them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """``most``: rows kept."""
+        self._most = most
         self._rows: deque[Operation] = deque()
 
     def add(self, rows: Sequence[Operation]) -> None:
@@ -23,7 +22,7 @@ class FreshRows:
         if not rows or any(row.stage != Stage.MAIN for row in rows):
             return
         goes_on = not self._rows or self._rows[-1].id + 1 == rows[0].id
-        if goes_on and len(self._rows) + len(rows) <= FRESH:
+        if goes_on and len(self._rows) + len(rows) <= self._most:
             self._rows.extend(rows)
 
     def take(self, cursor: int, limit: int, stage: int, last: int) -> list[Operation] | None:

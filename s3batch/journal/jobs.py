@@ -25,8 +25,6 @@ from s3batch.model import JobState, Stage
 
 _TIMEOUT = 60.0
 """Seconds: the default of the setting."""
-TAKEN_AT_ONCE = 20_000
-"""Rows of dead jobs looked at in one transaction: some 0.1 s."""
 
 
 class Jobs:
@@ -34,9 +32,11 @@ class Jobs:
 
     def __init__(
         self, store: Database, transaction: Transaction, current: CurrentJob, table: JobTable,
-        operations: Operations, objects: Objects, *, is_rehearsal: bool,
+        operations: Operations, objects: Objects, *, is_rehearsal: bool, at_once: int,
     ) -> None:  # fmt: skip
+        """``at_once``: see :attr:`JournalLimits.taken_at_once`."""
         self._store = store
+        self._at_once = at_once
         self._transaction = transaction
         self._table = table
         self._current = current
@@ -115,8 +115,8 @@ class Jobs:
             return
         dead, started = [each.number for each in unlearned], min(each.started for each in unlearned)
         start = self._table.find_start({*dead, *job.takes})
-        for first in range(start, job.after_operation, TAKEN_AT_ONCE):
-            last = min(first + TAKEN_AT_ONCE, job.after_operation)
+        for first in range(start, job.after_operation, self._at_once):
+            last = min(first + self._at_once, job.after_operation)
             with self._transaction.batch():
                 self._objects.learn(dead, first, last, started, late)
                 more = self._operations.take_over(dead, first, last, deletes=job.stage == Stage.DELETE)
@@ -132,9 +132,9 @@ class Jobs:
         ``late``: seconds by which LastModified of a write may be later than the Date of its response.
         """
         job, floor, last = self._current.job, self._current.floor, self._operations.last
-        for first in range(floor, last, TAKEN_AT_ONCE):  # a signal may end it between two
+        for first in range(floor, last, self._at_once):  # a signal may end it between two
             with self._transaction.batch():
-                self._objects.learn([job.number], first, min(first + TAKEN_AT_ONCE, last), job.started, late)
+                self._objects.learn([job.number], first, min(first + self._at_once, last), job.started, late)
         self._set_learned([job.number])
 
     def set_state(self, state: JobState, exit_code: int | None = None) -> None:

@@ -26,6 +26,7 @@ from s3batch.journal.database import Database, make_bindable, open_database, ope
 from s3batch.journal.doubts import Doubts
 from s3batch.journal.job_table import JobTable
 from s3batch.journal.jobs import Jobs
+from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits
 from s3batch.journal.lock import JournalLock
 from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
@@ -42,7 +43,9 @@ class Journal:
     Any trouble with the file or its disk is a JournalError, and then nothing of the open transaction counts.
     """
 
-    def __init__(self, store: Database, lock: JournalLock, stands_for: str = "") -> None:
+    def __init__(
+        self, store: Database, lock: JournalLock, stands_for: str = "", limits: JournalLimits = DEFAULT_LIMITS
+    ) -> None:
         self._store = store
         self._lock = lock
         self._stands_for = stands_for
@@ -51,21 +54,28 @@ class Journal:
         current = CurrentJob(store, table)
         self._transaction = Transaction(store, current.complete_commit)
         parts = store, self._transaction, current
-        self.operations = Operations(*parts)
-        self.outcomes = Outcomes(store, current)
+        self.operations = Operations(*parts, limits.fresh)
+        self.outcomes = Outcomes(store, current, limits.page)
         self.uploads = Uploads(*parts)
         self.doubts = Doubts(*parts)
         self.objects = Objects(*parts)
-        self.jobs = Jobs(*parts, table, self.operations, self.objects, is_rehearsal=bool(stands_for))
+        self.jobs = Jobs(
+            *parts, table, self.operations, self.objects,
+            is_rehearsal=bool(stands_for), at_once=limits.taken_at_once,
+        )  # fmt: skip
 
     @classmethod
-    def open(cls, path: str, *, create: bool = True, foreign: bool = False) -> Self:
+    def open(
+        cls, path: str, *, create: bool = True, foreign: bool = False, limits: JournalLimits = DEFAULT_LIMITS
+    ) -> Self:
         """Open the journal for work, creating it if needed; a damaged one is set aside and named.
 
         ``foreign``: another program may have written it, so its rows are checked.
         """
         lock = JournalLock(path)
-        return cls(open_database(path, create=create, refuse_if_held=lock.refuse_if_held, foreign=foreign), lock)
+        held = lock.refuse_if_held
+        store = open_database(path, create=create, refuse_if_held=held, foreign=foreign, limits=limits)
+        return cls(store, lock, limits=limits)
 
     @classmethod
     def read_only(cls, path: str, *, foreign: bool = False) -> Self:

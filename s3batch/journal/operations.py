@@ -61,7 +61,8 @@ WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'pending' AND stage IN
 class Operations:
     """The operations of the job at work. Every method that writes commits, unless a batch is open."""
 
-    def __init__(self, store: Database, transaction: Transaction, current: CurrentJob) -> None:
+    def __init__(self, store: Database, transaction: Transaction, current: CurrentJob, fresh: int) -> None:
+        """``fresh``: see :attr:`JournalLimits.fresh`."""
         self._store = store
         self._transaction = transaction
         self._current = current
@@ -76,7 +77,7 @@ class Operations:
         """Up to which row leasing by order has come, by stage; without an entry to :attr:`CurrentJob.floor`."""
         self._pending_to: dict[int, int] = {}
         """The highest row that leasing by order may still have to hand out, by stage."""
-        self._fresh = FreshRows()
+        self._fresh = FreshRows(fresh)
 
     @property
     def last(self) -> int:

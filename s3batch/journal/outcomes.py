@@ -12,8 +12,6 @@ from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
 
-_PAGE = 1000
-"""Rows read at a time where a caller walks over all of them."""
 _COUNT = "SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation"
 _CHANGE = """
 id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') AND job IN (
@@ -52,8 +50,10 @@ class Entry(NamedTuple):
 class Outcomes:
     """Reads the operations of the job at work; of several jobs where a method says so. Writes nothing."""
 
-    def __init__(self, store: Database, current: CurrentJob) -> None:
+    def __init__(self, store: Database, current: CurrentJob, page: int) -> None:
+        """``page``: see :attr:`JournalLimits.page`."""
         self._store = store
+        self._page = page
         self._current = current
         self.owns: Callable[[str], bool] = lambda _: True
         """Tells of a key in a row of an earlier run whether it is the job's."""
@@ -134,7 +134,7 @@ class Outcomes:
         while True:
             page = self._store.rows(
                 f"SELECT id, key FROM operation WHERE {_CHANGE} ORDER BY id LIMIT ?",  # noqa: S608 - constants
-                (after, make_bindable(target), endpoint, _PAGE),
+                (after, make_bindable(target), endpoint, self._page),
             )
             if not page:
                 return
@@ -164,7 +164,7 @@ class Outcomes:
             page = self._store.rows(
                 f"""SELECT id, {columns} FROM operation
                 WHERE id > ? AND {condition} AND (+job = ? {job.open_too}) ORDER BY id LIMIT ?""",  # noqa: S608 - constants
-                (after, *values, job.number, _PAGE if left is None else min(left, _PAGE)),
+                (after, *values, job.number, self._page if left is None else min(left, self._page)),
             )
             if not page:
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.journal import Journal
+from s3batch.journal.limits import JournalLimits
 from s3batch.model import Kind, KnownObject, ListedObject, Operation, Reason, Result, State
 from tests.rig.stamps import stamp
 
@@ -55,12 +56,12 @@ def test_another_target_and_a_cache_are_not_counted(journal, target, command) ->
     assert journal.outcomes.find_last_change(start) == 0
 
 
-def test_changed_keys_come_page_by_page(journal, monkeypatch) -> None:
-    monkeypatch.setattr("s3batch.journal.outcomes._PAGE", 2)
-    start = begin(journal)
-    do(journal, Kind.UPLOAD, *"abcde")
+def test_changed_keys_come_page_by_page(tmp_path) -> None:
+    with Journal.open(str(tmp_path / "journal.db"), limits=JournalLimits(page=2)) as journal:
+        start = begin(journal)
+        do(journal, Kind.UPLOAD, *"abcde")
 
-    assert list(journal.outcomes.read_changed_keys(start)) == list("abcde")
+        assert list(journal.outcomes.read_changed_keys(start)) == list("abcde")
 
 
 # --- facts -------------------------------------------------------------------------------------------

@@ -16,11 +16,14 @@ from pathlib import Path
 import pytest
 
 from s3batch.errors import EXIT_JOURNAL, JournalError, JournalLockedError, JournalTooNewError
-from s3batch.journal import Journal, database
+from s3batch.journal import Journal
+from s3batch.journal.limits import JournalLimits
 from s3batch.journal.migrations import SUPPORTED
 from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
 
 ROOT = Path(__file__).parents[2]
+LARGE = JournalLimits(checked_always=0)
+"""As for a large journal, which is not read whole on opening."""
 
 
 @pytest.fixture
@@ -274,12 +277,11 @@ def edit(path: str, *statements: str) -> None:
     connection.close()
 
 
-def test_damage_that_shows_while_at_work_sets_the_file_aside_too(path, monkeypatch):
-    monkeypatch.setattr(database, "CHECKED_ALWAYS", 0)  # as for a large journal, which is not read whole on opening
+def test_damage_that_shows_while_at_work_sets_the_file_aside_too(path):
     with Journal.open(path) as journal:
         job_id = begin(journal)
         journal.operations.add(uploads(20_000))
-    journal = Journal.open(path)
+    journal = Journal.open(path, limits=LARGE)
     journal.jobs.select(job_id)
     overwrite(path, 65536, b"\xa5" * 65536)
 
@@ -303,10 +305,9 @@ def test_a_damaged_journal_that_is_at_work_is_not_moved(path):
         assert os.path.exists(path)
 
 
-def test_damage_that_shows_to_one_without_the_lock_does_not_move_the_file_of_its_holder(path, monkeypatch):
-    monkeypatch.setattr(database, "CHECKED_ALWAYS", 0)
+def test_damage_that_shows_to_one_without_the_lock_does_not_move_the_file_of_its_holder(path):
     job_id = make(path, 20_000)
-    with Journal.open(path) as journal, Journal.open(path) as second:
+    with Journal.open(path, limits=LARGE) as journal, Journal.open(path, limits=LARGE) as second:
         journal.lock()
         second.jobs.select(job_id)
         overwrite(path, 65536, b"\xa5" * 65536)

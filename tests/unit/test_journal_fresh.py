@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.journal import Journal, fresh
+from s3batch.journal import Journal
+from s3batch.journal.limits import JournalLimits
 from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp
 
@@ -15,9 +16,13 @@ from tests.rig.stamps import stamp
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal.open(str(tmp_path / "journal.db")) as journal:
-        journal.lock()
-        journal.jobs.begin("sync", "/src", "b/", "", {}, "1")
+        begin(journal)
         yield journal
+
+
+def begin(journal: Journal) -> None:
+    journal.lock()
+    journal.jobs.begin("sync", "/src", "b/", "", {}, "1")
 
 
 def uploads(first: int, count: int, stage: int = Stage.MAIN) -> list[Operation]:
@@ -78,15 +83,14 @@ def test_rows_of_other_stages_and_rows_leased_at_once_between_hide_none(journal:
     assert lease_all(journal, limit, Stage.PUBLISH_LAST) == ["k100", "k101", "k102"]
 
 
-def test_more_rows_than_are_kept_are_all_leased_once_in_their_order(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fresh, "FRESH", 10)
+def test_more_rows_than_are_kept_are_all_leased_once_in_their_order(tmp_path: Path) -> None:
     found: list[str] = []
-    for first in range(0, 60, 6):
-        journal.operations.add(uploads(first, 6))
-        found += keys(journal.operations.lease(3, Stage.MAIN))
-    found += lease_all(journal, 7)
+    with Journal.open(str(tmp_path / "journal.db"), limits=JournalLimits(fresh=10)) as journal:
+        begin(journal)
+        for first in range(0, 60, 6):
+            journal.operations.add(uploads(first, 6))
+            found += keys(journal.operations.lease(3, Stage.MAIN))
+        found += lease_all(journal, 7)
 
     assert found == [f"k{each}" for each in range(60)]
 

@@ -15,6 +15,7 @@ import pytest
 
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.journal import Journal
+from s3batch.journal.limits import JournalLimits
 from s3batch.model import Kind, Operation, Reason, Result, State
 from s3batch.source import walk as walk_module
 from s3batch.source.walk import walk_source
@@ -25,7 +26,7 @@ FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT
 
 @pytest.fixture
 def journal(tmp_path) -> Iterator[Journal]:
-    with Journal.open(str(tmp_path / "journal.db")) as journal:
+    with Journal.open(str(tmp_path / "journal.db"), limits=JournalLimits(taken_at_once=10)) as journal:
         journal.jobs.begin("sync", "/src", "bucket/", "http://s3", {}, "1")
         yield journal
 
@@ -82,7 +83,6 @@ def test_a_signal_that_is_only_noted_ends_no_statement(journal):
 
 
 def test_what_a_job_has_done_is_learned_in_pieces(journal, monkeypatch):
-    monkeypatch.setattr("s3batch.journal.jobs.TAKEN_AT_ONCE", 10)
     rows = journal.operations.add(
         [Operation(Kind.UPLOAD, f"k{number:02d}", Reason.MISSING) for number in range(35)], lease=True
     )
