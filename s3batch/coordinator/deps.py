@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE
 from s3batch.coordinator.dispatcher import ENOUGH, KEYS_OUT
+from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,5 +60,7 @@ class CoordinatorDeps:
     """Operations that wait for a worker while planning pauses."""
     keys_out: int = KEYS_OUT
     """Keys to delete that are leased at once."""
+    delete_batch: int = DELETE_BATCH
+    """Keys of one DeleteObjects request."""
     clock: Callable[[], float] = time.monotonic
     """Seconds that only grow. A simulation gives its own."""

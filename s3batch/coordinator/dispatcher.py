@@ -14,7 +14,6 @@ from s3batch.executors import collect_work_tags, compute_work_weight, count_outs
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import DELETE, UPLOAD, Stage, Step, Work
 from s3batch.s3.requests import fits_xml
-from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +120,7 @@ class Dispatcher:
         workers = self._deps.executor.workers()
         held = sum(len(work.keys) or 1 for work in self._ready) + count_outstanding(workers)
         keys = min(self._deps.keys_out - held, sum(worker.keys_room for worker in workers))
-        return 0 if self.capacity() <= 0 or (held and keys < DELETE_BATCH) else max(0, keys)
+        return 0 if self.capacity() <= 0 or (held and keys < self._deps.delete_batch) else max(0, keys)
 
     def prepare(self, operations: list[Operation]) -> None:
         """Make work of leased operations."""
@@ -138,8 +137,9 @@ class Dispatcher:
                 deletes.append(operation)
             else:
                 self._add(Work(operation))
-        for at in range(0, len(deletes), DELETE_BATCH):
-            batch = deletes[at : at + DELETE_BATCH]
+        size = self._deps.delete_batch
+        for at in range(0, len(deletes), size):
+            batch = deletes[at : at + size]
             keys = tuple((each.id, each.key) for each in batch)
             self._add(Work(batch[0], keys=keys, listed=tuple((each.etag, each.stamp.mtime_ns) for each in batch)))
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
 
-LONGEST_WAIT = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", "10"))
-"""Seconds. The tests that kill hundreds of runs do not wait."""
+LONGEST_WAIT = 10.0
+"""Seconds."""
 
 
 def find_doubts(journal: Journal) -> list[Doubt]:
@@ -36,7 +36,9 @@ def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
 
     ``now``: the earliest time by the store's clock; this machine's clock may have been set since.
     """
-    return min(max((doubt.until for doubt in doubts), default=0.0) - now, LONGEST_WAIT)
+    # the tests that kill hundreds of runs do not wait
+    longest = float(os.environ.get("S3BATCH_TEST_LONGEST_WAIT", LONGEST_WAIT))
+    return min(max((doubt.until for doubt in doubts), default=0.0) - now, longest)
 
 
 def plan_late_checks(

@@ -87,10 +87,13 @@ class NoProgress:
 
 
 class ProgressLines:
-    """One complete line each :data:`LINE_EVERY` seconds; never a carriage return."""
+    """One complete line every few seconds; never a carriage return."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, clock: Callable[[], float] = time.monotonic, line_every: float = LINE_EVERY
+    ) -> None:
         self._stream = stream
+        self._line_every = line_every
         self._clock = clock
         self._begun = self._shown = clock()
         self._first: Totals | None = None
@@ -100,7 +103,7 @@ class ProgressLines:
         now = self._clock()
         if self._first is None:
             self._first = replace(totals)
-        if now - self._shown >= LINE_EVERY:
+        if now - self._shown >= self._line_every:
             self._shown = now
             self._stream.write(escape_line(format_progress_line(totals, self._first, now - self._begun)) + "\n")
             self._stream.flush()

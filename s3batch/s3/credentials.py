@@ -33,6 +33,8 @@ _APART = ("us-iso", "eu-iso", "eusc-")
 """Regions whose hosts have names of their own, which boto3 knows."""
 _ASKS_SYSTEM = sys.platform in ("darwin", "win32")
 """True on systems where proxies may be configured outside the environment."""
+SIGN_IN_GRACE = 30.0
+"""Seconds beyond ``timeout`` for finding credentials: a ``credential_process`` may ask a person."""
 _RENEW_AFTER = 60.0
 """Seconds: new credentials that are refused sooner are permanently refused."""
 
@@ -89,13 +91,16 @@ class Login:
         return after if after != before else None
 
 
-def connect_to_bucket(settings: Settings, bucket: str) -> tuple[Endpoint, Login]:
-    """Return the endpoint of ``bucket`` and its sign-in. Raises :class:`EndpointError`, :class:`SettingsError`."""
+def connect_to_bucket(settings: Settings, bucket: str, grace: float = SIGN_IN_GRACE) -> tuple[Endpoint, Login]:
+    """Return the endpoint of ``bucket`` and its sign-in. Raises :class:`EndpointError`, :class:`SettingsError`.
+
+    ``grace``: seconds beyond the timeout for finding credentials.
+    """
     if _needs_no_boto(settings):
         login = Login(Credentials(settings.access_key, settings.secret_key, settings.session_token))
         configured = AwsConfig()
     else:
-        login, configured = _by_boto3(settings)
+        login, configured = _by_boto3(settings, settings.timeout + grace)
     endpoint = _make_endpoint(settings, bucket, login.current(), configured)
     _refuse_unsafe("the region", endpoint.region)
     return endpoint, login
@@ -109,7 +114,7 @@ def refuse_endpoint_with_secrets(settings: Settings) -> None:
     if settings.endpoint_url or not any(map(_has_endpoint_with_userinfo, _configuration_files())):
         return
     configured = _ask_boto(
-        lambda: _read_aws_config(_make_boto_session(settings), settings), settings.timeout + _SIGN_IN_GRACE
+        lambda: _read_aws_config(_make_boto_session(settings), settings), settings.timeout + SIGN_IN_GRACE
     )
     if "@" in configured.endpoint_url:
         raise SettingsError(
@@ -247,11 +252,9 @@ def _is_loopback(host: str) -> bool:
 # --- where boto3 decides -------------------------------------------------------------------
 
 
-def _by_boto3(settings: Settings) -> tuple[Login, AwsConfig]:
+def _by_boto3(settings: Settings, patience: float) -> tuple[Login, AwsConfig]:
     if settings.oidc_token_id and not settings.assume_role:
         raise settings.bad("oidc_token_id", "it is only for assuming a role; set assume_role too")
-
-    patience = settings.timeout + _SIGN_IN_GRACE
 
     def resolve() -> Any:
         return _ask_boto(lambda: _resolve_credentials(_make_boto_session(settings), settings), patience)
@@ -260,10 +263,6 @@ def _by_boto3(settings: Settings) -> tuple[Login, AwsConfig]:
     source = _ask_boto(lambda: _resolve_credentials(session, settings), patience)
     login = Login(source=source, resolve=resolve, patience=patience)
     return login, _ask_boto(lambda: _read_aws_config(session, settings), patience)
-
-
-_SIGN_IN_GRACE = 30.0
-"""Seconds beyond ``timeout`` for finding credentials: a ``credential_process`` may ask a person."""
 
 
 def _ask_boto(question: Callable[[], Any], patience: float) -> Any:

@@ -145,7 +145,9 @@ class Walk:
     the very end, and only if every directory could be read to its end: deletes need that.
     """
 
-    def __init__(self, root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "") -> None:
+    def __init__(
+        self, root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "", slice_size: int = SLICE
+    ) -> None:
         self.problems: list[WalkProblem] = []
         self.skipped: dict[str, CountedPaths] = {}
         """Entries that cannot be objects, or are not wanted as such, by kind: a warning each, no failure."""
@@ -156,6 +158,7 @@ class Walk:
         """Problems in all."""
         self.kept = UnreadablePaths()
         self._read_all = True
+        self._slice_size = slice_size
         self._selection, self._wants = selection, selection.wants
         self._follow = symlinks != "skip"
         self._inside_only = symlinks == "inside"
@@ -320,7 +323,7 @@ class Walk:
         """Yield the entries of one directory; one that fails half way is a problem, and its keys are kept."""
         try:
             with os.scandir(os.path.join(self.base, prefix)) as scan:
-                while entries := _read_next_slice(scan):
+                while entries := _read_next_slice(scan, self._slice_size):
                     entries.sort(key=_BY_NAME)
                     yield from entries
         except OSError as error:
@@ -388,10 +391,10 @@ def walk_source(root: str, selection: WalkFilter, *, symlinks: str = "follow", j
     return Walk(root, selection, symlinks=symlinks, journal=journal)
 
 
-def _read_next_slice(scan: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+def _read_next_slice(scan: Iterator[os.DirEntry[str]], size: int) -> list[os.DirEntry[str]]:
     """Return the next entries of a directory, read a few at a time: a signal's handler runs between them."""
     entries: list[os.DirEntry[str]] = []
-    while len(entries) < SLICE and (some := list(islice(scan, min(_AT_ONCE, SLICE - len(entries))))):
+    while len(entries) < size and (some := list(islice(scan, min(_AT_ONCE, size - len(entries))))):
         entries += some
     return entries
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,7 @@ def test_a_person_who_clears_is_told_of_a_refusal_by_exit_code(shell, cached, bu
 
 
 def test_progress_counts_files_and_bytes_of_the_cache(shell, workspace, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_EVERY", 1e-9)
+    monkeypatch.setattr(progress, "ProgressLines", partial(progress.ProgressLines, line_every=1e-9))
     for number in range(30):
         (workspace / "v").mkdir(exist_ok=True)
         (workspace / "v" / f"{number}").write_bytes(noise(1000, seed=number))

@@ -297,7 +297,7 @@ def plant_leased(store: FakeS3, workspace: Path, tmp_path: Path, **settings) -> 
 
 
 def test_a_write_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setenv("S3BATCH_TEST_LONGEST_WAIT", "0")
     sync("late", "s3://b/late")
     late = store.objects["b"]["late/a"]
     plant_leased(store, workspace, tmp_path)
@@ -344,7 +344,7 @@ def plant_leased_delete(store: FakeS3, workspace: Path, tmp_path: Path, stored: 
     ids=["a store that takes it", "one that does not know it", "one that refuses a condition that holds"],
 )
 def test_a_delete_of_a_key_in_doubt_is_conditional(sync, call, store, workspace, tmp_path, monkeypatch, answer, held):
-    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setenv("S3BATCH_TEST_LONGEST_WAIT", "0")
     sync("release", "s3://b/site")
     stored = store.objects["b"]["site/old"] = Stored(b"old", '"etag"', modified=1_700_000_000.0)
     plant_leased_delete(store, workspace, tmp_path, stored)
@@ -362,7 +362,7 @@ def test_a_delete_of_a_key_in_doubt_is_conditional(sync, call, store, workspace,
 def test_a_delete_of_a_key_in_doubt_leaves_what_another_has_written_that_moment(
     sync, call, store, workspace, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setenv("S3BATCH_TEST_LONGEST_WAIT", "0")
     sync("release", "s3://b/site")
     stored = store.objects["b"]["site/old"] = Stored(b"old", '"etag"', modified=1_700_000_000.0)
     plant_leased_delete(store, workspace, tmp_path, stored)
@@ -381,7 +381,7 @@ def test_a_delete_of_a_key_in_doubt_leaves_what_another_has_written_that_moment(
 
 
 def test_keys_in_doubt_share_the_pages_of_a_listing(sync, call, store, workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setenv("S3BATCH_TEST_LONGEST_WAIT", "0")
     sync("release", "s3://b/site")
     plant_leased_delete(store, workspace, tmp_path, Stored(b"", '"e"'), *(f"site/old{number}" for number in range(100)))
     store.requests.clear()
@@ -413,7 +413,7 @@ def test_deletes_that_had_failed_go_together_again(sync, call, store, workspace)
 def test_a_key_in_doubt_stays_marked_until_the_killed_run_can_send_nothing_more(
     sync, call, store, workspace, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("s3batch.plan.late_requests.LONGEST_WAIT", 0.0)
+    monkeypatch.setenv("S3BATCH_TEST_LONGEST_WAIT", "0")
     plant_leased(store, workspace, tmp_path)
     (found,) = (tmp_path / "state" / "s3batch").glob("sync-*.db")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import uuid
+from functools import partial
 from urllib.parse import unquote
 
 import pytest
 
+from s3batch.commands.sync import cloudfront
 from tests.rig import buckets
 from tests.rig.faults import Refuse
 from tests.rig.servers import Server
@@ -118,7 +120,8 @@ def test_changed_paths_are_those_of_uploads_copies_deletes_and_redirects(step) -
 
 
 def test_more_changed_keys_than_cloudfront_takes_become_the_wildcard(step, monkeypatch) -> None:
-    monkeypatch.setattr("s3batch.commands.sync.cloudfront.BATCHES", 0)
+    few = partial(cloudfront.plan_invalidations, most=0)
+    monkeypatch.setattr(cloudfront, "plan_invalidations", few)
 
     assert paths(step.run({"cloudfront_paths": "changed"})) == ["/*"]
 

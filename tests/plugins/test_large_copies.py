@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 
+from s3batch.worker.context import Brief
 from tests.rig.faults import Refuse
 
 MIB = 1 << 20
@@ -14,7 +16,7 @@ MIB = 1 << 20
 @pytest.fixture
 def step(make_step, monkeypatch):
     step = make_step("moto")  # ministack forgets the ACL of an object that was made of parts
-    monkeypatch.setattr("s3batch.commands.sync.job.COPY_LIMIT", 5 * MIB)
+    monkeypatch.setattr("s3batch.commands.sync.job.Brief", partial(Brief, copy_limit=5 * MIB))
     step.settings = {"source": "dist", "multipart_threshold": "1GiB"}
     step.files({"dist/big.bin": os.urandom(13 * MIB), "dist/small.bin": "x"})
     return step

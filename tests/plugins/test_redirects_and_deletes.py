@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.s3 import requests as calls
 from tests.rig.faults import Delay, Refuse
 
@@ -293,7 +294,8 @@ def test_a_delete_that_is_refused_names_every_key(step, proxy) -> None:
 
 
 def test_l2_a_job_of_many_deletes_goes_in_batches(step, monkeypatch) -> None:
-    monkeypatch.setattr("s3batch.coordinator.dispatcher.DELETE_BATCH", 20)  # S3's limit is 1,000
+    of_twenty = partial(CoordinatorDeps, delete_batch=20)  # S3's limit is 1,000
+    monkeypatch.setattr("s3batch.commands.sync.job.CoordinatorDeps", of_twenty)
     stored(step, *(f"t/{number}" for number in range(30)))
 
     run = step.run({"target": "t", "delete": True})

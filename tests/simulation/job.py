@@ -27,7 +27,6 @@ from s3batch.journal import Journal, doubts
 from s3batch.journal.database import Database as JournalStore
 from s3batch.journal.operations import Operations
 from s3batch.model import Kind, Operation, Result, State, Step
-from s3batch.plan import late_requests
 from s3batch.plan.spec import SyncSpec
 from s3batch.reporting.console import Output
 from s3batch.s3 import bucket, store_clock
@@ -384,7 +383,7 @@ def simulated(job: Job) -> Iterator[None]:
     transport = partial(Watched, world, "coordinator:")
     with (
         patch.object(worker_loop, "Transport", transport), patch.object(bucket, "Transport", transport), patch.object(reader, "_TICK_NS", 0),
-        patch.object(doubts, "PART_MINIMUM", 0), patch.object(late_requests, "LONGEST_WAIT", 10.0),
+        patch.object(doubts, "PART_MINIMUM", 0),
         patch.object(Operations, "settle", settle_and_tell), patch.object(JournalStore, "commit", commit_or_die), patch.object(JournalStore, "shrink", lambda _: None),
         patch.object(time, "time", world.wall), patch.object(time, "monotonic", world.clock),
         patch.object(time, "sleep", world.sleep), patch.object(store_clock, "_CLOCK", None),

@@ -12,7 +12,7 @@ from s3batch.cli import main
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.credentials import connect_to_bucket
+from s3batch.s3.credentials import SIGN_IN_GRACE, connect_to_bucket
 from s3batch.settings.table import Settings
 
 KEYS = "[default]\naws_access_key_id = AKIAAKIAAKIA\naws_secret_access_key = secretsecret\n"
@@ -91,10 +91,10 @@ def write(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def contact(**values: object) -> None:
+def contact(grace: float = SIGN_IN_GRACE, **values: object) -> None:
     """Sign in to an endpoint where nobody listens, and ask once: that is an EndpointError at best."""
     endpoint, login = connect_to_bucket(
-        Settings(bucket="b", endpoint_url="http://127.0.0.1:9", timeout=3, **values), "b"
+        Settings(bucket="b", endpoint_url="http://127.0.0.1:9", timeout=3, **values), "b", grace
     )
     bucket = Bucket(endpoint, login, tries=1)
     try:
@@ -182,13 +182,12 @@ def test_an_odd_variable_is_no_bug(home, monkeypatch, name, text):
         contact(lane=lane)
 
 
-def test_a_process_that_hangs_is_not_waited_for_for_long(home, monkeypatch):
-    monkeypatch.setattr("s3batch.s3.credentials._SIGN_IN_GRACE", -2.0)
+def test_a_process_that_hangs_is_not_waited_for_for_long(home):
     write(home / "config", "[default]\ncredential_process = /bin/sleep 60\n")
     begun = time.monotonic()
 
     with pytest.raises(EndpointError, match="no credentials came within 1 s"):
-        contact()
+        contact(grace=-2.0)
     assert time.monotonic() - begun < 30  # the process itself takes 60
 
 

@@ -15,7 +15,6 @@ import pytest
 
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
-from s3batch.source import walk as walk_module
 from s3batch.source.walk import SHOWN, UnreadablePaths, Walk, walk_source
 from tests.rig.stamps import stamp_at
 
@@ -114,14 +113,11 @@ def test_a_tree_deeper_than_the_stack_of_python_is_walked(tmp_path: Path) -> Non
     assert paths == [f"{deep}/leaf"]
 
 
-def test_a_wide_directory_is_read_in_slices_and_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(walk_module, "SLICE", 3)
+def test_a_wide_directory_is_read_in_slices_and_nothing_is_lost(tmp_path: Path) -> None:
     names = [f"{n:02}" for n in range(20)]
     tree(tmp_path, *names, "05.d/x")
 
-    assert sorted(paths_of(walk_source(str(tmp_path), ALL))) == sorted([*names, "05.d/x"])
+    assert sorted(paths_of(Walk(str(tmp_path), ALL, slice_size=3))) == sorted([*names, "05.d/x"])
 
 
 def test_what_the_selection_leaves_out_is_neither_found_nor_entered(tmp_path: Path) -> None:

@@ -68,20 +68,25 @@ def path_of(key: str) -> str:
     return "/" + _UNSAFE.sub(lambda found: f"%{found[0][0]:02X}".encode(), raw).decode("ascii")
 
 
-def plan_invalidations(prefix: str, job: str, changed: Iterable[str] | None) -> list[InvalidationBatch]:
-    """Return the requests for the ``changed`` keys, or for all below ``prefix`` (``None``). No key, no request."""
+def plan_invalidations(
+    prefix: str, job: str, changed: Iterable[str] | None, most: int = PATHS_A_REQUEST * BATCHES
+) -> list[InvalidationBatch]:
+    """Return the requests for the ``changed`` keys, or for all below ``prefix`` (``None``). No key, no request.
+
+    For more than ``most`` paths it is one wildcard.
+    """
     whole = [_make_batch(job, [wildcard_path(prefix)])]
     if changed is None:
         return whole
-    paths = sorted({path_of(key) for key in islice(changed, PATHS_A_REQUEST * BATCHES + 1)})
-    if _over_a_limit(paths):
+    paths = sorted({path_of(key) for key in islice(changed, most + 1)})
+    if _over_a_limit(paths, most):
         return whole
     return [_make_batch(job, paths[start : start + PATHS_A_REQUEST]) for start in range(0, len(paths), PATHS_A_REQUEST)]
 
 
-def _over_a_limit(paths: Sequence[str]) -> bool:
+def _over_a_limit(paths: Sequence[str], most: int) -> bool:
     return (
-        len(paths) > PATHS_A_REQUEST * BATCHES
+        len(paths) > most
         or sum(path.endswith("*") for path in paths) > WILDCARDS
         or any(len(path) > PATH_LENGTH for path in paths)
     )

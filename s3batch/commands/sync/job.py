@@ -50,7 +50,6 @@ from s3batch.reporting.progress import Totals, choose_progress_kind, make_progre
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import RequestError
-from s3batch.settings.s3_limits import COPY_LIMIT
 from s3batch.source.walk import CountedPaths
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
@@ -346,8 +345,8 @@ class SyncJob:
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
         brief = Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
-            part_size=self.settings.part_size, copy_limit=COPY_LIMIT,
-            symlinks=self.settings.symlinks, dry_run=self.settings.dry_run, extensions=self.extensions,
+            part_size=self.settings.part_size, symlinks=self.settings.symlinks,
+            dry_run=self.settings.dry_run, extensions=self.extensions,
             delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.read_quirks_in_force(self.journal)),
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
