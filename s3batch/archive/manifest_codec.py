@@ -19,7 +19,16 @@ from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import ALGORITHM, chunk_id
 from s3batch.archive.manifest import Chunks, Manifest
 from s3batch.archive.msgpack import decode_message, encode_message
-from s3batch.archive.segments import Columns, Joiner, Segment, Splitter, cut_rows, split_ids
+from s3batch.archive.segments import (
+    SEGMENT_SIZES,
+    Columns,
+    Joiner,
+    Segment,
+    SegmentSizes,
+    Splitter,
+    cut_rows,
+    split_ids,
+)
 from s3batch.archive.tree import files_of
 from s3batch.archive.validate import Limits, check_manifest
 from s3batch.errors import ArchiveError
@@ -73,12 +82,14 @@ class ManifestSums(NamedTuple):
 
 
 @pause_gc()
-def make_segments(manifest: Manifest) -> list[RawSegment]:
-    """Return the segments of a manifest; none if it is small enough to be stored in one piece."""
-    if len(manifest.tree) < SEGMENTED_FROM:
+def make_segments(
+    manifest: Manifest, segmented_from: int = SEGMENTED_FROM, sizes: SegmentSizes = SEGMENT_SIZES
+) -> list[RawSegment]:
+    """Return the segments of a manifest; none if it has fewer than ``segmented_from`` entries: one piece is enough."""
+    if len(manifest.tree) < segmented_from:
         return []
     splitter, first, made = Splitter(manifest), 0, []
-    for last in cut_rows(manifest.tree):
+    for last in cut_rows(manifest.tree, sizes):
         raw = encode_message(splitter.part(first, last))
         made.append(RawSegment(chunk_id(raw), raw))
         first = last

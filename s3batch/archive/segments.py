@@ -15,6 +15,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -26,12 +27,22 @@ from s3batch.archive.paths import decode_names, encode_names
 from s3batch.archive.tree import HARDLINK, SYMLINK, Tree
 from s3batch.errors import ArchiveError
 
-_FEWEST, _MOST = 256, 2048
-"""Rows of a segment; only the last one may have fewer."""
-_MEAN = 768
-"""Rows after which, on average, a path ends a segment that has the fewest."""
-_LONG = 64
-"""Entries of a directory from which on a segment may end within it."""
+
+@dataclass(frozen=True, slots=True)
+class SegmentSizes:
+    """Where segments may end. A reader does not depend on it; a cache with other sizes shares no segment."""
+
+    fewest: int = 256
+    """Rows of a segment; only the last one may have fewer."""
+    most: int = 2048
+    """Rows at which a segment ends with the next place where it may."""
+    mean: int = 768
+    """Rows after which, on average, a path ends a segment that has the fewest."""
+    long: int = 64
+    """Entries of a directory from which on a segment may end within it."""
+
+
+SEGMENT_SIZES = SegmentSizes()
 
 
 class Columns(Record, kw_only=True, omit_defaults=True):
@@ -73,14 +84,15 @@ class Segment(NamedTuple):
     """Stored length when it was written, bytes: a hint."""
 
 
-def cut_rows(tree: Tree) -> list[int]:
+def cut_rows(tree: Tree, sizes: SegmentSizes = SEGMENT_SIZES) -> list[int]:
     """Return the rows at which segments end."""
+    fewest, most, mean = sizes.fewest, sizes.most, sizes.mean
     cuts: list[int] = []
     begin = 0
-    for row, weight, path in _segment_ends(tree):
+    for row, weight, path in _segment_ends(tree, sizes.long):
         held = row - begin
         # the path decides, not a count: both sides of an inserted file are cut as before
-        if held >= _MOST or (held >= _FEWEST and zlib.crc32(os.fsencode(path)) * _MEAN < weight << 32):
+        if held >= most or (held >= fewest and zlib.crc32(os.fsencode(path)) * mean < weight << 32):
             cuts.append(row)
             begin = row
     if begin < len(tree):
@@ -88,10 +100,10 @@ def cut_rows(tree: Tree) -> list[int]:
     return cuts
 
 
-def _segment_ends(tree: Tree) -> Iterator[tuple[int, int, str]]:
+def _segment_ends(tree: Tree, long: int) -> Iterator[tuple[int, int, str]]:
     """Yield rows where a segment may begin, the number of rows to the next such place, and the path that decides."""
     for path, first, last in tree.spans():
-        if last - first < _LONG:
+        if last - first < long:
             yield first, last - first, path
         else:
             for row, name in enumerate(tree.names[first:last], first):

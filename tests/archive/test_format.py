@@ -217,14 +217,11 @@ def test_the_tree_ids_are_as_documented(here):
     assert reader.tree(timed=True) == built.manifest.timed_tree_id()
 
 
-def test_segments_are_as_documented(here, monkeypatch):
-    for name, value in {"_FEWEST": 2, "_MEAN": 2, "_MOST": 4, "_LONG": 3}.items():
-        monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
+def test_segments_are_as_documented(here):
     store = Store()
     built = rebuild(here, ["d", "f"], store)
     whole = Reader(built.stored, store.chunks)
-    made = manifest_codec.make_segments(built.manifest)
+    made = manifest_codec.make_segments(built.manifest, 0, segments.SegmentSizes(fewest=2, most=4, mean=2, long=3))
     bodies = {each.id: zstd.compress_frame(each.raw) for each in made}
     named = [segments.Segment(each.id, len(each.raw), len(bodies[each.id])) for each in made]
 

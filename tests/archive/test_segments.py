@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,10 +78,10 @@ def one_directory(entries: int = FEWER) -> Manifest:
 
 
 def encoded(
-    manifest: Manifest, known: Mapping[bytes, bytes] = MappingProxyType({})
+    manifest: Manifest, known: Mapping[bytes, bytes] = MappingProxyType({}), **limits: Any
 ) -> tuple[bytes, dict[bytes, bytes]]:
     """The head, and the segments by id."""
-    made = manifest_codec.make_segments(manifest)
+    made = manifest_codec.make_segments(manifest, **limits)
     bodies = {each.id: known.get(each.id) or zstd.compress_frame(each.raw) for each in made}
     named = [segments.Segment(each.id, len(each.raw), len(bodies[each.id])) for each in made]
     return manifest_codec.encode_manifest(manifest, segments=named), bodies
@@ -212,27 +213,26 @@ def manifests(draw) -> Manifest:
     return manifest
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """Segments of two to five rows."""
-    for name, value in {"_FEWEST": 2, "_MEAN": 2, "_MOST": 5, "_LONG": 3}.items():
-        monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
+TINY: dict[str, Any] = {
+    "segmented_from": 0,
+    "sizes": segments.SegmentSizes(fewest=2, most=5, mean=2, long=3),
+}
+"""Segments of two to five rows."""
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 @given(manifest=manifests())
-def test_every_kind_of_entry_comes_back_from_segments(tiny, manifest):
-    head, bodies = encoded(manifest)
+def test_every_kind_of_entry_comes_back_from_segments(manifest):
+    head, bodies = encoded(manifest, **TINY)
 
     assert manifest_codec.decode_manifest(head, segments=bodies) == manifest
     assert all(len(msgpack.decode_message(zstd.decompress_frame(body, limit=1 << 20), dict, what="")["kinds"]) <= 5 for body in bodies.values())  # fmt: skip
 
 
-def test_the_state_keeps_the_segments(tiny, tmp_path):
+def test_the_state_keeps_the_segments(tmp_path):
     made = Made()
     made.directory("d", [], tuple("abcdefghij"))
-    head, bodies = encoded(made.manifest)
+    head, bodies = encoded(made.manifest, **TINY)
     state = LocalState(head, made.manifest, "k", "e", 1, segments=bodies)
 
     save_state(str(tmp_path / "state"), state)
@@ -246,7 +246,7 @@ def test_the_state_keeps_the_segments(tiny, tmp_path):
 
 
 @pytest.fixture
-def good(tiny):
+def good():
     """A head and its segments, of a tree with a link of each kind."""
     made = Made()
     made.directory("d", [], tuple(f"f{number:02}" for number in range(20)))
@@ -255,7 +255,7 @@ def good(tiny):
         tree.kinds[row], tree.sizes[row], made.manifest.chunk[row], made.manifest.at[row] = kind, 0, NONE, 0
         made.manifest.hashes[row * 16 : row * 16 + 16] = bytes(16)
     tree.targets[5], tree.links[9] = "f00", 2
-    return encoded(made.manifest)
+    return encoded(made.manifest, **TINY)
 
 
 def of_head(head: bytes) -> dict:

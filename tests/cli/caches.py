@@ -7,11 +7,14 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from s3batch.archive.manifest_codec import make_segments
+from s3batch.archive.segments import SegmentSizes
 from tests.archive.cycle import OLD
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Stored
 
@@ -81,6 +84,13 @@ def cached(shell, workspace):
         assert done.code == 0, done.err
 
     return make
+
+
+@pytest.fixture
+def small_segments(monkeypatch):
+    """Segments of about eight rows, and of any tree."""
+    small = SegmentSizes(fewest=4, most=16, mean=6, long=4)
+    monkeypatch.setattr("s3batch.cache.segments.make_segments", partial(make_segments, segmented_from=0, sizes=small))
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from s3batch.archive import manifest_codec, segments
 from s3batch.cache.local_chunks import LocalChunks
 from tests.archive.cycle import noise, snapshot
-from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell
+from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell, small_segments
 
-__all__ = ["bucket", "cached", "fake", "in_days", "shell"]
+__all__ = ["bucket", "cached", "fake", "in_days", "shell", "small_segments"]
 MAIN = DRONE | {"DRONE_COMMIT_BRANCH": "main"}
 FILES = {f"v/{number}": noise(400_000, number) for number in range(4)}
 IDS = [f"{number:02x}" * 32 for number in range(9)]
@@ -80,10 +79,7 @@ def test_a_restore_fills_it(step, fake, filled, local, workspace):
     assert gets(fake) == ["v1/k/"]
 
 
-def test_the_list_of_files_is_kept_too(step, fake, cached, local, workspace, monkeypatch):
-    for name, value in {"_FEWEST": 4, "_MEAN": 6, "_MOST": 16, "_LONG": 4}.items():
-        monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
+def test_the_list_of_files_is_kept_too(step, fake, cached, local, workspace, small_segments):
     cached("main", {f"v/{number}": b"%d" % number for number in range(60)}, "--local-dir", str(local))
     before = snapshot(workspace / "v")
     forget(workspace)

@@ -8,22 +8,14 @@ import time
 
 import pytest
 
-from s3batch.archive import manifest_codec, segments
+from s3batch.archive import manifest_codec
 from s3batch.archive.local_state import EncodedState
 from tests.archive.cycle import OLD, settle, snapshot
-from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell
+from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell, small_segments
 
-__all__ = ["bucket", "cached", "fake", "in_days", "shell"]
+__all__ = ["bucket", "cached", "fake", "in_days", "shell", "small_segments"]
 MAIN = DRONE | {"DRONE_COMMIT_BRANCH": "main"}
 FILES = {f"v/{number % 9}/{number:03}": b"%d" % number for number in range(120)}
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Segments of about eight rows, and of any tree."""
-    for name, value in {"_FEWEST": 4, "_MEAN": 6, "_MOST": 16, "_LONG": 4}.items():
-        monkeypatch.setattr(segments, name, value)
-    monkeypatch.setattr(manifest_codec, "SEGMENTED_FROM", 0)
 
 
 @pytest.fixture
@@ -76,7 +68,7 @@ def test_one_file_of_a_large_tree_sends_few_bytes(cached, step, bucket, workspac
     assert len(sent(fake)) <= 1 + 2 + 1  # the chunk, segments, the key object
 
 
-def test_what_is_cached_in_segments_comes_back(small, cached, step, bucket, workspace, fake):
+def test_what_is_cached_in_segments_comes_back(small_segments, cached, step, bucket, workspace, fake):
     cached("main", FILES)
     before = snapshot(workspace / "v")
     forget(workspace)
@@ -90,7 +82,7 @@ def test_what_is_cached_in_segments_comes_back(small, cached, step, bucket, work
 
 
 def test_unchanged_segments_are_sent_neither_after_a_rebuild_nor_after_a_restore(
-    small, cached, step, bucket, workspace, fake
+    small_segments, cached, step, bucket, workspace, fake
 ):
     cached("main", FILES)
     for forgotten in (False, True):
@@ -108,7 +100,7 @@ def test_unchanged_segments_are_sent_neither_after_a_rebuild_nor_after_a_restore
         assert not old & set(new)
 
 
-def test_a_step_with_nothing_to_do_asks_once_and_fetches_no_segment(small, cached, step, fake):
+def test_a_step_with_nothing_to_do_asks_once_and_fetches_no_segment(small_segments, cached, step, fake):
     cached("main", FILES)
     settle()
 
@@ -129,7 +121,7 @@ def test_a_rebuild_after_a_restore_takes_no_state_apart(cached, step, workspace,
     assert [seen.name for seen in fake.requests] == ["HeadObject"]
 
 
-def test_segments_that_are_stored_are_not_sent_again(small, cached, step, bucket, workspace, fake):
+def test_segments_that_are_stored_are_not_sent_again(small_segments, cached, step, bucket, workspace, fake):
     cached("main", FILES)
     (key,) = bucket.keys("v1/k/")
     segments_of_it = set(named(bucket))
@@ -142,7 +134,7 @@ def test_segments_that_are_stored_are_not_sent_again(small, cached, step, bucket
     assert [each for each in sent(fake) if each.startswith("v1/c/")] == []
 
 
-def test_a_branch_takes_the_segments_of_the_branch_it_comes_from(small, cached, step, bucket, workspace, fake):
+def test_a_branch_takes_the_segments_of_the_branch_it_comes_from(small_segments, cached, step, bucket, workspace, fake):
     cached("main", FILES)
     settle()
 
@@ -153,7 +145,9 @@ def test_a_branch_takes_the_segments_of_the_branch_it_comes_from(small, cached, 
 
 
 @pytest.mark.parametrize("damage", ["gone", "other bytes", "rubbish", "too large"])
-def test_a_lost_segment_is_a_miss_that_the_next_rebuild_mends(small, cached, step, bucket, workspace, fake, damage):
+def test_a_lost_segment_is_a_miss_that_the_next_rebuild_mends(
+    small_segments, cached, step, bucket, workspace, fake, damage
+):
     cached("main", FILES)
     before = snapshot(workspace / "v")
     first, second, *_ = named(bucket)
@@ -183,7 +177,7 @@ def test_a_lost_segment_is_a_miss_that_the_next_rebuild_mends(small, cached, ste
     }
 
 
-def test_a_list_reads_no_segment(small, cached, shell, fake, bucket):
+def test_a_list_reads_no_segment(small_segments, cached, shell, fake, bucket):
     cached("main", FILES)
     fake.requests.clear()
 
@@ -193,7 +187,7 @@ def test_a_list_reads_no_segment(small, cached, shell, fake, bucket):
     assert not set(named(bucket)) & set(fetched(fake))
 
 
-def test_inspect_reads_them(small, cached, shell):
+def test_inspect_reads_them(small_segments, cached, shell):
     cached("main", FILES)
 
     done = shell("inspect", "octo/site/main", "--json")
@@ -202,7 +196,7 @@ def test_inspect_reads_them(small, cached, shell):
 
 
 def test_a_prune_keeps_the_segments_that_are_named_and_deletes_the_others(
-    small, cached, step, shell, bucket, workspace, in_days
+    small_segments, cached, step, shell, bucket, workspace, in_days
 ):
     cached("main", FILES)
     old = set(named(bucket))
@@ -223,7 +217,7 @@ def test_a_prune_keeps_the_segments_that_are_named_and_deletes_the_others(
     assert step("restore", "--json").json["cache"]["files"] == 120
 
 
-def test_a_pin_names_the_segments_before_the_key_object_does(small, cached, fake, bucket):
+def test_a_pin_names_the_segments_before_the_key_object_does(small_segments, cached, fake, bucket):
     cached("main", FILES)
 
     order = [seen for seen in fake.requests if seen.name == "PutObject"]
@@ -234,7 +228,9 @@ def test_a_pin_names_the_segments_before_the_key_object_does(small, cached, fake
     assert next(number for number, seen in enumerate(order) if "v1/k/" in seen.key) > pin
 
 
-def test_a_signature_covers_the_segments_and_a_look_needs_none_of_them(small, cached, step, fake, bucket, workspace):
+def test_a_signature_covers_the_segments_and_a_look_needs_none_of_them(
+    small_segments, cached, step, fake, bucket, workspace
+):
     secret = {"S3BATCH_CACHE_SECRET": "a secret"}
     cached("main", FILES, env=secret)
     fake.requests.clear()
