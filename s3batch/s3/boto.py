@@ -152,7 +152,8 @@ def make_client(endpoint: Endpoint, service: str = "s3", url: str = "", *, tries
 
 def _bound_exchanges(made: Any, endpoint: Endpoint) -> None:
     """Have the client's exchanges bounded, and its signatures made by the store's clock."""
-    http = BoundedSession(made._endpoint.http_session, endpoint.timeout, endpoint.name())  # noqa: SLF001
+    inner = made._endpoint.http_session  # noqa: SLF001
+    http = BoundedSession(inner, endpoint.timeout, endpoint.name(), endpoint.bounds)
     made._endpoint.http_session = http  # noqa: SLF001 - botocore has no event around an exchange
     place = (endpoint.server_name, endpoint.port)
 

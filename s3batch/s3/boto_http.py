@@ -24,6 +24,7 @@ from botocore.awsrequest import (
 from botocore.exceptions import BotoCoreError
 
 from s3batch.s3 import bounds, validation
+from s3batch.s3.bounds import ResponseBounds
 from s3batch.s3.connection import MalformedHTTPError, OversizeError, ResponseParser
 from s3batch.s3.errors import Fault, RequestError
 from s3batch.s3.requests import Request, Response
@@ -38,28 +39,28 @@ _FRAMING = ("content-length", "transfer-encoding", "connection", "etag")
 class Exchange:
     """One request and its response, with the moment by which it has to be over."""
 
-    def __init__(self, call: Request, timeout: float, size: int) -> None:
+    def __init__(self, call: Request, timeout: float, size: int, limits: ResponseBounds) -> None:
         """``size`` is of the body to be sent, in bytes."""
         self.call = call
-        self._timeout = timeout
+        self._patience = timeout + limits.grace
         now = time.monotonic()
-        self._until = now + bounds.KEPT_ALIVE
-        self._deadline = now + timeout + bounds.GRACE + size / bounds.SLOWEST
-        self.reply = ResponseParser(no_body=call.method == "HEAD", call=call)
+        self._until = now + limits.kept_alive
+        self._deadline = now + self._patience + size / bounds.SLOWEST
+        self.reply = ResponseParser(no_body=call.method == "HEAD", call=call, bounds=limits)
         self.connection: Any = None
         self.expired = False
         self.answer: Response | None = None
 
     def sent(self) -> None:
         """Note that the request is sent: the rest of the time is the response's."""
-        self._deadline = time.monotonic() + self._timeout + bounds.GRACE
+        self._deadline = time.monotonic() + self._patience
 
     def cut_if_due(self, now: float) -> None:
         """Close the socket if the response has had its time."""
         if now <= self._deadline + self.reply.received / bounds.SLOWEST:
             return
         if bounds.keeps_alive(self.call.name) and now <= self._until and self.reply.is_blank:
-            self._deadline = now + self._timeout + bounds.GRACE
+            self._deadline = now + self._patience
             return
         self.expired = True
         sock = getattr(self.connection, "sock", None)
@@ -196,11 +197,12 @@ class _LastRequest(threading.local):
 class BoundedSession:
     """Stands in for botocore's HTTP session; thread-safe, as that is."""
 
-    def __init__(self, inner: Any, timeout: float, name: str) -> None:
+    def __init__(self, inner: Any, timeout: float, name: str, limits: ResponseBounds = bounds.RESPONSE_BOUNDS) -> None:
         """``inner`` is botocore's; ``timeout`` in seconds; ``name`` of the endpoint, for messages."""
         self._inner = inner
         self._timeout = timeout
         self._name = name
+        self._limits = limits
         self._watchdog = _Watchdog()
         self._now = _LastRequest()
         pools = {"http": _WatchedPool, "https": _WatchedSecurePool}
@@ -239,7 +241,7 @@ class BoundedSession:
         request.stream_output = True  # this module reads the body
         request.headers.pop("Expect", None)  # botocore reads the response to that without any bound
         size = len(request.body) if isinstance(request.body, (bytes, bytearray)) else 0
-        exchange = Exchange(call, self._timeout, size)
+        exchange = Exchange(call, self._timeout, size, self._limits)
         _current.exchange = exchange
         try:
             with self._watchdog.watching(exchange, min(1.0, self._timeout / 4)):
@@ -262,7 +264,7 @@ class BoundedSession:
     def _in_words(self, exchange: Exchange, error: Exception) -> Exception:
         call = exchange.call
         if exchange.expired:
-            words = f"the answer is not complete after {self._timeout + bounds.GRACE:g} s"
+            words = f"the answer is not complete after {self._timeout + self._limits.grace:g} s"
             return RequestError(call.name, call.key, Fault("Timeout", f"no answer from {self._name}: {words}"))
         if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
             code = "Timeout" if isinstance(error, TimeoutError) else "Connection"

@@ -1,31 +1,24 @@
 """The bounds of a response in bytes and seconds: one table for both clients.
 
 bytes     a document 64 MiB, an error document 1 MiB, a GET the size asked for
-seconds   the timeout and ``GRACE``, and one second more for each ``SLOWEST`` bytes of body
+seconds   the timeout and 30, and one second more for each ``SLOWEST`` bytes of body
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from s3batch.s3.requests import Request
 
 MIB = 1024 * 1024
-DOCUMENT_LIMIT = 64 * MIB
-"""Bytes of a response to a request that S3 answers with a document, and of an object whose size is not known."""
-ERROR_LIMIT = MIB
-"""Bytes of any other response: an error document, or no body at all."""
 HEAD_LIMIT = 64 * 1024
 """Bytes of status line and headers, interim responses included; S3 itself stays below 8 KiB."""
 CHUNK_HEAD_LIMIT = 4 * 1024
 """Bytes of the line before a chunk."""
-GRACE = 30.0
-"""Seconds beside the timeout that a response may take."""
 SLOWEST = 1024.0
 """Bytes a second: the slowest body that is waited for."""
-KEPT_ALIVE = 1800.0
-"""Seconds that S3 may take for a copy, or for completing an upload; it sends spaces meanwhile."""
 
 _KEPT_ALIVE_CALLS = frozenset({"CompleteMultipartUpload", "CopyObject", "UploadPartCopy"})
 _WITHOUT_DOCUMENT = frozenset(
@@ -36,13 +29,31 @@ _WITHOUT_DOCUMENT = frozenset(
 )  # fmt: skip
 
 
-def body_limit(call: Request, status: int) -> int:
-    """Return how many bytes of body a response with ``status`` to ``call`` may have."""
-    if status >= 300 or call.name in _WITHOUT_DOCUMENT:
-        return ERROR_LIMIT
-    if call.name == "GetObject" and call.expected >= 0:
-        return call.expected
-    return DOCUMENT_LIMIT
+@dataclass(frozen=True, slots=True)
+class ResponseBounds:
+    """The bounds of the responses of one endpoint."""
+
+    document: int = 64 * MIB
+    """Bytes of a response to a request that S3 answers with a document, and of an object whose size is not known."""
+    error: int = MIB
+    """Bytes of any other response: an error document, or no body at all."""
+    grace: float = 30.0
+    """Seconds beside the timeout that a response may take."""
+    kept_alive: float = 1800.0
+    """Seconds that S3 may take for a copy, or for completing an upload; it sends spaces meanwhile."""
+
+    def body_limit(self, call: Request | None, status: int) -> int:
+        """Return how many bytes of body a response with ``status`` to ``call`` may have."""
+        if call is None:
+            return self.document
+        if status >= 300 or call.name in _WITHOUT_DOCUMENT:
+            return self.error
+        if call.name == "GetObject" and call.expected >= 0:
+            return call.expected
+        return self.document
+
+
+RESPONSE_BOUNDS = ResponseBounds()
 
 
 def keeps_alive(name: str) -> bool:

@@ -18,7 +18,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, DOCUMENT_LIMIT, HEAD_LIMIT, body_limit, is_blank
+from s3batch.s3.bounds import CHUNK_HEAD_LIMIT, HEAD_LIMIT, RESPONSE_BOUNDS, ResponseBounds, is_blank
 from s3batch.s3.requests import Response
 
 if TYPE_CHECKING:
@@ -85,11 +85,12 @@ class ResponseParser:
     _room: int
     """The maximum size of the body."""
 
-    def __init__(self, *, no_body: bool, call: Request | None = None) -> None:
-        """``call`` is the request, which decides how large the body may be."""
+    def __init__(self, *, no_body: bool, call: Request | None = None, bounds: ResponseBounds = RESPONSE_BOUNDS) -> None:
+        """``call`` is the request, which with ``bounds`` decides how large the body may be."""
         self._buffer = bytearray()
         self._no_body = no_body
         self._call = call
+        self._bounds = bounds
         self._chunk = _NO_CHUNK
         """Bytes of the chunk under way that are still to come."""
 
@@ -183,7 +184,7 @@ class ResponseParser:
         else:
             self.keep = False
         if self._length:
-            self._room = DOCUMENT_LIMIT if self._call is None else body_limit(self._call, status)
+            self._room = self._bounds.body_limit(self._call, status)
 
     def _dechunked(self) -> Response | None:
         """Move the content of received chunks to the body; return the answer once the last one has arrived."""
@@ -256,9 +257,26 @@ _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}\Z")
 class Connection:
     """One keep-alive connection to the store, TLS or not."""
 
-    __slots__ = ("_grant", "_granted", "_out", "_reply", "handshaking", "opening", "progress", "sock", "tls", "used")
+    __slots__ = (
+        "_bounds",
+        "_grant",
+        "_granted",
+        "_out",
+        "_reply",
+        "handshaking",
+        "opening",
+        "progress",
+        "sock",
+        "tls",
+        "used",
+    )
 
-    def __init__(self, sock: socket.socket, grant: Callable[[int], int] | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        grant: Callable[[int], int] | None = None,
+        bounds: ResponseBounds = RESPONSE_BOUNDS,
+    ) -> None:
         """``grant`` says how many of so many bytes may be sent now (a bandwidth limit); ``None``: all."""
         self.sock = sock
         self.tls = isinstance(sock, ssl.SSLSocket)
@@ -269,6 +287,7 @@ class Connection:
         self.progress = 0.0
         """When bytes last moved, monotonic seconds; kept by the transport."""
         self._grant = grant
+        self._bounds = bounds
         self._granted = 0
         self._out: list[Body] = []
         self._reply = ResponseParser(no_body=True)
@@ -300,7 +319,7 @@ class Connection:
 
     def begin(self, head: bytes, body: Body, *, call: Request) -> None:
         """Start the exchange of ``call``, sent as ``head`` and ``body``."""
-        self._reply = ResponseParser(no_body=call.method == "HEAD", call=call)
+        self._reply = ResponseParser(no_body=call.method == "HEAD", call=call, bounds=self._bounds)
         if len(body) <= _JOIN_UP_TO:
             self._out = [head + body]
         else:

@@ -75,7 +75,7 @@ class ConnectionPool:
             for connection in self._idle.copy():
                 self.drop(connection)
         self._endpoint = endpoint
-        self.patience = endpoint.timeout + bounds.GRACE
+        self.patience = endpoint.timeout + endpoint.bounds.grace
         """Seconds that a response may take beside the time for its bytes."""
         self.check_every = min(1.0, endpoint.timeout / 4)
         """Seconds between checks for responses that take too long."""
@@ -97,7 +97,7 @@ class ConnectionPool:
             )
             self._dialer.session = next(known, self._dialer.session)
         sock, address = self._dialer.open()
-        connection = PooledConnection(sock, self._grant)
+        connection = PooledConnection(sock, self._grant, self._endpoint.bounds)
         connection.task = None
         connection.watched = READ | WRITE
         connection.address, connection.dialer = address, self._dialer
@@ -154,7 +154,7 @@ class ConnectionPool:
         if (
             call is None
             or not bounds.keeps_alive(call.name)
-            or now > connection.begun + bounds.KEPT_ALIVE
+            or now > connection.begun + self._endpoint.bounds.kept_alive
             or not connection.is_kept_alive
         ):
             return False

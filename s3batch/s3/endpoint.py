@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
+from s3batch.s3.bounds import RESPONSE_BOUNDS, ResponseBounds
 from s3batch.s3.requests import percent_encode
 from s3batch.s3.sigv4 import Credentials
 
@@ -49,6 +50,7 @@ class Endpoint:
     """Other names of Amazon's S3 that are wanted: ``fips``, ``dualstack``, ``accelerate``; only boto3 knows those."""
     timeout: float = 60.0
     """Seconds without any progress on a connection."""
+    bounds: ResponseBounds = RESPONSE_BOUNDS
 
     @property
     def server_name(self) -> str:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 import s3batch.s3.boto  # importing boto3 holds everybody up, and limits are short here
-from s3batch.s3 import bounds, requests
+from s3batch.s3 import requests
+from s3batch.s3.bounds import ResponseBounds
 from s3batch.s3.endpoint import Endpoint, split_url
 from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.lazy_boto import make_boto_sender
@@ -271,19 +272,16 @@ TABLE = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _short(monkeypatch):
-    """Limits that a test can wait for."""
-    monkeypatch.setattr(bounds, "DOCUMENT_LIMIT", 1 << 20)
-    monkeypatch.setattr(bounds, "ERROR_LIMIT", 1 << 18)
-    monkeypatch.setattr(bounds, "KEPT_ALIVE", 1.0)
+BOUNDS = ResponseBounds(document=1 << 20, error=1 << 18, kept_alive=1.0)
+"""Limits that a test can wait for."""
 
 
-def lane_to(url: str, lane: str, timeout: float = 10.0) -> Transport:
+def lane_to(url: str, lane: str, timeout: float = 10.0, **limits: float) -> Transport:
     host, port, tls, _ = split_url(url)
     endpoint = Endpoint(
         bucket="bucket", region="us-east-1", host=host, port=port, tls=tls, path_style=True, url=url, lane=lane,
         credentials=Credentials("key", "secret"), timeout=timeout,
+        bounds=replace(BOUNDS, **limits),
     )  # fmt: skip
     return Transport(endpoint, make_boto_sender, limit=32)
 
@@ -309,11 +307,10 @@ def code_of(came: object) -> str:
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("kind", TABLE)
-def test_what_is_not_s3s_answer_to_a_call_is_none(kind, lane, record_property, monkeypatch):
+def test_what_is_not_s3s_answer_to_a_call_is_none(kind, lane, record_property):
     expected = TABLE[kind]
-    monkeypatch.setattr(bounds, "GRACE", expected.seconds)
     with Answering(expected.kind) as server:
-        open_lane = lane_to(server.url, lane, expected.seconds)
+        open_lane = lane_to(server.url, lane, expected.seconds, grace=expected.seconds)
         came = all_at_once(open_lane)
         open_lane.close()
     codes = {name: code_of(value) for name, value in came.items()}
@@ -335,10 +332,8 @@ def test_the_table_is_about_every_call():
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("name", ["CompleteMultipartUpload", "CopyObject"])
 @pytest.mark.parametrize("framing", ["chunked", "to the end"])
-def test_spaces_keep_a_long_call_alive(name, framing, lane, monkeypatch):
+def test_spaces_keep_a_long_call_alive(name, framing, lane):
     """S3 sends the head at once, then spaces while it works, for longer than any other answer may take."""
-    monkeypatch.setattr(bounds, "KEPT_ALIVE", 20.0)
-    monkeypatch.setattr(bounds, "GRACE", 0.1)
 
     def slowly(asked: str, out: Out) -> object:
         if asked != name:
@@ -354,7 +349,7 @@ def test_spaces_keep_a_long_call_alive(name, framing, lane, monkeypatch):
         return False
 
     with Answering(slowly) as server:
-        open_lane = lane_to(server.url, lane, 0.5)
+        open_lane = lane_to(server.url, lane, 0.5, kept_alive=20.0, grace=0.1)
         answer = open_lane.call(SAID[name].call)
         open_lane.close()
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from s3batch.s3.bounds import GRACE, KEPT_ALIVE
+from s3batch.s3.bounds import RESPONSE_BOUNDS
 from s3batch.s3.connection_pool import KEPT_FOR, ConnectionPool
 from s3batch.s3.endpoint import Endpoint
 from s3batch.s3.event_loop import READ, WRITE
@@ -126,7 +126,7 @@ def test_the_loop_watches_a_connection_for_what_it_waits_for_and_not_after_its_e
     assert loop.watched == {}
 
 
-NO_DATA, NOT_COMPLETE = "no data for 20 s", f"the answer is not complete after {20 + GRACE:g} s"
+NO_DATA, NOT_COMPLETE = "no data for 20 s", f"the answer is not complete after {20 + RESPONSE_BOUNDS.grace:g} s"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,15 @@ NO_DATA, NOT_COMPLETE = "no data for 20 s", f"the answer is not complete after {
         pytest.param(get_object("k"), False, 0.0, 1.0, False, NOT_COMPLETE, id="bytes come, but too slowly"),
         pytest.param(get_object("k"), False, 0.0, 1.0, True, NOT_COMPLETE, id="spaces that no GET may have"),
         pytest.param(COMPLETE, False, 0.0, 1.0, True, "", id="S3 keeps a long call alive"),
-        pytest.param(COMPLETE, False, 0.0, KEPT_ALIVE, True, NOT_COMPLETE, id="but not for longer than it may take"),
+        pytest.param(
+            COMPLETE,
+            False,
+            0.0,
+            RESPONSE_BOUNDS.kept_alive,
+            True,
+            NOT_COMPLETE,
+            id="but not for longer than it may take",
+        ),
     ],
 )
 def test_an_exchange_that_takes_too_long_is_found(loop, pool, call, opening, silent, late, spaces, words):
