@@ -18,7 +18,7 @@ import hashlib
 import stat
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import os
@@ -218,6 +218,82 @@ class Attributes:
         return digest + COMPRESSED * self.gzip
 
 
+@dataclass(frozen=True, slots=True)
+class RedirectSpec:
+    """The target of a redirect."""
+
+    location: str
+
+
+class ChunkSpec(NamedTuple):
+    """The recipe of a chunk: rows ``first`` to ``last`` (not included) of a plan file."""
+
+    chunk: int
+    """Number of the chunk in the plan."""
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownContent:
+    """The journal vouches for the content of an object. Only its attributes are in question."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesChanged:
+    """Other attributes are wanted than at the last own write. The content is in question too."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAttributes:
+    """The object is as it was written. Only the file's content is in question."""
+
+    checksum: str
+    """Of the written content; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTags:
+    """The tags of others that a metadata copy may drop, on record before the copy."""
+
+    tags: tuple[tuple[str, str], ...]
+    modified: str
+    """LastModified of the object that had them: with another one, it was written since."""
+    before: OperationSpec | None = None
+    """The operation's spec before the tags were added."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAttributes:
+    """The attributes of an object that no setting names. The file is sent again with them."""
+
+    headers: tuple[tuple[str, str], ...]
+    tags: tuple[tuple[str, str], ...] = ()
+    """The tags; empty if a setting names tags, or they cannot be read."""
+    lost: tuple[str, ...] = ()
+    """The attributes that a copy has lost, of these or of the configured ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableSpec:
+    """A text in a journal that s3batch does not write for this kind of operation."""
+
+    text: str
+
+
+OperationSpec = (
+    RedirectSpec
+    | ChunkSpec
+    | KnownContent
+    | AttributesChanged
+    | KnownAttributes
+    | KeptTags
+    | KeptAttributes
+    | UnreadableSpec
+)
+"""The further data of an operation. Dataclasses, because named tuples with equal fields are equal across types."""
+
+
 class Operation(NamedTuple):
     """One idempotent change to one key. Running it twice leaves the same bucket. A row of the journal."""
 
@@ -233,8 +309,8 @@ class Operation(NamedTuple):
     stage: int = Stage.MAIN
     etag: str = ""
     """The ETag in the listing for this key when it was planned; empty if it was not listed."""
-    detail: str = ""
-    """Further data of this kind: the redirect's target, the chunk's recipe."""
+    spec: OperationSpec | None = None
+    """Further data of this kind: the redirect's target, the chunk's recipe. ``None`` for nearly all uploads."""
     id: int = 0
     """Row number in the journal, given by it; 0 before."""
     attempts: int = 0
@@ -247,6 +323,16 @@ class Operation(NamedTuple):
     def is_in_doubt(self) -> bool:
         """True if a dead run's request may land meanwhile: S3 is asked first, and the change is conditional."""
         return self.recheck or self.reason is Reason.LATE
+
+
+_Spec = TypeVar("_Spec", RedirectSpec, ChunkSpec)
+
+
+def require_spec(operation: Operation, wanted: type[_Spec]) -> _Spec:
+    """Return the spec of an operation whose kind needs this one. Raises TypeError for another one."""
+    if not isinstance(operation.spec, wanted):
+        raise TypeError(f"the {operation.kind.value} of {operation.key!r} has no {wanted.__name__}")
+    return operation.spec
 
 
 class Part(NamedTuple):
@@ -315,7 +401,7 @@ class Result(NamedTuple):
     become: Kind | None = None
     """For RECONCILE: the kind the operation turned out to be; ``None`` without an error means nothing to do.
 
-    RECONCILE itself: the same once more, with ``detail`` on record.
+    RECONCILE itself: the same once more, with ``spec`` on record.
     """
     reason: Reason | None = None
     upload_id: str = ""
@@ -328,8 +414,8 @@ class Result(NamedTuple):
     """S3 already had it: nothing was sent."""
     quirks: tuple[Quirk, ...] = ()
     """The quirks that the worker found out about the store."""
-    detail: str = ""
-    """For ``become``: the operation's new detail; empty: it stays."""
+    spec: OperationSpec | None = None
+    """For ``become``: the operation's new spec; ``None``: it stays."""
     retry_after: float = 0.0
     """Seconds the store asks to wait before the next try."""
     uncounted: bool = False
@@ -349,16 +435,3 @@ def good_result(
     """Return the result of a whole operation that worked, and of which no more is to be said: three times as quick."""
     told = (seconds, sent, etag, checksum, date, fingerprint)
     return _new(Result, (row, WHOLE, 0, "", "", 0, request_id, False, False, False) + told + _BEHIND)  # noqa: RUF005 - half the time
-
-
-CONTENT_KNOWN = "content-known"
-"""An operation's detail: the journal vouches for the content, only attributes are in question."""
-
-ATTRIBUTES_CHANGED = "attributes-changed"
-"""Other attributes are wanted than at the last own write; content is in question."""
-
-ATTRIBUTES_KNOWN = "attributes-known"
-"""The reverse: the object is as it was written, and the file's content is in question.
-
-After a blank follows the checksum of the written content, if there is one.
-"""

@@ -25,8 +25,9 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import HASH_SIZE, ID_SIZE, chunk_id, content_hash, zeros_hash
 from s3batch.archive.msgpack import Record, decode_message, encode_message
-from s3batch.archive.plan_file import PlanTable, Recipe
+from s3batch.archive.plan_file import PlanTable
 from s3batch.errors import ArchiveError
+from s3batch.model import ChunkSpec
 
 SPARSE = 1
 """Flag of an item: look for holes."""
@@ -86,7 +87,7 @@ class BuiltChunk(NamedTuple):
 
 
 @pause_gc()
-def build_chunk(plan: str, recipe: Recipe, *, level: int = zstd.LEVEL) -> BuiltChunk:
+def build_chunk(plan: str, recipe: ChunkSpec, *, level: int = zstd.LEVEL) -> BuiltChunk:
     """Read the items of ``recipe`` from the plan file ``plan`` and make their chunk."""
     opened = _open_pack_plan(plan)
     reading = _read_recipe(opened, recipe, keep=True)
@@ -101,7 +102,7 @@ def build_chunk(plan: str, recipe: Recipe, *, level: int = zstd.LEVEL) -> BuiltC
 
 
 @pause_gc()
-def hash_items(plan: str, recipe: Recipe) -> PackedChunk:
+def hash_items(plan: str, recipe: ChunkSpec) -> PackedChunk:
     """Return the hashes of the items of ``recipe`` without storing anything."""
     return _read_recipe(_open_pack_plan(plan), recipe, keep=False).packed()
 
@@ -128,7 +129,7 @@ class _MappedPackPlan:
     def __del__(self) -> None:
         self.directories.close()
 
-    def items(self, recipe: Recipe) -> Iterator[tuple[str, bytes, _Item]]:
+    def items(self, recipe: ChunkSpec) -> Iterator[tuple[str, bytes, _Item]]:
         """Yield directory, name and facts of each item."""
         rows = (recipe.first, recipe.last)
         names = self.table.names("names", *rows)
@@ -161,7 +162,7 @@ class _UnreadError(Exception):
         self.code = code
 
 
-def _read_recipe(plan: _MappedPackPlan, recipe: Recipe, *, keep: bool) -> _Reading:
+def _read_recipe(plan: _MappedPackPlan, recipe: ChunkSpec, *, keep: bool) -> _Reading:
     """Read all items, into one buffer if they are kept."""
     reading = _Reading(plan, recipe, keep=keep)
     reading.take_all(plan.items(recipe))
@@ -186,7 +187,7 @@ _buffer = _Buffer()
 class _Reading:
     """Items of one recipe being read into one buffer. Whole files of equal content are kept once."""
 
-    def __init__(self, plan: _MappedPackPlan, recipe: Recipe, *, keep: bool) -> None:
+    def __init__(self, plan: _MappedPackPlan, recipe: ChunkSpec, *, keep: bool) -> None:
         lengths = plan.table.column("length", recipe.first, recipe.last)
         self._buffer = _buffer.of(sum(lengths) if keep else max(lengths, default=0))
         self._end = 0

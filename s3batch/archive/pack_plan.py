@@ -23,8 +23,9 @@ from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.pack_chunk import SPARSE, PackedChunk
 from s3batch.archive.places import placed_columns
-from s3batch.archive.plan_file import Recipe, names_columns, write_table
+from s3batch.archive.plan_file import names_columns, write_table
 from s3batch.archive.tree import FILE, Tree
+from s3batch.model import ChunkSpec
 
 _CUT_FROM = 2 << 20
 """Bytes a pack has before a path may end it."""
@@ -46,7 +47,7 @@ class PackItems:
     rows: array[int] = field(default_factory=lambda: array("I"))
     starts: array[int] = field(default_factory=lambda: array("q"))
     lengths: array[int] = field(default_factory=lambda: array("I"))
-    recipes: list[Recipe] = field(default_factory=list)
+    recipes: list[ChunkSpec] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,7 +62,7 @@ class PackItems:
         """End a recipe here, if it has an item."""
         first = self.recipes[-1].last if self.recipes else 0
         if len(self.rows) > first:
-            self.recipes.append(Recipe(len(self.recipes), first, len(self.rows)))
+            self.recipes.append(ChunkSpec(len(self.recipes), first, len(self.rows)))
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class PackPlan:
     reuse: Reuse
 
     @property
-    def recipes(self) -> list[Recipe]:
+    def recipes(self) -> list[ChunkSpec]:
         """The chunks to be built."""
         return self.items.recipes
 

@@ -13,32 +13,15 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from s3batch.archive.columns import Bytes
 from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.paths import encode_names
 from s3batch.files import private
+from s3batch.model import ChunkSpec
 
 Columns = Mapping[str, "array[int] | Bytes"]
-
-
-class Recipe(NamedTuple):
-    """The task of a worker: rows ``first`` to ``last`` (not included) of a plan, for one chunk."""
-
-    chunk: int
-    """Number of the chunk in the plan."""
-    first: int
-    last: int
-
-    def text(self) -> str:
-        """Return the recipe as the journal holds it."""
-        return f"{self.chunk} {self.first} {self.last}"
-
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """Return the recipe that :meth:`text` wrote."""
-        return cls(*map(int, text.split()))
 
 
 class _Head(Record, kw_only=True):
@@ -140,7 +123,7 @@ class PlanTable:
         self.close()
 
 
-def count_files(rows: Sequence[int], recipes: Iterable[Recipe]) -> list[int]:
+def count_files(rows: Sequence[int], recipes: Iterable[ChunkSpec]) -> list[int]:
     """Return for each recipe how many files begin with it: a file of many pieces counts once, at its first piece."""
     seen = bytearray(max(rows, default=-1) + 1)
     counts = []

@@ -22,10 +22,11 @@ from s3batch.archive.hashing import ID_SIZE
 from s3batch.archive.manifest import Manifest
 from s3batch.archive.paths import KEEP, is_below, join_path, link_is_wanted, split_path
 from s3batch.archive.places import NOWHERE, Places, placed_columns
-from s3batch.archive.plan_file import Recipe, names_columns, write_table
+from s3batch.archive.plan_file import names_columns, write_table
 from s3batch.archive.scan import ScannedTree
 from s3batch.archive.tree import DIR, FILE, HARDLINK, SYMLINK, match_rows, rows_at
 from s3batch.archive.validate import selected_rows
+from s3batch.model import ChunkSpec
 
 OURS = 0o700
 """The permissions that s3batch needs on a directory while it works in it."""
@@ -45,7 +46,7 @@ class RestoreItems:
     lengths: array[int] = field(default_factory=lambda: array("I"))
     ats: array[int] = field(default_factory=lambda: array("I"))
     flags: bytearray = field(default_factory=bytearray)
-    recipes: list[Recipe] = field(default_factory=list)
+    recipes: list[ChunkSpec] = field(default_factory=list)
 
     def add(self, row: int, start: int, length: int, at: int, flag: int) -> None:
         """Append one."""
@@ -58,7 +59,7 @@ class RestoreItems:
     def cut(self, chunk: int, first: int) -> None:
         """Mark the items from ``first`` on as those of ``chunk``."""
         if first < len(self.rows):
-            self.recipes.append(Recipe(chunk, first, len(self.rows)))
+            self.recipes.append(ChunkSpec(chunk, first, len(self.rows)))
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ class RestorePlan:
         return map(self.places.where, paths) if self.places else paths
 
     @property
-    def recipes(self) -> list[Recipe]:
+    def recipes(self) -> list[ChunkSpec]:
         """The chunks to fetch, largest first; ``recipe.chunk`` is the manifest's number."""
         return self.items.recipes
 

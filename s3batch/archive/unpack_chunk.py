@@ -17,9 +17,10 @@ from s3batch.archive.dirfd import Directories
 from s3batch.archive.gc_pause import pause_gc
 from s3batch.archive.hashing import chunk_id
 from s3batch.archive.msgpack import Record, decode_message, encode_message
-from s3batch.archive.plan_file import PlanTable, Recipe
+from s3batch.archive.plan_file import PlanTable
 from s3batch.archive.restore_plan import PIECE
 from s3batch.errors import ArchiveError
+from s3batch.model import ChunkSpec
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INTO = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -55,7 +56,7 @@ class UnpackedChunk(Record, kw_only=True):
 
 
 @pause_gc()
-def unpack_chunk(plan: str, recipe: Recipe, body: bytes) -> UnpackedChunk:
+def unpack_chunk(plan: str, recipe: ChunkSpec, body: bytes) -> UnpackedChunk:
     """Write the items of this chunk in the plan file ``plan``. Raises ArchiveError for another chunk."""
     opened = _open_restore_plan(plan)
     raw = memoryview(opened.prove(recipe.chunk, body))
@@ -107,7 +108,7 @@ def _map_restore_plan(path: str, _inode: int, _mtime_ns: int) -> _MappedRestoreP
 class _Writing:
     """The items of one recipe being written."""
 
-    def __init__(self, plan: _MappedRestorePlan, recipe: Recipe) -> None:
+    def __init__(self, plan: _MappedRestorePlan, recipe: ChunkSpec) -> None:
         self._plan = plan
         self._recipe = recipe
         self._rows = array("I")

@@ -1,6 +1,6 @@
 """The workers' part of the cache: hash files, store chunks, fetch chunks. Three coroutines, one recipe each.
 
-The recipe stands in the operation's ``detail`` and names rows of a plan file, whose path is the operation's ``path``;
+The recipe is the operation's ``spec``. It names rows of a plan file, whose path is the operation's ``path``;
 the outcome goes back in ``Result.payload``. Making a chunk keeps the CPU busy for about 50 ms, while this worker's
 other requests wait. Handing it to a thread would cost more.
 """
@@ -11,12 +11,11 @@ import math
 from typing import TYPE_CHECKING
 
 from s3batch.archive.pack_chunk import build_chunk
-from s3batch.archive.plan_file import Recipe
 from s3batch.archive.unpack_chunk import unpack_chunk
 from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import Result
+from s3batch.model import ChunkSpec, Result, require_spec
 from s3batch.s3 import requests
 from s3batch.s3.errors import TOO_LARGE, RequestError, fault_of
 from s3batch.s3.integrity import send_checked
@@ -44,7 +43,7 @@ async def store_chunk(
     An older one is stored again, so that no clean-up takes it for forgotten.
     """
     operation = work.operation
-    packed, body = build_chunk(operation.path, Recipe.from_text(operation.detail), level=level)
+    packed, body = build_chunk(operation.path, require_spec(operation, ChunkSpec), level=level)
     payload = packed.to_bytes()
     if not body:
         return Result(operation.id, payload=payload, already=True)
@@ -99,7 +98,7 @@ def _unpack_body(work: Work, body: bytes) -> Result:
     """Prove a chunk and write its files."""
     operation = work.operation
     try:
-        made = unpack_chunk(operation.path, Recipe.from_text(operation.detail), body)
+        made = unpack_chunk(operation.path, require_spec(operation, ChunkSpec), body)
     except ArchiveError as error:
         return Result(operation.id, error=str(error), code=DAMAGED)
     except OSError as error:

@@ -14,10 +14,10 @@ from functools import partial
 
 from s3batch.archive.msgpack import Record, decode_message, encode_message
 from s3batch.archive.pack_chunk import PackedChunk, close_pack_plans, hash_items
-from s3batch.archive.plan_file import Recipe
 from s3batch.errors import ArchiveError
 from s3batch.executors import fork
 from s3batch.executors.fork import Fork
+from s3batch.model import ChunkSpec
 
 _PARTING = 5.0
 """Seconds to wait for a fork that was killed."""
@@ -32,7 +32,7 @@ class _Share(Record):
 class _Helper:
     """A fork, hashing its recipes."""
 
-    def __init__(self, plan: str, recipes: Sequence[Recipe]) -> None:
+    def __init__(self, plan: str, recipes: Sequence[ChunkSpec]) -> None:
         self._plan, self._recipes = plan, recipes
         self._pipe, theirs = os.pipe()
         try:
@@ -59,7 +59,7 @@ class _Helper:
         self._fork.wait(_PARTING)
 
 
-def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[PackedChunk]:
+def hash_all(plan: str, recipes: Sequence[ChunkSpec], processes: int) -> list[PackedChunk]:
     """Return the hashes of every recipe of the plan file, by up to ``processes`` processes."""
     if not recipes:
         return []
@@ -82,6 +82,6 @@ def hash_all(plan: str, recipes: Sequence[Recipe], processes: int) -> list[Packe
     return results
 
 
-def _hash_share(plan: str, recipes: Sequence[Recipe], pipe: int) -> None:
+def _hash_share(plan: str, recipes: Sequence[ChunkSpec], pipe: int) -> None:
     with open(pipe, "wb") as out:
         out.write(encode_message(_Share([hash_items(plan, recipe) for recipe in recipes])))

@@ -332,7 +332,7 @@ def _pack_operations(session: CacheSession, plan: PackPlan) -> dict[Operation, i
         path, start = tree.path(items.rows[recipe.first]), items.starts[recipe.first]
         operation = Operation(
             Kind.CHUNK, f"{path}@{start}" if start else path, Reason.MISSING, session.plan_path,
-            sum(items.lengths[recipe.first : recipe.last]), detail=recipe.text(),
+            sum(items.lengths[recipe.first : recipe.last]), spec=recipe,
         )  # fmt: skip
         operations[operation] = files
     return operations

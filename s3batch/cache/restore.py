@@ -367,7 +367,7 @@ def _fetch_operations(session: CacheSession, plan: RestorePlan) -> dict[Operatio
     return {
         Operation(
             Kind.CHUNK, chunk_key(session.base, chunks.id(recipe.chunk)), Reason.MISSING, session.plan_path,
-            chunks.stored[recipe.chunk], detail=recipe.text(),
+            chunks.stored[recipe.chunk], spec=recipe,
         ): files
         for recipe, files in zip(plan.recipes, count_files(plan.items.rows, plan.recipes), strict=True)
     }  # fmt: skip

@@ -18,6 +18,7 @@ from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import settle_outcomes
+from s3batch.journal.specs import encode_spec
 from s3batch.journal.transaction import Transaction
 from s3batch.model import Kind, Operation, Result, Stage, State
 
@@ -173,8 +174,8 @@ class Operations:
                 admitted.append(operation if is_ours else self.admit(operation))
             except (ValueError, TypeError, AttributeError) as error:  # the latter two: a value of another type
                 self._store.refuse(f"row {operation.id} of its operations: {error}")
-            if admitted[-1].detail != operation.detail:
-                values = (make_bindable(admitted[-1].detail), operation.id)
+            if admitted[-1].spec != operation.spec:
+                values = (make_bindable(encode_spec(admitted[-1].spec)), operation.id)
                 self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
         return admitted
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from s3batch.journal.database import Database, Row, make_all_bindable, make_bindable
+from s3batch.journal.specs import decode_spec, encode_spec
 from s3batch.model import FILE, NO_STAMP, Kind, Operation, Reason, Result, Stamp, State, Step
 
 KIND_TEXT = {kind: kind.value for kind in Kind}
@@ -23,7 +25,7 @@ COLUMNS = (
     "kind, key, reason, path, size, mtime_ns, ctime_ns, device, inode, stage, listed_etag, detail, id, attempts, "
     "recheck, upload_id"
 )
-"""In the order of the fields of Operation, with those of its stamp in the stamp's place."""
+"""In the order of the fields of Operation, with those of its stamp in the stamp's place, and its spec as ``detail``."""
 WIDTH = COLUMNS.count(",") + 1
 
 _INSERT = """
@@ -59,11 +61,16 @@ done_values = itemgetter(
 
 def insert_operations(store: Database, job: int, operations: Sequence[Operation], first: int, state: State) -> None:
     """Insert operations, numbered from ``first`` on."""
-    plain = make_all_bindable([text for each in operations for text in (each.key, each.path, each.detail)])
+    specs = ["" if (spec := each.spec) is None else encode_spec(spec) for each in operations]
+    plain = make_all_bindable([*specs, *(text for each in operations for text in (each.key, each.path))])
     rows: list[Row] = [
         (number, KIND_TEXT[kind], key, REASON_TEXT[why], path, size, mtime, ctime, device, inode, stage, etag, detail)
-        for number, (kind, key, why, path, size, stamp, stage, etag, detail, _id, _attempts, _recheck, _upload_id)
-        in enumerate(operations if plain else map(_with_bytes, operations), first)
+        for number, (kind, key, why, path, size, stamp, stage, etag, _spec, _id, _attempts, _recheck, _upload_id), detail
+        in zip(
+            count(first),
+            operations if plain else map(_with_bytes, operations),
+            specs if plain else map(make_bindable, specs),
+        )
         for _, _, mtime, ctime, device, inode in (stamp,)
     ]  # fmt: skip
     text = "?" if plain else "CAST(? AS TEXT)"
@@ -72,7 +79,7 @@ def insert_operations(store: Database, job: int, operations: Sequence[Operation]
 
 def _with_bytes(operation: Operation) -> Operation:
     """Return the operation with texts that SQLite accepts."""
-    texts: dict[str, Any] = {name: make_bindable(getattr(operation, name)) for name in ("key", "path", "detail")}
+    texts: dict[str, Any] = {name: make_bindable(getattr(operation, name)) for name in ("key", "path")}
     return operation._replace(**texts)
 
 
@@ -91,7 +98,7 @@ def decode_operations(rows: Sequence[Row]) -> list[Operation]:
             (
                 kind_of[kind], key, reason_of[reason], path, size,
                 new(Stamp, (FILE, size or 0, mtime, ctime, device, inode)) if inode or mtime else NO_STAMP,
-                stage, etag, detail, row, attempts, recheck == 1, upload_id,
+                stage, etag, decode_spec(kind_of[kind], detail) if detail else None, row, attempts, recheck == 1, upload_id,
             ),
         )
         for kind, key, reason, path, size, mtime, ctime, device, inode,

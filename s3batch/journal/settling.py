@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from s3batch.journal import rows
 from s3batch.journal.database import Database, make_bindable
+from s3batch.journal.specs import encode_spec
 from s3batch.model import DONE, WHOLE, Result, State, Step
 
 _BECOME = """
@@ -60,7 +61,7 @@ def _settle_others(store: Database, outcomes: list[tuple[State, Result]], before
 def _settle_changed_kinds(store: Database, results: list[Result]) -> None:
     """Record the kinds that reconciled operations turned out to be."""
     kinds = [
-        (rows.KIND_TEXT[each.become], each.reason and each.reason.value, make_bindable(each.detail), each.id)
+        (rows.KIND_TEXT[each.become], each.reason and each.reason.value, make_bindable(encode_spec(each.spec)), each.id)
         for each in results
         if each.become
     ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.model import (
-    ATTRIBUTES_CHANGED,
-    ATTRIBUTES_KNOWN,
     COMPRESSED,
-    CONTENT_KNOWN,
     MISSING,
     UPLOAD,
+    AttributesChanged,
     Kind,
+    KnownAttributes,
+    KnownContent,
     Operation,
     Reason,
 )
@@ -19,7 +19,7 @@ from s3batch.objects import compare
 from s3batch.settings.s3_limits import PARTS_LIMIT
 
 if TYPE_CHECKING:
-    from s3batch.model import KnownObject, ListedObject, LocalFile
+    from s3batch.model import KnownObject, ListedObject, LocalFile, OperationSpec
 
 
 def decide_operation(
@@ -41,23 +41,23 @@ def decide_operation(
         stamp = file.stamp
         return _new(
             Operation,
-            (UPLOAD, key, MISSING, file.path, stamp.size, stamp, stage, "", "", 0, 0, False, ""),
+            (UPLOAD, key, MISSING, file.path, stamp.size, stamp, stage, "", None, 0, 0, False, ""),
         )
 
-    def operation(kind: Kind, reason: Reason, detail: str = "") -> Operation:
-        return Operation(kind, key, reason, file.path, file.stamp.size, file.stamp, stage, listed.etag, detail)
+    def operation(kind: Kind, reason: Reason, spec: OperationSpec | None = None) -> Operation:
+        return Operation(kind, key, reason, file.path, file.stamp.size, file.stamp, stage, listed.etag, spec)
 
     if known is not None and compare.is_own_object(listed, known):
         if compare.is_file_untouched(file, known) and known.fingerprint == fingerprint:
             return None
         if compare.is_file_untouched(file, known) and known.fingerprint.endswith(COMPRESSED) == gzip:
-            return operation(Kind.RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN)
+            return operation(Kind.RECONCILE, Reason.UNKNOWN, KnownContent())
         if known.fingerprint == fingerprint and known.local.size == file.stamp.size:
-            return operation(Kind.RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} {known.checksum}".rstrip())
+            return operation(Kind.RECONCILE, Reason.UNKNOWN, KnownAttributes(known.checksum))
     if listed.size != file.stamp.size and not gzip:
         return operation(Kind.UPLOAD, Reason.CONTENT)
     changed = known is not None and compare.is_own_object(listed, known) and known.fingerprint != fingerprint
-    return operation(Kind.RECONCILE, Reason.UNKNOWN, ATTRIBUTES_CHANGED if changed else "")
+    return operation(Kind.RECONCILE, Reason.UNKNOWN, AttributesChanged() if changed else None)
 
 
 _new = tuple.__new__

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3batch.model import Kind, Operation, Reason
+from s3batch.model import Kind, Operation, Reason, RedirectSpec
 from s3batch.plan.deletes import find_deletable_objects, make_delete_operation
 from s3batch.plan.planner import Replanner
 
@@ -68,7 +68,7 @@ def _plan_late_check(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Op
     """Return the operation for a key of a file or a redirect."""
     for redirect in wanted.redirects:
         if redirect.key == doubt.key:
-            return Operation(Kind.REDIRECT, doubt.key, Reason.LATE, detail=redirect.location)
+            return Operation(Kind.REDIRECT, doubt.key, Reason.LATE, spec=RedirectSpec(redirect.location))
     for path in dict.fromkeys([*filter(None, [doubt.path]), *wanted.paths(doubt.key)]):
         if wanted.key(path) != doubt.key or not wanted.selection.wants(path):
             continue

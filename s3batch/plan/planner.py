@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, State
+from s3batch.model import FILE, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
@@ -127,7 +127,7 @@ class Planner:
 
     def _redirects(self) -> list[Operation]:
         return [
-            Operation(Kind.REDIRECT, each.key, Reason.REDIRECT, stage=Stage.REDIRECT, detail=each.location)
+            Operation(Kind.REDIRECT, each.key, Reason.REDIRECT, stage=Stage.REDIRECT, spec=RedirectSpec(each.location))
             for each in self.wanted.redirects
         ]
 

@@ -6,17 +6,17 @@ A journal may have been written by another program. So a row counts only if this
     redirect                  one of the job's redirects
     delete                    a key below the target that no rule protects, and only with ``delete``
 
-Further facts (``detail``) are computed again, except tags to put back from a trusted journal. Rows that this run has
+Further facts (``spec``) are computed again, except tags to put back from a trusted journal. Rows that this run has
 planned itself are not checked.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.model import Kind, Operation, Reason
-from s3batch.objects.kept_tags import KeptTags
+from s3batch.model import KeptTags, Kind, Operation, Reason, RedirectSpec
 from s3batch.objects.redirects import collect_protected_keys
 from s3batch.plan.spec import KEPT
 
@@ -42,22 +42,24 @@ class RowCheck:
         """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none."""
         if operation.kind in _OF_FILES:
             self._require_file(operation)
-            if operation.detail and not operation.upload_id:
-                detail = self._tags_of(operation)
-                return operation._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN, detail=detail, recheck=True)
+            if operation.spec is not None and not operation.upload_id:
+                spec = self._tags_of(operation)
+                return operation._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN, spec=spec, recheck=True)
         elif operation.kind is Kind.REDIRECT:
-            if (operation.key, operation.detail) not in self._redirects:
-                raise ValueError(f"no redirect of the job leads from {operation.key!r} to {operation.detail!r}")
+            location = operation.spec.location if isinstance(operation.spec, RedirectSpec) else ""
+            if (operation.key, location) not in self._redirects:
+                raise ValueError(f"no redirect of the job leads from {operation.key!r} to {location!r}")
         elif operation.kind is Kind.DELETE:
             self._require_orphan(operation.key)
         else:
             raise ValueError(f"a sync has no operation {operation.kind.value}")
         return operation
 
-    def _tags_of(self, operation: Operation) -> str:
-        """Return a detail with the tags that a killed run may not have put back; empty if there are none."""
-        on_record = None if self._is_foreign else KeptTags.from_text(operation.detail)
-        return on_record._replace(detail="").to_text() if on_record is not None else ""
+    def _tags_of(self, operation: Operation) -> KeptTags | None:
+        """Return the tags that a killed run may not have put back; ``None`` if there are none."""
+        if self._is_foreign or not isinstance(operation.spec, KeptTags):
+            return None
+        return replace(operation.spec, before=None)
 
     def _require_file(self, operation: Operation) -> None:
         path, wanted = operation.path, self._wanted

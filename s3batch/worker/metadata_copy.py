@@ -5,15 +5,20 @@
 
 A worker checks a copy that carries an attribute it has not yet seen kept, one copy at a time. An attribute that a store
 loses, or never returns, is a quirk. If CopyObject is permanently refused, the file is sent again with all attributes.
+
+Tags that a copy may drop are on record before it, so a kill between copy and put-back loses none:
+
+    comparison finds foreign tags ─Result.spec→ journal ─lease→ comparison again ─> copy ─> tags put back
+                                                                       killed here ──┘
+                                                  resume: the object was written since, and has no tags: put them back
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch.model import ATTRIBUTES_CHANGED, CONTENT_KNOWN, Kind, Reason, Result
+from s3batch.model import AttributesChanged, KeptAttributes, KeptTags, Kind, KnownContent, Reason, Result
 from s3batch.objects import compare
 from s3batch.objects.acl import canned_acl, same_acl
 from s3batch.objects.headers import (
@@ -24,7 +29,6 @@ from s3batch.objects.headers import (
     make_tag_header,
     name_header_aspect,
 )
-from s3batch.objects.kept_tags import KeptTags
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal, refusal_for_good
@@ -34,7 +38,7 @@ from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from s3batch.model import Attributes, Operation
     from s3batch.quirks import Quirks
@@ -103,41 +107,25 @@ async def read_acl(key: str, tools: Tools) -> str:
     return canned_acl(bytes(raise_for_status(answer, call).body))
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAttributes:
-    """The attributes of an object that no setting names."""
+def make_kept_headers(kept: KeptAttributes, attributes: Attributes) -> dict[str, str]:
+    """Return the headers with which a file is sent so that the object keeps all."""
+    return {**dict(kept.headers), **make_tag_header(kept.tags), **make_put_headers(attributes)}
 
-    headers: Mapping[str, str]
-    tags: Tags = ()
-    """The tags; empty if a setting names tags, or they cannot be read."""
-    lost: tuple[str, ...] = ()
-    """The attributes that a copy has lost, of these or of the configured ones."""
 
-    def to_text(self) -> str:
-        """Return it as an operation's detail."""
-        return json.dumps([dict(self.headers), self.tags, self.lost])
+def find_kept_attributes(operation: Operation) -> KeptAttributes | None:
+    """Return the attributes that the object keeps when its file is sent; ``None`` if none are on record."""
+    return operation.spec if isinstance(operation.spec, KeptAttributes) else None
 
-    @classmethod
-    def from_text(cls, text: str) -> KeptAttributes | None:
-        """Read an operation's detail; ``None`` if it is no such."""
-        if not text.startswith("[{"):
-            return None
-        headers, tags, lost = json.loads(text)
-        return cls(headers, tuple((name, value) for name, value in tags), tuple(lost))
 
-    def put_headers(self, attributes: Attributes) -> dict[str, str]:
-        """Return the headers with which a file is sent so that the object keeps all."""
-        return {**self.headers, **make_tag_header(self.tags), **make_put_headers(attributes)}
-
-    def aspects(self, attributes: Attributes) -> frozenset[str]:
-        """Return the aspects that a copy may lose: headers, tags, the ACL."""
-        return frozenset(map(name_header_aspect, self.put_headers(attributes)))
+def _list_aspects(kept: KeptAttributes, attributes: Attributes) -> frozenset[str]:
+    """Return the aspects that a copy may lose: headers, tags, the ACL."""
+    return frozenset(map(name_header_aspect, make_kept_headers(kept, attributes)))
 
 
 async def _read_kept_attributes(
     key: str, attributes: Attributes, remote: RemoteAttributes, tools: Tools
 ) -> KeptAttributes:
-    headers = make_foreign_headers(attributes, remote)
+    headers = tuple(make_foreign_headers(attributes, remote).items())
     tools.counts_tags = tools.counts_tags or bool(remote.tag_count)
     if attributes.tags or remote.tag_count == "0":
         return KeptAttributes(headers)
@@ -163,7 +151,7 @@ async def copy_onto_itself(
     kept = await _read_kept_attributes(operation.key, attributes, remote, tools)
     if on_record is not None and not (kept.tags or attributes.tags) and _was_written_since(head, on_record):
         kept = replace(kept, tags=on_record.tags)
-    aspects = kept.aspects(attributes)
+    aspects = _list_aspects(kept, attributes)
     while tools.is_looking and _unproven_aspects(aspects, tools):
         await sleep(_LOOK_AGAIN)
     if _may_be_right(operation, decided_with, tools):
@@ -173,8 +161,8 @@ async def copy_onto_itself(
     if _has_to_be_sent(aspects, tools):
         return _sent_again(operation, kept)
     if _has_to_be_recorded(operation, kept, on_record, tools):
-        record = KeptTags(kept.tags, _last_modified(head), operation.detail)
-        return Result(operation.id, become=Kind.RECONCILE, etag=operation.etag, detail=record.to_text())
+        record = KeptTags(kept.tags, _last_modified(head), operation.spec)
+        return Result(operation.id, become=Kind.RECONCILE, etag=operation.etag, spec=record)
     if not _unproven_aspects(aspects, tools):
         return await _copy_with_tags(operation, attributes, head, kept, tools)
     if tools.is_looking or _may_be_right(operation, decided_with, tools):  # while this one was asking
@@ -193,7 +181,7 @@ def _may_be_right(operation: Operation, decided_with: Quirks, tools: Tools) -> b
 
 def has_changed(operation: Operation) -> bool:
     """Return true if other attributes are wanted than at the last own write, whatever the object shows."""
-    return operation.kind is not Kind.RECONCILE or operation.detail in (CONTENT_KNOWN, ATTRIBUTES_CHANGED)
+    return operation.kind is not Kind.RECONCILE or isinstance(operation.spec, KnownContent | AttributesChanged)
 
 
 def _found_right(operation: Operation, head: Response, tools: Tools) -> Result:
@@ -220,7 +208,7 @@ def _has_to_be_sent(aspects: frozenset[str], tools: Tools) -> bool:
 
 def _sent_again(operation: Operation, kept: KeptAttributes) -> Result:
     """Return the result that turns the copy into an upload, with the attributes that no setting names."""
-    return Result(operation.id, become=Kind.UPLOAD, reason=operation.reason, detail=kept.to_text())
+    return Result(operation.id, become=Kind.UPLOAD, reason=operation.reason, spec=kept)
 
 
 async def _copy_with_tags(
@@ -312,7 +300,8 @@ async def put_tags_back(operation: Operation, head: Response, on_record: KeptTag
         return None
     if (fault := await _put_tags(operation.key, on_record.tags)) is not None:
         _note_tags_refused(fault, tools)
-        return _sent_again(operation, KeptAttributes(make_foreign_headers(attributes, remote), on_record.tags))
+        headers = tuple(make_foreign_headers(attributes, remote).items())
+        return _sent_again(operation, KeptAttributes(headers, on_record.tags))
     tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
     return _found_right(operation, head, tools)._replace(already=False, become=Kind.COPY, reason=Reason.METADATA)
 
@@ -329,7 +318,7 @@ async def _copy_and_look(
         return await _send_again_inline(operation, result, tools, send_again)
     attributes = tools.attributes(operation)  # the bucket may have refused the ACL
     lost = await _find_lost(operation.key, attributes, kept, tools)
-    tools.copy_keeps |= kept.aspects(attributes) - lost
+    tools.copy_keeps |= _list_aspects(kept, attributes) - lost
     if TAGS in lost and await _tags_are_back(operation.key, attributes, kept, tools):
         lost -= {TAGS}
     if not lost:
@@ -342,7 +331,7 @@ async def _send_again_inline(operation: Operation, result: Result, tools: Tools,
     """Send a small file again at once, so that the first object shows the store's behaviour before others are copied."""
     if result.become is not Kind.UPLOAD or operation.size > tools.brief.part_size:
         return result
-    upload = operation._replace(kind=Kind.UPLOAD, detail=result.detail, recheck=False)
+    upload = operation._replace(kind=Kind.UPLOAD, spec=result.spec, recheck=False)
     return await send_again(upload, tools)
 
 
@@ -352,7 +341,7 @@ async def _find_lost(key: str, attributes: Attributes, kept: KeptAttributes, too
     now = RemoteAttributes.from_headers((await send_expecting_ok(requests.head_object(key))).headers)
     lost = {name_header_aspect(change.name) for change in compare.find_attribute_changes(attributes, now)}
     foreign = make_foreign_headers(attributes, now)
-    lost |= {name_header_aspect(name) for name, value in kept.headers.items() if foreign.get(name) != value}
+    lost |= {name_header_aspect(name) for name, value in kept.headers if foreign.get(name) != value}
     lost -= {TAGS}
     tags = attributes.tags or kept.tags
     if tags and TAGS not in unseen and now.tag_count != str(len(tags)):

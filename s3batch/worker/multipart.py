@@ -28,10 +28,11 @@ from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
-    KeptAttributes,
     copy_onto_itself,
     find_difference,
+    find_kept_attributes,
     look_after_sending,
+    make_kept_headers,
 )
 from s3batch.worker.reconcile import is_equal
 from s3batch.worker.results import failed_result
@@ -65,8 +66,8 @@ async def create_upload(work: Work, tools: Tools) -> Result:
     if operation.recheck and (begun := await _begun_already(operation.key)):
         return Result(operation.id, work.step, upload_id=begun)
     attributes, warning = tools.attributes(operation), ""
-    kept = KeptAttributes.from_text(operation.detail)
-    headers = make_put_headers(attributes) if kept is None else kept.put_headers(attributes)
+    kept = find_kept_attributes(operation)
+    headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
     call = requests.create_multipart_upload(operation.key, headers)
     answer = await begin_upload(call, tools.checks)
     if attributes.acl and is_acl_refusal(answer):
@@ -149,7 +150,7 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
         tools.note_refusal(
             "HeadObject", fault, "an upload that another run began is finished without a check of its parts"
         )
-    if (kept := KeptAttributes.from_text(operation.detail)) is not None:
+    if (kept := find_kept_attributes(operation)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""
     if tools.compares_times and operation.reason is Reason.MISSING:

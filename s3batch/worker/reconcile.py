@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.model import (
-    ATTRIBUTES_KNOWN,
-    CONTENT_KNOWN,
     Attributes,
+    KeptTags,
     Kind,
+    KnownAttributes,
+    KnownContent,
     Operation,
     Reason,
     Result,
 )
 from s3batch.objects.content_match import ContentEvidence, is_same_content
-from s3batch.objects.kept_tags import KeptTags
 from s3batch.s3 import requests
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_expecting_ok
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 async def reconcile_object(operation: Operation, tools: Tools) -> Result:
     """Find out whether content or attributes differ. A copy is done at once; an upload goes back to be leased."""
     attributes = tools.attributes(operation)
-    if (on_record := KeptTags.from_text(operation.detail)) is not None:
-        operation = operation._replace(detail=on_record.detail)
+    on_record = operation.spec if isinstance(operation.spec, KeptTags) else None
+    if on_record is not None:
+        operation = operation._replace(spec=on_record.before)
     elif known := await _by_record(operation, attributes, tools):
         return known
     head = await send_request(requests.head_object(operation.key))
@@ -54,7 +55,7 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
     raise_for_status(head, requests.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
-    by_journal = operation.detail == CONTENT_KNOWN and etag_of(head) == operation.etag
+    by_journal = isinstance(operation.spec, KnownContent) and etag_of(head) == operation.etag
     if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
         tools.source.check(operation.path, operation.stamp)
     if not (by_journal or await is_equal(operation, attributes, ContentEvidence.from_head(head.headers), size, tools)):
@@ -77,10 +78,11 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
 
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:
     """Compare by reading the file alone, if the object is known to be unchanged. ``None``: S3 must be asked."""
-    known, _, checksum = operation.detail.partition(" ")
-    if known != ATTRIBUTES_KNOWN or operation.recheck:
+    known = operation.spec
+    if not isinstance(known, KnownAttributes) or operation.recheck:
         return None
-    equal = await is_equal(operation, attributes, ContentEvidence.from_record(operation.etag, checksum), -1, tools)
+    evidence = ContentEvidence.from_record(operation.etag, known.checksum)
+    equal = await is_equal(operation, attributes, evidence, -1, tools)
     if equal is None:
         return None
     if not equal:

@@ -9,7 +9,9 @@ from s3batch.model import (
     Kind,
     Operation,
     Reason,
+    RedirectSpec,
     Result,
+    require_spec,
 )
 from s3batch.objects.headers import make_put_headers
 from s3batch.objects.redirects import Redirect
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 async def put_redirect(operation: Operation, tools: Tools) -> Result:
     """Write an empty object that redirects browsers, unless the same redirect exists."""
     head = await send_request(requests.head_object(operation.key))
-    location = operation.detail
+    location = require_spec(operation, RedirectSpec).location
     if head.status not in (403, 404):  # who may not look may write all the same, and writing it twice does no harm
         raise_for_status(head, requests.head_object(operation.key))
     if head.ok and head.headers.get("x-amz-website-redirect-location", "") == location:

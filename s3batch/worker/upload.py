@@ -28,7 +28,7 @@ from s3batch.s3.proof import confirmed_checksum
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, ContentError, compress_body
-from s3batch.worker.metadata_copy import ACL_WARNING, KeptAttributes, look_after_sending
+from s3batch.worker.metadata_copy import ACL_WARNING, find_kept_attributes, look_after_sending, make_kept_headers
 from s3batch.worker.results import failed_result
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def is_plain_upload(work: Work) -> bool:
         operation.kind is UPLOAD
         and work.step is WHOLE
         and operation.size <= BLOCK
-        and not (operation.recheck or operation.reason is LATE or operation.detail or operation.upload_id)
+        and not (operation.recheck or operation.reason is LATE or operation.spec is not None or operation.upload_id)
     )
 
 
@@ -139,8 +139,8 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
         body = tools.source.read(operation.path, operation.stamp)
     else:
         body = await read_body(operation, tools)
-    kept = KeptAttributes.from_text(operation.detail)
-    headers = make_put_headers(attributes) if kept is None else kept.put_headers(attributes)
+    kept = find_kept_attributes(operation)
+    headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
     condition: dict[str, str] = {}
     if operation.is_in_doubt and kept is None:
         head = await send_allowing_refusal(requests.head_object(operation.key))

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch.model import CONTENT_KNOWN, Kind, Operation, Reason, Result, Work
+from s3batch.model import Kind, KnownContent, Operation, Reason, RedirectSpec, Result, Work, require_spec
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, send_expecting_ok
 from s3batch.s3.transport import send_request
@@ -32,7 +32,7 @@ async def verify_object(work: Work, tools: Tools) -> Result:
     etag = await _same_when_read(work.operation, tools)
     if not etag:
         return result
-    proved = work.operation._replace(detail=CONTENT_KNOWN, etag=etag)
+    proved = work.operation._replace(spec=KnownContent(), etag=etag)
     return (await carry_out(Work(proved), _plain_tools(tools)))[0]
 
 
@@ -46,7 +46,7 @@ async def compare_redirect(work: Work, tools: Tools) -> Result:
     location = (answer if answer.ok else await send_expecting_ok(call)).headers.get(
         "x-amz-website-redirect-location", ""
     )
-    if location != operation.detail:
+    if location != require_spec(operation, RedirectSpec).location:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
     return Result(operation.id, already=True)
 

@@ -5,7 +5,8 @@ import pytest
 from s3batch.archive import change_detection, manifest_codec, pack_chunk, pack_plan, scan
 from s3batch.archive.hashing import WINDOW
 from s3batch.archive.local_state import load_state, read_state, save_state
-from s3batch.archive.plan_file import Recipe, count_files
+from s3batch.archive.plan_file import count_files
+from s3batch.model import ChunkSpec
 from tests.archive.cycle import OLD, Store, fill, noise, rebuild, restore_tree, settle, snapshot
 
 
@@ -339,13 +340,6 @@ def test_what_could_not_be_read_is_left_out_with_its_links(here, tmp_path, monke
     assert sorted(os.listdir(tmp_path / "there" / "d")) == ["b"]
 
 
-def test_a_recipe_is_a_few_numbers_of_text():
-    recipe = Recipe(17, 3400, 3900)
-
-    assert recipe.text() == "17 3400 3900"
-    assert Recipe.from_text(recipe.text()) == recipe
-
-
 def test_no_pack_is_larger_than_its_cap(here):
     fill(here, {f"d/{n}": noise(7 << 20, n) for n in range(9)})
 
@@ -389,6 +383,6 @@ def test_many_tiny_files_make_several_chunks_so_that_all_workers_write_them(here
 def test_a_file_of_many_pieces_is_one_file(here):
     """Progress counts files: a window of a large one is none."""
     rows = [0, 1, 1, 2, 2]
-    recipes = [Recipe(0, 0, 2), Recipe(1, 2, 4), Recipe(2, 4, 5)]
+    recipes = [ChunkSpec(0, 0, 2), ChunkSpec(1, 2, 4), ChunkSpec(2, 4, 5)]
 
     assert count_files(rows, recipes) == [2, 1, 0]

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import Kind, Operation, Part, Reason, Stage
+from s3batch.model import (
+    ChunkSpec,
+    KeptAttributes,
+    Kind,
+    Operation,
+    OperationSpec,
+    Part,
+    Reason,
+    RedirectSpec,
+    Stage,
+    UnreadableSpec,
+)
 from s3batch.plan.row_check import is_plain_path
 from s3batch.settings.table import Settings
 from tests.cli.test_journal_trust import KEYS, QUICK, edit
@@ -60,8 +71,8 @@ def upload(tree: Path, path: str, key: str = "", **more) -> Operation:
     return Operation(Kind.UPLOAD, key or f"site/{path}", Reason.MISSING, path, stamp.size, stamp, **more)
 
 
-def row(kind: Kind, key: str, stage: int = Stage.MAIN, detail: str = "", path: str = "") -> Operation:
-    return Operation(kind, key, Reason.MISSING, path, stage=stage, detail=detail)
+def row(kind: Kind, key: str, stage: int = Stage.MAIN, spec: OperationSpec | None = None, path: str = "") -> Operation:
+    return Operation(kind, key, Reason.MISSING, path, stage=stage, spec=spec)
 
 
 def resume(call, journal: Path, **env: str):
@@ -86,10 +97,10 @@ BAD = {
     "another key in the target": lambda tree: upload(tree, "a", "site/index.html"),
     "a comparison of a path that goes up": lambda tree: upload(tree, "../secret")._replace(kind=Kind.RECONCILE),
     "a copy of a key out of the target": lambda tree: upload(tree, "a", "other/a")._replace(kind=Kind.COPY),
-    "a redirect of its own": lambda tree: row(Kind.REDIRECT, "login", Stage.REDIRECT, "https://evil"),
-    "another end of a redirect": lambda tree: row(Kind.REDIRECT, "old", Stage.REDIRECT, "https://evil"),
-    "a redirect in the main stage": lambda tree: row(Kind.REDIRECT, "old", Stage.MAIN, "https://evil"),
-    "a chunk": lambda tree: row(Kind.CHUNK, "site/x", detail="0 0 1", path="/etc/passwd"),
+    "a redirect of its own": lambda tree: row(Kind.REDIRECT, "login", Stage.REDIRECT, RedirectSpec("https://evil")),
+    "another end of a redirect": lambda tree: row(Kind.REDIRECT, "old", Stage.REDIRECT, RedirectSpec("https://evil")),
+    "a redirect in the main stage": lambda tree: row(Kind.REDIRECT, "old", Stage.MAIN, RedirectSpec("https://evil")),
+    "a chunk": lambda tree: row(Kind.CHUNK, "site/x", spec=ChunkSpec(0, 0, 1), path="/etc/passwd"),
 }
 
 
@@ -129,7 +140,7 @@ def test_a_delete_of_what_the_job_keeps_is_not_sent(call, workspace, tree, store
 
 def test_a_row_that_the_plan_could_have_made_is_carried_out(call, workspace, tree, store):
     journal = workspace / "x.db"
-    redirect = row(Kind.REDIRECT, "old", Stage.REDIRECT, "/new")
+    redirect = row(Kind.REDIRECT, "old", Stage.REDIRECT, RedirectSpec("/new"))
     plant(journal, tree, store, upload(tree, "a"), redirect._replace(reason=Reason.REDIRECT))
 
     ran = resume(call, journal)
@@ -138,9 +149,12 @@ def test_a_row_that_the_plan_could_have_made_is_carried_out(call, workspace, tre
     assert sorted(changes(store)) == [("PutObject", "old"), ("PutObject", "site/a")]
 
 
-def test_what_a_row_wants_beside_its_file_is_found_out_anew(call, workspace, tree, store):
+@pytest.mark.parametrize(
+    "spec", [UnreadableSpec('{"x-amz-acl": "public-read"}'), KeptAttributes((("x-amz-acl", "public-read"),))]
+)
+def test_what_a_row_wants_beside_its_file_is_found_out_anew(call, workspace, tree, store, spec):
     journal = workspace / "x.db"
-    plant(journal, tree, store, upload(tree, "a", detail='{"x-amz-acl": "public-read"}'))
+    plant(journal, tree, store, upload(tree, "a", spec=spec))
 
     ran = resume(call, journal)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from s3batch.objects.kept_tags import KeptTags
 from tests.crash.scene import kill_workers
 from tests.rig import fake_s3, program
 from tests.rig.fake_s3 import FakeS3, Manners, Seen
@@ -140,16 +139,3 @@ def test_a_journal_in_the_tree_decides_no_tags(fake, start):
 
     assert ended.code == 0, ended.stderr
     assert what_they_have(fake) == {(TAGS, "text/html"), ((), "text/html")}
-
-
-@pytest.mark.parametrize(
-    "text", ["", "content-known", "tags ", "tags 1", "tags [[[1, 2]], 3, 4]", "tags [[], 1]", "tags " + "[" * 10_000]
-)
-def test_a_detail_that_is_none_of_ours_is_no_record(text):
-    assert KeptTags.from_text(text) is None
-
-
-def test_a_record_comes_back_as_it_was():
-    record = KeptTags(TAGS, "Sun, 29 Nov 2026 10:00:00 GMT", "content-known")
-
-    assert KeptTags.from_text(record.to_text()) == record

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.executors.worker_loop import WorkerLoop
-from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.model import Kind, Operation, Part, Reason, RedirectSpec, Result, Step, Work
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.settings.table import Settings
@@ -199,7 +199,7 @@ def test_an_acl_is_applied_and_compared_where_the_store_has_any(store, workshop,
 
 
 def test_a_redirect_is_made_once(store, workshop):
-    operation = Operation(Kind.REDIRECT, store.key("old"), Reason.REDIRECT, detail="/new", id=1)
+    operation = Operation(Kind.REDIRECT, store.key("old"), Reason.REDIRECT, spec=RedirectSpec("/new"), id=1)
 
     (made,) = workshop(Work(operation))
     (again,) = workshop(Work(operation))

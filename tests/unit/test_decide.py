@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from s3batch.model import (
-    ATTRIBUTES_CHANGED,
-    ATTRIBUTES_KNOWN,
-    CONTENT_KNOWN,
+    AttributesChanged,
     Kind,
+    KnownAttributes,
+    KnownContent,
     KnownObject,
     ListedObject,
     Operation,
@@ -28,37 +28,37 @@ UPLOAD, RECONCILE = Kind.UPLOAD, Kind.RECONCILE
 @pytest.mark.parametrize(
     ("listed", "known", "wanted"),
     [
-        pytest.param(None, None, (UPLOAD, Reason.MISSING, ""), id="no object"),
-        pytest.param(None, KNOWN, (UPLOAD, Reason.MISSING, ""), id="an object that was ours and is gone"),
-        pytest.param(LISTED._replace(size=6), None, (UPLOAD, Reason.CONTENT, ""), id="another size"),
-        pytest.param(LISTED, None, (RECONCILE, Reason.UNKNOWN, ""), id="the same size and nothing known"),
+        pytest.param(None, None, (UPLOAD, Reason.MISSING, None), id="no object"),
+        pytest.param(None, KNOWN, (UPLOAD, Reason.MISSING, None), id="an object that was ours and is gone"),
+        pytest.param(LISTED._replace(size=6), None, (UPLOAD, Reason.CONTENT, None), id="another size"),
+        pytest.param(LISTED, None, (RECONCILE, Reason.UNKNOWN, None), id="the same size and nothing known"),
         pytest.param(LISTED, KNOWN, None, id="file and object as we left them"),
         pytest.param(
-            LISTED, KNOWN._replace(fingerprint="G"), (RECONCILE, Reason.UNKNOWN, CONTENT_KNOWN), id="other attributes"
+            LISTED, KNOWN._replace(fingerprint="G"), (RECONCILE, Reason.UNKNOWN, KnownContent()), id="other attributes"
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local=LOCAL._replace(mtime_ns=9)), (RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} C"),
+            LISTED, KNOWN._replace(local=LOCAL._replace(mtime_ns=9)), (RECONCILE, Reason.UNKNOWN, KnownAttributes("C")),
             id="touched",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local=LOCAL._replace(ctime_ns=9)), (RECONCILE, Reason.UNKNOWN, f"{ATTRIBUTES_KNOWN} C"),
+            LISTED, KNOWN._replace(local=LOCAL._replace(ctime_ns=9)), (RECONCILE, Reason.UNKNOWN, KnownAttributes("C")),
             id="built anew with the same size, time and inode",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local=ELSEWHERE, checksum=""), (RECONCILE, Reason.UNKNOWN, ATTRIBUTES_KNOWN),
+            LISTED, KNOWN._replace(local=ELSEWHERE, checksum=""), (RECONCILE, Reason.UNKNOWN, KnownAttributes("")),
             id="another checkout, no checksum noted",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local=ELSEWHERE, fingerprint="G"), (RECONCILE, Reason.UNKNOWN, ATTRIBUTES_CHANGED),
+            LISTED, KNOWN._replace(local=ELSEWHERE, fingerprint="G"), (RECONCILE, Reason.UNKNOWN, AttributesChanged()),
             id="another checkout and other attributes",
         ),
         pytest.param(
-            LISTED, KNOWN._replace(local=ELSEWHERE._replace(size=4)), (RECONCILE, Reason.UNKNOWN, ""),
+            LISTED, KNOWN._replace(local=ELSEWHERE._replace(size=4)), (RECONCILE, Reason.UNKNOWN, None),
             id="another size before",
         ),
-        pytest.param(LISTED._replace(etag="f"), KNOWN, (RECONCILE, Reason.UNKNOWN, ""), id="somebody else's object"),
+        pytest.param(LISTED._replace(etag="f"), KNOWN, (RECONCILE, Reason.UNKNOWN, None), id="somebody else's object"),
         pytest.param(
-            LISTED._replace(modified=102.0), KNOWN, (RECONCILE, Reason.UNKNOWN, ""), id="written again since, all alike"
+            LISTED._replace(modified=102.0), KNOWN, (RECONCILE, Reason.UNKNOWN, None), id="written again since, all alike"
         ),
     ],
 )  # fmt: skip
@@ -68,24 +68,24 @@ def test_a_file_needs(listed, known, wanted) -> None:
     if wanted is None:
         assert found is None
         return
-    kind, reason, detail = wanted
+    kind, reason, spec = wanted
     etag = listed.etag if listed else ""
-    assert found == Operation(kind, "t/a.txt", reason, "a.txt", 5, LOCAL, 2, etag, detail)
+    assert found == Operation(kind, "t/a.txt", reason, "a.txt", 5, LOCAL, 2, etag, spec)
 
 
 @pytest.mark.parametrize(
-    ("known", "gzip", "detail"),
+    ("known", "gzip", "spec"),
     [
-        pytest.param("Fz", True, CONTENT_KNOWN, id="compressed before and now"),
-        pytest.param("Fz", False, ATTRIBUTES_CHANGED, id="compressed before, and by chance as long as the file"),
-        pytest.param("F", True, ATTRIBUTES_CHANGED, id="compressed now"),
+        pytest.param("Fz", True, KnownContent(), id="compressed before and now"),
+        pytest.param("Fz", False, AttributesChanged(), id="compressed before, and by chance as long as the file"),
+        pytest.param("F", True, AttributesChanged(), id="compressed now"),
     ],
 )
-def test_other_attributes_leave_the_content_alone_unless_compression_is_one_of_them(known, gzip, detail) -> None:
+def test_other_attributes_leave_the_content_alone_unless_compression_is_one_of_them(known, gzip, spec) -> None:
     found = decide_operation(FILE, "t/a.txt", LISTED, KNOWN._replace(fingerprint=known), "G", stage=0, gzip=gzip)
 
     assert found is not None
-    assert (found.kind, found.detail) == (Kind.RECONCILE, detail)
+    assert (found.kind, found.spec) == (Kind.RECONCILE, spec)
 
 
 def test_the_size_of_a_compressed_object_says_nothing() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Operation, Reason, Result, Stage, State
+from s3batch.model import JobState, Kind, KnownAttributes, Operation, Reason, RedirectSpec, Result, Stage, State
 from tests.rig.stamps import stamp
 
 ODD = os.fsdecode(b"caf\xe9/\xff.txt")
@@ -61,7 +61,7 @@ def test_every_field_of_an_operation_comes_back_as_it_was_given(journal):
         stamp(1, 2**62, 2**62, 2**62, 2**62),
         Stage.REDIRECT,
         "etag",
-        '{"to": "/x"}',
+        RedirectSpec('{"to": "/x"}'),
     )
 
     (added,) = journal.operations.add([given])
@@ -234,7 +234,7 @@ def test_what_is_open_or_failed_is_counted_as_it_is_now(journal):
 
 
 def test_names_that_are_not_utf8_come_back_as_they_went_in(journal):
-    given = upload(ODD, detail=ODD)
+    given = upload(ODD, spec=KnownAttributes(ODD))
 
     added = journal.operations.add([upload("plain"), given])
 

@@ -9,7 +9,7 @@ import pytest
 
 from s3batch.journal import Journal
 from s3batch.journal.limits import JournalLimits
-from s3batch.model import NO_STAMP, Kind, Operation, Reason, Result, Stage, State
+from s3batch.model import NO_STAMP, Kind, KnownAttributes, Operation, Reason, Result, Stage, State
 from tests.rig.stamps import stamp
 
 
@@ -48,7 +48,9 @@ def test_what_is_leased_is_what_reading_it_back_would_give(journal: Journal) -> 
     odd = "caf\udce9 \u2028"
     planned = [
         *uploads(0, 2),
-        Operation(Kind.RECONCILE, odd, Reason.UNKNOWN, odd, 7, stamp()._replace(size=7), etag="e", detail="d"),
+        Operation(
+            Kind.RECONCILE, odd, Reason.UNKNOWN, odd, 7, stamp()._replace(size=7), etag="e", spec=KnownAttributes("d")
+        ),
         Operation(Kind.UPLOAD, "troubled", Reason.MISSING, "troubled/", 0, NO_STAMP),
     ]
     journal.operations.add(planned)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3batch.journal import Journal
-from s3batch.model import FILE, Kind, Operation, Reason, Result, Stage, Stamp, State, Step, good_result
+from s3batch.model import FILE, Kind, KnownAttributes, Operation, Reason, Result, Stage, Stamp, State, Step, good_result
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_every_field_of_an_operation_is_read_as_it_was_written(journal):
     stamp = Stamp(FILE, 11, 12, 13, 14, 15)
     planned = Operation(
         kind=Kind.RECONCILE, key="key", reason=Reason.LATE, path="path", size=11, stamp=stamp,
-        stage=Stage.PUBLISH_LAST, etag="etag", detail="detail",
+        stage=Stage.PUBLISH_LAST, etag="etag", spec=KnownAttributes("checksum"),
     )  # fmt: skip
     (added,) = journal.operations.add([planned], lease=True)
     assert added == planned._replace(id=added.id)
@@ -46,7 +46,7 @@ ELSEWHERE = {
     "part": "names the row of a part",
     "become": "is the kind of the operation from then on",
     "reason": "is the reason of the operation from then on",
-    "detail": "is the detail of the operation from then on",
+    "spec": "is the spec of the operation from then on",
     "parts": "are rows of the table part",
     "upload_id": "is recorded before the first part, by uploads.begin",
     "warning": "is a row of the table warning",

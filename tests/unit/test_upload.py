@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from s3batch.model import Kind, Operation, Reason, Result, Work, stamp_of
+from s3batch.model import KeptAttributes, Kind, Operation, Reason, Result, Work, stamp_of
 from s3batch.objects.attributes import AttributeRules
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import checksums
@@ -196,7 +196,7 @@ def test_gzip_is_left_to_the_general_way(source: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"recheck": True}, {"detail": "[{}, [], []]"}, {"size": 2 << 20}, {"kind": Kind.RECONCILE}, {"upload_id": "u"}],
+    [{"recheck": True}, {"spec": KeptAttributes(())}, {"size": 2 << 20}, {"kind": Kind.RECONCILE}, {"upload_id": "u"}],
 )
 def test_a_row_with_more_to_it_is_not_plain(source: Path, changes: dict[str, Any]) -> None:
     assert is_plain_upload(work_of(source))
