@@ -169,7 +169,7 @@ def test_the_version_comes_from_the_tag(wheel, source):
 
 
 def test_bytecode_is_there_and_is_never_looked_up_again(program):
-    [compiled] = program.parents[1].rglob("s3batch/__pycache__/settings.*.pyc")
+    [compiled] = program.parents[1].rglob("s3batch/settings/__pycache__/table.*.pyc")
 
     assert compiled.read_bytes()[4:8] == b"\x01\0\0\0"  # a hash, not to be checked
 

@@ -110,4 +110,4 @@ def test_a_fork_is_let_go_of_where_nobody_is_told_of_ended_children():
     ids=["alone", "with a thread", "with botocore"],
 )
 def test_when_a_copy_would_be_whole(script: str, possible: bool):
-    assert run(f"{script}\nprint(forks.possible()); sys.stdout.flush(); os._exit(0)") == f"{possible}\n"
+    assert run(f"{script}\nprint(forks.is_fork_possible()); sys.stdout.flush(); os._exit(0)") == f"{possible}\n"
