@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.model import KeptTags, Kind, Operation, Reason, RedirectSpec
+from s3batch.model import KeptTags, Kind, Operation, Reason, RedirectSpec, UnreadableSpec
 from s3batch.objects.redirects import collect_protected_keys
 from s3batch.plan.spec import KEPT
 
@@ -42,6 +42,8 @@ class RowCheck:
         """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none."""
         if operation.kind in _OF_FILES:
             self._require_file(operation)
+            if operation.upload_id and isinstance(operation.spec, UnreadableSpec):
+                raise ValueError(f"the attributes to keep of {operation.key!r} cannot be read")
             if operation.spec is not None and not operation.upload_id:
                 spec = self._tags_of(operation)
                 return operation._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN, spec=spec, recheck=True)

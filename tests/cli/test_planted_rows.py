@@ -149,6 +149,17 @@ def test_a_row_that_the_plan_could_have_made_is_carried_out(call, workspace, tre
     assert sorted(changes(store)) == [("PutObject", "old"), ("PutObject", "site/a")]
 
 
+def test_an_upload_whose_kept_attributes_cannot_be_read_is_damage(call, workspace, tree, store):
+    journal = workspace / "x.db"
+    plant(journal, tree, store, upload(tree, "a", spec=UnreadableSpec('[{"x-amz-meta-theirs": ')), upload_id="U1")
+
+    ran = resume(call, journal)
+
+    # the file would be sent without the attributes that other programs gave its object
+    assert (ran.code, changes(store)) == (3, []), ran.err
+    assert f"journal {journal} is damaged" in ran.err
+
+
 @pytest.mark.parametrize(
     "spec", [UnreadableSpec('{"x-amz-acl": "public-read"}'), KeptAttributes((("x-amz-acl", "public-read"),))]
 )
