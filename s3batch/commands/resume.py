@@ -11,7 +11,7 @@ from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsErro
 from s3batch.reporting.json_stream import Collected
 from s3batch.reporting.report import format_resume_command
 from s3batch.reporting.text import format_date
-from s3batch.units import format_count
+from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,8 +164,8 @@ def _only_job(left: Sequence[FoundJob], settings: Settings, output: Output) -> F
 
 
 def _words_left(found: FoundJob) -> str:
-    left = format_count(found.left)
-    return f"{left} operations left" if found.job.planned or found.left else "planning not finished"
+    left = format_plural(found.left, "operation")
+    return f"{left} left" if found.job.planned or found.left else "planning not finished"
 
 
 def _trust_refusal(settings: Settings, found: FoundJob) -> Exception:

@@ -16,6 +16,7 @@ from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import OwnMarks
 from s3batch.objects.redirects import collect_protected_keys
 from s3batch.source.walk import CountedPaths, UnreadablePaths
+from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE, modified_ns
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> Non
     settings = wanted.settings
     if not journal.jobs.current.files and not settings.allow_empty_source:
         raise JobFailedError(
-            f"the source {wanted.source.root} holds no file; refusing to delete {count} objects below "
+            f"the source {wanted.source.root} holds no file; refusing to delete {format_plural(count, 'object')} below "
             f"{wanted.target.bucket}/{wanted.prefix}",
             hint="set allow_empty_source if that is what you want",
         )

@@ -25,6 +25,7 @@ from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
 from s3batch.plan.spec import KEPT, SyncSpec
 from s3batch.settings.s3_limits import OBJECT_LIMIT
+from s3batch.units import format_plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,8 @@ class Planner:
             # readable by now, or its operation would have failed
             count = walked.troubled if walked else 0
             raise JobFailedError(
-                f"{count} paths could not be read while the source was walked", hint="resume walks again"
+                f"{format_plural(count, 'path')} could not be read while the source was walked",
+                hint="resume walks again",
             )
         if self.wanted.settings.delete:
             for batch in deletes.plan_deletes(self.wanted, self.journal):

@@ -16,7 +16,7 @@ from s3batch.journal import Entry, Journal
 from s3batch.model import State
 from s3batch.plan import quirk_memory
 from s3batch.reporting import report
-from s3batch.reporting.text import format_date, format_table
+from s3batch.reporting.text import format_amount, format_date, format_table
 from s3batch.s3 import permissions
 from s3batch.units import format_count, format_duration, format_size
 
@@ -120,7 +120,7 @@ def _lines_about(found: FoundJob, document: dict[str, Any]) -> list[tuple[str, s
         ("journal", found.journal),
         (
             "found",
-            f"{format_count(job.files)} files, {format_size(job.bytes)}, {format_count(job.unchanged)} unchanged",
+            f"{format_amount(job.files, job.bytes)}, {format_count(job.unchanged)} unchanged",
         ),
         ("requests", ", ".join(f"{count} {name}" for name, count in document["requests"].items())),
         ("retries", format_count(job.retries) if job.retries else ""),
