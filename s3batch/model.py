@@ -210,10 +210,18 @@ class Attributes:
     tags: tuple[tuple[str, str], ...] = ()
     gzip: bool = False
     """Compress on the way, with Content-Encoding set."""
+    preserve: tuple[str, ...] = ()
+    """The attributes of the file to keep in user metadata: ``mtime``, ``mode``, ``owner``."""
+    preserved: tuple[tuple[str, str], ...] = ()
+    """That metadata, once the file has been looked at."""
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits; equal exactly when the applied attributes are equal. A ``z`` after them means gzip."""
-        text = repr([getattr(self, field.name) for field in fields(self)])
+        """Return 16 hex digits; equal exactly when the configured attributes are equal. A ``z`` after them means gzip.
+
+        Preserved values do not count: they change with the file's stamp only.
+        """
+        values = [getattr(self, field.name) for field in fields(self) if not field.name.startswith("preserve")]
+        text = repr([*values, self.preserve] if self.preserve else values)
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         return digest + COMPRESSED * self.gzip
 

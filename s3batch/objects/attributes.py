@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s3batch.model import Attributes
 from s3batch.objects import content_types
+from s3batch.objects.preserved import PRESERVABLE
 from s3batch.objects.star_glob import compile_star_glob, count_literals
 from s3batch.settings import pattern_maps
 from s3batch.settings.texts import http_date
@@ -145,6 +146,8 @@ class AttributeRules:
     """Of the settings that are set, by their names, which are those of the attributes too."""
     encryption: str = ""
     kms_key_id: str = ""
+    preserve: tuple[str, ...] = ()
+    """The attributes of each file to keep in user metadata."""
     _depth: int = 0
     """Dots in the longest extension that a setting names; 0 where a glob needs the whole path."""
     _named: frozenset[str] = frozenset()
@@ -167,7 +170,8 @@ class AttributeRules:
         patterns = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
         dots = max((pattern.count(".") for pattern in patterns if pattern.startswith(".")), default=1)
         depth = 0 if any(choice.globs for choice in choices.values()) else dots
-        return cls(root, choices, *_choose_encryption(settings), depth, patterns)
+        preserve = tuple(name for name in PRESERVABLE if name in settings.preserve)
+        return cls(root, choices, *_choose_encryption(settings), preserve, depth, patterns)
 
     def attributes(self, path: str) -> Attributes:
         """Return the attributes of the object of this file (relative to the source). Equal ones are the same object."""
@@ -227,6 +231,7 @@ class AttributeRules:
             gzip=gzip,
             encryption=self.encryption,
             kms_key_id=self.kms_key_id,
+            preserve=self.preserve,
             **others,
         )
 

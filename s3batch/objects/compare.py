@@ -26,6 +26,7 @@ from s3batch.objects.headers import (
     canonical_name,
     strip_framing_encodings,
 )
+from s3batch.objects.preserved import is_same_preserved
 from s3batch.settings import texts
 
 LISTING_GRAIN = 1.0
@@ -62,6 +63,7 @@ def find_attribute_changes(wanted: Attributes, remote: RemoteAttributes) -> Iter
             yield AttributeChange(OWN_HEADERS[name], found, want)
     if wanted.metadata is not None:
         yield from _metadata_changes(wanted.metadata, remote.metadata)
+    yield from _preserved_changes(wanted, remote)
     if wanted.tags and remote.tag_count not in ("", str(len(wanted.tags))):
         yield AttributeChange(TAG_COUNT, remote.tag_count, str(len(wanted.tags)))
 
@@ -94,6 +96,13 @@ def _metadata_changes(
         ours = name in want or not BOOKKEEPING.fullmatch(name)
         if ours and want.get(name) != found.get(name):
             yield AttributeChange(METADATA_PREFIX + name, found.get(name, ""), want.get(name, ""))
+
+
+def _preserved_changes(wanted: Attributes, remote: RemoteAttributes) -> Iterator[AttributeChange]:
+    configured, found = dict(wanted.metadata or ()), dict(remote.metadata)
+    for name, value in wanted.preserved:
+        if name not in configured and not is_same_preserved(name, value, found.get(name, "")):
+            yield AttributeChange(METADATA_PREFIX + name, found.get(name, ""), value)
 
 
 def _as_good_as_guessed(wanted: Attributes, name: str, found: str) -> bool:

@@ -89,7 +89,7 @@ class RemoteAttributes:
 def make_put_headers(attributes: Attributes) -> dict[str, str]:
     """Return the headers for PutObject and CreateMultipartUpload; names in lower case."""
     headers = {header: value for name, header in OWN_HEADERS.items() if (value := getattr(attributes, name))}
-    headers |= _metadata_headers(attributes.metadata or ())
+    headers |= _metadata_headers(attributes.preserved) | _metadata_headers(attributes.metadata or ())
     if attributes.acl:
         headers["x-amz-acl"] = attributes.acl
     return headers | make_tag_header(attributes.tags)
@@ -160,12 +160,9 @@ def _metadata_headers(metadata: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _select_kept_metadata(attributes: Attributes, remote: RemoteAttributes) -> Iterator[tuple[str, str]]:
     """Yield the object's metadata: all if none is configured, else only the keys that tools keep for themselves."""
-    if attributes.metadata is None:
-        yield from remote.metadata
-        return
-    ours = {canonical_name(name) for name, _ in attributes.metadata}
+    ours = {canonical_name(name) for name, _ in (*attributes.preserved, *(attributes.metadata or ()))}
     for name, value in remote.metadata:
-        if BOOKKEEPING.fullmatch(name) and canonical_name(name) not in ours:
+        if (attributes.metadata is None or BOOKKEEPING.fullmatch(name)) and canonical_name(name) not in ours:
             yield name, value
 
 

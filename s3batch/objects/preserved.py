@@ -43,7 +43,7 @@ class PreservedAttributes(NamedTuple):
 
 
 def encode_preserved(
-    names: Collection[str], mtime_ns: int, mode: int, uid: int, gid: int
+    names: Collection[str], mtime_ns: int, mode: int = 0, uid: int = 0, gid: int = 0
 ) -> tuple[tuple[str, str], ...]:
     """Return the metadata for those of :data:`PRESERVABLE` that ``names`` holds. ``mode`` is an ``st_mode``."""
     texts = {"mtime": format_mtime(mtime_ns), "mode": f"{mode:o}", "uid": str(uid), "gid": str(gid)}
@@ -62,11 +62,9 @@ def decode_preserved(metadata: Iterable[tuple[str, str]]) -> PreservedAttributes
     )
 
 
-def is_same_preserved(wanted: Iterable[tuple[str, str]], metadata: Iterable[tuple[str, str]]) -> bool:
-    """Return whether an object carries what :func:`encode_preserved` gave, whatever the spelling of its numbers."""
-    names = dict(wanted)
-    want, found = decode_preserved(names.items()), decode_preserved(each for each in metadata if each[0] in names)
-    return want == found
+def is_same_preserved(name: str, wanted: str, found: str) -> bool:
+    """Return whether two values of one name are equal, whatever the spelling of their numbers."""
+    return wanted == found or (found != "" and decode_preserved([(name, wanted)]) == decode_preserved([(name, found)]))
 
 
 def format_mtime(nanoseconds: int) -> str:

@@ -31,11 +31,13 @@ def decide_operation(
     *,
     stage: int,
     gzip: bool,
+    preserves: bool = False,
 ) -> Operation | None:
     """Return the operation that ``file`` needs, or ``None`` if the object under ``key`` is right.
 
     ``known`` are the journal's facts of the last own write, or ``None`` if they are not trusted. ``fingerprint`` is of
-    the attributes wanted. With ``gzip`` the stored size says nothing about the file's.
+    the attributes wanted. With ``gzip`` the stored size says nothing about the file's. With ``preserves`` another stamp
+    means other attributes.
     """
     if listed is None:  # all of a first upload
         stamp = file.stamp
@@ -52,11 +54,14 @@ def decide_operation(
             return None
         if compare.is_file_untouched(file, known) and known.fingerprint.endswith(COMPRESSED) == gzip:
             return operation(Kind.RECONCILE, Reason.UNKNOWN, KnownContent())
-        if known.fingerprint == fingerprint and known.local.size == file.stamp.size:
+        if known.fingerprint == fingerprint and known.local.size == file.stamp.size and not preserves:
             return operation(Kind.RECONCILE, Reason.UNKNOWN, KnownAttributes(known.checksum))
     if listed.size != file.stamp.size and not gzip:
         return operation(Kind.UPLOAD, Reason.CONTENT)
-    changed = known is not None and compare.is_own_object(listed, known) and known.fingerprint != fingerprint
+    if known is None or not compare.is_own_object(listed, known):
+        return operation(Kind.RECONCILE, Reason.UNKNOWN)
+    touched = preserves and known.local.mtime_ns != file.stamp.mtime_ns
+    changed = known.fingerprint != fingerprint or touched
     return operation(Kind.RECONCILE, Reason.UNKNOWN, AttributesChanged() if changed else None)
 
 

@@ -119,7 +119,7 @@ class Planner:
         attributes, fingerprint = self.wanted.rules.describe(file.path)
         return planner.decide_operation(
             file, key, listed, known if self.wanted.settings.trust_journal else None, fingerprint,
-            stage=self.wanted.stage(file.path), gzip=attributes.gzip,
+            stage=self.wanted.stage(file.path), gzip=attributes.gzip, preserves=bool(attributes.preserve),
         )  # fmt: skip
 
     def _count(self, files: list[LocalFile], quiet: list[str]) -> None:

@@ -102,6 +102,10 @@ class Settings:
         SYNC_COMMANDS,
         Form.MAP,
     )
+    preserve: tuple[str, ...] = define_setting(
+        (), "Attributes of files to keep in user metadata, under the names of rclone: mtime, mode, owner.",
+        Topic.ATTRIBUTES, SYNC_COMMANDS, Form.LIST, choices=("mtime", "mode", "owner"),
+    )  # fmt: skip
     tags: str = define_setting(
         "",
         "Object tags: a=1&b=2, a map from name to value, or a map from pattern to either.",

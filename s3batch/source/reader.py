@@ -99,7 +99,15 @@ class SourceReader:
 
     def check(self, path: str, stamp: Stamp) -> None:
         """Raise :class:`ContentError` unless ``path`` has this stamp."""
-        os.close(self.open(path, stamp))
+        self.look(path, stamp)
+
+    def look(self, path: str, stamp: Stamp) -> os.stat_result:
+        """Return the attributes of ``path``, which must have this stamp. Raises :class:`ContentError`."""
+        fd = self.open(path, stamp)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
 
     def read(self, path: str, stamp: Stamp, offset: int = 0, length: int = -1) -> bytes | bytearray:
         """Return ``length`` bytes (all for -1) from ``offset`` of a file that has this stamp before and after."""

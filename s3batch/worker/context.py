@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from s3batch.objects.preserved import encode_preserved
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
 from s3batch.s3.integrity import Checks
@@ -117,7 +118,16 @@ class Tools:
     def attributes(self, operation: Operation) -> Attributes:
         """Return the attributes of the object of this operation's file."""
         wanted = self.brief.rules.attributes(operation.path)
+        if wanted.preserve:
+            wanted = replace(wanted, preserved=self._read_preserved(operation, wanted.preserve))
         return replace(wanted, acl="") if self.acl_refused and wanted.acl else wanted
+
+    def _read_preserved(self, operation: Operation, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of an operation's file. Raises ContentError if it is not the planned one."""
+        if names == ("mtime",):
+            return encode_preserved(names, operation.stamp.mtime_ns)
+        info = self.source.look(operation.path, operation.stamp)
+        return encode_preserved(names, info.st_mtime_ns, info.st_mode, info.st_uid, info.st_gid)
 
 
 def tools_for(brief: Brief) -> Tools:

@@ -150,6 +150,10 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
         tools.note_refusal(
             "HeadObject", fault, "an upload that another run began is finished without a check of its parts"
         )
+    elif tools.brief.rules.preserve:  # the file may have been touched since it was begun
+        head = await send_allowing_refusal(requests.head_object(operation.key))
+        if head.ok and await find_difference(operation, tools.attributes(operation), head, tools) is not None:
+            return await _made_right(work, head, tools)
     if (kept := find_kept_attributes(operation)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
     etag, warning = etag_in(answer), ""

@@ -63,7 +63,7 @@ def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, A
     operation, name = work.operation, tools.checks.name
     asked: FirstAttempt | None = None
     attributes, fingerprint = tools.brief.rules.describe(operation.path)
-    if not (attributes.gzip or (attributes.acl and tools.acl_refused)):
+    if not (attributes.gzip or attributes.preserve or (attributes.acl and tools.acl_refused)):
         try:
             body = tools.source.read(operation.path, operation.stamp)
             header = checksum_header(name, body)
@@ -128,9 +128,7 @@ async def read_packed(operation: Operation, tools: Tools) -> Body:
 
 async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | None = None) -> Result:
     """Send a file. ``asked`` is the request that was already sent because the upload seemed plain."""
-    attributes, fingerprint = tools.brief.rules.describe(operation.path)
-    if attributes.acl and tools.acl_refused:
-        attributes = replace(attributes, acl="")
+    attributes, fingerprint = tools.attributes(operation), tools.brief.rules.fingerprint(operation.path)
     if asked is not None:
         body = asked.call.body
     elif attributes.gzip:

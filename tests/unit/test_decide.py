@@ -74,6 +74,25 @@ def test_a_file_needs(listed, known, wanted) -> None:
 
 
 @pytest.mark.parametrize(
+    ("known", "spec"),
+    [
+        pytest.param(KNOWN._replace(local=LOCAL._replace(mtime_ns=9)), AttributesChanged(), id="touched"),
+        pytest.param(KNOWN._replace(local=LOCAL._replace(ctime_ns=9)), None, id="perhaps another mode or owner"),
+        pytest.param(KNOWN._replace(fingerprint="G"), KnownContent(), id="preserved from now on"),
+    ],
+)
+def test_a_preserved_file_with_another_stamp_is_compared_with_its_object(known, spec) -> None:
+    found = decide_operation(FILE, "t/a.txt", LISTED, known, "F", stage=0, gzip=False, preserves=True)
+
+    assert found is not None
+    assert (found.kind, found.spec) == (RECONCILE, spec)
+
+
+def test_a_preserved_file_with_its_stamp_needs_nothing() -> None:
+    assert decide_operation(FILE, "t/a.txt", LISTED, KNOWN, "F", stage=0, gzip=False, preserves=True) is None
+
+
+@pytest.mark.parametrize(
     ("known", "gzip", "spec"),
     [
         pytest.param("Fz", True, KnownContent(), id="compressed before and now"),
