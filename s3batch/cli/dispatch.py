@@ -18,15 +18,15 @@ UseCase = Callable[["Settings", "Output"], int]
 
 
 def _dispatch_sync(settings: Settings, output: Output) -> int:
-    from s3batch.commands.sync import job
+    from s3batch.commands.sync.directions import run_in_direction
 
-    return job.run_sync(settings, output)
+    return run_in_direction(settings, output)
 
 
 def _dispatch_verify(settings: Settings, output: Output) -> int:
-    from s3batch.commands import verify
+    from s3batch.commands.sync.directions import verify_in_direction
 
-    return verify.run_verify(settings, output)
+    return verify_in_direction(settings, output)
 
 
 def _dispatch_resume(settings: Settings, output: Output) -> int:

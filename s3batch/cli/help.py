@@ -11,8 +11,8 @@ from s3batch.settings.table import names_of_setting, taken_by
 WIDTH = 100
 _COLUMN = 36
 _USAGE = {
-    "sync": "SOURCE s3://BUCKET/PREFIX",
-    "verify": "SOURCE s3://BUCKET/PREFIX",
+    "sync": "SOURCE TARGET",
+    "verify": "SOURCE TARGET",
     "doctor": "s3://BUCKET/PREFIX",
     "cache restore": "s3://BUCKET/PREFIX",
     "cache rebuild": "s3://BUCKET/PREFIX",

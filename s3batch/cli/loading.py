@@ -21,11 +21,17 @@ from s3batch.files import bounded, private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.settings import texts
 from s3batch.settings.ci_build import CIBuild
+from s3batch.settings.direction import (
+    S3_SCHEME,
+    is_in_s3,
+    names_store,
+    require_two_places,
+    settings_of_source,
+)
 from s3batch.settings.parsing import GivenText, clean_values, first_given, parse_setting, unknown_name_error
 from s3batch.settings.schema import variable_of
 from s3batch.settings.table import TABLE, Settings, names_of_setting, taken_by
 
-_S3 = "s3://"
 _CONFIG_VARIABLE = variable_of(parser.CONFIG)
 _NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
 """Variables of the test suite, not settings."""
@@ -107,7 +113,9 @@ def require_needed_settings(settings: Settings) -> None:
     """Raise SettingsError if a setting is missing that the command needs."""
     command = settings.command
     online = "bucket" in taken_by(command) and command != "resume"
-    if online and not settings.bucket:
+    if online and "source" in taken_by(command):
+        require_two_places(settings)
+    if online and not names_store(settings):
         raise _missing_bucket(settings)
     if command in {"cache restore", "cache rebuild"} and not settings.cache:
         raise SettingsError("cache is missing", hint="name the directories and files to cache with --cache")
@@ -116,9 +124,18 @@ def require_needed_settings(settings: Settings) -> None:
     if online:
         from s3batch.s3.credentials import refuse_endpoint_with_secrets  # noqa: PLC0415 - `jobs list` needs no store
 
-        refuse_endpoint_with_secrets(settings)
-    if bool(settings.access_key) != bool(settings.secret_key):
-        one, other = ("access_key", "secret_key") if settings.access_key else ("secret_key", "access_key")
+        if settings.bucket:
+            refuse_endpoint_with_secrets(settings)
+        if is_in_s3(settings.source):
+            refuse_endpoint_with_secrets(settings_of_source(settings))
+    for side in ("", "source_"):
+        _require_key_pair(settings, f"{side}access_key", f"{side}secret_key")
+
+
+def _require_key_pair(settings: Settings, *names: str) -> None:
+    """Raise SettingsError if one of the two settings is set and the other is not."""
+    one, other = sorted(names, key=lambda name: not getattr(settings, name))
+    if getattr(settings, one) and not getattr(settings, other):
         raise SettingsError(f"{one} (from {settings.origin(one)}) is set and {other} is not", hint="give both or none")
 
 
@@ -215,10 +232,10 @@ def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, G
     job = words.pop(0) if words and command in {"resume", "jobs show", "jobs forget"} else ""
     given = dict(said.given)
     taken = taken_by(command) if command != "resume" else {}
-    if words and command in {"sync", "verify"} and not words[0].startswith(_S3):
+    if words and "source" in taken and _is_source(command, words):
         given["source"] = _agreed_value("source", words.pop(0), given)
     place = "target" if "target" in taken else "prefix"
-    if words and place in taken and (words[0].startswith(_S3) or command in {"sync", "verify"}):
+    if words and place in taken and (is_in_s3(words[0]) or "source" in taken):
         given[place] = _agreed_value(place, words.pop(0), given)
     if words and command == "cache inspect":
         said_once = _agreed_value("cache_key", words.pop(0), given)
@@ -226,6 +243,11 @@ def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, G
     if words:
         raise SettingsError(f"{command} got an unexpected argument {words[0]!r}", hint=f"see s3batch {command} --help")
     return given, job
+
+
+def _is_source(command: str, words: Sequence[str]) -> bool:
+    """Return whether the first word is the source: of two words, and of one that is no place in S3."""
+    return len(words) > 1 or (command != "doctor" and not is_in_s3(words[0]))
 
 
 def _agreed_value(name: str, word: str, given: Mapping[str, GivenText]) -> GivenText:
@@ -295,11 +317,13 @@ def _find_build_facts(command: str, environ: Mapping[str, str], workspace: str, 
 
 def _with_url_taken_apart(given: dict[str, GivenText]) -> dict[str, GivenText]:
     """Split ``s3://BUCKET/PREFIX`` in a target or prefix into bucket and prefix."""
+    if "source" in given and is_in_s3(given["source"].text):
+        given = _without_bucket_of_local_target(given)
     for name in ("target", "prefix"):
-        if name not in given or not given[name].text.startswith(_S3):
+        if name not in given or not is_in_s3(given[name].text):
             continue
         url, origin = given[name]
-        bucket, _, prefix = url.removeprefix(_S3).partition("/")
+        bucket, _, prefix = url.removeprefix(S3_SCHEME).partition("/")
         if not bucket:
             raise SettingsError(f"{name} cannot be {url!r} (from {origin})", hint="write s3://BUCKET/PREFIX")
         other = given.get("bucket")
@@ -307,6 +331,19 @@ def _with_url_taken_apart(given: dict[str, GivenText]) -> dict[str, GivenText]:
             raise SettingsError(f"bucket is {bucket!r} in {url!r} and {other.text!r} in --bucket", hint="give only one")
         given = {**given, "bucket": GivenText(bucket, origin), name: GivenText(prefix, origin)}
     return given
+
+
+def _without_bucket_of_local_target(given: dict[str, GivenText]) -> dict[str, GivenText]:
+    """Leave out the bucket beside a source in S3 and a local target: nothing goes to a bucket then."""
+    bucket, target = given.get("bucket"), given.get("target")
+    if bucket is None or target is None or is_in_s3(target.text):
+        return given
+    if bucket.origin == "--bucket" or bucket.origin.startswith("PLUGIN_"):
+        raise SettingsError(
+            f"bucket is {bucket.text!r} (from {bucket.origin}), and target {target.text!r} is local beside a source in S3",
+            hint=f"write s3://{bucket.text}/{target.text.strip('/')} as target, or leave out the bucket",
+        )
+    return {name: one for name, one in given.items() if name != "bucket"}
 
 
 def _own_credentials(given: dict[str, GivenText], *, plugin: bool) -> dict[str, GivenText]:

@@ -11,6 +11,7 @@ from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsErro
 from s3batch.reporting.json_stream import Collected
 from s3batch.reporting.report import format_resume_command
 from s3batch.reporting.text import format_date
+from s3batch.settings.direction import names_store
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
@@ -129,20 +130,23 @@ def _choose_unfinished(
     settings: Settings, left: Sequence[FoundJob], jobs: Sequence[FoundJob], output: Output
 ) -> FoundJob | None:
     """Return the job that the settings given name; without any, the only one that a journal may decide about."""
-    same = [each for each in left if settings.bucket and journal_trust.is_same_job(each.job, each.journal, settings)]
+    same = [
+        each for each in left if names_store(settings) and journal_trust.is_same_job(each.job, each.journal, settings)
+    ]
     believed = [each for each in left if journal_trust.may_journal_decide(each.journal, settings)]
-    must_name = settings.plugin or settings.origin("bucket").startswith(("--", "argument "))
+    named = "bucket" if settings.bucket else "source"
+    must_name = settings.plugin or (names_store(settings) and settings.origin(named).startswith(("--", "argument ")))
     if same and (must_name or not believed):
         return same[0]
     if believed and not must_name:
         return _only_job(believed, settings, output)
     if not left:
         return None
-    if settings.bucket and any(journal_trust.is_same_job(each.job, each.journal, settings) for each in jobs):
+    if names_store(settings) and any(journal_trust.is_same_job(each.job, each.journal, settings) for each in jobs):
         return None  # the job of these settings is done; the unfinished one is of another step
     raise (
         journal_trust.describe_other_job(left[0].job, left[0].journal, settings)
-        if settings.bucket
+        if names_store(settings)
         else _trust_refusal(settings, left[0])
     )
 

@@ -1,4 +1,4 @@
-"""The history of a target: one journal and one lock for endpoint, bucket and prefix, with every source.
+"""The history of a target: one journal and one lock for endpoint, bucket and prefix, or a local path, with every source.
 
 --journal FILE, or STATE/sync-DIGEST.db      the history: every job to the target
 STATE/target-DIGEST.lock                     one job at a time, also where --journal names other files
@@ -33,7 +33,7 @@ def open_history(settings: Settings, place: str) -> Iterator[tuple[Journal, Targ
     """Yield the journal of a sync and the lock of its target, both held; a dry run's journal is a temporary one."""
     if not settings.journal:
         private.require_directory(settings.journal_directory())
-    lock = TargetLock(settings.lock_directories(), settings.endpoint_url, place)
+    lock = TargetLock(settings.lock_directories(), settings.endpoint_of_target(place), place)
     try:
         lock.take()
     except (JournalLockedError, PrivateFileError):

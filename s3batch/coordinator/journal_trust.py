@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
+from s3batch.settings.direction import is_in_s3, names_store
 from s3batch.settings.schema import RESUMABLE, Topic
 from s3batch.settings.table import TABLE, Settings
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from s3batch.journal import Job
 
 _JOURNAL_FLAG = "--journal"
-_PLACE = ("source", "bucket", "target", "prefix", "cache_key", "cache", "endpoint_url")
+_ENDPOINTS = frozenset({"endpoint_url", "source_endpoint_url"})
+_PLACE = ("source", "bucket", "target", "prefix", "cache_key", "cache", *sorted(_ENDPOINTS))
 """Settings that say which job it is."""
 _COMPARED_TOPICS = (Topic.WHAT, Topic.ATTRIBUTES, Topic.SAFETY, Topic.CLOUDFRONT, Topic.CACHE)
 _FREE = frozenset({"mode", "restore", "rebuild", "dry_run"})
@@ -34,7 +36,7 @@ _FREE = frozenset({"mode", "restore", "rebuild", "dry_run"})
 _COMPARED = tuple(
     name
     for name, row in TABLE.items()
-    if (row.topic in _COMPARED_TOPICS or name == "endpoint_url") and not row.secret and name not in _FREE
+    if (row.topic in _COMPARED_TOPICS or name in _ENDPOINTS) and not row.secret and name not in _FREE
 )
 
 
@@ -66,7 +68,7 @@ def is_journal_found(journal: str, settings: Settings) -> bool:
 
 def require_plugin_settings(settings: Settings) -> None:
     """Raise SettingsError if a plugin step is to resume and its settings name no job."""
-    if settings.plugin and not settings.bucket:
+    if settings.plugin and not names_store(settings):
         raise SettingsError(
             "mode resume takes the settings of the step it finishes, and bucket is missing",
             hint="repeat them beside mode: resume; the journal in the workspace does not decide where files go",
@@ -91,7 +93,7 @@ def choose_resume_settings(job: Job, journal: str, settings: Settings) -> Settin
     """
     begun = read_job_settings(job, journal, settings)
     own_words = _is_resumed_as_given(journal, settings)
-    if own_words and not settings.bucket:
+    if own_words and not names_store(settings):
         raise describe_untrusted_job(job, journal)
     if not _is_given_command(job.command, journal, settings):
         raise describe_other_job(job, journal, settings)
@@ -152,7 +154,7 @@ def _select_fixed_settings(names: Iterable[str], journal: str, settings: Setting
     return [
         name
         for name in names
-        if _is_flag_origin(settings.origin(name)) or (name == "endpoint_url" and settings.endpoint_url)
+        if _is_flag_origin(settings.origin(name)) or (name in _ENDPOINTS and getattr(settings, name))
     ]
 
 
@@ -220,18 +222,19 @@ def _find_differences(job: Job, settings: Settings, names: Iterable[str]) -> Ite
         if job.command not in TABLE[name].commands:
             continue
         theirs, ours = job.settings.get(name, TABLE[name].default), getattr(given, name)
-        if _normalise_setting_value(name, theirs, job.settings) != _normalise_setting_value(
-            name, ours, {"workspace": given.at_workspace(".")}
-        ):
+        here = {"workspace": given.at_workspace("."), "source": given.source, "bucket": given.bucket}
+        if _normalise_setting_value(name, theirs, job.settings) != _normalise_setting_value(name, ours, here):
             yield SettingDifference(name, theirs, ours)
 
 
 def _normalise_setting_value(name: str, value: Any, public: Mapping[str, Any]) -> Any:
     """Return a value in the one spelling in which it is compared."""
-    if isinstance(value, str) and name == "source":
+    source = str(public.get("source", ""))
+    is_local = name == "source" or (name == "target" and is_in_s3(source) and not public.get("bucket"))
+    if isinstance(value, str) and is_local and not is_in_s3(value):
         return os.path.abspath(os.path.join(str(public.get("workspace", "")), value))
-    if isinstance(value, str) and name in {"target", "prefix", "endpoint_url"}:
-        return value.strip("/") if name != "endpoint_url" else value.rstrip("/")
+    if isinstance(value, str) and name in {"source", "target", "prefix", *_ENDPOINTS}:
+        return value.strip("/") if name not in _ENDPOINTS else value.rstrip("/")
     return tuple(value) if isinstance(value, list) else value
 
 

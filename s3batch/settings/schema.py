@@ -32,6 +32,8 @@ COMMANDS: dict[str, str] = {
 
 CACHE_COMMANDS = frozenset(name for name in COMMANDS if name.startswith("cache "))
 SYNC_COMMANDS = frozenset({"sync", "verify", "doctor"})
+SOURCE_COMMANDS = SYNC_COMMANDS | {"resume"}
+"""Commands with a source that may be in S3."""
 ARCHIVE_COMMANDS = frozenset({"cache restore", "cache rebuild"})
 KEYED_COMMANDS = ARCHIVE_COMMANDS | {"cache inspect"}
 ONLINE_COMMANDS = SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "jobs prune", "jobs forget"}

@@ -33,6 +33,7 @@ from s3batch.settings.schema import (
     ONLINE_COMMANDS,
     PLUGIN_ONLY,
     RESUMABLE,
+    SOURCE_COMMANDS,
     SYNC_COMMANDS,
     WORKING_COMMANDS,
     Form,
@@ -51,10 +52,18 @@ class Settings:
 
     # -- source and target -------------------------------------------------------------------------------------
     source: str = define_setting(
-        ".", "Directory, file or glob to upload, relative to the working directory.", Topic.WHAT, SYNC_COMMANDS
+        ".",
+        "Directory, file or glob to upload, relative to the working directory; or s3://BUCKET/PREFIX to read from.",
+        Topic.WHAT,
+        SYNC_COMMANDS,
     )
     bucket: str = define_setting("", "Name of the bucket.", Topic.WHAT, SYNC_COMMANDS | CACHE_COMMANDS)
-    target: str = define_setting("/", "Prefix in the bucket, or s3://BUCKET/PREFIX.", Topic.WHAT, SYNC_COMMANDS)
+    target: str = define_setting(
+        "/",
+        "Prefix in the bucket, or s3://BUCKET/PREFIX; of a source in S3 also a local directory.",
+        Topic.WHAT,
+        SYNC_COMMANDS,
+    )
     include: tuple[str, ...] = define_setting(
         (),
         "Patterns of the files to upload, in gitignore syntax, relative to the source; all other files are left out.",
@@ -394,6 +403,37 @@ class Settings:
         choices=("auto", "always", "never"),
     )  # fmt: skip
 
+    # -- a source in S3 ----------------------------------------------------------------------------------------
+    source_endpoint_url: str = define_setting(
+        "", "URL of the server of a source in S3.", Topic.ACCESS, SOURCE_COMMANDS, Form.URL,
+        shown_default="as endpoint_url",
+    )  # fmt: skip
+    source_region: str = define_setting(
+        "", "Region of the source's bucket.", Topic.ACCESS, SOURCE_COMMANDS, shown_default="as region"
+    )
+    source_path_style: bool = define_setting(
+        False, "Put the source's bucket in the path of the URL.", Topic.ACCESS, SOURCE_COMMANDS, Form.BOOLEAN,
+        shown_default="as path_style",
+    )  # fmt: skip
+    source_profile: str = define_setting(
+        "", "Profile of the AWS config files for the source.", Topic.ACCESS, SOURCE_COMMANDS, shown_default="as profile"
+    )
+    source_access_key: str = define_setting(
+        "", "Access key id for the source. A source at another endpoint gets no credential that is not named for it.",
+        Topic.ACCESS, SOURCE_COMMANDS, secret=True, shown_default="as access_key",
+    )  # fmt: skip
+    source_secret_key: str = define_setting(
+        "",
+        "Secret access key for the source.",
+        Topic.ACCESS,
+        SOURCE_COMMANDS,
+        secret=True,
+        shown_default="as secret_key",
+    )
+    source_session_token: str = define_setting(
+        "", "Session token of the source's access key.", Topic.ACCESS, SOURCE_COMMANDS, secret=True
+    )
+
     # -- speed -------------------------------------------------------------------------------------------------
     workers: int | None = define_setting(
         None, "Number of worker processes.", Topic.SPEED, WORKING_COMMANDS, Form.INTEGER, zero_is_unset=True,
@@ -543,7 +583,11 @@ class Settings:
         if self.command in CACHE_COMMANDS:
             place = (self.bucket, self.prefix, join_keys(self.cache_key), self.endpoint_url)
             return self._journal_of(self.command.replace(" ", "-"), self.at_workspace("."), *self.cache, *place)
-        return self._journal_of("sync", target, self.endpoint_url)
+        return self._journal_of("sync", target, self.endpoint_of_target(target))
+
+    def endpoint_of_target(self, target: str) -> str:
+        """Return the endpoint that tells targets of this spelling apart; empty for an absolute local path."""
+        return "" if os.path.isabs(target) else self.endpoint_url
 
     def old_journal_path(self) -> str:
         """Return where older versions kept this sync's journal, one per source; empty if ``journal`` names one."""

@@ -1,0 +1,40 @@
+"""The direction of a sync or verify: each has a module of its own, imported only where it is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.errors import SettingsError
+from s3batch.settings.direction import Direction, find_direction
+
+if TYPE_CHECKING:
+    from s3batch.reporting.console import Output
+    from s3batch.settings.table import Settings
+
+# ruff: noqa: PLC0415 - a plain upload does not pay for the other directions
+
+
+def run_in_direction(settings: Settings, output: Output) -> int:
+    """Run ``s3batch sync`` in the direction of its settings, or resume one; return the exit code."""
+    direction = find_direction(settings)
+    if direction is Direction.UPLOAD:
+        from s3batch.commands.sync import job
+
+        return job.run_sync(settings, output)
+    raise _refuse_direction(direction)
+
+
+def verify_in_direction(settings: Settings, output: Output) -> int:
+    """Run ``s3batch verify`` in the direction of its settings; return the exit code."""
+    direction = find_direction(settings)
+    if direction is Direction.UPLOAD:
+        from s3batch.commands import verify
+
+        return verify.run_verify(settings, output)
+    raise _refuse_direction(direction)
+
+
+def _refuse_direction(direction: Direction) -> SettingsError:
+    return SettingsError(
+        f"this version of s3batch has no {direction.value}", hint="write a local source and an s3:// target"
+    )
