@@ -27,7 +27,9 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
 
+from s3batch.reporting.events import EventStream
 from s3batch.reporting.json_stream import Collected, iterate_document_text
+from s3batch.reporting.text import format_timestamp
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -88,6 +90,8 @@ class Output:
         """True if warnings are not printed either; a report still has them."""
         self.data_written = False
         """True if anything was written to stdout; with ``--json`` that was the document."""
+        self.events = EventStream()
+        """The events of this run, for programs that subscribe."""
         self.held: Collected | None = None
         """Collects the documents of several jobs, while someone makes one of them."""
 
@@ -133,6 +137,8 @@ class Output:
 
     def warn(self, *lines: str) -> None:
         """Say that something is not as it should be, and that the run goes on."""
+        for line in lines:
+            self.events.warning(line)
         if not self.errors_only:
             self._say("warning", lines)
 
@@ -176,7 +182,8 @@ class Output:
     def _say(self, level: str, lines: tuple[str, ...]) -> None:
         cleaned = [self.clean(line) for line in lines]
         if self.log_format == "json":
-            cleaned = [json.dumps({"time": _format_log_time(), "level": level, "message": "\n".join(cleaned)})]
+            said = {"time": format_timestamp(time.time()), "level": level, "message": "\n".join(cleaned)}
+            cleaned = [json.dumps(said)]
         elif level in {"warning", "error"}:
             cleaned[:1] = [f"s3batch: {level}: {line}" for line in cleaned[:1]]
         self._stderr.write("".join(f"{line}\n" for line in cleaned))
@@ -270,12 +277,6 @@ class _Closed(io.TextIOBase):
 
     def write(self, text: str) -> int:
         raise OSError(errno.EBADF, "it is closed")
-
-
-def _format_log_time() -> str:
-    """Return the time in UTC, as in ``2026-11-21T21:30:50.123Z``."""
-    seconds = time.time()
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
 
 
 def _escape_unencodable(stream: IO[str], text: str) -> str:

@@ -6,6 +6,7 @@ document ─pieces→ text, exactly as json.dumps(document, indent=2) gives it
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from typing import IO, Any
@@ -17,6 +18,7 @@ _IN_MEMORY = 1 << 20
 _ROWS = 500
 """Rows in one piece of text."""
 _BLOCK = 1 << 16
+_LINE_BREAK = re.compile(r"\n *")
 _encode_flat = json.JSONEncoder(separators=(",\n      ", ": ")).encode
 
 
@@ -49,6 +51,15 @@ class Spool:
 
     def __len__(self) -> int:
         return self._count
+
+    def read_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows again."""
+        text = ""
+        for line in chain.from_iterable(self._kept.blocks()):
+            text += line
+            if line.startswith("    }"):
+                yield json.loads(text.strip("[, \n"))
+                text = ""
 
     def pieces(self) -> Iterator[str]:
         """Yield the text of the list."""
@@ -88,6 +99,19 @@ def iterate_document_text(document: Mapping[str, Any]) -> Iterator[str]:
             yield _indent_json(value, "  ")
         before = ",\n"
     yield "{}" if before == "{\n" else "\n}"
+
+
+def make_plain_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document of plain lists and maps, which a program may keep when the journal is closed."""
+    plain: dict[str, Any] = json.loads("".join(iterate_document_text(document)))
+    return plain
+
+
+def iterate_line_text(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text of a document as one line, with a line break at its end."""
+    for piece in iterate_document_text(document):
+        yield _LINE_BREAK.sub("", piece)  # a line break inside a string is an escape
+    yield "\n"
 
 
 def _iterate_list_text(rows: Iterator[Any]) -> Iterator[str]:

@@ -47,6 +47,10 @@ class Totals:
     """True while the walk runs: the planned numbers can only grow."""
     phase: str = ""
     """The current phase, in one word."""
+    bytes_sent: int = 0
+    """Bytes of bodies that this run has sent, unfinished requests included."""
+    waiting: str = ""
+    """The reason why the job waits, such as ``503 SlowDown``; empty while it does not."""
     unit: str = "operations"
     """The unit of ``files_planned`` and ``files_done``."""
 

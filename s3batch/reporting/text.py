@@ -13,6 +13,12 @@ def format_date(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def format_timestamp(seconds: float) -> str:
+    """Return UTC with milliseconds, as in ``2026-11-21T21:30:50.123Z``."""
+    milliseconds = round(seconds * 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03d}Z"
+
+
 def format_amount(files: int, size: int) -> str:
     """Return files and bytes in words: ``63,267 files, 617 MiB``."""
     return f"{format_plural(files, 'file')}, {format_size(size)}"
