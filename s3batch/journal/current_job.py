@@ -29,6 +29,8 @@ class CurrentJob:
         self._store_now: Callable[[], float] = lambda: 0.0
         self._totals: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
+        self.request_count = 0
+        """The requests that this run has made so far."""
         self.unheard: set[str] = set()
         """Keys to which requests of this job may still be under way that nobody waits for."""
         self.number = 0
@@ -81,6 +83,7 @@ class CurrentJob:
         self._totals.update(totals)
         if requests:
             self._requests.update(requests)
+            self.request_count += sum(requests.values())
 
     def flush(self) -> None:
         """Write the totals counted since the last time."""

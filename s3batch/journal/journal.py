@@ -32,6 +32,8 @@ from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
 from s3batch.journal.outcomes import Outcomes
 from s3batch.journal.rehearsal import open_rehearsal
+from s3batch.journal.samples import Samples
+from s3batch.journal.statistics import Statistics
 from s3batch.journal.transaction import Transaction
 from s3batch.journal.uploads import Uploads
 from s3batch.model import Operation
@@ -56,6 +58,8 @@ class Journal:
         parts = store, self._transaction, current
         self.operations = Operations(*parts, limits.fresh)
         self.outcomes = Outcomes(store, current, limits.page)
+        self.statistics = Statistics(store, current, limits.page)
+        self.samples = Samples(*parts, most=limits.samples, every=limits.sample_every)
         self.uploads = Uploads(*parts)
         self.doubts = Doubts(*parts)
         self.objects = Objects(*parts)

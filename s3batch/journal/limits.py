@@ -19,6 +19,10 @@ class JournalLimits:
     """Bytes up to which a journal is checked whole on opening (25 ms)."""
     checked_unclean: int = 64 * 1024 * 1024
     """The same after an unclean end. Above, damage shows with the first use of it: checking 1 M rows takes a second."""
+    samples: int = 1000
+    """Rows kept of the course of all jobs."""
+    sample_every: float = 1.0
+    """Seconds between two samples of a job, until there are too many."""
 
 
 DEFAULT_LIMITS = JournalLimits()

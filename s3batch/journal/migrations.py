@@ -66,7 +66,13 @@ def _run_transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _run_migration_step(db: Database, version: int) -> None:
     from s3batch.journal import schema  # noqa: PLC0415 - as above
 
-    steps = {1: schema.create_tables, 2: schema.add_stamp_columns, 3: schema.begin_history, 4: schema.add_store_clock}
+    steps = {
+        1: schema.create_tables,
+        2: schema.add_stamp_columns,
+        3: schema.begin_history,
+        4: schema.add_store_clock,
+        5: schema.add_reports,
+    }
     if version == 1:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.table("schema_version").create({"version": int, "applied": float, "program": str}, pk="version")

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from s3batch.model import JobState, Kind, Reason, State
 
-_VIEWS = frozenset({"progress"})
-_TABLES = ("job", "operation", "part", "object", "remembered", "warning", "doubt")
+_VIEWS = frozenset({"progress", "runs", "failures", "slowest"})
+_TABLES = ("job", "operation", "part", "object", "remembered", "warning", "doubt", "sample")
 _KINDS = {"TEXT": "'text'", "INTEGER": "'integer'", "REAL": "'real', 'integer'", "FLOAT": "'real', 'integer'"}
 """The types that a column may hold, by its declared type."""
 _TEXTS = frozenset(

@@ -164,6 +164,48 @@ DROP TABLE upload_left;
 STORE_CLOCK = "ALTER TABLE job ADD COLUMN seen_there REAL NOT NULL DEFAULT 0"
 
 
+REPORTS = """
+CREATE TABLE sample (
+    job INTEGER NOT NULL REFERENCES job(number),
+    at REAL NOT NULL,
+    operations INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    requests INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (job, at)
+) WITHOUT ROWID;
+
+CREATE VIEW runs AS
+    SELECT job.id, job.command, job.state, job.source,
+        CASE WHEN job.target LIKE '/%' OR job.target LIKE 's3://%' THEN job.target ELSE 's3://' || job.target END AS target,
+        strftime('%Y-%m-%d %H:%M:%S', job.started, 'unixepoch') AS began,
+        strftime('%Y-%m-%d %H:%M:%S', job.ended, 'unixepoch') AS ended,
+        round(coalesce(job.ended, job.seen) - job.started, 3) AS seconds,
+        (SELECT count(*) FROM operation WHERE operation.job = job.number AND operation.state = 'done') AS sent,
+        (SELECT count(*) FROM operation WHERE operation.job = job.number AND operation.state = 'failed') AS failed
+    FROM job ORDER BY job.number DESC;
+
+CREATE VIEW failures AS
+    SELECT job.id AS job, operation.kind AS operation, operation.key, operation.path, operation.code, operation.error,
+        operation.attempts, strftime('%Y-%m-%d %H:%M:%S', coalesce(job.ended, job.seen), 'unixepoch') AS at
+    FROM operation JOIN job ON job.number = operation.job WHERE operation.state = 'failed' ORDER BY operation.id;
+
+CREATE VIEW slowest AS
+    SELECT job.id AS job, operation.key, operation.size, operation.seconds,
+        round(operation.size / 1048576.0 / operation.seconds, 3) AS mib_per_second
+    FROM operation JOIN job ON job.number = operation.job
+    WHERE operation.state = 'done' AND operation.seconds > 0 ORDER BY operation.seconds DESC;
+"""
+"""Version 5: samples of the course of a job, and views for people."""
+
+
+def add_reports(db: Database) -> None:
+    """Make version 5: what reports read. Views name the columns in words, with readable times."""
+    for statement in REPORTS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
 def add_store_clock(db: Database) -> None:
     """Make version 4: a sign of life has the store's time too, which is 0 in rows of an older version."""
     db.execute(STORE_CLOCK)

@@ -4,7 +4,7 @@ A new journal needs no step, so it is made without sqlite-utils, which costs 60 
 A test compares both ways. docs/journal.md explains every column.
 """
 
-VERSION = 4
+VERSION = 5
 """The schema version of these tables."""
 
 TABLES = """\
@@ -132,6 +132,16 @@ CREATE TABLE doubt (
     until REAL NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE sample (
+    job INTEGER NOT NULL REFERENCES job(number),
+    at REAL NOT NULL,
+    operations INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    requests INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (job, at)
+) WITHOUT ROWID;
+
 CREATE UNIQUE INDEX idx_job_id ON job (id);
 CREATE UNIQUE INDEX idx_warning_job_text ON warning (job, text);
 CREATE INDEX operation_with_upload ON operation (key) WHERE upload_id <> '';
@@ -140,4 +150,25 @@ CREATE VIEW progress AS
     SELECT job.id AS job, operation.kind, operation.state, count(*) AS operations, sum(operation.size) AS bytes
     FROM operation JOIN job ON job.number = operation.job
     GROUP BY operation.job, operation.kind, operation.state;
+
+CREATE VIEW runs AS
+    SELECT job.id, job.command, job.state, job.source,
+        CASE WHEN job.target LIKE '/%' OR job.target LIKE 's3://%' THEN job.target ELSE 's3://' || job.target END AS target,
+        strftime('%Y-%m-%d %H:%M:%S', job.started, 'unixepoch') AS began,
+        strftime('%Y-%m-%d %H:%M:%S', job.ended, 'unixepoch') AS ended,
+        round(coalesce(job.ended, job.seen) - job.started, 3) AS seconds,
+        (SELECT count(*) FROM operation WHERE operation.job = job.number AND operation.state = 'done') AS sent,
+        (SELECT count(*) FROM operation WHERE operation.job = job.number AND operation.state = 'failed') AS failed
+    FROM job ORDER BY job.number DESC;
+
+CREATE VIEW failures AS
+    SELECT job.id AS job, operation.kind AS operation, operation.key, operation.path, operation.code, operation.error,
+        operation.attempts, strftime('%Y-%m-%d %H:%M:%S', coalesce(job.ended, job.seen), 'unixepoch') AS at
+    FROM operation JOIN job ON job.number = operation.job WHERE operation.state = 'failed' ORDER BY operation.id;
+
+CREATE VIEW slowest AS
+    SELECT job.id AS job, operation.key, operation.size, operation.seconds,
+        round(operation.size / 1048576.0 / operation.seconds, 3) AS mib_per_second
+    FROM operation JOIN job ON job.number = operation.job
+    WHERE operation.state = 'done' AND operation.seconds > 0 ORDER BY operation.seconds DESC;
 """
