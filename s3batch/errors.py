@@ -15,6 +15,9 @@ A failure of a single key is not an exception but a :class:`s3batch.model.Result
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
@@ -36,6 +39,8 @@ class S3BatchError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.document: Mapping[str, Any] | None = None
+        """The report of the run that ended with it, in the Python API; ``None`` if no job had begun."""
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message

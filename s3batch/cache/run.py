@@ -17,7 +17,7 @@ from s3batch.cache.session import CacheSession
 from s3batch.cache.state_directory import make_writable, own_directory
 from s3batch.coordinator import journal_trust
 from s3batch.coordinator.job_setup import open_journal
-from s3batch.coordinator.signals import InterruptedJobError, Signals
+from s3batch.coordinator.signals import InterruptedJobError, watch_for_stop
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_ENDPOINT,
@@ -85,7 +85,10 @@ def _run_in_directory(
 ) -> int:
     """Carry out the use case with s3batch's own files in ``own``; return the exit code."""
     try:
-        with _open_cache_journal(settings, resumed=resumed) as journal, Signals(_step_deadline(settings)) as signals:
+        with (
+            _open_cache_journal(settings, resumed=resumed) as journal,
+            watch_for_stop(_step_deadline(settings)) as signals,
+        ):
             session = CacheSession(settings, output, journal, signals, names, own)
             session.begin()
             outcome, stopped = _carried_out(session, use_case)

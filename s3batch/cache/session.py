@@ -117,7 +117,7 @@ class CacheSession:
 
     def begin(self) -> None:
         """Begin a job in the journal. Results of an earlier one are found by a look, not by its operations."""
-        self.journal.heed(self.signals.error)
+        self.journal.heed(self.signals.error, self.signals.check)
         self.journal.check_rows(self._admit, self._owns)
         target = f"{self.settings.bucket}/{self.base}"
         self.journal.jobs.begin(
@@ -308,6 +308,7 @@ class CacheSession:
         """The bucket, not yet contacted."""
         bucket = Bucket.from_settings(self.settings, self.settings.bucket)
         bucket.warn = self.warn
+        bucket.transport.check = self.signals.check
         return bucket
 
     def close(self) -> None:

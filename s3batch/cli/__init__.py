@@ -1,4 +1,4 @@
-"""The command line: the only package that reads the environment."""
+"""The command line, and how settings are read: arguments, environment and config file."""
 
 from s3batch.cli.main import main, run_program
 

@@ -58,7 +58,7 @@ def _merge_tables(table: dict[str, Any], scope: str, command: str, path: str) ->
         elif name not in known or name == _TOO_LATE:
             raise _unknown_key(name, known, scope, path)
         elif name in spellings_of(command):
-            own[spellings_of(command)[name].name] = _flag_text(known[name], value, path)
+            own[spellings_of(command)[name].name] = text_of_value(known[name], value, f"config file {path}")
     return own | deeper
 
 
@@ -71,16 +71,14 @@ def _unknown_key(name: str, known: dict[str, Setting], scope: str, path: str) ->
     return unknown_name_error("setting", name, known, origin=origin)
 
 
-def _flag_text(row: Setting, value: Any, path: str) -> str:
-    """Return a TOML value as the text of a flag: maps and lists as JSON, times as ISO 8601."""
+def text_of_value(row: Setting, value: Any, origin: str) -> str:
+    """Return a value as the text of a flag: maps and lists as JSON, times as ISO 8601."""
     misplaced = (isinstance(value, dict) and row.form not in {Form.RULES, Form.MAP}) or (
         isinstance(value, list) and row.form not in LISTS
     )
     if misplaced:
         kind = "table" if isinstance(value, dict) else "list"
-        raise SettingsError(
-            f"{row.name} cannot be a {kind} (from config file {path})", hint=f"write {_article_of(row)}"
-        )
+        raise SettingsError(f"{row.name} cannot be a {kind} (from {origin})", hint=f"write {_article_of(row)}")
     if isinstance(value, str):
         return value
     return json.dumps(value, default=str) if isinstance(value, dict | list | bool) else str(value)

@@ -74,13 +74,13 @@ def _jobs_forget(settings: Settings, output: Output) -> int:
     return run_forget(settings, output)
 
 
-def _cache_restore(settings: Settings, output: Output) -> int:
+def _dispatch_restore(settings: Settings, output: Output) -> int:
     from s3batch import cache
 
     return cache.run_restore(settings, output)
 
 
-def _cache_rebuild(settings: Settings, output: Output) -> int:
+def _dispatch_rebuild(settings: Settings, output: Output) -> int:
     from s3batch import cache
 
     return cache.run_rebuild(settings, output)
@@ -119,8 +119,8 @@ USE_CASES: dict[str, UseCase] = {
     "jobs show": _jobs_show,
     "jobs prune": _jobs_prune,
     "jobs forget": _jobs_forget,
-    "cache restore": _cache_restore,
-    "cache rebuild": _cache_rebuild,
+    "cache restore": _dispatch_restore,
+    "cache rebuild": _dispatch_rebuild,
     "cache clear": _cache_clear,
     "cache list": _cache_list,
     "cache inspect": _cache_inspect,

@@ -51,6 +51,16 @@ def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -
     return _make_settings(command, given, environ, job=job)
 
 
+def settings_of_keywords(
+    command: str, argv: Sequence[str], keywords: Mapping[str, GivenText], environ: Mapping[str, str]
+) -> Settings:
+    """Return the settings of a call of the Python API: its words in ``argv``, its settings in ``keywords``."""
+    _refuse_unknown_variables(environ)
+    said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
+    given, job = _with_words(command, said)
+    return _make_settings(command, {**given, **keywords}, environ, job=job)
+
+
 def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
     """Return the settings of a plugin step; ``None`` if it is a cache step without restore and rebuild."""
     _refuse_unknown_variables(environ)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch import __version__
 from s3batch.commands.sync.job import SyncJob
-from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
+from s3batch.coordinator.signals import InterruptedJobError, StoppedError, watch_for_stop
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
 from s3batch.files import private
 from s3batch.journal import Journal
@@ -66,7 +66,7 @@ def run_verify(settings: Settings, output: Output) -> int:
     with (
         private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
-        Signals() as signals,
+        watch_for_stop() as signals,
     ):
         place = f"{wanted.target.bucket}/{wanted.prefix}"
         journal.jobs.begin("verify", wanted.source.root, place, "", {}, __version__)

@@ -171,6 +171,7 @@ class Coordinator:
 
     def _look_around(self) -> None:
         self._deps.progress.update(self._deps.totals)
+        self._deps.signals.check()
         if self._deps.signals.seen:
             raise self._deps.signals.error()
         self._sign_in.refresh()

@@ -2,6 +2,7 @@
 
     importing ─> Interrupter: a signal raises at once ─> Signals: noted, the coordinator stops ─> over: ignored once
 
+A Python program has Cancellation in the place of Signals: a job takes no signals there, and looks at an event.
 SIGHUP is SIGTERM by another name, unless it was ignored at the start (``nohup``).
 """
 
@@ -9,7 +10,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
 
 from s3batch.errors import EXIT_FAILED, S3BatchError
@@ -38,6 +42,14 @@ class InterruptedJobError(StoppedError):
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signum).name}", exit_code=signal_exit_code(signum))
+
+
+class CancelledJobError(InterruptedJobError):
+    """The event that a Python program gave as ``cancel`` was set."""
+
+    def __init__(self) -> None:
+        super().__init__(signal.SIGINT)
+        self.message = "cancelled"
 
 
 class DeadlineError(StoppedError):
@@ -127,6 +139,13 @@ class Signals:
         finally:
             self.gentle = before
 
+    def check(self) -> None:
+        """Do nothing: the system runs the handler of a signal by itself."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; what stops the run ends it."""
+        time.sleep(seconds)
+
     def work_is_over(self) -> None:
         """Ignore the first signal from now on: only the report is left."""
         self._over = True
@@ -152,3 +171,61 @@ class Signals:
         self.seen = self.seen or signum
         if not self.gentle or self.again or self._late:
             raise self.error()
+
+
+class Cancellation(Signals):
+    """The same for a job that a Python program runs: it takes no signal. An event and a clock are looked at instead.
+
+    A job may run on any thread, and the signals of a process belong to its program.
+    """
+
+    def __init__(self, cancel: threading.Event, deadline: float = 0.0) -> None:
+        """Take the event that asks the run to stop, and ``deadline`` as :class:`Signals` does."""
+        super().__init__(deadline)
+        self._cancel = cancel
+        self._until = float("inf")
+
+    def __enter__(self) -> Self:
+        if self._deadline:
+            self._until = time.monotonic() + self._deadline - min(GRACE, self._deadline / 4)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: no handler was set."""
+
+    def check(self) -> None:
+        """Note that the run is asked to stop; raise where nothing is under way."""
+        if self._over or self.seen:
+            return
+        if self._cancel.is_set():
+            self._note(signal.SIGINT, None)
+        elif time.monotonic() >= self._until:
+            self._note(signal.SIGALRM, None)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most until the event is set or the deadline is over."""
+        self._cancel.wait(max(0.0, min(seconds, self._until - time.monotonic())))
+        self.check()
+
+    def error(self) -> StoppedError:
+        """Return the error that stopped the run."""
+        return DeadlineError(self._deadline) if self.seen == signal.SIGALRM else CancelledJobError()
+
+
+_cancel: ContextVar[threading.Event | None] = ContextVar("cancel", default=None)
+
+
+@contextmanager
+def stop_by_event(cancel: threading.Event | None) -> Iterator[None]:
+    """Have the jobs of this block stop when ``cancel`` is set, and take no signals."""
+    token = _cancel.set(cancel or threading.Event())
+    try:
+        yield
+    finally:
+        _cancel.reset(token)
+
+
+def watch_for_stop(deadline: float = 0.0) -> Signals:
+    """Return what tells a job to stop: the signals of this process, or the event of the program that calls it."""
+    cancel = _cancel.get()
+    return Signals(deadline) if cancel is None else Cancellation(cancel, deadline)

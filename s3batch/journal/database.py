@@ -130,13 +130,13 @@ class Database:
             private.require_opened(path, expected)
         self.original = path
 
-    def heed(self, stopped: Callable[[], BaseException]) -> None:
-        """Let a signal's handler run while SQLite works; ``stopped`` returns the exception that it raised.
+    def heed(self, stopped: Callable[[], BaseException], check: Callable[[], None]) -> None:
+        """Let a signal's handler and ``check`` run while SQLite works; ``stopped`` returns the exception they raised.
 
         Python runs handlers between its own instructions, and one statement over a million rows takes seconds.
         """
         self._stopped = stopped
-        self._connection.set_progress_handler(_check_for_signals, _BREATH)
+        self._connection.set_progress_handler(check, _BREATH)
 
     @property
     def is_writing(self) -> bool:
@@ -426,9 +426,8 @@ def _read_version(connection: sqlite3.Connection, path: str) -> int:
     return found
 
 
-def _check_for_signals() -> int:
-    """Do nothing: calling Python is enough for the handler of a signal that waits."""
-    return 0
+def do_nothing() -> None:
+    """Do nothing: a call of Python is enough for the handler of a signal that waits."""
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

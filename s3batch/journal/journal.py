@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from s3batch.files import private
 from s3batch.journal.current_job import CurrentJob
-from s3batch.journal.database import Database, make_bindable, open_database, open_read_only
+from s3batch.journal.database import Database, do_nothing, make_bindable, open_database, open_read_only
 from s3batch.journal.doubts import Doubts
 from s3batch.journal.job_table import JobTable
 from s3batch.journal.jobs import Jobs
@@ -115,9 +115,9 @@ class Journal:
         """The file's name as given; a dry run's journal tells that of the job's own."""
         return self._stands_for or self._store.path
 
-    def heed(self, stopped: Callable[[], BaseException]) -> None:
-        """Let a signal interrupt a long statement; ``stopped`` returns the exception of its handler."""
-        self._store.heed(stopped)
+    def heed(self, stopped: Callable[[], BaseException], check: Callable[[], None] = do_nothing) -> None:
+        """Let a signal interrupt a long statement; ``stopped`` returns the exception of its handler, or of ``check``."""
+        self._store.heed(stopped, check)
 
     def lock(self) -> None:
         """Be the one coordinator of this journal until :meth:`close`; JournalLockedError names another."""

@@ -244,7 +244,7 @@ class Bucket:
 
     def _arrived(self, ahead: list[Any], call: Request) -> Response:
         while not ahead:
-            self.transport.turn(1.0)
+            self.transport.wait_a_moment()
         answer = ahead[0]
         if isinstance(answer, RequestError) or not answer.ok:
             return self._listed(call)

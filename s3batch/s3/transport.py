@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 _READS = frozenset({"GET", "HEAD"})
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
 """The codes of a store in another region beside a redirect; HEAD can only show BadRequest."""
+_MOMENT = 0.25
+"""Seconds that a caller waits at most before it looks whether its job is to stop."""
 _STALE_TRIES = 3
 _LESSONS = 2
 """Corrections that one call may learn: the bucket's region, the store's clock."""
@@ -104,6 +106,8 @@ class Transport:
         self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant)
         self._heads = HeadWriter(endpoint)
         self._checked = 0.0
+        self.check: Callable[[], None] = lambda: None
+        """Called while a caller waits for an answer; it may raise what stops the job."""
 
     def use(self, endpoint: Endpoint) -> None:
         """Take a changed endpoint: fresh credentials, the bucket's real region, the other lane."""
@@ -138,10 +142,15 @@ class Transport:
         box: list[Any] = []
         self.loop.start(catch_request_error(coroutine), box.append)
         while not box:
-            self.turn(1.0)
+            self.wait_a_moment()
         if isinstance(box[0], RequestError):
             raise box[0]
         return box[0]
+
+    def wait_a_moment(self) -> None:
+        """Take a turn while a caller waits; what stops its job raises."""
+        self.turn(_MOMENT)
+        self.check()
 
     def turn(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for something to happen, and deal with all that has."""

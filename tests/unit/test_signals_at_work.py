@@ -13,7 +13,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3batch.coordinator.signals import InterruptedJobError, Signals
+from s3batch.coordinator.signals import (
+    Cancellation,
+    DeadlineError,
+    InterruptedJobError,
+    Signals,
+    stop_by_event,
+    watch_for_stop,
+)
 from s3batch.journal import Journal
 from s3batch.journal.limits import JournalLimits
 from s3batch.model import Kind, Operation, Reason, Result, State
@@ -138,3 +145,53 @@ def test_a_signal_does_not_wait_for_a_slow_directory(tmp_path, monkeypatch):
         list(tree)
 
     assert next(directory.entries, None) is not None, "it was read to its end"
+
+
+class TestCancellation:
+    """What stops a job that a Python program runs."""
+
+    def test_an_event_raises_where_nothing_is_under_way_and_is_noted_elsewhere(self):
+        cancel = threading.Event()
+        with Cancellation(cancel) as stop:
+            stop.check()
+            stop.gentle = True
+            cancel.set()
+            stop.check()
+            assert stop.seen == signal.SIGINT
+            with pytest.raises(InterruptedJobError, match=r"^cancelled$"):
+                raise stop.error()
+
+    def test_an_event_ends_a_sleep(self):
+        cancel = threading.Event()
+        cancel.set()
+        with Cancellation(cancel) as stop, pytest.raises(InterruptedJobError):
+            stop.sleep(3600)
+
+    def test_an_event_ends_a_statement(self, journal):
+        cancel = threading.Event()
+        with Cancellation(cancel) as stop:
+            journal.heed(stop.error, stop.check)
+            timer = threading.Timer(0.2, cancel.set)
+            timer.start()
+            with pytest.raises(InterruptedJobError, match=r"^cancelled$"):
+                journal._store.rows(FOR_EVER)
+            timer.join()
+
+    def test_a_deadline_needs_no_signal(self):
+        before = signal.getsignal(signal.SIGALRM)
+        with Cancellation(threading.Event(), 0.001) as stop, pytest.raises(DeadlineError):
+            assert signal.getsignal(signal.SIGALRM) is before
+            stop.sleep(3600)
+
+    def test_an_event_after_the_work_changes_nothing(self):
+        cancel = threading.Event()
+        with Cancellation(cancel) as stop:
+            stop.work_is_over()
+            cancel.set()
+            stop.check()
+            assert stop.seen == 0
+
+    def test_only_the_jobs_of_the_block_take_no_signals(self):
+        with stop_by_event(None):
+            assert isinstance(watch_for_stop(), Cancellation)
+        assert not isinstance(watch_for_stop(), Cancellation)

@@ -25,7 +25,7 @@ from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
-from s3batch.coordinator.signals import InterruptedJobError, Signals
+from s3batch.coordinator.signals import InterruptedJobError, Signals, watch_for_stop
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -77,7 +77,7 @@ def run_sync(settings: Settings, output: Output) -> int:
     with (
         _open_cluster(wanted, place) as cluster,
         history.open_history(settings, place) as (journal, lock),
-        Signals() as signals,
+        watch_for_stop() as signals,
     ):
         history.refuse_overtaken(settings.job, journal, lock)
         journal.jobs.begin(
@@ -155,6 +155,7 @@ class SyncJob:
         if self._bucket is None:
             self._bucket = Bucket.from_settings(self.settings, self.wanted.target.bucket)
             self._bucket.warn = self.journal.jobs.warn
+            self._bucket.transport.check = self.signals.check
             quirk_memory.choose_lane(self._bucket, quirk_memory.read_quirks_in_force(self.journal), self.settings.lane)
         return self._bucket
 
@@ -177,7 +178,7 @@ class SyncJob:
         """Run the job, without a report; the error that stops it is raised."""
         progress = make_progress(choose_progress_kind(self.settings), self.output.progress_stream)
         executor: Executor | None = None
-        self.journal.heed(self.signals.error)
+        self.journal.heed(self.signals.error, self.signals.check)
         is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
         self.journal.check_rows(RowCheck(self.wanted, is_foreign=is_foreign).admit, self.wanted.owns)
         try:
@@ -255,7 +256,7 @@ class SyncJob:
         if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
             words = f"waiting {seconds:.0f} s for {len(doubts)} requests of a killed run that may still land"
             self.output.detail(words)
-            time.sleep(seconds)  # a signal ends it
+            self.signals.sleep(seconds)  # a signal ends it
         now = self.bucket.clock.now().low
         operations = late_requests.plan_late_checks(self.wanted, self.journal, lambda: self.bucket, doubts)
         coordinator.add(operations)

@@ -1,0 +1,150 @@
+"""Runs a command for a Python program: no signal is taken, nothing is printed, the report comes back as a value.
+
+keywords + environment + file ─loading→ Settings ─dispatch→ the function that the command line calls ─→ Report
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TextIO, cast
+
+from s3batch.api.report import Report
+from s3batch.cli import loading
+from s3batch.cli.config_file import text_of_value
+from s3batch.cli.dispatch import USE_CASES
+from s3batch.coordinator.signals import stop_by_event
+from s3batch.errors import (
+    EXIT_ENDPOINT,
+    EXIT_JOURNAL,
+    EXIT_SETTINGS,
+    EndpointError,
+    JournalError,
+    S3BatchError,
+    SettingsError,
+)
+from s3batch.reporting.console import Output
+from s3batch.reporting.json_stream import iterate_document_text
+from s3batch.settings.parsing import GivenText, unknown_name_error
+from s3batch.settings.table import TABLE, Settings, spellings_of
+
+SettingValue = (
+    str | int | float | bool | os.PathLike[str] | timedelta | Sequence[str] | Mapping[str, "SettingValue"] | None
+)
+"""The value of a setting: its text, or what the text means. ``None`` is unset."""
+
+_SPEAKING = frozenset({"json", "json_lines", "progress", "verbose", "log_level", "quiet", "log_format", "env_file"})
+"""Settings of a command's own output. A function has none."""
+_OUTPUT_VARIABLES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "DRONE_OUTPUT", "DRONE_CARD_PATH")
+"""Files of a CI for the outputs of a step. They belong to the program."""
+_SECRET = frozenset(name for row in TABLE.values() if row.secret for name in row.names)
+_ERRORS: Mapping[int, type[S3BatchError]] = {
+    EXIT_SETTINGS: SettingsError,
+    EXIT_JOURNAL: JournalError,
+    EXIT_ENDPOINT: EndpointError,
+}
+
+
+def run_function(
+    command: str,
+    words: Sequence[str | os.PathLike[str]],
+    keywords: Mapping[str, SettingValue],
+    cancel: threading.Event | None,
+) -> Report:
+    """Run ``command``. Raises an :class:`S3BatchError` for the exit codes 2, 3 and 4."""
+    output = _ReportOutput()
+    output.redact(str(keywords[name]) for name in _SECRET & keywords.keys() if keywords[name])
+    try:
+        settings = load_keyword_settings(command, words, keywords)
+        output.redact(settings.secrets())
+        loading.require_needed_settings(settings)
+        with stop_by_event(cancel):
+            code = USE_CASES[command](settings, output)
+    except S3BatchError as stopped:
+        stopped.message, stopped.hint = output.clean(stopped.message), output.clean(stopped.hint)
+        raise
+    report = Report({"command": command, "exit_code": code, **output.report})
+    if report.exit_code in _ERRORS:
+        error = _ERRORS[report.exit_code](report.error)
+        error.document = report.document
+        raise error
+    return report
+
+
+def load_keyword_settings(
+    command: str, words: Sequence[str | os.PathLike[str]], keywords: Mapping[str, SettingValue]
+) -> Settings:
+    """Return the settings of a call: keywords are stronger than variables, and these than the config file."""
+    environ = {name: text for name, text in os.environ.items() if name not in _OUTPUT_VARIABLES}
+    config = keywords.get("config")
+    given = _read_keywords(command, {name: value for name, value in keywords.items() if name != "config"})
+    settings = loading.settings_of_keywords(
+        command,
+        [*(["--config", os.fspath(cast("str", config))] if config else []), "--", *[os.fspath(word) for word in words]],
+        given,
+        loading.with_env_file(command, [], environ),
+    )
+    return replace(settings, json=True, quiet=True, verbose=0, progress="none", log_level="", log_format="text")
+
+
+def _read_keywords(command: str, keywords: Mapping[str, SettingValue]) -> dict[str, GivenText]:
+    known = spellings_of(command)
+    given: dict[str, GivenText] = {}
+    for name, value in keywords.items():
+        row = known.get(name)
+        if name in _SPEAKING:
+            raise SettingsError(f"{name} is no argument: a function prints nothing", hint="use the report")
+        if row is None:
+            users = sorted({user for each in TABLE.values() if name in each.names for user in each.commands})
+            if users:
+                raise SettingsError(f"{command} takes no {name}", hint=f"it is a setting of {', '.join(users)}")
+            raise unknown_name_error("setting", name, known)
+        if value is not None:
+            origin = f"argument {name}"
+            given[row.name] = GivenText(text_of_value(row, _plain_value(value), origin), origin)
+    return given
+
+
+def _plain_value(value: SettingValue) -> Any:
+    """Return a value as a config file would have it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds()}s"
+    if isinstance(value, Mapping):
+        return {name: _plain_value(each) for name, each in value.items()}
+    if isinstance(value, str | int | float):
+        return value
+    return [_plain_value(each) for each in cast("Sequence[str]", value)]
+
+
+class _ReportOutput(Output):
+    """Prints nothing, and keeps the document of the run."""
+
+    def __init__(self) -> None:
+        nowhere = cast("TextIO", _Nowhere())
+        super().__init__(nowhere, nowhere, quiet=True)
+        self.report: Mapping[str, Any] = {}
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """Keep the document."""
+        if self.held is not None:
+            super().document(document)
+            return
+        self.report = json.loads(self._mask_secrets("".join(iterate_document_text(document))))
+        self.data_written = True
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that drops everything."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        """Return as if the text were written."""
+        return len(text)
