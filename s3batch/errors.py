@@ -7,7 +7,8 @@
     │   └── JournalTooNewError 3   written by a later s3batch
     ├── EndpointError          4   cannot reach the endpoint or sign in; nothing was sent
     ├── ArchiveError           1   a cache archive is damaged, hostile or beyond a limit
-    └── JobFailedError         1   stopped by a rule (a guard of --delete, an unreadable source)
+    ├── JobFailedError         1   stopped by a rule (a guard of --delete, an unreadable source)
+    └── SupersededError        0   a newer run has begun (``newest_wins``): this one ends, which is no failure
 
 A message says what failed and why, with the server's words; the hint says what to do next.
 A failure of a single key is not an exception but a :class:`s3batch.model.Result`.
@@ -48,6 +49,16 @@ class S3BatchError(Exception):
 
 class JobFailedError(S3BatchError):
     """A rule stopped the job before it could do harm."""
+
+
+class DeclinedError(JobFailedError):
+    """Someone at the terminal has said no, before anything was sent."""
+
+
+class SupersededError(S3BatchError):
+    """A run with a higher number has begun at the target, so this one sends nothing more. That is no failure."""
+
+    exit_code = EXIT_DONE
 
 
 class ArchiveError(S3BatchError):

@@ -59,7 +59,8 @@ class JobState(StrEnum):
     FAILED = "failed"
     DONE = "done"
     SUPERSEDED = "superseded"
-    """A later job to the same target took over its unfinished work."""
+    """A later run to the same target goes before its unfinished work: a job of this journal that took the work over, or
+    one with a higher number of ``newest_wins``, on any machine. It is never resumed. Only the latter has exit code 0."""
 
 
 class Reason(StrEnum):

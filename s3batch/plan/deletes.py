@@ -53,13 +53,21 @@ def plan_deletes(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]
 
 def check_delete_guards(wanted: SyncSpec, journal: Journal) -> OwnMarks:
     """Count the deletes, and return the marks that were found. Raises :class:`JobFailedError` if a guard refuses."""
+    count, marks = count_deletes(wanted, journal)
+    if count:
+        enforce_delete_limit(wanted, journal, count)
+    return marks
+
+
+def count_deletes(wanted: SyncSpec, journal: Journal) -> tuple[int, OwnMarks]:
+    """Return how many objects would be deleted, and the marks that were found."""
     marks = OwnMarks()
+    if wanted.is_one_key:
+        return 0, marks
     count = sum(map(len, _find_orphans(wanted, journal, marks)))
     if marks:  # found on the way: the keys before a mark were counted
         count = sum(map(len, _find_orphans(wanted, journal, marks)))
-    if count:
-        _enforce_delete_limit(wanted, journal, count)
-    return marks
+    return count, marks
 
 
 def find_deletable_objects(wanted: SyncSpec, journal: Journal) -> Iterator[ListedObject]:
@@ -80,7 +88,8 @@ def make_delete_operation(listed: ListedObject) -> Operation:
     )  # fmt: skip
 
 
-def _enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None:
+def enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None:
+    """Raise :class:`JobFailedError` if a guard refuses to delete so many."""
     settings = wanted.settings
     if not journal.jobs.current.files and not settings.allow_empty_source:
         raise JobFailedError(

@@ -146,6 +146,20 @@ class Output:
         """Say that something failed."""
         self._say("error", lines)
 
+    @property
+    def may_ask(self) -> bool:
+        """True if someone sits at a terminal: stdin and stderr are one."""
+        try:
+            return self._stderr.isatty() and sys.stdin is not None and sys.stdin.isatty()
+        except ValueError:  # stdin is closed
+            return False
+
+    def ask(self, question: str) -> bool:
+        """Ask on the terminal and return whether the answer is yes; an empty answer and the end of stdin are no."""
+        self._stderr.write(f"{self.clean(question)} [y/N] ")
+        self._stderr.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
     def trace(self, error: BaseException) -> None:
         """Show with ``-vv`` where ``error`` was raised."""
         if self.verbose >= _TRACEBACKS:

@@ -172,6 +172,11 @@ class Settings:
         (), "Also exit with code 1 after warnings, after changes, or if nothing had to be done.",
         Topic.SAFETY, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.LIST, choices=("warnings", "changes", "nothing"),
     )  # fmt: skip
+    newest_wins: str = define_setting(
+        "", "Number of this run, such as a build number: a run with a lower number than one that has begun sends nothing. "
+        "In a CI plugin true takes the number of the build.",
+        Topic.SAFETY, SYNC_COMMANDS,
+    )  # fmt: skip
     object_manifest: bool = define_setting(
         False,
         "Keep a list of the uploaded objects in the bucket, so that a run without a journal need not check them again.",
@@ -528,6 +533,10 @@ class Settings:
     log_format: str = define_setting(
         "text", "Format of the lines on stderr.", Topic.OUTPUT, EVERY_COMMAND, choices=("text", "json")
     )
+    yes: bool = define_setting(
+        False, "Do not ask on a terminal before more than 100 objects are deleted.", Topic.OUTPUT,
+        frozenset({"sync", "resume"}), Form.BOOLEAN,
+    )  # fmt: skip
     env_file: str = define_setting(
         "",
         "File of NAME=value lines to add to the environment; variables that are already set win.",

@@ -29,10 +29,12 @@ from s3batch.coordinator.signals import InterruptedJobError, Signals, watch_for_
 from s3batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
+    DeclinedError,
     EndpointError,
     JobFailedError,
     JournalError,
     S3BatchError,
+    SupersededError,
 )
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
@@ -57,6 +59,7 @@ from s3batch.worker.delete_check import DeleteCheck
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from s3batch.coordinator.fence import Fence
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.reporting.console import Output
@@ -73,6 +76,7 @@ _AFTER_ALL = Stage.DELETE + 1
 def run_sync(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync``, or resume one if ``settings.job`` is set; return the exit code."""
     wanted = SyncSpec.from_settings(settings)
+    fence = _find_fence(wanted)
     place = history.format_target_place(wanted.target)
     with (
         _open_cluster(wanted, place) as cluster,
@@ -80,6 +84,13 @@ def run_sync(settings: Settings, output: Output) -> int:
         watch_for_stop() as signals,
     ):
         history.refuse_overtaken(settings.job, journal, lock)
+        try:
+            if fence is not None:  # before the job: an older run supersedes none that may be resumed
+                fence.claim(settings, wanted.target.bucket)
+        except SupersededError as error:
+            from s3batch.commands.sync.without_job import report_without_job  # noqa: PLC0415 - few runs end so
+
+            return report_without_job(settings, output, JobState.SUPERSEDED, error)
         journal.jobs.begin(
             "sync", wanted.source.root, place, settings.endpoint_url, settings.public(), __version__,
             continues=settings.job, plan=settings.plan_digest(),
@@ -91,7 +102,15 @@ def run_sync(settings: Settings, output: Output) -> int:
         for warning in (*wanted.target.warnings, *history.format_overlap_warnings(lock)):
             journal.jobs.warn(warning)
         cloudfront.begin_invalidation(settings, journal)
-        return SyncJob(wanted, journal, signals, output, cluster).run()
+        return SyncJob(wanted, journal, signals, output, cluster, fence=fence).run()
+
+
+def _find_fence(wanted: SyncSpec) -> Fence | None:
+    if not wanted.settings.newest_wins:
+        return None
+    from s3batch.coordinator.fence import make_fence  # noqa: PLC0415 - few want it
+
+    return make_fence(wanted)
 
 
 @contextmanager
@@ -138,6 +157,8 @@ class SyncJob:
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
+    fence: Fence | None = None
+    """The fence that is looked at before each later stage."""
     _withheld: bool = False
     """True if no delete was begun, because something else failed."""
     _unclaimed: stale_uploads.Unclaimed | None = None
@@ -168,6 +189,10 @@ class SyncJob:
         stopped: S3BatchError | None = None
         try:
             self.carry_out()
+        except DeclinedError as error:
+            from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
+
+            return forget_job(self.journal, self.settings, self.output, error)
         except S3BatchError as error:
             stopped = error
         except RequestError as error:
@@ -197,9 +222,7 @@ class SyncJob:
             blocked = None if self.thorough else BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
             planning = Planner(self.wanted, self.journal, self.totals, blocked=blocked)
             listing = self._list(chain([first] if first else [], pages))
-            coordinator.run(
-                Stage.MAIN, planning.steps(coordinator.add, partial(coordinator.expect, Stage.MAIN), listing)
-            )
+            coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, listing))
             self._later_stages(coordinator, planning)
         finally:
             progress.close()
@@ -211,8 +234,24 @@ class SyncJob:
                 self.journal.jobs.add_tally(requests=self._bucket.transport.requests, retries=self._bucket.retries)
                 self._bucket.close()
 
+    def _plan_steps(self, coordinator: Coordinator, planning: Planner, listing: Iterator[None]) -> Iterator[None]:
+        """Return the steps of planning, beside which operations are sent. On a terminal a question may come first."""
+        expect = partial(coordinator.expect, Stage.MAIN)
+        settings = self.settings
+        if settings.delete and not (settings.dry_run or settings.yes or settings.plugin) and self.output.may_ask:
+            from s3batch.commands.sync.question import ask_before_deletes  # noqa: PLC0415 - few runs have a terminal
+
+            return ask_before_deletes(planning, coordinator, listing, self.output)
+        return planning.steps(coordinator.add, expect, listing)
+
+    def _pass_fence(self) -> None:
+        """Stop the job if a newer run has begun since."""
+        if self.fence is not None:
+            self.fence.pass_through(self.bucket)
+
     def _go_on_deleting(self, coordinator: Coordinator) -> None:
         """Finish the deletes of a dead job whose walk and listing were complete; each is looked at before it is sent."""
+        self._pass_fence()
         self.totals.phase = "deleting"
         coordinator.expect(Stage.DELETE, self.journal.jobs.current.left_open)
         coordinator.run(Stage.DELETE, take_over_rows(self.journal, partial(coordinator.expect, Stage.DELETE)))
@@ -222,6 +261,7 @@ class SyncJob:
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             if self._failed(before=stage):
                 return
+            self._pass_fence()
             if stage == Stage.PUBLISH_LAST:
                 self._clear_the_way(coordinator, planning)
             coordinator.run(stage)
@@ -229,6 +269,7 @@ class SyncJob:
                 reach_failpoint("published")
         if self._failed(before=Stage.DELETE):
             return
+        self._pass_fence()
         planning.finish(coordinator.add, thorough=self.thorough)
         self.journal.jobs.set_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE)
@@ -411,12 +452,14 @@ class SyncJob:
 
     def _end(self, stopped: S3BatchError | None) -> int:
         self.signals.work_is_over()
-        if stopped is not None:
-            self.output.error(str(stopped))  # at once: the sums of a million operations take seconds
+        superseded = isinstance(stopped, SupersededError)
+        if stopped is not None:  # at once: the sums of a million operations take seconds
+            (self.output.info if superseded else self.output.error)(str(stopped))
         failed = self._failed(before=_AFTER_ALL)
         code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
         interrupted = isinstance(stopped, InterruptedJobError)
         state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
+        state = JobState.SUPERSEDED if superseded else state
         counts = self.journal.outcomes.count_by_kind()
         changed = self.changed or any(count["done"] for count in counts.values())
         warned = bool(self.journal.jobs.current.warnings)

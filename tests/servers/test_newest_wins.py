@@ -1,0 +1,122 @@
+"""``--newest-wins N``: an older run sends nothing, also when it is overtaken half-way."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.rig import buckets
+
+FENCE = "www/.s3batch/fence"
+
+
+@pytest.fixture(params=["ministack", "moto"])
+def store(request, server_named):
+    """A bucket on a store with conditional writes."""
+    made = buckets.make_bucket(server_named(request.param))
+    yield made
+    buckets.remove_bucket(made)
+
+
+def sync(run_cli, clean_env, store, tree, number, *more):
+    words = ["sync", tree, store.url("www"), "--newest-wins", number, "--json", *more]
+    return run_cli(words, env=clean_env | store.server.environment())
+
+
+def test_the_fence_rises_and_an_older_run_sends_nothing(run_cli, clean_env, store, make_tree):
+    tree = make_tree({"a": b"41"})
+    assert sync(run_cli, clean_env, store, tree, "41").code == 0
+    assert store.get(FENCE) == b"41\n"
+    (tree / "a").write_bytes(b"43")
+    assert sync(run_cli, clean_env, store, tree, "43").code == 0
+    assert store.get(FENCE) == b"43\n"
+    (tree / "a").write_bytes(b"42")
+    older = sync(run_cli, clean_env, store, tree, "42", "--delete")
+    assert (older.code, older.json["state"], older.json["job"]) == (0, "superseded", None)
+    assert "run 43 has begun" in older.stderr
+    assert store.contents("www/") == {"www/a": b"43", FENCE: b"43\n"}
+    assert sync(run_cli, clean_env, store, tree, "43").json["state"] == "done"  # the same build once more
+    assert store.get("www/a") == b"42"
+
+
+def test_an_older_run_keeps_nobody_from_resuming_a_newer_one(run_cli, clean_env, store, make_tree):
+    tree = make_tree({"a": b"43", "b": b"43"})
+    killed = run_cli(
+        ["sync", tree, store.url("www"), "--newest-wins", "43", "--workers", "1"],
+        env=clean_env | store.server.environment() | {"S3BATCH_TEST_CRASH_AT": "settled:1"},
+    )
+    assert killed.code < 0
+    assert sync(run_cli, clean_env, store, tree, "42").json["state"] == "superseded"
+    resumed = run_cli(["resume", "--json"], env=clean_env | store.server.environment(), cwd=tree)
+    assert (resumed.code, resumed.json["state"]) == (0, "done"), resumed.stderr
+
+
+def test_a_dry_run_only_reads(run_cli, clean_env, store, make_tree):
+    tree = make_tree({"a": b"1"})
+    assert sync(run_cli, clean_env, store, tree, "7", "--dry-run").code == 0
+    assert store.keys() == set()
+    store.put(FENCE, b"8\n")
+    assert sync(run_cli, clean_env, store, tree, "7", "--dry-run").json["state"] == "superseded"
+
+
+def test_a_run_is_overtaken_half_way(start_cli, run_cli, clean_env, store, make_tree):
+    """The older run sends its files slowly; the newer one begins meanwhile."""
+    tree = make_tree({"big": b"x" * 600_000, "index.html": b"42"})
+    store.put("www/orphan", b"stays")
+    slow = start_cli(
+        ["sync", tree, store.url("www"), "--newest-wins", "42", "--publish-last", "index.html", "--delete", "--json",
+         "--bandwidth", "300KiB"],
+        env=clean_env | store.server.environment(),
+    )  # fmt: skip
+    until = time.monotonic() + 30
+    while not store.keys(FENCE) and time.monotonic() < until:
+        time.sleep(0.05)
+    store.put(FENCE, b"43\n")
+    stdout, stderr = slow.communicate(timeout=60)
+    assert slow.returncode == 0, stderr
+    assert '"state": "superseded"' in stdout or '"state":"superseded"' in stdout
+    assert store.keys("www/") == {"www/big", "www/orphan", FENCE}
+    left = run_cli(["resume"], env=clean_env | store.server.environment(), cwd=tree)
+    assert (left.code, "nothing to resume" in left.stderr) == (0, True)
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "1.5", "9" * 19, "true"])
+def test_what_is_no_number_is_refused(run_cli, clean_env, make_tree, server, number):
+    tree = make_tree({"a": b"1"})
+    refused = run_cli(
+        ["sync", tree, "s3://nowhere/www", f"--newest-wins={number}"], env=clean_env | server.environment()
+    )
+    assert refused.code == 2
+    assert "newest_wins" in refused.stderr
+
+
+def test_a_fence_that_holds_no_number_is_refused(run_cli, clean_env, store, make_tree):
+    store.put(FENCE, b"<html>")
+    refused = sync(run_cli, clean_env, store, make_tree({"a": b"1"}), "3")
+    assert refused.code == 2
+    assert store.keys() == {FENCE}
+
+
+def test_a_store_that_ignores_conditions_is_refused(run_cli, clean_env, server_named, make_tree):
+    server = server_named("rclone")
+    made = buckets.make_bucket(server)
+    tree = make_tree({"a": b"1"})
+    for _ in range(2):
+        refused = sync(run_cli, clean_env, made, tree, "3")
+        assert refused.code == 4, refused.stderr
+        assert "conditional writes" in refused.stderr
+        assert made.keys() == set()
+
+
+def test_a_plugin_step_takes_the_number_of_the_build(run_cli, clean_env, store, make_tree):
+    tree = make_tree({"a": b"1"})
+    step = clean_env | store.server.environment() | {
+        "PLUGIN_SOURCE": str(tree), "PLUGIN_BUCKET": store.name, "PLUGIN_TARGET": "www",
+        "PLUGIN_ENDPOINT": store.server.url, "PLUGIN_PATH_STYLE": "true", "PLUGIN_NEWEST_WINS": "true", "DRONE": "true",
+    }  # fmt: skip
+    without = run_cli(["plugin"], env=step)
+    assert without.code == 2
+    assert "build number" in without.stderr
+    assert run_cli(["plugin"], env=step | {"DRONE_BUILD_NUMBER": "7"}).code == 0
+    assert store.get(FENCE) == b"7\n"
