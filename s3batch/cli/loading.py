@@ -30,7 +30,7 @@ from s3batch.settings.direction import (
 )
 from s3batch.settings.parsing import GivenText, clean_values, first_given, parse_setting, unknown_name_error
 from s3batch.settings.schema import variable_of
-from s3batch.settings.table import TABLE, Settings, names_of_setting, taken_by
+from s3batch.settings.table import FILTERS, TABLE, Settings, names_of_setting, taken_by
 
 _CONFIG_VARIABLE = variable_of(parser.CONFIG)
 _NOT_OURS_TO_CHECK = "S3BATCH_TEST_"
@@ -48,7 +48,7 @@ def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -
     _refuse_unknown_variables(environ)
     said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
     given, job = _with_words(command, said)
-    return _make_settings(command, given, environ, job=job)
+    return _make_settings(command, given, environ, job=job, order=said.order)
 
 
 def settings_of_keywords(
@@ -58,7 +58,7 @@ def settings_of_keywords(
     _refuse_unknown_variables(environ)
     said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
     given, job = _with_words(command, said)
-    return _make_settings(command, {**given, **keywords}, environ, job=job)
+    return _make_settings(command, {**given, **keywords}, environ, job=job, order=said.order)
 
 
 def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
@@ -269,7 +269,13 @@ def _agreed_value(name: str, word: str, given: Mapping[str, GivenText]) -> Given
 
 
 def _make_settings(
-    command: str, given: dict[str, GivenText], environ: Mapping[str, str], *, plugin: bool = False, job: str = ""
+    command: str,
+    given: dict[str, GivenText],
+    environ: Mapping[str, str],
+    *,
+    plugin: bool = False,
+    job: str = "",
+    order: Sequence[str] = (),
 ) -> Settings:
     given = _own_credentials(_with_url_taken_apart(clean_values(given)), plugin=plugin)
     given = _with_session_token(given, environ)
@@ -291,7 +297,14 @@ def _make_settings(
         user_directory=own,
         build=_find_build_facts(command, environ, workspace, plugin=plugin),
         origins={name: one.origin for name, one in given.items()},
+        filter_order=_select_filter_order(given, order),
     )
+
+
+def _select_filter_order(given: Mapping[str, GivenText], order: Sequence[str]) -> tuple[str, ...]:
+    """Return the order of the patterns of include and exclude, if flags give both: only flags have an order."""
+    by_flags = all(name in given and given[name].origin == TABLE[name].flag for name in FILTERS)
+    return tuple(name for name in order if name in FILTERS) if by_flags else ()
 
 
 def _pattern_at_home(pattern: str, environ: Mapping[str, str]) -> str:

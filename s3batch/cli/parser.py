@@ -28,6 +28,8 @@ CONFIG = "config"
 """``--config FILE`` names the file of settings and is not a setting itself."""
 _END = "--"
 """Stands after the last word; no flag takes it for a value."""
+_ORDER = "order of list values"
+"""The attribute of a namespace that notes :attr:`ParsedArguments.order`."""
 _VALUELESS = frozenset({Form.BOOLEAN, Form.COUNT})
 
 
@@ -43,6 +45,8 @@ class ParsedArguments(NamedTuple):
 
     given: dict[str, GivenText]
     words: list[str]
+    order: tuple[str, ...] = ()
+    """For each value of each list that flags give, in their order: the name of its setting."""
 
 
 def merge_settings(
@@ -61,7 +65,8 @@ def merge_settings(
     for word in rest:
         if _is_flag(word):
             raise unknown_flag(word, command)
-    return ParsedArguments(parser.given(namespace), [word for word in [*words, *after] if word])
+    order = tuple(getattr(namespace, _ORDER, ()))
+    return ParsedArguments(parser.given(namespace), [word for word in [*words, *after] if word], order)
 
 
 def value_of_flag(argv: Sequence[str], name: str) -> str:
@@ -171,8 +176,9 @@ class _Collect(configargparse.Action):  # type: ignore[misc]  # configargparse h
     """A flag that may come several times: all values as one JSON list."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        before = split_list(getattr(namespace, self.dest) or "")
-        setattr(namespace, self.dest, json.dumps([*before, *split_list(plain_text(values))]))
+        before, more = split_list(getattr(namespace, self.dest) or ""), split_list(plain_text(values))
+        setattr(namespace, self.dest, json.dumps([*before, *more]))
+        setattr(namespace, _ORDER, [*getattr(namespace, _ORDER, ()), *[self.dest] * len(more)])
 
 
 class _CollectKeys(configargparse.Action):  # type: ignore[misc]  # configargparse has no types

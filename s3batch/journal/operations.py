@@ -53,6 +53,9 @@ WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'failed' AND code NO
 _STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
 DECIDED_ANEW = "a later job planned it again"
 """Why an operation is skipped that a dead job had planned and a later one has no use for."""
+LEFT_OUT = "an ignore file leaves it out by now"
+"""Why an operation is skipped that a dead job had planned."""
+_SKIP = "UPDATE operation SET state = 'skipped', error = ? WHERE id = ?"
 _CLOSE = """
 UPDATE operation SET state = 'skipped', error = ?
 WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'pending' AND stage IN ({stages})
@@ -70,8 +73,8 @@ class Operations:
         self._next: int = 1 + store.value(_HIGHEST)
         self._inherited = self._next - 1
         """Rows up to this number were there before this run."""
-        self.admit: Callable[[Operation], Operation] | None = None
-        """Gives the operation to carry out for such a row, or raises ValueError."""
+        self.admit: Callable[[Operation], Operation | None] | None = None
+        """Gives the operation to carry out for such a row; ``None`` to skip it. Raises ValueError for a wrong one."""
         self._found_out: set[int] = set()
         """Those of them that this run has turned into something: they are its own from then on."""
         self._cursor: dict[int, int] = {}
@@ -141,8 +144,15 @@ class Operations:
         return leased if not leased or leased[0].id > self._current.after else list(map(self._require_recheck, leased))
 
     def _read_leasable(self, cursor: int, stage: int, limit: int) -> list[Operation]:
-        found = self._store.rows(_LEASABLE.format(jobs=self._current.numbers), (cursor, stage, limit))
-        return self._select_admitted(rows.convert_rows(self._store, rows.decode_operations, found))
+        leased: list[Operation] = []
+        while (room := limit - len(leased)) > 0:
+            found = self._store.rows(_LEASABLE.format(jobs=self._current.numbers), (cursor, stage, room))
+            operations = rows.convert_rows(self._store, rows.decode_operations, found)
+            leased += self._select_admitted(operations)
+            if len(operations) < room:
+                break
+            cursor = operations[-1].id
+        return leased
 
     def _require_recheck(self, operation: Operation) -> Operation:
         """Have a dead job's comparison checked again: file or object may have changed since."""
@@ -167,15 +177,20 @@ class Operations:
         """Return the operations to carry out for these rows, whose numbers rise."""
         if self.admit is None or not operations or operations[0].id > self._inherited:
             return operations
-        admitted = []
+        admitted: list[Operation] = []
         for operation in operations:
             try:
                 is_ours = operation.id > self._inherited or operation.id in self._found_out
-                admitted.append(operation if is_ours else self.admit(operation))
+                wanted = operation if is_ours else self.admit(operation)
             except (ValueError, TypeError, AttributeError) as error:  # the latter two: a value of another type
                 self._store.refuse(f"row {operation.id} of its operations: {error}")
-            if admitted[-1].spec != operation.spec:
-                values = (make_bindable(encode_spec(admitted[-1].spec)), operation.id)
+            if wanted is None:
+                self._store.execute(_SKIP, (LEFT_OUT, operation.id))
+                self._current.count({}, {"left_open": -1})
+                continue
+            admitted.append(wanted)
+            if wanted.spec != operation.spec:
+                values = (make_bindable(encode_spec(wanted.spec)), operation.id)
                 self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
         return admitted
 

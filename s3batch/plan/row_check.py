@@ -38,10 +38,15 @@ class RowCheck:
         self._redirects = {(each.key, each.location) for each in wanted.redirects}
         self._protected = collect_protected_keys(wanted.redirects)
 
-    def admit(self, operation: Operation) -> Operation:
-        """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none."""
+    def admit(self, operation: Operation) -> Operation | None:
+        """Return the operation to carry out for a row of an earlier run. Raises ValueError if there is none.
+
+        ``None``: an ignore file leaves its file or its object out since then.
+        """
         if operation.kind in _OF_FILES:
             self._require_file(operation)
+            if self._wanted.selection.is_hidden(operation.path):
+                return None
             if operation.upload_id and isinstance(operation.spec, UnreadableSpec):
                 raise ValueError(f"the attributes to keep of {operation.key!r} cannot be read")
             if operation.spec is not None and not operation.upload_id:
@@ -53,6 +58,8 @@ class RowCheck:
                 raise ValueError(f"no redirect of the job leads from {operation.key!r} to {location!r}")
         elif operation.kind is Kind.DELETE:
             self._require_orphan(operation.key)
+            if self._wanted.hides(operation.key):
+                return None
         else:
             raise ValueError(f"a sync has no operation {operation.kind.value}")
         return operation
@@ -73,7 +80,7 @@ class RowCheck:
             raise ValueError(f"its path {path!r} is not the source")
         if operation.key != wanted.key(path):
             raise ValueError(f"the key of {path!r} is not {operation.key!r}")
-        if not path.endswith("/") and not wanted.selection.wants(path):
+        if not path.endswith("/") and not wanted.selection.wants(path) and not wanted.selection.is_hidden(path):
             raise ValueError(f"the job does not select {path!r}")
 
     def _require_orphan(self, key: str) -> None:
@@ -81,7 +88,12 @@ class RowCheck:
         below = key[len(wanted.prefix) :]
         if not wanted.settings.delete or wanted.is_one_key or not key.startswith(wanted.prefix):
             raise ValueError(f"the job does not delete {key!r}")
-        if not below or below.startswith(KEPT) or key in self._protected or not wanted.selects(key):
+        if (
+            not below
+            or below.startswith(KEPT)
+            or key in self._protected
+            or not (wanted.selects(key) or wanted.hides(key))
+        ):
             raise ValueError(f"the job keeps {key!r}")
 
 

@@ -6,6 +6,7 @@ goes on with the plan it was begun with.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ class SyncSpec:
     target: Target
     rules: AttributeRules
     selection: WalkFilter
+    read: tuple[str, ...] = ()
+    """The lines of the files that settings name; they are part of the plan."""
     redirects: tuple[Redirect, ...]
     delete_limit: DeleteLimit
     last: Patterns
@@ -56,14 +59,23 @@ class SyncSpec:
             last = Patterns.of(settings.publish_last)
         except ValueError as error:
             raise settings.bad("publish_last", str(error)) from None
+        selection = Selection.from_settings(settings, "" if source.is_file else source.base)
         wanted = cls(
             settings=settings, source=source, single=source.is_file, target=target,
             rules=AttributeRules.from_settings(settings, source.base),
-            selection=source.select(Selection.from_settings(settings)),
+            selection=source.select(selection), read=selection.read,
             redirects=parse_redirects(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
         )  # fmt: skip
         wanted.refuse_one_key_for_two()
         return wanted
+
+    def plan_digest(self) -> str:
+        """Return a digest of all that decides the plan: see :meth:`s3batch.settings.table.Settings.plan_digest`."""
+        digest = self.settings.plan_digest()
+        if not self.read:
+            return digest
+        text = "\0".join([digest, *self.read]).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(text, digest_size=8).hexdigest()
 
     @property
     def prefix(self) -> str:
@@ -97,6 +109,10 @@ class SyncSpec:
     def selects(self, key: str) -> bool:
         """Return whether a file of the source with this key would belong to the job."""
         return any(self.selection.wants(path) for path in [key[len(self.prefix) :], *self.paths(key)])
+
+    def hides(self, key: str) -> bool:
+        """Return whether an ignore file leaves out a file of the source with this key."""
+        return any(self.selection.is_hidden(path) for path in [key[len(self.prefix) :], *self.paths(key)])
 
     @property
     def key_paths(self) -> KeyPaths:

@@ -66,13 +66,18 @@ class Settings:
     )
     include: tuple[str, ...] = define_setting(
         (),
-        "Patterns of the files to upload, in gitignore syntax, relative to the source; all other files are left out.",
+        "Patterns of the files to upload, in gitignore syntax, relative to the source. All other files stay out, unless "
+        "an --exclude comes first.",
         Topic.WHAT, SYNC_COMMANDS, Form.LIST,
     )  # fmt: skip
     exclude: tuple[str, ...] = define_setting(
         (),
         "Patterns of files to leave out, in gitignore syntax, relative to the source; for a cache, relative to the workspace.",
         Topic.WHAT, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.LIST,
+    )  # fmt: skip
+    exclude_from: tuple[str, ...] = define_setting(
+        (), "Files of patterns to leave out, in gitignore syntax. They count before include and exclude.",
+        Topic.WHAT, SYNC_COMMANDS, Form.LIST,
     )  # fmt: skip
     strip_prefix: str = define_setting("", "Path prefix to strip from keys.", Topic.WHAT, SYNC_COMMANDS)
     symlinks: str = define_setting(
@@ -560,6 +565,8 @@ class Settings:
     build: CIBuild | None = None
     origins: dict[str, str] = field(default_factory=dict)
     """The origin of each value that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
+    filter_order: tuple[str, ...] = ()
+    """One of :data:`FILTERS` for each pattern, in the order of the flags; empty: all of include first."""
 
     def origin(self, name: str) -> str:
         """Return the origin of a setting's value."""
@@ -616,6 +623,7 @@ class Settings:
         decisive = {name for name, row in TABLE.items() if row.topic in {Topic.WHAT, Topic.ATTRIBUTES}}
         decisive |= {"delete", "max_delete", "allow_empty_source", "plugin"}
         values = [f"{name}={getattr(self, name)!r}" for name in sorted(decisive - {"source"})]
+        values += [f"filter_order={self.filter_order}"] * bool(self.filter_order)
         text = "\0".join([self.at_workspace(self.source), *values])
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
@@ -626,7 +634,9 @@ class Settings:
         """
         values = {name: as_plain_value(getattr(self, name)) for name, row in TABLE.items() if _is_of_the_job(row)}
         facts = {"command": self.command, "plugin": self.plugin, "workspace": self.workspace or os.getcwd()}
-        return {**values, **facts, "build": self.build.public() if self.build else None}
+        return {**values, **facts, "build": self.build.public() if self.build else None} | (
+            {"filter_order": list(self.filter_order)} if self.filter_order else {}
+        )
 
     @classmethod
     def from_public(cls, public: Mapping[str, Any], overrides: Settings | None = None) -> Self:
@@ -655,6 +665,7 @@ class Settings:
             state_directory=given.state_directory,
             user_directory=given.user_directory,
             job=given.job,
+            filter_order=_read_filter_order(public.get("filter_order", [])),
         )
 
     def __repr__(self) -> str:
@@ -664,6 +675,10 @@ class Settings:
             if getattr(self, name) != row.default
         ]
         return f"Settings({', '.join([f'command={self.command!r}', *shown])})"
+
+
+FILTERS = ("include", "exclude")
+"""The settings whose order as flags counts."""
 
 
 def _read_rows() -> dict[str, Setting]:
@@ -703,6 +718,12 @@ def names_of_setting(row: Setting, command: str) -> tuple[str, ...]:
 def _is_of_the_job(row: Setting) -> bool:
     """Return whether a resumed job keeps its value. Secrets, output and the journal's path may differ."""
     return not row.secret and row.topic is not Topic.OUTPUT and row.name != "journal"
+
+
+def _read_filter_order(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or any(name not in FILTERS for name in value):
+        raise ValueError("filter_order is not of its kind")
+    return tuple(value)
 
 
 def _overrides_job(row: Setting, given: Settings) -> bool:

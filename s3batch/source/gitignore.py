@@ -83,16 +83,27 @@ class Patterns:
     """Runs of neighbours that say the same, as one expression each; the last first."""
     roots: tuple[tuple[str, ...] | None, ...] = ()
     """Where matches of the patterns that say yes begin."""
+    back: tuple[tuple[str, ...] | None, ...] = ()
+    """Where matches of the negated patterns begin."""
 
     @classmethod
     def of(cls, patterns: Iterable[str], *, below: bool = False) -> Patterns:
         """Compile patterns; with ``below`` all in a matching directory matches. Raises ValueError for a bad pattern."""
-        lines = [line for pattern in patterns if (line := _parse_ignore_line(pattern.strip())).segments]
+        return cls.of_lines((pattern.strip() for pattern in patterns), below=below)
+
+    @classmethod
+    def of_lines(cls, texts: Iterable[str], *, below: bool = False) -> Patterns:
+        """Compile patterns whose spaces count. Raises ValueError for a bad one."""
+        lines = [line for text in texts if (line := _parse_ignore_line(text)).segments]
         groups = [
             (not negated, _compile_alternatives([line.regex(below=below) for line in run]))
             for negated, run in groupby(reversed(lines), key=lambda line: line.negated)
         ]
-        return cls(tuple(groups), tuple(line.root() for line in lines if not line.negated))
+        return cls(
+            tuple(groups),
+            tuple(line.root() for line in lines if not line.negated),
+            tuple(line.root() for line in lines if line.negated),
+        )
 
     def verdict(self, path: str) -> bool | None:
         """Return the verdict of the last matching pattern, ``None`` without a match. A directory ends with ``/``."""
@@ -100,6 +111,35 @@ class Patterns:
             if regex.fullmatch(path):
                 return says
         return None
+
+    def excludes(self, path: str) -> bool | None:
+        """Return :meth:`verdict` as gitignore has it: nothing comes back from inside a directory that is excluded."""
+        if not self.groups:
+            return None
+        end = path.find("/") + 1
+        while 0 < end < len(path):
+            if self.verdict(path[:end]):
+                return True
+            end = path.find("/", end) + 1
+        return self.verdict(path)
+
+
+def reaches_below(roots: Iterable[tuple[str, ...] | None], directory: str) -> bool:
+    """Return whether a match that begins at one of these roots may lie below a directory."""
+    segments = tuple(directory.split("/"))
+    return any(root is None or all(map(str.__eq__, root, segments)) for root in roots)
+
+
+def split_ignore_lines(text: str) -> list[str]:
+    """Return the patterns of a gitignore file. Comments, empty lines and spaces at the end of a line are left out."""
+    lines = (line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n"))
+    return [_strip_end(line) for line in lines if line and not line.startswith("#")]
+
+
+def _strip_end(line: str) -> str:
+    bare = line.rstrip(" ")
+    escaped = (len(bare) - len(bare.rstrip("\\"))) % 2
+    return bare + " " * (escaped and len(bare) < len(line))
 
 
 def _compile_alternatives(regexes: list[str]) -> re.Pattern[str]:

@@ -67,6 +67,9 @@ class _Narrowed:
         deep_enough = "**" in segments or directory.count("/") + 1 < len(segments)
         return deep_enough and self.selection.enters(directory)
 
+    def is_hidden(self, path: str) -> bool:
+        return self.selection.is_hidden(path)
+
 
 def resolve_source(settings: Settings) -> Source:
     """Return the source that ``settings.source`` means now.

@@ -67,6 +67,9 @@ class WalkFilter(Protocol):
     def enters(self, directory: str) -> bool:
         """Return whether anything below this directory can belong to the job."""
 
+    def is_hidden(self, path: str) -> bool:
+        """Return whether a file in the source leaves this path out, not a setting."""
+
 
 class WalkProblem(NamedTuple):
     """A path that should have been read and could not be: it makes the job fail."""

@@ -93,7 +93,7 @@ def run_sync(settings: Settings, output: Output) -> int:
             return report_without_job(settings, output, JobState.SUPERSEDED, error)
         journal.jobs.begin(
             "sync", wanted.source.root, place, settings.endpoint_url, settings.public(), __version__,
-            continues=settings.job, plan=settings.plan_digest(),
+            continues=settings.job, plan=wanted.plan_digest(),
             deletes_anew=not journal_trust.may_journal_decide(journal.path, settings),
         )  # fmt: skip
         if not settings.dry_run:
