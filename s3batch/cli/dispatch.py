@@ -44,6 +44,12 @@ def _carry_on(settings: Settings, output: Output) -> int:
     return cache.resume_cache(settings, output)
 
 
+def _dispatch_explain(settings: Settings, output: Output) -> int:
+    from s3batch.commands.explain import run_explain
+
+    return run_explain(settings, output)
+
+
 def _dispatch_doctor(settings: Settings, output: Output) -> int:
     from s3batch.commands.doctor import run
 
@@ -113,6 +119,7 @@ def _cache_prune(settings: Settings, output: Output) -> int:
 USE_CASES: dict[str, UseCase] = {
     "sync": _dispatch_sync,
     "verify": _dispatch_verify,
+    "explain": _dispatch_explain,
     "resume": _dispatch_resume,
     "doctor": _dispatch_doctor,
     "jobs list": _jobs_list,

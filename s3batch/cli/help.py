@@ -13,6 +13,7 @@ _COLUMN = 36
 _USAGE = {
     "sync": "SOURCE TARGET",
     "verify": "SOURCE TARGET",
+    "explain": "PATH|KEY [SOURCE TARGET]",
     "doctor": "s3://BUCKET/PREFIX",
     "cache restore": "s3://BUCKET/PREFIX",
     "cache rebuild": "s3://BUCKET/PREFIX",

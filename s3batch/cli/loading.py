@@ -39,6 +39,8 @@ PLUGIN_REGION = "us-east-1"
 """The region that drone-s3-sync uses by default."""
 _LARGEST_FILE = 1 << 20
 """Bytes of a config file or an env_file."""
+_FIRST_WORDS = {"resume": "job", "jobs show": "job", "jobs forget": "job", "explain": "argument"}
+"""Commands whose first argument is no setting, and the fact that it is."""
 _WITH_BUILD = ("cache ", "resume")
 """Commands that look at the build outside a plugin too: their key is made of it."""
 
@@ -47,8 +49,8 @@ def settings_of(command: str, argv: Sequence[str], environ: Mapping[str, str]) -
     """Return the settings of ``command``. SettingsError says what is wrong, where it came from, what to write."""
     _refuse_unknown_variables(environ)
     said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
-    given, job = _with_words(command, said)
-    return _make_settings(command, given, environ, job=job, order=said.order)
+    given, facts = _with_words(command, said)
+    return _make_settings(command, given, environ, facts=facts, order=said.order)
 
 
 def settings_of_keywords(
@@ -57,8 +59,8 @@ def settings_of_keywords(
     """Return the settings of a call of the Python API: its words in ``argv``, its settings in ``keywords``."""
     _refuse_unknown_variables(environ)
     said = parser.merge_settings(command, argv, _read_variables(command, environ), _config_file(argv, environ))
-    given, job = _with_words(command, said)
-    return _make_settings(command, {**given, **keywords}, environ, job=job, order=said.order)
+    given, facts = _with_words(command, said)
+    return _make_settings(command, {**given, **keywords}, environ, facts=facts, order=said.order)
 
 
 def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
@@ -236,10 +238,10 @@ def _plugin_state_directory(workspace: str) -> str:
     return usual if strange or private.is_directory_writable(usual) else private.temporary_state_path()
 
 
-def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, GivenText], str]:
-    """Assign the arguments that are not flags to settings; return the job too, if one was named."""
+def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, GivenText], dict[str, str]]:
+    """Assign the arguments that are not flags to settings; return the facts too: the job, or another subject."""
     words = [texts.plain_text(word) for word in said.words]
-    job = words.pop(0) if words and command in {"resume", "jobs show", "jobs forget"} else ""
+    facts = {_FIRST_WORDS[command]: words.pop(0)} if words and command in _FIRST_WORDS else {}
     given = dict(said.given)
     taken = taken_by(command) if command != "resume" else {}
     if words and "source" in taken and _is_source(command, words):
@@ -252,7 +254,7 @@ def _with_words(command: str, said: parser.ParsedArguments) -> tuple[dict[str, G
         given["cache_key"] = said_once._replace(text=json.dumps([said_once.text]))  # a name may hold commas
     if words:
         raise SettingsError(f"{command} got an unexpected argument {words[0]!r}", hint=f"see s3batch {command} --help")
-    return given, job
+    return given, facts
 
 
 def _is_source(command: str, words: Sequence[str]) -> bool:
@@ -274,7 +276,7 @@ def _make_settings(
     environ: Mapping[str, str],
     *,
     plugin: bool = False,
-    job: str = "",
+    facts: Mapping[str, str] | None = None,
     order: Sequence[str] = (),
 ) -> Settings:
     given = _own_credentials(_with_url_taken_apart(clean_values(given)), plugin=plugin)
@@ -285,12 +287,11 @@ def _make_settings(
     if "cache" in values:
         values["cache"] = tuple(_at_home("cache", path, environ) for path in values["cache"])
         values["exclude"] = tuple(_pattern_at_home(pattern, environ) for pattern in values.get("exclude", ()))
-    values |= _resolve_verbosity(values)
+    values |= {**_resolve_verbosity(values), **(facts or {})}
     workspace, own = os.getcwd(), _state_directory(environ)
     return Settings(
         **values,
         command=command,
-        job=job,
         plugin=plugin,
         workspace=workspace,
         state_directory=_plugin_state_directory(workspace) if plugin else own,

@@ -118,6 +118,21 @@ class Outcomes:
         for row in self._walk(columns, condition, values, None):
             yield rows.convert_rows(self._store, _decode_entry, row)
 
+    def find_last_operation(self, key: str) -> dict[str, Any] | None:
+        """Return what the newest row of any job says about a key; ``None`` if there is none. It reads every row."""
+        row = next(
+            iter(
+                self._store.rows(
+                    """SELECT job.id, operation.kind, operation.reason, operation.state, operation.error
+                    FROM operation JOIN job ON job.number = operation.job
+                    WHERE operation.key = CAST(? AS TEXT) ORDER BY operation.id DESC LIMIT 1""",
+                    (make_bindable(key),),
+                )
+            ),
+            None,
+        )
+        return None if row is None else dict(zip(("job", "operation", "reason", "state", "error"), row, strict=True))
+
     def find_last_change(self, after: int) -> int:
         """Return the highest row above ``after`` with which a sync, this one or an earlier, changed the target; else 0.
 

@@ -164,7 +164,7 @@ class AttributeRules:
         root = source_root.rstrip("/") + "/"
         choices = {
             name: PatternChoice.of(values, root, otherwise)
-            for name, (values, otherwise) in _collect_pattern_settings(settings).items()
+            for name, (values, otherwise) in collect_pattern_settings(settings).items()
             if values
         }
         patterns = frozenset(pattern for choice in choices.values() for pattern in choice.exact)
@@ -242,7 +242,7 @@ def list_extensions(path: str) -> list[str]:
     return ["." + ".".join(pieces[start:]) for start in range(1, len(pieces))] or [""]
 
 
-def _collect_pattern_settings(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
+def collect_pattern_settings(settings: Settings) -> dict[str, tuple[Mapping[str, Any], Any]]:
     """Return for each per-file setting its values by pattern, and the value of a file that no pattern matches."""
     texts = {name: pattern_maps.parse_text_map(settings, name) for name in _TEXTS}
     if odd := sorted({value for value in texts["acl"].values() if value} - CANNED_ACLS):

@@ -25,20 +25,21 @@ COMMANDS: dict[str, str] = {
     "jobs prune": "delete finished jobs from the journals, abort the multipart uploads of dead jobs",
     "jobs forget": "delete one job from its journal, abort its multipart uploads",
     "verify": "compare a directory with an S3 prefix, change nothing",
+    "explain": "tell what a sync would do with one path or key, and why",
     "doctor": "test each permission and store feature that the settings need",
     "config": "show every setting in force and where it came from",
     "plugin": "run as a CI plugin: read all settings from the environment",
 }
 
 CACHE_COMMANDS = frozenset(name for name in COMMANDS if name.startswith("cache "))
-SYNC_COMMANDS = frozenset({"sync", "verify", "doctor"})
+SYNC_COMMANDS = frozenset({"sync", "verify", "doctor", "explain"})
 SOURCE_COMMANDS = SYNC_COMMANDS | {"resume"}
 """Commands with a source that may be in S3."""
 ARCHIVE_COMMANDS = frozenset({"cache restore", "cache rebuild"})
 KEYED_COMMANDS = ARCHIVE_COMMANDS | {"cache inspect"}
 ONLINE_COMMANDS = SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "jobs prune", "jobs forget"}
 WORKING_COMMANDS = frozenset({"sync", "verify", "resume"}) | ARCHIVE_COMMANDS
-JOURNAL_COMMANDS = WORKING_COMMANDS | {"doctor", "jobs list", "jobs show", "jobs prune", "jobs forget"}
+JOURNAL_COMMANDS = WORKING_COMMANDS | {"doctor", "explain", "jobs list", "jobs show", "jobs prune", "jobs forget"}
 EVERY_COMMAND = frozenset(COMMANDS) - {"config"}
 RESUMABLE = frozenset({"sync", "cache restore", "cache rebuild"})
 """Commands whose jobs ``resume`` finishes. It accepts their settings too, if they are equal to the job's."""

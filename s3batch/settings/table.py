@@ -508,7 +508,7 @@ class Settings:
     )  # fmt: skip
     trust_journal: bool = define_setting(
         True, "Trust the journal about files and objects that did not change since the last run.",
-        Topic.JOURNAL, frozenset({"sync", "verify"}), Form.BOOLEAN,
+        Topic.JOURNAL, frozenset({"sync", "verify", "explain"}), Form.BOOLEAN,
     )  # fmt: skip
 
     # -- output ------------------------------------------------------------------------------------------------
@@ -554,6 +554,8 @@ class Settings:
     """A key of :data:`COMMANDS`."""
     job: str = ""
     """The job that ``resume`` and ``jobs show`` take; empty: the newest."""
+    argument: str = ""
+    """The path or key that ``explain`` is about."""
     plugin: bool = False
     """True if a CI runs s3batch as its plugin, with the defaults of the plugins that it replaces."""
     workspace: str = ""

@@ -52,9 +52,9 @@ class Selection:
 
         ``root`` is the directory whose ignore files count; without it there are none.
         """
-        lines = tuple(line for name in settings.exclude_from for line in _read_lines_of(settings, name))
+        lines = tuple(line for name in settings.exclude_from for line in read_pattern_file(settings, name))
         runs = (*_parse_lines(settings, lines), *_parse_flags(settings))
-        first = next(iter(_order_filters(settings)), "")
+        first = next(iter(order_filters(settings)), "")
         only_included = first == "include" and any(run.includes and run.patterns.roots for run in runs)
         return cls(runs, only_included, IgnoreFiles(root) if root else None, lines)
 
@@ -92,7 +92,7 @@ class Selection:
         return self.ignored is not None and self.ignored.hides(path)
 
 
-def _order_filters(settings: Settings) -> tuple[str, ...]:
+def order_filters(settings: Settings) -> tuple[str, ...]:
     """Return ``include`` or ``exclude`` for each pattern, in the order in which they count."""
     usual = ("include",) * len(settings.include) + ("exclude",) * len(settings.exclude)
     return settings.filter_order if sorted(settings.filter_order) == sorted(usual) else usual
@@ -100,7 +100,7 @@ def _order_filters(settings: Settings) -> tuple[str, ...]:
 
 def _parse_flags(settings: Settings) -> Iterator[FilterRun]:
     left = {"include": iter(settings.include), "exclude": iter(settings.exclude)}
-    ordered = ((name, next(left[name])) for name in _order_filters(settings))
+    ordered = ((name, next(left[name])) for name in order_filters(settings))
     for name, run in groupby(ordered, key=lambda each: each[0]):
         try:
             patterns = Patterns.of((pattern for _, pattern in run), below=name == "include")
@@ -117,7 +117,8 @@ def _parse_lines(settings: Settings, lines: Sequence[str]) -> Iterator[FilterRun
         raise settings.bad("exclude_from", f"correct the file: {error}") from None
 
 
-def _read_lines_of(settings: Settings, name: str) -> list[str]:
+def read_pattern_file(settings: Settings, name: str) -> list[str]:
+    """Return the patterns of a file that ``exclude_from`` names. Raises SettingsError if it cannot be read."""
     try:
         content = bounded.read_regular_file(settings.at_workspace(name), _LARGEST)
     except OSError as error:
