@@ -109,9 +109,12 @@ def enforce_delete_limit(wanted: SyncSpec, journal: Journal, count: int) -> None
 def _find_orphans(wanted: SyncSpec, journal: Journal, marks: OwnMarks) -> Iterator[list[ListedObject]]:
     """Yield the objects without a file that no rule protects. ``marks`` collects s3batch's own marks on the way."""
     protected = collect_protected_keys(wanted.redirects)
+    limits, now = wanted.limits, journal.jobs.current.store_date
     for batch in journal.objects.read_orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
+        if limits:
+            batch = [each for each in batch if not limits.hides(each.size, each.modified, now)]  # noqa: PLW2901
         vetoes = UnreadablePaths(journal.objects.find_kept([each.key for each in batch]))
         kept = [each for each in batch if each.key not in protected and _may_be_deleted(each, wanted, vetoes, marks)]
         if kept:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from s3batch.model import Stage
@@ -20,6 +20,7 @@ from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
+from s3batch.source.limits import FileLimits
 from s3batch.source.locate import Source, resolve_source
 from s3batch.source.walk import Walk, WalkFilter, walk_source
 
@@ -44,6 +45,7 @@ class SyncSpec:
     target: Target
     rules: AttributeRules
     selection: WalkFilter
+    limits: FileLimits = field(default_factory=FileLimits)
     read: tuple[str, ...] = ()
     """The lines of the files that settings name; they are part of the plan."""
     redirects: tuple[Redirect, ...]
@@ -63,7 +65,7 @@ class SyncSpec:
         wanted = cls(
             settings=settings, source=source, single=source.is_file, target=target,
             rules=AttributeRules.from_settings(settings, source.base),
-            selection=source.select(selection), read=selection.read,
+            selection=source.select(selection), read=selection.read, limits=FileLimits.from_settings(settings),
             redirects=parse_redirects(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
         )  # fmt: skip
         wanted.refuse_one_key_for_two()
@@ -143,7 +145,9 @@ class SyncSpec:
 
     def walk(self, journal: str = "") -> Walk:
         """Return a walk of the source under the job's link policy; ``journal`` lies in it perhaps, and is no file."""
-        return walk_source(self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal)
+        return walk_source(
+            self.source.root, self.selection, symlinks=self.settings.symlinks, journal=journal, limits=self.limits
+        )
 
     def _iterate_stripped(self) -> Iterable[LocalFile]:
         return self.walk() if self.target.stripped else ()

@@ -79,6 +79,22 @@ class Settings:
         (), "Files of patterns to leave out, in gitignore syntax. They count before include and exclude.",
         Topic.WHAT, SYNC_COMMANDS, Form.LIST,
     )  # fmt: skip
+    min_size: int = define_setting(
+        0, "Minimum size of a file. Smaller files and objects are left alone.", Topic.WHAT, SYNC_COMMANDS, Form.SIZE,
+        minimum=0,
+    )  # fmt: skip
+    max_size: int | None = define_setting(
+        None, "Maximum size of a file. Larger files and objects are left alone. For a cache: of all its files together.",
+        Topic.WHAT, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.SIZE, minimum=1,
+    )  # fmt: skip
+    min_age: float = define_setting(
+        0.0, "Minimum age of a file. Younger files and objects are left alone.", Topic.WHAT, SYNC_COMMANDS, Form.DAYS,
+        minimum=0,
+    )  # fmt: skip
+    max_age: float = define_setting(
+        0.0, "Maximum age of a file. Older files and objects are left alone. For a cache: an older one is a miss. 0: no limit.",
+        Topic.WHAT, SYNC_COMMANDS | {"cache restore"}, Form.DAYS, minimum=0,
+    )  # fmt: skip
     strip_prefix: str = define_setting("", "Path prefix to strip from keys.", Topic.WHAT, SYNC_COMMANDS)
     symlinks: str = define_setting(
         "follow", "Symbolic links: follow all, follow those that stay inside the source, or skip all.",
@@ -250,16 +266,9 @@ class Settings:
         "Number of newest caches to keep for each branch; for a rebuild, of those with the same cache_key template.",
         Topic.CACHE, frozenset({"cache prune", "cache rebuild"}), Form.INTEGER, minimum=1,
     )  # fmt: skip
-    max_age: float = define_setting(
-        0.0, "Maximum age of a cache to restore; an older one is a miss. 0 means any age.",
-        Topic.CACHE, frozenset({"cache restore"}), Form.DAYS, minimum=0,
-    )  # fmt: skip
     lookup_only: bool = define_setting(
         False, "Report which cache would be restored, its age and its size; restore nothing.",
         Topic.CACHE, frozenset({"cache restore"}), Form.BOOLEAN,
-    )  # fmt: skip
-    max_size: int | None = define_setting(
-        None, "Maximum total size of the files in one cache.", Topic.CACHE, ARCHIVE_COMMANDS, Form.SIZE, minimum=1,
     )  # fmt: skip
     max_total: int | None = define_setting(
         None, "Maximum stored size of all caches together; the least recently used ones are removed.",

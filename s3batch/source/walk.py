@@ -25,11 +25,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from s3batch.errors import JobFailedError
 from s3batch.files.private import BESIDE_JOURNAL, OWN_DIRECTORY
 from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
+
+if TYPE_CHECKING:
+    from s3batch.source.limits import FileLimits
 
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""
@@ -149,7 +152,14 @@ class Walk:
     """
 
     def __init__(
-        self, root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "", slice_size: int = SLICE
+        self,
+        root: str,
+        selection: WalkFilter,
+        *,
+        symlinks: str = "follow",
+        journal: str = "",
+        slice_size: int = SLICE,
+        limits: FileLimits | None = None,
     ) -> None:
         self.problems: list[WalkProblem] = []
         self.skipped: dict[str, CountedPaths] = {}
@@ -160,6 +170,9 @@ class Walk:
         self.troubled = 0
         """Problems in all."""
         self.kept = UnreadablePaths()
+        self.hidden = 0
+        """Files beyond a limit of size or age."""
+        self._limits = limits or None
         self._read_all = True
         self._slice_size = slice_size
         self._selection, self._wants = selection, selection.wants
@@ -219,7 +232,7 @@ class Walk:
             self._fail(WalkProblem(self._name, _describe_stat_error(self._root, error)[1], "Vanished", directory=False))
             return None
         if stamp.kind in (FILE, DIRECTORY):
-            return LocalFile(self._name, stamp)
+            return None if self._is_beyond(self._name, stamp) else LocalFile(self._name, stamp)
         self._skip(self._name, _name_entry_kind(stamp))
         return None
 
@@ -239,7 +252,7 @@ class Walk:
         self._read_all = self._read_all and not problem.directory
 
     def _noted(self) -> int:
-        return self.troubled + sum(names.count for names in self.skipped.values())
+        return self.troubled + self.hidden + sum(names.count for names in self.skipped.values())
 
     def warnings(self) -> Iterator[str]:
         """Yield a sentence for each kind of entry that was skipped, or followed out of the source."""
@@ -256,8 +269,9 @@ class Walk:
             )
 
     def _single(self) -> Iterator[list[LocalFile]]:
-        if self._selection.wants(self._name):
-            yield [LocalFile(self._name, stamp_of(self._info))]
+        stamp = stamp_of(self._info)
+        if self._selection.wants(self._name) and not self._is_beyond(self._name, stamp):
+            yield [LocalFile(self._name, stamp)]
 
     def _tree(self, size: int) -> Iterator[list[LocalFile]]:
         """Yield batches of the tree depth first, without recursion: a tree may be deeper than Python's stack."""
@@ -301,12 +315,23 @@ class Walk:
         if stamp.kind == FILE:
             if not self._wants(path) or (self._journal_name and self._is_journal(entry.name, path)):
                 return None
+            if self._limits is not None and self._is_beyond(path, stamp):
+                return None
             return None if linked and self._stays_out(entry, path) else stamp
         if stamp.kind == DIRECTORY:
             return stamp if self._may_enter(entry, path, stamp, levels, linked=linked) else None
         if self._wants(path):
             self._skip(path, _name_entry_kind(stamp))
         return None
+
+    def _is_beyond(self, path: str, stamp: Stamp) -> bool:
+        """Return whether a file is beyond a limit of size or age; then its key is kept."""
+        limits = self._limits
+        if limits is None or stamp.kind != FILE or not limits.hides(stamp.size, stamp.mtime_ns / 1e9):
+            return False
+        self.hidden += 1
+        self._keep(path)
+        return True
 
     def _stays_out(self, entry: os.DirEntry[str] | _NamedEntry, path: str) -> bool:
         """Return whether a link is left alone because it leads out of the source; note those that are followed."""
@@ -389,9 +414,16 @@ class Walk:
         self.kept.paths.add(path)
 
 
-def walk_source(root: str, selection: WalkFilter, *, symlinks: str = "follow", journal: str = "") -> Walk:
+def walk_source(
+    root: str,
+    selection: WalkFilter,
+    *,
+    symlinks: str = "follow",
+    journal: str = "",
+    limits: FileLimits | None = None,
+) -> Walk:
     """Return the files of ``root``, a directory or one file. A source that cannot be read stops the job."""
-    return Walk(root, selection, symlinks=symlinks, journal=journal)
+    return Walk(root, selection, symlinks=symlinks, journal=journal, limits=limits)
 
 
 def _read_next_slice(scan: Iterator[os.DirEntry[str]], size: int) -> list[os.DirEntry[str]]:

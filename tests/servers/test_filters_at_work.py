@@ -69,3 +69,24 @@ def test_the_aws_command_line_would_send_and_delete_nothing_with_the_same_flags(
 
     assert done.code == 0, done.stderr
     assert judged.stdout == ""
+
+
+def test_files_and_objects_beyond_a_limit_are_left_alone(make_tree, bucket, run_cli):
+    tree = make_tree({"small": b"x", "right": b"x" * 50, "large": b"x" * 500, "old": b"x" * 50, "d/right": b"x" * 50})
+    os.utime(tree / "old", (0, 0))
+    for key, size in (("small", 2), ("large", 400), ("old", 51), ("orphan-small", 2), ("orphan", 50)):
+        bucket.put(f"site/{key}", b"y" * size)
+    before = bucket.contents()
+    limits = ["--min-size", "10", "--max-size", "100B", "--max-age", "36h"]
+
+    done = run_cli(["sync", tree, bucket.url("site"), "--delete", *limits])
+
+    assert done.code == 0, done.stderr
+    del before["site/orphan"]
+    assert bucket.contents() == {**before, "site/right": b"x" * 50, "site/d/right": b"x" * 50}
+    assert run_cli(["verify", tree, bucket.url("site"), *limits]).code == 0
+    assert run_cli(["verify", tree, bucket.url("site")]).code == 1
+    old = run_cli(["sync", tree, bucket.url("site"), "--delete", "--min-age", "1h", "--json"])
+    assert old.code == 0, old.stderr
+    assert {kind: count["done"] for kind, count in old.json["operations"].items() if count["done"]} == {"upload": 1}
+    assert bucket.get("site/old") == b"x" * 50

@@ -295,4 +295,4 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_only_settings_with_a_fixed_unit_take_plain_numbers():
     sized = {name for name, row in TABLE.items() if row.form is Form.SIZE}
 
-    assert sized == {"bandwidth", "part_size", "multipart_threshold", "max_size", "max_total", "local_max"}
+    assert sized == {"bandwidth", "part_size", "multipart_threshold", "max_size", "min_size", "max_total", "local_max"}
