@@ -37,6 +37,8 @@ class Kind(StrEnum):
     RECONCILE = "reconcile"
     """Content or attributes may differ: a worker compares, then it becomes upload, copy or nothing."""
     CHUNK = "chunk"
+    TRANSFER = "transfer"
+    """An object of another bucket or prefix: copied by the store, or streamed through a worker."""
 
 
 class State(StrEnum):
@@ -147,6 +149,15 @@ def has_stamp(info: os.stat_result, stamp: Stamp) -> bool:
         and info.st_ino == stamp.inode
         and info.st_mode & _KIND_BITS == stamp.kind
     )
+
+
+def stamp_of_object(size: int, etag: str, modified: float) -> Stamp:
+    """Return the stamp of an object that is a source: a digest of its ETag stands for the inode.
+
+    The ctime is constant, because an object of another ETag is another one however young it is.
+    """
+    digest = int.from_bytes(hashlib.blake2b(etag.encode("utf-8", "surrogateescape"), digest_size=7).digest(), "big")
+    return Stamp(FILE, size, round(modified * 1000) * 1_000_000, 1, 0, digest)
 
 
 class LocalFile(NamedTuple):
@@ -284,6 +295,16 @@ class KeptAttributes:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceObject:
+    """The object that a transfer reads, in the state in which it was listed."""
+
+    etag: str
+    """Without quotes; empty where the listing tells none, and then the object is not pinned."""
+    streamed: bool = False
+    """True if its content goes through a worker, because the store cannot copy it."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableSpec:
     """A text in a journal that s3batch does not write for this kind of operation."""
 
@@ -298,6 +319,7 @@ OperationSpec = (
     | KnownAttributes
     | KeptTags
     | KeptAttributes
+    | SourceObject
     | UnreadableSpec
 )
 """The further data of an operation. Dataclasses, because named tuples with equal fields are equal across types."""
@@ -334,7 +356,7 @@ class Operation(NamedTuple):
         return self.recheck or self.reason is Reason.LATE
 
 
-_Spec = TypeVar("_Spec", RedirectSpec, ChunkSpec)
+_Spec = TypeVar("_Spec", RedirectSpec, ChunkSpec, SourceObject)
 
 
 def require_spec(operation: Operation, wanted: type[_Spec]) -> _Spec:
@@ -342,6 +364,11 @@ def require_spec(operation: Operation, wanted: type[_Spec]) -> _Spec:
     if not isinstance(operation.spec, wanted):
         raise TypeError(f"the {operation.kind.value} of {operation.key!r} has no {wanted.__name__}")
     return operation.spec
+
+
+def is_streamed(operation: Operation) -> bool:
+    """Return whether an operation is a transfer whose content goes through a worker."""
+    return isinstance(operation.spec, SourceObject) and operation.spec.streamed
 
 
 class Part(NamedTuple):
@@ -431,7 +458,7 @@ class Result(NamedTuple):
     """It is no try of those that an operation has: the store asked for patience."""
 
 
-UPLOAD, DELETE, RECONCILE = Kind.UPLOAD, Kind.DELETE, Kind.RECONCILE
+UPLOAD, DELETE, RECONCILE, TRANSFER = Kind.UPLOAD, Kind.DELETE, Kind.RECONCILE, Kind.TRANSFER
 LATE, MISSING, DONE, WHOLE, PART = Reason.LATE, Reason.MISSING, State.DONE, Step.WHOLE, Step.PART
 """Members used for every file: looking one up in its enum costs 0.12 us, ten times what a global costs."""
 

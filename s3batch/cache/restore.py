@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
 
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
 """Codes of a chunk that is gone or holds something else: no rebuild would notice, as the manifest names it."""
-_MISS: Mapping[str, str | int | bool] = {"cache_hit": False}
-"""The outputs where nothing was restored."""
 
 
 @dataclass(slots=True)
@@ -88,7 +86,11 @@ def restore_cache(session: CacheSession) -> CacheOutcome:
     except BaseException:
         write_miss(session.settings, session.output)
         raise
-    return replace(outcome, outputs=_MISS if outcome.missed else _collect_hit_outputs(session, outcome.cache))
+    if outcome.missed:
+        write_miss(session.settings, session.output)
+    else:
+        _write_hit(session, outcome.cache)
+    return outcome
 
 
 def _restored_or_undone(session: CacheSession) -> CacheOutcome:
@@ -103,13 +105,13 @@ def _restored_or_undone(session: CacheSession) -> CacheOutcome:
 
 def write_miss(settings: Settings, output: Output) -> None:
     """Tell later steps of the build that nothing was restored."""
-    write_outputs(settings, output, _MISS)
+    write_outputs(settings, output, {"cache_hit": False})
 
 
-def _collect_hit_outputs(session: CacheSession, cache: Mapping[str, Any]) -> dict[str, str | int | bool]:
-    """Return the outputs for later steps. Only the exact key is a hit, as in actions/cache."""
+def _write_hit(session: CacheSession, cache: Mapping[str, Any]) -> None:
+    """Write the outputs for later steps. Only the exact key is a hit, as in actions/cache."""
     parts = parse_manifest_key(session.base, cache.get("key", ""))
-    return {
+    values = {
         "cache_hit": bool(cache.get("exact")),
         "cache_matched_key": parts.key if parts else cache.get("key", ""),
         "cache_state": "partial" if cache.get("missing") else "complete",
@@ -117,6 +119,7 @@ def _collect_hit_outputs(session: CacheSession, cache: Mapping[str, Any]) -> dic
         "cache_bytes": cache.get("bytes", 0),
         "cache_seconds": round(elapsed_seconds() - session.began, 3),
     }
+    write_outputs(session.settings, session.output, values)
 
 
 def _undo_earlier_restore(session: CacheSession) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from s3batch.coordinator.signals import StoppedError
 from s3batch.errors import EndpointError
 from s3batch.s3.errors import NOT_IMPLEMENTED
+from s3batch.worker.results import COPY_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ SEVERAL = 3
 """Permanent failures of so many keys: the store may be unable to serve a single key."""
 NOT_IMPLEMENTED_OFTEN = 10
 """Equal answers of a store that does not implement something: every other file with that setting meets the same."""
-_OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy"})
+_OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", COPY_REFUSED})
 """Codes of s3batch itself that concern one file and not the store."""
 
 

@@ -26,7 +26,22 @@ from s3batch.coordinator.throttling import Throttling
 from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, collect_work_tags, count_outstanding
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import DELETE, DONE, RECONCILE, UPLOAD, WHOLE, Kind, Operation, Result, Stage, State, Step, Work
+from s3batch.model import (
+    DELETE,
+    DONE,
+    RECONCILE,
+    TRANSFER,
+    UPLOAD,
+    WHOLE,
+    Kind,
+    Operation,
+    Result,
+    SourceObject,
+    Stage,
+    State,
+    Step,
+    Work,
+)
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.s3.errors import SIGNED_OUT
 from s3batch.s3.retry import back_off
@@ -59,7 +74,7 @@ class Coordinator:
         self._retries = RetryQueue(deps.clock)
         self._throttling = Throttling(deps.clock)
         self._quarantine = Quarantine()
-        self._sign_in = SignIn(deps.login, deps.executor, deps.clock)
+        self._sign_in = SignIn(deps.login, deps.executor, deps.clock, deps.source_login)
         self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._settle_early)
         self._open = dict.fromkeys((Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE), 0)
         """Unsettled operations of each stage."""
@@ -101,7 +116,7 @@ class Coordinator:
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._deps.totals
         totals.files_planned += len(operations)
-        totals.bytes_planned += sum([each.size for each in operations if each.kind is UPLOAD])
+        totals.bytes_planned += sum([each.size for each in operations if each.kind in (UPLOAD, TRANSFER)])
 
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
@@ -267,9 +282,10 @@ class Coordinator:
             self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
             self._count_settled(operation)
             return State.SKIPPED, result
-        if result.become is UPLOAD or result.become is RECONCILE:
+        if result.become in (UPLOAD, RECONCILE, TRANSFER):
             self._retries.add_row(operation.id, 0.0)
-            self._deps.totals.bytes_planned += operation.size if result.become is UPLOAD else 0
+            grows = result.become is not RECONCILE and result.become is not operation.kind
+            self._deps.totals.bytes_planned += operation.size if grows else 0
             return State.PENDING, result
         self._deps.heard(operation, result)
         looked = result.already and operation.kind in (RECONCILE, Kind.REDIRECT, DELETE)
@@ -284,7 +300,7 @@ class Coordinator:
         totals.files_done += 1
         totals.unchanged += unchanged
         totals.failed += failed
-        if operation.kind is UPLOAD:
+        if operation.kind in (UPLOAD, TRANSFER):
             totals.bytes_done += operation.size
 
     def _settle_failed_result(self, operation: Operation, result: Result) -> tuple[State, Result]:
@@ -310,9 +326,10 @@ class Coordinator:
     def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Plan an operation again whose file changed, unless the file keeps changing."""
         self._changes[operation.id] += 1
-        if self._changes[operation.id] >= _CHANGES:
+        most = self._deps.tries if isinstance(operation.spec, SourceObject) else _CHANGES
+        if self._changes[operation.id] >= most:
             self._count_settled(operation, failed=True)
-            return State.FAILED, result._replace(error=f"{result.error}, {_CHANGES} times")
+            return State.FAILED, result._replace(error=f"{result.error}, {format_plural(most, 'time')}")
         fresh = self._deps.replan(operation)
         if isinstance(fresh, Operation):
             self._journal.operations.settle([(State.PENDING, result)])
@@ -419,6 +436,8 @@ class Coordinator:
     def _compare_parts(self, result: Result) -> bool:
         """Go on with an upload whose file has changed, if its size is the same: each part is compared first."""
         operation = self._dispatcher.leased[result.id]
+        if operation.kind is TRANSFER:
+            return False  # its parts are not here to be compared: it begins anew
         fresh = self._deps.replan(operation) if self._changes[operation.id] + 1 < _CHANGES else None
         if not isinstance(fresh, Operation) or fresh.size != operation.size:
             return False

@@ -30,6 +30,8 @@ class CoordinatorDeps:
     executor: Executor
     uploads: MultipartUploads
     login: Login
+    source_login: Login | None = None
+    """The sign-in of a transfer's source."""
     signals: Signals
     totals: Totals
     progress: Progress

@@ -17,14 +17,15 @@ keep all workers busy.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import Operation, Part, Result, State, Step, Work
+from s3batch.model import TRANSFER, Operation, Part, Result, SourceObject, State, Step, Work, is_streamed, require_spec
 from s3batch.plan.decide import choose_part_size, split_into_parts
-from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
+from s3batch.settings.s3_limits import COPY_LIMIT, PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.multipart import UNSURVEYED
+from s3batch.worker.results import COPY_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -76,6 +77,17 @@ class _MultipartUpload:
     """The pause after that change is over."""
 
 
+class TransferSizes(NamedTuple):
+    """The sizes, in bytes, of transfers in parts."""
+
+    copy_limit: int = COPY_LIMIT
+    """A larger object is copied in parts."""
+    copy_part_size: int = 1 << 30
+    """Bytes of a part that the store copies."""
+    threshold: int = 32 << 20
+    """An object of this size is streamed in parts."""
+
+
 class UploadVerdict(NamedTuple):
     """The outcome of an operation whose upload is over."""
 
@@ -87,12 +99,14 @@ class MultipartUploads:
     """The multipart uploads of a job. Belongs to the coordinator's thread, as the journal does."""
 
     def __init__(
-        self, journal: Journal, part_size: int, fingerprint: Callable[[str], str], found: Callable[[str], str]
-    ) -> None:
+        self, journal: Journal, part_size: int, fingerprint: Callable[[str], str], found: Callable[[str], str],
+        transfers: TransferSizes | None = None,
+    ) -> None:  # fmt: skip
         """Take the job's functions: ``fingerprint`` of a path's attributes, and ``found``, an upload of a key in S3.
 
         The latter gives the id of an own unfinished upload of a key that only S3 knows of, or ``""``.
         """
+        self._transfers = transfers or TransferSizes()
         self._journal = journal
         self.part_size = part_size
         """Bytes of a part, where the file's size does not ask for larger ones."""
@@ -102,6 +116,19 @@ class MultipartUploads:
         self._next: deque[Operation] = deque()
         self._ready: deque[Work] = deque()
         self._ended: list[UploadVerdict] = []
+
+    def find_threshold(self, operation: Operation) -> int:
+        """Return the size from which on a transfer goes in parts."""
+        return self._transfers.threshold if is_streamed(operation) else self._transfers.copy_limit + 1
+
+    def _choose_size(self, operation: Operation) -> int:
+        copied = operation.kind is TRANSFER and not is_streamed(operation)
+        return choose_part_size(operation.size, self._transfers.copy_part_size if copied else self.part_size)
+
+    def _make_fingerprint(self, operation: Operation) -> str:
+        """Return the fingerprint of an upload: parts that are copied may be too large to be streamed."""
+        way = "" if operation.kind is not TRANSFER else " streamed" if is_streamed(operation) else " copied"
+        return self._fingerprint(operation.path) + way
 
     def add(self, operation: Operation) -> None:
         """Take an operation that has been leased."""
@@ -134,12 +161,12 @@ class MultipartUploads:
     def _start(self, operation: Operation) -> None:
         found = False
         if not operation.upload_id:
-            fingerprint = self._fingerprint(operation.path)
+            fingerprint = self._make_fingerprint(operation)
             adoptable = self._journal.uploads.find_adoptable(operation.key, operation.size, fingerprint)
             if adoptable is not None:
                 self._journal.uploads.adopt(operation.id, operation.key, adoptable[0])
                 operation = operation._replace(upload_id=adoptable[0])
-            elif upload_id := self._found(operation.key):
+            elif operation.kind is not TRANSFER and (upload_id := self._found(operation.key)):
                 found = True
                 operation = operation._replace(upload_id=upload_id, recheck=True)
         upload = self._open[operation.id] = _MultipartUpload(operation, found=found)
@@ -204,7 +231,7 @@ class MultipartUploads:
         upload = self._open[result.id]
         match result.step:
             case Step.BEGIN:
-                self._begun(upload, result.upload_id)
+                self._begun(upload, result)
             case Step.SURVEY if result.already:
                 return self._over(upload, result._replace(step=Step.FINISH))
             case Step.SURVEY if upload.failure is None:
@@ -228,6 +255,9 @@ class MultipartUploads:
     def mends(self, result: Result) -> bool:
         """Return whether a failed result only means to begin this upload again, which is done once."""
         upload = self._open[result.id]
+        if upload.failure is None and result.code == COPY_REFUSED:
+            self._stream_instead(upload, result)
+            return True
         if upload.failure is not None or result.step in (Step.BEGIN, Step.ABORT):
             return False
         if result.code == UNSURVEYED and upload.asked:
@@ -246,6 +276,16 @@ class MultipartUploads:
             self.give_up(result)
             return True
         return False
+
+    def _stream_instead(self, upload: _MultipartUpload, result: Result) -> None:
+        """Begin a transfer again whose parts the store does not copy: they are streamed."""
+        upload.operation = upload.operation._replace(spec=_stream_source(upload.operation))
+        self._journal.operations.note_source(upload.operation)
+        if result.step is Step.BEGIN:
+            self._ready.append(Work(upload.operation, Step.BEGIN))
+            return
+        upload.again = True
+        self.give_up(result)
 
     def pause_to_look_again(self, result: Result) -> float:
         """Return the seconds before a retry if a Complete may still be at work; 0 if none is."""
@@ -355,11 +395,11 @@ class MultipartUploads:
         self._journal.uploads.restamp(changed)
         self._ready.append(self._make_survey(upload))
 
-    def _begun(self, upload: _MultipartUpload, upload_id: str) -> None:
-        operation = upload.operation = upload.operation._replace(upload_id=upload_id)
-        size = choose_part_size(operation.size, self.part_size)
+    def _begun(self, upload: _MultipartUpload, result: Result) -> None:
+        operation = upload.operation = upload.operation._replace(upload_id=result.upload_id)
+        size = result.parts[0].size if result.parts else self._choose_size(operation)
         parts = [Part(operation.id, *place) for place in split_into_parts(operation.size, size)]
-        self._journal.uploads.begin(operation.id, upload_id, parts, self._fingerprint(operation.path))
+        self._journal.uploads.begin(operation.id, result.upload_id, parts, self._make_fingerprint(operation))
         reach_failpoint("upload-journalled")
         self._queue_parts(upload, parts)
 
@@ -379,7 +419,7 @@ class MultipartUploads:
         if not upload.parts:
             size = self._size_of_found(operation, held.get(1))
             planned = [Part(operation.id, *place) for place in split_into_parts(operation.size, size)]
-            fingerprint = self._fingerprint(operation.path)
+            fingerprint = self._make_fingerprint(operation)
             self._journal.uploads.begin(operation.id, operation.upload_id, planned, fingerprint)
             upload.parts = {part.number: part for part in planned}
         self._queue_parts(
@@ -391,7 +431,7 @@ class MultipartUploads:
         begun = first.size if first is not None else 0
         if min(PART_MINIMUM, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
             return begun
-        return choose_part_size(operation.size, self.part_size)
+        return self._choose_size(operation)
 
     def _part_done(self, upload: _MultipartUpload, result: Result) -> None:
         upload.under_way -= 1
@@ -413,6 +453,11 @@ class MultipartUploads:
     def _over(self, upload: _MultipartUpload, result: Result) -> UploadVerdict:
         del self._open[upload.operation.id]
         return UploadVerdict(upload.operation, result)
+
+
+def _stream_source(operation: Operation) -> SourceObject:
+    """Return the spec of a transfer that is streamed from now on."""
+    return replace(require_spec(operation, SourceObject), streamed=True)
 
 
 def _are_parts_sent(parts: Collection[Part]) -> bool:

@@ -18,8 +18,12 @@ _TIME_TO_WORK = 10.0
 class SignIn:
     """Gives the executor current credentials. Times are of ``clock``, in seconds."""
 
-    def __init__(self, login: Login, executor: Executor, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, login: Login, executor: Executor, clock: Callable[[], float], source: Login | None = None
+    ) -> None:
+        """``source``: the sign-in of a transfer's source."""
         self._login = login
+        self._source = source
         self._executor = executor
         self._clock = clock
         self._renewed = clock()
@@ -33,6 +37,8 @@ class SignIn:
         self._renewed = now
         if (credentials := self._login.current()) is not None:
             self._executor.sign_in_again(credentials)
+        if self._source is not None and (credentials := self._source.current()) is not None:
+            self._executor.sign_in_to_source(credentials)
 
     def renew(self) -> bool:
         """Resolve the credentials again after a refusal and give them to all workers; return False if there are none.
@@ -41,10 +47,14 @@ class SignIn:
         """
         now = self._clock()
         anew = now >= self._refused_until
-        credentials = self._login.renewed() if anew else self._login.current()
-        if credentials is None:
+        logins = [self._login] if self._source is None else [self._login, self._source]
+        found = [each.renewed() if anew else each.current() for each in logins]  # a refusal does not say whose they are
+        if not any(found):
             return False
         if anew:
             self._refused_until = now + _TIME_TO_WORK
-        self._executor.sign_in_again(credentials)
+        if found[0] is not None:
+            self._executor.sign_in_again(found[0])
+        if len(found) > 1 and found[1] is not None:
+            self._executor.sign_in_to_source(found[1])
         return True

@@ -92,6 +92,9 @@ class Executor(Protocol):
     def sign_in_again(self, credentials: Credentials) -> None:
         """Have the workers sign with these."""
 
+    def sign_in_to_source(self, credentials: Credentials) -> None:
+        """Have the workers sign requests to a transfer's source with these."""
+
     def learn(self, quirks: Quirks) -> None:
         """Have the workers ask in the way that these quirks of the store want."""
 

@@ -51,6 +51,10 @@ class InlineExecutor:
         """Sign with these from now on."""
         self._runner.sign_in_again(credentials)
 
+    def sign_in_to_source(self, credentials: Credentials) -> None:
+        """Sign requests to a transfer's source with these from now on."""
+        self._runner.sign_in_to_source(credentials)
+
     def learn(self, quirks: Quirks) -> None:
         """Ask in the way that these quirks of the store want."""
         self._runner.learn(quirks)

@@ -282,6 +282,12 @@ class LocalExecutor:
         self._brief = replace(self._brief, endpoint=replace(self._brief.endpoint, credentials=credentials))
         self._tell_all("credentials", credentials)
 
+    def sign_in_to_source(self, credentials: Credentials) -> None:
+        """Tell every worker, and those still to be started, the credentials of a transfer's source."""
+        if self._brief.source is not None:
+            self._brief = replace(self._brief, source=self._brief.source.with_credentials(credentials))
+        self._tell_all("source credentials", credentials)
+
     def learn(self, quirks: Quirks) -> None:
         """Tell every worker, and those still to be started."""
         self._brief = replace(self._brief, quirks=quirks)

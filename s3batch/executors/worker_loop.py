@@ -55,6 +55,8 @@ class WorkerLoop:
         """``page`` shows others what this worker does, even after it has died; ``lead`` is in seconds."""
         limit = min(brief.limit, _count_connections())
         self.transport = Transport(brief.endpoint, make_boto_sender, limit=limit, bandwidth=brief.bandwidth)
+        if brief.source is not None:
+            Transport(brief.source.endpoint, make_boto_sender, target=self.transport)
         self.results: list[Result] = []
         """The results; their reader clears the list."""
         self._page = self.transport.loop.page = [0, 0] if page is None else page
@@ -130,6 +132,13 @@ class WorkerLoop:
         rate = (self._ended_works - self._counted_works) / elapsed
         self._rate = rate if rate > self._rate else (self._rate + rate) / 2
         self._counted_works, self._counted_at = self._ended_works, now
+
+    def sign_in_to_source(self, credentials: Credentials) -> None:
+        """Sign requests to a transfer's source with these from now on."""
+        if self.transport.source is not None:
+            self.transport.source.update_credentials(credentials)
+        self._halted = False
+        self._begin()
 
     def sign_in_again(self, credentials: Credentials) -> None:
         """Sign with these from now on."""

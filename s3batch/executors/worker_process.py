@@ -1,7 +1,7 @@
 """A worker process: frames of work in from the coordinator's socket, frames of results out.
 
     frame = 4 bytes of length, big-endian, then a pickle of (word, payload)
-    in    start Brief | work [...] | credentials Credentials | quirks Quirks | narrow | drain | beat
+    in    start Brief | work [...] | credentials Credentials | source credentials Credentials | quirks Quirks | narrow | drain | beat
     out   report ([...], requests, doubts, Status), once a second at least | dropped [...]
 
 It lives exactly as long as its coordinator: when the socket ends it ends at once. It ignores
@@ -179,6 +179,8 @@ class Worker:
             self._runner.take(unpack_works(payload))
         elif word == "credentials":
             self._runner.sign_in_again(payload)
+        elif word == "source credentials":
+            self._runner.sign_in_to_source(payload)
         elif word == "quirks":
             self._runner.learn(payload)
         elif word == "narrow":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.model import PART, RECONCILE, WHOLE, Step
+from s3batch.model import PART, RECONCILE, WHOLE, SourceObject, Step
 
 if TYPE_CHECKING:
     from s3batch.model import Result, Work
@@ -58,6 +58,8 @@ def collect_work_tags(work: Work) -> list[Tag]:
 def compute_work_weight(work: Work) -> int:
     """Return the bytes of content that carrying it out holds in memory, a gzip'd file not considered."""
     operation, step = work.operation, work.step
+    if operation.spec is not None and type(operation.spec) is SourceObject and not operation.spec.streamed:
+        return 0  # the store copies it, or compares two HEADs
     if step is WHOLE:
         return min(_BLOCK, operation.size) if operation.kind is RECONCILE else operation.size
     return work.parts[0].size if step is PART else 0

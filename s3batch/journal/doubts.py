@@ -22,7 +22,7 @@ _MARGIN = 7.0
 _END = "coalesce(nullif(job.seen_there, 0), job.seen) + job.timeout + ?"
 _NOTE = f"""
 INSERT INTO doubt (key, path, kind, upload, since, until)
-SELECT operation.key, path, kind, kind = 'upload' AND upload_id = '' AND size >= ?, job.store_date,
+SELECT operation.key, path, kind, kind IN ('upload', 'transfer') AND upload_id = '' AND size >= ?, job.store_date,
     CASE job.command WHEN 'sync' THEN {_END} ELSE 0 END
 FROM operation JOIN job ON job.number = operation.job
 WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({{jobs}}) AND operation.state = 'leased'

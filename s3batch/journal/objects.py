@@ -51,8 +51,8 @@ INSERT INTO object ({_FACTS}, writer)
 SELECT key, etag, CASE WHEN bytes > 0 AND instr(etag, '-') = 0 THEN bytes ELSE size END,
     size, mtime_ns, {_OLD_ENOUGH}, device, inode, written + ?, fingerprint, checksum, job
 FROM {{earlier}}operation
-WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'done' AND kind IN ('upload', 'chunk', 'redirect')
-    AND etag <> ''
+WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'done'
+    AND kind IN ('upload', 'transfer', 'chunk', 'redirect') AND etag <> ''
 ON CONFLICT (key) DO UPDATE SET
     known_etag = excluded.known_etag, known_size = excluded.known_size, local_size = excluded.local_size,
     local_mtime_ns = excluded.local_mtime_ns, local_ctime_ns = excluded.local_ctime_ns,

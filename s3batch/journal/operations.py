@@ -20,7 +20,7 @@ from s3batch.journal.fresh import FreshRows
 from s3batch.journal.settling import settle_outcomes
 from s3batch.journal.specs import encode_spec
 from s3batch.journal.transaction import Transaction
-from s3batch.model import Kind, Operation, Result, Stage, State
+from s3batch.model import Kind, Operation, Result, SourceObject, Stage, State
 
 _HIGHEST = """
 SELECT max(
@@ -41,7 +41,8 @@ WHERE id BETWEEN ? AND ? AND +job IN ({jobs}) AND state = 'pending' AND stage = 
 """
 _REPLAN = """
 UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, upload_id = '', fingerprint = '',
-    detail = CASE kind WHEN 'reconcile' THEN '' ELSE detail END, recheck = max(recheck, ?)
+    detail = CASE WHEN ? <> '' THEN CAST(? AS TEXT) WHEN kind = 'reconcile' THEN '' ELSE detail END,
+    recheck = max(recheck, ?)
 WHERE id = ?
 """
 _OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy')"
@@ -236,14 +237,25 @@ class Operations:
             return self._put_back_leased(floor, self.last, str(number))
 
     def replan(self, operation: Operation) -> None:
-        """Have a pending row be about its file as ``operation`` has it: the file changed while it was read."""
+        """Have a pending row be about its file or object as ``operation`` has it: that changed while it was read."""
         with self._transaction.batch():
             self._current.unheard.discard(operation.key)
             self._fresh.note_changed([operation.id])
+            source = encode_spec(operation.spec) if isinstance(operation.spec, SourceObject) else ""
             self._store.execute(
-                _REPLAN, (operation.size, *rows.make_stamp_values(operation.stamp), operation.recheck, operation.id)
-            )
+                _REPLAN,
+                (
+                    operation.size, *rows.make_stamp_values(operation.stamp), source, make_bindable(source),
+                    operation.recheck, operation.id,
+                ),
+            )  # fmt: skip
             self._store.execute("DELETE FROM part WHERE operation = ?", (operation.id,))
+
+    def note_source(self, operation: Operation) -> None:
+        """Record another way in which a transfer gets its source."""
+        with self._transaction.batch():
+            values = (make_bindable(encode_spec(operation.spec)), operation.id)
+            self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
 
     def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool) -> int:
         """Take over rows of dead jobs from ``first`` to ``last``, as this job needs them. Part of a batch.

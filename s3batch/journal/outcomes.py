@@ -14,7 +14,7 @@ from s3batch.model import Kind, Operation, State
 
 _COUNT = "SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation"
 _CHANGE = """
-id > ? AND state = 'done' AND kind IN ('upload', 'copy', 'redirect', 'delete') AND job IN (
+id > ? AND state = 'done' AND kind IN ('upload', 'transfer', 'copy', 'redirect', 'delete') AND job IN (
     SELECT number FROM job WHERE command = 'sync' AND target = CAST(? AS TEXT) AND endpoint = ?)
 """
 
@@ -207,6 +207,6 @@ def _count_operations(counted: Iterable[Row]) -> dict[Kind, dict[str, int]]:
         count["planned"] += number
         if state in count:
             count[state] += number
-        if state == "done" and kind in {"upload", "chunk"}:
+        if state == "done" and kind in {"upload", "transfer", "chunk"}:
             count["bytes"] += size
     return counts

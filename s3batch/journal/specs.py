@@ -3,6 +3,7 @@
     redirect                  its target
     chunk                     three numbers: chunk, first row, last row
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
+    transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source
 
 A text that is none of these comes back as :class:`UnreadableSpec`: the check of inherited rows decides about it.
 """
@@ -22,6 +23,7 @@ from s3batch.model import (
     KnownContent,
     OperationSpec,
     RedirectSpec,
+    SourceObject,
     UnreadableSpec,
 )
 
@@ -30,9 +32,10 @@ _ATTRIBUTES_CHANGED = "attributes-changed"
 _ATTRIBUTES_KNOWN = "attributes-known"
 _TAGS = "tags "
 _KEPT = "[{"
+_COPIED, _STREAMED = "copied", "streamed"
 _MOST_TAGS = 50
 """S3 takes 10; some stores take more."""
-_OF_FILES = frozenset({Kind.UPLOAD, Kind.COPY, Kind.RECONCILE})
+_OF_FILES = frozenset({Kind.UPLOAD, Kind.COPY, Kind.RECONCILE, Kind.TRANSFER})
 
 
 def encode_spec(spec: OperationSpec | None) -> str:
@@ -54,6 +57,8 @@ def encode_spec(spec: OperationSpec | None) -> str:
             return _TAGS + json.dumps([spec.tags, spec.modified, encode_spec(spec.before)])
         case KeptAttributes():
             return json.dumps([dict(spec.headers), spec.tags, spec.lost])
+        case SourceObject():
+            return f"{_STREAMED if spec.streamed else _COPIED} {spec.etag}"
 
 
 def decode_spec(kind: Kind, text: str) -> OperationSpec | None:
@@ -81,6 +86,8 @@ def _decode_file_spec(text: str) -> OperationSpec:
     known, _, checksum = text.partition(" ")
     if known == _ATTRIBUTES_KNOWN:
         return KnownAttributes(checksum)
+    if known in (_COPIED, _STREAMED):
+        return SourceObject(checksum, streamed=known == _STREAMED)
     if text.startswith(_TAGS):
         tags, modified, before = json.loads(text.removeprefix(_TAGS))
         if len(tags) > _MOST_TAGS:

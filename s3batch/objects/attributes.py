@@ -152,6 +152,8 @@ class AttributeRules:
     """Dots in the longest extension that a setting names; 0 where a glob needs the whole path."""
     _named: frozenset[str] = frozenset()
     """Patterns that may be a file's own path: such a file is not like the others with its extension."""
+    _guesses_types: bool = True
+    """False: an object brings its own type along, and only a configured one replaces it."""
     _cache_size: int = field(default=_CACHE_SIZE, repr=False, compare=False)
     _remembered: dict[str, Described] = field(default_factory=dict, repr=False, compare=False)
     """By extension."""
@@ -159,8 +161,11 @@ class AttributeRules:
     """One object for all files that are to have the same attributes, and one computation of its fingerprint."""
 
     @classmethod
-    def from_settings(cls, settings: Settings, source_root: str) -> AttributeRules:
-        """Return the rules. Raises SettingsError for values that cannot work; ``root`` is the source's absolute path."""
+    def from_settings(cls, settings: Settings, source_root: str, *, guesses_types: bool = True) -> AttributeRules:
+        """Return the rules. Raises SettingsError for values that cannot work; ``root`` is the source's absolute path.
+
+        Without ``guesses_types`` only configured types count, as for objects that bring their own along.
+        """
         root = source_root.rstrip("/") + "/"
         choices = {
             name: PatternChoice.of(values, root, otherwise)
@@ -171,7 +176,7 @@ class AttributeRules:
         dots = max((pattern.count(".") for pattern in patterns if pattern.startswith(".")), default=1)
         depth = 0 if any(choice.globs for choice in choices.values()) else dots
         preserve = tuple(name for name in PRESERVABLE if name in settings.preserve)
-        return cls(root, choices, *_choose_encryption(settings), preserve, depth, patterns)
+        return cls(root, choices, *_choose_encryption(settings), preserve, depth, patterns, guesses_types)
 
     def attributes(self, path: str) -> Attributes:
         """Return the attributes of the object of this file (relative to the source). Equal ones are the same object."""
@@ -211,7 +216,7 @@ class AttributeRules:
         absolute = self.root + path
         chosen = (
             *(choice.get(path, absolute) for choice in self.choices.values()),
-            content_types.guess_content_type(path),
+            content_types.guess_content_type(path) if self._guesses_types else "",
         )
         made = self._made.get(chosen)
         if made is None:

@@ -24,10 +24,11 @@ OWN_HEADERS = {
     "encryption": "x-amz-server-side-encryption",
     "kms_key_id": "x-amz-server-side-encryption-aws-kms-key-id",
 }
+REDIRECT_HEADER = "x-amz-website-redirect-location"
 _THEIRS = {
     **OWN_HEADERS,
     "bucket_key": "x-amz-server-side-encryption-bucket-key-enabled",
-    "redirect": "x-amz-website-redirect-location",
+    "redirect": REDIRECT_HEADER,
     "tag_count": "x-amz-tagging-count",
 }
 _KEPT = ("content_disposition", "content_language", "expires", "storage_class", "redirect")

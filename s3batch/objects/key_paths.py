@@ -49,6 +49,10 @@ class KeyPaths:
             _is_walkable_path(path[:-1]) and os.path.isdir(os.path.join(self.base, path)) for path in self.paths(key)
         )
 
+    def has_file_behind_slash(self, key: str) -> bool:
+        """Return true if a file has this key without its leading slash: drone-s3-sync once wrote such keys."""
+        return key.startswith("/") and os.path.isfile(os.path.join(self.base, key.lstrip("/")))
+
     def _is_there(self, path: str) -> bool:
         if not _is_walkable_path(path):
             return False
@@ -62,6 +66,23 @@ class KeyPaths:
         if stat.S_ISLNK(mode):
             return not os.path.isdir(name)
         return not stat.S_ISDIR(mode)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKeyPaths(KeyPaths):
+    """The same for a source in S3: the coordinator's listing shows what exists, and nothing on this machine does."""
+
+    def has_file(self, key: str) -> bool:
+        """Return false: a worker asks the source."""
+        return False
+
+    def has_directory(self, key: str) -> bool:
+        """Return false: a folder's marker is an object like others."""
+        return False
+
+    def has_file_behind_slash(self, key: str) -> bool:
+        """Return false: no other program gives objects such keys."""
+        return False
 
 
 def _is_walkable_path(path: str) -> bool:

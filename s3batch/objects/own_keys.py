@@ -22,6 +22,11 @@ BACKUP_MARK = ".s3batch-backup"
 _HALF_OF_A_CACHE = re.compile(r"((?:.*/)?)v1/([kc])/")
 
 
+def is_own_key(key: str) -> bool:
+    """Return true if a key lies in a directory of s3batch."""
+    return OWN in key and f"/{OWN}" in f"/{key}"
+
+
 @dataclass(slots=True)
 class OwnMarks:
     """Collects marks from a listing's keys, then tells which keys are s3batch's own."""
@@ -47,7 +52,7 @@ class OwnMarks:
 
     def owns(self, key: str) -> bool:
         """Return true if ``key`` belongs to s3batch."""
-        if OWN in key and f"/{OWN}" in f"/{key}":
+        if is_own_key(key):
             return True
         return bool(self._roots) and any(key.startswith(root) for root in self._roots)
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from s3batch.journal import Journal
     from s3batch.model import Operation
+    from s3batch.plan.planner import SourceEnd
     from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
-    from s3batch.source.walk import Walk
 
 _TRIES = 2
 """Of the probe: a passing fault is no answer."""
@@ -54,7 +54,7 @@ class BlockedUploads:
         return [self._place(each) if each.reason is Reason.MISSING else each for each in operations]
 
     def _place(self, operation: Operation) -> Operation:
-        if operation.kind is Kind.UPLOAD and self.note(operation.key):
+        if operation.kind in (Kind.UPLOAD, Kind.TRANSFER) and self.note(operation.key):
             return operation._replace(stage=Stage.PUBLISH_LAST)
         return operation
 
@@ -95,7 +95,7 @@ class BlockedUploads:
                 memory.learn([Quirk(QuirkKind.NO_CHILDREN)])
         return self._no_children
 
-    def find_blocking(self, walked: Walk) -> list[Operation]:
+    def find_blocking(self, walked: SourceEnd) -> list[Operation]:
         """Return the deletes that clear the way. Raises :class:`JobFailedError` where a guard refuses deletes."""
         waiting = set(self.keys)
         if not waiting or walked.troubled or not walked.complete:

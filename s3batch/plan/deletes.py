@@ -8,7 +8,6 @@ no more go than ``max_delete`` allows. A key outside the target's prefix is neve
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError
@@ -132,8 +131,7 @@ def _may_be_deleted(listed: ListedObject, wanted: SyncSpec, vetoes: UnreadablePa
         return False
     if listed.size == 0 and wanted.key_paths.has_directory(key):
         return False
-    # drone-s3-sync once wrote keys with a leading slash, and takes them for the file's
-    return not (key.startswith("/") and os.path.isfile(os.path.join(wanted.source.base, key.lstrip("/"))))
+    return not wanted.key_paths.has_file_behind_slash(key)
 
 
 # --- a source of another kind than before -----------------------------------------------------

@@ -9,18 +9,18 @@ that, but not long; keys that are younger stay marked, and the next job to the t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from s3batch.model import Kind, Operation, Reason, RedirectSpec
+from s3batch.model import Kind, Operation, Reason, RedirectSpec, Result
 from s3batch.plan.deletes import find_deletable_objects, make_delete_operation
-from s3batch.plan.planner import Replanner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from s3batch.journal import Doubt, Journal
     from s3batch.plan.spec import SyncSpec
     from s3batch.s3.bucket import Bucket
+
+Replan = Callable[[Operation], "Operation | Result | None"]
 
 LONGEST_WAIT = 10.0
 """Seconds."""
@@ -42,11 +42,13 @@ def seconds_to_wait(doubts: list[Doubt], now: float) -> float:
 
 
 def plan_late_checks(
-    wanted: SyncSpec, journal: Journal, bucket: Callable[[], Bucket], doubts: list[Doubt]
+    wanted: SyncSpec, journal: Journal, bucket: Callable[[], Bucket], doubts: list[Doubt], replan: Replan
 ) -> list[Operation]:
-    """Return the operations for these keys: compare with a file, set a redirect again, or delete an object that came back."""
-    replanner = Replanner(wanted, journal.path)
-    found = {doubt.key: _plan_late_check(wanted, replanner, doubt) for doubt in doubts}
+    """Return the operations for these keys: compare with a file, set a redirect again, or delete an object that came back.
+
+    ``replan`` plans an operation again for its file or source object as it is now.
+    """
+    found = {doubt.key: _plan_late_check(wanted, replan, doubt) for doubt in doubts}
     gone = [key for key, operation in found.items() if operation is None]
     back = _find_returned_keys(journal, bucket(), gone, wanted.listed) if gone and wanted.settings.delete else []
     return [
@@ -64,7 +66,7 @@ def settle_doubts(journal: Journal, doubts: list[Doubt], now: float) -> None:
     journal.doubts.mark_checked([doubt.key for doubt in doubts if doubt.until <= now])
 
 
-def _plan_late_check(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Operation | None:
+def _plan_late_check(wanted: SyncSpec, replan: Replan, doubt: Doubt) -> Operation | None:
     """Return the operation for a key of a file or a redirect."""
     for redirect in wanted.redirects:
         if redirect.key == doubt.key:
@@ -72,7 +74,7 @@ def _plan_late_check(wanted: SyncSpec, replanner: Replanner, doubt: Doubt) -> Op
     for path in dict.fromkeys([*filter(None, [doubt.path]), *wanted.paths(doubt.key)]):
         if wanted.key(path) != doubt.key or not wanted.selection.wants(path):
             continue
-        now = replanner.replan(Operation(Kind.RECONCILE, doubt.key, Reason.LATE, path))
+        now = replan(Operation(Kind.RECONCILE, doubt.key, Reason.LATE, path))
         if isinstance(now, Operation):
             return now
     return None

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach_failpoint
@@ -28,10 +28,9 @@ from s3batch.settings.s3_limits import OBJECT_LIMIT
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from s3batch.journal import Facts, Journal
-    from s3batch.model import LocalFile
     from s3batch.plan.blocked_uploads import BlockedUploads
     from s3batch.reporting.progress import Totals
     from s3batch.source.walk import Walk, WalkProblem
@@ -44,6 +43,30 @@ Expect = Callable[[int], None]
 """Takes by how many operations there are more to do of those that dead jobs left."""
 
 
+class SourceEntry(Protocol):
+    """A file of the source, or an object."""
+
+    @property
+    def path(self) -> str:
+        """Relative to the source."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+
+class SourceEnd(Protocol):
+    """The state of a walk, or of a listing of the source."""
+
+    @property
+    def troubled(self) -> int:
+        """The number of paths that could not be read."""
+
+    @property
+    def complete(self) -> bool:
+        """True once it has come to its end."""
+
+
 @dataclass(slots=True)
 class Planner:
     """One walk and its decisions."""
@@ -51,7 +74,8 @@ class Planner:
     wanted: SyncSpec
     journal: Journal
     totals: Totals
-    walked: Walk | None = None
+    walked: SourceEnd | None = None
+    """How far the walk, or the listing of the source, has come."""
     blocked: BlockedUploads | None = None
     """Has uploads wait that another object keeps out."""
 
@@ -69,19 +93,16 @@ class Planner:
         for warning in walked.warnings():
             self.journal.jobs.warn(warning)
 
-    def require_complete_walk(self) -> None:
-        """Raise JobFailedError if a path could not be read: an object without a file may be of such a path."""
+    def finish(self, add: Add, *, thorough: bool) -> None:
+        """Plan the deletes, after everything else succeeded. With ``thorough``, also after an incomplete walk."""
         walked = self.walked
-        if walked is None or walked.troubled or not walked.complete:
+        if walked is None or ((walked.troubled or not walked.complete) and not thorough):
             # readable by now, or its operation would have failed
             count = walked.troubled if walked else 0
             raise JobFailedError(
                 f"{format_plural(count, 'path')} could not be read while the source was walked",
                 hint="resume walks again",
             )
-
-    def finish(self, add: Add) -> None:
-        """Plan the deletes, after everything else is done."""
         if self.wanted.settings.delete:
             for batch in deletes.plan_deletes(self.wanted, self.journal):
                 add(batch)
@@ -89,7 +110,7 @@ class Planner:
         self.journal.jobs.set_planned()
         reach_failpoint("planned")
 
-    def _decide(self, files: list[LocalFile]) -> list[Operation]:
+    def _decide(self, files: Sequence[SourceEntry]) -> list[Operation]:
         keys = [self.wanted.key(file.path) for file in files]
         refuse_uploaded(self.wanted.settings, self.wanted.redirects, keys)
         facts = self.journal.objects.look_up(keys)
@@ -115,7 +136,7 @@ class Planner:
         if self.blocked is not None and facts[0] is None:
             self.blocked.note(key)
 
-    def _decide_one(self, file: LocalFile, key: str, facts: Facts) -> Operation | None:
+    def _decide_one(self, file: Any, key: str, facts: Facts) -> Operation | None:
         if file.size > OBJECT_LIMIT:
             raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
         listed, known = facts
@@ -125,7 +146,7 @@ class Planner:
             stage=self.wanted.stage(file.path), gzip=attributes.gzip, preserves=bool(attributes.preserve),
         )  # fmt: skip
 
-    def _count(self, files: list[LocalFile], quiet: list[str]) -> None:
+    def _count(self, files: Sequence[SourceEntry], quiet: list[str]) -> None:
         unchanged = len(quiet) - len(self.journal.objects.find_done_before(quiet))
         self.totals.unchanged += unchanged
         self.journal.jobs.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)

@@ -34,6 +34,7 @@ _WORDS = {
     Kind.REDIRECT: ("redirect set", "redirect to set"),
     Kind.CHUNK: ("chunk stored", "chunk to store"),
     Kind.RECONCILE: ("compared", "to compare"),
+    Kind.TRANSFER: ("transferred", "to transfer"),
 }
 """The words for an operation that is done, and for one that a dry run found."""
 _NOUNS = frozenset({Kind.REDIRECT, Kind.CHUNK})

@@ -45,6 +45,7 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "DeleteObjects": {"Delete": {"Objects": [{"Key": "-"}]}},
     "PutObjectTagging": {"Tagging": {"TagSet": []}},
     "CopyObject": {"CopySource": "-/-"},
+    "UploadPartCopy": {"CopySource": "-/-"},
 }
 """Parameters botocore insists on; their wire form is replaced by the call's own."""
 _PLACE = "-"

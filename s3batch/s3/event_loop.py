@@ -2,6 +2,7 @@
 
     start(coroutine) ──> runs until it awaits
                            ├─ a Request        ──> on_call: the transport sends it, and resumes the task with the response
+                           ├─ a SourceCall  ──> the same, by the source's transport
                            ├─ a ThreadCall  ──> a thread ──wakes the loop──> goes on with the result
                            ├─ a Gather      ──> further coroutines side by side ──> goes on with their results
                            └─ a Sleep       ──> a timer ──> goes on
@@ -37,6 +38,12 @@ class ThreadCall(NamedTuple):
     """A blocking function to run on a thread."""
 
     function: Callable[[], Any]
+
+
+class SourceCall(NamedTuple):
+    """A request to the source's bucket, where that is not the target's."""
+
+    call: Request
 
 
 class Sleep(NamedTuple):
@@ -86,6 +93,8 @@ class EventLoop:
         """Coroutines running."""
         self.page: MutableSequence[int] = [0, 0]
         """Its second place says which row the loop is busy with, for who looks on from outside; 0 for none."""
+        self.on_source_call = on_call
+        """Sends the requests to the source, as ``on_call`` those to the target."""
         self._on_call = on_call
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -118,6 +127,9 @@ class EventLoop:
             self._on_call(task, wish)
         elif type(wish) is ThreadCall:
             self.submit(wish.function, partial(self.resume, task))
+        elif type(wish) is SourceCall:
+            task.call, task.tries, task.lessons = wish.call, 0, 0
+            self.on_source_call(task, wish.call)
         elif type(wish) is Gather:
             Gathering(self, wish, partial(self.resume, task)).go_on()
         else:

@@ -71,6 +71,7 @@ _CALL_OF_KIND = {
     "copy": "CopyObject",
     "delete": "DeleteObject",
     "reconcile": "HeadObject",
+    "transfer": "CopyObject",
 }
 
 

@@ -93,9 +93,22 @@ def get_object(key: str, first: int = 0, last: int = -1, *, size: int = -1) -> R
 
 def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Request:
     """Copy ``source_key`` (by default the key itself) to ``key``; the source name is encoded as S3 decodes it."""
-    name = percent_encode(source_key or key, "/")
-    source = f"{source_bucket}/object/{name}" if source_bucket.startswith("arn:") else f"/{source_bucket}/{name}"
+    source = name_copy_source(source_bucket, source_key or key)
     return Request("CopyObject", "PUT", key, "", {**headers, "x-amz-copy-source": source})
+
+
+def upload_part_copy(
+    key: str, upload_id: str, number: int, source: Mapping[str, str], first: int, last: int
+) -> Request:
+    """Copy the bytes ``first`` to ``last`` inclusive of an object into a part; ``source`` are the headers that name it."""
+    query = canonical_query([("partNumber", str(number)), ("uploadId", upload_id)])
+    return Request("UploadPartCopy", "PUT", key, query, {**source, "x-amz-copy-source-range": f"bytes={first}-{last}"})
+
+
+def name_copy_source(bucket: str, key: str) -> str:
+    """Return the name of an object in ``x-amz-copy-source``, encoded as S3 decodes it."""
+    name = percent_encode(key, "/")
+    return f"{bucket}/object/{name}" if bucket.startswith("arn:") else f"/{bucket}/{name}"
 
 
 def delete_object(key: str) -> Request:

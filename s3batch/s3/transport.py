@@ -31,7 +31,7 @@ from s3batch.s3.connection import BrokenConnectionError
 from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
 from s3batch.s3.errors import SKEWED, Fault, RequestError, fault_of, hides_error
-from s3batch.s3.event_loop import READ, WRITE, EventLoop
+from s3batch.s3.event_loop import READ, WRITE, EventLoop, SourceCall
 from s3batch.s3.lazy_boto import mask_credentials
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
@@ -72,6 +72,21 @@ def send_request(call: Request) -> Generator[Request, Response, Response]:
     return answer
 
 
+@types.coroutine
+def run_at_source(coroutine: Any) -> Generator[Any, Any, Any]:
+    """Return the result of a coroutine whose requests all go to the source's bucket."""
+    value, error = None, None
+    while True:
+        try:
+            wish = coroutine.send(value) if error is None else coroutine.throw(error)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            value, error = (yield SourceCall(wish) if type(wish) is Request else wish), None
+        except Exception as raised:  # noqa: BLE001 - raised in the coroutine, whose boundary it is
+            value, error = None, raised
+
+
 _TELL_ETAG = frozenset({"CopyObject", "CompleteMultipartUpload"})
 """Calls whose document names the new ETag; rclone and Ceph leave it out, and then HEAD has to show the object."""
 
@@ -91,17 +106,26 @@ class Transport:
         limit: int = 64,
         bandwidth: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        target: Transport | None = None,
     ) -> None:
-        """``carrier`` makes the function for calls through boto3; ``bandwidth`` is bytes per second, 0 for no limit."""
+        """``carrier`` makes the function for calls through boto3; ``bandwidth`` is bytes per second, 0 for no limit.
+
+        With a ``target`` this is the transport of the source: it shares loop, window, bandwidth and counts with it.
+        """
         self.endpoint = endpoint
-        self.requests: Counter[str] = Counter()
+        self.source: Transport | None = None
+        """The transport of the source, where that is in S3 too."""
+        self.requests: Counter[str] = Counter() if target is None else target.requests
         """Requests sent, by S3's name; the reporter clears it."""
-        self.loop = EventLoop(self._begin, clock, threads=max(4, min(limit, 32)))
-        self.window = CongestionWindow(limit, clock)
+        self.loop: EventLoop = target.loop if target else EventLoop(self._begin, clock, threads=max(4, min(limit, 32)))
+        self.window: CongestionWindow = target.window if target else CongestionWindow(limit, clock)
         self.writes = WriteGate(clock)
         self.fallback = BotoFallback(carrier, endpoint)
         self._clock = clock
         self._bandwidth = BandwidthQueue(bandwidth, self.loop) if bandwidth else None
+        if target is not None:
+            self._bandwidth = target._bandwidth  # noqa: SLF001 - of this class
+            target.source, self.loop.on_source_call = self, self._begin
         grant = self._bandwidth.limiter.grant if self._bandwidth else None
         self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant)
         self._heads = HeadWriter(endpoint)
@@ -154,16 +178,24 @@ class Transport:
 
     def turn(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for something to happen, and deal with all that has."""
-        pool = self._pool
-        now = self.loop.turn(min(timeout, pool.check_every) if pool.connections else timeout)
+        pool, source = self._pool, self.source
+        waits = pool.connections or (source is not None and source._pool.connections)  # noqa: SLF001 - of this class
+        now = self.loop.turn(min(timeout, pool.check_every) if waits else timeout)
         if now - self._checked > pool.check_every:
             self._checked = now
-            for connection, error in pool.find_overdue(now):
-                self._on_lost(connection, error)
+            self._drop_overdue(now)
+            if source is not None:
+                source._drop_overdue(now)  # noqa: SLF001 - as above
+
+    def _drop_overdue(self, now: float) -> None:
+        for connection, error in self._pool.find_overdue(now):
+            self._on_lost(connection, error)
 
     def close(self) -> None:
         """Close every connection and drop running requests."""
         self._pool.close()
+        if self.source is not None:
+            self.source._pool.close()  # noqa: SLF001 - of this class
         self.loop.close()
 
     # --- sending ----------------------------------------------------------------------------

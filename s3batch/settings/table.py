@@ -501,6 +501,11 @@ class Settings:
         Topic.SPEED, SYNC_COMMANDS | {"resume"}, Form.SIZE,
         minimum=PART_MINIMUM, maximum=PART_MAXIMUM,
     )  # fmt: skip
+    copy_part_size: int = define_setting(
+        1 << 30, "Size of a part that the store copies from bucket to bucket, for objects above 5 GiB.",
+        Topic.SPEED, SYNC_COMMANDS | {"resume"}, Form.SIZE,
+        minimum=PART_MINIMUM, maximum=PART_MAXIMUM,
+    )  # fmt: skip
 
     # -- journal -----------------------------------------------------------------------------------------------
     journal: str = define_setting(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from s3batch.objects.attributes import AttributeRules
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.errors import Fault
+    from s3batch.s3.sigv4 import Credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Brief:
     endpoint: Endpoint
     root: str
     """The source: a directory, or one file."""
+    source: SourceBucket | None = None
+    """The source of a transfer; ``None`` where the source is local."""
     symlinks: str = "follow"
     """The link policy of the walk; a file is opened under it too."""
     rules: AttributeRules
@@ -61,6 +64,23 @@ class Brief:
     """True if the first new object is checked: its LastModified may be later than the Date of its write's response."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourceBucket:
+    """The bucket that a transfer reads."""
+
+    endpoint: Endpoint
+    prefix: str
+    """The text before each path in the source's keys."""
+
+    def with_credentials(self, credentials: Credentials) -> SourceBucket:
+        """Return the same bucket, with these credentials."""
+        return replace(self, endpoint=replace(self.endpoint, credentials=credentials))
+
+    def key(self, path: str) -> str:
+        """Return the key of the object at ``path``."""
+        return self.prefix + path
+
+
 @dataclass(slots=True)
 class Tools:
     """The values that the coroutines of one worker share."""
@@ -78,6 +98,12 @@ class Tools:
     """The bucket has ACLs disabled: stop sending them."""
     copy_keeps: frozenset[str] = frozenset()
     """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
+    copies_work: bool = False
+    """The store has copied an object of the source."""
+    source_refuses_tags: bool = False
+    """The tags of the source's objects cannot be read."""
+    source_counts_tags: bool = False
+    """A response of the source has said how many tags there are."""
     counts_tags: bool = False
     """A HEAD has said how many tags there are."""
     compares_times: bool = False

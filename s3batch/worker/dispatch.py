@@ -13,6 +13,7 @@ from s3batch.model import (
     Kind,
     Operation,
     Result,
+    SourceObject,
     Step,
     Work,
 )
@@ -98,6 +99,8 @@ async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) 
         return [await upload_file(work.operation, tools, asked)]
     if work.keys:
         return await delete_batch(work, tools)
+    if type(work.operation.spec) is SourceObject:
+        return [await _hand_to_transfer(work, tools)]
     step = _STEPS.get(work.step)
     if step is not None:
         return [await step(work, tools)]
@@ -106,6 +109,12 @@ async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) 
         if extended is kind:
             return [await function(work, tools)]
     return [await _KINDS[kind](work.operation, tools)]
+
+
+async def _hand_to_transfer(work: Work, tools: Tools) -> Result:
+    from s3batch.worker.transfer import carry_out_transfer  # noqa: PLC0415 - few jobs read from S3
+
+    return await carry_out_transfer(work, tools)
 
 
 _STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {

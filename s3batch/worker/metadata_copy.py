@@ -224,7 +224,7 @@ async def _copy_with_tags(
         return _sent_again(operation, kept)
     tags = attributes.tags or kept.tags
     drops = tools.quirks.has(QuirkKind.COPY_DROPS, TAGS) and not result.already
-    if tags and drops and (fault := await _put_tags(operation.key, tags)) is not None:
+    if tags and drops and (fault := await put_tags(operation.key, tags)) is not None:
         _note_tags_refused(fault, tools)
         return _sent_again(operation, kept)
     return result
@@ -298,7 +298,7 @@ async def put_tags_back(operation: Operation, head: Response, on_record: KeptTag
         return None
     if not remote.tag_count and await read_tags(operation.key, tools):
         return None
-    if (fault := await _put_tags(operation.key, on_record.tags)) is not None:
+    if (fault := await put_tags(operation.key, on_record.tags)) is not None:
         _note_tags_refused(fault, tools)
         headers = tuple(make_foreign_headers(attributes, remote).items())
         return _sent_again(operation, KeptAttributes(headers, on_record.tags))
@@ -355,7 +355,7 @@ async def _find_lost(key: str, attributes: Attributes, kept: KeptAttributes, too
 async def _tags_are_back(key: str, attributes: Attributes, kept: KeptAttributes, tools: Tools) -> bool:
     """Put back the tags that a copy has dropped; return true if they are back, or nothing more can be done."""
     tags = attributes.tags or kept.tags
-    if (fault := await _put_tags(key, tags)) is not None:
+    if (fault := await put_tags(key, tags)) is not None:
         _note_tags_refused(fault, tools)
         return False
     if await read_tags(key, tools) not in (None, tags):
@@ -364,7 +364,7 @@ async def _tags_are_back(key: str, attributes: Attributes, kept: KeptAttributes,
     return True
 
 
-async def _put_tags(key: str, tags: Tags) -> Fault | None:
+async def put_tags(key: str, tags: Tags) -> Fault | None:
     """Set the tags; return the fault of a permanent refusal. Raises :class:`RequestError`."""
     call = requests.put_object_tagging(key, tags)
     answer = await send_request(call)

@@ -46,10 +46,12 @@ from s3batch.worker.upload import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from s3batch.s3.requests import Body, Response
     from s3batch.worker.context import Tools
+
+    HandleGone = Callable[[Work, Response, Tools], Awaitable[Result]]
 
 UNSURVEYED = "Unsurveyed"
 """The code of s3batch for a multipart upload whose parts may not be listed."""
@@ -87,15 +89,20 @@ async def _begun_already(key: str) -> str:
 
 async def read_held_parts(work: Work, tools: Tools) -> Result:
     """Return the parts that S3 holds of an upload; the file must be unchanged."""
+    tools.source.check(work.operation.path, work.operation.stamp)
+    return await read_parts(work, tools, _perhaps_finished)
+
+
+async def read_parts(work: Work, tools: Tools, handle_gone: HandleGone) -> Result:
+    """Return the parts that S3 holds of an upload; ``handle_gone`` gives the result where it knows no such upload."""
     operation = work.operation
-    tools.source.check(operation.path, operation.stamp)
     held: list[Part] = []
     marker = 0
     while True:
         call = requests.list_parts(operation.key, operation.upload_id, marker)
         answer = await send_request(call)
         if answer.status == 404:
-            return await _perhaps_finished(work, answer, tools)
+            return await handle_gone(work, answer, tools)
         if (fault := refusal_for_good(answer)) is not None:
             tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from the start")
             return failed_result(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)

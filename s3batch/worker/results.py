@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from s3batch.s3.errors import Fault
     from s3batch.source.reader import ContentError
 
+COPY_REFUSED = "CopyRefused"
+"""The code of s3batch for a part that the store does not copy: the upload begins again, and is streamed."""
 _OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
 

@@ -295,4 +295,5 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_only_settings_with_a_fixed_unit_take_plain_numbers():
     sized = {name for name, row in TABLE.items() if row.form is Form.SIZE}
 
-    assert sized == {"bandwidth", "part_size", "multipart_threshold", "max_size", "min_size", "max_total", "local_max"}
+    sizes_of_parts = {"part_size", "copy_part_size", "multipart_threshold"}
+    assert sized == {"bandwidth", *sizes_of_parts, "max_size", "min_size", "max_total", "local_max"}

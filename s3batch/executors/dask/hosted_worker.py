@@ -214,6 +214,8 @@ class HostedWorker:
     def _obey(self, runner: WorkerLoop, ask: ExchangeRequest) -> None:
         if "credentials" in ask.words:
             runner.sign_in_again(ask.words["credentials"])
+        if "source credentials" in ask.words:
+            runner.sign_in_to_source(ask.words["source credentials"])
         if "quirks" in ask.words:
             runner.learn(ask.words["quirks"])
         if "narrow" in ask.words:

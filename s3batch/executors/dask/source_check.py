@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.files.opener import Opener, require_regular_file
 from s3batch.model import Stamp, is_same_file, stamp_of
+from s3batch.settings.direction import is_in_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,8 @@ class FileSample(NamedTuple):
 
 def take_samples(root: str, but: str = "", symlinks: str = "follow") -> tuple[FileSample, ...]:
     """Return samples of the files below ``root``, a directory or a file; none whose path starts with ``but``."""
+    if is_in_s3(root):
+        return ()
     found = [path for path in _walk_first_files(root) if not but or not os.path.join(root, path).startswith(but)]
     step, opener = -(-len(found) // _FILES) or 1, Opener(root, symlinks)
     return tuple(sample for path in found[::step] if (sample := _make_sample(opener, root, path)) is not None)
@@ -84,7 +87,9 @@ def _inspect_sample(opener: Opener, root: str, path: str) -> FileSample:
 
 
 def describe_source_difference(root: str, samples: tuple[FileSample, ...], symlinks: str = "follow") -> str:
-    """Return in words how this machine sees ``root`` differently; empty if it does not."""
+    """Return in words how this machine sees ``root`` differently; empty if it does not, or the source is in S3."""
+    if is_in_s3(root):
+        return ""
     opener = Opener(root, symlinks)
     if not os.path.exists(root):
         return f"{socket.gethostname()} has no {root}"

@@ -1,0 +1,72 @@
+"""The specification of a transfer: a sync whose source is a prefix of a bucket too."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from s3batch.objects.attributes import AttributeRules
+from s3batch.objects.key_paths import ObjectKeyPaths
+from s3batch.objects.redirects import parse_redirects
+from s3batch.objects.target import Target
+from s3batch.plan.delete_limit import DeleteLimit
+from s3batch.plan.spec import SyncSpec
+from s3batch.settings.direction import S3Place, parse_source_place
+from s3batch.source.filters import Selection
+from s3batch.source.gitignore import Patterns
+from s3batch.source.locate import Source
+
+if TYPE_CHECKING:
+    from s3batch.objects.key_paths import KeyPaths
+    from s3batch.settings.table import Settings
+
+_ANYWHERE = "/"
+"""The root of the pattern maps: a pattern that begins with a slash matches a key below the source's prefix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferSpec(SyncSpec):
+    """The settings of a transfer. A path is the rest of a source's key behind its prefix."""
+
+    place: S3Place
+    """The source."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the specification. Raises SettingsError."""
+        place = parse_source_place(settings)
+        _refuse_settings_of_files(settings)
+        try:
+            last = Patterns.of(settings.publish_last)
+        except ValueError as error:
+            raise settings.bad("publish_last", str(error)) from None
+        selection = Selection.from_settings(settings)
+        return cls(
+            settings=settings, source=Source(f"s3://{place.bucket}/{place.prefix}"), single=False,
+            target=Target.from_settings(settings),
+            rules=AttributeRules.from_settings(settings, _ANYWHERE, guesses_types=False),
+            selection=selection, read=selection.read, redirects=parse_redirects(settings),
+            delete_limit=DeleteLimit.from_settings(settings), last=last, place=place,
+        )  # fmt: skip
+
+    def plan_digest(self) -> str:
+        """Return a digest of all that decides the plan: the source's server is part of it."""
+        text = f"{SyncSpec.plan_digest(self)}\0{self.settings.source_endpoint_url}"
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+    @property
+    def key_paths(self) -> KeyPaths:
+        """The way back from keys to paths. Nothing on this machine shows which of them exist."""
+        return ObjectKeyPaths(_ANYWHERE, self.target)
+
+    def source_key(self, path: str) -> str:
+        """Return the key of the object at ``path``."""
+        return self.place.prefix + path
+
+
+def _refuse_settings_of_files(settings: Settings) -> None:
+    """Raise SettingsError for settings that change content or names: an object keeps both."""
+    for name in ("gzip", "strip_prefix"):
+        if getattr(settings, name):
+            raise settings.bad(name, "leave it out: objects of a source in S3 keep their content and their names")

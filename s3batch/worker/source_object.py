@@ -1,0 +1,153 @@
+"""Requests about the object that a transfer reads. Each is pinned to the ETag that was listed.
+
+412, another ETag or size    ``Changed``: the operation is planned again
+404                          ``Vanished``
+403 InvalidObjectState       archived: it has to be restored first
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.model import SourceObject
+from s3batch.quirks import TAGS, Quirk, QuirkKind
+from s3batch.s3 import requests
+from s3batch.s3.errors import fault_of, refusal_for_good
+from s3batch.s3.permissions import refusal_words
+from s3batch.s3.responses import etag_of, raise_for_status
+from s3batch.s3.transport import run_at_source, send_request
+from s3batch.source.reader import ContentError
+
+if TYPE_CHECKING:
+    from s3batch.model import Operation
+    from s3batch.objects.headers import RemoteAttributes
+    from s3batch.s3.errors import Fault
+    from s3batch.s3.requests import Request, Response
+    from s3batch.worker.context import SourceBucket, Tools
+
+ARCHIVED = "InvalidObjectState"
+"""S3's code for an object in an archive class that is not restored."""
+STREAM_WARNING = "objects are streamed through s3batch, because the store does not copy them"
+_COPY_FAULTS = frozenset({405, 501})
+"""Statuses of a store that copies no objects at all."""
+
+
+def find_source(tools: Tools) -> SourceBucket:
+    """Return the source's bucket. Raises TypeError in a job whose source is local."""
+    if tools.brief.source is None:
+        raise TypeError("the source of this job is not in S3")
+    return tools.brief.source
+
+
+def find_pin(operation: Operation) -> str:
+    """Return the ETag that the source object must have; empty if that is not known."""
+    return operation.spec.etag if isinstance(operation.spec, SourceObject) else ""
+
+
+def name_pinned_source(operation: Operation, tools: Tools) -> dict[str, str]:
+    """Return the headers of a copy that pin its source. The request itself names the object."""
+    etag = find_pin(operation)
+    return {"x-amz-copy-source-if-match": f'"{etag}"'} if etag else {}
+
+
+def _pin(call: Request, operation: Operation) -> Request:
+    etag = find_pin(operation)
+    return call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call
+
+
+async def head_source(operation: Operation, tools: Tools) -> Response:
+    """Return the HEAD of the source object. Raises ContentError if it is not the listed one any more."""
+    call = _pin(requests.head_object(find_source(tools).key(operation.path)), operation)
+    answer: Response = await run_at_source(send_request(call))
+    check_source_answer(operation, answer, call)
+    if int(answer.headers.get("content-length", operation.size)) != operation.size:
+        raise _describe_changed_object(operation)
+    return answer
+
+
+async def read_source_range(operation: Operation, tools: Tools, first: int = 0, size: int = -1) -> Response:
+    """Return ``size`` bytes of the source object from ``first`` on; without a size, all of it."""
+    key, whole = find_source(tools).key(operation.path), size < 0
+    call = requests.get_object(key, size=operation.size) if whole else requests.get_object(key, first, first + size - 1)
+    if whole:
+        call = call._replace(headers={"x-amz-checksum-mode": "ENABLED"})
+    call = _pin(call, operation)
+    answer: Response = await run_at_source(send_request(call))
+    check_source_answer(operation, answer, call)
+    if len(answer.body) != (operation.size if whole else size):
+        raise _describe_changed_object(operation)
+    return answer
+
+
+def check_source_answer(operation: Operation, answer: Response, call: Request) -> None:
+    """Raise ContentError if an answer says that the source object changed or is gone, RequestError if it is refused."""
+    if answer.status == 412:
+        raise _describe_changed_object(operation)
+    if answer.status in (403, 404):
+        fault = fault_of(answer)
+        if fault.code in ("NoSuchKey", "NotFound") and answer.status == 404:
+            raise ContentError("Vanished", f"{operation.path!r} does not exist in the source any more")
+        if fault.code == ARCHIVED:
+            raise ContentError(ARCHIVED, f"{operation.path!r} is archived; restore it first")
+    raise_for_status(answer, call)
+    etag = find_pin(operation)
+    if etag and call.method in ("GET", "HEAD") and etag_of(answer) != etag:
+        raise _describe_changed_object(operation)
+
+
+def _describe_changed_object(operation: Operation) -> ContentError:
+    return ContentError("Changed", f"{operation.path!r} changed in the source after it was listed")
+
+
+# --- copies by the store -------------------------------------------------------------------
+
+
+def are_copies_refused(tools: Tools, call: str = "CopyObject") -> bool:
+    """Return whether the store is known not to copy objects of the source by ``call``, or not to keep their metadata."""
+    quirks = tools.quirks
+    dropped = quirks.about(QuirkKind.COPY_DROPS) - {TAGS}
+    return quirks.refuses(call) or quirks.refuses(_name_source_copies(tools)) or bool(dropped)
+
+
+def _name_source_copies(tools: Tools) -> str:
+    """Return the name, in a quirk, of copies out of the source's bucket."""
+    return f"CopyObject from {find_source(tools).endpoint.bucket}"
+
+
+def note_refused_copies(call: str, fault: Fault, tools: Tools) -> None:
+    """Note that the store does not copy objects of the source by ``call``, and warn of it once."""
+    about = _name_source_copies(tools) if fault.status == 403 else call
+    if tools.note(Quirk(QuirkKind.REFUSED, about, f"HTTP {fault.status} {fault.code}")):
+        tools.warn(refusal_words(call, fault.code, fault.message, STREAM_WARNING))
+
+
+async def is_refused_copy(operation: Operation, answer: Response, tools: Tools) -> bool:
+    """Return whether the store copies no object of the source: 501, 405, or 403 to the first while HEAD is allowed."""
+    if answer.status in _COPY_FAULTS:
+        return True
+    if answer.status != 403 or tools.copies_work or fault_of(answer).code == ARCHIVED:
+        return False
+    if refusal_for_good(answer) is None:
+        return False
+    call = requests.head_object(find_source(tools).key(operation.path))
+    head: Response = await run_at_source(send_request(call))
+    return head.ok
+
+
+async def read_source_tags(operation: Operation, remote: RemoteAttributes, tools: Tools) -> tuple[tuple[str, str], ...]:
+    """Return the tags of the source object; none, with one warning, where they cannot be read."""
+    tools.source_counts_tags = tools.source_counts_tags or bool(remote.tag_count)
+    known_to_have_none = not remote.tag_count and (tools.source_counts_tags or not find_source(tools).endpoint.url)
+    if remote.tag_count == "0" or known_to_have_none or tools.source_refuses_tags:
+        return ()
+    call = requests.get_object_tagging(find_source(tools).key(operation.path))
+    answer: Response = await run_at_source(send_request(call))
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.source_refuses_tags = True
+        words = "objects are transferred without their tags, which cannot be read in the source"
+        tools.warn(refusal_words(call.name, fault.code, fault.message, words))
+        return ()
+    if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
+        return ()
+    found: tuple[tuple[str, str], ...] = raise_for_status(answer, call).document
+    return found

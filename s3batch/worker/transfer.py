@@ -1,0 +1,224 @@
+"""Transfers an object of another bucket or prefix: the store copies it, or its content goes through this worker.
+
+    CopyObject, pinned to the listed ETag ─> done
+        └ refused for good (501, 405; 403 to the first copy while HEAD is allowed)
+    GET, pinned to the listed ETag ─> its content is proved ─> PUT with a checksum ─> the store confirms it
+
+A changed object is ``Changed``: it is planned again. Large ones go in parts (:mod:`s3batch.worker.transfer_parts`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s3batch.model import Kind, Operation, Reason, Result, SourceObject, Step, Work, require_spec
+from s3batch.objects.content_match import ContentEvidence, is_same_content
+from s3batch.objects.headers import RemoteAttributes, make_put_headers
+from s3batch.objects.two_objects import (
+    is_same_object_content,
+    make_transfer_headers,
+    merge_attributes,
+    needs_source_head,
+)
+from s3batch.quirks import TAGS, QuirkKind
+from s3batch.s3 import requests
+from s3batch.s3.errors import Fault, RequestError, fault_of, is_acl_refusal
+from s3batch.s3.event_loop import run_in_thread
+from s3batch.s3.integrity import SentUpload, send_checked
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of
+from s3batch.s3.transport import send_request
+from s3batch.s3.validation import etag_in
+from s3batch.source.reader import BLOCK
+from s3batch.worker import transfer_parts
+from s3batch.worker.metadata_copy import ACL_WARNING, find_difference, put_tags
+from s3batch.worker.source_object import (
+    are_copies_refused,
+    check_source_answer,
+    find_source,
+    head_source,
+    is_refused_copy,
+    name_pinned_source,
+    note_refused_copies,
+    read_source_range,
+    read_source_tags,
+)
+from s3batch.worker.upload import unchanged_since
+
+if TYPE_CHECKING:
+    from s3batch.model import Attributes
+    from s3batch.s3.requests import Body, Response
+    from s3batch.worker.context import Tools
+
+
+async def carry_out_transfer(work: Work, tools: Tools) -> Result:
+    """Do a piece of work whose operation reads an object of the source."""
+    if work.step is not Step.WHOLE:
+        return await transfer_parts.STEPS[work.step](work, tools)
+    if work.operation.kind is Kind.RECONCILE:
+        return await compare_with_source(work.operation, tools)
+    return await transfer_object(work.operation, tools)
+
+
+# --- comparing -----------------------------------------------------------------------------
+
+
+async def compare_with_source(operation: Operation, tools: Tools) -> Result:
+    """Find out by two HEADs whether the object differs from its source; it becomes a transfer if it does."""
+    late = operation.reason is Reason.LATE  # its new kind is permanent
+    source = await head_source(operation, tools)
+    call = requests.head_object(operation.key)
+    head = await send_request(call)
+    if head.status == 404:
+        return Result(operation.id, become=Kind.TRANSFER, reason=None if late else Reason.MISSING)
+    raise_for_status(head, call)
+    if not is_same_object_content(source.headers, head.headers):
+        return Result(operation.id, become=Kind.TRANSFER, reason=None if late else Reason.CONTENT)
+    reason = await _find_source_difference(operation, source, head, tools)
+    if reason is not None:
+        return Result(operation.id, become=Kind.TRANSFER, reason=reason)
+    return _found_equal(operation, head, tools)
+
+
+async def _find_source_difference(
+    operation: Operation, source: Response, head: Response, tools: Tools
+) -> Reason | None:
+    """Return why the attributes of the target are not those that a transfer gives it; ``None`` if they are."""
+    remote = RemoteAttributes.from_headers(source.headers)
+    merged = merge_attributes(tools.attributes(operation), remote)
+    if remote.redirect != RemoteAttributes.from_headers(head.headers).redirect:
+        return Reason.METADATA
+    if not merged.tags and (tags := await read_source_tags(operation, remote, tools)):
+        merged = replace(merged, tags=tags)
+    return await find_difference(operation, merged, head, tools)
+
+
+def _found_equal(operation: Operation, head: Response, tools: Tools) -> Result:
+    return Result(
+        operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")), already=True,
+        fingerprint=tools.brief.rules.fingerprint(operation.path),
+    )  # fmt: skip
+
+
+# --- transferring --------------------------------------------------------------------------
+
+
+async def transfer_object(operation: Operation, tools: Tools) -> Result:
+    """Copy an object on the server, or stream it; a large one that has to be streamed is asked for again, in parts."""
+    condition: dict[str, str] = {}
+    if operation.is_in_doubt:  # a dead run may have done it
+        found = await compare_with_source(operation, tools)
+        if found.become is None:
+            return found
+        condition = unchanged_since(await send_request(requests.head_object(operation.key)))
+    spec = require_spec(operation, SourceObject)
+    if not spec.streamed and not are_copies_refused(tools):
+        copied = await _copy_on_server(operation, tools)
+        if copied is not None:
+            return copied
+    if not spec.streamed and operation.size > BLOCK:
+        streamed = replace(spec, streamed=True)
+        return Result(operation.id, become=Kind.TRANSFER, etag=operation.etag, spec=streamed)
+    return await _stream_object(operation, condition, tools)
+
+
+async def _copy_on_server(operation: Operation, tools: Tools) -> Result | None:
+    """Copy an object by CopyObject; return ``None`` if the store does not copy objects of the source."""
+    attributes, source = tools.attributes(operation), find_source(tools)
+    call = requests.copy_object(
+        operation.key, source.endpoint.bucket, await _make_source_copy_headers(operation, attributes, tools),
+        source.key(operation.path),
+    )  # fmt: skip
+    answer = await send_request(call)
+    if attributes.acl and is_acl_refusal(answer):
+        tools.acl_refused = True
+        tools.warn(ACL_WARNING)
+        headers = {name: value for name, value in call.headers.items() if name != "x-amz-acl"}
+        answer = await send_request(call._replace(headers=headers))
+    if await is_refused_copy(operation, answer, tools):
+        note_refused_copies(call.name, fault_of(answer), tools)
+        return None
+    check_source_answer(operation, answer, call)
+    tools.copies_work = True
+    if tools.quirks.has(QuirkKind.COPY_DROPS, TAGS):
+        await _restore_dropped_tags(operation, attributes, tools)
+    return Result(
+        operation.id, etag=etag_in(answer), date=date_of(answer),
+        fingerprint=tools.brief.rules.fingerprint(operation.path),
+        request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+async def _make_source_copy_headers(operation: Operation, attributes: Attributes, tools: Tools) -> dict[str, str]:
+    """Return the headers of a copy. Without a configured attribute the store takes all along by itself."""
+    headers = dict(name_pinned_source(operation, tools))
+    if needs_source_head(attributes, operation.size):
+        remote = RemoteAttributes.from_headers((await head_source(operation, tools)).headers)
+        headers |= make_transfer_headers(merge_attributes(attributes, remote), remote)
+        headers["x-amz-metadata-directive"] = "REPLACE"
+    else:
+        headers |= make_put_headers(attributes)
+    if attributes.tags:
+        headers["x-amz-tagging-directive"] = "REPLACE"
+    return headers
+
+
+async def _restore_dropped_tags(operation: Operation, attributes: Attributes, tools: Tools) -> None:
+    """Set the tags of a copy, where the store is known to drop them."""
+    tags = attributes.tags
+    if not tags:
+        remote = RemoteAttributes.from_headers((await head_source(operation, tools)).headers)
+        tags = await read_source_tags(operation, remote, tools)
+    if tags and (fault := await put_tags(operation.key, tags)) is not None:
+        words = "tags of copied objects are lost, because the store drops them and they cannot be set"
+        tools.note_refusal("PutObjectTagging", fault, words)
+
+
+# --- streaming -----------------------------------------------------------------------------
+
+
+async def _stream_object(operation: Operation, condition: dict[str, str], tools: Tools) -> Result:
+    """Read an object of the source, prove it, and write it to the target."""
+    answer = await read_source_range(operation, tools)
+    warning = await _prove_fetched_body(operation, answer, tools)
+    remote = RemoteAttributes.from_headers(answer.headers)
+    merged = merge_attributes(tools.attributes(operation), remote)
+    if not merged.tags:
+        merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
+    headers = {**make_transfer_headers(merged, remote), **condition}
+    call = requests.put_object(operation.key, answer.body, headers)
+    sent, acl_warning = await _send_with_acl(call, merged, tools)
+    stored = raise_for_status(sent.answer, call)
+    return Result(
+        operation.id, sent=len(answer.body), etag=etag_of(stored), checksum=sent.checksum or sent.computed,
+        date=date_of(stored), fingerprint=tools.brief.rules.fingerprint(operation.path),
+        warning="\n".join(filter(None, (warning, sent.warning, acl_warning))),
+        request_id=stored.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+async def _send_with_acl(call: requests.Request, merged: Attributes, tools: Tools) -> tuple[SentUpload, str]:
+    sent = await send_checked(call, tools.checks)
+    if not (merged.acl and is_acl_refusal(sent.answer)):
+        return sent, ""
+    tools.acl_refused = True
+    headers = {name: value for name, value in call.headers.items() if name != "x-amz-acl"}
+    return await send_checked(call._replace(headers=headers), tools.checks), ACL_WARNING
+
+
+async def _prove_fetched_body(operation: Operation, answer: Response, tools: Tools) -> str:
+    """Prove that the bytes that came are the source's. Raises :class:`RequestError` (retryable) if they are others."""
+    evidence, body = ContentEvidence.from_head(answer.headers), answer.body
+    if evidence.checksums:
+        evidence = evidence._replace(etag="")
+    reckon = partial(_is_body, body, evidence, tools.brief.part_size)
+    same = reckon() if len(body) <= BLOCK else await run_in_thread(reckon)
+    if same is False:
+        fault = Fault("ChecksumMismatch", "the bytes that came are not those of the object")
+        raise RequestError("GetObject", find_source(tools).key(operation.path), fault)
+    return ""
+
+
+def _is_body(body: Body, evidence: ContentEvidence, part_size: int) -> bool | None:
+    return is_same_content(lambda: [bytes(body)], len(body), evidence, part_size)

@@ -1,0 +1,211 @@
+"""The steps of a transfer in parts: each part is copied by the store (UploadPartCopy), or streamed through this worker.
+
+Every part is pinned to the listed ETag of its source, so an upload never holds parts of two states. A part that the
+journal does not know as stored is made again: its bytes are not here to be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from s3batch.model import Part, Result, Step, Work, is_streamed
+from s3batch.objects.content_match import ContentEvidence
+from s3batch.objects.headers import RemoteAttributes
+from s3batch.objects.two_objects import is_same_object_content, make_transfer_headers, merge_attributes
+from s3batch.s3 import requests
+from s3batch.s3.checksums import WHOLE_OBJECT
+from s3batch.s3.errors import MALFORMED, Fault, RequestError, fault_of, is_acl_refusal
+from s3batch.s3.etag import md5_of_etag, multipart_etag
+from s3batch.s3.integrity import begin_upload, send_checked
+from s3batch.s3.proof import strip_etag
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
+from s3batch.s3.transport import run_at_source, send_request
+from s3batch.s3.validation import etag_in
+from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
+from s3batch.worker.metadata_copy import ACL_WARNING
+from s3batch.worker.multipart import abort_multipart, read_parts
+from s3batch.worker.results import COPY_REFUSED, failed_result
+from s3batch.worker.source_object import (
+    are_copies_refused,
+    check_source_answer,
+    find_source,
+    head_source,
+    is_refused_copy,
+    name_pinned_source,
+    note_refused_copies,
+    read_source_range,
+    read_source_tags,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from s3batch.model import Operation
+    from s3batch.s3.requests import Response
+    from s3batch.worker.context import Tools
+
+_COPY = "UploadPartCopy"
+_LARGEST_PART = 64 * 1024 * 1024
+"""Bytes of a part that is held in memory."""
+
+
+async def _begin_transfer(work: Work, tools: Tools) -> Result:
+    """Create an upload with the source's attributes; where it is streamed, tell the size of the source's own parts."""
+    operation = work.operation
+    if not is_streamed(operation) and are_copies_refused(tools, _COPY):
+        return _refused(work, "the store does not copy objects of the source")
+    source = await head_source(operation, tools)
+    remote = RemoteAttributes.from_headers(source.headers)
+    merged, warning = merge_attributes(tools.attributes(operation), remote), ""
+    if not merged.tags:
+        merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
+    call = requests.create_multipart_upload(operation.key, make_transfer_headers(merged, remote))
+    answer = await _create(call, operation, tools)
+    if merged.acl and is_acl_refusal(answer):
+        tools.acl_refused, warning = True, ACL_WARNING
+        headers = {name: value for name, value in call.headers.items() if name != "x-amz-acl"}
+        answer = await _create(call._replace(headers=headers), operation, tools)
+    upload_id = raise_for_status(answer, call).document
+    size = await _find_source_part_size(operation, source, tools) if is_streamed(operation) else 0
+    parts = (Part(operation.id, 1, 0, size),) if size else ()
+    return Result(operation.id, work.step, upload_id=upload_id, parts=parts, warning=warning)
+
+
+async def _create(call: requests.Request, operation: Operation, tools: Tools) -> Response:
+    """Create the upload. A checksum is asked for where bodies carry one; a store that copies makes its own."""
+    return await (begin_upload(call, tools.checks) if is_streamed(operation) else send_request(call))
+
+
+async def _find_source_part_size(operation: Operation, source: Response, tools: Tools) -> int:
+    """Return the size of the source's parts: with the same parts the target gets the same ETag. 0 if it has none to use."""
+    count = etag_of(source).rpartition("-")[2]
+    if "-" not in etag_of(source) or not count.isdigit():
+        return 0
+    call = requests.head_object(find_source(tools).key(operation.path))._replace(query="partNumber=1")
+    answer = await run_at_source(send_request(call))
+    size = int(answer.headers.get("content-length", 0)) if answer.ok else 0
+    fits = PART_MINIMUM <= size <= _LARGEST_PART and -(-operation.size // size) == int(count) <= PARTS_LIMIT
+    return size if fits else 0
+
+
+async def _list_transferred_parts(work: Work, tools: Tools) -> Result:
+    """Return the parts that the store holds; the source must be unchanged."""
+    await head_source(work.operation, tools)
+    return await read_parts(work, tools, _perhaps_transferred)
+
+
+async def _transfer_part(work: Work, tools: Tools) -> Result:
+    """Copy or stream one part."""
+    return await (_stream_part if is_streamed(work.operation) else _copy_part)(work, tools)
+
+
+async def _copy_part(work: Work, tools: Tools) -> Result:
+    operation, part, source = work.operation, work.parts[0], find_source(tools)
+    name = requests.name_copy_source(source.endpoint.bucket, source.key(operation.path))
+    headers = {"x-amz-copy-source": name, **name_pinned_source(operation, tools)}
+    last = part.offset + part.size - 1
+    call = requests.upload_part_copy(operation.key, operation.upload_id, part.number, headers, part.offset, last)
+    try:
+        answer = await send_request(call)
+    except RequestError as error:
+        if error.fault.code != MALFORMED or error.fault.status != 200:
+            raise
+        note_refused_copies(_COPY, error.fault, tools)  # rclone stores an empty part, and says so in its own words
+        return _refused(work, str(error.fault))
+    if answer.status == 404 and fault_of(answer).code == "NoSuchUpload":
+        return failed_result(work, fault_of(answer), call.name)
+    if await is_refused_copy(operation, answer, tools):
+        note_refused_copies(_COPY, fault_of(answer), tools)
+        return _refused(work, str(fault_of(answer)))
+    check_source_answer(operation, answer, call)
+    tools.copies_work = True
+    return Result(
+        operation.id, work.step, part.number, etag=etag_in(answer),
+        request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+def _refused(work: Work, words: str) -> Result:
+    number = work.parts[0].number if work.step is Step.PART else 0
+    return Result(work.operation.id, work.step, number, error=f"{_COPY}: {words}", code=COPY_REFUSED)
+
+
+async def _stream_part(work: Work, tools: Tools) -> Result:
+    operation, part = work.operation, work.parts[0]
+    came = await read_source_range(operation, tools, part.offset, part.size)
+    call = requests.upload_part(operation.key, operation.upload_id, part.number, came.body)
+    sent = await send_checked(call, tools.checks)
+    if sent.answer.status == 404:
+        return failed_result(work, Fault("NoSuchUpload", "the upload is gone", 404), call.name)
+    answer = raise_for_status(sent.answer, call)
+    return Result(
+        operation.id, work.step, part.number, sent=part.size, etag=etag_of(answer), checksum=sent.checksum,
+        request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
+    )  # fmt: skip
+
+
+async def _complete_transfer(work: Work, tools: Tools) -> Result:
+    """Complete the upload, and compare the object with its source as far as both tell."""
+    operation, parts, name = work.operation, work.parts, tools.checks.name
+    source = await head_source(operation, tools)
+    whole = name in WHOLE_OBJECT and all(part.checksum for part in parts)
+    rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
+    call = requests.complete_multipart_upload(
+        operation.key, operation.upload_id, rows, name, {"x-amz-checksum-type": "FULL_OBJECT"} if whole else {}
+    )
+    answer = await send_request(call)
+    if answer.status == 404 or answer.status >= 500:
+        return await _perhaps_transferred(work, answer, tools)
+    completed = raise_for_status(answer, call).document
+    etag = strip_etag(etag_in(answer))
+    head = await send_allowing_refusal(requests.head_object(operation.key))
+    if (
+        head.ok
+        and etag_of(head) == etag
+        and is_same_object_content(source.headers, _with_length(head, operation)) is False
+    ):
+        words = "the object that was stored is not the source's: it is transferred again"
+        return failed_result(work, Fault("NoSuchUpload", words), call.name)._replace(retryable=False)
+    return Result(
+        operation.id, work.step, etag=etag, checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
+    )  # fmt: skip
+
+
+def _with_length(head: Response, operation: Operation) -> dict[str, str]:
+    return {"content-length": str(operation.size), **head.headers}
+
+
+async def _perhaps_transferred(work: Work, refusal: Response, tools: Tools) -> Result:
+    """Handle an upload that the store does not know: an earlier Complete may have worked although its answer was lost."""
+    operation = work.operation
+    head = await send_allowing_refusal(requests.head_object(operation.key))
+    if head.ok and await _is_transferred(work, head, tools):
+        return Result(
+            operation.id, work.step, etag=etag_of(head), already=True,
+            date=seconds_of(head.headers.get("last-modified", "")),
+            fingerprint=tools.brief.rules.fingerprint(operation.path),
+        )  # fmt: skip
+    fault = fault_of(refusal)
+    code = "NoSuchUpload" if refusal.status == 404 else fault.code
+    return failed_result(work, fault._replace(code=code), "CompleteMultipartUpload")
+
+
+async def _is_transferred(work: Work, head: Response, tools: Tools) -> bool:
+    """Return whether an object is made of these parts, or shows the content of the source."""
+    digests = [md5_of_etag(part.etag) for part in work.parts]
+    if digests and all(digests):
+        return etag_of(head) == multipart_etag([bytes.fromhex(digest or "") for digest in digests])
+    source = await head_source(work.operation, tools)
+    equal_etags = ContentEvidence.from_head(source.headers).etag == etag_of(head)
+    return equal_etags or bool(is_same_object_content(source.headers, head.headers))
+
+
+STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
+    Step.BEGIN: _begin_transfer,
+    Step.SURVEY: _list_transferred_parts,
+    Step.PART: _transfer_part,
+    Step.FINISH: _complete_transfer,
+    Step.ABORT: abort_multipart,
+}
