@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from s3batch.cache.admin import open_admin_run
 from s3batch.cache.naming import cleared_by
 from s3batch.cache.object_keys import is_cleared
-from s3batch.cache.run import exit_code
+from s3batch.cache.run import choose_step_exit_code
 from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
 from s3batch.model import JobState
 from s3batch.reporting import report
@@ -58,7 +58,7 @@ def _clear_prefixes(look: AdminRun, prefixes: tuple[str, ...]) -> int:
 
 def _report_failure(settings: Settings, output: Output, error: S3BatchError) -> int:
     """Return the exit code of a failed clear: a build goes on unless asked to fail, a person gets the error."""
-    code = exit_code(settings, error, missed=False)
+    code = choose_step_exit_code(settings, error, missed=False)
     if settings.command == "cache clear" and not settings.plugin:
         code = EXIT_ENDPOINT if error.exit_code == EXIT_ENDPOINT else EXIT_FAILED
     words = f"the cache was not cleared: {error}"

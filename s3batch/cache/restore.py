@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")
 """Codes of a chunk that is gone or holds something else: no rebuild would notice, as the manifest names it."""
+_MISS: Mapping[str, str | int | bool] = {"cache_hit": False}
+"""The outputs where nothing was restored."""
 
 
 @dataclass(slots=True)
@@ -86,11 +88,7 @@ def restore_cache(session: CacheSession) -> CacheOutcome:
     except BaseException:
         write_miss(session.settings, session.output)
         raise
-    if outcome.missed:
-        write_miss(session.settings, session.output)
-    else:
-        _write_hit(session, outcome.cache)
-    return outcome
+    return replace(outcome, outputs=_MISS if outcome.missed else _collect_hit_outputs(session, outcome.cache))
 
 
 def _restored_or_undone(session: CacheSession) -> CacheOutcome:
@@ -105,13 +103,13 @@ def _restored_or_undone(session: CacheSession) -> CacheOutcome:
 
 def write_miss(settings: Settings, output: Output) -> None:
     """Tell later steps of the build that nothing was restored."""
-    write_outputs(settings, output, {"cache_hit": False})
+    write_outputs(settings, output, _MISS)
 
 
-def _write_hit(session: CacheSession, cache: Mapping[str, Any]) -> None:
-    """Write the outputs for later steps. Only the exact key is a hit, as in actions/cache."""
+def _collect_hit_outputs(session: CacheSession, cache: Mapping[str, Any]) -> dict[str, str | int | bool]:
+    """Return the outputs for later steps. Only the exact key is a hit, as in actions/cache."""
     parts = parse_manifest_key(session.base, cache.get("key", ""))
-    values = {
+    return {
         "cache_hit": bool(cache.get("exact")),
         "cache_matched_key": parts.key if parts else cache.get("key", ""),
         "cache_state": "partial" if cache.get("missing") else "complete",
@@ -119,7 +117,6 @@ def _write_hit(session: CacheSession, cache: Mapping[str, Any]) -> None:
         "cache_bytes": cache.get("bytes", 0),
         "cache_seconds": round(elapsed_seconds() - session.began, 3),
     }
-    write_outputs(session.settings, session.output, values)
 
 
 def _undo_earlier_restore(session: CacheSession) -> None:

@@ -7,15 +7,15 @@ journal that is locked.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from s3batch.cache.naming import cache_objects_of
 from s3batch.cache.session import CacheSession
 from s3batch.cache.state_directory import make_writable, own_directory
-from s3batch.coordinator import journal_trust
+from s3batch.coordinator.job_description import JobDescription
+from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.job_setup import open_journal
 from s3batch.coordinator.signals import InterruptedJobError, watch_for_stop
 from s3batch.errors import (
@@ -35,10 +35,13 @@ from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal
 from s3batch.model import JobState
 from s3batch.reporting import report
+from s3batch.reporting.report import EarlierJobs, format_resume_command
 
 if TYPE_CHECKING:
     from s3batch.cache.naming import CacheObjects
+    from s3batch.coordinator.job_description import Document
     from s3batch.reporting.console import Output
+    from s3batch.reporting.report import Counts
     from s3batch.settings.table import Settings
 
 _DEADLINES = {"cache restore": 600.0, "cache rebuild": 1200.0}
@@ -57,6 +60,8 @@ class CacheOutcome:
     """There was nothing to restore."""
     changed: bool = False
     """True if anything was written, locally or in the bucket."""
+    outputs: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """For later steps of the build."""
 
 
 UseCase = Callable[[CacheSession], CacheOutcome]
@@ -89,10 +94,10 @@ def _run_in_directory(
             _open_cache_journal(settings, resumed=resumed) as journal,
             watch_for_stop(_step_deadline(settings)) as signals,
         ):
-            session = CacheSession(settings, output, journal, signals, names, own)
+            runner = JobRunner(settings, output, journal, signals)
+            session = CacheSession(runner, names, own)
             session.begin()
-            outcome, stopped = _carried_out(session, use_case)
-            return _JobEnd(session, outcome, stopped).code()
+            return runner.run(CacheJob(session, use_case))
     except (JournalLockedError, JournalTooNewError):
         raise
     except JournalError as error:  # its disk is full, or fails
@@ -132,29 +137,7 @@ def _is_usable(directory: str) -> bool:
         return False
 
 
-def _carried_out(session: CacheSession, use_case: UseCase) -> tuple[CacheOutcome, S3BatchError | None]:
-    """Run the use case; return its outcome, and the error that stopped it."""
-    nothing = CacheOutcome(words="", cache={"key": session.names.own, "name": session.names.title})
-    try:
-        return use_case(session), None
-    except (SettingsError, JournalLockedError) as error:  # found late, and before anything was done
-        session.journal.jobs.set_state(JobState.FAILED, error.exit_code)
-        raise
-    except JournalError:
-        raise
-    except S3BatchError as error:
-        return nothing, error
-    except OSError as error:
-        name = error.filename if isinstance(error.filename, str) else ""  # a number, where a descriptor was given
-        return nothing, JobFailedError(": ".join(filter(None, [name, error.strerror or str(error)])))
-    except Exception as error:  # noqa: BLE001 - a bug in s3batch breaks no build
-        session.output.trace(error)
-        return nothing, wrap_unforeseen(error)
-    finally:
-        session.close()
-
-
-def exit_code(settings: Settings, stopped: S3BatchError | None, *, missed: bool) -> int:
+def choose_step_exit_code(settings: Settings, stopped: S3BatchError | None, *, missed: bool) -> int:
     """Return the exit code for the build; 4 where the store could not be reached or refused the sign-in."""
     if isinstance(stopped, InterruptedJobError):
         return stopped.exit_code
@@ -164,72 +147,90 @@ def exit_code(settings: Settings, stopped: S3BatchError | None, *, missed: bool)
     return EXIT_ENDPOINT if stopped is not None and stopped.exit_code == EXIT_ENDPOINT else EXIT_FAILED
 
 
-class _JobEnd:
-    """Closes the job and reports its end."""
+class CacheJob(JobDescription):
+    """The job of a step: its failure breaks no build unless the settings ask for it."""
 
-    def __init__(self, session: CacheSession, outcome: CacheOutcome, stopped: S3BatchError | None) -> None:
+    def __init__(self, session: CacheSession, use_case: UseCase) -> None:
+        self.runner = session.runner
         self._session = session
+        self._use_case = use_case
+        self._outcome = CacheOutcome(words="", cache={"key": session.names.own, "name": session.names.title})
+
+    def carry_out(self) -> None:
+        """Run the use case."""
+        try:
+            outcome = self._use_case(self._session)
+        finally:
+            self._session.close()
         self._outcome = outcome
-        self._stopped = stopped
 
-    def code(self) -> int:
-        """Print the end of the step; return its exit code."""
-        self._session.signals.work_is_over()
-        settings, journal, output = self._session.settings, self._session.journal, self._session.output
-        stopped, interrupted = self._stopped, isinstance(self._stopped, InterruptedJobError)
+    def stop_of(self, error: Exception) -> S3BatchError | None:
+        """Return the error that ends the step. Wrong settings, locks and a journal that fails are raised."""
+        if isinstance(error, (SettingsError, JournalLockedError)):  # found late, and before anything was done
+            self.runner.journal.jobs.set_state(JobState.FAILED, error.exit_code)
+            return None
+        if isinstance(error, JournalError):
+            return None
+        if isinstance(error, S3BatchError):
+            return error
+        if isinstance(error, OSError):
+            name = error.filename if isinstance(error.filename, str) else ""  # a number, where a descriptor was given
+            return JobFailedError(": ".join(filter(None, [name, error.strerror or str(error)])))
+        self.runner.output.trace(error)
+        return wrap_unforeseen(error)  # a bug in s3batch breaks no build
+
+    def has_failures(self) -> bool:
+        """Return false: what is not done is an error of the step."""
+        return False
+
+    def choose_exit_code(self, stopped: S3BatchError | None, *, failed: bool) -> int:
+        """Return the exit code for the build."""
         missed = self._outcome.missed or stopped is not None
-        code = exit_code(settings, stopped, missed=missed)
-        wrong = self._wrong(code)
-        if stopped is not None and not code:
-            self._session.warn(f"{wrong}; the build goes on without it")
-        warned, changed = bool(journal.jobs.current.warnings), self._outcome.changed
-        wants = () if code or stopped else settings.fail_on
-        frowned_upon = report.find_fail_on_reason(wants, warned=warned, changed=changed)
-        code = EXIT_FAILED if frowned_upon else code
-        state = JobState.INTERRUPTED if interrupted else JobState.FAILED if stopped else JobState.DONE
-        journal.jobs.set_state(state, code)
-        if code:
-            output.error(wrong or frowned_upon)
-        document = self._document(wrong or frowned_upon if code else "")
-        if settings.json:
-            output.document(document)
-        if not stopped:
-            output.info(self._outcome.words)
-        elif code and not settings.dry_run:
-            output.error(
-                f"to finish it: {report.format_resume_command(document['job'], journal.path, self._is_found())}"
-            )
-        return code
+        return choose_step_exit_code(self.runner.settings, stopped, missed=missed)
 
-    def _wrong(self, code: int) -> str:
-        if isinstance(self._stopped, InterruptedJobError):
-            return str(self._stopped)
-        if self._stopped is not None:
-            return f"{_NOT_DONE[self._session.settings.command]}: {self._stopped}"
+    def has_changed(self, counts: Counts) -> bool:
+        """Return true if anything was written."""
+        return self._outcome.changed
+
+    def format_error(self, stopped: S3BatchError | None, code: int) -> str:
+        """Return the sentence of a step that failed or missed."""
+        if isinstance(stopped, InterruptedJobError):
+            return str(stopped)
+        if stopped is not None:
+            return f"{_NOT_DONE[self.runner.settings.command]}: {stopped}"
         return f"{self._outcome.words}, and fail_on_miss is true" if code else ""
 
-    def _document(self, wrong: str) -> dict[str, Any]:
-        journal = self._session.journal
-        document = report.make_report_document(
-            journal.jobs.current,
-            journal.outcomes.count_by_kind(),
-            journal.outcomes.read_failures,
-            journal=journal.path,
-            now=time.time(),
-        )
-        planned = {"plan": self._session.plan} if self._session.settings.dry_run else {}
-        return {**document, **({"error": wrong} if wrong else {}), "cache": self._outcome.cache, **planned}
+    def forgive(self, error: str) -> None:
+        """Say that the build goes on."""
+        self._session.warn(f"{error}; the build goes on without it")
 
-    def _is_found(self) -> bool:
-        """Return whether ``resume`` finds the journal by itself."""
-        settings = self._session.settings
-        found = journal_trust.is_journal_found(self._session.journal.path, settings)
-        return found and settings.state_directory != self._session.own
+    def earlier_jobs(self) -> EarlierJobs:
+        """Return none: the same command is run again, and finds what is stored."""
+        return EarlierJobs()
+
+    def complete_document(self, document: Document) -> Document:
+        """Return the document with the outcome, that of a dry run with its plan."""
+        planned = {"plan": self._session.plan} if self.runner.settings.dry_run else {}
+        return {**document, "cache": self._outcome.cache, **planned}
+
+    def collect_outputs(self, document: Document) -> Mapping[str, str | int | bool]:
+        """Return the outputs of the use case."""
+        return self._outcome.outputs
+
+    def print_end(self, document: Document) -> None:
+        """Print one line: the outcome, or the command that finishes the step."""
+        output = self.runner.output
+        if self._outcome.words:
+            output.info(self._outcome.words)
+        elif document["exit_code"] and not self.runner.settings.dry_run:
+            found = self.runner.is_journal_found() and self.runner.settings.state_directory != self._session.own
+            command = format_resume_command(document["job"], self.runner.journal.path, found)
+            output.error(f"to finish it: {command}")
 
 
 def _end_without_journal(settings: Settings, output: Output, names: CacheObjects, error: S3BatchError) -> int:
     """End a step that has no place for a journal."""
-    code = exit_code(settings, error, missed=True)
+    code = choose_step_exit_code(settings, error, missed=True)
     wrong = f"{_NOT_DONE[settings.command]}: {error}"
     (output.error if code else output.warn)(wrong if code else f"{wrong}; the build goes on without it")
     if settings.json:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__
 from s3batch.archive.local_state import load_state, read_state, save_state
 from s3batch.archive.paths import KEEP, is_below, is_inside
 from s3batch.archive.places import FOLLOW, FOLLOW_INSIDE, look_at_links
@@ -19,8 +18,6 @@ from s3batch.cache.local_chunks import open_local
 from s3batch.cache.object_names import title_of_key
 from s3batch.cache.path_lock import PathLock
 from s3batch.coordinator import stale_uploads
-from s3batch.coordinator.coordinator import Coordinator
-from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.errors import EndpointError, JobFailedError, S3BatchError
@@ -29,7 +26,7 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY, SIDE_FILES
 from s3batch.model import JobState, Kind, Operation, Reason, Stage, stamp_of
 from s3batch.objects.attributes import AttributeRules
-from s3batch.reporting.progress import Totals, choose_progress_kind, make_progress
+from s3batch.reporting.progress import Totals
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import UNREACHABLE
 from s3batch.s3.store_clock import elapsed_seconds
@@ -45,11 +42,10 @@ if TYPE_CHECKING:
     from s3batch.archive.scan import ScannedTree, ScanProblem
     from s3batch.cache.local_chunks import LocalChunks
     from s3batch.cache.naming import CacheObjects
-    from s3batch.coordinator.signals import Signals
+    from s3batch.coordinator.coordinator import Coordinator
+    from s3batch.coordinator.job_runner import JobRunner
     from s3batch.executors import Executor
-    from s3batch.journal import Journal
     from s3batch.model import Result
-    from s3batch.reporting.console import Output
     from s3batch.reporting.progress import Progress
 
 _IN_FLIGHT_PER_WORKER = 4
@@ -83,10 +79,7 @@ class _RoundResults:
 class CacheSession:
     """One run of a cache command that works on files."""
 
-    settings: Settings
-    output: Output
-    journal: Journal
-    signals: Signals
+    runner: JobRunner
     names: CacheObjects
     own: str
     """The directory of s3batch's own files."""
@@ -102,6 +95,7 @@ class CacheSession:
     """Workers that are starting."""
 
     def __post_init__(self) -> None:
+        self.settings, self.output, self.journal = self.runner.settings, self.runner.output, self.runner.journal
         self.workspace = self.settings.at_workspace(".")
         self.listed = self.names.listed
         self.base = self.names.base
@@ -117,13 +111,8 @@ class CacheSession:
 
     def begin(self) -> None:
         """Begin a job in the journal. Results of an earlier one are found by a look, not by its operations."""
-        self.journal.heed(self.signals.error, self.signals.check)
         self.journal.check_rows(self._admit, self._owns)
-        target = f"{self.settings.bucket}/{self.base}"
-        self.journal.jobs.begin(
-            self.settings.command, self.workspace, target, self.settings.endpoint_url, self.settings.public(),
-            __version__, continues=self.settings.job,
-        )  # fmt: skip
+        self.runner.begin(self.workspace, f"{self.settings.bucket}/{self.base}")
         for _ in self.journal.jobs.take_over():
             pass
         self.journal.jobs.set_state(JobState.RUNNING)
@@ -306,10 +295,7 @@ class CacheSession:
     @cached_property
     def bucket(self) -> Bucket:
         """The bucket, not yet contacted."""
-        bucket = Bucket.from_settings(self.settings, self.settings.bucket)
-        bucket.warn = self.warn
-        bucket.transport.check = self.signals.check
-        return bucket
+        return self.runner.open_bucket(self.settings.bucket, self.warn)
 
     def close(self) -> None:
         """Let go of workers and bucket, and have its requests counted. Hold the local directory to its limit."""
@@ -318,8 +304,7 @@ class CacheSession:
         if self.local is not None:
             self.local.trim()
         if "bucket" in self.__dict__:
-            self.journal.jobs.add_tally(requests=self.bucket.transport.requests, retries=self.bucket.retries)
-            self.bucket.close()
+            self.runner.close_bucket(self.bucket)
 
     # --- workers ----------------------------------------------------------------------------
 
@@ -358,11 +343,9 @@ class CacheSession:
             planning=False, phase=phase, unit="files",
         )  # fmt: skip
         files_of = {operation.key: files for operation, files in operations.items()}
-        heard = _RoundResults(
-            files_of, make_progress(choose_progress_kind(self.settings), self.output.progress_stream), totals
-        )
+        heard = _RoundResults(files_of, self.runner.show_progress(), totals)
         executor, self._early = self._early or self.executor(function), None
-        self._run(executor, list(operations), heard, heard.take)
+        self._run(executor, list(operations), heard.take, progress=heard)
         return heard.results
 
     def failure(self, what: str, consequence: str = "") -> S3BatchError:
@@ -390,28 +373,20 @@ class CacheSession:
         executor = self._executor(Brief(endpoint=self.bucket.endpoint, root=root, rules=rules))
         operation = Operation(Kind.UPLOAD, key, Reason.CONTENT, name, stamp.size, stamp)
         uploads = MultipartUploads(self.journal, self.settings.part_size, rules.fingerprint, lambda _: "")
-        progress = make_progress(choose_progress_kind(self.settings), self.output.progress_stream)
-        self._run(executor, [operation], progress, lambda *_: None, uploads)
+        self._run(executor, [operation], lambda *_: None, uploads=uploads)
         stale_uploads.abort_stale_uploads(
             self.journal, self.bucket, lambda: stale_uploads.find_unclaimed_uploads(self.journal, self.bucket, key)
         )
 
     def _run(
-        self, executor: Executor, operations: list[Operation], progress: Progress,
-        heard: Callable[[Operation, Result], None], uploads: MultipartUploads | None = None,
+        self, executor: Executor, operations: list[Operation], heard: Callable[[Operation, Result], None],
+        *, progress: Progress | None = None, uploads: MultipartUploads | None = None,
     ) -> None:  # fmt: skip
-        deps = CoordinatorDeps(
-            journal=self.journal, executor=executor, uploads=uploads or MultipartUploads(self.journal, 1, _no_words, _no_words),
-            login=self.bucket.login, signals=self.signals, totals=Totals(), progress=progress,
-            tries=self.settings.retries, multipart_threshold=self.settings.multipart_threshold,
-            whole=lambda _: False, replan=lambda _: None, heard=heard, say=self.output.info, warn=self.warn,
-        )  # fmt: skip
-        try:
-            coordinator = Coordinator(deps)
+        opened = self.runner.open_coordinator(
+            executor, self.bucket.login, heard, progress=progress, uploads=uploads, warn=self.warn
+        )
+        with opened as coordinator:
             coordinator.run(Stage.MAIN, _add_in_batches(coordinator, operations))
-        finally:
-            progress.close()
-            executor.close()
 
 
 def _write_state_file(path: str, text: str) -> None:
@@ -423,10 +398,6 @@ def _write_state_file(path: str, text: str) -> None:
 def _digest_texts(*texts: str) -> str:
     # 48 bits tell the few files of a directory apart
     return hashlib.blake2b(os.fsencode("\0".join(texts)), digest_size=6).hexdigest()
-
-
-def _no_words(_: str) -> str:
-    return ""
 
 
 def _add_in_batches(coordinator: Coordinator, operations: list[Operation]) -> Iterator[None]:

@@ -14,17 +14,16 @@ named, also after a file that could not be compared; that one is a failure, and 
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from s3batch import __version__
 from s3batch.commands.sync.job import SyncJob
-from s3batch.coordinator.signals import InterruptedJobError, StoppedError, watch_for_stop
-from s3batch.errors import EXIT_DONE, EXIT_FAILED, JournalError
+from s3batch.coordinator.job_runner import JobRunner
+from s3batch.coordinator.signals import StoppedError, watch_for_stop
+from s3batch.errors import JournalError
 from s3batch.files import private
 from s3batch.journal import Journal
-from s3batch.model import JobState, Kind, Operation, Reason
+from s3batch.model import JobState, Kind, Operation, Reason, Stage
 from s3batch.plan import quirk_memory
 from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
@@ -35,8 +34,13 @@ from s3batch.units import format_count, format_plural
 from s3batch.worker.verify import EXTENSIONS
 
 if TYPE_CHECKING:
+    from s3batch.coordinator.coordinator import Coordinator
+    from s3batch.coordinator.job_description import Document
+    from s3batch.errors import S3BatchError
+    from s3batch.plan.planner import Planner
     from s3batch.reporting.console import Output
     from s3batch.settings.table import Settings
+    from s3batch.worker.context import Brief
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +59,69 @@ class KeyDifference:
 def run_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
     wanted = SyncSpec.from_settings(_dry_run_settings(settings))
-    differences = Spool()
-
-    def tell(operation: Operation) -> None:
-        difference = _describe_difference(operation)
-        differences.add(asdict(difference))
-        if not settings.json:
-            output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
-
     with (
         private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
         watch_for_stop() as signals,
     ):
         place = f"{wanted.target.bucket}/{wanted.prefix}"
-        journal.jobs.begin("verify", wanted.source.root, place, "", {}, __version__)
+        runner = JobRunner(wanted.settings, output, journal, signals)
+        runner.begin(wanted.source.root, place)
         for warning in wanted.target.warnings:
             journal.jobs.warn(warning)
-        stopped = None
-        try:
-            SyncJob(
-                wanted, journal, signals, output, tell=tell, thorough=True, extensions=EXTENSIONS,
-                quirks=_known_quirks(settings, place),
-            ).carry_out()  # fmt: skip
-        except StoppedError as error:
-            stopped = error
-        signals.work_is_over()
-        return _report_differences(journal, differences, stopped, settings, output)
+        return runner.run(VerifyJob(wanted, runner, known=_known_quirks(settings, place)))
+
+
+@dataclass
+class VerifyJob(SyncJob):
+    """A rehearsal that goes on after failures, since it changes nothing."""
+
+    known: Quirks = NO_QUIRKS
+    """The quirks of the store that syncs have found."""
+    differences: Spool = field(default_factory=Spool)
+
+    def watch_blocked_uploads(self) -> None:
+        """Have no upload wait for another object."""
+
+    def make_brief(self) -> Brief:
+        """Return what the workers have to know: they read objects where nothing else proves the content."""
+        brief = super().make_brief()
+        return replace(brief, extensions=EXTENSIONS, quirks=self.known.with_all(brief.quirks))
+
+    def run_later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
+        """Compare everything else."""
+        for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
+            coordinator.run(stage)
+        planning.finish(coordinator.add)
+        self.journal.jobs.set_stage(Stage.DELETE)
+        coordinator.run(Stage.DELETE)
+
+    def report_planned(self, operation: Operation) -> None:
+        """Name the difference that an operation would end."""
+        difference = _describe_difference(operation)
+        self.differences.add(asdict(difference))
+        if not self.settings.json:
+            self.output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
+
+    def stop_of(self, error: Exception) -> S3BatchError | None:
+        """Return an error that ends the job with differences to report; others came before there was any."""
+        return error if isinstance(error, StoppedError) else None
+
+    def has_failures(self) -> bool:
+        """Return true if there is a difference, or a file that could not be compared."""
+        return bool(self.differences) or super().has_failures()
+
+    def complete_document(self, document: Document) -> Document:
+        """Return the document with the differences in the place of the operations."""
+        kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
+        found = document["failures"]
+        failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
+        return {**kept, "failures": failures, "differences": self.differences}
+
+    def print_end(self, document: Document) -> None:
+        """Print the end line on stderr; the differences are on stdout already."""
+        if not self.settings.json:
+            _print_end_line(document, self.settings, self.output)
 
 
 def _known_quirks(settings: Settings, target: str) -> Quirks:
@@ -102,7 +142,7 @@ def _dry_run_settings(settings: Settings) -> Settings:
     """Return the settings of a dry run that deletes all orphans and believes no journal."""
     return replace(
         settings, dry_run=True, trust_journal=False, delete=True, allow_empty_source=True, max_delete="",
-        object_manifest=False, cloudfront_distribution="",
+        object_manifest=False, cloudfront_distribution="", fail_on=(),
     )  # fmt: skip
 
 
@@ -114,53 +154,10 @@ def _describe_difference(operation: Operation) -> KeyDifference:
     return KeyDifference("different", operation.key, operation.path, operation.reason.value)
 
 
-def _report_differences(
-    journal: Journal, differences: Spool, stopped: StoppedError | None, settings: Settings, output: Output
-) -> int:
-    code = (
-        stopped.exit_code
-        if stopped
-        else EXIT_FAILED
-        if differences or journal.outcomes.count_failed(_ALL)
-        else EXIT_DONE
-    )
-    interrupted = isinstance(stopped, InterruptedJobError)
-    journal.jobs.set_state(JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE, code)
-    document = _with_differences(
-        report.make_report_document(
-            journal.jobs.current,
-            journal.outcomes.count_by_kind(),
-            journal.outcomes.read_failures,
-            journal="",
-            now=time.time(),
-        ),
-        differences,
-    )
-    if stopped is not None:
-        output.error(str(stopped))
-        document["error"] = str(stopped)
-    if settings.json:
-        output.document(document)
-    else:
-        _print_end(document, settings, output)
-    return code
-
-
 _OF_A_SYNC = frozenset({"job", "journal", "operations", "resumed", "seconds_total", "sent_now", "sent_before"})
-_ALL = 1 << 30
-"""A stage after every stage."""
 
 
-def _with_differences(document: dict[str, Any], differences: Spool) -> dict[str, Any]:
-    """Return the job's document with the differences in the place of its operations."""
-    kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
-    found = document["failures"]
-    failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
-    return {**kept, "failures": failures, "differences": differences}
-
-
-def _print_end(document: dict[str, Any], settings: Settings, output: Output) -> None:
-    """Print the end line on stderr; the differences are on stdout already."""
+def _print_end_line(document: Document, settings: Settings, output: Output) -> None:
     for warning in document["warnings"]:
         output.warn(warning)
     for failure in document["failures"]:

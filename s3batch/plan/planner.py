@@ -93,16 +93,19 @@ class Planner:
         for warning in walked.warnings():
             self.journal.jobs.warn(warning)
 
-    def finish(self, add: Add, *, thorough: bool) -> None:
-        """Plan the deletes, after everything else succeeded. With ``thorough``, also after an incomplete walk."""
+    def require_complete_walk(self) -> None:
+        """Raise JobFailedError if a path could not be read: an object without a file may be of such a path."""
         walked = self.walked
-        if walked is None or ((walked.troubled or not walked.complete) and not thorough):
+        if walked is None or walked.troubled or not walked.complete:
             # readable by now, or its operation would have failed
             count = walked.troubled if walked else 0
             raise JobFailedError(
                 f"{format_plural(count, 'path')} could not be read while the source was walked",
                 hint="resume walks again",
             )
+
+    def finish(self, add: Add) -> None:
+        """Plan the deletes, after everything else is done."""
         if self.wanted.settings.delete:
             for batch in deletes.plan_deletes(self.wanted, self.journal):
                 add(batch)

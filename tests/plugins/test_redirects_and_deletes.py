@@ -295,7 +295,7 @@ def test_a_delete_that_is_refused_names_every_key(step, proxy) -> None:
 
 def test_l2_a_job_of_many_deletes_goes_in_batches(step, monkeypatch) -> None:
     of_twenty = partial(CoordinatorDeps, delete_batch=20)  # S3's limit is 1,000
-    monkeypatch.setattr("s3batch.commands.sync.job.CoordinatorDeps", of_twenty)
+    monkeypatch.setattr("s3batch.coordinator.job_runner.CoordinatorDeps", of_twenty)
     stored(step, *(f"t/{number}" for number in range(30)))
 
     run = step.run({"target": "t", "delete": True})

@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 
 from s3batch import __version__
 from s3batch.commands.sync import job as sync
+from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.signals import InterruptedJobError, Signals
 from s3batch.executors import worker_loop
 from s3batch.journal import Journal, doubts
@@ -340,8 +341,8 @@ class Job:
         )  # fmt: skip
         SimulatedSync.world, SimulatedSync.job = self.world, self
         said = io.StringIO()
-        running = SimulatedSync(wanted, journal, signals, Output(said, io.StringIO()), clock=self.world.clock)
-        code = running.run()
+        runner = JobRunner(settings, Output(said, io.StringIO()), journal, signals)
+        code = runner.run(SimulatedSync(wanted, runner, clock=self.world.clock))
         self.check_report(json.loads(said.getvalue()), code)
         return code
 

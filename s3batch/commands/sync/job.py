@@ -12,56 +12,47 @@ the walk, which add what has no operation yet.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from s3batch import __version__
 from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.coordinator import history, journal_trust, stale_uploads
-from s3batch.coordinator.coordinator import Coordinator
-from s3batch.coordinator.deps import CoordinatorDeps
+from s3batch.coordinator.job_description import JobDescription
+from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
-from s3batch.coordinator.signals import InterruptedJobError, Signals, watch_for_stop
-from s3batch.errors import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    DeclinedError,
-    EndpointError,
-    JobFailedError,
-    JournalError,
-    S3BatchError,
-    SupersededError,
-)
+from s3batch.coordinator.signals import watch_for_stop
+from s3batch.errors import DeclinedError, EndpointError, JobFailedError, S3BatchError, SupersededError
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
-from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Result, Stage
 from s3batch.plan import deletes, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
-from s3batch.quirks import NO_QUIRKS, Quirks
-from s3batch.reporting import ci_outputs, report
+from s3batch.reporting import ci_outputs
 from s3batch.reporting.json_stream import Spool
-from s3batch.reporting.progress import Totals, choose_progress_kind, make_progress
+from s3batch.reporting.progress import Totals
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.errors import RequestError
 from s3batch.source.walk import CountedPaths
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.fence import Fence
+    from s3batch.coordinator.job_description import Document
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
+    from s3batch.journal import Journal
+    from s3batch.reporting import report
     from s3batch.reporting.console import Output
     from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
@@ -91,9 +82,9 @@ def run_sync(settings: Settings, output: Output) -> int:
             from s3batch.commands.sync.without_job import report_without_job  # noqa: PLC0415 - few runs end so
 
             return report_without_job(settings, output, JobState.SUPERSEDED, error)
-        journal.jobs.begin(
-            "sync", wanted.source.root, place, settings.endpoint_url, settings.public(), __version__,
-            continues=settings.job, plan=wanted.plan_digest(),
+        runner = JobRunner(settings, output, journal, signals)
+        runner.begin(
+            wanted.source.root, place, plan=wanted.plan_digest(),
             deletes_anew=not journal_trust.may_journal_decide(journal.path, settings),
         )  # fmt: skip
         if not settings.dry_run:
@@ -102,7 +93,14 @@ def run_sync(settings: Settings, output: Output) -> int:
         for warning in (*wanted.target.warnings, *history.format_overlap_warnings(lock)):
             journal.jobs.warn(warning)
         cloudfront.begin_invalidation(settings, journal)
-        return SyncJob(wanted, journal, signals, output, cluster, fence=fence).run()
+        if settings.plugin:
+            output.info(f'Synchronizing with bucket "{wanted.target.bucket}"')
+        try:
+            return runner.run(SyncJob(wanted, runner, cluster, fence=fence))
+        except DeclinedError as error:
+            from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
+
+            return forget_job(journal, settings, output, error)
 
 
 def _find_fence(wanted: SyncSpec) -> Fence | None:
@@ -129,14 +127,12 @@ def _open_cluster(wanted: SyncSpec, place: str) -> Iterator[Cluster | None]:
         cluster.close()
 
 
-@dataclass(slots=True)
-class SyncJob:
+@dataclass
+class SyncJob(JobDescription):
     """One run of a sync job, from listing to report."""
 
     wanted: SyncSpec
-    journal: Journal
-    signals: Signals
-    output: Output
+    runner: JobRunner
     cluster: Cluster | None = None
     totals: Totals = field(default_factory=Totals)
     changed: bool = False
@@ -145,14 +141,6 @@ class SyncJob:
     """True if it stored an object of its own."""
     plan: Spool = field(default_factory=Spool)
     """The plan of a dry run, for its JSON document."""
-    tell: Callable[[Operation], None] | None = None
-    """Takes each operation of a dry run, instead of stdout."""
-    thorough: bool = False
-    """One failure keeps nothing else from being looked at; for a verify, which changes nothing."""
-    quirks: Quirks = NO_QUIRKS
-    """The known quirks of the store, beside those in the journal."""
-    extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
-    """See :attr:`s3batch.worker.context.Brief.extensions`."""
     kept: CountedPaths = field(default_factory=CountedPaths)
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
@@ -171,39 +159,27 @@ class SyncJob:
         return self.wanted.settings
 
     @property
+    def journal(self) -> Journal:
+        """The job's journal."""
+        return self.runner.journal
+
+    @property
+    def output(self) -> Output:
+        """Where the job speaks."""
+        return self.runner.output
+
+    @property
     def bucket(self) -> Bucket:
         """The target's bucket; resolved with the first use."""
         if self._bucket is None:
-            self._bucket = Bucket.from_settings(self.settings, self.wanted.target.bucket)
-            self._bucket.warn = self.journal.jobs.warn
-            self._bucket.transport.check = self.signals.check
+            self._bucket = self.runner.open_bucket(self.wanted.target.bucket, self.journal.jobs.warn)
             quirk_memory.choose_lane(self._bucket, quirk_memory.read_quirks_in_force(self.journal), self.settings.lane)
         return self._bucket
 
     # --- the job ----------------------------------------------------------------------------
 
-    def run(self) -> int:
-        """Run, report, and say how it ended."""
-        if self.settings.plugin:
-            self.output.info(f'Synchronizing with bucket "{self.wanted.target.bucket}"')
-        stopped: S3BatchError | None = None
-        try:
-            self.carry_out()
-        except DeclinedError as error:
-            from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
-
-            return forget_job(self.journal, self.settings, self.output, error)
-        except S3BatchError as error:
-            stopped = error
-        except RequestError as error:
-            stopped = JobFailedError(str(error))
-        return self._end(stopped)
-
     def carry_out(self) -> None:
-        """Run the job, without a report; the error that stops it is raised."""
-        progress = make_progress(choose_progress_kind(self.settings), self.output.progress_stream)
-        executor: Executor | None = None
-        self.journal.heed(self.signals.error, self.signals.check)
+        """Run the job; the error that stops it is raised."""
         is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
         self.journal.check_rows(RowCheck(self.wanted, is_foreign=is_foreign).admit, self.wanted.owns)
         try:
@@ -212,27 +188,27 @@ class SyncJob:
             first = next(pages, None)  # checks the sign-in, before there is a worker
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
-            executor = self._executor()
-            coordinator = self._coordinator(executor, progress)
-            if self.journal.jobs.current.stage == Stage.DELETE:
-                self._go_on_deleting(coordinator)
-                pages, first = self._pages(), None
-            self.totals.phase = "syncing"
-            coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
-            blocked = None if self.thorough else BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
-            planning = Planner(self.wanted, self.journal, self.totals, blocked=blocked)
-            listing = self._list(chain([first] if first else [], pages))
-            coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, listing))
-            self._later_stages(coordinator, planning)
+            with self._open_coordinator() as coordinator:
+                self._run_stages(coordinator, chain([first] if first else [], pages))
         finally:
-            progress.close()
-            if executor is not None:
-                executor.close()
             for warning in self._replanner.warnings() if self._replanner else ():
                 self.journal.jobs.warn(warning)
             if self._bucket is not None:
-                self.journal.jobs.add_tally(requests=self._bucket.transport.requests, retries=self._bucket.retries)
-                self._bucket.close()
+                self.runner.close_bucket(self._bucket)
+
+    def _run_stages(self, coordinator: Coordinator, pages: Iterable[ListingPage]) -> None:
+        if self.journal.jobs.current.stage == Stage.DELETE:
+            self._go_on_deleting(coordinator)
+            pages = self._pages()
+        self.totals.phase = "syncing"
+        coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
+        planning = Planner(self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads())
+        coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self._list(pages)))
+        self.run_later_stages(coordinator, planning)
+
+    def watch_blocked_uploads(self) -> BlockedUploads | None:
+        """Return what has uploads wait that another object keeps out."""
+        return BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
 
     def _plan_steps(self, coordinator: Coordinator, planning: Planner, listing: Iterator[None]) -> Iterator[None]:
         """Return the steps of planning, beside which operations are sent. On a terminal a question may come first."""
@@ -257,7 +233,8 @@ class SyncJob:
         coordinator.run(Stage.DELETE, take_over_rows(self.journal, partial(coordinator.expect, Stage.DELETE)))
         self.journal.jobs.set_stage(Stage.MAIN)
 
-    def _later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
+    def run_later_stages(self, coordinator: Coordinator, planning: Planner) -> None:
+        """Run the stages after the first, and what follows them; each begins when those before it went well."""
         for stage in (Stage.PUBLISH_LAST, Stage.REDIRECT):
             if self._failed(before=stage):
                 return
@@ -270,7 +247,8 @@ class SyncJob:
         if self._failed(before=Stage.DELETE):
             return
         self._pass_fence()
-        planning.finish(coordinator.add, thorough=self.thorough)
+        planning.require_complete_walk()
+        planning.finish(coordinator.add)
         self.journal.jobs.set_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE)
         self._look_again(coordinator, planning)
@@ -297,7 +275,7 @@ class SyncJob:
         if (seconds := late_requests.seconds_to_wait(doubts, self.bucket.clock.now().low)) > 0:
             words = f"waiting {seconds:.0f} s for {len(doubts)} requests of a killed run that may still land"
             self.output.detail(words)
-            self.signals.sleep(seconds)  # a signal ends it
+            self.runner.signals.sleep(seconds)  # a signal ends it
         now = self.bucket.clock.now().low
         replan = Replanner(self.wanted, self.journal.path).replan
         operations = late_requests.plan_late_checks(self.wanted, self.journal, lambda: self.bucket, doubts, replan)
@@ -317,7 +295,7 @@ class SyncJob:
 
     def _failed(self, *, before: int) -> bool:
         """Return whether an earlier stage left something undone: then this stage and the deletes are not begun."""
-        failed = self.journal.outcomes.count_failed(before - 1) > 0 and not self.thorough
+        failed = self.journal.outcomes.count_failed(before - 1) > 0
         if failed and self.settings.delete and before <= Stage.DELETE:
             self._withheld = True
         return failed
@@ -355,7 +333,7 @@ class SyncJob:
         if not settings.dry_run:
             for made in cloudfront.send_invalidations(settings, self.journal, self.wanted.prefix, self._session):
                 self.output.detail(f"invalidation {made} of CloudFront distribution {settings.cloudfront_distribution}")
-        elif self.tell is None and cloudfront.is_due(settings, self.journal, changed=self.changed):
+        elif cloudfront.is_due(settings, self.journal, changed=self.changed):
             self._say("invalidate", cloudfront.wildcard_path(self.wanted.prefix), settings.cloudfront_paths)
 
     def _session(self) -> Any:
@@ -373,7 +351,7 @@ class SyncJob:
     def _unclaimed_uploads(self) -> stale_uploads.Unclaimed:
         """Return the unfinished uploads of the target that this journal does not know; looked up once."""
         if self._unclaimed is None:
-            with self.signals.raising():
+            with self.runner.signals.raising():
                 self._unclaimed = self._list_unclaimed()
         return self._unclaimed
 
@@ -382,41 +360,34 @@ class SyncJob:
 
     # --- parts ------------------------------------------------------------------------------
 
+    def make_brief(self) -> Brief:
+        """Return what the workers have to know."""
+        return Brief(
+            endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
+            part_size=self.settings.part_size, symlinks=self.settings.symlinks, dry_run=self.settings.dry_run,
+            delete_check=self._delete_check(), quirks=quirk_memory.read_quirks_in_force(self.journal),
+            compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
+        )  # fmt: skip
+
     def _executor(self) -> Executor:
         count = self.cluster.count if self.cluster else self.settings.workers or count_usable_cpus()
         most = IN_FLIGHT_PER_WORKER * count
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
-        brief = Brief(
-            endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
-            part_size=self.settings.part_size, symlinks=self.settings.symlinks,
-            dry_run=self.settings.dry_run, extensions=self.extensions,
-            delete_check=self._delete_check(), quirks=self.quirks.with_all(quirk_memory.read_quirks_in_force(self.journal)),
-            compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
-        )  # fmt: skip
+        brief = self.make_brief()
         if not self.cluster:
             return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
         count = min(count, in_flight)
         share = (self.settings.bandwidth or 0) / count
         return self.cluster.executor(replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
 
-    def _coordinator(self, executor: Executor, progress: Any) -> Coordinator:
+    def _open_coordinator(self) -> AbstractContextManager[Coordinator]:
         self._replanner = Replanner(self.wanted, self.journal.path)
-        uploads = MultipartUploads(
-            self.journal,
-            self.settings.part_size,
-            self.wanted.rules.fingerprint,
-            self._found_upload,
-        )
-        return Coordinator(
-            CoordinatorDeps(
-                journal=self.journal, executor=executor, uploads=uploads, login=self.bucket.login,
-                signals=self.signals, totals=self.totals, progress=progress, tries=self.settings.retries,
-                multipart_threshold=self.settings.multipart_threshold,
-                whole=lambda operation: self.wanted.rules.attributes(operation.path).gzip,
-                has_file=self.wanted.key_paths.has_file if self.cluster else None,
-                replan=self._replanner.replan, heard=self._heard, dry_run=self.settings.dry_run,
-                clock=self.clock, say=self.output.info,
-            )
+        rules = self.wanted.rules
+        return self.runner.open_coordinator(
+            self._executor(), self.bucket.login, self._heard, totals=self.totals, clock=self.clock,
+            uploads=MultipartUploads(self.journal, self.settings.part_size, rules.fingerprint, self._found_upload),
+            whole=lambda operation: rules.attributes(operation.path).gzip, replan=self._replanner.replan,
+            has_file=self.wanted.key_paths.has_file if self.cluster else None,
         )  # fmt: skip
 
     def _delete_check(self) -> DeleteCheck:
@@ -431,17 +402,14 @@ class SyncJob:
         self.changed = True
         self.wrote = self.wrote or operation.kind is Kind.UPLOAD
         if self.settings.dry_run:
-            self._tell(operation)
+            self.report_planned(operation)
         elif self.output.verbose:
             kind, reason = result.become or operation.kind, result.reason or operation.reason
             self.output.detail(f"{kind} {operation.key} {reason}")
 
-    def _tell(self, operation: Operation) -> None:
+    def report_planned(self, operation: Operation) -> None:
         """Print a line of the plan of a dry run."""
-        if self.tell is not None:
-            self.tell(operation)
-        else:
-            self._say(operation.kind, operation.key, operation.reason)
+        self._say(operation.kind, operation.key, operation.reason)
 
     def _say(self, operation: str, key: str, reason: str) -> None:
         if self.settings.json:
@@ -451,45 +419,22 @@ class SyncJob:
 
     # --- the end ----------------------------------------------------------------------------
 
-    def _end(self, stopped: S3BatchError | None) -> int:
-        self.signals.work_is_over()
-        superseded = isinstance(stopped, SupersededError)
-        if stopped is not None:  # at once: the sums of a million operations take seconds
-            (self.output.info if superseded else self.output.error)(str(stopped))
-        failed = self._failed(before=_AFTER_ALL)
-        code = stopped.exit_code if stopped is not None else EXIT_FAILED if failed else EXIT_DONE
-        interrupted = isinstance(stopped, InterruptedJobError)
-        state = JobState.INTERRUPTED if interrupted else JobState.FAILED if code else JobState.DONE
-        state = JobState.SUPERSEDED if superseded else state
-        counts = self.journal.outcomes.count_by_kind()
-        changed = self.changed or any(count["done"] for count in counts.values())
-        warned = bool(self.journal.jobs.current.warnings)
-        frowned_upon = "" if code else report.find_fail_on_reason(self.settings.fail_on, warned=warned, changed=changed)
-        code = EXIT_FAILED if frowned_upon else code
-        try:
-            self.journal.jobs.set_state(state, code)
-        except JournalError:
-            if not isinstance(stopped, JournalError):
-                raise  # else its disk is full, as was just found: the job's rows tell that it has not ended
-        document = report.make_report_document(
-            self.journal.jobs.current, counts, self.journal.outcomes.read_failures,
-            journal=self.journal.path, now=time.time(), warnings=[deletes.WITHHELD] if self._withheld else [],
-            before=report.EarlierJobs.of(self.journal),
-        ) | {"state": str(state), "exit_code": code}  # fmt: skip
-        if not self.settings.dry_run:
-            ci_outputs.write_outputs(self.settings, self.output, ci_outputs.collect_sync_outputs(document))
-        wrong = str(stopped) if stopped is not None else frowned_upon
-        if frowned_upon:
-            self.output.error(frowned_upon)
-        if self.settings.json:
-            document |= {"error": wrong} if wrong else {}
-            self.output.document({**document, "plan": self.plan} if self.settings.dry_run else document)
-        lines = report.format_end_block(
-            document, headers=permissions.headers_of(self.settings), dry_run=self.settings.dry_run,
-            default_journal=journal_trust.is_journal_found(self.journal.path, self.settings),
-        )  # fmt: skip
-        if code:
-            self.output.error(*lines)
-        else:
-            self.output.info(*lines)
-        return code
+    def stop_of(self, error: Exception) -> S3BatchError | None:
+        """Return the error that ends the job with a report; a job that was declined leaves none."""
+        return None if isinstance(error, DeclinedError) else super().stop_of(error)
+
+    def has_changed(self, counts: report.Counts) -> bool:
+        """Return true if the job changed an object, or would have."""
+        return self.changed or super().has_changed(counts)
+
+    def late_warnings(self) -> Sequence[str]:
+        """Return the warning that no delete was begun, where that is so."""
+        return [deletes.WITHHELD] if self._withheld else []
+
+    def complete_document(self, document: Document) -> Document:
+        """Return the document, that of a dry run with its plan."""
+        return {**document, "plan": self.plan} if self.settings.dry_run else document
+
+    def collect_outputs(self, document: Document) -> Mapping[str, str | int | bool]:
+        """Return the outputs for later steps of the build."""
+        return {} if self.settings.dry_run else ci_outputs.collect_sync_outputs(document)
