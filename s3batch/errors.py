@@ -25,10 +25,11 @@ EXIT_SETTINGS = 2
 EXIT_JOURNAL = 3
 EXIT_ENDPOINT = 4
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
+EXIT_TIME_IS_UP = 124  # as timeout(1) ends
 EXIT_SIGHUP = 129  # 128 + the number of the signal, as shells report it
 EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
-INTERRUPTED = frozenset({EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM})
+INTERRUPTED = frozenset({EXIT_TIME_IS_UP, EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM})
 
 
 class S3BatchError(Exception):

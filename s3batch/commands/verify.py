@@ -62,7 +62,7 @@ def run_verify(settings: Settings, output: Output) -> int:
     with (
         private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
-        watch_for_stop() as signals,
+        watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
         place = f"{wanted.target.bucket}/{wanted.prefix}"
         runner = JobRunner(wanted.settings, output, journal, signals)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
 
-from s3batch.errors import EXIT_FAILED, S3BatchError
+from s3batch.errors import EXIT_FAILED, EXIT_TIME_IS_UP, S3BatchError
 from s3batch.units import format_duration
 
 if TYPE_CHECKING:
@@ -50,6 +50,15 @@ class CancelledJobError(InterruptedJobError):
     def __init__(self) -> None:
         super().__init__(signal.SIGINT)
         self.message = "cancelled"
+
+
+class TimeIsUpError(InterruptedJobError):
+    """The job has run for as long as ``max_duration`` allows."""
+
+    def __init__(self, seconds: float) -> None:
+        StoppedError.__init__(
+            self, f"stopped after {format_duration(seconds)}, as max_duration says", exit_code=EXIT_TIME_IS_UP
+        )
 
 
 class DeadlineError(StoppedError):
@@ -100,15 +109,19 @@ class Interrupter:
 
 
 class Signals:
-    """While entered, signals are noted; where nothing is under way they raise at once. So is a deadline, by SIGALRM."""
+    """While entered, signals are noted; where nothing is under way they raise at once. So is a time limit, by SIGALRM."""
 
-    def __init__(self, deadline: float = 0.0) -> None:
-        """Take ``deadline`` as the seconds that the run may take, its end included; 0 for no limit."""
+    def __init__(self, deadline: float = 0.0, max_duration: float = 0.0) -> None:
+        """Take ``deadline`` as the seconds that the run may take, its end included; 0 for no limit.
+
+        After ``max_duration`` seconds the run ends as after a signal; 0 for no limit.
+        """
         self.seen = 0
         """The first signal's number; 0 for none."""
         self.grace = GRACE
         """Seconds for running operations after the first signal."""
         self._deadline = deadline
+        self._max_duration = max_duration
         self.again = False
         self.gentle = False
         """If true, signals only set ``seen``; if false, they raise."""
@@ -118,14 +131,20 @@ class Signals:
     def __enter__(self) -> Self:
         for signum in list_handled_signals():
             self._before[signum] = signal.signal(signum, self._note)
-        if self._deadline:
-            grace = min(GRACE, self._deadline / 4)
+        if self._time_limit:
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._note)
-            signal.setitimer(signal.ITIMER_REAL, self._deadline - grace)
+            signal.setitimer(signal.ITIMER_REAL, self._time_limit)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    @property
+    def _time_limit(self) -> float:
+        """Return the seconds until the run begins to end; 0 for no limit."""
         if self._deadline:
+            return self._deadline - min(GRACE, self._deadline / 4)
+        return self._max_duration
+
+    def __exit__(self, *_: object) -> None:
+        if self._time_limit:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
@@ -155,7 +174,10 @@ class Signals:
 
     def error(self) -> StoppedError:
         """Return the error that stopped the run."""
-        return DeadlineError(self._deadline) if self.seen == signal.SIGALRM else InterruptedJobError(self.seen)
+        return self._time_error() if self.seen == signal.SIGALRM else InterruptedJobError(self.seen)
+
+    def _time_error(self) -> StoppedError:
+        return DeadlineError(self._deadline) if self._deadline else TimeIsUpError(self._max_duration)
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         if signum == signal.SIGALRM and (self._over or self.seen):
@@ -164,7 +186,7 @@ class Signals:
             self._late = True
             return
         if signum == signal.SIGALRM:
-            self.grace = min(GRACE, self._deadline / 4)
+            self.grace = min(GRACE, self._deadline / 4) if self._deadline else GRACE
         elif self.seen == signal.SIGALRM:
             self.seen = signum
         self.again = bool(self.seen)
@@ -179,15 +201,15 @@ class Cancellation(Signals):
     A job may run on any thread, and the signals of a process belong to its program.
     """
 
-    def __init__(self, cancel: threading.Event, deadline: float = 0.0) -> None:
-        """Take the event that asks the run to stop, and ``deadline`` as :class:`Signals` does."""
-        super().__init__(deadline)
+    def __init__(self, cancel: threading.Event, deadline: float = 0.0, max_duration: float = 0.0) -> None:
+        """Take the event that asks the run to stop, and the time limits as :class:`Signals` does."""
+        super().__init__(deadline, max_duration)
         self._cancel = cancel
         self._until = float("inf")
 
     def __enter__(self) -> Self:
-        if self._deadline:
-            self._until = time.monotonic() + self._deadline - min(GRACE, self._deadline / 4)
+        if self._time_limit:
+            self._until = time.monotonic() + self._time_limit
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -209,7 +231,7 @@ class Cancellation(Signals):
 
     def error(self) -> StoppedError:
         """Return the error that stopped the run."""
-        return DeadlineError(self._deadline) if self.seen == signal.SIGALRM else CancelledJobError()
+        return self._time_error() if self.seen == signal.SIGALRM else CancelledJobError()
 
 
 _cancel: ContextVar[threading.Event | None] = ContextVar("cancel", default=None)
@@ -225,7 +247,9 @@ def stop_by_event(cancel: threading.Event | None) -> Iterator[None]:
         _cancel.reset(token)
 
 
-def watch_for_stop(deadline: float = 0.0) -> Signals:
+def watch_for_stop(deadline: float = 0.0, max_duration: float = 0.0) -> Signals:
     """Return what tells a job to stop: the signals of this process, or the event of the program that calls it."""
     cancel = _cancel.get()
-    return Signals(deadline) if cancel is None else Cancellation(cancel, deadline)
+    if cancel is None:
+        return Signals(deadline, max_duration)
+    return Cancellation(cancel, deadline, max_duration)

@@ -475,6 +475,10 @@ class Settings:
         Topic.SPEED, ONLINE_COMMANDS, Form.DURATION, minimum=0.001,
         plugin_cache=("PLUGIN_BACKEND_OPERATION_TIMEOUT", "BACKEND_OPERATION_TIMEOUT"),
     )  # fmt: skip
+    max_duration: float = define_setting(
+        0.0, "Maximum time that a run may take. Then it stops as after SIGTERM, with exit code 124. 0 means no limit.",
+        Topic.SPEED, frozenset({"sync", "verify", "resume"}), Form.DURATION, minimum=0,
+    )  # fmt: skip
     executor: str = define_setting(
         "local", "Where the workers run: processes on this machine, a Dask cluster, or this process (inline).",
         Topic.SPEED, WORKING_COMMANDS,
@@ -732,8 +736,8 @@ def names_of_setting(row: Setting, command: str) -> tuple[str, ...]:
 
 
 def _is_of_the_job(row: Setting) -> bool:
-    """Return whether a resumed job keeps its value. Secrets, output and the journal's path may differ."""
-    return not row.secret and row.topic is not Topic.OUTPUT and row.name != "journal"
+    """Return whether a resumed job keeps its value. Secrets, output, the journal's path and a run's time may differ."""
+    return not row.secret and row.topic is not Topic.OUTPUT and row.name not in {"journal", "max_duration"}
 
 
 def _read_filter_order(value: object) -> tuple[str, ...]:

@@ -177,7 +177,7 @@ def test_resume_takes_anew_credentials_speed_journal_and_output_only():
     assert {name for name, row in taken_by("resume").items() if "resume" in row.commands} == {
         "endpoint_url", "region", "path_style", "profile", "access_key", "secret_key", "session_token", "assume_role",
         "assume_role_session_name", "external_id", "user_role_arn", "user_role_external_id", "oidc_token_id",
-        "sign_payload", "workers", "max_concurrency", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",
+        "sign_payload", "workers", "max_concurrency", "max_duration", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",
         "multipart_threshold", "part_size", "journal", "json", "progress", "verbose", "quiet", "log_format", "env_file",
         "cache_secret", "log_level", "all_jobs", "yes", "source_endpoint_url", "source_region", "source_path_style",
         "source_profile", "source_access_key", "source_secret_key", "source_session_token",

@@ -72,7 +72,7 @@ def run_sync(settings: Settings, output: Output) -> int:
     with (
         _open_cluster(wanted, place) as cluster,
         history.open_history(settings, place) as (journal, lock),
-        watch_for_stop() as signals,
+        watch_for_stop(max_duration=settings.max_duration) as signals,
     ):
         history.refuse_overtaken(settings.job, journal, lock)
         try:
