@@ -159,10 +159,11 @@ def _repeat_count(text: str) -> int:
 
 
 class _Switch(configargparse.Action):  # type: ignore[misc]  # configargparse has no types
-    """``--foo`` and ``--no-foo``."""
+    """``--foo`` and ``--no-foo``; of a setting whose own name begins with ``no``, ``--no-foo`` and ``--no-no-foo``."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, "false" if (option_string or "").startswith("--no-") else "true")
+        off = "--no-no-" if self.dest.startswith("no_") else "--no-"
+        setattr(namespace, self.dest, "false" if (option_string or "").startswith(off) else "true")
 
 
 class _Count(configargparse.Action):  # type: ignore[misc]  # configargparse has no types

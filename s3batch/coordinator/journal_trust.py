@@ -97,6 +97,11 @@ def choose_resume_settings(job: Job, journal: str, settings: Settings) -> Settin
         raise describe_untrusted_job(job, journal)
     if not _is_given_command(job.command, journal, settings):
         raise describe_other_job(job, journal, settings)
+    if job.settings.get("sse_c", "") != settings.customer_key_mark():
+        raise SettingsError(
+            f"job {job.id} was begun with another sse_c_key, or without one",
+            hint="give the same key again: it is not in the journal",
+        )
     for found in _find_differences(job, settings, _select_fixed_settings(_COMPARED, journal, settings)):
         raise _describe_setting_difference(job, found, settings)
     return _convert_to_command(settings, job.command) if own_words else begun

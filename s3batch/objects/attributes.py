@@ -148,6 +148,8 @@ class AttributeRules:
     kms_key_id: str = ""
     preserve: tuple[str, ...] = ()
     """The attributes of each file to keep in user metadata."""
+    key_mark: str = ""
+    """Of the key of SSE-C. Fingerprints begin with it, so that an object with another key is no unchanged one."""
     _depth: int = 0
     """Dots in the longest extension that a setting names; 0 where a glob needs the whole path."""
     _named: frozenset[str] = frozenset()
@@ -176,7 +178,8 @@ class AttributeRules:
         dots = max((pattern.count(".") for pattern in patterns if pattern.startswith(".")), default=1)
         depth = 0 if any(choice.globs for choice in choices.values()) else dots
         preserve = tuple(name for name in PRESERVABLE if name in settings.preserve)
-        return cls(root, choices, *_choose_encryption(settings), preserve, depth, patterns, guesses_types)
+        mark = settings.customer_key_mark()
+        return cls(root, choices, *_choose_encryption(settings), preserve, mark, depth, patterns, guesses_types)
 
     def attributes(self, path: str) -> Attributes:
         """Return the attributes of the object of this file (relative to the source). Equal ones are the same object."""
@@ -221,7 +224,7 @@ class AttributeRules:
         made = self._made.get(chosen)
         if made is None:
             attributes = self._attributes(chosen[-1], **dict(zip(self.choices, chosen, strict=False)))
-            made = self._made[chosen] = (attributes, attributes.fingerprint())
+            made = self._made[chosen] = (attributes, self.key_mark + attributes.fingerprint())
         return made
 
     def _attributes(

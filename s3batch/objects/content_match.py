@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
 from s3batch.s3.checksums import NAMES, RunningChecksum
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_digests, multipart_etag, part_size_candidates
 
@@ -40,7 +41,7 @@ class ContentEvidence(NamedTuple):
         checksums = [
             ((name,), value) for name, value in found if whole and name in _NAMES_BY_LENGTH.get(len(value), ())
         ]
-        plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
+        plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256" and CUSTOMER_ALGORITHM not in headers
         return cls(headers.get("etag", "").strip('"'), tuple(checksums), plain)
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import threading
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -57,6 +58,7 @@ class BotoTransport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._access = endpoint.access_headers()
         self._client = make_client(endpoint, tries=1)  # who asks tries again himself, and counts it
         self._http: BoundedSession = self._client._endpoint.http_session  # noqa: SLF001 - a BoundedSession was put there
         self._now = threading.local()
@@ -107,6 +109,7 @@ class BotoTransport:
             url = url.removesuffix(_PLACE) + percent_encode(call.key, "/")
         params["url"] = f"{url}?{call.query}" if call.query else url
         params["headers"].update(call.headers)
+        params["headers"].update(self._access.of_request(call.name))
         params["body"] = bytes(call.body)
         params["context"].get("checksum", {}).pop("request_algorithm", None)  # the call brings its own
 
@@ -228,7 +231,8 @@ def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[st
         through = make_client(endpoint)
         _judge_all(through)
         with TransferManager(through, config) as manager:
-            manager.copy(source, endpoint.bucket, key, _to_parameters(through, headers)).result()
+            parameters = _to_parameters(through, headers) | _access_parameters(endpoint)
+            manager.copy(source, endpoint.bucket, key, parameters).result()
     except RequestError as error:
         raise RequestError(error.name, key, error.fault) from error
     except ClientError as error:
@@ -265,6 +269,14 @@ def _judge_all(through: Any) -> None:
 _TRIES = 4
 """Of one request of a copy in parts."""
 _META = "x-amz-meta-"
+
+
+def _access_parameters(endpoint: Endpoint) -> dict[str, Any]:
+    """Return the endpoint's own headers as parameters of s3transfer; botocore adds the digest of a key."""
+    payer = {"RequestPayer": "requester"} if endpoint.request_payer else {}
+    key = b64decode(endpoint.customer_key)
+    keyed = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key} if key else {}
+    return {**payer, **keyed, **{f"CopySource{name}": value for name, value in keyed.items()}}
 
 
 def _to_parameters(through: Any, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from s3batch.files.bounded import read_regular_file
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
 from s3batch.s3.retry import in_words
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
+from s3batch.settings.direction import is_in_s3, parse_source_place
 from s3batch.settings.texts import without_secrets
 
 if TYPE_CHECKING:
@@ -96,7 +97,12 @@ def connect_to_bucket(settings: Settings, bucket: str, grace: float = SIGN_IN_GR
 
     ``grace``: seconds beyond the timeout for finding credentials.
     """
-    if _needs_no_boto(settings):
+    if is_unsigned(settings, bucket):
+        login, configured = Login(), AwsConfig()
+        if settings.profile or _configuration_files():
+            session = _ask_boto(lambda: make_boto_session(settings), settings.timeout + grace)
+            configured = _ask_boto(lambda: read_aws_config(session, settings), settings.timeout + grace)
+    elif _needs_no_boto(settings):
         login = Login(Credentials(settings.access_key, settings.secret_key, settings.session_token))
         configured = AwsConfig()
     else:
@@ -104,6 +110,13 @@ def connect_to_bucket(settings: Settings, bucket: str, grace: float = SIGN_IN_GR
     endpoint = _make_endpoint(settings, bucket, login.current(), configured)
     _refuse_unsafe("the region", endpoint.region)
     return endpoint, login
+
+
+def is_unsigned(settings: Settings, bucket: str) -> bool:
+    """Return whether requests to ``bucket`` carry no signature. Of two buckets that is the source."""
+    if not settings.no_sign_request:
+        return False
+    return not is_in_s3(settings.source) or parse_source_place(settings).bucket == bucket
 
 
 def refuse_endpoint_with_secrets(settings: Settings) -> None:
@@ -114,7 +127,7 @@ def refuse_endpoint_with_secrets(settings: Settings) -> None:
     if settings.endpoint_url or not any(map(_has_endpoint_with_userinfo, _configuration_files())):
         return
     configured = _ask_boto(
-        lambda: _read_aws_config(_make_boto_session(settings), settings), settings.timeout + SIGN_IN_GRACE
+        lambda: read_aws_config(make_boto_session(settings), settings), settings.timeout + SIGN_IN_GRACE
     )
     if "@" in configured.endpoint_url:
         raise SettingsError(
@@ -164,6 +177,11 @@ def _configuration_files() -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
+def has_configuration_file() -> bool:
+    """Return whether there is a file of the AWS tools."""
+    return bool(_configuration_files())
+
+
 class AwsConfig(NamedTuple):
     """The AWS configuration of S3, resolved by boto3."""
 
@@ -191,6 +209,7 @@ def _make_endpoint(settings: Settings, bucket: str, credentials: Credentials | N
         credentials=credentials, ca_bundle=_ca_bundle(configured),
         sign_payload=cast("Signing", settings.sign_payload), checksum=_checksum_name(settings.checksum),
         checksum_fallbacks=("crc32", "md5") if settings.checksum == "auto" else (),
+        customer_key=settings.sse_c_key, request_payer=settings.request_payer,
         variants=configured.variants, timeout=float(settings.timeout),
     )  # fmt: skip
     return endpoint.through(_choose_transport(settings, endpoint))
@@ -257,12 +276,12 @@ def _by_boto3(settings: Settings, patience: float) -> tuple[Login, AwsConfig]:
         raise settings.bad("oidc_token_id", "it is only for assuming a role; set assume_role too")
 
     def resolve() -> Any:
-        return _ask_boto(lambda: _resolve_credentials(_make_boto_session(settings), settings), patience)
+        return _ask_boto(lambda: _resolve_credentials(make_boto_session(settings), settings), patience)
 
-    session = _ask_boto(lambda: _make_boto_session(settings), patience)
+    session = _ask_boto(lambda: make_boto_session(settings), patience)
     source = _ask_boto(lambda: _resolve_credentials(session, settings), patience)
     login = Login(source=source, resolve=resolve, patience=patience)
-    return login, _ask_boto(lambda: _read_aws_config(session, settings), patience)
+    return login, _ask_boto(lambda: read_aws_config(session, settings), patience)
 
 
 def _ask_boto(question: Callable[[], Any], patience: float) -> Any:
@@ -298,19 +317,8 @@ def _ask_boto(question: Callable[[], Any], patience: float) -> Any:
 _WORKING_PROFILE = "set access_key and secret_key, or a profile that works"
 
 
-def find_region(settings: Settings) -> str:
-    """Return the region that the AWS config file gives to the profile; empty without such a file or profile."""
-    if not _configuration_files():
-        return ""
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - see the module's docstring
-
-    try:
-        return _make_boto_session(settings).region_name or ""
-    except BotoCoreError:  # a wrong profile or file: the commands that sign in say what is wrong
-        return ""
-
-
-def _make_boto_session(settings: Settings) -> Any:
+def make_boto_session(settings: Settings) -> Any:
+    """Return boto3's session for the profile and the keys of these settings."""
     import boto3  # noqa: PLC0415 - see the module's docstring
 
     pair: dict[str, Any] = {}
@@ -378,7 +386,7 @@ def _make_sts_client(session: Any, settings: Settings, base: Any) -> Any:
     return judge_client(client, settings.timeout, "STS")
 
 
-def _read_aws_config(session: Any, settings: Settings) -> AwsConfig:
+def read_aws_config(session: Any, settings: Settings) -> AwsConfig:
     """Return the configuration that boto3 makes of file and environment, read from one of its clients."""
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 

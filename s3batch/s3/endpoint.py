@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
+from s3batch.s3.access_headers import AccessHeaders
 from s3batch.s3.bounds import RESPONSE_BOUNDS, ResponseBounds
 from s3batch.s3.requests import percent_encode
 from s3batch.s3.sigv4 import Credentials
@@ -51,6 +52,9 @@ class Endpoint:
     timeout: float = 60.0
     """Seconds without any progress on a connection."""
     bounds: ResponseBounds = RESPONSE_BOUNDS
+    customer_key: str = field(default="", repr=False)
+    """The key of SSE-C in base64."""
+    request_payer: bool = False
 
     @property
     def server_name(self) -> str:
@@ -78,6 +82,10 @@ class Endpoint:
         if self.sign_payload == "auto":
             return not self.tls and size <= SIGN_UP_TO
         return self.sign_payload == "always"
+
+    def access_headers(self) -> AccessHeaders:
+        """Return the headers that every request carries."""
+        return AccessHeaders(self.customer_key, request_payer=self.request_payer)
 
     def through(self, lane: Literal["lean", "reference"]) -> Endpoint:
         """Return the same bucket with that lane."""

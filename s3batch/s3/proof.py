@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
+from s3batch.s3.access_headers import CUSTOMER_ALGORITHM
 from s3batch.s3.errors import Fault, RequestError, fault_of, refused_for_good
 from s3batch.s3.etag import md5_of_etag
 from s3batch.s3.event_loop import run_in_thread
@@ -150,6 +151,8 @@ def _same_md5(answer: Response, call: Request, header: dict[str, str]) -> bool:
     """Return whether the ETag proves the body. The MD5 of other content is an error; another kind proves nothing."""
     etag = md5_of_etag(answer.headers.get("etag", ""))
     if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
+        return False
+    if CUSTOMER_ALGORITHM in answer.headers:
         return False
     given = header.get("content-md5")
     mine = b64decode(given).hex() if given else hashlib.md5(call.body, usedforsecurity=False).hexdigest()

@@ -24,6 +24,8 @@ class HeadWriter:
         """Prepare the common lines. Raises UnsafeTextError (sigv4) for credentials that break a header."""
         self._endpoint = endpoint
         self._host = endpoint.host_header
+        self._access = endpoint.access_headers()
+        self._adds = bool(self._access)
         self._place = (endpoint.server_name, endpoint.port)
         self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
 
@@ -36,6 +38,8 @@ class HeadWriter:
         signer, query = self._signer, call.query
         path, size = self._endpoint.path(call.key), len(call.body)
         headers: dict[str, str] = {"host": self._host, **call.headers}
+        if self._adds:
+            headers.update(self._access.of_request(call.name))
         if signer is not None and call.valid is None:  # which looks for breaks itself
             now = time.time() + clock.offsets.get(self._place, 0.0)
             headers = signer.sign(call.method, path, query, headers, self._payload(call, size), now)

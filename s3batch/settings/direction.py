@@ -124,10 +124,10 @@ def settings_of_source(settings: Settings) -> Settings:
         for name in _CREDENTIALS:
             take(name, always=True)
         changes |= dict.fromkeys(_ROLES, "")
-    if elsewhere and not (changes["access_key"] or changes["profile"]):
+    if elsewhere and not (changes["access_key"] or changes["profile"] or settings.no_sign_request):
         raise SettingsError(
             f"the source is at {settings.source_endpoint_url}, and no credentials are named for it",
-            hint="give --source-access-key and --source-secret-key, or --source-profile",
+            hint="give --source-access-key and --source-secret-key, --source-profile, or --no-sign-request",
         )
     return replace(settings, **changes, origins=origins)
 

@@ -187,7 +187,7 @@ class Settings:
     dry_run: bool = define_setting(
         False, "Change nothing, print what would be done.",
         Topic.SAFETY, frozenset({"sync", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
-        Form.BOOLEAN, plugin=("DRY_RUN", "PLUGIN_DRY_RUN"),
+        Form.BOOLEAN, aliases=("dryrun",), plugin=("DRY_RUN", "PLUGIN_DRY_RUN"),
     )  # fmt: skip
     fail_on: tuple[str, ...] = define_setting(
         (), "Also exit with code 1 after warnings, after changes, or if nothing had to be done.",
@@ -417,6 +417,21 @@ class Settings:
     oidc_token_id: str = define_setting(
         "", "OIDC token to assume the role with, instead of access keys.", Topic.ACCESS, ONLINE_COMMANDS, secret=True
     )
+    no_sign_request: bool = define_setting(
+        False, "Sign no request to the source in S3, or to the target of a local source: for public buckets.",
+        Topic.ACCESS, ONLINE_COMMANDS, Form.BOOLEAN,
+    )  # fmt: skip
+    request_payer: bool = define_setting(
+        False,
+        "Pay for the requests to a bucket whose owner lets the requester pay.",
+        Topic.ACCESS,
+        ONLINE_COMMANDS,
+        Form.BOOLEAN,
+    )
+    sse_c_key: str = define_setting(
+        "", "File with the key of SSE-C, 32 bytes or their base64; the variable holds the key itself.",
+        Topic.ACCESS, ONLINE_COMMANDS, secret=True,
+    )  # fmt: skip
     sign_payload: str = define_setting(
         "auto", "Sign the body of requests too; auto signs small ones over plain HTTP.", Topic.ACCESS, ONLINE_COMMANDS,
         choices=("auto", "always", "never"),
@@ -643,9 +658,15 @@ class Settings:
         decisive = {name for name, row in TABLE.items() if row.topic in {Topic.WHAT, Topic.ATTRIBUTES}}
         decisive |= {"delete", "max_delete", "allow_empty_source", "plugin"}
         values = [f"{name}={getattr(self, name)!r}" for name in sorted(decisive - {"source"})]
+        values += [f"sse_c={self.customer_key_mark()}"] if self.sse_c_key else []
         values += [f"filter_order={self.filter_order}"] * bool(self.filter_order)
         text = "\0".join([self.at_workspace(self.source), *values])
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+    def customer_key_mark(self) -> str:
+        """Return a digest that tells one key of SSE-C from another; empty without a key."""
+        key = self.sse_c_key.encode()
+        return hashlib.blake2b(key, digest_size=4, person=b"s3batch sse-c").hexdigest() if key else ""
 
     def public(self) -> dict[str, Any]:
         """Return the job's settings for the journal, JSON-able and without secrets.
@@ -654,6 +675,7 @@ class Settings:
         """
         values = {name: as_plain_value(getattr(self, name)) for name, row in TABLE.items() if _is_of_the_job(row)}
         facts = {"command": self.command, "plugin": self.plugin, "workspace": self.workspace or os.getcwd()}
+        facts |= {"sse_c": self.customer_key_mark()} if self.sse_c_key else {}
         return {**values, **facts, "build": self.build.public() if self.build else None} | (
             {"filter_order": list(self.filter_order)} if self.filter_order else {}
         )

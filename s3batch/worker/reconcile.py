@@ -53,6 +53,8 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
     late = operation.reason is Reason.LATE  # its new kind is permanent
     if head.status == 404:  # a refusal is no proof that nothing is there
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.MISSING)
+    if head.status == 400 and tools.endpoint.customer_key:  # S3's answer where the object has no such key
+        return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.METADATA)
     raise_for_status(head, requests.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
     by_journal = isinstance(operation.spec, KnownContent) and etag_of(head) == operation.etag
