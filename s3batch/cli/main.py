@@ -145,7 +145,7 @@ def _broken_step(call: _Invocation, settings: Settings, error: Exception) -> int
 
 
 def _run_invocation(call: _Invocation) -> int:
-    text = _help_or_version(call.argv)
+    text = _help_or_version(call.argv, call.environ)
     if text:
         call.output.data(*text.split("\n"))
         return errors.EXIT_DONE
@@ -153,23 +153,23 @@ def _run_invocation(call: _Invocation) -> int:
     return _show_config(call, rest) if call.command == "config" else _run_command(call, rest)
 
 
-def _help_or_version(argv: Sequence[str]) -> str:
+def _help_or_version(argv: Sequence[str], environ: Mapping[str, str]) -> str:
     """Return the text that is asked for instead of a command; empty if a command is to run."""
-    words = _before_dashes(argv)
+    words = list(_before_dashes(argv))
     if words[:1] == ["--version"]:
         return f"s3batch {s3batch.__version__}"
+    asked = next((at for at, word in enumerate(words) if word in _HELP), None)
     if words[:1] == ["help"]:
-        words = [*words[1:], "--help"]
-    if argv and not any(word in _HELP for word in words):
+        about = [word for word in words[1:] if word not in _HELP]
+    elif asked is not None:
+        about = [*words[:asked], *(["all"] if words[asked + 1 :][:1] == ["all"] else [])]
+    elif argv:
         return ""
+    else:
+        about = []
     from s3batch.cli import help as helps  # noqa: PLC0415 - --version and a typo are answered at once
 
-    if not argv or (words and words[0] in _HELP):
-        return helps.command_overview()
-    family = words[0] if any(name.startswith(f"{words[0]} ") for name in COMMANDS) else ""
-    if family and (len(words) == 1 or words[1] in _HELP):
-        return helps.of_family(family)
-    return helps.help_of_command(_peel_command(words)[0])
+    return helps.choose_help(about, helps.choose_width(environ))
 
 
 def _run_command(call: _Invocation, rest: Sequence[str]) -> int:

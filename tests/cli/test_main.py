@@ -6,6 +6,8 @@ import fcntl
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -14,8 +16,11 @@ import pytest
 
 import s3batch
 from s3batch.cli import main
-from s3batch.settings.schema import COMMANDS
-from s3batch.settings.table import taken_by
+from s3batch.cli.examples import EXAMPLES
+from s3batch.cli.foreign_flags import ANSWERS
+from s3batch.cli.loading import require_needed_settings, settings_of
+from s3batch.settings.schema import COMMANDS, flag_of
+from s3batch.settings.table import TABLE, taken_by
 
 DOCUMENT = {
     "job", "command", "state", "exit_code", "seconds", "seconds_total", "sent_now", "sent_before", "resumed", "journal", "files", "bytes", "unchanged",
@@ -34,21 +39,70 @@ def test_the_overview_names_every_command_on_one_screen(call, argv):
 
     assert answer.code == 0
     assert all(f"\n  {command}" in answer.out for command in COMMANDS)
-    assert len(answer.out.splitlines()) <= 24
-    assert max(map(len, answer.out.splitlines())) <= 100
+    assert len(answer.out.splitlines()) <= 36
+    assert max(map(len, answer.out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"config", "plugin"}])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_the_help_of_a_command_explains_every_flag_it_takes(call, command, flag):
-    answer = call(*command.split(), flag)
+def test_the_whole_help_of_a_command_explains_every_flag_it_takes(call, command, flag):
+    answer = call(*command.split(), flag, "all")
 
     assert answer.code == 0
     for row in taken_by(command).values():
         if command == "resume" and command not in row.commands:  # the job's own settings, which may be repeated
             continue
         assert row.flag in answer.out or f"--no-{row.flag[2:]}" in answer.out
-    assert max(map(len, answer.out.splitlines())) <= 100
+    assert max(map(len, answer.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "plugin"])
+def test_the_help_of_a_command_has_three_examples_on_20_lines(call, command):
+    answer = call(*command.split(), "--help", COLUMNS="80")
+
+    lines = answer.out.splitlines()
+    assert (answer.code, lines[0][:15]) == (0, "usage: s3batch ")
+    assert len(lines) <= 20
+    assert max(map(len, lines)) <= 80
+    assert len([line for line in lines if line.startswith(f"  s3batch {command}")]) == 3
+    assert lines[-1] == f"s3batch {command} --help all shows every flag."
+
+
+@pytest.mark.parametrize(
+    ("command", "line"), [(name, line) for name, shown in EXAMPLES.items() for line in shown.lines if name != "config"]
+)
+def test_the_settings_of_an_example_are_valid(call, command, line):
+    home = {"HOME": "/nowhere", "GITHUB_ACTIONS": "true"}
+
+    settings = settings_of(command, shlex.split(line), home)
+
+    assert settings.command == command
+    if command != "resume":
+        require_needed_settings(settings)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_the_short_help_names_flags_that_the_command_takes(command):
+    assert set(EXAMPLES[command].flags) <= set(taken_by(command))
+
+
+@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("9", 60), ("500", 120), ("", 80), ("wide", 80)])
+def test_the_help_is_as_wide_as_the_terminal(call, columns, width):
+    lines = call("sync", "--help", "all", COLUMNS=columns).out.splitlines()
+
+    assert width - 12 < max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize(("argv", "commands"), [
+    ("--help all", set(COMMANDS)), ("help all", set(COMMANDS)), ("help sync all", {"sync"}),
+    ("cache --help all", {name for name in COMMANDS if name.startswith("cache ")}), ("help jobs list all", {"jobs list"}),
+])  # fmt: skip
+def test_the_help_of_all_is_that_of_each(call, argv, commands):
+    answer = call(*argv.split())
+
+    assert answer.code == 0
+    assert all(f"usage: s3batch {command}" in answer.out for command in commands)
+    assert answer.out.count("usage: s3batch ") == len(commands)
 
 
 @pytest.mark.parametrize("family", ["cache", "jobs"])
@@ -180,7 +234,8 @@ def test_resume_takes_anew_credentials_speed_journal_and_output_only():
         "sign_payload", "workers", "max_concurrency", "max_duration", "bandwidth", "retries", "timeout", "executor", "scheduler", "lane",
         "multipart_threshold", "part_size", "journal", "json", "progress", "verbose", "quiet", "log_format", "env_file",
         "cache_secret", "log_level", "all_jobs", "yes", "source_endpoint_url", "source_region", "source_path_style",
-        "source_profile", "source_access_key", "source_secret_key", "source_session_token",
+        "source_profile", "source_access_key", "source_secret_key", "source_session_token", "sse_c_key", "no_sign_request",
+        "request_payer", "copy_part_size",
     }  # fmt: skip
 
 
@@ -376,3 +431,16 @@ def test_a_bug_is_one_sentence_and_with_vv_a_traceback(argv, sentence, traceback
     assert lines[0] == f"s3batch: error: this is a bug in s3batch: ZeroDivisionError: ***; {sentence}"
     assert (len(lines) > 1) is traceback
     assert "secret-in-a-message" not in err.getvalue()
+
+
+@pytest.mark.parametrize(("flag", "answer"), ANSWERS.items())
+def test_a_flag_of_another_tool_is_answered_with_ours(call, flag, answer):
+    refused = call("sync", "a", "s3://b", f"--{flag}")
+
+    assert (refused.code, refused.err) == (2, f"s3batch: error: sync takes no --{flag}; {answer}\n")
+    named = set(re.findall(r"--[a-z][a-z0-9-]+", answer))
+    assert named <= {flag_of(name) for row in TABLE.values() for name in row.names}
+
+
+def test_dryrun_of_the_aws_cli_means_the_same(call):
+    assert call("config", "sync", "--dryrun", "--json").setting("dry_run") == (True, "--dry-run")
