@@ -82,9 +82,9 @@ def restore_old(session: CacheSession) -> CacheOutcome | None:
         taken = _take_objects(session, None)
     else:
         label = f"older caches, by job {session.journal.jobs.current_id}"
-        roots = session.look_at_links(restoring=True).places.anchored(session.listed.names)
-        within = session.within()
-        with closing(UndoLog(session.undo_path, session.workspace, roots, label, within=within)) as undo:
+        roots = session.paths.look_at_links(restoring=True).places.anchored(session.listed.names)
+        within = session.paths.within()
+        with closing(UndoLog(session.files.undo_path, session.workspace, roots, label, within=within)) as undo:
             taken = _take_objects(session, undo)
             undo.commit()
     if taken and session.settings.exact:
@@ -118,7 +118,7 @@ def _extract_object(session: CacheSession, old: LegacyObject, reader: ObjectRead
     session.output.info(f"found {old.key} of an older plugin: {format_size(reader.size)}")
     if undo is None:
         return Extracted(roots=set(old.roots))
-    places, stuck = session.look_at_links(restoring=True)
+    places, stuck = session.paths.look_at_links(restoring=True)
     for root in sorted(set(stuck) & set(old.roots)):
         session.warn(f"{root} is a symbolic link that is not followed, and is left alone: {stuck[root]}")
     roots = tuple(root for root in old.roots if root not in stuck)

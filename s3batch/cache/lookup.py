@@ -197,7 +197,7 @@ def _is_alike(session: CacheSession, seen: SeenObject | None, known: SeenObject,
     """Return True if both were published together. Under a key of KMS the ETags of the same bytes differ."""
     if (
         seen is None
-        or session.is_rejected(seen.key)
+        or session.files.is_rejected(seen.key)
         or not _is_signature_valid(session, seen.key, stored, seen.headers)
     ):
         return False
@@ -224,7 +224,7 @@ def look_at_head(session: CacheSession, key: str) -> tuple[SeenObject, bytes, En
     stored = bytes(answer.body)
     if not _is_signature_valid(session, key, stored, answer.headers):
         session.warn(f"the cache {session.title(key)} is not signed with this cache_secret and is not used ({key})")
-        session.reject(key)
+        session.files.reject(key)
         return None
     with _reject_damaged(session, key):
         return (
@@ -240,7 +240,7 @@ def _reject_damaged(session: CacheSession, key: str) -> Iterator[None]:
     try:
         yield
     except ArchiveError as error:
-        session.reject(key)
+        session.files.reject(key)
         raise ArchiveError(f"the cache {session.title(key)} cannot be used: {error} ({key})") from error
 
 

@@ -61,7 +61,7 @@ def put_under(session: CacheSession, keys: Iterable[str], stored: bytes, manifes
 def _put_manifest(session: CacheSession, key: str, stored: bytes, manifest: Manifest) -> str | None:
     """Put a manifest under one key; return its ETag. ``None``: another one is there, and it stays."""
     headers = {"content-md5": requests.md5_header(stored), **_manifest_headers(session, key, stored, manifest)}
-    only_new = not session.settings.override and not session.distrusted and not session.is_rejected(key)
+    only_new = not session.settings.override and not session.files.distrusted and not session.files.is_rejected(key)
     reach_failpoint("manifest-publishing")
     condition = {"if-none-match": "*"} if only_new else {}
     answer = session.bucket.ask(requests.put_object(key, stored, {**headers, **condition}))

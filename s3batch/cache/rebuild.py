@@ -83,19 +83,19 @@ def rebuild_cache(session: CacheSession) -> CacheOutcome:
 
     Raises JournalLockedError while a restore writes to one of the paths.
     """
-    session.path_lock.refuse_if_held()
+    session.files.path_lock.refuse_if_held()
     if not session.settings.override and not session.settings.compat and _all_keys_stay(session):
         return _kept_outcome(session)
     if session.settings.compat:
         return rebuild_old(session, _scan_paths(session))
-    remembered = session.remembered()
+    remembered = session.files.remembered()
     if remembered is None:  # likely everything is new
-        session.start_early(_chunk_storer(session))
+        session.workers.start_early(_chunk_storer(session))
     found = _scan_paths(session)
     if remembered is not None and (seen := _as_it_was(session, remembered, found)):
         return _keep_unchanged(session, found, seen)
     state = remembered.state() if remembered is not None else None
-    if session.distrusted:
+    if session.files.distrusted:
         return _rebuild_from(session, found, state, None)
     base = _find_base(session, state)
     if base is None or base.key != session.names.own:
@@ -109,7 +109,7 @@ def rebuild_cache(session: CacheSession) -> CacheOutcome:
 def _as_it_was(session: CacheSession, remembered: EncodedState, found: ScannedTree) -> SeenObject | None:
     """Return the archive under the first key if nothing changed since this machine made it and it lies under all keys."""
     own = session.names.own
-    untouched = not session.distrusted and not session.is_rejected(own) and remembered.key == own
+    untouched = not session.files.distrusted and not session.files.is_rejected(own) and remembered.key == own
     if not untouched or not remembered.is_of(found):
         return None
     seen = still_there(session, remembered)
@@ -127,16 +127,16 @@ def _all_keys_stay(session: CacheSession) -> bool:
     Usually it is enough that the object exists. It is read where a signature is verified, or where the last restore
     could not use it.
     """
-    if session.distrusted:
+    if session.files.distrusted:
         return False
     owns, doubtful = (
         session.names.owns,
-        session.settings.cache_secret or any(map(session.is_rejected, session.names.owns)),
+        session.settings.cache_secret or any(map(session.files.is_rejected, session.names.owns)),
     )
     if not doubtful:
         return all(head_of(session.bucket, key) is not None for key in owns)
     try:
-        stays = all(look_up_key(session, key, session.state()) is not None for key in owns)
+        stays = all(look_up_key(session, key, session.files.state()) is not None for key in owns)
     except RequestError as error:
         if not is_denied(error):
             raise
@@ -145,7 +145,7 @@ def _all_keys_stay(session: CacheSession) -> bool:
         session.warn(str(error))
         return False
     if stays:
-        session.trust_again()
+        session.files.trust_again()
     return stays
 
 
@@ -156,7 +156,7 @@ def _find_base(session: CacheSession, state: LocalState | None) -> ManifestHit |
     restored = [state.key] if state is not None and parse_manifest_key(session.base, state.key) else []
     for key in dict.fromkeys([own, *restored, *session.names.exact]):
         try:
-            if not session.is_rejected(key) and (hit := look_up_key(session, key, state)):
+            if not session.files.is_rejected(key) and (hit := look_up_key(session, key, state)):
                 return hit
         except RequestError as error:
             if not is_denied(error):
@@ -170,15 +170,15 @@ def _find_base(session: CacheSession, state: LocalState | None) -> ManifestHit |
 def _scan_paths(session: CacheSession) -> ScannedTree:
     """Walk the paths to cache, with a warning for entries that are not cached."""
     roots, unmatched, problems = session.listed.expand(session.names.exclude)
-    places, stuck = session.look_at_links(roots, restoring=False)
+    places, stuck = session.paths.look_at_links(roots, restoring=False)
     for root, why in stuck.items():
         raise JobFailedError(
             f"{root} is a symbolic link that is not followed: {why}; the cache stays as it was",
-            hint=session.link_hint,
+            hint=session.paths.link_hint,
         )
     for root, place in places.moves.items():
         session.output.info(f"{root} is a symbolic link to {place}, whose content is cached")
-    found = session.scan(roots, places, symlinks=session.settings.cache_symlinks)
+    found = session.paths.scan(roots, places, symlinks=session.settings.cache_symlinks)
     for pattern in unmatched:
         session.warn(f"{pattern} matches nothing: it is not cached")
     for root in sorted(set(found.excluded) & set(roots)):
@@ -214,7 +214,7 @@ def _rebuild_from(
     looked = survey_changes(found, state=state, base=base.manifest if base else None, trust_mtime=settings.trust_mtime)
     _hash_files(session, looked)
     plan = pack_plan.plan_packing(looked)
-    pack_plan.write_items(session.plan_path, looked, plan.items, session.workspace, found.roots)
+    pack_plan.write_items(session.files.plan_path, looked, plan.items, session.workspace, found.roots)
     operations = _pack_operations(session, plan)
     if settings.dry_run:
         return _rehearse_rebuild(session, found, operations)
@@ -246,14 +246,14 @@ def _rebuild_from(
         return _kept_outcome(session)
     if published:
         evict_older(session)
-    session.trust_again()
-    undo_log.forget_record(session.undo_path)
+    session.files.trust_again()
+    undo_log.forget_record(session.files.undo_path)
     return _rebuild_outcome(session, _count_facts(done, results, published=published))
 
 
 def _stored_again(session: CacheSession, state: LocalState | None, tries: int) -> CacheOutcome:
     """Store every chunk again: a clean-up took some of them before the manifest could name them."""
-    session.distrust()
+    session.files.distrust()
     if tries == 1:
         raise JobFailedError(
             f"chunks of {session.names.title} were stored {_TRIES} times and deleted again each time",
@@ -286,7 +286,7 @@ def _publish_keys(
     if etags:
         key, etag = next(iter(etags.items()))
         _save_rebuilt_state(session, done, done.manifest, stored, segments, key=key, etag=etag)
-    session.remove_plan()
+    session.files.remove_plan()
     return bool(etags)
 
 
@@ -302,7 +302,7 @@ def _save_rebuilt_state(
 ) -> None:
     state = remember.rebuilt_state(stored, manifest, done.found, key=key, etag=etag)
     state.segments = dict(segments.bodies)
-    session.remember(state)
+    session.files.remember(state)
 
 
 def _keep_alive(session: CacheSession, base: SeenObject) -> None:
@@ -319,8 +319,8 @@ def _hash_files(session: CacheSession, looked: Survey) -> None:
     items = pack_plan.hash_plan(looked)
     if not items.recipes:
         return
-    pack_plan.write_items(session.plan_path, looked, items, session.workspace, looked.found.roots)
-    results = hash_all(session.plan_path, items.recipes, session.processes)
+    pack_plan.write_items(session.files.plan_path, looked, items, session.workspace, looked.found.roots)
+    results = hash_all(session.files.plan_path, items.recipes, session.workers.processes)
     pack_plan.learn_hashes(looked, items, results)
 
 
@@ -331,7 +331,7 @@ def _pack_operations(session: CacheSession, plan: PackPlan) -> dict[Operation, i
     for recipe, files in zip(plan.recipes, count_files(items.rows, plan.recipes), strict=True):
         path, start = tree.path(items.rows[recipe.first]), items.starts[recipe.first]
         operation = Operation(
-            Kind.CHUNK, f"{path}@{start}" if start else path, Reason.MISSING, session.plan_path,
+            Kind.CHUNK, f"{path}@{start}" if start else path, Reason.MISSING, session.files.plan_path,
             sum(items.lengths[recipe.first : recipe.last]), spec=recipe,
         )  # fmt: skip
         operations[operation] = files
@@ -340,7 +340,7 @@ def _pack_operations(session: CacheSession, plan: PackPlan) -> dict[Operation, i
 
 def _chunk_keep_age(session: CacheSession) -> float:
     """Return the age in seconds up to which a stored chunk is not stored again."""
-    return _STORE_ALL if session.distrusted else KEEP_UNTOUCHED
+    return _STORE_ALL if session.files.distrusted else KEEP_UNTOUCHED
 
 
 def _chunk_storer(session: CacheSession) -> partial[Coroutine[None, None, Result]]:
@@ -354,9 +354,9 @@ def _chunk_storer(session: CacheSession) -> partial[Coroutine[None, None, Result
 
 def _store_chunks(session: CacheSession, operations: dict[Operation, int]) -> list[Result]:
     """Have the new chunks made and stored; return their results."""
-    results = session.carry_out(_chunk_storer(session), operations, "storing") if operations else []
+    results = session.workers.carry_out(_chunk_storer(session), operations, "storing") if operations else []
     if session.journal.outcomes.count_failed(Stage.DELETE):
-        raise session.failure("a chunk cannot be stored", "; the cache stays as it was")
+        raise session.workers.failure("a chunk cannot be stored", "; the cache stays as it was")
     return results
 
 

@@ -83,7 +83,7 @@ def restore_cache(session: CacheSession) -> CacheOutcome:
         elif session.settings.dry_run:
             outcome = _restore_newest(session)
         else:
-            with session.path_lock.held():
+            with session.files.path_lock.held():
                 outcome = _restored_or_undone(session)
     except BaseException:
         write_miss(session.settings, session.output)
@@ -97,7 +97,7 @@ def _restored_or_undone(session: CacheSession) -> CacheOutcome:
     except InterruptedJobError:  # the same command goes on from here
         raise
     except BaseException:
-        undo_leftovers(session.undo_path, session.workspace, within=session.within())
+        undo_leftovers(session.files.undo_path, session.workspace, within=session.paths.within())
         raise
 
 
@@ -121,13 +121,13 @@ def _collect_hit_outputs(session: CacheSession, cache: Mapping[str, Any]) -> dic
 
 def _undo_earlier_restore(session: CacheSession) -> None:
     if not session.settings.dry_run:
-        undo_leftovers(session.undo_path, session.workspace, within=session.within())
+        undo_leftovers(session.files.undo_path, session.workspace, within=session.paths.within())
 
 
 def _restore_newest(session: CacheSession) -> CacheOutcome:
     if session.settings.compat and (outcome := _restored_old(session)):  # what its rebuilds write
         return outcome
-    remembered = session.remembered()
+    remembered = session.files.remembered()
     if remembered is not None and (outcome := _matches_last_rebuild(session, remembered)):
         return outcome
     state = remembered.state() if remembered is not None else None
@@ -138,7 +138,7 @@ def _restore_newest(session: CacheSession) -> CacheOutcome:
             session.warn(str(trouble))
         return outcome
     if state is None:  # likely everything is to be fetched
-        session.start_early(_chunk_fetcher(session))
+        session.workers.start_early(_chunk_fetcher(session))
     roots = session.listed.common(hit.manifest.roots)
     if not roots:
         return _without_paths(session, hit)
@@ -157,14 +157,14 @@ def _restore_newest(session: CacheSession) -> CacheOutcome:
 
 def _matches_last_rebuild(session: CacheSession, remembered: EncodedState) -> CacheOutcome | None:
     """Return the outcome if the tree still matches the last rebuild, without decoding the manifest."""
-    doubtful = session.settings.verify or private.is_directory(session.undo_path)
+    doubtful = session.settings.verify or private.is_directory(session.files.undo_path)
     if doubtful or remembered.key not in session.names.exact[:1] or not remembered.walk:
         return None
     roots, unmatched, _ = session.listed.expand(session.names.exclude)
-    places, stuck = session.look_at_links(roots, restoring=True)
+    places, stuck = session.paths.look_at_links(roots, restoring=True)
     if stuck:
         return None
-    found = session.scan(roots, places, symlinks=session.settings.cache_symlinks)
+    found = session.paths.scan(roots, places, symlinks=session.settings.cache_symlinks)
     if session.settings.exact and found.special:
         return None
     seen = still_there(session, remembered) if remembered.is_of(found) else None
@@ -219,18 +219,20 @@ def _is_to_be_touched(session: CacheSession, hit: SeenObject) -> bool:
 def _plan_repairs(
     session: CacheSession, hit: ManifestHit, roots: tuple[str, ...], places: Places, state: LocalState | None
 ) -> _RestoreRun:  # fmt: skip
-    own = [name for path in session.own_directories() for name in (path, *places.known_as(os.path.realpath(path)))]
+    own = [
+        name for path in session.paths.own_directories() for name in (path, *places.known_as(os.path.realpath(path)))
+    ]
     if any(tree_has_path(hit.manifest.tree, path) for path in own):
         raise ArchiveError(f"{session.title(hit.key)} holds files of s3batch itself")
     if session.settings.cross_os:
         _require_makeable(session, hit.manifest.tree, roots)
     for missing in session.listed.lacking(session.listed.common(hit.manifest.roots)):
         session.warn(f"{session.title(hit.key)} does not hold {missing}")
-    found = session.scan(roots, places)
+    found = session.paths.scan(roots, places)
     wrong = _find_wrong_rows(session, found, hit, roots, state)
     policy = session.settings.cache_symlinks
     plan = plan_restore(
-        hit.manifest, roots, found, symlinks=policy, wrong=wrong, owners=session.owners,
+        hit.manifest, roots, found, symlinks=policy, wrong=wrong, owners=session.paths.owners,
         exclude=session.names.exclude, exact=session.settings.exact,
     )  # fmt: skip
     for path in plan.left_alone:
@@ -260,7 +262,7 @@ def _restore_targets(session: CacheSession, hit: ManifestHit, roots: tuple[str, 
 
     A listed link that exists is never replaced by the cached entry.
     """
-    places, stuck = session.look_at_links(roots, restoring=True)
+    places, stuck = session.paths.look_at_links(roots, restoring=True)
     tree = hit.manifest.tree
     rows = rows_at(tree, roots)
     linked = {root for root, row in rows.items() if tree.kinds[row] == SYMLINK}
@@ -270,8 +272,8 @@ def _restore_targets(session: CacheSession, hit: ManifestHit, roots: tuple[str, 
             stuck[root] = f"{place} is of another type than the entry in the cache"
     for root, why in stuck.items():
         said = f"{root} is a symbolic link that is not followed, and is left alone"
-        session.warn(f"{said}: {why}; {session.link_hint}")
-    for root in sorted(linked) if session.follows_all else ():  # no cache decides where the next step writes
+        session.warn(f"{said}: {why}; {session.paths.link_hint}")
+    for root in sorted(linked) if session.paths.follows_all else ():  # no cache decides where the next step writes
         target, place = tree.targets[rows[root]], os.path.join(session.workspace, root)
         is_there = os.path.islink(place) and os.readlink(place) == target
         if not is_there and not points_inside(split_path(root)[0], target, (".",)):
@@ -300,13 +302,13 @@ def _restore_manifest(
     manifest, workspace = hit.manifest, session.workspace
     # a restore takes over the entries that a killed one moved aside only if it has the same label
     label = f"{manifest.timed_tree_id()} {'exact ' if session.settings.exact else ''}{' '.join(roots)}"
-    anchored, within = places.anchored(roots), session.within()
-    with closing(UndoLog(session.undo_path, workspace, anchored, label, within=within)) as undo:
+    anchored, within = places.anchored(roots), session.paths.within()
+    with closing(UndoLog(session.files.undo_path, workspace, anchored, label, within=within)) as undo:
         work = _plan_repairs(session, hit, roots, places, state)
         results: list[Result] = []
         if not work.plan.nothing_to_do():
             check_room(work.plan, workspace)
-            write_restore(session.plan_path, work.plan, workspace)
+            write_restore(session.files.plan_path, work.plan, workspace)
             _warn_of_staying(session, work.plan, prepare_restore(work.plan, workspace, undo))
             results = _fetch_chunks(session, work.plan)
             session.warn_of_foreign(finish_restore(work.plan, workspace))
@@ -331,7 +333,7 @@ def _remember_restored(session: CacheSession, work: _RestoreRun, results: list[R
         key=work.hit.key, etag=work.hit.etag, now_ns=time.time_ns(),
     )  # fmt: skip
     state.segments = work.hit.segments
-    session.remember(state)
+    session.files.remember(state)
 
 
 def _warn_of_unowned(session: CacheSession, plan: RestorePlan, results: list[Result]) -> None:
@@ -353,8 +355,10 @@ def _find_wrong_rows(
     survey = verify.plan_verification(found, hit.manifest, None if check_all else state, all_sizes=check_all)
     items = pack_plan.hash_plan(survey)
     if items.recipes:
-        pack_plan.write_items(session.plan_path, survey, items, session.workspace, roots)
-        pack_plan.learn_hashes(survey, items, hash_all(session.plan_path, items.recipes, session.processes))
+        pack_plan.write_items(session.files.plan_path, survey, items, session.workspace, roots)
+        pack_plan.learn_hashes(
+            survey, items, hash_all(session.files.plan_path, items.recipes, session.workers.processes)
+        )
     return verify.wrong_rows(survey, hit.manifest)
 
 
@@ -363,7 +367,7 @@ def _fetch_operations(session: CacheSession, plan: RestorePlan) -> dict[Operatio
     chunks = plan.manifest.chunks
     return {
         Operation(
-            Kind.CHUNK, chunk_key(session.base, chunks.id(recipe.chunk)), Reason.MISSING, session.plan_path,
+            Kind.CHUNK, chunk_key(session.base, chunks.id(recipe.chunk)), Reason.MISSING, session.files.plan_path,
             chunks.stored[recipe.chunk], spec=recipe,
         ): files
         for recipe, files in zip(plan.recipes, count_files(plan.items.rows, plan.recipes), strict=True)
@@ -376,11 +380,11 @@ def _chunk_fetcher(session: CacheSession) -> partial[Coroutine[None, None, Resul
 
 
 def _fetch_chunks(session: CacheSession, plan: RestorePlan) -> list[Result]:
-    results = session.carry_out(_chunk_fetcher(session), _fetch_operations(session, plan), "restoring")
+    results = session.workers.carry_out(_chunk_fetcher(session), _fetch_operations(session, plan), "restoring")
     if session.journal.outcomes.count_failed(Stage.DELETE):
         if any(failure.code in _NOT_AS_NAMED for failure in session.journal.outcomes.read_failures()):
-            session.distrust()
-        raise session.failure("a chunk cannot be fetched")
+            session.files.distrust()
+        raise session.workers.failure("a chunk cannot be fetched")
     return results
 
 

@@ -30,7 +30,7 @@ _TIME_DIGITS = 15
 
 def rebuild_old(session: CacheSession, found: ScannedTree) -> CacheOutcome:
     """Write the archive, and send it if it is not the one that is there: the same tree makes the same bytes."""
-    key, path = compat_key(session.settings), f"{session.plan_path}.tar.gz"
+    key, path = compat_key(session.settings), f"{session.files.plan_path}.tar.gz"
     try:
         digest = _write_archive(session, found, path)
         size = os.path.getsize(path)
@@ -67,9 +67,9 @@ def _send_archive(session: CacheSession, path: str, key: str, digest: str) -> No
         content_type="application/gzip", metadata=f'{{"{_MD5.removeprefix("x-amz-meta-")}": "{digest}"}}',
         encryption=settings.encryption, kms_key_id=settings.kms_key_id,
     )  # fmt: skip
-    session.upload(path, key, attributes)
+    session.workers.upload(path, key, attributes)
     if session.journal.outcomes.count_failed(Stage.DELETE):
-        raise session.failure(f"{key} cannot be stored")
+        raise session.workers.failure(f"{key} cannot be stored")
 
 
 def _stored_outcome(session: CacheSession, found: ScannedTree, key: str, size: int) -> CacheOutcome:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from s3batch.cache.session import CacheSession
+from s3batch.cache.cached_paths import CachedPaths
 from tests.archive.cycle import noise
 from tests.plugins.caching import Pipeline, branch, names, pull_request, put_store_ahead, s3cache
 from tests.rig.faults import Call
@@ -107,7 +107,7 @@ def test_5_a_cache_that_holds_our_own_files_is_refused(pipeline, monkeypatch):
     pipeline = pipeline.on(cache=[str(pipeline.workspace.parent)])
     pipeline.write(FILES)
     with monkeypatch.context() as careless:
-        careless.setattr(CacheSession, "_own_files", lambda *_: ())
+        careless.setattr(CachedPaths, "_own_files", lambda *_: ())
         pipeline.rebuild()
     pipeline.next_build()
 
