@@ -36,9 +36,9 @@ class SignIn:
             return
         self._renewed = now
         if (credentials := self._login.current()) is not None:
-            self._executor.sign_in_again(credentials)
+            self._executor.update_credentials(credentials)
         if self._source is not None and (credentials := self._source.current()) is not None:
-            self._executor.sign_in_to_source(credentials)
+            self._executor.update_source_credentials(credentials)
 
     def renew(self) -> bool:
         """Resolve the credentials again after a refusal and give them to all workers; return False if there are none.
@@ -54,7 +54,7 @@ class SignIn:
         if anew:
             self._refused_until = now + _TIME_TO_WORK
         if found[0] is not None:
-            self._executor.sign_in_again(found[0])
+            self._executor.update_credentials(found[0])
         if len(found) > 1 and found[1] is not None:
-            self._executor.sign_in_to_source(found[1])
+            self._executor.update_source_credentials(found[1])
         return True

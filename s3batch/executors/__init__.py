@@ -89,10 +89,10 @@ class Executor(Protocol):
     def poll(self, timeout: float) -> PollResult:
         """Return the results that arrived; wait up to ``timeout`` seconds for one."""
 
-    def sign_in_again(self, credentials: Credentials) -> None:
+    def update_credentials(self, credentials: Credentials) -> None:
         """Have the workers sign with these."""
 
-    def sign_in_to_source(self, credentials: Credentials) -> None:
+    def update_source_credentials(self, credentials: Credentials) -> None:
         """Have the workers sign requests to a transfer's source with these."""
 
     def learn(self, quirks: Quirks) -> None:

@@ -47,13 +47,13 @@ class InlineExecutor:
         runner.transport.fallback.overruled.clear()
         return news
 
-    def sign_in_again(self, credentials: Credentials) -> None:
+    def update_credentials(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
-        self._runner.sign_in_again(credentials)
+        self._runner.update_credentials(credentials)
 
-    def sign_in_to_source(self, credentials: Credentials) -> None:
+    def update_source_credentials(self, credentials: Credentials) -> None:
         """Sign requests to a transfer's source with these from now on."""
-        self._runner.sign_in_to_source(credentials)
+        self._runner.update_source_credentials(credentials)
 
     def learn(self, quirks: Quirks) -> None:
         """Ask in the way that these quirks of the store want."""

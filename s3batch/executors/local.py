@@ -34,6 +34,7 @@ from s3batch.executors import (
     format_hang_warning,
 )
 from s3batch.executors.fork import Fork
+from s3batch.executors.messages import MessagingExecutor
 from s3batch.executors.worker_loop import BEGUN, CURRENT
 from s3batch.executors.worker_process import (
     PAGE_BYTES,
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
 
     from s3batch.model import Work
-    from s3batch.quirks import Quirks
-    from s3batch.s3.sigv4 import Credentials
     from s3batch.worker.context import Brief
 
 _BEGIN = (
@@ -147,14 +146,14 @@ def _start_afresh(sock: socket.socket) -> tuple[Sequence[int], subprocess.Popen[
         return page, subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=fds)
 
 
-class LocalExecutor:
+class LocalExecutor(MessagingExecutor):
     """A pool of worker processes; they start with the first work, so a run with nothing to do has none."""
 
     def __init__(
         self, brief: Brief, count: int, clock: Callable[[], float] = time.monotonic, *, silence: float = SILENCE
     ) -> None:
         """``brief.limit`` and ``brief.bandwidth`` are per worker; ``silence``: seconds after which one is replaced."""
-        self._brief = brief
+        super().__init__(brief)
         self._clock = clock
         self._silence = silence
         self._running = RunningTime(clock)
@@ -277,34 +276,15 @@ class LocalExecutor:
             self._states.append(WorkerState(state.name))
             self.start()
 
-    def sign_in_again(self, credentials: Credentials) -> None:
-        """Tell every worker, and those still to be started."""
-        self._brief = replace(self._brief, endpoint=replace(self._brief.endpoint, credentials=credentials))
-        self._tell_all("credentials", credentials)
-
-    def sign_in_to_source(self, credentials: Credentials) -> None:
-        """Tell every worker, and those still to be started, the credentials of a transfer's source."""
-        if self._brief.source is not None:
-            self._brief = replace(self._brief, source=self._brief.source.with_credentials(credentials))
-        self._tell_all("source credentials", credentials)
-
-    def learn(self, quirks: Quirks) -> None:
-        """Tell every worker, and those still to be started."""
-        self._brief = replace(self._brief, quirks=quirks)
-        self._tell_all("quirks", quirks)
-
-    def throttle(self) -> None:
-        """Halve every worker's window."""
-        self._tell_all("narrow")
-
     def drain(self) -> None:
         """Have the workers hand back work that they did not begin, and note the work begun so far."""
         self._draining = True
         for state, process in self._processes.items():
             state.begun = process.page[BEGUN]
-        self._tell_all("drain")
+        self.tell_all("drain")
 
-    def _tell_all(self, word: str, payload: object = None) -> None:
+    def tell_all(self, word: str, payload: object = None) -> None:
+        """Send a message to every worker there is."""
         for process in self._processes.values():
             process.tell(word, payload)
 

@@ -133,14 +133,14 @@ class WorkerLoop:
         self._rate = rate if rate > self._rate else (self._rate + rate) / 2
         self._counted_works, self._counted_at = self._ended_works, now
 
-    def sign_in_to_source(self, credentials: Credentials) -> None:
+    def update_source_credentials(self, credentials: Credentials) -> None:
         """Sign requests to a transfer's source with these from now on."""
         if self.transport.source is not None:
             self.transport.source.update_credentials(credentials)
         self._halted = False
         self._begin()
 
-    def sign_in_again(self, credentials: Credentials) -> None:
+    def update_credentials(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
         self.transport.update_credentials(credentials)
         self._tools.brief = replace(self._tools.brief, endpoint=self.transport.endpoint)

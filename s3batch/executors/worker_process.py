@@ -1,7 +1,7 @@
 """A worker process: frames of work in from the coordinator's socket, frames of results out.
 
     frame = 4 bytes of length, big-endian, then a pickle of (word, payload)
-    in    start Brief | work [...] | credentials Credentials | source credentials Credentials | quirks Quirks | narrow | drain | beat
+    in    start Brief | work [...] | drain | beat | messages to all workers: see executors/messages.py
     out   report ([...], requests, doubts, Status), once a second at least | dropped [...]
 
 It lives exactly as long as its coordinator: when the socket ends it ends at once. It ignores
@@ -20,6 +20,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
+from s3batch.executors.messages import obey_message
 from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import Operation, Result, Stamp, Work
@@ -177,16 +178,10 @@ class Worker:
         self._runner.note_contact()
         if word == "work":
             self._runner.take(unpack_works(payload))
-        elif word == "credentials":
-            self._runner.sign_in_again(payload)
-        elif word == "source credentials":
-            self._runner.sign_in_to_source(payload)
-        elif word == "quirks":
-            self._runner.learn(payload)
-        elif word == "narrow":
-            self._runner.transport.throttle()
         elif word == "drain":
             self._frames.queue("dropped", pack_works(self._runner.drop()))
+        else:
+            obey_message(self._runner, word, payload)
 
     def _report(self, runner: WorkerLoop) -> None:
         elapsed = time.monotonic() - self._flushed

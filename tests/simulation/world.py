@@ -449,7 +449,7 @@ class SimulatedExecutor:
         self._workers.remove(worker)
         self._dead.append(worker)
 
-    def sign_in_again(self, credentials: Any) -> None:
+    def update_credentials(self, credentials: Any) -> None:
         """Nobody's credentials expire here."""
 
     def learn(self, quirks: Any) -> None:

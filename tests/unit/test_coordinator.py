@@ -91,7 +91,7 @@ class Scripted:
         self._ask(news.results)
         return news
 
-    def sign_in_again(self, credentials: Credentials) -> None:
+    def update_credentials(self, credentials: Credentials) -> None:
         self.credentials.append(credentials)
 
     def throttle(self) -> None:

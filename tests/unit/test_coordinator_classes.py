@@ -327,7 +327,7 @@ class Executor:
     def __init__(self) -> None:
         self.given: list[Any] = []
 
-    def sign_in_again(self, credentials: Any) -> None:
+    def update_credentials(self, credentials: Any) -> None:
         self.given.append(credentials)
 
 

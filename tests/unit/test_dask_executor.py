@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,8 @@ from s3batch.errors import JobFailedError
 from s3batch.executors import Status, compute_work_weight
 from s3batch.executors.dask import cluster as dask
 from s3batch.executors.dask import hosted_worker
-from s3batch.executors.dask.hosted_worker import ExchangeResponse, SealedValue
+from s3batch.executors.dask.exchange import ExchangeResponse, SealedValue
+from s3batch.executors.dask.executor import DaskExecutor
 from s3batch.executors.worker_process import unpack_works
 from s3batch.model import Kind, Operation, Reason, Result, Stage, Work
 from s3batch.s3.endpoint import Endpoint
@@ -98,17 +100,17 @@ def client() -> FakeClient:
 @pytest.fixture
 def now(monkeypatch) -> SimpleNamespace:
     clock = SimpleNamespace(time=1000.0)
-    monkeypatch.setattr(dask.time, "monotonic", lambda: clock.time)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.time)
     return clock
 
 
 @pytest.fixture
-def executor(client, now, tmp_path) -> dask.DaskExecutor:
+def executor(client, now, tmp_path) -> DaskExecutor:
     endpoint = Endpoint(
         bucket="b", region="r", host="h", port=80, tls=False, path_style=True, credentials=None, checksum=""
     )
     cluster = dask.Cluster(client, "tcp://s:1", str(tmp_path), "", ("a", "b"), 2)
-    return dask.DaskExecutor(cluster, Brief(endpoint=endpoint, root=str(tmp_path), rules=None, limit=4))
+    return DaskExecutor(cluster, Brief(endpoint=endpoint, root=str(tmp_path), rules=None, limit=4), 2)
 
 
 def works(*rows: int) -> list[Work]:
@@ -119,7 +121,7 @@ def lost(news) -> list[int]:
     return sorted(work.operation.id for work in news.lost)
 
 
-def submit(executor: dask.DaskExecutor, works: list[Work]) -> None:
+def submit(executor: DaskExecutor, works: list[Work]) -> None:
     """Give each worker its share, whatever it asks for."""
     for _ in range(2):  # one look notices what has gone, the next has begun others
         executor.poll(0)
@@ -132,7 +134,7 @@ def submit(executor: dask.DaskExecutor, works: list[Work]) -> None:
             executor.dispatch(worker, batch)
 
 
-def outstanding(executor: dask.DaskExecutor) -> int:
+def outstanding(executor: DaskExecutor) -> int:
     return sum(len(seat.state.given) for seat in executor._seats.values())
 
 
@@ -284,16 +286,16 @@ def test_a_worker_that_hangs_in_a_read_is_replaced_and_the_file_named(client, ex
     assert client.open_tasks()["a"].token != task.token
 
 
-def test_fresh_credentials_and_narrow_go_with_the_next_exchange(client, executor):
+def test_fresh_credentials_and_a_throttle_go_with_the_next_exchange(client, executor):
     submit(executor, works(1, 2, 3))
     executor.poll(0)
-    executor.sign_in_again("fresh")
+    executor.update_credentials("fresh")
     executor.throttle()
     for task in client.open_tasks().values():
         task.reply(done=[])
     executor.poll(0)
 
-    assert [task.words for task in client.open_tasks().values()] == [{"credentials": "fresh", "narrow": None}] * 2
+    assert [task.words for task in client.open_tasks().values()] == [{"credentials": "fresh", "throttle": None}] * 2
 
 
 def test_a_worker_that_was_not_asked_for_long_is_begun_anew_before_it_gets_work(client, executor, now):

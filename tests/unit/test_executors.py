@@ -184,7 +184,7 @@ def test_new_credentials_are_signed_with(executor, upload, fake):
     submit(executor, [upload(1)])
     refused = collect(executor, lambda news: bool(news.results)).results
 
-    executor.sign_in_again(Credentials("NEW", "new-secret", ""))
+    executor.update_credentials(Credentials("NEW", "new-secret", ""))
     submit(executor, [upload(2)])
     accepted = collect(executor, lambda news: bool(news.results)).results
 

@@ -13,7 +13,7 @@ import pytest
 from s3batch import __version__
 from s3batch.executors import Credit, Status
 from s3batch.executors.dask import hosted_worker
-from s3batch.executors.dask.hosted_worker import CoordinatorView, ExchangeRequest, SealedValue
+from s3batch.executors.dask.exchange import CoordinatorView, ExchangeRequest, ExchangeResponse, SealedValue
 from s3batch.executors.worker_process import pack_works, unpack_results, unpack_works
 from s3batch.model import Kind, Operation, Reason, Result, Work
 
@@ -60,7 +60,7 @@ class FakeRunner:
         dropped, self.taken = self.taken, []
         return dropped
 
-    def sign_in_again(self, credentials: str) -> None:
+    def update_credentials(self, credentials: str) -> None:
         self.signed_with.append(credentials)
 
     def throttle(self) -> None:
@@ -103,14 +103,12 @@ def works(*rows: int) -> list[tuple]:
     return pack_works([Work(Operation(Kind.UPLOAD, f"k{row}", Reason.MISSING, f"p{row}", id=row)) for row in rows])
 
 
-def exchange(
-    token: str, number: int, *rows: int, wait: float = 60.0, **words: object
-) -> hosted_worker.ExchangeResponse:
+def exchange(token: str, number: int, *rows: int, wait: float = 60.0, **words: object) -> ExchangeResponse:
     """Make an exchange; it ends with its news."""
     return hosted_worker.exchange_work(token, number, SealedValue(ExchangeRequest(works(*rows), words)), wait).open()
 
 
-def rows_of(answer: hosted_worker.ExchangeResponse) -> list[int]:
+def rows_of(answer: ExchangeResponse) -> list[int]:
     return [result.id for result in unpack_results(answer.results)]
 
 
@@ -148,7 +146,7 @@ def test_what_takes_longer_than_an_exchange_comes_with_a_later_one(begin):
 
 def test_words_reach_the_runner_and_drain_gives_back_what_was_not_begun(begin):
     token = begin(stuck=True)
-    exchange(token, 1, 7, 8, wait=0.05, credentials="fresh", narrow=None)
+    exchange(token, 1, 7, 8, wait=0.05, credentials="fresh", throttle=None)
     answer = exchange(token, 2, drain=None)
 
     assert [work.operation.id for work in unpack_works(answer.dropped)] == [7, 8]

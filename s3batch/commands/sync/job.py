@@ -378,7 +378,9 @@ class SyncJob(JobDescription):
             return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
         count = min(count, in_flight)
         share = (self.settings.bandwidth or 0) / count
-        return self.cluster.executor(replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
+        from s3batch.executors.dask.executor import DaskExecutor  # noqa: PLC0415 - few want it
+
+        return DaskExecutor(self.cluster, replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
 
     def _open_coordinator(self) -> AbstractContextManager[Coordinator]:
         self._replanner = Replanner(self.wanted, self.journal.path)

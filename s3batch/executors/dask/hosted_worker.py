@@ -14,22 +14,26 @@ same target dismisses it earlier.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import pickle
 import socket
 import threading
 import time
-from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3batch import __version__
-from s3batch.executors.dask.source_check import FileSample, describe_source_difference
-from s3batch.executors.worker_loop import CURRENT, WorkerLoop
+from s3batch.executors.dask.exchange import (
+    CoordinatorView,
+    ExchangeBox,
+    ExchangeRequest,
+    ExchangeResponse,
+    SealedValue,
+    make_empty_response,
+)
+from s3batch.executors.dask.source_check import describe_source_difference
+from s3batch.executors.messages import obey_message
+from s3batch.executors.worker_loop import WorkerLoop
 from s3batch.executors.worker_process import pack_works, unpack_works
 
 if TYPE_CHECKING:
-    from s3batch.executors import Status
-    from s3batch.model import Result
     from s3batch.worker.context import Brief
 
 WAIT = 0.25
@@ -45,63 +49,6 @@ _FLUSH_EVERY = 0.05
 _FLUSH_AT = 500
 
 
-class SealedValue:
-    """A value in a message. No log shows its content, because Dask prints the arguments of a failed task."""
-
-    __slots__ = ("_data",)
-
-    def __init__(self, value: object) -> None:
-        self._data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-
-    def __repr__(self) -> str:
-        return f"<{len(self._data)} sealed bytes>"
-
-    def open(self) -> Any:
-        """Return the value. Pickle is safe here, because both ends are s3batch."""
-        return pickle.loads(self._data)  # noqa: S301 - see above
-
-
-class CoordinatorView(NamedTuple):
-    """The coordinator's view of source and versions, to compare with a worker's."""
-
-    version: str
-    root: str
-    samples: tuple[FileSample, ...]
-    symlinks: str = "follow"
-
-
-class ExchangeRequest(NamedTuple):
-    """The coordinator's message of one exchange."""
-
-    works: list[tuple[Any, ...]]
-    """As :func:`~s3batch.executors.worker_process.pack_works` makes them."""
-    words: dict[str, Any]
-    """``drain``, ``narrow``, ``credentials``, ``quirks``, each with its payload."""
-
-
-class ExchangeResponse(NamedTuple):
-    """The worker's message of one exchange."""
-
-    results: list[tuple[Any, ...]]
-    requests: dict[str, int]
-    doubts: dict[str, int]
-    dropped: list[tuple[Any, ...]]
-    """Work that was not begun and will not be."""
-    status: Status | None = None
-    """The worker's status; ``None`` before it has begun its loop."""
-    silent: float = 0.0
-    """Seconds since its loop last turned."""
-    busy_row: int = 0
-    """The row that its loop is busy with; 0 for none."""
-    gone: str = ""
-    """Why there is no worker any more; empty while there is one."""
-
-
-def make_empty_response(gone: str = "") -> ExchangeResponse:
-    """Return an empty answer."""
-    return ExchangeResponse([], {}, {}, [], gone=gone)
-
-
 class HostedWorker:
     """One worker: its thread, its work and its results."""
 
@@ -114,19 +61,10 @@ class HostedWorker:
         self._token = token
         self._patience = patience
         self._page = [0, 0]
-        self._status: Status | None = None
+        self._box = ExchangeBox(self._page)
         self._runner: WorkerLoop | None = None
-        self._ears, self._knocker = socket.socketpair()
-        self._ears.setblocking(False)
-        self._news = threading.Condition()
-        self._inbox: list[ExchangeRequest] = []
-        self._results: list[Result] = []
-        self._requests: Counter[str] = Counter()
-        self._doubts: Counter[str] = Counter()
-        self._dropped: list[tuple[Any, ...]] = []
-        self._gone = ""
         self._dismissed = False
-        self._heard = self._flushed = self._turned = time.monotonic()
+        self._flushed = time.monotonic()
         self._one_at_a_time = threading.Lock()
         self._last: tuple[int, ExchangeResponse] = (0, make_empty_response())
         self._thread = threading.Thread(target=self._live, args=(brief,), name=f"s3batch-{token[:8]}", daemon=True)
@@ -134,43 +72,24 @@ class HostedWorker:
 
     # --- on the asking threads --------------------------------------------------------------
 
-    def exchange(self, number: int, ask: ExchangeRequest, wait: float = WAIT) -> ExchangeResponse:
-        """Pass ``ask`` on and return the results that arrived, after ``wait`` seconds at most."""
+    def exchange(self, number: int, request: ExchangeRequest, wait: float = WAIT) -> ExchangeResponse:
+        """Pass ``request`` on and return the results that arrived, after ``wait`` seconds at most."""
         with self._one_at_a_time:
             if number != self._last[0]:
-                self._last = (number, self._swap(ask, wait))
+                self._last = (number, self._box.swap(request, wait))
             return self._last[1]
-
-    def _swap(self, ask: ExchangeRequest, wait: float) -> ExchangeResponse:
-        with self._news:
-            self._heard = time.monotonic()
-            self._inbox.append(ask)
-            self._report_arrival()
-            self._news.wait_for(lambda: self._results or self._dropped or self._gone, wait)
-            answer = ExchangeResponse(
-                [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
-                self._status, time.monotonic() - self._turned, self._page[CURRENT], self._gone,
-            )  # fmt: skip
-            self._results, self._dropped = [], []
-            self._requests.clear()
-            self._doubts.clear()
-            return answer
 
     def dismiss(self) -> None:
         """End at once and drop running operations. A worker that hangs in a read changes nothing when it wakes."""
         self._dismissed = True
         if self._runner is not None:
             self._runner.transport.writes.close()
-        self._report_arrival()
+        self._box.knock()
 
     def has_ended(self, timeout: float) -> bool:
         """Return whether its thread ends within ``timeout`` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
-
-    def _report_arrival(self) -> None:
-        with contextlib.suppress(OSError):  # it has gone
-            self._knocker.send(b".")
 
     # --- on its own thread ------------------------------------------------------------------
 
@@ -182,18 +101,14 @@ class HostedWorker:
         except Exception as error:  # noqa: BLE001 - the next exchange reports it; a thread has no other way
             words = f"{type(error).__name__}: {error}"
         _workers.pop(self._token, None)
-        with self._news:
-            self._gone = words
-            self._news.notify_all()
-        self._ears.close()
-        self._knocker.close()
+        self._box.close(words)
 
     def _work(self, runner: WorkerLoop) -> None:
-        runner.transport.loop.watch(self._ears, lambda _: self._listen(runner))
+        runner.transport.loop.watch(self._box.ears, lambda _: self._listen(runner))
         try:
             while not self._dismissed and (runner.busy or runner.results or not self._is_forsaken()):
                 runner.turn(_FLUSH_EVERY if runner.results else 1.0)
-                self._turned = time.monotonic()
+                self._box.turned = time.monotonic()
                 if self._is_forsaken():
                     self._drop(runner)
                 self._report(runner)
@@ -201,50 +116,32 @@ class HostedWorker:
             runner.transport.close()
 
     def _is_forsaken(self) -> bool:
-        return time.monotonic() - self._heard > self._patience
+        return time.monotonic() - self._box.heard > self._patience
 
     def _listen(self, runner: WorkerLoop) -> None:
-        self._ears.recv(4096)
-        with self._news:
-            asks, self._inbox = self._inbox, []
+        requests = self._box.take_requests()
         runner.note_contact()
-        for ask in asks:
-            self._obey(runner, ask)
+        for request in requests:
+            self._obey(runner, request)
 
-    def _obey(self, runner: WorkerLoop, ask: ExchangeRequest) -> None:
-        if "credentials" in ask.words:
-            runner.sign_in_again(ask.words["credentials"])
-        if "source credentials" in ask.words:
-            runner.sign_in_to_source(ask.words["source credentials"])
-        if "quirks" in ask.words:
-            runner.learn(ask.words["quirks"])
-        if "narrow" in ask.words:
-            runner.transport.throttle()
-        if "drain" in ask.words:
-            self._drop(runner)
-        runner.take(unpack_works(ask.works))
+    def _obey(self, runner: WorkerLoop, request: ExchangeRequest) -> None:
+        for word, payload in request.words.items():
+            if word == "drain":
+                self._drop(runner)
+            else:
+                obey_message(runner, word, payload)
+        runner.take(unpack_works(request.works))
 
     def _drop(self, runner: WorkerLoop) -> None:
-        with self._news:
-            self._dropped += pack_works(runner.drop())
-            self._news.notify_all()
+        self._box.put_dropped(pack_works(runner.drop()))
 
     def _report(self, runner: WorkerLoop) -> None:
         now = time.monotonic()
         count = len(runner.results)
         if not count or (count < _FLUSH_AT and now - self._flushed < _FLUSH_EVERY and runner.busy):
-            with self._news:
-                self._status = runner.status()
+            self._box.put_status(runner.status())
             return
-        with self._news:
-            self._status = runner.status()
-            self._results += runner.results
-            self._requests.update(runner.transport.requests)
-            self._doubts.update(runner.transport.fallback.overruled)
-            self._news.notify_all()
-        runner.results.clear()
-        runner.transport.requests.clear()
-        runner.transport.fallback.overruled.clear()
+        self._box.put_report(runner)
         self._flushed = now
 
 
@@ -275,12 +172,12 @@ async def begin_worker(
     return ""
 
 
-def exchange_work(token: str, number: int, ask: SealedValue, wait: float = WAIT) -> SealedValue:
+def exchange_work(token: str, number: int, request: SealedValue, wait: float = WAIT) -> SealedValue:
     """Carry out one exchange with the worker of ``token``."""
     worker = _workers.get(token)
     if worker is None:
         return SealedValue(make_empty_response("this process has no such worker"))
-    return SealedValue(worker.exchange(number, ask.open(), wait))
+    return SealedValue(worker.exchange(number, request.open(), wait))
 
 
 def dismiss_workers(tokens: list[str]) -> None:

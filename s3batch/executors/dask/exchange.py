@@ -1,0 +1,161 @@
+"""One exchange between the coordinator and a worker on a Dask cluster: its messages, and the box at the worker's end."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s3batch.executors.dask.source_check import FileSample
+from s3batch.executors.worker_loop import CURRENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s3batch.executors import Status
+    from s3batch.executors.worker_loop import WorkerLoop
+    from s3batch.model import Result
+
+
+class SealedValue:
+    """A value in a message. No log shows its content, because Dask prints the arguments of a failed task."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, value: object) -> None:
+        self._data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def __repr__(self) -> str:
+        return f"<{len(self._data)} sealed bytes>"
+
+    def open(self) -> Any:
+        """Return the value. Pickle is safe here, because both ends are s3batch."""
+        return pickle.loads(self._data)  # noqa: S301 - see above
+
+
+class CoordinatorView(NamedTuple):
+    """The coordinator's view of source and versions, to compare with a worker's."""
+
+    version: str
+    root: str
+    samples: tuple[FileSample, ...]
+    symlinks: str = "follow"
+
+
+class ExchangeRequest(NamedTuple):
+    """The coordinator's message of one exchange."""
+
+    works: list[tuple[Any, ...]]
+    """As :func:`~s3batch.executors.worker_process.pack_works` makes them."""
+    words: dict[str, Any]
+    """``drain``, ``throttle``, ``credentials``, ``quirks``, each with its payload."""
+
+
+class ExchangeResponse(NamedTuple):
+    """The worker's message of one exchange."""
+
+    results: list[tuple[Any, ...]]
+    requests: dict[str, int]
+    doubts: dict[str, int]
+    dropped: list[tuple[Any, ...]]
+    """Work that was not begun and will not be."""
+    status: Status | None = None
+    """The worker's status; ``None`` before it has begun its loop."""
+    silent: float = 0.0
+    """Seconds since its loop last turned."""
+    busy_row: int = 0
+    """The row that its loop is busy with; 0 for none."""
+    gone: str = ""
+    """Why there is no worker any more; empty while there is one."""
+
+
+def make_empty_response(gone: str = "") -> ExchangeResponse:
+    """Return an empty answer."""
+    return ExchangeResponse([], {}, {}, [], gone=gone)
+
+
+class ExchangeBox:
+    """Messages between the threads of exchanges and the thread of one worker. Any thread may call it."""
+
+    def __init__(self, page: Sequence[int]) -> None:
+        """``page``: see :class:`WorkerLoop`."""
+        self.ears, self._knocker = socket.socketpair()
+        self.ears.setblocking(False)
+        self.heard = self.turned = time.monotonic()
+        """When the last exchange came, and when the worker's loop turned last."""
+        self._page = page
+        self._status: Status | None = None
+        self._news = threading.Condition()
+        self._inbox: list[ExchangeRequest] = []
+        self._results: list[Result] = []
+        self._requests: Counter[str] = Counter()
+        self._doubts: Counter[str] = Counter()
+        self._dropped: list[tuple[Any, ...]] = []
+        self._gone = ""
+
+    # --- for the threads of exchanges ---------------------------------------------------------
+
+    def swap(self, request: ExchangeRequest, wait: float) -> ExchangeResponse:
+        """Leave ``request`` for the worker; return what arrived from it, after ``wait`` seconds at most."""
+        with self._news:
+            self.heard = time.monotonic()
+            self._inbox.append(request)
+            self.knock()
+            self._news.wait_for(lambda: self._results or self._dropped or self._gone, wait)
+            response = ExchangeResponse(
+                [tuple(result) for result in self._results], dict(self._requests), dict(self._doubts), self._dropped,
+                self._status, time.monotonic() - self.turned, self._page[CURRENT], self._gone,
+            )  # fmt: skip
+            self._results, self._dropped = [], []
+            self._requests.clear()
+            self._doubts.clear()
+            return response
+
+    def knock(self) -> None:
+        """Wake the worker."""
+        with contextlib.suppress(OSError):  # it has gone
+            self._knocker.send(b".")
+
+    # --- for the worker's thread --------------------------------------------------------------
+
+    def take_requests(self) -> list[ExchangeRequest]:
+        """Return the requests that came since the last call."""
+        self.ears.recv(4096)
+        with self._news:
+            requests, self._inbox = self._inbox, []
+        return requests
+
+    def put_dropped(self, works: list[tuple[Any, ...]]) -> None:
+        """Hand back work that was not begun."""
+        with self._news:
+            self._dropped += works
+            self._news.notify_all()
+
+    def put_status(self, status: Status) -> None:
+        """Keep the status for the next response, which need not come at once."""
+        with self._news:
+            self._status = status
+
+    def put_report(self, runner: WorkerLoop) -> None:
+        """Put the results of the worker's loop and its counts into the next response, and have that sent."""
+        with self._news:
+            self._status = runner.status()
+            self._results += runner.results
+            self._requests.update(runner.transport.requests)
+            self._doubts.update(runner.transport.fallback.overruled)
+            self._news.notify_all()
+        runner.results.clear()
+        runner.transport.requests.clear()
+        runner.transport.fallback.overruled.clear()
+
+    def close(self, why: str) -> None:
+        """Note why there is no worker any more."""
+        with self._news:
+            self._gone = why
+            self._news.notify_all()
+        self.ears.close()
+        self._knocker.close()
