@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir --require-hashes --requirement requirements/image
 # a wheel of everything that is needed, so that the image below downloads nothing
 RUN pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes \
     --dest /wheels --requirement requirements/image.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY s3batch ./s3batch
 # the context holds no git to tell the version: --build-arg VERSION=0.1.0 does
 ARG VERSION=dev

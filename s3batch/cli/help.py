@@ -27,7 +27,7 @@ _NAMES_COLUMN = 18
 SHORT_HELP = 20
 """Lines of a short help, where the terminal is not narrower than usual."""
 _ALL = "all"
-_USAGE = {
+USAGE = {
     "sync": "SOURCE TARGET",
     "verify": "SOURCE TARGET",
     "explain": "PATH|KEY [SOURCE TARGET]",
@@ -42,6 +42,7 @@ _USAGE = {
     "jobs show": "[JOB]",
     "jobs forget": "JOB",
     "config": "[COMMAND]",
+    "completion": "bash|zsh|fish",
 }
 _FOOT = (
     "Each flag --foo-bar can also be given as the variable S3BATCH_FOO_BAR, or as foo_bar below [s3batch] or "
@@ -56,6 +57,13 @@ _PLUGIN = """\
 Run as a step of Drone, Woodpecker or Harness. It takes no arguments: every setting is a PLUGIN_ variable.
 The settings restore, rebuild, cache and mount select the cache. Without them it is a sync. The setting mode
 names the command itself. s3batch config plugin shows the settings that a step would use."""
+_COMPLETION = """\
+Print the script with which a shell completes commands and flags. bash: source <(s3batch completion bash). zsh: write
+it to a file named _s3batch in a directory of $fpath. fish: write it to ~/.config/fish/completions/s3batch.fish. A
+package of s3batch has the three scripts and the man page below share/."""
+_FLAGLESS_TEXTS = {"plugin": _PLUGIN, "completion": _COMPLETION}
+FLAGLESS = frozenset(_FLAGLESS_TEXTS)
+"""Commands without flags."""
 _METAVARS = {
     Form.TEXT: "TEXT",
     Form.URL: "URL",
@@ -147,8 +155,8 @@ def short_help_of_command(command: str, width: int = WIDTH) -> str:
 
 def help_of_command(command: str, width: int = WIDTH) -> str:
     """Return the whole help of one command, its flags by topic."""
-    if command == "plugin":
-        return "\n".join([_format_usage(command), "", *textwrap.wrap(_PLUGIN, width)])
+    if command in FLAGLESS:
+        return "\n".join([_format_usage(command), "", *textwrap.wrap(_FLAGLESS_TEXTS[command], width)])
     about = textwrap.wrap(_to_sentence(COMMANDS[command]) + _MORE.get(command, ""), width)
     return "\n".join(
         [_format_usage(command), "", *about, *_format_topics(command, width), "", *textwrap.wrap(_FOOT, width)]
@@ -156,7 +164,7 @@ def help_of_command(command: str, width: int = WIDTH) -> str:
 
 
 def _format_usage(command: str) -> str:
-    return f"usage: s3batch {_with_arguments(command)}{'' if command == 'plugin' else ' [flags]'}"
+    return f"usage: s3batch {_with_arguments(command)}{'' if command in FLAGLESS else ' [flags]'}"
 
 
 def _format_short_row(row: Setting, width: int) -> list[str]:
@@ -193,7 +201,7 @@ def _format_seconds(seconds: float) -> str:
 
 
 def _with_arguments(command: str) -> str:
-    return f"{command} {_USAGE[command]}" if command in _USAGE else command
+    return f"{command} {USAGE[command]}" if command in USAGE else command
 
 
 def _to_sentence(text: str) -> str:

@@ -150,6 +150,8 @@ def _run_invocation(call: _Invocation) -> int:
         call.output.data(*text.split("\n"))
         return errors.EXIT_DONE
     call.command, rest = _peel_command(call.argv)
+    if call.command == "completion":
+        return _print_completion(call, rest)
     return _show_config(call, rest) if call.command == "config" else _run_command(call, rest)
 
 
@@ -190,6 +192,13 @@ def _nothing_wanted(call: _Invocation) -> int:
         from s3batch.reporting import report  # noqa: PLC0415 - few ask for it
 
         call.output.document(report.make_jobless_document(call.command, JobState.DONE, errors.EXIT_DONE))
+    return errors.EXIT_DONE
+
+
+def _print_completion(call: _Invocation, rest: Sequence[str]) -> int:
+    from s3batch.cli.completion import format_completion  # noqa: PLC0415 - few ask for it
+
+    call.output.data(*format_completion(rest).rstrip("\n").split("\n"))
     return errors.EXIT_DONE
 
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "explain": "tell what a sync would do with one path or key, and why",
     "doctor": "test each permission and store feature that the settings need",
     "config": "show every setting in force and where it came from",
+    "completion": "print the completion script of a shell",
     "plugin": "run as a CI plugin: read all settings from the environment",
 }
 
@@ -40,7 +41,7 @@ KEYED_COMMANDS = ARCHIVE_COMMANDS | {"cache inspect"}
 ONLINE_COMMANDS = SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "jobs prune", "jobs forget"}
 WORKING_COMMANDS = frozenset({"sync", "verify", "resume"}) | ARCHIVE_COMMANDS
 JOURNAL_COMMANDS = WORKING_COMMANDS | {"doctor", "explain", "jobs list", "jobs show", "jobs prune", "jobs forget"}
-EVERY_COMMAND = frozenset(COMMANDS) - {"config"}
+EVERY_COMMAND = frozenset(COMMANDS) - {"config", "completion"}
 RESUMABLE = frozenset({"sync", "cache restore", "cache rebuild"})
 """Commands whose jobs ``resume`` finishes. It accepts their settings too, if they are equal to the job's."""
 PLUGIN_ONLY = frozenset({"plugin"})

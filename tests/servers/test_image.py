@@ -5,12 +5,14 @@ As root, as the image is; and as nobody in particular, in a workspace that is no
 
 from __future__ import annotations
 
+import email
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from s3batch.cli.completion import format_completion
 from tests.rig.program import ROOT
 
 pytestmark = pytest.mark.slow
@@ -104,10 +107,70 @@ def plugin(program, server, bucket, place) -> Callable[..., subprocess.Completed
 
 
 def test_the_wheel_holds_every_module_and_no_test(wheel):
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if not re.match(r"[^/]+\.(dist-info|data)/", name)}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3batch").rglob("*.py")}
 
     assert held == modules | {"s3batch/_version.py", "s3batch/py.typed"}
+
+
+def test_the_wheel_holds_the_man_page_and_the_completion_scripts(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        shared = {name.partition(".data/data/")[2]: name for name in archive.namelist() if ".data/data/" in name}
+        page = archive.read(shared["share/man/man1/s3batch.1"]).decode()
+        script = archive.read(shared["share/bash-completion/completions/s3batch"]).decode()
+
+    assert set(shared) == {
+        "share/man/man1/s3batch.1", "share/bash-completion/completions/s3batch", "share/zsh/site-functions/_s3batch",
+        "share/fish/vendor_completions.d/s3batch.fish",
+    }  # fmt: skip
+    assert page.startswith(f'.TH S3BATCH 1 "" "s3batch {wheel.name.split("-")[1]}"')
+    assert script == format_completion(["bash"])
+
+
+def test_an_index_takes_the_metadata_of_the_wheel(wheel):
+    """As twine's check: the description is there, its type is known, and every mandatory field is set once."""
+    with zipfile.ZipFile(wheel) as archive:
+        folder = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")).partition("/")[0]
+        metadata = email.message_from_bytes(archive.read(f"{folder}/METADATA"))
+        entry_points = archive.read(f"{folder}/entry_points.txt").decode()
+        licenses = [name for name in archive.namelist() if name.startswith(f"{folder}/licenses/")]
+        record = archive.read(f"{folder}/RECORD").decode()
+
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload() == (ROOT / "README.md").read_text()
+    assert (metadata["Name"], metadata["Version"], metadata["License-Expression"]) == (
+        "s3batch", wheel.name.split("-")[1], "MIT",
+    )  # fmt: skip
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert len(metadata.get_all("Project-URL")) == 4
+    assert entry_points == "[console_scripts]\ns3batch = s3batch.__main__:program\n"
+    assert licenses == [f"{folder}/licenses/LICENSE"]
+    assert all(",sha256=" in line or line.startswith(f"{folder}/RECORD,") for line in record.splitlines())
+
+
+def test_the_source_distribution_makes_the_same_wheel(place, wheel, tmp_path):
+    tools = place / "image/build/venv/bin/python"
+    environment = os.environ | {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.2.3", "PYTHONPATH": ""}
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "_version.py", ".s3batch"
+    )
+    shutil.copytree(ROOT, tmp_path / "checkout", ignore=ignored)
+
+    def build(target: str, folder: Path) -> None:
+        words = [tools, "-m", "hatchling", "build", "-t", target, "-d", tmp_path / "dist"]
+        subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True)
+
+    build("sdist", tmp_path / "checkout")
+    with tarfile.open(tmp_path / "dist/s3batch-1.2.3.tar.gz") as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+        archive.extractall(tmp_path, filter="data")
+    build("wheel", tmp_path / "s3batch-1.2.3")
+
+    assert {"PKG-INFO", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Dockerfile", "tox.ini"} <= held
+    assert not [name for name in held if re.search(r"(^|/)(\.venv|__pycache__|\.git/|dist/)", name)]
+    names = zipfile.ZipFile(tmp_path / "dist/s3batch-1.2.3-py3-none-any.whl").namelist()
+    version = wheel.name.split("-")[1]
+    assert sorted(names) == sorted(name.replace(version, "1.2.3", 1) for name in zipfile.ZipFile(wheel).namelist())
 
 
 def test_the_image_runs_as_root_and_nonroot_as_somebody_without_a_name(image):
@@ -139,7 +202,7 @@ def build_wheel(wheel: Path, source: Path) -> Path:
 @pytest.fixture
 def source(tmp_path) -> Path:
     """The files that the image is built from, without git."""
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "s3batch", tmp_path / "s3batch", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path

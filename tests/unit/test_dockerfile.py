@@ -112,7 +112,13 @@ def test_what_is_copied_is_there_and_is_what_the_wheel_is_made_of():
 
     assert all((ROOT / source).exists() for source in sources)
     assert {f"!{source}" for source in sources} <= set(ignored)
-    needed = {"pyproject.toml", PROJECT["project"]["readme"], *PROJECT["project"]["license-files"], "s3batch"}
+    needed = {
+        "pyproject.toml",
+        PROJECT["project"]["readme"],
+        *PROJECT["project"]["license-files"],
+        "s3batch",
+        "hatch_build.py",
+    }
     assert set(sources) == needed | {f"requirements/{name}" for name in LOCKS}
 
 
