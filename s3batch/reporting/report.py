@@ -17,8 +17,11 @@ from typing import Any, NamedTuple, Self
 
 from s3batch.journal import Failure, Job, Journal
 from s3batch.model import JobState, Kind
+from s3batch.reporting.head import format_place, list_cache_paths
 from s3batch.reporting.json_stream import Rows
+from s3batch.reporting.text import format_timestamp
 from s3batch.s3 import permissions
+from s3batch.settings.schema import ARCHIVE_COMMANDS
 from s3batch.units import format_count, format_duration, format_plural, format_size
 
 SHOWN = 50
@@ -104,6 +107,11 @@ def make_report_document(
         "seconds": round(seconds, 3),
         "seconds_total": round(seconds + before.seconds, 3),
         "resumed": bool(job.resumed),
+        "source": _find_job_source(job),
+        "target": format_place(job.target),
+        "endpoint": job.endpoint or None,
+        "started": format_timestamp(job.started),
+        "ended": None if job.ended is None else format_timestamp(job.ended),
         "journal": journal,
         "files": files,
         "bytes": size,
@@ -118,6 +126,13 @@ def make_report_document(
         "failures": Rows(lambda: map(_make_failure_row, failures()), sum(each["failed"] for each in counts.values())),
         "warnings": [*job.warnings, *(warning for warning in warnings if warning not in job.warnings)],
     }
+
+
+def _find_job_source(job: Job) -> str | list[str]:
+    """Return the source of a job: a path or a place in S3; of a cache the list of its paths."""
+    if job.command in ARCHIVE_COMMANDS:
+        return list_cache_paths(job.source, job.settings.get("cache"))
+    return job.source
 
 
 def _make_failure_row(failure: Failure) -> dict[str, Any]:
@@ -181,7 +196,7 @@ def format_end_block(
     ``resume`` finds the journal by itself.
     """
     failures = document["failures"]
-    block = [_format_headline(document, dry_run=dry_run)]
+    block = [format_headline(document, dry_run=dry_run)]
     block += _format_listed_lines(
         [f"warning: {warning}" for warning in document["warnings"][:SHOWN]], "warnings", document
     )
@@ -224,7 +239,8 @@ def _format_failure_cause(failure: Mapping[str, Any]) -> str:
     return error if not code or code in error else f"{code}: {error}" if error else code
 
 
-def _format_headline(document: Mapping[str, Any], *, dry_run: bool) -> str:
+def format_headline(document: Mapping[str, Any], *, dry_run: bool = False) -> str:
+    """Return the first line of the end block: how the job ended, and what it did."""
     operations = document["operations"]
     counted = "planned" if dry_run else "done"
     parts = [
