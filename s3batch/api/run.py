@@ -136,7 +136,7 @@ class _ReportOutput(Output):
         if self.held is not None:
             super().document(document)
             return
-        self.report = json.loads(self._mask_secrets("".join(iterate_document_text(document))))
+        self.report = json.loads(self.mask("".join(iterate_document_text(document))))
         self.data_written = True
 
 

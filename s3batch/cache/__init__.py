@@ -12,6 +12,7 @@ from s3batch.cache.naming import CLEAR, SKIP, command_of
 from s3batch.errors import EXIT_DONE
 from s3batch.model import JobState
 from s3batch.reporting import report
+from s3batch.reporting.publish import publish_document
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output
@@ -55,9 +56,8 @@ def resume_cache(settings: Settings, output: Output) -> int:
 
 def _report_skipped(settings: Settings, output: Output, why: str = f"the commit message says {SKIP}") -> int:
     output.info(f"nothing to do: {why}")
-    if settings.json:
-        document = report.make_jobless_document(settings.command, JobState.DONE, EXIT_DONE, warnings=[why])
-        output.document({**document, "cache": {}})
+    document = report.make_jobless_document(settings.command, JobState.DONE, EXIT_DONE, warnings=[why])
+    publish_document(settings, output, {**document, "cache": {}}, f"nothing to do: {why}")
     return EXIT_DONE
 
 

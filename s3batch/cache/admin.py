@@ -11,6 +11,7 @@ from s3batch.cache.object_names import base_of
 from s3batch.errors import EXIT_DONE
 from s3batch.model import JobState
 from s3batch.reporting import report
+from s3batch.reporting.publish import publish_document
 from s3batch.s3.bucket import Bucket
 
 if TYPE_CHECKING:
@@ -37,16 +38,15 @@ class AdminRun:
         self.output.warn(text)
         self.warnings.append(text)
 
-    def document(self, cache: dict[str, Any], code: int = EXIT_DONE, error: str = "") -> None:
-        """Print the ``--json`` document: the keys of a sync's, and the result of this command."""
-        if not self.settings.json:
-            return
+    def publish(self, cache: dict[str, Any], code: int = EXIT_DONE, error: str = "", verdict: str = "") -> None:
+        """Publish the document: the keys of a sync's, and the result of this command. ``verdict`` is for people."""
         state = JobState.FAILED if error else JobState.DONE
         document = report.make_jobless_document(
             self.settings.command, state, code, seconds=time.time() - self.started,
             requests=self.bucket.transport.requests, retries=self.bucket.retries, warnings=self.warnings,
         )  # fmt: skip
-        self.output.document({**document, **({"error": error} if error else {}), "cache": cache})
+        document |= {"error": error} if error else {}
+        publish_document(self.settings, self.output, {**document, "cache": cache}, verdict)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from s3batch.cache.run import choose_step_exit_code
 from s3batch.errors import EXIT_DONE, EXIT_ENDPOINT, EXIT_FAILED, S3BatchError, SettingsError
 from s3batch.model import JobState
 from s3batch.reporting import report
+from s3batch.reporting.publish import publish_document
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ def clear_caches(settings: Settings, output: Output) -> int:
     prefixes, refusal = cleared_by(settings)
     if refusal:
         output.info(f"nothing is cleared: {refusal}")
-        if settings.json:
-            document = report.make_jobless_document(settings.command, JobState.DONE, EXIT_DONE, warnings=[refusal])
-            output.document({**document, "cache": {"removed": []}})
+        document = report.make_jobless_document(settings.command, JobState.DONE, EXIT_DONE, warnings=[refusal])
+        publish_document(settings, output, {**document, "cache": {"removed": []}}, f"nothing is cleared: {refusal}")
         return EXIT_DONE
     try:
         with open_admin_run(settings, output) as look:
@@ -51,8 +51,9 @@ def _clear_prefixes(look: AdminRun, prefixes: tuple[str, ...]) -> int:
     elif not rehearsal:
         bucket.delete_many(keys)
     words = "would remove" if rehearsal else "removed"
-    look.output.info(f"cache cleared: {words} {format_plural(len(keys), 'object')}")
-    look.document({"removed": keys})
+    verdict = f"cache cleared: {words} {format_plural(len(keys), 'object')}"
+    look.output.info(verdict)
+    look.publish({"removed": keys}, verdict=verdict)
     return EXIT_DONE
 
 
@@ -63,9 +64,7 @@ def _report_failure(settings: Settings, output: Output, error: S3BatchError) -> 
         code = EXIT_ENDPOINT if error.exit_code == EXIT_ENDPOINT else EXIT_FAILED
     words = f"the cache was not cleared: {error}"
     (output.error if code else output.warn)(words)
-    if settings.json:
-        document = report.make_jobless_document(
-            settings.command, JobState.FAILED, code, warnings=[] if code else [words]
-        )
-        output.document({**document, **({"error": words} if code else {}), "cache": {"removed": []}})
+    document = report.make_jobless_document(settings.command, JobState.FAILED, code, warnings=[] if code else [words])
+    document |= {"error": words} if code else {}
+    publish_document(settings, output, {**document, "cache": {"removed": []}}, words)
     return code

@@ -36,7 +36,7 @@ def inspect_cache(settings: Settings, output: Output) -> int:
         if not found:
             words = f"no cache {', '.join(settings.cache_key) or _repository_words(settings)}"
             output.error(f"{words}; see s3batch cache list")
-            look.document({}, EXIT_FAILED, words)
+            look.publish({}, EXIT_FAILED, words)
             return EXIT_FAILED
         for other in found[1:]:
             look.warn(f"another cache of that name, older or for other paths: {other.removeprefix(look.base + KEYS)}")
@@ -83,7 +83,7 @@ def _show_manifest(look: AdminRun, key: str) -> None:
         f"{name}: {format_count(len(rows))} entries, {format_size(size)} in {format_plural(len(manifest.chunks), 'chunk')}; "
         f"made {age} ago by {manifest.tool} on {manifest.system}; paths: {', '.join(manifest.roots)}"
     )
-    look.document(
+    look.publish(
         {
             "key": key, "name": name, "roots": list(manifest.roots), "created": manifest.created,
             "tool": manifest.tool, "system": manifest.system, "bytes": size, "chunks": len(manifest.chunks),

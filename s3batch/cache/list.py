@@ -15,7 +15,7 @@ from s3batch.cache.object_names import KEYS, title_of_key
 from s3batch.errors import EXIT_DONE, ArchiveError
 from s3batch.reporting.text import format_table
 from s3batch.s3.errors import RequestError
-from s3batch.units import format_count, format_duration, format_size
+from s3batch.units import format_count, format_duration, format_plural, format_size
 
 if TYPE_CHECKING:
     from s3batch.model import ListedObject
@@ -134,7 +134,7 @@ def list_caches(settings: Settings, output: Output) -> int:
             output.data(*_format_catalog(rows))
         elif not rows:
             output.info(f"no caches below {settings.bucket}/{look.base}")
-        look.document({"caches": rows})
+        look.publish({"caches": rows}, verdict=format_plural(len(rows), "cache"))
         return EXIT_DONE
 
 

@@ -52,7 +52,7 @@ def prune_caches(settings: Settings, output: Output) -> int:
     with open_admin_run(settings, output) as look:
         if settings.read_only:
             output.info("nothing to do: read_only is set")
-            look.document({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
+            look.publish({"evicted": [], "deleted_chunks": 0, "freed": 0, "noted": 0})
             return EXIT_DONE
         store = BucketStore(look.bucket)
         prune = PruneRun(look, store)
@@ -213,7 +213,7 @@ class PruneRun:
         elif self.lapsed:
             look.warn("the store answers too slowly to delete chunks safely beside builds; the next prune tries again")
         code = EXIT_FAILED if wrong else EXIT_DONE
-        look.document(
+        look.publish(
             {"evicted": self.evicted, "deleted_chunks": self.deleted, "freed": self.freed, "noted": self.noted},
             code, wrong,
         )  # fmt: skip

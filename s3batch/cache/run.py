@@ -35,6 +35,7 @@ from s3batch.files.private import PrivateFileError
 from s3batch.journal import Journal
 from s3batch.model import JobState
 from s3batch.reporting import report
+from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import EarlierJobs, format_resume_command
 
 if TYPE_CHECKING:
@@ -217,14 +218,23 @@ class CacheJob(JobDescription):
         """Return the outputs of the use case."""
         return self._outcome.outputs
 
+    def format_verdict(self, document: Document) -> str:
+        """Return the outcome, or why there is none."""
+        return self._outcome.words or document.get("error", "") or super().format_verdict(document)
+
+    def format_resume(self, document: Document) -> str:
+        """Return the command that finishes the step, if it failed."""
+        if self._outcome.words or not document["exit_code"] or self.runner.settings.dry_run:
+            return ""
+        found = self.runner.is_journal_found() and self.runner.settings.state_directory != self._session.own
+        return format_resume_command(document["job"], self.runner.journal.path, found)
+
     def print_end(self, document: Document) -> None:
         """Print one line: the outcome, or the command that finishes the step."""
         output = self.runner.output
         if self._outcome.words:
             output.info(self._outcome.words)
-        elif document["exit_code"] and not self.runner.settings.dry_run:
-            found = self.runner.is_journal_found() and self.runner.settings.state_directory != self._session.own
-            command = format_resume_command(document["job"], self.runner.journal.path, found)
+        elif command := self.format_resume(document):
             output.error(f"to finish it: {command}")
 
 
@@ -233,7 +243,6 @@ def _end_without_journal(settings: Settings, output: Output, names: CacheObjects
     code = choose_step_exit_code(settings, error, missed=True)
     wrong = f"{_NOT_DONE[settings.command]}: {error}"
     (output.error if code else output.warn)(wrong if code else f"{wrong}; the build goes on without it")
-    if settings.json:
-        document = report.make_jobless_document(settings.command, JobState.FAILED, code, warnings=[wrong])
-        output.document({**document, "cache": {"key": names.own, "name": names.title}})
+    document = report.make_jobless_document(settings.command, JobState.FAILED, code, warnings=[wrong])
+    publish_document(settings, output, {**document, "cache": {"key": names.own, "name": names.title}}, wrong)
     return code

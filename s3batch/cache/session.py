@@ -111,9 +111,9 @@ class CacheSession:
 
     def tell(self, operation: Operation) -> None:
         """Print a line of the plan of a dry run."""
-        if self.settings.json:
+        if self.settings.wants_document:
             self.plan.append({"operation": operation.kind, "key": operation.key, "reason": operation.reason})
-        else:
+        if not self.settings.json:
             self.output.data(f"{operation.kind} {operation.key} {operation.reason}")
 
     def title(self, key: str) -> str:

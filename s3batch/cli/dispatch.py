@@ -56,6 +56,12 @@ def _dispatch_doctor(settings: Settings, output: Output) -> int:
     return run.run_doctor(settings, output)
 
 
+def _dispatch_report(settings: Settings, output: Output) -> int:
+    from s3batch.commands.report import write_reports
+
+    return write_reports(settings, output)
+
+
 def _jobs_list(settings: Settings, output: Output) -> int:
     from s3batch.commands.jobs.list import list_jobs
 
@@ -122,6 +128,7 @@ USE_CASES: dict[str, UseCase] = {
     "explain": _dispatch_explain,
     "resume": _dispatch_resume,
     "doctor": _dispatch_doctor,
+    "report": _dispatch_report,
     "jobs list": _jobs_list,
     "jobs show": _jobs_show,
     "jobs prune": _jobs_prune,

@@ -89,6 +89,10 @@ EXAMPLES: dict[str, CommandExamples] = {
         ),
         ("endpoint_url", "region", "profile", "json"),
     ),
+    "report": CommandExamples(
+        ("--report job.html", "--report job.md --report job.csv", "20261129-080000-a1b2c3 --report job.html"),
+        ("report", "journal", "json"),
+    ),
     "config": CommandExamples(("", "sync --profile deploy", "cache restore --json"), ("json",)),
 }
 """By command; ``plugin`` takes no arguments and has a help of its own."""

@@ -39,6 +39,7 @@ USAGE = {
     "cache prune": "s3://BUCKET/PREFIX",
     "cache inspect": "s3://BUCKET/PREFIX [NAME]",
     "resume": "[JOB]",
+    "report": "[JOB] --report FILE",
     "jobs show": "[JOB]",
     "jobs forget": "JOB",
     "config": "[COMMAND]",

@@ -40,8 +40,10 @@ PLUGIN_REGION = "us-east-1"
 """The region that drone-s3-sync uses by default."""
 _LARGEST_FILE = 1 << 20
 """Bytes of a config file or an env_file."""
-_FIRST_WORDS = {"resume": "job", "jobs show": "job", "jobs forget": "job", "explain": "argument"}
+_FIRST_WORDS = {"resume": "job", "jobs show": "job", "jobs forget": "job", "explain": "argument", "report": "job"}
 """Commands whose first argument is no setting, and the fact that it is."""
+_STEP_FILES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "DRONE_OUTPUT", "DRONE_CARD_PATH")
+"""Variables of the files that a CI reads after a step."""
 _WITH_BUILD = ("cache ", "resume")
 """Commands that look at the build outside a plugin too: their key is made of it."""
 
@@ -125,6 +127,12 @@ def _env_file_variable(environ: Mapping[str, str]) -> GivenText | None:
 def require_needed_settings(settings: Settings) -> None:
     """Raise SettingsError if a setting is missing that the command needs."""
     command = settings.command
+    if settings.json and settings.json_lines:
+        raise SettingsError("json and json_lines are both set", hint="choose one of them")
+    if settings.report:
+        from s3batch.reporting.report_files import require_known_forms  # noqa: PLC0415 - as below
+
+        require_known_forms(settings)
     online = "bucket" in taken_by(command) and command != "resume"
     if online and "source" in taken_by(command):
         require_two_places(settings)
@@ -338,7 +346,7 @@ def _resolve_verbosity(values: Mapping[str, Any]) -> dict[str, Any]:
 def _find_build_facts(command: str, environ: Mapping[str, str], workspace: str, *, plugin: bool) -> CIBuild | None:
     """Return the facts of the build for a plugin, for a cache, which git may name too, and for outputs."""
     of_cache = command.startswith(_WITH_BUILD)
-    wanted = plugin or of_cache or any(environ.get(name) for name in ("GITHUB_OUTPUT", "DRONE_OUTPUT"))
+    wanted = plugin or of_cache or any(environ.get(name) for name in _STEP_FILES)
     return find_build(environ, workspace if of_cache else "") if wanted else None
 
 

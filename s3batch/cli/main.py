@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TextIO
 
 import s3batch
@@ -28,6 +28,8 @@ from s3batch.settings.schema import COMMANDS, RESUMABLE
 from s3batch.settings.table import TABLE, Settings
 
 _HELP = ("-h", "--help")
+_UNREPORTED = frozenset({errors.EXIT_SETTINGS, errors.EXIT_JOURNAL, errors.EXIT_BUG})
+"""Exit codes without a report file: nothing was tried, or it is not known what was."""
 _STEPS = frozenset({"cache restore", "cache rebuild"})
 """Commands that break no build."""
 _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
@@ -46,17 +48,22 @@ class _Invocation:
     """True in the process itself, false in a test inside another process."""
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def wants_json(self) -> bool:
-        """Also before the settings are known, and if they never are."""
+    def wants(self, name: str) -> bool:
+        """Return whether ``json`` or ``json_lines`` is set, also before the settings are known, and if they never are."""
         if self.settings:
-            return self.settings.json
+            return bool(getattr(self.settings, name))
+        flag = name.replace("_", "-")
         words = list(self.argv[: self.argv.index("--")] if "--" in self.argv else self.argv)
-        names = ["S3BATCH_JSON", *(["PLUGIN_JSON"] if self.command == "plugin" else [])]
-        said = [word for word in words if word in {"--json", "--no-json"}]
+        variables = [f"S3BATCH_{name.upper()}", *([f"PLUGIN_{name.upper()}"] if self.command == "plugin" else [])]
+        said = [word for word in words if word in {f"--{flag}", f"--no-{flag}"}]
         if said:
-            return said[-1] == "--json"
-        return any(self.environ.get(name, "").strip().lower() in _TRUE for name in names)
+            return said[-1] == f"--{flag}"
+        return any(self.environ.get(variable, "").strip().lower() in _TRUE for variable in variables)
+
+    @property
+    def wants_document(self) -> bool:
+        """True if anything is done with the document of a run that failed before it had a job."""
+        return self.settings is not None or self.wants("json") or self.wants("json_lines")
 
     @property
     def wants_traceback(self) -> bool:
@@ -103,6 +110,11 @@ def _finish_output(call: _Invocation) -> int:
     if call.real and threading.current_thread() is threading.main_thread():
         interrupter.install()
     code = _run_checked(call, interrupter)
+    if call.settings is not None and (call.settings.on_done or call.settings.ping):
+        from s3batch.reporting.hooks import tell_others  # noqa: PLC0415 - few runs have any
+
+        interrupter.over = True
+        tell_others(call.settings, call.output, code)
     lost = call.output.lost_data()
     if lost is None:
         return code
@@ -139,8 +151,7 @@ def _broken_step(call: _Invocation, settings: Settings, error: Exception) -> int
         return _report_error(call, sentence, errors.EXIT_FAILED)
     call.output.warn(f"{sentence}; the build goes on without it")
     call.output.trace(error)
-    if call.wants_json and not call.output.data_written:
-        call.output.document(_failure_document(call, sentence, errors.EXIT_DONE))
+    _publish_failure(call, sentence, errors.EXIT_DONE)
     return errors.EXIT_DONE
 
 
@@ -187,11 +198,12 @@ def _run_command(call: _Invocation, rest: Sequence[str]) -> int:
 def _nothing_wanted(call: _Invocation) -> int:
     """Say that a cache step has neither restore nor rebuild to do; return the exit code."""
     call.output.info("neither restore nor rebuild is true: nothing to do")
-    if call.wants_json:
+    if call.wants_document:
         from s3batch.model import JobState  # noqa: PLC0415 - as above
-        from s3batch.reporting import report  # noqa: PLC0415 - few ask for it
+        from s3batch.reporting import publish, report  # noqa: PLC0415 - few ask for it
 
-        call.output.document(report.make_jobless_document(call.command, JobState.DONE, errors.EXIT_DONE))
+        document = report.make_jobless_document(call.command, JobState.DONE, errors.EXIT_DONE)
+        publish.publish_document(None, call.output, document)
     return errors.EXIT_DONE
 
 
@@ -233,6 +245,8 @@ def _load_settings(call: _Invocation, command: str, rest: Sequence[str]) -> Sett
         call.output.log_format = settings.log_format
         call.output.errors_only = settings.log_level == "error"
         call.output.redact(settings.secrets())
+        if settings.json_lines:
+            call.output.write_events()
         _warn_of_lost_journal(settings, call.output)
     return settings
 
@@ -280,9 +294,23 @@ def _report_error(call: _Invocation, sentence: str, code: int) -> int:
     call.output.error(sentence)
     if call.wants_traceback:
         call.output.error(*(f"| {line}" for line in traceback.format_exc().rstrip().split("\n")))
-    if call.wants_json and not call.output.data_written:
-        call.output.document(_failure_document(call, sentence, code))
+    _publish_failure(call, sentence, code)
     return code
+
+
+def _publish_failure(call: _Invocation, sentence: str, code: int) -> None:
+    """Publish the end of a run that failed before it had a job, unless its end has been published."""
+    begun = call.output.data_written and call.wants("json")
+    if call.output.published or begun or not call.wants_document:
+        return
+    from s3batch.reporting.publish import publish_document  # noqa: PLC0415 - only a failure needs it
+
+    settings = call.settings
+    if settings is None and call.wants("json_lines") and not call.output.events:
+        call.output.write_events()
+    if settings is not None and (code in _UNREPORTED):
+        settings = replace(settings, report=(), build=None)
+    publish_document(settings, call.output, _failure_document(call, sentence, code), sentence)
 
 
 def _failure_document(call: _Invocation, sentence: str, code: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.cli import help as helps
 from s3batch.reporting.console import MASK, Output
+from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_table
 from s3batch.settings.schema import DEFAULT, Form, Setting
 from s3batch.settings.table import Settings, taken_by
@@ -28,7 +29,7 @@ def show_settings(settings: Settings, output: Output, environ: Mapping[str, str]
     if settings.json:
         listed = {name: {"value": value, "from": origin} for name, value, _, origin in rows}
         about = _describe_profile(profile) if profile else None
-        output.document({"command": settings.command, "settings": listed, "profile": about})
+        publish_document(settings, output, {"command": settings.command, "settings": listed, "profile": about})
         return 0
     cells = [("setting", "value", "from"), *((name, shown, origin) for name, _, shown, origin in rows)]
     output.data(*format_table(cells, _WIDEST))

@@ -19,6 +19,7 @@ from s3batch.model import FILE
 from s3batch.objects.attribute_origins import explain_attributes
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.plan.spec import SyncSpec
+from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_date, format_table
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.errors import RequestError
@@ -91,7 +92,7 @@ def run_explain(settings: Settings, output: Output) -> int:
         "reason": verdict.reason,
     }
     if settings.json:
-        output.document(document)
+        publish_document(settings, output, document)
     else:
         output.data(*_format_lines(document))
     return EXIT_DONE

@@ -9,6 +9,7 @@ from s3batch.commands.jobs.find import RUNNING, find_jobs
 from s3batch.coordinator import journal_trust
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.reporting.json_stream import Collected
+from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import format_resume_command
 from s3batch.reporting.text import format_date
 from s3batch.settings.direction import names_store
@@ -48,9 +49,10 @@ def run_resume(settings: Settings, output: Output, carry_on: CarryOn) -> int:
 
 
 def _report_nothing(settings: Settings, output: Output) -> int:
-    output.info("nothing to resume: no unfinished job")
-    if settings.json:
-        output.document({"job": None, "command": "resume", "state": "done", "exit_code": 0, "resumed": False})
+    words = "nothing to resume: no unfinished job"
+    output.info(words)
+    document = {"job": None, "command": "resume", "state": "done", "exit_code": 0, "resumed": False}
+    publish_document(settings, output, document, words)
     return 0
 
 
@@ -87,8 +89,8 @@ def _finish_all(left: Sequence[FoundJob], settings: Settings, output: Output, ca
         if code in INTERRUPTED:
             break
     documents, output.held = output.held, None
-    if settings.json:
-        output.document({"command": "resume", "exit_code": worst, "jobs": documents})
+    told = replace(settings, report=(), build=None)  # each job has told it
+    publish_document(told, output, {"command": "resume", "exit_code": worst, "jobs": documents})
     return worst
 
 

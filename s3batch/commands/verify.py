@@ -29,6 +29,7 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import report
 from s3batch.reporting.json_stream import Rows, Spool
+from s3batch.reporting.run_report import RunReport
 from s3batch.s3 import permissions
 from s3batch.units import format_count, format_plural
 from s3batch.worker.verify import EXTENSIONS
@@ -116,7 +117,17 @@ class VerifyJob(SyncJob):
         kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
         found = document["failures"]
         failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
-        return {**kept, "failures": failures, "differences": self.differences}
+        return {**kept, "failures": failures, "differences": self.differences, "dry_run": False}
+
+    def format_verdict(self, document: Document) -> str:
+        """Return the end line."""
+        return _format_end_line(document)
+
+    def make_report(self, document: Document) -> RunReport:
+        """Return the report: it lists differences, where that of a sync lists operations."""
+        return RunReport(
+            document=document, headers=permissions.headers_of(self.settings), verdict=_format_end_line(document)
+        )
 
     def print_end(self, document: Document) -> None:
         """Print the end line on stderr; the differences are on stdout already."""
@@ -162,12 +173,15 @@ def _print_end_line(document: Document, settings: Settings, output: Output) -> N
         output.warn(warning)
     for failure in document["failures"]:
         output.error(report.format_failure_line(failure, permissions.headers_of(settings)))
+    output.info(_format_end_line(document))
+
+
+def _format_end_line(document: Document) -> str:
     found, failed = len(document["differences"]), len(document["failures"])
     words = format_plural(found, "difference") if found else "no difference"
     more = f", {format_count(failed)} could not be compared" if failed else ""
     unfinished = ", not everything was compared" if document["state"] == JobState.INTERRUPTED else ""
     files = document["files"]
     if not files + found + failed and not unfinished:
-        output.info("nothing to compare: the source has no file and the target no object")
-        return
-    output.info(f"{format_plural(files, 'file')} compared: {words}{more}{unfinished}")
+        return "nothing to compare: the source has no file and the target no object"
+    return f"{format_plural(files, 'file')} compared: {words}{more}{unfinished}"

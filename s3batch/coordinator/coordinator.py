@@ -12,6 +12,7 @@ release the rest. A second signal means now.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -137,6 +138,7 @@ class Coordinator:
                 self._look_around()
                 if planning is None and self._open[stage] and self._dispatcher.has_nothing:
                     self._count_again(stage)
+            self._take_sample(last=True)
         except S3BatchError as stopped:
             self._executor.drain()
             if self._deps.signals.seen:
@@ -185,12 +187,20 @@ class Coordinator:
         return 0.1 if due is None else min(0.1, due)
 
     def _look_around(self) -> None:
-        self._deps.progress.update(self._deps.totals)
+        totals = self._deps.totals
+        self._deps.progress.update(totals)
+        self._deps.events.progress(totals)
+        self._take_sample()
         self._deps.signals.check()
         if self._deps.signals.seen:
             raise self._deps.signals.error()
         self._sign_in.refresh()
         self._journal.jobs.give_sign_of_life()
+
+    def _take_sample(self, *, last: bool = False) -> None:
+        totals = self._deps.totals
+        if not self._deps.dry_run:
+            self._journal.samples.take(time.time(), totals.files_done, totals.bytes_sent, totals.failed, last=last)
 
     # --- dry runs ---------------------------------------------------------------------------
 
@@ -303,6 +313,12 @@ class Coordinator:
         if operation.kind in (UPLOAD, TRANSFER):
             totals.bytes_done += operation.size
 
+    def _fail(self, operation: Operation, result: Result) -> tuple[State, Result]:
+        """Return the outcome of an operation that failed for good, which is told at once."""
+        self._count_settled(operation, failed=True)
+        self._deps.events.failure(operation, result)
+        return State.FAILED, result
+
     def _settle_failed_result(self, operation: Operation, result: Result) -> tuple[State, Result]:
         if result.code == "Changed":
             return self._changed(operation, result)
@@ -320,16 +336,14 @@ class Coordinator:
             self._retries.add_row(operation.id, pause)
             return State.PENDING, result
         self._breaker.record_failure(result)
-        self._count_settled(operation, failed=True)
-        return State.FAILED, result
+        return self._fail(operation, result)
 
     def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Plan an operation again whose file changed, unless the file keeps changing."""
         self._changes[operation.id] += 1
         most = self._deps.tries if isinstance(operation.spec, SourceObject) else _CHANGES
         if self._changes[operation.id] >= most:
-            self._count_settled(operation, failed=True)
-            return State.FAILED, result._replace(error=f"{result.error}, {format_plural(most, 'time')}")
+            return self._fail(operation, result._replace(error=f"{result.error}, {format_plural(most, 'time')}"))
         fresh = self._deps.replan(operation)
         if isinstance(fresh, Operation):
             self._journal.operations.settle([(State.PENDING, result)])
@@ -340,8 +354,10 @@ class Coordinator:
             return self._gone(operation, result)  # this job's walk tells what is there now
         if fresh is None:  # a directory that could not be read and can be now counts as nothing: the next run walks it
             fresh = Result(operation.id) if operation.path.endswith("/") else result
-        self._count_settled(operation, failed=bool(fresh.error))
-        return (State.FAILED if fresh.error else State.SKIPPED), fresh
+        if fresh.error:
+            return self._fail(operation, fresh)
+        self._count_settled(operation)
+        return State.SKIPPED, fresh
 
     def _gone(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Settle an operation that a dead job had planned and whose file does not exist any more."""
@@ -367,8 +383,7 @@ class Coordinator:
         result = Result(row, error=_KILLER, code=LOST)
         if self._quarantine.is_killer((row, Step.WHOLE, 0)):
             self._breaker.record_failure(result)
-            self._count_settled(operation, failed=True)
-            return State.FAILED, result
+            return self._fail(operation, result)
         self._retries.add_row(row, 0.0)
         return State.PENDING, result
 
@@ -404,8 +419,7 @@ class Coordinator:
         if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
             return self._gone(operation, result)
         if result.error:
-            self._count_settled(operation, failed=True)
-            return State.FAILED, result._replace(step=Step.WHOLE)
+            return self._fail(operation, result._replace(step=Step.WHOLE))
         self._deps.heard(operation, result)
         totals = self._deps.totals
         self._open[operation.stage] -= 1

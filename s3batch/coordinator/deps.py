@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator.circuit_breaker import ENDPOINT_GONE
 from s3batch.coordinator.dispatcher import ENOUGH, KEYS_OUT
+from s3batch.reporting.events import EventStream
 from s3batch.settings.s3_limits import DELETE_BATCH
 
 if TYPE_CHECKING:
@@ -64,5 +65,7 @@ class CoordinatorDeps:
     """Keys to delete that are leased at once."""
     delete_batch: int = DELETE_BATCH
     """Keys of one DeleteObjects request."""
+    events: EventStream = field(default_factory=EventStream)
+    """Hears of progress and of failures."""
     clock: Callable[[], float] = time.monotonic
     """Seconds that only grow. A simulation gives its own."""

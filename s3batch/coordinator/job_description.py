@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, S3BatchError
 from s3batch.model import Stage
-from s3batch.reporting.report import EarlierJobs, format_end_block
+from s3batch.reporting.report import (
+    EarlierJobs,
+    format_end_block,
+    format_headline,
+    format_resume_command,
+    is_work_left,
+)
+from s3batch.reporting.run_report import RunReport, report_of_journal
 from s3batch.s3 import permissions
 
 if TYPE_CHECKING:
@@ -74,6 +81,23 @@ class JobDescription:
     def collect_outputs(self, document: Document) -> Mapping[str, str | int | bool]:
         """Return the outputs for later steps of the build."""
         return {}
+
+    def format_verdict(self, document: Document) -> str:
+        """Return the sentence that a report begins with."""
+        return format_headline(document, dry_run=self.runner.settings.dry_run)
+
+    def format_resume(self, document: Document) -> str:
+        """Return the command that finishes the job; empty if it leaves nothing to finish."""
+        if self.runner.settings.dry_run or not is_work_left(document):
+            return ""
+        return format_resume_command(document["job"], document["journal"], self.runner.is_journal_found())
+
+    def make_report(self, document: Document) -> RunReport:
+        """Return all that report files show of the job."""
+        return report_of_journal(
+            self.runner.journal, document, permissions.headers_of(self.runner.settings),
+            verdict=self.format_verdict(document), resume=self.format_resume(document),
+        )  # fmt: skip
 
     def print_end(self, document: Document) -> None:
         """Print the end block for people."""

@@ -13,6 +13,7 @@ from s3batch.coordinator.signals import InterruptedJobError
 from s3batch.errors import EXIT_FAILED, JournalError, SupersededError
 from s3batch.model import JobState
 from s3batch.reporting.ci_outputs import write_outputs
+from s3batch.reporting.publish import publish_run
 from s3batch.reporting.report import find_fail_on_reason, make_report_document
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def end_job(job: JobDescription, stopped: S3BatchError | None) -> int:
         write_outputs(runner.settings, runner.output, outputs)
     if reason:
         runner.output.error(reason)
-    if runner.settings.json:
-        runner.output.document(document)
+    publish_run(runner.settings, runner.output, job.make_report(document))
     job.print_end(document)
     return code
 

@@ -19,7 +19,9 @@ from s3batch.coordinator.coordinator import Coordinator
 from s3batch.coordinator.deps import CoordinatorDeps
 from s3batch.coordinator.job_end import end_job
 from s3batch.coordinator.multipart import MultipartUploads
+from s3batch.reporting.head import describe_run
 from s3batch.reporting.progress import Totals, choose_progress_kind, make_progress
+from s3batch.reporting.report import make_report_document
 from s3batch.s3.bucket import Bucket
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from s3batch.settings.table import Settings
 
 
+_BEGUN = ("job", "command", "resumed", "source", "target", "endpoint", "started", "journal")
+"""The fields of the document that are known when a job begins."""
+
+
 @dataclass(slots=True)
 class JobRunner:
     """The surroundings of one job, which its command has opened: journal and signals are held by that command."""
@@ -47,6 +53,7 @@ class JobRunner:
 
     def __post_init__(self) -> None:
         self.journal.heed(self.signals.error, self.signals.check)
+        self.journal.jobs.listen(self.output.events.warning)
 
     def begin(self, source: str, target: str, *, plan: str = "", deletes_anew: bool = False) -> None:
         """Begin the job in the journal; see :meth:`s3batch.journal.jobs.Jobs.begin`."""
@@ -55,6 +62,15 @@ class JobRunner:
             settings.command, source, target, settings.endpoint_url, settings.public(), __version__,
             continues=settings.job, plan=plan, deletes_anew=deletes_anew,
         )  # fmt: skip
+        if self.output.events:
+            self._tell_begin()
+
+    def _tell_begin(self) -> None:
+        """Tell those who listen what begins; the end tells the same and more."""
+        job, journal = self.journal.jobs.current, self.journal.path
+        document = make_report_document(job, {}, lambda: iter(()), journal=journal, now=job.started)
+        facts = {name: document[name] for name in _BEGUN}
+        self.output.events.begun({**describe_run(self.settings, self.output), **facts})
 
     def run(self, job: JobDescription) -> int:
         """Carry out the job and report its end; return the exit code."""
@@ -93,6 +109,7 @@ class JobRunner:
                     uploads=uploads or MultipartUploads(self.journal, 1, _no_words, _no_words),
                     tries=settings.retries, multipart_threshold=settings.multipart_threshold, dry_run=settings.dry_run,
                     whole=whole, replan=replan, has_file=has_file, clock=clock, say=self.output.info, warn=warn,
+                    events=self.output.events,
                 )
             )  # fmt: skip
         finally:

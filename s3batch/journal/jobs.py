@@ -43,8 +43,13 @@ class Jobs:
         self._operations = operations
         self._objects = objects
         self._is_rehearsal = is_rehearsal
+        self._heard: Callable[[str], None] = lambda _: None
 
     # -- the job at work
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Pass each warning to ``heard`` at once, also one that is kept already."""
+        self._heard = heard
 
     @property
     def current_id(self) -> str:
@@ -183,6 +188,7 @@ class Jobs:
 
     def warn(self, text: str) -> None:
         """Keep a warning for the report. An equal text is kept once."""
+        self._heard(text)
         number = self._current.job.number
         with self._transaction.batch():
             self._store.execute(

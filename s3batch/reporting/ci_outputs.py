@@ -35,7 +35,7 @@ def write_outputs(settings: Settings, output: Output, values: Mapping[str, str |
             continue
         text = "".join(f"{name.replace('_', mark)}={_format_output_value(value)}\n" for name, value in values.items())
         try:
-            _append_output(path, text)
+            append_text(path, text.encode("utf-8", "surrogateescape"))
         except OSError as error:
             output.warn(f"the outputs of this step cannot be written to {path}: {error.strerror}")
 
@@ -57,10 +57,10 @@ def _format_output_value(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else escape_line(str(value))
 
 
-def _append_output(path: str, text: str) -> None:
+def append_text(path: str, data: bytes) -> None:
+    """Append to a file that a CI named, or make it. Raises OSError."""
     descriptor = os.open(path, _APPEND, 0o644)
     try:
-        data = text.encode("utf-8", "surrogateescape")
         while data:
             data = data[os.write(descriptor, data) :]
     finally:

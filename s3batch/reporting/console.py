@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote
 
 from s3batch.reporting.events import EventStream
-from s3batch.reporting.json_stream import Collected, iterate_document_text
+from s3batch.reporting.json_stream import Collected, iterate_document_text, iterate_line_text
 from s3batch.reporting.text import format_timestamp
 
 if TYPE_CHECKING:
@@ -92,6 +92,14 @@ class Output:
         """True if anything was written to stdout; with ``--json`` that was the document."""
         self.events = EventStream()
         """The events of this run, for programs that subscribe."""
+        self.started = time.time()
+        """When this run began, in seconds since the epoch."""
+        self.events_only = False
+        """True if stdout is for the lines of ``--json-lines``."""
+        self.published = False
+        """True if a document of this run was published."""
+        self.kept: IO[bytes] | None = None
+        """The text of the last document that was kept, for those who are told at the end."""
         self.held: Collected | None = None
         """Collects the documents of several jobs, while someone makes one of them."""
 
@@ -108,22 +116,44 @@ class Output:
 
     def clean(self, text: str) -> str:
         """Return ``text`` as one harmless line without secrets."""
-        return _escape_ci_command(escape_line(self._mask_secrets(text)))
+        return _escape_ci_command(escape_line(self.mask(text)))
 
-    def _mask_secrets(self, text: str) -> str:
+    def mask(self, text: str) -> str:
+        """Return ``text`` without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
 
     def data(self, *lines: str) -> None:
-        """Write lines to stdout."""
-        self._put("".join(f"{self.clean(line)}\n" for line in lines))
+        """Write lines to stdout, unless that is for events only."""
+        if not self.events_only:
+            self._put("".join(f"{self.clean(line)}\n" for line in lines))
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Write the one JSON document of a run with ``--json``."""
         write = self._put if self.held is None else self.held.write
         for piece in chain(iterate_document_text(document), ["\n"]):
-            write(_COMMAND_ANYWHERE.sub(r"\\u0023", self._mask_secrets(piece)))
+            write(_COMMAND_ANYWHERE.sub(r"\\u0023", self.mask(piece)))
+
+    def write_events(self) -> None:
+        """Write each event as a line from now on, and nothing else to stdout."""
+        self.events_only = True
+        self.events.subscribe(self._write_event)
+
+    def _write_event(self, event: Mapping[str, Any]) -> None:
+        for piece in iterate_line_text(event):
+            self._put(_COMMAND_ANYWHERE.sub(r"\\u0023", self.mask(piece)))
+        with self._noting_loss():
+            self._stdout.flush()
+
+    def keep_document(self, document: Mapping[str, Any]) -> None:
+        """Keep the text of a document for the end of the run, when the journal is closed."""
+        import tempfile  # noqa: PLC0415 - few runs need it
+
+        self.kept = tempfile.TemporaryFile()  # noqa: SIM115 - the run ends with it
+        for piece in chain(iterate_document_text(document), ["\n"]):
+            self.kept.write(self.mask(piece).encode())
+        self.kept.flush()
 
     def info(self, *lines: str) -> None:
         """Print a message for people; ``--quiet`` silences it."""

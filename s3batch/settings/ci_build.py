@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 GIT = "git"
 """The system of a run outside a CI: only git's remote and HEAD say whose it is."""
+_STEP_FILES = ("card_path", "output_path", "github_output", "step_summary")
+"""Fields that name files of one step."""
 _KIN_OF_DRONE = frozenset({"", "drone", "harness", "woodpecker"})
 
 
@@ -72,6 +74,8 @@ class CIBuild:
     """The file Harness reads ``key=value`` lines from."""
     github_output: str = ""
     """The file GitHub Actions reads outputs from; Gitea and Forgejo have it too."""
+    step_summary: str = ""
+    """The file GitHub Actions shows as the summary of a step."""
 
     @property
     def has_repository(self) -> bool:
@@ -87,6 +91,11 @@ class CIBuild:
     def is_pull_request(self) -> bool:
         """True if others than the repository's own people may have written what is built."""
         return bool(self.pull_request) or self.event.startswith("pull_request")
+
+    def with_files_of(self, step: CIBuild | None) -> CIBuild:
+        """Return the build with the files of another step: those of a resumed job are of a step that is over."""
+        files: dict[str, Any] = {name: getattr(step, name, "") for name in _STEP_FILES}
+        return replace(self, **files)
 
     def public(self) -> dict[str, Any]:
         """Return the fields that are not empty, JSON-able, for the journal."""

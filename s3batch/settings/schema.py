@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "cache prune": "remove old caches by age, number or size",
     "cache inspect": "list the content of one cache",
     "resume": "finish the unfinished job, or the one named",
+    "report": "write the report of a finished job, from its journal",
     "jobs list": "list the jobs with their state and what is left to do",
     "jobs show": "show one job: what is left to do, what failed and why",
     "jobs prune": "delete finished jobs from the journals, abort the multipart uploads of dead jobs",
@@ -39,8 +40,11 @@ SOURCE_COMMANDS = SYNC_COMMANDS | {"resume"}
 ARCHIVE_COMMANDS = frozenset({"cache restore", "cache rebuild"})
 KEYED_COMMANDS = ARCHIVE_COMMANDS | {"cache inspect"}
 ONLINE_COMMANDS = SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "jobs prune", "jobs forget"}
+REPORTING_COMMANDS = frozenset({"sync", "verify", "doctor", "resume"}) | CACHE_COMMANDS
+"""Commands whose end is written to report files and told to other programs."""
 WORKING_COMMANDS = frozenset({"sync", "verify", "resume"}) | ARCHIVE_COMMANDS
-JOURNAL_COMMANDS = WORKING_COMMANDS | {"doctor", "explain", "jobs list", "jobs show", "jobs prune", "jobs forget"}
+_OF_JOURNALS = frozenset({"doctor", "explain", "report", "jobs list", "jobs show", "jobs prune", "jobs forget"})
+JOURNAL_COMMANDS = WORKING_COMMANDS | _OF_JOURNALS
 EVERY_COMMAND = frozenset(COMMANDS) - {"config", "completion"}
 RESUMABLE = frozenset({"sync", "cache restore", "cache rebuild"})
 """Commands whose jobs ``resume`` finishes. It accepts their settings too, if they are equal to the job's."""

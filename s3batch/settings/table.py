@@ -32,6 +32,7 @@ from s3batch.settings.schema import (
     KEYED_COMMANDS,
     ONLINE_COMMANDS,
     PLUGIN_ONLY,
+    REPORTING_COMMANDS,
     RESUMABLE,
     SOURCE_COMMANDS,
     SYNC_COMMANDS,
@@ -552,6 +553,22 @@ class Settings:
         EVERY_COMMAND,
         Form.BOOLEAN,
     )
+    json_lines: bool = define_setting(
+        False, "Print one event a line on stdout while the command runs: begun, progress, failure, warning, ended.",
+        Topic.OUTPUT, REPORTING_COMMANDS, Form.BOOLEAN,
+    )  # fmt: skip
+    report: tuple[str, ...] = define_setting(
+        (), "Files for the report of the run; the form is told by the ending: .html, .md, .xml (JUnit), .prom, .json, .csv.",
+        Topic.OUTPUT, REPORTING_COMMANDS | {"report"}, Form.LIST,
+    )  # fmt: skip
+    on_done: str = define_setting(
+        "", "Command that gets the JSON document on stdin at the end, or URL to which it is sent with POST.",
+        Topic.OUTPUT, REPORTING_COMMANDS,
+    )  # fmt: skip
+    ping: str = define_setting(
+        "", "URL that gets a POST at the end; after a failure the POST goes to URL/fail.",
+        Topic.OUTPUT, REPORTING_COMMANDS, Form.URL,
+    )  # fmt: skip
     progress: str = define_setting(
         "auto", "Progress on stderr: bars, a line every 10 s (plain), or none; auto shows bars on a terminal.",
         Topic.OUTPUT, WORKING_COMMANDS,
@@ -602,6 +619,11 @@ class Settings:
     """The origin of each value that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
     filter_order: tuple[str, ...] = ()
     """One of :data:`FILTERS` for each pattern, in the order of the flags; empty: all of include first."""
+
+    @property
+    def wants_document(self) -> bool:
+        """True if a program or a file gets the document of this run."""
+        return bool(self.json or self.json_lines or self.report or self.on_done)
 
     def origin(self, name: str) -> str:
         """Return the origin of a setting's value."""
@@ -703,7 +725,7 @@ class Settings:
             command=public.get("command", "sync"),
             plugin=public.get("plugin", False),
             workspace=workspace,
-            build=CIBuild.from_public(public["build"]) if public.get("build") else None,
+            build=CIBuild.from_public(public["build"]).with_files_of(given.build) if public.get("build") else None,
             state_directory=given.state_directory,
             user_directory=given.user_directory,
             job=given.job,

@@ -23,6 +23,7 @@ DRONE = {"DRONE_REPO": "octo/site", "DRONE_REPO_BRANCH": "main"}
 KEYS = {
     "job", "command", "state", "exit_code", "seconds", "seconds_total", "sent_now", "sent_before", "resumed", "journal", "files", "bytes", "unchanged",
     "operations", "requests", "retries", "failures", "warnings", "cache",
+    "schema", "version", "source", "target", "endpoint", "started", "ended", "dry_run",
 }  # fmt: skip
 
 

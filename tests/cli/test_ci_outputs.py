@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.cli.caches import DRONE, bucket, cached, fake, in_days, shell
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY
 
 __all__ = ["bucket", "cached", "fake", "in_days", "shell"]
+DOCS = Path(__file__).parents[2] / "docs"
 GITHUB = {
     "GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "octo/site", "GITHUB_REF": "refs/heads/main",
     "GITHUB_EVENT_NAME": "push",
@@ -109,3 +115,51 @@ def test_a_sync_tells_its_counts(call, fake, tmp_path):
     assert outputs(tmp_path / "outputs") == {
         "uploaded": "1", "copied": "0", "deleted": "0", "unchanged": "0", "failed": "0", "bytes": "5",
     }  # fmt: skip
+
+
+@pytest.fixture
+def synced(call, fake, workspace, tmp_path):
+    """``synced(GITHUB_STEP_SUMMARY=...)``: a sync of one file in a CI with these variables."""
+    (workspace / "src").mkdir()
+    (workspace / "src" / "a|b.txt").write_text("a")
+
+    def sync(**env: str):
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
+        return call("sync", "src", "s3://b/site", "--endpoint-url", fake.url, env=keys | env)
+
+    return sync
+
+
+def test_the_summary_of_a_step_is_appended(synced, tmp_path):
+    (tmp_path / "summary").write_text("before\n")
+
+    assert synced(GITHUB_STEP_SUMMARY=str(tmp_path / "summary"), GITHUB_ACTIONS="true").code == 0
+    assert synced(GITHUB_STEP_SUMMARY=str(tmp_path / "summary"), GITHUB_ACTIONS="true").code == 0
+
+    text = (tmp_path / "summary").read_text()
+    assert text.startswith("before\n### s3batch sync: done\n")
+    assert text.count("### s3batch sync: done") == 2
+
+
+def test_drone_gets_a_card(synced, tmp_path):
+    assert synced(DRONE_CARD_PATH=str(tmp_path / "card"), DRONE="true").code == 0
+
+    card = json.loads((tmp_path / "card").read_text())
+    assert set(card) == {"schema", "data"}
+    assert (card["data"]["state"], card["data"]["operations"]) == ("done", "1 upload")
+    names = set(re.findall(r"\$\{(\w+)", (DOCS / "drone-card.json").read_text()))
+    assert names == set(card["data"])
+    assert card["schema"].endswith("/docs/drone-card.json")
+
+
+def test_drones_card_on_stdout_is_one_line_with_an_escape_code(synced, capfd):
+    assert synced(DRONE_CARD_PATH="/dev/stdout", DRONE="true").code == 0
+
+    (encoded,) = re.findall("\x1b]1338;([A-Za-z0-9+/=]+)\x1b]0m\n", capfd.readouterr().out)
+    assert json.loads(base64.b64decode(encoded))["data"]["state"] == "done"
+
+
+def test_a_page_that_cannot_be_written_is_a_warning(synced, tmp_path):
+    ran = synced(GITHUB_STEP_SUMMARY=str(tmp_path), DRONE_CARD_PATH=str(tmp_path), GITHUB_ACTIONS="true")
+
+    assert (ran.code, ran.err.count("cannot be written: Is a directory")) == (0, 1)

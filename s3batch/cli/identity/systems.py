@@ -123,6 +123,7 @@ _GITHUB = {
     "author": ("GITHUB_ACTOR",),
     "workspace": ("GITHUB_WORKSPACE",),
     "github_output": ("GITHUB_OUTPUT",),
+    "step_summary": ("GITHUB_STEP_SUMMARY",),
 }
 _GITHUB_NOTES = {
     "branch": "`GITHUB_REF` below refs/heads/; of a pull request its target branch",

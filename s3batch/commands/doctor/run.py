@@ -20,6 +20,7 @@ from s3batch.commands.doctor.visit import Visit
 from s3batch.errors import JournalError
 from s3batch.journal import Journal
 from s3batch.plan import quirk_memory
+from s3batch.reporting.publish import publish_document
 from s3batch.s3.bucket import Bucket
 
 if TYPE_CHECKING:
@@ -44,9 +45,8 @@ def run_doctor(settings: Settings, output: Output) -> int:
     for quirk in _remembered_quirks(settings, f"{visit.target.bucket}/{visit.target.prefix}"):
         visit.found(quirk)
     found = visit.findings
-    if settings.json:
-        output.document(found.document(visit.about(), time.monotonic() - started))
-    else:
+    publish_document(settings, output, found.document(visit.about(), time.monotonic() - started), found.verdict())
+    if not settings.json:
         output.data(*found.table())
         for warning in found.warnings:
             output.warn(warning)

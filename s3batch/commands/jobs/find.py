@@ -25,7 +25,8 @@ from s3batch.files import private
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.journal import Job, Journal
 from s3batch.model import JobState, State
-from s3batch.reporting.text import format_date
+from s3batch.reporting.head import format_place
+from s3batch.reporting.text import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,10 +144,10 @@ def job_facts(found: FoundJob) -> dict[str, Any]:
         "continues": job.continues or None,
         "journal": found.journal,
         "source": job.source,
-        "target": job.target,
-        "endpoint": job.endpoint,
-        "started": format_date(job.started),
-        "ended": None if job.ended is None else format_date(job.ended),
+        "target": format_place(job.target),
+        "endpoint": job.endpoint or None,
+        "started": format_timestamp(job.started),
+        "ended": None if job.ended is None else format_timestamp(job.ended),
         "pid": found.holder and found.holder[0],
         "host": found.holder and found.holder[1],
     }

@@ -8,6 +8,7 @@ from s3batch.commands.jobs.find import FoundJob, find_jobs, job_facts, journal_p
 from s3batch.errors import (
     EXIT_DONE,
 )
+from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_table
 from s3batch.units import format_count
 
@@ -22,7 +23,7 @@ def list_jobs(settings: Settings, output: Output) -> int:
     """Print every job, the newest first. Exit code 0, also when there is none."""
     found = find_jobs(settings, output)
     if settings.json:
-        output.document({"jobs": [_row_as_json(each) for each in found]})
+        publish_document(settings, output, {"jobs": [_row_as_json(each) for each in found]})
     elif found:
         head = ("job", "command", "state", "done", "left", "failed", "source -> target")
         output.data(*format_table([head, *map(_job_row, found)]))

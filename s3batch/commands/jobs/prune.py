@@ -24,6 +24,7 @@ from s3batch.errors import (
 )
 from s3batch.journal import Job, Journal, UploadLeft
 from s3batch.model import JobState
+from s3batch.reporting.publish import publish_document
 from s3batch.s3 import permissions
 from s3batch.settings.table import Settings
 from s3batch.units import format_plural
@@ -57,7 +58,7 @@ def prune_jobs(settings: Settings, output: Output) -> int:
     """
     pruned = [_prune_journal(path, settings, output) for path in find_journals(settings, output)]
     if settings.json:
-        output.document(_pruned_as_json(pruned, dry_run=settings.dry_run))
+        publish_document(settings, output, _pruned_as_json(pruned, dry_run=settings.dry_run))
     for each in pruned:
         _say_pruned(each, output)
     forgotten, aborted = sum(each.forgotten for each in pruned), sum(len(each.aborted) for each in pruned)
@@ -193,7 +194,7 @@ def run_forget(settings: Settings, output: Output) -> int:
             journal.jobs.forget(job)
     pruned = PrunedJournal(int(not failures), aborted, (), failures, refused)
     if settings.json:
-        output.document(_pruned_as_json([pruned], dry_run=False))
+        publish_document(settings, output, _pruned_as_json([pruned], dry_run=False))
     _say_pruned(pruned, output)
     output.info(f"job {job.id} is {'kept: an upload of it is left' if failures else 'forgotten'}")
     return EXIT_FAILED if failures else EXIT_DONE

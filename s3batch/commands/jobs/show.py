@@ -16,6 +16,7 @@ from s3batch.journal import Entry, Journal
 from s3batch.model import State
 from s3batch.plan import quirk_memory
 from s3batch.reporting import report
+from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_amount, format_date, format_table
 from s3batch.s3 import permissions
 from s3batch.units import format_count, format_duration, format_size
@@ -46,12 +47,12 @@ def run_show(settings: Settings, output: Output) -> int:
         left = islice(
             chain(journal.outcomes.read_entries(State.LEASED), journal.outcomes.read_entries(State.PENDING)), shown
         )
-        resume = _resume_line_of_job(settings, found)
+        resume = format_resume_line(settings, found)
         quirks = quirk_memory.recall_quirks(journal, job.endpoint)
         if settings.json:
             more = {"left": [_left_as_json(entry) for entry in left], "resume": resume}
             more |= {"quirks": [each.document() for each in quirks]}
-            output.document({**document, **job_facts(found), **more})
+            publish_document(settings, output, {**document, **job_facts(found), **more})
         else:
             _print_job(found, document, left, resume, output)
             for quirk in quirks:
@@ -71,7 +72,8 @@ def choose_job(wanted: str, found: Sequence[FoundJob]) -> FoundJob:
     return fitting[0]
 
 
-def _resume_line_of_job(settings: Settings, found: FoundJob) -> str | None:
+def format_resume_line(settings: Settings, found: FoundJob) -> str | None:
+    """Return the command that finishes a job; ``None`` if it runs or leaves nothing to finish."""
     if found.state == RUNNING or not found.leaves_work:
         return None
     return report.format_resume_command(

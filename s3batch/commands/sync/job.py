@@ -414,9 +414,9 @@ class SyncJob(JobDescription):
         self._say(operation.kind, operation.key, operation.reason)
 
     def _say(self, operation: str, key: str, reason: str) -> None:
-        if self.settings.json:
+        if self.settings.wants_document:
             self.plan.add({"operation": operation, "key": key, "reason": reason})
-        else:
+        if not self.settings.json:
             self.output.data(f"{operation} {key} {reason}")
 
     # --- the end ----------------------------------------------------------------------------

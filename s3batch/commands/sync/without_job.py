@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import JobState
 from s3batch.reporting import ci_outputs, report
+from s3batch.reporting.publish import publish_document
 
 if TYPE_CHECKING:
     from s3batch.errors import S3BatchError
@@ -21,8 +22,7 @@ def report_without_job(settings: Settings, output: Output, state: JobState, why:
         ci_outputs.write_outputs(settings, output, ci_outputs.collect_sync_outputs(document))
     say = output.info if state is JobState.SUPERSEDED else output.error
     say(str(why))
-    if settings.json:
-        output.document({**document, "error": str(why)})
+    publish_document(settings, output, {**document, "error": str(why)}, str(why))
     return why.exit_code
 
 

@@ -1,0 +1,166 @@
+"""Tells other programs of the end of a run: ``--on-done`` and ``--ping``. Neither changes the exit code.
+
+--on-done COMMAND   sh -c COMMAND, the document on its stdin, its stdout to stderr
+--on-done URL       POST of the document
+--ping URL          POST to URL after exit code 0, to URL/fail after any other
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from s3batch import __version__
+from s3batch.errors import EXIT_BUG, INTERRUPTED
+
+if TYPE_CHECKING:
+    from s3batch.reporting.console import Output
+    from s3batch.settings.table import Settings
+
+_TRIES = 3
+_SECONDS_A_TRY = 10.0
+_SECONDS_OF_A_COMMAND = 60.0
+AFTER_A_SIGNAL = 2.0
+"""Seconds for everything: a CI kills a step that it has stopped."""
+_PAUSE = 0.5
+"""Seconds between two tries."""
+_ERROR = 400
+"""The lowest HTTP status that is an error."""
+
+
+def tell_others(settings: Settings, output: Output, code: int, after_a_signal: float = AFTER_A_SIGNAL) -> None:
+    """Run the hooks of a run that ends with ``code``. What goes wrong is a warning.
+
+    ``after_a_signal``: seconds for all of them if a signal has ended the run.
+    """
+    if code == EXIT_BUG or not (settings.on_done or settings.ping):
+        return
+    deadline = time.monotonic() + (after_a_signal if code in INTERRUPTED else 3600.0)
+    if settings.on_done and output.kept is not None:
+        _warn_if(output, "on_done", _tell_done(settings.on_done, output.kept, output, deadline))
+    if settings.ping:
+        url = settings.ping if not code else _make_failure_url(settings.ping)
+        _warn_if(output, f"ping to {_hide_path(url)}", post_data(url, None, deadline))
+
+
+def _warn_if(output: Output, what: str, wrong: str) -> None:
+    if wrong:
+        output.warn(f"{what} failed: {wrong}")
+
+
+def _tell_done(receiver: str, document: IO[bytes], output: Output, deadline: float) -> str:
+    if receiver.lower().startswith(("http://", "https://")):
+        return post_data(receiver, document, deadline)
+    return _run_shell(receiver, document, output, deadline)
+
+
+def _make_failure_url(url: str) -> str:
+    """Return the URL with ``/fail`` behind its path."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/fail"))
+
+
+def _hide_path(url: str) -> str:
+    """Return the URL without its path, which may hold a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}"
+
+
+def post_data(url: str, data: IO[bytes] | None, deadline: float, tries: int = _TRIES) -> str:
+    """Send a POST; try again after any error. Return the last error, empty if it was taken."""
+    wrong = ""
+    for number in range(tries):
+        if number:
+            time.sleep(max(0.0, min(_PAUSE, deadline - time.monotonic())))
+        seconds = min(_SECONDS_A_TRY, deadline - time.monotonic())
+        if seconds <= 0:
+            return wrong or "there is no time left after a signal"
+        wrong = _run_bounded(lambda: _post_once(url, data), seconds)
+        if not wrong:
+            return ""
+    return wrong
+
+
+class _Body:
+    """The bytes of a file for one request. A try that was given up does not move the next one's place in the file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._descriptor = file.fileno()
+        self._at = 0
+
+    def read(self, size: int = 65536, /) -> bytes:
+        """Return the next bytes."""
+        block = os.pread(self._descriptor, size, self._at)
+        self._at += len(block)
+        return block
+
+
+def _post_once(url: str, data: IO[bytes] | None) -> str:
+    import urllib.error  # noqa: PLC0415 - 30 ms that few runs pay
+    import urllib.request  # noqa: PLC0415 - as above
+
+    headers = {"User-Agent": f"s3batch/{__version__}", "Content-Type": "application/json", "Content-Length": "0"}
+    if data is not None:
+        headers["Content-Length"] = str(os.fstat(data.fileno()).st_size)
+    try:
+        request = urllib.request.Request(url, _Body(data) if data else b"", headers, method="POST")  # noqa: S310 - http and https only
+        with urllib.request.urlopen(request, timeout=_SECONDS_A_TRY) as response:  # noqa: S310 - as above
+            status: int = response.status
+    except urllib.error.HTTPError as error:
+        return f"HTTP {error.code}"
+    except (OSError, ValueError) as error:  # URLError is an OSError
+        return str(getattr(error, "reason", "") or error)
+    return f"HTTP {status}" if status >= _ERROR else ""
+
+
+def _run_bounded(work: Callable[[], str], seconds: float) -> str:
+    """Return the answer of ``work``, or that it took too long: a time-out of a socket bounds one read only."""
+    import threading  # noqa: PLC0415 - as above
+
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(_guard(work)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else f"no answer in {seconds:.3g} s"
+
+
+def _guard(work: Callable[[], str]) -> str:
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - http.client raises many kinds, and an odd proxy any of them
+        return str(error) or type(error).__name__
+
+
+def _run_shell(command: str, document: IO[bytes], output: Output, deadline: float) -> str:
+    """Run a command with the document on its stdin; return what is wrong with its end."""
+    document.seek(0)
+    seconds = min(_SECONDS_OF_A_COMMAND, deadline - time.monotonic())
+    try:
+        process = subprocess.Popen(
+            ["sh", "-c", command], stdin=document, stdout=_descriptor_of_stderr(output), start_new_session=True
+        )
+    except OSError as error:
+        return error.strerror or str(error)
+    try:
+        code = process.wait(max(0.0, seconds))
+    except subprocess.TimeoutExpired:
+        return f"it ran for more than {seconds:.3g} s and was ended"
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return f"it ended with exit code {code}" if code else ""
+
+
+def _descriptor_of_stderr(output: Output) -> int:
+    try:
+        return output.progress_stream.fileno()
+    except (OSError, ValueError):  # closed, or the memory of a test
+        return subprocess.DEVNULL

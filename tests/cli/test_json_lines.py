@@ -1,0 +1,108 @@
+"""``--json-lines``: a program hears of a run while it happens, and of its end however it ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, error
+
+ENV = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
+
+
+@pytest.fixture
+def store():
+    with FakeS3() as running:
+        yield running
+
+
+@pytest.fixture
+def events(call, store, workspace):
+    """``events("sync", "src", "s3://b/site")``: the events, and the exit code."""
+    (workspace / "src").mkdir()
+    (workspace / "src" / "a.txt").write_text("a")
+    (workspace / "src" / "b.txt").write_text("b")
+
+    def run(*words: str, **env: str):
+        ran = call(*words, "--json-lines", "--endpoint-url", store.url, env=ENV | env)
+        return [json.loads(line) for line in ran.out.splitlines()], ran.code
+
+    return run
+
+
+def test_a_job_begins_and_ends(events):
+    told, code = events("sync", "src", "s3://b/site")
+
+    begun, *_, ended = told
+    assert (code, begun["event"], ended["event"]) == (0, "begun", "ended")
+    assert begun["job"] == ended["job"]
+    assert (begun["target"], begun["dry_run"], begun["ended"]) == ("s3://b/site/", False, None)
+    assert {each["event"] for each in told[1:-1]} <= {"progress"}
+    assert ended["operations"]["upload"]["done"] == 2
+
+
+def test_a_failure_is_told_before_the_end(events, store):
+    store.meddle = lambda request: Reply(403, body=error("AccessDenied")) if request.key.endswith("b.txt") else None
+
+    told, code = events("sync", "src", "s3://b/site")
+
+    (failure,) = [each for each in told if each["event"] == "failure"]
+    row = told[-1]["failures"][0]
+    assert code == 1
+    assert {name: failure[name] for name in row} == row
+    assert told.index(failure) < len(told) - 1
+
+
+def test_a_warning_is_told_once(events):
+    told, _ = events("sync", "src", "s3://b.s3-website-eu-west-1.amazonaws.com/site")
+
+    warnings = [each["text"] for each in told if each["event"] == "warning"]
+    assert len(warnings) == len(set(warnings))
+    assert any("host name of a website" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(["sync", "src"], 2, id="a missing target"),
+        pytest.param(["sync", "src", "s3://b/x", "--delte"], 2, id="a mistyped flag"),
+        pytest.param(["sync", "nothing-there", "s3://b/x"], 2, id="a missing source"),
+    ],
+)
+def test_wrong_settings_have_an_end_only(events, words, code):
+    told, exit_code = events(*words)
+
+    (ended,) = told
+    assert (exit_code, ended["event"], ended["exit_code"]) == (code, "ended", code)
+    assert ended["error"]
+
+
+def test_an_endpoint_without_the_bucket_has_an_end(events, store):
+    store.meddle = lambda _: Reply(404, body=error("NoSuchBucket"))
+
+    told, code = events("sync", "src", "s3://b/x")
+
+    assert (code, told[-1]["event"], told[-1]["exit_code"]) == (4, "ended", 4)
+
+
+def test_both_kinds_of_output_at_once_are_refused(events, store):
+    told, code = events("sync", "src", "s3://b/x", "--json")
+
+    assert (code, store.requests, told[-1]["error"]) == (
+        2, [], "json and json_lines are both set; choose one of them",
+    )  # fmt: skip
+
+
+def test_a_dry_run_prints_events_only(events):
+    told, _ = events("sync", "src", "s3://b/site", "--dry-run")
+
+    assert [row["key"] for row in told[-1]["plan"]] == ["site/a.txt", "site/b.txt"]
+
+
+def test_a_verify_and_a_doctor_end_too(events):
+    verified, code = events("verify", "src", "s3://b/site")
+    examined, _ = events("doctor", "s3://b/site")
+
+    assert (code, len(verified[-1]["differences"])) == (1, 2)
+    assert (examined[-1]["event"], bool(examined[-1]["checks"])) == ("ended", True)
