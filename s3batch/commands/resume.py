@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3batch.commands.jobs.find import RUNNING, find_jobs
+from s3batch.commands.jobs.find import RUNNING, find_jobs, format_job_target
 from s3batch.coordinator import journal_trust
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
 from s3batch.reporting.json_stream import Collected
@@ -61,7 +61,7 @@ def _continue_job(found: FoundJob, settings: Settings, output: Output, carry_on:
     begun = journal_trust.choose_resume_settings(found.job, found.journal, settings)
     job = found.job
     output.info(
-        f"resuming job {job.id}: {job.command} of {job.source} to {job.target} at {job.endpoint or 'AWS'}, begun "
+        f"resuming job {job.id}: {job.command} of {job.source} to {format_job_target(job)} at {job.endpoint or 'AWS'}, begun "
         f"{format_date(job.started)}, {_words_left(found)}"
     )
     again = replace(begun, journal=found.journal, job=job.id, json=settings.json)
@@ -160,8 +160,8 @@ def _only_job(left: Sequence[FoundJob], settings: Settings, output: Output) -> F
     for each in left:
         line = format_resume_command(each.job.id, each.journal, journal_trust.is_journal_found(each.journal, settings))
         output.error(
-            f"{line}   # {each.job.command} of {each.job.source} to {each.job.target}, begun {format_date(each.job.started)}, "
-            f"{_words_left(each)}"
+            f"{line}   # {each.job.command} of {each.job.source} to {format_job_target(each.job)}, "
+            f"begun {format_date(each.job.started)}, {_words_left(each)}"
         )
     raise SettingsError(
         f"{len(left)} targets have an unfinished job; nothing was sent",

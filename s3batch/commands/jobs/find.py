@@ -134,6 +134,11 @@ def shown_state(job: Job, *, running: bool) -> str:
     return RUNNING if running else DEAD
 
 
+def format_job_target(job: Job) -> str:
+    """Return the target as a person writes it: ``s3://BUCKET/PREFIX``, or the path of a local one."""
+    return job.target if job.target.startswith(("/", "s3://")) else f"s3://{job.target}"
+
+
 def job_facts(found: FoundJob) -> dict[str, Any]:
     """Return the facts of ``list`` and ``show`` about a job beside its numbers."""
     job = found.job

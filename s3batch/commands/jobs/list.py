@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s3batch.commands.jobs.find import FoundJob, find_jobs, job_facts, journal_places
+from s3batch.commands.jobs.find import FoundJob, find_jobs, format_job_target, job_facts, journal_places
 from s3batch.errors import (
     EXIT_DONE,
 )
@@ -36,7 +36,7 @@ def _job_row(found: FoundJob) -> tuple[str, ...]:
     job = found.job
     numbers = map(format_count, (found.done, found.left, found.failed))
     # no column for the start: the id begins with its date and time
-    return (job.id, job.command, found.state, *numbers, f"{job.source} -> s3://{job.target}")
+    return (job.id, job.command, found.state, *numbers, f"{job.source} -> {format_job_target(job)}")
 
 
 def _row_as_json(found: FoundJob) -> dict[str, Any]:
