@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from s3batch.cache.object_keys import chunk_key
-from s3batch.cache.object_names import CLEANUPS, EVICTED, KEYS
+from s3batch.cache.object_keys import CLEANUPS, EVICTED, KEYS, chunk_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence

@@ -11,7 +11,7 @@ from s3batch.cache.admin import open_admin_run
 from s3batch.cache.catalog_index import INDEX, CatalogRow, ChunkList, decode_index, encode_index
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION
-from s3batch.cache.object_names import KEYS, title_of_key
+from s3batch.cache.object_keys import KEYS, title_of_key
 from s3batch.errors import EXIT_DONE, ArchiveError
 from s3batch.reporting.text import format_table
 from s3batch.s3.errors import RequestError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3batch.archive.manifest_codec import EncodedManifest
-from s3batch.cache.object_names import CREATED, SIGNATURE, TREE
+from s3batch.cache.object_keys import CREATED, SIGNATURE, TREE
 from s3batch.cache.segments import fetch_segments
 from s3batch.cache.signature import is_signed
 from s3batch.errors import ArchiveError, JobFailedError

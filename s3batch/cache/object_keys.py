@@ -2,8 +2,9 @@
 
     <prefix>v1/k/<owner>/<repo>/<branch>/<version>/<key>   manifest; <owner>/<repo>/<branch> is the scope
     <prefix>v1/c/<first 2 digits>/<id>                     chunk, shared by all scopes
-    <prefix>v1/x/<scope>/<version>/<key>                   manifest put aside by the clean-up
+    <prefix>v1/x/<scope>/<version>/<key>                   manifest put aside by the clean-up; its chunks live till it goes
     <prefix>v1/gc/<what>                                   notes of the clean-up
+    <prefix>.s3batch/cache                                 the mark of a cache's root: no sync deletes below v1/
 
 Each component is percent-encoded, so a branch ``feat/x`` is one component and cannot reach into another scope. ``~``
 is encoded too: components with a plain one belong to s3batch, such as ``~pr-12``, and no branch can have that name. A cache that
@@ -26,6 +27,17 @@ from urllib.parse import quote, unquote_to_bytes
 from s3batch.archive.hashing import chunk_id
 from s3batch.errors import SettingsError
 
+KEYS, CHUNKS, CLEANUPS, EVICTED = "v1/k/", "v1/c/", "v1/gc/", "v1/x/"
+
+CREATED = "x-amz-meta-s3b-created"
+"""Metadata of a manifest: when it was published, in seconds since the epoch by the store's clock."""
+TREE = "x-amz-meta-s3b-tree"
+"""Metadata of a manifest: the id of its tree."""
+TEMPLATE = "x-amz-meta-s3b-template"
+"""Metadata of a manifest: a hash of the ``cache_key`` template that made its key."""
+SIGNATURE = "x-amz-meta-s3b-sig"
+"""Metadata of a manifest: a signature by the secret, for this key."""
+
 DEFAULT_KEY = "default"
 UNKNOWN = "\0"
 """An unknown owner, repository or branch of a build. The scope's component is ``~``, which no name has."""
@@ -34,6 +46,8 @@ MAX_KEY = 512
 _MAX_COMPONENT = 200
 _FORMAT = "1"
 _OLD_DEFAULT_BRANCH = "master"
+_UNKNOWN_SCOPE = "~/~/~"
+"""Where the caches are that have a key of their own and no known repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +165,12 @@ def _encode_key(key: str, setting: str) -> str:
     return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
 
 
+def base_of(prefix: str) -> str:
+    """Return the ``prefix`` setting as the start of keys: empty, or ending with one slash."""
+    plain = "/".join(segment for segment in prefix.split("/") if segment)
+    return f"{plain}/" if plain else ""
+
+
 def paths_version(roots: Iterable[str], system: str) -> str:
     """Return 12 hex digits, so that caches of other paths, formats or systems are not found by mistake."""
     parts = "\0".join([_FORMAT, system, *sorted(roots)])
@@ -161,7 +181,7 @@ def manifest_key(prefix: str, scope: str, version: str, key: str) -> str:
     """Return the key of the manifest. ``prefix`` is empty or ends with a slash."""
     if not key:
         raise SettingsError("cache_key: the key is empty", hint="remove it to use the default, owner/repo/branch")
-    return f"{prefix}v1/k/{scope}/{version}/{_encode_key(key, 'cache_key')}"
+    return f"{prefix}{KEYS}{scope}/{version}/{_encode_key(key, 'cache_key')}"
 
 
 def plan_lookups(
@@ -174,7 +194,7 @@ def plan_lookups(
         for scope in read
     ]
     return exact + [
-        RestoreCandidate(f"{prefix}v1/k/{scope}/{version}/{_encode_key(wanted, 'restore_keys')}", True, scope, wanted)
+        RestoreCandidate(f"{prefix}{KEYS}{scope}/{version}/{_encode_key(wanted, 'restore_keys')}", True, scope, wanted)
         for wanted in restore_keys
         for scope in read
     ]
@@ -182,17 +202,28 @@ def plan_lookups(
 
 def parse_manifest_key(prefix: str, object_key: str) -> ManifestKey | None:
     """Return the parts of a manifest's key, or ``None`` for an object that is not a manifest in use."""
-    start = f"{prefix}v1/k/"
+    start = f"{prefix}{KEYS}"
     parts = object_key.removeprefix(start).split("/")
     if not object_key.startswith(start) or len(parts) != len(("owner", "repo", "branch", "version", "key")):
         return None
     return ManifestKey("/".join(parts[:3]), parts[3], decode_component(parts[4]))
 
 
+def title_of_key(base: str, key: str) -> str:
+    """Return the name of a key object for people: ``owner/repo/branch``, and its own name if it has one."""
+    parts = parse_manifest_key(base, key)
+    if parts is None:
+        return key
+    if parts.scope == _UNKNOWN_SCOPE:
+        return parts.key
+    scope = "/".join(map(decode_component, parts.scope.split("/")))
+    return scope if parts.key == DEFAULT_KEY else f"{scope} {parts.key}"
+
+
 def chunk_key(prefix: str, identity: bytes) -> str:
     """Return the key of a chunk."""
     name = identity.hex()
-    return f"{prefix}v1/c/{name[:2]}/{name}"
+    return f"{prefix}{CHUNKS}{name[:2]}/{name}"
 
 
 def parse_chunk_key(prefix: str, object_key: str) -> bytes | None:
@@ -207,7 +238,7 @@ def parse_chunk_key(prefix: str, object_key: str) -> bytes | None:
 
 def aside_key(prefix: str, object_key: str) -> str:
     """Return the key to which the clean-up moves an evicted manifest."""
-    return f"{prefix}v1/x/{object_key.removeprefix(f'{prefix}v1/k/')}"
+    return f"{prefix}{EVICTED}{object_key.removeprefix(f'{prefix}{KEYS}')}"
 
 
 def cleared_prefixes(prefix: str, build: BuildIdentity) -> tuple[str, ...]:
@@ -218,15 +249,14 @@ def cleared_prefixes(prefix: str, build: BuildIdentity) -> tuple[str, ...]:
     """
     if build.is_pull_request():
         own = scopes_of_build(build).write
-        return (f"{prefix}v1/k/{own}/",) if own else ()
-    return () if build.read_only else (f"{prefix}v1/k/{repository_of_build(build)}/", f"{build.repo}/")
+        return (f"{prefix}{KEYS}{own}/",) if own else ()
+    return () if build.read_only else (f"{prefix}{KEYS}{repository_of_build(build)}/", f"{build.repo}/")
 
 
 def is_cleared(prefix: str, cleared: Sequence[str], key: str) -> bool:
     """Return whether a clear removes an object below one of ``cleared``: of s3batch's own layout only the first prefix."""
-    return key.startswith(cleared[0]) or not key.startswith(
-        tuple(f"{prefix}v1/{part}/" for part in ("k", "c", "x", "gc"))
-    )
+    own_layout = tuple(f"{prefix}{part}" for part in (KEYS, CHUNKS, CLEANUPS, EVICTED))
+    return key.startswith(cleared[0]) or not key.startswith(own_layout)
 
 
 def legacy_objects(build: BuildIdentity, listed: Sequence[str], prefix: str = "", key: str = "") -> list[LegacyObject]:

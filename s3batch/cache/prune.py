@@ -22,8 +22,7 @@ from s3batch.cache.admin import open_admin_run
 from s3batch.cache.gc_protocol import KEEP_RECORDS, PIN_LIFE, PINS, RECORDS, Deletion, LapsedError, Names, read_names
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.list import Catalog, CatalogEntry
-from s3batch.cache.object_keys import parse_chunk_key
-from s3batch.cache.object_names import CHUNKS, CLEANUPS, EVICTED, KEYS
+from s3batch.cache.object_keys import CHUNKS, CLEANUPS, EVICTED, KEYS, parse_chunk_key
 from s3batch.cache.prune_lock import PruneLock, hold_lock
 from s3batch.cache.publish import evict_manifest
 from s3batch.errors import EXIT_DONE, EXIT_FAILED

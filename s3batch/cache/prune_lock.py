@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from s3batch.cache.lookup import etag_of_ours
-from s3batch.cache.object_names import CLEANUPS
+from s3batch.cache.object_keys import CLEANUPS
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.s3 import requests
 from s3batch.s3.errors import RequestError

@@ -12,8 +12,7 @@ from s3batch.archive.tree import files_of
 from s3batch.cache.gc_store import BucketStore
 from s3batch.cache.lookup import ENCRYPTION, etag_of_ours
 from s3batch.cache.naming import system_name
-from s3batch.cache.object_keys import aside_key
-from s3batch.cache.object_names import CREATED, SIGNATURE, TEMPLATE, TREE
+from s3batch.cache.object_keys import CREATED, SIGNATURE, TEMPLATE, TREE, aside_key
 from s3batch.cache.signature import sign_manifest
 from s3batch.errors import EndpointError
 from s3batch.failpoints import reach_failpoint

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from s3batch.archive.validate import Limits
 from s3batch.cache.cached_paths import CachedPaths
 from s3batch.cache.local_chunks import open_local
-from s3batch.cache.object_names import title_of_key
+from s3batch.cache.object_keys import title_of_key
 from s3batch.cache.state_files import StateFiles
 from s3batch.cache.workers import CacheWorkers
 from s3batch.errors import JobFailedError

@@ -156,11 +156,6 @@ class Objects:
         with self._transaction.batch():
             self._remember("complete listing", str(self.generation))
 
-    @property
-    def is_listing_complete(self) -> bool:
-        """True if the last listing begun has reached its end."""
-        return self.generation > 0 and self._remembered("complete listing") == str(self.generation)
-
     def record_listing(self, objects: Sequence[ListedObject]) -> None:
         """Record a page of the listing."""
         generation = self.generation

@@ -19,8 +19,7 @@ from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from s3batch.cache.gc_protocol import RECORDS, Deletion, LapsedError, Names, Protection, read_names
-from s3batch.cache.object_keys import aside_key, chunk_key
-from s3batch.cache.object_names import CHUNKS, EVICTED, KEYS
+from s3batch.cache.object_keys import CHUNKS, EVICTED, KEYS, aside_key, chunk_key
 from s3batch.model import ListedObject
 from s3batch.s3.store_clock import StoreClock, TimeBounds
 

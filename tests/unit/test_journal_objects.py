@@ -95,19 +95,6 @@ def test_an_older_listing_does_not_count(journal):
     assert list(journal.objects.read_orphans("")) == [[listed("both", 2)]]
 
 
-def test_a_listing_is_complete_only_when_it_was_said_so(journal):
-    assert not journal.objects.is_listing_complete
-    journal.objects.begin_listing()
-    assert not journal.objects.is_listing_complete
-    journal.objects.complete_listing()
-    assert journal.objects.is_listing_complete
-
-    with Journal.open(journal.path) as again:
-        assert again.objects.is_listing_complete
-        again.objects.begin_listing()
-        assert not again.objects.is_listing_complete
-
-
 def test_orphans_are_what_is_listed_below_the_prefix_and_was_not_seen(journal):
     inside = ["site/", "site/a", "site/b/c", "site/~", "site/\U0001f600", "site/\uffff"]
     outside = ["site", "site-old/a", "site0", "sita/", "\U0001f600"]
@@ -286,7 +273,6 @@ def test_facts_are_about_one_target_at_one_endpoint(journal, other):
     assert journal.jobs.current_id != first
     begin(journal)
     assert journal.objects.look_up(["k"]) == {"k": NOTHING}
-    assert not journal.objects.is_listing_complete
 
 
 def test_pruning_forgets_objects_of_old_listings_and_keeps_facts(journal):
