@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from s3batch.worker.context import Brief
 
 
+NOTHING_COMPARED = "nothing compared: there is no file and no object, or the filters hide all of them"
+
+
 @dataclass(frozen=True, slots=True)
 class KeyDifference:
     """One key that is not as it should be."""
@@ -109,8 +112,17 @@ class VerifyJob(SyncJob):
         return error if isinstance(error, StoppedError) else None
 
     def has_failures(self) -> bool:
-        """Return true if there is a difference, or a file that could not be compared."""
-        return bool(self.differences) or super().has_failures()
+        """Return true if there is a difference, a file that could not be compared, or nothing to compare."""
+        return bool(self.differences) or super().has_failures() or self._compared_nothing()
+
+    def _compared_nothing(self) -> bool:
+        return not (self.journal.jobs.current.files or self.wanted.redirects or self.differences)
+
+    def format_error(self, stopped: S3BatchError | None, code: int) -> str:
+        """Return the sentence of a job that stopped, or had nothing to compare."""
+        if stopped is None and not super().has_failures() and self._compared_nothing():
+            return NOTHING_COMPARED
+        return super().format_error(stopped, code)
 
     def complete_document(self, document: Document) -> Document:
         """Return the document with the differences in the place of the operations."""
@@ -181,7 +193,4 @@ def _format_end_line(document: Document) -> str:
     words = format_plural(found, "difference") if found else "no difference"
     more = f", {format_count(failed)} could not be compared" if failed else ""
     unfinished = ", not everything was compared" if document["state"] == JobState.INTERRUPTED else ""
-    files = document["files"]
-    if not files + found + failed and not unfinished:
-        return "nothing to compare: the source has no file and the target no object"
-    return f"{format_plural(files, 'file')} compared: {words}{more}{unfinished}"
+    return f"{format_plural(document['files'], 'file')} compared: {words}{more}{unfinished}"

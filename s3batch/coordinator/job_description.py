@@ -56,6 +56,10 @@ class JobDescription:
         """Return true if the job changed anything, or would have."""
         return any(count["done"] for count in counts.values())
 
+    def is_left_empty(self) -> bool:
+        """Return true if filters have left nothing of what there was to do."""
+        return False
+
     # --- what its end says --------------------------------------------------------------------
 
     def format_error(self, stopped: S3BatchError | None, code: int) -> str:

@@ -54,7 +54,9 @@ def end_job(job: JobDescription, stopped: S3BatchError | None) -> int:
 
 def _find_fail_on_reason_of(job: JobDescription, counts: Counts) -> str:
     warned = bool(job.runner.journal.jobs.current.warnings)
-    return find_fail_on_reason(job.runner.settings.fail_on, warned=warned, changed=job.has_changed(counts))
+    return find_fail_on_reason(
+        job.runner.settings.fail_on, warned=warned, changed=job.has_changed(counts), empty=job.is_left_empty()
+    )
 
 
 def _choose_end_state(stopped: S3BatchError | None, *, failed: bool) -> JobState:

@@ -21,8 +21,10 @@ from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import FILE, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
+from s3batch.objects.unmatched import UnmatchedPatterns
 from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
+from s3batch.plan.empty_source import LEFT_EMPTY, has_hidden_files
 from s3batch.plan.spec import KEPT, SyncSpec
 from s3batch.settings.s3_limits import OBJECT_LIMIT
 from s3batch.units import format_plural
@@ -78,19 +80,28 @@ class Planner:
     """How far the walk, or the listing of the source, has come."""
     blocked: BlockedUploads | None = None
     """Has uploads wait that another object keeps out."""
+    left_empty: bool = False
+    """True if the filters have left no file of the source."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
         yield from take_over_rows(self.journal, expect)
         yield from listing
         self.walked = walked = self.wanted.walk(self.journal.path)
+        unmatched, found = UnmatchedPatterns(self.wanted.rules), False
         for batch in walked.batches(BATCH):
             add(self._decide(batch))
             self._note_problems(walked, add)
+            found = found or bool(batch)
+            if unmatched:
+                unmatched.see([file.path for file in batch])
             yield
         self._note_problems(walked, add)
         add(self._redirects())
-        for warning in walked.warnings():
+        unmatched.see([each.key for each in self.wanted.redirects], only="acl")
+        self.left_empty = not found and walked.complete and has_hidden_files(self.wanted, self.journal.path)
+        lost = LEFT_EMPTY if self.left_empty else unmatched.warning() if found else ""
+        for warning in (*walked.warnings(), *filter(None, [lost])):
             self.journal.jobs.warn(warning)
 
     def require_complete_walk(self) -> None:

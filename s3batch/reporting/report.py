@@ -279,9 +279,14 @@ def _format_listed_lines(shown: list[str], what: str, document: Mapping[str, Any
     return [*shown, f"and {format_count(more)} more: s3batch jobs show {document['job']}"] if more else shown
 
 
-def find_fail_on_reason(fail_on: Sequence[str], *, warned: bool, changed: bool) -> str:
+def find_fail_on_reason(fail_on: Sequence[str], *, warned: bool, changed: bool, empty: bool) -> str:
     """Return why ``fail_on`` makes the exit code of a successful run 1; empty if it does not."""
-    seen = {"warnings": warned, "changes": changed, "nothing": not changed}
-    words = {"warnings": "there are warnings", "changes": "something changed", "nothing": "nothing changed"}
+    seen = {"warnings": warned, "changes": changed, "nothing": not changed, "empty": empty}
+    words = {
+        "warnings": "there are warnings",
+        "changes": "something changed",
+        "nothing": "nothing changed",
+        "empty": "the filters left no file",
+    }
     found = [name for name in fail_on if seen[name]]
     return f"{words[found[0]]}, and fail_on says {', '.join(fail_on)}" if found else ""

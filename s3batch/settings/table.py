@@ -191,8 +191,8 @@ class Settings:
         Form.BOOLEAN, aliases=("dryrun",), plugin=("DRY_RUN", "PLUGIN_DRY_RUN"),
     )  # fmt: skip
     fail_on: tuple[str, ...] = define_setting(
-        (), "Also exit with code 1 after warnings, after changes, or if nothing had to be done.",
-        Topic.SAFETY, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.LIST, choices=("warnings", "changes", "nothing"),
+        (), "Also exit with code 1 after warnings, after changes, if nothing had to be done, or if the filters left no file.",
+        Topic.SAFETY, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.LIST, choices=("warnings", "changes", "nothing", "empty"),
     )  # fmt: skip
     newest_wins: str = define_setting(
         "", "Number of this run, such as a build number: a run with a lower number than one that has begun sends nothing. "

@@ -90,3 +90,58 @@ def test_files_and_objects_beyond_a_limit_are_left_alone(make_tree, bucket, run_
     assert old.code == 0, old.stderr
     assert {kind: count["done"] for kind, count in old.json["operations"].items() if count["done"]} == {"upload": 1}
     assert bucket.get("site/old") == b"x" * 50
+
+
+@pytest.mark.parametrize(
+    "flags", [["--include", "*.pdf"], ["--exclude", "d/", "--exclude", "a.*"], ["--min-size", "1G"]]
+)
+def test_filters_that_leave_nothing_are_a_warning_and_a_failure_on_request(make_tree, bucket, run_cli, flags):
+    tree = make_tree(TREE)
+    bucket.put("site/kept.txt")
+
+    done = run_cli(["sync", tree, bucket.url("site"), "--json", *flags])
+    failed = run_cli(["sync", tree, bucket.url("site"), "--fail-on", "empty", *flags])
+
+    assert (done.code, done.json["warnings"]) == (0, ["the filters leave no file of the source"])
+    assert failed.code == 1
+    assert "the filters left no file, and fail_on says empty" in failed.stderr
+    assert bucket.keys() == {"site/kept.txt"}
+
+
+def test_a_source_without_files_is_no_matter_of_filters(make_tree, bucket, run_cli):
+    tree = make_tree({".s3batchignore": b"*"})
+
+    done = run_cli(["sync", tree, bucket.url("site"), "--json", "--fail-on", "empty", "--acl", '{"x/*": "private"}'])
+
+    assert (done.code, done.json["warnings"]) == (0, [])
+    assert run_cli(["sync", tree, bucket.url("site"), "--fail-on", "nothing"]).code == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_verify_of_nothing_is_a_failure(make_tree, bucket, run_cli, flags):
+    tree = make_tree({"a.txt": b"a"})
+    bucket.put("site/b.txt")
+    nothing = run_cli(["verify", tree, bucket.url("site"), "--include", "*.pdf", *flags])
+
+    assert nothing.code == 1
+    assert "nothing compared" in nothing.stderr
+    if flags:
+        assert (nothing.json["state"], nothing.json["error"][:16]) == ("failed", "nothing compared")
+    assert run_cli(["verify", tree, bucket.url("empty"), "--include", "b*", *flags]).code == 1
+
+
+def test_a_pattern_that_matches_no_file_is_one_warning(make_tree, bucket, run_cli):
+    tree = make_tree({"a.html": b"a", "b.css": b"b"})
+    maps = [
+        "--cache-control",
+        '{"*.html": "no-cache", "*.htm": "no-cache"}',
+        "--content-language",
+        '{"private/*": "de"}',
+    ]
+
+    done = run_cli(["sync", tree, bucket.url("site"), "--json", *maps])
+
+    assert done.code == 0
+    assert done.json["warnings"] == [
+        "no file matches these patterns: cache_control '*.htm', content_language 'private/*'"
+    ]

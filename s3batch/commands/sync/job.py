@@ -147,6 +147,8 @@ class SyncJob(JobDescription):
     """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
     fence: Fence | None = None
     """The fence that is looked at before each later stage."""
+    left_empty: bool = False
+    """True if the filters have left no file of the source."""
     _withheld: bool = False
     """True if no delete was begun, because something else failed."""
     _unclaimed: stale_uploads.Unclaimed | None = None
@@ -204,6 +206,7 @@ class SyncJob(JobDescription):
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
         planning = Planner(self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads())
         coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self._list(pages)))
+        self.left_empty = planning.left_empty
         self.run_later_stages(coordinator, planning)
 
     def watch_blocked_uploads(self) -> BlockedUploads | None:
@@ -428,6 +431,10 @@ class SyncJob(JobDescription):
     def has_changed(self, counts: report.Counts) -> bool:
         """Return true if the job changed an object, or would have."""
         return self.changed or super().has_changed(counts)
+
+    def is_left_empty(self) -> bool:
+        """Return true if the filters have left no file of the source."""
+        return self.left_empty
 
     def late_warnings(self) -> Sequence[str]:
         """Return the warning that no delete was begun, where that is so."""
