@@ -154,10 +154,11 @@ def has_stamp(info: os.stat_result, stamp: Stamp) -> bool:
 def stamp_of_object(size: int, etag: str, modified: float) -> Stamp:
     """Return the stamp of an object that is a source: a digest of its ETag stands for the inode.
 
-    The ctime is constant, because an object of another ETag is another one however young it is.
+    The ctime is constant, because an object of another ETag is another one however young it is. The time is cut to whole
+    seconds, as HEAD tells it.
     """
     digest = int.from_bytes(hashlib.blake2b(etag.encode("utf-8", "surrogateescape"), digest_size=7).digest(), "big")
-    return Stamp(FILE, size, round(modified * 1000) * 1_000_000, 1, 0, digest)
+    return Stamp(FILE, size, int(modified) * 1_000_000_000, 1, 0, digest)
 
 
 class LocalFile(NamedTuple):

@@ -95,6 +95,7 @@ class JobRunner:
         replan: Callable[[Operation], Operation | Result | None] = lambda _: None,
         has_file: Callable[[str], bool] | None = None,
         warn: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic,
+        source_login: Login | None = None,
     ) -> Iterator[Coordinator]:  # fmt: skip
         """Yield a coordinator that runs the job's stages; close progress and executor at the end.
 
@@ -110,15 +111,16 @@ class JobRunner:
                     tries=settings.retries, multipart_threshold=settings.multipart_threshold, dry_run=settings.dry_run,
                     whole=whole, replan=replan, has_file=has_file, clock=clock, say=self.output.info, warn=warn,
                     events=self.output.events,
+                    source_login=source_login,
                 )
             )  # fmt: skip
         finally:
             progress.close()
             executor.close()
 
-    def open_bucket(self, name: str, warn: Callable[[str], None]) -> Bucket:
-        """Return a bucket that stops with the job, not yet contacted."""
-        bucket = Bucket.from_settings(self.settings, name)
+    def open_bucket(self, name: str, warn: Callable[[str], None], settings: Settings | None = None) -> Bucket:
+        """Return a bucket that stops with the job, not yet contacted; ``settings`` are those of another side."""
+        bucket = Bucket.from_settings(settings or self.settings, name)
         bucket.warn = warn
         bucket.transport.check = self.signals.check
         return bucket

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s3batch.model import Attributes, Kind, Operation, Reason, SourceObject, is_same_file, stamp_of_object
 from s3batch.objects import compare
 from s3batch.objects.own_keys import is_own_key
+from s3batch.objects.unmatched import UnmatchedPatterns
+from s3batch.plan.empty_source import LEFT_EMPTY
 from s3batch.plan.planner import BATCH, Planner, take_over_rows
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.transfer_spec import TransferSpec
@@ -62,13 +64,30 @@ class TransferPlanner(Planner):
         """Take over, list the target, list the source and decide, a batch at each step."""
         yield from take_over_rows(self.journal, expect)
         yield from listing
+        unmatched, found, hidden = UnmatchedPatterns(self.wanted.rules), False, False
         for page in self.pages():
-            entries = list(select_entries(page.objects, transfer_spec(self)))
+            entries = self._within_limits(list(select_entries(page.objects, transfer_spec(self))))
+            found, hidden = found or bool(entries), hidden or len(entries) < len(page.objects)
+            unmatched.see([each.path for each in entries])
             for start in range(0, len(entries), BATCH):
                 add(self._decide(entries[start : start + BATCH]))
                 yield
         self.walked = WholeListing()
         add(self._redirects())
+        unmatched.see([each.key for each in self.wanted.redirects], only="acl")
+        self.left_empty = hidden and not found
+        if lost := LEFT_EMPTY if self.left_empty else unmatched.warning() if found else "":
+            self.journal.jobs.warn(lost)
+
+    def _within_limits(self, entries: list[ListedEntry]) -> list[ListedEntry]:
+        """Return the objects within the limits of size and age; what they hide is left alone in the target too."""
+        limits, now = self.wanted.limits, self.journal.jobs.current.store_date if self.wanted.limits else 0.0
+        if not limits:
+            return entries
+        hidden = [each for each in entries if limits.hides(each.size, each.modified, now)]
+        if self.wanted.settings.delete:
+            self.journal.objects.mark_seen([self.wanted.key(each.path) for each in hidden])
+        return [each for each in entries if not limits.hides(each.size, each.modified, now)]
 
     def _decide_one(self, file: Any, key: str, facts: Facts) -> Operation | None:
         listed, known = facts

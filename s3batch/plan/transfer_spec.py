@@ -15,6 +15,7 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.settings.direction import S3Place, parse_source_place
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
+from s3batch.source.limits import FileLimits
 from s3batch.source.locate import Source
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class TransferSpec(SyncSpec):
             settings=settings, source=Source(f"s3://{place.bucket}/{place.prefix}"), single=False,
             target=Target.from_settings(settings),
             rules=AttributeRules.from_settings(settings, _ANYWHERE, guesses_types=False),
-            selection=selection, read=selection.read, redirects=parse_redirects(settings),
+            selection=selection, read=selection.read, limits=FileLimits.from_settings(settings), redirects=parse_redirects(settings),
             delete_limit=DeleteLimit.from_settings(settings), last=last, place=place,
         )  # fmt: skip
 

@@ -71,6 +71,8 @@ class SourceBucket:
     endpoint: Endpoint
     prefix: str
     """The text before each path in the source's keys."""
+    copies: bool
+    """True if one store has the source and the target, and so may copy. Elsewhere a bucket of that name is another one."""
 
     def with_credentials(self, credentials: Credentials) -> SourceBucket:
         """Return the same bucket, with these credentials."""

@@ -106,6 +106,8 @@ def are_copies_refused(tools: Tools, call: str = "CopyObject") -> bool:
     """Return whether the store is known not to copy objects of the source by ``call``, or not to keep their metadata."""
     quirks = tools.quirks
     dropped = quirks.about(QuirkKind.COPY_DROPS) - {TAGS}
+    if not find_source(tools).copies:
+        return True
     return quirks.refuses(call) or quirks.refuses(_name_source_copies(tools)) or bool(dropped)
 
 

@@ -42,7 +42,7 @@ class TransferScene:
     def do(self, *works: Work, **values) -> list[Result]:
         settings = Settings(bucket=self.target.name, **values)
         rules = AttributeRules.from_settings(settings, "/", guesses_types=False)
-        source = SourceBucket(endpoint_of(self.source), "from/")
+        source = SourceBucket(endpoint_of(self.source), "from/", copies=not self.streamed)
         loop = WorkerLoop(Brief(endpoint=endpoint_of(self.target), source=source, root="s3:", rules=rules, limit=8))
         self.loops.append(loop)
         loop.transport.writes.open(math.inf)

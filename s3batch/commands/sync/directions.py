@@ -21,6 +21,10 @@ def run_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands.sync import job
 
         return job.run_sync(settings, output)
+    if direction is Direction.TRANSFER:
+        from s3batch.commands.sync import transfer_job
+
+        return transfer_job.run_transfer(settings, output)
     raise _refuse_direction(direction)
 
 

@@ -12,20 +12,20 @@ the walk, which add what has no operation yet.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from s3batch.commands.sync import cloudfront, object_manifest
-from s3batch.coordinator import history, journal_trust, stale_uploads
+from s3batch.commands.sync.begin import begin_job
+from s3batch.coordinator import journal_trust, stale_uploads
 from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.job_setup import build_executor
-from s3batch.coordinator.multipart import MultipartUploads
-from s3batch.coordinator.signals import watch_for_stop
-from s3batch.errors import DeclinedError, EndpointError, JobFailedError, S3BatchError, SupersededError
+from s3batch.coordinator.multipart import MultipartUploads, TransferSizes
+from s3batch.errors import DeclinedError, EndpointError, JobFailedError, S3BatchError
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Kind, Operation, Result, Stage
@@ -52,8 +52,10 @@ if TYPE_CHECKING:
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.journal import Journal
+    from s3batch.plan.late_requests import Replan
     from s3batch.reporting import report
     from s3batch.reporting.console import Output
+    from s3batch.s3.credentials import Login
     from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
 
@@ -65,66 +67,8 @@ _AFTER_ALL = Stage.DELETE + 1
 
 
 def run_sync(settings: Settings, output: Output) -> int:
-    """Run ``s3batch sync``, or resume one if ``settings.job`` is set; return the exit code."""
-    wanted = SyncSpec.from_settings(settings)
-    fence = _find_fence(wanted)
-    place = history.format_target_place(wanted.target)
-    with (
-        _open_cluster(wanted, place) as cluster,
-        history.open_history(settings, place) as (journal, lock),
-        watch_for_stop(max_duration=settings.max_duration) as signals,
-    ):
-        history.refuse_overtaken(settings.job, journal, lock)
-        try:
-            if fence is not None:  # before the job: an older run supersedes none that may be resumed
-                fence.claim(settings, wanted.target.bucket)
-        except SupersededError as error:
-            from s3batch.commands.sync.without_job import report_without_job  # noqa: PLC0415 - few runs end so
-
-            return report_without_job(settings, output, JobState.SUPERSEDED, error)
-        runner = JobRunner(settings, output, journal, signals)
-        runner.begin(
-            wanted.source.root, place, plan=wanted.plan_digest(),
-            deletes_anew=not journal_trust.may_journal_decide(journal.path, settings),
-        )  # fmt: skip
-        if not settings.dry_run:
-            lock.note(journal.jobs.current_id, journal.path, journal.jobs.current.started)
-        reach_failpoint("begun")
-        for warning in (*wanted.target.warnings, *history.format_overlap_warnings(lock)):
-            journal.jobs.warn(warning)
-        cloudfront.begin_invalidation(settings, journal)
-        if settings.plugin:
-            output.info(f'Synchronizing with bucket "{wanted.target.bucket}"')
-        try:
-            return runner.run(SyncJob(wanted, runner, cluster, fence=fence))
-        except DeclinedError as error:
-            from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
-
-            return forget_job(journal, settings, output, error)
-
-
-def _find_fence(wanted: SyncSpec) -> Fence | None:
-    if not wanted.settings.newest_wins:
-        return None
-    from s3batch.coordinator.fence import make_fence  # noqa: PLC0415 - few want it
-
-    return make_fence(wanted)
-
-
-@contextmanager
-def _open_cluster(wanted: SyncSpec, place: str) -> Iterator[Cluster | None]:
-    """Open the Dask cluster, if the workers run there. An unusable one is reported here, before any request."""
-    if wanted.settings.executor != "dask":
-        yield None
-        return
-    from s3batch.executors.dask import cluster as dask  # noqa: PLC0415 - few want it
-
-    journal = wanted.settings.journal_path(place)
-    cluster = dask.connect_cluster(wanted.settings, wanted.source.root, journal, wanted.target)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+    """Run ``s3batch sync`` of a local source, or resume one if ``settings.job`` is set; return the exit code."""
+    return begin_job(SyncSpec.from_settings(settings), output, SyncJob)
 
 
 @dataclass
@@ -149,6 +93,8 @@ class SyncJob(JobDescription):
     """The fence that is looked at before each later stage."""
     left_empty: bool = False
     """True if the filters have left no file of the source."""
+    source_login: Login | None = None
+    """The sign-in of a source in S3."""
     _withheld: bool = False
     """True if no delete was begun, because something else failed."""
     _unclaimed: stale_uploads.Unclaimed | None = None
@@ -183,9 +129,9 @@ class SyncJob(JobDescription):
     def carry_out(self) -> None:
         """Run the job; the error that stops it is raised."""
         is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
-        self.journal.check_rows(RowCheck(self.wanted, is_foreign=is_foreign).admit, self.wanted.owns)
+        self.journal.check_rows(self.make_row_check(is_foreign=is_foreign).admit, self.wanted.owns)
         try:
-            deletes.refuse_file_source(self.wanted, self.journal)
+            self.check_source()
             pages = self._pages()
             first = next(pages, None)  # checks the sign-in, before there is a worker
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
@@ -195,8 +141,16 @@ class SyncJob(JobDescription):
         finally:
             for warning in self._replanner.warnings() if self._replanner else ():
                 self.journal.jobs.warn(warning)
-            if self._bucket is not None:
-                self.runner.close_bucket(self._bucket)
+            self.close_buckets()
+
+    def check_source(self) -> None:
+        """Raise the error of a source that the job refuses, before anything is planned."""
+        deletes.refuse_file_source(self.wanted, self.journal)
+
+    def close_buckets(self) -> None:
+        """Close the buckets that were contacted."""
+        if self._bucket is not None:
+            self.runner.close_bucket(self._bucket)
 
     def _run_stages(self, coordinator: Coordinator, pages: Iterable[ListingPage]) -> None:
         if self.journal.jobs.current.stage == Stage.DELETE:
@@ -204,10 +158,23 @@ class SyncJob(JobDescription):
             pages = self._pages()
         self.totals.phase = "syncing"
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
-        planning = Planner(self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads())
+        planning = self.make_planner()
         coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self._list(pages)))
         self.left_empty = planning.left_empty
         self.run_later_stages(coordinator, planning)
+
+    def make_row_check(self, *, is_foreign: bool) -> RowCheck:
+        """Return the check of rows that an earlier run left; another program may have written a foreign journal."""
+        return RowCheck(self.wanted, is_foreign=is_foreign)
+
+    def make_planner(self) -> Planner:
+        """Return the plan of the files."""
+        return Planner(self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads())
+
+    def make_replan(self) -> Replan:
+        """Return the function that plans an operation again whose file has changed."""
+        self._replanner = self._replanner or Replanner(self.wanted, self.journal.path)
+        return self._replanner.replan
 
     def watch_blocked_uploads(self) -> BlockedUploads | None:
         """Return what has uploads wait that another object keeps out."""
@@ -280,8 +247,9 @@ class SyncJob(JobDescription):
             self.output.detail(words)
             self.runner.signals.sleep(seconds)  # a signal ends it
         now = self.bucket.clock.now().low
-        replan = Replanner(self.wanted, self.journal.path).replan
-        operations = late_requests.plan_late_checks(self.wanted, self.journal, lambda: self.bucket, doubts, replan)
+        operations = late_requests.plan_late_checks(
+            self.wanted, self.journal, lambda: self.bucket, doubts, self.make_replan()
+        )
         coordinator.add(operations)
         for stage in (Stage.MAIN, Stage.DELETE):
             coordinator.run(stage)
@@ -368,7 +336,7 @@ class SyncJob(JobDescription):
         return Brief(
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             part_size=self.settings.part_size, symlinks=self.settings.symlinks, dry_run=self.settings.dry_run,
-            delete_check=self._delete_check(), quirks=quirk_memory.read_quirks_in_force(self.journal),
+            delete_check=self.make_delete_check(), quirks=quirk_memory.read_quirks_in_force(self.journal),
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
 
@@ -386,16 +354,16 @@ class SyncJob(JobDescription):
         return DaskExecutor(self.cluster, replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
 
     def _open_coordinator(self) -> AbstractContextManager[Coordinator]:
-        self._replanner = Replanner(self.wanted, self.journal.path)
-        rules = self.wanted.rules
+        rules, sizes = self.wanted.rules, self.settings
+        transfers = TransferSizes(copy_part_size=sizes.copy_part_size, threshold=sizes.multipart_threshold)
+        uploads = MultipartUploads(self.journal, sizes.part_size, rules.fingerprint, self._found_upload, transfers)
         return self.runner.open_coordinator(
-            self._executor(), self.bucket.login, self._heard, totals=self.totals, clock=self.clock,
-            uploads=MultipartUploads(self.journal, self.settings.part_size, rules.fingerprint, self._found_upload),
-            whole=lambda operation: rules.attributes(operation.path).gzip, replan=self._replanner.replan,
-            has_file=self.wanted.key_paths.has_file if self.cluster else None,
+            self._executor(), self.bucket.login, self._heard, totals=self.totals, clock=self.clock, uploads=uploads,
+            whole=lambda operation: rules.attributes(operation.path).gzip, replan=self.make_replan(),
+            has_file=self.wanted.key_paths.has_file if self.cluster else None, source_login=self.source_login,
         )  # fmt: skip
 
-    def _delete_check(self) -> DeleteCheck:
+    def make_delete_check(self) -> DeleteCheck:
         """Return the check before deletes. Workers of a cluster may not see the current source."""
         return DeleteCheck(listed=self.wanted.listed, paths=None if self.cluster else self.wanted.key_paths)
 
@@ -405,7 +373,7 @@ class SyncJob(JobDescription):
                 self.kept.add(operation.key)
             return
         self.changed = True
-        self.wrote = self.wrote or operation.kind is Kind.UPLOAD
+        self.wrote = self.wrote or operation.kind in (Kind.UPLOAD, Kind.TRANSFER)
         if self.settings.dry_run:
             self.report_planned(operation)
         elif self.output.verbose:

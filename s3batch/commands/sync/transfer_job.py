@@ -1,0 +1,168 @@
+"""``s3batch sync s3://A/P s3://B/Q``: make one prefix match another, object by object.
+
+    list the target ─> journal;  list the source, a page at a time ─> decide ─> transfer or compare ─> orphans ─> deletes
+
+It is a sync whose files are objects: the same journal, stages, guards and workers. The workers copy on the server where
+one server has both sides, and stream through themselves where not.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from s3batch.commands.sync.begin import begin_job
+from s3batch.commands.sync.job import SyncJob
+from s3batch.errors import EndpointError, JobFailedError
+from s3batch.model import Kind, Operation, Reason, Result, SourceObject, is_same_file, is_streamed, stamp_of_object
+from s3batch.plan import quirk_memory
+from s3batch.plan.transfer_plan import TransferPlanner, TransferRowCheck
+from s3batch.plan.transfer_spec import TransferSpec
+from s3batch.s3 import permissions, requests
+from s3batch.s3.endpoint import AMAZON
+from s3batch.s3.errors import fault_of
+from s3batch.s3.responses import etag_of, seconds_of
+from s3batch.settings.direction import settings_of_source
+from s3batch.worker.context import SourceBucket
+from s3batch.worker.source_delete_check import SourceDeleteCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.plan.late_requests import Replan
+    from s3batch.plan.planner import Planner
+    from s3batch.plan.row_check import RowCheck
+    from s3batch.reporting.console import Output
+    from s3batch.s3.bucket import Bucket
+    from s3batch.s3.endpoint import Endpoint
+    from s3batch.s3.listing import ListingPage
+    from s3batch.settings.table import Settings
+    from s3batch.worker.context import Brief
+    from s3batch.worker.delete_check import DeleteCheck
+
+
+def run_transfer(settings: Settings, output: Output) -> int:
+    """Run a sync from bucket to bucket, or resume one if ``settings.job`` is set; return the exit code."""
+    return begin_job(TransferSpec.from_settings(settings), output, TransferJob)
+
+
+@dataclass
+class TransferJob(SyncJob):
+    """One run of a transfer."""
+
+    wanted: TransferSpec
+    _source: Bucket | None = None
+    _has_learned: bool = False
+    """True if what this run has written is among the facts."""
+
+    @property
+    def source(self) -> Bucket:
+        """The source's bucket; resolved with the first use."""
+        if self._source is None:
+            settings = settings_of_source(self.settings)
+            self._source = self.runner.open_bucket(self.wanted.place.bucket, self.journal.jobs.warn, settings)
+            self.source_login = self._source.login
+        return self._source
+
+    @property
+    def streams(self) -> bool:
+        """True if the source is at another store, so that content goes through the workers."""
+        return not is_one_store(self.source.endpoint, self.bucket.endpoint)
+
+    def check_source(self) -> None:
+        """Raise the error of a source that cannot be listed, before anything is planned."""
+        with _name_missing_permission():
+            self.source.require_listing(self.wanted.place.prefix)
+
+    def close_buckets(self) -> None:
+        """Close the buckets that were contacted."""
+        super().close_buckets()
+        if self._source is not None:
+            self.runner.close_bucket(self._source)
+
+    # --- the plan ---------------------------------------------------------------------------
+
+    def make_row_check(self, *, is_foreign: bool) -> RowCheck:
+        """Return the check of rows that an earlier run left."""
+        return TransferRowCheck(self.wanted, is_foreign=is_foreign)
+
+    def make_planner(self) -> Planner:
+        """Return the plan of the objects."""
+        return TransferPlanner(
+            self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads(), pages=self._list_source,
+            streams=self.streams,
+        )  # fmt: skip
+
+    def _list_source(self) -> Iterator[ListingPage]:
+        with _name_missing_permission():
+            yield from self.source.list_objects(self.wanted.place.prefix)
+
+    def make_replan(self) -> Replan:
+        """Return the function that plans an operation again whose object has changed."""
+        return self._replan_object
+
+    def _replan_object(self, operation: Operation) -> Operation | Result:
+        fresh = replan_object(self.wanted, self.source, self.streams, operation)
+        if not isinstance(fresh, Operation) or operation.reason is not Reason.LATE:
+            return fresh
+        if not self._has_learned:
+            self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
+            self._has_learned = True
+        _, known = self.journal.objects.look_up([operation.key])[operation.key]
+        written = known is not None and is_same_file(known.local, fresh.stamp)
+        return fresh._replace(etag=known.etag if known is not None and written else "")
+
+    # --- the workers ------------------------------------------------------------------------
+
+    def make_brief(self) -> Brief:
+        """Return what the workers have to know."""
+        source = SourceBucket(self.source.endpoint, self.wanted.place.prefix, copies=not self.streams)
+        return replace(super().make_brief(), source=source)
+
+    def make_delete_check(self) -> DeleteCheck:
+        """Return the check before deletes: a worker asks the source."""
+        return SourceDeleteCheck(listed=self.wanted.listed, prefix=self.wanted.prefix)
+
+
+@contextmanager
+def _name_missing_permission() -> Iterator[None]:
+    """Raise JobFailedError for a refused listing: the sign-in worked, so a permission is missing."""
+    try:
+        yield
+    except EndpointError as error:
+        if error.code not in permissions.DENIED:
+            raise
+        raise JobFailedError(error.message, hint=error.hint) from error
+
+
+def is_one_store(source: Endpoint, target: Endpoint) -> bool:
+    """Return whether one server has both buckets, so that it can copy between them."""
+    if not source.url and not target.url:
+        return _partition_of(source) == _partition_of(target)
+    one, other = ((each.tls, each.host, each.port, each.base_path) for each in (source, target))
+    return one == other
+
+
+def _partition_of(endpoint: Endpoint) -> str:
+    """Return the end of Amazon's host name: no copy leads from one partition into another."""
+    return next((end for end in sorted(AMAZON, key=len, reverse=True) if endpoint.host.endswith(end)), endpoint.host)
+
+
+def replan_object(wanted: TransferSpec, source: Bucket, streams: bool, operation: Operation) -> Operation | Result:
+    """Return the operation for its object as it is now, or its result where there is none any more."""
+    call = requests.head_object(wanted.source_key(operation.path))
+    head = source.ask(call)
+    if head.status == 404:
+        if operation.kind is Kind.RECONCILE:
+            return Result(operation.id)
+        words = f"{operation.path!r} does not exist in the source any more"
+        return Result(operation.id, error=words, code="Vanished", status=404)
+    if not head.ok:
+        fault = fault_of(head)
+        return Result(operation.id, error=fault.said_of(call.name), code=fault.code, status=fault.status)
+    etag, size = etag_of(head), int(head.headers.get("content-length", 0))
+    modified = seconds_of(head.headers.get("last-modified", ""))
+    streamed = streams or is_streamed(operation)
+    stamp = stamp_of_object(size, etag, modified)
+    return operation._replace(size=size, stamp=stamp, upload_id="", spec=SourceObject(etag, streamed))

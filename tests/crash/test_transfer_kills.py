@@ -1,0 +1,96 @@
+"""Transfers that are killed at named points and begun again: every byte and attribute, and no upload left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+
+import pytest
+
+from tests.rig import buckets
+
+MIB = 1 << 20
+TREE = {f"d{number % 3}/{number}.bin": os.urandom(1000 + number) for number in range(40)}
+BIG = {"big.bin": os.urandom(21 * MIB)}
+COPIED = ("added", "leased", "settled:2", "stored:3", "deleting")
+STREAMED = ("upload-journalled:1", "part-settled:2", "part-stored:2", "finishing:1", "completed")
+ENDS = (0, 1, -signal.SIGKILL)
+"""A worker that dies is replaced; one operation that every worker dies of is failed."""
+
+
+def fill(bucket: buckets.Bucket, tree: dict[str, bytes]) -> None:
+    for path, body in tree.items():
+        bucket.put(f"in/{path}", body, ContentType="text/x-odd", Metadata={"colour": "blue"})
+
+
+def look(target: buckets.Bucket, tree: dict[str, bytes]) -> None:
+    """Compare every object of the target with the source's."""
+    assert target.contents("out/") == {f"out/{path}": body for path, body in tree.items()}
+    for path in tree:
+        head = target.head(f"out/{path}")
+        assert (head["ContentType"], head["Metadata"]) == ("text/x-odd", {"colour": "blue"})
+    assert target.uploads() == []
+
+
+@pytest.fixture
+def run_elsewhere(run_cli, tmp_path):
+    """``run_cli`` in a directory that holds no journal: ``resume`` believes those of the user."""
+    (tmp_path / "work").mkdir()
+    return partial(run_cli, cwd=tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def source_of(server_named):
+    """A function from a tree to a bucket that holds it; each is filled once."""
+    made: dict[int, buckets.Bucket] = {}
+
+    def of(server, tree):
+        if len(tree) not in made:
+            made[len(tree)] = buckets.make_bucket(server)
+            fill(made[len(tree)], tree)
+        return made[len(tree)]
+
+    yield of
+    for bucket in made.values():
+        buckets.remove_bucket(bucket)
+
+
+def words_of(source: buckets.Bucket, target: buckets.Bucket) -> list[str]:
+    return ["sync", source.url("in"), target.url("out"), "--delete", "--workers", "1"]
+
+
+@pytest.mark.parametrize("point", COPIED)
+def test_copies_are_finished_after_a_kill(run_elsewhere, env, server, make_bucket, source_of, point):
+    source, target = source_of(server, TREE), make_bucket()
+    target.put("out/orphan", b"x")
+    env = env | {"S3BATCH_TEST_LONGEST_WAIT": "0"}
+
+    killed = run_elsewhere(words_of(source, target), env=env | {"S3BATCH_TEST_CRASH_AT": point})
+    resumed = run_elsewhere(["resume"], env=env)
+
+    assert killed.code in ENDS
+    assert resumed.code == 0, resumed.stderr
+    look(target, TREE)
+
+
+@pytest.mark.parametrize("point", STREAMED)
+def test_streams_are_finished_after_a_kill(run_elsewhere, env, server_named, make_bucket, source_of, point):
+    tree = TREE | BIG
+    other = server_named("moto")
+    source, target = source_of(other, tree), make_bucket()
+    words = [
+        *words_of(source, target), "--source-endpoint-url", other.url,
+        "--multipart-threshold", "8MiB", "--part-size", "5MiB", "--max-concurrency", "4",
+    ]  # fmt: skip
+    keys = {"S3BATCH_SOURCE_ACCESS_KEY": other.access_key, "S3BATCH_SOURCE_SECRET_KEY": other.secret_key}
+    env = env | keys | {"S3BATCH_TEST_LONGEST_WAIT": "0"}
+
+    killed = run_elsewhere(words, env=env | {"S3BATCH_TEST_CRASH_AT": point})
+    resumed = run_elsewhere(["resume", "--json"], env=env)
+
+    assert killed.code in ENDS
+    assert resumed.code == 0, resumed.stderr
+    if point == "part-settled:2":
+        assert resumed.json["requests"]["UploadPart"] < 10, resumed.json["requests"]
+    look(target, tree)
