@@ -31,6 +31,7 @@ def describe_run(settings: Settings | None, output: Output) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": __version__,
+        "command": settings.command if settings else None,
         "source": settings and _find_run_source(settings),
         "target": settings and _find_run_target(settings),
         "endpoint": (settings and settings.endpoint_url) or None,
