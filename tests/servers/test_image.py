@@ -166,7 +166,18 @@ def test_the_source_distribution_makes_the_same_wheel(place, wheel, tmp_path):
         archive.extractall(tmp_path, filter="data")
     build("wheel", tmp_path / "s3batch-1.2.3")
 
-    assert {"PKG-INFO", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Dockerfile", "tox.ini"} <= held
+    assert {
+        "PKG-INFO",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "Dockerfile",
+        "tox.ini",
+        "action.yml",
+        "sync/action.yml",
+        "packaging/github/save.js",
+    } <= held
     assert not [name for name in held if re.search(r"(^|/)(\.venv|__pycache__|\.git/|dist/)", name)]
     names = zipfile.ZipFile(tmp_path / "dist/s3batch-1.2.3-py3-none-any.whl").namelist()
     version = wheel.name.split("-")[1]
