@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from s3batch.quirks import Quirk
 
 
+KIN_OF_SYNC = ("sync", "apply", "undo")
+"""Commands whose jobs change one target and share its history: a later one supersedes an earlier one."""
+
+
 class Kind(StrEnum):
     """The change that an operation makes to its key."""
 
@@ -306,6 +310,14 @@ class SourceObject:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedObject:
+    """The object as a plan that was saved has seen it, beside its ETag. With another one the operation is refused."""
+
+    modified_ns: int
+    """LastModified; 0 if there was no object."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableSpec:
     """A text in a journal that s3batch does not write for this kind of operation."""
 
@@ -321,6 +333,7 @@ OperationSpec = (
     | KeptTags
     | KeptAttributes
     | SourceObject
+    | PlannedObject
     | UnreadableSpec
 )
 """The further data of an operation. Dataclasses, because named tuples with equal fields are equal across types."""

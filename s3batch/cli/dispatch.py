@@ -39,9 +39,23 @@ def _carry_on(settings: Settings, output: Output) -> int:
     """Carry on with the job that ``settings`` name."""
     if settings.command == "sync":
         return _dispatch_sync(settings, output)
+    if settings.command == "apply":
+        return _dispatch_apply(settings, output)
     from s3batch import cache
 
     return cache.resume_cache(settings, output)
+
+
+def _dispatch_plan(settings: Settings, output: Output) -> int:
+    from s3batch.commands.plans.show import show_plan
+
+    return show_plan(settings, output)
+
+
+def _dispatch_apply(settings: Settings, output: Output) -> int:
+    from s3batch.commands.plans.apply import run_apply
+
+    return run_apply(settings, output)
 
 
 def _dispatch_explain(settings: Settings, output: Output) -> int:
@@ -125,6 +139,8 @@ def _cache_prune(settings: Settings, output: Output) -> int:
 USE_CASES: dict[str, UseCase] = {
     "sync": _dispatch_sync,
     "verify": _dispatch_verify,
+    "plan": _dispatch_plan,
+    "apply": _dispatch_apply,
     "explain": _dispatch_explain,
     "resume": _dispatch_resume,
     "doctor": _dispatch_doctor,

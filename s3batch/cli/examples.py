@@ -73,6 +73,11 @@ EXAMPLES: dict[str, CommandExamples] = {
         ),
         ("exclude", "endpoint_url", "bandwidth", "json"),
     ),
+    "plan": CommandExamples(("site.plan", "site.plan --json", "site.plan -q"), ("json",)),
+    "apply": CommandExamples(
+        ("site.plan", "site.plan --json", "site.plan --profile deploy --bandwidth 20MiB"),
+        ("endpoint_url", "profile", "bandwidth", "journal", "json"),
+    ),
     "explain": CommandExamples(
         (
             "public/index.html public s3://my-bucket/site",

@@ -30,6 +30,8 @@ _ALL = "all"
 USAGE = {
     "sync": "SOURCE TARGET",
     "verify": "SOURCE TARGET",
+    "plan": "FILE",
+    "apply": "FILE",
     "explain": "PATH|KEY [SOURCE TARGET]",
     "doctor": "s3://BUCKET/PREFIX",
     "cache restore": "s3://BUCKET/PREFIX",

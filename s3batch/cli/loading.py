@@ -40,7 +40,10 @@ PLUGIN_REGION = "us-east-1"
 """The region that drone-s3-sync uses by default."""
 _LARGEST_FILE = 1 << 20
 """Bytes of a config file or an env_file."""
-_FIRST_WORDS = {"resume": "job", "jobs show": "job", "jobs forget": "job", "explain": "argument", "report": "job"}
+_FIRST_WORDS = {
+    **dict.fromkeys(("resume", "report", "jobs show", "jobs forget"), "job"),
+    **dict.fromkeys(("explain", "plan", "apply"), "argument"),
+}
 """Commands whose first argument is no setting, and the fact that it is."""
 _STEP_FILES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "DRONE_OUTPUT", "DRONE_CARD_PATH")
 """Variables of the files that a CI reads after a step."""

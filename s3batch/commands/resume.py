@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from s3batch.commands.jobs.find import RUNNING, find_jobs, format_job_target
 from s3batch.coordinator import journal_trust
 from s3batch.errors import INTERRUPTED, JournalError, S3BatchError, SettingsError
+from s3batch.model import KIN_OF_SYNC
 from s3batch.reporting.json_stream import Collected
 from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import format_resume_command
@@ -99,7 +100,7 @@ def _resumable_jobs(jobs: Sequence[FoundJob]) -> list[FoundJob]:
     newest: dict[tuple[str, ...], FoundJob] = {}
     for each in jobs:
         job = each.job
-        place = ("sync",) if job.command == "sync" else (job.command, job.source)
+        place = ("sync",) if job.command in KIN_OF_SYNC else (job.command, job.source)
         newest.setdefault((*place, job.target, job.endpoint), each)
     left = [each for each in newest.values() if each.leaves_work]
     return [each for each in left if each.state != RUNNING] or left
@@ -124,8 +125,8 @@ def _named_jobs(settings: Settings, jobs: Sequence[FoundJob]) -> FoundJob:
 
 
 def _is_later(one: Job, other: Job) -> bool:
-    same = (one.command, one.target, one.endpoint) == (other.command, other.target, other.endpoint)
-    return same and one.command == "sync" and one.started > other.started
+    kin = one.command in KIN_OF_SYNC and other.command in KIN_OF_SYNC
+    return kin and (one.target, one.endpoint) == (other.target, other.endpoint) and one.started > other.started
 
 
 def _choose_unfinished(

@@ -28,7 +28,7 @@ SEVERAL = 3
 """Permanent failures of so many keys: the store may be unable to serve a single key."""
 NOT_IMPLEMENTED_OFTEN = 10
 """Equal answers of a store that does not implement something: every other file with that setting meets the same."""
-_OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", COPY_REFUSED})
+_OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", "Drifted", COPY_REFUSED})
 """Codes of s3batch itself that concern one file and not the store."""
 
 

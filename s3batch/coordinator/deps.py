@@ -55,6 +55,8 @@ class CoordinatorDeps:
     """Tell a person something at once."""
     warn: Callable[[str], None] | None = None
     """Keeps a warning, and says it at once where the report does not; else the journal keeps it."""
+    deletes_alone: bool = False
+    """Delete each key in a request of its own: workers look at each object first."""
     dry_run: bool = False
     """Look and compare only; an operation that would change the bucket is settled as skipped."""
     endpoint_gone: float = ENDPOINT_GONE

@@ -125,9 +125,9 @@ class Dispatcher:
     def prepare(self, operations: list[Operation]) -> None:
         """Make work of leased operations."""
         deletes: list[Operation] = []
-        quarantine, leased = self._quarantine, self.leased
+        quarantine, leased, alone = self._quarantine, self.leased, self._deps.deletes_alone
         for operation in self._settle_early(operations):
-            together = operation.kind is DELETE and fits_xml(operation.key) and not operation.is_in_doubt
+            together = operation.kind is DELETE and fits_xml(operation.key) and not operation.is_in_doubt and not alone
             if quarantine.is_in_use and quarantine.is_suspect((operation.id, Step.WHOLE, 0)):
                 operation = operation._replace(recheck=True)  # noqa: PLW2901
             leased[operation.id] = operation

@@ -93,7 +93,7 @@ class JobRunner:
         totals: Totals | None = None, progress: Progress | None = None, uploads: MultipartUploads | None = None,
         whole: Callable[[Operation], bool] = lambda _: False,
         replan: Callable[[Operation], Operation | Result | None] = lambda _: None,
-        has_file: Callable[[str], bool] | None = None,
+        has_file: Callable[[str], bool] | None = None, deletes_alone: bool = False,
         warn: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic,
         source_login: Login | None = None,
     ) -> Iterator[Coordinator]:  # fmt: skip
@@ -109,7 +109,8 @@ class JobRunner:
                     totals=totals or Totals(), progress=progress,
                     uploads=uploads or MultipartUploads(self.journal, 1, _no_words, _no_words),
                     tries=settings.retries, multipart_threshold=settings.multipart_threshold, dry_run=settings.dry_run,
-                    whole=whole, replan=replan, has_file=has_file, clock=clock, say=self.output.info, warn=warn,
+                    whole=whole, replan=replan, has_file=has_file, deletes_alone=deletes_alone, clock=clock,
+                    say=self.output.info, warn=warn,
                     events=self.output.events,
                     source_login=source_login,
                 )

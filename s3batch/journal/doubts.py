@@ -13,33 +13,34 @@ from typing import NamedTuple
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_bindable
 from s3batch.journal.transaction import Transaction
-from s3batch.model import Kind, Operation
+from s3batch.model import KIN_OF_SYNC, Kind, Operation
 from s3batch.settings.s3_limits import PART_MINIMUM
 
 _MARGIN = 7.0
 """Seconds: a sign of life may be one second old, and workers whose coordinator stands still go on for five."""
 
 _END = "coalesce(nullif(job.seen_there, 0), job.seen) + job.timeout + ?"
+_KIN = str(KIN_OF_SYNC)
 _NOTE = f"""
 INSERT INTO doubt (key, path, kind, upload, since, until)
 SELECT operation.key, path, kind, kind IN ('upload', 'transfer') AND upload_id = '' AND size >= ?, job.store_date,
-    CASE job.command WHEN 'sync' THEN {_END} ELSE 0 END
+    CASE WHEN job.command IN {_KIN} THEN {_END} ELSE 0 END
 FROM operation JOIN job ON job.number = operation.job
 WHERE operation.id > ? AND operation.id <= ? AND +operation.job IN ({{jobs}}) AND operation.state = 'leased'
-    AND (job.command = 'sync' OR kind = 'upload')
+    AND (job.command IN {_KIN} OR kind = 'upload')
 ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, upload = max(upload, excluded.upload),
     since = min(since, excluded.since), until = max(until, excluded.until)
 """  # noqa: S608 - constants
 _NOTE_UPLOAD = f"""
 INSERT INTO doubt (key, path, kind, upload, since, until)
-SELECT CAST(? AS TEXT), CAST(? AS TEXT), 'upload', 1, store_date, CASE command WHEN 'sync' THEN {_END} ELSE 0 END
+SELECT CAST(? AS TEXT), CAST(? AS TEXT), 'upload', 1, store_date, CASE WHEN command IN {_KIN} THEN {_END} ELSE 0 END
 FROM job WHERE number = ?
 ON CONFLICT (key) DO UPDATE SET upload = 1, until = max(until, excluded.until)
 """  # noqa: S608 - constants
 _NOTE_LOST = f"""
 INSERT INTO doubt (key, path, kind, upload, since, until)
 SELECT operation.key, path, kind, 0, job.store_date, {_END}
-FROM operation JOIN job ON job.number = ? WHERE operation.id = ? AND job.command = 'sync'
+FROM operation JOIN job ON job.number = ? WHERE operation.id = ? AND job.command IN {_KIN}
 ON CONFLICT (key) DO UPDATE SET path = excluded.path, kind = excluded.kind, since = min(since, excluded.since),
     until = max(until, excluded.until)
 """  # noqa: S608 - constants

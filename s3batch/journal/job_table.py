@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from s3batch.errors import JournalError, SettingsError
 from s3batch.journal.database import Database, make_bindable
-from s3batch.model import JobState
+from s3batch.model import KIN_OF_SYNC, JobState
 
 UNFINISHED = "('planning', 'running', 'interrupted', 'failed')"
 
@@ -114,9 +114,9 @@ class JobTable:
     def find_unfinished(self, command: str, target: str, endpoint: str, source: str | None = None) -> list[Job]:
         """Return the jobs that a new one to this target finds unfinished, the oldest first."""
         found = self._select_jobs(
-            f"""WHERE state IN {UNFINISHED} AND command = ? AND target = CAST(? AS TEXT) AND endpoint = ?
+            f"""WHERE state IN {UNFINISHED} AND command IN ({list_kin(command)}) AND target = CAST(? AS TEXT) AND endpoint = ?
             ORDER BY number""",
-            (command, make_bindable(target), endpoint),
+            (make_bindable(target), endpoint),
         )
         return [each for each in found if source in {None, each.source}]
 
@@ -149,9 +149,9 @@ class JobTable:
     def find_unlearned(self, by: Job) -> list[Job]:
         """Return the superseded jobs to a job's target of which none has learned yet, the oldest first."""
         return self._select_jobs(
-            """WHERE NOT learned AND state = 'superseded' AND number < ? AND command = ?
+            f"""WHERE NOT learned AND state = 'superseded' AND number < ? AND command IN ({list_kin(by.command)})
             AND target = CAST(? AS TEXT) AND endpoint = ? ORDER BY number""",
-            (by.number, by.command, make_bindable(by.target), by.endpoint),
+            (by.number, make_bindable(by.target), by.endpoint),
         )
 
     def list_all(self) -> list[Job]:
@@ -185,6 +185,12 @@ class JobTable:
             exit_code, resumed, bool(planned), unchanged, files, size, _parse_json_map(requests), retries,
             [text[0] for text in texts], number, row[19], continues, tuple(map(int, json.loads(takes))), *more,
         )  # fmt: skip
+
+
+def list_kin(command: str) -> str:
+    """Return the commands whose jobs are of one history with those of ``command``, as SQL."""
+    kin = KIN_OF_SYNC if command in KIN_OF_SYNC else (command,)
+    return ", ".join(f"'{each}'" for each in kin if each.replace(" ", "").isalpha())
 
 
 def _collect_job_numbers(dead: Sequence[Job]) -> list[int]:

@@ -108,10 +108,10 @@ class Jobs:
         self._enter(self._table.find(job_id))
         return self._current.job
 
-    def take_over(self, late: float = 0.0) -> Iterator[int]:
+    def take_over(self, late: float = 0.0, *, all_of_it: bool = False) -> Iterator[int]:
         """Take over the rows of dead jobs, some at a time: facts, doubts, operations to go on with.
 
-        ``late``: see :meth:`learn_facts`.
+        ``late``: see :meth:`learn_facts`. ``all_of_it``: nothing is planned anew, so no operation is closed.
         Yields by how many operations the job has more to do. Until the end nothing can be decided on facts.
         """
         job = self._current.job
@@ -124,7 +124,9 @@ class Jobs:
             last = min(first + self._at_once, job.after_operation)
             with self._transaction.batch():
                 self._objects.learn(dead, first, last, started, late)
-                more = self._operations.take_over(dead, first, last, deletes=job.stage == Stage.DELETE)
+                more = self._operations.take_over(
+                    dead, first, last, deletes=all_of_it or job.stage == Stage.DELETE, closes=not all_of_it
+                )
                 if job.takes:
                     self._objects.mark_planned(job.number, job.takes, first, last)
                 self._current.count({}, {"left_open": more})

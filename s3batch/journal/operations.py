@@ -257,11 +257,11 @@ class Operations:
             values = (make_bindable(encode_spec(operation.spec)), operation.id)
             self._store.execute("UPDATE operation SET detail = CAST(? AS TEXT) WHERE id = ?", values)
 
-    def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool) -> int:
+    def take_over(self, dead: Sequence[int], first: int, last: int, *, deletes: bool, closes: bool = True) -> int:
         """Take over rows of dead jobs from ``first`` to ``last``, as this job needs them. Part of a batch.
 
-        Their leases become void. Failures of the jobs it takes are tried again, and operations it plans itself are
-        closed. Returns by how many operations the job has more (or less) to do.
+        Their leases become void. Failures of the jobs it takes are tried again, and with ``closes`` the operations that
+        it plans itself are closed. Returns by how many operations the job has more (or less) to do.
         """
         self._fresh.clear()
         void = self._put_back_leased(first, last, ", ".join(map(str, dead)))
@@ -278,6 +278,8 @@ class Operations:
         )
         if void or again:
             self._lower_cursor(first + 1)
+        if not closes:
+            return again
         return again - self._store.execute(_CLOSE.format(jobs=taken, stages=closed), (DECIDED_ANEW, first, last))
 
     def _put_back_leased(self, first: int, last: int, jobs: str) -> int:

@@ -3,6 +3,7 @@
     redirect                  its target
     chunk                     three numbers: chunk, first row, last row
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
+    upload, copy              "planned N"
     transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source
 
 A text that is none of these comes back as :class:`UnreadableSpec`: the check of inherited rows decides about it.
@@ -22,6 +23,7 @@ from s3batch.model import (
     KnownAttributes,
     KnownContent,
     OperationSpec,
+    PlannedObject,
     RedirectSpec,
     SourceObject,
     UnreadableSpec,
@@ -30,6 +32,7 @@ from s3batch.model import (
 _CONTENT_KNOWN = "content-known"
 _ATTRIBUTES_CHANGED = "attributes-changed"
 _ATTRIBUTES_KNOWN = "attributes-known"
+_PLANNED = "planned"
 _TAGS = "tags "
 _KEPT = "[{"
 _COPIED, _STREAMED = "copied", "streamed"
@@ -53,6 +56,8 @@ def encode_spec(spec: OperationSpec | None) -> str:
             return _ATTRIBUTES_CHANGED
         case KnownAttributes():
             return f"{_ATTRIBUTES_KNOWN} {spec.checksum}".rstrip()
+        case PlannedObject():
+            return f"{_PLANNED} {spec.modified_ns}"
         case KeptTags():
             return _TAGS + json.dumps([spec.tags, spec.modified, encode_spec(spec.before)])
         case KeptAttributes():
@@ -88,6 +93,8 @@ def _decode_file_spec(text: str) -> OperationSpec:
         return KnownAttributes(checksum)
     if known in (_COPIED, _STREAMED):
         return SourceObject(checksum, streamed=known == _STREAMED)
+    if known == _PLANNED:
+        return PlannedObject(int(checksum))
     if text.startswith(_TAGS):
         tags, modified, before = json.loads(text.removeprefix(_TAGS))
         if len(tags) > _MOST_TAGS:

@@ -90,7 +90,7 @@ class RemoteAttributes:
 def make_put_headers(attributes: Attributes) -> dict[str, str]:
     """Return the headers for PutObject and CreateMultipartUpload; names in lower case."""
     headers = {header: value for name, header in OWN_HEADERS.items() if (value := getattr(attributes, name))}
-    headers |= _metadata_headers(attributes.preserved) | _metadata_headers(attributes.metadata or ())
+    headers |= make_metadata_headers(attributes.preserved) | make_metadata_headers(attributes.metadata or ())
     if attributes.acl:
         headers["x-amz-acl"] = attributes.acl
     return headers | make_tag_header(attributes.tags)
@@ -121,7 +121,7 @@ def make_foreign_headers(attributes: Attributes, remote: RemoteAttributes) -> di
     if attributes.encryption in ("", remote.encryption) and not attributes.kms_key_id:
         kept |= {name: getattr(remote, name) for name in ("encryption", "kms_key_id", "bucket_key")}
     return {
-        **_metadata_headers(_select_kept_metadata(attributes, remote)),
+        **make_metadata_headers(_select_kept_metadata(attributes, remote)),
         **{_THEIRS[name]: value for name, value in kept.items() if value},
     }
 
@@ -155,7 +155,8 @@ def _encode_metadata_value(value: str) -> str:
     return value if value.isascii() else f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
 
 
-def _metadata_headers(metadata: Iterable[tuple[str, str]]) -> dict[str, str]:
+def make_metadata_headers(metadata: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers of user metadata."""
     return {METADATA_PREFIX + name: _encode_metadata_value(value) for name, value in metadata}
 
 

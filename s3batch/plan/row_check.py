@@ -97,6 +97,21 @@ class RowCheck:
             raise ValueError(f"the job keeps {key!r}")
 
 
+class PlannedRowCheck(RowCheck):
+    """The same for the operations of a saved plan, which are carried out as they are."""
+
+    def admit(self, operation: Operation) -> Operation | None:
+        """Return the operation itself. Raises ValueError for one that this job could not have planned."""
+        if operation.kind in {Kind.UPLOAD, Kind.COPY}:
+            self._require_file(operation)
+            if isinstance(operation.spec, UnreadableSpec):
+                raise ValueError(f"the spec of {operation.key!r} cannot be read")
+            return operation
+        if operation.kind is Kind.RECONCILE:
+            raise ValueError(f"a plan has no operation {operation.kind.value}")
+        return super().admit(operation)
+
+
 def is_plain_path(path: str) -> bool:
     """Return whether a path leads to something below where it begins, by its text."""
     return "\0" not in path and not any(part in ("", ".", "..") for part in path.split("/"))

@@ -36,7 +36,7 @@ from s3batch.s3.requests import Request, Response, percent_encode
 from s3batch.s3.retry import back_off
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.sigv4 import Credentials
@@ -91,7 +91,7 @@ class BotoTransport:
 
     def _method(self, call: Request) -> None:
         method = getattr(self._client, xform_name(call.name))
-        parameters: dict[str, Any] = {"Bucket": self._endpoint.bucket, **_NEEDED.get(call.name, {})}
+        parameters: dict[str, Any] = {"Bucket": call.bucket or self._endpoint.bucket, **_NEEDED.get(call.name, {})}
         if call.key:
             parameters["Key"] = _PLACE
         pairs = dict(parse_qsl(call.query, keep_blank_values=True))
@@ -221,18 +221,27 @@ def make_session(credentials: Credentials | None, region: str, profile: str = ""
 
 
 def copy_large(endpoint: Endpoint, key: str, part_size: int, headers: Mapping[str, str]) -> None:
-    """Copy a key onto itself in parts, for objects CopyObject refuses (above 5 GiB).
+    """Copy a key onto itself in parts, for objects CopyObject refuses (above 5 GiB). Raises :class:`RequestError`.
 
-    ``headers`` are the attributes of the copy. Raises :class:`RequestError`.
+    ``headers`` are the attributes of the copy.
     """
-    source = {"Bucket": endpoint.bucket, "Key": key}
+    place = (endpoint.bucket, key)
+    copy_between(endpoint, place, place, part_size, headers)
+
+
+def copy_between(
+    endpoint: Endpoint, source: Sequence[str], to: Sequence[str], part_size: int, headers: Mapping[str, str]
+) -> None:
+    """Copy an object in parts. Each place is a bucket, a key and perhaps a version. Raises :class:`RequestError`."""
+    named = dict(zip(("Bucket", "Key", "VersionId"), filter(None, source), strict=False))
+    bucket, key = to[:2]
     config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size, max_request_concurrency=8)
     try:
         through = make_client(endpoint)
         _judge_all(through)
         with TransferManager(through, config) as manager:
             parameters = _to_parameters(through, headers) | _access_parameters(endpoint)
-            manager.copy(source, endpoint.bucket, key, parameters).result()
+            manager.copy(named, bucket, key, parameters).result()
     except RequestError as error:
         raise RequestError(error.name, key, error.fault) from error
     except ClientError as error:

@@ -67,14 +67,11 @@ class Endpoint:
         name = self.host if self.path_style else self.server_name
         return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
 
-    def path(self, key: str) -> str:
-        """Return the request path of ``key``, or of the bucket for an empty one."""
+    def path(self, key: str, bucket: str = "") -> str:
+        """Return the request path of ``key``, or of the bucket for an empty one. Path style reaches another ``bucket``."""
         if self.path_style:
-            return (
-                f"{self.base_path}/{self.bucket}/{percent_encode(key, '/')}"
-                if key
-                else f"{self.base_path}/{self.bucket}"
-            )
+            place = f"{self.base_path}/{bucket or self.bucket}"
+            return f"{place}/{percent_encode(key, '/')}" if key else place
         return f"{self.base_path}/{percent_encode(key, '/')}"
 
     def signs_body(self, size: int) -> bool:

@@ -36,7 +36,7 @@ class HeadWriter:
     def of(self, call: Request) -> bytes:
         """Return the head of ``call``. Raises UnsafeTextError for a line break or NUL in one of its texts."""
         signer, query = self._signer, call.query
-        path, size = self._endpoint.path(call.key), len(call.body)
+        path, size = self._endpoint.path(call.key, call.bucket), len(call.body)
         headers: dict[str, str] = {"host": self._host, **call.headers}
         if self._adds:
             headers.update(self._access.of_request(call.name))

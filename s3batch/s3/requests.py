@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*\Z")
 
 
 class Request(NamedTuple):
-    """One request to the job's bucket, by S3's own name for it."""
+    """One request to the job's bucket, or to another one beside it, by S3's own name for it."""
 
     name: str
     """S3's name of the operation, as in its API reference: ``PutObject``."""
@@ -38,6 +38,8 @@ class Request(NamedTuple):
     """GetObject: bytes of body the response may have; -1 where nothing tells."""
     valid: tuple[float, int] | None = None
     """The native lane signs the request so that the store refuses it so many seconds (int) after that time (float)."""
+    bucket: str = ""
+    """Another bucket of the same endpoint and region; empty for the job's."""
 
 
 class Response(NamedTuple):
@@ -76,7 +78,7 @@ def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
 
 def put_object(key: str, body: Body, headers: Mapping[str, str]) -> Request:
     """Store ``body`` under ``key``."""
-    return _new(Request, ("PutObject", "PUT", key, "", headers, body, -1, None))
+    return _new(Request, ("PutObject", "PUT", key, "", headers, body, -1, None, ""))
 
 
 def head_object(key: str) -> Request:
@@ -91,9 +93,15 @@ def get_object(key: str, first: int = 0, last: int = -1, *, size: int = -1) -> R
     return Request("GetObject", "GET", key, "", {"range": f"bytes={first}-{last}"}, expected=last - first + 1)
 
 
-def copy_object(key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "") -> Request:
-    """Copy ``source_key`` (by default the key itself) to ``key``; the source name is encoded as S3 decodes it."""
+def copy_object(
+    key: str, source_bucket: str, headers: Mapping[str, str], source_key: str = "", version: str = ""
+) -> Request:
+    """Copy ``source_key`` (by default the key itself) to ``key``; the source name is encoded as S3 decodes it.
+
+    ``version`` is of the source; empty for the current one.
+    """
     source = name_copy_source(source_bucket, source_key or key)
+    source += f"?versionId={percent_encode(version)}" if version else ""
     return Request("CopyObject", "PUT", key, "", {**headers, "x-amz-copy-source": source})
 
 

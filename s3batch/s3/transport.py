@@ -65,10 +65,10 @@ def send_request(call: Request) -> Generator[Request, Response, Response]:
     answer = yield call
     # an expired token is a 400, a missing permission a 403
     if call.method == "HEAD" and answer.status in (400, 403) and call.key:
-        words = yield get_object(call.key, 0, 0)
+        words = yield get_object(call.key, 0, 0)._replace(bucket=call.bucket)
         answer = (yield call) if words.ok or words.status == 404 else words
     elif call.name in _TELL_ETAG and answer.ok and not validation.etag_in(answer):
-        answer = validation.proved_by(call, answer, (yield head_object(call.key)))
+        answer = validation.proved_by(call, answer, (yield head_object(call.key)._replace(bucket=call.bucket)))
     return answer
 
 
@@ -210,7 +210,7 @@ class Transport:
     def _go(self, task: Task, call: Request) -> None:
         if call.method not in _READS and not self.writes.is_open:
             self.writes.hold(lambda: self._go(task, call))
-        elif self.endpoint.lane != "reference":
+        elif self.endpoint.lane != "reference" and (not call.bucket or self.endpoint.path_style):
             self._send(task, call)
         else:
             self._send_through_boto(task, call)
@@ -344,7 +344,7 @@ class Transport:
             return
         if self._count(answer) or answer.status == 404:
             self.loop.resume(task, answer)
-        elif task.lessons < _LESSONS and self._learns(answer):
+        elif task.lessons < _LESSONS and not call.bucket and self._learns(answer):
             task.lessons += 1
             self._begin(task, call)
         elif self.fallback.doubts(answer):

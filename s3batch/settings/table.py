@@ -187,7 +187,7 @@ class Settings:
     )  # fmt: skip
     dry_run: bool = define_setting(
         False, "Change nothing, print what would be done.",
-        Topic.SAFETY, frozenset({"sync", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
+        Topic.SAFETY, frozenset({"sync", "apply", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
         Form.BOOLEAN, aliases=("dryrun",), plugin=("DRY_RUN", "PLUGIN_DRY_RUN"),
     )  # fmt: skip
     fail_on: tuple[str, ...] = define_setting(
@@ -588,6 +588,9 @@ class Settings:
     log_format: str = define_setting(
         "text", "Format of the lines on stderr.", Topic.OUTPUT, EVERY_COMMAND, choices=("text", "json")
     )
+    plan: str = define_setting(
+        "", "Save the plan to this file, and send nothing; apply carries it out.", Topic.OUTPUT, frozenset({"sync"})
+    )
     yes: bool = define_setting(
         False, "Do not ask on a terminal before more than 100 objects are deleted.", Topic.OUTPUT,
         frozenset({"sync", "resume"}), Form.BOOLEAN,
@@ -605,7 +608,7 @@ class Settings:
     job: str = ""
     """The job that ``resume`` and ``jobs show`` take; empty: the newest."""
     argument: str = ""
-    """The path or key that ``explain`` is about."""
+    """The path or key that ``explain`` is about; the file of ``plan`` and ``apply``."""
     plugin: bool = False
     """True if a CI runs s3batch as its plugin, with the defaults of the plugins that it replaces."""
     workspace: str = ""

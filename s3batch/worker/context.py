@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3batch.objects.preserved import encode_preserved
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.errors import Fault
     from s3batch.s3.sigv4 import Credentials
+
+
+class BackupPlace(NamedTuple):
+    """The place of a job's backup."""
+
+    bucket: str
+    prefix: str
+    """With the id of the job, and a slash at its end."""
+
+    def key(self, key: str) -> str:
+        """Return the key of the backup of an object."""
+        return self.prefix + key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +68,21 @@ class Brief:
     """True if there may be bodies to send."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()
     """The functions for kinds that other modules define (chunks): importable, taking work and tools."""
+    exact: bool = False
+    """Carry out a saved plan: an operation whose file or object is not as it was planned is refused."""
+    backup: BackupPlace | None = None
+    """The place to which an object is copied right before it is overwritten or deleted."""
     delete_check: DeleteCheck = field(default_factory=lambda: DeleteCheck(listed=""))
     """The check before deletes."""
     quirks: Quirks = NO_QUIRKS
     """The quirks that earlier jobs found out about the store."""
     compares_times: bool = False
     """True if the first new object is checked: its LastModified may be later than the Date of its write's response."""
+
+    @property
+    def is_guarded(self) -> bool:
+        """True if every object is looked at before it is changed."""
+        return self.exact or self.backup is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,14 @@ from s3batch.worker.delete import delete_batch, delete_one
 from s3batch.worker.multipart import abort_multipart, complete_upload, create_upload, read_held_parts, send_part
 from s3batch.worker.reconcile import copy_metadata, reconcile_object
 from s3batch.worker.redirect import put_redirect
-from s3batch.worker.results import failed_content, failed_result, part_number, result_for_each
+from s3batch.worker.results import (
+    RefusedChangeError,
+    failed_content,
+    failed_result,
+    part_number,
+    refused_result,
+    result_for_each,
+)
 from s3batch.worker.upload import (
     is_plain_upload,
     upload_file,
@@ -41,7 +48,7 @@ if TYPE_CHECKING:
 
 def begin_work(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
     """Return the coroutine that does ``work`` once."""
-    if is_plain_upload(work) and not tools.brief.extensions:
+    if is_plain_upload(work) and not tools.brief.extensions and not tools.brief.is_guarded:
         return upload_plain(work, tools, carry_out)
     return carry_out(work, tools)
 
@@ -62,7 +69,10 @@ async def carry_out(work: Work, tools: Tools, asked: FirstAttempt | None = None)
         fault = await _without_doubt(error, tools) if error.fault.signed_out else error.fault
         results = result_for_each(work, failed_result(work, fault, error.name))
     except ContentError as error:
-        results = [failed_content(work, error)]
+        drifted = tools.brief.exact and error.code != "Busy"
+        results = [refused_result(work, f"drifted: {error}") if drifted else failed_content(work, error)]
+    except RefusedChangeError as error:
+        results = result_for_each(work, refused_result(work, str(error), retryable=error.retryable))
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes a Result
         bug = Result(work.operation.id, work.step, error=f"{type(error).__name__}: {error}", code="Bug")
         results = result_for_each(work, bug._replace(part=part_number(work)))

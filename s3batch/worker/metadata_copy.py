@@ -36,6 +36,7 @@ from s3batch.s3.event_loop import run_in_thread, sleep
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
+from s3batch.worker.guard import prepare_change
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -233,6 +234,7 @@ async def _copy_with_tags(
 async def _copied_result(
     operation: Operation, attributes: Attributes, head: Response, kept: KeptAttributes, tools: Tools
 ) -> Result:
+    await prepare_change(operation, head, tools)
     key, remote = operation.key, RemoteAttributes.from_headers(head.headers)
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.model import (
-    Operation,
     Part,
     Reason,
     Result,
@@ -26,6 +25,7 @@ from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of,
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
+from s3batch.worker.guard import prepare_change, require_planned
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
     copy_onto_itself,
@@ -67,6 +67,8 @@ async def create_upload(work: Work, tools: Tools) -> Result:
     tools.source.check(operation.path, operation.stamp)
     if operation.recheck and (begun := await _begun_already(operation.key)):
         return Result(operation.id, work.step, upload_id=begun)
+    if tools.brief.exact and not operation.recheck:
+        require_planned(operation, await send_allowing_refusal(requests.head_object(operation.key)))
     attributes, warning = tools.attributes(operation), ""
     kept = find_kept_attributes(operation)
     headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
@@ -144,7 +146,7 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
     call = requests.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
-    answer, condition = await _ask_unless_overtaken(call, operation)
+    answer, condition = await _ask_unless_overtaken(call, work, tools)
     if condition and answer.status in OVERTAKEN:
         return failed_result(work, fault_of(answer), call.name)._replace(retryable=True)
     if answer.status == 404 or answer.status >= 500:
@@ -175,11 +177,14 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
     )  # fmt: skip
 
 
-async def _ask_unless_overtaken(call: requests.Request, operation: Operation) -> tuple[Response, dict[str, str]]:
+async def _ask_unless_overtaken(call: requests.Request, work: Work, tools: Tools) -> tuple[Response, dict[str, str]]:
     """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
-    condition = (
-        unchanged_since(await send_allowing_refusal(requests.head_object(call.key))) if operation.is_in_doubt else {}
-    )
+    condition: dict[str, str] = {}
+    if work.operation.is_in_doubt or tools.brief.is_guarded:
+        head = await send_allowing_refusal(requests.head_object(call.key))
+        if not (tools.brief.is_guarded and head.ok and await _is_ours(work, head, tools)):  # an earlier try worked
+            await prepare_change(work.operation, head, tools)
+        condition = unchanged_since(head)
     answer = await send_request(call._replace(headers={**call.headers, **condition}) if condition else call)
     if condition and not answer.ok and await misjudges_condition(answer, call, condition):
         return await send_request(call), {}

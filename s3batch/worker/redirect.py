@@ -19,6 +19,7 @@ from s3batch.s3 import requests
 from s3batch.s3.errors import is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, send_expecting_ok
 from s3batch.s3.transport import send_request
+from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import (
     ACL_WARNING,
 )
@@ -39,6 +40,7 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
         return Result(operation.id, etag=etag_of(head), already=True)
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.REDIRECT)
+    await prepare_change(operation, head, tools)
     rules, wanted, warning = tools.brief.rules, Redirect(operation.key, location), ""
     encrypted = make_put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
     acl = rules.redirect_acl(operation.key)

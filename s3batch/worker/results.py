@@ -16,6 +16,23 @@ COPY_REFUSED = "CopyRefused"
 _OWN_CODES_RETRYABLE = frozenset({"Changed", "Busy"})
 
 
+DRIFTED = "Drifted"
+"""The code of an operation that was refused, because its file or object is not as it was planned."""
+
+
+class RefusedChangeError(Exception):
+    """The object must not be changed now. ``retryable`` is true if another try may succeed."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+def refused_result(work: Work, why: str, *, retryable: bool = False) -> Result:
+    """Return the result of a change that was refused before anything was sent for it."""
+    return Result(work.operation.id, work.step, part_number(work), error=why, code=DRIFTED, retryable=retryable)
+
+
 def failed_result(work: Work, fault: Fault, call: str) -> Result:
     """Return the result of a refused call, with S3's words for it."""
     return Result(

@@ -28,6 +28,7 @@ from s3batch.s3.proof import confirmed_checksum
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, ContentError, compress_body
+from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import ACL_WARNING, find_kept_attributes, look_after_sending, make_kept_headers
 from s3batch.worker.results import failed_result
 
@@ -140,10 +141,12 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
     kept = find_kept_attributes(operation)
     headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
     condition: dict[str, str] = {}
-    if operation.is_in_doubt and kept is None:
+    if (operation.is_in_doubt and kept is None) or tools.brief.is_guarded:
         head = await send_allowing_refusal(requests.head_object(operation.key))
-        if found := _already_there(operation, attributes, body, head, tools):
+        is_retry = operation.is_in_doubt or operation.attempts > 0
+        if kept is None and is_retry and (found := _already_there(operation, attributes, body, head, tools)):
             return found
+        await prepare_change(operation, head, tools)
         condition = unchanged_since(head)
     call = requests.put_object(operation.key, body, {**headers, **condition})
     sent, warning = await send_checked(call, tools.checks, asked), ""

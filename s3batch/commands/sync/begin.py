@@ -35,7 +35,22 @@ class MakeJob(Protocol[Spec_contra]):
         """Return the job."""
 
 
-def begin_job(wanted: Spec, output: Output, make_job: MakeJob[Spec]) -> int:
+class BeginRow(Protocol[Spec_contra]):
+    """Begins a job in the journal, for a target in its one spelling."""
+
+    def __call__(self, runner: JobRunner, wanted: Spec_contra, place: str, /) -> None:
+        """Begin it. Raises SettingsError if that is not possible."""
+
+
+def begin_planned_anew(runner: JobRunner, wanted: SyncSpec, place: str) -> None:
+    """Begin a job that makes its plan itself."""
+    deletes_anew = not journal_trust.may_journal_decide(runner.journal.path, runner.settings)
+    runner.begin(wanted.source.root, place, plan=wanted.plan_digest(), deletes_anew=deletes_anew)
+
+
+def begin_job(
+    wanted: Spec, output: Output, make_job: MakeJob[Spec], begin_row: BeginRow[Spec] = begin_planned_anew
+) -> int:
     """Run the job that ``make_job`` gives for a specification, or resume one; return the exit code."""
     settings = wanted.settings
     fence = _find_fence(wanted)
@@ -54,10 +69,7 @@ def begin_job(wanted: Spec, output: Output, make_job: MakeJob[Spec]) -> int:
 
             return report_without_job(settings, output, JobState.SUPERSEDED, error)
         runner = JobRunner(settings, output, journal, signals)
-        runner.begin(
-            wanted.source.root, place, plan=wanted.plan_digest(),
-            deletes_anew=not journal_trust.may_journal_decide(journal.path, settings),
-        )  # fmt: skip
+        begin_row(runner, wanted, place)
         if not settings.dry_run:
             lock.note(journal.jobs.current_id, journal.path, journal.jobs.current.started)
         reach_failpoint("begun")

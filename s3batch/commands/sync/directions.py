@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def run_in_direction(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync`` in the direction of its settings, or resume one; return the exit code."""
     direction = find_direction(settings)
+    if settings.plan and direction is not Direction.UPLOAD:
+        raise settings.bad("plan", "a plan can be saved of an upload: write a local source and an s3:// target")
     if direction is Direction.UPLOAD:
         from s3batch.commands.sync import job
 

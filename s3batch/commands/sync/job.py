@@ -68,7 +68,12 @@ _AFTER_ALL = Stage.DELETE + 1
 
 def run_sync(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync`` of a local source, or resume one if ``settings.job`` is set; return the exit code."""
-    return begin_job(SyncSpec.from_settings(settings), output, SyncJob)
+    wanted = SyncSpec.from_settings(settings)
+    if settings.plan and not settings.job:
+        from s3batch.commands.plans.make import save_plan  # noqa: PLC0415 - few runs save a plan
+
+        return save_plan(wanted, output)
+    return begin_job(wanted, output, SyncJob)
 
 
 @dataclass
@@ -340,11 +345,10 @@ class SyncJob(JobDescription):
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
 
-    def _executor(self) -> Executor:
+    def _executor(self, brief: Brief) -> Executor:
         count = self.cluster.count if self.cluster else self.settings.workers or count_usable_cpus()
         most = IN_FLIGHT_PER_WORKER * count
         in_flight = self.settings.max_concurrency or (most if self.cluster else min(IN_FLIGHT, most))
-        brief = self.make_brief()
         if not self.cluster:
             return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
         count = min(count, in_flight)
@@ -354,13 +358,14 @@ class SyncJob(JobDescription):
         return DaskExecutor(self.cluster, replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
 
     def _open_coordinator(self) -> AbstractContextManager[Coordinator]:
-        rules, sizes = self.wanted.rules, self.settings
+        rules, sizes, brief = self.wanted.rules, self.settings, self.make_brief()
         transfers = TransferSizes(copy_part_size=sizes.copy_part_size, threshold=sizes.multipart_threshold)
         uploads = MultipartUploads(self.journal, sizes.part_size, rules.fingerprint, self._found_upload, transfers)
         return self.runner.open_coordinator(
-            self._executor(), self.bucket.login, self._heard, totals=self.totals, clock=self.clock, uploads=uploads,
+            self._executor(brief), self.bucket.login, self._heard, totals=self.totals, clock=self.clock, uploads=uploads,
             whole=lambda operation: rules.attributes(operation.path).gzip, replan=self.make_replan(),
             has_file=self.wanted.key_paths.has_file if self.cluster else None, source_login=self.source_login,
+            deletes_alone=brief.is_guarded,
         )  # fmt: skip
 
     def make_delete_check(self) -> DeleteCheck:

@@ -1,0 +1,178 @@
+"""``s3batch apply FILE``: carry out a saved plan, and nothing else. ``s3batch resume`` finishes it from the journal.
+
+    plan file ─checked─> journal, all of it ─> stages as in a sync ─> deletes, if nothing has drifted
+
+An operation is refused ("drifted") if its file or its object is not as it was planned. A worker looks right before it
+changes the object. The deletes are looked at together before the first of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from s3batch.commands.plans.plan_file import read_plan
+from s3batch.commands.sync.begin import begin_job
+from s3batch.commands.sync.job import SyncJob
+from s3batch.coordinator import journal_trust, stale_uploads
+from s3batch.errors import SettingsError
+from s3batch.failpoints import reach_failpoint
+from s3batch.model import JobState, Kind, Result, Stage, State
+from s3batch.plan import quirk_memory
+from s3batch.plan.planner import take_over_rows
+from s3batch.plan.row_check import PlannedRowCheck
+from s3batch.plan.spec import SyncSpec
+from s3batch.settings.table import Settings
+from s3batch.worker.delete_check import modified_ns
+from s3batch.worker.results import DRIFTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.commands.plans.plan_file import SavedPlan
+    from s3batch.coordinator.coordinator import Coordinator
+    from s3batch.coordinator.job_runner import JobRunner
+    from s3batch.model import Operation
+    from s3batch.reporting.console import Output
+    from s3batch.worker.context import Brief
+
+_STAGES = (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE)
+_BATCH = 1000
+
+
+def run_apply(settings: Settings, output: Output) -> int:
+    """Carry out a plan, or resume that if ``settings.job`` is set; return the exit code."""
+    if settings.job:
+        return begin_job(SyncSpec.from_settings(settings), output, ApplyJob, begin_again)
+    if settings.dry_run:
+        raise SettingsError(
+            f"apply has no dry run, but dry_run is true (from {settings.origin('dry_run')})",
+            hint="s3batch plan FILE shows what apply would do",
+        )
+    if not settings.argument:
+        raise SettingsError("no plan is named", hint="write s3batch apply FILE")
+    plan = read_plan(settings.at_workspace(settings.argument))
+    wanted = SyncSpec.from_settings(_make_settings_of_plan(plan, settings))
+    output.info(
+        f"applying the plan of {plan.header['made']}: {wanted.source.root} to {wanted.target.bucket}/{wanted.prefix} at "
+        f"{wanted.settings.endpoint_url or 'AWS'}"
+    )
+    return begin_job(wanted, output, ApplyJob, partial(_begin_apply, plan))
+
+
+def _make_settings_of_plan(plan: SavedPlan, given: Settings) -> Settings:
+    """Return the settings of the plan, with credentials, speed and output as given. Raises SettingsError."""
+    public = plan.header["settings"]
+    try:
+        if public.get("command") != "apply" or public.get("dry_run"):
+            raise ValueError("they are of another command")
+        return Settings.from_public(public, given)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise SettingsError(f"the plan {plan.path} is damaged: its settings cannot be read ({error})") from error
+
+
+def _begin_apply(plan: SavedPlan, runner: JobRunner, wanted: SyncSpec, place: str) -> None:
+    """Begin the job with all of its operations, or not at all. A plan is applied once."""
+    journal, name, check = runner.journal, f"plan {plan.digest}", PlannedRowCheck(wanted)
+    applied = journal.recall(name)
+    if applied is not None:
+        raise SettingsError(
+            f"the plan {plan.path} has been applied by job {applied}",
+            hint="make a new plan; an interrupted job is finished by s3batch resume",
+        )
+    with journal.batch():
+        runner.begin(wanted.source.root, place, plan=name)
+        journal.remember(name, journal.jobs.current_id)
+        operations = plan.operations()
+        while batch := list(islice(operations, _BATCH)):
+            try:
+                journal.operations.add([each for each in map(check.admit, batch) if each is not None])
+            except ValueError as error:
+                raise SettingsError(f"the plan {plan.path} is damaged: {error}; nothing was sent") from error
+        files, size, unchanged = (int(plan.facts.get(name, 0)) for name in ("files", "bytes", "unchanged"))
+        journal.jobs.add_tally(files=files, bytes=size, unchanged=unchanged)
+        journal.jobs.set_planned()
+
+
+def begin_again(runner: JobRunner, wanted: SyncSpec, place: str) -> None:
+    """Begin a job that goes on with the operations of another one."""
+    runner.begin(wanted.source.root, place, plan=runner.journal.jobs.find(runner.settings.job).plan)
+    runner.journal.jobs.set_planned()
+
+
+@dataclass
+class ApplyJob(SyncJob):
+    """A job whose operations are in the journal when it begins."""
+
+    def carry_out(self) -> None:
+        """Run the job; the error that stops it is raised."""
+        is_foreign = not journal_trust.may_journal_decide(self.journal.path, self.settings)
+        self.journal.check_rows(self.make_row_check(is_foreign=is_foreign).admit, self.wanted.owns)
+        try:
+            next(self._pages(), None)  # checks the sign-in, before there is a worker
+            self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
+            self.journal.jobs.set_state(JobState.RUNNING)
+            with self._open_coordinator() as coordinator:
+                self.run_planned_stages(coordinator)
+        finally:
+            if self._bucket is not None:
+                self.runner.close_bucket(self._bucket)
+
+    def make_row_check(self, *, is_foreign: bool) -> PlannedRowCheck:
+        """Return the check of rows that an earlier job has left."""
+        return PlannedRowCheck(self.wanted, is_foreign=is_foreign)
+
+    def make_brief(self) -> Brief:
+        """Return what the workers have to know: they refuse what has drifted."""
+        return replace(super().make_brief(), exact=True)
+
+    def run_planned_stages(self, coordinator: Coordinator) -> None:
+        """Carry out the operations in the journal, stage by stage."""
+        self.totals.phase = "applying"
+        for _ in take_over_rows(self.journal, lambda _: None, all_of_it=True):
+            pass
+        self.totals.planning = False
+        for stage in _STAGES:
+            coordinator.expect(stage, self.journal.outcomes.count_open(stage))
+        for stage in _STAGES:
+            if self._failed(before=stage):
+                break
+            if stage != Stage.MAIN:
+                self._pass_fence()
+            if stage == Stage.DELETE and self.refuse_drifted_deletes():
+                break
+            coordinator.run(stage)
+        if self.wrote:
+            quirk_memory.note_times_compared(self.journal)
+        stale_uploads.abort_stale_uploads(self.journal, self.bucket, self._list_unclaimed)
+        self.journal.jobs.learn_facts(quirk_memory.read_quirks_in_force(self.journal).late)
+        reach_failpoint("learned")
+        if not self._failed(before=Stage.DELETE + 1):
+            self._invalidate()
+
+    def refuse_drifted_deletes(self) -> bool:
+        """Fail the deletes whose object or file is not as it was planned; return whether there is one."""
+        drifted = 0
+        entries = (each.operation for each in self.journal.outcomes.read_entries(State.PENDING))
+        planned = (each for each in entries if each.kind is Kind.DELETE)
+        while batch := list(islice(planned, _BATCH)):
+            outcomes = [(State.FAILED, result) for result in self._find_drifted(batch)]
+            self.journal.operations.settle(outcomes)
+            drifted += len(outcomes)
+        self._withheld = self._withheld or drifted > 0
+        return drifted > 0
+
+    def _find_drifted(self, planned: list[Operation]) -> Iterator[Result]:
+        listed = {each.key: each for each in self.bucket.look_up([each.key for each in planned], self.wanted.listed)}
+        for operation in planned:
+            found, why = listed.get(operation.key), ""
+            if self.cluster is None and self.wanted.key_paths.has_file(operation.key):
+                why = "there is a file for this key now"
+            elif found is None:
+                why = "" if operation.recheck else "the object is gone"
+            elif (found.etag, modified_ns(found.modified)) != (operation.etag, operation.stamp.mtime_ns):
+                why = "the object has changed"
+            if why:
+                yield Result(operation.id, error=f"drifted: {why}", code=DRIFTED)

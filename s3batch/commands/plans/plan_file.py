@@ -1,0 +1,207 @@
+"""The file of a saved plan: private, without a secret, and complete only with its last line.
+
+    {"s3batch": "plan", "version": 1, "made": ..., "source": ..., "target": ..., "endpoint": ..., "settings": {...}}
+    [kind, key, reason, path, size, stamp, stage, listed ETag, listed LastModified, redirect]              a line each
+    {"operations": N, "files": N, "bytes": N, "unchanged": N, "blake2b": "..."}      over all lines before, in hex
+
+Stamps are kind, size, mtime, ctime, device and inode. Texts are ASCII: a byte that is not UTF-8 is a lone surrogate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s3batch.errors import JobFailedError, SettingsError
+from s3batch.model import NO_STAMP, Kind, Operation, PlannedObject, Reason, RedirectSpec, Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import BinaryIO, Self
+
+    from s3batch.model import ListedObject
+
+VERSION = 1
+_KINDS = frozenset({Kind.UPLOAD, Kind.COPY, Kind.REDIRECT, Kind.DELETE})
+_STAGES = range(4)
+_LONGEST_LINE = 1 << 20
+"""Characters of a line: a key and a path of 4,096 bytes each, six characters a byte, and the settings."""
+
+
+class PlanWriter:
+    """Writes a plan under another name; :meth:`finish` completes it and gives it its own."""
+
+    def __init__(self, path: str) -> None:
+        """Create the file. Raises SettingsError if that is not possible."""
+        self._path = path
+        self._scratch = f"{path}.new-{os.getpid()}"
+        self._digest = hashlib.blake2b(digest_size=32)
+        self._count = 0
+        self._finished = False
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(self._scratch)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self._file = open(os.open(self._scratch, flags, 0o600), "wb")  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            raise SettingsError(
+                f"the plan {path} cannot be written: {error.strerror}", hint="name another file with --plan"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with suppress(OSError):
+            self._file.close()
+        if not self._finished:
+            with suppress(OSError):
+                os.unlink(self._scratch)
+
+    def begin(self, header: dict[str, Any]) -> None:
+        """Write the first line."""
+        self._write({"s3batch": "plan", "version": VERSION, **header})
+
+    def add(self, operation: Operation, listed: ListedObject | None) -> None:
+        """Write one operation, and the object of its key as it was listed."""
+        location = operation.spec.location if isinstance(operation.spec, RedirectSpec) else ""
+        self._write(
+            [
+                operation.kind.value, operation.key, operation.reason.value, operation.path, operation.size,
+                list(operation.stamp), operation.stage, "" if listed is None else listed.etag,
+                0 if listed is None else round(listed.modified * 1000) * 1_000_000, location,
+            ]
+        )  # fmt: skip
+        self._count += 1
+
+    def finish(self, facts: dict[str, int]) -> None:
+        """Write the last line, without which the plan is nothing, and give the file its name."""
+        self._write({"operations": self._count, **facts, "blake2b": self._digest.hexdigest()})
+        with self._telling():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            os.rename(self._scratch, self._path)
+        self._finished = True
+
+    def _write(self, value: Any) -> None:
+        line = json.dumps(value, separators=(",", ":")).encode() + b"\n"
+        self._digest.update(line)
+        with self._telling():
+            self._file.write(line)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise JobFailedError(f"the plan {self._path} cannot be written: {error.strerror}") from error
+
+
+class SavedPlan(NamedTuple):
+    """A complete plan."""
+
+    path: str
+    header: dict[str, Any]
+    facts: dict[str, Any]
+    """The last line."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the whole plan, which names it."""
+        return str(self.facts["blake2b"])
+
+    def operations(self) -> Iterator[Operation]:
+        """Yield the operations. Raises SettingsError if the file is another one by now."""
+        with _open_plan(self.path) as file:
+            file.readline()
+            for _ in range(self.facts["operations"]):
+                yield _parse_operation(file.readline(_LONGEST_LINE), self.path)
+
+
+def read_plan(path: str) -> SavedPlan:
+    """Return a plan that is complete and unchanged. Raises SettingsError for any other file."""
+    digest, count = hashlib.blake2b(digest_size=32), 0
+    with _open_plan(path) as file:
+        first = line = file.readline(_LONGEST_LINE)
+        header = _parse_header(first, path)
+        while True:
+            digest.update(line)
+            line = file.readline(_LONGEST_LINE)
+            if not line.startswith(b"["):
+                break
+            _parse_operation(line, path)
+            count += 1
+        facts = _parse_map(line, path)
+        rest = file.read(1)
+    if (
+        rest
+        or not line.endswith(b"\n")
+        or facts.get("blake2b") != digest.hexdigest()
+        or facts.get("operations") != count
+    ):
+        raise _damaged_plan(path, "its last line is missing or does not match")
+    return SavedPlan(path, header, facts)
+
+
+def _open_plan(path: str) -> BinaryIO:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not hang
+        file = open(descriptor, "rb")  # noqa: SIM115 - the caller closes it
+    except OSError as error:
+        raise SettingsError(f"the plan {path} cannot be read: {error.strerror}", hint="name a plan file") from error
+    if not os.path.isfile(path):
+        file.close()
+        raise SettingsError(f"the plan {path} is no file", hint="name a plan file")
+    return file
+
+
+def _parse_header(line: bytes, path: str) -> dict[str, Any]:
+    header = _parse_map(line, path)
+    if header.get("s3batch") != "plan":
+        raise _damaged_plan(path, "it is no plan of s3batch")
+    if header.get("version") != VERSION:
+        raise SettingsError(
+            f"the plan {path} is of version {header.get('version')}, this s3batch reads version {VERSION}",
+            hint="make a new plan",
+        )
+    texts = all(isinstance(header.get(name), str) for name in ("made", "source", "target", "endpoint"))
+    if not texts or not isinstance(header.get("settings"), dict):
+        raise _damaged_plan(path, "its first line is not whole")
+    return header
+
+
+def _parse_map(line: bytes, path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _damaged_plan(path, "it ends too early" if not line.endswith(b"\n") else "a line is no JSON") from error
+    if not isinstance(found, dict):
+        raise _damaged_plan(path, "a line is of another kind")
+    return found
+
+
+def _parse_operation(line: bytes, path: str) -> Operation:
+    try:
+        kind, key, reason, name, size, stamp, stage, etag, modified_ns, location = json.loads(line)
+        if not all(isinstance(text, str) for text in (key, name, etag, location)):
+            raise TypeError(line)
+        numbers = [*map(int, stamp), int(size), int(modified_ns)]
+        if Kind(kind) not in _KINDS or stage not in _STAGES or min(numbers) < 0 or len(stamp) != len(NO_STAMP):
+            raise ValueError(line)
+        if kind == Kind.DELETE:
+            seen = Stamp(mtime_ns=int(modified_ns))
+            return Operation(Kind.DELETE, key, Reason(reason), name, int(size), seen, stage, etag)
+        spec = RedirectSpec(location) if kind == Kind.REDIRECT else PlannedObject(int(modified_ns))
+        return Operation(Kind(kind), key, Reason(reason), name, int(size), Stamp(*map(int, stamp)), stage, etag, spec)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise _damaged_plan(path, "a line is no operation") from error
+
+
+def _damaged_plan(path: str, why: str) -> SettingsError:
+    return SettingsError(
+        f"the plan {path} is damaged: {why}; nothing was sent", hint="make a new plan with sync --plan"
+    )
