@@ -7,6 +7,7 @@ import threading
 
 from s3batch.api.report import Report
 from s3batch.api.run import SettingValue, run_function
+from s3batch.reporting.events import Listener
 
 Path = str | os.PathLike[str]
 
@@ -15,24 +16,26 @@ def sync(
     source: Path,
     target: Path,
     *,
+    on_event: Listener | None = None,
     cancel: threading.Event | None = None,
     **settings: SettingValue,
 ) -> Report:
     """Make ``target`` match ``source``, as ``s3batch sync`` does. One of them is ``s3://BUCKET/PREFIX``.
 
     ``settings`` are those of docs/settings.md. A ``cancel`` that is set ends the run as SIGINT ends the command: what
-    is left is in the journal.
+    is left is in the journal. ``on_event`` is called in this thread with the events of ``--json-lines``, as dictionaries.
 
     Failed operations do not raise: see :attr:`Report.exit_code`. Raises :class:`s3batch.SettingsError`,
     :class:`s3batch.JournalError` or :class:`s3batch.EndpointError` where the command exits with 2, 3 or 4.
     """
-    return run_function("sync", [source, target], settings, cancel)
+    return run_function("sync", [source, target], settings, cancel, on_event)
 
 
 def verify(
     source: Path,
     target: Path,
     *,
+    on_event: Listener | None = None,
     cancel: threading.Event | None = None,
     **settings: SettingValue,
 ) -> Report:
@@ -40,13 +43,14 @@ def verify(
 
     :attr:`Report.differences` names each. The arguments and exceptions are those of :func:`sync`.
     """
-    return run_function("verify", [source, target], settings, cancel)
+    return run_function("verify", [source, target], settings, cancel, on_event)
 
 
 def resume(
     job: str | None = None,
     *,
     journal: Path | None = None,
+    on_event: Listener | None = None,
     cancel: threading.Event | None = None,
     **settings: SettingValue,
 ) -> Report:
@@ -55,18 +59,22 @@ def resume(
     ``journal`` names its journal, where that is not in the state directory. ``settings`` may give credentials, the
     endpoint and speed. The exceptions are those of :func:`sync`.
     """
-    return run_function("resume", [job] if job else [], {**settings, "journal": journal}, cancel)
+    return run_function("resume", [job] if job else [], {**settings, "journal": journal}, cancel, on_event)
 
 
-def cache_restore(*, cancel: threading.Event | None = None, **settings: SettingValue) -> Report:
+def cache_restore(
+    *, on_event: Listener | None = None, cancel: threading.Event | None = None, **settings: SettingValue
+) -> Report:
     """Restore the paths that an earlier build cached. :attr:`Report.cache` has what was found.
 
     A miss does not raise, and neither does a store that cannot be reached, unless ``fail_on_error`` is true. The
     exceptions are those of :func:`sync`.
     """
-    return run_function("cache restore", [], settings, cancel)
+    return run_function("cache restore", [], settings, cancel, on_event)
 
 
-def cache_rebuild(*, cancel: threading.Event | None = None, **settings: SettingValue) -> Report:
+def cache_rebuild(
+    *, on_event: Listener | None = None, cancel: threading.Event | None = None, **settings: SettingValue
+) -> Report:
     """Cache paths for later builds. The exceptions are those of :func:`cache_restore`."""
-    return run_function("cache rebuild", [], settings, cancel)
+    return run_function("cache rebuild", [], settings, cancel, on_event)

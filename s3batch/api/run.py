@@ -29,7 +29,8 @@ from s3batch.errors import (
     SettingsError,
 )
 from s3batch.reporting.console import Output
-from s3batch.reporting.json_stream import iterate_document_text
+from s3batch.reporting.events import Listener
+from s3batch.reporting.json_stream import iterate_document_text, make_plain_document
 from s3batch.settings.parsing import GivenText, unknown_name_error
 from s3batch.settings.table import TABLE, Settings, spellings_of
 
@@ -55,9 +56,12 @@ def run_function(
     words: Sequence[str | os.PathLike[str]],
     keywords: Mapping[str, SettingValue],
     cancel: threading.Event | None,
+    on_event: Listener | None = None,
 ) -> Report:
     """Run ``command``. Raises an :class:`S3BatchError` for the exit codes 2, 3 and 4."""
     output = _ReportOutput()
+    if on_event is not None:
+        output.events.subscribe(lambda event: on_event(json.loads(output.mask(json.dumps(make_plain_document(event))))))
     output.redact(str(keywords[name]) for name in _SECRET & keywords.keys() if keywords[name])
     try:
         settings = load_keyword_settings(command, words, keywords)
@@ -65,6 +69,7 @@ def run_function(
         loading.require_needed_settings(settings)
         with stop_by_event(cancel):
             code = USE_CASES[command](settings, output)
+        _run_hooks(settings, output, code)
     except S3BatchError as stopped:
         stopped.message, stopped.hint = output.clean(stopped.message), output.clean(stopped.hint)
         raise
@@ -74,6 +79,13 @@ def run_function(
         error.document = report.document
         raise error
     return report
+
+
+def _run_hooks(settings: Settings, output: Output, code: int) -> None:
+    if settings.on_done or settings.ping:
+        from s3batch.reporting.hooks import tell_others  # noqa: PLC0415 - few calls have any
+
+        tell_others(settings, output, code)
 
 
 def load_keyword_settings(

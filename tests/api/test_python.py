@@ -297,3 +297,21 @@ def test_every_public_name_is_documented_and_typed():
     with pytest.raises(AttributeError):
         s3batch.nothing  # noqa: B018 - that it raises is the test
     assert os.path.exists(os.path.join(os.path.dirname(s3batch.__file__), "py.typed"))
+
+
+def test_events_are_dictionaries_as_they_happen(fake, access, tree):
+    fake.meddle = lambda request: Reply(403, body=error("AccessDenied")) if request.key.endswith("b.txt") else None
+    told: list[dict[str, Any]] = []
+
+    report = s3batch.sync(tree, "s3://b/site", on_event=told.append, **access)
+
+    names = [event["event"] for event in told if event["event"] != "progress"]
+    assert names == ["begun", "failure", "ended"]
+    assert told[0]["job"] == report.job
+    assert {name: value for name, value in told[-1].items() if name not in {"event", "time"}} == dict(report.document)
+
+
+def test_hooks_are_told_by_a_function_too(fake, access, tree, tmp_path):
+    report = s3batch.sync(tree, "s3://b/site", on_done=f"cat > {tmp_path}/done.json", **access)
+
+    assert json.loads((tmp_path / "done.json").read_text())["job"] == report.job

@@ -67,6 +67,10 @@ def test_an_error_has_its_exit_code(run):
     assert run("Errors")[1].startswith("2 retries cannot be 'many' (from argument retries) ")
 
 
+def test_events_are_printed_as_they_happen(run):
+    assert run("Events")[1].splitlines()[-1] == "done"
+
+
 def test_a_run_that_is_not_cancelled_ends_well(run):
     assert run("Cancel and resume")[0]["report"].state == "done"
 
@@ -89,5 +93,5 @@ def test_a_cache_is_rebuilt_after_a_miss(run, tmp_path):
 
 def test_every_example_has_a_test():
     assert {title for title, code in EXAMPLES.items() if code} == {
-        "Python", "Settings", "Report", "Errors", "Cancel and resume", "Journal", "Caches",
+        "Python", "Settings", "Report", "Errors", "Events", "Cancel and resume", "Journal", "Caches",
     }  # fmt: skip
