@@ -15,9 +15,10 @@ NAMES = (
     "begun", "listed-page", "listed", "added", "planned", "leased", "dispatched", "settled", "published",
     "upload-begun", "upload-journalled", "part-settled", "finishing", "finished", "learned", "deleting", "deleted",
     "sending", "stored", "part-sending", "part-stored", "completed", "worker-started",
+    "fetched", "landed",
     "chunk-stored", "manifest-publishing", "manifest-published", "removing", "copied-aside", "unpacked", "restored",
 )  # fmt: skip
-"""In the order a job meets them: the coordinator's, the worker's, the cache's."""
+"""In the order a job meets them: the coordinator's, the worker's, the download's, the cache's."""
 
 _wanted, _count, _once = [*os.environ.get("S3BATCH_TEST_CRASH_AT", "").split(":", 2), "", ""][:3]
 _seen: Counter[str] = Counter()

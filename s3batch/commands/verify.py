@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from s3batch.commands.sync.job import SyncJob
+from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.signals import StoppedError, watch_for_stop
 from s3batch.errors import JournalError
@@ -60,9 +61,61 @@ class KeyDifference:
     """The difference: ``content``, ``metadata``, ``acl`` or ``redirect``."""
 
 
+class ComparingJob(JobDescription):
+    """What a verify says in the place of a sync, in any direction."""
+
+    differences: Spool
+
+    def report_planned(self, operation: Operation) -> None:
+        """Name the difference that an operation would end."""
+        difference = _describe_difference(operation)
+        self.differences.add(asdict(difference))
+        if not self.runner.settings.json:
+            self.runner.output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
+
+    def stop_of(self, error: Exception) -> S3BatchError | None:
+        """Return an error that ends the job with differences to report; others came before there was any."""
+        return error if isinstance(error, StoppedError) else None
+
+    def has_failures(self) -> bool:
+        """Return true if there is a difference, a file that could not be compared, or nothing to compare."""
+        return bool(self.differences) or super().has_failures() or self._compared_nothing()
+
+    def _compared_nothing(self) -> bool:
+        return not (self.runner.journal.jobs.current.files or self.differences)
+
+    def format_error(self, stopped: S3BatchError | None, code: int) -> str:
+        """Return the sentence of a job that stopped, or had nothing to compare."""
+        if stopped is None and not super().has_failures() and self._compared_nothing():
+            return NOTHING_COMPARED
+        return super().format_error(stopped, code)
+
+    def complete_document(self, document: Document) -> Document:
+        """Return the document with the differences in the place of the operations."""
+        kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
+        found = document["failures"]
+        failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
+        return {**kept, "failures": failures, "differences": self.differences, "dry_run": False}
+
+    def format_verdict(self, document: Document) -> str:
+        """Return the end line."""
+        return _format_end_line(document)
+
+    def make_report(self, document: Document) -> RunReport:
+        """Return the report: it lists differences, where that of a sync lists operations."""
+        return RunReport(
+            document=document, headers=permissions.headers_of(self.runner.settings), verdict=_format_end_line(document)
+        )
+
+    def print_end(self, document: Document) -> None:
+        """Print the end line on stderr; the differences are on stdout already."""
+        if not self.runner.settings.json:
+            _print_end_line(document, self.runner.settings, self.runner.output)
+
+
 def run_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
-    wanted = SyncSpec.from_settings(_dry_run_settings(settings))
+    wanted = SyncSpec.from_settings(make_verify_settings(settings))
     with (
         private.make_scratch_directory() as folder,
         Journal.open(os.path.join(folder, "verify.db")) as journal,
@@ -77,7 +130,7 @@ def run_verify(settings: Settings, output: Output) -> int:
 
 
 @dataclass
-class VerifyJob(SyncJob):
+class VerifyJob(ComparingJob, SyncJob):
     """A rehearsal that goes on after failures, since it changes nothing."""
 
     known: Quirks = NO_QUIRKS
@@ -100,51 +153,8 @@ class VerifyJob(SyncJob):
         self.journal.jobs.set_stage(Stage.DELETE)
         coordinator.run(Stage.DELETE)
 
-    def report_planned(self, operation: Operation) -> None:
-        """Name the difference that an operation would end."""
-        difference = _describe_difference(operation)
-        self.differences.add(asdict(difference))
-        if not self.settings.json:
-            self.output.data(f"{difference.what} {difference.key} {difference.reason}".rstrip())
-
-    def stop_of(self, error: Exception) -> S3BatchError | None:
-        """Return an error that ends the job with differences to report; others came before there was any."""
-        return error if isinstance(error, StoppedError) else None
-
-    def has_failures(self) -> bool:
-        """Return true if there is a difference, a file that could not be compared, or nothing to compare."""
-        return bool(self.differences) or super().has_failures() or self._compared_nothing()
-
     def _compared_nothing(self) -> bool:
-        return not (self.journal.jobs.current.files or self.wanted.redirects or self.differences)
-
-    def format_error(self, stopped: S3BatchError | None, code: int) -> str:
-        """Return the sentence of a job that stopped, or had nothing to compare."""
-        if stopped is None and not super().has_failures() and self._compared_nothing():
-            return NOTHING_COMPARED
-        return super().format_error(stopped, code)
-
-    def complete_document(self, document: Document) -> Document:
-        """Return the document with the differences in the place of the operations."""
-        kept = {name: value for name, value in document.items() if name not in _OF_A_SYNC}
-        found = document["failures"]
-        failures = Rows(lambda: ({**failure, "operation": "compare"} for failure in found), len(found))
-        return {**kept, "failures": failures, "differences": self.differences, "dry_run": False}
-
-    def format_verdict(self, document: Document) -> str:
-        """Return the end line."""
-        return _format_end_line(document)
-
-    def make_report(self, document: Document) -> RunReport:
-        """Return the report: it lists differences, where that of a sync lists operations."""
-        return RunReport(
-            document=document, headers=permissions.headers_of(self.settings), verdict=_format_end_line(document)
-        )
-
-    def print_end(self, document: Document) -> None:
-        """Print the end line on stderr; the differences are on stdout already."""
-        if not self.settings.json:
-            _print_end_line(document, self.settings, self.output)
+        return super()._compared_nothing() and not self.wanted.redirects
 
 
 def _known_quirks(settings: Settings, target: str) -> Quirks:
@@ -161,7 +171,7 @@ def _known_quirks(settings: Settings, target: str) -> Quirks:
         return NO_QUIRKS
 
 
-def _dry_run_settings(settings: Settings) -> Settings:
+def make_verify_settings(settings: Settings) -> Settings:
     """Return the settings of a dry run that deletes all orphans and believes no journal."""
     return replace(
         settings, dry_run=True, trust_journal=False, delete=True, allow_empty_source=True, max_delete="",

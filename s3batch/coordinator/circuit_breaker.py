@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from s3batch.coordinator.signals import StoppedError
+from s3batch.coordinator.signals import DiskFullError, StoppedError
 from s3batch.errors import EndpointError
 from s3batch.s3.errors import NOT_IMPLEMENTED
-from s3batch.worker.results import COPY_REFUSED
+from s3batch.worker.results import COPY_REFUSED, DISK_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,13 @@ SEVERAL = 3
 """Permanent failures of so many keys: the store may be unable to serve a single key."""
 NOT_IMPLEMENTED_OFTEN = 10
 """Equal answers of a store that does not implement something: every other file with that setting meets the same."""
-_OF_ONE_FILE = frozenset({"Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", "Drifted", COPY_REFUSED})
-"""Codes of s3batch itself that concern one file and not the store."""
+_OF_ONE_FILE = frozenset(
+    {
+        "Changed", "Vanished", "BrokenLink", "Unreadable", "Busy", "Unwritable", "BadName", "InvalidObjectState",
+        "Drifted", COPY_REFUSED,
+    }
+)  # fmt: skip
+"""Codes that concern one file or object and not the store; S3 has InvalidObjectState for an archived object."""
 
 
 class CircuitBreaker:
@@ -65,6 +70,8 @@ class CircuitBreaker:
 
     def record_failure(self, result: Result) -> None:
         """Note a failure that stays. Raises StoppedError if it means that every operation will fail."""
+        if result.code == DISK_FULL:
+            raise DiskFullError(result.error)
         if result.fatal:
             raise self.stop(result.error, "correct it, then resume")
         if result.code in _OF_ONE_FILE:

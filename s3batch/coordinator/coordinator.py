@@ -30,6 +30,7 @@ from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
     DELETE,
     DONE,
+    DOWNLOAD,
     RECONCILE,
     TRANSFER,
     UPLOAD,
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
     from s3batch.coordinator.deps import CoordinatorDeps
     from s3batch.executors import PollResult
 
-_CHANGES = 5
-"""A file that changed so often while it was read is given up."""
+_CARRIED = frozenset({UPLOAD, DOWNLOAD, TRANSFER})
+"""Kinds whose size is content that travels."""
 _PLAN_AHEAD = 0.02
 """Seconds of planning in one turn."""
 
@@ -117,7 +118,7 @@ class Coordinator:
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._deps.totals
         totals.files_planned += len(operations)
-        totals.bytes_planned += sum([each.size for each in operations if each.kind in (UPLOAD, TRANSFER)])
+        totals.bytes_planned += sum([each.size for each in operations if each.kind in _CARRIED])
 
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
@@ -292,7 +293,7 @@ class Coordinator:
             self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
             self._count_settled(operation)
             return State.SKIPPED, result
-        if result.become in (UPLOAD, RECONCILE, TRANSFER):
+        if result.become is RECONCILE or result.become in _CARRIED:
             self._retries.add_row(operation.id, 0.0)
             grows = result.become is not RECONCILE and result.become is not operation.kind
             self._deps.totals.bytes_planned += operation.size if grows else 0
@@ -310,7 +311,7 @@ class Coordinator:
         totals.files_done += 1
         totals.unchanged += unchanged
         totals.failed += failed
-        if operation.kind in (UPLOAD, TRANSFER):
+        if operation.kind in _CARRIED:
             totals.bytes_done += operation.size
 
     def _fail(self, operation: Operation, result: Result) -> tuple[State, Result]:
@@ -341,7 +342,7 @@ class Coordinator:
     def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Plan an operation again whose file changed, unless the file keeps changing."""
         self._changes[operation.id] += 1
-        most = self._deps.tries if isinstance(operation.spec, SourceObject) else _CHANGES
+        most = self._deps.tries if isinstance(operation.spec, SourceObject) else self._deps.changes
         if self._changes[operation.id] >= most:
             return self._fail(operation, result._replace(error=f"{result.error}, {format_plural(most, 'time')}"))
         fresh = self._deps.replan(operation)
@@ -452,7 +453,7 @@ class Coordinator:
         operation = self._dispatcher.leased[result.id]
         if operation.kind is TRANSFER:
             return False  # its parts are not here to be compared: it begins anew
-        fresh = self._deps.replan(operation) if self._changes[operation.id] + 1 < _CHANGES else None
+        fresh = self._deps.replan(operation) if self._changes[operation.id] + 1 < self._deps.changes else None
         if not isinstance(fresh, Operation) or fresh.size != operation.size:
             return False
         self._changes[operation.id] += 1

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from s3batch.reporting.progress import Progress, Totals
     from s3batch.s3.credentials import Login
 
+CHANGES = 5
+"""A file that changed so often while it was read is given up."""
+
 
 @dataclass(slots=True, kw_only=True)
 class CoordinatorDeps:
@@ -38,6 +41,8 @@ class CoordinatorDeps:
     progress: Progress
     tries: int
     """Attempts for one operation."""
+    changes: int = CHANGES
+    """Changes of a file or object while it is read after which its operation is given up."""
     multipart_threshold: int
     """Bytes: larger uploads go in parts."""
     whole: Callable[[Operation], bool]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.executors import collect_work_tags, compute_work_weight, count_outstanding
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import DELETE, TRANSFER, UPLOAD, Stage, Step, Work
+from s3batch.model import DELETE, DOWNLOAD, TRANSFER, UPLOAD, Stage, Step, Work
 from s3batch.s3.requests import fits_xml
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Dispatcher:
     def _goes_in_parts(self, operation: Operation) -> bool:
         if operation.kind is TRANSFER:
             return bool(operation.upload_id) or operation.size >= self._deps.uploads.find_threshold(operation)
-        large = operation.kind is UPLOAD and operation.size >= self._deps.multipart_threshold
+        large = operation.kind in (UPLOAD, DOWNLOAD) and operation.size >= self._deps.multipart_threshold
         return bool(operation.upload_id) or (large and not self._deps.whole(operation))
 
     def _add(self, work: Work) -> None:

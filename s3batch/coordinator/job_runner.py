@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from s3batch import __version__
 from s3batch.coordinator import journal_trust
 from s3batch.coordinator.coordinator import Coordinator
-from s3batch.coordinator.deps import CoordinatorDeps
+from s3batch.coordinator.deps import CHANGES, CoordinatorDeps
 from s3batch.coordinator.job_end import end_job
 from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.reporting.head import describe_run
@@ -55,12 +55,15 @@ class JobRunner:
         self.journal.heed(self.signals.error, self.signals.check)
         self.journal.jobs.listen(self.output.events.warning)
 
-    def begin(self, source: str, target: str, *, plan: str = "", deletes_anew: bool = False) -> None:
-        """Begin the job in the journal; see :meth:`s3batch.journal.jobs.Jobs.begin`."""
+    def begin(
+        self, source: str, target: str, *, endpoint: str | None = None, plan: str = "", deletes_anew: bool = False,
+        facts_of: str = "",
+    ) -> None:  # fmt: skip
+        """Begin the job in the journal; see :meth:`s3batch.journal.jobs.Jobs.begin`. ``endpoint``: else the target's."""
         settings = self.settings
         self.journal.jobs.begin(
-            settings.command, source, target, settings.endpoint_url, settings.public(), __version__,
-            continues=settings.job, plan=plan, deletes_anew=deletes_anew,
+            settings.command, source, target, settings.endpoint_url if endpoint is None else endpoint, settings.public(),
+            __version__, continues=settings.job, plan=plan, deletes_anew=deletes_anew, facts_of=facts_of,
         )  # fmt: skip
         if self.output.events:
             self._tell_begin()
@@ -94,7 +97,7 @@ class JobRunner:
         whole: Callable[[Operation], bool] = lambda _: False,
         replan: Callable[[Operation], Operation | Result | None] = lambda _: None,
         has_file: Callable[[str], bool] | None = None, deletes_alone: bool = False,
-        warn: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic,
+        warn: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic, changes: int = CHANGES,
         source_login: Login | None = None,
     ) -> Iterator[Coordinator]:  # fmt: skip
         """Yield a coordinator that runs the job's stages; close progress and executor at the end.
@@ -111,7 +114,7 @@ class JobRunner:
                     tries=settings.retries, multipart_threshold=settings.multipart_threshold, dry_run=settings.dry_run,
                     whole=whole, replan=replan, has_file=has_file, deletes_alone=deletes_alone, clock=clock,
                     say=self.output.info, warn=warn,
-                    events=self.output.events,
+                    events=self.output.events, changes=changes,
                     source_login=source_login,
                 )
             )  # fmt: skip

@@ -21,7 +21,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import TRANSFER, Operation, Part, Result, SourceObject, State, Step, Work, is_streamed, require_spec
+from s3batch.model import (
+    DOWNLOAD,
+    TRANSFER,
+    Operation,
+    Part,
+    Result,
+    SourceObject,
+    State,
+    Step,
+    Work,
+    is_streamed,
+    require_spec,
+)
 from s3batch.plan.decide import choose_part_size, split_into_parts
 from s3batch.settings.s3_limits import COPY_LIMIT, PART_MINIMUM, PARTS_LIMIT
 from s3batch.worker.multipart import UNSURVEYED
@@ -126,7 +138,12 @@ class MultipartUploads:
         return choose_part_size(operation.size, self._transfers.copy_part_size if copied else self.part_size)
 
     def _make_fingerprint(self, operation: Operation) -> str:
-        """Return the fingerprint of an upload: parts that are copied may be too large to be streamed."""
+        """Return the fingerprint of an upload: parts that are copied may be too large to be streamed.
+
+        The ranges of a download are of one ETag.
+        """
+        if operation.kind is DOWNLOAD:
+            return operation.etag
         way = "" if operation.kind is not TRANSFER else " streamed" if is_streamed(operation) else " copied"
         return self._fingerprint(operation.path) + way
 

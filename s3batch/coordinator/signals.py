@@ -37,6 +37,13 @@ class StoppedError(S3BatchError):
         self.exit_code = exit_code
 
 
+class DiskFullError(StoppedError):
+    """The target of a download takes nothing more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=EXIT_FAILED, hint="make room, then resume")
+
+
 class InterruptedJobError(StoppedError):
     """SIGINT, SIGTERM or SIGHUP, while a job runs."""
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LEAD = 0.05
 """Seconds that asking for work takes on one machine: results are gathered, the coordinator plans a little."""
 _MOST_AHEAD = 512
+_MOST_PARKED = 4000
+"""Coroutines that wait for the disk while others are begun: each holds 2 KiB."""
 _MEASURE_EVERY = 0.1
 """Seconds over which the rate is measured."""
 _OTHER_DESCRIPTORS = 20
@@ -108,7 +110,8 @@ class WorkerLoop:
     def status(self) -> Status:
         """Return the status: work begun, and work asked for."""
         self._measure_speed()
-        capacity = int(self.transport.window.size) - self.transport.loop.active
+        loop = self.transport.loop
+        capacity = int(self.transport.window.size) - loop.active + min(loop.parked, _MOST_PARKED)
         free = 0 if self._halted else capacity + self._ahead() - len(self._backlog)
         works, content, keys = self._received
         credit = Credit(

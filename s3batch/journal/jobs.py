@@ -66,14 +66,15 @@ class Jobs:
 
     def begin(  # noqa: PLR0913 - the columns of a job
         self, command: str, source: str, target: str, endpoint: str, settings: dict[str, Any], version: str,
-        *, continues: str = "", plan: str = "", deletes_anew: bool = False,
+        *, continues: str = "", plan: str = "", deletes_anew: bool = False, facts_of: str = "",
     ) -> str:  # fmt: skip
         """Begin a job and return its id. It supersedes unfinished ones to its target and takes over their work.
 
         Their uploads, facts and doubts always are. Pending operations of the newest one are taken over if ``plan``, the
         digest of source and settings that decide the plan, is the same. Without a plan, jobs of other sources stay.
         With ``deletes_anew`` no delete that a dead job had planned is believed. ``continues`` is the job that
-        ``resume`` goes on with: SettingsError if a later one has superseded it.
+        ``resume`` goes on with: SettingsError if a later one has superseded it. ``facts_of`` names what the facts about
+        objects are of, where that is not the target: facts of anything else are forgotten.
         """
         with self._transaction.batch():
             dead = self._table.find_unfinished(command, target, endpoint, None if plan else source)
@@ -100,7 +101,7 @@ class Jobs:
                 "UPDATE job SET state = 'superseded' WHERE number = ?", [(each.number,) for each in dead]
             )
             self._enter(job)
-            self._objects.claim(f"{job.endpoint} {job.target}")
+            self._objects.claim(f"{job.endpoint} {facts_of or job.target}")
         return job.id
 
     def select(self, job_id: str) -> Job:

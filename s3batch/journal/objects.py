@@ -61,6 +61,23 @@ ON CONFLICT (key) DO UPDATE SET
 """  # noqa: S608 - constants
 """A write: its size in the bucket is the size sent (gzip makes it smaller), over several parts the file's."""
 
+_LEARN_FETCHED = f"""
+INSERT INTO object ({_FACTS}, writer)
+SELECT key, etag, size, size, mtime_ns, CASE WHEN mtime_ns < ctime_ns - {int(YOUNG * 1e9)} THEN ctime_ns ELSE 0 END,
+    device, inode, written, fingerprint, checksum, job
+FROM {{earlier}}operation
+WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'done' AND kind = 'download' AND etag <> ''
+ON CONFLICT (key) DO UPDATE SET
+    known_etag = excluded.known_etag, known_size = excluded.known_size, local_size = excluded.local_size,
+    local_mtime_ns = excluded.local_mtime_ns, local_ctime_ns = excluded.local_ctime_ns,
+    local_device = excluded.local_device, local_inode = excluded.local_inode, written = excluded.written,
+    fingerprint = excluded.fingerprint, writer = excluded.writer, checksum = excluded.checksum
+"""  # noqa: S608 - constants
+"""A fetched object: its file has the time of the object. A change within the same tick of the clock sets it to now.
+
+So the stamp of a file counts at once, unless the object itself is that young.
+"""
+
 _LEARN_COMPARED = f"""
 INSERT INTO object ({_FACTS}, writer)
 SELECT key, etag, size, CASE WHEN kind = 'copy' AND size = 0 THEN NULL ELSE size END,
@@ -239,6 +256,7 @@ class Objects:
         if self._brings:
             self._store.execute(_BRING_CHANGED.format(**names), span)
         self._store.execute(_LEARN_WRITTEN.format(**names), (settled, late, *span))
+        self._store.execute(_LEARN_FETCHED.format(**names), span)
         self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, self.generation, self.generation))
         self._store.execute(_FORGET_DELETED.format(**names), span)
 

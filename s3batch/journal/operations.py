@@ -40,13 +40,14 @@ UPDATE operation SET state = 'leased', job = ?
 WHERE id BETWEEN ? AND ? AND +job IN ({jobs}) AND state = 'pending' AND stage = ?
 """
 _REPLAN = """
-UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, upload_id = '', fingerprint = '',
+UPDATE operation SET size = ?, mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, listed_etag = ?,
+    upload_id = '', fingerprint = '',
     detail = CASE WHEN ? <> '' THEN CAST(? AS TEXT) WHEN kind = 'reconcile' THEN '' ELSE detail END,
     recheck = max(recheck, ?)
 WHERE id = ?
 """
-_OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy')"
-"""Codes of failures that the walk sees for itself."""
+_OF_ONE_FILE = "('Changed', 'Vanished', 'BrokenLink', 'Unreadable', 'Busy', 'BadName')"
+"""Codes of failures that the walk, or the listing, sees for itself."""
 _TAKE_AGAIN = f"""
 UPDATE operation SET state = 'pending', recheck = kind <> 'delete', attempts = 0
 WHERE id > ? AND id <= ? AND +job IN ({{jobs}}) AND state = 'failed' AND code NOT IN {_OF_ONE_FILE} AND stage <= ?
@@ -245,7 +246,7 @@ class Operations:
             self._store.execute(
                 _REPLAN,
                 (
-                    operation.size, *rows.make_stamp_values(operation.stamp), source, make_bindable(source),
+                    operation.size, *rows.make_stamp_values(operation.stamp), operation.etag, source, make_bindable(source),
                     operation.recheck, operation.id,
                 ),
             )  # fmt: skip

@@ -80,6 +80,25 @@ class Outcomes:
         counted = self._store.rows(f"{_COUNT} WHERE +job IN ({marks}) AND state = 'done' GROUP BY kind, state")
         return rows.convert_rows(self._store, _count_operations, counted)
 
+    def count_proofs(self) -> dict[str, int]:
+        """Return how many objects were fetched by the job with each proof of their content, as downloads name them."""
+        job = self._current
+        numbers = [job.number, *(each.number for each in job.list_continued())]
+        found = self._store.rows(
+            f"""SELECT fingerprint, count(*) FROM operation WHERE +job IN ({", ".join(map(str, numbers))})
+            AND kind = 'download' AND state = 'done' GROUP BY fingerprint"""  # noqa: S608 - numbers
+        )
+        return dict(found)
+
+    def read_unproved(self, limit: int) -> list[str]:
+        """Return keys of the objects that this job has fetched, and whose content only their size speaks for."""
+        rows = self._store.rows(
+            """SELECT key FROM operation WHERE id > ? AND +job = ? AND kind = 'download' AND state = 'done'
+            AND fingerprint = 'size' ORDER BY id LIMIT ?""",
+            (self._current.floor, self._current.number, limit),
+        )
+        return [key for (key,) in rows]
+
     def count_by_job(self) -> Mapping[int, Mapping[str, int]]:
         """Return how many operations of every job, by its number, are in each state; a job without any is empty.
 
@@ -207,6 +226,6 @@ def _count_operations(counted: Iterable[Row]) -> dict[Kind, dict[str, int]]:
         count["planned"] += number
         if state in count:
             count[state] += number
-        if state == "done" and kind in {"upload", "transfer", "chunk"}:
+        if state == "done" and kind in {"upload", "download", "transfer", "chunk"}:
             count["bytes"] += size
     return counts

@@ -23,6 +23,7 @@ WHERE id = ?
 _SETTLE_PART = """
 UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE operation = ? AND number = ?
 """
+_SET_STAMP = "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?"
 CHANGED = "Changed"
 """The code of a file that is not, or not yet, the one that was planned."""
 UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
@@ -36,6 +37,8 @@ def settle_outcomes(
 
     Writes of the jobs ``before``, which this one continues, count as sent by them and not as unchanged.
     """
+    stamped = [(*rows.make_stamp_values(each.stamp), each.id) for _, each in outcomes if each.stamp is not None]
+    store.execute_many(_SET_STAMP, stamped)
     done = [rows.done_values(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
     store.execute_many(rows.SETTLE_DONE, done)
     if len(done) == len(outcomes):

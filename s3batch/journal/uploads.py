@@ -76,8 +76,8 @@ class Uploads:
         with self._transaction.batch():
             self._current.unheard.discard(operation.key)
             self._store.execute(
-                "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?",
-                (*make_stamp_values(operation.stamp), operation.id),
+                "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ?, listed_etag = ? WHERE id = ?",
+                (*make_stamp_values(operation.stamp), operation.etag, operation.id),
             )
             self._store.execute("UPDATE part SET state = 'pending' WHERE operation = ?", (operation.id,))
 

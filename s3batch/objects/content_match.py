@@ -63,18 +63,20 @@ def is_same_content(blocks: Blocks, size: int, evidence: ContentEvidence, part_s
         if evidence.etag_is_md5:
             return False
     for names, value in evidence.checksums[:1]:
-        return any(_compute_checksum(name, blocks()) == value for name in names)
-    return True if _are_parts_same(blocks, size, evidence.etag, part_size) else None
+        return any(compute_checksum(name, blocks()) == value for name in names)
+    return True if are_parts_same(blocks, size, evidence.etag, part_size) else None
 
 
-def _compute_checksum(name: str, blocks: Iterable[bytes]) -> str:
+def compute_checksum(name: str, blocks: Iterable[bytes]) -> str:
+    """Return the checksum of blocks in base64."""
     running = RunningChecksum(name)
     for block in blocks:
         running.update(block)
     return running.base64()
 
 
-def _are_parts_same(blocks: Blocks, size: int, etag: str, part_size: int) -> bool:
+def are_parts_same(blocks: Blocks, size: int, etag: str, part_size: int) -> bool:
+    """Return whether parts of some usual size, ``part_size`` first, make this ETag of parts."""
     count = etag.rpartition("-")[2]
     if "-" not in etag or not count.isdigit():
         return False

@@ -27,11 +27,12 @@ from s3batch.units import format_count, format_duration, format_plural, format_s
 SHOWN = 50
 """Failures, and warnings, that people see of a job; the rest is in the journal."""
 
-REPORTED = (Kind.UPLOAD, Kind.COPY, Kind.DELETE, Kind.REDIRECT, Kind.CHUNK)
+REPORTED = (Kind.UPLOAD, Kind.DOWNLOAD, Kind.COPY, Kind.DELETE, Kind.REDIRECT, Kind.CHUNK)
 """Always in the document; others only when there are any."""
 
 _WORDS = {
     Kind.UPLOAD: ("uploaded", "to upload"),
+    Kind.DOWNLOAD: ("downloaded", "to download"),
     Kind.COPY: ("metadata updated", "metadata to update"),
     Kind.DELETE: ("deleted", "to delete"),
     Kind.REDIRECT: ("redirect set", "redirect to set"),

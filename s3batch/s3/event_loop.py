@@ -5,6 +5,7 @@
                            ├─ a SourceCall  ──> the same, by the source's transport
                            ├─ a ThreadCall  ──> a thread ──wakes the loop──> goes on with the result
                            ├─ a Gather      ──> further coroutines side by side ──> goes on with their results
+                           ├─ a Wait        ──> something that many wait for ──> goes on when that has happened
                            └─ a Sleep       ──> a timer ──> goes on
 
 It knows nothing of S3, HTTP or connections: a socket has a handler, and the loop calls it.
@@ -52,6 +53,19 @@ class Sleep(NamedTuple):
     seconds: float
 
 
+class Wait(NamedTuple):
+    """The wish to go on when something has happened that several coroutines wait for."""
+
+    begin: Callable[[EventLoop, Done], None]
+    """Takes the loop, and the function to call with a result or an exception."""
+
+
+@types.coroutine
+def wait_for(begin: Callable[[EventLoop, Done], None]) -> Generator[Wait, Any, Any]:
+    """Wait until ``begin`` calls its second argument. The coroutine counts as parked meanwhile."""
+    return (yield Wait(begin))
+
+
 @types.coroutine
 def run_in_thread(function: Callable[[], Any]) -> Generator[ThreadCall, Any, Any]:
     """Run ``function`` on a thread and return its result; its exceptions are raised here."""
@@ -91,6 +105,8 @@ class EventLoop:
         self.clock = clock
         self.active = 0
         """Coroutines running."""
+        self.parked = 0
+        """Those of them that need no connection before something has happened that many wait for."""
         self.page: MutableSequence[int] = [0, 0]
         """Its second place says which row the loop is busy with, for who looks on from outside; 0 for none."""
         self.on_source_call = on_call
@@ -132,8 +148,15 @@ class EventLoop:
             self.on_source_call(task, wish.call)
         elif type(wish) is Gather:
             Gathering(self, wish, partial(self.resume, task)).go_on()
+        elif type(wish) is Wait:
+            self.parked += 1
+            wish.begin(self, partial(self._unpark, task))
         else:
             self.call_later(wish.seconds, partial(self.resume, task))
+
+    def _unpark(self, task: Task, value: object = None, error: BaseException | None = None) -> None:
+        self.parked -= 1
+        self.resume(task, value, error)
 
     def fail(self, task: Task, error: Exception) -> None:
         """Raise ``error`` in the task in the next turn, so that a row of failures is no deep recursion."""

@@ -150,7 +150,7 @@ class Transport:
     @property
     def has_capacity(self) -> bool:
         """True if the store seems to take one more request at a time."""
-        return self.loop.active < self.window.size
+        return self.loop.active - self.loop.parked < self.window.size
 
     def throttle(self, retry_after: float = 0.0) -> None:
         """Send fewer requests at a time; and not more again within ``retry_after`` seconds."""

@@ -41,6 +41,17 @@ class BackupPlace(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalTarget:
+    """The directory that a download writes to."""
+
+    root: str
+    prefix: str
+    """The front of every key; what follows is the path below the directory."""
+    preserve: frozenset[str] = frozenset()
+    """Attributes of the file that the object's metadata gives it, beside its time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
     """Everything a worker has to know of its job; it crosses the process boundary once."""
 
@@ -64,6 +75,10 @@ class Brief:
     """Seconds without a block of a file after which the worker says that it hangs."""
     dry_run: bool = False
     """Look and compare, change nothing."""
+    target: LocalTarget | None = None
+    """Where a download writes; ``None`` in every other direction."""
+    reads_back: bool = False
+    """True if an object is read where nothing else proves what it holds."""
     sends: bool = True
     """True if there may be bodies to send."""
     extensions: tuple[tuple[Kind, Callable[..., Any]], ...] = ()

@@ -107,6 +107,11 @@ def _with_news(result: Result, tools: Tools) -> Result:
 async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) -> list[Result]:
     if asked is not None:
         return [await upload_file(work.operation, tools, asked)]
+    kind = work.operation.kind
+    for extended, function in tools.brief.extensions:
+        if extended is kind:
+            outcome = await function(work, tools)
+            return outcome if isinstance(outcome, list) else [outcome]
     if work.keys:
         return await delete_batch(work, tools)
     if type(work.operation.spec) is SourceObject:
@@ -114,10 +119,6 @@ async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) 
     step = _STEPS.get(work.step)
     if step is not None:
         return [await step(work, tools)]
-    kind = work.operation.kind
-    for extended, function in tools.brief.extensions:
-        if extended is kind:
-            return [await function(work, tools)]
     return [await _KINDS[kind](work.operation, tools)]
 
 

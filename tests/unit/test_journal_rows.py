@@ -58,6 +58,7 @@ ELSEWHERE = {
     "already": "is told in the report's counts",
     "retry_after": "decides when the next attempt is due",
     "uncounted": "decides whether the attempt counts",
+    "stamp": "is in the columns of the operation's stamp from then on",
 }
 """The other fields, and why no column has them."""
 

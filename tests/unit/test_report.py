@@ -82,6 +82,7 @@ class TestDocument:
             "unchanged": 0,
             "operations": {
                 "upload": counts_of(4, 3, 1, 0, 99),
+                "download": counts_of(),
                 "copy": counts_of(),
                 "redirect": counts_of(),
                 "delete": counts_of(),

@@ -23,6 +23,10 @@ def run_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands.sync import job
 
         return job.run_sync(settings, output)
+    if direction is Direction.DOWNLOAD:
+        from s3batch.commands.sync import download
+
+        return download.run_download(settings, output)
     if direction is Direction.TRANSFER:
         from s3batch.commands.sync import transfer_job
 
@@ -37,6 +41,10 @@ def verify_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands import verify
 
         return verify.run_verify(settings, output)
+    if direction is Direction.DOWNLOAD:
+        from s3batch.commands.sync import download_verify
+
+        return download_verify.run_download_verify(settings, output)
     raise _refuse_direction(direction)
 
 

@@ -1,0 +1,361 @@
+"""``s3batch sync s3://BUCKET/PREFIX DIRECTORY``: make a local directory hold what a prefix holds.
+
+    what dead jobs left ─┐
+    list ─> decide ──────┴─> stage MAIN: fetch, compare ─> orphans ─> stage DELETE ─> facts
+
+The journal's table ``object`` holds the listing of the source, and facts about fetched files. Unfinished files are in
+TARGET/.s3batch/tmp. What a dead run left there is used again or removed. docs/download.md describes it for users.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from s3batch.commands.sync.job import IN_FLIGHT, IN_FLIGHT_PER_WORKER
+from s3batch.coordinator import history
+from s3batch.coordinator.job_description import JobDescription
+from s3batch.coordinator.job_runner import JobRunner
+from s3batch.coordinator.job_setup import build_executor
+from s3batch.coordinator.multipart import MultipartUploads
+from s3batch.coordinator.signals import DiskFullError, watch_for_stop
+from s3batch.errors import DeclinedError, EndpointError, JobFailedError
+from s3batch.executors.local import count_usable_cpus
+from s3batch.failpoints import reach_failpoint
+from s3batch.files.tree import TEMPORARY, TargetTree
+from s3batch.model import JobState, Kind, Operation, Result, Stage
+from s3batch.objects.attributes import AttributeRules
+from s3batch.objects.body_proof import ContentProof
+from s3batch.plan import deletes, quirk_memory
+from s3batch.plan.download_planner import DownloadPlanner, ObjectReplanner
+from s3batch.plan.download_row_check import DownloadRowCheck
+from s3batch.plan.download_spec import DownloadSpec
+from s3batch.plan.empty_source import LEFT_EMPTY
+from s3batch.plan.key_names import FoldedNames
+from s3batch.plan.local_orphans import OrphanWalk, plan_local_deletes
+from s3batch.reporting import ci_outputs
+from s3batch.reporting.json_stream import Spool
+from s3batch.reporting.progress import Totals
+from s3batch.s3 import permissions
+from s3batch.settings.direction import settings_of_source
+from s3batch.source.walk import CountedPaths
+from s3batch.units import format_count, format_plural
+from s3batch.worker import fetch
+from s3batch.worker.context import Brief, LocalTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from s3batch.coordinator.coordinator import Coordinator
+    from s3batch.coordinator.job_description import Document
+    from s3batch.errors import S3BatchError
+    from s3batch.executors import Executor
+    from s3batch.journal import Journal
+    from s3batch.reporting import report
+    from s3batch.reporting.console import Output
+    from s3batch.s3.bucket import Bucket
+    from s3batch.s3.listing import ListingPage
+    from s3batch.settings.table import Settings
+
+NAMED = 20
+"""Objects that the warning about unproved content names."""
+
+
+def run_download(settings: Settings, output: Output) -> int:
+    """Run ``s3batch sync`` from S3 to a directory, or resume one; return the exit code."""
+    wanted = DownloadSpec.from_settings(settings)
+    with (
+        history.open_history(settings, wanted.root) as (journal, lock),
+        watch_for_stop(max_duration=settings.max_duration) as signals,
+    ):
+        history.refuse_overtaken(settings.job, journal, lock)
+        runner = JobRunner(settings, output, journal, signals)
+        runner.begin(
+            wanted.place.url, wanted.root, endpoint=settings_of_source(settings).endpoint_url,
+            plan=settings.plan_digest(), deletes_anew=True, facts_of=f"{wanted.place.url} {wanted.root}",
+        )  # fmt: skip
+        if not settings.dry_run:
+            lock.note(journal.jobs.current_id, journal.path, journal.jobs.current.started)
+        reach_failpoint("begun")
+        for warning in history.format_overlap_warnings(lock):
+            journal.jobs.warn(warning)
+        try:
+            return runner.run(DownloadJob(wanted, runner))
+        except DeclinedError as error:
+            from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
+
+            return forget_job(journal, settings, output, error)
+
+
+@dataclass
+class DownloadJob(JobDescription):
+    """One run of a download, from listing to report."""
+
+    wanted: DownloadSpec
+    runner: JobRunner
+    totals: Totals = field(default_factory=Totals)
+    changed: bool = False
+    """True if this run changed a file, or would have."""
+    plan: Spool = field(default_factory=Spool)
+    """The plan of a dry run, for its JSON document."""
+    kept: CountedPaths = field(default_factory=CountedPaths)
+    """Paths of deletes that were skipped, because the file changed meanwhile."""
+    left_empty: bool = False
+    """True if the filters have left no object of the source."""
+    _withheld: bool = False
+    """True if no delete was begun, because something else failed."""
+    _bucket: Bucket | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The job's settings."""
+        return self.wanted.settings
+
+    @property
+    def journal(self) -> Journal:
+        """The job's journal."""
+        return self.runner.journal
+
+    @property
+    def output(self) -> Output:
+        """Where the job speaks."""
+        return self.runner.output
+
+    @property
+    def bucket(self) -> Bucket:
+        """The source's bucket; resolved with the first use."""
+        if self._bucket is None:
+            settings = settings_of_source(self.settings)
+            self._bucket = self.runner.open_bucket(self.wanted.place.bucket, self.journal.jobs.warn, settings)
+            quirk_memory.choose_lane(self._bucket, quirk_memory.read_quirks_in_force(self.journal), self.settings.lane)
+        return self._bucket
+
+    # --- the job ----------------------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        """Run the job; the error that stops it is raised."""
+        self.journal.check_rows(DownloadRowCheck(self.wanted).admit, self.wanted.owns)
+        tree = TargetTree(self.wanted.root)
+        try:
+            pages = self._pages()
+            first = next(pages, None)  # checks the sign-in, before there is a worker
+            self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
+            self.journal.jobs.set_state(JobState.RUNNING)
+            folded = self._prepare_target(tree)
+            with self.runner.open_coordinator(
+                self._executor(), self.bucket.login, self._heard, totals=self.totals,
+                uploads=MultipartUploads(self.journal, self.settings.part_size, _no_upload, _no_upload),
+                replan=ObjectReplanner(self.bucket).replan, changes=self.settings.retries,
+            ) as coordinator:  # fmt: skip
+                self._run_stages(coordinator, chain([first] if first else [], pages), tree, folded)
+        finally:
+            tree.close()
+            if self._bucket is not None:
+                self.runner.close_bucket(self._bucket)
+
+    def _prepare_target(self, tree: TargetTree) -> FoldedNames | None:
+        """Make the target, and remove what dead runs left in it that this one has no use for."""
+        if self.settings.dry_run:
+            return None
+        try:
+            tree.make_root()
+            tree.discard_others(self._unfinished())
+            return FoldedNames() if tree.is_case_blind() else None
+        except OSError as error:
+            raise JobFailedError(
+                f"the target {self.wanted.root} cannot be written: {error.strerror}", hint="name another directory"
+            ) from error
+
+    def _unfinished(self) -> set[str]:
+        """Return the names of the unfinished files that this job, or a resume of it, goes on with."""
+        return {left.upload_id for left in self.journal.uploads.list_left(of_dead_jobs_only=False)}
+
+    def _run_stages(
+        self, coordinator: Coordinator, pages: Iterable[ListingPage], tree: TargetTree, folded: FoldedNames | None
+    ) -> None:
+        self.totals.phase = "syncing"
+        coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
+        planner = DownloadPlanner(self.wanted, self.journal, self.totals, tree, folded)
+        steps = planner.steps(coordinator.add, partial(coordinator.expect, Stage.MAIN), pages)
+        if self._may_ask:
+            steps = self._ask_first(planner, coordinator, pages)
+        coordinator.run(Stage.MAIN, steps)
+        self.left_empty = planner.hidden > 0 and not self.journal.jobs.current.files
+        if self.left_empty:
+            self.journal.jobs.warn(LEFT_EMPTY)
+        self._warn_of_unproved()
+        if not self._has_failed() or self.is_thorough:
+            self._delete_orphans(coordinator, tree, folded)
+
+    @property
+    def _may_ask(self) -> bool:
+        settings = self.settings
+        return settings.delete and not (settings.dry_run or settings.yes or settings.plugin) and self.output.may_ask
+
+    def _ask_first(
+        self, planner: DownloadPlanner, coordinator: Coordinator, pages: Iterable[ListingPage]
+    ) -> Iterator[None]:
+        """Plan to the end, and ask if there is much to delete; return the steps that are left: none."""
+        from s3batch.commands.sync.question import require_consent  # noqa: PLC0415 - few runs have a terminal
+
+        held = 0
+        for operations in _collect_planned(planner, partial(coordinator.expect, Stage.MAIN), pages):
+            held += len(self.journal.operations.add(operations))
+        walk = OrphanWalk(self.wanted, self.journal, planner.tree, planner.folded)
+        require_consent(sum(map(len, walk.batches())), f"below {self.wanted.root}", self.output, "files")
+        coordinator.expect(Stage.MAIN, held)
+        return iter(())
+
+    @property
+    def is_thorough(self) -> bool:
+        """True if one failure keeps nothing else from being looked at."""
+        return False
+
+    def _delete_orphans(self, coordinator: Coordinator, tree: TargetTree, folded: FoldedNames | None) -> None:
+        if self.settings.delete and os.path.isdir(self.wanted.root):
+            for batch in plan_local_deletes(self.wanted, self.journal, tree, folded):
+                coordinator.add(batch)
+            reach_failpoint("deleting")
+        self.journal.jobs.set_stage(Stage.DELETE)
+        coordinator.run(Stage.DELETE)
+        if self.kept.count:
+            self.journal.jobs.warn(deletes.format_kept_warning(self.kept))
+        if self.settings.dry_run:
+            return
+        self.journal.jobs.learn_facts()
+        reach_failpoint("learned")
+        doubts = [doubt.key for doubt in self.journal.doubts.list_all()]
+        self.journal.doubts.mark_checked(doubts)  # no request of a dead run can change a local file
+        self.journal.doubts.mark_aborted(doubts)
+
+    def _warn_of_unproved(self) -> None:
+        count = self.journal.outcomes.count_proofs().get(ContentProof.SIZE, 0)
+        if not count:
+            return
+        named = self.journal.outcomes.read_unproved(NAMED)
+        more = f" and {format_count(count - len(named))} more" if count > len(named) else ""
+        self.journal.jobs.warn(
+            f"size only: nothing but the size proves the content of {format_plural(count, 'object')}: "
+            f"{', '.join(named)}{more}"
+        )
+
+    def _has_failed(self) -> bool:
+        failed = self.journal.outcomes.count_failed(Stage.REDIRECT) > 0
+        self._withheld = self._withheld or (failed and self.settings.delete)
+        return failed
+
+    def _pages(self) -> Iterator[ListingPage]:
+        self.totals.phase = "listing"
+        try:
+            yield from self.bucket.list_objects(self.wanted.prefix)
+        except EndpointError as error:
+            if error.code not in permissions.DENIED:
+                raise
+            raise JobFailedError(error.message, hint=error.hint) from error  # the sign-in worked
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def make_brief(self) -> Brief:
+        """Return what the workers have to know."""
+        settings, root = self.settings, self.wanted.root
+        return Brief(
+            endpoint=self.bucket.endpoint, root=root, rules=AttributeRules.from_settings(settings, root),
+            part_size=settings.part_size, dry_run=settings.dry_run, sends=False, extensions=fetch.EXTENSIONS,
+            quirks=quirk_memory.read_quirks_in_force(self.journal),
+            target=LocalTarget(root=root, prefix=self.wanted.prefix, preserve=frozenset(settings.preserve)),
+        )  # fmt: skip
+
+    def _executor(self) -> Executor:
+        count = self.settings.workers or count_usable_cpus()
+        in_flight = self.settings.max_concurrency or min(IN_FLIGHT, IN_FLIGHT_PER_WORKER * count)
+        return build_executor(self.settings, self.make_brief(), workers=count, in_flight=in_flight)
+
+    def _heard(self, operation: Operation, result: Result) -> None:
+        if result.already:
+            if operation.kind is Kind.DELETE:
+                self.kept.add(operation.path)
+            return
+        self.changed = True
+        if self.settings.dry_run:
+            self.report_planned(operation)
+        elif self.output.verbose:
+            self.output.detail(f"{result.become or operation.kind} {operation.key} {result.reason or operation.reason}")
+
+    def report_planned(self, operation: Operation) -> None:
+        """Print a line of the plan of a dry run."""
+        kind, key, reason = operation.kind, operation.key, operation.reason
+        if self.settings.json:
+            self.plan.add({"operation": kind, "key": key, "reason": reason})
+        else:
+            self.output.data(f"{kind} {key} {reason}")
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def stop_of(self, error: Exception) -> S3BatchError | None:
+        """Return the error that ends the job with a report; a job that was declined leaves none."""
+        if isinstance(error, DeclinedError):
+            return None
+        stopped = super().stop_of(error)
+        if stopped is not None or not isinstance(error, OSError):
+            return stopped
+        where = f" {error.filename!r}" if error.filename else ""
+        return JobFailedError(f"the target {self.wanted.root} cannot be used{where}: {error.strerror}")
+
+    def choose_exit_code(self, stopped: S3BatchError | None, *, failed: bool) -> int:
+        """Return the exit code; on the way out remove the unfinished files that no resume needs."""
+        code = super().choose_exit_code(stopped, failed=failed)
+        if not self.settings.dry_run:
+            self._tidy_up(keep=bool(code) and not isinstance(stopped, DiskFullError))
+        return code
+
+    def _tidy_up(self, *, keep: bool) -> None:
+        """Remove unfinished files: all of them, or with ``keep`` those that no resume goes on with."""
+        tree = TargetTree(self.wanted.root)
+        with suppress(OSError):
+            if not keep:
+                for left in self.journal.uploads.list_left(of_dead_jobs_only=False):
+                    self.journal.uploads.forget(left.operation)
+            if tree.find(TEMPORARY) is not None:
+                tree.discard_others(self._unfinished() if keep else ())
+                tree.remove_temporary()
+        tree.close()
+
+    def is_left_empty(self) -> bool:
+        """Return true if the filters have left no object of a source that has some."""
+        return self.left_empty
+
+    def has_changed(self, counts: report.Counts) -> bool:
+        """Return true if the job changed a file, or would have."""
+        return self.changed or super().has_changed(counts)
+
+    def late_warnings(self) -> Sequence[str]:
+        """Return the warning that no delete was begun, where that is so."""
+        return [deletes.WITHHELD] if self._withheld else []
+
+    def complete_document(self, document: Document) -> Document:
+        """Return the document with the proofs of content, that of a dry run with its plan."""
+        proved = dict.fromkeys(ContentProof, 0) | self.journal.outcomes.count_proofs()
+        return {**document, "proved": proved, **({"plan": self.plan} if self.settings.dry_run else {})}
+
+    def collect_outputs(self, document: Document) -> Mapping[str, str | int | bool]:
+        """Return the outputs for later steps of the build."""
+        return {} if self.settings.dry_run else ci_outputs.collect_sync_outputs(document)
+
+
+def _collect_planned(
+    planner: DownloadPlanner, expect: object, pages: Iterable[ListingPage]
+) -> Iterator[list[Operation]]:
+    """Yield what each step of a plan adds."""
+    added: list[list[Operation]] = []
+    for _ in planner.steps(added.append, expect, pages):  # type: ignore[arg-type]  # a partial
+        yield from added
+        added.clear()
+    yield from added
+
+
+def _no_upload(_: str) -> str:
+    return ""

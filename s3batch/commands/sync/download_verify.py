@@ -1,0 +1,55 @@
+"""``s3batch verify s3://BUCKET/PREFIX DIRECTORY``: compare the directory with the prefix, write nothing.
+
+It is a rehearsal of a download with ``delete``, in a journal of its own: each operation in its plan is a difference. An
+object is read where nothing else proves what it holds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from s3batch.commands.sync.download import DownloadJob
+from s3batch.commands.verify import ComparingJob, make_verify_settings
+from s3batch.coordinator.job_runner import JobRunner
+from s3batch.coordinator.signals import watch_for_stop
+from s3batch.files import private
+from s3batch.journal import Journal
+from s3batch.plan.download_spec import DownloadSpec
+from s3batch.reporting.json_stream import Spool
+from s3batch.settings.direction import settings_of_source
+
+if TYPE_CHECKING:
+    from s3batch.reporting.console import Output
+    from s3batch.settings.table import Settings
+    from s3batch.worker.context import Brief
+
+
+def run_download_verify(settings: Settings, output: Output) -> int:
+    """Compare, name each difference, and say whether there was any."""
+    wanted = DownloadSpec.from_settings(make_verify_settings(settings))
+    with (
+        private.make_scratch_directory() as folder,
+        Journal.open(os.path.join(folder, "verify.db")) as journal,
+        watch_for_stop(max_duration=settings.max_duration) as signals,
+    ):
+        runner = JobRunner(wanted.settings, output, journal, signals)
+        runner.begin(wanted.place.url, wanted.root, endpoint=settings_of_source(settings).endpoint_url)
+        return runner.run(DownloadVerifyJob(wanted, runner))
+
+
+@dataclass
+class DownloadVerifyJob(ComparingJob, DownloadJob):
+    """A rehearsal that goes on after failures, since it changes nothing."""
+
+    differences: Spool = field(default_factory=Spool)
+
+    @property
+    def is_thorough(self) -> bool:
+        """True: one failure keeps nothing else from being looked at."""
+        return True
+
+    def make_brief(self) -> Brief:
+        """Return what the workers have to know: they read objects where nothing else proves the content."""
+        return replace(super().make_brief(), reads_back=True)

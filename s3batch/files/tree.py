@@ -1,0 +1,317 @@
+"""Writes below one directory, the target of a download, and nowhere else.
+
+    create ─> TARGET/.s3batch/tmp/NAME ─write─> prove ─> move_in: rename to its place ─> sync of the file system
+
+The target itself is trusted: the user named it, and it may be a link. Below it each directory is opened one component
+at a time with ``O_NOFOLLOW``, so no link leads a write out of it, also not one that is made meanwhile. Directories stay
+open for half a second at most. A link in a file's place is replaced and never followed.
+
+Every method raises ``OSError`` whose ``filename`` is the path relative to the target.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import time
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from s3batch.files.private import OWN_DIRECTORY, make_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+TEMPORARY = f"{OWN_DIRECTORY}/tmp"  # noqa: S108 - a directory of the target
+"""The directory of unfinished files, relative to the target."""
+_PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_KEPT = 128
+"""Descriptors of directories that stay open."""
+_TRUSTED_FOR = 0.5
+"""Seconds: a directory that was moved away meanwhile is opened anew after that."""
+_FULL_DIRECTORY = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+_NOT_THERE = frozenset({errno.ENOENT})
+
+
+class TargetTree:
+    """The directory ``root`` and what lies below it. Not thread-safe: each thread needs its own."""
+
+    def __init__(self, root: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
+        self._clock = clock
+        self._open: dict[str, int] = {}
+        self._opened = clock()
+        self._temporary = -1
+
+    def make_root(self) -> None:
+        """Make the directory itself, and that of unfinished files. Raises OSError, or PrivateFileError for a planted one."""
+        os.makedirs(self._root, exist_ok=True)
+        make_directory(os.path.join(self._root, TEMPORARY))
+
+    # --- directories --------------------------------------------------------------------------
+
+    def open_directory(self, path: str, *, make: bool = False) -> int:
+        """Return a descriptor of a directory, valid until the next call; with ``make`` missing ones are made.
+
+        Raises OSError: ENOENT if it is missing, ENOTDIR if a link or a file is in the place of one.
+        """
+        now = self._clock()
+        if now - self._opened > _TRUSTED_FOR:
+            self._close_directories()
+            self._opened = now
+        known = self._open.get(path)
+        return self._walk_to(path, make=make) if known is None else known
+
+    def _walk_to(self, path: str, *, make: bool) -> int:
+        missing: list[str] = []
+        while path and path not in self._open:
+            path, _, name = path.rpartition("/")
+            missing.append(name)
+        descriptor = self._open.get(path)
+        if descriptor is None:
+            descriptor = self._keep("", os.open(self._root, _PASSAGE))
+        for name in reversed(missing):
+            path = f"{path}/{name}" if path else name
+            descriptor = self._keep(path, _open_step(descriptor, name, path, make=make))
+        return descriptor
+
+    def _keep(self, path: str, descriptor: int) -> int:
+        if len(self._open) >= _KEPT:
+            os.close(self._open.pop(next(iter(self._open))))
+        self._open[path] = descriptor
+        return descriptor
+
+    def _close_directories(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def close(self) -> None:
+        """Close every descriptor; the object can be used again."""
+        self._close_directories()
+        if self._temporary >= 0:
+            os.close(self._temporary)
+            self._temporary = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def make_directory(self, path: str) -> bool:
+        """Make a directory and those above it; return False if it was there."""
+        parent, name = _split(path)
+        above = self.open_directory(parent, make=True)
+        try:
+            os.mkdir(name, dir_fd=above)
+        except FileExistsError:
+            self.open_directory(path)
+            return False
+        return True
+
+    def list_directory(self, path: str) -> Iterator[os.DirEntry[str]]:
+        """Yield the entries of a directory. Raises OSError."""
+        descriptor = self.open_directory(path)
+        opened = os.open(".", _LISTED, dir_fd=descriptor)
+        try:
+            with os.scandir(opened) as entries:
+                yield from entries
+        finally:
+            os.close(opened)
+
+    # --- entries ------------------------------------------------------------------------------
+
+    def find(self, path: str) -> os.stat_result | None:
+        """Return what is at ``path``, a link not followed; ``None`` for nothing.
+
+        Raises OSError, with ENOTDIR if a link or a file is in the place of a directory above it.
+        """
+        parent, name = _split(path)
+        try:
+            return os.stat(name, dir_fd=self.open_directory(parent), follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise _with_path(error, path) from None
+
+    def open_file(self, path: str) -> int:
+        """Return a descriptor to read a regular file; EINVAL for anything else."""
+        parent, name = _split(path)
+        descriptor = os.open(name, _READ, dir_fd=self.open_directory(parent))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        return descriptor
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a link itself."""
+        parent, name = _split(path)
+        try:
+            os.unlink(name, dir_fd=self.open_directory(parent))
+        except OSError as error:
+            raise _with_path(error, path) from None
+
+    def remove_empty(self, path: str, levels: int) -> None:
+        """Remove the directory ``path`` if it is empty, and so many more above it as long as they are."""
+        for _ in range(levels):
+            parent, name = _split(path)
+            try:
+                os.rmdir(name, dir_fd=self.open_directory(parent))
+            except OSError:
+                return
+            self._forget(path)
+            path = parent
+
+    def _forget(self, path: str) -> None:
+        if (known := self._open.pop(path, None)) is not None:
+            os.close(known)
+
+    # --- unfinished files ---------------------------------------------------------------------
+
+    @property
+    def temporary(self) -> int:
+        """A descriptor of the directory of unfinished files, which is made if it is missing."""
+        if self._temporary < 0:
+            own = _open_step(self.open_directory(""), OWN_DIRECTORY, OWN_DIRECTORY, make=True, mode=0o700)
+            try:
+                passage = _open_step(own, "tmp", TEMPORARY, make=True, mode=0o700)
+            finally:
+                os.close(own)
+            try:
+                self._temporary = os.open(".", _LISTED, dir_fd=passage)
+            finally:
+                os.close(passage)
+        return self._temporary
+
+    def is_case_blind(self) -> bool:
+        """Return whether names that differ only in case are one name here."""
+        name = f"Case-{os.getpid()}"
+        os.close(self.create(name))
+        try:
+            os.stat(name.lower(), dir_fd=self.temporary, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        finally:
+            self.discard(name)
+        return True
+
+    def create(self, name: str) -> int:
+        """Return a descriptor of a new unfinished file, whose mode is that of a new file of the user."""
+        return os.open(_plain_name(name), _NEW, 0o666, dir_fd=self.temporary)
+
+    def open_unfinished(self, name: str) -> int:
+        """Return a descriptor of an unfinished file, to read and write. Raises OSError."""
+        descriptor = os.open(_plain_name(name), _OLD, dir_fd=self.temporary)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not a regular file", f"{TEMPORARY}/{name}")
+        return descriptor
+
+    def discard(self, name: str) -> None:
+        """Remove an unfinished file; one that is not there is fine."""
+        with suppress(FileNotFoundError):
+            os.unlink(_plain_name(name), dir_fd=self.temporary)
+
+    def discard_others(self, kept: Iterable[str]) -> None:
+        """Remove every unfinished file but those named."""
+        names = set(kept)
+        for name in os.listdir(self.temporary):
+            if name not in names:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self.temporary)
+
+    def remove_temporary(self) -> None:
+        """Remove the directory of unfinished files if it is empty, and the one above it too."""
+        if self._temporary >= 0:
+            os.close(self._temporary)
+            self._temporary = -1
+        self.remove_empty(TEMPORARY, 2)
+
+    def move_in(self, name: str, path: str) -> os.stat_result:
+        """Give an unfinished file its place, and return what is there then.
+
+        A file or link there is replaced, and so is an empty directory. Raises OSError: ENOTEMPTY for a full one.
+        """
+        parent, last = _split(path)
+        directory = self.open_directory(parent, make=True)
+        try:
+            try:
+                os.rename(_plain_name(name), last, src_dir_fd=self.temporary, dst_dir_fd=directory)
+            except IsADirectoryError:
+                os.rmdir(last, dir_fd=directory)
+                os.rename(name, last, src_dir_fd=self.temporary, dst_dir_fd=directory)
+            return os.stat(last, dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            raise _with_path(error, path) from None
+
+
+def mode_of_replaced(info: os.stat_result | None) -> int | None:
+    """Return the permissions that the replaced file hands on; ``None`` if there is none."""
+    return info.st_mode & 0o777 if info is not None and stat.S_ISREG(info.st_mode) else None
+
+
+def set_times(descriptor: int, mtime_ns: int) -> None:
+    """Set the times of an open file. Raises OSError or OverflowError for a time that the file system cannot hold."""
+    os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+
+
+def write_all(descriptor: int, content: Any, offset: int = 0) -> None:
+    """Write all of ``content`` at ``offset``. Raises OSError."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Have the file system of an open file write out everything. Raises OSError."""
+    if (call := _find_syncfs()) is None:
+        os.sync()
+    elif call(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@cache
+def _find_syncfs() -> Callable[[int], int] | None:
+    """Return Linux's syncfs(2), which Python does not have."""
+    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+
+
+def _open_step(above: int, name: str, path: str, *, make: bool, mode: int = 0o777) -> int:
+    """Return a descriptor of a directory in an open one; ``path`` is for the error."""
+    for _ in range(2):
+        try:
+            return os.open(name, _PASSAGE | os.O_NOFOLLOW, dir_fd=above)
+        except FileNotFoundError as error:
+            if not make:
+                raise _with_path(error, path) from None
+        except OSError as error:
+            raise _with_path(error, path) from None
+        try:
+            os.mkdir(name, mode, dir_fd=above)
+        except FileExistsError:
+            pass  # another worker made it, or something else is there, which the next turn says
+        except OSError as error:
+            raise _with_path(error, path) from None
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
+def _plain_name(name: str) -> str:
+    """Return the name of an unfinished file. Raises OSError for one that leads elsewhere: a journal may be planted."""
+    if "/" in name or name in ("", ".", ".."):
+        raise OSError(errno.EINVAL, "it is no name of an unfinished file", name)
+    return name
+
+
+def _split(path: str) -> tuple[str, str]:
+    parent, _, name = path.rpartition("/")
+    return parent, name
+
+
+def _with_path(error: OSError, path: str) -> OSError:
+    return OSError(error.errno, error.strerror, path)

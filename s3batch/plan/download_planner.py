@@ -1,0 +1,184 @@
+"""The plan of a download: decide for each listed object, a page at a time, and at the end plan the deletes.
+
+    what dead jobs left ─> facts, keys that have an operation already
+    listing ─ a page ─> names ─ with facts and what is at each path ─> operations ─> journal; fetching goes on meanwhile
+    orphans                                                              when all of that is done and nothing failed
+
+Keys whose names cannot be paths here fail alone, named.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.failpoints import reach_failpoint
+from s3batch.model import Kind, Operation, Reason, Result, State
+from s3batch.plan.decide_download import decide_download
+from s3batch.plan.download_spec import is_own_path
+from s3batch.plan.key_names import DirectoryKeys, find_name_problem
+from s3batch.plan.planner import take_over_rows
+from s3batch.s3.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from s3batch.files.tree import TargetTree
+    from s3batch.journal import Facts, Journal
+    from s3batch.model import ListedObject
+    from s3batch.plan.download_spec import DownloadSpec
+    from s3batch.plan.key_names import FoldedNames
+    from s3batch.plan.planner import Add, Expect
+    from s3batch.reporting.progress import Totals
+    from s3batch.s3.bucket import Bucket
+    from s3batch.s3.listing import ListingPage
+
+_BLOCKED = frozenset({errno.ENOTDIR, errno.ELOOP})
+
+
+class RefusedKey(NamedTuple):
+    """An object that cannot be a file here."""
+
+    listed: ListedObject
+    path: str
+    error: str
+    code: str = "BadName"
+
+
+@dataclass(slots=True)
+class DownloadPlanner:
+    """One listing and its decisions."""
+
+    wanted: DownloadSpec
+    journal: Journal
+    totals: Totals
+    tree: TargetTree
+    folded: FoldedNames | None = None
+    """The names so far, on a file system that sees no difference of case."""
+    hidden: int = 0
+    """Objects that the filters have left out so far."""
+    _refused: list[RefusedKey] = field(default_factory=list)
+
+    def steps(self, add: Add, expect: Expect, pages: Iterable[ListingPage]) -> Iterator[None]:
+        """Take over, list and decide, a page at each step; ``add`` takes the operations."""
+        yield from take_over_rows(self.journal, expect)
+        names = DirectoryKeys()
+        self.journal.objects.begin_listing()
+        for page in pages:
+            self.journal.objects.record_listing(page.objects)
+            add(self._decide(list(names.feed(page.objects))))
+            reach_failpoint("listed-page")
+            yield
+        add(self._decide(list(names.end())))
+        self.journal.objects.complete_listing()
+        self.journal.jobs.set_planned()
+        reach_failpoint("listed")
+
+    def _decide(self, objects: list[tuple[ListedObject, bool]]) -> list[Operation]:
+        files = self._select_files(objects)
+        keys = [listed.key for listed, _ in files]
+        facts = self.journal.objects.look_up(keys)
+        planned = self.journal.objects.find_planned_before(keys)
+        trusted = self.wanted.settings.trust_journal
+        operations, quiet = [], []
+        for listed, path in files:
+            if listed.key in planned:
+                continue
+            try:
+                operation = self._decide_one(listed, facts[listed.key] if trusted else (None, None), path)
+            except OSError as error:
+                self._refuse(listed, path, _describe_path_error(path, error), "Unwritable")
+                continue
+            if operation is None:
+                quiet.append(listed.key)
+            else:
+                operations.append(operation)
+        self._count(files, quiet)
+        self._fail_refused()
+        return operations
+
+    def _decide_one(self, listed: ListedObject, facts: Facts, path: str) -> Operation | None:
+        return decide_download(listed, facts[1], path, self.tree.find(path))
+
+    def _select_files(self, objects: list[tuple[ListedObject, bool]]) -> list[tuple[ListedObject, str]]:
+        """Return the objects that are to be files, with their paths; make the directories of markers."""
+        files = []
+        limits, now = self.wanted.limits, self.journal.jobs.current.store_date if self.wanted.limits else 0.0
+        for listed, is_directory in objects:
+            path = self.wanted.path(listed.key)
+            if not path or is_own_path(path):
+                continue
+            is_beyond = bool(limits) and limits.hides(listed.size, listed.modified, now)
+            if is_beyond or not self.wanted.selection.wants(path.removesuffix("/")):
+                self.hidden += not path.endswith("/")
+                continue
+            if problem := find_name_problem(path.removesuffix("/")):
+                self._refuse(listed, path, problem)
+            elif path.endswith("/"):
+                self._make_directory(listed, path.removesuffix("/"))
+            elif is_directory:
+                self._refuse(listed, path, f"other keys begin with {path + '/'!r}, so it has to be a directory")
+            elif self.folded is not None and not self.folded.take(path):
+                self._refuse(listed, path, "another key differs only in case, and the target sees no difference")
+            else:
+                files.append((listed, path))
+        return files
+
+    def _make_directory(self, listed: ListedObject, path: str) -> None:
+        if listed.size:
+            self._refuse(listed, path, "its name ends in '/', so it has to be a directory, but it has content")
+        elif not self.wanted.settings.dry_run:
+            try:
+                self.tree.make_directory(path)
+            except OSError as error:
+                self._refuse(listed, path, _describe_path_error(path, error), "Unwritable")
+
+    def _refuse(self, listed: ListedObject, path: str, error: str, code: str = "BadName") -> None:
+        self._refused.append(RefusedKey(listed, path, error, code))
+
+    def _fail_refused(self) -> None:
+        """Record the refused keys as failures, each by its name."""
+        if not self._refused:
+            return
+        refused, self._refused = self._refused, []
+        rows = self.journal.operations.add(
+            [Operation(Kind.DOWNLOAD, each.listed.key, Reason.MISSING, each.path) for each in refused]
+        )
+        self.totals.failed += len(rows)
+        failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, refused, strict=True)]
+        self.journal.operations.settle([(State.FAILED, result) for result in failed])
+
+    def _count(self, files: list[tuple[ListedObject, str]], quiet: list[str]) -> None:
+        unchanged = len(quiet) - len(self.journal.objects.find_done_before(quiet))
+        self.totals.unchanged += unchanged
+        self.journal.jobs.add_tally(
+            files=len(files), bytes=sum(listed.size for listed, _ in files), unchanged=unchanged
+        )
+
+
+def _describe_path_error(path: str, error: OSError) -> str:
+    if error.errno in _BLOCKED:
+        return f"{error.filename or path!r}: a link or a file is in the place of a directory, and is not followed"
+    return f"{path!r} cannot be looked at: {error.strerror}"
+
+
+class ObjectReplanner:
+    """Plans an object again that is not the one that was listed."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def replan(self, operation: Operation) -> Operation | Result:
+        """Return the operation for the object as it is now, or its result where there is none any more."""
+        try:
+            head = self._bucket.head(operation.key)
+        except RequestError as error:
+            fault = error.fault
+            return Result(operation.id, error=str(error), code=fault.code, status=fault.status)
+        if head is None:
+            return Result(
+                operation.id, error="the object was deleted after it was listed", code="NoSuchKey", status=404
+            )
+        size = int(head.headers.get("content-length", 0))
+        return operation._replace(size=size, etag=head.headers.get("etag", "").strip('"'), upload_id="")

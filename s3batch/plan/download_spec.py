@@ -1,0 +1,90 @@
+"""The specification of a download: its settings as values. Every wrong setting is reported here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from s3batch.errors import SettingsError
+from s3batch.files.private import OWN_DIRECTORY
+from s3batch.plan.delete_limit import DeleteLimit
+from s3batch.settings.direction import S3Place, parse_source_place
+from s3batch.settings.schema import Topic
+from s3batch.settings.table import TABLE
+from s3batch.source.filters import Selection
+from s3batch.source.limits import FileLimits
+
+if TYPE_CHECKING:
+    from s3batch.settings.table import Settings
+
+_OF_UPLOADS = frozenset(
+    {
+        "redirects", "publish_last", "strip_prefix", "object_manifest", "allow_file_source", "newest_wins", "backup",
+        "files_from", "files_from0",
+        *(name for name, row in TABLE.items() if row.topic in {Topic.ATTRIBUTES, Topic.CLOUDFRONT}),
+    } - {"preserve", "checksum", "encryption", "kms_key_id"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadSpec:
+    """The settings as the job needs them."""
+
+    settings: Settings
+    place: S3Place
+    root: str
+    """The target: an absolute path without links in it. The directory may be missing."""
+    selection: Selection
+    delete_limit: DeleteLimit
+    limits: FileLimits = field(default_factory=FileLimits)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> DownloadSpec:
+        """Return the specification. Raises SettingsError."""
+        for name in sorted(_OF_UPLOADS & settings.origins.keys()):
+            if settings.origin(name).startswith("--"):
+                raise SettingsError(
+                    f"{name} (from {settings.origin(name)}) has no meaning in a download", hint="leave it out"
+                )
+        if settings.executor == "dask":
+            raise SettingsError(
+                "executor dask has no download: files are written on this machine", hint="leave out --executor"
+            )
+        root = os.path.realpath(settings.at_workspace(settings.target))
+        if os.path.lexists(root) and not os.path.isdir(root):
+            raise SettingsError(f"target {settings.target!r} is no directory", hint="name a directory to download into")
+        return cls(
+            settings=settings,
+            place=parse_source_place(settings),
+            root=root,
+            selection=Selection.from_settings(settings, root if os.path.isdir(root) else ""),
+            delete_limit=DeleteLimit.from_settings(settings),
+            limits=FileLimits.from_settings(settings),
+        )
+
+    @property
+    def prefix(self) -> str:
+        """The text that every key of the job begins with."""
+        return self.place.prefix
+
+    def path(self, key: str) -> str:
+        """Return the path of a key below the target; empty for the prefix itself, with ``/`` at the end for a marker."""
+        return key[len(self.prefix) :]
+
+    def key(self, path: str) -> str:
+        """Return the key of a path."""
+        return self.prefix + path
+
+    def owns(self, key: str) -> bool:
+        """Return whether a key may be the job's."""
+        return key.startswith(self.prefix)
+
+    def leaves_out(self, path: str) -> bool:
+        """Return whether nothing is done about this path: it is s3batch's own, or not selected."""
+        return is_own_path(path) or not self.selection.wants(path)
+
+
+def is_own_path(path: str) -> bool:
+    """Return whether a path leads into a directory of s3batch."""
+    return OWN_DIRECTORY in path and OWN_DIRECTORY in path.split("/")

@@ -1,0 +1,204 @@
+"""The steps of a large download: its ranges are parts in the journal, as those of a multipart upload are.
+
+BEGIN    make the unfinished file, whose name is the upload id
+SURVEY   look what a dead run left: the parts that the journal has are believed while the file is there
+PART     GET of a range, pinned to the listed ETag; it counts once its bytes are on disk
+FINISH   prove the content, then give the file its place
+ABORT    remove the unfinished file
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s3batch.failpoints import reach_failpoint
+from s3batch.files.tree import write_all
+from s3batch.model import Result, State, Step, stamp_of
+from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_bytes
+from s3batch.objects.content_match import ContentEvidence, is_same_content
+from s3batch.s3 import requests
+from s3batch.s3.clock import seconds_of
+from s3batch.s3.event_loop import run_in_thread
+from s3batch.s3.responses import etag_of, send_expecting_ok
+from s3batch.s3.transport import send_request
+from s3batch.worker.landing import landing_of, read_blocks, set_time
+from s3batch.worker.multipart import UNSURVEYED
+from s3batch.worker.object_requests import pin_request, refused_object, require_same_object
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from s3batch.model import Operation, Work
+    from s3batch.s3.requests import Body, Response
+    from s3batch.worker.context import Tools
+    from s3batch.worker.landing import Landing
+
+_PIECE = 4 * 1024 * 1024
+"""Bytes of an object that are read back at once."""
+
+
+async def begin_fetch(work: Work, tools: Tools) -> Result:
+    """Make the unfinished file in its full size."""
+    operation, landing = work.operation, landing_of(tools)
+    name = f"{operation.id}-{secrets.token_hex(8)}"
+    descriptor = landing.tree.create(name)
+    try:
+        os.ftruncate(descriptor, operation.size)
+    finally:
+        os.close(descriptor)
+    await landing.reach_disk()
+    return Result(operation.id, work.step, upload_id=name)
+
+
+async def survey_fetch(work: Work, tools: Tools) -> Result:
+    """Return the parts that are believed: those the journal has as done, in an unfinished file of the right size."""
+    operation, landing = work.operation, landing_of(tools)
+    if _has_unfinished(landing, operation):
+        held = tuple(part for part in work.parts if part.state is State.DONE)
+        return Result(operation.id, work.step, parts=held, upload_id=operation.upload_id)
+    if (finished := await _find_finished(work, landing, tools)) is not None:
+        return finished
+    said = "the unfinished file of the run before is gone"
+    return Result(operation.id, work.step, error=said, code=UNSURVEYED)
+
+
+def _has_unfinished(landing: Landing, operation: Operation) -> bool:
+    try:
+        descriptor = landing.tree.open_unfinished(operation.upload_id)
+    except OSError:
+        return False
+    try:
+        return os.fstat(descriptor).st_size == operation.size
+    finally:
+        os.close(descriptor)
+
+
+async def _find_finished(work: Work, landing: Landing, tools: Tools) -> Result | None:
+    """Return the result for a file that a dead run gave its place, and could not say so."""
+    operation = work.operation
+    try:
+        found = landing.tree.find(operation.path)
+        if found is None or found.st_size != operation.size:
+            return None
+        descriptor = landing.tree.open_file(operation.path)
+    except OSError:
+        return None
+    try:
+        answer = await send_request(pin_request(requests.head_object(operation.key), operation.etag))
+        if not answer.ok:
+            return None
+        evidence, blocks = ContentEvidence.from_head(answer.headers), partial(read_blocks, descriptor)
+        compare = partial(is_same_content, blocks, operation.size, evidence, tools.brief.part_size)
+        if not await run_in_thread(compare):
+            return None
+        set_time(descriptor, answer.headers)
+        return equal_result(operation, descriptor, answer)._replace(step=work.step, fingerprint=ContentProof.CHECKSUM)
+    finally:
+        os.close(descriptor)
+
+
+def equal_result(operation: Operation, descriptor: int, answer: Response) -> Result:
+    """Return the result for an open file that was found equal to its object."""
+    return Result(
+        operation.id, etag=etag_of(answer), already=True, stamp=stamp_of(os.fstat(descriptor)),
+        date=seconds_of(answer.headers.get("last-modified", "")),
+    )  # fmt: skip
+
+
+async def fetch_part(work: Work, tools: Tools) -> Result:
+    """Fetch one range and write it into the unfinished file."""
+    operation, part = work.operation, work.parts[0]
+    last = part.offset + part.size - 1
+    call = pin_request(requests.get_object(operation.key, part.offset, last), operation.etag)
+    answer = await send_request(call)
+    if not answer.ok:
+        return refused_object(work, answer, call)
+    require_same_object(answer, operation)
+    _require_range(answer, operation, part.offset, part.size)
+    try:
+        descriptor = landing_of(tools).tree.open_unfinished(operation.upload_id)
+    except FileNotFoundError:
+        said = "the unfinished file is gone"
+        return Result(operation.id, work.step, part.number, error=said, code="NoSuchUpload")
+    await run_in_thread(partial(_write_durably, descriptor, answer.body, part.offset))
+    return Result(operation.id, work.step, part.number, sent=part.size, etag=operation.etag)
+
+
+def _require_range(answer: Response, operation: Operation, offset: int, size: int) -> None:
+    """Raise WrongContentError unless the answer is the range that was asked for."""
+    said = answer.headers.get("content-range", "")
+    if answer.status == 206 and said and said != f"bytes {offset}-{offset + size - 1}/{operation.size}":
+        raise WrongContentError(f"the range that came is {said[:80]!r}")
+    if answer.status == 200 and size != operation.size:
+        raise WrongContentError("the whole object came in the place of a range")
+    if len(answer.body) != size:
+        raise WrongContentError(f"{len(answer.body)} bytes came of {size}")
+
+
+def _write_durably(descriptor: int, body: Body, offset: int) -> None:
+    """Write a part and wait until it is on disk; close the file."""
+    try:
+        write_all(descriptor, body, offset)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def finish_fetch(work: Work, tools: Tools) -> Result:
+    """Prove the content of the unfinished file, and give it its place."""
+    operation, landing = work.operation, landing_of(tools)
+    call = pin_request(requests.head_object(operation.key), operation.etag)
+    answer = await send_request(call)
+    if not answer.ok:
+        return refused_object(work, answer, call)
+    require_same_object(answer, operation)
+    try:
+        descriptor = landing.tree.open_unfinished(operation.upload_id)
+    except FileNotFoundError:
+        return Result(operation.id, work.step, error="the unfinished file is gone", code="NoSuchUpload")
+    try:
+        blocks = partial(read_blocks, descriptor)
+        prove = partial(prove_bytes, blocks, operation.size, answer.headers, tools.brief.part_size)
+        try:
+            proof = await run_in_thread(prove)
+        except WrongContentError as error:  # which part is wrong is not known: all come again
+            return Result(operation.id, work.step, error=f"GetObject: {error}", code="InvalidPart")
+        landing.finish(descriptor, operation.path, answer.headers)
+        await run_in_thread(partial(os.fsync, descriptor))
+    finally:
+        os.close(descriptor)
+    stamp = landing.move_in(operation.upload_id, operation.path)
+    reach_failpoint("landed")
+    await landing.reach_disk()
+    return Result(
+        operation.id, work.step, etag=etag_of(answer), fingerprint=proof, stamp=stamp,
+        date=seconds_of(answer.headers.get("last-modified", "")),
+    )  # fmt: skip
+
+
+async def abort_fetch(work: Work, tools: Tools) -> Result:
+    """Remove the unfinished file."""
+    landing_of(tools).tree.discard(work.operation.upload_id)
+    return Result(work.operation.id, work.step)
+
+
+async def is_same_when_read(operation: Operation, descriptor: int) -> bool:
+    """Return whether an open file holds the bytes of its object, which is read for that."""
+    for offset in range(0, operation.size, _PIECE):
+        length = min(_PIECE, operation.size - offset)
+        answer = await send_expecting_ok(requests.get_object(operation.key, offset, offset + length - 1))
+        if answer.body != os.pread(descriptor, length, offset):
+            return False
+    return True
+
+
+STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
+    Step.BEGIN: begin_fetch,
+    Step.SURVEY: survey_fetch,
+    Step.PART: fetch_part,
+    Step.FINISH: finish_fetch,
+    Step.ABORT: abort_fetch,
+}
