@@ -39,14 +39,14 @@ _FRAMING = ("content-length", "transfer-encoding", "connection", "etag")
 class Exchange:
     """One request and its response, with the moment by which it has to be over."""
 
-    def __init__(self, call: Request, timeout: float, size: int, limits: ResponseBounds) -> None:
+    def __init__(self, request: Request, timeout: float, size: int, limits: ResponseBounds) -> None:
         """``size`` is of the body to be sent, in bytes."""
-        self.call = call
+        self.call = request
         self._patience = timeout + limits.grace
         now = time.monotonic()
         self._until = now + limits.kept_alive
         self._deadline = now + self._patience + size / bounds.SLOWEST
-        self.reply = ResponseParser(no_body=call.method == "HEAD", call=call, bounds=limits)
+        self.reply = ResponseParser(no_body=request.method == "HEAD", request=request, bounds=limits)
         self.connection: Any = None
         self.expired = False
         self.answer: Response | None = None
@@ -208,9 +208,9 @@ class BoundedSession:
         pools = {"http": _WatchedPool, "https": _WatchedSecurePool}
         inner._pool_classes_by_scheme = inner._manager.pool_classes_by_scheme = pools  # noqa: SLF001
 
-    def expect(self, call: Request) -> None:
+    def expect(self, request: Request) -> None:
         """Note the call of this thread; botocore may make requests of its own for it (HeadBucket)."""
-        self._now.wanted, self._now.answer, self._now.failure = call, None, None
+        self._now.wanted, self._now.answer, self._now.failure = request, None, None
 
     def name_next(self, name: str, method: str) -> None:
         """Note S3's name of the request that is sent next."""
@@ -235,18 +235,18 @@ class BoundedSession:
         """Close the connections."""
         self._inner.close()
 
-    def send(self, request: Any) -> Any:
-        """Carry out ``request`` within its bounds. Raises :class:`RequestError` where they are exceeded."""
-        call = self._now.call
-        request.stream_output = True  # this module reads the body
-        request.headers.pop("Expect", None)  # botocore reads the response to that without any bound
-        size = len(request.body) if isinstance(request.body, (bytes, bytearray)) else 0
-        exchange = Exchange(call, self._timeout, size, self._limits)
+    def send(self, aws_request: Any) -> Any:
+        """Carry out ``aws_request`` within its bounds. Raises :class:`RequestError` where they are exceeded."""
+        request = self._now.call
+        aws_request.stream_output = True  # this module reads the body
+        aws_request.headers.pop("Expect", None)  # botocore reads the response to that without any bound
+        size = len(aws_request.body) if isinstance(aws_request.body, (bytes, bytearray)) else 0
+        exchange = Exchange(request, self._timeout, size, self._limits)
         _current.exchange = exchange
         try:
             with self._watchdog.watching(exchange, min(1.0, self._timeout / 4)):
-                response = self._inner.send(request)
-                answer = self._receive(response, exchange)
+                aws_response = self._inner.send(aws_request)
+                response = self._receive(aws_response, exchange)
         except Exception as error:
             failure = self._in_words(exchange, error)
             self._now.last = None
@@ -254,27 +254,27 @@ class BoundedSession:
             raise failure from error
         finally:
             _current.exchange = None
-        self._now.last = (call, answer)
-        if call is self._now.wanted:
-            self._now.answer = answer
-        response._content = bytes(answer.body)  # noqa: SLF001 - AWSResponse.content reads it
-        response.raw = io.BytesIO(response._content)  # noqa: SLF001
-        return response
+        self._now.last = (request, response)
+        if request is self._now.wanted:
+            self._now.answer = response
+        aws_response._content = bytes(response.body)  # noqa: SLF001 - AWSResponse.content reads it
+        aws_response.raw = io.BytesIO(aws_response._content)  # noqa: SLF001
+        return aws_response
 
     def _in_words(self, exchange: Exchange, error: Exception) -> Exception:
-        call = exchange.call
+        request = exchange.call
         if exchange.expired:
             words = f"the answer is not complete after {self._timeout + self._limits.grace:g} s"
-            return RequestError(call.name, call.key, Fault("Timeout", f"no answer from {self._name}: {words}"))
+            return RequestError(request.name, request.key, Fault("Timeout", f"no answer from {self._name}: {words}"))
         if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
             code = "Timeout" if isinstance(error, TimeoutError) else "Connection"
             words = error.strerror or str(error) or type(error).__name__
-            return RequestError(call.name, call.key, Fault(code, f"no answer from {self._name}: {words}"))
+            return RequestError(request.name, request.key, Fault(code, f"no answer from {self._name}: {words}"))
         for cause in _walk_causes(error):
             if isinstance(cause, OversizeError):
-                return validation.too_large(call, str(cause))
+                return validation.too_large(request, str(cause))
             if isinstance(cause, (MalformedHTTPError, http.client.HTTPException)) and not isinstance(cause, _CUT):
-                return validation.malformed_response(call, f"malformed HTTP: {cause}")
+                return validation.malformed_response(request, f"malformed HTTP: {cause}")
         return error
 
     def _receive(self, response: Any, exchange: Exchange) -> Response:
@@ -314,11 +314,11 @@ def _walk_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _end_response(reply: ResponseParser) -> Response:
-    answer = reply.end()
+    response = reply.end()
     reply.keep = False
-    if answer is None:
+    if response is None:
         raise ConnectionError("the connection was closed before the answer was whole")
-    return answer
+    return response
 
 
 def as_sent(value: str) -> str:

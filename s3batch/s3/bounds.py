@@ -42,14 +42,14 @@ class ResponseBounds:
     kept_alive: float = 1800.0
     """Seconds that S3 may take for a copy, or for completing an upload; it sends spaces meanwhile."""
 
-    def body_limit(self, call: Request | None, status: int) -> int:
-        """Return how many bytes of body a response with ``status`` to ``call`` may have."""
-        if call is None:
+    def body_limit(self, request: Request | None, status: int) -> int:
+        """Return how many bytes of body a response with ``status`` to ``request`` may have."""
+        if request is None:
             return self.document
-        if status >= 300 or call.name in _WITHOUT_DOCUMENT:
+        if status >= 300 or request.name in _WITHOUT_DOCUMENT:
             return self.error
-        if call.name == "GetObject" and call.expected >= 0:
-            return call.expected
+        if request.name == "GetObject" and request.expected >= 0:
+            return request.expected
         return self.document
 
 

@@ -97,30 +97,30 @@ class Bucket:
             raise error
         return value
 
-    def ask(self, call: Request) -> Response:
+    def ask(self, request: Request) -> Response:
         """Send a call from a thread and wait, as :meth:`send` does for coroutines."""
-        answer: Response = self.run(self.send(call))
-        return answer
+        response: Response = self.run(self.send(request))
+        return response
 
-    async def send(self, call: Request) -> Response:
-        """Return the answer to ``call`` once it is no passing fault: ok, or a refusal for the caller.
+    async def send(self, request: Request) -> Response:
+        """Return the answer to ``request`` once it is no passing fault: ok, or a refusal for the caller.
 
         Raises :class:`EndpointError` if the store cannot be reached or refuses the sign-in.
         """
         attempt = throttles = 0
         while True:
-            fault, answer = await self._once(call)
+            fault, response = await self._once(request)
             if fault is not None and fault.throttled and throttles < self.tries:
                 throttles += 1  # the store is there, and asks for patience: that is no try
                 await self._wait(fault, throttles)
                 continue
             attempt += 1
-            if answer is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
-                self._check_sign_in(call, fault)
-                return answer
+            if response is not None and (fault is None or not (fault.retryable or self._second_chance(fault))):
+                self._check_sign_in(request, fault)
+                return response
             most = self.tries if self._reached else min(self.tries, _tries_to_reach(fault))
             if attempt >= most or (fault is not None and not (fault.retryable or fault.signed_out)):
-                return self._last_answer(call, fault, answer, attempt)
+                return self._last_answer(request, fault, response, attempt)
             await self._wait(fault, attempt)
 
     async def _wait(self, fault: Fault | None, attempt: int) -> None:
@@ -128,33 +128,33 @@ class Bucket:
         self.retries += 1
         await sleep(max(back_off(attempt), fault.retry_after if fault else 0.0))
 
-    def must(self, call: Request) -> Response:
-        """Return the answer to ``call``, which must be ok. Raises :class:`RequestError` otherwise."""
-        answer = self.ask(call)
-        if not answer.ok:
-            raise RequestError(call.name, call.key, explain_fault(fault_of(answer), call.headers))
-        return answer
+    def must(self, request: Request) -> Response:
+        """Return the answer to ``request``, which must be ok. Raises :class:`RequestError` otherwise."""
+        response = self.ask(request)
+        if not response.ok:
+            raise RequestError(request.name, request.key, explain_fault(fault_of(response), request.headers))
+        return response
 
-    async def _once(self, call: Request) -> tuple[Fault | None, Response | None]:
+    async def _once(self, request: Request) -> tuple[Fault | None, Response | None]:
         sent = self.clock.read_local()
         try:
-            answer = await send_request(call)
-            if answer.ok and call.name == "PutObject":
-                proof = await self._proofs.prove(call, answer, checks_in(call))
+            response = await send_request(request)
+            if response.ok and request.name == "PutObject":
+                proof = await self._proofs.prove(request, response, checks_in(request))
                 if proof.warning:
                     self.warn(proof.warning)
         except RequestError as error:
             return error.fault, None
-        self.clock.observe(answer.headers, sent)
+        self.clock.observe(response.headers, sent)
         self._reached = True
-        self._welcome = self._welcome or answer.ok
-        self.store_date = seconds_of(answer.headers.get("date", "")) or self.store_date
-        if answer.ok:
-            return None, answer
-        fault = fault_of(answer)
-        if fault.signed_out and self._welcome and wants_kms(call.headers):
+        self._welcome = self._welcome or response.ok
+        self.store_date = seconds_of(response.headers.get("date", "")) or self.store_date
+        if response.ok:
+            return None, response
+        fault = fault_of(response)
+        if fault.signed_out and self._welcome and wants_kms(request.headers):
             fault = kms_fault(fault)  # the credentials have worked: it is the key that the store cannot get
-        return fault, answer
+        return fault, response
 
     def _second_chance(self, fault: Fault) -> bool:
         """Return whether other credentials may be tried."""
@@ -163,22 +163,22 @@ class Bucket:
             return True
         return False
 
-    def _check_sign_in(self, call: Request, fault: Fault | None) -> None:
+    def _check_sign_in(self, request: Request, fault: Fault | None) -> None:
         if fault is not None and (fault.signed_out or (fault.code == MISREAD and not self._welcome)):
             raise EndpointError(
-                f"{self.endpoint.name()} refuses the credentials ({call.name}: {fault})",
+                f"{self.endpoint.name()} refuses the credentials ({request.name}: {fault})",
                 hint="check access key, secret key, session token and region",
                 code=fault.code,
                 status=fault.status,
             )
 
-    def _last_answer(self, call: Request, fault: Fault | None, answer: Response | None, attempts: int) -> Response:
-        if answer is not None:
-            return answer
+    def _last_answer(self, request: Request, fault: Fault | None, response: Response | None, attempts: int) -> Response:
+        if response is not None:
+            return response
         fault = fault or Fault("Connection", "no answer")
         tried = f" (tried {attempts} times)" if attempts > 1 else ""
         hint = _HINTS.get(fault.code, "check the settings")
-        words = fault.message if fault.code == MALFORMED else f"{call.name}: {fault.message}"
+        words = fault.message if fault.code == MALFORMED else f"{request.name}: {fault.message}"
         if fault.code == MALFORMED and not self._reached:
             words = f"{self.endpoint.name()} does not speak S3: {words}"
         raise EndpointError(f"{words}{tried}", hint=hint, code=fault.code)
@@ -194,10 +194,10 @@ class Bucket:
         seen: set[str] = set()
         while page.token:
             self._check_progress(page.token, seen)
-            call = requests.list_objects(prefix, token=page.token)
-            ahead = self._fetch_ahead(call)
+            request = requests.list_objects(prefix, token=page.token)
+            ahead = self._fetch_ahead(request)
             yield page
-            page = self._arrived(ahead, call).document
+            page = self._arrived(ahead, request).document
         yield page
 
     def require_listing(self, prefix: str) -> None:
@@ -223,17 +223,17 @@ class Bucket:
     async def pages(self, prefix: str) -> AsyncIterator[ListingPage]:
         """Yield the pages of :meth:`list_objects`, for coroutines."""
         seen: set[str] = set()
-        call = requests.list_objects(prefix)
+        request = requests.list_objects(prefix)
         while True:
-            answer = await self.send(call)
-            if not answer.ok:
-                raise bucket_refused_error(self.endpoint, call.name, fault_of(answer))
-            page: ListingPage = answer.document
+            response = await self.send(request)
+            if not response.ok:
+                raise bucket_refused_error(self.endpoint, request.name, fault_of(response))
+            page: ListingPage = response.document
             yield page
             if not page.token:
                 return
             self._check_progress(page.token, seen)
-            call = requests.list_objects(prefix, token=page.token)
+            request = requests.list_objects(prefix, token=page.token)
 
     def _check_progress(self, token: Any, seen: set[Any]) -> None:
         """Raise :class:`EndpointError` for a page that was asked for before: such a listing has no end."""
@@ -241,35 +241,35 @@ class Bucket:
             raise EndpointError(f"{self.endpoint.name()} repeats the same page of the listing")
         seen.add(token)
 
-    def _fetch_ahead(self, call: Request) -> list[Any]:
+    def _fetch_ahead(self, request: Request) -> list[Any]:
         ahead: list[Any] = []
-        self.transport.loop.start(catch_request_error(send_request(call)), ahead.append)
+        self.transport.loop.start(catch_request_error(send_request(request)), ahead.append)
         return ahead
 
-    def _arrived(self, ahead: list[Any], call: Request) -> Response:
+    def _arrived(self, ahead: list[Any], request: Request) -> Response:
         while not ahead:
             self.transport.wait_a_moment()
-        answer = ahead[0]
-        if isinstance(answer, RequestError) or not answer.ok:
-            return self._listed(call)
-        checked: Response = answer
+        response = ahead[0]
+        if isinstance(response, RequestError) or not response.ok:
+            return self._listed(request)
+        checked: Response = response
         return checked
 
-    def _listed(self, call: Request) -> Response:
-        answer = self.ask(call)
-        if not answer.ok:
-            raise bucket_refused_error(self.endpoint, call.name, fault_of(answer))
-        return answer
+    def _listed(self, request: Request) -> Response:
+        response = self.ask(request)
+        if not response.ok:
+            raise bucket_refused_error(self.endpoint, request.name, fault_of(response))
+        return response
 
     def head(self, key: str) -> Response | None:
         """Send a HEAD of ``key``; return ``None`` if there is no such object. Raises :class:`RequestError` on a refusal."""
-        call = requests.head_object(key)
-        answer = self.ask(call)
-        if answer.status == 404:
+        request = requests.head_object(key)
+        response = self.ask(request)
+        if response.status == 404:
             return None
-        if not answer.ok:
-            raise RequestError(call.name, key, fault_of(answer))
-        return answer
+        if not response.ok:
+            raise RequestError(request.name, key, fault_of(response))
+        return response
 
     def get(self, key: str, size: int = -1) -> Response | None:
         """Return the object ``key``; ``None`` if it does not exist. Raises :class:`RequestError` on a refusal.
@@ -285,20 +285,20 @@ class Bucket:
 
     def get_range(self, key: str, first: int, last: int, etag: str = "") -> Response | None:
         """Return the bytes ``first`` to ``last`` inclusive, of the object with this ``etag`` if one is given."""
-        call = requests.get_object(key, first, last)
-        return self._found(call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call)
+        request = requests.get_object(key, first, last)
+        return self._found(request._replace(headers={**request.headers, "if-match": f'"{etag}"'}) if etag else request)
 
-    def _found(self, call: Request) -> Response | None:
+    def _found(self, request: Request) -> Response | None:
         """Return the answer to a GET, ``None`` for a missing object. A missing bucket raises."""
-        answer = self.ask(call)
-        if answer.ok:
-            return answer
-        fault = fault_of(answer)
+        response = self.ask(request)
+        if response.ok:
+            return response
+        fault = fault_of(response)
         if fault.code == "NoSuchBucket":
-            raise bucket_refused_error(self.endpoint, call.name, fault)
-        if answer.status == 404:
+            raise bucket_refused_error(self.endpoint, request.name, fault)
+        if response.status == 404:
             return None
-        raise RequestError(call.name, call.key, fault)
+        raise RequestError(request.name, request.key, fault)
 
     def put(self, key: str, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
         """Store ``body`` under ``key``, with a checksum the store verifies."""
@@ -307,9 +307,9 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         """Delete ``key``; no object of that name is fine."""
-        answer = self.ask(requests.delete_object(key))
-        if not answer.ok and answer.status != 404:
-            raise RequestError("DeleteObject", key, fault_of(answer))
+        response = self.ask(requests.delete_object(key))
+        if not response.ok and response.status != 404:
+            raise RequestError("DeleteObject", key, fault_of(response))
 
     def delete_many(self, keys: list[str]) -> None:
         """Delete ``keys``, up to 1,000 in a request. Raises :class:`RequestError` for the first that stays."""
@@ -318,15 +318,15 @@ class Bucket:
         plain = [key for key in keys if requests.fits_xml(key)]
         for at in range(0, len(plain), DELETE_BATCH):
             batch = plain[at : at + DELETE_BATCH]
-            answer = self.ask(requests.delete_objects(batch))
-            if answer.status in (400, 405, 501):  # a store without DeleteObjects
+            response = self.ask(requests.delete_objects(batch))
+            if response.status in (400, 405, 501):  # a store without DeleteObjects
                 for key in batch:
                     self.delete(key)
                 continue
-            if not answer.ok:
-                raise RequestError("DeleteObjects", batch[0], fault_of(answer))
-            for error in answer.document:
-                fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status)
+            if not response.ok:
+                raise RequestError("DeleteObjects", batch[0], fault_of(response))
+            for error in response.document:
+                fault = Fault(error.get("Code", ""), error.get("Message", ""), response.status)
                 raise RequestError("DeleteObjects", error.get("Key", ""), fault)
 
     def list_uploads(self, prefix: str) -> Iterator[IncompleteUpload]:
@@ -334,11 +334,11 @@ class Bucket:
         markers = ("", "")
         seen: set[tuple[str, str]] = set()
         while True:
-            answer = self.ask(requests.list_multipart_uploads(prefix, *markers))
-            if not answer.ok:
-                self.uploads_refused = fault_of(answer)
+            response = self.ask(requests.list_multipart_uploads(prefix, *markers))
+            if not response.ok:
+                self.uploads_refused = fault_of(response)
                 return
-            uploads, markers = answer.document
+            uploads, markers = response.document
             yield from uploads
             if markers == ("", ""):
                 return
@@ -346,16 +346,16 @@ class Bucket:
 
     def abort_multipart_upload(self, key: str, upload_id: str) -> None:
         """Give up an upload; one that is gone already is fine."""
-        answer = self.ask(requests.abort_multipart_upload(key, upload_id))
-        if not answer.ok and answer.status != 404:
-            raise RequestError("AbortMultipartUpload", key, fault_of(answer))
+        response = self.ask(requests.abort_multipart_upload(key, upload_id))
+        if not response.ok and response.status != 404:
+            raise RequestError("AbortMultipartUpload", key, fault_of(response))
 
     def close(self) -> None:
         """Close its connections."""
         self.transport.close()
 
 
-def bucket_refused_error(endpoint: Endpoint, call: str, fault: Fault) -> EndpointError:
+def bucket_refused_error(endpoint: Endpoint, request: str, fault: Fault) -> EndpointError:
     """Return the error for a bucket that refuses every request, with its cause and a hint."""
     hints = {
         "NoSuchBucket": "create it, or correct the bucket's name",
@@ -365,7 +365,7 @@ def bucket_refused_error(endpoint: Endpoint, call: str, fault: Fault) -> Endpoin
     }
     words = "does not exist" if fault.code == "NoSuchBucket" else "cannot be listed"
     return EndpointError(
-        f"bucket {endpoint.bucket!r} at {endpoint.name()} {words} ({call}: {fault})",
+        f"bucket {endpoint.bucket!r} at {endpoint.name()} {words} ({request}: {fault})",
         hint=hints.get(fault.code, "check endpoint_url, region and bucket"),
         code=fault.code,
         status=fault.status,

@@ -85,11 +85,13 @@ class ResponseParser:
     _room: int
     """The maximum size of the body."""
 
-    def __init__(self, *, no_body: bool, call: Request | None = None, bounds: ResponseBounds = RESPONSE_BOUNDS) -> None:
-        """``call`` is the request, which with ``bounds`` decides how large the body may be."""
+    def __init__(
+        self, *, no_body: bool, request: Request | None = None, bounds: ResponseBounds = RESPONSE_BOUNDS
+    ) -> None:
+        """``request`` is the request, which with ``bounds`` decides how large the body may be."""
         self._buffer = bytearray()
         self._no_body = no_body
-        self._call = call
+        self._call = request
         self._bounds = bounds
         self._chunk = _NO_CHUNK
         """Bytes of the chunk under way that are still to come."""
@@ -317,9 +319,9 @@ class Connection:
         """Bytes of the response so far."""
         return self._reply.received
 
-    def begin(self, head: bytes, body: Body, *, call: Request) -> None:
-        """Start the exchange of ``call``, sent as ``head`` and ``body``."""
-        self._reply = ResponseParser(no_body=call.method == "HEAD", call=call, bounds=self._bounds)
+    def begin(self, head: bytes, body: Body, *, request: Request) -> None:
+        """Start the exchange of ``request``, sent as ``head`` and ``body``."""
+        self._reply = ResponseParser(no_body=request.method == "HEAD", request=request, bounds=self._bounds)
         if len(body) <= _JOIN_UP_TO:
             self._out = [head + body]
         else:
@@ -376,21 +378,21 @@ class Connection:
         try:
             while True:
                 data = self.sock.recv(self._reply.appetite if self._reply.received else _READ_LEAST)
-                answer = self._reply.feed(data) if data else self._ended()
-                if answer is not None:
+                response = self._reply.feed(data) if data else self._ended()
+                if response is not None:
                     self.used = True
-                    return answer
+                    return response
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             return None
         except (OSError, ValueError) as error:
             raise self._broken(error) from error
 
     def _ended(self) -> Response:
-        answer = self._reply.end()
+        response = self._reply.end()
         self._reply.keep = False
-        if answer is None:
+        if response is None:
             raise ConnectionError("the connection was closed before the answer was whole")
-        return answer
+        return response
 
     def _broken(self, error: Exception) -> BrokenConnectionError:
         if isinstance(error, ssl.SSLCertVerificationError):

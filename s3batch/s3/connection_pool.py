@@ -150,10 +150,10 @@ class ConnectionPool:
 
     def _is_kept_alive(self, connection: PooledConnection, now: float) -> bool:
         """Return whether S3 is still at work and sends spaces meanwhile; the rest of the response has its own time."""
-        call = connection.task.call if connection.task else None
+        request = connection.task.call if connection.task else None
         if (
-            call is None
-            or not bounds.keeps_alive(call.name)
+            request is None
+            or not bounds.keeps_alive(request.name)
             or now > connection.begun + self._endpoint.bounds.kept_alive
             or not connection.is_kept_alive
         ):

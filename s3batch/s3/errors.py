@@ -180,31 +180,31 @@ STATUS_OF = {
 """Statuses of the errors that a 200 may hide."""
 
 
-def fault_of(answer: Response) -> Fault:
+def fault_of(response: Response) -> Fault:
     """Return the fault in an answer that is not ok; an answer to HEAD has no text, only its status."""
-    text = answer.body[:_WORDS]
+    text = response.body[:_WORDS]
     found = {name.decode(): unescape(value.decode("utf-8", "replace")) for name, value in _FIELD.findall(text)}
     code = found.get("Code", "")
     if not code or code.isdigit():
-        code = _BY_STATUS.get(answer.status, f"HTTP{answer.status}")
+        code = _BY_STATUS.get(response.status, f"HTTP{response.status}")
     message = found.get("Message", "")
     if header := found.get("Header", ""):  # what is not implemented
         message = f"{message} ({header})".lstrip()
-    if code == SKEWED and (ahead := offset_of(answer.headers)) is not None:
+    if code == SKEWED and (ahead := offset_of(response.headers)) is not None:
         message = f"{message} ({_clocks_differ(ahead)})".lstrip()
     return Fault(
         code=code,
         message=message,
-        status=answer.status,
-        request_id=answer.headers.get("x-amz-request-id", "") or found.get("RequestId", ""),
-        region=_valid_region(answer.headers.get("x-amz-bucket-region", "") or found.get("Region", "")),
-        retry_after=retry_after(answer.headers) if answer.status in (429, 503) else 0.0,
+        status=response.status,
+        request_id=response.headers.get("x-amz-request-id", "") or found.get("RequestId", ""),
+        region=_valid_region(response.headers.get("x-amz-bucket-region", "") or found.get("Region", "")),
+        retry_after=retry_after(response.headers) if response.status in (429, 503) else 0.0,
     )
 
 
-def is_acl_refusal(answer: Response) -> bool:
+def is_acl_refusal(response: Response) -> bool:
     """Return True if a bucket with disabled ACLs refuses the ACL of a request."""
-    return answer.status == 400 and fault_of(answer).code == ACLS_DISABLED
+    return response.status == 400 and fault_of(response).code == ACLS_DISABLED
 
 
 def _valid_region(region: str) -> str:
@@ -234,14 +234,14 @@ def is_error_document(body: Body) -> bool:
     return start is not None and _ERROR_TAG.match(body, start.start()) is not None
 
 
-def hides_error(answer: Response) -> bool:
+def hides_error(response: Response) -> bool:
     """Return whether a 200 carries an error document, as CopyObject and CompleteMultipartUpload may.
 
     White space may come first, for as long as S3 took. An object that is such a document has a Last-Modified.
     """
-    if answer.status != 200 or not answer.body or "last-modified" in answer.headers:
+    if response.status != 200 or not response.body or "last-modified" in response.headers:
         return False
-    return is_error_document(answer.body)
+    return is_error_document(response.body)
 
 
 NOT_IMPLEMENTED = 501
@@ -297,11 +297,11 @@ REFUSED_FOR_GOOD = frozenset({403, 405, 501})
 _OF_THE_SIGNATURE = frozenset({MISREAD, "RequestTimeTooSkewed"})
 
 
-def refusal_for_good(answer: Response) -> Fault | None:
+def refusal_for_good(response: Response) -> Fault | None:
     """Return why the store will never carry out this request; ``None`` if it did, may, or refuses the sign-in."""
-    if answer.status not in REFUSED_FOR_GOOD:
+    if response.status not in REFUSED_FOR_GOOD:
         return None
-    fault = fault_of(answer)
+    fault = fault_of(response)
     return fault if refused_for_good(fault) else None
 
 
@@ -312,11 +312,11 @@ def refused_for_good(fault: Fault) -> bool:
     return not (fault.retryable or fault.signed_out or fault.fatal)
 
 
-def needs_fallback(answer: Response) -> bool:
+def needs_fallback(response: Response) -> bool:
     """Return whether boto3 should ask again: redirects and complaints about the form of a request."""
     # redirects, and complaints about method, version or length
-    if answer.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):
+    if response.status in (301, 302, 303, 307, 308, 411, 426, 501, 505):
         return True
-    if answer.status == 403:  # a store may reckon the signature of an odd key in a way of its own
-        return fault_of(answer).code == MISREAD
-    return answer.status == 400 and fault_of(answer).code not in _CERTAIN
+    if response.status == 403:  # a store may reckon the signature of an odd key in a way of its own
+        return fault_of(response).code == MISREAD
+    return response.status == 400 and fault_of(response).code not in _CERTAIN

@@ -84,8 +84,8 @@ def checksum_header(name: str, body: Body) -> dict[str, str]:
     return {f"x-amz-checksum-{name}": checksum_of(name, body)}
 
 
-async def send_checked(call: Request, checks: Checks, asked: FirstAttempt | None = None) -> SentUpload:
-    """Send ``call``, which stores its body, with a checksum that the store accepts, and verify the stored content.
+async def send_checked(request: Request, checks: Checks, asked: FirstAttempt | None = None) -> SentUpload:
+    """Send ``request``, which stores its body, with a checksum that the store accepts, and verify the stored content.
 
     An equal request in ``asked`` is not sent again. Raises :class:`RequestError` if other content is stored; a refusal is
     in the answer.
@@ -93,43 +93,45 @@ async def send_checked(call: Request, checks: Checks, asked: FirstAttempt | None
     warning = ""
     while True:
         used = checks.name
-        reckon = partial(checksum_header, used, call.body)
-        header = reckon() if len(call.body) <= BLOCK else await run_in_thread(reckon)
-        answer = await _first_response(call._replace(headers={**call.headers, **header}), asked)
-        if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
+        reckon = partial(checksum_header, used, request.body)
+        header = reckon() if len(request.body) <= BLOCK else await run_in_thread(reckon)
+        response = await _first_response(request._replace(headers={**request.headers, **header}), asked)
+        if response.ok or not refuses_checksum(response, used) or not checks.weaken(used):
             break
-        warning = CHECKSUM_WARNING.format(used, fault_of(answer).code, checks.name or "none")
-    if not answer.ok:
-        return SentUpload(answer, warning=warning)
-    proof = await checks.proofs.prove(call, answer, header)
-    return SentUpload(answer, proof.checksum or "", header.get(f"x-amz-checksum-{used}", ""), warning or proof.warning)
+        warning = CHECKSUM_WARNING.format(used, fault_of(response).code, checks.name or "none")
+    if not response.ok:
+        return SentUpload(response, warning=warning)
+    proof = await checks.proofs.prove(request, response, header)
+    return SentUpload(
+        response, proof.checksum or "", header.get(f"x-amz-checksum-{used}", ""), warning or proof.warning
+    )
 
 
-async def _first_response(call: Request, asked: FirstAttempt | None) -> Response:
-    if asked is None or asked.call != call:
-        return await send_request(call)
+async def _first_response(request: Request, asked: FirstAttempt | None) -> Response:
+    if asked is None or asked.call != request:
+        return await send_request(request)
     if isinstance(asked.outcome, RequestError):
         raise asked.outcome
     return asked.outcome
 
 
-async def begin_upload(call: Request, checks: Checks) -> Response:
-    """Ask ``call``, which begins a multipart upload, for one that keeps a checksum of the whole object."""
+async def begin_upload(request: Request, checks: Checks) -> Response:
+    """Ask ``request``, which begins a multipart upload, for one that keeps a checksum of the whole object."""
     while True:
-        used, headers = checks.name, dict(call.headers)
+        used, headers = checks.name, dict(request.headers)
         if used in WHOLE_OBJECT:
             headers |= {"x-amz-checksum-algorithm": used.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
-        answer = await send_request(call._replace(headers=headers))
-        if answer.ok or not refuses_checksum(answer, used) or not checks.weaken(used):
-            return answer
+        response = await send_request(request._replace(headers=headers))
+        if response.ok or not refuses_checksum(response, used) or not checks.weaken(used):
+            return response
 
 
-def refuses_checksum(answer: Response, used: str) -> bool:
+def refuses_checksum(response: Response, used: str) -> bool:
     """Return whether a refusal is about the kind of checksum, not about its value."""
-    if answer.status not in (400, 501) or not used:
+    if response.status not in (400, 501) or not used:
         return False
-    fault = fault_of(answer)
+    fault = fault_of(response)
     words = fault.message.lower()
     if fault.code in _DID_NOT_MATCH:
         return False
-    return "checksum" in words or used in words.replace("-", "") or (answer.status == 501 and "header" in words)
+    return "checksum" in words or used in words.replace("-", "") or (response.status == 501 and "header" in words)

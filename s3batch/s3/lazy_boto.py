@@ -22,16 +22,16 @@ _MASK = "***"
 _SHORTEST_SECRET = 6  # characters; masking a shorter word would mask parts of other words
 
 
-def mask_credentials(answer: Response, credentials: Credentials) -> Response:
-    """Return ``answer`` with the credentials masked that it repeats."""
+def mask_credentials(response: Response, credentials: Credentials) -> Response:
+    """Return ``response`` with the credentials masked that it repeats."""
     words = [word for word in (credentials.access_key, credentials.token) if len(word) >= _SHORTEST_SECRET]
     forms = {form for word in words for form in (word, quote(word, safe=""), html.escape(word, quote=False))}
     if not forms:
-        return answer
+        return response
     found = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
-    headers = {name: found.sub(_MASK, value) for name, value in answer.headers.items()}
-    body = re.sub(found.pattern.encode(), _MASK.encode(), bytes(answer.body))
-    return answer._replace(headers=headers, body=body)
+    headers = {name: found.sub(_MASK, value) for name, value in response.headers.items()}
+    body = re.sub(found.pattern.encode(), _MASK.encode(), bytes(response.body))
+    return response._replace(headers=headers, body=body)
 
 
 def make_boto_sender(endpoint: Endpoint) -> Callable[[Request], Response]:
@@ -43,27 +43,27 @@ def make_boto_sender(endpoint: Endpoint) -> Callable[[Request], Response]:
     kept: list[Callable[[Request], Response]] = []
     making = threading.Lock()
 
-    def carry(call: Request) -> Response:
+    def carry(request: Request) -> Response:
         with making:
             if not kept:
-                kept.append(_make_transport(endpoint, call))
+                kept.append(_make_transport(endpoint, request))
         try:
-            return kept[0](call)
+            return kept[0](request)
         except RequestError:
             raise
         except Exception as error:
             fault = Fault("MalformedAnswer", f"no answer from {endpoint.name()}: {in_words(error)}")
-            raise RequestError(call.name, call.key, fault) from error
+            raise RequestError(request.name, request.key, fault) from error
 
     return carry
 
 
-def _make_transport(endpoint: Endpoint, call: Request) -> Callable[[Request], Response]:
+def _make_transport(endpoint: Endpoint, request: Request) -> Callable[[Request], Response]:
     from s3batch.s3.boto import BotoTransport  # noqa: PLC0415 - see above
 
     try:
         return BotoTransport(endpoint)
     except Exception as error:
         raise RequestError(
-            call.name, call.key, Fault("Environment", f"cannot set up boto3: {in_words(error)}")
+            request.name, request.key, Fault("Environment", f"cannot set up boto3: {in_words(error)}")
         ) from error

@@ -18,18 +18,18 @@ _DOCUMENT = "<ErrorResponse><Error><Code>{}</Code><Message>{}</Message></Error><
 class _JudgedSession(BoundedSession):
     """Stands in for botocore's HTTP session."""
 
-    def send(self, request: Any) -> Any:
-        """Carry out ``request``; a response that is not the service's is a 502."""
-        response = super().send(request)
-        if not 200 <= response.status_code < 300:  # whose refusal it is makes no difference
-            return response
+    def send(self, aws_request: Any) -> Any:
+        """Carry out ``aws_request``; a response that is not the service's is a 502."""
+        aws_response = super().send(aws_request)
+        if not 200 <= aws_response.status_code < 300:  # whose refusal it is makes no difference
+            return aws_response
         try:
-            answer = self.check_last()
+            response = self.check_last()
         except RequestError as error:
-            return _replace_response(response, error.fault.message)
-        if answer is not None and not answer.ok:
-            return _replace_response(response, "an error in a response that says success")
-        return response
+            return _replace_response(aws_response, error.fault.message)
+        if response is not None and not response.ok:
+            return _replace_response(aws_response, "an error in a response that says success")
+        return aws_response
 
 
 def _replace_response(response: Any, words: str) -> Any:

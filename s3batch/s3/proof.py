@@ -55,16 +55,16 @@ class Proofs:
         self._unproved = 0
         self._blind = False
 
-    async def prove(self, call: Request, answer: Response, header: dict[str, str]) -> Proof:
+    async def prove(self, request: Request, response: Response, header: dict[str, str]) -> Proof:
         """Prove the body of a PutObject or UploadPart that was answered; ``header`` are the checksums it carried.
 
         Raises :class:`RequestError` (retryable) when what is stored is not what was sent.
         """
-        reckon = partial(confirmed_checksum, answer, call, header)  # perhaps an MD5
-        checksum = reckon() if len(call.body) <= _ON_LOOP else await run_in_thread(reckon)
-        if checksum is not None or call.name != "PutObject":
+        reckon = partial(confirmed_checksum, response, request, header)  # perhaps an MD5
+        checksum = reckon() if len(request.body) <= _ON_LOOP else await run_in_thread(reckon)
+        if checksum is not None or request.name != "PutObject":
             return Proof(checksum)
-        return Proof(None, await self.look(call.key, len(call.body), strip_etag(answer.headers["etag"])))
+        return Proof(None, await self.look(request.key, len(request.body), strip_etag(response.headers["etag"])))
 
     async def look(self, key: str, size: int, etag: str) -> str:
         """Check an object whose body nothing proves, if its turn has come; return a warning if that is refused."""
@@ -105,9 +105,9 @@ async def _find_facts(key: str) -> tuple[_ProofFacts | None, list[str]]:
     return None, [refusal, _refusal_text(page, "ListObjectsV2", key)]
 
 
-def _refusal_text(answer: Response, name: str, key: str) -> str:
+def _refusal_text(response: Response, name: str, key: str) -> str:
     """Return the words of a refusal that stays. Raise :class:`RequestError` for one that may pass."""
-    fault = fault_of(answer)
+    fault = fault_of(response)
     if not refused_for_good(fault):
         raise RequestError(name, key, fault)
     return f"{name}: {fault.code}"  # no request's id: all workers are to say the same, once
@@ -122,9 +122,9 @@ def _compare_facts(found: _ProofFacts | None, size: int, etag: str) -> Fault:
     return Fault("NotStored", f"the store holds another object, of {found.size} bytes, ETag {found.etag!r}")
 
 
-def checks_in(call: Request) -> dict[str, str]:
-    """Return the headers of ``call`` by which the store verifies its body."""
-    return {name: value for name, value in call.headers.items() if name.startswith(_CHECKS)}
+def checks_in(request: Request) -> dict[str, str]:
+    """Return the headers of ``request`` by which the store verifies its body."""
+    return {name: value for name, value in request.headers.items() if name.startswith(_CHECKS)}
 
 
 _ON_LOOP = 1024 * 1024
@@ -132,34 +132,34 @@ _ON_LOOP = 1024 * 1024
 _CHECKS = ("content-md5", "x-amz-checksum-")
 
 
-def confirmed_checksum(answer: Response, call: Request, header: dict[str, str]) -> str | None:
+def confirmed_checksum(response: Response, request: Request, header: dict[str, str]) -> str | None:
     """Return the checksum of ``header`` as the store said it again.
 
     Empty if its ETag proves the body, ``None`` if nothing does. Raises :class:`RequestError` (retryable) when what is
     stored is not what was sent.
     """
     for name, sent in header.items():
-        stored = answer.headers.get(name, "") if name.startswith("x-amz-") else ""
+        stored = response.headers.get(name, "") if name.startswith("x-amz-") else ""
         if stored and stored != sent:
-            raise _checksum_mismatch(call, f"S3 stored {name} {stored}, sent was {sent}")
+            raise _checksum_mismatch(request, f"S3 stored {name} {stored}, sent was {sent}")
         if stored:
             return sent
-    return "" if _same_md5(answer, call, header) else None
+    return "" if _same_md5(response, request, header) else None
 
 
-def _same_md5(answer: Response, call: Request, header: dict[str, str]) -> bool:
+def _same_md5(response: Response, request: Request, header: dict[str, str]) -> bool:
     """Return whether the ETag proves the body. The MD5 of other content is an error; another kind proves nothing."""
-    etag = md5_of_etag(answer.headers.get("etag", ""))
-    if not etag or answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
+    etag = md5_of_etag(response.headers.get("etag", ""))
+    if not etag or response.headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
         return False
-    if CUSTOMER_ALGORITHM in answer.headers:
+    if CUSTOMER_ALGORITHM in response.headers:
         return False
     given = header.get("content-md5")
-    mine = b64decode(given).hex() if given else hashlib.md5(call.body, usedforsecurity=False).hexdigest()
+    mine = b64decode(given).hex() if given else hashlib.md5(request.body, usedforsecurity=False).hexdigest()
     if etag != mine:
-        raise _checksum_mismatch(call, f"S3 stored MD5 {etag}, sent was {mine}")
+        raise _checksum_mismatch(request, f"S3 stored MD5 {etag}, sent was {mine}")
     return True
 
 
-def _checksum_mismatch(call: Request, words: str) -> RequestError:
-    return RequestError(call.name, call.key, Fault("ChecksumMismatch", words))
+def _checksum_mismatch(request: Request, words: str) -> RequestError:
+    return RequestError(request.name, request.key, Fault("ChecksumMismatch", words))

@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 __all__ = ["date_of", "etag_of", "raise_for_status", "seconds_of", "send_allowing_refusal", "send_expecting_ok"]
 
 
-def raise_for_status(answer: Response, call: Request) -> Response:
-    """Return ``answer`` if it is ok. Raises :class:`RequestError` otherwise."""
-    if not answer.ok:
-        raise RequestError(call.name, call.key, explain_fault(fault_of(answer), call.headers))
-    return answer
+def raise_for_status(response: Response, request: Request) -> Response:
+    """Return ``response`` if it is ok. Raises :class:`RequestError` otherwise."""
+    if not response.ok:
+        raise RequestError(request.name, request.key, explain_fault(fault_of(response), request.headers))
+    return response
 
 
-async def send_expecting_ok(call: Request) -> Response:
-    """Return the answer to ``call``, which must be ok. Raises :class:`RequestError` otherwise."""
-    return raise_for_status(await send_request(call), call)
+async def send_expecting_ok(request: Request) -> Response:
+    """Return the answer to ``request``, which must be ok. Raises :class:`RequestError` otherwise."""
+    return raise_for_status(await send_request(request), request)
 
 
-async def send_allowing_refusal(call: Request) -> Response:
-    """Return the answer to ``call``: ok, or a permanent refusal. Raises :class:`RequestError` for a passing fault."""
-    answer = await send_request(call)
-    if not answer.ok and (fault := fault_of(answer)).retryable and answer.status != 501:
-        raise RequestError(call.name, call.key, fault)
-    return answer
+async def send_allowing_refusal(request: Request) -> Response:
+    """Return the answer to ``request``: ok, or a permanent refusal. Raises :class:`RequestError` for a passing fault."""
+    response = await send_request(request)
+    if not response.ok and (fault := fault_of(response)).retryable and response.status != 501:
+        raise RequestError(request.name, request.key, fault)
+    return response
 
 
-def etag_of(answer: Response) -> str:
+def etag_of(response: Response) -> str:
     """Return the ETag without its quotes."""
-    return answer.headers.get("etag", "").strip('"')
+    return response.headers.get("etag", "").strip('"')
 
 
-def date_of(answer: Response) -> float:
+def date_of(response: Response) -> float:
     """Return the time of S3's response, by S3's clock; 0 if it does not say."""
-    text = answer.headers.get("date", "")
+    text = response.headers.get("date", "")
     return seconds_of(text) if text else 0.0

@@ -234,7 +234,7 @@ class Transport:
         connection.begun = now
         body_time = len(call.body) / bounds.SLOWEST if self._bandwidth is None else math.inf
         connection.deadline = now + self._pool.patience + body_time
-        connection.begin(head, call.body, call=call)
+        connection.begin(head, call.body, request=call)
         if not connection.handshaking:
             self._pump(connection)
 

@@ -44,8 +44,8 @@ async def _find_present(keys: Sequence[str], prefix: str) -> set[str]:
     wanted, found = frozenset(keys), set[str]()
     left = in_listing_order(keys)
     while left:
-        call = jump_to(left, prefix)
-        page: ListingPage = raise_for_status(await run_at_source(send_request(call)), call).document
+        request = jump_to(left, prefix)
+        page: ListingPage = raise_for_status(await run_at_source(send_request(request)), request).document
         found.update(each.key for each in page.objects if each.key in wanted)
         further = not_shown(left, page) if page.token else []
         if len(further) == len(left):  # the store ignores where a listing should begin
@@ -57,9 +57,9 @@ async def _find_present(keys: Sequence[str], prefix: str) -> set[str]:
 async def _find_present_by_head(keys: Sequence[str]) -> set[str]:
     found = set()
     for key in keys:
-        call = requests.head_object(key)
-        answer = await run_at_source(send_request(call))
-        if answer.status != 404:
-            raise_for_status(answer, call)
+        request = requests.head_object(key)
+        response = await run_at_source(send_request(request))
+        if response.status != 404:
+            raise_for_status(response, request)
             found.add(key)
     return found

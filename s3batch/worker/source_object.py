@@ -50,48 +50,50 @@ def name_pinned_source(operation: Operation, tools: Tools) -> dict[str, str]:
     return {"x-amz-copy-source-if-match": f'"{etag}"'} if etag else {}
 
 
-def _pin(call: Request, operation: Operation) -> Request:
+def _pin(request: Request, operation: Operation) -> Request:
     etag = find_pin(operation)
-    return call._replace(headers={**call.headers, "if-match": f'"{etag}"'}) if etag else call
+    return request._replace(headers={**request.headers, "if-match": f'"{etag}"'}) if etag else request
 
 
 async def head_source(operation: Operation, tools: Tools) -> Response:
     """Return the HEAD of the source object. Raises ContentError if it is not the listed one any more."""
-    call = _pin(requests.head_object(find_source(tools).key(operation.path)), operation)
-    answer: Response = await run_at_source(send_request(call))
-    check_source_answer(operation, answer, call)
-    if int(answer.headers.get("content-length", operation.size)) != operation.size:
+    request = _pin(requests.head_object(find_source(tools).key(operation.path)), operation)
+    response: Response = await run_at_source(send_request(request))
+    check_source_answer(operation, response, request)
+    if int(response.headers.get("content-length", operation.size)) != operation.size:
         raise _describe_changed_object(operation)
-    return answer
+    return response
 
 
 async def read_source_range(operation: Operation, tools: Tools, first: int = 0, size: int = -1) -> Response:
     """Return ``size`` bytes of the source object from ``first`` on; without a size, all of it."""
     key, whole = find_source(tools).key(operation.path), size < 0
-    call = requests.get_object(key, size=operation.size) if whole else requests.get_object(key, first, first + size - 1)
+    request = (
+        requests.get_object(key, size=operation.size) if whole else requests.get_object(key, first, first + size - 1)
+    )
     if whole:
-        call = call._replace(headers={"x-amz-checksum-mode": "ENABLED"})
-    call = _pin(call, operation)
-    answer: Response = await run_at_source(send_request(call))
-    check_source_answer(operation, answer, call)
-    if len(answer.body) != (operation.size if whole else size):
+        request = request._replace(headers={"x-amz-checksum-mode": "ENABLED"})
+    request = _pin(request, operation)
+    response: Response = await run_at_source(send_request(request))
+    check_source_answer(operation, response, request)
+    if len(response.body) != (operation.size if whole else size):
         raise _describe_changed_object(operation)
-    return answer
+    return response
 
 
-def check_source_answer(operation: Operation, answer: Response, call: Request) -> None:
+def check_source_answer(operation: Operation, response: Response, request: Request) -> None:
     """Raise ContentError if an answer says that the source object changed or is gone, RequestError if it is refused."""
-    if answer.status == 412:
+    if response.status == 412:
         raise _describe_changed_object(operation)
-    if answer.status in (403, 404):
-        fault = fault_of(answer)
-        if fault.code in ("NoSuchKey", "NotFound") and answer.status == 404:
+    if response.status in (403, 404):
+        fault = fault_of(response)
+        if fault.code in ("NoSuchKey", "NotFound") and response.status == 404:
             raise ContentError("Vanished", f"{operation.path!r} does not exist in the source any more")
         if fault.code == ARCHIVED:
             raise ContentError(ARCHIVED, f"{operation.path!r} is archived; restore it first")
-    raise_for_status(answer, call)
+    raise_for_status(response, request)
     etag = find_pin(operation)
-    if etag and call.method in ("GET", "HEAD") and etag_of(answer) != etag:
+    if etag and request.method in ("GET", "HEAD") and etag_of(response) != etag:
         raise _describe_changed_object(operation)
 
 
@@ -102,13 +104,13 @@ def _describe_changed_object(operation: Operation) -> ContentError:
 # --- copies by the store -------------------------------------------------------------------
 
 
-def are_copies_refused(tools: Tools, call: str = "CopyObject") -> bool:
-    """Return whether the store is known not to copy objects of the source by ``call``, or not to keep their metadata."""
+def are_copies_refused(tools: Tools, request: str = "CopyObject") -> bool:
+    """Return whether the store is known not to copy objects of the source by ``request``, or not to keep their metadata."""
     quirks = tools.quirks
     dropped = quirks.about(QuirkKind.COPY_DROPS) - {TAGS}
     if not find_source(tools).copies:
         return True
-    return quirks.refuses(call) or quirks.refuses(_name_source_copies(tools)) or bool(dropped)
+    return quirks.refuses(request) or quirks.refuses(_name_source_copies(tools)) or bool(dropped)
 
 
 def _name_source_copies(tools: Tools) -> str:
@@ -116,23 +118,23 @@ def _name_source_copies(tools: Tools) -> str:
     return f"CopyObject from {find_source(tools).endpoint.bucket}"
 
 
-def note_refused_copies(call: str, fault: Fault, tools: Tools) -> None:
-    """Note that the store does not copy objects of the source by ``call``, and warn of it once."""
-    about = _name_source_copies(tools) if fault.status == 403 else call
+def note_refused_copies(request: str, fault: Fault, tools: Tools) -> None:
+    """Note that the store does not copy objects of the source by ``request``, and warn of it once."""
+    about = _name_source_copies(tools) if fault.status == 403 else request
     if tools.note(Quirk(QuirkKind.REFUSED, about, f"HTTP {fault.status} {fault.code}")):
-        tools.warn(refusal_words(call, fault.code, fault.message, STREAM_WARNING))
+        tools.warn(refusal_words(request, fault.code, fault.message, STREAM_WARNING))
 
 
-async def is_refused_copy(operation: Operation, answer: Response, tools: Tools) -> bool:
+async def is_refused_copy(operation: Operation, response: Response, tools: Tools) -> bool:
     """Return whether the store copies no object of the source: 501, 405, or 403 to the first while HEAD is allowed."""
-    if answer.status in _COPY_FAULTS:
+    if response.status in _COPY_FAULTS:
         return True
-    if answer.status != 403 or tools.copies_work or fault_of(answer).code == ARCHIVED:
+    if response.status != 403 or tools.copies_work or fault_of(response).code == ARCHIVED:
         return False
-    if refusal_for_good(answer) is None:
+    if refusal_for_good(response) is None:
         return False
-    call = requests.head_object(find_source(tools).key(operation.path))
-    head: Response = await run_at_source(send_request(call))
+    request = requests.head_object(find_source(tools).key(operation.path))
+    head: Response = await run_at_source(send_request(request))
     return head.ok
 
 
@@ -142,14 +144,14 @@ async def read_source_tags(operation: Operation, remote: RemoteAttributes, tools
     known_to_have_none = not remote.tag_count and (tools.source_counts_tags or not find_source(tools).endpoint.url)
     if remote.tag_count == "0" or known_to_have_none or tools.source_refuses_tags:
         return ()
-    call = requests.get_object_tagging(find_source(tools).key(operation.path))
-    answer: Response = await run_at_source(send_request(call))
-    if (fault := refusal_for_good(answer)) is not None:
+    request = requests.get_object_tagging(find_source(tools).key(operation.path))
+    response: Response = await run_at_source(send_request(request))
+    if (fault := refusal_for_good(response)) is not None:
         tools.source_refuses_tags = True
         words = "objects are transferred without their tags, which cannot be read in the source"
-        tools.warn(refusal_words(call.name, fault.code, fault.message, words))
+        tools.warn(refusal_words(request.name, fault.code, fault.message, words))
         return ()
-    if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
+    if response.status == 404 and fault_of(response).code == "NoSuchTagSet":
         return ()
-    found: tuple[tuple[str, str], ...] = raise_for_status(answer, call).document
+    found: tuple[tuple[str, str], ...] = raise_for_status(response, request).document
     return found

@@ -68,11 +68,11 @@ async def compare_with_source(operation: Operation, tools: Tools) -> Result:
     """Find out by two HEADs whether the object differs from its source; it becomes a transfer if it does."""
     late = operation.reason is Reason.LATE  # its new kind is permanent
     source = await head_source(operation, tools)
-    call = requests.head_object(operation.key)
-    head = await send_request(call)
+    request = requests.head_object(operation.key)
+    head = await send_request(request)
     if head.status == 404:
         return Result(operation.id, become=Kind.TRANSFER, reason=None if late else Reason.MISSING)
-    raise_for_status(head, call)
+    raise_for_status(head, request)
     same = is_same_object_content(source.headers, head.headers)
     if same is None and late:  # the journal tells which ETag this object had after it was written
         same = etag_of(head) == operation.etag != ""
@@ -129,27 +129,27 @@ async def transfer_object(operation: Operation, tools: Tools) -> Result:
 async def _copy_on_server(operation: Operation, tools: Tools) -> Result | None:
     """Copy an object by CopyObject; return ``None`` if the store does not copy objects of the source."""
     attributes, source = tools.attributes(operation), find_source(tools)
-    call = requests.copy_object(
+    request = requests.copy_object(
         operation.key, source.endpoint.bucket, await _make_source_copy_headers(operation, attributes, tools),
         source.key(operation.path),
     )  # fmt: skip
-    answer = await send_request(call)
-    if attributes.acl and is_acl_refusal(answer):
+    response = await send_request(request)
+    if attributes.acl and is_acl_refusal(response):
         tools.acl_refused = True
         tools.warn(ACL_WARNING)
-        headers = {name: value for name, value in call.headers.items() if name != "x-amz-acl"}
-        answer = await send_request(call._replace(headers=headers))
-    if await is_refused_copy(operation, answer, tools):
-        note_refused_copies(call.name, fault_of(answer), tools)
+        headers = {name: value for name, value in request.headers.items() if name != "x-amz-acl"}
+        response = await send_request(request._replace(headers=headers))
+    if await is_refused_copy(operation, response, tools):
+        note_refused_copies(request.name, fault_of(response), tools)
         return None
-    check_source_answer(operation, answer, call)
+    check_source_answer(operation, response, request)
     tools.copies_work = True
     if tools.quirks.has(QuirkKind.COPY_DROPS, TAGS):
         await _restore_dropped_tags(operation, attributes, tools)
     return Result(
-        operation.id, etag=etag_in(answer), date=date_of(answer),
+        operation.id, etag=etag_in(response), date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path),
-        request_id=answer.headers.get("x-amz-request-id", ""),
+        request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 
@@ -183,36 +183,36 @@ async def _restore_dropped_tags(operation: Operation, attributes: Attributes, to
 
 async def _stream_object(operation: Operation, condition: dict[str, str], tools: Tools) -> Result:
     """Read an object of the source, prove it, and write it to the target."""
-    answer = await read_source_range(operation, tools)
-    warning = await _prove_fetched_body(operation, answer, tools)
-    remote = RemoteAttributes.from_headers(answer.headers)
+    response = await read_source_range(operation, tools)
+    warning = await _prove_fetched_body(operation, response, tools)
+    remote = RemoteAttributes.from_headers(response.headers)
     merged = merge_attributes(tools.attributes(operation), remote)
     if not merged.tags:
         merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
     headers = {**make_transfer_headers(merged, remote), **condition}
-    call = requests.put_object(operation.key, answer.body, headers)
-    sent, acl_warning = await _send_with_acl(call, merged, tools)
-    stored = raise_for_status(sent.answer, call)
+    request = requests.put_object(operation.key, response.body, headers)
+    sent, acl_warning = await _send_with_acl(request, merged, tools)
+    stored = raise_for_status(sent.answer, request)
     return Result(
-        operation.id, sent=len(answer.body), etag=etag_of(stored), checksum=sent.checksum or sent.computed,
+        operation.id, sent=len(response.body), etag=etag_of(stored), checksum=sent.checksum or sent.computed,
         date=date_of(stored), fingerprint=tools.brief.rules.fingerprint(operation.path),
         warning="\n".join(filter(None, (warning, sent.warning, acl_warning))),
         request_id=stored.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 
-async def _send_with_acl(call: requests.Request, merged: Attributes, tools: Tools) -> tuple[SentUpload, str]:
-    sent = await send_checked(call, tools.checks)
+async def _send_with_acl(request: requests.Request, merged: Attributes, tools: Tools) -> tuple[SentUpload, str]:
+    sent = await send_checked(request, tools.checks)
     if not (merged.acl and is_acl_refusal(sent.answer)):
         return sent, ""
     tools.acl_refused = True
-    headers = {name: value for name, value in call.headers.items() if name != "x-amz-acl"}
-    return await send_checked(call._replace(headers=headers), tools.checks), ACL_WARNING
+    headers = {name: value for name, value in request.headers.items() if name != "x-amz-acl"}
+    return await send_checked(request._replace(headers=headers), tools.checks), ACL_WARNING
 
 
-async def _prove_fetched_body(operation: Operation, answer: Response, tools: Tools) -> str:
+async def _prove_fetched_body(operation: Operation, response: Response, tools: Tools) -> str:
     """Prove that the bytes that came are the source's. Raises :class:`RequestError` (retryable) if they are others."""
-    evidence, body = ContentEvidence.from_head(answer.headers), answer.body
+    evidence, body = ContentEvidence.from_head(response.headers), response.body
     if evidence.checksums:
         evidence = evidence._replace(etag="")
     reckon = partial(_is_body, body, evidence, tools.brief.part_size)

@@ -60,21 +60,21 @@ async def _begin_transfer(work: Work, tools: Tools) -> Result:
     merged, warning = merge_attributes(tools.attributes(operation), remote), ""
     if not merged.tags:
         merged = replace(merged, tags=await read_source_tags(operation, remote, tools))
-    call = requests.create_multipart_upload(operation.key, make_transfer_headers(merged, remote))
-    answer = await _create(call, operation, tools)
-    if merged.acl and is_acl_refusal(answer):
+    request = requests.create_multipart_upload(operation.key, make_transfer_headers(merged, remote))
+    response = await _create(request, operation, tools)
+    if merged.acl and is_acl_refusal(response):
         tools.acl_refused, warning = True, ACL_WARNING
-        headers = {name: value for name, value in call.headers.items() if name != "x-amz-acl"}
-        answer = await _create(call._replace(headers=headers), operation, tools)
-    upload_id = raise_for_status(answer, call).document
+        headers = {name: value for name, value in request.headers.items() if name != "x-amz-acl"}
+        response = await _create(request._replace(headers=headers), operation, tools)
+    upload_id = raise_for_status(response, request).document
     size = await _find_source_part_size(operation, source, tools) if is_streamed(operation) else 0
     parts = (Part(operation.id, 1, 0, size),) if size else ()
     return Result(operation.id, work.step, upload_id=upload_id, parts=parts, warning=warning)
 
 
-async def _create(call: requests.Request, operation: Operation, tools: Tools) -> Response:
+async def _create(request: requests.Request, operation: Operation, tools: Tools) -> Response:
     """Create the upload. A checksum is asked for where bodies carry one; a store that copies makes its own."""
-    return await (begin_upload(call, tools.checks) if is_streamed(operation) else send_request(call))
+    return await (begin_upload(request, tools.checks) if is_streamed(operation) else send_request(request))
 
 
 async def _find_source_part_size(operation: Operation, source: Response, tools: Tools) -> int:
@@ -82,9 +82,9 @@ async def _find_source_part_size(operation: Operation, source: Response, tools: 
     count = etag_of(source).rpartition("-")[2]
     if "-" not in etag_of(source) or not count.isdigit():
         return 0
-    call = requests.head_object(find_source(tools).key(operation.path))._replace(query="partNumber=1")
-    answer = await run_at_source(send_request(call))
-    size = int(answer.headers.get("content-length", 0)) if answer.ok else 0
+    request = requests.head_object(find_source(tools).key(operation.path))._replace(query="partNumber=1")
+    response = await run_at_source(send_request(request))
+    size = int(response.headers.get("content-length", 0)) if response.ok else 0
     fits = PART_MINIMUM <= size <= _LARGEST_PART and -(-operation.size // size) == int(count) <= PARTS_LIMIT
     return size if fits else 0
 
@@ -105,24 +105,24 @@ async def _copy_part(work: Work, tools: Tools) -> Result:
     name = requests.name_copy_source(source.endpoint.bucket, source.key(operation.path))
     headers = {"x-amz-copy-source": name, **name_pinned_source(operation, tools)}
     last = part.offset + part.size - 1
-    call = requests.upload_part_copy(operation.key, operation.upload_id, part.number, headers, part.offset, last)
+    request = requests.upload_part_copy(operation.key, operation.upload_id, part.number, headers, part.offset, last)
     try:
-        answer = await send_request(call)
+        response = await send_request(request)
     except RequestError as error:
         if error.fault.code != MALFORMED or error.fault.status != 200:
             raise
         note_refused_copies(_COPY, error.fault, tools)  # rclone stores an empty part, and says so in its own words
         return _refused(work, str(error.fault))
-    if answer.status == 404 and fault_of(answer).code == "NoSuchUpload":
-        return failed_result(work, fault_of(answer), call.name)
-    if await is_refused_copy(operation, answer, tools):
-        note_refused_copies(_COPY, fault_of(answer), tools)
-        return _refused(work, str(fault_of(answer)))
-    check_source_answer(operation, answer, call)
+    if response.status == 404 and fault_of(response).code == "NoSuchUpload":
+        return failed_result(work, fault_of(response), request.name)
+    if await is_refused_copy(operation, response, tools):
+        note_refused_copies(_COPY, fault_of(response), tools)
+        return _refused(work, str(fault_of(response)))
+    check_source_answer(operation, response, request)
     tools.copies_work = True
     return Result(
-        operation.id, work.step, part.number, etag=etag_in(answer),
-        request_id=answer.headers.get("x-amz-request-id", ""),
+        operation.id, work.step, part.number, etag=etag_in(response),
+        request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 
@@ -134,14 +134,14 @@ def _refused(work: Work, words: str) -> Result:
 async def _stream_part(work: Work, tools: Tools) -> Result:
     operation, part = work.operation, work.parts[0]
     came = await read_source_range(operation, tools, part.offset, part.size)
-    call = requests.upload_part(operation.key, operation.upload_id, part.number, came.body)
-    sent = await send_checked(call, tools.checks)
+    request = requests.upload_part(operation.key, operation.upload_id, part.number, came.body)
+    sent = await send_checked(request, tools.checks)
     if sent.answer.status == 404:
-        return failed_result(work, Fault("NoSuchUpload", "the upload is gone", 404), call.name)
-    answer = raise_for_status(sent.answer, call)
+        return failed_result(work, Fault("NoSuchUpload", "the upload is gone", 404), request.name)
+    response = raise_for_status(sent.answer, request)
     return Result(
-        operation.id, work.step, part.number, sent=part.size, etag=etag_of(answer), checksum=sent.checksum,
-        request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
+        operation.id, work.step, part.number, sent=part.size, etag=etag_of(response), checksum=sent.checksum,
+        request_id=response.headers.get("x-amz-request-id", ""), warning=sent.warning,
     )  # fmt: skip
 
 
@@ -151,14 +151,14 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     source = await head_source(operation, tools)
     whole = name in WHOLE_OBJECT and all(part.checksum for part in parts)
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
-    call = requests.complete_multipart_upload(
+    request = requests.complete_multipart_upload(
         operation.key, operation.upload_id, rows, name, {"x-amz-checksum-type": "FULL_OBJECT"} if whole else {}
     )
-    answer = await send_request(call)
-    if answer.status == 404 or answer.status >= 500:
-        return await _perhaps_transferred(work, answer, tools)
-    completed = raise_for_status(answer, call).document
-    etag = strip_etag(etag_in(answer))
+    response = await send_request(request)
+    if response.status == 404 or response.status >= 500:
+        return await _perhaps_transferred(work, response, tools)
+    completed = raise_for_status(response, request).document
+    etag = strip_etag(etag_in(response))
     head = await send_allowing_refusal(requests.head_object(operation.key))
     if (
         head.ok
@@ -166,10 +166,10 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
         and is_same_object_content(source.headers, _with_length(head, operation)) is False
     ):
         words = "the object that was stored is not the source's: it is transferred again"
-        return failed_result(work, Fault("NoSuchUpload", words), call.name)._replace(retryable=False)
+        return failed_result(work, Fault("NoSuchUpload", words), request.name)._replace(retryable=False)
     return Result(
-        operation.id, work.step, etag=etag, checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
-        fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
+        operation.id, work.step, etag=etag, checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 

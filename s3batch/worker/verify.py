@@ -39,11 +39,11 @@ async def verify_object(work: Work, tools: Tools) -> Result:
 async def compare_redirect(work: Work, tools: Tools) -> Result:
     """Check whether a redirect exists, and leads where it should."""
     operation = work.operation
-    call = requests.head_object(operation.key)
-    answer = await send_request(call)
-    if answer.status == 404:
+    request = requests.head_object(operation.key)
+    response = await send_request(request)
+    if response.status == 404:
         return Result(operation.id, become=Kind.REDIRECT, reason=Reason.MISSING)
-    location = (answer if answer.ok else await send_expecting_ok(call)).headers.get(
+    location = (response if response.ok else await send_expecting_ok(request)).headers.get(
         "x-amz-website-redirect-location", ""
     )
     if location != require_spec(operation, RedirectSpec).location:
@@ -70,23 +70,23 @@ async def _same_when_read(operation: Operation, tools: Tools) -> str:
     etag = operation.etag
     for offset in range(0, operation.size, _PIECE):
         length = min(_PIECE, operation.size - offset)
-        answer = await send_expecting_ok(requests.get_object(operation.key, offset, offset + length - 1))
+        response = await send_expecting_ok(requests.get_object(operation.key, offset, offset + length - 1))
         mine = tools.source.read(operation.path, operation.stamp, offset, length)
-        if answer.body != mine:
+        if response.body != mine:
             return ""
-        etag = etag_of(answer)
+        etag = etag_of(response)
     return etag
 
 
 async def _same_unpacked(operation: Operation, tools: Tools) -> str:
     head = await send_expecting_ok(requests.head_object(operation.key))
-    answer = await send_expecting_ok(
+    response = await send_expecting_ok(
         requests.get_object(operation.key, size=int(head.headers.get("content-length", 0)))
     )
     mine = tools.source.read(operation.path, operation.stamp)
     unpacker = zlib.decompressobj(31)  # 31 = 16 + 15: a gzip header, the largest window (inflateInit2 in zlib.h)
     try:
-        theirs = unpacker.decompress(bytes(answer.body), operation.size + 1)
+        theirs = unpacker.decompress(bytes(response.body), operation.size + 1)
     except zlib.error:
         return ""
-    return etag_of(answer) if theirs == mine and unpacker.eof else ""
+    return etag_of(response) if theirs == mine and unpacker.eof else ""

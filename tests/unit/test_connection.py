@@ -72,7 +72,7 @@ def test_how_much_to_read_follows_the_announced_length():
 
 
 def test_a_huge_body_is_read_in_pieces_of_a_mebibyte():
-    reply = ResponseParser(no_body=False, call=requests.get_object("k", size=1 << 40))
+    reply = ResponseParser(no_body=False, request=requests.get_object("k", size=1 << 40))
     reply.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
 
     assert reply.appetite == 1024 * 1024

@@ -85,7 +85,7 @@ def test_the_connection_that_was_used_last_is_taken_first(loop, pool):
 
 def test_a_connection_that_still_sends_is_not_kept(loop, pool):
     connection = pool.take(loop.now)
-    connection.begin(b"GET / HTTP/1.1\r\n\r\n", b"", call=get_object("k"))
+    connection.begin(b"GET / HTTP/1.1\r\n\r\n", b"", request=get_object("k"))
 
     pool.put_back(connection)
 
@@ -151,7 +151,7 @@ NO_DATA, NOT_COMPLETE = "no data for 20 s", f"the answer is not complete after {
 )
 def test_an_exchange_that_takes_too_long_is_found(loop, pool, call, opening, silent, late, spaces, words):
     connection = pool.take(loop.now)
-    connection.begin(b"", b"", call=call)
+    connection.begin(b"", b"", request=call)
     connection.task = SimpleNamespace(call=call)
     connection.opening = opening
     connection.begun, connection.deadline = loop.now, loop.now + pool.patience
