@@ -28,9 +28,12 @@ from s3batch.errors import (
     S3BatchError,
     SettingsError,
 )
+from s3batch.model import JobState
 from s3batch.reporting.console import Output
 from s3batch.reporting.events import Listener
 from s3batch.reporting.json_stream import iterate_document_text, make_plain_document
+from s3batch.reporting.publish import publish_document
+from s3batch.reporting.report import make_jobless_document
 from s3batch.settings.parsing import GivenText, unknown_name_error
 from s3batch.settings.table import TABLE, Settings, spellings_of
 
@@ -72,6 +75,9 @@ def run_function(
         _run_hooks(settings, output, code)
     except S3BatchError as stopped:
         stopped.message, stopped.hint = output.clean(stopped.message), output.clean(stopped.hint)
+        if not output.published:
+            document = make_jobless_document(command, JobState.FAILED, stopped.exit_code)
+            publish_document(None, output, document | {"error": str(stopped)})
         raise
     report = Report({"command": command, "exit_code": code, **output.report})
     if report.exit_code in _ERRORS:
@@ -101,7 +107,9 @@ def load_keyword_settings(
         given,
         loading.with_env_file(command, [], environ),
     )
-    return replace(settings, json=True, quiet=True, verbose=0, progress="none", log_level="", log_format="text")
+    return replace(
+        settings, json=True, json_lines=False, quiet=True, verbose=0, progress="none", log_level="", log_format="text"
+    )
 
 
 def _read_keywords(command: str, keywords: Mapping[str, SettingValue]) -> dict[str, GivenText]:
@@ -110,7 +118,7 @@ def _read_keywords(command: str, keywords: Mapping[str, SettingValue]) -> dict[s
     for name, value in keywords.items():
         row = known.get(name)
         if name in _SPEAKING:
-            raise SettingsError(f"{name} is no argument: a function prints nothing", hint="use the report")
+            raise SettingsError(f"{name} is no argument: a function prints nothing", hint="use on_event, or the report")
         if row is None:
             users = sorted({user for each in TABLE.values() if name in each.names for user in each.commands})
             if users:

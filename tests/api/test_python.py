@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -83,7 +85,7 @@ def test_a_keyword_wins_over_a_variable_and_that_over_the_config_file(fake, acce
     [
         ({"delte": True}, "there is no setting delte; did you mean delete?"),
         ({"lookup_only": True}, "sync takes no lookup_only; it is a setting of cache restore"),
-        ({"json": True}, "json is no argument: a function prints nothing; use the report"),
+        ({"json": True}, "json is no argument: a function prints nothing; use on_event, or the report"),
         ({"retries": "many"}, "retries cannot be 'many' (from argument retries); write a whole number"),
         ({"acl": ["a"]}, "acl cannot be a list (from argument acl); write text, or map from pattern to text"),
         ({"secret_key": "x"}, "secret_key (from argument secret_key) is set and access_key is not; give both or none"),
@@ -187,6 +189,62 @@ def test_a_cancel_does_not_wait_for_a_store_that_is_silent(fake, access, tree):
     silent.set()
 
     assert report.state == "interrupted"
+
+
+def test_the_signals_of_the_program_are_its_own(access, tree):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)]
+    seen: list[Any] = []
+
+    s3batch.sync(
+        tree, "s3://b", on_event=lambda _: seen.append([signal.getsignal(each) for each in (2, 15, 1, 14)]), **access
+    )
+
+    assert seen
+    assert all(each == handlers for each in seen)
+
+
+def test_events_come_as_dictionaries(access, tree):
+    events: list[dict[str, Any]] = []
+
+    report = s3batch.sync(tree, "s3://b", on_event=events.append, **access)
+
+    assert [events[0]["event"], events[-1]["event"]] == ["begun", "ended"]
+    assert {name: events[-1][name] for name in report.document} == report.document
+
+
+def test_a_call_that_raises_has_an_ended_event_too(access, tree):
+    events: list[dict[str, Any]] = []
+
+    with pytest.raises(s3batch.SettingsError):
+        s3batch.sync(tree, "s3://b", on_event=events.append, retries="many", **access)
+
+    assert [(each["event"], each["exit_code"]) for each in events] == [("ended", 2)]
+
+
+def test_an_exception_of_the_listener_ends_the_run_and_a_resume_finishes_it(fake, access, tree):
+    def refuse(event: dict[str, Any]) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        s3batch.sync(tree, "s3://b", on_event=refuse, **access)
+
+    assert s3batch.sync(tree, "s3://b", **access).ok
+
+
+def test_a_run_out_of_time_is_interrupted_without_a_signal(fake, access, make_tree):
+    tree = make_tree({f"{number:03}": b"x" for number in range(300)})
+    fake.meddle = lambda request: time.sleep(0.05) if request.name == "PutObject" else None
+
+    report = s3batch.sync(tree, "s3://b", max_duration=timedelta(seconds=1), max_concurrency=1, workers=1, **access)
+
+    assert (report.exit_code, report.state) == (124, "interrupted")
+
+
+def test_a_report_file_is_written(access, tree, tmp_path):
+    s3batch.sync(tree, "s3://b", report=[tmp_path / "run.json", tmp_path / "run.md"], **access)
+
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "done"
+    assert (tmp_path / "run.md").exists()
 
 
 def test_a_verify_names_the_differences(fake, access, tree):
@@ -293,7 +351,7 @@ def test_every_public_name_is_documented_and_typed():
         assert getattr(s3batch, name).__doc__
     for name in ("sync", "verify", "resume", "cache_restore", "cache_rebuild"):
         parameters = inspect.signature(getattr(s3batch, name)).parameters
-        assert {"cancel", "settings"} <= set(parameters)
+        assert {"on_event", "cancel", "settings"} <= set(parameters)
     with pytest.raises(AttributeError):
         s3batch.nothing  # noqa: B018 - that it raises is the test
     assert os.path.exists(os.path.join(os.path.dirname(s3batch.__file__), "py.typed"))
