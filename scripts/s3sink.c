@@ -7,7 +7,9 @@
 //
 // Not a store: it keeps key -> size, checks no signature and no checksum, lists nothing it was sent. What it was told as
 // x-amz-checksum-* with a PUT it says again in the answer, as Amazon S3 does. Buckets named syn-<count>-<size> list <count>
-// synthetic keys of <size> bytes. It proves speed, never integrity.
+// synthetic keys of <size> bytes; with SYN_ETAG=<32 hex digits> their PUT, HEAD and listing all say that ETag, so that a tree of files
+// with that MD5 is found unchanged (also by a client without a journal). One object whose key holds "/.s3batch/" or begins with
+// ".s3batch/" keeps its content (a client's object manifest) and is listed in its syn bucket. It proves speed, never integrity.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,6 +40,10 @@ static const uint64_t MEMSZ = 64ull << 20;
 static unsigned long n_put, n_get, n_head, n_list, n_del, n_mpu, n_part, n_cmpl, n_copy, n_conn, n_other;
 static uint64_t b_in, b_out;
 static int verbose, delay_us;
+static char syn_etag[40];
+static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER; // the one kept object
+static char *own_body, own_bucket[128], own_key[1100];
+static size_t own_len;
 static char datebuf[64];
 static void *clockthr(void *x) {
   for (;;) {
@@ -393,12 +399,27 @@ static int list(conn *c, const char *bucket, size_t bl, const char *q) {
     else
       n += snprintf(o + n, cap - n, "<NextMarker>d%03ld/f%07ld</NextMarker>", (end - 1) / 1000, end - 1);
   }
-  for (long i = start; i < end; i++)
+  if (!start) {
+    pthread_mutex_lock(&own_lock);
+    if (own_body && !strcmp(own_bucket, loc))
+      n += snprintf(o + n, cap - n,
+                    "<Contents><Key>%s</Key><LastModified>2026-11-01T10:20:30.000Z</LastModified><ETag>&quot;%032zx&quot;</ETag><Size>%zu</"
+                    "Size><StorageClass>STANDARD</StorageClass></Contents>",
+                    own_key, own_len, own_len);
+    pthread_mutex_unlock(&own_lock);
+  }
+  for (long i = start; i < end; i++) {
+    char e[40];
+    if (*syn_etag)
+      strcpy(e, syn_etag);
+    else
+      sprintf(e, "%032lx", i * 2654435761ul);
     n += snprintf(o + n, cap - n,
-                  "<Contents><Key>d%03ld/f%07ld</Key><LastModified>2026-11-01T10:20:30.000Z</LastModified><ETag>&quot;%032lx&quot;</"
+                  "<Contents><Key>d%03ld/f%07ld</Key><LastModified>2026-11-01T10:20:30.000Z</LastModified><ETag>&quot;%s&quot;</"
                   "ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>%ld</"
                   "Size><StorageClass>STANDARD</StorageClass></Contents>",
-                  i / 1000, i, i * 2654435761ul, size);
+                  i / 1000, i, e, size);
+  }
   n += snprintf(o + n, cap - n, "</ListBucketResult>");
   int r = reply(c, "200 OK", "Content-Type: application/xml\r\n", o, n, 0);
   free(o);
@@ -430,7 +451,10 @@ static void handle(conn *c) {
     int chunked = 0, expect = 0, close_ = 0;
     int64_t dec = -1;
     char etag[80];
-    strcpy(etag, "\"d41d8cd98f00b204e9800998ecf8427e-1\"");
+    if (*syn_etag)
+      sprintf(etag, "\"%s\"", syn_etag);
+    else
+      strcpy(etag, "\"d41d8cd98f00b204e9800998ecf8427e-1\"");
     char range[128] = "", copysrc[1200] = "", sums[512] = "";
     char *l = strstr(hd, "\r\n");
     char *rl_end = l;
@@ -526,7 +550,28 @@ static void handle(conn *c) {
           return;
     }
     uint64_t blen = cl;
-    if (chunked) {
+    int own = *key && (strstr(key, "/.s3batch/") || !strncmp(key, ".s3batch/", 9));
+    if (own && !strcmp(hd, "PUT") && cl && !chunked && cl < (256u << 20)) {
+      char *b = malloc(cl);
+      size_t have = c->len - c->pos;
+      if (have > cl)
+        have = cl;
+      memcpy(b, c->buf + c->pos, have);
+      c->pos += have;
+      while (have < cl) {
+        ssize_t r = rd(c, b + have, cl - have);
+        if (r <= 0)
+          return;
+        have += r;
+      }
+      pthread_mutex_lock(&own_lock);
+      own_body = b; // the former one is leaked on purpose: a reader may hold it
+      own_len = cl;
+      snprintf(own_bucket, sizeof own_bucket, "%.*s", (int)bl, bucket);
+      snprintf(own_key, sizeof own_key, "%s", key);
+      pthread_mutex_unlock(&own_lock);
+      sprintf(etag, "\"%032zx\"", own_len);
+    } else if (chunked) {
       blen = 0;
       if (drain_chunked(c, &blen, sums, sizeof sums))
         return;
@@ -609,7 +654,20 @@ static void handle(conn *c) {
         long cnt, size;
         uint64_t sz;
         int ok = 1;
-        if (syn(bucket, bl, &cnt, &size))
+        pthread_mutex_lock(&own_lock);
+        char *mine = own && own_body && !strcmp(own_key, key) ? own_body : NULL;
+        size_t mine_len = own_len;
+        pthread_mutex_unlock(&own_lock);
+        if (mine) {
+          __atomic_fetch_add(head ? &n_head : &n_get, 1, 0);
+          snprintf(H, sizeof H, "ETag: \"%032zx\"\r\nLast-Modified: Sun, 01 Nov 2026 10:20:30 GMT\r\nContent-Type: application/gzip\r\n", mine_len);
+          if (reply(c, "200 OK", H, mine, mine_len, head))
+            return;
+          continue;
+        }
+        if (own)
+          ok = 0;
+        else if (syn(bucket, bl, &cnt, &size))
           sz = size;
         else
           ok = mget(h, &sz);
@@ -643,10 +701,15 @@ static void handle(conn *c) {
           if (part && a >= sz) {
             r = reply(c, "416 Requested Range Not Satisfiable", "", "", 0, 1);
           } else {
+            char e[80];
+            if (*syn_etag)
+              strcpy(e, etag);
+            else
+              sprintf(e, "\"%032llx-1\"", (unsigned long long)h);
             int k = snprintf(H, sizeof H,
-                             "ETag: \"%032llx-1\"\r\nLast-Modified: Sun, 01 Nov 2026 10:20:30 GMT\r\nAccept-Ranges: bytes\r\nContent-Type: "
+                             "ETag: %s\r\nLast-Modified: Sun, 01 Nov 2026 10:20:30 GMT\r\nAccept-Ranges: bytes\r\nContent-Type: "
                              "application/octet-stream\r\n",
-                             (unsigned long long)h);
+                             e);
             if (part)
               snprintf(H + k, sizeof H - k, "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)a, (unsigned long long)b,
                        (unsigned long long)sz);
@@ -703,6 +766,8 @@ int main(int ac, char **av) {
     verbose = 1;
   if (getenv("DELAY_US"))
     delay_us = atoi(getenv("DELAY_US"));
+  if (getenv("SYN_ETAG"))
+    snprintf(syn_etag, sizeof syn_etag, "%s", getenv("SYN_ETAG"));
   signal(SIGPIPE, SIG_IGN);
   struct sigaction sa = {.sa_handler = stats, .sa_flags = SA_RESTART};
   sigaction(SIGUSR1, &sa, 0);
