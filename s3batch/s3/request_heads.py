@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from s3batch import __version__
 from s3batch.s3 import clock
-from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Signer, refuse_breaks
+from s3batch.s3.sigv4 import EMPTY_SHA256, UNSIGNED, SignedForm, Signer, refuse_breaks
 
 if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.requests import Request
 
 _AGENT = f"s3batch/{__version__}"
+_END = f"\r\nuser-agent: {_AGENT}\r\n\r\n"
+_READS = frozenset({"GET", "HEAD"})
 
 
 class HeadWriter:
@@ -27,6 +29,8 @@ class HeadWriter:
         self._access = endpoint.access_headers()
         self._adds = bool(self._access)
         self._place = (endpoint.server_name, endpoint.port)
+        self._form: SignedForm | None = None
+        """Of the second at hand."""
         self._signer = Signer(endpoint.credentials, endpoint.region) if endpoint.credentials else None
 
     def learn_time(self, offset: float) -> None:
@@ -36,6 +40,9 @@ class HeadWriter:
     def of(self, call: Request) -> bytes:
         """Return the head of ``call``. Raises UnsafeTextError for a line break or NUL in one of its texts."""
         signer, query = self._signer, call.query
+        further = self._adds or call.headers or query or call.body or call.valid
+        if signer is not None and not further and call.method in _READS:
+            return self._write_read(signer, call)
         path, size = self._endpoint.path(call.key, call.bucket), len(call.body)
         headers: dict[str, str] = {"host": self._host, **call.headers}
         if self._adds:
@@ -53,6 +60,20 @@ class HeadWriter:
         lines = "\r\n".join([f"{name}: {value}" for name, value in headers.items()])
         target = f"{path}?{query}" if query else path
         return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
+
+    def _write_read(self, signer: Signer, call: Request) -> bytes:
+        """Return the head of a request that says nothing but method and key: only path and signature differ in a second."""
+        now, path = time.time() + clock.offsets.get(self._place, 0.0), self._endpoint.path(call.key, call.bucket)
+        form = self._form
+        if form is None or form.second != int(now) or form.method != call.method:
+            form = self._form = self._make_form(signer, call.method, now)
+        signature = signer.sign_form(form, path)
+        return f"{call.method} {path}{form.lines}{signature}{_END}".encode("utf-8", "surrogateescape")
+
+    def _make_form(self, signer: Signer, method: str, now: float) -> SignedForm:
+        form = signer.make_form(method, {"host": self._host}, EMPTY_SHA256, now)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in form.headers.items()])
+        return form._replace(lines=f" HTTP/1.1\r\n{lines}authorization: {form.authorization}")
 
     def _payload(self, call: Request, size: int) -> str:
         """Return the payload hash of the signature."""

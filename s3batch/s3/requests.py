@@ -86,6 +86,11 @@ def head_object(key: str) -> Request:
     return Request("HeadObject", "HEAD", key, "", {"x-amz-checksum-mode": "ENABLED"})
 
 
+def head_equal_object(key: str) -> Request:
+    """Ask for size, ETag and attributes of ``key``: without its checksum, for which KMS asks for a further permission."""
+    return Request("HeadObject", "HEAD", key)
+
+
 def get_object(key: str, first: int = 0, last: int = -1, *, size: int = -1) -> Request:
     """Fetch ``key``, or its bytes ``first`` to ``last`` inclusive; ``size``: of the whole object, where it is known."""
     if last < 0:

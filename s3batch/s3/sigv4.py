@@ -61,6 +61,21 @@ class _Layout(NamedTuple):
         return cls(joined, itemgetter(*names), f"%s\n%s\n%s\n{lines}\n{_escape_percent(joined)}\n%s", len(names) + 5)
 
 
+class SignedForm(NamedTuple):
+    """The common text of requests of one second with the same method and headers, and no query or body."""
+
+    second: int
+    method: str
+    headers: Mapping[str, str]
+    """All but the authorization."""
+    canonical: str
+    """The canonical request after the path."""
+    authorization: str
+    """The value of the header, up to the signature."""
+    lines: str = ""
+    """Text of the caller."""
+
+
 _LAYOUTS_KEPT = 256  # sets of header names; a job has a few, but user metadata may name any
 
 
@@ -106,6 +121,22 @@ class Signer:
             f"SignedHeaders={layout.names}, Signature={self._signature_of(canonical)}"
         )
         return signed
+
+    def make_form(self, method: str, headers: Mapping[str, str], payload: str, now: float) -> SignedForm:
+        """Return the form of requests with these headers. Raises :class:`UnsafeTextError`."""
+        signed = self.sign(method, "", "", headers, payload, now)
+        authorization = signed.pop("authorization").rpartition("Signature=")
+        layout = self._layout_of(signed)
+        canonical = layout.form % (method, "", "", *map(_fold_spaces, layout.values(signed)), payload)
+        rest = canonical.removeprefix(f"{method}\n")
+        return SignedForm(int(now), method, signed, rest, authorization[0] + authorization[1])
+
+    def sign_form(self, form: SignedForm, path: str) -> str:
+        """Return the signature of the request for ``path``. Raises :class:`UnsafeTextError`."""
+        if "\n" in path or "\r" in path or "\0" in path:
+            raise UnsafeTextError("the request holds a line break or NUL")
+        self._set_clock(form.second)
+        return self._signature_of(f"{form.method}\n{path}{form.canonical}")
 
     def _layout_of(self, headers: Mapping[str, str]) -> _Layout:
         names = tuple(headers)

@@ -161,6 +161,21 @@ def is_stored(call: Request, answer: Response) -> bool:
     )
 
 
+def is_found(call: Request, answer: Response) -> bool:
+    """Return whether this is S3's usual answer to a HEAD: the object is there, with an ETag and a size."""
+    headers = answer.headers
+    return (
+        answer.status == 200
+        and call.name == "HeadObject"
+        and not answer.body
+        and len(headers.get("etag", "")) > _QUOTES
+        and _SIZE.match(headers.get("content-length", "")) is not None
+    )
+
+
+_SIZE = re.compile(r"[0-9]{1,18}\Z")
+
+
 def validate_response(call: Request, answer: Response) -> Response:
     """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`RequestError` for a malformed one."""
     if is_stored(call, answer):

@@ -100,3 +100,24 @@ def test_a_query_says_what_it_was_made_of_in_canonical_order(pairs):
         pairs, key=lambda pair: (percent_encode(pair[0]), percent_encode(pair[1]))
     )
     assert made.split("&") == sorted(made.split("&"), key=lambda item: item.split("="))
+
+
+@given(
+    keys=st.lists(KEY, min_size=1, max_size=3), credentials=CREDENTIALS, scope=st.tuples(WHEN, WORD),
+    method=st.sampled_from(["GET", "HEAD"]), path_style=st.booleans(),
+)  # fmt: skip
+def test_a_read_signed_by_its_form_is_signed_like_any_other_request(keys, credentials, scope, method, path_style):
+    now, region = scope
+    endpoint = Endpoint(
+        bucket="bucket-a", region=region, host="s3.example.com", port=443, tls=True, path_style=path_style,
+        credentials=credentials,
+    )  # fmt: skip
+    headers = {"host": endpoint.host_header}
+    signer = Signer(credentials, region)
+    form = signer.make_form(method, headers, EMPTY_SHA256, now)
+
+    for key in keys:
+        whole = signer.sign(method, endpoint.path(key), "", headers, EMPTY_SHA256, now)
+        assert (
+            form.headers | {"authorization": form.authorization + signer.sign_form(form, endpoint.path(key))} == whole
+        )
