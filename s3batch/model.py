@@ -387,6 +387,14 @@ def is_streamed(operation: Operation) -> bool:
     return isinstance(operation.spec, SourceObject) and operation.spec.streamed
 
 
+class Comparison(NamedTuple):
+    """A file that is probably equal to its object: the operation that it gets if not, without a row of the journal yet."""
+
+    operation: Operation
+    fingerprint: str
+    """Of the attributes that are wanted."""
+
+
 class Part(NamedTuple):
     """A piece of a multipart upload, a row of the journal. Numbers start at 1."""
 
@@ -412,6 +420,20 @@ class Step(StrEnum):
     FINISH = "finish"
     """CompleteMultipartUpload."""
     ABORT = "abort"
+    COMPARE = "compare"
+    """A comparison of many files, none of which has a row in the journal."""
+
+
+class FileToCompare(NamedTuple):
+    """A file that is probably equal to its object."""
+
+    path: str
+    key: str
+    stamp: Stamp
+    etag: str
+    """The ETag in the listing."""
+    checksum: str | None
+    """The recorded checksum of the object, perhaps empty. ``None``: its attributes are unknown, so S3 is asked."""
 
 
 class Work(NamedTuple):
@@ -425,6 +447,8 @@ class Work(NamedTuple):
     """Rows and keys of one DeleteObjects request (at most 1,000); ``operation`` is then its first."""
     listed: tuple[tuple[str, int], ...] = ()
     """For each of these keys: the ETag and the LastModified (ns) that the listing showed; empty where that is unknown."""
+    files: tuple[FileToCompare, ...] = ()
+    """The files of COMPARE. ``operation`` then holds the first; its id is negative, and the files count down from it."""
 
 
 class Result(NamedTuple):
@@ -461,7 +485,7 @@ class Result(NamedTuple):
     """SURVEY: the parts that S3 holds."""
     warning: str = ""
     payload: bytes = b""
-    """For CHUNK: the data for the archive."""
+    """For CHUNK: the data for the archive. For COMPARE: a double for each file, see :mod:`s3batch.worker.bulk`."""
     already: bool = False
     """S3 already had it: nothing was sent."""
     quirks: tuple[Quirk, ...] = ()
@@ -479,6 +503,7 @@ class Result(NamedTuple):
 UPLOAD, DELETE, RECONCILE = Kind.UPLOAD, Kind.DELETE, Kind.RECONCILE
 DOWNLOAD, TRANSFER = Kind.DOWNLOAD, Kind.TRANSFER
 LATE, MISSING, DONE, WHOLE, PART = Reason.LATE, Reason.MISSING, State.DONE, Step.WHOLE, Step.PART
+COMPARE = Step.COMPARE
 """Members used for every file: looking one up in its enum costs 0.12 us, ten times what a global costs."""
 
 _BEHIND = Result(0)[16:]

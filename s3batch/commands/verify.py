@@ -140,6 +140,10 @@ class VerifyJob(ComparingJob, SyncJob):
     def watch_blocked_uploads(self) -> None:
         """Have no upload wait for another object."""
 
+    def may_compare_in_bulk(self) -> bool:
+        """Return false: each comparison of a verify has its row, and its own words."""
+        return False
+
     def make_brief(self) -> Brief:
         """Return what the workers have to know: they read objects where nothing else proves the content."""
         brief = super().make_brief()

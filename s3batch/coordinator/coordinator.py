@@ -28,6 +28,7 @@ from s3batch.errors import EndpointError, S3BatchError
 from s3batch.executors import Tag, collect_work_tags, count_outstanding
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
+    COMPARE,
     DELETE,
     DONE,
     DOWNLOAD,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from s3batch.coordinator.deps import CoordinatorDeps
     from s3batch.executors import PollResult
+    from s3batch.model import Comparison
 
 _CARRIED = frozenset({UPLOAD, DOWNLOAD, TRANSFER})
 """Kinds whose size is content that travels."""
@@ -87,6 +89,7 @@ class Coordinator:
         self._together: dict[int, float] = {}
         """The pauses of deletes refused in one answer, by attempt: they are sent again as one request."""
         self._stage = Stage.MAIN
+        self._is_stopping = False
 
     # --- a stage ----------------------------------------------------------------------------
 
@@ -114,6 +117,15 @@ class Coordinator:
         if at_once:
             dispatcher.prepare(fresh)
         dispatcher.note_added(0 if at_once else len(now))
+
+    def compare(self, files: list[Comparison]) -> None:
+        """Have files compared that are probably equal to their objects, without a row in the journal."""
+        if not self._dispatcher.comparisons.pay_off:
+            self.add([each.operation for each in files])
+            return
+        self._dispatcher.comparisons.add(files)
+        self._open[Stage.MAIN] += len(files)
+        self._deps.totals.files_planned += len(files)
 
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._deps.totals
@@ -178,7 +190,8 @@ class Coordinator:
     def _count_open(self, stage: int) -> int:
         """Count the open rows of a stage, which may take a second: a signal does not wait for it."""
         with self._deps.signals.raising():
-            return self._journal.outcomes.count_open(stage)
+            compared = self._dispatcher.comparisons.open if stage == Stage.MAIN else 0
+            return self._journal.outcomes.count_open(stage) + compared
 
     def _patience(self) -> float:
         """Return the seconds to wait for results: until something is due, with an upper limit for signals and progress."""
@@ -280,12 +293,34 @@ class Coordinator:
                 self._warn(words)
         if self._quarantine.is_in_use:
             self._quarantine.release(result)
+        if result.step is COMPARE:
+            self._settle_files(result)
+            return []
         if result.step is not WHOLE:
             return self._judge_step(result)
         operation = self._dispatcher.leased.pop(result.id)
         if not result.error:
             return [self._settle_good_result(operation, result)]
         return [self._settle_failed_result(operation, result)]
+
+    def _settle_files(self, result: Result) -> None:
+        """Count the files that are equal; the others get operations."""
+        settled = self._dispatcher.comparisons.settle(result)
+        if settled.asked:
+            self._breaker.record_success()
+        self._open[Stage.MAIN] -= settled.equal
+        self._journal.jobs.note_found_unchanged(settled.equal - settled.sent_before)
+        totals = self._deps.totals
+        totals.files_done += settled.equal
+        totals.unchanged += settled.equal
+        self._compare_alone(settled.others)
+
+    def _compare_alone(self, operations: list[Operation]) -> None:
+        """Journal the operations of files that bulk comparison could not settle."""
+        self._open[Stage.MAIN] -= len(operations)
+        self._deps.totals.files_planned -= len(operations)
+        if not self._is_stopping:
+            self.add(operations)
 
     def _settle_good_result(self, operation: Operation, result: Result) -> tuple[State, Result]:
         self._breaker.record_success()
@@ -367,6 +402,9 @@ class Coordinator:
 
     def _lost(self, work: Work) -> list[tuple[State, Result]]:
         """Retry an operation whose worker died, after asking S3, unless it seems to kill workers."""
+        if work.files:
+            self._compare_alone(self._dispatcher.comparisons.lose(work))
+            return []
         self._quarantine.accuse(work)
         if work.step in (Step.WHOLE, Step.FINISH):
             self._journal.doubts.note_lost(work.keys or [(work.operation.id, work.operation.key)])
@@ -481,6 +519,7 @@ class Coordinator:
 
     def _wind_down(self) -> None:
         """Let running operations end, settle them, release the others."""
+        self._is_stopping = True
         until = self._clock() + self._deps.signals.grace
         while count_outstanding(self._executor.workers()) and self._clock() < until:
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from s3batch.coordinator.comparisons import Comparisons
 from s3batch.executors import collect_work_tags, compute_work_weight, count_outstanding
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import DELETE, DOWNLOAD, TRANSFER, UPLOAD, Stage, Step, Work
@@ -54,6 +55,7 @@ class Dispatcher:
         """True while the journal may hold operations of the stage at work that no lease has passed."""
         self.unleased = 0
         """The approximate number of those."""
+        self.comparisons = Comparisons(deps.journal)
         self._ready: deque[Work] = deque()
         self._deps = deps
         self._retries = retries
@@ -66,17 +68,19 @@ class Dispatcher:
     @property
     def has_enough(self) -> bool:
         """True if so many operations wait for a worker that planning may pause."""
-        return self.unleased >= self._deps.enough
+        return self.unleased + self.comparisons.waiting >= self._deps.enough
 
     @property
     def has_nothing(self) -> bool:
         """True if nothing is leased, waits for a retry, or may be leased."""
-        return not self.more and not self.leased and self._retries.delay() is None and not self._deps.uploads.count
+        waits = self._retries.delay() is not None or bool(self._deps.uploads.count or self.comparisons.open)
+        return not (self.more or self.leased or waits)
 
     @property
     def is_idle(self) -> bool:
         """True if the next lease need not wait for a worker."""
-        return self.more and not self._ready and not count_outstanding(self._deps.executor.workers())
+        waits = self.more or self.comparisons.waiting > 0
+        return waits and not self._ready and not count_outstanding(self._deps.executor.workers())
 
     def begin_stage(self, count: int) -> None:
         """Begin a stage with ``count`` open operations."""
@@ -110,7 +114,7 @@ class Dispatcher:
             self.unleased = max(0, self.unleased - len(leased)) if self.more else 0
             reach_failpoint("leased")
             self.prepare(leased)
-        if self._ready or uploads.count or self._quarantine.waits:
+        if self._ready or uploads.count or self._quarantine.waits or self.comparisons.waiting:
             self._give_all()
 
     def _rows(self, stage: int) -> int:
@@ -167,6 +171,8 @@ class Dispatcher:
                 break
             share = -(-len(self._ready) // (len(free) - index))
             self._dispatch_share(worker, share)
+        if self.comparisons.waiting:
+            self._give_files(free)
         reach_failpoint("dispatched")
 
     def _take_parts(self, workers: Sequence[WorkerState]) -> None:
@@ -192,6 +198,22 @@ class Dispatcher:
         if works:
             self._deps.executor.dispatch(worker, works)
 
+    def _give_files(self, workers: Sequence[WorkerState]) -> None:
+        """Give workers files to compare, as far as they ask for more than operations."""
+        comparisons = self.comparisons
+        room = self.capacity() if comparisons.asks else sum(each.capacity for each in workers)
+        for index, worker in enumerate(workers):
+            most = min(worker.capacity, room, -(-comparisons.waiting // (len(workers) - index)))
+            works = []
+            while most > 0:
+                work = comparisons.make_work(most)
+                worker.dispatch(work, 0)
+                works.append(work)
+                most -= len(work.files)
+                room -= len(work.files)
+            if works:
+                self._deps.executor.dispatch(worker, works)
+
     def _give_suspects(self, workers: Sequence[WorkerState]) -> None:
         """Give each suspect to a worker that has nothing else, and gets nothing else."""
         for worker, work in self._quarantine.assign(workers):
@@ -203,10 +225,14 @@ class Dispatcher:
     def take_back(self, works: list[Work]) -> None:
         """Take back work that a worker had not begun, to give it to another."""
         for work in works:
-            self._add(work)
+            if work.files:
+                self.comparisons.take_back(work)
+            else:
+                self._add(work)
 
     def put_back(self) -> None:
         """Release leased operations that no worker has begun: no request for them was sent."""
+        self.comparisons.clear()
         works = [*self._ready, *self._quarantine.clear()]
         self._ready.clear()
         rows = [row for work in works for row, step, _ in collect_work_tags(work) if step is Step.WHOLE]

@@ -259,8 +259,7 @@ class LocalExecutor(MessagingExecutor):
         """Replace workers that have said nothing for too long; a worker that waits for a file cannot say so."""
         now = self._running()
         for process in [each for each in self._processes.values() if each.stuck or now - each.heard > self._silence]:
-            work = process.state.find(process.page[CURRENT])
-            path = process.stuck or (work.operation.path if work is not None else "")
+            path = process.stuck or process.state.find_path(process.page[CURRENT])
             news.warnings.append(format_hang_warning("a worker", self._silence, path))
             self._replace(process, news)
 

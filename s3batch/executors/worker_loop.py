@@ -16,11 +16,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.executors import Credit, Status, compute_work_weight
-from s3batch.executors.worker_state import CONTENT_AHEAD, CONTENT_IN_FLIGHT, FIRST_WORKS, KEYS_IN_FLIGHT
+from s3batch.executors.worker_state import (
+    CONTENT_AHEAD,
+    CONTENT_IN_FLIGHT,
+    FIRST_WORKS,
+    KEYS_IN_FLIGHT,
+    count_begun_pieces,
+)
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport
+from s3batch.worker.bulk import BulkComparison, compare_alike
 from s3batch.worker.context import tools_for
 from s3batch.worker.dispatch import begin_work
 
@@ -68,6 +75,8 @@ class WorkerLoop:
         self._compresses = brief.rules.compresses
         self._backlog: deque[tuple[Work, int]] = deque()
         """With their weights."""
+        self._files: deque[tuple[BulkComparison, int]] = deque()
+        """Files to compare, each with its place in its comparison."""
         self._received = [0, 0, 0]
         """Works, bytes and keys received in all."""
         self._weight = self._heavy = self._keys = 0
@@ -83,12 +92,12 @@ class WorkerLoop:
     @property
     def busy(self) -> bool:
         """True if operations run or wait."""
-        return bool(self._backlog) or self.transport.loop.active > 0
+        return bool(self._backlog or self._files) or self.transport.loop.active > 0
 
     @property
     def hungry(self) -> bool:
         """True if it could begin more work than it has."""
-        return not self._backlog and self.transport.has_capacity
+        return not (self._backlog or self._files) and self.transport.has_capacity
 
     def note_contact(self) -> None:
         """Note that the coordinator is there."""
@@ -97,8 +106,12 @@ class WorkerLoop:
     def take(self, works: list[Work]) -> None:
         """Queue ``works`` and begin as many as there is room for."""
         received = self._received
-        received[0] += len(works)
         for work in works:
+            received[0] += count_begun_pieces(work)
+            if work.files:
+                comparison = BulkComparison(work)
+                self._files += [(comparison, index) for index in range(len(work.files))]
+                continue
             weight = compute_work_weight(work)
             received[1] += weight
             self._heavy += weight
@@ -112,7 +125,7 @@ class WorkerLoop:
         self._measure_speed()
         loop = self.transport.loop
         capacity = int(self.transport.window.size) - loop.active + min(loop.parked, _MOST_PARKED)
-        free = 0 if self._halted else capacity + self._ahead() - len(self._backlog)
+        free = 0 if self._halted else capacity + self._ahead() - len(self._backlog) - len(self._files)
         works, content, keys = self._received
         credit = Credit(
             works + max(0, free),
@@ -162,7 +175,21 @@ class WorkerLoop:
             self._received[0] -= 1
             self._heavy -= weight
             self._keys -= len(work.keys)
-        return [work for work, _ in dropped]
+        return [work for work, _ in dropped] + self._drop_files()
+
+    def _drop_files(self) -> list[Work]:
+        """Drop the comparisons that were not begun, and return those of which no file was."""
+        dropped = []
+        for comparison in dict.fromkeys(comparison for comparison, _ in self._files):
+            if comparison.begun:
+                comparison.left -= len(comparison.work.files) - comparison.begun
+                self._received[0] -= len(comparison.work.files) - comparison.begun
+                self._end_comparison(comparison)
+            else:
+                self._received[0] -= len(comparison.work.files)
+                dropped.append(comparison.work)
+        self._files.clear()
+        return dropped
 
     def turn(self, timeout: float) -> None:
         """Run the loop for up to ``timeout`` seconds, then begin as much work as there is room for."""
@@ -183,7 +210,29 @@ class WorkerLoop:
             reach_failpoint("part-sending" if work.step is PART else "sending")
             ended = partial(self._ended, held, weight, len(work.keys))
             transport.loop.start(begin_work(work, self._tools), ended, work.operation.id)
+        if wanted and self._files:
+            self._compare_files()
         page[CURRENT] = 0
+
+    def _compare_files(self) -> None:
+        files, transport, page, tools = self._files, self.transport, self._page, self._tools
+        while files and transport.has_capacity:
+            comparison, index = files.popleft()
+            comparison.begun += 1
+            page[BEGUN] += 1
+            reach_failpoint("sending")
+            work = comparison.work
+            ended = partial(self._compared, comparison, index)
+            transport.loop.start(compare_alike(work.files[index], tools), ended, work.operation.id - index)
+
+    def _compared(self, comparison: BulkComparison, index: int, date: float) -> None:
+        comparison.end_file(index, date)
+        self._ended_works += 1
+        self._end_comparison(comparison)
+
+    def _end_comparison(self, comparison: BulkComparison) -> None:
+        if not comparison.left:
+            self.results.append(comparison.make_result())
 
     def _memory_of(self, work: Work, weight: int) -> int:
         """Return the bytes that work holds: of a file sent as gzip the content and its compressed form."""

@@ -6,7 +6,6 @@ cannot count anything twice. It begins work in the order in which it was given.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.model import PART, RECONCILE, WHOLE, SourceObject, Step
@@ -53,6 +52,11 @@ def collect_work_tags(work: Work) -> list[Tag]:
     if work.keys:
         return [(row, Step.WHOLE, 0) for row, _ in work.keys]
     return [(work.operation.id, work.step, work.parts[0].number if work.step is Step.PART else 0)]
+
+
+def count_begun_pieces(work: Work) -> int:
+    """Return by how many pieces a worker's count grows that begins all of ``work``."""
+    return len(work.files) or 1
 
 
 def compute_work_weight(work: Work) -> int:
@@ -106,7 +110,7 @@ class WorkerState:
     def dispatch(self, work: Work, weight: int) -> None:
         """Note that it has ``work``."""
         totals = self.totals
-        totals[0] += 1
+        totals[0] += len(work.files) or 1
         totals[1] += weight
         if work.keys:
             totals[2] += len(work.keys)
@@ -124,17 +128,24 @@ class WorkerState:
     def take_back(self, works: list[Work]) -> None:
         """Note that it will not begin these."""
         for work in works:
-            self.totals[0] -= 1
+            self.totals[0] -= count_begun_pieces(work)
             for tag in collect_work_tags(work):
                 self.given.pop(tag, None)
 
-    def find(self, row: int) -> Work | None:
-        """Return a piece of its work for that row of the journal."""
-        return next((work for (of, _, _), work in self.given.items() if of == row), None)
+    def find_path(self, row: int) -> str:
+        """Return the path of the work for that row of the journal, or of that file of a comparison; empty for none."""
+        for (of, _, _), work in self.given.items():
+            if of == row:
+                return work.operation.path
+            if work.files and of - len(work.files) < row < of:
+                return work.files[of - row].path
+        return ""
 
     def parted(self) -> tuple[list[Work], list[Work]]:
-        """Return the work that it has begun, and the work that it has not."""
+        """Return the work that it has begun, in part at least, and the work that it has not."""
         works = list({id(work): work for work in self.given.values()}.values())
-        waiting = max(0, min(len(works), self.totals[0] - self.begun))
-        begun = len(works) - waiting
-        return list(islice(works, begun)), works[begun:]
+        begun, waiting = len(works), self.totals[0] - self.begun
+        while begun and (pieces := count_begun_pieces(works[begun - 1])) <= waiting:
+            begun -= 1
+            waiting -= pieces
+        return works[:begun], works[begun:]

@@ -189,6 +189,10 @@ class Jobs:
             requests or {}, {"files": files, "bytes": bytes, "unchanged": unchanged, "retries": retries}
         )
 
+    def note_found_unchanged(self, count: int) -> None:
+        """Count files that workers have found equal to their objects; written with the next commit."""
+        self._current.count({}, {"found_unchanged": count})
+
     def warn(self, text: str) -> None:
         """Keep a warning for the report. An equal text is kept once."""
         self._heard(text)

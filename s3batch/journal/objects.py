@@ -13,7 +13,7 @@ from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, make_all_bindable, make_bindable
 from s3batch.journal.transaction import Transaction
-from s3batch.model import FILE, KnownObject, ListedObject, Stamp
+from s3batch.model import FILE, KnownObject, ListedObject, Operation, Stamp
 
 _LOOK_UP_KEYS = 500
 """Keys of one query: its text is constant, so SQLite prepares it once."""
@@ -101,6 +101,15 @@ ON CONFLICT (key) DO UPDATE SET
 """  # noqa: S608 - constants
 """An object found equal or copied onto itself: its content is the one listed. A copy has no size of its own."""
 
+_LEARN_EQUAL = """
+UPDATE object SET known_etag = etag, known_size = size, local_size = ?, local_mtime_ns = ?, local_ctime_ns = ?,
+    local_device = ?, local_inode = ?, fingerprint = ?,
+    written = CASE WHEN ? > 0 THEN ? WHEN known_etag = etag AND written > 0 THEN written ELSE modified END,
+    checksum = CASE WHEN known_etag = etag THEN coalesce(checksum, '') ELSE '' END
+WHERE key = CAST(? AS TEXT) AND listed = ? AND etag = ?
+"""
+"""Objects that were found equal, of which no operation tells. SQLite computes all values from the row as it was."""
+
 _FORGET_DELETED = """
 DELETE FROM object WHERE key IN
     (SELECT key FROM {earlier}operation
@@ -151,6 +160,8 @@ class Objects:
         self._keeps = False
         self._brings = bool(store.original)
         """For a dry run: facts come along with the listing."""
+        self.has_asked = False
+        """True if this run has learned something from S3 that no operation tells."""
         self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
 
     def claim(self, target: str) -> None:
@@ -259,6 +270,24 @@ class Objects:
         self._store.execute(_LEARN_FETCHED.format(**names), span)
         self._store.execute(_LEARN_COMPARED.format(**names), (settled, *span, self.generation, self.generation))
         self._store.execute(_FORGET_DELETED.format(**names), span)
+
+    def learn_equal(self, files: Sequence[tuple[Operation, str, float]]) -> None:
+        """Record that files are equal to their listed objects.
+
+        Each comes with the fingerprint of its attributes, and LastModified of the object if S3 was asked, else 0.
+        """
+        settled, generation = int((self._current.job.started - YOUNG) * 1e9), self.generation
+        values = []
+        for operation, fingerprint, date in files:
+            _, size, mtime, ctime, device, inode = operation.stamp
+            trusted = ctime if ctime < settled else 0
+            key = make_bindable(operation.key)
+            values.append(
+                (size, mtime, trusted, device, inode, fingerprint, date, date, key, generation, operation.etag)
+            )
+            self.has_asked = self.has_asked or date > 0
+        with self._transaction.batch():
+            self._store.execute_many(_LEARN_EQUAL, values)
 
     def mark_planned(self, job: int, takes: Sequence[int], first: int, last: int) -> None:
         """Note that ``job`` has an operation for the keys of these rows, its own or of a job it takes. Part of a batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from s3batch.model import (
@@ -14,12 +15,13 @@ from s3batch.model import (
     KnownContent,
     Operation,
     Reason,
+    Stage,
 )
 from s3batch.objects import compare
 from s3batch.settings.s3_limits import PARTS_LIMIT
 
 if TYPE_CHECKING:
-    from s3batch.model import KnownObject, ListedObject, LocalFile, OperationSpec
+    from s3batch.model import Attributes, KnownObject, ListedObject, LocalFile, OperationSpec
 
 
 def decide_operation(
@@ -65,6 +67,30 @@ def decide_operation(
     return operation(Kind.RECONCILE, Reason.UNKNOWN, AttributesChanged() if changed else None)
 
 
+def is_probably_equal(operation: Operation, attributes: Attributes) -> bool:
+    """Return whether a comparison is worth trying in bulk: one read, and one HEAD at most, may show equality.
+
+    Reading an ACL or tags takes further requests. Of a gzip'd, encrypted or large object the ETag is not the file's MD5.
+    """
+    if (
+        operation.kind is not Kind.RECONCILE
+        or operation.stage != Stage.MAIN
+        or operation.size > BULK_SIZE
+        or attributes.gzip
+        or attributes.preserve
+    ):
+        return False
+    if operation.spec is None:
+        further = attributes.acl or attributes.tags or attributes.encryption.startswith("aws:kms")
+        return not further and _MD5.fullmatch(operation.etag) is not None
+    return isinstance(operation.spec, KnownAttributes) and bool(
+        operation.spec.checksum or _MD5.fullmatch(operation.etag)
+    )
+
+
+BULK_SIZE = 1024 * 1024
+"""Bytes: larger files are compared on threads."""
+_MD5 = re.compile("[0-9a-f]{32}")
 _new = tuple.__new__
 
 

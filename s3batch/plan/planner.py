@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import FILE, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
+from s3batch.model import FILE, Comparison, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.objects.unmatched import UnmatchedPatterns
 from s3batch.plan import decide as planner
@@ -82,6 +82,8 @@ class Planner:
     """Has uploads wait that another object keeps out."""
     left_empty: bool = False
     """True if the filters have left no file of the source."""
+    compare: Callable[[list[Comparison]], None] | None = None
+    """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
@@ -140,10 +142,27 @@ class Planner:
                 quiet.append(key)
             else:
                 operations.append(operation)
+        if self.compare is not None:
+            operations = self._compare_alike(operations, self.compare)
         if self.wanted.settings.delete:
             self.journal.objects.mark_seen(keys)
         self._count(files, quiet)
         return operations if self.blocked is None else self.blocked.place(operations)
+
+    def _compare_alike(
+        self, operations: list[Operation], compare: Callable[[list[Comparison]], None]
+    ) -> list[Operation]:
+        """Have files compared that are probably equal to their objects; return the operations of the others."""
+        alike, others = [], []
+        for operation in operations:
+            attributes, fingerprint = self.wanted.rules.describe(operation.path)
+            if planner.is_probably_equal(operation, attributes):
+                alike.append(Comparison(operation, fingerprint))
+            else:
+                others.append(operation)
+        if alike:
+            compare(alike)
+        return others
 
     def _note_planned(self, key: str, facts: Facts) -> None:
         """Note a file that a dead job has planned: its key may have to be cleared too."""

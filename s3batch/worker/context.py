@@ -150,6 +150,8 @@ class Tools:
     """True while a copy is checked: others wait for the result."""
     headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Of plain uploads, by fingerprint."""
+    verdicts: dict[tuple[Any, ...], bool] = field(default_factory=dict)
+    """Whether objects with these headers have their attributes, see :mod:`s3batch.worker.bulk`."""
     memory: dict[str, Any] = field(default_factory=dict)
     """Values that extensions keep between operations."""
 
@@ -161,12 +163,14 @@ class Tools:
     def learn(self, quirks: Quirks) -> None:
         """Ask in the way that these want as well."""
         self.quirks = self.quirks.with_all(quirks)
+        self.verdicts.clear()
 
     def note(self, quirk: Quirk) -> bool:
         """Keep a quirk for the next result; return whether it is new."""
         if self.quirks.has(quirk.kind, quirk.about):
             return False
         self.quirks = self.quirks.plus([quirk])
+        self.verdicts.clear()
         self.found.append(quirk)
         return True
 

@@ -253,15 +253,18 @@ def test_what_is_not_given_back_is_sent_all_the_same_when_the_setting_changes(sc
 
 
 def test_a_store_that_keeps_everything_costs_one_more_look(scene):
-    """One more of all, and one more of each object with tags that is under way before the store is known to keep them."""
+    """One more of all, and one more of each object with tags that is under way before the store is known to keep them.
+
+    Each file is also compared once in bulk, in vain for those whose attributes differ.
+    """
     foreign(scene)
 
     run = scene.sync(fresh=True)
 
     assert (run.code, is_kept(scene)) == (0, True), run.err
-    looks = run.requests["HeadObject"] - 7
+    looks = run.requests["HeadObject"] - 6 - 7
     assert run.requests == {
-        "ListObjectsV2": 1, "HeadObject": 7 + looks, "CopyObject": 6, "GetObjectTagging": 6 + looks,
+        "ListObjectsV2": 1, "HeadObject": 6 + 7 + looks, "CopyObject": 6, "GetObjectTagging": 6 + looks,
     }  # fmt: skip
     assert 1 <= looks <= 6  # how many are under way at once is up to the machine
 

@@ -7,6 +7,7 @@ import itertools
 import random
 import signal
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,9 +21,22 @@ from s3batch.coordinator.multipart import MultipartUploads
 from s3batch.coordinator.signals import InterruptedJobError, Signals, StoppedError
 from s3batch.executors import Credit, PollResult, Status, WorkerState, collect_work_tags
 from s3batch.journal import Journal
-from s3batch.model import Kind, Operation, Reason, Result, Stage, State, Step, Work
+from s3batch.model import (
+    Comparison,
+    Kind,
+    KnownAttributes,
+    ListedObject,
+    Operation,
+    Reason,
+    Result,
+    Stage,
+    State,
+    Step,
+    Work,
+)
 from s3batch.reporting.progress import Totals, make_progress
 from s3batch.s3.sigv4 import Credentials
+from s3batch.worker.bulk import ON_RECORD, UNKNOWN
 from tests.rig.stamps import stamp
 
 MIB = 1024 * 1024
@@ -499,6 +513,151 @@ def test_workers_that_die_before_they_do_anything_stop_the_job(journal, coordina
         coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(1000)]))
 
     assert len(executor.given) <= 12 * 10 + SAME_FAILURES
+
+
+# --- comparisons in bulk --------------------------------------------------------------------
+
+
+def alike(*names: object) -> list[Comparison]:
+    return [
+        Comparison(
+            Operation(Kind.RECONCILE, str(n), Reason.UNKNOWN, str(n), 10, stamp(), etag="e", spec=KnownAttributes("")),
+            "p",
+        )
+        for n in names
+    ]
+
+
+def comparing(coordinator: Coordinator, *batches: list[Comparison]) -> Iterator[None]:
+    for batch in batches:
+        coordinator.compare(batch)
+        yield
+
+
+def dates(work: Work, date: Callable[[str], float]) -> Result:
+    return Result(work.operation.id, work.step, payload=array("d", [date(each.path) for each in work.files]).tobytes())
+
+
+def list_objects(journal: Journal, *names: object) -> None:
+    journal.objects.begin_listing()
+    journal.objects.record_listing([ListedObject(str(name), 10, "e", 100.0) for name in names])
+
+
+def test_equal_files_become_facts_and_have_no_rows(journal, coordinate):
+    list_objects(journal, *range(250))
+    executor = Scripted(lambda work: dates(work, lambda _: 99.0), room=70)
+    totals = Totals()
+    coordinator = coordinate(executor, totals=totals)
+
+    coordinator.run(Stage.MAIN, comparing(coordinator, alike(*range(200)), alike(*range(200, 250))))
+
+    assert Counter(each.path for work in executor.given for each in work.files) == {str(n): 1 for n in range(250)}
+    assert max(len(work.files) for work in executor.given) <= 70
+    assert states(journal) == {}
+    facts = journal.objects.look_up([str(n) for n in range(250)])
+    assert {known and (known.etag, known.written, known.fingerprint) for _, known in facts.values()} == {
+        ("e", 99.0, "p")
+    }
+    assert (totals.files_planned, totals.files_done, totals.unchanged) == (250, 250, 250)
+    assert journal.jobs.current.unchanged == 250
+
+
+def test_a_file_that_is_not_known_to_be_equal_gets_an_operation(journal, coordinate):
+    list_objects(journal, *range(10))
+
+    def answer(work: Work) -> Any:
+        if work.files:
+            return dates(work, lambda path: UNKNOWN if path in "37" else ON_RECORD)
+        return [Result(work.operation.id, already=True, etag="e", date=50.0)]
+
+    executor, totals = Scripted(answer), Totals()
+    coordinator = coordinate(executor, totals=totals)
+
+    coordinator.run(Stage.MAIN, comparing(coordinator, alike(*range(10))))
+
+    assert states(journal) == {"3": State.SKIPPED, "7": State.SKIPPED}
+    assert [work.operation.kind for work in executor.given if not work.files] == [Kind.RECONCILE] * 2
+    assert (totals.files_planned, totals.files_done, totals.unchanged) == (10, 10, 10)
+    assert journal.jobs.current.unchanged == 10
+
+
+def test_files_whose_worker_died_while_it_compared_them_are_tried_one_by_one(journal, coordinate):
+    list_objects(journal, *range(5))
+    executor = Scripted(lambda work: LOST if work.files else [Result(work.operation.id, already=True, etag="e")])
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, comparing(coordinator, alike(*range(5))))
+
+    assert states(journal) == dict.fromkeys("01234", State.SKIPPED)
+
+
+def test_a_comparison_that_was_not_begun_goes_to_another_worker(journal, coordinate):
+    list_objects(journal, *range(5))
+    refused: list[Work] = []
+
+    class Refusing(Scripted):
+        def poll(self, timeout: float) -> PollResult:
+            if self._waiting and not refused:
+                refused.extend(self._waiting)
+                self._state.take_back(self._waiting)
+                self._waiting = []
+                return PollResult(dropped=list(refused))
+            return super().poll(timeout)
+
+    executor = Refusing(lambda work: dates(work, lambda _: 99.0))
+    coordinator = coordinate(executor)
+
+    coordinator.run(Stage.MAIN, comparing(coordinator, alike(*range(5))))
+
+    assert [work.files for work in executor.given] == [refused[0].files] * 2
+    assert states(journal) == {}
+
+
+def test_a_job_that_stops_leaves_no_rows_of_files_it_was_to_compare(journal, coordinate):
+    list_objects(journal, *range(300))
+    signals = Signals()
+
+    def answer(work: Work) -> Any:
+        signals.seen = signal.SIGTERM
+        return dates(work, lambda path: UNKNOWN if int(path) % 2 else 99.0)
+
+    coordinator = coordinate(Scripted(answer, room=100), signals=signals)
+    with pytest.raises(InterruptedJobError):
+        coordinator.run(Stage.MAIN, comparing(coordinator, alike(*range(300))))
+
+    facts = journal.objects.look_up([str(n) for n in range(300)]).values()
+    assert 0 < sum(known is not None for _, known in facts) < 200
+    assert not any(state is State.LEASED for state in states(journal).values())
+
+
+def test_where_most_files_differ_they_are_compared_in_bulk_no_more(journal, coordinate):
+    list_objects(journal, *range(900))
+    executor = Scripted(
+        lambda work: (
+            dates(work, lambda path: 99.0 if path.endswith("0") else UNKNOWN)
+            if work.files
+            else [Result(work.operation.id, already=True, etag="e")]
+        ),
+        room=100,
+    )
+    one_batch_a_turn = itertools.count(step=0.015)
+    coordinator = coordinate(executor, enough=100, clock=lambda: next(one_batch_a_turn))
+
+    coordinator.run(Stage.MAIN, comparing(coordinator, *(alike(*range(n, n + 100)) for n in range(0, 900, 100))))
+
+    assert 100 <= sum(len(work.files) for work in executor.given) <= 300
+    assert journal.jobs.current.unchanged == 900
+
+
+def test_refused_heads_of_a_comparison_do_not_count_as_something_that_worked(journal, coordinate):
+    list_objects(journal, *range(1000))
+    executor = Scripted(
+        lambda work: dates(work, lambda _: UNKNOWN) if work.files else bad(work, "AccessDenied", status=403)
+    )
+    coordinator = coordinate(executor)
+
+    with pytest.raises(StoppedError, match="first 50 operations all failed"):
+        coordinator.run(Stage.MAIN, comparing(coordinator, alike(*range(1000))))
 
 
 # --- deletes --------------------------------------------------------------------------------

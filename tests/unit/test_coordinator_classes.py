@@ -14,7 +14,7 @@ from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.signals import StoppedError
 from s3batch.executors import Credit, Status, WorkerState, collect_work_tags, compute_work_weight
-from s3batch.model import Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.model import NO_STAMP, FileToCompare, Kind, Operation, Part, Reason, Result, Step, Work
 
 
 class Clock:
@@ -363,3 +363,41 @@ def test_credentials_are_handed_on_every_half_minute(clock, after, given):
     sign_in.refresh()
 
     assert executor.given == given
+
+
+def compare_work(first: int, paths: str) -> Work:
+    files = tuple(FileToCompare(path, path, NO_STAMP, "e", None) for path in paths)
+    return Work(Operation(Kind.RECONCILE, paths[0], Reason.UNKNOWN, paths[0], id=first), Step.COMPARE, files=files)
+
+
+@pytest.mark.parametrize(("begun", "lost"), [(0, ""), (1, "a"), (2, "ab"), (4, "ab"), (5, "abc"), (9, "abc")])
+def test_a_comparison_of_which_one_file_was_begun_is_lost_with_its_worker(begun, lost):
+    state = WorkerState("a")
+    works = {"a": work(1), "b": compare_work(-1, "xyz"), "c": compare_work(-4, "tuvw")}
+    for each in works.values():
+        state.dispatch(each, 0)
+    state.on_results([], Status(begun, Credit(20, 10, 0)))
+
+    gone, waiting = state.parted()
+
+    assert (gone, waiting) == ([works[name] for name in lost], [works[name] for name in "abc" if name not in lost])
+
+
+def test_a_comparison_counts_as_many_pieces_as_it_has_files():
+    state = WorkerState("a")
+    state.on_results([], Status(0, Credit(10, 10, 0)))
+    each = compare_work(-1, "xyz")
+    state.dispatch(each, 0)
+    given = state.capacity
+    state.take_back([each])
+
+    assert (given, state.capacity, state.given) == (7, 10, {})
+
+
+@pytest.mark.parametrize(("row", "path"), [(1, ""), (-1, "x"), (-3, "z"), (-4, "t"), (-7, "w"), (-8, ""), (2, "")])
+def test_the_file_that_a_worker_is_busy_with_is_told_by_its_number(row, path):
+    state = WorkerState("a")
+    for each in (work(1), compare_work(-1, "xyz"), compare_work(-4, "tuvw")):
+        state.dispatch(each, 0)
+
+    assert state.find_path(row) == path

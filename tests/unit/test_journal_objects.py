@@ -287,3 +287,38 @@ def test_pruning_forgets_objects_of_old_listings_and_keeps_facts(journal):
     with Journal.open(journal.path) as again:
         assert again.objects.look_up(["old", "new"]) == {"old": NOTHING, "new": (listed("new"), None)}
         assert fact(again, "k") is not None
+
+
+def test_files_found_equal_in_bulk_become_facts(journal):
+    list_again(journal, listed("a", etag="e", modified=100.5), listed("b", etag="e"), listed("c", etag="other"))
+    equal = [Operation(Kind.RECONCILE, key, Reason.UNKNOWN, key, 10, stamp(10), etag="e") for key in "abcd"]
+
+    journal.objects.learn_equal(
+        [(operation, "print", date) for operation, date in zip(equal, (0, 7.0, 7.0, 7.0), strict=True)]
+    )
+
+    assert fact(journal, "a") == KnownObject("e", 10, stamp(10), 100.5, "print", "")
+    assert fact(journal, "b") == KnownObject("e", 10, stamp(10), 7.0, "print", "")
+    assert (fact(journal, "c"), fact(journal, "d")) == (None, None), "listed as another object, and not listed"
+    assert journal.objects.has_asked
+
+
+def test_a_fact_found_on_record_keeps_its_time_and_checksum(journal):
+    list_again(journal, listed("a", etag="e"), listed("b", etag="new"))
+    before = [(key, KnownObject("e", 10, stamp(10, ctime_ns=0), 42.0, "print", "sum")) for key in "ab"]
+    journal.objects.take_facts(before)
+    equal = [Operation(Kind.RECONCILE, "a", Reason.UNKNOWN, "a", 10, stamp(10), etag="e")]
+
+    journal.objects.learn_equal([(operation, "print", 0.0) for operation in equal])
+
+    assert fact(journal, "a") == KnownObject("e", 10, stamp(10), 42.0, "print", "sum")
+    assert not journal.objects.has_asked
+
+
+def test_a_file_too_young_to_be_trusted_is_read_again_next_time(journal):
+    young = stamp(10)._replace(ctime_ns=int((journal.jobs.current.started + 1) * 1e9))
+    list_again(journal, listed("a", etag="e"))
+
+    journal.objects.learn_equal([(Operation(Kind.RECONCILE, "a", Reason.UNKNOWN, "a", 10, young, etag="e"), "p", 7.0)])
+
+    assert fact(journal, "a").local == young._replace(ctime_ns=0)

@@ -164,6 +164,8 @@ class SyncJob(JobDescription):
         self.totals.phase = "syncing"
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
         planning = self.make_planner()
+        if self.may_compare_in_bulk():
+            planning.compare = coordinator.compare
         coordinator.run(Stage.MAIN, self._plan_steps(coordinator, planning, self._list(pages)))
         self.left_empty = planning.left_empty
         self.run_later_stages(coordinator, planning)
@@ -180,6 +182,10 @@ class SyncJob(JobDescription):
         """Return the function that plans an operation again whose file has changed."""
         self._replanner = self._replanner or Replanner(self.wanted, self.journal.path)
         return self._replanner.replan
+
+    def may_compare_in_bulk(self) -> bool:
+        """Return true if ETags may be MD5s: with keys of the customer they are not."""
+        return not self.bucket.endpoint.customer_key
 
     def watch_blocked_uploads(self) -> BlockedUploads | None:
         """Return what has uploads wait that another object keeps out."""

@@ -25,7 +25,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EndpointError
-from s3batch.model import NO_STAMP, Attributes, KnownObject
+from s3batch.model import FILE, Attributes, KnownObject, Stamp
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
 from s3batch.s3.errors import RequestError
@@ -43,7 +43,8 @@ VERSION = 1
 _LEVEL = 3
 _LONGEST_LINE = 16 * 1024
 """Characters: a key has at most 1,024 bytes, which JSON may write six times as long."""
-_BATCH = 1000
+_BLOCK = 128 * 1024
+"""Bytes of text decoded at once: about a thousand lines."""
 
 Facts = list[tuple[str, KnownObject]]
 """A page of them, each with its key."""
@@ -79,7 +80,8 @@ def store_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     key = wanted.prefix + NAME
     listed, _ = journal.objects.look_up([key])[key]
     before = _remembered_digest(wanted, journal)
-    if listed is not None and before.get("etag") == listed.etag and next(journal.outcomes.read_entries(), None) is None:
+    is_known = listed is not None and before.get("etag") == listed.etag
+    if is_known and not journal.objects.has_asked and next(journal.outcomes.read_entries(), None) is None:
         return
     body, digest = _write_manifest(journal.objects.read_facts(wanted.prefix), _manifest_header(wanted), wanted.prefix)
     if listed is not None and before == {"etag": listed.etag, "digest": digest}:
@@ -148,28 +150,33 @@ def _encode_line(value: Any) -> bytes:
 
 def _load_facts(body: Body, header: dict[str, Any], prefix: str, take: Callable[[Facts], None]) -> str:
     """Give ``take`` the facts in batches, and return the digest. The last line tells whether they are to be believed."""
-    lines, digest, facts = _read_lines(body), hashlib.blake2b(digest_size=32), Facts()
-    first = next(lines, b"")
+    blocks, digest = _read_line_blocks(body), hashlib.blake2b(digest_size=32)
+    first, _, lines = next(blocks, b"").partition(b"\n")
     if _decode_line(first) != header:
         raise DamagedManifestError("it belongs to another target or another version of s3batch")
-    digest.update(first)
-    for line in lines:
-        if line.startswith(b"{"):
-            take(facts)
-            return _confirm_digest(line, digest.hexdigest())
-        digest.update(line)
-        facts.append(_parse_fact(line, prefix))
-        if len(facts) == _BATCH:
-            take(facts)
-            facts = Facts()
+    digest.update(first + b"\n")
+    while lines or (lines := next(blocks, b"")):
+        facts, end, last = (b"\n" + lines).partition(b"\n{")
+        rows = (facts + b"\n" if end else facts)[1:]
+        digest.update(rows)
+        take(_parse_facts(rows, prefix))
+        if end:
+            return _confirm_digest(b"{" + last.partition(b"\n")[0], digest.hexdigest())
+        lines = b""
     raise DamagedManifestError("its end is missing")
 
 
-def _read_lines(body: Body) -> Iterator[bytes]:
+def _read_line_blocks(body: Body) -> Iterator[bytes]:
+    """Yield the text in blocks of whole lines."""
+    rest = b""
     with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
         try:
-            while line := file.readline(_LONGEST_LINE):
-                yield line
+            while block := file.read(_BLOCK):
+                lines, end, rest = (rest + block).rpartition(b"\n")
+                if len(rest) > _LONGEST_LINE:
+                    raise DamagedManifestError("it is damaged: a line without an end")
+                if lines:
+                    yield lines + end
         except (OSError, EOFError, zlib.error) as error:
             raise DamagedManifestError(f"it is damaged: {error}") from error
 
@@ -177,18 +184,22 @@ def _read_lines(body: Body) -> Iterator[bytes]:
 def _decode_line(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedManifestError(f"it is damaged: {error}") from error
 
 
-def _parse_fact(line: bytes, prefix: str) -> tuple[str, KnownObject]:
+def _parse_facts(lines: bytes, prefix: str) -> Facts:
+    """Return the facts of some lines. One document of them all is decoded in half the time of each by itself."""
+    rows = _decode_line(b"[%b]" % lines.rstrip(b"\n").replace(b"\n", b","))
+    new, facts = tuple.__new__, Facts()
     try:
-        name, etag, size, written, fingerprint, local_size, checksum = _decode_line(line)
-        local = NO_STAMP._replace(size=int(local_size))  # no file of this machine: the fact is about content only
-        known = KnownObject(str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
-        return prefix + name, known
-    except (TypeError, ValueError) as error:
+        for name, etag, size, written, fingerprint, local_size, checksum in rows:
+            local = new(Stamp, (FILE, int(local_size), 0, 0, 0, 0))  # no file of this machine: only content is known
+            known = (str(etag), int(size), local, float(written), str(fingerprint), str(checksum))
+            facts.append((prefix + name, new(KnownObject, known)))
+    except (TypeError, ValueError, OverflowError) as error:
         raise DamagedManifestError(f"it is damaged: {error}") from error
+    return facts
 
 
 def _confirm_digest(line: bytes, digest: str) -> str:

@@ -94,6 +94,10 @@ class TransferJob(SyncJob):
             streams=self.streams,
         )  # fmt: skip
 
+    def may_compare_in_bulk(self) -> bool:
+        """Return false: there are no files to read."""
+        return False
+
     def _list_source(self) -> Iterator[ListingPage]:
         with _name_missing_permission():
             yield from self.source.list_objects(self.wanted.place.prefix)

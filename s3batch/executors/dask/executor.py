@@ -292,8 +292,7 @@ class DaskExecutor(MessagingExecutor):
         if answer.gone:
             self._lose_worker(seat, news)
         elif answer.silent > SILENCE or (answer.status and answer.status.stuck):
-            work = seat.state.find(answer.busy_row)
-            path = (answer.status.stuck if answer.status else "") or (work.operation.path if work else "")
+            path = (answer.status.stuck if answer.status else "") or seat.state.find_path(answer.busy_row)
             news.warnings.append(
                 format_hang_warning(f"the worker in {seat.address}", max(SILENCE, answer.silent), path)
             )

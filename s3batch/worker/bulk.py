@@ -1,0 +1,118 @@
+"""Compares many files with their objects, where nearly all are expected to be equal: one piece of work, one result.
+
+    file is read, MD5 is the listed ETag ─ attributes on record ──────────────> equal
+                                         └ HEAD: ETag, size and attributes ───> equal
+    anything else ───────────────────────────────────────────────────────────> not known to be equal
+
+Only equality is told here, and only where it is certain. Every other file gets an operation of its own, whose comparison
+(:mod:`s3batch.worker.reconcile`) begins anew and decides what to do. So no failure is handled here.
+"""
+
+from __future__ import annotations
+
+import types
+from array import array
+from hashlib import md5
+from typing import TYPE_CHECKING, Any
+
+from s3batch.model import COMPARE, Result
+from s3batch.objects import compare
+from s3batch.objects.content_match import ContentEvidence, is_same_content
+from s3batch.objects.headers import RemoteAttributes, name_header_aspect
+from s3batch.quirks import QuirkKind
+from s3batch.s3 import requests
+from s3batch.s3.clock import seconds_of
+from s3batch.s3.errors import RequestError
+from s3batch.source.reader import ContentError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from s3batch.model import Attributes, FileToCompare, Work
+    from s3batch.worker.context import Tools
+
+UNKNOWN = -1.0
+"""The date of a file that is not known to be equal to its object."""
+ON_RECORD = 0.0
+"""The date of a file that is equal to its object, which nobody asked S3 about."""
+_VERDICTS_KEPT = 4096
+"""Sets of attributes whose comparison is remembered."""
+_OF_EACH_OBJECT = frozenset(
+    {"etag", "date", "last-modified", "content-length", "x-amz-request-id", "x-amz-id-2", "x-amz-version-id"}
+)
+"""Headers that tell nothing about attributes, and that are different for each object."""
+
+
+class BulkComparison:
+    """The files of one piece of work, whose comparisons end one by one."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.begun = 0
+        self.left = len(work.files)
+        """Files whose comparison has not ended."""
+        self.dates = array("d", [UNKNOWN]) * self.left
+
+    def end_file(self, index: int, date: float) -> None:
+        """Note the end of one comparison."""
+        self.dates[index] = date
+        self.left -= 1
+
+    def make_result(self) -> Result:
+        """Return the result of all."""
+        return Result(self.work.operation.id, COMPARE, payload=self.dates.tobytes())
+
+
+def read_dates(result: Result) -> Sequence[float]:
+    """Return for each file :data:`UNKNOWN`, or that it is equal: LastModified of its object, or :data:`ON_RECORD`."""
+    dates = array("d")
+    dates.frombytes(result.payload)
+    return dates
+
+
+@types.coroutine
+def compare_alike(file: FileToCompare, tools: Tools) -> Generator[Any, Any, float]:
+    """Return :data:`UNKNOWN`, or that the file is equal to its object: see :func:`read_dates`."""
+    path, key, stamp, etag, checksum = file
+    try:
+        body = tools.source.read(path, stamp)
+        if md5(body, usedforsecurity=False).hexdigest() != etag and (
+            not checksum or not _has_checksum(body, etag, checksum, tools)
+        ):
+            return UNKNOWN
+        if checksum is not None:
+            return ON_RECORD
+        del body
+        answer = yield requests.head_equal_object(key)
+    except (ContentError, RequestError):
+        return UNKNOWN
+    headers = answer.headers
+    if (
+        answer.status != 200
+        or headers.get("etag", "").strip('"') != etag
+        or headers.get("content-length") != str(stamp.size)
+    ):
+        return UNKNOWN
+    attributes, fingerprint = tools.brief.rules.describe(path)
+    if not _has_attributes(headers, attributes, fingerprint, tools):
+        return UNKNOWN
+    return seconds_of(headers.get("last-modified", "")) or UNKNOWN
+
+
+def _has_checksum(body: bytes | bytearray, etag: str, checksum: str, tools: Tools) -> bool:
+    evidence = ContentEvidence.from_record(etag, checksum)
+    return is_same_content(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size) is True
+
+
+def _has_attributes(headers: Mapping[str, str], attributes: Attributes, fingerprint: str, tools: Tools) -> bool:
+    """Return whether the object has the attributes; the verdict about equal headers is remembered."""
+    verdicts = tools.verdicts
+    told = (fingerprint, *[each for each in headers.items() if each[0] not in _OF_EACH_OBJECT])
+    found = verdicts.get(told)
+    if found is None:
+        if len(verdicts) >= _VERDICTS_KEPT:
+            verdicts.clear()
+        unseen = tools.quirks.about(QuirkKind.NOT_ECHOED)
+        changes = compare.find_attribute_changes(attributes, RemoteAttributes.from_headers(headers))
+        found = verdicts[told] = all(name_header_aspect(change.name) in unseen for change in changes)
+    return found
