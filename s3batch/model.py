@@ -280,6 +280,14 @@ class KnownAttributes:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownWhole:
+    """The journal vouches for content and attributes, if the object is the one it knows: no listing was asked."""
+
+    written: float
+    """The Date of the last own write: a later LastModified is another's."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeptTags:
     """The tags of others that a metadata copy may drop, on record before the copy."""
 
@@ -332,6 +340,7 @@ OperationSpec = (
     | KnownContent
     | AttributesChanged
     | KnownAttributes
+    | KnownWhole
     | KeptTags
     | KeptAttributes
     | SourceObject

@@ -26,6 +26,7 @@ from s3batch.files import private
 from s3batch.journal import Journal
 from s3batch.model import JobState, Kind, Operation, Reason, Stage
 from s3batch.plan import quirk_memory
+from s3batch.plan.file_list import open_file_list
 from s3batch.plan.spec import SyncSpec
 from s3batch.quirks import NO_QUIRKS, Quirks
 from s3batch.reporting import report
@@ -115,6 +116,7 @@ class ComparingJob(JobDescription):
 
 def run_verify(settings: Settings, output: Output) -> int:
     """Compare, name each difference, and say whether there was any."""
+    settings, paths = open_file_list(settings)
     wanted = SyncSpec.from_settings(make_verify_settings(settings))
     with (
         private.make_scratch_directory() as folder,
@@ -126,7 +128,7 @@ def run_verify(settings: Settings, output: Output) -> int:
         runner.begin(wanted.source.root, place)
         for warning in wanted.target.warnings:
             journal.jobs.warn(warning)
-        return runner.run(VerifyJob(wanted, runner, known=_known_quirks(settings, place)))
+        return runner.run(VerifyJob(wanted, runner, paths=paths, known=_known_quirks(settings, place)))
 
 
 @dataclass
@@ -176,9 +178,9 @@ def _known_quirks(settings: Settings, target: str) -> Quirks:
 
 
 def make_verify_settings(settings: Settings) -> Settings:
-    """Return the settings of a dry run that deletes all orphans and believes no journal."""
+    """Return the settings of a dry run that believes no journal, and deletes all orphans: with a list there is none."""
     return replace(
-        settings, dry_run=True, trust_journal=False, delete=True, allow_empty_source=True, max_delete="",
+        settings, dry_run=True, trust_journal=False, delete=not settings.list_digest, allow_empty_source=True, max_delete="",
         object_manifest=False, cloudfront_distribution="", fail_on=(),
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from s3batch.files import private
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, do_nothing, make_bindable, open_database, open_read_only
 from s3batch.journal.doubts import Doubts
+from s3batch.journal.file_lists import FileLists
 from s3batch.journal.job_table import JobTable
 from s3batch.journal.jobs import Jobs
 from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits
@@ -63,6 +64,7 @@ class Journal:
         self.uploads = Uploads(*parts)
         self.doubts = Doubts(*parts)
         self.objects = Objects(*parts)
+        self.file_lists = FileLists(store, self._transaction)
         self.jobs = Jobs(
             *parts, table, self.operations, self.objects,
             is_rehearsal=bool(stands_for), at_once=limits.taken_at_once,

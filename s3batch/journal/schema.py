@@ -175,6 +175,12 @@ CREATE TABLE sample (
     PRIMARY KEY (job, at)
 ) WITHOUT ROWID;
 
+CREATE TABLE listed_path (
+    list TEXT NOT NULL,
+    path TEXT NOT NULL,
+    PRIMARY KEY (list, path)
+) WITHOUT ROWID;
+
 CREATE VIEW runs AS
     SELECT job.id, job.command, job.state, job.source,
         CASE WHEN job.target LIKE '/%' OR job.target LIKE 's3://%' THEN job.target ELSE 's3://' || job.target END AS target,
@@ -196,11 +202,11 @@ CREATE VIEW slowest AS
     FROM operation JOIN job ON job.number = operation.job
     WHERE operation.state = 'done' AND operation.seconds > 0 ORDER BY operation.seconds DESC;
 """
-"""Version 5: samples of the course of a job, and views for people."""
+"""Version 5: samples of the course of a job, the lists of ``files_from``, and views for people."""
 
 
 def add_reports(db: Database) -> None:
-    """Make version 5: what reports read. Views name the columns in words, with readable times."""
+    """Make version 5: what reports read, and lists of files. Views name the columns in words, with readable times."""
     for statement in REPORTS.split(";\n"):
         if statement.strip():
             db.execute(statement)

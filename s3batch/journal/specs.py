@@ -3,6 +3,7 @@
     redirect                  its target
     chunk                     three numbers: chunk, first row, last row
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
+    reconcile                 "whole-known DATE"
     upload, copy              "planned N"
     transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source
 
@@ -22,6 +23,7 @@ from s3batch.model import (
     Kind,
     KnownAttributes,
     KnownContent,
+    KnownWhole,
     OperationSpec,
     PlannedObject,
     RedirectSpec,
@@ -33,6 +35,7 @@ _CONTENT_KNOWN = "content-known"
 _ATTRIBUTES_CHANGED = "attributes-changed"
 _ATTRIBUTES_KNOWN = "attributes-known"
 _PLANNED = "planned"
+_WHOLE_KNOWN = "whole-known"
 _TAGS = "tags "
 _KEPT = "[{"
 _COPIED, _STREAMED = "copied", "streamed"
@@ -58,6 +61,8 @@ def encode_spec(spec: OperationSpec | None) -> str:
             return f"{_ATTRIBUTES_KNOWN} {spec.checksum}".rstrip()
         case PlannedObject():
             return f"{_PLANNED} {spec.modified_ns}"
+        case KnownWhole():
+            return f"{_WHOLE_KNOWN} {spec.written!r}"
         case KeptTags():
             return _TAGS + json.dumps([spec.tags, spec.modified, encode_spec(spec.before)])
         case KeptAttributes():
@@ -95,6 +100,8 @@ def _decode_file_spec(text: str) -> OperationSpec:
         return SourceObject(checksum, streamed=known == _STREAMED)
     if known == _PLANNED:
         return PlannedObject(int(checksum))
+    if known == _WHOLE_KNOWN:
+        return KnownWhole(float(checksum))
     if text.startswith(_TAGS):
         tags, modified, before = json.loads(text.removeprefix(_TAGS))
         if len(tags) > _MOST_TAGS:

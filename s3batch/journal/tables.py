@@ -142,6 +142,12 @@ CREATE TABLE sample (
     PRIMARY KEY (job, at)
 ) WITHOUT ROWID;
 
+CREATE TABLE listed_path (
+    list TEXT NOT NULL,
+    path TEXT NOT NULL,
+    PRIMARY KEY (list, path)
+) WITHOUT ROWID;
+
 CREATE UNIQUE INDEX idx_job_id ON job (id);
 CREATE UNIQUE INDEX idx_warning_job_text ON warning (job, text);
 CREATE INDEX operation_with_upload ON operation (key) WHERE upload_id <> '';

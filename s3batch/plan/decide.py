@@ -13,6 +13,7 @@ from s3batch.model import (
     Kind,
     KnownAttributes,
     KnownContent,
+    KnownWhole,
     Operation,
     Reason,
     Stage,
@@ -91,6 +92,24 @@ def is_probably_equal(operation: Operation, attributes: Attributes) -> bool:
 BULK_SIZE = 1024 * 1024
 """Bytes: larger files are compared on threads."""
 _MD5 = re.compile("[0-9a-f]{32}")
+
+
+def decide_unlisted(
+    file: LocalFile, key: str, known: KnownObject | None, fingerprint: str, *, stage: int, gzip: bool
+) -> Operation:
+    """Return the operation for a file whose key was not listed: a worker looks at the object."""
+    spec: OperationSpec | None = None
+    if known is not None and compare.is_file_untouched(file, known):
+        if known.fingerprint == fingerprint:
+            spec = KnownWhole(known.written)
+        elif known.fingerprint.endswith(COMPRESSED) == gzip:
+            spec = KnownContent()
+    etag = known.etag if known is not None and spec is not None else ""  # else it would count as listed
+    if spec is None and known is not None and known.fingerprint != fingerprint:
+        spec = AttributesChanged()
+    return Operation(Kind.RECONCILE, key, Reason.UNKNOWN, file.path, file.stamp.size, file.stamp, stage, etag, spec)
+
+
 _new = tuple.__new__
 
 

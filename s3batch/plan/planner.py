@@ -89,7 +89,7 @@ class Planner:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
         yield from take_over_rows(self.journal, expect)
         yield from listing
-        self.walked = walked = self.wanted.walk(self.journal.path)
+        self.walked = walked = self._walk()
         unmatched, found = UnmatchedPatterns(self.wanted.rules), False
         for batch in walked.batches(BATCH):
             add(self._decide(batch))
@@ -105,6 +105,13 @@ class Planner:
         lost = LEFT_EMPTY if self.left_empty else unmatched.warning() if found else ""
         for warning in (*walked.warnings(), *filter(None, [lost])):
             self.journal.jobs.warn(warning)
+
+    def _walk(self) -> Walk:
+        if not self.wanted.settings.list_digest:
+            return self.wanted.walk(self.journal.path)
+        from s3batch.plan.file_list import walk_file_list  # noqa: PLC0415 - few jobs have a list
+
+        return walk_file_list(self.wanted, self.journal)
 
     def require_complete_walk(self) -> None:
         """Raise JobFailedError if a path could not be read: an object without a file may be of such a path."""
@@ -173,11 +180,14 @@ class Planner:
         if file.size > OBJECT_LIMIT:
             raise JobFailedError(f"{file.path} has {file.size} bytes; S3 takes objects of up to 5 TiB")
         listed, known = facts
+        known = known if self.wanted.settings.trust_journal else None
         attributes, fingerprint = self.wanted.rules.describe(file.path)
+        stage, gzip = self.wanted.stage(file.path), attributes.gzip
+        if self.wanted.settings.list_digest:
+            return planner.decide_unlisted(file, key, known, fingerprint, stage=stage, gzip=gzip)
         return planner.decide_operation(
-            file, key, listed, known if self.wanted.settings.trust_journal else None, fingerprint,
-            stage=self.wanted.stage(file.path), gzip=attributes.gzip, preserves=bool(attributes.preserve),
-        )  # fmt: skip
+            file, key, listed, known, fingerprint, stage=stage, gzip=gzip, preserves=bool(attributes.preserve)
+        )
 
     def _count(self, files: Sequence[SourceEntry], quiet: list[str]) -> None:
         unchanged = len(quiet) - len(self.journal.objects.find_done_before(quiet))
@@ -197,7 +207,7 @@ class Planner:
             self.journal.objects.keep_keys(chain.from_iterable(map(self._keys_kept, kept)))
         if not (problems := walked.take_problems()):
             return
-        if self.wanted.settings.dry_run:
+        if self.wanted.settings.dry_run or self.wanted.settings.list_digest:
             self._fail(problems)
         else:
             add(self._plan_problems(problems))
@@ -215,7 +225,7 @@ class Planner:
         ]
 
     def _fail(self, problems: list[WalkProblem]) -> None:
-        """Record the problems as failures in a dry run, which carries nothing out that could fail."""
+        """Record the problems as failures: a dry run carries nothing out that could fail, and a list is looked at once."""
         rows = self.journal.operations.add(self._plan_problems(problems))
         failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
         self.journal.operations.settle([(State.FAILED, result) for result in failed])

@@ -80,6 +80,19 @@ class Settings:
         (), "Files of patterns to leave out, in gitignore syntax. They count before include and exclude.",
         Topic.WHAT, SYNC_COMMANDS, Form.LIST,
     )  # fmt: skip
+    files_from: str = define_setting(
+        "", "File with the paths of the only files to upload, one a line, relative to the source; - is stdin.",
+        Topic.WHAT, frozenset({"sync", "verify"}),
+    )  # fmt: skip
+    files_from0: str = define_setting(
+        "",
+        "The same, with a NUL behind each path, as find -print0 writes them.",
+        Topic.WHAT,
+        frozenset({"sync", "verify"}),
+    )
+    null: bool = define_setting(
+        False, "Paths in files_from end with NUL.", Topic.WHAT, frozenset({"sync", "verify"}), Form.BOOLEAN, short="-0"
+    )
     min_size: int = define_setting(
         0, "Minimum size of a file. Smaller files and objects are left alone.", Topic.WHAT, SYNC_COMMANDS, Form.SIZE,
         minimum=0,
@@ -622,6 +635,8 @@ class Settings:
     """The origin of each value that is not the default: ``--acl``, ``PLUGIN_ACL``, ``config file X``."""
     filter_order: tuple[str, ...] = ()
     """One of :data:`FILTERS` for each pattern, in the order of the flags; empty: all of include first."""
+    list_digest: str = ""
+    """The digest of the list of files_from; empty if there is none, or it has not been read."""
 
     @property
     def wants_document(self) -> bool:
@@ -685,6 +700,7 @@ class Settings:
         values = [f"{name}={getattr(self, name)!r}" for name in sorted(decisive - {"source"})]
         values += [f"sse_c={self.customer_key_mark()}"] if self.sse_c_key else []
         values += [f"filter_order={self.filter_order}"] * bool(self.filter_order)
+        values += [f"list={self.list_digest}"] * bool(self.list_digest)
         text = "\0".join([self.at_workspace(self.source), *values])
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
@@ -701,8 +717,10 @@ class Settings:
         values = {name: as_plain_value(getattr(self, name)) for name, row in TABLE.items() if _is_of_the_job(row)}
         facts = {"command": self.command, "plugin": self.plugin, "workspace": self.workspace or os.getcwd()}
         facts |= {"sse_c": self.customer_key_mark()} if self.sse_c_key else {}
-        return {**values, **facts, "build": self.build.public() if self.build else None} | (
-            {"filter_order": list(self.filter_order)} if self.filter_order else {}
+        return (
+            {**values, **facts, "build": self.build.public() if self.build else None}
+            | ({"filter_order": list(self.filter_order)} if self.filter_order else {})
+            | ({"list_digest": self.list_digest} if self.list_digest else {})
         )
 
     @classmethod
@@ -733,6 +751,7 @@ class Settings:
             user_directory=given.user_directory,
             job=given.job,
             filter_order=_read_filter_order(public.get("filter_order", [])),
+            list_digest=str(public.get("list_digest", "")),
         )
 
     def __repr__(self) -> str:

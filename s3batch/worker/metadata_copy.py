@@ -158,7 +158,7 @@ async def copy_onto_itself(
     if _may_be_right(operation, decided_with, tools):
         decided_with = tools.quirks
         if await find_difference(operation, attributes, head, tools) is None:
-            return _found_right(operation, head, tools)  # it differed in an attribute that the store never returns
+            return found_right(operation, head, tools)  # it differed in an attribute that the store never returns
     if _has_to_be_sent(aspects, tools):
         return _sent_again(operation, kept)
     if _has_to_be_recorded(operation, kept, on_record, tools):
@@ -185,7 +185,8 @@ def has_changed(operation: Operation) -> bool:
     return operation.kind is not Kind.RECONCILE or isinstance(operation.spec, KnownContent | AttributesChanged)
 
 
-def _found_right(operation: Operation, head: Response, tools: Tools) -> Result:
+def found_right(operation: Operation, head: Response, tools: Tools) -> Result:
+    """Return the result for an object that needs nothing."""
     date = seconds_of(head.headers.get("last-modified", ""))
     fingerprint = tools.brief.rules.fingerprint(operation.path)
     return Result(operation.id, etag=etag_of(head), date=date, fingerprint=fingerprint, already=True)
@@ -245,7 +246,7 @@ async def _copied_result(
         return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
     answer = await _copy_whole(operation, attributes, remote, tools)
     if answer is None:
-        return _found_right(operation, head, tools)
+        return found_right(operation, head, tools)
     return Result(operation.id, etag=etag_in(answer), date=date_of(answer), fingerprint=fingerprint)
 
 
@@ -305,7 +306,7 @@ async def put_tags_back(operation: Operation, head: Response, on_record: KeptTag
         headers = tuple(make_foreign_headers(attributes, remote).items())
         return _sent_again(operation, KeptAttributes(headers, on_record.tags))
     tools.note(Quirk(QuirkKind.COPY_DROPS, TAGS))
-    return _found_right(operation, head, tools)._replace(already=False, become=Kind.COPY, reason=Reason.METADATA)
+    return found_right(operation, head, tools)._replace(already=False, become=Kind.COPY, reason=Reason.METADATA)
 
 
 # --- looking after it ------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from s3batch.model import (
     Kind,
     KnownAttributes,
     KnownContent,
+    KnownWhole,
     Operation,
     Reason,
     Result,
 )
+from s3batch.objects.compare import LISTING_GRAIN
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.s3 import requests
 from s3batch.s3.event_loop import run_in_thread
@@ -23,6 +25,7 @@ from s3batch.source.reader import BLOCK
 from s3batch.worker.metadata_copy import (
     copy_onto_itself,
     find_difference,
+    found_right,
     has_changed,
     put_tags_back,
     wants_unseen,
@@ -35,6 +38,7 @@ from s3batch.worker.upload import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
 
@@ -57,6 +61,8 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
         return Result(operation.id, become=Kind.UPLOAD, reason=None if late else Reason.METADATA)
     raise_for_status(head, requests.head_object(operation.key))
     size = int(head.headers.get("content-length", -2))
+    if _is_as_known(operation, head):
+        return found_right(operation, head, tools)
     by_journal = isinstance(operation.spec, KnownContent) and etag_of(head) == operation.etag
     if by_journal and operation.recheck:  # planned by a run that is dead: the file may have changed since
         tools.source.check(operation.path, operation.stamp)
@@ -68,14 +74,19 @@ async def reconcile_object(operation: Operation, tools: Tools) -> Result:
         reason = Reason.METADATA  # another one than at the last write, and no look would show it
     if reason is None:
         mended = on_record and not tools.brief.dry_run and await put_tags_back(operation, head, on_record, tools)
-        return mended or Result(
-            operation.id, etag=etag_of(head), date=seconds_of(head.headers.get("last-modified", "")),
-            fingerprint=tools.brief.rules.fingerprint(operation.path), already=True,
-        )  # fmt: skip
+        return mended or found_right(operation, head, tools)
     if tools.brief.dry_run:
         return Result(operation.id, become=Kind.COPY, reason=reason)
     copied = await copy_onto_itself(operation._replace(reason=reason), head, tools, upload_file, quirks, on_record)
     return copied if copied.already or copied.become else copied._replace(become=Kind.COPY, reason=reason)
+
+
+def _is_as_known(operation: Operation, head: Response) -> bool:
+    """Return whether the object is the one that the journal knows, and vouches for."""
+    known = operation.spec
+    if not isinstance(known, KnownWhole) or operation.recheck or etag_of(head) != operation.etag:
+        return False
+    return seconds_of(head.headers.get("last-modified", "")) < known.written + LISTING_GRAIN
 
 
 async def _by_record(operation: Operation, attributes: Attributes, tools: Tools) -> Result | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from s3batch.journal.specs import decode_spec, encode_spec
 from s3batch.model import (
     AttributesChanged,
     Kind,
     KnownAttributes,
     KnownContent,
     KnownObject,
+    KnownWhole,
     ListedObject,
     Operation,
     Reason,
 )
-from s3batch.plan.decide import choose_part_size, decide_operation, split_into_parts
+from s3batch.plan.decide import choose_part_size, decide_operation, decide_unlisted, split_into_parts
 from tests.rig.stamps import local_file
 
 FILE = local_file("a.txt", 5)
@@ -121,3 +123,24 @@ def test_parts_grow_until_ten_thousand_are_enough() -> None:
 
 def test_parts_cover_the_file_once() -> None:
     assert split_into_parts(25, 10) == [(1, 0, 10), (2, 10, 10), (3, 20, 5)]
+
+
+@pytest.mark.parametrize(
+    ("known", "etag", "spec"),
+    [
+        pytest.param(None, "", None, id="nothing known"),
+        pytest.param(KNOWN, "e", KnownWhole(100.0), id="file and attributes as we left them"),
+        pytest.param(KNOWN._replace(fingerprint="G"), "e", KnownContent(), id="other attributes"),
+        pytest.param(
+            KNOWN._replace(local=ELSEWHERE), "", None, id="touched: an ETag of the journal is not a listed one"
+        ),
+        pytest.param(
+            KNOWN._replace(local=ELSEWHERE, fingerprint="G"), "", AttributesChanged(), id="touched, and others"
+        ),
+    ],
+)
+def test_a_file_whose_key_was_not_listed_is_compared_with_its_object(known, etag, spec) -> None:
+    found = decide_unlisted(FILE, "t/a.txt", known, "F", stage=0, gzip=False)
+
+    assert (found.kind, found.etag, found.spec) == (RECONCILE, etag, spec)
+    assert decode_spec(RECONCILE, encode_spec(spec)) == spec

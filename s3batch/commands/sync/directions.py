@@ -23,6 +23,7 @@ def run_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands.sync import job
 
         return job.run_sync(settings, output)
+    _refuse_lists(settings)
     if direction is Direction.DOWNLOAD:
         from s3batch.commands.sync import download
 
@@ -41,11 +42,19 @@ def verify_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands import verify
 
         return verify.run_verify(settings, output)
+    _refuse_lists(settings)
     if direction is Direction.DOWNLOAD:
         from s3batch.commands.sync import download_verify
 
         return download_verify.run_download_verify(settings, output)
     raise _refuse_direction(direction)
+
+
+def _refuse_lists(settings: Settings) -> None:
+    """Raise SettingsError for settings that an upload alone has."""
+    for name in ("files_from", "files_from0"):
+        if getattr(settings, name):
+            raise settings.bad(name, "leave it out: it names files of a local source")
 
 
 def _refuse_direction(direction: Direction) -> SettingsError:

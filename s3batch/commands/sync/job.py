@@ -29,7 +29,7 @@ from s3batch.errors import DeclinedError, EndpointError, JobFailedError, S3Batch
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Kind, Operation, Result, Stage
-from s3batch.plan import deletes, late_requests, quirk_memory
+from s3batch.plan import deletes, file_list, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
 from s3batch.plan.row_check import RowCheck
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from s3batch.s3.credentials import Login
     from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
+    from s3batch.source.path_list import PathList
 
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 """Requests at most, of a worker and of this machine: at 20 ms a request 128 are 6,400 objects a second and worker.
@@ -68,12 +69,13 @@ _AFTER_ALL = Stage.DELETE + 1
 
 def run_sync(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync`` of a local source, or resume one if ``settings.job`` is set; return the exit code."""
+    settings, paths = file_list.open_file_list(settings)
     wanted = SyncSpec.from_settings(settings)
     if settings.plan and not settings.job:
         from s3batch.commands.plans.make import save_plan  # noqa: PLC0415 - few runs save a plan
 
         return save_plan(wanted, output)
-    return begin_job(wanted, output, SyncJob)
+    return begin_job(wanted, output, partial(SyncJob, paths=paths))
 
 
 @dataclass
@@ -94,6 +96,8 @@ class SyncJob(JobDescription):
     """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
+    paths: PathList | None = None
+    """The list of files that was read; a resumed job finds it in the journal."""
     fence: Fence | None = None
     """The fence that is looked at before each later stage."""
     left_empty: bool = False
@@ -137,12 +141,11 @@ class SyncJob(JobDescription):
         self.journal.check_rows(self.make_row_check(is_foreign=is_foreign).admit, self.wanted.owns)
         try:
             self.check_source()
-            pages = self._pages()
-            first = next(pages, None)  # checks the sign-in, before there is a worker
+            pages = self._contact()
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
             with self._open_coordinator() as coordinator:
-                self._run_stages(coordinator, chain([first] if first else [], pages))
+                self._run_stages(coordinator, pages)
         finally:
             for warning in self._replanner.warnings() if self._replanner else ():
                 self.journal.jobs.warn(warning)
@@ -189,7 +192,7 @@ class SyncJob(JobDescription):
 
     def watch_blocked_uploads(self) -> BlockedUploads | None:
         """Return what has uploads wait that another object keeps out."""
-        return BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
+        return None if self.settings.list_digest else BlockedUploads(self.wanted, self.journal, lambda: self.bucket)
 
     def _plan_steps(self, coordinator: Coordinator, planning: Planner, listing: Iterator[None]) -> Iterator[None]:
         """Return the steps of planning, beside which operations are sent. On a terminal a question may come first."""
@@ -245,6 +248,8 @@ class SyncJob(JobDescription):
             return
         self._invalidate()
         object_manifest.store_manifest(self.wanted, self.journal, self.bucket)
+        if self.settings.list_digest:
+            self.journal.file_lists.forget(self.settings.list_digest)
 
     def _look_again(self, coordinator: Coordinator, planning: Planner) -> None:
         """Repair the late changes of requests of killed runs."""
@@ -284,6 +289,15 @@ class SyncJob(JobDescription):
 
     # --- the listing ------------------------------------------------------------------------
 
+    def _contact(self) -> Iterable[ListingPage]:
+        """Check the sign-in, before there is a worker; return the pages of the listing, of which a list needs none."""
+        if self.settings.list_digest:
+            file_list.contact_without_listing(self.wanted, self.paths, self.journal, self.bucket)
+            return ()
+        pages = self._pages()
+        first_page = next(pages, None)
+        return chain([first_page] if first_page else [], pages)
+
     def _pages(self) -> Iterator[ListingPage]:
         try:
             yield from self.bucket.list_objects(self.wanted.listed)
@@ -298,6 +312,8 @@ class SyncJob(JobDescription):
         """Record the listing, a page at each step."""
         self.totals.phase = "listing"
         self.journal.objects.begin_listing()
+        if self.settings.list_digest:
+            return  # not complete: nothing counts as absent
         for page in pages:
             self.journal.objects.record_listing(page.objects)
             reach_failpoint("listed-page")

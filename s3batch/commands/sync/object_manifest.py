@@ -95,7 +95,8 @@ def store_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
 
 
 def _keeps_manifest(wanted: SyncSpec) -> bool:
-    return wanted.settings.object_manifest and not wanted.is_one_key
+    """Return whether the job has a manifest; a job about listed files does not know all objects."""
+    return wanted.settings.object_manifest and not (wanted.is_one_key or wanted.settings.list_digest)
 
 
 def _manifest_header(wanted: SyncSpec) -> dict[str, Any]:

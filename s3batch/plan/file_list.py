@@ -1,0 +1,90 @@
+"""``files_from``: the job is about the files of a list, which is kept in the journal, so that a resume has it too.
+
+    read and check the list ─> settings with its digest ─> job ─> rows of the journal ─> files, without walk or listing
+
+The list is read before the job begins, so a wrong path is exit code 2. A resumed job has the digest from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from s3batch.errors import JobFailedError, SettingsError
+from s3batch.s3.errors import RequestError
+
+# ruff: noqa: PLC0415 - few jobs have a list
+
+if TYPE_CHECKING:
+    from s3batch.journal import Journal
+    from s3batch.plan.spec import SyncSpec
+    from s3batch.s3.bucket import Bucket
+    from s3batch.settings.table import Settings
+    from s3batch.source.listed_walk import ListedWalk
+    from s3batch.source.path_list import PathList
+
+
+def open_file_list(settings: Settings) -> tuple[Settings, PathList | None]:
+    """Read the list that the settings name. Return the settings with its digest, and the list.
+
+    ``None``: there is none, or the journal has it. Raises SettingsError.
+    """
+    name = "files_from0" if settings.files_from0 else "files_from"
+    file = getattr(settings, name)
+    if not file:
+        return settings, None
+    _refuse_other_settings(settings, name)
+    if settings.list_digest:
+        return settings, None
+    from s3batch.source.path_list import read_path_list
+
+    try:
+        paths = read_path_list(
+            file if file == "-" else settings.at_workspace(file), nul=settings.null or name == "files_from0"
+        )
+    except OSError as error:
+        raise settings.bad(name, f"name a file of paths: {error.strerror}") from None
+    except ValueError as error:
+        raise settings.bad(name, str(error)) from None
+    return replace(settings, list_digest=paths.digest), paths
+
+
+def _refuse_other_settings(settings: Settings, name: str) -> None:
+    if settings.files_from and settings.files_from0:
+        raise settings.bad("files_from0", "give files_from or files_from0, not both")
+    if settings.delete:
+        raise settings.bad("delete", f"leave it out: {name} names the only files that the job is about")
+    if settings.plan:
+        raise settings.bad("plan", f"leave it out: a plan needs a listing, which {name} does without")
+    source = settings.at_workspace(settings.source)
+    if not os.path.isdir(source) and os.path.exists(source):
+        raise settings.bad("source", f"give a directory: the paths of {name} are relative to it")
+
+
+def contact_without_listing(wanted: SyncSpec, paths: PathList | None, journal: Journal, bucket: Bucket) -> None:
+    """Put the list into the journal, and check the sign-in with its first key.
+
+    Raises JobFailedError if a resumed job has lost its list.
+    """
+    digest = wanted.settings.list_digest
+    if paths is not None:
+        journal.file_lists.store(paths.digest, paths.pages())
+    elif not journal.file_lists.has(digest):
+        raise JobFailedError("the journal has lost the list of files_from", hint="begin a new sync with the list")
+    first = next(journal.file_lists.pages(digest), [])
+    with suppress(RequestError):  # a refusal of one key is that operation's matter
+        any(bucket.head(wanted.key(path)) for path in first[:1])
+
+
+def walk_file_list(wanted: SyncSpec, journal: Journal) -> ListedWalk:
+    """Return the files of the job's list."""
+    from s3batch.source.listed_walk import ListedWalk
+
+    if wanted.source.pattern:
+        raise SettingsError("files_from needs a directory as source, not a glob", hint="name the directory")
+    return ListedWalk(
+        wanted.source.root, wanted.selection, journal.file_lists.pages(wanted.settings.list_digest),
+        symlinks=wanted.settings.symlinks, journal=journal.path, limits=wanted.limits,
+    )  # fmt: skip

@@ -1,0 +1,65 @@
+"""The files that a list names, in the place of a walk: each is looked at as the walk would, and nothing else is.
+
+A path that does not exist, or is a directory, is a failure of its own: the user has named it. Filters hold for a list too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.files.private import OWN_DIRECTORY
+from s3batch.model import FILE, LocalFile
+from s3batch.source.walk import CountedPaths, Walk, WalkProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3batch.source.limits import FileLimits
+    from s3batch.source.walk import WalkFilter
+
+_MISSING = "it does not exist, and the list names it"
+_DIRECTORY = "it is a directory; a list names files only"
+
+
+class ListedWalk(Walk):
+    """The named files of one source. Of a path that is named twice, the pages must hold one."""
+
+    def __init__(
+        self,
+        root: str,
+        selection: WalkFilter,
+        pages: Iterator[list[str]],
+        *,
+        symlinks: str = "follow",
+        journal: str = "",
+        limits: FileLimits | None = None,
+    ) -> None:
+        super().__init__(root, selection, symlinks=symlinks, journal=journal, limits=limits)
+        self._pages = pages
+        self.left_out = CountedPaths()
+        """Paths that the list names and the filters hide."""
+
+    def batches(self, size: int) -> Iterator[list[LocalFile]]:
+        """Yield the files of each page of the list."""
+        for page in self._pages:
+            yield [file for path in page if (file := self._look_at(path)) is not None]
+        self.complete = True
+
+    def _look_at(self, path: str) -> LocalFile | None:
+        if OWN_DIRECTORY in path.split("/") or not self._selection.wants(path):
+            self.left_out.add(path)
+            return None
+        found, before = self.look(path), len(self.problems)
+        if found is None and before and self.problems[-1].code == "Vanished":
+            self.problems[-1] = self.problems[-1]._replace(path=path, error=_MISSING, directory=False)
+        if found is None or found.stamp.kind == FILE:
+            return found
+        self._fail(WalkProblem(path, _DIRECTORY, "Unreadable", directory=False))
+        return None
+
+    def warnings(self) -> Iterator[str]:
+        """Yield those of a walk, and a sentence about paths that filters hide."""
+        yield from super().warnings()
+        if self.left_out.count:
+            paths = "path that files_from names is" if self.left_out.count == 1 else "paths that files_from names are"
+            yield f"{self.left_out.count:,} {paths} hidden by filters: {self.left_out}"
