@@ -129,6 +129,17 @@ class Output:
         if not self.events_only:
             self._put("".join(f"{self.clean(line)}\n" for line in lines))
 
+    def content(self, block: ReadableBuffer) -> None:
+        """Write bytes to stdout as they are. Raises OSError or ValueError if they are lost."""
+        self.data_written = True
+        try:
+            self._stdout.flush()
+            self._stdout.buffer.write(block)
+            self._stdout.buffer.flush()
+        except (OSError, ValueError) as error:
+            self._lost = error
+            raise
+
     def document(self, document: Mapping[str, Any]) -> None:
         """Write the one JSON document of a run with ``--json``."""
         write = self._put if self.held is None else self.held.write

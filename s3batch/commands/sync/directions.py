@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.errors import SettingsError
-from s3batch.settings.direction import Direction, find_direction
+from s3batch.settings.direction import STREAM, Direction, find_direction
 
 if TYPE_CHECKING:
     from s3batch.reporting.console import Output
@@ -32,6 +32,14 @@ def run_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands.sync import transfer_job
 
         return transfer_job.run_transfer(settings, output)
+    if direction is Direction.STREAM:
+        from s3batch.commands.sync import stdin_job, stdout
+
+        return (
+            stdin_job.store_stdin(settings, output)
+            if settings.source == STREAM
+            else stdout.write_object(settings, output)
+        )
     raise _refuse_direction(direction)
 
 

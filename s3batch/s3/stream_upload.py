@@ -1,0 +1,194 @@
+"""Stores a stream of unknown length as one object, in bounded memory.
+
+    read a block ─> it is all there is: PutObject
+                 └> CreateMultipartUpload; lanes read blocks in turn and send them ─> CompleteMultipartUpload ─> proof
+
+Each part carries a checksum that the store confirms, and is sent again with another kind where the store takes no such
+one. That is why this is not s3transfer's: its managers cannot do so with a stream that is read once.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3batch.s3 import requests
+from s3batch.s3.checksums import WHOLE_OBJECT
+from s3batch.s3.errors import Fault, RequestError, fault_of, is_acl_refusal
+from s3batch.s3.etag import md5_of_etag, multipart_etag
+from s3batch.s3.event_loop import run_in_thread, sleep
+from s3batch.s3.gather import gather_results
+from s3batch.s3.integrity import CHECKSUM_WARNING, Checks, checksum_header, refuses_checksum
+from s3batch.s3.proof import strip_etag
+from s3batch.s3.responses import date_of, etag_of, raise_for_status
+from s3batch.s3.retry import back_off
+from s3batch.s3.validation import etag_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from s3batch.s3.bucket import Bucket
+    from s3batch.s3.requests import Body, Request, Response
+    from s3batch.s3.stream_blocks import BlockReader
+
+_LANES = 4
+_MEMORY = 256 << 20
+"""Bytes of blocks in memory; a single larger block still goes."""
+_PARTING = 5.0
+"""Seconds for parts under way before their upload is aborted: one that ends later would stay."""
+
+
+class StoredStream(NamedTuple):
+    """The object that a stream has become."""
+
+    etag: str
+    checksum: str
+    date: float
+    request_id: str
+
+
+class StreamUpload:
+    """One stream on its way to one key."""
+
+    def __init__(self, bucket: Bucket, key: str, headers: Mapping[str, str]) -> None:
+        self.upload_id = ""
+        """The multipart upload under way; empty if there is none."""
+        self.warnings: list[str] = []
+        self.sent = 0
+        """Bytes that the store has."""
+        self._bucket = bucket
+        self._key = key
+        self._headers = dict(headers)
+        self.checks = Checks.from_endpoint(bucket.endpoint)
+        self.checksum = "" if self.checks.name == "md5" else self.checks.name
+        """The algorithm of the checksum of the whole stream, which its reader computes; empty for none."""
+        self._parts: dict[int, tuple[str, str]] = {}
+        """ETag and checksum of each part."""
+        self._has_failed = False
+
+    async def store(self, reader: BlockReader) -> StoredStream:
+        """Store all that ``reader`` gives. Raises :class:`RequestError` or OSError, and the upload is to be aborted."""
+        first = await run_in_thread(reader.read_block)
+        if reader.has_ended:
+            return await self._put(first.content)
+        self.upload_id = await self._create()
+        await self._send_part(first.number, first.content)
+        del first
+        lanes = max(1, min(_LANES, _MEMORY // reader.block_size))
+        await gather_results(self._send_blocks(reader, lane) for lane in range(lanes))
+        stored = await self._complete(reader)
+        self.upload_id = ""
+        return stored
+
+    def abort(self) -> Fault | None:
+        """Abort the upload, after its parts under way; return the fault of a refusal."""
+        self._has_failed = True
+        if not self.upload_id:
+            return None
+        transport, until = self._bucket.transport, time.monotonic() + _PARTING
+        while transport.loop.active and time.monotonic() < until:
+            transport.turn(0.1)
+        try:
+            self._bucket.abort_multipart_upload(self._key, self.upload_id)
+        except RequestError as error:
+            return error.fault
+        return None
+
+    async def _send_blocks(self, reader: BlockReader, lane: int) -> None:
+        """Read blocks and send them until there are no more; the first lane goes on where blocks fill the memory."""
+        try:
+            while not self._has_failed and (not lane or reader.block_size * (lane + 1) <= _MEMORY):
+                number, content = await run_in_thread(reader.read_block)
+                if not content:
+                    return
+                await self._send_part(number, content)
+                del content
+        except BaseException:
+            self._has_failed = True
+            raise
+
+    async def _put(self, body: Body) -> StoredStream:
+        answer, checksum = await self._send(requests.put_object(self._key, body, self._headers))
+        self.sent += len(body)
+        return _describe_stored(answer, etag_of(answer), checksum)
+
+    async def _send_part(self, number: int, body: Body) -> None:
+        answer, checksum = await self._send(requests.upload_part(self._key, self.upload_id, number, body))
+        self._parts[number] = (etag_of(answer), checksum)
+        self.sent += len(body)
+
+    async def _send(self, call: Request) -> tuple[Response, str]:
+        """Return the answer to a call that stores its body, and the checksum that the store has confirmed."""
+        for attempt in count(1):
+            used = self.checks.name
+            header = await run_in_thread(partial(checksum_header, used, call.body))
+            answer = await self._bucket.send(call._replace(headers={**call.headers, **header}))
+            if not answer.ok and refuses_checksum(answer, used) and self.checks.weaken(used):
+                words = CHECKSUM_WARNING.format(used, fault_of(answer).code, self.checks.name or "none")
+                self.warnings.append(words)
+                continue
+            if is_acl_refusal(answer) and self._drop_acl():
+                call = call._replace(headers=self._headers)
+                continue
+            raise_for_status(answer, call)
+            try:
+                proof = await self.checks.proofs.prove(call, answer, header)
+            except RequestError as error:
+                if attempt >= self._bucket.tries or not error.fault.retryable:
+                    raise
+                await sleep(back_off(attempt))
+                continue
+            self.warnings += [proof.warning] if proof.warning else []
+            return answer, proof.checksum or ""
+        raise AssertionError  # the loop has no end
+
+    def _drop_acl(self) -> bool:
+        return self._headers.pop("x-amz-acl", None) is not None
+
+    async def _create(self) -> str:
+        while True:
+            used, headers = self.checks.name, dict(self._headers)
+            if used in WHOLE_OBJECT:
+                headers |= {"x-amz-checksum-algorithm": used.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
+            call = requests.create_multipart_upload(self._key, headers)
+            answer = await self._bucket.send(call)
+            if not answer.ok and (
+                (refuses_checksum(answer, used) and self.checks.weaken(used))
+                or (is_acl_refusal(answer) and self._drop_acl())
+            ):
+                continue
+            upload_id: str = raise_for_status(answer, call).document
+            return upload_id
+
+    async def _complete(self, reader: BlockReader) -> StoredStream:
+        """Complete the upload and prove that the object is the stream. Raises :class:`RequestError` if it is not."""
+        name = self.checks.name
+        rows = [(number, f'"{etag}"', checksum) for number, (etag, checksum) in sorted(self._parts.items())]
+        whole = name in WHOLE_OBJECT and all(checksum for _, _, checksum in rows)
+        headers = {"x-amz-checksum-type": "FULL_OBJECT"} if whole else {}
+        call = requests.complete_multipart_upload(self._key, self.upload_id, rows, name, headers)
+        answer = await self._bucket.send(call)
+        if answer.status == 404:  # an answer before this one may have been lost
+            head = await self._bucket.send(requests.head_object(self._key))
+            if head.ok and strip_etag(head.headers.get("etag", "")) == self._make_etag():
+                return _describe_stored(head, etag_of(head), "")
+        completed = raise_for_status(answer, call).document
+        etag, checksum = strip_etag(etag_in(answer)), completed.get(f"Checksum{name.upper()}", "")
+        if name == self.checksum and checksum and "-" not in checksum and checksum != reader.checksum:
+            words = f"the store has the checksum {checksum}, and the stream {reader.checksum}"
+            raise RequestError(call.name, self._key, Fault("ChecksumMismatch", words))
+        if not all(checksum for _, _, checksum in rows) and etag != self._make_etag():
+            warning = await self.checks.proofs.look(self._key, reader.size, etag)
+            self.warnings += [warning] if warning else []
+        return _describe_stored(answer, etag, checksum)
+
+    def _make_etag(self) -> str:
+        """Return the ETag that S3 makes of the parts; empty if theirs are no MD5s."""
+        digests = [md5_of_etag(etag) for _, (etag, _) in sorted(self._parts.items())]
+        return multipart_etag([bytes.fromhex(each or "") for each in digests]) if all(digests) else ""
+
+
+def _describe_stored(answer: Response, etag: str, checksum: str) -> StoredStream:
+    return StoredStream(etag, checksum, date_of(answer), answer.headers.get("x-amz-request-id", ""))
