@@ -72,6 +72,7 @@ _METAVARS = {
     Form.URL: "URL",
     Form.INTEGER: "N",
     Form.SIZE: "SIZE",
+    Form.BANDWIDTH: "RATE",
     Form.DURATION: "TIME",
     Form.DAYS: "TIME",
     Form.LIMIT: "N|N%",

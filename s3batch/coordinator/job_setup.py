@@ -9,6 +9,7 @@ from s3batch.coordinator import journal_trust
 from s3batch.executors.inline import InlineExecutor
 from s3batch.executors.local import LocalExecutor, limit_worker_count
 from s3batch.journal import Journal
+from s3batch.settings.bandwidth import read_bandwidth
 
 if TYPE_CHECKING:
     from s3batch.executors import Executor
@@ -35,8 +36,9 @@ def build_executor(settings: Settings, brief: Brief, *, workers: int, in_flight:
 
     It has fewer than ``workers`` where there are fewer requests, or so little bandwidth that more would starve.
     """
-    bandwidth = float(settings.bandwidth or 0)
+    bandwidth = read_bandwidth(settings.bandwidth)
     if settings.executor == "inline":
         return InlineExecutor(replace(brief, limit=in_flight, bandwidth=bandwidth))
-    count = limit_worker_count(bandwidth, min(workers, in_flight))
+    lowest = bandwidth if isinstance(bandwidth, float) else bandwidth.lowest
+    count = limit_worker_count(lowest, min(workers, in_flight))
     return LocalExecutor(replace(brief, limit=max(1, in_flight // count), bandwidth=bandwidth / count), count)

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3batch.s3.event_loop import EventLoop
+    from s3batch.settings.bandwidth import Bandwidth
 
 
 class BandwidthQueue:
     """Lets requests go as the rate limiter has bytes for them."""
 
-    def __init__(self, rate: float, loop: EventLoop) -> None:
-        """``rate`` is in bytes per second."""
+    def __init__(self, rate: Bandwidth, loop: EventLoop) -> None:
+        """``rate`` is in bytes per second, or a timetable."""
         self.limiter = RateLimiter(rate, loop.clock)
         self._loop = loop
         self._held: deque[Callable[[], None]] = deque()

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from s3batch.s3.connection_pool import PooledConnection
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.event_loop import Task
+    from s3batch.settings.bandwidth import Bandwidth
 
 _READS = frozenset({"GET", "HEAD"})
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "BadRequest")
@@ -104,11 +105,11 @@ class Transport:
         carrier: Callable[[Endpoint], Send],
         *,
         limit: int = 64,
-        bandwidth: float = 0.0,
+        bandwidth: Bandwidth = 0.0,
         clock: Callable[[], float] = time.monotonic,
         target: Transport | None = None,
     ) -> None:
-        """``carrier`` makes the function for calls through boto3; ``bandwidth`` is bytes per second, 0 for no limit.
+        """``carrier`` makes the function for calls through boto3; ``bandwidth`` is bytes per second, 0 for no limit, or a timetable.
 
         With a ``target`` this is the transport of the source: it shares loop, window, bandwidth and counts with it.
         """

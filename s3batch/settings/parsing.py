@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s3batch import units
 from s3batch.errors import SettingsError
 from s3batch.settings import texts
+from s3batch.settings.bandwidth import parse_bandwidth
 from s3batch.settings.schema import LISTS, Form, Setting, Topic
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def parse_setting(row: Setting, text: str, origin: str) -> Any:
         value = _parse_form(row, text)
     except ValueError as error:
         raise wrong_value_error(row, text, origin, str(error)) from None
-    return row.default if row.zero_is_unset and value <= 0 else value
+    return row.default if row.zero_is_unset and not isinstance(value, str) and value <= 0 else value
 
 
 def clean_values(given: Mapping[str, GivenText]) -> dict[str, GivenText]:
@@ -102,6 +103,8 @@ def _parse_form(row: Setting, text: str) -> Any:
             return _parse_level(text)
         case Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
             return _check_limits(row, _parse_scaled(row.form, text))
+        case Form.BANDWIDTH:
+            return parse_bandwidth(text)
         case Form.LIMIT:
             units.parse_limit(text)
             return text.strip()

@@ -65,6 +65,8 @@ class Form(StrEnum):
     INTEGER = "number"
     SIZE = "size"
     """Bytes, see :func:`s3batch.units.parse_size`."""
+    BANDWIDTH = "size, or timetable"
+    """Bytes per second, or a text: see :mod:`s3batch.settings.bandwidth`."""
     DURATION = "duration"
     """Seconds, see :func:`s3batch.units.parse_duration`."""
     DAYS = "duration, plain numbers are days"

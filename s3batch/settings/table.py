@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from s3batch.errors import SettingsError
 from s3batch.files.private import OWN_DIRECTORY
+from s3batch.settings.bandwidth import parse_bandwidth
 from s3batch.settings.ci_build import CIBuild
 from s3batch.settings.parsing import as_plain_value, join_keys, wrong_value_error
 from s3batch.settings.s3_limits import PART_MAXIMUM, PART_MINIMUM
@@ -492,8 +493,8 @@ class Settings:
         Topic.SPEED, WORKING_COMMANDS, Form.INTEGER, zero_is_unset=True,
         shown_default="set by the number of workers",
     )  # fmt: skip
-    bandwidth: int | None = define_setting(
-        None, "Maximum bytes per second over all workers.", Topic.SPEED, WORKING_COMMANDS, Form.SIZE, zero_is_unset=True,
+    bandwidth: int | str | None = define_setting(
+        None, "Maximum bytes per second over all workers, or a timetable such as '08:00,2MiB 19:00,50MiB sat,off'.", Topic.SPEED, WORKING_COMMANDS, Form.BANDWIDTH, zero_is_unset=True,
         shown_default="unlimited",
     )  # fmt: skip
     retries: int = define_setting(
@@ -806,6 +807,13 @@ def _is_of_the_job(row: Setting) -> bool:
     return not row.secret and row.topic is not Topic.OUTPUT and row.name not in {"journal", "max_duration"}
 
 
+def _is_bandwidth(value: object) -> bool:
+    try:
+        return value is None or (isinstance(value, int | str) and bool(parse_bandwidth(str(value))))
+    except ValueError:
+        return False
+
+
 def _read_filter_order(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or any(name not in FILTERS for name in value):
         raise ValueError("filter_order is not of its kind")
@@ -824,6 +832,8 @@ def _fits_setting(row: Setting, value: object) -> bool:
             return isinstance(value, bool)
         case Form.LIST | Form.KEYS:
             return isinstance(value, list) and all(isinstance(word, str) for word in value)
+        case Form.BANDWIDTH:
+            return _is_bandwidth(value)
         case Form.COUNT | Form.INTEGER | Form.SIZE | Form.DURATION | Form.DAYS:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             return number or (value is None and row.default is None)

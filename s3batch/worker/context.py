@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.errors import Fault
     from s3batch.s3.sigv4 import Credentials
+    from s3batch.settings.bandwidth import Bandwidth
 
 
 class BackupPlace(NamedTuple):
@@ -65,8 +66,8 @@ class Brief:
     rules: AttributeRules
     limit: int = 64
     """Requests in flight in this worker."""
-    bandwidth: float = 0.0
-    """Bytes per second for this worker; 0 for no limit."""
+    bandwidth: Bandwidth = 0.0
+    """Bytes per second for this worker; 0 for no limit; or a timetable of them."""
     part_size: int = 16 * 1024 * 1024
     copy_limit: int = COPY_LIMIT
     forsaken_after: float = 5.0

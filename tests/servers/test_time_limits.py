@@ -18,3 +18,14 @@ def test_a_run_ends_when_its_time_is_up_and_a_resume_does_the_rest(make_tree, bu
     assert stopped.json["operations"]["upload"]["done"] == len(early) < 60
     assert (resumed.code, resumed.json["sent_before"], resumed.json["sent_now"]) == (0, len(early), 60 - len(early))
     assert bucket.contents() == {f"site/{path.name}": path.read_bytes() for path in tree.iterdir()}
+
+
+def test_a_timetable_limits_a_sync_and_its_resume(make_tree, bucket, run_cli, env):
+    tree = make_tree({f"{number:02}": bytes([number]) * 2048 for number in range(20)})
+    arguments = ["sync", tree, bucket.url("site"), "--json", "--bandwidth", "00:00,200KiB 12:00,200KiB sun,off"]
+
+    assert run_cli(arguments, env={**env, "S3BATCH_TEST_CRASH_AT": "settled:1"}).code < 0
+    resumed = run_cli(["resume", "--json", "--bandwidth", "mon,off"], cwd=tree)
+
+    assert resumed.code == 0, resumed.stderr
+    assert len(bucket.keys()) == 20

@@ -115,7 +115,7 @@ def test_a_value_is_read_from_text(name, text, value):
         pytest.param(
             "fail_on",
             "warnings,errors",
-            "fail_on cannot be 'warnings,errors' (from PLUGIN_X); write warnings, changes or nothing",
+            "fail_on cannot be 'warnings,errors' (from PLUGIN_X); write warnings, changes, nothing or empty",
             id="a list of choices",
         ),
     ],
@@ -296,4 +296,4 @@ def test_only_settings_with_a_fixed_unit_take_plain_numbers():
     sized = {name for name, row in TABLE.items() if row.form is Form.SIZE}
 
     sizes_of_parts = {"part_size", "copy_part_size", "multipart_threshold"}
-    assert sized == {"bandwidth", *sizes_of_parts, "max_size", "min_size", "max_total", "local_max"}
+    assert sized == {*sizes_of_parts, "max_size", "min_size", "max_total", "local_max"}

@@ -39,6 +39,7 @@ from s3batch.reporting.json_stream import Spool
 from s3batch.reporting.progress import Totals
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
+from s3batch.settings.bandwidth import read_bandwidth
 from s3batch.source.walk import CountedPaths
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
@@ -374,7 +375,7 @@ class SyncJob(JobDescription):
         if not self.cluster:
             return build_executor(self.settings, brief, workers=count, in_flight=in_flight)
         count = min(count, in_flight)
-        share = (self.settings.bandwidth or 0) / count
+        share = read_bandwidth(self.settings.bandwidth) / count
         from s3batch.executors.dask.executor import DaskExecutor  # noqa: PLC0415 - few want it
 
         return DaskExecutor(self.cluster, replace(brief, limit=max(1, in_flight // count), bandwidth=share), count)
