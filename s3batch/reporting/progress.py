@@ -121,7 +121,7 @@ def format_progress_line(totals: Totals, first: Totals, seconds: float) -> str:
     more = "+" if totals.planning else ""
     parts = [
         f"{format_count(totals.files_done)} of {format_count(totals.files_planned)}{more} {totals.unit}",
-        f"{format_size(totals.bytes_done)} of {format_size(totals.bytes_planned)}{more}",
+        f"{format_size(totals.bytes_done)} of {format_size(max(totals.bytes_planned, totals.bytes_done))}{more}",
         f"{format_size((totals.bytes_done - first.bytes_done) / seconds)}/s",
     ]
     left = None if totals.planning else _estimate_seconds_left(totals, first, seconds)
