@@ -14,6 +14,7 @@ from s3batch.s3.permissions import refusal_words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s3batch.coordinator.signals import Signals
     from s3batch.journal import Journal
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.errors import Fault
@@ -36,6 +37,26 @@ def find_unclaimed_uploads(journal: Journal, bucket: Bucket, prefix: str) -> Unc
         if upload.upload_id not in mine:
             found[upload.key].append(upload)
     return found
+
+
+class UnclaimedUploads:
+    """The unfinished uploads of a target that the journal does not know, for a fresh runner to go on with.
+
+    They are looked up once, and only if there is a large file to send.
+    """
+
+    def __init__(self, find: Callable[[], Unclaimed], signals: Signals) -> None:
+        self._find = find
+        self._signals = signals
+        self._found: Unclaimed | None = None
+
+    def take(self, key: str) -> str:
+        """Return the id of an own unfinished upload of ``key``, each id once; empty if there is none."""
+        if self._found is None:
+            with self._signals.raising():
+                self._found = self._find()
+        uploads = self._found.get(key)
+        return uploads.pop().upload_id if uploads else ""
 
 
 def abort_stale_uploads(journal: Journal, bucket: Bucket, others: Callable[[], Unclaimed]) -> None:

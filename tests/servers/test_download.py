@@ -210,6 +210,16 @@ def test_a_dry_run_plans_and_writes_nothing(download, bucket, site):
     }  # fmt: skip
 
 
+def test_the_report_file_of_a_dry_run_has_the_plan_without_json_too(run_cli, bucket, tmp_path):
+    put(bucket, {"p/a": b"a"})
+
+    ended = run_cli(["sync", bucket.url("p"), "site", "--dry-run", "--report", "plan.json"])
+
+    assert ended.stdout == "download p/a missing\n"
+    plan = json.loads((tmp_path / "plan.json").read_text())["plan"]
+    assert plan == [{"operation": "download", "key": "p/a", "reason": "missing"}]
+
+
 BAD = {
     "p/../up": "'..'", "p/d/../../up": "'..'", "p/./dot": "'.'", "p//absolute": "an empty component",
     "p/d//e": "an empty component", f"p/{'n' * (LONGEST_NAME + 1)}": "too long", "p/both": "has to be a directory",

@@ -50,7 +50,8 @@ class PlanningJob(SyncJob):
         if len(self._held) >= _BATCH:
             self._save_held()
 
-    def _say(self, operation: str, key: str, reason: str) -> None:
+    def write_plan_line(self, operation: str, key: str, reason: str) -> None:
+        """Keep a line of the plan for the document; stdout has none."""
         self.plan.add({"operation": operation, "key": key, "reason": reason})
 
     def _save_held(self) -> None:

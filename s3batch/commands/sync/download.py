@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.commands.sync.job import IN_FLIGHT, IN_FLIGHT_PER_WORKER
 from s3batch.coordinator import history
-from s3batch.coordinator.job_description import JobDescription
 from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads
@@ -27,7 +27,7 @@ from s3batch.errors import DeclinedError, EndpointError, JobFailedError
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import TEMPORARY, TargetTree
-from s3batch.model import JobState, Kind, Operation, Result, Stage
+from s3batch.model import JobState, Operation, Stage
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.body_proof import ContentProof
 from s3batch.plan import deletes, quirk_memory
@@ -37,25 +37,19 @@ from s3batch.plan.download_spec import DownloadSpec
 from s3batch.plan.empty_source import LEFT_EMPTY
 from s3batch.plan.key_names import FoldedNames
 from s3batch.plan.local_orphans import OrphanWalk, plan_local_deletes
-from s3batch.reporting import ci_outputs
-from s3batch.reporting.json_stream import Spool
-from s3batch.reporting.progress import Totals
 from s3batch.s3 import permissions
 from s3batch.settings.direction import settings_of_source
-from s3batch.source.walk import CountedPaths
 from s3batch.units import format_count, format_plural
 from s3batch.worker import fetch
 from s3batch.worker.context import Brief, LocalTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.job_description import Document
     from s3batch.errors import S3BatchError
     from s3batch.executors import Executor
-    from s3batch.journal import Journal
-    from s3batch.reporting import report
     from s3batch.reporting.console import Output
     from s3batch.s3.bucket import Bucket
     from s3batch.s3.listing import ListingPage
@@ -92,38 +86,10 @@ def run_download(settings: Settings, output: Output) -> int:
 
 
 @dataclass
-class DownloadJob(JobDescription):
+class DownloadJob(DirectionJob):
     """One run of a download, from listing to report."""
 
     wanted: DownloadSpec
-    runner: JobRunner
-    totals: Totals = field(default_factory=Totals)
-    changed: bool = False
-    """True if this run changed a file, or would have."""
-    plan: Spool = field(default_factory=Spool)
-    """The plan of a dry run, for its JSON document."""
-    kept: CountedPaths = field(default_factory=CountedPaths)
-    """Paths of deletes that were skipped, because the file changed meanwhile."""
-    left_empty: bool = False
-    """True if the filters have left no object of the source."""
-    _withheld: bool = False
-    """True if no delete was begun, because something else failed."""
-    _bucket: Bucket | None = None
-
-    @property
-    def settings(self) -> Settings:
-        """The job's settings."""
-        return self.wanted.settings
-
-    @property
-    def journal(self) -> Journal:
-        """The job's journal."""
-        return self.runner.journal
-
-    @property
-    def output(self) -> Output:
-        """Where the job speaks."""
-        return self.runner.output
 
     @property
     def bucket(self) -> Bucket:
@@ -274,31 +240,14 @@ class DownloadJob(JobDescription):
         in_flight = self.settings.max_concurrency or min(IN_FLIGHT, IN_FLIGHT_PER_WORKER * count)
         return build_executor(self.settings, self.make_brief(), workers=count, in_flight=in_flight)
 
-    def _heard(self, operation: Operation, result: Result) -> None:
-        if result.already:
-            if operation.kind is Kind.DELETE:
-                self.kept.add(operation.path)
-            return
-        self.changed = True
-        if self.settings.dry_run:
-            self.report_planned(operation)
-        elif self.output.verbose:
-            self.output.detail(f"{result.become or operation.kind} {operation.key} {result.reason or operation.reason}")
-
-    def report_planned(self, operation: Operation) -> None:
-        """Print a line of the plan of a dry run."""
-        kind, key, reason = operation.kind, operation.key, operation.reason
-        if self.settings.json:
-            self.plan.add({"operation": kind, "key": key, "reason": reason})
-        else:
-            self.output.data(f"{kind} {key} {reason}")
+    def name_kept(self, operation: Operation) -> str:
+        """Return the path of a delete that was skipped."""
+        return operation.path
 
     # --- the end ----------------------------------------------------------------------------
 
     def stop_of(self, error: Exception) -> S3BatchError | None:
         """Return the error that ends the job with a report; a job that was declined leaves none."""
-        if isinstance(error, DeclinedError):
-            return None
         stopped = super().stop_of(error)
         if stopped is not None or not isinstance(error, OSError):
             return stopped
@@ -324,26 +273,10 @@ class DownloadJob(JobDescription):
                 tree.remove_temporary()
         tree.close()
 
-    def is_left_empty(self) -> bool:
-        """Return true if the filters have left no object of a source that has some."""
-        return self.left_empty
-
-    def has_changed(self, counts: report.Counts) -> bool:
-        """Return true if the job changed a file, or would have."""
-        return self.changed or super().has_changed(counts)
-
-    def late_warnings(self) -> Sequence[str]:
-        """Return the warning that no delete was begun, where that is so."""
-        return [deletes.WITHHELD] if self._withheld else []
-
     def complete_document(self, document: Document) -> Document:
         """Return the document with the proofs of content, that of a dry run with its plan."""
         proved = dict.fromkeys(ContentProof, 0) | self.journal.outcomes.count_proofs()
-        return {**document, "proved": proved, **({"plan": self.plan} if self.settings.dry_run else {})}
-
-    def collect_outputs(self, document: Document) -> Mapping[str, str | int | bool]:
-        """Return the outputs for later steps of the build."""
-        return {} if self.settings.dry_run else ci_outputs.collect_sync_outputs(document)
+        return {**super().complete_document(document), "proved": proved}
 
 
 def _collect_planned(

@@ -13,48 +13,40 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from s3batch.commands.sync import cloudfront, object_manifest
 from s3batch.commands.sync.begin import begin_job
+from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.coordinator import journal_trust, stale_uploads
-from s3batch.coordinator.job_description import JobDescription
-from s3batch.coordinator.job_runner import JobRunner
 from s3batch.coordinator.job_setup import build_executor
 from s3batch.coordinator.multipart import MultipartUploads, TransferSizes
-from s3batch.errors import DeclinedError, EndpointError, JobFailedError, S3BatchError
+from s3batch.errors import EndpointError, JobFailedError
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import JobState, Kind, Operation, Result, Stage
+from s3batch.model import JobState, Stage
 from s3batch.plan import deletes, file_list, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
-from s3batch.reporting import ci_outputs
-from s3batch.reporting.json_stream import Spool
-from s3batch.reporting.progress import Totals
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.settings.bandwidth import read_bandwidth
-from s3batch.source.walk import CountedPaths
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.fence import Fence
-    from s3batch.coordinator.job_description import Document
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
-    from s3batch.journal import Journal
     from s3batch.plan.late_requests import Replan
-    from s3batch.reporting import report
     from s3batch.reporting.console import Output
     from s3batch.s3.credentials import Login
     from s3batch.s3.listing import ListingPage
@@ -80,51 +72,20 @@ def run_sync(settings: Settings, output: Output) -> int:
 
 
 @dataclass
-class SyncJob(JobDescription):
+class SyncJob(DirectionJob):
     """One run of a sync job, from listing to report."""
 
     wanted: SyncSpec
-    runner: JobRunner
     cluster: Cluster | None = None
-    totals: Totals = field(default_factory=Totals)
-    changed: bool = False
-    """True if this run changed an object, or would have."""
-    wrote: bool = False
-    """True if it stored an object of its own."""
-    plan: Spool = field(default_factory=Spool)
-    """The plan of a dry run, for its JSON document."""
-    kept: CountedPaths = field(default_factory=CountedPaths)
-    """Keys of deletes that were skipped, because the file or the object changed meanwhile."""
     clock: Callable[[], float] = time.monotonic
     """See :attr:`s3batch.coordinator.deps.CoordinatorDeps.clock`."""
     paths: PathList | None = None
     """The list of files that was read; a resumed job finds it in the journal."""
     fence: Fence | None = None
     """The fence that is looked at before each later stage."""
-    left_empty: bool = False
-    """True if the filters have left no file of the source."""
     source_login: Login | None = None
     """The sign-in of a source in S3."""
-    _withheld: bool = False
-    """True if no delete was begun, because something else failed."""
-    _unclaimed: stale_uploads.Unclaimed | None = None
     _replanner: Replanner | None = None
-    _bucket: Bucket | None = None
-
-    @property
-    def settings(self) -> Settings:
-        """The job's settings."""
-        return self.wanted.settings
-
-    @property
-    def journal(self) -> Journal:
-        """The job's journal."""
-        return self.runner.journal
-
-    @property
-    def output(self) -> Output:
-        """Where the job speaks."""
-        return self.runner.output
 
     @property
     def bucket(self) -> Bucket:
@@ -333,7 +294,7 @@ class SyncJob(JobDescription):
             for made in cloudfront.send_invalidations(settings, self.journal, self.wanted.prefix, self._session):
                 self.output.detail(f"invalidation {made} of CloudFront distribution {settings.cloudfront_distribution}")
         elif cloudfront.is_due(settings, self.journal, changed=self.changed):
-            self._say("invalidate", cloudfront.wildcard_path(self.wanted.prefix), settings.cloudfront_paths)
+            self.write_plan_line("invalidate", cloudfront.wildcard_path(self.wanted.prefix), settings.cloudfront_paths)
 
     def _session(self) -> Any:
         from s3batch.s3.boto import make_session  # noqa: PLC0415 - boto3, which few jobs need
@@ -341,18 +302,6 @@ class SyncJob(JobDescription):
         return make_session(self.bucket.login.current(), self.bucket.endpoint.region, self.settings.profile)
 
     # --- multipart uploads of others --------------------------------------------------------
-
-    def _found_upload(self, key: str) -> str:
-        """Return an own unfinished upload of ``key`` that only S3 knows, so that a fresh runner can go on with it."""
-        found = self._unclaimed_uploads().get(key)
-        return found.pop().upload_id if found else ""
-
-    def _unclaimed_uploads(self) -> stale_uploads.Unclaimed:
-        """Return the unfinished uploads of the target that this journal does not know; looked up once."""
-        if self._unclaimed is None:
-            with self.runner.signals.raising():
-                self._unclaimed = self._list_unclaimed()
-        return self._unclaimed
 
     def _list_unclaimed(self) -> stale_uploads.Unclaimed:
         return stale_uploads.find_unclaimed_uploads(self.journal, self.bucket, self.wanted.listed)
@@ -382,8 +331,9 @@ class SyncJob(JobDescription):
 
     def _open_coordinator(self) -> AbstractContextManager[Coordinator]:
         rules, sizes, brief = self.wanted.rules, self.settings, self.make_brief()
+        unclaimed = stale_uploads.UnclaimedUploads(self._list_unclaimed, self.runner.signals)
         transfers = TransferSizes(copy_part_size=sizes.copy_part_size, threshold=sizes.multipart_threshold)
-        uploads = MultipartUploads(self.journal, sizes.part_size, rules.fingerprint, self._found_upload, transfers)
+        uploads = MultipartUploads(self.journal, sizes.part_size, rules.fingerprint, unclaimed.take, transfers)
         return self.runner.open_coordinator(
             self._executor(brief), self.bucket.login, self._heard, totals=self.totals, clock=self.clock, uploads=uploads,
             whole=lambda operation: rules.attributes(operation.path).gzip, replan=self.make_replan(),
@@ -394,52 +344,3 @@ class SyncJob(JobDescription):
     def make_delete_check(self) -> DeleteCheck:
         """Return the check before deletes. Workers of a cluster may not see the current source."""
         return DeleteCheck(listed=self.wanted.listed, paths=None if self.cluster else self.wanted.key_paths)
-
-    def _heard(self, operation: Operation, result: Result) -> None:
-        if result.already:
-            if operation.kind is Kind.DELETE:
-                self.kept.add(operation.key)
-            return
-        self.changed = True
-        self.wrote = self.wrote or operation.kind in (Kind.UPLOAD, Kind.TRANSFER)
-        if self.settings.dry_run:
-            self.report_planned(operation)
-        elif self.output.verbose:
-            kind, reason = result.become or operation.kind, result.reason or operation.reason
-            self.output.detail(f"{kind} {operation.key} {reason}")
-
-    def report_planned(self, operation: Operation) -> None:
-        """Print a line of the plan of a dry run."""
-        self._say(operation.kind, operation.key, operation.reason)
-
-    def _say(self, operation: str, key: str, reason: str) -> None:
-        if self.settings.wants_document:
-            self.plan.add({"operation": operation, "key": key, "reason": reason})
-        if not self.settings.json:
-            self.output.data(f"{operation} {key} {reason}")
-
-    # --- the end ----------------------------------------------------------------------------
-
-    def stop_of(self, error: Exception) -> S3BatchError | None:
-        """Return the error that ends the job with a report; a job that was declined leaves none."""
-        return None if isinstance(error, DeclinedError) else super().stop_of(error)
-
-    def has_changed(self, counts: report.Counts) -> bool:
-        """Return true if the job changed an object, or would have."""
-        return self.changed or super().has_changed(counts)
-
-    def is_left_empty(self) -> bool:
-        """Return true if the filters have left no file of the source."""
-        return self.left_empty
-
-    def late_warnings(self) -> Sequence[str]:
-        """Return the warning that no delete was begun, where that is so."""
-        return [deletes.WITHHELD] if self._withheld else []
-
-    def complete_document(self, document: Document) -> Document:
-        """Return the document, that of a dry run with its plan."""
-        return {**document, "plan": self.plan} if self.settings.dry_run else document
-
-    def collect_outputs(self, document: Document) -> Mapping[str, str | int | bool]:
-        """Return the outputs for later steps of the build."""
-        return {} if self.settings.dry_run else ci_outputs.collect_sync_outputs(document)

@@ -1,0 +1,127 @@
+"""A job that makes one side match the other: what syncs of every direction have in common, and how they end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from s3batch.coordinator.job_description import JobDescription
+from s3batch.coordinator.job_runner import JobRunner
+from s3batch.errors import DeclinedError, S3BatchError
+from s3batch.model import Kind, Operation, Result
+from s3batch.plan import deletes
+from s3batch.reporting import ci_outputs
+from s3batch.reporting.json_stream import Spool
+from s3batch.reporting.progress import Totals
+from s3batch.source.walk import CountedPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from s3batch.coordinator.job_description import Document
+    from s3batch.journal import Journal
+    from s3batch.reporting import report
+    from s3batch.reporting.console import Output
+    from s3batch.s3.bucket import Bucket
+    from s3batch.settings.table import Settings
+
+
+class DirectionSpec(Protocol):
+    """The specification of a sync in some direction."""
+
+    @property
+    def settings(self) -> Settings:
+        """The job's settings."""
+
+
+@dataclass
+class DirectionJob(JobDescription):
+    """One run of such a job."""
+
+    wanted: DirectionSpec
+    runner: JobRunner
+    totals: Totals = field(default_factory=Totals, kw_only=True)
+    changed: bool = field(default=False, kw_only=True)
+    """True if this run changed the target, or would have."""
+    wrote: bool = field(default=False, kw_only=True)
+    """True if it stored an object of its own."""
+    plan: Spool = field(default_factory=Spool, kw_only=True)
+    """The plan of a dry run, for its JSON document."""
+    kept: CountedPaths = field(default_factory=CountedPaths, kw_only=True)
+    """Names of deletes that were skipped, because the file or the object changed meanwhile."""
+    left_empty: bool = field(default=False, kw_only=True)
+    """True if the filters have left nothing of the source."""
+    _withheld: bool = field(default=False, kw_only=True)
+    """True if no delete was begun, because something else failed."""
+    _bucket: Bucket | None = field(default=None, kw_only=True)
+
+    @property
+    def settings(self) -> Settings:
+        """The job's settings."""
+        return self.wanted.settings
+
+    @property
+    def journal(self) -> Journal:
+        """The job's journal."""
+        return self.runner.journal
+
+    @property
+    def output(self) -> Output:
+        """Where the job speaks."""
+        return self.runner.output
+
+    # --- what is done -------------------------------------------------------------------------
+
+    def _heard(self, operation: Operation, result: Result) -> None:
+        if result.already:
+            if operation.kind is Kind.DELETE:
+                self.kept.add(self.name_kept(operation))
+            return
+        self.changed = True
+        self.wrote = self.wrote or operation.kind in (Kind.UPLOAD, Kind.TRANSFER)
+        if self.settings.dry_run:
+            self.report_planned(operation)
+        elif self.output.verbose:
+            kind, reason = result.become or operation.kind, result.reason or operation.reason
+            self.output.detail(f"{kind} {operation.key} {reason}")
+
+    def name_kept(self, operation: Operation) -> str:
+        """Return the name of a delete that was skipped."""
+        return operation.key
+
+    def report_planned(self, operation: Operation) -> None:
+        """Print a line of the plan of a dry run."""
+        self.write_plan_line(operation.kind, operation.key, operation.reason)
+
+    def write_plan_line(self, operation: str, key: str, reason: str) -> None:
+        """Print a line of the plan, and keep it for the document."""
+        if self.settings.wants_document:
+            self.plan.add({"operation": operation, "key": key, "reason": reason})
+        if not self.settings.json:
+            self.output.data(f"{operation} {key} {reason}")
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def stop_of(self, error: Exception) -> S3BatchError | None:
+        """Return the error that ends the job with a report; a job that was declined leaves none."""
+        return None if isinstance(error, DeclinedError) else super().stop_of(error)
+
+    def has_changed(self, counts: report.Counts) -> bool:
+        """Return true if the job changed the target, or would have."""
+        return self.changed or super().has_changed(counts)
+
+    def is_left_empty(self) -> bool:
+        """Return true if the filters have left nothing of a source that has something."""
+        return self.left_empty
+
+    def late_warnings(self) -> Sequence[str]:
+        """Return the warning that no delete was begun, where that is so."""
+        return [deletes.WITHHELD] if self._withheld else []
+
+    def complete_document(self, document: Document) -> Document:
+        """Return the document, that of a dry run with its plan."""
+        return {**document, "plan": self.plan} if self.settings.dry_run else document
+
+    def collect_outputs(self, document: Document) -> Mapping[str, str | int | bool]:
+        """Return the outputs for later steps of the build."""
+        return {} if self.settings.dry_run else ci_outputs.collect_sync_outputs(document)
