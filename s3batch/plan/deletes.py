@@ -14,7 +14,7 @@ from s3batch.errors import JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp
 from s3batch.objects.own_keys import OwnMarks
 from s3batch.objects.redirects import collect_protected_keys
-from s3batch.source.walk import CountedPaths, UnreadablePaths
+from s3batch.source.walk_record import CountedPaths, UnreadablePaths
 from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE, modified_ns
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from s3batch.journal import Facts, Journal
     from s3batch.plan.blocked_uploads import BlockedUploads
     from s3batch.reporting.progress import Totals
-    from s3batch.source.walk import Walk, WalkProblem
+    from s3batch.source.walk import Walk
+    from s3batch.source.walk_record import WalkProblem
 
 BATCH = 500
 """Files decided in one go: enough to share a journal transaction, few enough to keep uploads flowing."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from s3batch.files.private import OWN_DIRECTORY
 from s3batch.model import FILE, LocalFile
-from s3batch.source.walk import CountedPaths, Walk, WalkProblem
+from s3batch.source.walk import Walk
+from s3batch.source.walk_record import CountedPaths, WalkProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ class ListedWalk(Walk):
             self.problems[-1] = self.problems[-1]._replace(path=path, error=_MISSING, directory=False)
         if found is None or found.stamp.kind == FILE:
             return found
-        self._fail(WalkProblem(path, _DIRECTORY, "Unreadable", directory=False))
+        self.note_problem(WalkProblem(path, _DIRECTORY, "Unreadable", directory=False))
         return None
 
     def warnings(self) -> Iterator[str]:

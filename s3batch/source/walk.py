@@ -7,7 +7,7 @@
     broken link, vanished, no right .. a problem, its key is kept
 
 The rule it keeps: **a path that could not be read never counts as absent.** Every path of the tree that yields no file
-is in :attr:`Walk.kept`. No key for it, or below it, may be deleted. The caller takes these paths and the problems after
+is in :attr:`WalkRecord.kept`. No key for it, or below it, may be deleted. The caller takes these paths and the problems after
 each batch, so that memory does not grow with them.
 
 About 4 µs a file (scandir and one lstat). Memory is bounded by the depth of the tree, not by its size:
@@ -21,8 +21,7 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from s3batch.errors import JobFailedError
 from s3batch.files.private import BESIDE_JOURNAL, OWN_DIRECTORY
 from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
+from s3batch.source.walk_record import WalkProblem, WalkRecord
 
 if TYPE_CHECKING:
     from s3batch.source.limits import FileLimits
@@ -45,9 +45,6 @@ BREATH = 500
 
 MOST_PATHS = 16
 """Paths by which one directory is walked: links between 9 packages make 9! paths."""
-
-SHOWN = 20
-"""Names of one kind that a warning tells."""
 
 _GONE = "it is gone"
 
@@ -72,51 +69,6 @@ class WalkFilter(Protocol):
 
     def is_hidden(self, path: str) -> bool:
         """Return whether a file in the source leaves this path out, not a setting."""
-
-
-class WalkProblem(NamedTuple):
-    """A path that should have been read and could not be: it makes the job fail."""
-
-    path: str
-    """Relative to the source; empty for the source itself."""
-    error: str
-    code: str
-    """``Vanished``, ``BrokenLink`` or ``Unreadable``."""
-    directory: bool
-    """True if an unknown number of files is behind it, instead of one."""
-
-
-@dataclass(slots=True)
-class CountedPaths:
-    """The number of paths of one kind, and the first of them."""
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-
-    def add(self, name: str) -> None:
-        """Count a path, and keep its name if it is one of the first."""
-        self.count += 1
-        if self.count <= SHOWN:
-            self.first.append(name)
-
-    def __str__(self) -> str:
-        return ", ".join(self.first) + ", ..." * (self.count > len(self.first))
-
-
-class UnreadablePaths:
-    """Paths that exist and could not be read: nothing at or below them counts as absent."""
-
-    def __init__(self, paths: Iterable[str] = ()) -> None:
-        self.paths = set(paths)
-        """Relative to the source; empty for the source itself."""
-
-    def covers(self, path: str) -> bool:
-        """Return whether ``path``, or a directory above it, is one of them."""
-        if not self.paths:
-            return False
-        if path in self.paths or "" in self.paths:
-            return True
-        return any(path[:at] in self.paths for at, letter in enumerate(path) if letter == "/")
 
 
 class _Level(NamedTuple):
@@ -144,12 +96,8 @@ class _NamedEntry(NamedTuple):
         return os.path.isdir(self.path) and (follow_symlinks or not os.path.islink(self.path))
 
 
-class Walk:
-    """The files of one source, once, lazily, and the other entries that were found.
-
-    ``problems``, ``skipped`` and ``kept`` grow while it is iterated, until they are taken. ``complete`` becomes true at
-    the very end, and only if every directory could be read to its end: deletes need that.
-    """
+class Walk(WalkRecord):
+    """The files of one source, once, lazily. Its record grows while it is iterated."""
 
     def __init__(
         self,
@@ -161,19 +109,8 @@ class Walk:
         slice_size: int = SLICE,
         limits: FileLimits | None = None,
     ) -> None:
-        self.problems: list[WalkProblem] = []
-        self.skipped: dict[str, CountedPaths] = {}
-        """Entries that cannot be objects, or are not wanted as such, by kind: a warning each, no failure."""
-        self.led_out = CountedPaths()
-        """Links that lead out of the source and were followed, each with where it leads."""
-        self.complete = False
-        self.troubled = 0
-        """Problems in all."""
-        self.kept = UnreadablePaths()
-        self.hidden = 0
-        """Files beyond a limit of size or age."""
+        super().__init__()
         self._limits = limits or None
-        self._read_all = True
         self._slice_size = slice_size
         self._selection, self._wants = selection, selection.wants
         self._follow = symlinks != "skip"
@@ -199,7 +136,7 @@ class Walk:
     def batches(self, size: int) -> Iterator[list[LocalFile]]:
         """Yield the files in lists of up to ``size``. One may be empty: many entries were no files."""
         yield from self._single() if self.single else self._tree(size)
-        self.complete = self._read_all
+        self.complete = self.read_all
 
     def look(self, path: str) -> LocalFile | None:
         """Return what a walk finds at ``path`` now: a file, or a directory that it enters.
@@ -208,7 +145,7 @@ class Walk:
         """
         if self.single:
             return self._look_at_source()
-        noted = self._noted()
+        noted = self.count_notes()
         self._walks.clear()  # this path has been counted
         stamp, levels = None, [_Level(iter(()), "", (self._info.st_dev, self._info.st_ino))]
         for at, name in enumerate(names := path.split("/"), 1):
@@ -219,9 +156,9 @@ class Walk:
             levels.append(_Level(iter(()), part + "/", (stamp.device, stamp.inode), self._most))
         if stamp is not None and part == path:
             return LocalFile(path, stamp)
-        if self._noted() == noted:
-            self._keep(path)
-            self._fail(WalkProblem(path, _GONE, "Vanished", directory=False))
+        if self.count_notes() == noted:
+            self.keep(path)
+            self.note_problem(WalkProblem(path, _GONE, "Vanished", directory=False))
         return None
 
     def _look_at_source(self) -> LocalFile | None:
@@ -229,44 +166,14 @@ class Walk:
         try:
             stamp = stamp_of(os.stat(self._root, follow_symlinks=self._follow or self._is_link))
         except OSError as error:
-            self._fail(WalkProblem(self._name, _describe_stat_error(self._root, error)[1], "Vanished", directory=False))
+            self.note_problem(
+                WalkProblem(self._name, _describe_stat_error(self._root, error)[1], "Vanished", directory=False)
+            )
             return None
         if stamp.kind in (FILE, DIRECTORY):
             return None if self._is_beyond(self._name, stamp) else LocalFile(self._name, stamp)
-        self._skip(self._name, _name_entry_kind(stamp))
+        self.skip(self._name, _name_entry_kind(stamp))
         return None
-
-    def take_problems(self) -> list[WalkProblem]:
-        """Return the problems since the last call."""
-        taken, self.problems = self.problems, []
-        return taken
-
-    def take_kept(self) -> set[str]:
-        """Return the kept paths since the last call."""
-        taken, self.kept = self.kept.paths, UnreadablePaths()
-        return taken
-
-    def _fail(self, problem: WalkProblem) -> None:
-        self.problems.append(problem)
-        self.troubled += 1
-        self._read_all = self._read_all and not problem.directory
-
-    def _noted(self) -> int:
-        return self.troubled + self.hidden + sum(names.count for names in self.skipped.values())
-
-    def warnings(self) -> Iterator[str]:
-        """Yield a sentence for each kind of entry that was skipped, or followed out of the source."""
-        for what, names in self.skipped.items():
-            if names.count == 1:
-                yield f"skipped {names}: it is {what}; a key of that name is kept"
-            else:
-                yield f"skipped {names.count:,} paths, each of them {what}; keys of these names are kept: {names}"
-        if self.led_out.count:
-            links = "symbolic link leads" if self.led_out.count == 1 else "symbolic links lead"
-            yield (
-                f"{self.led_out.count:,} {links} out of the source; their content was included: {self.led_out}; "
-                "symlinks: inside excludes it"
-            )
 
     def _single(self) -> Iterator[list[LocalFile]]:
         stamp = stamp_of(self._info)
@@ -321,7 +228,7 @@ class Walk:
         if stamp.kind == DIRECTORY:
             return stamp if self._may_enter(entry, path, stamp, levels, linked=linked) else None
         if self._wants(path):
-            self._skip(path, _name_entry_kind(stamp))
+            self.skip(path, _name_entry_kind(stamp))
         return None
 
     def _is_beyond(self, path: str, stamp: Stamp) -> bool:
@@ -330,7 +237,7 @@ class Walk:
         if limits is None or stamp.kind != FILE or not limits.hides(stamp.size, stamp.mtime_ns / 1e9):
             return False
         self.hidden += 1
-        self._keep(path)
+        self.keep(path)
         return True
 
     def _stays_out(self, entry: os.DirEntry[str] | _NamedEntry, path: str) -> bool:
@@ -339,7 +246,7 @@ class Walk:
         if self._is_inside(place):
             return False
         if self._inside_only:
-            self._skip(path, "a symbolic link that leads out of the source (symlinks: inside)", f"{path} -> {place}")
+            self.skip(path, "a symbolic link that leads out of the source (symlinks: inside)", f"{path} -> {place}")
             return True
         self.led_out.add(f"{path} -> {place}")
         return False
@@ -362,13 +269,13 @@ class Walk:
     ) -> bool:
         """Return whether a directory is to be walked by this path, and set how often those below it may be."""
         if entry.name == OWN_DIRECTORY:
-            self._keep(path)
+            self.keep(path)
             return False
         if not self._selection.enters(path):
             return False
         identity = (stamp.device, stamp.inode)
         if any(level.identity == identity for level in levels):
-            self._skip(path, "a symbolic link to a directory it is in")
+            self.skip(path, "a symbolic link to a directory it is in")
             return False
         if linked and self._stays_out(entry, path):
             return False
@@ -376,7 +283,7 @@ class Walk:
         if linked:  # one of the paths to its content has no link in it
             self._most = MOST_PATHS - self._is_inside(os.path.realpath(entry.path))
         if self._most and self._walks[identity] >= self._most:
-            self._skip(path, f"a directory that {MOST_PATHS} paths lead to already, by symbolic links")
+            self.skip(path, f"a directory that {MOST_PATHS} paths lead to already, by symbolic links")
             return False
         self._walks[identity] += bool(self._most)
         return True
@@ -387,7 +294,7 @@ class Walk:
             return False
         if os.path.realpath(os.path.dirname(os.path.join(self.base, path))) != self._journal_directory:
             return False
-        self._keep(path)
+        self.keep(path)
         return True
 
     def _lost(self, entry: os.DirEntry[str] | _NamedEntry, path: str, error: OSError) -> None:
@@ -395,23 +302,15 @@ class Walk:
         directory = _is_listed_as_directory(entry)
         if not (self._selection.enters(path) if directory else self._selection.wants(path)):
             return
-        self._keep(path)
+        self.keep(path)
         code, text = _describe_stat_error(entry.path, error)
-        self._fail(WalkProblem(path, text, code, directory))
+        self.note_problem(WalkProblem(path, text, code, directory))
 
     def _unread(self, prefix: str, error: OSError) -> None:
         path = prefix.rstrip("/")
-        self._keep(path)
+        self.keep(path)
         code = "Vanished" if isinstance(error, FileNotFoundError) else "Unreadable"
-        self._fail(WalkProblem(path, f"cannot read the directory: {error.strerror}", code, True))
-
-    def _skip(self, path: str, what: str, shown: str = "") -> None:
-        self._keep(path)
-        self.skipped.setdefault(what, CountedPaths()).add(shown or path)
-
-    def _keep(self, path: str) -> None:
-        """Keep the key of ``path``, and keys below it from when it was a directory."""
-        self.kept.paths.add(path)
+        self.note_problem(WalkProblem(path, f"cannot read the directory: {error.strerror}", code, True))
 
 
 def walk_source(

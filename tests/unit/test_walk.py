@@ -15,7 +15,8 @@ import pytest
 
 from s3batch.errors import JobFailedError
 from s3batch.model import DIRECTORY, FILE
-from s3batch.source.walk import SHOWN, UnreadablePaths, Walk, walk_source
+from s3batch.source.walk import Walk, walk_source
+from s3batch.source.walk_record import SHOWN, UnreadablePaths
 from tests.rig.stamps import stamp_at
 
 

@@ -13,7 +13,7 @@ from s3batch.plan import deletes
 from s3batch.reporting import ci_outputs
 from s3batch.reporting.json_stream import Spool
 from s3batch.reporting.progress import Totals
-from s3batch.source.walk import CountedPaths
+from s3batch.source.walk_record import CountedPaths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
