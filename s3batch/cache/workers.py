@@ -49,6 +49,8 @@ class _RoundResults:
     def update(self, totals: Totals) -> None:
         """Show files, where the coordinator counts chunks."""
         self.totals.failed = totals.failed
+        self.totals.bytes_sent, self.totals.waiting = totals.bytes_sent, totals.waiting
+        self.totals.bytes_settled = totals.bytes_sent  # of a cache only what is done counts as content
         self.progress.update(self.totals)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator.circuit_breaker import CircuitBreaker
-from s3batch.coordinator.dispatcher import Dispatcher
+from s3batch.coordinator.dispatcher import CARRIED, Dispatcher
 from s3batch.coordinator.multipart import LOST
 from s3batch.coordinator.quarantine import Quarantine, read_result_tag
 from s3batch.coordinator.retry_queue import RetryQueue
@@ -31,7 +31,6 @@ from s3batch.model import (
     COMPARE,
     DELETE,
     DONE,
-    DOWNLOAD,
     RECONCILE,
     TRANSFER,
     UPLOAD,
@@ -58,8 +57,6 @@ if TYPE_CHECKING:
     from s3batch.executors import PollResult
     from s3batch.model import Comparison
 
-_CARRIED = frozenset({UPLOAD, DOWNLOAD, TRANSFER})
-"""Kinds whose size is content that travels."""
 _PLAN_AHEAD = 0.02
 """Seconds of planning in one turn."""
 
@@ -86,6 +83,8 @@ class Coordinator:
         """Failures of each piece of an upload."""
         self._changes: Counter[int] = Counter()
         """Times that the file of each row changed while it was read."""
+        self._content: Counter[int] = Counter()
+        """Bytes of each multipart upload that S3 has, as far as they are counted."""
         self._together: dict[int, float] = {}
         """The pauses of deletes refused in one answer, by attempt: they are sent again as one request."""
         self._stage = Stage.MAIN
@@ -130,7 +129,7 @@ class Coordinator:
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
         totals = self._deps.totals
         totals.files_planned += len(operations)
-        totals.bytes_planned += sum([each.size for each in operations if each.kind in _CARRIED])
+        totals.bytes_planned += sum([each.size for each in operations if each.kind in CARRIED])
 
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
@@ -247,6 +246,9 @@ class Coordinator:
     def _take(self, news: PollResult) -> None:
         outcomes: list[tuple[State, Result]] = []
         self._together.clear()
+        totals = self._deps.totals
+        totals.bytes_sent += news.sent
+        totals.bytes_settled += sum([result.sent for result in news.results if not result.error])
         if news.requests:
             self._journal.jobs.add_tally(requests=news.requests)
         for warning in news.warnings:
@@ -262,8 +264,11 @@ class Coordinator:
                 reach_failpoint("deleted" if self._stage == Stage.DELETE else "settled")
         if self._quirks.learn(quirk for result in news.results for quirk in result.quirks):
             self._executor.learn(self._quirks.quirks)
-        if any(result.throttled for result in news.results):
+        throttled = next((result for result in news.results if result.throttled), None)
+        if throttled is not None:
             self._executor.throttle()
+        if news.results:
+            totals.waiting = f"{throttled.status or ''} {throttled.code}".strip() if throttled is not None else ""
 
     def _judge_all(self, news: PollResult, outcomes: list[tuple[State, Result]]) -> None:
         """Judge everything, also after one of them has stopped the job."""
@@ -328,12 +333,14 @@ class Coordinator:
             self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
             self._count_settled(operation)
             return State.SKIPPED, result
-        if result.become is RECONCILE or result.become in _CARRIED:
+        if result.become is RECONCILE or result.become in CARRIED:
             self._retries.add_row(operation.id, 0.0)
             grows = result.become is not RECONCILE and result.become is not operation.kind
             self._deps.totals.bytes_planned += operation.size if grows else 0
             return State.PENDING, result
         self._deps.heard(operation, result)
+        if result.already and operation.kind is UPLOAD:
+            self._deps.totals.bytes_before += operation.size
         looked = result.already and operation.kind in (RECONCILE, Kind.REDIRECT, DELETE)
         self._count_settled(operation, unchanged=looked and operation.kind is RECONCILE)
         if looked and operation.kind is DELETE:
@@ -346,8 +353,14 @@ class Coordinator:
         totals.files_done += 1
         totals.unchanged += unchanged
         totals.failed += failed
-        if operation.kind in _CARRIED:
-            totals.bytes_done += operation.size
+        if operation.kind in CARRIED:
+            counted = self._content.pop(operation.id, 0) if self._content else 0
+            totals.bytes_done += max(0, operation.size - counted)
+
+    def _count_content(self, row: int, size: int) -> None:
+        """Count content of a multipart upload that S3 has now, sent by this run or by an earlier one."""
+        self._content[row] += size
+        self._deps.totals.bytes_done += size
 
     def _fail(self, operation: Operation, result: Result) -> tuple[State, Result]:
         """Return the outcome of an operation that failed for good, which is told at once."""
@@ -444,8 +457,12 @@ class Coordinator:
         verdict = uploads.take(result)
         if verdict is not None:
             return [self._judge_failure(verdict.operation, verdict.result)]
+        if result.step is Step.SURVEY:
+            held = max(0, uploads.count_held(result.id) - self._content[result.id])
+            self._deps.totals.bytes_before += held
+            self._count_content(result.id, held)
         if result.step is Step.PART:
-            self._deps.totals.bytes_done += result.sent
+            self._count_content(result.id, result.sent)
             reach_failpoint("part-settled")
             return [(State.DONE, result)] if is_believed else []
         return []
@@ -460,9 +477,7 @@ class Coordinator:
         if result.error:
             return self._fail(operation, result._replace(step=Step.WHOLE))
         self._deps.heard(operation, result)
-        totals = self._deps.totals
-        self._open[operation.stage] -= 1
-        totals.files_done += 1
+        self._count_settled(operation)
         reach_failpoint("finished")
         return State.DONE, result
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KEYS_OUT = 4_000
 """Keys to delete that are leased at once, over all workers: each costs about 1 KB here."""
+CARRIED = frozenset({UPLOAD, DOWNLOAD, TRANSFER})
+"""Kinds whose size is content that travels."""
 ENOUGH = 4_000
 """Operations in the journal that wait for a worker: with so many, planning pauses.
 
@@ -110,12 +112,20 @@ class Dispatcher:
             self.prepare(self._deps.journal.operations.lease_rows(self._retries.take_rows(room)))
         if self.more and (room := self._rows(stage)) > 0:
             leased = self._deps.journal.operations.lease(room, stage)
+            self._count_taken(leased)
             self.more = len(leased) == room
             self.unleased = max(0, self.unleased - len(leased)) if self.more else 0
             reach_failpoint("leased")
             self.prepare(leased)
         if self._ready or uploads.count or self._quarantine.waits or self.comparisons.waiting:
             self._give_all()
+
+    def _count_taken(self, leased: list[Operation]) -> None:
+        """Count the content of operations that an earlier run had planned: only now their sizes are known."""
+        is_taken = self._deps.journal.operations.is_taken
+        if leased and is_taken(leased[0].id):
+            taken = [each.size for each in leased if each.kind in CARRIED and is_taken(each.id)]
+            self._deps.totals.bytes_planned += sum(taken)
 
     def _rows(self, stage: int) -> int:
         """Return how many rows to lease: of deletes as many as make whole batches."""

@@ -385,6 +385,11 @@ class MultipartUploads:
         """Return whether a part that was stored is one of the file as it is now, as far as that is known."""
         return self._open[result.id].changed is None
 
+    def count_held(self, row: int) -> int:
+        """Return the bytes of an upload that S3 holds already and that need not be sent again."""
+        upload = self._open.get(row)
+        return sum(part.size for part in upload.parts.values() if part.state is State.DONE) if upload else 0
+
     def compare(self, result: Result, changed: Operation) -> Work:
         """Have every part compared with the current file; return the work to :meth:`requeue` after a pause."""
         upload = self._open[result.id]

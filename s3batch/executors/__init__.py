@@ -60,6 +60,8 @@ class PollResult:
     """Workers that died."""
     warnings: list[str] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
+    sent: int = 0
+    """Bytes of bodies that were on the wire, of unfinished requests too."""
     doubts: dict[str, int] = field(default_factory=dict)
     """S3's codes of answers the native client left to boto3."""
 

@@ -41,7 +41,7 @@ class InlineExecutor:
             runner.turn(timeout)
         news = PollResult(results=runner.results, dropped=self._dropped)
         runner.results, self._dropped = [], []
-        self._state.on_results(news.results, runner.status())
+        news.sent = self._state.on_results(news.results, runner.status())
         news.count(runner.transport.requests, runner.transport.fallback.overruled)
         runner.transport.requests.clear()
         runner.transport.fallback.overruled.clear()

@@ -245,7 +245,7 @@ class LocalExecutor(MessagingExecutor):
         if word == "report":
             rows, requests, doubts, status = payload
             results = unpack_results(rows)
-            process.state.on_results(results, status)
+            news.sent += process.state.on_results(results, status)
             news.results += results
             news.count(requests, doubts)
             if status.stuck:

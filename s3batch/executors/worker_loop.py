@@ -132,7 +132,12 @@ class WorkerLoop:
             content + max(0, CONTENT_IN_FLIGHT + CONTENT_AHEAD - self._heavy),
             keys + max(0, KEYS_IN_FLIGHT - self._keys),
         )
-        return Status(self._page[BEGUN], credit, self._tools.source.find_stuck(self._tools.brief.stuck_after))
+        return Status(
+            self._page[BEGUN],
+            credit,
+            self._tools.source.find_stuck(self._tools.brief.stuck_after),
+            self.transport.wire[0],
+        )
 
     def _ahead(self) -> int:
         """Return how many pieces of work it will begin before more can arrive."""

@@ -45,6 +45,8 @@ class Status(NamedTuple):
     credit: Credit
     stuck: str = ""
     """A file that a thread of it has waited for too long."""
+    sent: int = 0
+    """Bytes of bodies that it has sent or fetched since its start."""
 
 
 def collect_work_tags(work: Work) -> list[Tag]:
@@ -72,12 +74,14 @@ def compute_work_weight(work: Work) -> int:
 class WorkerState:
     """Keeps the work of one worker. Belongs to the coordinator's thread."""
 
-    __slots__ = ("begun", "credit", "given", "name", "totals")
+    __slots__ = ("begun", "credit", "given", "name", "sent", "totals")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.credit = Credit()
         self.begun = 0
+        self.sent = 0
+        """Bytes of bodies on the wire, as far as it has told."""
         self.totals = [0, 0, 0]
         """Works, bytes and keys given since its start."""
         self.given: dict[Tag, Work] = {}
@@ -118,12 +122,14 @@ class WorkerState:
         else:
             self.given[work.operation.id, work.step, work.parts[0].number if work.step is PART else 0] = work
 
-    def on_results(self, results: list[Result], status: Status) -> None:
-        """Note the results, and the work it asks for now."""
+    def on_results(self, results: list[Result], status: Status) -> int:
+        """Note the results, and the work it asks for now; return the bytes on the wire since the last time."""
         given = self.given
         for result in results:
             given.pop((result.id, result.step, result.part), None)
         self.begun, self.credit = status.begun, status.credit
+        more, self.sent = max(0, status.sent - self.sent), max(self.sent, status.sent)
+        return more
 
     def take_back(self, works: list[Work]) -> None:
         """Note that it will not begin these."""

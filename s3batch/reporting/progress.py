@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -20,14 +21,20 @@ if TYPE_CHECKING:
 
     from s3batch.settings.table import Settings
 
-_PLANNING = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}+ [{elapsed}, {rate_fmt}{postfix}]"
-_PLANNED = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+_SHAPE = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}+ [{elapsed}{postfix}]"
+"""The plus stands for what the walk may still find. The rate is ours: tqdm would count what an earlier run did."""
 
 BAR_EVERY = 0.2
 """Seconds between two drawings of the bars."""
 
 LINE_EVERY = 10.0
 """Seconds between two lines in a log. CI services kill a build that is silent for minutes, and keep every line."""
+FIRST_LINE = 2.0
+"""Seconds from the first byte to the first line of a log."""
+_RATE_OVER = 3.0
+"""Seconds over which the rate of the bars is measured."""
+_IN_FLIGHT = 256 * 1024 * 1024
+"""Bytes: no more content than that counts as done while its requests are under way. Failed tries may be among it."""
 
 
 @dataclass(slots=True)
@@ -47,12 +54,22 @@ class Totals:
     """True while the walk runs: the planned numbers can only grow."""
     phase: str = ""
     """The current phase, in one word."""
+    bytes_before: int = 0
+    """Those of ``bytes_done`` that S3 had already, from an earlier run."""
     bytes_sent: int = 0
     """Bytes of bodies that this run has sent, unfinished requests included."""
+    bytes_settled: int = 0
+    """Those of them whose requests have ended well."""
     waiting: str = ""
     """The reason why the job waits, such as ``503 SlowDown``; empty while it does not."""
     unit: str = "operations"
     """The unit of ``files_planned`` and ``files_done``."""
+
+    @property
+    def content_done(self) -> int:
+        """Bytes of content that S3 has, with what is on the way to it."""
+        under_way = min(_IN_FLIGHT, max(0, self.bytes_sent - self.bytes_settled))
+        return max(self.bytes_done, min(self.bytes_planned, self.bytes_done + under_way))
 
 
 class Progress(Protocol):
@@ -91,7 +108,7 @@ class NoProgress:
 
 
 class ProgressLines:
-    """One complete line every few seconds; never a carriage return."""
+    """One complete line every few seconds, the first soon after the first byte; never a carriage return."""
 
     def __init__(
         self, stream: TextIO, clock: Callable[[], float] = time.monotonic, line_every: float = LINE_EVERY
@@ -101,15 +118,25 @@ class ProgressLines:
         self._clock = clock
         self._begun = self._shown = clock()
         self._first: Totals | None = None
+        self._sent_since = float("inf")
+        """When the first byte was on the wire."""
+        self._is_slow = False
+        """True once a line was due because bytes travel."""
 
     def update(self, totals: Totals) -> None:
         """Write a line when the last one is old enough."""
         now = self._clock()
         if self._first is None:
             self._first = replace(totals)
+        if totals.bytes_sent and not self._is_slow:
+            self._sent_since = min(self._sent_since, now)
+            self._is_slow = now - self._sent_since >= FIRST_LINE
+            if self._is_slow:
+                self._shown = min(self._shown, now - self._line_every)
         if now - self._shown >= self._line_every:
             self._shown = now
-            self._stream.write(escape_line(format_progress_line(totals, self._first, now - self._begun)) + "\n")
+            line = format_progress_line(totals, self._first, now - self._begun)
+            self._stream.write(escape_line(line) + "\n")
             self._stream.flush()
 
     def close(self) -> None:
@@ -121,25 +148,36 @@ def format_progress_line(totals: Totals, first: Totals, seconds: float) -> str:
     more = "+" if totals.planning else ""
     parts = [
         f"{format_count(totals.files_done)} of {format_count(totals.files_planned)}{more} {totals.unit}",
-        f"{format_size(totals.bytes_done)} of {format_size(max(totals.bytes_planned, totals.bytes_done))}{more}",
-        f"{format_size((totals.bytes_done - first.bytes_done) / seconds)}/s",
+        f"{format_size(totals.content_done)} of {format_size(max(totals.bytes_planned, totals.content_done))}{more}",
+        f"{format_size((totals.bytes_sent - first.bytes_sent) / seconds)}/s",
     ]
     left = None if totals.planning else _estimate_seconds_left(totals, first, seconds)
     parts += [f"{format_duration(left)} left"] if left is not None else []
-    parts += [f"{format_count(totals.unchanged)} unchanged"] if totals.unchanged else []
-    parts += [f"{format_count(totals.failed)} failed"] if totals.failed else []
+    parts += _list_counts(totals)
     return f"{totals.phase or 'working'}: {', '.join(parts)}"
 
 
+def _list_counts(totals: Totals) -> list[str]:
+    """Return the counts that are worth a word when there are any, and why the job waits."""
+    counts = [("unchanged", totals.unchanged), ("failed", totals.failed)]
+    waiting = [f"waiting: {totals.waiting}"] if totals.waiting else []
+    return [f"{format_count(count)} {name}" for name, count in counts if count] + waiting
+
+
 def _estimate_seconds_left(totals: Totals, first: Totals, seconds: float) -> float | None:
-    """Return the longer of the times that bytes and operations need; None while nothing is done."""
+    """Return the longer of the times that bytes and operations need; None while nothing is done.
+
+    What an earlier run did, or S3 had already, tells nothing of the time.
+    """
+    content = totals.content_done
+    before = first.content_done + totals.bytes_before - first.bytes_before
     guesses = [
-        seconds * (planned - done) / (done - before)
-        for planned, done, before in (
-            (totals.bytes_planned, totals.bytes_done, first.bytes_done),
+        seconds * (planned - done) / (done - begun)
+        for planned, done, begun in (
+            (totals.bytes_planned, content, before),
             (totals.files_planned, totals.files_done, first.files_done),
         )
-        if done > before
+        if done > begun
     ]
     return max(guesses, default=None)
 
@@ -151,6 +189,9 @@ class ProgressBars:
         self._stream = stream
         self._clock = clock
         self._shown = float("-inf")
+        self._first: tuple[float, Totals] | None = None
+        self._recent: deque[tuple[float, int]] = deque()
+        """Times of drawings, and the bytes on the wire by then."""
         self._bars: tuple[Bar[Any], Bar[Any]] | None = None
 
     def update(self, totals: Totals) -> None:
@@ -161,10 +202,26 @@ class ProgressBars:
         self._shown = now
         if self._bars is None:
             self._bars = _make_progress_bars(self._stream, totals)
+        if self._first is None:
+            self._first = now, replace(totals)
         operations, content = self._bars
-        operations.set_postfix_str(_format_bar_postfix(totals), refresh=False)
-        _draw_bar(operations, totals.phase or "working", totals.files_done, totals.files_planned, totals.planning)
-        _draw_bar(content, "content", totals.bytes_done, totals.bytes_planned, totals.planning)
+        operations.set_postfix_str(", ".join(_list_counts(totals)), refresh=False)
+        content.set_postfix_str(self._describe_speed(now, totals), refresh=False)
+        for bar in self._bars:
+            bar.bar_format = _SHAPE if totals.planning else _SHAPE.replace("+ ", " ")
+        _draw_bar(operations, totals.phase or "working", totals.files_done, totals.files_planned)
+        _draw_bar(content, "content", totals.content_done, totals.bytes_planned)
+
+    def _describe_speed(self, now: float, totals: Totals) -> str:
+        """Return the rate on the wire of the last seconds, and the time left at the rate of the whole run."""
+        recent, (begun, first) = self._recent, self._first or (now, totals)
+        recent.append((now, totals.bytes_sent))
+        while recent[-1][0] - recent[0][0] > _RATE_OVER:
+            recent.popleft()
+        seconds = now - recent[0][0]
+        rate = (totals.bytes_sent - recent[0][1]) / seconds if seconds else 0.0
+        left = None if totals.planning or now <= begun else _estimate_seconds_left(totals, first, now - begun)
+        return f"{format_size(rate)}/s" + (f", {format_duration(left)} left" if left is not None else "")
 
     def close(self) -> None:
         """Erase the bars."""
@@ -193,13 +250,7 @@ def _make_progress_bars(stream: TextIO, totals: Totals) -> tuple[Bar[Any], Bar[A
     )
 
 
-def _draw_bar(bar: Bar[Any], phase: str, done: int, planned: int, planning: bool) -> None:
-    bar.bar_format = _PLANNING if planning else _PLANNED
+def _draw_bar(bar: Bar[Any], phase: str, done: int, planned: int) -> None:
     bar.set_description_str(f"{escape_line(phase):>10}", refresh=False)
     bar.total, bar.n = max(planned, done, 1), done
     bar.refresh()
-
-
-def _format_bar_postfix(totals: Totals) -> str:
-    counts = [("unchanged", totals.unchanged), ("failed", totals.failed)]
-    return ", ".join(f"{format_count(count)} {name}" for name, count in counts if count)

@@ -261,10 +261,13 @@ class Connection:
 
     __slots__ = (
         "_bounds",
+        "_counts_body",
         "_grant",
         "_granted",
+        "_head_left",
         "_out",
         "_reply",
+        "_wire",
         "handshaking",
         "opening",
         "progress",
@@ -278,8 +281,12 @@ class Connection:
         sock: socket.socket,
         grant: Callable[[int], int] | None = None,
         bounds: ResponseBounds = RESPONSE_BOUNDS,
+        wire: list[int] | None = None,
     ) -> None:
-        """``grant`` says how many of so many bytes may be sent now (a bandwidth limit); ``None``: all."""
+        """``grant`` says how many of so many bytes may be sent now (a bandwidth limit); ``None``: all.
+
+        The bytes of bodies are added to ``wire[0]`` as they travel.
+        """
         self.sock = sock
         self.tls = isinstance(sock, ssl.SSLSocket)
         self.opening = True
@@ -291,6 +298,11 @@ class Connection:
         self._grant = grant
         self._bounds = bounds
         self._granted = 0
+        self._wire = [0] if wire is None else wire
+        self._head_left = 0
+        """Bytes of the request's head that are still to be sent."""
+        self._counts_body = False
+        """True if the body of the response is content."""
         self._out: list[Body] = []
         self._reply = ResponseParser(no_body=True)
 
@@ -322,6 +334,8 @@ class Connection:
     def begin(self, head: bytes, body: Body, *, request: Request) -> None:
         """Start the exchange of ``request``, sent as ``head`` and ``body``."""
         self._reply = ResponseParser(no_body=request.method == "HEAD", request=request, bounds=self._bounds)
+        self._head_left = len(head)
+        self._counts_body = request.name == "GetObject"
         if len(body) <= _JOIN_UP_TO:
             self._out = [head + body]
         else:
@@ -366,6 +380,11 @@ class Connection:
         else:
             sent = self.sock.sendmsg(out)
         self.opening = False
+        if sent > self._head_left:
+            self._wire[0] += sent - self._head_left
+            self._head_left = 0
+        else:
+            self._head_left -= sent
         while out and sent >= len(out[0]):
             sent -= len(out[0])
             del out[0]
@@ -378,6 +397,8 @@ class Connection:
         try:
             while True:
                 data = self.sock.recv(self._reply.appetite if self._reply.received else _READ_LEAST)
+                if self._counts_body:
+                    self._wire[0] += len(data)
                 response = self._reply.feed(data) if data else self._ended()
                 if response is not None:
                     self.used = True

@@ -56,14 +56,19 @@ class ConnectionPool:
         loop: EventLoop,
         on_event: Callable[[PooledConnection, int], None],
         grant: Callable[[int], int] | None = None,
+        wire: list[int] | None = None,
     ) -> None:
-        """``on_event`` takes the events of a connection; ``grant`` hands out bandwidth, ``None`` for no limit."""
+        """``on_event`` takes the events of a connection; ``grant`` hands out bandwidth, ``None`` for no limit.
+
+        ``wire``: see :class:`Connection`.
+        """
         self.connections: set[PooledConnection] = set()
         """All that are open."""
         self._idle: list[PooledConnection] = []
         self._loop = loop
         self._on_event = on_event
         self._grant = grant
+        self._wire = wire
         self._endpoint = endpoint
         self._dialer = Dialer(endpoint, loop.clock)
         self.use(endpoint)
@@ -97,7 +102,7 @@ class ConnectionPool:
             )
             self._dialer.session = next(known, self._dialer.session)
         sock, address = self._dialer.open()
-        connection = PooledConnection(sock, self._grant, self._endpoint.bounds)
+        connection = PooledConnection(sock, self._grant, self._endpoint.bounds, self._wire)
         connection.task = None
         connection.watched = READ | WRITE
         connection.address, connection.dialer = address, self._dialer

@@ -118,6 +118,8 @@ class Transport:
         """The transport of the source, where that is in S3 too."""
         self.requests: Counter[str] = Counter() if target is None else target.requests
         """Requests sent, by S3's name; the reporter clears it."""
+        self.wire = [0]
+        """Bytes of bodies on the wire so far, in its only place. What a source sends travels on as a body of the target's."""
         self.loop: EventLoop = target.loop if target else EventLoop(self._begin, clock, threads=max(4, min(limit, 32)))
         self.window: CongestionWindow = target.window if target else CongestionWindow(limit, clock)
         self.writes = WriteGate(clock)
@@ -128,7 +130,7 @@ class Transport:
             self._bandwidth = target._bandwidth  # noqa: SLF001 - of this class
             target.source, self.loop.on_source_call = self, self._begin
         grant = self._bandwidth.limiter.grant if self._bandwidth else None
-        self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant)
+        self._pool = ConnectionPool(endpoint, self.loop, self._on_event, grant, self.wire)
         self._heads = HeadWriter(endpoint)
         self._checked = 0.0
         self.check: Callable[[], None] = lambda: None
@@ -407,6 +409,7 @@ class Transport:
             error = None
         elif answer is not None:
             self._count(answer)
+            self.wire[0] += len(task.call.body) if task.call is not None else 0
         self.loop.resume(task, answer, error)
 
 

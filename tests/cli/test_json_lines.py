@@ -106,3 +106,33 @@ def test_a_verify_and_a_doctor_end_too(events):
 
     assert (code, len(verified[-1]["differences"])) == (1, 2)
     assert (examined[-1]["event"], bool(examined[-1]["checks"])) == ("ended", True)
+
+
+def test_a_slow_link_shows_its_rate_before_a_file_is_done(events, workspace):
+    for path in (workspace / "src").iterdir():
+        path.unlink()
+    (workspace / "src" / "big").write_bytes(bytes(600_000))
+
+    told, code = events("sync", "src", "s3://b/site", "--bandwidth", "200KiB")
+
+    first = next(each for each in told if each["event"] == "progress")
+    assert (code, first["operations_done"], first["bytes_done"]) == (0, 0, 0)
+    assert 0 < first["bytes_sent"] < 600_000
+    assert first["bytes_per_second"] > 0
+
+
+def test_a_store_that_asks_for_patience_is_named(events, store):
+    refused = []
+
+    def meddle(request):
+        if request.name != "PutObject" or len(refused) > 3:
+            return None
+        refused.append(request.key)
+        return Reply(503, body=error("SlowDown"), headers={"Retry-After": "2"})
+
+    store.meddle = meddle
+
+    told, code = events("sync", "src", "s3://b/site")
+
+    assert code == 0
+    assert "503 SlowDown" in {each["waiting"] for each in told if each["event"] == "progress"}

@@ -76,6 +76,16 @@ class TestLines:
             "upload: 300 of 300+ operations",
         ]
 
+    def test_the_first_line_comes_two_seconds_after_the_first_byte(self) -> None:
+        stream, clock = io.StringIO(), Clock()
+        progress = ProgressLines(stream, clock)
+        for tenth in range(60):
+            clock.now = 100 + tenth / 10
+            progress.update(Totals(files_planned=1, bytes_planned=MIB, bytes_sent=max(0, tenth - 10) * 1024))
+
+        (line,) = stream.getvalue().splitlines()
+        assert "21 KiB of 1 MiB+, 6.8 KiB/s" in line
+
     def test_a_log_never_holds_a_carriage_return_or_an_escape(self) -> None:
         stream, clock = io.StringIO(), Clock()
         progress = ProgressLines(stream, clock)
@@ -92,20 +102,42 @@ class TestLines:
         [
             pytest.param(
                 Totals(
-                    files_planned=5000, files_done=1204, bytes_planned=98 * MIB, bytes_done=12 * MIB, phase="upload"
+                    files_planned=5000,
+                    files_done=1204,
+                    bytes_planned=98 * MIB,
+                    bytes_done=12 * MIB,
+                    phase="upload",
+                    bytes_sent=12 * MIB,
+                    bytes_settled=12 * MIB,
                 ),
                 Totals(),
                 "upload: 1,204 of 5,000+ operations, 12 MiB of 98 MiB+, 1.2 MiB/s",
                 id="while the walk runs totals carry a plus and no time left is guessed",
             ),
             pytest.param(
-                Totals(files_planned=100, files_done=50, bytes_planned=40 * MIB, bytes_done=10 * MIB, planning=False),
+                Totals(
+                    files_planned=100,
+                    files_done=50,
+                    bytes_planned=40 * MIB,
+                    bytes_done=10 * MIB,
+                    bytes_sent=10 * MIB,
+                    bytes_settled=10 * MIB,
+                    planning=False,
+                ),
                 Totals(),
                 "working: 50 of 100 operations, 10 MiB of 40 MiB, 1 MiB/s, 30.0 s left",
                 id="the slower of bytes and operations tells the time left",
             ),
             pytest.param(
-                Totals(files_planned=100, files_done=95, bytes_planned=10 * MIB, bytes_done=9 * MIB, planning=False),
+                Totals(
+                    files_planned=100,
+                    files_done=95,
+                    bytes_planned=10 * MIB,
+                    bytes_done=9 * MIB,
+                    bytes_sent=MIB,
+                    bytes_settled=MIB,
+                    planning=False,
+                ),
                 Totals(files_done=90, bytes_done=8 * MIB),
                 "working: 95 of 100 operations, 9 MiB of 10 MiB, 102 KiB/s, 10.0 s left",
                 id="what an earlier run did counts for no rate",
@@ -115,6 +147,32 @@ class TestLines:
                 Totals(),
                 "delete: 2 of 2 operations, 0 B of 0 B, 0 B/s, 0 ms left, 1,500 unchanged, 1 failed",
                 id="unchanged and failed are named when there are any",
+            ),
+            pytest.param(
+                Totals(files_planned=1, bytes_planned=40 * MIB, bytes_sent=4 * MIB, planning=False),
+                Totals(),
+                "working: 0 of 1 operations, 4 MiB of 40 MiB, 410 KiB/s, 1m 30s left",
+                id="what is on the wire counts, before its request has ended",
+            ),
+            pytest.param(
+                Totals(
+                    files_planned=1,
+                    bytes_planned=40 * MIB,
+                    bytes_done=30 * MIB,
+                    bytes_before=20 * MIB,
+                    bytes_sent=10 * MIB,
+                    bytes_settled=10 * MIB,
+                    planning=False,
+                ),
+                Totals(),
+                "working: 0 of 1 operations, 30 MiB of 40 MiB, 1 MiB/s, 10.0 s left",
+                id="parts that S3 has already are done, and are no speed",
+            ),
+            pytest.param(
+                Totals(files_planned=2, waiting="503 SlowDown"),
+                Totals(),
+                "working: 0 of 2+ operations, 0 B of 0 B+, 0 B/s, waiting: 503 SlowDown",
+                id="a store that asks for patience is named",
             ),
             pytest.param(
                 Totals(files_planned=2, planning=False),
@@ -156,6 +214,23 @@ class TestBars:
         assert "2/8+" in shown
         assert "1.00M/4.00M+" in shown
         assert "7 unchanged, 1 failed" in shown
+
+    def test_the_rate_is_that_of_the_wire_and_not_of_what_was_done_before(self) -> None:
+        shown = self.show(
+            *[
+                Totals(
+                    bytes_planned=9 * MIB,
+                    bytes_done=5 * MIB,
+                    bytes_before=5 * MIB,
+                    bytes_sent=step * 1024,
+                    waiting="503 SlowDown",
+                )
+                for step in range(4)
+            ]
+        )
+
+        assert ", 1 KiB/s]" in shown.split("\r")[-1]
+        assert "waiting: 503 SlowDown" in shown
 
     def test_the_plus_goes_when_the_walk_has_ended(self) -> None:
         shown = self.show(Totals(files_planned=8, files_done=2, planning=False))

@@ -283,7 +283,7 @@ class DaskExecutor(MessagingExecutor):
         seat.release()
         seat.answered = time.monotonic()
         results = unpack_results(answer.results)
-        seat.state.on_results(results, answer.status or Status(seat.state.begun, seat.state.credit))
+        news.sent += seat.state.on_results(results, answer.status or Status(seat.state.begun, seat.state.credit))
         news.results += results
         news.count(answer.requests, answer.doubts)
         dropped = unpack_works(answer.dropped)
