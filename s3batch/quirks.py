@@ -22,6 +22,8 @@ class QuirkKind(StrEnum):
     """It refuses the built-in HTTP client where it accepts the same request from boto3."""
     COPY_DROPS = "copy-drops"
     """A copy of an object onto itself loses this header, or its tags."""
+    COPY_PROBED = "copy-probed"
+    """A copy was looked at lately: other quirks tell what it loses."""
     NOT_ECHOED = "not-echoed"
     """A header, an ACL or tags of a write cannot be read back."""
     REFUSED = "refused"
@@ -55,6 +57,7 @@ class Quirk(NamedTuple):
 _WORDS = {
     QuirkKind.BOTO_ONLY: "the store refuses requests of the built-in HTTP client and accepts those of boto3",
     QuirkKind.COPY_DROPS: "a metadata copy loses {about}",
+    QuirkKind.COPY_PROBED: "a copy was looked at",
     QuirkKind.NOT_ECHOED: "the store does not return {about}",
     QuirkKind.REFUSED: "{about} is refused",
     QuirkKind.LATE_DATE: "LastModified of a write is {about} s later than the Date of its answer",

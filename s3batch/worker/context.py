@@ -139,6 +139,8 @@ class Tools:
     """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
     copies_work: bool = False
     """The store has copied an object of the source."""
+    copies_probed: bool = False
+    """This worker has probed what a copy keeps, or has tried to."""
     source_refuses_tags: bool = False
     """The tags of the source's objects cannot be read."""
     source_counts_tags: bool = False

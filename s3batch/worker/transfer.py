@@ -32,6 +32,7 @@ from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts
+from s3batch.worker.copy_probe import probe_copies_once
 from s3batch.worker.metadata_copy import ACL_WARNING, find_difference, put_tags
 from s3batch.worker.source_object import (
     are_copies_refused,
@@ -116,6 +117,8 @@ async def transfer_object(operation: Operation, tools: Tools) -> Result:
             return found
         condition = unchanged_since(await send_request(requests.head_object(operation.key)))
     spec = require_spec(operation, SourceObject)
+    if not spec.streamed and not are_copies_refused(tools):
+        await probe_copies_once(operation, tools)
     if not spec.streamed and not are_copies_refused(tools):
         copied = await _copy_on_server(operation, tools)
         if copied is not None:

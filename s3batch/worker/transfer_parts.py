@@ -23,7 +23,7 @@ from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of,
 from s3batch.s3.transport import run_at_source, send_request
 from s3batch.s3.validation import etag_in
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
-from s3batch.worker.metadata_copy import ACL_WARNING
+from s3batch.worker.metadata_copy import ACL_WARNING, put_tags, read_tags
 from s3batch.worker.multipart import abort_multipart, read_parts
 from s3batch.worker.results import COPY_REFUSED, failed_result
 from s3batch.worker.source_object import (
@@ -167,10 +167,22 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     ):
         words = "the object that was stored is not the source's: it is transferred again"
         return failed_result(work, Fault("NoSuchUpload", words), request.name)._replace(retryable=False)
+    if (tags := await _restore_lost_tags(operation, source, tools)) is not None:
+        tools.note_refusal("PutObjectTagging", tags, "tags of objects in parts are lost, because the store drops them")
     return Result(
         operation.id, work.step, etag=etag, checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
+
+
+async def _restore_lost_tags(operation: Operation, source: Response, tools: Tools) -> Fault | None:
+    """Set the tags that the store has not kept from the begin of an upload; return the fault of a refusal."""
+    tags = tools.attributes(operation).tags
+    if not tags:
+        tags = await read_source_tags(operation, RemoteAttributes.from_headers(source.headers), tools)
+    if not tags or not tools.endpoint.url or await read_tags(operation.key, tools) in (None, tags):
+        return None
+    return await put_tags(operation.key, tags)
 
 
 def _with_length(head: Response, operation: Operation) -> dict[str, str]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+from functools import partial
+from typing import Any
 
 import pytest
 
+from s3batch.cli import main
+from s3batch.coordinator.multipart import TransferSizes
 from tests.rig import buckets
+from tests.rig.faults import Refuse
 
 MIB = 1 << 20
 
@@ -58,7 +65,8 @@ def test_one_server_copies_what_differs_and_nothing_else(run_cli, two_buckets):
     assert tags == [{"Key": "k", "Value": "v"}]
     assert first.json["operations"]["transfer"]["done"] == len(tree)
     assert first.json["operations"]["delete"]["done"] == 1
-    assert first.json["requests"].get("GetObject", 0) == first.json["requests"].get("PutObject", 0) == 0
+    assert first.json["requests"].get("GetObject", 0) == 0
+    assert first.json["requests"]["PutObject"] <= 2  # a worker probes what a copy keeps
     for run in (again, fresh):
         assert run.code == 0, run.stderr
         assert (run.json["unchanged"], run.json["sent_now"]) == (len(tree), 0)
@@ -126,3 +134,93 @@ def test_an_empty_source_deletes_nothing(run_cli, two_buckets):
     assert run.code == 1
     assert "holds no" in run.stderr
     assert target.keys() == {"out/kept"}
+
+
+@pytest.mark.parametrize("status", [(403, "AccessDenied"), (405, "MethodNotAllowed"), (501, "NotImplemented")], ids=str)
+def test_where_copies_are_refused_objects_are_streamed(run_cli, two_buckets, proxy, env, status):
+    source, target = two_buckets
+    tree = fill(source) | {"big.bin": os.urandom(12 * MIB)}
+    source.put("in/big.bin", tree["big.bin"])
+    proxy.on("CopyObject", Refuse(*status))
+    words = [
+        "sync",
+        source.url("in"),
+        target.url("out"),
+        "--json",
+        "--part-size",
+        "5MiB",
+        "--multipart-threshold",
+        "8MiB",
+    ]
+
+    run = run_cli(words, env=env | {"AWS_ENDPOINT_URL": proxy.url})
+
+    assert run.code == 0, run.stderr
+    assert target.contents("out/") == {f"out/{path}": body for path, body in tree.items()}
+    assert target.head("out/a.txt")["Metadata"] == {"colour": "blue"}
+    assert (run.json["operations"]["transfer"]["done"], run.json["requests"]["UploadPart"]) == (len(tree), 3)
+    assert [each for each in run.json["warnings"] if "streamed" in each] == run.json["warnings"]
+    assert len(run.json["warnings"]) == 1
+
+
+def test_a_copy_that_lacks_a_permission_after_others_worked_is_a_failure(run_cli, two_buckets, proxy, env):
+    source, target = two_buckets
+    tree = fill(source)
+    proxy.on("CopyObject", Refuse(403, "AccessDenied"), skip=2)  # the probe, and the first copy
+    words = ["sync", source.url("in"), target.url("out"), "--json", "--max-concurrency", "1"]
+
+    run = run_cli(words, env=env | {"AWS_ENDPOINT_URL": proxy.url})
+
+    assert run.code == 1
+    assert run.json["operations"]["transfer"]["failed"] == len(tree) - 1
+    assert "s3:PutObject" in run.stderr
+
+
+def test_an_object_that_changes_is_begun_anew_then_given_up(run_cli, two_buckets, proxy, env):
+    source, target = two_buckets
+    source.put("in/a", b"a")
+    env = env | {"AWS_ENDPOINT_URL": proxy.url}
+    words = ["sync", source.url("in"), target.url("out"), "--json", "--retries", "3"]
+    rule = proxy.on("CopyObject", Refuse(412, "PreconditionFailed"), times=2)
+
+    patient = run_cli(words, env=env)
+    source.put("in/b", b"b")
+    rule.times, rule.applied = None, 0
+    given_up = run_cli(words, env=env)
+
+    assert patient.code == 0, patient.stderr
+    assert target.get("out/a") == b"a"
+    assert given_up.code == 1
+    (failure,) = given_up.json["failures"]
+    assert (failure["path"], failure["code"]) == ("b", "Changed")
+    assert "3 times" in failure["error"]
+
+
+def test_large_objects_are_copied_in_parts_that_count_when_resumed(
+    clean_env, server, two_buckets, proxy, tmp_path, monkeypatch
+):
+    source, target = two_buckets
+    body = os.urandom(17 * MIB)
+    source.put("in/big.bin", body, ContentType="text/x-odd", Tagging="k=v")
+    monkeypatch.setattr("s3batch.commands.sync.job.TransferSizes", partial(TransferSizes, copy_limit=5 * MIB))
+    env = clean_env | server.environment() | {"AWS_ENDPOINT_URL": proxy.url}
+    words = ["sync", source.url("in"), target.url("out"), "--json", "--copy-part-size", "5MiB", "--executor", "inline"]
+    rule = proxy.on("UploadPartCopy", Refuse(500, "InternalError"), skip=2)
+
+    broken, _ = run_in_process([*words, "--retries", "2"], env)
+    rule.times = 0
+    whole, second = run_in_process([*words, "--retries", "2"], env)
+
+    assert (broken, whole) == (1, 0), second
+    assert target.get("out/big.bin") == body
+    assert target.head("out/big.bin")["ContentType"] == "text/x-odd"
+    tags = target.client.get_object_tagging(Bucket=target.name, Key="out/big.bin")["TagSet"]
+    assert tags == [{"Key": "k", "Value": "v"}]
+    assert (second["requests"]["UploadPartCopy"], second["requests"].get("CreateMultipartUpload", 0)) == (2, 0)
+    assert target.uploads() == []
+
+
+def run_in_process(arguments: list[str], environment: dict[str, str]) -> tuple[int, Any]:
+    out, err = io.StringIO(), io.StringIO()
+    code = main(arguments, environment, out, err)
+    return code, json.loads(out.getvalue())

@@ -1,0 +1,94 @@
+"""The probe of a store's copies: an object with metadata and a tag is copied once, and the copy is looked at.
+
+AWS keeps both. Other stores may lose them without a word: Ceph's gateway drops the tags of every copy. A plain copy is one
+request and shows nothing of what it kept, so a worker probes before its first one. What is lost is a quirk: tags are put
+back after each copy, and a store that loses metadata is not asked to copy.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from s3batch.objects.headers import METADATA_PREFIX, name_header_aspect
+from s3batch.objects.own_keys import OWN
+from s3batch.quirks import TAGS, Quirk, QuirkKind
+from s3batch.s3 import requests
+from s3batch.s3.errors import RequestError
+from s3batch.s3.event_loop import sleep
+from s3batch.s3.transport import send_request
+
+if TYPE_CHECKING:
+    from s3batch.model import Operation
+    from s3batch.s3.requests import Response
+    from s3batch.worker.context import Tools
+
+_BODY = b"s3batch"
+_TAGS = (("s3batch", "probe"),)
+_HEADERS = {"content-type": "text/x-s3batch-probe", f"{METADATA_PREFIX}s3batch": "probe"}
+_LOOK_AGAIN = 0.01
+"""Seconds between looks whether another copy of this worker has probed."""
+
+
+async def probe_copies_once(operation: Operation, tools: Tools) -> None:
+    """Probe the store's copies, unless that was done; others of this worker wait for the result."""
+    if not tools.endpoint.url:
+        return
+    while tools.is_looking:
+        await sleep(_LOOK_AGAIN)
+    if tools.copies_probed or tools.quirks.has(QuirkKind.COPY_PROBED):
+        return
+    tools.is_looking = tools.copies_probed = True
+    parent = f"{operation.key.removesuffix(operation.path)}{OWN}probe-{secrets.token_hex(8)}"
+    try:
+        lost = await _find_lost_by_copy(parent, tools)
+        if lost is not None:
+            for aspect in sorted(lost):
+                tools.note(Quirk(QuirkKind.COPY_DROPS, aspect))
+            tools.note(Quirk(QuirkKind.COPY_PROBED))
+    except RequestError:
+        return  # the copies that follow meet the same trouble, and tell of it
+    finally:
+        tools.is_looking = False
+        await _remove(parent)
+
+
+async def _find_lost_by_copy(parent: str, tools: Tools) -> frozenset[str] | None:
+    """Return the aspects that a copy loses; ``None`` if the probe cannot be made."""
+    tagging = {"x-amz-tagging": "s3batch=probe"}
+    checked = {**_HEADERS, "content-md5": requests.md5_header(_BODY)}
+    if not (await send_request(requests.put_object(parent, _BODY, {**checked, **tagging}))).ok:
+        return None
+    if not (await send_request(requests.copy_object(f"{parent}-copy", tools.endpoint.bucket, {}, parent))).ok:
+        return None
+    head = await send_request(requests.head_object(f"{parent}-copy"))
+    if not head.ok:
+        return None
+    lost = {name_header_aspect(name) for name, value in _HEADERS.items() if _value_of(head, name) != value}
+    if lost:  # or they were never kept
+        before = await send_request(requests.head_object(parent))
+        lost -= {name_header_aspect(name) for name, value in _HEADERS.items() if _value_of(before, name) != value}
+    if (
+        head.headers.get("x-amz-tagging-count") != "1"
+        and await _has_tags(parent)
+        and not await _has_tags(f"{parent}-copy")
+    ):
+        lost.add(TAGS)
+    return frozenset(lost)
+
+
+def _value_of(head: Response, name: str) -> str:
+    return head.headers.get(name, "").partition(";")[0]
+
+
+async def _has_tags(key: str) -> bool:
+    answer = await send_request(requests.get_object_tagging(key))
+    return answer.ok and answer.document == _TAGS
+
+
+async def _remove(parent: str) -> None:
+    for key in (f"{parent}-copy", parent):
+        try:
+            await send_request(requests.delete_object(key))
+        except RequestError:
+            continue
