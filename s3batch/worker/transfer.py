@@ -27,7 +27,7 @@ from s3batch.s3 import requests
 from s3batch.s3.errors import Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.integrity import SentUpload, send_checked
-from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of
+from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
@@ -62,6 +62,9 @@ async def carry_out_transfer(work: Work, tools: Tools) -> Result:
     return await transfer_object(work.operation, tools)
 
 
+_PIECE = 2 * 1024 * 1024
+"""Bytes of both objects that are compared at once."""
+
 # --- comparing -----------------------------------------------------------------------------
 
 
@@ -77,12 +80,25 @@ async def compare_with_source(operation: Operation, tools: Tools) -> Result:
     same = is_same_object_content(source.headers, head.headers)
     if same is None and late:  # the journal tells which ETag this object had after it was written
         same = etag_of(head) == operation.etag != ""
+    if same is None and tools.brief.reads_back:
+        same = await _are_both_same_when_read(operation, tools)
     if not same:
         return Result(operation.id, become=Kind.TRANSFER, reason=None if late else Reason.CONTENT)
     reason = await _find_source_difference(operation, source, head, tools)
     if reason is not None:
         return Result(operation.id, become=Kind.TRANSFER, reason=reason)
     return _found_equal(operation, head, tools)
+
+
+async def _are_both_same_when_read(operation: Operation, tools: Tools) -> bool:
+    """Return whether two objects of the same size hold the same bytes, by reading both."""
+    for offset in range(0, operation.size, _PIECE):
+        length = min(_PIECE, operation.size - offset)
+        theirs = await read_source_range(operation, tools, offset, length)
+        mine = await send_expecting_ok(requests.get_object(operation.key, offset, offset + length - 1))
+        if theirs.body != mine.body:
+            return False
+    return True
 
 
 async def _find_source_difference(

@@ -224,3 +224,42 @@ def run_in_process(arguments: list[str], environment: dict[str, str]) -> tuple[i
     out, err = io.StringIO(), io.StringIO()
     code = main(arguments, environment, out, err)
     return code, json.loads(out.getvalue())
+
+
+def test_verify_names_each_difference_and_reads_where_nothing_tells(run_cli, two_buckets):
+    source, target = two_buckets
+    tree = fill(source)
+    body = os.urandom(11 * MIB)
+    source.put("in/parts", body)
+    send_in_parts(target, "out/parts", body, 5 * MIB)
+    words = ["verify", source.url("in"), target.url("out"), "--json"]
+    run_cli(["sync", source.url("in"), target.url("out"), "--exclude", "/parts"])
+
+    equal = run_cli(words)
+    target.put("out/a.txt", b"b", ContentType="text/x-odd", Metadata={"colour": "blue"}, Tagging="k=v")
+    target.put("out/extra", b"")
+    target.client.delete_object(Bucket=target.name, Key="out/sub/b.bin")
+    send_in_parts(target, "out/parts", body[:-1] + b"!", 5 * MIB)
+    differs = run_cli(words)
+
+    assert (equal.code, equal.json["differences"]) == (0, []), equal.stderr
+    assert equal.json["files"] == len(tree) + 1
+    assert differs.code == 1
+    assert {(each["what"], each["key"]) for each in differs.json["differences"]} == {
+        ("different", "out/a.txt"), ("extra", "out/extra"), ("missing", "out/sub/b.bin"), ("different", "out/parts"),
+    }  # fmt: skip
+
+
+def send_in_parts(bucket: buckets.Bucket, key: str, body: bytes, size: int) -> None:
+    place = {"Bucket": bucket.name, "Key": key}
+    upload = bucket.client.create_multipart_upload(**place)["UploadId"]
+    parts = [
+        {
+            "PartNumber": number,
+            "ETag": bucket.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=body[at : at + size])[
+                "ETag"
+            ],
+        }
+        for number, at in enumerate(range(0, len(body), size), start=1)
+    ]
+    bucket.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.errors import SettingsError
 from s3batch.settings.direction import STREAM, Direction, find_direction
 
 if TYPE_CHECKING:
@@ -32,15 +31,10 @@ def run_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands.sync import transfer_job
 
         return transfer_job.run_transfer(settings, output)
-    if direction is Direction.STREAM:
-        from s3batch.commands.sync import stdin_job, stdout
+    from s3batch.commands.sync import stdin_job, stdout
 
-        return (
-            stdin_job.store_stdin(settings, output)
-            if settings.source == STREAM
-            else stdout.write_object(settings, output)
-        )
-    raise _refuse_direction(direction)
+    is_stdin = settings.source == STREAM
+    return stdin_job.store_stdin(settings, output) if is_stdin else stdout.write_object(settings, output)
 
 
 def verify_in_direction(settings: Settings, output: Output) -> int:
@@ -55,7 +49,11 @@ def verify_in_direction(settings: Settings, output: Output) -> int:
         from s3batch.commands.sync import download_verify
 
         return download_verify.run_download_verify(settings, output)
-    raise _refuse_direction(direction)
+    if direction is Direction.TRANSFER:
+        from s3batch.commands.sync import transfer_verify
+
+        return transfer_verify.run_transfer_verify(settings, output)
+    raise settings.bad("source", "verify a file or an object: a stream has nothing to be compared with")
 
 
 def _refuse_lists(settings: Settings) -> None:
@@ -63,9 +61,3 @@ def _refuse_lists(settings: Settings) -> None:
     for name in ("files_from", "files_from0"):
         if getattr(settings, name):
             raise settings.bad(name, "leave it out: it names files of a local source")
-
-
-def _refuse_direction(direction: Direction) -> SettingsError:
-    return SettingsError(
-        f"this version of s3batch has no {direction.value}", hint="write a local source and an s3:// target"
-    )
