@@ -24,6 +24,7 @@ from s3batch.archive.restore_plan import OURS, RestorePlan
 from s3batch.archive.undo_log import UndoLog
 from s3batch.errors import ArchiveError
 from s3batch.failpoints import reach_failpoint
+from s3batch.files.umask import read_umask
 from s3batch.model import Stamp, stamp_of
 
 _STAYS = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS})
@@ -141,8 +142,7 @@ def finished_stamps(plan: RestorePlan, workspace: str) -> list[tuple[int, Stamp]
 
 def _make_parents(roots: Iterable[str], workspace: str, directories: Directories, undo: UndoLog) -> None:
     """Make the directories above the roots, as ``mkdir -p`` does."""
-    mask = os.umask(0)
-    os.umask(mask)
+    mask = read_umask()
     for root in roots:
         missing = []
         path = split_path(root)[0]
