@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 MASK = "***"
 _SHORTEST_SECRET = 6
 """Characters; a shorter one would make nonsense of ordinary words and keeps nothing secret."""
+_PLAIN_WIDTH = 80
+"""Columns where there is no terminal."""
 _TRACEBACKS = 2
 """``-vv``."""
 _UNSAFE = re.compile(
@@ -107,6 +109,14 @@ class Output:
     def progress_stream(self) -> TextIO:
         """The stream for progress, whose texts are all s3batch's. It never fails."""
         return cast("TextIO", self._stderr)
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 80 where stdout is none."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._stdout.isatty():
+                return os.get_terminal_size(self._stdout.fileno()).columns or _PLAIN_WIDTH
+        return _PLAIN_WIDTH
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Hide these values from now on, and their forms in a URL or in JSON."""

@@ -98,10 +98,34 @@ class TestList:
         job = begin(journal, "a", "b", "c", "d")
         journal.jobs.set_state(JobState.INTERRUPTED, 130)
 
+        head, row, places = Ran(list_jobs, settings()).out.splitlines()
+
+        assert head.split() == ["job", "command", "state", "done", "left", "failed"]
+        assert row.split() == [job, "sync", "interrupted", "1", "2", "1"]
+        assert places == "  /src -> s3://b/site/"
+
+    def test_a_short_job_is_one_line(self, settings: Callable[..., Settings], journal: Journal) -> None:
+        job = begin(journal, target="b")
+        journal.jobs.set_state(JobState.DONE, 0)
+
         head, row = Ran(list_jobs, settings()).out.splitlines()
 
         assert head.split() == ["job", "command", "state", "done", "left", "failed", "source", "->", "target"]
-        assert row.split() == [job, "sync", "interrupted", "1", "2", "1", "/src", "->", "s3://b/site/"]
+        assert row.split() == [job, "sync", "done", "0", "0", "0", "/src", "->", "s3://b"]
+
+    def test_no_line_is_wider_than_80_columns_and_id_and_target_are_whole(
+        self, settings: Callable[..., Settings], journal: Journal
+    ) -> None:
+        target = "bucket/" + "deep/" * 10
+        source = "/home/someone/" + "very-long-name/" * 10
+        public = Settings(bucket="b").public()
+        job = journal.jobs.begin("cache rebuild", source, target, "http://store", public, "1.2")
+
+        lines = Ran(list_jobs, settings()).out.splitlines()
+
+        assert max(map(len, lines)) <= 80
+        assert lines[1].startswith(job)
+        assert lines[2].endswith(f"name/ -> s3://{target}")
 
     def test_the_newest_job_of_all_journals_comes_first(
         self, settings: Callable[..., Settings], state: Path, journal: Journal
