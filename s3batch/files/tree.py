@@ -72,7 +72,7 @@ class TargetTree:
     def _walk_to(self, path: str, *, make: bool) -> int:
         missing: list[str] = []
         while path and path not in self._open:
-            path, _, name = path.rpartition("/")
+            path, name = _split(path)
             missing.append(name)
         descriptor = self._open.get(path)
         if descriptor is None:
@@ -203,6 +203,14 @@ class TargetTree:
         """Return a descriptor of a new unfinished file, whose mode is that of a new file of the user."""
         return os.open(_plain_name(name), _NEW, 0o666, dir_fd=self.temporary)
 
+    def create_anew(self, name: str) -> int:
+        """Return a descriptor of a new unfinished file; one of that name, which a worker left, is removed."""
+        try:
+            return self.create(name)
+        except FileExistsError:
+            self.discard(name)
+            return self.create(name)
+
     def open_unfinished(self, name: str) -> int:
         """Return a descriptor of an unfinished file, to read and write. Raises OSError."""
         descriptor = os.open(_plain_name(name), _OLD, dir_fd=self.temporary)
@@ -309,7 +317,10 @@ def _plain_name(name: str) -> str:
 
 
 def _split(path: str) -> tuple[str, str]:
+    """Return the directory and the name in it. Raises OSError for a name that leads elsewhere."""
     parent, _, name = path.rpartition("/")
+    if name in ("", ".", ".."):
+        raise OSError(errno.EINVAL, "it has a component that is no name", path)
     return parent, name
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from s3batch.plan.download_spec import DownloadSpec
 
 _UNFINISHED = re.compile(r"\d+-[0-9a-f]{16}")
-"""The name of an unfinished file, as :func:`s3batch.worker.fetch_parts.begin_fetch` makes it."""
+"""The name of an unfinished file, as :func:`s3batch.worker.fetch_parts.create_unfinished` makes it."""
 
 
 class DownloadRowCheck:

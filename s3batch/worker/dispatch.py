@@ -50,7 +50,15 @@ def begin_work(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
     """Return the coroutine that does ``work`` once."""
     if is_plain_upload(work) and not tools.brief.extensions and not tools.brief.is_guarded:
         return upload_plain(work, tools, carry_out)
+    if tools.brief.target is not None:
+        return _begin_fetch(work, tools)
     return carry_out(work, tools)
+
+
+def _begin_fetch(work: Work, tools: Tools) -> Coroutine[Any, Any, list[Result]]:
+    from s3batch.worker import fetch  # noqa: PLC0415 - an upload does not pay for it
+
+    return fetch.fetch_plain(work, tools, carry_out) if fetch.is_plain_fetch(work) else carry_out(work, tools)
 
 
 async def carry_out(work: Work, tools: Tools, asked: FirstAttempt | None = None) -> list[Result]:
@@ -105,13 +113,13 @@ def _with_news(result: Result, tools: Tools) -> Result:
 
 
 async def _carry_out_step(work: Work, tools: Tools, asked: FirstAttempt | None) -> list[Result]:
-    if asked is not None:
-        return [await upload_file(work.operation, tools, asked)]
     kind = work.operation.kind
     for extended, function in tools.brief.extensions:
         if extended is kind:
-            outcome = await function(work, tools)
+            outcome = await (function(work, tools) if asked is None else function(work, tools, asked))
             return outcome if isinstance(outcome, list) else [outcome]
+    if asked is not None:
+        return [await upload_file(work.operation, tools, asked)]
     if work.keys:
         return await delete_batch(work, tools)
     if type(work.operation.spec) is SourceObject:

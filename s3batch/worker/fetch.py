@@ -9,18 +9,21 @@ objects go in ranges: :mod:`s3batch.worker.fetch_parts`.
 from __future__ import annotations
 
 import os
+import time
+import types
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import write_all
-from s3batch.model import WHOLE, Kind, Reason, Result, has_stamp, stamp_of
-from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_bytes
+from s3batch.model import DOWNLOAD, WHOLE, Kind, Reason, Result, good_result, has_stamp, stamp_of
+from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_body
 from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.s3 import requests
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.errors import TOO_LARGE, RequestError
-from s3batch.s3.event_loop import run_in_thread
+from s3batch.s3.event_loop import Wait, run_in_thread
+from s3batch.s3.integrity import FirstAttempt
 from s3batch.s3.responses import etag_of
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
@@ -30,6 +33,7 @@ from s3batch.worker.local_delete import delete_local
 from s3batch.worker.object_requests import (
     ObjectChangedError,
     changed_result,
+    make_get_request,
     pin_request,
     refused_object,
     require_same_object,
@@ -37,20 +41,53 @@ from s3batch.worker.object_requests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Generator
 
-    from s3batch.model import Operation, Work
-    from s3batch.s3.requests import Body, Response
+    from s3batch.model import Operation, Stamp, Work
+    from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
-    from s3batch.worker.landing import Landing
+
+    General = Callable[[Work, Tools, "FirstAttempt | None"], Coroutine[Any, Any, list[Result]]]
 
 
-async def fetch_object(work: Work, tools: Tools) -> Result:
-    """Carry out a download, or a step of one."""
+def is_plain_fetch(work: Work) -> bool:
+    """Return whether a work may go the short way: a whole object that is handled on the loop."""
+    return work.operation.kind is DOWNLOAD and work.step is WHOLE and work.operation.size <= BLOCK
+
+
+@types.coroutine
+def fetch_plain(work: Work, tools: Tools, general: General) -> Generator[Any, Any, list[Result]]:
+    """Fetch a small object and return its result; have ``general`` go on where there is more to it than that."""
+    began = time.monotonic()
+    operation, landing = work.operation, landing_of(tools)
+    etag = operation.etag
+    call = make_get_request(operation)
+    outcome: Response | RequestError
+    try:
+        outcome = answer = yield call
+        if answer.status == 200 and etag and answer.headers.get("etag") == f'"{etag}"' and not tools.found:
+            name, proof = _store_body(answer, operation, tools)
+            stamp: Stamp = yield Wait(partial(landing.begin_move, name, operation.path))
+            told = (operation.size, etag, "", seconds_of(answer.headers.get("last-modified", "")), proof)
+            seconds, request = time.monotonic() - began, answer.headers.get("x-amz-request-id", "")
+            return [good_result(operation.id, request, seconds, *told)._replace(stamp=stamp)]
+    except RequestError as error:
+        outcome = error
+    except OSError as error:
+        landing.tree.close()
+        return [failed_write(work, error)]
+    except WrongContentError as error:
+        return [wrong_result(work, error)]
+    results: list[Result] = yield from general(work, tools, FirstAttempt(call, outcome))
+    return results
+
+
+async def fetch_object(work: Work, tools: Tools, asked: FirstAttempt | None = None) -> Result:
+    """Carry out a download, or a step of one. ``asked`` is the request that was already sent, and its answer."""
     try:
         if work.step is not WHOLE:
             return await fetch_parts.STEPS[work.step](work, tools)
-        return await _fetch_whole(work, tools)
+        return await _fetch_whole(work, tools, asked)
     except OSError as error:
         landing_of(tools).tree.close()
         return failed_write(work, error)
@@ -64,59 +101,45 @@ async def fetch_object(work: Work, tools: Tools) -> Result:
         raise
 
 
-async def _fetch_whole(work: Work, tools: Tools) -> Result:
-    operation, landing = work.operation, landing_of(tools)
-    call = pin_request(requests.get_object(operation.key, size=operation.size), operation.etag)
-    answer = await send_request(call)
-    if not answer.ok:
-        return refused_object(work, answer, call)
-    require_same_object(answer, operation)
-    if len(answer.body) != operation.size:
-        raise WrongContentError(f"{len(answer.body)} bytes came of {operation.size}")
-    name = f"{operation.id}.{os.getpid()}"
-    descriptor = _create_anew(landing, name)
-    try:
-        try:
-            proof = await _fill(descriptor, answer, operation, tools)
-            landing.finish(descriptor, operation.path, answer.headers)
-        finally:
-            os.close(descriptor)
-        reach_failpoint("fetched")
-        await landing.reach_disk()
-        stamp = landing.move_in(name, operation.path)
-    except BaseException:
-        landing.tree.discard(name)
-        raise
-    reach_failpoint("landed")
-    await landing.reach_disk()
+async def _fetch_whole(work: Work, tools: Tools, asked: FirstAttempt | None) -> Result:
+    operation, call = work.operation, make_get_request(work.operation)
+    outcome = asked.outcome if asked is not None else await send_request(call)
+    if isinstance(outcome, RequestError):
+        raise outcome
+    if not outcome.ok:
+        return refused_object(work, outcome, call)
+    require_same_object(outcome, operation)
+    store = partial(_store_body, outcome, operation, tools)
+    name, proof = store() if operation.size <= BLOCK else await run_in_thread(store)
+    stamp = await landing_of(tools).move_in(name, operation.path)
     return Result(
-        operation.id, sent=operation.size, etag=etag_of(answer), fingerprint=proof, stamp=stamp,
-        date=seconds_of(answer.headers.get("last-modified", "")),
-        request_id=answer.headers.get("x-amz-request-id", ""),
+        operation.id, sent=operation.size, etag=etag_of(outcome), fingerprint=proof, stamp=stamp,
+        date=seconds_of(outcome.headers.get("last-modified", "")),
+        request_id=outcome.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 
-def _create_anew(landing: Landing, name: str) -> int:
+def _store_body(answer: Response, operation: Operation, tools: Tools) -> tuple[str, ContentProof]:
+    """Write the body into an unfinished file once its content is proved; return that file's name, and the proof.
+
+    Raises OSError, or WrongContentError for other bytes than the object's. A large body is handled on a thread.
+    """
+    body, landing = answer.body, landing_of(tools)
+    if len(body) != operation.size:
+        raise WrongContentError(f"{len(body)} bytes came of {operation.size}")
+    proof = prove_body(body, answer.headers, tools.brief.part_size)
+    name = f"{operation.id}.{os.getpid()}"
+    descriptor = landing.tree.create_anew(name)
     try:
-        return landing.tree.create(name)
-    except FileExistsError:
+        write_all(descriptor, body)
+        landing.finish(descriptor, operation, answer.headers)
+    except BaseException:
         landing.tree.discard(name)
-        return landing.tree.create(name)
-
-
-async def _fill(descriptor: int, answer: Response, operation: Operation, tools: Tools) -> ContentProof:
-    """Write the body into the file once its content is proved. A body of more than a block is handled on a thread."""
-    fill = partial(_prove_and_write, descriptor, answer.body, answer.headers, tools.brief.part_size)
-    if operation.size <= BLOCK:
-        return fill()
-    proof: ContentProof = await run_in_thread(fill)
-    return proof
-
-
-def _prove_and_write(descriptor: int, body: Body, headers: Mapping[str, str], part_size: int) -> ContentProof:
-    proof = prove_bytes(lambda: [body], len(body), headers, part_size)  # type: ignore[list-item]  # a buffer does
-    write_all(descriptor, body)
-    return proof
+        raise
+    finally:
+        os.close(descriptor)
+    reach_failpoint("fetched")
+    return name, proof
 
 
 # --- comparing -------------------------------------------------------------------------------

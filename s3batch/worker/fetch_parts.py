@@ -14,7 +14,6 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import write_all
 from s3batch.model import Result, State, Step, stamp_of
 from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_bytes
@@ -40,7 +39,7 @@ _PIECE = 4 * 1024 * 1024
 """Bytes of an object that are read back at once."""
 
 
-async def begin_fetch(work: Work, tools: Tools) -> Result:
+async def create_unfinished(work: Work, tools: Tools) -> Result:
     """Make the unfinished file in its full size."""
     operation, landing = work.operation, landing_of(tools)
     name = f"{operation.id}-{secrets.token_hex(8)}"
@@ -166,13 +165,10 @@ async def finish_fetch(work: Work, tools: Tools) -> Result:
             proof = await run_in_thread(prove)
         except WrongContentError as error:  # which part is wrong is not known: all come again
             return Result(operation.id, work.step, error=f"GetObject: {error}", code="InvalidPart")
-        landing.finish(descriptor, operation.path, answer.headers)
-        await run_in_thread(partial(os.fsync, descriptor))
+        landing.finish(descriptor, operation, answer.headers)
     finally:
         os.close(descriptor)
-    stamp = landing.move_in(operation.upload_id, operation.path)
-    reach_failpoint("landed")
-    await landing.reach_disk()
+    stamp = await landing.move_in(operation.upload_id, operation.path)
     return Result(
         operation.id, work.step, etag=etag_of(answer), fingerprint=proof, stamp=stamp,
         date=seconds_of(answer.headers.get("last-modified", "")),
@@ -196,7 +192,7 @@ async def is_same_when_read(operation: Operation, descriptor: int) -> bool:
 
 
 STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
-    Step.BEGIN: begin_fetch,
+    Step.BEGIN: create_unfinished,
     Step.SURVEY: survey_fetch,
     Step.PART: fetch_part,
     Step.FINISH: finish_fetch,

@@ -2,8 +2,8 @@
 
     write ─> wait until it is on disk ─> rename ─> wait until that is on disk ─> the result
 
-One call has the file system write out what many files hold: a call for each would cost a hundred times as much. While
-files wait for it, their worker begins others.
+One call has the file system write out what many files hold: a call for each would cost a hundred times as much. The call
+that writes out new files also writes out the renames before it. While files wait for it, their worker begins others.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import TargetTree, mode_of_replaced, set_times, sync_file_system
-from s3batch.model import Result, stamp_of
+from s3batch.model import MISSING, Result, stamp_of
 from s3batch.objects.preserved import decode_preserved
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.event_loop import wait_for
 from s3batch.worker.results import DISK_FULL, part_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from s3batch.model import Stamp, Work
+    from s3batch.model import Operation, Stamp, Work
     from s3batch.s3.event_loop import Done, EventLoop
     from s3batch.worker.context import Tools
 
@@ -35,67 +36,94 @@ _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, er
 _BLOCKED = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EMLINK})
 _DIRECTORY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR})
 _BLOCK = 1024 * 1024
-
-
-class SyncBatch:
-    """Has the file system write out what several coroutines wait for, with one call on a thread."""
-
-    def __init__(self, sync: Callable[[], None], gather: float = _GATHER) -> None:
-        self._sync = sync
-        self._gather = gather
-        self._waiting: list[Done] = []
-        self._is_due = False
-
-    def begin(self, loop: EventLoop, done: Done) -> None:
-        """Call ``done`` after a sync that begins after this."""
-        self._waiting.append(done)
-        if not self._is_due:
-            self._is_due = True
-            loop.call_later(self._gather, partial(self._start, loop))
-
-    def _start(self, loop: EventLoop) -> None:
-        batch, self._waiting = self._waiting, []
-        loop.submit(self._sync, partial(self._ended, loop, batch))
-
-    def _ended(self, loop: EventLoop, batch: list[Done], _: object, error: BaseException | None) -> None:
-        self._is_due = bool(self._waiting)
-        if self._waiting:
-            loop.call_later(self._gather, partial(self._start, loop))
-        for done in batch:
-            done(None, error)
+_TIMES = ("x-amz-meta-mtime", "x-amz-meta-s3cmd-attrs")
 
 
 class Landing:
     """The target's tree in one worker. Its methods belong to the loop's thread."""
 
-    def __init__(self, root: str, preserve: frozenset[str]) -> None:
+    def __init__(self, root: str, preserve: frozenset[str] = frozenset(), gather: float = _GATHER) -> None:
         self.tree = TargetTree(root)
         self._preserve = preserve
-        self._batch = SyncBatch(self._sync)
+        self._gather = gather
+        self._written: list[tuple[str, str, Done]] = []
+        """Unfinished files that are to be on disk before they get their place."""
+        self._moved: list[tuple[Stamp | None, Done]] = []
+        """Those that have it, and are done when that is on disk; a stamp or nothing is their result."""
+        self._is_due = False
+
+    async def reach_disk(self) -> None:
+        """Wait until all that was written and renamed so far is on disk. Raises OSError."""
+        await wait_for(self._begin_wait)
+
+    async def move_in(self, name: str, path: str) -> Stamp:
+        """Give an unfinished file its place once it is on disk; return its stamp once that is. Raises OSError."""
+        stamp: Stamp = await wait_for(partial(self.begin_move, name, path))
+        return stamp
+
+    def begin_move(self, name: str, path: str, loop: EventLoop, done: Done) -> None:
+        """Do the same, and call ``done`` with the stamp or the error."""
+        self._written.append((name, path, done))
+        self._schedule(loop)
+
+    def _begin_wait(self, loop: EventLoop, done: Done) -> None:
+        self._moved.append((None, done))
+        self._schedule(loop)
+
+    def _schedule(self, loop: EventLoop) -> None:
+        if not self._is_due:
+            self._is_due = True
+            loop.call_later(self._gather, partial(self._start, loop))
+
+    def _start(self, loop: EventLoop) -> None:
+        written, self._written = self._written, []
+        moved, self._moved = self._moved, []
+        loop.submit(self._sync, partial(self._on_synced, loop, written, moved))
 
     def _sync(self) -> None:
         sync_file_system(self.tree.temporary)
 
-    async def reach_disk(self) -> None:
-        """Wait until all that was written and renamed so far is on disk. Raises OSError."""
-        await wait_for(self._batch.begin)
+    def _on_synced(
+        self, loop: EventLoop, written: list[tuple[str, str, Done]], moved: list[tuple[Stamp | None, Done]],
+        _: object, error: BaseException | None,
+    ) -> None:  # fmt: skip
+        for name, path, done in written:
+            try:
+                if error is not None:
+                    raise error
+                stamp = stamp_of(self.tree.move_in(name, path))
+            except OSError as trouble:
+                self.tree.discard(name)
+                self._moved.append((None, partial(_fail, done, trouble)))
+            else:
+                reach_failpoint("landed")
+                self._moved.append((stamp, done))
+        self._is_due = False
+        if self._moved or self._written:
+            self._schedule(loop)
+        for known, done in moved:
+            done(known, error)
 
-    def finish(self, descriptor: int, path: str, headers: Mapping[str, str]) -> None:
+    def finish(self, descriptor: int, operation: Operation, headers: Mapping[str, str]) -> None:
         """Give an unfinished file the mode of the one it replaces, and the time that the object tells. Raises OSError."""
+        if self._preserve or operation.reason is not MISSING:
+            self._set_owner_and_mode(descriptor, operation.path, headers)
+        set_time(descriptor, headers)
+
+    def _set_owner_and_mode(self, descriptor: int, path: str, headers: Mapping[str, str]) -> None:
         preserved = decode_preserved(_read_metadata(headers))
+        if "owner" in self._preserve and (preserved.uid is not None or preserved.gid is not None):
+            uid, gid = (-1 if each is None else each for each in (preserved.uid, preserved.gid))
+            os.fchown(descriptor, uid, gid)
         mode = preserved.mode if "mode" in self._preserve else None
         if mode is None:
             mode = mode_of_replaced(self.tree.find(path))
         if mode is not None:
             os.fchmod(descriptor, mode & 0o777)
-        if "owner" in self._preserve and (preserved.uid is not None or preserved.gid is not None):
-            uid, gid = (-1 if each is None else each for each in (preserved.uid, preserved.gid))
-            os.fchown(descriptor, uid, gid)
-        set_time(descriptor, headers)
 
-    def move_in(self, name: str, path: str) -> Stamp:
-        """Give an unfinished file its place; return the stamp of what is there then. Raises OSError."""
-        return stamp_of(self.tree.move_in(name, path))
+
+def _fail(done: Done, error: BaseException, _: object, __: BaseException | None) -> None:
+    done(None, error)
 
 
 def landing_of(tools: Tools) -> Landing:
@@ -111,15 +139,17 @@ def landing_of(tools: Tools) -> Landing:
 
 def wanted_time(headers: Mapping[str, str]) -> int:
     """Return the nanoseconds that a file of this object is given: of its metadata, else its LastModified."""
-    known = decode_preserved(_read_metadata(headers)).mtime_ns
-    return int(seconds_of(headers.get("last-modified", ""))) * 10**9 if known is None else known
+    if any(name in headers for name in _TIMES):
+        known = decode_preserved(_read_metadata(headers)).mtime_ns
+        if known is not None:
+            return known
+    return int(seconds_of(headers.get("last-modified", ""))) * 10**9
 
 
 def set_time(descriptor: int, headers: Mapping[str, str]) -> None:
     """Set the time of an open file to that of its object; one that the file system cannot hold is left out."""
-    when = wanted_time(headers)
     try:
-        set_times(descriptor, when)
+        set_times(descriptor, wanted_time(headers))
     except (OverflowError, OSError):
         set_times(descriptor, int(seconds_of(headers.get("last-modified", ""))) * 10**9)
 

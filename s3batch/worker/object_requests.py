@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from s3batch.model import Result
 from s3batch.s3.errors import fault_of
+from s3batch.s3.requests import Request
 from s3batch.s3.responses import etag_of, raise_for_status
 from s3batch.worker.results import failed_result, part_number
 
 if TYPE_CHECKING:
     from s3batch.model import Operation, Work
     from s3batch.objects.body_proof import WrongContentError
-    from s3batch.s3.requests import Request, Response
+    from s3batch.s3.requests import Response
 
 _CHANGED = frozenset({412, 416})
 """If-Match does not hold, or the object ends before the range begins."""
@@ -26,6 +27,14 @@ def pin_request(call: Request, etag: str) -> Request:
     """Return a GET or HEAD that asks for checksums, and is refused if the object has another ETag by now."""
     headers = {**call.headers, "x-amz-checksum-mode": "ENABLED"}
     return call._replace(headers={**headers, "if-match": f'"{etag}"'} if etag else headers)
+
+
+def make_get_request(operation: Operation) -> Request:
+    """Return the GET of a whole object, pinned to the listed ETag."""
+    headers = {"x-amz-checksum-mode": "ENABLED"}
+    if operation.etag:
+        headers["if-match"] = f'"{operation.etag}"'
+    return Request("GetObject", "GET", operation.key, "", headers, b"", operation.size)
 
 
 def refused_object(work: Work, answer: Response, call: Request) -> Result:

@@ -7,11 +7,16 @@ import json
 import os
 import random
 import stat
+import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from s3batch.plan.key_names import LONGEST_NAME
+from tests.rig import program
+from tests.rig.faults import Hold
 
 pytestmark = pytest.mark.servers
 
@@ -320,9 +325,56 @@ def test_filters_choose_keys_by_their_paths(download, bucket, site):
     assert content(site) == {"dir/sub/b": b"b" * 5000}
 
 
-def test_a_second_download_to_the_same_directory_is_locked_out(start_cli, run_cli, bucket, site, proxy):
+def test_the_history_of_a_directory_names_its_source(run_cli, bucket, site):
     put(bucket, {"p/a": b"a"})
     run_cli(["sync", bucket.url("p"), "site"])
     jobs = json.loads(run_cli(["jobs", "list", "--json"]).stdout)
 
     assert [(job["source"], job["target"]) for job in jobs["jobs"]] == [(bucket.url("p"), str(site))]
+
+
+def test_two_downloads_to_one_directory_exclude_each_other(start_cli, run_cli, env, bucket, site, proxy, tmp_path):
+    put(bucket, {"p/a": b"a", "q/b": b"b"})
+    held = threading.Event()
+    proxy.on("GetObject", Hold(held))
+    first = start_cli(["sync", bucket.url("p"), "site"], env=env | {"AWS_ENDPOINT_URL": proxy.url})
+    assert proxy.wait_for("GetObject")
+
+    second = run_cli(["sync", bucket.url("q"), "site", "--journal", str(tmp_path / "other.db")])
+    held.set()
+
+    assert second.code == 3, second.stderr
+    assert program.finish(first).code == 0
+    assert content(site) == {"a": b"a"}
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of 4 MiB, where this user may mount one."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this user may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--multipart-threshold", "5MiB", "--part-size", "5MiB"]], ids=["whole", "ranges"]
+)
+def test_a_full_disk_parks_the_job_and_leaves_no_unfinished_file(run_cli, bucket, small_disk, flags):
+    put(bucket, {"p/a": b"a", "p/large": bytes(6 * MIB), "p/z": b"z"})
+
+    full = run_cli(["sync", bucket.url("p"), small_disk, "--json", *flags])
+    left = [path for path in small_disk.rglob("*") if path.name.startswith(".s3batch") or path.stat().st_size > MIB]
+    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
+    resumed = run_cli(["resume", full.json["job"], "--json", "--journal", full.json["journal"]])
+
+    assert full.code == 1, full.stderr
+    assert "the target takes no more" in full.json["error"]
+    assert left == []
+    assert resumed.code == 0, resumed.stderr
+    assert content(small_disk) == {"a": b"a", "large": bytes(6 * MIB), "z": b"z"}
