@@ -40,6 +40,8 @@ class Kind(StrEnum):
     """CopyObject onto itself: content is right, attributes are not."""
     REDIRECT = "redirect"
     DELETE = "delete"
+    RESTORE = "restore"
+    """An object that an earlier job has changed becomes what it was: a copy of its backup, or of its old version."""
     RECONCILE = "reconcile"
     """Content or attributes may differ: a worker compares, then it becomes upload, copy or nothing."""
     CHUNK = "chunk"
@@ -81,6 +83,7 @@ class Reason(StrEnum):
     ORPHAN = "orphan"
     FORCED = "forced"
     REDIRECT = "redirect"
+    UNDO = "undo"
     LATE = "late"
     """A request of a killed run may have landed since: it is looked at again."""
     UNKNOWN = "unknown"
@@ -320,6 +323,25 @@ class SourceObject:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreSpec:
+    """Where the old state of an object is, and what the object has to be to get it."""
+
+    modified_ns: int
+    """LastModified of the object when the undo was planned; 0 if there is none."""
+    bucket: str = ""
+    key: str = ""
+    """Of the backup; empty: the old version is to be found in the bucket itself."""
+    acl: str = ""
+    """The canned ACL it had; empty: private."""
+    listed_etag: str = ""
+    """The ETag that the job has seen before its change; empty: it saw no object."""
+    since: float = 0.0
+    """When the job began, by the store's clock: it wrote no older version."""
+    refused: str = ""
+    """Why the object cannot get its old state; empty: it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedObject:
     """The object as a plan that was saved has seen it, beside its ETag. With another one the operation is refused."""
 
@@ -345,6 +367,7 @@ OperationSpec = (
     | KeptAttributes
     | SourceObject
     | PlannedObject
+    | RestoreSpec
     | UnreadableSpec
 )
 """The further data of an operation. Dataclasses, because named tuples with equal fields are equal across types."""

@@ -41,9 +41,17 @@ def _carry_on(settings: Settings, output: Output) -> int:
         return _dispatch_sync(settings, output)
     if settings.command == "apply":
         return _dispatch_apply(settings, output)
+    if settings.command == "undo":
+        return _dispatch_undo(settings, output)
     from s3batch import cache
 
     return cache.resume_cache(settings, output)
+
+
+def _dispatch_undo(settings: Settings, output: Output) -> int:
+    from s3batch.commands.undo.job import run_undo
+
+    return run_undo(settings, output)
 
 
 def _dispatch_plan(settings: Settings, output: Output) -> int:
@@ -139,6 +147,7 @@ def _cache_prune(settings: Settings, output: Output) -> int:
 USE_CASES: dict[str, UseCase] = {
     "sync": _dispatch_sync,
     "verify": _dispatch_verify,
+    "undo": _dispatch_undo,
     "plan": _dispatch_plan,
     "apply": _dispatch_apply,
     "explain": _dispatch_explain,

@@ -73,6 +73,10 @@ EXAMPLES: dict[str, CommandExamples] = {
         ),
         ("exclude", "endpoint_url", "bandwidth", "json"),
     ),
+    "undo": CommandExamples(
+        ("20261129-080000-a1b2c3", "20261129-080000-a1b2c3 --json", "20261129-080000-a1b2c3 --journal site.db"),
+        ("endpoint_url", "profile", "bandwidth", "journal", "json"),
+    ),
     "plan": CommandExamples(("site.plan", "site.plan --json", "site.plan -q"), ("json",)),
     "apply": CommandExamples(
         ("site.plan", "site.plan --json", "site.plan --profile deploy --bandwidth 20MiB"),

@@ -30,6 +30,7 @@ _ALL = "all"
 USAGE = {
     "sync": "SOURCE TARGET",
     "verify": "SOURCE TARGET",
+    "undo": "JOB",
     "plan": "FILE",
     "apply": "FILE",
     "explain": "PATH|KEY [SOURCE TARGET]",

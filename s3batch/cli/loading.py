@@ -41,7 +41,7 @@ PLUGIN_REGION = "us-east-1"
 _LARGEST_FILE = 1 << 20
 """Bytes of a config file or an env_file."""
 _FIRST_WORDS = {
-    **dict.fromkeys(("resume", "report", "jobs show", "jobs forget"), "job"),
+    **dict.fromkeys(("resume", "undo", "report", "jobs show", "jobs forget"), "job"),
     **dict.fromkeys(("explain", "plan", "apply"), "argument"),
 }
 """Commands whose first argument is no setting, and the fact that it is."""

@@ -33,6 +33,7 @@ from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
 from s3batch.journal.outcomes import Outcomes
 from s3batch.journal.rehearsal import open_rehearsal
+from s3batch.journal.reversals import Reversals
 from s3batch.journal.samples import Samples
 from s3batch.journal.statistics import Statistics
 from s3batch.journal.transaction import Transaction
@@ -65,6 +66,7 @@ class Journal:
         self.doubts = Doubts(*parts)
         self.objects = Objects(*parts)
         self.file_lists = FileLists(store, self._transaction)
+        self.reversals = Reversals(store)
         self.jobs = Jobs(
             *parts, table, self.operations, self.objects,
             is_rehearsal=bool(stands_for), at_once=limits.taken_at_once,

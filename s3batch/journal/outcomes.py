@@ -14,7 +14,7 @@ from s3batch.model import Kind, Operation, State
 
 _COUNT = "SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation"
 _CHANGE = """
-id > ? AND state = 'done' AND kind IN ('upload', 'transfer', 'copy', 'redirect', 'delete') AND job IN (
+id > ? AND state = 'done' AND kind IN ('upload', 'transfer', 'copy', 'redirect', 'delete', 'restore') AND job IN (
     SELECT number FROM job WHERE command IN ('sync', 'apply', 'undo') AND target = CAST(? AS TEXT) AND endpoint = ?)
 """
 

@@ -1,6 +1,7 @@
 """The texts of the column ``detail``: the spec of an operation is written and read here only.
 
     redirect                  its target
+    restore                   [LastModified, bucket, key, ACL, ETag, since, refused]
     chunk                     three numbers: chunk, first row, last row
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
     reconcile                 "whole-known DATE"
@@ -27,6 +28,7 @@ from s3batch.model import (
     OperationSpec,
     PlannedObject,
     RedirectSpec,
+    RestoreSpec,
     SourceObject,
     UnreadableSpec,
 )
@@ -51,6 +53,8 @@ def encode_spec(spec: OperationSpec | None) -> str:
             return ""
         case RedirectSpec(location=text) | UnreadableSpec(text=text):
             return text
+        case RestoreSpec():
+            return json.dumps([getattr(spec, name) for name in RestoreSpec.__slots__])
         case ChunkSpec():
             return f"{spec.chunk} {spec.first} {spec.last}"
         case KnownContent():
@@ -80,6 +84,12 @@ def decode_spec(kind: Kind, text: str) -> OperationSpec | None:
     try:
         if kind is Kind.REDIRECT:
             return RedirectSpec(text)
+        if kind is Kind.RESTORE:
+            modified_ns, bucket, key, acl, etag, since, refused = json.loads(text)
+            return RestoreSpec(
+                int(modified_ns), _read_text(bucket), _read_text(key), _read_text(acl), _read_text(etag), float(since),
+                _read_text(refused),
+            )  # fmt: skip
         if kind is Kind.CHUNK:
             return ChunkSpec(*map(int, text.split()))
         return _decode_file_spec(text) if kind in _OF_FILES else UnreadableSpec(text)

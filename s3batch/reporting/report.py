@@ -39,6 +39,7 @@ _WORDS = {
     Kind.CHUNK: ("chunk stored", "chunk to store"),
     Kind.RECONCILE: ("compared", "to compare"),
     Kind.TRANSFER: ("transferred", "to transfer"),
+    Kind.RESTORE: ("restored", "to restore"),
 }
 """The words for an operation that is done, and for one that a dry run found."""
 _NOUNS = frozenset({Kind.REDIRECT, Kind.CHUNK})

@@ -139,7 +139,7 @@ class Bucket:
         sent = self.clock.read_local()
         try:
             response = await send_request(request)
-            if response.ok and request.name == "PutObject":
+            if response.ok and request.name == "PutObject" and not request.bucket:
                 proof = await self._proofs.prove(request, response, checks_in(request))
                 if proof.warning:
                     self.warn(proof.warning)

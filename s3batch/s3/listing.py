@@ -373,14 +373,30 @@ def _filled_field(row: dict[str, str], name: str) -> str:
     return text
 
 
-def parse_root(body: Body, root: str) -> None:
-    """Raise :class:`MalformedResponseError` unless this is a document ``root``; empty: any document."""
+def parse_root(body: Body, *roots: str) -> None:
+    """Raise :class:`MalformedResponseError` unless this is a document with one of these roots; none: any document."""
     document = read_document(body)
-    _expect_root(document, root or document.root)
+    _expect_root(document, *(roots or (document.root,)))
 
 
-def parse_versions(body: Body) -> list[tuple[str, str]]:
-    """Return keys and version ids of a ListObjectVersions response, delete markers included."""
+class ObjectVersion(NamedTuple):
+    """A version of an object, or a delete marker."""
+
+    key: str
+    version: str
+    etag: str = ""
+    modified: float = 0.0
+    is_marker: bool = False
+
+
+def parse_versions(body: Body) -> list[ObjectVersion]:
+    """Return the rows of a ListObjectVersions response, delete markers included; of each key the newest first."""
     document = read_document(body, "Version", "DeleteMarker")
     _expect_root(document, "ListVersionsResult")
-    return [(row.get("Key", ""), row.get("VersionId", "null")) for _, row in document.elements]
+    return [
+        ObjectVersion(
+            row.get("Key", ""), row.get("VersionId", "null"), _bare_etag(row.get("ETag", "")),
+            _parse_moment(row.get("LastModified", _NEVER)), name == "DeleteMarker",
+        )
+        for name, row in document.elements
+    ]  # fmt: skip

@@ -72,6 +72,7 @@ _CALL_OF_KIND = {
     "delete": "DeleteObject",
     "reconcile": "HeadObject",
     "transfer": "CopyObject",
+    "restore": "CopyObject",
 }
 
 

@@ -99,10 +99,12 @@ def _parse_body(parse: Callable[[Any], Any]) -> Callable[[Request, Response], An
     return lambda _, answer: parse(answer.body)
 
 
-def _parse_rooted(root: str) -> Callable[[Request, Response], Any]:
-    return lambda _, answer: listing.parse_root(answer.body, root)
+def _parse_rooted(*roots: str) -> Callable[[Request, Response], Any]:
+    return lambda _, answer: listing.parse_root(answer.body, *roots)
 
 
+_VERSIONING = ("VersioningConfiguration", "GetBucketVersioningResponse")
+"""The root of the document; moto says the second."""
 _STORED = ResponseForm(tuple(range(200, 300)), etag=True)
 _GONE = ResponseForm((200, 204), empty=True)
 _SET = ResponseForm((200,))
@@ -129,7 +131,7 @@ RULES: dict[str, ResponseForm] = {
     "ListMultipartUploads": ResponseForm((200,), read=_validate_uploads),
     "GetObjectTagging": ResponseForm((200,), read=_parse_body(listing.parse_tags)),
     "GetObjectAcl": ResponseForm((200,), read=_parse_body(listing.parse_acl)),
-    "GetBucketVersioning": ResponseForm((200,), read=_parse_rooted("VersioningConfiguration")),
+    "GetBucketVersioning": ResponseForm((200,), read=_parse_rooted(*_VERSIONING)),
     "GetBucketLifecycleConfiguration": ResponseForm((200,), read=_parse_rooted("LifecycleConfiguration")),
     "GetObjectLockConfiguration": ResponseForm((200,), read=_parse_rooted("ObjectLockConfiguration")),
     "CreateInvalidation": ResponseForm((200, 201), read=_parse_body(listing.parse_invalidation)),
@@ -139,7 +141,7 @@ RULES: dict[str, ResponseForm] = {
 """By S3's name of the call. A call that is not here is answered by anything that succeeds and is no web page."""
 _WHOSE = {"CreateInvalidation": "CloudFront", "AssumeRole": "STS", "AssumeRoleWithWebIdentity": "STS"}
 """The service behind a call that is not S3's."""
-_OTHER = ResponseForm((200, 202, 204, 206), read=_parse_rooted(""))
+_OTHER = ResponseForm((200, 202, 204, 206), read=_parse_rooted())
 _SUBRESOURCES = frozenset({"GetObjectAcl", "GetObjectTagging"})
 """Reads of an object beside its content. A store that does not know one may return the content: rclone does."""
 _NO_SUBRESOURCE = b"<Error><Code>NotImplemented</Code><Message>the store gives the object itself</Message></Error>"

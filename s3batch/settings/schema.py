@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "jobs prune": "delete finished jobs from the journals, abort the multipart uploads of dead jobs",
     "jobs forget": "delete one job from its journal, abort its multipart uploads",
     "verify": "compare a directory with an S3 prefix, change nothing",
+    "undo": "take back what a job has changed: from its backup, or from the versions of the bucket",
     "plan": "show a plan that sync --plan has saved",
     "apply": "carry out a saved plan, and nothing else",
     "explain": "tell what a sync would do with one path or key, and why",
@@ -41,14 +42,14 @@ SOURCE_COMMANDS = SYNC_COMMANDS | {"resume"}
 """Commands with a source that may be in S3."""
 ARCHIVE_COMMANDS = frozenset({"cache restore", "cache rebuild"})
 KEYED_COMMANDS = ARCHIVE_COMMANDS | {"cache inspect"}
-ONLINE_COMMANDS = SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "apply", "jobs prune", "jobs forget"}
-REPORTING_COMMANDS = frozenset({"sync", "apply", "verify", "doctor", "resume"}) | CACHE_COMMANDS
+ONLINE_COMMANDS = SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "apply", "undo", "jobs prune", "jobs forget"}
+REPORTING_COMMANDS = frozenset({"sync", "apply", "undo", "verify", "doctor", "resume"}) | CACHE_COMMANDS
 """Commands whose end is written to report files and told to other programs."""
-WORKING_COMMANDS = frozenset({"sync", "verify", "resume", "apply"}) | ARCHIVE_COMMANDS
+WORKING_COMMANDS = frozenset({"sync", "verify", "resume", "apply", "undo"}) | ARCHIVE_COMMANDS
 _OF_JOURNALS = frozenset({"doctor", "explain", "report", "jobs list", "jobs show", "jobs prune", "jobs forget"})
 JOURNAL_COMMANDS = WORKING_COMMANDS | _OF_JOURNALS
 EVERY_COMMAND = frozenset(COMMANDS) - {"config", "completion"}
-RESUMABLE = frozenset({"sync", "apply", "cache restore", "cache rebuild"})
+RESUMABLE = frozenset({"sync", "apply", "undo", "cache restore", "cache rebuild"})
 """Commands whose jobs ``resume`` finishes. It accepts their settings too, if they are equal to the job's."""
 PLUGIN_ONLY = frozenset({"plugin"})
 

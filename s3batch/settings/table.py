@@ -201,12 +201,16 @@ class Settings:
     )  # fmt: skip
     dry_run: bool = define_setting(
         False, "Change nothing, print what would be done.",
-        Topic.SAFETY, frozenset({"sync", "apply", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
+        Topic.SAFETY, frozenset({"sync", "apply", "undo", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
         Form.BOOLEAN, aliases=("dryrun",), plugin=("DRY_RUN", "PLUGIN_DRY_RUN"),
     )  # fmt: skip
     fail_on: tuple[str, ...] = define_setting(
         (), "Also exit with code 1 after warnings, after changes, if nothing had to be done, or if the filters left no file.",
         Topic.SAFETY, SYNC_COMMANDS | ARCHIVE_COMMANDS, Form.LIST, choices=("warnings", "changes", "nothing", "empty"),
+    )  # fmt: skip
+    backup: str = define_setting(
+        "", "Prefix s3://BUCKET/PREFIX to which an object is copied, under the job's id, before it is overwritten or deleted.",
+        Topic.SAFETY, SYNC_COMMANDS,
     )  # fmt: skip
     newest_wins: str = define_setting(
         "", "Number of this run, such as a build number: a run with a lower number than one that has begun sends nothing. "

@@ -13,8 +13,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple
 
+from s3batch.objects.acl import canned_acl
 from s3batch.objects.headers import OWN_HEADERS, RemoteAttributes, make_metadata_headers, make_tag_header
 from s3batch.s3 import requests
+from s3batch.s3.errors import is_acl_refusal, refusal_for_good
 from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.responses import etag_of, raise_for_status, send_expecting_ok
 from s3batch.s3.transport import send_request
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _PART = 512 * 1024 * 1024
 """Bytes of a part of an object that is too large for CopyObject."""
+
+ACL_LOST = "the bucket has ACLs disabled: objects come back without the ACL that they had"
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -43,6 +47,10 @@ class ObjectPlace(NamedTuple):
     def head(self) -> Request:
         """Return the HEAD of it."""
         return self._at(requests.head_object(self.key))
+
+    def acl(self) -> Request:
+        """Return the request for its ACL."""
+        return self._at(requests.get_object_acl(self.key))
 
     def tagging(self) -> Request:
         """Return the request for its tags."""
@@ -60,13 +68,40 @@ async def back_up(key: str, head: Response, place: BackupPlace, tools: Tools) ->
     raise_for_status(head, requests.head_object(key))
     to = ObjectPlace(place.bucket, place.key(key))
     held = await send_request(to.head())
-    if held.status == 404:
-        await copy_with_attributes(ObjectPlace(tools.endpoint.bucket, key), head, to, tools)
-    else:
+    if held.status != 404:
         raise_for_status(held, to.head())
+        return
+    source = ObjectPlace(tools.endpoint.bucket, key)
+    acl = await read_canned_acl(source, tools)
+    if acl:  # an object of the backup is private, whatever the ACL of the original
+        mark = requests.put_object(place.acl_mark(acl, key), b"", {"content-md5": requests.md5_header(b"")})
+        await send_expecting_ok(mark._replace(bucket=place.bucket))
+    await copy_with_attributes(source, head, to, tools)
 
 
-async def copy_with_attributes(source: ObjectPlace, head: Response, to: ObjectPlace, tools: Tools) -> Response:
+async def read_canned_acl(source: ObjectPlace, tools: Tools) -> str:
+    """Return the canned ACL of an object; empty for a private one, and where it cannot be read or kept."""
+    if tools.quirks.refuses("GetObjectAcl"):
+        return ""
+    call = source.acl()
+    answer = await send_request(call)
+    if answer.status == 404:  # a store that has no ACLs of old versions
+        return ""
+    if (fault := refusal_for_good(answer)) is not None:
+        tools.note_refusal(call.name, fault, "ACLs of old objects are not kept")
+        return ""
+    if answer.status == 500:  # moto has no ACL of some objects
+        tools.warn(f"the ACL of {source.key} cannot be read (HTTP 500), and is not kept in the backup")
+        return ""
+    acl = canned_acl(bytes(raise_for_status(answer, call).body))
+    if acl in ("", "custom"):
+        tools.warn(f"the ACL of {source.key} is not canned, and is not kept in the backup")
+    return "" if acl in ("", "custom", "private") else acl
+
+
+async def copy_with_attributes(
+    source: ObjectPlace, head: Response, to: ObjectPlace, tools: Tools, acl: str = ""
+) -> Response:
     """Copy an object to another place with its attributes, and return a HEAD of the copy.
 
     ``head`` is of the source. Raises RequestError; RefusedChangeError if the source changes meanwhile.
@@ -76,8 +111,13 @@ async def copy_with_attributes(source: ObjectPlace, head: Response, to: ObjectPl
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
         await _copy_large_source(source, remote, to, tools)
     else:
-        call = _copy_request(source, to, {**pinned, **_make_unkept_headers(remote)})
+        call = _copy_request(
+            source, to, {**pinned, **_make_unkept_headers(remote), **({"x-amz-acl": acl} if acl else {})}
+        )
         answer = await send_request(call)
+        if acl and is_acl_refusal(answer):
+            tools.warn(ACL_LOST)
+            answer = await send_request(_copy_request(source, to, {**pinned, **_make_unkept_headers(remote)}))
         if answer.status in (404, 412):
             raise RefusedChangeError("the object changed while it was copied", retryable=True)
         raise_for_status(answer, call)

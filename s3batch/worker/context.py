@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from s3batch.settings.bandwidth import Bandwidth
 
 
+ACL_MARKS = ".s3batch-acl/"
+"""The directory of a backup for ACLs."""
+
+
 class BackupPlace(NamedTuple):
     """The place of a job's backup."""
 
@@ -39,6 +43,10 @@ class BackupPlace(NamedTuple):
     def key(self, key: str) -> str:
         """Return the key of the backup of an object."""
         return self.prefix + key
+
+    def acl_mark(self, acl: str, key: str) -> str:
+        """Return the key of the empty object that tells the canned ACL of an object, if that is not private."""
+        return f"{self.prefix}{ACL_MARKS}{acl}/{key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from s3batch.s3 import requests
 from s3batch.s3.errors import Fault, RequestError, fault_of
 from s3batch.s3.responses import raise_for_status
 from s3batch.s3.transport import send_request
-from s3batch.worker.delete_check import PlannedDelete, is_as_planned
+from s3batch.worker.delete_check import PlannedDelete
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError, failed_result, result_for_each
 from s3batch.worker.upload import (
@@ -41,16 +41,14 @@ async def delete_one(operation: Operation, tools: Tools) -> Result:
 async def _delete_guarded(operation: Operation, tools: Tools) -> Result:
     """Delete a key whose object is as it was planned, after its backup."""
     call, exact = requests.head_object(operation.key), tools.brief.exact
-    if tools.brief.delete_check.has_file(operation.key):
-        if exact:
-            raise RefusedChangeError("drifted: there is a file for this key now")
+    planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
+    if exact and tools.brief.delete_check.has_file(operation.key):
+        raise RefusedChangeError("drifted: there is a file for this key now")
+    if not exact and await tools.brief.delete_check.find_changed([planned], tools):
         return Result(operation.id, already=True)
     head = await send_request(call)
     if head.status == 404:
         return Result(operation.id)
-    planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
-    if not exact and planned.etag and not is_as_planned(raise_for_status(head, call), planned):
-        return Result(operation.id, already=True)
     await prepare_change(operation, head, tools)
     return await _delete_key(operation)
 

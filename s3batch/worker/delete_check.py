@@ -98,13 +98,12 @@ async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDe
     for key in keys:
         call = requests.head_object(key)
         answer = await send_request(call)
-        if answer.status != 404 and not is_as_planned(raise_for_status(answer, call), by_key[key]):
+        if answer.status != 404 and not _is_as_planned(raise_for_status(answer, call), by_key[key]):
             changed.add(key)
     return changed
 
 
-def is_as_planned(head: Response, planned: PlannedDelete) -> bool:
-    """Return whether an object is the one that was listed when its delete was planned."""
+def _is_as_planned(head: Response, planned: PlannedDelete) -> bool:
     seconds = int(seconds_of(head.headers.get("last-modified", "")))
     same_time = not planned.modified_ns or planned.modified_ns // 1_000_000_000 == seconds
     return etag_of(head) == planned.etag and same_time

@@ -25,6 +25,7 @@ from s3batch.worker.delete import delete_batch, delete_one
 from s3batch.worker.multipart import abort_multipart, complete_upload, create_upload, read_held_parts, send_part
 from s3batch.worker.reconcile import copy_metadata, reconcile_object
 from s3batch.worker.redirect import put_redirect
+from s3batch.worker.restore import restore_object
 from s3batch.worker.results import (
     RefusedChangeError,
     failed_content,
@@ -149,4 +150,5 @@ _KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
     Kind.REDIRECT: put_redirect,
     Kind.DELETE: delete_one,
     Kind.RECONCILE: reconcile_object,
+    Kind.RESTORE: restore_object,
 }

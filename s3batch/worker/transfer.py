@@ -33,6 +33,7 @@ from s3batch.s3.validation import etag_in
 from s3batch.source.reader import BLOCK
 from s3batch.worker import transfer_parts
 from s3batch.worker.copy_probe import probe_copies_once
+from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import ACL_WARNING, find_difference, put_tags
 from s3batch.worker.source_object import (
     are_copies_refused,
@@ -132,6 +133,10 @@ async def transfer_object(operation: Operation, tools: Tools) -> Result:
         if found.become is None:
             return found
         condition = unchanged_since(await send_request(requests.head_object(operation.key)))
+    if tools.brief.is_guarded:
+        head = await send_request(requests.head_object(operation.key))
+        await prepare_change(operation, head, tools)
+        condition = unchanged_since(head)
     spec = require_spec(operation, SourceObject)
     if not spec.streamed and not are_copies_refused(tools):
         await probe_copies_once(operation, tools)

@@ -23,6 +23,7 @@ from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of,
 from s3batch.s3.transport import run_at_source, send_request
 from s3batch.s3.validation import etag_in
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT
+from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import ACL_WARNING, put_tags, read_tags
 from s3batch.worker.multipart import abort_multipart, read_parts
 from s3batch.worker.results import COPY_REFUSED, failed_result
@@ -154,6 +155,10 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     request = requests.complete_multipart_upload(
         operation.key, operation.upload_id, rows, name, {"x-amz-checksum-type": "FULL_OBJECT"} if whole else {}
     )
+    if tools.brief.is_guarded:
+        head = await send_allowing_refusal(requests.head_object(operation.key))
+        if not await _is_transferred(work, head, tools):  # else an earlier try worked
+            await prepare_change(operation, head, tools)
     response = await send_request(request)
     if response.status == 404 or response.status >= 500:
         return await _perhaps_transferred(work, response, tools)

@@ -211,7 +211,7 @@ class Probe:
         if reply.fault is not None:
             yield f"old versions below {self.folder} ({reply.fault})"
             return
-        for key, version in reply.answer.document:
+        for key, version, *_ in reply.answer.document:
             if key.startswith(self.folder):
                 query = calls.canonical_query([("versionId", version)])
                 fault = self.ask(Request("DeleteObject", "DELETE", key, query)).fault

@@ -114,7 +114,7 @@ class ApplyJob(SyncJob):
             next(self._pages(), None)  # checks the sign-in, before there is a worker
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
-            with self._open_coordinator() as coordinator:
+            with self.keep_backup_manifest(), self._open_coordinator() as coordinator:
                 self.run_planned_stages(coordinator)
         finally:
             if self._bucket is not None:

@@ -53,6 +53,10 @@ def begin_job(
 ) -> int:
     """Run the job that ``make_job`` gives for a specification, or resume one; return the exit code."""
     settings = wanted.settings
+    if settings.backup:
+        from s3batch.plan.backup_spec import parse_backup  # noqa: PLC0415 - few want one
+
+        parse_backup(settings, wanted.target)
     fence = _find_fence(wanted)
     place = history.format_target_place(wanted.target)
     with (

@@ -18,6 +18,12 @@ def run_in_direction(settings: Settings, output: Output) -> int:
     direction = find_direction(settings)
     if settings.plan and direction is not Direction.UPLOAD:
         raise settings.bad("plan", "a plan can be saved of an upload: write a local source and an s3:// target")
+    if direction in (Direction.DOWNLOAD, Direction.STREAM):
+        for name in ("backup", "newest_wins"):
+            if getattr(settings, name):
+                raise settings.bad(
+                    name, f"it is for uploads and for bucket to bucket; a {direction.value} does without"
+                )
     if direction is Direction.UPLOAD:
         from s3batch.commands.sync import job
 

@@ -12,7 +12,7 @@ the walk, which add what has no operation yet.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
     from s3batch.source.path_list import PathList
+    from s3batch.worker.context import BackupPlace
 
 IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 """Requests at most, of a worker and of this machine: at 20 ms a request 128 are 6,400 objects a second and worker.
@@ -106,12 +107,28 @@ class SyncJob(DirectionJob):
             pages = self._contact()
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
-            with self._open_coordinator() as coordinator:
+            with self.keep_backup_manifest(), self._open_coordinator() as coordinator:
                 self._run_stages(coordinator, pages)
         finally:
             for warning in self._replanner.warnings() if self._replanner else ():
                 self.journal.jobs.warn(warning)
             self.close_buckets()
+
+    def keep_backup_manifest(self) -> AbstractContextManager[None]:
+        """Have the backup's manifest say when the job begins and ends, if it makes a backup."""
+        if not self.settings.backup or self.settings.dry_run:
+            return nullcontext()
+        from s3batch.commands.undo.manifest import keep_manifest  # noqa: PLC0415 - few jobs make a backup
+
+        return keep_manifest(self)
+
+    def find_backup_place(self) -> BackupPlace | None:
+        """Return the place of this job's backup."""
+        if not self.settings.backup or self.settings.dry_run:
+            return None
+        from s3batch.plan.backup_spec import parse_backup  # noqa: PLC0415 - as above
+
+        return parse_backup(self.settings, self.wanted.target).place(self.journal.jobs.current_id)
 
     def check_source(self) -> None:
         """Raise the error of a source that the job refuses, before anything is planned."""
@@ -314,6 +331,7 @@ class SyncJob(DirectionJob):
             endpoint=self.bucket.endpoint, root=self.wanted.source.root, rules=self.wanted.rules,
             part_size=self.settings.part_size, symlinks=self.settings.symlinks, dry_run=self.settings.dry_run,
             delete_check=self.make_delete_check(), quirks=quirk_memory.read_quirks_in_force(self.journal),
+            backup=self.find_backup_place(),
             compares_times=not self.settings.dry_run and not quirk_memory.are_times_compared(self.journal),
         )  # fmt: skip
 

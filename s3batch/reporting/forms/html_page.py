@@ -41,6 +41,7 @@ _DONE_WORDS = {
     "reconcile": "compared",
     "download": "downloaded",
     "transfer": "transferred",
+    "restore": "restored",
 }
 _HERE = os.path.dirname(__file__)
 

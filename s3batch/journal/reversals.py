@@ -1,0 +1,131 @@
+"""The changes of a chain of jobs, key by key, for an undo: what each job did last, and what is listed now.
+
+They are collected into temporary tables, so that memory does not grow with them. Nothing here is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from s3batch.journal.database import Database, Row, make_bindable
+from s3batch.model import ListedObject
+
+_PAGE = 1000
+_TABLES = (
+    "DROP TABLE IF EXISTS temp.change",
+    """CREATE TEMP TABLE change (
+        key TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, etag TEXT NOT NULL, written REAL NOT NULL,
+        listed_etag TEXT NOT NULL, settled INTEGER NOT NULL, backup TEXT NOT NULL DEFAULT '', acl TEXT NOT NULL DEFAULT '',
+        now_size INTEGER, now_etag TEXT, now_modified REAL) WITHOUT ROWID""",
+)
+_KINDS = "('upload', 'transfer', 'copy', 'redirect', 'delete', 'restore')"
+_SETTLED = f"""
+INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled)
+SELECT key, kind, etag, written, listed_etag, 1 FROM operation
+WHERE job IN ({{jobs}}) AND state = 'done' AND kind IN {_KINDS} ORDER BY id
+ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, etag = excluded.etag, written = excluded.written
+"""  # noqa: S608 - constants
+"""The last change of a key counts for what it is now, the first for what it was before."""
+_UNSETTLED = f"""
+INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled)
+SELECT key, kind, '', 0, listed_etag, 0 FROM operation
+WHERE job IN ({{jobs}}) AND (state IN ('leased', 'failed') OR (state = 'pending' AND recheck))
+    AND kind IN ('reconcile', {_KINDS[1:-1]}) ORDER BY id
+ON CONFLICT (key) DO UPDATE SET settled = 0
+"""  # noqa: S608 - constants
+"""Requests of these may have been carried out, although no answer came."""
+_BACKUP = """
+INSERT INTO temp.change (key, kind, etag, written, listed_etag, settled, backup)
+VALUES (CAST(? AS TEXT), '', '', 0, '', 0, CAST(? AS TEXT))
+ON CONFLICT (key) DO UPDATE SET backup = CASE backup WHEN '' THEN excluded.backup ELSE backup END
+"""
+
+
+class ChangedKey(NamedTuple):
+    """A key that a job has changed, or may have changed."""
+
+    key: str
+    kind: str
+    """Of its last operation; empty if only a backup tells of it."""
+    etag: str
+    """Of what the job wrote."""
+    written: float
+    listed_etag: str
+    """As listed before the first change; empty: there was no object."""
+    settled: bool
+    """True if the journal has the store's answer to the last change."""
+    backup: str
+    """The key of its backup; empty if there is none."""
+    acl: str
+    now: ListedObject | None
+    """The object as it is listed now."""
+
+
+class Reversals:
+    """Collects the changes of jobs. One undo uses it at a time."""
+
+    def __init__(self, store: Database) -> None:
+        self._store = store
+
+    def collect(self, jobs: Sequence[int]) -> None:
+        """Begin anew with the operations of these jobs."""
+        numbers = ", ".join(map(str, jobs))
+        for statement in _TABLES:
+            self._store.execute(statement)
+        self._store.execute(_SETTLED.format(jobs=numbers))
+        self._store.execute(_UNSETTLED.format(jobs=numbers))
+
+    def note_backups(self, found: Iterable[tuple[str, str]]) -> None:
+        """Note keys and the keys of their backups. Of several backups the first that is noted counts."""
+        rows = [(make_bindable(key), make_bindable(backup)) for key, backup in found]
+        self._store.execute_many(_BACKUP, rows)
+
+    def note_acls(self, found: Iterable[tuple[str, str]]) -> None:
+        """Note keys and the canned ACLs that their objects had."""
+        rows = [(acl, make_bindable(key)) for key, acl in found]
+        self._store.execute_many("UPDATE temp.change SET acl = ? WHERE key = CAST(? AS TEXT) AND acl = ''", rows)
+
+    def read_keys(self) -> Iterator[list[str]]:
+        """Yield the keys, a page at a time."""
+        for page in self._read_pages():
+            yield [each.key for each in page]
+
+    def note_listed(self, found: Iterable[ListedObject]) -> None:
+        """Note what is listed now."""
+        rows = [(each.size, each.etag, each.modified, make_bindable(each.key)) for each in found]
+        self._store.execute_many(
+            "UPDATE temp.change SET now_size = ?, now_etag = ?, now_modified = ? WHERE key = CAST(? AS TEXT)", rows
+        )
+
+    def read_changes(self) -> Iterator[list[ChangedKey]]:
+        """Yield the changes, a page at a time by key."""
+        return self._read_pages()
+
+    def read_window(self, jobs: Sequence[int]) -> tuple[float, float]:
+        """Return when the store first answered these jobs, and until when their requests may have landed: its clock."""
+        numbers = ", ".join(map(str, jobs))
+        row = self._store.rows(
+            f"""SELECT coalesce(min(nullif(store_date, 0)), 0),
+            max(coalesce(nullif(seen_there, 0), seen) + timeout) FROM job WHERE number IN ({numbers})"""  # noqa: S608
+        )[0]
+        return float(row[0]), float(row[1])
+
+    def _read_pages(self) -> Iterator[list[ChangedKey]]:
+        after: str | bytes = ""
+        while True:
+            rows = self._store.rows(
+                """SELECT key, kind, etag, written, listed_etag, settled, backup, acl, now_size, now_etag, now_modified
+                FROM temp.change WHERE key > CAST(? AS TEXT) ORDER BY key LIMIT ?""",
+                (after, _PAGE),
+            )
+            if not rows:
+                return
+            yield [_decode_change(row) for row in rows]
+            after = make_bindable(rows[-1][0])
+
+
+def _decode_change(row: Row) -> ChangedKey:
+    key, kind, etag, written, listed_etag, settled, backup, acl, size, now_etag, modified = row
+    now = None if size is None else ListedObject(key, size, now_etag, modified)
+    return ChangedKey(key, kind, etag, written, listed_etag, bool(settled), backup, acl, now)

@@ -1,0 +1,151 @@
+"""``--backup`` and ``undo``: what a job has changed comes back byte for byte, with its attributes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.rig import buckets
+
+ATTRIBUTES = (
+    "ContentType", "CacheControl", "ContentDisposition", "ContentLanguage", "ContentEncoding", "Metadata", "StorageClass",
+    "WebsiteRedirectLocation",
+)  # fmt: skip
+OLD = {
+    "www/changed": (
+        b"old content",
+        {"ContentType": "text/x-old", "Metadata": {"who": "me"}, "CacheControl": "no-store"},
+    ),
+    "www/copied.html": (b"<p>", {"ContentType": "text/html", "Metadata": {"kept": "yes"}, "Tagging": "a=1&b=2"}),
+    "www/orphan": (b"orphan", {"StorageClass": "STANDARD_IA", "ContentLanguage": "de"}),
+    "www/large": (b"L" * (6 << 20), {"ContentDisposition": "attachment"}),
+    "www/public": (b"public", {"ACL": "public-read"}),
+}
+
+
+def grants(store, key) -> list:
+    try:
+        return [grant for grant in store.grants(key) if grant[1] != "FULL_CONTROL"]
+    except ClientError:  # moto has no ACL of an object that was sent in parts
+        return []
+
+
+def state(store) -> dict[str, Any]:
+    """Everything below the target with its bytes and attributes."""
+    found = {}
+    for key in store.keys("www/"):
+        head = store.head(key)
+        tags = store.client.get_object_tagging(Bucket=store.name, Key=key)["TagSet"]
+        found[key] = (
+            store.get(key), {name: head.get(name) for name in ATTRIBUTES}, sorted((tag["Key"], tag["Value"]) for tag in tags),
+            grants(store, key),
+        )  # fmt: skip
+    return found
+
+
+def put_old(store) -> dict[str, Any]:
+    for key, (body, more) in OLD.items():
+        store.put(key, body, **more)
+    return state(store)
+
+
+@pytest.fixture(params=["ministack", "moto"])
+def store(request, server_named):
+    made = buckets.make_bucket(server_named(request.param))
+    yield made
+    buckets.remove_bucket(made)
+
+
+@pytest.fixture
+def tree(make_tree):
+    return make_tree(
+        {
+            "changed": b"new content", "copied.html": b"<p>", "new": b"created", "large": b"N" * (6 << 20),
+            "public": b"private now",
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def call(run_cli, clean_env, store, tree):
+    env = clean_env | store.server.environment()
+
+    def run(*arguments, **more):
+        return run_cli([*arguments], env=env | more, cwd=tree)
+
+    return run
+
+
+def sync_words(store, tree, backup: str | None = None):
+    words = ["sync", tree, store.url("www"), "--delete", "--cache-control", '{".html": "no-cache"}', "--json"]
+    words += ["--multipart-threshold", "5MiB", "--part-size", "5MiB"]
+    return [*words, "--backup", backup or f"s3://{store.name}/backups"]
+
+
+def test_undo_brings_everything_back_and_undo_of_the_undo_too(call, store, tree):
+    before = put_old(store)
+    done = call(*sync_words(store, tree))
+    assert (done.code, done.json["state"]) == (0, "done"), done.stderr
+    after = state(store)
+    assert after != before
+    job = done.json["job"]
+    assert json.loads(store.get(f"backups/{job}/.s3batch-backup"))["state"] == "done"
+    undone = call("undo", job, "--json")
+    assert (undone.code, undone.json["state"], undone.json["command"]) == (0, "done", "undo"), undone.stderr
+    assert state(store) == before
+    again = call("undo", undone.json["job"], "--json")
+    assert again.code == 0, again.stderr
+    assert state(store) == after
+
+
+def test_what_was_changed_since_is_named_and_stays(call, store, tree):
+    before = put_old(store)
+    done = call(*sync_words(store, tree))
+    store.put("www/changed", b"of someone else")
+    store.put("www/orphan", b"written again")
+    store.client.delete_object(Bucket=store.name, Key="www/new")
+    undone = call("undo", done.json["job"], "--json")
+    assert undone.code == 1
+    failures = {each["key"]: each["error"] for each in undone.json["failures"]}
+    assert failures.keys() == {"www/changed", "www/orphan", "www/new"}
+    assert all(error.startswith("not undone: it was") for error in failures.values())
+    now = state(store)
+    assert (now["www/changed"][0], now["www/orphan"][0]) == (b"of someone else", b"written again")
+    assert {key: now[key] for key in ("www/copied.html", "www/large", "www/public")} == {
+        key: before[key] for key in ("www/copied.html", "www/large", "www/public")
+    }
+
+
+def test_a_versioned_bucket_needs_no_backup(call, store, tree):
+    store.client.put_bucket_versioning(Bucket=store.name, VersioningConfiguration={"Status": "Enabled"})
+    before = put_old(store)
+    done = call(*sync_words(store, tree)[:-2])
+    assert done.code == 0, done.stderr
+    after = state(store)
+    undone = call("undo", done.json["job"], "--json")
+    assert (undone.code, undone.json["state"]) == (0, "done"), undone.stderr
+    assert state(store) == before
+    assert call("undo", undone.json["job"]).code == 0
+    assert state(store) == after
+
+
+def test_bad_input(call, store, tree):
+    put_old(store)
+    plain = call(*sync_words(store, tree)[:-2])
+    refused = call("undo", plain.json["job"])
+    assert (refused.code, "keeps no versions" in refused.stderr) == (2, True)
+    assert call("undo").code == 2
+    assert call("undo", "nothing").code == 2
+    for backup in (
+        "backups",
+        f"s3://{store.name}/www/b",
+        f"s3://{store.name}",
+        f"s3://{store.name}/www",
+        "s3://",
+        "s3:///x",
+    ):
+        wrong = call(*sync_words(store, tree, backup))
+        assert (wrong.code, "backup" in wrong.stderr) == (2, True), backup
