@@ -38,7 +38,7 @@ def is_same_object_content(source: Mapping[str, str], target: Mapping[str, str])
         return False
     if source.get("content-length") == "0":
         return True
-    if (checksums := _compare_checksums(source, target)) is not None:
+    if (checksums := compare_object_checksums(source, target)) is not None:
         return checksums
     return is_same_etag(ContentEvidence.from_head(source), ContentEvidence.from_head(target))
 
@@ -51,7 +51,7 @@ def is_same_etag(source: ContentEvidence, target: ContentEvidence) -> bool | Non
     return False if both_md5 and md5_of_etag(source.etag) and md5_of_etag(target.etag) else None
 
 
-def _compare_checksums(source: Mapping[str, str], target: Mapping[str, str]) -> bool | None:
+def compare_object_checksums(source: Mapping[str, str], target: Mapping[str, str]) -> bool | None:
     """Return whether a checksum that both show is the same. Two of parts tell nothing if they differ."""
     composite = "COMPOSITE" in (_checksum_type(source), _checksum_type(target))
     for name in NAMES:

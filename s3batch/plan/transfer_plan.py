@@ -67,7 +67,8 @@ class TransferPlanner(Planner):
         unmatched, found, hidden = UnmatchedPatterns(self.wanted.rules), False, False
         for page in self.pages():
             entries = self._within_limits(list(select_entries(page.objects, transfer_spec(self))))
-            found, hidden = found or bool(entries), hidden or len(entries) < len(page.objects)
+            found = found or bool(entries)
+            hidden = hidden or any(not is_own_key(each.key) and not each.key.endswith("/") for each in page.objects)
             unmatched.see([each.path for each in entries])
             for start in range(0, len(entries), BATCH):
                 add(self._decide(entries[start : start + BATCH]))

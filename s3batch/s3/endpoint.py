@@ -98,6 +98,19 @@ class Endpoint:
         return replace(self, region=region, host=self.host.replace(self.region, region) if amazon else self.host)
 
 
+def is_one_store(source: Endpoint, target: Endpoint) -> bool:
+    """Return whether one server has both buckets, so that it can copy between them."""
+    if not source.url and not target.url:
+        return _partition_of(source) == _partition_of(target)
+    one, other = ((each.tls, each.host, each.port, each.base_path) for each in (source, target))
+    return one == other
+
+
+def _partition_of(endpoint: Endpoint) -> str:
+    """Return the end of Amazon's host name: no copy leads from one partition into another."""
+    return next((end for end in sorted(AMAZON, key=len, reverse=True) if endpoint.host.endswith(end)), endpoint.host)
+
+
 def split_url(url: str) -> tuple[str, int, bool, str]:
     """Return host, port, TLS or not, and base path of an endpoint URL; without a scheme it is https.
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ARCHIVED = "InvalidObjectState"
 """S3's code for an object in an archive class that is not restored."""
 STREAM_WARNING = "objects are streamed through s3batch, because the store does not copy them"
+SIZE_ONLY = "only the size of some streamed objects proves that they came whole: their source tells neither a checksum nor an MD5"
 _COPY_FAULTS = frozenset({405, 501})
 """Statuses of a store that copies no objects at all."""
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.model import Kind, Operation, Reason, Result, SourceObject, Step, Work, require_spec
-from s3batch.objects.content_match import ContentEvidence, is_same_content
+from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_bytes
 from s3batch.objects.headers import RemoteAttributes, make_put_headers
 from s3batch.objects.two_objects import (
     is_same_object_content,
@@ -36,6 +36,7 @@ from s3batch.worker.copy_probe import probe_copies_once
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.metadata_copy import ACL_WARNING, find_difference, put_tags
 from s3batch.worker.source_object import (
+    SIZE_ONLY,
     are_copies_refused,
     check_source_answer,
     find_source,
@@ -50,7 +51,7 @@ from s3batch.worker.upload import unchanged_since
 
 if TYPE_CHECKING:
     from s3batch.model import Attributes
-    from s3batch.s3.requests import Body, Response
+    from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
 
@@ -208,7 +209,7 @@ async def _restore_dropped_tags(operation: Operation, attributes: Attributes, to
 async def _stream_object(operation: Operation, condition: dict[str, str], tools: Tools) -> Result:
     """Read an object of the source, prove it, and write it to the target."""
     response = await read_source_range(operation, tools)
-    warning = await _prove_fetched_body(operation, response, tools)
+    await _prove_fetched_body(operation, response, tools)
     remote = RemoteAttributes.from_headers(response.headers)
     merged = merge_attributes(tools.attributes(operation), remote)
     if not merged.tags:
@@ -220,7 +221,7 @@ async def _stream_object(operation: Operation, condition: dict[str, str], tools:
     return Result(
         operation.id, sent=len(response.body), etag=etag_of(stored), checksum=sent.checksum or sent.computed,
         date=date_of(stored), fingerprint=tools.brief.rules.fingerprint(operation.path),
-        warning="\n".join(filter(None, (warning, sent.warning, acl_warning))),
+        warning="\n".join(filter(None, (sent.warning, acl_warning))),
         request_id=stored.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
@@ -234,18 +235,14 @@ async def _send_with_acl(request: requests.Request, merged: Attributes, tools: T
     return await send_checked(request._replace(headers=headers), tools.checks), ACL_WARNING
 
 
-async def _prove_fetched_body(operation: Operation, response: Response, tools: Tools) -> str:
+async def _prove_fetched_body(operation: Operation, response: Response, tools: Tools) -> None:
     """Prove that the bytes that came are the source's. Raises :class:`RequestError` (retryable) if they are others."""
-    evidence, body = ContentEvidence.from_head(response.headers), response.body
-    if evidence.checksums:
-        evidence = evidence._replace(etag="")
-    reckon = partial(_is_body, body, evidence, tools.brief.part_size)
-    same = reckon() if len(body) <= BLOCK else await run_in_thread(reckon)
-    if same is False:
-        fault = Fault("ChecksumMismatch", "the bytes that came are not those of the object")
-        raise RequestError("GetObject", find_source(tools).key(operation.path), fault)
-    return ""
-
-
-def _is_body(body: Body, evidence: ContentEvidence, part_size: int) -> bool | None:
-    return is_same_content(lambda: [bytes(body)], len(body), evidence, part_size)
+    body, headers, size = response.body, response.headers, len(response.body)
+    prove = partial(prove_bytes, lambda: [bytes(body)], size, headers, tools.brief.part_size)
+    try:
+        proof: ContentProof = prove() if size <= BLOCK else await run_in_thread(prove)
+    except WrongContentError as error:
+        fault = Fault("ChecksumMismatch", str(error))
+        raise RequestError("GetObject", find_source(tools).key(operation.path), fault) from error
+    if proof is ContentProof.SIZE and size:
+        tools.warn(SIZE_ONLY)

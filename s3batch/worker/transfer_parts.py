@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 from s3batch.model import Part, Result, Step, Work, is_streamed
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import RemoteAttributes
-from s3batch.objects.two_objects import is_same_object_content, make_transfer_headers, merge_attributes
+from s3batch.objects.two_objects import (
+    compare_object_checksums,
+    is_same_object_content,
+    make_transfer_headers,
+    merge_attributes,
+)
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT
 from s3batch.s3.errors import MALFORMED, Fault, RequestError, fault_of, is_acl_refusal
@@ -28,6 +33,7 @@ from s3batch.worker.metadata_copy import ACL_WARNING, put_tags, read_tags
 from s3batch.worker.multipart import abort_multipart, read_parts
 from s3batch.worker.results import COPY_REFUSED, failed_result
 from s3batch.worker.source_object import (
+    SIZE_ONLY,
     are_copies_refused,
     check_source_answer,
     find_source,
@@ -165,13 +171,12 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     completed = raise_for_status(response, request).document
     etag = strip_etag(etag_in(response))
     head = await send_allowing_refusal(requests.head_object(operation.key))
-    if (
-        head.ok
-        and etag_of(head) == etag
-        and is_same_object_content(source.headers, _with_length(head, operation)) is False
-    ):
+    same = compare_object_checksums(source.headers, head.headers) if head.ok and etag_of(head) == etag else None
+    if same is False:
         words = "the object that was stored is not the source's: it is transferred again"
         return failed_result(work, Fault("NoSuchUpload", words), request.name)._replace(retryable=False)
+    if same is None and is_streamed(operation) and etag_of(source) != etag:
+        tools.warn(SIZE_ONLY)
     if (tags := await _restore_lost_tags(operation, source, tools)) is not None:
         tools.note_refusal("PutObjectTagging", tags, "tags of objects in parts are lost, because the store drops them")
     return Result(
@@ -188,10 +193,6 @@ async def _restore_lost_tags(operation: Operation, source: Response, tools: Tool
     if not tags or not tools.endpoint.url or await read_tags(operation.key, tools) in (None, tags):
         return None
     return await put_tags(operation.key, tags)
-
-
-def _with_length(head: Response, operation: Operation) -> dict[str, str]:
-    return {"content-length": str(operation.size), **head.headers}
 
 
 async def _perhaps_transferred(work: Work, refusal: Response, tools: Tools) -> Result:

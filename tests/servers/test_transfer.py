@@ -263,3 +263,22 @@ def send_in_parts(bucket: buckets.Bucket, key: str, body: bytes, size: int) -> N
         for number, at in enumerate(range(0, len(body), size), start=1)
     ]
     bucket.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+
+
+def test_doctor_looks_at_the_source_too(run_cli, two_buckets, proxy, env):
+    source, target = two_buckets
+    source.put("in/a", b"a")
+    words = ["doctor", source.url("in"), target.url("out"), "--json"]
+
+    well = run_cli(words)
+    proxy.on("CopyObject", Refuse(403, "AccessDenied"))
+    refused = run_cli(words, env=env | {"AWS_ENDPOINT_URL": proxy.url})
+    missing = run_cli(["doctor", "s3://no-such-bucket-here/in", target.url("out")])
+
+    rows = {row["needed_for"]: row["outcome"] for row in well.json["checks"]}
+    assert well.code == 0, well.stderr
+    assert {rows[name] for name in ("list the source", "read the source", "copy on the server")} == {"allowed"}
+    (row,) = [row for row in refused.json["checks"] if row["needed_for"] == "copy on the server"]
+    assert (row["outcome"], row["needed"]) == ("refused", False)
+    assert missing.code == 4
+    assert target.keys() == set()

@@ -14,6 +14,7 @@ from typing import Any
 
 from s3batch.commands.doctor import environment
 from s3batch.commands.doctor.probe import BODY, ProbeResponse
+from s3batch.commands.doctor.source_checks import check_source
 from s3batch.commands.doctor.visit import Visit
 from s3batch.model import Attributes
 from s3batch.objects import compare
@@ -26,6 +27,7 @@ from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of
 from s3batch.s3.endpoint import SIGN_UP_TO
 from s3batch.s3.errors import ACLS_DISABLED, Fault, refused_for_good
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_etag
+from s3batch.settings.direction import is_in_s3
 
 _UNSEEN = "it is sent, but no longer compared"
 _VALUES = 10
@@ -42,6 +44,8 @@ _UPLOAD = "upload"
 def run_checks(visit: Visit) -> None:
     """Run every check. Raises EndpointError if the endpoint does not answer, refuses the sign-in or has no bucket."""
     check_listing(visit)
+    if is_in_s3(visit.settings.source):
+        check_source(visit)
     environment.about_us(visit)
     environment.note_versioning(visit)
     environment.note_lifecycle(visit)

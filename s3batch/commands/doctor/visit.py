@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ class Visit:
     findings: Findings = field(default_factory=Findings)
     headers: dict[str, str] = field(default_factory=dict)
     """The headers of every object, as far as they are the same for all."""
+    source_requests: dict[str, int] = field(default_factory=dict)
+    """The number of requests to a source in S3, of each kind."""
     _probe: Probe | None = None
 
     @classmethod
@@ -70,7 +73,7 @@ class Visit:
         probe = self.probe
         left = probe.clean_up()
         self.findings.warnings += [f"left behind: {each}" for each in left]
-        self.findings.requests = probe.requests()
+        self.findings.requests = dict(Counter(probe.requests()) + Counter(self.source_requests))
         probe.bucket.close()
 
     def about(self) -> dict[str, Any]:

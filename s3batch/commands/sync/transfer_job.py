@@ -20,7 +20,7 @@ from s3batch.plan import quirk_memory
 from s3batch.plan.transfer_plan import TransferPlanner, TransferRowCheck
 from s3batch.plan.transfer_spec import TransferSpec
 from s3batch.s3 import permissions, requests
-from s3batch.s3.endpoint import AMAZON
+from s3batch.s3.endpoint import is_one_store
 from s3batch.s3.errors import fault_of
 from s3batch.s3.responses import etag_of, seconds_of
 from s3batch.settings.direction import settings_of_source
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from s3batch.plan.row_check import RowCheck
     from s3batch.reporting.console import Output
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.endpoint import Endpoint
     from s3batch.s3.listing import ListingPage
     from s3batch.settings.table import Settings
     from s3batch.worker.context import Brief
@@ -138,19 +137,6 @@ def _name_missing_permission() -> Iterator[None]:
         if error.code not in permissions.DENIED:
             raise
         raise JobFailedError(error.message, hint=error.hint) from error
-
-
-def is_one_store(source: Endpoint, target: Endpoint) -> bool:
-    """Return whether one server has both buckets, so that it can copy between them."""
-    if not source.url and not target.url:
-        return _partition_of(source) == _partition_of(target)
-    one, other = ((each.tls, each.host, each.port, each.base_path) for each in (source, target))
-    return one == other
-
-
-def _partition_of(endpoint: Endpoint) -> str:
-    """Return the end of Amazon's host name: no copy leads from one partition into another."""
-    return next((end for end in sorted(AMAZON, key=len, reverse=True) if endpoint.host.endswith(end)), endpoint.host)
 
 
 def replan_object(wanted: TransferSpec, source: Bucket, streams: bool, operation: Operation) -> Operation | Result:
