@@ -6,6 +6,7 @@ beside it, so that they stay readable on a telephone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 1000, 100
 _POINTS = 250
 """Points of a curve: more than a page has room for."""
+_BARS = 12
+"""Rows of a histogram."""
 _ROUND = (1, 2, 5)
 """The first digits of the number at the top of an axis."""
 
@@ -60,20 +63,24 @@ def make_curves(samples: Sequence[Sample], started: float) -> list[Curve]:
 
 
 def make_histogram(counts: Mapping[int, int], name: Callable[[float], str], zero: str) -> list[Bar]:
-    """Return a bar for each number of binary digits, the smallest first, without gaps.
+    """Return a bar for each number of binary digits, the smallest first, without gaps; for several where it is wide.
 
     ``name`` formats a limit, and ``zero`` is the label of 0.
     """
     if not counts:
         return []
-    most = max(counts.values())
+    step = -(-(max(counts) - min(counts) + 1) // _BARS)
+    grouped: Counter[int] = Counter()
+    for digits, number in counts.items():
+        grouped[-(-digits // step)] += number
+    most = max(grouped.values())
     return [
         Bar(
-            _name_range(digits, name) if digits else zero,
-            format_count(counts.get(digits, 0)),
-            round(100 * counts.get(digits, 0) / most, 1),
+            _name_range((group - 1) * step, group * step, name) if group else zero,
+            format_count(grouped[group]),
+            round(100 * grouped[group] / most, 1),
         )
-        for digits in range(min(counts), max(counts) + 1)
+        for group in range(min(grouped), max(grouped) + 1)
     ]
 
 
@@ -82,8 +89,8 @@ def name_milliseconds(milliseconds: float) -> str:
     return format_duration(milliseconds / 1000)
 
 
-def _name_range(digits: int, name: Callable[[float], str]) -> str:
-    return f"{name(1 << (digits - 1))} to {name(1 << digits)}"
+def _name_range(least: int, most: int, name: Callable[[float], str]) -> str:
+    return f"{name(1 << least)} to {name(1 << most)}"
 
 
 def _spread_samples(samples: Sequence[Sample], started: float) -> list[Sample]:
