@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -327,19 +328,26 @@ os._exit(0) if others else None
 """
 
 
-@pytest.mark.parametrize("parent", ["plain", "threads"])
+@pytest.mark.parametrize("parent", ["plain", "threads", "stdin", "loop"])
 def test_a_script_needs_no_main_guard(fake, make_tree, tmp_path, parent):
-    """Its workers are processes: forks of a program with one thread, else fresh ones."""
+    """Its workers are processes: forks of a program with one thread, else fresh ones. A notebook runs an event loop."""
     make_tree({"a": b"1", "b": b"2"})
-    (tmp_path / "script.py").write_text(SCRIPT)
+    script = (
+        f"import asyncio\nasync def run():\n{textwrap.indent(SCRIPT, '    ')}\nasyncio.run(run())"
+        if parent == "loop"
+        else SCRIPT
+    )
+    (tmp_path / "script.py").write_text(script)
+    file = "-" if parent == "stdin" else "script.py"
     environ = program.clean_environment(tmp_path) | {
         "AWS_ENDPOINT_URL": fake.url, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     }  # fmt: skip
 
     ran = subprocess.run(
-        [sys.executable, "script.py", parent], cwd=tmp_path, env=environ, text=True, capture_output=True, check=False
-    )
+        [sys.executable, file, parent], cwd=tmp_path, env=environ, text=True, capture_output=True, check=False,
+        input=script if file == "-" else None,
+    )  # fmt: skip
 
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "2 1\n", "")
     assert set(fake.objects["b"]) == {"site/a", "site/b"}
