@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import sqlite3
@@ -68,8 +69,10 @@ class Download:
                 return 0
 
     def resume(self) -> program.Finished:
-        arguments = ["resume", "--journal", self.journal, *SPEED[:2]]
-        return program.run(arguments, self.environment, self.site.parent)
+        return self.run(["resume", *SPEED[:2]])
+
+    def run(self, arguments: list[str]) -> program.Finished:
+        return program.run([*arguments, "--journal", self.journal], self.environment, self.site.parent)
 
     def assert_no_torn_file(self) -> None:
         """Each file outside ``.s3batch`` is an object, or what was there before."""
@@ -162,3 +165,15 @@ def test_the_unfinished_files_of_a_dead_run_are_removed_by_another_sync(download
     assert left
     assert done.code == 0, done.stderr
     assert {path.name for path in download.site.iterdir()} == {"kept"}
+
+
+@pytest.mark.parametrize("command", ["prune", "forget"])
+def test_a_forgotten_download_leaves_no_unfinished_file(download: Download, command: str):
+    download.sync(crash_at="part-settled:1")
+    job = json.loads(download.run(["jobs", "list", "--json"]).stdout)["jobs"][0]["job"]
+
+    ended = download.run(["jobs", command, *([job] if command == "forget" else [])])
+
+    assert ended.code == 0, ended.stderr
+    assert [path.name for path in (download.site / ".s3batch" / "tmp").iterdir() if "-" in path.name] == []
+    assert "AbortMultipartUpload" not in download.proxy.counts(), "there is no upload in the bucket"

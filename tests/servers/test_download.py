@@ -317,6 +317,23 @@ def test_verify_names_each_difference_and_writes_nothing(run_cli, bucket, site):
     assert content(site) == before
 
 
+def test_the_doctor_tries_what_a_download_needs(run_cli, bucket, site, tmp_path):
+    put(bucket, {"p/a": b"a"})
+    fine = run_cli(["doctor", bucket.url("p"), "site", "--json"])
+    site.mkdir()
+    (site / ".s3batch").write_bytes(b"in the way")
+    blocked = run_cli(["doctor", bucket.url("p"), "site", "--json"])
+
+    assert fine.code == 0, fine.stderr
+    assert [(check["call"], check["outcome"]) for check in fine.json["checks"]] == [
+        ("ListObjectsV2", "allowed"), ("HeadObject", "allowed"), ("GetObject", "allowed"), ("(local)", "allowed"),
+    ]  # fmt: skip
+    assert blocked.code == 1
+    assert ".s3batch" in blocked.json["checks"][-1]["error"]
+    assert bucket.keys() == {"p/a"}, "nothing is written to the source"
+    assert {path.name for path in site.iterdir()} == {".s3batch"}
+
+
 def test_filters_choose_keys_by_their_paths(download, bucket, site):
     put(bucket, FILES)
 

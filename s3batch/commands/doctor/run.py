@@ -22,6 +22,7 @@ from s3batch.journal import Journal
 from s3batch.plan import quirk_memory
 from s3batch.reporting.publish import publish_document
 from s3batch.s3.bucket import Bucket
+from s3batch.settings.direction import Direction, find_direction
 
 if TYPE_CHECKING:
     from s3batch.quirks import Quirk
@@ -34,6 +35,10 @@ _TRIES = 3
 
 def run_doctor(settings: Settings, output: Output) -> int:
     """Examine the endpoint and print the findings; return the exit code."""
+    if find_direction(settings) is Direction.DOWNLOAD:
+        from s3batch.commands.doctor.download import run_download_doctor  # noqa: PLC0415 - another direction
+
+        return run_download_doctor(settings, output, _TRIES)
     started = time.monotonic()
     patient = replace(settings, retries=min(settings.retries, _TRIES))
     visit = Visit.from_settings(patient)

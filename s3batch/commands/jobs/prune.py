@@ -6,6 +6,7 @@ keeps its own uploads for ``resume``. ``forget`` deletes one job in any state.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -157,7 +158,9 @@ def _abort_useless(
 
 
 def _require_own_key(job: Job, key: str, journal: str) -> None:
-    """Raise JournalError where a job has an upload of a key that cannot be its own."""
+    """Raise JournalError where a job has an upload of a key that cannot be its own. A download has unfinished files."""
+    if os.path.isabs(job.target):
+        return
     prefix = job.target.removeprefix("s3://").partition("/")[2]
     if not f"{key}/".startswith(prefix) and not job.settings.get("compat"):
         raise JournalError(
@@ -207,6 +210,8 @@ def _abort_all(
 
     Uploads whose abort is permanently refused are added to ``refused``.
     """
+    if os.path.isabs(job.target):
+        return _discard_unfinished(journal, job, uploads)
     try:
         bucket = bucket_of(settings, job, journal.path)
     except S3BatchError as error:
@@ -223,6 +228,23 @@ def _abort_all(
         failures += [(left, str(error)) for left in uploads[uploads.index(left) :]]
     finally:
         bucket.close()
+    return failures
+
+
+def _discard_unfinished(journal: Journal, job: Job, files: Sequence[UploadLeft]) -> list[tuple[UploadLeft, str]]:
+    """Remove the unfinished files of a download; return those that stay, each with the reason."""
+    from s3batch.files.tree import TEMPORARY, TargetTree  # noqa: PLC0415 - few journals have a download
+
+    failures: list[tuple[UploadLeft, str]] = []
+    tree = TargetTree(job.target)
+    for left in files:
+        try:
+            if os.path.isdir(job.target) and tree.find(TEMPORARY) is not None:
+                tree.discard(left.upload_id)
+            journal.uploads.forget(left.operation)
+        except OSError as error:
+            failures.append((left, f"{left.upload_id} in {job.target}: {error.strerror}"))
+    tree.close()
     return failures
 
 
