@@ -403,7 +403,7 @@ static int list(conn *c, const char *bucket, size_t bl, const char *q) {
     pthread_mutex_lock(&own_lock);
     if (own_body && !strcmp(own_bucket, loc))
       n += snprintf(o + n, cap - n,
-                    "<Contents><Key>%s</Key><LastModified>2026-11-01T10:20:30.000Z</LastModified><ETag>&quot;%032zx&quot;</ETag><Size>%zu</"
+                    "<Contents><Key>%s</Key><LastModified>2026-11-01T10:20:30.000Z</LastModified><ETag>&quot;%032zx-1&quot;</ETag><Size>%zu</"
                     "Size><StorageClass>STANDARD</StorageClass></Contents>",
                     own_key, own_len, own_len);
     pthread_mutex_unlock(&own_lock);
@@ -570,7 +570,7 @@ static void handle(conn *c) {
       snprintf(own_bucket, sizeof own_bucket, "%.*s", (int)bl, bucket);
       snprintf(own_key, sizeof own_key, "%s", key);
       pthread_mutex_unlock(&own_lock);
-      sprintf(etag, "\"%032zx\"", own_len);
+      sprintf(etag, "\"%032zx-1\"", own_len);
     } else if (chunked) {
       blen = 0;
       if (drain_chunked(c, &blen, sums, sizeof sums))
@@ -660,7 +660,7 @@ static void handle(conn *c) {
         pthread_mutex_unlock(&own_lock);
         if (mine) {
           __atomic_fetch_add(head ? &n_head : &n_get, 1, 0);
-          snprintf(H, sizeof H, "ETag: \"%032zx\"\r\nLast-Modified: Sun, 01 Nov 2026 10:20:30 GMT\r\nContent-Type: application/gzip\r\n", mine_len);
+          snprintf(H, sizeof H, "ETag: \"%032zx-1\"\r\nLast-Modified: Sun, 01 Nov 2026 10:20:30 GMT\r\nContent-Type: application/gzip\r\n", mine_len);
           if (reply(c, "200 OK", H, mine, mine_len, head))
             return;
           continue;

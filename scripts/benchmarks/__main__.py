@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import caches, cleanups, page, rounds, tools
+from scripts.benchmarks import caches, cleanups, page, rounds, runner, tools
 from scripts.benchmarks.workloads import GIB, WORKLOADS, Workload, free_bytes
 from tests.rig.servers import ROOT
 
@@ -23,6 +23,7 @@ SPECIAL = {
     "journal": "the journal's share of s3batch's CPU",
     "cache-node": "the cache on a node_modules of 50,000 files, beside tar and zstd",
     "cache-venv": "the cache on a .venv of 30,000 files, beside tar and zstd",
+    **{name: f"{duel.files:,} {duel.title}, beside {duel.peer}" for name, duel in runner.DUELS.items()},
     "cleanups": "list and prune of 5,000 caches, every request 30 ms away",
 }
 
@@ -31,7 +32,7 @@ def main() -> None:
     options = arguments()
     if options.list:
         for name, title in ({w.name: w.title for w in WORKLOADS} | SPECIAL).items():
-            print(f"{name:10} {title}")
+            print(f"{name:15} {title}")
         return
     results: dict[str, Any] = {} if options.quick else known_results()
     with tempfile.TemporaryDirectory(prefix="s3batch-bench-") as scratch:
@@ -85,6 +86,8 @@ def chosen(options: argparse.Namespace, place: rounds.Place) -> dict[str, Callab
     jobs["journal"] = lambda: rounds.journal(place, small, count)
     for tree in caches.TREES:
         jobs[f"cache-{tree}"] = lambda tree=tree: caches.compare(tree, count, place)
+    for duel in runner.DUELS:
+        jobs[duel] = lambda duel=duel: runner.fight(duel, count, place, scale)
     jobs["cleanups"] = lambda: cleanups.compare(place, cleanups.CACHES // scale)
     return {name: job for name, job in jobs.items() if name in options.workloads}
 

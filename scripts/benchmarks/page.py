@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import caches, cleanups
+from scripts.benchmarks import caches, cleanups, runner
 
 MIB = 1 << 20
 INTRODUCTION = """\
@@ -30,6 +30,8 @@ s3batch, rclone and the AWS command line always do their `sync`, and s3batch kee
 def page(results: dict[str, Any], versions: dict[str, str]) -> str:
     """Return the whole document."""
     sections = [_workload(result) for result in results.values() if "hashes" in result]
+    if duels := [result for result in results.values() if "duel" in result]:
+        sections.append(runner.section(duels))
     if "memory" in results:
         sections.append(_memory(results["memory"]))
     if "journal" in results:

@@ -30,8 +30,11 @@ class Sink:
 
 
 @contextmanager
-def running(kind: str, directory: Path) -> Iterator[Sink]:
-    """Return the sink of this kind: plain, latency (20 ms on every request), tls, or rclone."""
+def running(kind: str, directory: Path, *, etag: str = "") -> Iterator[Sink]:
+    """Return the sink of this kind: plain, latency (20 ms on every request), tls, or rclone.
+
+    ``etag`` is that of all objects in the null server's synthetic buckets.
+    """
     if kind == "rclone":
         with servers.running("rclone", directory / "rclone") as server:
             client = buckets.client(server)
@@ -47,7 +50,8 @@ def running(kind: str, directory: Path) -> Iterator[Sink]:
     environment = trust(directory) if kind == "tls" else {}
     port = servers.free_port()
     delay = {"DELAY_US": "20000"} if kind == "latency" else {}
-    process = subprocess.Popen([built(kind == "tls"), str(port)], cwd=directory, env=os.environ | delay)
+    content = {"SYN_ETAG": etag} if etag else {}
+    process = subprocess.Popen([built(kind == "tls"), str(port)], cwd=directory, env=os.environ | delay | content)
     try:
         await_port(port)
         keys = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark-secret"}
