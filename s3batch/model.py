@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from array import array
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from s3batch.quirks import Quirk
 
@@ -454,6 +456,8 @@ class Step(StrEnum):
     ABORT = "abort"
     COMPARE = "compare"
     """A comparison of many files, none of which has a row in the journal."""
+    DELETED = "deleted"
+    """Only of a result: all deletes of one request that succeeded. ``payload`` holds their rows."""
 
 
 class FileToCompare(NamedTuple):
@@ -535,10 +539,22 @@ class Result(NamedTuple):
 UPLOAD, DELETE, RECONCILE = Kind.UPLOAD, Kind.DELETE, Kind.RECONCILE
 DOWNLOAD, TRANSFER = Kind.DOWNLOAD, Kind.TRANSFER
 LATE, MISSING, DONE, WHOLE, PART = Reason.LATE, Reason.MISSING, State.DONE, Step.WHOLE, Step.PART
-COMPARE = Step.COMPARE
+COMPARE, DELETED = Step.COMPARE, Step.DELETED
 """Members used for every file: looking one up in its enum costs 0.12 us, ten times what a global costs."""
 
 _BEHIND = Result(0)[16:]
+
+
+def make_deleted_result(rows: Sequence[int]) -> Result:
+    """Return the result of deletes that succeeded together; by itself each would cost 15 us, over all processes."""
+    return Result(rows[0], DELETED, payload=array("q", rows).tobytes())
+
+
+def read_deleted_rows(result: Result) -> Sequence[int]:
+    """Return the rows in the result of :func:`make_deleted_result`."""
+    rows = array("q")
+    rows.frombytes(result.payload)
+    return rows
 
 
 def good_result(

@@ -30,6 +30,7 @@ from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
     COMPARE,
     DELETE,
+    DELETED,
     DONE,
     RECONCILE,
     TRANSFER,
@@ -43,6 +44,7 @@ from s3batch.model import (
     State,
     Step,
     Work,
+    read_deleted_rows,
 )
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.s3.errors import SIGNED_OUT
@@ -51,7 +53,7 @@ from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from s3batch.coordinator.deps import CoordinatorDeps
     from s3batch.executors import PollResult
@@ -89,6 +91,8 @@ class Coordinator:
         """The pauses of deletes refused in one answer, by attempt: they are sent again as one request."""
         self._stage = Stage.MAIN
         self._is_stopping = False
+        self._deleted: list[tuple[float, Sequence[int]]] = []
+        """Rows whose deletes have succeeded since the last transaction, each with the seconds of its request."""
 
     # --- a stage ----------------------------------------------------------------------------
 
@@ -259,8 +263,11 @@ class Coordinator:
             self._judge_all(news, outcomes)
         finally:  # the other results are settled even if one of them stops the job
             outcomes += [self._judge_failure(*ended) for ended in self._deps.uploads.take_ended()]
+            deleted, self._deleted = self._deleted, []
+            self._journal.operations.settle_deleted(deleted)
             if outcomes:
                 self._journal.operations.settle(outcomes)
+            if outcomes or deleted:
                 reach_failpoint("deleted" if self._stage == Stage.DELETE else "settled")
         if self._quirks.learn(quirk for result in news.results for quirk in result.quirks):
             self._executor.learn(self._quirks.quirks)
@@ -296,6 +303,9 @@ class Coordinator:
         if result.warning:
             for words in result.warning.splitlines():
                 self._warn(words)
+        if result.step is DELETED:
+            self._take_deleted(result)
+            return []
         if self._quarantine.is_in_use:
             self._quarantine.release(result)
         if result.step is COMPARE:
@@ -307,6 +317,18 @@ class Coordinator:
         if not result.error:
             return [self._settle_good_result(operation, result)]
         return [self._settle_failed_result(operation, result)]
+
+    def _take_deleted(self, result: Result) -> None:
+        """Take the deletes that succeeded in one request."""
+        self._breaker.record_success()
+        rows, leased, heard = read_deleted_rows(result), self._dispatcher.leased, self._deps.heard
+        for row in rows:
+            if self._quarantine.is_in_use:
+                self._quarantine.release(Result(row))
+            heard(leased.pop(row), result)
+        self._open[Stage.DELETE] -= len(rows)
+        self._deps.totals.files_done += len(rows)
+        self._deleted.append((result.seconds, rows))
 
     def _settle_files(self, result: Result) -> None:
         """Count the files that are equal; the others get operations."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3batch.model import PART, RECONCILE, WHOLE, SourceObject, Step
+from s3batch.model import DELETED, PART, RECONCILE, WHOLE, SourceObject, Step, read_deleted_rows
 
 if TYPE_CHECKING:
     from s3batch.model import Result, Work
@@ -126,7 +126,11 @@ class WorkerState:
         """Note the results, and the work it asks for now; return the bytes on the wire since the last time."""
         given = self.given
         for result in results:
-            given.pop((result.id, result.step, result.part), None)
+            if result.step is DELETED:
+                for row in read_deleted_rows(result):
+                    given.pop((row, WHOLE, 0), None)
+            else:
+                given.pop((result.id, result.step, result.part), None)
         self.begun, self.credit = status.begun, status.credit
         more, self.sent = max(0, status.sent - self.sent), max(self.sent, status.sent)
         return more

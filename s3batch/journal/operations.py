@@ -64,6 +64,12 @@ WHERE id > ? AND id <= ? AND +job IN ({jobs}) AND state = 'pending' AND stage IN
 """
 
 
+_DELETED = """
+UPDATE operation SET state = 'done', attempts = attempts + 1, recheck = 0, error = '', code = '', status = 0, seconds = ?
+WHERE id = ?
+"""
+
+
 class Operations:
     """The operations of the job at work. Every method that writes commits, unless a batch is open."""
 
@@ -206,6 +212,15 @@ class Operations:
             before = [job.number for job in self._current.list_continued()]
             found_unchanged, closed = settle_outcomes(self._store, settled, before)
             self._current.count({}, {"found_unchanged": found_unchanged, "left_open": -closed})
+        self._transaction.commit()
+
+    def settle_deleted(self, deleted: Sequence[tuple[float, Sequence[int]]]) -> None:
+        """Record deletes that have succeeded, in one transaction: the seconds of each request, and its rows."""
+        if not deleted:
+            return
+        with self._transaction.batch():
+            self._store.execute_many(_DELETED, [(seconds, row) for seconds, rows in deleted for row in rows])
+            self._current.count({}, {"left_open": -sum(len(rows) for _, rows in deleted)})
         self._transaction.commit()
 
     def put_back(self, numbers: Sequence[int]) -> None:

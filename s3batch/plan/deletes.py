@@ -51,7 +51,13 @@ def plan_deletes(wanted: SyncSpec, journal: Journal) -> Iterator[list[Operation]
 
 
 def check_delete_guards(wanted: SyncSpec, journal: Journal) -> OwnMarks:
-    """Count the deletes, and return the marks that were found. Raises :class:`JobFailedError` if a guard refuses."""
+    """Return the marks that were found, and raise :class:`JobFailedError` if a guard refuses.
+
+    The deletes are counted only where their number may matter: that takes as long as planning them.
+    """
+    empty = not journal.jobs.current.files and not wanted.settings.allow_empty_source
+    if not empty and wanted.delete_limit.limit is None:
+        return _find_marks(wanted, journal)
     count, marks = count_deletes(wanted, journal)
     if count:
         enforce_delete_limit(wanted, journal, count)
@@ -71,12 +77,17 @@ def count_deletes(wanted: SyncSpec, journal: Journal) -> tuple[int, OwnMarks]:
 
 def find_deletable_objects(wanted: SyncSpec, journal: Journal) -> Iterator[ListedObject]:
     """Yield the objects without a file that no rule protects."""
+    for batch in _find_orphans(wanted, journal, _find_marks(wanted, journal)):
+        yield from batch
+
+
+def _find_marks(wanted: SyncSpec, journal: Journal) -> OwnMarks:
+    """Return the marks of s3batch among the objects without a file."""
     marks = OwnMarks()
-    for batch in journal.objects.read_orphans(wanted.prefix):
+    for batch in () if wanted.is_one_key else journal.objects.read_orphans(wanted.prefix):
         for each in batch:
             marks.see(each.key)
-    for batch in _find_orphans(wanted, journal, marks):
-        yield from batch
+    return marks
 
 
 def make_delete_operation(listed: ListedObject) -> Operation:

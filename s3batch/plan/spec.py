@@ -110,7 +110,8 @@ class SyncSpec:
 
     def selects(self, key: str) -> bool:
         """Return whether a file of the source with this key would belong to the job."""
-        return any(self.selection.wants(path) for path in [key[len(self.prefix) :], *self.paths(key)])
+        wants, path = self.selection.wants, key[len(self.prefix) :]
+        return wants(path) or any(wants(each) for each in self.paths(key) if each != path)
 
     def hides(self, key: str) -> bool:
         """Return whether an ignore file leaves out a file of the source with this key."""
@@ -119,7 +120,10 @@ class SyncSpec:
     @property
     def key_paths(self) -> KeyPaths:
         """The way back from keys to paths."""
-        return KeyPaths(self.source.base, self.target, self.source.name if self.single else "")
+        root = self.source.root  # whose kind was looked at once: an orphan costs no look
+        if self.single:
+            return KeyPaths(os.path.dirname(root), self.target, self.source.name)
+        return KeyPaths(root, self.target)
 
     def paths(self, key: str) -> list[str]:
         """Return the files of the source that may have this key, as far as the key shows its path."""

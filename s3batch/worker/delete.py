@@ -10,6 +10,7 @@ from s3batch.model import (
     Reason,
     Result,
     Work,
+    make_deleted_result,
 )
 from s3batch.s3 import requests
 from s3batch.s3.errors import Fault, RequestError, fault_of
@@ -88,7 +89,10 @@ async def _delete_together(work: Work, tools: Tools) -> list[Result]:
     errors = {error.get("Key", ""): error for error in answer.document}
     if not errors.keys() <= {key for _, key in work.keys}:  # some key stays, and who knows which
         return [await _delete_row(row, key, tools) for row, key in work.keys]
-    return [_delete_result(row, errors.get(key), answer) for row, key in work.keys]
+    failed = [(row, errors[key]) for row, key in work.keys if key in errors]
+    deleted = [row for row, key in work.keys if key not in errors] if failed else [row for row, _ in work.keys]
+    results = [_delete_result(row, error, answer) for row, error in failed]
+    return ([make_deleted_result(deleted)] if deleted else []) + results
 
 
 async def _delete_row(row: int, key: str, tools: Tools) -> Result:
@@ -101,8 +105,8 @@ async def _delete_row(row: int, key: str, tools: Tools) -> Result:
         return failed_result(Work(operation), error.fault, error.name)
 
 
-def _delete_result(row: int, error: dict[str, str] | None, answer: Response) -> Result:
-    if error is None or error.get("Code") == "NoSuchKey":
+def _delete_result(row: int, error: dict[str, str], answer: Response) -> Result:
+    if error.get("Code") == "NoSuchKey":
         return Result(row)
     request_id = answer.headers.get("x-amz-request-id", "")
     fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status, request_id)

@@ -33,6 +33,7 @@ from s3batch.model import (
     State,
     Step,
     Work,
+    make_deleted_result,
 )
 from s3batch.reporting.progress import Totals, make_progress
 from s3batch.s3.sigv4 import Credentials
@@ -513,6 +514,29 @@ def test_workers_that_die_before_they_do_anything_stop_the_job(journal, coordina
         coordinator.run(Stage.MAIN, planning(coordinator, [upload(n) for n in range(1000)]))
 
     assert len(executor.given) <= 12 * 10 + SAME_FAILURES
+
+
+def test_deletes_that_succeeded_in_one_request_are_settled_together(journal, coordinate):
+    failed = {"7", "1203"}
+
+    def answer(work: Work) -> Any:
+        rows = [row for row, key in work.keys if key not in failed]
+        refused = [Result(row, error="no", code="AccessDenied", status=403) for row, key in work.keys if key in failed]
+        return [make_deleted_result(rows)._replace(seconds=0.5), *refused]
+
+    heard: list[str] = []
+    executor, totals = Scripted(answer), Totals()
+    coordinator = coordinate(executor, totals=totals, heard=lambda operation, _: heard.append(operation.key))
+    coordinator.add([delete(n) for n in range(2500)])
+
+    coordinator.run(Stage.DELETE)
+
+    found = states(journal)
+    assert {key for key, state in found.items() if state is State.FAILED} == failed
+    assert Counter(found.values()) == {State.DONE: 2498, State.FAILED: 2}
+    assert Counter(heard) == dict.fromkeys(set(map(str, range(2500))) - failed, 1)
+    assert (totals.files_done, totals.failed, journal.jobs.current.left_open) == (2500, 2, 0)
+    assert {entry.seconds for entry in journal.outcomes.read_entries(State.DONE)} == {0.5}
 
 
 # --- comparisons in bulk --------------------------------------------------------------------

@@ -14,7 +14,18 @@ from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.signals import StoppedError
 from s3batch.executors import Credit, Status, WorkerState, collect_work_tags, compute_work_weight
-from s3batch.model import NO_STAMP, FileToCompare, Kind, Operation, Part, Reason, Result, Step, Work
+from s3batch.model import (
+    NO_STAMP,
+    FileToCompare,
+    Kind,
+    Operation,
+    Part,
+    Reason,
+    Result,
+    Step,
+    Work,
+    make_deleted_result,
+)
 
 
 class Clock:
@@ -363,6 +374,15 @@ def test_credentials_are_handed_on_every_half_minute(clock, after, given):
     sign_in.refresh()
 
     assert executor.given == given
+
+
+def test_deletes_that_succeeded_together_are_off_the_workers_hands():
+    state = WorkerState("a")
+    keys = tuple((row, f"k{row}") for row in range(1, 6))
+    state.dispatch(Work(Operation(Kind.DELETE, "k1", Reason.ORPHAN, id=1), keys=keys), 0)
+    state.on_results([make_deleted_result([1, 2, 5]), Result(4, error="no")], Status(1, Credit(20, 10, 0)))
+
+    assert [row for row, _, _ in state.given] == [3]
 
 
 def compare_work(first: int, paths: str) -> Work:
