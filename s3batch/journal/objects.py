@@ -160,8 +160,8 @@ class Objects:
         self._keeps = False
         self._brings = bool(store.original)
         """For a dry run: facts come along with the listing."""
-        self.has_asked = False
-        """True if this run has learned something from S3 that no operation tells."""
+        self.asked = 0
+        """The number of objects whose attributes this run has learned by asking S3, and which no operation tells."""
         self.generation = int(store.value("SELECT value FROM remembered WHERE name = 'listing'") or 0)
 
     def claim(self, target: str) -> None:
@@ -285,7 +285,7 @@ class Objects:
             values.append(
                 (size, mtime, trusted, device, inode, fingerprint, date, date, key, generation, operation.etag)
             )
-            self.has_asked = self.has_asked or date > 0
+            self.asked += date > 0
         with self._transaction.batch():
             self._store.execute_many(_LEARN_EQUAL, values)
 

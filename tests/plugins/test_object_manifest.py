@@ -228,3 +228,16 @@ def test_compressed_large_and_encrypted_objects_are_known_by_their_content_too(s
 
     assert (first.code, run.code) == (0, 0), first.err + run.err
     assert run.counts == Counter({"ListObjectsV2": 1, "GetObject": 1})
+
+
+def test_a_fresh_runner_is_told_what_the_manifest_would_have_saved(step) -> None:
+    files = {f"dist/{n:03}.txt": str(n) for n in range(100)}
+    step.settings = {"source": "dist", "target": "site"}
+    step.files(files)
+    step.run()
+    step.fresh_runner()
+
+    run = step.run()
+
+    assert (run.code, run.counts["HeadObject"]) == (0, 100 + len(FILES)), run.err
+    assert "object_manifest: true would have saved 104 of the requests" in run.err

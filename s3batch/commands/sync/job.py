@@ -36,6 +36,7 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
 from s3batch.settings.bandwidth import read_bandwidth
+from s3batch.units import format_count
 from s3batch.worker.context import Brief
 from s3batch.worker.delete_check import DeleteCheck
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from s3batch.coordinator.coordinator import Coordinator
     from s3batch.coordinator.fence import Fence
+    from s3batch.coordinator.job_description import Document
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.plan.late_requests import Replan
@@ -58,6 +60,8 @@ IN_FLIGHT_PER_WORKER, IN_FLIGHT = 128, 512
 """Requests at most, of a worker and of this machine: at 20 ms a request 128 are 6,400 objects a second and worker.
 The lane opens them as needed."""
 
+_MANY_ASKED = 100
+"""Requests that are worth a sentence."""
 _AFTER_ALL = Stage.DELETE + 1
 
 
@@ -358,6 +362,13 @@ class SyncJob(DirectionJob):
             has_file=self.wanted.key_paths.has_file if self.cluster else None, source_login=self.source_login,
             deletes_alone=brief.is_guarded,
         )  # fmt: skip
+
+    def print_end(self, document: Document) -> None:
+        """Print the end block for people; on a fresh runner of a CI, a setting would save most of the requests."""
+        super().print_end(document)
+        asked = self.journal.objects.asked
+        if self.settings.plugin and asked >= _MANY_ASKED and not self.settings.object_manifest:
+            self.output.info(f"object_manifest: true would have saved {format_count(asked)} of the requests")
 
     def make_delete_check(self) -> DeleteCheck:
         """Return the check before deletes. Workers of a cluster may not see the current source."""

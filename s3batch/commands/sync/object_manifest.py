@@ -81,7 +81,7 @@ def store_manifest(wanted: SyncSpec, journal: Journal, bucket: Bucket) -> None:
     listed, _ = journal.objects.look_up([key])[key]
     before = _remembered_digest(wanted, journal)
     is_known = listed is not None and before.get("etag") == listed.etag
-    if is_known and not journal.objects.has_asked and next(journal.outcomes.read_entries(), None) is None:
+    if is_known and not journal.objects.asked and next(journal.outcomes.read_entries(), None) is None:
         return
     body, digest = _write_manifest(journal.objects.read_facts(wanted.prefix), _manifest_header(wanted), wanted.prefix)
     if listed is not None and before == {"etag": listed.etag, "digest": digest}:
