@@ -171,10 +171,11 @@ class Output:
         """Keep the text of a document for the end of the run, when the journal is closed."""
         import tempfile  # noqa: PLC0415 - few runs need it
 
-        self.kept = tempfile.TemporaryFile()  # noqa: SIM115 - the run ends with it
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the run ends with it
         for piece in chain(iterate_document_text(document), ["\n"]):
-            self.kept.write(self.mask(piece).encode())
-        self.kept.flush()
+            file.write(self.mask(piece).encode())
+        file.flush()
+        self.kept = file
 
     def info(self, *lines: str) -> None:
         """Print a message for people; ``--quiet`` silences it."""

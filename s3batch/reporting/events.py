@@ -81,8 +81,9 @@ class EventStream:
             self._tell("warning", {"text": text})
 
     def ended(self, document: Mapping[str, Any]) -> None:
-        """Tell that the run has ended. The event is the whole document."""
+        """Tell that the run has ended. The event is the whole document, and no other comes after it."""
         self._tell("ended", document)
+        self._listeners.clear()
 
     def _tell(self, name: str, fields: Mapping[str, Any]) -> None:
         for listener in self._listeners:

@@ -35,16 +35,19 @@ def publish_run(settings: Settings | None, output: Output, report: RunReport) ->
     report = replace(report, document=complete_document(settings, output, report.document))
     if (settings.json and not settings.json_lines) if settings else not output.events:
         output.document(report.document)
-    if output.events and output.held is None:
-        output.events.ended(report.document)
     output.published = True
-    if settings is None or settings.command not in REPORTING_COMMANDS:
-        return
+    if settings is not None and settings.command in REPORTING_COMMANDS:
+        _write_files(settings, output, report)
+    if output.events and output.held is None:
+        output.events.ended(report.document)  # last, because it is the last event
+
+
+def _write_files(settings: Settings, output: Output, report: RunReport) -> None:
     for path in settings.report:
         write_one_report(settings, output, _choose_path(path, settings, output, report), report)
     _write_ci_files(settings, output, report)
     if settings.on_done:
-        output.keep_document(report.document)
+        _attempt(output, "the document for on_done", lambda: output.keep_document(report.document))
 
 
 def write_one_report(settings: Settings, output: Output, path: str, report: RunReport) -> bool:
