@@ -86,6 +86,8 @@ class Reason(StrEnum):
     FORCED = "forced"
     REDIRECT = "redirect"
     UNDO = "undo"
+    RENAMED = "renamed"
+    """An object of another key has the file's content: it was copied in the store."""
     LATE = "late"
     """A request of a killed run may have landed since: it is looked at again."""
     UNKNOWN = "unknown"
@@ -293,6 +295,14 @@ class KnownWhole:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedObject:
+    """The file is new, and may have been renamed: these objects may have its content."""
+
+    origins: tuple[tuple[str, str, str], ...]
+    """Key, ETag and checksum of each, the likeliest first; a checksum may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeptTags:
     """The tags of others that a metadata copy may drop, on record before the copy."""
 
@@ -365,6 +375,7 @@ OperationSpec = (
     | AttributesChanged
     | KnownAttributes
     | KnownWhole
+    | MovedObject
     | KeptTags
     | KeptAttributes
     | SourceObject

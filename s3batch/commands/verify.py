@@ -139,6 +139,9 @@ class VerifyJob(ComparingJob, SyncJob):
     """The quirks of the store that syncs have found."""
     differences: Spool = field(default_factory=Spool)
 
+    def find_renames(self) -> None:
+        """Have a missing object be missing, whatever else there is."""
+
     def watch_blocked_uploads(self) -> None:
         """Have no upload wait for another object."""
 

@@ -29,6 +29,7 @@ from s3batch.journal.job_table import JobTable
 from s3batch.journal.jobs import Jobs
 from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits
 from s3batch.journal.lock import JournalLock
+from s3batch.journal.moved_objects import MovedObjects
 from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
 from s3batch.journal.outcomes import Outcomes
@@ -65,6 +66,7 @@ class Journal:
         self.uploads = Uploads(*parts)
         self.doubts = Doubts(*parts)
         self.objects = Objects(*parts)
+        self.moved = MovedObjects(store, self._transaction, self.objects)
         self.file_lists = FileLists(store, self._transaction)
         self.reversals = Reversals(store)
         self.jobs = Jobs(

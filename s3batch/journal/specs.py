@@ -4,7 +4,7 @@
     restore                   [LastModified, bucket, key, ACL, ETag, since, refused]
     chunk                     three numbers: chunk, first row, last row
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
-    reconcile                 "whole-known DATE"
+    reconcile                 "whole-known DATE", "moved [[key, ETag, checksum], ...]"
     upload, copy              "planned N"
     transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source
 
@@ -25,6 +25,7 @@ from s3batch.model import (
     KnownAttributes,
     KnownContent,
     KnownWhole,
+    MovedObject,
     OperationSpec,
     PlannedObject,
     RedirectSpec,
@@ -38,6 +39,7 @@ _ATTRIBUTES_CHANGED = "attributes-changed"
 _ATTRIBUTES_KNOWN = "attributes-known"
 _PLANNED = "planned"
 _WHOLE_KNOWN = "whole-known"
+_MOVED = "moved"
 _TAGS = "tags "
 _KEPT = "[{"
 _COPIED, _STREAMED = "copied", "streamed"
@@ -57,14 +59,14 @@ def encode_spec(spec: OperationSpec | None) -> str:
             return json.dumps([getattr(spec, name) for name in RestoreSpec.__slots__])
         case ChunkSpec():
             return f"{spec.chunk} {spec.first} {spec.last}"
-        case KnownContent():
-            return _CONTENT_KNOWN
-        case AttributesChanged():
-            return _ATTRIBUTES_CHANGED
+        case KnownContent() | AttributesChanged():
+            return _CONTENT_KNOWN if isinstance(spec, KnownContent) else _ATTRIBUTES_CHANGED
         case KnownAttributes():
             return f"{_ATTRIBUTES_KNOWN} {spec.checksum}".rstrip()
         case PlannedObject():
             return f"{_PLANNED} {spec.modified_ns}"
+        case MovedObject():
+            return f"{_MOVED} {json.dumps(spec.origins)}"
         case KnownWhole():
             return f"{_WHOLE_KNOWN} {spec.written!r}"
         case KeptTags():
@@ -110,6 +112,9 @@ def _decode_file_spec(text: str) -> OperationSpec:
         return SourceObject(checksum, streamed=known == _STREAMED)
     if known == _PLANNED:
         return PlannedObject(int(checksum))
+    if known == _MOVED:
+        origins = [(_read_text(key), _read_text(etag), _read_text(value)) for key, etag, value in json.loads(checksum)]
+        return MovedObject(tuple(origins))
     if known == _WHOLE_KNOWN:
         return KnownWhole(float(checksum))
     if text.startswith(_TAGS):

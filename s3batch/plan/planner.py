@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from s3batch.journal import Facts, Journal
     from s3batch.plan.blocked_uploads import BlockedUploads
+    from s3batch.plan.renames import RenameFinder
     from s3batch.reporting.progress import Totals
     from s3batch.source.walk import Walk
     from s3batch.source.walk_record import WalkProblem
@@ -81,6 +82,8 @@ class Planner:
     """How far the walk, or the listing of the source, has come."""
     blocked: BlockedUploads | None = None
     """Has uploads wait that another object keeps out."""
+    renames: RenameFinder | None = None
+    """Finds objects that new files may have been renamed from."""
     left_empty: bool = False
     """True if the filters have left no file of the source."""
     compare: Callable[[list[Comparison]], None] | None = None
@@ -155,7 +158,9 @@ class Planner:
         if self.wanted.settings.delete:
             self.journal.objects.mark_seen(keys)
         self._count(files, quiet)
-        return operations if self.blocked is None else self.blocked.place(operations)
+        if self.blocked is not None:
+            operations = self.blocked.place(operations)
+        return operations if self.renames is None else self.renames.place(operations)
 
     def _compare_alike(
         self, operations: list[Operation], compare: Callable[[list[Comparison]], None]

@@ -6,7 +6,7 @@ A journal may have been written by another program. So a row counts only if this
     redirect                  one of the job's redirects
     delete                    a key below the target that no rule protects, and only with ``delete``
 
-Further facts (``spec``) are computed again, except tags to put back from a trusted journal. Rows that this run has
+Further facts (``spec``) are computed again, except those of a trusted journal: tags to put back, origins of renames. Rows that this run has
 planned itself are not checked.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.files.private import OWN_DIRECTORY
-from s3batch.model import KeptTags, Kind, Operation, Reason, RedirectSpec, UnreadableSpec
+from s3batch.model import KeptTags, Kind, MovedObject, Operation, Reason, RedirectSpec, UnreadableSpec
 from s3batch.objects.redirects import collect_protected_keys
 from s3batch.plan.spec import KEPT
 
@@ -50,7 +50,7 @@ class RowCheck:
             if operation.upload_id and isinstance(operation.spec, UnreadableSpec):
                 raise ValueError(f"the attributes to keep of {operation.key!r} cannot be read")
             if operation.spec is not None and not operation.upload_id:
-                spec = self._tags_of(operation)
+                spec = self._tags_of(operation) or self._origins_of(operation)
                 return operation._replace(kind=Kind.RECONCILE, reason=Reason.UNKNOWN, spec=spec, recheck=True)
         elif operation.kind is Kind.REDIRECT:
             location = operation.spec.location if isinstance(operation.spec, RedirectSpec) else ""
@@ -63,6 +63,12 @@ class RowCheck:
         else:
             raise ValueError(f"a sync has no operation {operation.kind.value}")
         return operation
+
+    def _origins_of(self, operation: Operation) -> MovedObject | None:
+        """Return the objects that the file may have been renamed from, whose digests only an own journal knows."""
+        if self._is_foreign or not isinstance(operation.spec, MovedObject):
+            return None
+        return operation.spec if all(self._wanted.owns(key) for key, _, _ in operation.spec.origins) else None
 
     def _tags_of(self, operation: Operation) -> KeptTags | None:
         """Return the tags that a killed run may not have put back; ``None`` if there are none."""

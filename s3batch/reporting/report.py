@@ -33,7 +33,7 @@ REPORTED = (Kind.UPLOAD, Kind.DOWNLOAD, Kind.COPY, Kind.DELETE, Kind.REDIRECT, K
 _WORDS = {
     Kind.UPLOAD: ("uploaded", "to upload"),
     Kind.DOWNLOAD: ("downloaded", "to download"),
-    Kind.COPY: ("metadata updated", "metadata to update"),
+    Kind.COPY: ("updated or renamed in the store", "to update or rename in the store"),
     Kind.DELETE: ("deleted", "to delete"),
     Kind.REDIRECT: ("redirect set", "redirect to set"),
     Kind.CHUNK: ("chunk stored", "chunk to store"),

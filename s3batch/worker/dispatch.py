@@ -23,8 +23,9 @@ from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 from s3batch.worker.delete import delete_batch, delete_one
 from s3batch.worker.multipart import abort_multipart, complete_upload, create_upload, read_held_parts, send_part
-from s3batch.worker.reconcile import copy_metadata, reconcile_object
+from s3batch.worker.reconcile import copy_metadata
 from s3batch.worker.redirect import put_redirect
+from s3batch.worker.rename import reconcile_or_copy
 from s3batch.worker.restore import restore_object
 from s3batch.worker.results import (
     RefusedChangeError,
@@ -149,6 +150,6 @@ _KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
     Kind.COPY: copy_metadata,
     Kind.REDIRECT: put_redirect,
     Kind.DELETE: delete_one,
-    Kind.RECONCILE: reconcile_object,
+    Kind.RECONCILE: reconcile_or_copy,
     Kind.RESTORE: restore_object,
 }

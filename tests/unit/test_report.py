@@ -160,7 +160,7 @@ class TestText:
             pytest.param(
                 JOB._replace(unchanged=1204),
                 {"upload": counts_of(120, 120, bytes=45 << 20), "copy": counts_of(3, 3), "delete": counts_of(2, 2)},
-                "done in 3.2 s: 120 uploaded (45 MiB), 3 metadata updated, 2 deleted, 1,204 unchanged",
+                "done in 3.2 s: 120 uploaded (45 MiB), 3 updated or renamed in the store, 2 deleted, 1,204 unchanged",
                 id="all done",
             ),
             pytest.param(

@@ -31,6 +31,7 @@ from s3batch.model import JobState, Stage
 from s3batch.plan import deletes, file_list, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
+from s3batch.plan.renames import RenameFinder
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import permissions
@@ -162,7 +163,13 @@ class SyncJob(DirectionJob):
 
     def make_planner(self) -> Planner:
         """Return the plan of the files."""
-        return Planner(self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads())
+        return Planner(
+            self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads(), renames=self.find_renames()
+        )
+
+    def find_renames(self) -> RenameFinder | None:
+        """Return what finds the objects that new files may have been renamed from."""
+        return RenameFinder.for_job(self.wanted, self.journal)
 
     def make_replan(self) -> Replan:
         """Return the function that plans an operation again whose file has changed."""

@@ -34,7 +34,7 @@ _ROW_MARKUP = 600
 """Bytes of markup around the texts of a row."""
 _DONE_WORDS = {
     "upload": "uploaded",
-    "copy": "metadata updated",
+    "copy": "updated or renamed in the store",
     "delete": "deleted",
     "redirect": "redirects set",
     "chunk": "chunks stored",

@@ -1,0 +1,106 @@
+"""Stores a renamed file without sending it: its old object is copied in the store, and the copy is looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3batch.model import Kind, MovedObject, Operation, Reason, Result
+from s3batch.objects import compare
+from s3batch.objects.content_match import ContentEvidence
+from s3batch.objects.headers import RemoteAttributes, make_put_headers
+from s3batch.s3 import requests
+from s3batch.s3.errors import fault_of, is_acl_refusal
+from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_allowing_refusal
+from s3batch.s3.transport import send_request
+from s3batch.worker.guard import prepare_change
+from s3batch.worker.metadata_copy import ACL_WARNING
+from s3batch.worker.reconcile import is_equal, reconcile_object
+
+if TYPE_CHECKING:
+    from s3batch.s3.requests import Response
+    from s3batch.worker.context import Tools
+
+_REFUSED = "no copies of renamed files"
+"""Noted in :attr:`s3batch.worker.context.Tools.memory` once the store has refused one for good."""
+
+
+async def reconcile_or_copy(operation: Operation, tools: Tools) -> Result:
+    """Compare a file with its object; where there is none, copy an object that has its content."""
+    moved = operation.spec
+    if not isinstance(moved, MovedObject):
+        return await reconcile_object(operation, tools)
+    if operation.recheck:  # the copy may have been made
+        found = await reconcile_object(operation._replace(spec=None), tools)
+        if (found.become, found.reason) != (Kind.UPLOAD, Reason.MISSING):
+            return found
+    return await _copy_moved(operation, moved, tools)
+
+
+async def _copy_moved(operation: Operation, moved: MovedObject, tools: Tools) -> Result:
+    """Copy the object that has the file's content to the new key; have the file sent if none has it."""
+    upload = Result(operation.id, become=Kind.UPLOAD, reason=Reason.MISSING)
+    if tools.quirks.refuses("CopyObject") or _REFUSED in tools.memory:
+        return upload
+    origin = await _find_equal_origin(operation, moved, tools)
+    if origin is None:
+        return upload
+    key, etag, checksum = origin
+    if tools.brief.dry_run:
+        return Result(operation.id, become=Kind.COPY, reason=Reason.RENAMED)
+    if tools.brief.is_guarded:
+        await prepare_change(operation, await send_request(requests.head_object(operation.key)), tools)
+    answer = await _copy_from(operation, key, etag, tools)
+    head = await send_allowing_refusal(requests.head_object(operation.key)) if answer.ok else answer
+    if not head.ok or not _is_whole_copy(operation, head, tools):
+        return upload
+    return Result(
+        operation.id, etag=etag_of(head), checksum=checksum, date=seconds_of(head.headers.get("last-modified", "")),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), become=Kind.COPY, reason=Reason.RENAMED,
+    )  # fmt: skip
+
+
+async def _find_equal_origin(operation: Operation, moved: MovedObject, tools: Tools) -> tuple[str, str, str] | None:
+    """Return the first object that certainly has the file's content."""
+    attributes = tools.attributes(operation)
+    for origin in moved.origins:
+        evidence = ContentEvidence.from_record(*origin[1:])
+        if await is_equal(operation, attributes, evidence, -1, tools):
+            return origin
+    return None
+
+
+async def _copy_from(operation: Operation, key: str, etag: str, tools: Tools) -> Response:
+    """Copy an object with the attributes of the new file, if it is still the one that was compared."""
+    attributes = tools.attributes(operation)
+    headers = {
+        **make_put_headers(attributes),
+        "x-amz-metadata-directive": "REPLACE",
+        "x-amz-tagging-directive": "REPLACE",
+        "x-amz-copy-source-if-match": f'"{etag}"',
+    }
+    call = requests.copy_object(operation.key, tools.endpoint.bucket, headers, key)
+    answer = await send_request(call)
+    if attributes.acl and is_acl_refusal(answer):
+        tools.acl_refused = True
+        tools.warn(ACL_WARNING)
+        del headers["x-amz-acl"]
+        source = call.headers["x-amz-copy-source"]
+        answer = await send_request(call._replace(headers={**headers, "x-amz-copy-source": source}))
+    if not answer.ok:
+        fault = fault_of(answer)
+        if fault.retryable or fault.signed_out:
+            raise_for_status(answer, call)
+        if answer.status in _FOR_GOOD:
+            tools.memory[_REFUSED] = True
+    return answer
+
+
+_FOR_GOOD = frozenset({403, 405, 501})
+
+
+def _is_whole_copy(operation: Operation, head: Response, tools: Tools) -> bool:
+    """Return whether the copy has the size of the file and its attributes, as far as the store shows them."""
+    if int(head.headers.get("content-length", -1)) != operation.size:
+        return False
+    remote = RemoteAttributes.from_headers(head.headers)
+    return next(compare.find_attribute_changes(tools.attributes(operation), remote), None) is None
