@@ -54,6 +54,12 @@ def _dispatch_undo(settings: Settings, output: Output) -> int:
     return run_undo(settings, output)
 
 
+def _backup_prune(settings: Settings, output: Output) -> int:
+    from s3batch.commands.undo.prune import prune_backups
+
+    return prune_backups(settings, output)
+
+
 def _dispatch_plan(settings: Settings, output: Output) -> int:
     from s3batch.commands.plans.show import show_plan
 
@@ -148,6 +154,7 @@ USE_CASES: dict[str, UseCase] = {
     "sync": _dispatch_sync,
     "verify": _dispatch_verify,
     "undo": _dispatch_undo,
+    "backup prune": _backup_prune,
     "plan": _dispatch_plan,
     "apply": _dispatch_apply,
     "explain": _dispatch_explain,

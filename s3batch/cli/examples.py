@@ -77,6 +77,14 @@ EXAMPLES: dict[str, CommandExamples] = {
         ("20261129-080000-a1b2c3", "20261129-080000-a1b2c3 --json", "20261129-080000-a1b2c3 --journal site.db"),
         ("endpoint_url", "profile", "bandwidth", "journal", "json"),
     ),
+    "backup prune": CommandExamples(
+        (
+            "s3://my-bucket/backups --older-than 30d",
+            "s3://my-bucket/backups --older-than 30d --dry-run",
+            "s3://my-bucket/backups --older-than 12w --json",
+        ),
+        ("older_than", "dry_run", "endpoint_url", "json"),
+    ),
     "plan": CommandExamples(("site.plan", "site.plan --json", "site.plan -q"), ("json",)),
     "apply": CommandExamples(
         ("site.plan", "site.plan --json", "site.plan --profile deploy --bandwidth 20MiB"),

@@ -31,6 +31,7 @@ USAGE = {
     "sync": "SOURCE TARGET",
     "verify": "SOURCE TARGET",
     "undo": "JOB",
+    "backup prune": "s3://BUCKET/PREFIX",
     "plan": "FILE",
     "apply": "FILE",
     "explain": "PATH|KEY [SOURCE TARGET]",

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "jobs forget": "delete one job from its journal, abort its multipart uploads",
     "verify": "compare a directory with an S3 prefix, change nothing",
     "undo": "take back what a job has changed: from its backup, or from the versions of the bucket",
+    "backup prune": "remove the backups of jobs that ended long ago",
     "plan": "show a plan that sync --plan has saved",
     "apply": "carry out a saved plan, and nothing else",
     "explain": "tell what a sync would do with one path or key, and why",
@@ -42,7 +43,9 @@ SOURCE_COMMANDS = SYNC_COMMANDS | {"resume"}
 """Commands with a source that may be in S3."""
 ARCHIVE_COMMANDS = frozenset({"cache restore", "cache rebuild"})
 KEYED_COMMANDS = ARCHIVE_COMMANDS | {"cache inspect"}
-ONLINE_COMMANDS = SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "apply", "undo", "jobs prune", "jobs forget"}
+ONLINE_COMMANDS = (
+    SYNC_COMMANDS | CACHE_COMMANDS | {"resume", "apply", "undo", "backup prune", "jobs prune", "jobs forget"}
+)
 REPORTING_COMMANDS = frozenset({"sync", "apply", "undo", "verify", "doctor", "resume"}) | CACHE_COMMANDS
 """Commands whose end is written to report files and told to other programs."""
 WORKING_COMMANDS = frozenset({"sync", "verify", "resume", "apply", "undo"}) | ARCHIVE_COMMANDS

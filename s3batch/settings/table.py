@@ -59,12 +59,14 @@ class Settings:
         Topic.WHAT,
         SYNC_COMMANDS,
     )
-    bucket: str = define_setting("", "Name of the bucket.", Topic.WHAT, SYNC_COMMANDS | CACHE_COMMANDS)
+    bucket: str = define_setting(
+        "", "Name of the bucket.", Topic.WHAT, SYNC_COMMANDS | CACHE_COMMANDS | {"backup prune"}
+    )
     target: str = define_setting(
         "/",
         "Prefix in the bucket, or s3://BUCKET/PREFIX; of a source in S3 also a local directory.",
         Topic.WHAT,
-        SYNC_COMMANDS,
+        SYNC_COMMANDS | {"backup prune"},
     )
     include: tuple[str, ...] = define_setting(
         (),
@@ -201,7 +203,7 @@ class Settings:
     )  # fmt: skip
     dry_run: bool = define_setting(
         False, "Change nothing, print what would be done.",
-        Topic.SAFETY, frozenset({"sync", "apply", "undo", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
+        Topic.SAFETY, frozenset({"sync", "apply", "undo", "backup prune", "cache restore", "cache rebuild", "cache clear", "cache prune", "jobs prune"}),
         Form.BOOLEAN, aliases=("dryrun",), plugin=("DRY_RUN", "PLUGIN_DRY_RUN"),
     )  # fmt: skip
     fail_on: tuple[str, ...] = define_setting(
@@ -555,7 +557,7 @@ class Settings:
         aliases=("all",),
     )  # fmt: skip
     older_than: float = define_setting(
-        0.0, "Delete only jobs that ended longer ago than this.", Topic.JOURNAL, frozenset({"jobs prune"}), Form.DAYS,
+        0.0, "Delete only jobs that ended longer ago than this.", Topic.JOURNAL, frozenset({"jobs prune", "backup prune"}), Form.DAYS,
         minimum=0,
     )  # fmt: skip
     trust_journal: bool = define_setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -149,3 +150,34 @@ def test_bad_input(call, store, tree):
     ):
         wrong = call(*sync_words(store, tree, backup))
         assert (wrong.code, "backup" in wrong.stderr) == (2, True), backup
+
+
+def test_prune_removes_old_backups_and_nothing_else(call, store, tree):
+    put_old(store)
+    first = call(*sync_words(store, tree)).json["job"]
+    (tree / "changed").write_bytes(b"changed again")
+    killed = call(*sync_words(store, tree), S3BATCH_TEST_CRASH_AT="settled:1")
+    assert killed.code < 0
+    store.put("backups/notes.txt", b"mine")
+    store.put("backups/20200101-000000-abcdef/www/x", b"without a manifest")
+    prune = ["backup", "prune", f"s3://{store.name}/backups"]
+    assert call(*prune).code == 2
+    assert call(*prune, "--older-than", "1d", "--json").json["removed"] == []
+    time.sleep(2.1)
+    dry = call(*prune, "--older-than", "1s", "--dry-run", "--json").json
+    assert ([each["job"] for each in dry["removed"]], len(dry["kept"])) == ([first], 1)
+    assert store.keys(f"backups/{first}/")
+    pruned = call(*prune, "--older-than", "1s")
+    assert (pruned.code, pruned.stdout.split()[0], "can be resumed" in pruned.stderr) == (0, first, True)
+    left = store.keys("backups/")
+    assert not [key for key in left if first in key]
+    assert {"backups/notes.txt", "backups/20200101-000000-abcdef/www/x"} < left
+    assert f"backups/{dry['kept'][0]}/.s3batch-backup" in left
+
+
+def test_a_sync_at_the_root_of_the_bucket_keeps_the_backup(call, store, tree):
+    put_old(store)
+    job = call(*sync_words(store, tree)).json["job"]
+    swept = call("sync", tree, store.url(), "--delete", "--json")
+    assert swept.code == 0, swept.stderr
+    assert store.keys(f"backups/{job}/")

@@ -1,0 +1,104 @@
+"""A kill between any two requests of a sync with a backup, and of an undo: what was there comes back, byte for byte.
+
+Each run goes through a proxy that kills it at one request, before the server sees it or after it has answered.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.rig import program
+from tests.rig.faults import Call
+from tests.servers.test_undo import state
+
+EVERY = int(os.environ.get("S3BATCH_TEST_EVERY_REQUEST", "0"))
+"""With 1 the kill comes at every request; else at a few that matter."""
+OLD = {
+    "www/changed": (
+        b"old content",
+        {"ContentType": "text/x-old", "Metadata": {"who": "me"}, "CacheControl": "no-store"},
+    ),
+    "www/copied.html": (b"<p>", {"ContentType": "text/html", "Metadata": {"kept": "yes"}, "Tagging": "a=1&b=2"}),
+    "www/orphan": (b"orphan", {"ContentLanguage": "de"}),
+}
+FILES = {"changed": b"new content", "copied.html": b"<p>", "new": b"created"}
+
+
+@pytest.fixture
+def scene(bucket, make_tree, env, proxy, start_cli, run_cli):
+    """Puts the old objects; returns functions that run a command, killed at a request or not."""
+    tree = make_tree(FILES)
+    for key, (body, more) in OLD.items():
+        bucket.put(key, body, **more)
+    through = env | {"S3BATCH_ENDPOINT_URL": proxy.url}
+
+    def run(*words):
+        return run_cli([*words, "--json"], env=through, cwd=tree)
+
+    def killed(operation: str, skip: int, after: bool, *words) -> bool:
+        proxy.forget()
+        process = start_cli([*words, "--workers", "1"], env=through, cwd=tree)
+        proxy.on(operation, Call(lambda _: program.kill(process), after=after), skip=skip, times=1)
+        process.wait(60)
+        hit = process.returncode == -9
+        proxy.forget()
+        return hit
+
+    words = ["sync", tree, bucket.url("www"), "--delete", "--cache-control", '{".html": "no-cache"}']
+    return bucket, run, killed, [*words, "--backup", bucket.url("backups")]
+
+
+def newest_job(run, command: str) -> str:
+    return next(each["job"] for each in run("jobs", "list").json["jobs"] if each["command"] == command)
+
+
+POINTS = [
+    ("CopyObject", 0, True),
+    ("CopyObject", 1, True),
+    ("PutObject", 2, True),
+    ("DeleteObject", 0, True),
+    ("PutObject", 1, False),
+]
+if EVERY:
+    POINTS = [("", skip, after) for skip in range(40) for after in (False, True)]
+
+
+@pytest.mark.parametrize(("operation", "skip", "after"), POINTS)
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_killed_sync_can_be_undone(scene, operation, skip, after, resumes):
+    bucket, run, killed, words = scene
+    before = state(bucket)
+    if not killed(operation, skip, after, *words) and EVERY:
+        pytest.skip("it has fewer requests")
+    if resumes:
+        resumed = run("resume")
+        assert resumed.code == 0, resumed.stderr
+    if not EVERY or run("jobs", "list").json["jobs"]:
+        undone = run("undo", newest_job(run, "sync"))
+        assert undone.code == 0, undone.stderr
+    assert state(bucket) == before
+
+
+UNDO_POINTS = [("CopyObject", 1, True), ("CopyObject", 2, False), ("DeleteObject", 0, True)]
+if EVERY:
+    UNDO_POINTS = POINTS
+
+
+@pytest.mark.parametrize(("operation", "skip", "after"), UNDO_POINTS)
+def test_a_killed_undo_is_resumed_and_can_be_undone(scene, operation, skip, after):
+    bucket, run, killed, words = scene
+    before = state(bucket)
+    assert run(*words).code == 0
+    changed = state(bucket)
+    job = newest_job(run, "sync")
+    if not killed(operation, skip, after, "undo", job) and EVERY:
+        pytest.skip("it has fewer requests")
+    undo = newest_job(run, "undo")
+    resumed = run("resume", undo)
+    assert (resumed.code, resumed.json["command"]) == (0, "undo"), resumed.stderr
+    assert state(bucket) == before
+    again = run("undo", resumed.json["job"])
+    assert again.code == 0, again.stderr
+    assert state(bucket) == changed
