@@ -163,6 +163,7 @@ def test_the_sync_action_gives_its_outputs(tmp_path, runner, store):
     assert {name: outputs[name] for name in SYNC["outputs"]} == {
         "uploaded": "1", "copied": "0", "deleted": "0", "unchanged": "0", "failed": "0", "bytes": "3",
     }  # fmt: skip
+    assert "s3batch sync" in (tmp_path / "github_step_summary").read_text()
     [(key, stored)] = store.objects["site"].items()
     assert (key, stored.headers["cache-control"]) == ("www/index.html", "no-cache")
 
