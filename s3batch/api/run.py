@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 from s3batch.api.report import Report
 from s3batch.cli import loading
 from s3batch.cli.config_file import text_of_value
-from s3batch.cli.dispatch import USE_CASES
+from s3batch.cli.dispatch import carry_out_command
 from s3batch.coordinator.signals import stop_by_event
 from s3batch.errors import (
     EXIT_ENDPOINT,
@@ -66,18 +66,20 @@ def run_function(
     if on_event is not None:
         output.events.subscribe(lambda event: on_event(json.loads(output.mask(json.dumps(make_plain_document(event))))))
     output.redact(str(keywords[name]) for name in _SECRET & keywords.keys() if keywords[name])
+    settings: Settings | None = None
     try:
         settings = load_keyword_settings(command, words, keywords)
         output.redact(settings.secrets())
-        loading.require_needed_settings(settings)
         with stop_by_event(cancel):
-            code = USE_CASES[command](settings, output)
+            code = carry_out_command(settings, output)
         _run_hooks(settings, output, code)
     except S3BatchError as stopped:
         stopped.message, stopped.hint = output.clean(stopped.message), output.clean(stopped.hint)
         if not output.published:
             document = make_jobless_document(command, JobState.FAILED, stopped.exit_code)
             publish_document(None, output, document | {"error": str(stopped)})
+        if settings is not None:
+            _run_hooks(settings, output, stopped.exit_code)
         raise
     report = Report({"command": command, "exit_code": code, **output.report})
     if report.exit_code in _ERRORS:

@@ -173,3 +173,14 @@ USE_CASES: dict[str, UseCase] = {
     "cache prune": _cache_prune,
 }
 """The function of each command that needs settings; ``config`` and ``plugin`` are answered by :mod:`s3batch.cli.main`."""
+
+
+def carry_out_command(settings: Settings, output: Output) -> int:
+    """Carry out the command of these settings, for the command line and for a Python program; return the exit code.
+
+    Raises SettingsError if a setting is missing that the command needs.
+    """
+    from s3batch.cli.loading import require_needed_settings
+
+    require_needed_settings(settings)
+    return USE_CASES[settings.command](settings, output)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 import s3batch
 from s3batch import errors
-from s3batch.cli.dispatch import USE_CASES
+from s3batch.cli.dispatch import carry_out_command
 from s3batch.coordinator.signals import Interrupter, TerminatedError
 from s3batch.errors import S3BatchError, SettingsError
 from s3batch.files import private
@@ -186,13 +186,10 @@ def _help_or_version(argv: Sequence[str], environ: Mapping[str, str]) -> str:
 
 
 def _run_command(call: _Invocation, rest: Sequence[str]) -> int:
-    from s3batch.cli import loading  # noqa: PLC0415 - configargparse comes with it
-
     settings = _load_settings(call, call.command, rest)
     if settings is None:
         return _nothing_wanted(call)
-    loading.require_needed_settings(settings)
-    return USE_CASES[settings.command](settings, call.output)
+    return carry_out_command(settings, call.output)
 
 
 def _nothing_wanted(call: _Invocation) -> int:

@@ -12,7 +12,7 @@ JOURNAL = "journal"
 """The origin of a value that a resumed job already had."""
 
 COMMANDS: dict[str, str] = {
-    "sync": "make an S3 prefix match a directory",
+    "sync": "make a target match a source: a directory and an S3 prefix, either way, or two prefixes",
     "cache restore": "restore the paths that an earlier build cached",
     "cache rebuild": "cache paths for later builds",
     "cache clear": "remove the caches of this repository",
@@ -25,7 +25,7 @@ COMMANDS: dict[str, str] = {
     "jobs show": "show one job: what is left to do, what failed and why",
     "jobs prune": "delete finished jobs from the journals, abort the multipart uploads of dead jobs",
     "jobs forget": "delete one job from its journal, abort its multipart uploads",
-    "verify": "compare a directory with an S3 prefix, change nothing",
+    "verify": "compare a source with a target, change nothing",
     "undo": "take back what a job has changed: from its backup, or from the versions of the bucket",
     "backup prune": "remove the backups of jobs that ended long ago",
     "plan": "show a plan that sync --plan has saved",

@@ -241,6 +241,16 @@ def test_a_run_out_of_time_is_interrupted_without_a_signal(fake, access, make_tr
     assert (report.exit_code, report.state) == (124, "interrupted")
 
 
+def test_a_ping_is_told_of_a_call_that_raises(fake, access, tree, tmp_path):
+    (tmp_path / "j.db").mkdir()
+    fake.meddle = lambda request: Reply(200) if request.method == "POST" else None
+
+    with pytest.raises(s3batch.JournalError):
+        s3batch.sync(tree, "s3://b", journal=tmp_path / "j.db", ping=f"{fake.url}/ping/me", **access)
+
+    assert [request.target for request in fake.requests] == ["/ping/me/fail"]
+
+
 def test_a_report_file_is_written(access, tree, tmp_path):
     s3batch.sync(tree, "s3://b", report=[tmp_path / "run.json", tmp_path / "run.md"], **access)
 
