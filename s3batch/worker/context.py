@@ -147,6 +147,8 @@ class Tools:
     """The aspects that a copy of this worker was seen to keep: headers, tags, the ACL."""
     copies_work: bool = False
     """The store has copied an object of the source."""
+    copies_refused: tuple[Quirks, str, bool] | None = None
+    """Whether a call is known not to copy, as these quirks say: asked for each object."""
     copies_probed: bool = False
     """This worker has probed what a copy keeps, or has tried to."""
     source_refuses_tags: bool = False

@@ -32,7 +32,7 @@ _LOOK_AGAIN = 0.01
 
 async def probe_copies_once(operation: Operation, tools: Tools) -> None:
     """Probe the store's copies, unless that was done; others of this worker wait for the result."""
-    if not tools.endpoint.url:
+    if not tools.endpoint.url or (tools.copies_probed and not tools.is_looking):
         return
     while tools.is_looking:
         await sleep(_LOOK_AGAIN)

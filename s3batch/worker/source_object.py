@@ -108,9 +108,16 @@ def _describe_changed_object(operation: Operation) -> ContentError:
 def are_copies_refused(tools: Tools, request: str = "CopyObject") -> bool:
     """Return whether the store is known not to copy objects of the source by ``request``, or not to keep their metadata."""
     quirks = tools.quirks
+    if tools.copies_refused is not None and tools.copies_refused[0] is quirks and tools.copies_refused[1] == request:
+        return tools.copies_refused[2]
+    refused = not find_source(tools).copies or _refuses_copies(request, tools)
+    tools.copies_refused = (quirks, request, refused)
+    return refused
+
+
+def _refuses_copies(request: str, tools: Tools) -> bool:
+    quirks = tools.quirks
     dropped = quirks.about(QuirkKind.COPY_DROPS) - {TAGS}
-    if not find_source(tools).copies:
-        return True
     return quirks.refuses(request) or quirks.refuses(_name_source_copies(tools)) or bool(dropped)
 
 

@@ -87,6 +87,23 @@ def test_workers_of_a_cluster_make_the_target_what_the_source_is(run_cli, dask_e
 
 
 @needs_dask
+def test_workers_of_a_cluster_copy_from_bucket_to_bucket(run_cli, dask_env, make_bucket, lasting_cluster):
+    source, target = make_bucket(), make_bucket()
+    for number in range(30):
+        source.put(f"in/{number}", bytes([number]), Metadata={"colour": "blue"})
+    target.put("out/orphan", b"x")
+    words = ["sync", source.url("in"), target.url("out"), "--delete", "--json", *lasting_cluster.flags]
+
+    synced = run_cli(words, env=dask_env)
+    again = run_cli(words, env=dask_env)
+
+    assert synced.code == 0, synced.stderr
+    assert target.contents("out/") == {f"out/{number}": bytes([number]) for number in range(30)}
+    assert target.head("out/7")["Metadata"] == {"colour": "blue"}
+    assert (again.code, again.json["unchanged"], again.json["sent_now"]) == (0, 30, 0)
+
+
+@needs_dask
 def test_no_log_and_no_journal_holds_the_secret(run_cli, dask_env, bucket, tree, lasting_cluster, tmp_path):
     journal = tmp_path / "j.db"
     synced = run_cli(["sync", tree, bucket.url("x"), "--journal", journal, "-vv", *lasting_cluster.flags], env=dask_env)
