@@ -159,7 +159,7 @@ class Dispatcher:
 
     def _goes_in_parts(self, operation: Operation) -> bool:
         if operation.kind is TRANSFER:
-            return bool(operation.upload_id) or operation.size >= self._deps.uploads.find_threshold(operation)
+            return bool(operation.upload_id) or operation.size >= self._deps.uploads.sizes.find_threshold(operation)
         large = operation.kind in (UPLOAD, DOWNLOAD) and operation.size >= self._deps.multipart_threshold
         return bool(operation.upload_id) or (large and not self._deps.whole(operation))
 
@@ -191,7 +191,7 @@ class Dispatcher:
         if not uploads.count:
             return
         room = sum(each.capacity for each in workers) - len(self._ready)
-        fitting = sum(-(-each.content_room // uploads.part_size) for each in workers)
+        fitting = sum(-(-each.content_room // uploads.sizes.part_size) for each in workers)
         for work in uploads.work(max(0, min(room, fitting + len(workers)))):
             self._add(work)
 

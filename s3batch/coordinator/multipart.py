@@ -17,30 +17,25 @@ keep all workers busy.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from s3batch.coordinator.multipart_upload import MultipartUpload, PartSizes, TransferSizes
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
-    DOWNLOAD,
     TRANSFER,
     Operation,
     Part,
     Result,
-    SourceObject,
     State,
     Step,
     Work,
-    is_streamed,
-    require_spec,
 )
-from s3batch.plan.decide import choose_part_size, split_into_parts
-from s3batch.settings.s3_limits import COPY_LIMIT, PART_MINIMUM, PARTS_LIMIT
+from s3batch.plan.decide import split_into_parts
 from s3batch.worker.multipart import UNSURVEYED
 from s3batch.worker.results import COPY_REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from s3batch.journal import Journal
 
@@ -57,47 +52,6 @@ _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 _LOOK_AGAIN = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further look for the object of a Complete. Meanwhile some stores show neither upload nor object:
 moto removes the upload before it stores the object."""
-
-
-@dataclass(slots=True)
-class _MultipartUpload:
-    operation: Operation
-    parts: dict[int, Part] = field(default_factory=dict)
-    waiting: deque[int] = field(default_factory=deque)
-    """Numbers of parts to send."""
-    under_way: int = 0
-    doubtful: set[int] = field(default_factory=set)
-    """Parts whose worker died: S3 may hold them."""
-    asked: frozenset[int] = frozenset()
-    """The parts that the current survey is about."""
-    found: bool = False
-    """Only S3 knew of it: how it was begun is not known."""
-    restarted: bool = False
-    completing: bool = False
-    """True if a Complete was sent without an answer: the store may still be working on it."""
-    looks: int = 0
-    """Times that S3 had neither the upload nor its object since then."""
-    failure: Result | None = None
-    """Why it is being aborted, or parked."""
-    parked: bool = False
-    """It cannot be sent now and is kept for a resume: no more parts are sent, and running ones end."""
-    again: bool = False
-    """True if the upload begins again once it is aborted."""
-    changed: Operation | None = None
-    """The file has changed and is this one now: no part is believed, once those under way have ended."""
-    rested: bool = False
-    """The pause after that change is over."""
-
-
-class TransferSizes(NamedTuple):
-    """The sizes, in bytes, of transfers in parts."""
-
-    copy_limit: int = COPY_LIMIT
-    """A larger object is copied in parts."""
-    copy_part_size: int = 1 << 30
-    """Bytes of a part that the store copies."""
-    threshold: int = 32 << 20
-    """An object of this size is streamed in parts."""
 
 
 class UploadVerdict(NamedTuple):
@@ -118,34 +72,13 @@ class MultipartUploads:
 
         The latter gives the id of an own unfinished upload of a key that only S3 knows of, or ``""``.
         """
-        self._transfers = transfers or TransferSizes()
+        self.sizes = PartSizes(part_size, fingerprint, transfers or TransferSizes())
         self._journal = journal
-        self.part_size = part_size
-        """Bytes of a part, where the file's size does not ask for larger ones."""
-        self._fingerprint = fingerprint
         self._found = found
-        self._open: dict[int, _MultipartUpload] = {}
+        self._open: dict[int, MultipartUpload] = {}
         self._next: deque[Operation] = deque()
         self._ready: deque[Work] = deque()
         self._ended: list[UploadVerdict] = []
-
-    def find_threshold(self, operation: Operation) -> int:
-        """Return the size from which on a transfer goes in parts."""
-        return self._transfers.threshold if is_streamed(operation) else self._transfers.copy_limit + 1
-
-    def _choose_size(self, operation: Operation) -> int:
-        copied = operation.kind is TRANSFER and not is_streamed(operation)
-        return choose_part_size(operation.size, self._transfers.copy_part_size if copied else self.part_size)
-
-    def _make_fingerprint(self, operation: Operation) -> str:
-        """Return the fingerprint of an upload: parts that are copied may be too large to be streamed.
-
-        The ranges of a download are of one ETag.
-        """
-        if operation.kind is DOWNLOAD:
-            return operation.etag
-        way = "" if operation.kind is not TRANSFER else " streamed" if is_streamed(operation) else " copied"
-        return self._fingerprint(operation.path) + way
 
     def add(self, operation: Operation) -> None:
         """Take an operation that has been leased."""
@@ -168,7 +101,7 @@ class MultipartUploads:
                 continue
             if upload.doubtful and not upload.asked and len(works) < limit:
                 upload.asked = frozenset(upload.doubtful)
-                works.append(self._make_survey(upload))
+                works.append(upload.make_survey())
             while upload.waiting and len(works) < limit:
                 part = upload.parts[upload.waiting.popleft()]
                 upload.under_way += 1
@@ -178,7 +111,7 @@ class MultipartUploads:
     def _start(self, operation: Operation) -> None:
         found = False
         if not operation.upload_id:
-            fingerprint = self._make_fingerprint(operation)
+            fingerprint = self.sizes.make_fingerprint(operation)
             adoptable = self._journal.uploads.find_adoptable(operation.key, operation.size, fingerprint)
             if adoptable is not None:
                 self._journal.uploads.adopt(operation.id, operation.key, adoptable[0])
@@ -186,17 +119,13 @@ class MultipartUploads:
             elif operation.kind is not TRANSFER and (upload_id := self._found(operation.key)):
                 found = True
                 operation = operation._replace(upload_id=upload_id, recheck=True)
-        upload = self._open[operation.id] = _MultipartUpload(operation, found=found)
+        upload = self._open[operation.id] = MultipartUpload(operation, found=found)
         if operation.upload_id:
             upload.parts = {part.number: part for part in self._journal.uploads.find_parts(operation.id)}
-            upload.completing = _are_parts_sent(upload.parts.values())
-            self._ready.append(self._make_survey(upload))
+            upload.completing = upload.has_all_parts
+            self._ready.append(upload.make_survey())
         else:
             self._ready.append(Work(operation, Step.BEGIN))
-
-    @staticmethod
-    def _make_survey(upload: _MultipartUpload) -> Work:
-        return Work(upload.operation, Step.SURVEY, tuple(part for _, part in sorted(upload.parts.items())))
 
     def requeue(self, work: Work) -> None:
         """Take back a piece of work that is to be tried again."""
@@ -233,12 +162,12 @@ class MultipartUploads:
                 upload.completing = upload.completing or work.step is Step.FINISH
                 self._ready.append(work)
 
-    def _ask_before_retry(self, upload: _MultipartUpload) -> None:
+    def _ask_before_retry(self, upload: MultipartUpload) -> None:
         """Have S3 asked before the upload is begun again; a request that lands later is cleaned up at the job's end."""
         upload.operation = upload.operation._replace(recheck=True)
         self._journal.doubts.note_upload(upload.operation)
 
-    def _current(self, work: Work) -> _MultipartUpload | None:
+    def _current(self, work: Work) -> MultipartUpload | None:
         """Return the upload of ``work``, unless that is over or has been begun again since."""
         upload = self._open.get(work.operation.id)
         return upload if upload is not None and upload.operation.upload_id == work.operation.upload_id else None
@@ -261,7 +190,7 @@ class MultipartUploads:
                 return self._on_aborted(upload, result)
         return None
 
-    def _on_aborted(self, upload: _MultipartUpload, result: Result) -> UploadVerdict | None:
+    def _on_aborted(self, upload: MultipartUpload, result: Result) -> UploadVerdict | None:
         self._journal.uploads.forget(upload.operation.id)
         if not upload.again:
             return self._over(upload, upload.failure or result)
@@ -278,7 +207,7 @@ class MultipartUploads:
         if upload.failure is not None or result.step in (Step.BEGIN, Step.ABORT):
             return False
         if result.code == UNSURVEYED and upload.asked:
-            self._send_anew(upload, upload.asked)
+            upload.send_anew(upload.asked)
             return True
         if upload.restarted:
             return False
@@ -294,9 +223,9 @@ class MultipartUploads:
             return True
         return False
 
-    def _stream_instead(self, upload: _MultipartUpload, result: Result) -> None:
+    def _stream_instead(self, upload: MultipartUpload, result: Result) -> None:
         """Begin a transfer again whose parts the store does not copy: they are streamed."""
-        upload.operation = upload.operation._replace(spec=_stream_source(upload.operation))
+        upload.stream_source()
         self._journal.operations.note_source(upload.operation)
         if result.step is Step.BEGIN:
             self._ready.append(Work(upload.operation, Step.BEGIN))
@@ -313,19 +242,8 @@ class MultipartUploads:
         upload.looks += 1
         return _LOOK_AGAIN[upload.looks - 1]
 
-    @staticmethod
-    def _send_anew(upload: _MultipartUpload, numbers: frozenset[int]) -> None:
-        """Send parts again that S3 may or may not hold: sending one twice does no harm."""
-        upload.waiting.extend(sorted(numbers))
-        upload.doubtful -= numbers
-        upload.asked = frozenset()
-
-    def _begin_again(self, upload: _MultipartUpload) -> None:
-        upload.operation = upload.operation._replace(upload_id="")
-        upload.under_way, upload.asked, upload.found = 0, frozenset(), False
-        upload.completing, upload.looks = False, 0
-        for kept in (upload.waiting, upload.parts, upload.doubtful):
-            kept.clear()
+    def _begin_again(self, upload: MultipartUpload) -> None:
+        upload.forget_parts()
         self._ready.append(Work(upload.operation, Step.BEGIN))
 
     def again(self, result: Result) -> Work:
@@ -337,7 +255,7 @@ class MultipartUploads:
             case Step.SURVEY | Step.FINISH:
                 unheard = result.step is Step.FINISH and result.status not in _NOT_BEGUN
                 upload.completing = upload.completing or unheard
-                return self._make_survey(upload)._replace(step=result.step)
+                return upload.make_survey()._replace(step=result.step)
             case Step.BEGIN if result.status not in _NOT_BEGUN:
                 self._ask_before_retry(upload)
         return Work(upload.operation, result.step)
@@ -397,7 +315,7 @@ class MultipartUploads:
         self.give_up(result)
         return Work(upload.operation, Step.SURVEY)
 
-    def _close_failed(self, upload: _MultipartUpload) -> None:
+    def _close_failed(self, upload: MultipartUpload) -> None:
         if upload.failure is None or upload.under_way:
             return
         if upload.parked:
@@ -407,55 +325,41 @@ class MultipartUploads:
         elif upload.rested:
             self._compare_all(upload, upload.changed)
 
-    def _compare_all(self, upload: _MultipartUpload, changed: Operation) -> None:
+    def _compare_all(self, upload: MultipartUpload, changed: Operation) -> None:
         """Trust no part any more: S3 is asked for its parts, and each is compared before it is sent again."""
-        upload.operation, upload.changed, upload.failure = changed, None, None
-        upload.asked = frozenset()
-        upload.waiting.clear()
-        upload.doubtful.clear()
-        upload.parts = {number: part._replace(state=State.PENDING) for number, part in upload.parts.items()}
+        upload.doubt_all_parts(changed)
         self._journal.uploads.restamp(changed)
-        self._ready.append(self._make_survey(upload))
+        self._ready.append(upload.make_survey())
 
-    def _begun(self, upload: _MultipartUpload, result: Result) -> None:
+    def _begun(self, upload: MultipartUpload, result: Result) -> None:
         operation = upload.operation = upload.operation._replace(upload_id=result.upload_id)
-        size = result.parts[0].size if result.parts else self._choose_size(operation)
+        size = result.parts[0].size if result.parts else self.sizes.choose(operation)
         parts = [Part(operation.id, *place) for place in split_into_parts(operation.size, size)]
-        self._journal.uploads.begin(operation.id, result.upload_id, parts, self._make_fingerprint(operation))
+        self._journal.uploads.begin(operation.id, result.upload_id, parts, self.sizes.make_fingerprint(operation))
         reach_failpoint("upload-journalled")
         self._queue_parts(upload, parts)
 
-    def _queue_parts(self, upload: _MultipartUpload, parts: list[Part]) -> None:
-        upload.parts = {part.number: part for part in parts}
-        upload.waiting = deque(part.number for part in parts if part.state is not State.DONE)
+    def _queue_parts(self, upload: MultipartUpload, parts: list[Part]) -> None:
+        upload.queue(parts)
         self._finish_if_whole(upload)
 
-    def _on_surveyed(self, upload: _MultipartUpload, result: Result) -> None:
+    def _on_surveyed(self, upload: MultipartUpload, result: Result) -> None:
         """Trust parts on which journal and S3 agree; have those compared that only S3 has; send the rest."""
         operation, held = upload.operation, {part.number: part for part in result.parts}
         if upload.asked:
-            for number in upload.asked:
-                upload.parts[number] = _merge_part(upload.parts[number], held.get(number))
-            self._send_anew(upload, upload.asked)
+            upload.merge(upload.asked, held)
+            upload.send_anew(upload.asked)
             return
         if not upload.parts:
-            size = self._size_of_found(operation, held.get(1))
+            size = self.sizes.size_of_found(operation, held.get(1))
             planned = [Part(operation.id, *place) for place in split_into_parts(operation.size, size)]
-            fingerprint = self._make_fingerprint(operation)
+            fingerprint = self.sizes.make_fingerprint(operation)
             self._journal.uploads.begin(operation.id, operation.upload_id, planned, fingerprint)
             upload.parts = {part.number: part for part in planned}
-        self._queue_parts(
-            upload, [_merge_part(part, held.get(number)) for number, part in sorted(upload.parts.items())]
-        )
+        upload.merge(upload.parts, held)
+        self._queue_parts(upload, upload.sorted_parts())
 
-    def _size_of_found(self, operation: Operation, first: Part | None) -> int:
-        """Return the part size of an upload found in S3 if the whole file can go on with it; else the own size."""
-        begun = first.size if first is not None else 0
-        if min(PART_MINIMUM, operation.size) <= begun and operation.size <= begun * PARTS_LIMIT:
-            return begun
-        return self._choose_size(operation)
-
-    def _part_done(self, upload: _MultipartUpload, result: Result) -> None:
+    def _part_done(self, upload: MultipartUpload, result: Result) -> None:
         upload.under_way -= 1
         part = upload.parts[result.part]
         upload.parts[result.part] = part._replace(etag=result.etag, checksum=result.checksum, state=State.DONE)
@@ -464,32 +368,11 @@ class MultipartUploads:
             return
         self._finish_if_whole(upload)
 
-    def _finish_if_whole(self, upload: _MultipartUpload) -> None:
-        if upload.waiting or upload.under_way or upload.doubtful:
-            return
-        if _are_parts_sent(upload.parts.values()):
-            parts = tuple(part for _, part in sorted(upload.parts.items()))
-            self._ready.append(Work(upload.operation, Step.FINISH, parts))
+    def _finish_if_whole(self, upload: MultipartUpload) -> None:
+        if not (upload.waiting or upload.under_way or upload.doubtful) and upload.has_all_parts:
+            self._ready.append(Work(upload.operation, Step.FINISH, tuple(upload.sorted_parts())))
             reach_failpoint("finishing")
 
-    def _over(self, upload: _MultipartUpload, result: Result) -> UploadVerdict:
+    def _over(self, upload: MultipartUpload, result: Result) -> UploadVerdict:
         del self._open[upload.operation.id]
         return UploadVerdict(upload.operation, result)
-
-
-def _stream_source(operation: Operation) -> SourceObject:
-    """Return the spec of a transfer that is streamed from now on."""
-    return replace(require_spec(operation, SourceObject), streamed=True)
-
-
-def _are_parts_sent(parts: Collection[Part]) -> bool:
-    """Return whether there are parts, and S3 has acknowledged each."""
-    return bool(parts) and all(part.state is State.DONE for part in parts)
-
-
-def _merge_part(part: Part, held: Part | None) -> Part:
-    if held is None or held.size != part.size:
-        return part._replace(state=State.PENDING, etag="", checksum="")
-    if part.state is State.DONE and part.etag == held.etag:
-        return part
-    return part._replace(state=State.PENDING, etag=held.etag, checksum=held.checksum)

@@ -34,6 +34,7 @@ from s3batch.s3 import bucket, store_clock
 from s3batch.s3.requests import Request
 from s3batch.settings.table import Settings
 from s3batch.source import reader
+from s3batch.worker.context import Brief
 from tests.rig.fake_s3 import Stored
 from tests.simulation import journals
 from tests.simulation.world import CoordinatorKilled, SimulatedExecutor, SimulatedTransport, World
@@ -87,9 +88,9 @@ class SimulatedSync(sync.SyncJob):
     job: ClassVar[Job]
     executor: ClassVar[SimulatedExecutor]
 
-    def _executor(self) -> Any:
-        brief = super()._executor()._brief
-        SimulatedSync.executor = SimulatedExecutor(self.world, brief, 2)
+    def _executor(self, brief: Brief) -> Any:
+        shared = super()._executor(brief)._brief  # type: ignore[attr-defined]  # with the limits of one worker
+        SimulatedSync.executor = SimulatedExecutor(self.world, shared, 2)
         return SimulatedSync.executor
 
     def _heard(self, operation: Operation, result: Result) -> None:

@@ -23,7 +23,8 @@ from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.direction_job import DirectionJob
 from s3batch.coordinator import journal_trust, stale_uploads
 from s3batch.coordinator.job_setup import build_executor
-from s3batch.coordinator.multipart import MultipartUploads, TransferSizes
+from s3batch.coordinator.multipart import MultipartUploads
+from s3batch.coordinator.multipart_upload import TransferSizes
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
