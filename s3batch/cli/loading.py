@@ -45,6 +45,8 @@ _FIRST_WORDS = {
     **dict.fromkeys(("explain", "plan", "apply"), "argument"),
 }
 """Commands whose first argument is no setting, and the fact that it is."""
+_COMMANDS_OF_ITS_OWN = frozenset({"S3BATCH_ON_DONE", "PLUGIN_ON_DONE"})
+"""Variables whose text is run as a command."""
 _STEP_FILES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "DRONE_OUTPUT", "DRONE_CARD_PATH")
 """Variables of the files that a CI reads after a step."""
 _WITH_BUILD = ("cache ", "resume")
@@ -94,6 +96,10 @@ def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str])
         problem = f"env_file {found.text} (from {found.origin}) cannot be read: {_words_of_error(error)}"
         raise SettingsError(problem, hint="give the path of a file of NAME=value lines") from None
     told = {name: text for name, text in environ.items() if text.strip() or name not in read}
+    for name in sorted(_COMMANDS_OF_ITS_OWN.intersection(read)):
+        if read[name].strip() and not told.get(name):
+            hint = "set the variable in the step: a file may come with a checkout, and names no command"
+            raise SettingsError(f"env_file {found.text} (from {found.origin}) sets {name}", hint=hint)
     return _clean_environment({**read, **told})
 
 

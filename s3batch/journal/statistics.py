@@ -6,16 +6,17 @@ one of a hundred.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from s3batch.journal import rows
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, Row
 from s3batch.journal.settling import UNCHANGED
-from s3batch.model import Kind, Reason, State
+from s3batch.model import Kind, State
 
 _COLUMNS = "kind, key, path, state, reason, size, bytes, seconds, attempts, code, status, error, request_id"
+_WORDS = {(kind.value, state.value) for kind in Kind for state in State}
 _SLOWEST = "state = 'done' AND seconds > 0"
 
 
@@ -64,8 +65,9 @@ class Statistics:
             )
             if not page:
                 return
-            for _, job, *row in page:
-                yield rows.convert_rows(self._store, _decode_operation_row, [names[job], *row])
+            yield from rows.convert_rows(
+                self._store, _decode_operation_rows, [(names[row[1]], *row[2:]) for row in page]
+            )
             after = page[-1][0]
 
     def find_slowest(self, limit: int) -> list[OperationRow]:
@@ -75,7 +77,7 @@ class Statistics:
             f"SELECT job, {_COLUMNS} FROM operation WHERE {selected} AND {_SLOWEST} ORDER BY seconds DESC, id LIMIT ?",  # noqa: S608
             (limit,),
         )
-        return [rows.convert_rows(self._store, _decode_operation_row, [names[job], *row]) for job, *row in found]
+        return rows.convert_rows(self._store, _decode_operation_rows, [(names[job], *row) for job, *row in found])
 
     def count_durations(self) -> dict[int, int]:
         """Count done operations by duration: the number whose milliseconds have ``n`` binary digits, for each ``n``."""
@@ -106,6 +108,9 @@ class Statistics:
         return names, f"(+job = {job.number} {job.open_too} {done}) AND NOT ({UNCHANGED})"
 
 
-def _decode_operation_row(row: Row) -> OperationRow:
-    job, kind, key, path, state, reason, *rest = row
-    return OperationRow(job, Kind(kind).value, key, path, State(state).value, Reason(reason).value, *rest)
+def _decode_operation_rows(page: Sequence[Row]) -> list[OperationRow]:
+    """Return the rows of a page. Raises ValueError for a row that s3batch does not write."""
+    strange = {row[1:6:3] for row in page} - _WORDS or {row[5] for row in page} - set(rows.REASON_OF)
+    if strange:
+        raise ValueError(f"{min(strange)!r}")
+    return list(map(OperationRow._make, page))

