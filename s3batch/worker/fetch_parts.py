@@ -128,10 +128,10 @@ async def fetch_part(work: Work, tools: Tools) -> Result:
 
 def _require_range(answer: Response, operation: Operation, offset: int, size: int) -> None:
     """Raise WrongContentError unless the answer is the range that was asked for."""
-    said = answer.headers.get("content-range", "")
-    if answer.status == 206 and said and said != f"bytes {offset}-{offset + size - 1}/{operation.size}":
+    said = answer.headers.get("content-range", "")  # rclone sends it with a 200
+    if said and said != f"bytes {offset}-{offset + size - 1}/{operation.size}":
         raise WrongContentError(f"the range that came is {said[:80]!r}")
-    if answer.status == 200 and size != operation.size:
+    if answer.status == 200 and not said and size != operation.size:
         raise WrongContentError("the whole object came in the place of a range")
     if len(answer.body) != size:
         raise WrongContentError(f"{len(answer.body)} bytes came of {size}")

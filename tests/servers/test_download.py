@@ -17,10 +17,21 @@ import pytest
 from s3batch.plan.key_names import LONGEST_NAME
 from tests.rig import program
 from tests.rig.faults import Hold
+from tests.rig.servers import Quirk
 
 pytestmark = pytest.mark.servers
 
 MIB = 1024 * 1024
+
+
+needs_any_key = pytest.mark.usefixtures("any_key")
+
+
+@pytest.fixture
+def any_key(server) -> None:
+    """Skips a test on a server that cannot hold every key that S3 can."""
+    if server.has(Quirk.KEYS_REFUSED):
+        pytest.skip(Quirk.KEYS_REFUSED)
 
 
 def put(bucket, objects: dict[str, bytes], **more) -> None:
@@ -64,7 +75,8 @@ def test_a_directory_holds_what_the_prefix_holds_and_nothing_is_fetched_twice(do
     assert first["files"] == 5
     assert first["proved"]["checksum"] + first["proved"]["etag"] == 5
     assert second["unchanged"] == 5
-    assert set(second["requests"]) == {"ListObjectsV2"}, "the journal knows every file"
+    if not bucket.server.has(Quirk.METADATA_RENAMED):  # else the objects are too young for their stamps to count
+        assert set(second["requests"]) == {"ListObjectsV2"}, "the journal knows every file"
     assert not (site / ".s3batch").exists()
 
 
@@ -146,9 +158,11 @@ def test_an_object_that_was_stored_in_parts_is_proved_by_the_digests_of_its_part
     document = download()
 
     assert (site / "parts").read_bytes() == body
-    assert document["proved"]["parts"] + document["proved"]["checksum"] == 1
+    if not bucket.server.has(Quirk.MULTIPART_ETAG):
+        assert document["proved"]["parts"] + document["proved"]["checksum"] == 1
 
 
+@needs_any_key
 def test_delete_removes_what_no_object_answers_to_and_never_follows_a_link(download, bucket, site, tmp_path):
     put(bucket, {**FILES, "p/marked/": b""})
     download()
@@ -189,6 +203,7 @@ def test_the_guards_of_delete_keep_every_file(download, bucket, site, flags, wor
     assert len(content(site)) == 2
 
 
+@needs_any_key
 def test_nothing_is_deleted_while_an_object_fails(download, bucket, site):
     put(bucket, {"p/../escape": b"x", "p/a": b"a"})
     site.mkdir()
@@ -231,6 +246,7 @@ BAD = {
 }  # fmt: skip
 
 
+@needs_any_key
 def test_keys_that_cannot_be_paths_fail_alone_and_by_name(download, bucket, site, tmp_path):
     put(bucket, {**dict.fromkeys(BAD, b"bad"), "p/both/child": b"1", "p/both-after": b"2", "p/marker/": b""})
 

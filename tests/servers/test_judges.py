@@ -38,6 +38,20 @@ def synced(make_tree, bucket, run_cli, env):
 
 def test_rclone_check_reads_every_byte_and_finds_no_difference(synced):
     tree, bucket, env = synced
+
+    assert_no_difference(tree, bucket, env)
+
+
+def test_rclone_check_finds_no_difference_after_a_download(synced, run_cli, tmp_path):
+    _, bucket, env = synced
+
+    done = run_cli(["sync", bucket.url("site"), "copy", "--multipart-threshold", "5MiB", "--part-size", "5MiB"])
+
+    assert done.code == 0, done.stderr
+    assert_no_difference(tmp_path / "copy", bucket, env)
+
+
+def assert_no_difference(tree, bucket, env) -> None:
     remote = f":s3,provider=Other,env_auth=true,force_path_style=true:{bucket.name}/site"
     environment = {**env, "RCLONE_S3_ENDPOINT": env["AWS_ENDPOINT_URL"], "RCLONE_CONFIG": os.devnull}
 
