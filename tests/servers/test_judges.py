@@ -74,3 +74,35 @@ def test_the_aws_command_line_would_send_and_delete_nothing(synced):
 
     assert judged.returncode == 0, judged.stderr
     assert judged.stdout == ""
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["copied", "streamed"])
+def test_judges_find_no_difference_between_two_prefixes(synced, run_cli, make_bucket, server, streamed):
+    _, source, env = synced
+    target = make_bucket()
+    words = ["sync", source.url("site"), target.url("mirror"), "--delete"]
+    if streamed:  # the same server by another name is another server
+        names = {"S3BATCH_SOURCE_ACCESS_KEY": server.access_key, "S3BATCH_SOURCE_SECRET_KEY": server.secret_key}
+        words += ["--source-endpoint-url", server.url.replace("127.0.0.1", "localhost"), "--part-size", "5MiB"]
+        words += ["--multipart-threshold", "5MiB"]
+        env = env | names
+
+    done = run_cli([*words, "--json"], env=env)
+
+    assert done.code == 0, done.stderr
+    assert ("UploadPart" in done.json["requests"], done.json["requests"].get("CopyObject", 0) > 0) == (
+        streamed,
+        not streamed,
+    )
+    remote = ":s3,provider=Other,env_auth=true,force_path_style=true:{}".format
+    environment = {**env, "RCLONE_S3_ENDPOINT": server.url, "RCLONE_CONFIG": os.devnull}
+    sides = [remote(f"{source.name}/site"), remote(f"{target.name}/mirror")]
+    judged = subprocess.run(
+        [RCLONE, "check", "--download", *sides], env=environment, capture_output=True, text=True, check=False
+    )
+    assert judged.returncode == 0, judged.stderr
+    assert "0 differences found" in judged.stderr
+    if AWS.exists():
+        command = [AWS, "s3", "sync", "--dryrun", "--size-only", "--delete", source.url("site"), target.url("mirror")]
+        judged = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert (judged.returncode, judged.stdout) == (0, ""), judged.stderr
