@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ARCHIVED = "InvalidObjectState"
 """S3's code for an object in an archive class that is not restored."""
+_ARCHIVED = frozenset({ARCHIVED, "ObjectNotInActiveTierError"})
+"""The same, and its code for a copy of such an object."""
 STREAM_WARNING = "objects are streamed through s3batch, because the store does not copy them"
 SIZE_ONLY = "only the size of some streamed objects proves that they came whole: their source tells neither a checksum nor an MD5"
 _COPY_FAULTS = frozenset({405, 501})
@@ -90,7 +92,7 @@ def check_source_answer(operation: Operation, response: Response, request: Reque
         fault = fault_of(response)
         if fault.code in ("NoSuchKey", "NotFound") and response.status == 404:
             raise ContentError("Vanished", f"{operation.path!r} does not exist in the source any more")
-        if fault.code == ARCHIVED:
+        if fault.code in _ARCHIVED:
             raise ContentError(ARCHIVED, f"{operation.path!r} is archived; restore it first")
     raise_for_status(response, request)
     etag = find_pin(operation)
@@ -137,7 +139,7 @@ async def is_refused_copy(operation: Operation, response: Response, tools: Tools
     """Return whether the store copies no object of the source: 501, 405, or 403 to the first while HEAD is allowed."""
     if response.status in _COPY_FAULTS:
         return True
-    if response.status != 403 or tools.copies_work or fault_of(response).code == ARCHIVED:
+    if response.status != 403 or tools.copies_work or fault_of(response).code in _ARCHIVED:
         return False
     if refusal_for_good(response) is None:
         return False

@@ -282,3 +282,20 @@ def test_doctor_looks_at_the_source_too(run_cli, two_buckets, proxy, env):
     assert (row["outcome"], row["needed"]) == ("refused", False)
     assert missing.code == 4
     assert target.keys() == set()
+
+
+def test_an_archived_object_is_named_and_the_others_go_on(run_cli, server_named, clean_env):
+    moto = server_named("moto")
+    source, target = buckets.make_bucket(moto), buckets.make_bucket(moto)
+    source.put("in/cold", b"x", StorageClass="GLACIER")
+    source.put("in/warm", b"y")
+
+    run = run_cli(["sync", source.url("in"), target.url("out"), "--json"], env=clean_env | moto.environment())
+
+    (failure,) = run.json["failures"]
+    assert run.code == 1
+    assert (failure["path"], failure["code"]) == ("cold", "InvalidObjectState")
+    assert "archived; restore it first" in failure["error"]
+    assert (target.keys(), run.json["warnings"]) == ({"out/warm"}, [])
+    for bucket in (source, target):
+        buckets.remove_bucket(bucket)
