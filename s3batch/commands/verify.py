@@ -204,7 +204,8 @@ def _print_end_line(document: Document, settings: Settings, output: Output) -> N
         output.warn(warning)
     for failure in document["failures"]:
         output.error(report.format_failure_line(failure, permissions.headers_of(settings)))
-    output.info(_format_end_line(document))
+    if document.get("error") != NOTHING_COMPARED:
+        output.info(_format_end_line(document))
 
 
 def _format_end_line(document: Document) -> str:

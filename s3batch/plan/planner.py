@@ -105,7 +105,8 @@ class Planner:
         self._note_problems(walked, add)
         add(self._redirects())
         unmatched.see([each.key for each in self.wanted.redirects], only="acl")
-        self.left_empty = not found and walked.complete and has_hidden_files(self.wanted, self.journal.path)
+        if not found and walked.complete and not walked.troubled:
+            self.left_empty = has_hidden_files(self.wanted, self.journal.path)
         lost = LEFT_EMPTY if self.left_empty else unmatched.warning() if found else ""
         for warning in (*walked.warnings(), *filter(None, [lost])):
             self.journal.jobs.warn(warning)

@@ -60,9 +60,11 @@ class Selection:
 
     def wants(self, path: str) -> bool:
         """Return whether this file belongs to the job."""
-        left_out = self.is_hidden(path)
-        if not self.runs or (left_out and is_ignore_file(path)):
+        left_out = self.ignored is not None and self.ignored.hides(path)  # is_hidden, without a call for each file
+        if not self.runs:
             return not left_out
+        if left_out and is_ignore_file(path):
+            return False
         included = not self.only_included
         for run in self.runs:
             verdict = run.patterns.verdict(path) if run.includes else run.patterns.excludes(path)

@@ -18,6 +18,7 @@ from s3batch.files import bounded
 from s3batch.source.gitignore import Patterns, split_ignore_lines
 
 IGNORE_FILE = ".s3batchignore"
+_BELOW = f"/{IGNORE_FILE}"
 _LARGEST = 1 << 20
 """Bytes of an ignore file."""
 
@@ -34,15 +35,17 @@ class IgnoreFiles:
     most: int = 10_000
     """Directories whose rules are kept: a walk needs those above it only."""
     _remembered: dict[str, _Rules | None] = field(default_factory=dict, repr=False, compare=False)
-    """By directory, with its slash; ``None``: it is excluded."""
+    """By directory, without a slash at its end; ``None``: it is excluded."""
 
     def hides(self, path: str) -> bool:
         """Return whether the file at ``path`` is left out. A directory ends with ``/``. Raises JobFailedError."""
-        end = path.rfind("/", 0, -1) + 1
-        if path[end:] == IGNORE_FILE:
-            return True  # itself
-        rules = self._rules_in(path[:end])
-        return rules is None or bool(rules and _is_excluded_by(rules, path))
+        directory, _, name = path.rpartition("/")  # a walk asks for each file: half the time of rfind and a slice
+        rules = self._remembered.get(directory, _UNKNOWN) if name else self._rules_in(directory.rpartition("/")[0])
+        if rules is _UNKNOWN:
+            rules = self._rules_in(directory)
+        if not rules:
+            return rules is None or name == IGNORE_FILE
+        return name == IGNORE_FILE or _is_excluded_by(rules, path)
 
     def _rules_in(self, directory: str) -> _Rules | None:
         """Return the rules for entries of a directory; ``None`` if it is excluded itself."""
@@ -52,17 +55,19 @@ class IgnoreFiles:
         if len(self._remembered) >= self.most:
             self._remembered.clear()
         rules: _Rules | None = ()
-        for end in _ends_of_directories(directory):
-            at = directory[:end]
+        for at in _list_directories_above(directory):
             known = self._remembered.get(at, _UNKNOWN)
             if known is _UNKNOWN:
-                excluded = rules is None or (rules and _is_excluded_by(rules, at))
+                excluded = rules is None or (rules and _is_excluded_by(rules, f"{at}/"))
                 known = self._remembered[at] = None if excluded else self._with_own(at, rules or ())
             rules = known
         return rules
 
     def _with_own(self, directory: str, above: _Rules) -> _Rules:
-        name = os.path.join(self.root, directory, IGNORE_FILE)
+        if directory.startswith("/") or ".." in directory.split("/"):  # a key that can be no path of the tree
+            return above
+        shown = f"{directory}/{IGNORE_FILE}" if directory else IGNORE_FILE
+        name = os.path.join(self.root, shown)
         try:
             text = bounded.read_regular_file(name, _LARGEST).decode("utf-8", "surrogateescape")
         except ValueError:  # a NUL byte, in a key that cannot be a path
@@ -71,21 +76,19 @@ class IgnoreFiles:
             if _is_out_of_reach(name, error):
                 return above
             raise JobFailedError(
-                f"cannot read the ignore file {directory}{IGNORE_FILE}: {error.strerror}",
+                f"cannot read the ignore file {shown}: {error.strerror}",
                 hint="make it readable, or remove it",
             ) from None
         try:
             patterns = Patterns.of_lines(split_ignore_lines(text))
         except ValueError as error:
-            raise JobFailedError(
-                f"the ignore file {directory}{IGNORE_FILE} is not valid: {error}", hint="correct the pattern"
-            ) from None
-        return ((len(directory), patterns), *above) if patterns.groups else above
+            raise JobFailedError(f"the ignore file {shown} is not valid: {error}", hint="correct the pattern") from None
+        return ((len(shown) - len(IGNORE_FILE), patterns), *above) if patterns.groups else above
 
 
 def is_ignore_file(path: str) -> bool:
     """Return whether a path is that of an ignore file."""
-    return path == IGNORE_FILE or path.endswith(f"/{IGNORE_FILE}")
+    return path == IGNORE_FILE or path.endswith(_BELOW)
 
 
 def _is_out_of_reach(name: str, error: OSError) -> bool:
@@ -103,9 +106,10 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _UNKNOWN: _Rules = ((-1, Patterns()),)
 
 
-def _ends_of_directories(directory: str) -> list[int]:
-    """Return where the path of each directory on the way ends: 0 for the root, and behind each slash."""
-    return [0, *(at + 1 for at, letter in enumerate(directory) if letter == "/")]
+def _list_directories_above(directory: str) -> list[str]:
+    """Return the directories from the root, which is empty, down to this one."""
+    segments = directory.split("/") if directory else []
+    return ["/".join(segments[:count]) for count in range(len(segments) + 1)]
 
 
 def _is_excluded_by(rules: _Rules, path: str) -> bool:
