@@ -87,6 +87,8 @@ class Coordinator:
         """Times that the file of each row changed while it was read."""
         self._content: Counter[int] = Counter()
         """Bytes of each multipart upload that S3 has, as far as they are counted."""
+        self._since: dict[int, float] = {}
+        """When each operation that goes in pieces was begun, by the clock."""
         self._together: dict[int, float] = {}
         """The pauses of deletes refused in one answer, by attempt: they are sent again as one request."""
         self._stage = Stage.MAIN
@@ -467,6 +469,7 @@ class Coordinator:
         uploads = self._deps.uploads
         if uploads.stale(result):
             return []
+        self._since.setdefault(result.id, self._clock() - result.seconds)
         if result.error and (pause := uploads.pause_to_look_again(result)):
             self._retries.add_work(uploads.again(result), pause)
             return []
@@ -491,6 +494,7 @@ class Coordinator:
 
     def _judge_failure(self, operation: Operation, result: Result) -> tuple[State, Result]:
         known = self._dispatcher.leased.pop(operation.id)
+        result = result._replace(seconds=self._clock() - self._since.pop(operation.id, self._clock()))
         if result.error and result.code == "Changed":
             known = known._replace(upload_id="", recheck=operation.recheck)  # one of it may have been begun
             return self._changed(known, result._replace(step=Step.WHOLE))

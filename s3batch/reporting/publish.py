@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import S3BatchError
 from s3batch.reporting.head import complete_document
-from s3batch.reporting.report_files import write_report_file
 from s3batch.reporting.run_report import RunReport
 from s3batch.settings.schema import REPORTING_COMMANDS
 
@@ -52,6 +51,8 @@ def _write_files(settings: Settings, output: Output, report: RunReport) -> None:
 
 def write_one_report(settings: Settings, output: Output, path: str, report: RunReport) -> bool:
     """Write one report file; return whether it is written. The error is a warning."""
+    from s3batch.reporting.report_files import write_report_file  # noqa: PLC0415 - few runs write any
+
     whole = settings.at_workspace(path)
     return _attempt(output, f"the report {path}", lambda: write_report_file(whole, report, output))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -86,6 +85,8 @@ def write_report_file(path: str, report: RunReport, output: Output) -> None:
 
     It appears whole: a reader sees the old file or the new one. A missing directory is made.
     """
+    import secrets
+
     render = _FORMS[_ending_of(path)]()
     directory, name = os.path.split(path)
     os.makedirs(directory, exist_ok=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-from s3batch.reporting.problems import Problem, count_problems, list_problems
 
 if TYPE_CHECKING:
     from s3batch.journal import Journal, OperationRow, Sample
     from s3batch.journal.statistics import Statistics
+    from s3batch.reporting.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +26,8 @@ class RunReport:
     """See :func:`s3batch.s3.permissions.headers_of`."""
     statistics: Statistics | None = None
     """Reads the operations; ``None`` for a run without a job in a journal."""
-    samples: Sequence[Sample] = ()
-    """The course of the run, the oldest first."""
+    read_samples: Callable[[], Sequence[Sample]] = tuple
+    """Returns the course of the run, the oldest first."""
 
     @property
     def title(self) -> str:
@@ -44,16 +42,22 @@ class RunReport:
     @property
     def started(self) -> float:
         """When the run began, in seconds since the epoch; 0 if that is not known."""
+        from datetime import datetime  # noqa: PLC0415 - few runs have a page
+
         text = self.document.get("started")
         return datetime.fromisoformat(text).timestamp() if text else 0.0
 
     @property
     def problem_count(self) -> int:
         """The number of :meth:`problems`."""
+        from s3batch.reporting.problems import count_problems  # noqa: PLC0415 - few runs write reports
+
         return count_problems(self.document)
 
     def problems(self) -> Iterator[Problem]:
         """Yield what went wrong, each with its cause and the next step."""
+        from s3batch.reporting.problems import list_problems  # noqa: PLC0415 - as above
+
         return list_problems(self.document, self.headers, self.resume)
 
     def rows(self) -> Iterator[OperationRow]:
@@ -66,5 +70,5 @@ def report_of_journal(
 ) -> RunReport:
     """Return the report of the job at work in a journal; ``more`` are ``verdict`` and ``resume``."""
     return RunReport(
-        document=document, headers=headers, statistics=journal.statistics, samples=journal.samples.read(), **more
+        document=document, headers=headers, statistics=journal.statistics, read_samples=journal.samples.read, **more
     )

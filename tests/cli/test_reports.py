@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -86,6 +87,21 @@ def differing_lines(one: str, other: str) -> list[str]:
     """Return lines of one text only, without those that tell when it was written."""
     lines = set(one.splitlines()) ^ set(other.splitlines())
     return [line for line in lines if "seconds" not in line and "Error" not in line and '"error"' not in line]
+
+
+def test_an_upload_in_parts_took_as_long_as_all_of_it(sync, store, workspace):
+    (workspace / "src" / "big").write_bytes(bytes(11 << 20))
+
+    def meddle(request):
+        if request.name == "UploadPart":
+            time.sleep(0.2)
+
+    store.meddle = meddle
+
+    assert sync("--report", "r.csv", "--multipart-threshold", "5MiB", "--part-size", "5MiB").code == 0
+
+    (row,) = [row for row in rows_of(workspace / "r.csv") if row[2] == "site/big"]
+    assert float(row[8]) >= 0.2
 
 
 def test_a_report_of_a_job_that_nobody_knows(call):

@@ -108,5 +108,5 @@ def journalled(path: Path, operations: int = 2000, failures: Sequence[str] = ())
             verdict="failed in 3m 00s: 2,000 uploaded (4.6 GiB), 19 failed" if failures else "done in 3m 00s",
             resume="s3batch resume 20261130-080000-abcdef" if failures else "",
             statistics=journal.statistics,
-            samples=journal.samples.read(),
+            read_samples=journal.samples.read,
         )

@@ -321,7 +321,8 @@ class TestHtml:
         with journalled(tmp_path, 100, worst) as report:
             document = {**report.document, "warnings": ["<" * 3000] * 900, "error": "'" * 100_000}
             text = text_of(
-                render_html, RunReport(document=document, statistics=report.statistics, samples=report.samples)
+                render_html,
+                RunReport(document=document, statistics=report.statistics, read_samples=report.read_samples),
             )
 
         assert 1 << 20 < len(text.encode()) < 3 << 20

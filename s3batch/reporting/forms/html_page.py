@@ -118,7 +118,7 @@ def _collect_statistics(report: RunReport) -> dict[str, Any]:
     slowest = found.find_slowest(_SLOWEST)
     done = sum(numbers["done"] for numbers in report.document.get("operations", {}).values())
     return {
-        "curves": plots.make_curves(report.samples, report.started),
+        "curves": plots.make_curves(report.read_samples(), report.started),
         "durations": plots.make_histogram(found.count_durations(), plots.name_milliseconds, "below 1 ms"),
         "sizes": plots.make_histogram(found.count_sizes(), format_size, "empty"),
         "slowest": _limit_list(iter(slowest), _SLOWEST, _OTHER_BYTES, len(slowest)),
