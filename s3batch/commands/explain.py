@@ -148,12 +148,23 @@ def _select_path(wanted: SyncSpec, subject: Subject) -> Selected:
     if not taken:
         reason = f"the pattern {pattern} leaves it out" if pattern else "no pattern of include or source matches it"
         return Selected(taken=False, pattern=pattern, origin=origin, reason=reason)
+    if _is_beyond_limits(wanted, path):
+        beyond = "it is beyond min_size, max_size, min_age or max_age, so it is left alone"
+        return Selected(taken=False, pattern=pattern, origin=origin, reason=beyond)
     walk = wanted.walk(wanted.settings.journal_path(history.format_target_place(wanted.target)))
     found = walk.look(path)
     if found is not None and found.stamp.kind == FILE:
         return Selected(taken=True, pattern=pattern, origin=origin, file=found)
     words = [problem.error for problem in walk.problems] or list(walk.warnings()) or ["the walk passes it over"]
     return Selected(taken=False, pattern=pattern, origin=origin, reason=words[0])
+
+
+def _is_beyond_limits(wanted: SyncSpec, path: str) -> bool:
+    try:
+        info = os.stat(os.path.join(wanted.source.base, path))
+    except OSError:
+        return False
+    return bool(wanted.limits) and wanted.limits.hides(info.st_size, info.st_mtime)
 
 
 # --- what journal and store say -------------------------------------------------------------------

@@ -122,6 +122,8 @@ def explain_orphan(wanted: SyncSpec, listed: ListedObject, *, is_left_out: bool,
         return Verdict("nothing", f"{why}, so its object stays as it is")
     if not wanted.selects(key):
         return Verdict("nothing", "the filters leave its path out, so it is no orphan")
+    if wanted.limits and wanted.limits.hides(listed.size, listed.modified):
+        return Verdict("nothing", "it is beyond a limit of size or age, so it is left alone")
     if listed.size == 0 and wanted.key_paths.has_directory(key):
         return Verdict("nothing", "it is the folder marker of a directory that exists")
     if not wanted.settings.delete:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _PART = 512 * 1024 * 1024
 """Bytes of a part of an object that is too large for CopyObject."""
 
+_LACKS = "attributes that copies lack"
 ACL_LOST = "the bucket has ACLs disabled: objects come back without the ACL that they had"
 
 Tags = tuple[tuple[str, str], ...]
@@ -165,7 +166,10 @@ async def _look_after_copy(source: ObjectPlace, remote: RemoteAttributes, to: Ob
     copy = await send_expecting_ok(to.head())
     if still := _find_lost_names(remote, copy):
         names = ", ".join(sorted(still)).replace("_", " ")
-        tools.warn(f"a copy of {source.key} lacks {names}: the store does not keep it")
+        told = tools.memory.setdefault(_LACKS, set())
+        if names not in told:  # once for a worker: it is the store's way
+            told.add(names)
+            tools.warn(f"copies in the store, such as that of {source.key}, lack {names}: the store does not keep it")
     return copy
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from s3batch.model import Kind, PlannedObject, RestoreSpec
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
+from s3batch.s3.transport import send_request
 from s3batch.worker.backup import back_up
+from s3batch.worker.delete_check import modified_ns
 from s3batch.worker.results import RefusedChangeError
 
 if TYPE_CHECKING:
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
 async def prepare_change(operation: Operation, head: Response, tools: Tools) -> None:
     """Check and save the object that ``head`` shows, where the job asks for that. Raises RefusedChangeError."""
     if tools.brief.exact:
-        require_planned(operation, head)
+        await require_planned(operation, head)
     if tools.brief.backup is not None:
         await back_up(operation.key, head, tools.brief.backup, tools)
 
 
-def require_planned(operation: Operation, head: Response) -> None:
+async def require_planned(operation: Operation, head: Response) -> None:
     """Raise RefusedChangeError if the object is not as it was when the operation was planned."""
     if head.status == 404:
         if operation.etag:
@@ -39,10 +41,18 @@ def require_planned(operation: Operation, head: Response) -> None:
     raise_for_status(head, requests.head_object(operation.key))
     if not operation.etag:
         raise RefusedChangeError("drifted: there is an object of this key now")
-    modified_ns = _planned_modified(operation)
-    seconds = int(seconds_of(head.headers.get("last-modified", "")))
-    if etag_of(head) != operation.etag or (modified_ns and modified_ns // 1_000_000_000 != seconds):
+    planned_ns = _planned_modified(operation)
+    seconds = seconds_of(head.headers.get("last-modified", ""))  # whole ones; some stores round, others cut
+    is_same_time = not planned_ns or abs(planned_ns / 1e9 - seconds) < 1
+    if etag_of(head) != operation.etag or not (is_same_time or await _is_listed_as_planned(operation, planned_ns)):
         raise RefusedChangeError("drifted: the object has changed")
+
+
+async def _is_listed_as_planned(operation: Operation, planned_ns: int) -> bool:
+    """Return whether a listing shows the planned time: of a copy rclone lists another one than HEAD tells."""
+    answer = await send_request(requests.list_objects(operation.key, limit=1))
+    listed = [each for each in answer.document.objects if each.key == operation.key] if answer.ok else []
+    return any((each.etag, modified_ns(each.modified)) == (operation.etag, planned_ns) for each in listed)
 
 
 def _planned_modified(operation: Operation) -> int:

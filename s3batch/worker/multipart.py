@@ -68,7 +68,7 @@ async def create_upload(work: Work, tools: Tools) -> Result:
     if operation.recheck and (begun := await _begun_already(operation.key)):
         return Result(operation.id, work.step, upload_id=begun)
     if tools.brief.exact and not operation.recheck:
-        require_planned(operation, await send_allowing_refusal(requests.head_object(operation.key)))
+        await require_planned(operation, await send_allowing_refusal(requests.head_object(operation.key)))
     attributes, warning = tools.attributes(operation), ""
     kept = find_kept_attributes(operation)
     headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)

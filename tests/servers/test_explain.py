@@ -85,6 +85,11 @@ def test_pattern_attributes_store_and_journal(run_cli, scene):
     assert (kept["taken"], kept["pattern"], kept["from"]) == (True, "!kept.log", "--exclude")
 
 
+def test_a_limit_of_size_leaves_alone(run_cli, scene):
+    found = explain(run_cli, scene, "new.txt", "--min-size", "1KiB")
+    assert (found["taken"], found["action"], "min_size" in found["reason"]) == (False, "nothing", True)
+
+
 def test_a_path_is_relative_to_the_working_directory_first(run_cli, scene):
     _, tree = scene
     (tree / "docs" / "same.txt").write_bytes(b"another")

@@ -158,6 +158,12 @@ def test_bad_input(scene, tmp_path):
     assert call("apply").code == 2
     assert call("plan").code == 2
     assert call("apply", plan, "--dry-run").code == 2
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for strange in (fifo, tmp_path):
+        refused = call("sync", tree, store.url("www"), "--plan", strange)
+        assert (refused.code, "no regular file" in refused.stderr) == (2, True)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
     nowhere = call("sync", tree, store.url("www"), "--plan", tmp_path / "no" / "plan")
     assert (nowhere.code, "cannot be written" in nowhere.stderr) == (2, True)
 

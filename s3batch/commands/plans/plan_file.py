@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +43,10 @@ class PlanWriter:
         self._digest = hashlib.blake2b(digest_size=32)
         self._count = 0
         self._finished = False
+        if not self._is_replaceable():
+            raise SettingsError(
+                f"the plan {path} cannot be written: it is no regular file", hint="name another file with --plan"
+            )
         try:
             with suppress(FileNotFoundError):
                 os.unlink(self._scratch)
@@ -84,8 +89,17 @@ class PlanWriter:
         with self._telling():
             self._file.flush()
             os.fsync(self._file.fileno())
+            if not self._is_replaceable():
+                raise JobFailedError(f"the plan {self._path} cannot be written: it is no regular file any more")
             os.rename(self._scratch, self._path)
         self._finished = True
+
+    def _is_replaceable(self) -> bool:
+        """Return whether there is nothing at the path, or a regular file: a rename would replace a device, too."""
+        try:
+            return stat.S_ISREG(os.lstat(self._path).st_mode)
+        except OSError:
+            return True  # opening the file tells more
 
     def _write(self, value: Any) -> None:
         line = json.dumps(value, separators=(",", ":")).encode() + b"\n"

@@ -71,6 +71,11 @@ def _may_have_changed(change: ChangedKey, facts: UndoFacts) -> bool:
     return change.now.modified >= facts.begin - LISTING_GRAIN
 
 
+def _may_be_same_etag(listed: str, written: str) -> bool:
+    """Return whether two ETags may be of one object: rclone lists an MD5 where it has told an ETag of parts."""
+    return listed == written or ("-" in listed) is not ("-" in written)
+
+
 def _require_as_left(change: ChangedKey, now: ListedObject | None, facts: UndoFacts) -> None:
     """Raise ChangedSinceError if someone has changed the key since the job."""
     if not change.settled:
@@ -85,5 +90,5 @@ def _require_as_left(change: ChangedKey, now: ListedObject | None, facts: UndoFa
         if change.etag:  # a restore that removed an object has none
             raise ChangedSinceError("it was deleted since")
         return
-    if now.etag != change.etag or now.modified >= change.written + facts.late + LISTING_GRAIN:
+    if not _may_be_same_etag(now.etag, change.etag) or now.modified >= change.written + facts.late + LISTING_GRAIN:
         raise ChangedSinceError("it was changed since")
