@@ -36,8 +36,6 @@ _KEPT = 128
 """Descriptors of directories that stay open."""
 _TRUSTED_FOR = 0.5
 """Seconds: a directory that was moved away meanwhile is opened anew after that."""
-_FULL_DIRECTORY = frozenset({errno.ENOTEMPTY, errno.EEXIST})
-_NOT_THERE = frozenset({errno.ENOENT})
 
 
 class TargetTree:
@@ -47,6 +45,8 @@ class TargetTree:
         self._root = root
         self._clock = clock
         self._open: dict[str, int] = {}
+        self._missing: set[str] = set()
+        """Directories that were not there, for as long as open ones are trusted."""
         self._opened = clock()
         self._temporary = -1
 
@@ -80,6 +80,7 @@ class TargetTree:
         for name in reversed(missing):
             path = f"{path}/{name}" if path else name
             descriptor = self._keep(path, _open_step(descriptor, name, path, make=make))
+            self._missing.discard(path)
         return descriptor
 
     def _keep(self, path: str, descriptor: int) -> int:
@@ -91,6 +92,7 @@ class TargetTree:
     def _close_directories(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
+        self._missing.clear()
 
     def close(self) -> None:
         """Close every descriptor; the object can be used again."""
@@ -131,11 +133,18 @@ class TargetTree:
         Raises OSError, with ENOTDIR if a link or a file is in the place of a directory above it.
         """
         parent, name = _split(path)
+        if parent in self._missing and self._clock() - self._opened <= _TRUSTED_FOR:
+            return None
         try:
-            return os.stat(name, dir_fd=self.open_directory(parent), follow_symlinks=False)
+            directory = self.open_directory(parent)
+        except FileNotFoundError:
+            self._missing.add(parent)
+            return None
+        try:
+            return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            if error.errno in _NOT_THERE:
-                return None
             raise _with_path(error, path) from None
 
     def open_file(self, path: str) -> int:

@@ -177,6 +177,8 @@ def failed_write(work: Work, error: OSError) -> Result:
         said = f"{error.filename or path!r}: a link or a file is in the place of a directory, and is not followed"
     elif number in _DIRECTORY:
         said = f"{path!r}: a directory that is not empty is in its place"
+    elif number == errno.EXDEV:
+        said = f"{path!r}: its directory is on another file system than the target, so no file can be renamed into it"
     elif number == errno.ENAMETOOLONG:
         code, said = "BadName", f"{path!r}: the name is too long for this file system"
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -10,6 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from s3batch.model import Kind, Operation, Reason, Work, stamp_of
+from s3batch.objects.attributes import AttributeRules
+from s3batch.s3.endpoint import Endpoint
+from s3batch.settings.table import Settings
+from s3batch.worker.context import Brief, LocalTarget, tools_for
+from s3batch.worker.local_delete import delete_local, encode_local_state
 from tests.rig import program
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Seen, Stored, error
 
@@ -37,6 +44,12 @@ def download(fake, clean_env, tmp_path) -> Callable[..., program.Finished]:
         return program.run(arguments, clean_env | keys, tmp_path)
 
     return run
+
+
+def brief(site: Path) -> Brief:
+    endpoint = Endpoint(bucket="b", region="r", host="h", port=80, tls=False, path_style=True, credentials=None)
+    rules = AttributeRules.from_settings(Settings(), str(site))
+    return Brief(endpoint=endpoint, root=str(site), rules=rules, target=LocalTarget(root=str(site), prefix="p/"))
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -214,3 +227,31 @@ def test_keys_of_s3batch_itself_are_no_files(download, fake, tmp_path):
 
     assert download().code == 0
     assert content(tmp_path / "site") == {"f": b"f"}
+
+
+def test_a_source_that_is_one_object_is_told(download, fake, tmp_path):
+    fake.objects["b"] = {"p": stored(b"one object")}
+
+    ended = download("--delete")
+
+    assert ended.code == 1
+    assert "s3://b/p is one object" in ended.json["error"]
+
+
+def test_a_file_that_changes_after_its_delete_was_planned_stays(tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    for number in range(3):
+        (site / f"orphan{number}").write_bytes(b"old")
+    state = encode_local_state(stamp_of(os.lstat(site / "orphan0")), 0)
+    (site / "orphan0").write_bytes(b"new")
+    tools = tools_for(brief(site))
+    keys = ((1, "p/orphan0"), (2, "p/orphan1"), (3, "p/gone"))
+    listed = ((state, 0), (encode_local_state(stamp_of(os.lstat(site / "orphan1")), 0), 0), (state, 0))
+    work = Work(Operation(Kind.DELETE, "p/orphan0", Reason.ORPHAN, id=1), keys=keys, listed=listed)
+
+    results = asyncio.run(delete_local(work, tools))
+
+    assert [(each.id, each.already, each.error) for each in results] == [(1, True, ""), (2, False, ""), (3, False, "")]
+    assert {path.name for path in site.iterdir()} >= {"orphan0", "orphan2"}
+    assert not (site / "orphan1").exists()

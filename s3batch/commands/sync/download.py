@@ -38,6 +38,7 @@ from s3batch.plan.empty_source import LEFT_EMPTY
 from s3batch.plan.key_names import FoldedNames
 from s3batch.plan.local_orphans import OrphanWalk, plan_local_deletes
 from s3batch.s3 import permissions
+from s3batch.s3.errors import RequestError
 from s3batch.settings.direction import settings_of_source
 from s3batch.units import format_count, format_plural
 from s3batch.worker import fetch
@@ -109,6 +110,7 @@ class DownloadJob(DirectionJob):
         try:
             pages = self._pages()
             first = next(pages, None)  # checks the sign-in, before there is a worker
+            self._refuse_one_object(first)
             self.journal.jobs.note_store_date(self.bucket.store_date, lambda: self.bucket.clock.now().high)
             self.journal.jobs.set_state(JobState.RUNNING)
             folded = self._prepare_target(tree)
@@ -122,6 +124,21 @@ class DownloadJob(DirectionJob):
             tree.close()
             if self._bucket is not None:
                 self.runner.close_bucket(self._bucket)
+
+    def _refuse_one_object(self, first: ListingPage | None) -> None:
+        """Raise JobFailedError for a source that is the key of an object and no prefix: nothing would be fetched."""
+        place = self.wanted.place
+        if first is None or first.objects or first.token or place.key == place.prefix:
+            return
+        try:
+            found = self.bucket.head(place.key)
+        except RequestError:
+            return
+        if found is not None:
+            raise JobFailedError(
+                f"{place.url} is one object, and there is none below {place.url}/",
+                hint=f"write s3batch sync {place.url} - > FILE, or the prefix of objects",
+            )
 
     def _prepare_target(self, tree: TargetTree) -> FoldedNames | None:
         """Make the target, and remove what dead runs left in it that this one has no use for."""
