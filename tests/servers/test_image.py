@@ -108,9 +108,10 @@ def plugin(program, server, bucket, place) -> Callable[..., subprocess.Completed
 
 def test_the_wheel_holds_every_module_and_no_test(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if not re.match(r"[^/]+\.(dist-info|data)/", name)}
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3batch").rglob("*.py")}
+    kinds = ("*.py", "*.html", "*.css", "py.typed")
+    files = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / "s3batch").rglob(kind)}
 
-    assert held == modules | {"s3batch/_version.py", "s3batch/py.typed"}
+    assert held == files | {"s3batch/_version.py"}
 
 
 def test_the_wheel_holds_the_man_page_and_the_completion_scripts(wheel):

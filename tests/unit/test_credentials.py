@@ -314,7 +314,7 @@ def test_other_names_of_amazons_s3_are_left_to_boto3(configured, more, variants)
 def test_certificates_are_looked_for_where_boto3_looks(configured, monkeypatch, variable, more, expected):
     configured(PROFILE.format(more=more))
     monkeypatch.setenv(variable, f"/{variable}.pem")
-    monkeypatch.setattr(client, "_read_aws_config", _without_the_file(client._read_aws_config))
+    monkeypatch.setattr(client, "read_aws_config", _without_the_file(client.read_aws_config))
 
     assert profile()[0].ca_bundle == expected
 
