@@ -1,4 +1,4 @@
-"""Runs the stages of a job: plans some operations, hands out as many as there is room for, judges the results.
+"""Runs the stages of a job: plans some operations, hands out as many as there is room for, has the results judged.
 
     planning ─add→ journal ─lease→ executor ─Result→ judge ─settle→ journal
                       ^                                |
@@ -18,28 +18,24 @@ from typing import TYPE_CHECKING
 
 from s3batch.coordinator.circuit_breaker import CircuitBreaker
 from s3batch.coordinator.dispatcher import CARRIED, Dispatcher
+from s3batch.coordinator.judgement import KILLER, Judgement
 from s3batch.coordinator.multipart import LOST
-from s3batch.coordinator.quarantine import Quarantine, read_result_tag
+from s3batch.coordinator.open_counts import OpenCounts
+from s3batch.coordinator.quarantine import Quarantine
 from s3batch.coordinator.retry_queue import RetryQueue
 from s3batch.coordinator.sign_in import SignIn
 from s3batch.coordinator.signals import InterruptedJobError, StoppedError
-from s3batch.coordinator.throttling import Throttling
 from s3batch.errors import EndpointError, S3BatchError
-from s3batch.executors import Tag, collect_work_tags, count_outstanding
+from s3batch.executors import collect_work_tags, count_outstanding
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import (
     COMPARE,
     DELETE,
     DELETED,
-    DONE,
-    RECONCILE,
-    TRANSFER,
-    UPLOAD,
     WHOLE,
     Kind,
     Operation,
     Result,
-    SourceObject,
     Stage,
     State,
     Step,
@@ -47,8 +43,6 @@ from s3batch.model import (
     read_deleted_rows,
 )
 from s3batch.plan.quirk_memory import QuirkMemory
-from s3batch.s3.errors import SIGNED_OUT
-from s3batch.s3.retry import back_off
 from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 
@@ -75,22 +69,13 @@ class Coordinator:
         self._quirks = QuirkMemory(deps.journal)
         self._breaker = CircuitBreaker(deps.clock, deps.endpoint_gone)
         self._retries = RetryQueue(deps.clock)
-        self._throttling = Throttling(deps.clock)
         self._quarantine = Quarantine()
         self._sign_in = SignIn(deps.login, deps.executor, deps.clock, deps.source_login)
+        self._counts = OpenCounts(deps.totals)
         self._dispatcher = Dispatcher(deps, self._retries, self._quarantine, self._breaker, self._settle_early)
-        self._open = dict.fromkeys((Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT, Stage.DELETE), 0)
-        """Unsettled operations of each stage."""
-        self._tries: Counter[Tag] = Counter()
-        """Failures of each piece of an upload."""
-        self._changes: Counter[int] = Counter()
-        """Times that the file of each row changed while it was read."""
-        self._content: Counter[int] = Counter()
-        """Bytes of each multipart upload that S3 has, as far as they are counted."""
-        self._since: dict[int, float] = {}
-        """When each operation that goes in pieces was begun, by the clock."""
-        self._together: dict[int, float] = {}
-        """The pauses of deletes refused in one answer, by attempt: they are sent again as one request."""
+        self._judgement = Judgement(
+            deps, self._counts, self._dispatcher.leased, self._retries, self._quarantine, self._breaker, self._sign_in
+        )
         self._stage = Stage.MAIN
         self._is_stopping = False
         self._deleted: list[tuple[float, Sequence[int]]] = []
@@ -100,7 +85,7 @@ class Coordinator:
 
     def expect(self, stage: int, count: int) -> None:
         """Count operations of a stage that dead jobs left in the journal, and let the lease look for them."""
-        self._open[stage] += count
+        self._counts.open[stage] += count
         self._deps.totals.files_planned += count
         self._dispatcher.note_added(count if stage == self._stage else 0)
         self._dispatcher.more = True
@@ -116,7 +101,7 @@ class Coordinator:
         fresh = self._journal.operations.add(now, lease=at_once) if now else []
         others = self._journal.operations.add(later) if later else []
         for stage, count in Counter([operation.stage for operation in (*fresh, *others)]).items():
-            self._open[stage] += count
+            self._counts.open[stage] += count
         reach_failpoint("added")
         self._count_planned((*fresh, *others))
         if at_once:
@@ -129,7 +114,7 @@ class Coordinator:
             self.add([each.operation for each in files])
             return
         self._dispatcher.comparisons.add(files)
-        self._open[Stage.MAIN] += len(files)
+        self._counts.open[Stage.MAIN] += len(files)
         self._deps.totals.files_planned += len(files)
 
     def _count_planned(self, operations: tuple[Operation, ...]) -> None:
@@ -140,21 +125,21 @@ class Coordinator:
     def run(self, stage: int, planning: Iterator[None] | None = None) -> None:
         """Carry out a stage to its end, planning meanwhile. Raises :class:`StoppedError` with work left."""
         self._stage = stage
-        self._dispatcher.begin_stage(self._open[stage])
-        if planning is None and not self._open[stage]:
+        self._dispatcher.begin_stage(self._counts.open[stage])
+        if planning is None and not self._counts.open[stage]:
             return
         if stage == Stage.DELETE:  # planning is over, and workers may be forked now
             self._journal.shrink()
         self._deps.signals.gentle = True
         try:
-            while planning is not None or self._open[stage]:
+            while planning is not None or self._counts.open[stage]:
                 enough = self._dispatcher.has_enough
                 planning = planning if enough else self._plan(planning)
                 self._dispatcher.hand_out(stage)
                 at_once = planning is not None and not enough
                 self._take(self._executor.poll(0.0 if at_once else self._patience()))
                 self._look_around()
-                if planning is None and self._open[stage] and self._dispatcher.has_nothing:
+                if planning is None and self._counts.open[stage] and self._dispatcher.has_nothing:
                     self._count_again(stage)
             self._take_sample(last=True)
         except S3BatchError as stopped:
@@ -182,15 +167,15 @@ class Coordinator:
             if step is _OVER:
                 self._deps.totals.planning = False
                 for stage in (Stage.MAIN, Stage.PUBLISH_LAST, Stage.REDIRECT):
-                    self._open[stage] = self._count_open(stage)
+                    self._counts.open[stage] = self._count_open(stage)
                 return None
         return planning
 
     def _count_again(self, stage: int) -> None:
         """Lease again from the first row: the journal says that more is open than was ever handed out or counted."""
-        self._open[stage] = self._count_open(stage)
+        self._counts.open[stage] = self._count_open(stage)
         self._journal.operations.rewind()
-        self._dispatcher.more = self._open[stage] > 0
+        self._dispatcher.more = self._counts.open[stage] > 0
 
     def _count_open(self, stage: int) -> int:
         """Count the open rows of a stage, which may take a second: a signal does not wait for it."""
@@ -235,7 +220,7 @@ class Coordinator:
         told = [each for each in operations if each.kind not in (Kind.RECONCILE, Kind.REDIRECT)]
         for operation in told:
             self._deps.heard(operation, Result(operation.id))
-            self._count_settled(operation)
+            self._counts.settle(operation)
         self._journal.operations.settle([(State.SKIPPED, Result(operation.id)) for operation in told])
         return looking
 
@@ -243,7 +228,7 @@ class Coordinator:
         kept = {each.id: each for each in operations if each.kind is Kind.DELETE and has_file(each.key)}
         for operation in kept.values():
             self._deps.heard(operation, Result(operation.id, already=True))
-            self._count_settled(operation)
+            self._counts.settle(operation)
         self._journal.operations.settle([(State.SKIPPED, Result(row, error=CHANGED_MEANWHILE)) for row in kept])
         return [each for each in operations if each.id not in kept]
 
@@ -251,7 +236,7 @@ class Coordinator:
 
     def _take(self, news: PollResult) -> None:
         outcomes: list[tuple[State, Result]] = []
-        self._together.clear()
+        self._judgement.begin_turn()
         totals = self._deps.totals
         totals.bytes_sent += news.sent
         totals.bytes_settled += sum([result.sent for result in news.results if not result.error])
@@ -264,7 +249,7 @@ class Coordinator:
         try:
             self._judge_all(news, outcomes)
         finally:  # the other results are settled even if one of them stops the job
-            outcomes += [self._judge_failure(*ended) for ended in self._deps.uploads.take_ended()]
+            outcomes += [self._judgement.judge_ended(*ended) for ended in self._deps.uploads.take_ended()]
             deleted, self._deleted = self._deleted, []
             self._journal.operations.settle_deleted(deleted)
             if outcomes:
@@ -314,11 +299,11 @@ class Coordinator:
             self._settle_files(result)
             return []
         if result.step is not WHOLE:
-            return self._judge_step(result)
+            return self._judgement.judge_step(result)
         operation = self._dispatcher.leased.pop(result.id)
         if not result.error:
-            return [self._settle_good_result(operation, result)]
-        return [self._settle_failed_result(operation, result)]
+            return [self._judgement.settle_good_result(operation, result)]
+        return [self._judgement.settle_failed_result(operation, result)]
 
     def _take_deleted(self, result: Result) -> None:
         """Take the deletes that succeeded in one request."""
@@ -328,7 +313,7 @@ class Coordinator:
             if self._quarantine.is_in_use:
                 self._quarantine.release(Result(row))
             heard(leased.pop(row), result)
-        self._open[Stage.DELETE] -= len(rows)
+        self._counts.open[Stage.DELETE] -= len(rows)
         self._deps.totals.files_done += len(rows)
         self._deleted.append((result.seconds, rows))
 
@@ -337,7 +322,7 @@ class Coordinator:
         settled = self._dispatcher.comparisons.settle(result)
         if settled.asked:
             self._breaker.record_success()
-        self._open[Stage.MAIN] -= settled.equal
+        self._counts.open[Stage.MAIN] -= settled.equal
         self._journal.jobs.note_found_unchanged(settled.equal - settled.sent_before)
         totals = self._deps.totals
         totals.files_done += settled.equal
@@ -346,96 +331,10 @@ class Coordinator:
 
     def _compare_alone(self, operations: list[Operation]) -> None:
         """Journal the operations of files that bulk comparison could not settle."""
-        self._open[Stage.MAIN] -= len(operations)
+        self._counts.open[Stage.MAIN] -= len(operations)
         self._deps.totals.files_planned -= len(operations)
         if not self._is_stopping:
             self.add(operations)
-
-    def _settle_good_result(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        self._breaker.record_success()
-        if self._deps.dry_run and result.become is not None:
-            self._deps.heard(operation._replace(kind=result.become, reason=result.reason or operation.reason), result)
-            self._count_settled(operation)
-            return State.SKIPPED, result
-        if result.become is RECONCILE or result.become in CARRIED:
-            self._retries.add_row(operation.id, 0.0)
-            grows = result.become is not RECONCILE and result.become is not operation.kind
-            self._deps.totals.bytes_planned += operation.size if grows else 0
-            return State.PENDING, result
-        self._deps.heard(operation, result)
-        if result.already and operation.kind is UPLOAD:
-            self._deps.totals.bytes_before += operation.size
-        looked = result.already and operation.kind in (RECONCILE, Kind.REDIRECT, DELETE)
-        self._count_settled(operation, unchanged=looked and operation.kind is RECONCILE)
-        if looked and operation.kind is DELETE:
-            result = result._replace(error=CHANGED_MEANWHILE)
-        return (State.SKIPPED if looked else DONE), result
-
-    def _count_settled(self, operation: Operation, *, unchanged: bool = False, failed: bool = False) -> None:
-        totals = self._deps.totals
-        self._open[operation.stage] -= 1
-        totals.files_done += 1
-        totals.unchanged += unchanged
-        totals.failed += failed
-        if operation.kind in CARRIED:
-            counted = self._content.pop(operation.id, 0) if self._content else 0
-            totals.bytes_done += max(0, operation.size - counted)
-
-    def _count_content(self, row: int, size: int) -> None:
-        """Count content of a multipart upload that S3 has now, sent by this run or by an earlier one."""
-        self._content[row] += size
-        self._deps.totals.bytes_done += size
-
-    def _fail(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        """Return the outcome of an operation that failed for good, which is told at once."""
-        self._count_settled(operation, failed=True)
-        self._deps.events.failure(operation, result)
-        return State.FAILED, result
-
-    def _settle_failed_result(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        if result.code == "Changed":
-            return self._changed(operation, result)
-        if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
-            return self._gone(operation, result)
-        result = result._replace(uncounted=self._throttling.spares(result, self._breaker.last_success))
-        more = result.uncounted or operation.attempts + 1 < self._deps.tries
-        if result.code in SIGNED_OUT and more:
-            self._renew_credentials(result)
-        if more and (result.retryable or result.code in SIGNED_OUT):
-            self._journal.jobs.add_tally(retries=1)
-            pause = self._throttling.pause(result, operation.attempts + 1)
-            if operation.kind is Kind.DELETE:
-                pause = self._together.setdefault(operation.attempts, pause)
-            self._retries.add_row(operation.id, pause)
-            return State.PENDING, result
-        self._breaker.record_failure(result)
-        return self._fail(operation, result)
-
-    def _changed(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        """Plan an operation again whose file changed, unless the file keeps changing."""
-        self._changes[operation.id] += 1
-        most = self._deps.tries if isinstance(operation.spec, SourceObject) else self._deps.changes
-        if self._changes[operation.id] >= most:
-            return self._fail(operation, result._replace(error=f"{result.error}, {format_plural(most, 'time')}"))
-        fresh = self._deps.replan(operation)
-        if isinstance(fresh, Operation):
-            self._journal.operations.settle([(State.PENDING, result)])
-            self._journal.operations.replan(fresh)
-            self._retries.add_row(operation.id, back_off(self._changes[operation.id]))
-            return State.PENDING, result
-        if self._journal.operations.is_taken(operation.id):
-            return self._gone(operation, result)  # this job's walk tells what is there now
-        if fresh is None:  # a directory that could not be read and can be now counts as nothing: the next run walks it
-            fresh = Result(operation.id) if operation.path.endswith("/") else result
-        if fresh.error:
-            return self._fail(operation, fresh)
-        self._count_settled(operation)
-        return State.SKIPPED, fresh
-
-    def _gone(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        """Settle an operation that a dead job had planned and whose file does not exist any more."""
-        self._count_settled(operation)
-        return State.SKIPPED, result._replace(step=Step.WHOLE)
 
     def _lost(self, work: Work) -> list[tuple[State, Result]]:
         """Retry an operation whose worker died, after asking S3, unless it seems to kill workers."""
@@ -446,107 +345,15 @@ class Coordinator:
         if work.step in (Step.WHOLE, Step.FINISH):
             self._journal.doubts.note_lost(work.keys or [(work.operation.id, work.operation.key)])
         if work.step is Step.WHOLE:
-            return [self._lost_row(row) for row, _, _ in collect_work_tags(work) if row in self._dispatcher.leased]
+            return [
+                self._judgement.lose_row(row) for row, _, _ in collect_work_tags(work) if row in self._dispatcher.leased
+            ]
         if not self._quarantine.is_killer(collect_work_tags(work)[0]):
             self._deps.uploads.lost(work)
             return []
         row, step, part = collect_work_tags(work)[0]
         upload_id = work.operation.upload_id
-        return self._judge_step(Result(row, step, part, error=_KILLER, code=LOST, upload_id=upload_id))
-
-    def _lost_row(self, row: int) -> tuple[State, Result]:
-        operation = self._dispatcher.leased.pop(row)
-        result = Result(row, error=_KILLER, code=LOST)
-        if self._quarantine.is_killer((row, Step.WHOLE, 0)):
-            self._breaker.record_failure(result)
-            return self._fail(operation, result)
-        self._retries.add_row(row, 0.0)
-        return State.PENDING, result
-
-    # --- pieces of multipart uploads --------------------------------------------------------
-
-    def _judge_step(self, result: Result) -> list[tuple[State, Result]]:
-        uploads = self._deps.uploads
-        if uploads.stale(result):
-            return []
-        self._since.setdefault(result.id, self._clock() - result.seconds)
-        if result.error and (pause := uploads.pause_to_look_again(result)):
-            self._retries.add_work(uploads.again(result), pause)
-            return []
-        if result.error and not uploads.mends(result):
-            return self._bad_step(result)
-        if result.error:
-            return []
-        self._breaker.record_success()
-        is_believed = uploads.is_believed(result)  # the last part of a file that changed has the upload compared
-        verdict = uploads.take(result)
-        if verdict is not None:
-            return [self._judge_failure(verdict.operation, verdict.result)]
-        if result.step is Step.SURVEY:
-            held = max(0, uploads.count_held(result.id) - self._content[result.id])
-            self._deps.totals.bytes_before += held
-            self._count_content(result.id, held)
-        if result.step is Step.PART:
-            self._count_content(result.id, result.sent)
-            reach_failpoint("part-settled")
-            return [(State.DONE, result)] if is_believed else []
-        return []
-
-    def _judge_failure(self, operation: Operation, result: Result) -> tuple[State, Result]:
-        known = self._dispatcher.leased.pop(operation.id)
-        result = result._replace(seconds=self._clock() - self._since.pop(operation.id, self._clock()))
-        if result.error and result.code == "Changed":
-            known = known._replace(upload_id="", recheck=operation.recheck)  # one of it may have been begun
-            return self._changed(known, result._replace(step=Step.WHOLE))
-        if result.code == "Vanished" and self._journal.operations.is_taken(operation.id):
-            return self._gone(operation, result)
-        if result.error:
-            return self._fail(operation, result._replace(step=Step.WHOLE))
-        self._deps.heard(operation, result)
-        self._count_settled(operation)
-        reach_failpoint("finished")
-        return State.DONE, result
-
-    def _bad_step(self, result: Result) -> list[tuple[State, Result]]:
-        tag = read_result_tag(result)
-        spared = self._throttling.spares(result, self._breaker.last_success)
-        self._tries[tag] += not spared
-        parked = self._deps.uploads.is_parked(result.id)
-        more = not parked and (spared or self._tries[tag] < self._deps.tries)
-        if result.code in SIGNED_OUT and more:
-            self._renew_credentials(result)
-        elif self._deps.uploads.has_changed(result) and self._compare_parts(result):
-            return []
-        elif result.code == "Changed" or not result.retryable or not more:
-            if result.step is not Step.ABORT and result.code != "Changed" and not parked:
-                self._breaker.record_failure(result)
-            verdict = self._deps.uploads.give_up(result)
-            return [self._judge_failure(verdict.operation, verdict.result)] if verdict else []
-        self._journal.jobs.add_tally(retries=1)
-        work = self._deps.uploads.again(result)
-        self._retries.add_work(work, self._throttling.pause(result, self._tries[tag]))
-        return []
-
-    def _compare_parts(self, result: Result) -> bool:
-        """Go on with an upload whose file has changed, if its size is the same: each part is compared first."""
-        operation = self._dispatcher.leased[result.id]
-        if operation.kind is TRANSFER:
-            return False  # its parts are not here to be compared: it begins anew
-        fresh = self._deps.replan(operation) if self._changes[operation.id] + 1 < self._deps.changes else None
-        if not isinstance(fresh, Operation) or fresh.size != operation.size:
-            return False
-        self._changes[operation.id] += 1
-        self._dispatcher.leased[operation.id] = fresh
-        self._retries.add_work(self._deps.uploads.compare(result, fresh), back_off(self._changes[operation.id]))
-        return True
-
-    def _renew_credentials(self, result: Result) -> None:
-        with self._deps.signals.raising():
-            renewed = self._sign_in.renew()
-        if not renewed:
-            raise self._breaker.stop(
-                f"the credentials are refused ({result.error})", "renew the credentials, then resume"
-            )
+        return self._judgement.judge_step(Result(row, step, part, error=KILLER, code=LOST, upload_id=upload_id))
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -574,4 +381,3 @@ class Coordinator:
 
 
 _OVER = object()
-_KILLER = "the worker process died while it worked on this (out of memory?)"
