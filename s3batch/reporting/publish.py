@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from s3batch.errors import S3BatchError
 from s3batch.reporting.head import complete_document
 from s3batch.reporting.run_report import RunReport
+from s3batch.settings.direction import STREAM
 from s3batch.settings.schema import REPORTING_COMMANDS
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _write_ci_files(settings: Settings, output: Output, report: RunReport) -> No
         _attempt(
             output, "the summary of this step", lambda: ci_files.append_summary(build.step_summary, report, output)
         )
-    if build.card_path:
+    if build.card_path and settings.target != STREAM:  # the card may be a line on stdout
         _attempt(output, "the card of this step", lambda: ci_files.write_card(build.card_path, report, output))
 
 

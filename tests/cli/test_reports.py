@@ -161,11 +161,12 @@ def test_a_wrong_setting_writes_no_report(sync, workspace):
 
 
 def test_a_dry_run_reports_its_plan(sync, workspace):
-    assert sync(*reports("r.json", "r.html", "r.csv"), "--dry-run").code == 0
+    assert sync(*reports("r.json", "r.html", "r.csv", "r.md"), "--dry-run").code == 0
 
     document = json.loads((workspace / "r.json").read_text())
     assert (document["dry_run"], len(document["plan"])) == (True, 3)
     assert "Dry run: Done" in (workspace / "r.html").read_text()
+    assert "### s3batch sync: dry run\n" in (workspace / "r.md").read_text()
     assert [row[4] for row in rows_of(workspace / "r.csv")[1:]] == ["skipped"] * 3
 
 

@@ -136,7 +136,7 @@ def shown_state(job: Job, *, running: bool) -> str:
 
 def format_job_target(job: Job) -> str:
     """Return the target as a person writes it: ``s3://BUCKET/PREFIX``, or the path of a local one."""
-    return job.target if job.target.startswith(("/", "s3://")) else f"s3://{job.target}"
+    return format_place(job.target)
 
 
 def job_facts(found: FoundJob) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def job_facts(found: FoundJob) -> dict[str, Any]:
         "continues": job.continues or None,
         "journal": found.journal,
         "source": job.source,
-        "target": format_place(job.target),
+        "target": format_job_target(job),
         "endpoint": job.endpoint or None,
         "started": format_timestamp(job.started),
         "ended": None if job.ended is None else format_timestamp(job.ended),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from s3batch.model import JobState
 from s3batch.reporting.console import escape_line
 from s3batch.reporting.problems import Problem
 from s3batch.units import format_count, format_duration, format_plural, format_size
@@ -49,7 +50,8 @@ def render_markdown(report: RunReport) -> Iterator[str]:
 def _format_head(report: RunReport) -> Iterator[str]:
     document = report.document
     state = document.get("state", "")
-    yield f"### s3batch {document.get('command') or ''}: {state}\n\n"
+    planned = document.get("dry_run") and state == JobState.DONE
+    yield f"### s3batch {document.get('command') or ''}: {'dry run' if planned else state}\n\n"
     if report.verdict:
         yield f"{format_code_span(report.verdict)}\n\n"
     if document.get("error"):
