@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 LEAD = 0.05
 """Seconds that asking for work takes on one machine: results are gathered, the coordinator plans a little."""
 _MOST_AHEAD = 512
-_MOST_PARKED = 4000
-"""Coroutines that wait for the disk while others are begun: each holds 2 KiB."""
+_MOST_PARKED = 512
+"""Coroutines that wait for the disk while others are begun. If the worker dies, each is tried again alone."""
 _MEASURE_EVERY = 0.1
 """Seconds over which the rate is measured."""
 _OTHER_DESCRIPTORS = 20

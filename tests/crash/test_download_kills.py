@@ -177,3 +177,14 @@ def test_a_forgotten_download_leaves_no_unfinished_file(download: Download, comm
     assert ended.code == 0, ended.stderr
     assert [path.name for path in (download.site / ".s3batch" / "tmp").iterdir() if "-" in path.name] == []
     assert "AbortMultipartUpload" not in download.proxy.counts(), "there is no upload in the bucket"
+
+
+def test_another_source_for_the_same_directory_follows_a_killed_download(download: Download):
+    download.bucket.client.put_object(Bucket=download.bucket.name, Key="q/kept", Body=b"kept")
+    killed = download.sync(crash_at="part-settled:1")
+
+    done = download.run(["sync", download.bucket.url("q"), str(download.site), "--delete"])
+
+    assert killed.code == -signal.SIGKILL
+    assert done.code == 0, done.stderr
+    assert {path.name: path.read_bytes() for path in download.site.iterdir()} == {"kept": b"kept"}
