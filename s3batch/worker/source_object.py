@@ -14,6 +14,7 @@ from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import fault_of, refusal_for_good
 from s3batch.s3.permissions import refusal_words
+from s3batch.s3.requests import Response
 from s3batch.s3.responses import etag_of, raise_for_status
 from s3batch.s3.transport import run_at_source, send_request
 from s3batch.source.reader import ContentError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from s3batch.model import Operation
     from s3batch.objects.headers import RemoteAttributes
     from s3batch.s3.errors import Fault
-    from s3batch.s3.requests import Request, Response
+    from s3batch.s3.requests import Request
     from s3batch.worker.context import SourceBucket, Tools
 
 ARCHIVED = "InvalidObjectState"
@@ -58,10 +59,17 @@ def _pin(request: Request, operation: Operation) -> Request:
     return request._replace(headers={**request.headers, "if-match": f'"{etag}"'}) if etag else request
 
 
+def is_folder_marker(operation: Operation) -> bool:
+    """Return whether an operation is about a folder's marker: stores that are file systems list those and show none."""
+    return not operation.size and operation.path.endswith("/")
+
+
 async def head_source(operation: Operation, tools: Tools) -> Response:
     """Return the HEAD of the source object. Raises ContentError if it is not the listed one any more."""
     request = _pin(requests.head_object(find_source(tools).key(operation.path)), operation)
     response: Response = await run_at_source(send_request(request))
+    if response.status == 404 and is_folder_marker(operation) and fault_of(response).code != "NoSuchBucket":
+        return Response(200, {"content-length": "0"})
     check_source_answer(operation, response, request)
     if int(response.headers.get("content-length", operation.size)) != operation.size:
         raise _describe_changed_object(operation)

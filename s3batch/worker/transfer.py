@@ -41,6 +41,7 @@ from s3batch.worker.source_object import (
     check_source_answer,
     find_source,
     head_source,
+    is_folder_marker,
     is_refused_copy,
     name_pinned_source,
     note_refused_copies,
@@ -76,6 +77,8 @@ async def compare_with_source(operation: Operation, tools: Tools) -> Result:
     source = await head_source(operation, tools)
     request = requests.head_object(operation.key)
     head = await send_request(request)
+    if head.status == 404 and is_folder_marker(operation) and operation.etag and not late:
+        return _found_equal(operation, head, tools)  # it is listed
     if head.status == 404:
         return Result(operation.id, become=Kind.TRANSFER, reason=None if late else Reason.MISSING)
     raise_for_status(head, request)
@@ -139,6 +142,8 @@ async def transfer_object(operation: Operation, tools: Tools) -> Result:
         await prepare_change(operation, head, tools)
         condition = unchanged_since(head)
     spec = require_spec(operation, SourceObject)
+    if is_folder_marker(operation):
+        return await _stream_object(operation, condition, tools)
     if not spec.streamed and not are_copies_refused(tools):
         await probe_copies_once(operation, tools)
     if not spec.streamed and not are_copies_refused(tools):
@@ -208,7 +213,8 @@ async def _restore_dropped_tags(operation: Operation, attributes: Attributes, to
 
 async def _stream_object(operation: Operation, condition: dict[str, str], tools: Tools) -> Result:
     """Read an object of the source, prove it, and write it to the target."""
-    response = await read_source_range(operation, tools)
+    marker = is_folder_marker(operation)
+    response = await (head_source(operation, tools) if marker else read_source_range(operation, tools))
     await _prove_fetched_body(operation, response, tools)
     remote = RemoteAttributes.from_headers(response.headers)
     merged = merge_attributes(tools.attributes(operation), remote)
