@@ -53,9 +53,10 @@ def put_old(store) -> dict[str, Any]:
     return state(store)
 
 
-@pytest.fixture(params=["ministack", "moto"])
+@pytest.fixture
 def store(request, server_named):
-    made = buckets.make_bucket(server_named(request.param))
+    """A bucket on ministack, or on the server that a test names."""
+    made = buckets.make_bucket(server_named(getattr(request, "param", "ministack")))
     yield made
     buckets.remove_bucket(made)
 
@@ -86,6 +87,10 @@ def sync_words(store, tree, backup: str | None = None):
     return [*words, "--backup", backup or f"s3://{store.name}/backups"]
 
 
+BOTH = pytest.mark.parametrize("store", ["ministack", "moto"], indirect=True)
+
+
+@BOTH
 def test_undo_brings_everything_back_and_undo_of_the_undo_too(call, store, tree):
     before = put_old(store)
     done = call(*sync_words(store, tree))
@@ -120,6 +125,7 @@ def test_what_was_changed_since_is_named_and_stays(call, store, tree):
     }
 
 
+@BOTH
 def test_a_versioned_bucket_needs_no_backup(call, store, tree):
     store.client.put_bucket_versioning(Bucket=store.name, VersioningConfiguration={"Status": "Enabled"})
     before = put_old(store)
@@ -131,6 +137,20 @@ def test_a_versioned_bucket_needs_no_backup(call, store, tree):
     assert state(store) == before
     assert call("undo", undone.json["job"]).code == 0
     assert state(store) == after
+
+
+def test_a_backup_in_another_bucket(call, store, tree, server_named):
+    before = put_old(store)
+    other = buckets.make_bucket(server_named("ministack"))
+    done = call(*sync_words(store, tree, other.url("kept")))
+    assert done.code == 0, done.stderr
+    job = done.json["job"]
+    assert {f"kept/{job}/{key}" for key in OLD} < other.keys()
+    assert other.keys("kept") == other.keys()
+    undone = call("undo", job)
+    assert undone.code == 0, undone.stderr
+    assert state(store) == before
+    buckets.remove_bucket(other)
 
 
 def test_bad_input(call, store, tree):
