@@ -22,6 +22,7 @@ from s3batch.errors import JournalError, SettingsError
 from s3batch.settings.direction import is_in_s3, names_store
 from s3batch.settings.schema import RESUMABLE, Topic
 from s3batch.settings.table import TABLE, Settings
+from s3batch.source.filters import order_filters
 
 if TYPE_CHECKING:
     from s3batch.journal import Job
@@ -104,6 +105,11 @@ def choose_resume_settings(job: Job, journal: str, settings: Settings) -> Settin
         )
     for found in _find_differences(job, settings, _select_fixed_settings(_COMPARED, journal, settings)):
         raise _describe_setting_difference(job, found, settings)
+    if settings.filter_order and order_filters(settings) != order_filters(begun):
+        raise SettingsError(
+            f"--include and --exclude are in another order than those of job {job.id}",
+            hint="repeat the job's own settings, or begin a new job",
+        )
     return _convert_to_command(settings, job.command) if own_words else begun
 
 

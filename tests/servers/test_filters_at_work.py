@@ -145,3 +145,16 @@ def test_a_pattern_that_matches_no_file_is_one_warning(make_tree, bucket, run_cl
     assert done.json["warnings"] == [
         "no file matches these patterns: cache_control '*.htm', content_language 'private/*'"
     ]
+
+
+def test_a_resume_takes_the_same_flags_in_the_same_order_only(make_tree, bucket, run_cli, env):
+    tree = make_tree({"a": b"a", "d1/b": b"b", "d1/c": b"c"})
+    flags = ["--exclude", "*", "--include", "d1/*"]
+    assert run_cli(["sync", tree, bucket.url("site"), *flags], env={**env, "S3BATCH_TEST_CRASH_AT": "added:1"}).code < 0
+
+    refused = run_cli(["resume", *flags[2:], *flags[:2]], cwd=tree)
+    resumed = run_cli(["resume", *flags], cwd=tree)
+
+    assert (refused.code, resumed.code) == (2, 0), resumed.stderr
+    assert "--include and --exclude are in another order than those of job" in refused.stderr
+    assert bucket.keys() == {"site/d1/b", "site/d1/c"}
