@@ -75,6 +75,7 @@ _OF_S5CMD = {
     "version-id": f"{_NOT_NEEDED}the newest version counts",
 }
 _OF_RCLONE = {
+    "backup-dir": "write --backup s3://BUCKET/PREFIX",
     "buffer-size": f"{_NOT_NEEDED}memory is bounded",
     "bwlimit": "write --bandwidth 10MiB: bytes a second, of all workers together",
     "ca-cert": "set the variable AWS_CA_BUNDLE=FILE",
