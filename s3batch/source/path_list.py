@@ -6,6 +6,7 @@ looked up here.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -50,6 +51,8 @@ def read_path_list(name: str, *, nul: bool) -> PathList:
     Raises OSError, and ValueError for a path that may not be one below the source.
     """
     if name == STDIN:
+        if sys.stdin is None:  # as Python has it where descriptor 0 is closed
+            raise OSError(errno.EBADF, "stdin is closed")
         return _keep_paths(_split_stream(sys.stdin.buffer, b"\0" if nul else b"\n"), nul=nul)
     with open(name, "rb", buffering=0) as file:
         return _keep_paths(_split_stream(file, b"\0" if nul else b"\n"), nul=nul)

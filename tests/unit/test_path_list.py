@@ -68,6 +68,13 @@ def test_paths_across_blocks_and_pages_are_whole(tmp_path: Path, monkeypatch: py
     assert read_path_list(str(tmp_path / "list"), nul=False).digest == found.digest
 
 
+def test_a_closed_stdin_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(OSError, match="stdin is closed"):
+        read_path_list("-", nul=False)
+
+
 def test_the_journal_keeps_a_list_until_no_job_needs_it(tmp_path: Path) -> None:
     with Journal.open(str(tmp_path / "journal.db")) as journal:
         journal.jobs.begin("sync", "/s", "b/", "", {"list_digest": "one"}, "1")
