@@ -78,9 +78,11 @@ def run_download(settings: Settings, output: Output) -> int:
         reach_failpoint("begun")
         for warning in history.format_overlap_warnings(lock):
             journal.jobs.warn(warning)
+        job = DownloadJob(wanted, runner)
         try:
-            return runner.run(DownloadJob(wanted, runner))
+            return runner.run(job)
         except DeclinedError as error:
+            job.tidy_up(keep=True)
             from s3batch.commands.sync.without_job import forget_job  # noqa: PLC0415 - few runs end so
 
             return forget_job(journal, settings, output, error)
@@ -276,10 +278,10 @@ class DownloadJob(DirectionJob):
         """Return the exit code; on the way out remove the unfinished files that no resume needs."""
         code = super().choose_exit_code(stopped, failed=failed)
         if not self.settings.dry_run:
-            self._tidy_up(keep=bool(code) and not isinstance(stopped, DiskFullError))
+            self.tidy_up(keep=bool(code) and not isinstance(stopped, DiskFullError))
         return code
 
-    def _tidy_up(self, *, keep: bool) -> None:
+    def tidy_up(self, *, keep: bool) -> None:
         """Remove unfinished files: all of them, or with ``keep`` those that no resume goes on with."""
         tree = TargetTree(self.wanted.root)
         with suppress(OSError):
