@@ -47,6 +47,11 @@ COMMANDS = [
     ["jobs", "prune"],
     ["report"],
     ["explain", "src/a", "src", "s3://b/site"],
+    ["sync", "src", "s3://b/new", "--plan", "new.plan"],
+    ["plan", "new.plan"],
+    ["apply", "new.plan"],
+    ["undo", "nothing"],
+    ["backup", "prune", "s3://b/backups", "--older-than", "30d"],
     ["config"],
 ]
 
@@ -73,7 +78,7 @@ def ran(call, store, workspace):
     assert call("sync", "src", "s3://b/site", "--endpoint-url", store.url, env=ENV).code == 1
 
     def run(*words: str) -> str:
-        online = words[0] not in {"config", "report"} and words[:2] not in {("jobs", "list"), ("jobs", "show")}
+        online = words[0] not in {"config", "report", "plan"} and words[:2] not in {("jobs", "list"), ("jobs", "show")}
         return call(*words, *(["--endpoint-url", store.url] if online else []), env=ENV).out
 
     return run

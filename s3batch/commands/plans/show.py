@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.commands.plans.plan_file import read_plan
 from s3batch.errors import EXIT_DONE, SettingsError
+from s3batch.reporting.head import format_place
 from s3batch.reporting.json_stream import Rows
 from s3batch.reporting.publish import publish_document
 from s3batch.units import format_plural
@@ -24,12 +25,13 @@ def show_plan(settings: Settings, output: Output) -> int:
     if not settings.argument:
         raise SettingsError("no plan is named", hint="write s3batch plan FILE")
     plan = read_plan(settings.at_workspace(settings.argument))
-    if settings.json:
-        facts = {name: plan.header[name] for name in ("made", "source", "target", "endpoint")}
+    if settings.wants_document:
+        header = plan.header
+        facts = {"made": header["made"], "source": header["source"], "target": format_place(header["target"])}
         rows = Rows(lambda: _describe_operations(plan), plan.facts["operations"])
         counts = {name: plan.facts.get(name, 0) for name in ("files", "bytes", "unchanged")}
-        document = {"command": "plan", "exit_code": EXIT_DONE, "plan_file": plan.path, **facts, **counts, "plan": rows}
-        publish_document(settings, output, document)
+        document = {**facts, "endpoint": header["endpoint"] or None, "exit_code": EXIT_DONE, "plan_file": plan.path}
+        publish_document(settings, output, {**document, **counts, "plan": rows})
         return EXIT_DONE
     counted: Counter[str] = Counter()
     for row in _describe_operations(plan):

@@ -18,6 +18,7 @@ from s3batch.errors import EXIT_DONE, SettingsError
 from s3batch.objects.own_keys import BACKUP_MARK
 from s3batch.objects.target import Target
 from s3batch.plan.backup_spec import BackupSpec
+from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_date
 from s3batch.s3.bucket import Bucket
 from s3batch.settings.s3_limits import DELETE_BATCH
@@ -142,13 +143,12 @@ def _remove_backup(bucket: Bucket, spec: BackupSpec, backup: FoundBackup) -> Non
 def _report_pruned(
     old: list[FoundBackup], kept: list[str], ends: Mapping[str, float | None], settings: Settings, output: Output
 ) -> None:
-    if settings.json:
+    if settings.wants_document:
         rows = [
             {"job": each.job, "objects": each.objects, "bytes": each.bytes, "ended": format_date(ends[each.job] or 0.0)}
             for each in old
         ]
-        document = {"command": "backup prune", "exit_code": EXIT_DONE, "dry_run": settings.dry_run}
-        output.document({**document, "removed": rows, "kept": kept})
+        publish_document(settings, output, {"exit_code": EXIT_DONE, "removed": rows, "kept": kept})
         return
     for each in old:
         size, ended = format_size(each.bytes), format_date(ends[each.job] or 0.0)
