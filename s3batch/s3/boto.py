@@ -68,33 +68,36 @@ class BotoTransport:
             # botocore turns a 200 with an unreadable body into a 500; errors inside a 200 are found elsewhere
             events.unregister("before-parse.s3.*", handler)
 
-    def __call__(self, call: Request) -> Response:
-        """Carry out ``call``. Raises :class:`RequestError` when no answer comes."""
-        self._now.call = call
-        self._http.expect(call)
+    def __call__(self, request: Request) -> Response:
+        """Carry out ``request``. Raises :class:`RequestError` when no answer comes."""
+        self._now.call = request
+        self._http.expect(request)
         try:
-            self._method(call)
+            self._method(request)
         except (ClientError, ResponseParserError, RequestError):
             pass  # an answer all the same, it was kept; or none, and then that is said below
         except BotoCoreError as error:
             if self._http.answer is None:
-                raise RequestError(call.name, call.key, fault_without_answer(error, self._endpoint)) from error
+                raise RequestError(request.name, request.key, fault_without_answer(error, self._endpoint)) from error
         except Exception:  # botocore's view of an answer does not count: s3batch validates it
             if self._http.answer is None:
                 raise
-        return self._answer(call)
+        return self._answer(request)
 
-    def _answer(self, call: Request) -> Response:
+    def _answer(self, request: Request) -> Response:
         if self._http.answer is None:
-            raise self._http.failure or RequestError(call.name, call.key, Fault("Connection", "no answer"))
+            raise self._http.failure or RequestError(request.name, request.key, Fault("Connection", "no answer"))
         return self._http.answer
 
-    def _method(self, call: Request) -> None:
-        method = getattr(self._client, xform_name(call.name))
-        parameters: dict[str, Any] = {"Bucket": call.bucket or self._endpoint.bucket, **_NEEDED.get(call.name, {})}
-        if call.key:
+    def _method(self, request: Request) -> None:
+        method = getattr(self._client, xform_name(request.name))
+        parameters: dict[str, Any] = {
+            "Bucket": request.bucket or self._endpoint.bucket,
+            **_NEEDED.get(request.name, {}),
+        }
+        if request.key:
             parameters["Key"] = _PLACE
-        pairs = dict(parse_qsl(call.query, keep_blank_values=True))
+        pairs = dict(parse_qsl(request.query, keep_blank_values=True))
         if "uploadId" in pairs:
             parameters["UploadId"] = pairs["uploadId"]
         if "partNumber" in pairs:
@@ -103,14 +106,14 @@ class BotoTransport:
 
     def _replace(self, params: dict[str, Any], **_: object) -> None:
         """Replace what botocore made of the parameters by the call's own key, query, headers and body."""
-        call: Request = self._now.call
+        request: Request = self._now.call
         url = params["url"].partition("?")[0]
-        if call.key:
-            url = url.removesuffix(_PLACE) + percent_encode(call.key, "/")
-        params["url"] = f"{url}?{call.query}" if call.query else url
-        params["headers"].update(call.headers)
-        params["headers"].update(self._access.of_request(call.name))
-        params["body"] = bytes(call.body)
+        if request.key:
+            url = url.removesuffix(_PLACE) + percent_encode(request.key, "/")
+        params["url"] = f"{url}?{request.query}" if request.query else url
+        params["headers"].update(request.headers)
+        params["headers"].update(self._access.of_request(request.name))
+        params["body"] = bytes(request.body)
         params["context"].get("checksum", {}).pop("request_algorithm", None)  # the call brings its own
 
 

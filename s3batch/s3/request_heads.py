@@ -37,48 +37,48 @@ class HeadWriter:
         """Sign by a clock that is ``offset`` seconds ahead of this machine's."""
         clock.offsets[self._place] = offset
 
-    def of(self, call: Request) -> bytes:
-        """Return the head of ``call``. Raises UnsafeTextError for a line break or NUL in one of its texts."""
-        signer, query = self._signer, call.query
-        further = self._adds or call.headers or query or call.body or call.valid
-        if signer is not None and not further and call.method in _READS:
-            return self._write_read(signer, call)
-        path, size = self._endpoint.path(call.key, call.bucket), len(call.body)
-        headers: dict[str, str] = {"host": self._host, **call.headers}
+    def of(self, request: Request) -> bytes:
+        """Return the head of ``request``. Raises UnsafeTextError for a line break or NUL in one of its texts."""
+        signer, query = self._signer, request.query
+        further = self._adds or request.headers or query or request.body or request.valid
+        if signer is not None and not further and request.method in _READS:
+            return self._write_read(signer, request)
+        path, size = self._endpoint.path(request.key, request.bucket), len(request.body)
+        headers: dict[str, str] = {"host": self._host, **request.headers}
         if self._adds:
-            headers.update(self._access.of_request(call.name))
-        if signer is not None and call.valid is None:  # which looks for breaks itself
+            headers.update(self._access.of_request(request.name))
+        if signer is not None and request.valid is None:  # which looks for breaks itself
             now = time.time() + clock.offsets.get(self._place, 0.0)
-            headers = signer.sign(call.method, path, query, headers, self._payload(call, size), now)
+            headers = signer.sign(request.method, path, query, headers, self._payload(request, size), now)
         else:
             refuse_breaks("the request", path, query, *headers, *headers.values())
-            if signer is not None and call.valid is not None:
-                query = signer.presign(call.method, path, query, headers, call.valid)
-        if size or call.method in ("PUT", "POST"):
+            if signer is not None and request.valid is not None:
+                query = signer.presign(request.method, path, query, headers, request.valid)
+        if size or request.method in ("PUT", "POST"):
             headers["content-length"] = str(size)
         headers["user-agent"] = _AGENT
         lines = "\r\n".join([f"{name}: {value}" for name, value in headers.items()])
         target = f"{path}?{query}" if query else path
-        return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
+        return f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n\r\n".encode("utf-8", "surrogateescape")
 
-    def _write_read(self, signer: Signer, call: Request) -> bytes:
+    def _write_read(self, signer: Signer, request: Request) -> bytes:
         """Return the head of a request that says nothing but method and key: only path and signature differ in a second."""
-        now, path = time.time() + clock.offsets.get(self._place, 0.0), self._endpoint.path(call.key, call.bucket)
+        now, path = time.time() + clock.offsets.get(self._place, 0.0), self._endpoint.path(request.key, request.bucket)
         form = self._form
-        if form is None or form.second != int(now) or form.method != call.method:
-            form = self._form = self._make_form(signer, call.method, now)
+        if form is None or form.second != int(now) or form.method != request.method:
+            form = self._form = self._make_form(signer, request.method, now)
         signature = signer.sign_form(form, path)
-        return f"{call.method} {path}{form.lines}{signature}{_END}".encode("utf-8", "surrogateescape")
+        return f"{request.method} {path}{form.lines}{signature}{_END}".encode("utf-8", "surrogateescape")
 
     def _make_form(self, signer: Signer, method: str, now: float) -> SignedForm:
         form = signer.make_form(method, {"host": self._host}, EMPTY_SHA256, now)
         lines = "".join([f"{name}: {value}\r\n" for name, value in form.headers.items()])
         return form._replace(lines=f" HTTP/1.1\r\n{lines}authorization: {form.authorization}")
 
-    def _payload(self, call: Request, size: int) -> str:
+    def _payload(self, request: Request, size: int) -> str:
         """Return the payload hash of the signature."""
         if not size:
             return EMPTY_SHA256
-        if call.method == "POST" or self._endpoint.signs_body(size):
-            return hashlib.sha256(call.body).hexdigest()
+        if request.method == "POST" or self._endpoint.signs_body(size):
+            return hashlib.sha256(request.body).hexdigest()
         return UNSIGNED

@@ -110,38 +110,38 @@ class StreamUpload:
             raise
 
     async def _put(self, body: Body) -> StoredStream:
-        answer, checksum = await self._send(requests.put_object(self._key, body, self._headers))
+        response, checksum = await self._send(requests.put_object(self._key, body, self._headers))
         self.sent += len(body)
-        return _describe_stored(answer, etag_of(answer), checksum)
+        return _describe_stored(response, etag_of(response), checksum)
 
     async def _send_part(self, number: int, body: Body) -> None:
-        answer, checksum = await self._send(requests.upload_part(self._key, self.upload_id, number, body))
-        self._parts[number] = (etag_of(answer), checksum)
+        response, checksum = await self._send(requests.upload_part(self._key, self.upload_id, number, body))
+        self._parts[number] = (etag_of(response), checksum)
         self.sent += len(body)
 
-    async def _send(self, call: Request) -> tuple[Response, str]:
+    async def _send(self, request: Request) -> tuple[Response, str]:
         """Return the answer to a call that stores its body, and the checksum that the store has confirmed."""
         for attempt in count(1):
             used = self.checks.name
-            header = await run_in_thread(partial(checksum_header, used, call.body))
-            answer = await self._bucket.send(call._replace(headers={**call.headers, **header}))
-            if not answer.ok and refuses_checksum(answer, used) and self.checks.weaken(used):
-                words = CHECKSUM_WARNING.format(used, fault_of(answer).code, self.checks.name or "none")
+            header = await run_in_thread(partial(checksum_header, used, request.body))
+            response = await self._bucket.send(request._replace(headers={**request.headers, **header}))
+            if not response.ok and refuses_checksum(response, used) and self.checks.weaken(used):
+                words = CHECKSUM_WARNING.format(used, fault_of(response).code, self.checks.name or "none")
                 self.warnings.append(words)
                 continue
-            if is_acl_refusal(answer) and self._drop_acl():
-                call = call._replace(headers=self._headers)
+            if is_acl_refusal(response) and self._drop_acl():
+                request = request._replace(headers=self._headers)
                 continue
-            raise_for_status(answer, call)
+            raise_for_status(response, request)
             try:
-                proof = await self.checks.proofs.prove(call, answer, header)
+                proof = await self.checks.proofs.prove(request, response, header)
             except RequestError as error:
                 if attempt >= self._bucket.tries or not error.fault.retryable:
                     raise
                 await sleep(back_off(attempt))
                 continue
             self.warnings += [proof.warning] if proof.warning else []
-            return answer, proof.checksum or ""
+            return response, proof.checksum or ""
         raise AssertionError  # the loop has no end
 
     def _drop_acl(self) -> bool:
@@ -152,14 +152,14 @@ class StreamUpload:
             used, headers = self.checks.name, dict(self._headers)
             if used in WHOLE_OBJECT:
                 headers |= {"x-amz-checksum-algorithm": used.upper(), "x-amz-checksum-type": "FULL_OBJECT"}
-            call = requests.create_multipart_upload(self._key, headers)
-            answer = await self._bucket.send(call)
-            if not answer.ok and (
-                (refuses_checksum(answer, used) and self.checks.weaken(used))
-                or (is_acl_refusal(answer) and self._drop_acl())
+            request = requests.create_multipart_upload(self._key, headers)
+            response = await self._bucket.send(request)
+            if not response.ok and (
+                (refuses_checksum(response, used) and self.checks.weaken(used))
+                or (is_acl_refusal(response) and self._drop_acl())
             ):
                 continue
-            upload_id: str = raise_for_status(answer, call).document
+            upload_id: str = raise_for_status(response, request).document
             return upload_id
 
     async def _complete(self, reader: BlockReader) -> StoredStream:
@@ -168,21 +168,21 @@ class StreamUpload:
         rows = [(number, f'"{etag}"', checksum) for number, (etag, checksum) in sorted(self._parts.items())]
         whole = name in WHOLE_OBJECT and all(checksum for _, _, checksum in rows)
         headers = {"x-amz-checksum-type": "FULL_OBJECT"} if whole else {}
-        call = requests.complete_multipart_upload(self._key, self.upload_id, rows, name, headers)
-        answer = await self._bucket.send(call)
-        if answer.status == 404:  # an answer before this one may have been lost
+        request = requests.complete_multipart_upload(self._key, self.upload_id, rows, name, headers)
+        response = await self._bucket.send(request)
+        if response.status == 404:  # an answer before this one may have been lost
             head = await self._bucket.send(requests.head_object(self._key))
             if head.ok and strip_etag(head.headers.get("etag", "")) == self._make_etag():
                 return _describe_stored(head, etag_of(head), "")
-        completed = raise_for_status(answer, call).document
-        etag, checksum = strip_etag(etag_in(answer)), completed.get(f"Checksum{name.upper()}", "")
+        completed = raise_for_status(response, request).document
+        etag, checksum = strip_etag(etag_in(response)), completed.get(f"Checksum{name.upper()}", "")
         if name == self.checksum and checksum and "-" not in checksum and checksum != reader.checksum:
             words = f"the store has the checksum {checksum}, and the stream {reader.checksum}"
-            raise RequestError(call.name, self._key, Fault("ChecksumMismatch", words))
+            raise RequestError(request.name, self._key, Fault("ChecksumMismatch", words))
         if not all(checksum for _, _, checksum in rows) and etag != self._make_etag():
             warning = await self.checks.proofs.look(self._key, reader.size, etag)
             self.warnings += [warning] if warning else []
-        return _describe_stored(answer, etag, checksum)
+        return _describe_stored(response, etag, checksum)
 
     def _make_etag(self) -> str:
         """Return the ETag that S3 makes of the parts; empty if theirs are no MD5s."""
@@ -190,5 +190,5 @@ class StreamUpload:
         return multipart_etag([bytes.fromhex(each or "") for each in digests]) if all(digests) else ""
 
 
-def _describe_stored(answer: Response, etag: str, checksum: str) -> StoredStream:
-    return StoredStream(etag, checksum, date_of(answer), answer.headers.get("x-amz-request-id", ""))
+def _describe_stored(response: Response, etag: str, checksum: str) -> StoredStream:
+    return StoredStream(etag, checksum, date_of(response), response.headers.get("x-amz-request-id", ""))

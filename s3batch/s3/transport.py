@@ -58,19 +58,21 @@ _LESSONS = 2
 
 
 @types.coroutine
-def send_request(call: Request) -> Generator[Request, Response, Response]:
-    """Return S3's answer to ``call``, with any status. Raises :class:`RequestError` if none came.
+def send_request(request: Request) -> Generator[Request, Response, Response]:
+    """Return S3's answer to ``request``, with any status. Raises :class:`RequestError` if none came.
 
     HEAD errors have no body, so an expired token looks like a missing permission. A GET then learns the error code.
     """
-    answer = yield call
+    response = yield request
     # an expired token is a 400, a missing permission a 403
-    if call.method == "HEAD" and answer.status in (400, 403) and call.key:
-        words = yield get_object(call.key, 0, 0)._replace(bucket=call.bucket)
-        answer = (yield call) if words.ok or words.status == 404 else words
-    elif call.name in _TELL_ETAG and answer.ok and not validation.etag_in(answer):
-        answer = validation.proved_by(call, answer, (yield head_object(call.key)._replace(bucket=call.bucket)))
-    return answer
+    if request.method == "HEAD" and response.status in (400, 403) and request.key:
+        words = yield get_object(request.key, 0, 0)._replace(bucket=request.bucket)
+        response = (yield request) if words.ok or words.status == 404 else words
+    elif request.name in _TELL_ETAG and response.ok and not validation.etag_in(response):
+        response = validation.proved_by(
+            request, response, (yield head_object(request.key)._replace(bucket=request.bucket))
+        )
+    return response
 
 
 @types.coroutine
@@ -159,10 +161,10 @@ class Transport:
         """Send fewer requests at a time; and not more again within ``retry_after`` seconds."""
         self.window.throttle(self.loop.active, retry_after)
 
-    def call(self, call: Request) -> Response:
+    def call(self, request: Request) -> Response:
         """Carry out one call and wait for its answer: for the coordinator's own few requests."""
-        answer: Response = self.run(send_request(call))
-        return answer
+        response: Response = self.run(send_request(request))
+        return response
 
     def run(self, coroutine: Any) -> Any:
         """Run ``coroutine`` to its end and return its result."""
@@ -203,41 +205,41 @@ class Transport:
 
     # --- sending ----------------------------------------------------------------------------
 
-    def _begin(self, task: Task, call: Request) -> None:
-        self.requests[call.name] += 1
+    def _begin(self, task: Task, request: Request) -> None:
+        self.requests[request.name] += 1
         if self._bandwidth is not None and self._bandwidth.must_wait:
-            self._bandwidth.hold(lambda: self._go(task, call))
+            self._bandwidth.hold(lambda: self._go(task, request))
         else:
-            self._go(task, call)
+            self._go(task, request)
 
-    def _go(self, task: Task, call: Request) -> None:
-        if call.method not in _READS and not self.writes.is_open:
-            self.writes.hold(lambda: self._go(task, call))
-        elif self.endpoint.lane != "reference" and (not call.bucket or self.endpoint.path_style):
-            self._send(task, call)
+    def _go(self, task: Task, request: Request) -> None:
+        if request.method not in _READS and not self.writes.is_open:
+            self.writes.hold(lambda: self._go(task, request))
+        elif self.endpoint.lane != "reference" and (not request.bucket or self.endpoint.path_style):
+            self._send(task, request)
         else:
-            self._send_through_boto(task, call)
+            self._send_through_boto(task, request)
 
-    def _send(self, task: Task, call: Request, *, anew: bool = False) -> None:
+    def _send(self, task: Task, request: Request, *, anew: bool = False) -> None:
         """Send on a kept connection, or on a new one."""
         now = self._clock()
         try:
-            head = self._heads.of(call)
+            head = self._heads.of(request)
             connection = self._pool.connect() if anew else self._pool.take(now)
         except UnsafeTextError as error:
-            self._fail(task, call, Fault("UnsafeRequest", str(error)))
+            self._fail(task, request, Fault("UnsafeRequest", str(error)))
             return
         except OSError as error:
             code = "Untrusted" if isinstance(error, BundleError) else "Connection"
             fault = Fault(code, f"cannot reach {self.endpoint.name()}: {error.strerror or error}")
-            self._fail(task, call, fault)
+            self._fail(task, request, fault)
             return
         connection.task = task
         connection.progress = now
         connection.begun = now
-        body_time = len(call.body) / bounds.SLOWEST if self._bandwidth is None else math.inf
+        body_time = len(request.body) / bounds.SLOWEST if self._bandwidth is None else math.inf
         connection.deadline = now + self._pool.patience + body_time
-        connection.begin(head, call.body, request=call)
+        connection.begin(head, request.body, request=request)
         if not connection.handshaking:
             self._pump(connection)
 
@@ -261,8 +263,8 @@ class Transport:
             connection.progress = self._clock()
             self._pump(connection)
 
-    def _fail(self, task: Task, call: Request, fault: Fault) -> None:
-        self.loop.fail(task, RequestError(call.name, call.key, fault))
+    def _fail(self, task: Task, request: Request, fault: Fault) -> None:
+        self.loop.fail(task, RequestError(request.name, request.key, fault))
 
     # --- events of a connection -------------------------------------------------------------
 
@@ -278,29 +280,29 @@ class Transport:
                 return
         if events & READ:
             try:
-                answer = connection.receive()
+                response = connection.receive()
             except BrokenConnectionError as error:
                 self._on_lost(connection, error)
                 return
-            if answer is not None:
+            if response is not None:
                 task, connection.task = connection.task, None
                 self._pool.put_back(connection)
                 if task is not None and task.call is not None:
-                    self._judge(task, task.call, answer)
+                    self._judge(task, task.call, response)
 
     def _on_broken(self, connection: PooledConnection, error: BrokenConnectionError) -> None:
         """Handle a broken send; the store may have answered first with a refusal, which is then the answer."""
         try:
-            answer = None if connection.opening else connection.receive()
+            response = None if connection.opening else connection.receive()
         except BrokenConnectionError:
-            answer = None
-        if answer is None:
+            response = None
+        if response is None:
             self._on_lost(connection, error)
             return
         task, connection.task = connection.task, None
         self._pool.drop(connection)
         if task is not None and task.call is not None:
-            self._judge(task, task.call, answer)
+            self._judge(task, task.call, response)
 
     def _on_lost(self, connection: PooledConnection, error: BrokenConnectionError) -> None:
         """Handle a connection that broke without a response: send the request again, or fail it."""
@@ -325,104 +327,106 @@ class Transport:
         words = "cannot reach" if connection.opening else "no answer from"
         self._fail(task, task.call, Fault(code, f"{words} {self.endpoint.name()}: {error}"))
 
-    def _send_again(self, task: Task, call: Request) -> None:
+    def _send_again(self, task: Task, request: Request) -> None:
         """Send the request of a lost connection once more."""
-        if call.method in _READS or self.writes.is_open:
-            self.requests[call.name] += 1
-            self._send(task, call, anew=True)
+        if request.method in _READS or self.writes.is_open:
+            self.requests[request.name] += 1
+            self._send(task, request, anew=True)
         else:
-            self.writes.hold(lambda: self._send_again(task, call))
+            self.writes.hold(lambda: self._send_again(task, request))
 
     # --- judging the response ---------------------------------------------------------------
 
-    def _judge(self, task: Task, call: Request, answer: Response) -> None:
-        if validation.is_stored(call, answer) or (self._bandwidth is None and validation.is_found(call, answer)):
+    def _judge(self, task: Task, request: Request, response: Response) -> None:
+        if validation.is_stored(request, response) or (
+            self._bandwidth is None and validation.is_found(request, response)
+        ):
             self.window.grow()
-            self.loop.resume(task, answer)
+            self.loop.resume(task, response)
             return
         try:
-            answer = _validated(call, answer, self.endpoint.credentials)
+            response = _validated(request, response, self.endpoint.credentials)
         except RequestError as error:
-            self._fail(task, call, error.fault)
+            self._fail(task, request, error.fault)
             return
-        if self._count(answer) or answer.status == 404:
-            self.loop.resume(task, answer)
-        elif task.lessons < _LESSONS and not call.bucket and self._learns(answer):
+        if self._count(response) or response.status == 404:
+            self.loop.resume(task, response)
+        elif task.lessons < _LESSONS and not request.bucket and self._learns(response):
             task.lessons += 1
-            self._begin(task, call)
-        elif self.fallback.doubts(answer):
-            self._ask_boto(task, call, answer)
+            self._begin(task, request)
+        elif self.fallback.doubts(response):
+            self._ask_boto(task, request, response)
         else:
-            self.loop.resume(task, answer)
+            self.loop.resume(task, response)
 
-    def _count(self, answer: Response) -> bool:
+    def _count(self, response: Response) -> bool:
         """Adjust window and bandwidth to the answer; return whether it was a success."""
         if self._bandwidth is not None:
-            self._bandwidth.limiter.spend(len(answer.body))
-        if answer.ok:
+            self._bandwidth.limiter.spend(len(response.body))
+        if response.ok:
             self.window.grow()
             return True
-        if answer.status in (429, 503) or (answer.status != 404 and fault_of(answer).throttled):
-            self.throttle(fault_of(answer).retry_after)
+        if response.status in (429, 503) or (response.status != 404 and fault_of(response).throttled):
+            self.throttle(fault_of(response).retry_after)
         return False
 
-    def _learns(self, answer: Response) -> bool:
+    def _learns(self, response: Response) -> bool:
         """Return whether the refusal shows how to ask better: in another region, or by the store's clock."""
-        fault = fault_of(answer)
-        if fault.region and (answer.status in (301, 307) or fault.code in _ELSEWHERE):
+        fault = fault_of(response)
+        if fault.region and (response.status in (301, 307) or fault.code in _ELSEWHERE):
             if fault.region != self.endpoint.region:  # else another call in flight has taught it already
                 self.use(self.endpoint.moved_to(fault.region))
             return True
-        if fault.code != SKEWED or (offset := clock.offset_of(answer.headers)) is None:
+        if fault.code != SKEWED or (offset := clock.offset_of(response.headers)) is None:
             return False
         self._heads.learn_time(offset)
         return True
 
     # --- boto3 ------------------------------------------------------------------------------
 
-    def _send_through_boto(self, task: Task, call: Request) -> None:
+    def _send_through_boto(self, task: Task, request: Request) -> None:
         try:
-            refuse_breaks("the request", call.query, *call.headers, *call.headers.values())
+            refuse_breaks("the request", request.query, *request.headers, *request.headers.values())
         except UnsafeTextError as error:
-            self._fail(task, call, Fault("UnsafeRequest", str(error)))
+            self._fail(task, request, Fault("UnsafeRequest", str(error)))
             return
         if self._bandwidth is not None:
-            self._bandwidth.limiter.spend(len(call.body))
-        self._ask_boto(task, call)
+            self._bandwidth.limiter.spend(len(request.body))
+        self._ask_boto(task, request)
 
-    def _ask_boto(self, task: Task, call: Request, refusal: Response | None = None) -> None:
+    def _ask_boto(self, task: Task, request: Request, refusal: Response | None = None) -> None:
         """Let boto3 send the call on a thread; ``refusal`` is the native client's answer."""
 
         def send() -> Response:
-            return _validated(call, self.fallback.send(call), self.endpoint.credentials)
+            return _validated(request, self.fallback.send(request), self.endpoint.credentials)
 
         self.loop.submit(send, partial(self._on_boto, task, refusal))
 
     def _on_boto(
-        self, task: Task, refusal: Response | None, answer: Response | None, error: BaseException | None
+        self, task: Task, refusal: Response | None, response: Response | None, error: BaseException | None
     ) -> None:
         """Go on with boto3's answer, or with the refusal before it if boto3 got none."""
         if refusal is not None:
-            answer = self.fallback.settle(refusal, answer)
+            response = self.fallback.settle(refusal, response)
             if self.fallback.takes_all and self.endpoint.lane != "reference":
                 self.use(self.endpoint.through("reference"))
             error = None
-        elif answer is not None:
-            self._count(answer)
+        elif response is not None:
+            self._count(response)
             self.wire[0] += len(task.call.body) if task.call is not None else 0
-        self.loop.resume(task, answer, error)
+        self.loop.resume(task, response, error)
 
 
-def _validated(call: Request, answer: Response, credentials: Credentials | None) -> Response:
+def _validated(request: Request, response: Response, credentials: Credentials | None) -> Response:
     """Return the answer after validation; a refusal without ``credentials``, because it is kept and shown."""
-    if (answer.status >= 300 or hides_error(answer)) and credentials is not None:
-        answer = mask_credentials(answer, credentials)
-    return validation.validate_response(call, answer)
+    if (response.status >= 300 or hides_error(response)) and credentials is not None:
+        response = mask_credentials(response, credentials)
+    return validation.validate_response(request, response)
 
 
-def _once_only(call: Request) -> bool:
+def _once_only(request: Request) -> bool:
     """Return whether a repeated call, after a lost answer, may do or answer something else than the first."""
-    return "if-none-match" in call.headers or call.name == "CreateMultipartUpload"
+    return "if-none-match" in request.headers or request.name == "CreateMultipartUpload"
 
 
 async def catch_request_error(coroutine: Any) -> Any:

@@ -48,59 +48,59 @@ class ResponseForm(NamedTuple):
     """
 
 
-def _validate_content(call: Request, answer: Response) -> None:
+def _validate_content(request: Request, response: Response) -> None:
     """Check the headers of a GET or a HEAD; the body is the object's."""
-    length = answer.headers.get("content-length", "")
+    length = response.headers.get("content-length", "")
     if length:
         listing.parse_number(length)
-    found = _RANGE.match(answer.headers.get("content-range", "")) if answer.status == 206 else None
-    asked = _RANGE.match(call.headers.get("range", ""))
-    if "partNumber=" in call.query:
+    found = _RANGE.match(response.headers.get("content-range", "")) if response.status == 206 else None
+    asked = _RANGE.match(request.headers.get("range", ""))
+    if "partNumber=" in request.query:
         return  # a part of a multipart object: S3 says which range that is
     if found and (asked is None or found[1] != asked[1]):
-        raise MalformedResponseError(f"the range {answer.headers['content-range'][:60]!r}")
-    if answer.status == 206 and asked is None:
+        raise MalformedResponseError(f"the range {response.headers['content-range'][:60]!r}")
+    if response.status == 206 and asked is None:
         raise MalformedResponseError("a part of what was asked for")
 
 
 _RANGE = re.compile(r"bytes[= ](\d+)-")
 
 
-def _validate_page(call: Request, answer: Response) -> listing.ListingPage:
+def _validate_page(request: Request, response: Response) -> listing.ListingPage:
     """Read a page of the listing; a key of another prefix is in some other listing."""
-    page = listing.parse_page(answer.body)
-    prefix = _query_parameter(call, "prefix")
+    page = listing.parse_page(response.body)
+    prefix = _query_parameter(request, "prefix")
     if prefix and not all(each.key.startswith(prefix) for each in page.objects):
         raise MalformedResponseError("a listing of another prefix")
     return page
 
 
-def _query_parameter(call: Request, name: str) -> str:
-    return dict(parse_qsl(call.query, keep_blank_values=True, errors="surrogateescape")).get(name, "")
+def _query_parameter(request: Request, name: str) -> str:
+    return dict(parse_qsl(request.query, keep_blank_values=True, errors="surrogateescape")).get(name, "")
 
 
-def _validate_uploads(call: Request, answer: Response) -> listing.UploadsPage:
-    page = listing.parse_uploads(answer.body)
+def _validate_uploads(request: Request, response: Response) -> listing.UploadsPage:
+    page = listing.parse_uploads(response.body)
     if page.markers != ("", "") and page.markers == (
-        _query_parameter(call, "key-marker"), _query_parameter(call, "upload-id-marker")
+        _query_parameter(request, "key-marker"), _query_parameter(request, "upload-id-marker")
     ):  # fmt: skip
         raise MalformedResponseError("the listing of uploads repeats itself")
     return page
 
 
-def _validate_parts(call: Request, answer: Response) -> listing.PartsPage:
-    page = listing.parse_parts(answer.body)
-    if page.marker and page.marker <= int(_query_parameter(call, "part-number-marker") or 0):
+def _validate_parts(request: Request, response: Response) -> listing.PartsPage:
+    page = listing.parse_parts(response.body)
+    if page.marker and page.marker <= int(_query_parameter(request, "part-number-marker") or 0):
         raise MalformedResponseError("the listing of parts repeats itself")
     return page
 
 
 def _parse_body(parse: Callable[[Any], Any]) -> Callable[[Request, Response], Any]:
-    return lambda _, answer: parse(answer.body)
+    return lambda _, response: parse(response.body)
 
 
 def _parse_rooted(*roots: str) -> Callable[[Request, Response], Any]:
-    return lambda _, answer: listing.parse_root(answer.body, *roots)
+    return lambda _, response: listing.parse_root(response.body, *roots)
 
 
 _VERSIONING = ("VersioningConfiguration", "GetBucketVersioningResponse")
@@ -153,23 +153,23 @@ _QUOTES = 4
 _STORES = frozenset({"PutObject", "UploadPart"})
 
 
-def is_stored(call: Request, answer: Response) -> bool:
+def is_stored(request: Request, response: Response) -> bool:
     """Return whether this is the most frequent answer by far: an object or a part was stored, and has an ETag."""
     return (
-        answer.status == 200
-        and not answer.body
-        and call.name in _STORES
-        and len(answer.headers.get("etag", "")) > _QUOTES
+        response.status == 200
+        and not response.body
+        and request.name in _STORES
+        and len(response.headers.get("etag", "")) > _QUOTES
     )
 
 
-def is_found(call: Request, answer: Response) -> bool:
+def is_found(request: Request, response: Response) -> bool:
     """Return whether this is S3's usual answer to a HEAD: the object is there, with an ETag and a size."""
-    headers = answer.headers
+    headers = response.headers
     return (
-        answer.status == 200
-        and call.name == "HeadObject"
-        and not answer.body
+        response.status == 200
+        and request.name == "HeadObject"
+        and not response.body
         and len(headers.get("etag", "")) > _QUOTES
         and _SIZE.match(headers.get("content-length", "")) is not None
     )
@@ -178,103 +178,107 @@ def is_found(call: Request, answer: Response) -> bool:
 _SIZE = re.compile(r"[0-9]{1,18}\Z")
 
 
-def validate_response(call: Request, answer: Response) -> Response:
-    """Return ``answer`` if it is S3's to ``call``, with its document. Raise :class:`RequestError` for a malformed one."""
-    if is_stored(call, answer):
-        return answer
-    if not answer.ok:
-        _check_refusal(call, answer)
-        return answer
-    if hides_error(answer) and (call.name not in _OBJECTS or not has_etag(answer)):
-        return _refusal_in(answer)
+def validate_response(request: Request, response: Response) -> Response:
+    """Return ``response`` if it is S3's to ``request``, with its document. Raise :class:`RequestError` for a malformed one."""
+    if is_stored(request, response):
+        return response
+    if not response.ok:
+        _check_refusal(request, response)
+        return response
+    if hides_error(response) and (request.name not in _OBJECTS or not has_etag(response)):
+        return _refusal_in(response)
     try:
-        return answer._replace(document=_read_form(call, answer, RULES.get(call.name, _OTHER)))
+        return response._replace(document=_read_form(request, response, RULES.get(request.name, _OTHER)))
     except (ValueError, OverflowError, RecursionError, LookupError, TypeError) as error:
-        if call.name in _SUBRESOURCES and has_etag(answer) and "last-modified" in answer.headers:
-            return Response(501, answer.headers, _NO_SUBRESOURCE)
-        raise malformed_response(call, _what_came(answer), str(error), answer.status) from error
+        if request.name in _SUBRESOURCES and has_etag(response) and "last-modified" in response.headers:
+            return Response(501, response.headers, _NO_SUBRESOURCE)
+        raise malformed_response(request, _what_came(response), str(error), response.status) from error
 
 
-def _read_form(call: Request, answer: Response, rule: ResponseForm) -> Any:
+def _read_form(request: Request, response: Response, rule: ResponseForm) -> Any:
     """Return the document. Raises ValueError that names the missing element."""
-    if answer.status not in rule.statuses:
-        raise MalformedResponseError(f"{_WHOSE.get(call.name, 'S3')} says {' or '.join(map(str, rule.statuses))}")
-    if rule.etag and not has_etag(answer):
+    if response.status not in rule.statuses:
+        raise MalformedResponseError(f"{_WHOSE.get(request.name, 'S3')} says {' or '.join(map(str, rule.statuses))}")
+    if rule.etag and not has_etag(response):
         raise MalformedResponseError("no ETag")
     if rule.read is not None:
-        return rule.read(call, answer)
-    if rule.empty and answer.status != 204 and (answer.body or _media_type(answer) == "text/html"):
+        return rule.read(request, response)
+    if rule.empty and response.status != 204 and (response.body or _media_type(response) == "text/html"):
         raise MalformedResponseError("S3 sends neither a body nor a type")
-    if answer.body and _is_foreign_body(answer):
+    if response.body and _is_foreign_body(response):
         raise MalformedResponseError("a body that is not S3's")
     return None
 
 
-def _is_foreign_body(answer: Response) -> bool:
+def _is_foreign_body(response: Response) -> bool:
     """Return whether a body, where S3 sends none, is a page or a document of another server."""
-    return _media_type(answer) == "text/html" or bytes(answer.body[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    return (
+        _media_type(response) == "text/html" or bytes(response.body[:1024]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    )
 
 
-def _check_refusal(call: Request, answer: Response) -> None:
+def _check_refusal(request: Request, response: Response) -> None:
     """Raise :class:`RequestError` for a web page that says there is no such object: only S3 can say that."""
-    facts = (412,) if call.name in _FACT_FREE else (404, 412)
-    if answer.status in facts and bytes(answer.body[:64]).strip() and not is_error_document(answer.body):
-        raise malformed_response(call, _what_came(answer), "no error document", answer.status)
+    facts = (412,) if request.name in _FACT_FREE else (404, 412)
+    if response.status in facts and bytes(response.body[:64]).strip() and not is_error_document(response.body):
+        raise malformed_response(request, _what_came(response), "no error document", response.status)
 
 
-def _refusal_in(answer: Response) -> Response:
+def _refusal_in(response: Response) -> Response:
     """Return the refusal that a 200 hides, as CopyObject and CompleteMultipartUpload may."""
-    fault = fault_of(answer)
+    fault = fault_of(response)
     status = STATUS_OF.get(fault.code) or (500 if fault.retryable else 400)
-    return answer._replace(status=status)
+    return response._replace(status=status)
 
 
-def has_etag(answer: Response) -> bool:
+def has_etag(response: Response) -> bool:
     """Return whether a header names an ETag that is not empty."""
-    return bool(answer.headers.get("etag", "").strip('W/" '))
+    return bool(response.headers.get("etag", "").strip('W/" '))
 
 
-def etag_in(answer: Response) -> str:
+def etag_in(response: Response) -> str:
     """Return the ETag in the document of a copy, or of a completed upload; empty where it names none."""
-    document = answer.document
+    document = response.document
     etag: str = document.get("ETag", "") if isinstance(document, dict) else document or ""
     return etag.strip('" ')
 
 
-def proved_by(call: Request, answer: Response, head: Response) -> Response:
-    """Return ``answer``, whose document names no ETag, with the one ``head`` shows. Raise :class:`RequestError` without."""
+def proved_by(request: Request, response: Response, head: Response) -> Response:
+    """Return ``response``, whose document names no ETag, with the one ``head`` shows. Raise :class:`RequestError` without."""
     if not head.ok:
-        raise malformed_response(call, _what_came(answer), f"no ETag, and HEAD of it says {head.status}", answer.status)
+        raise malformed_response(
+            request, _what_came(response), f"no ETag, and HEAD of it says {head.status}", response.status
+        )
     etag = head.headers["etag"]
-    document = {**answer.document, "ETag": etag} if isinstance(answer.document, dict) else etag.strip('"')
-    return answer._replace(document=document)
+    document = {**response.document, "ETag": etag} if isinstance(response.document, dict) else etag.strip('"')
+    return response._replace(document=document)
 
 
-def malformed_response(call: Request, what: str, why: str = "", status: int = 0) -> RequestError:
-    """Return the error for a response that is not S3's answer to ``call``; ``why`` says how this was found."""
+def malformed_response(request: Request, what: str, why: str = "", status: int = 0) -> RequestError:
+    """Return the error for a response that is not S3's answer to ``request``; ``why`` says how this was found."""
     reason = f" ({_printable_text(why)})" if why else ""
-    words = f"{call.name} was answered with {what}, which is not {_WHOSE.get(call.name, 'S3')}'s answer{reason}"
-    return RequestError(call.name, call.key, Fault(MALFORMED, words, status))
+    words = f"{request.name} was answered with {what}, which is not {_WHOSE.get(request.name, 'S3')}'s answer{reason}"
+    return RequestError(request.name, request.key, Fault(MALFORMED, words, status))
 
 
-def too_large(call: Request, what: str) -> RequestError:
+def too_large(request: Request, what: str) -> RequestError:
     """Return the error for ``what``, an announced size above the limit of the call.
 
     That may be the true size of another object than was expected: then no other try fares better.
     """
-    if call.name != "GetObject":
-        return malformed_response(call, what)
-    return RequestError(call.name, call.key, Fault(TOO_LARGE, f"the object has {what}", 200))
+    if request.name != "GetObject":
+        return malformed_response(request, what)
+    return RequestError(request.name, request.key, Fault(TOO_LARGE, f"the object has {what}", 200))
 
 
-def _what_came(answer: Response) -> str:
-    kind = _media_type(answer)
-    body = "" if answer.body else " and no body"
-    return f"{answer.status} {_printable_text(kind)}" if kind else f"{answer.status}{body or ' of no type'}"
+def _what_came(response: Response) -> str:
+    kind = _media_type(response)
+    body = "" if response.body else " and no body"
+    return f"{response.status} {_printable_text(kind)}" if kind else f"{response.status}{body or ' of no type'}"
 
 
-def _media_type(answer: Response) -> str:
-    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type(response: Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _printable_text(text: str) -> str:

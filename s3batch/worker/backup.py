@@ -57,9 +57,9 @@ class ObjectPlace(NamedTuple):
         """Return the request for its tags."""
         return self._at(requests.get_object_tagging(self.key))
 
-    def _at(self, call: Request) -> Request:
+    def _at(self, request: Request) -> Request:
         version = requests.canonical_query([("versionId", self.version)]) if self.version else ""
-        return call._replace(bucket=self.bucket, query="&".join(filter(None, [call.query, version])))
+        return request._replace(bucket=self.bucket, query="&".join(filter(None, [request.query, version])))
 
 
 async def back_up(key: str, head: Response, place: BackupPlace, tools: Tools) -> None:
@@ -84,17 +84,17 @@ async def read_canned_acl(source: ObjectPlace, tools: Tools) -> str:
     """Return the canned ACL of an object; empty for a private one, and where it cannot be read or kept."""
     if tools.quirks.refuses("GetObjectAcl"):
         return ""
-    call = source.acl()
-    answer = await send_request(call)
-    if answer.status == 404:  # a store that has no ACLs of old versions
+    request = source.acl()
+    response = await send_request(request)
+    if response.status == 404:  # a store that has no ACLs of old versions
         return ""
-    if (fault := refusal_for_good(answer)) is not None:
-        tools.note_refusal(call.name, fault, "ACLs of old objects are not kept")
+    if (fault := refusal_for_good(response)) is not None:
+        tools.note_refusal(request.name, fault, "ACLs of old objects are not kept")
         return ""
-    if answer.status == 500:  # moto has no ACL of some objects
+    if response.status == 500:  # moto has no ACL of some objects
         tools.warn(f"the ACL of {source.key} cannot be read (HTTP 500), and is not kept in the backup")
         return ""
-    acl = canned_acl(bytes(raise_for_status(answer, call).body))
+    acl = canned_acl(bytes(raise_for_status(response, request).body))
     if acl in ("", "custom"):
         tools.warn(f"the ACL of {source.key} is not canned, and is not kept in the backup")
     return "" if acl in ("", "custom", "private") else acl
@@ -112,22 +112,22 @@ async def copy_with_attributes(
     if int(head.headers.get("content-length", 0)) > tools.brief.copy_limit:
         await _copy_large_source(source, remote, to, tools)
     else:
-        call = _copy_request(
+        request = _copy_request(
             source, to, {**pinned, **_make_unkept_headers(remote), **({"x-amz-acl": acl} if acl else {})}
         )
-        answer = await send_request(call)
-        if acl and is_acl_refusal(answer):
+        response = await send_request(request)
+        if acl and is_acl_refusal(response):
             tools.warn(ACL_LOST)
-            answer = await send_request(_copy_request(source, to, {**pinned, **_make_unkept_headers(remote)}))
-        if answer.status in (404, 412):
+            response = await send_request(_copy_request(source, to, {**pinned, **_make_unkept_headers(remote)}))
+        if response.status in (404, 412):
             raise RefusedChangeError("the object changed while it was copied", retryable=True)
-        raise_for_status(answer, call)
+        raise_for_status(response, request)
     return await _look_after_copy(source, remote, to, tools)
 
 
 def _copy_request(source: ObjectPlace, to: ObjectPlace, headers: Mapping[str, str]) -> Request:
-    call = requests.copy_object(to.key, source.bucket, headers, source.key, source.version)
-    return call._replace(bucket=to.bucket)
+    request = requests.copy_object(to.key, source.bucket, headers, source.key, source.version)
+    return request._replace(bucket=to.bucket)
 
 
 def _make_unkept_headers(remote: RemoteAttributes) -> dict[str, str]:
@@ -190,6 +190,6 @@ async def _copy_large_source(source: ObjectPlace, remote: RemoteAttributes, to: 
 
 async def _read_tags_of(source: ObjectPlace) -> Tags:
     """Return the tags of an object; none where they cannot be read."""
-    answer = await send_request(source.tagging())
-    found: Tags = answer.document if answer.ok else ()
+    response = await send_request(source.tagging())
+    found: Tags = response.document if response.ok else ()
     return found

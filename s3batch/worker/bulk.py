@@ -83,12 +83,12 @@ def compare_alike(file: FileToCompare, tools: Tools) -> Generator[Any, Any, floa
         if checksum is not None:
             return ON_RECORD
         del body
-        answer = yield requests.head_equal_object(key)
+        response = yield requests.head_equal_object(key)
     except (ContentError, RequestError):
         return UNKNOWN
-    headers = answer.headers
+    headers = response.headers
     if (
-        answer.status != 200
+        response.status != 200
         or headers.get("etag", "").strip('"') != etag
         or headers.get("content-length") != str(stamp.size)
     ):

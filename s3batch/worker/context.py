@@ -191,10 +191,10 @@ class Tools:
         """Have the job warn of this, with the next result."""
         self.warnings.append(" ".join(words.splitlines()))
 
-    def note_refusal(self, call: str, fault: Fault, consequence: str) -> None:
-        """Note that the store permanently refuses an optional request, and warn of it the first time."""
-        if self.note(Quirk(QuirkKind.REFUSED, call, f"HTTP {fault.status} {fault.code}")):
-            self.warn(refusal_words(call, fault.code, fault.message, consequence))
+    def note_refusal(self, name: str, fault: Fault, consequence: str) -> None:
+        """Note that the store permanently refuses an optional request of this name, and warn of it the first time."""
+        if self.note(Quirk(QuirkKind.REFUSED, name, f"HTTP {fault.status} {fault.code}")):
+            self.warn(refusal_words(name, fault.code, fault.message, consequence))
 
     def attributes(self, operation: Operation) -> Attributes:
         """Return the attributes of the object of this operation's file."""

@@ -82,8 +82,8 @@ def _value_of(head: Response, name: str) -> str:
 
 
 async def _has_tags(key: str) -> bool:
-    answer = await send_request(requests.get_object_tagging(key))
-    return answer.ok and answer.document == _TAGS
+    response = await send_request(requests.get_object_tagging(key))
+    return response.ok and response.document == _TAGS
 
 
 async def _remove(parent: str) -> None:

@@ -41,13 +41,13 @@ async def delete_one(operation: Operation, tools: Tools) -> Result:
 
 async def _delete_guarded(operation: Operation, tools: Tools) -> Result:
     """Delete a key whose object is as it was planned, after its backup."""
-    call, exact = requests.head_object(operation.key), tools.brief.exact
+    request, exact = requests.head_object(operation.key), tools.brief.exact
     planned = PlannedDelete(operation.key, operation.etag, operation.stamp.mtime_ns)
     if exact and tools.brief.delete_check.has_file(operation.key):
         raise RefusedChangeError("drifted: there is a file for this key now")
     if not exact and await tools.brief.delete_check.find_changed([planned], tools):
         return Result(operation.id, already=True)
-    head = await send_request(call)
+    head = await send_request(request)
     if head.status == 404:
         return Result(operation.id)
     await prepare_change(operation, head, tools)
@@ -55,16 +55,16 @@ async def _delete_guarded(operation: Operation, tools: Tools) -> Result:
 
 
 async def _delete_key(operation: Operation) -> Result:
-    call = requests.delete_object(operation.key)
+    request = requests.delete_object(operation.key)
     condition = {"if-match": f'"{operation.etag}"'} if operation.is_in_doubt and operation.etag else {}
-    answer = await send_request(call._replace(headers={**call.headers, **condition}))
-    if condition and not answer.ok and answer.status != 404:
-        if await misjudges_condition(answer, call, condition):
-            answer = await send_request(call)
-        elif answer.status in OVERTAKEN:
+    response = await send_request(request._replace(headers={**request.headers, **condition}))
+    if condition and not response.ok and response.status != 404:
+        if await misjudges_condition(response, request, condition):
+            response = await send_request(request)
+        elif response.status in OVERTAKEN:
             return Result(operation.id, already=True)
-    if answer.status != 404 or fault_of(answer).code == "NoSuchBucket":
-        raise_for_status(answer, call)
+    if response.status != 404 or fault_of(response).code == "NoSuchBucket":
+        raise_for_status(response, request)
     return Result(operation.id)
 
 
@@ -80,18 +80,18 @@ async def delete_batch(work: Work, tools: Tools) -> list[Result]:
 
 async def _delete_together(work: Work, tools: Tools) -> list[Result]:
     """Delete in one request. Errors come inside the answer, and each is named."""
-    call = requests.delete_objects(key for _, key in work.keys)
-    answer = await send_request(call)
-    if answer.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
+    request = requests.delete_objects(key for _, key in work.keys)
+    response = await send_request(request)
+    if response.status in (400, 405, 501):  # a store without DeleteObjects, or one that cannot read this key
         return [await _delete_row(row, key, tools) for row, key in work.keys]
-    if not answer.ok:
-        return result_for_each(work, failed_result(work, fault_of(answer), call.name))
-    errors = {error.get("Key", ""): error for error in answer.document}
+    if not response.ok:
+        return result_for_each(work, failed_result(work, fault_of(response), request.name))
+    errors = {error.get("Key", ""): error for error in response.document}
     if not errors.keys() <= {key for _, key in work.keys}:  # some key stays, and who knows which
         return [await _delete_row(row, key, tools) for row, key in work.keys]
     failed = [(row, errors[key]) for row, key in work.keys if key in errors]
     deleted = [row for row, key in work.keys if key not in errors] if failed else [row for row, _ in work.keys]
-    results = [_delete_result(row, error, answer) for row, error in failed]
+    results = [_delete_result(row, error, response) for row, error in failed]
     return ([make_deleted_result(deleted)] if deleted else []) + results
 
 
@@ -105,11 +105,11 @@ async def _delete_row(row: int, key: str, tools: Tools) -> Result:
         return failed_result(Work(operation), error.fault, error.name)
 
 
-def _delete_result(row: int, error: dict[str, str], answer: Response) -> Result:
+def _delete_result(row: int, error: dict[str, str], response: Response) -> Result:
     if error.get("Code") == "NoSuchKey":
         return Result(row)
-    request_id = answer.headers.get("x-amz-request-id", "")
-    fault = Fault(error.get("Code", ""), error.get("Message", ""), answer.status, request_id)
+    request_id = response.headers.get("x-amz-request-id", "")
+    fault = Fault(error.get("Code", ""), error.get("Message", ""), response.status, request_id)
     return Result(
         row, error=f"DeleteObjects: {fault}", code=fault.code, status=fault.status, request_id=request_id,
         retryable=fault.retryable, throttled=fault.throttled,

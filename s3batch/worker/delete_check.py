@@ -69,12 +69,14 @@ async def _find_rewritten(planned: Sequence[PlannedDelete], prefix: str, tools: 
     left = in_listing_order(by_key)
     changed: set[str] = set()
     while left:
-        call = jump_to(left, prefix)
-        answer = await send_request(call)
-        if (fault := refusal_for_good(answer)) is not None:
-            tools.note_refusal(call.name, fault, "deletes do not check whether an object was written since the listing")
+        request = jump_to(left, prefix)
+        response = await send_request(request)
+        if (fault := refusal_for_good(response)) is not None:
+            tools.note_refusal(
+                request.name, fault, "deletes do not check whether an object was written since the listing"
+            )
             return changed
-        page: ListingPage = raise_for_status(answer, call).document
+        page: ListingPage = raise_for_status(response, request).document
         changed |= {each.key for each in page.objects if _is_another(each, by_key)}
         if not page.token:
             break
@@ -96,9 +98,9 @@ def _is_another(listed: ListedObject, by_key: Mapping[str, PlannedDelete]) -> bo
 async def _rewritten_by_head(keys: Sequence[str], by_key: Mapping[str, PlannedDelete]) -> set[str]:
     changed = set()
     for key in keys:
-        call = requests.head_object(key)
-        answer = await send_request(call)
-        if answer.status != 404 and not _is_as_planned(raise_for_status(answer, call), by_key[key]):
+        request = requests.head_object(key)
+        response = await send_request(request)
+        if response.status != 404 and not _is_as_planned(raise_for_status(response, request), by_key[key]):
             changed.add(key)
     return changed
 

@@ -98,8 +98,8 @@ async def _without_doubt(error: RequestError, tools: Tools) -> Fault:
     rules = tools.brief.rules
     if not rules.encryption.startswith("aws:kms") or error.name not in _TAKE_A_KEY:
         return error.fault
-    answer = await send_request(requests.head_object(error.key))
-    return error.fault if not answer.ok and fault_of(answer).signed_out else kms_fault(error.fault)
+    response = await send_request(requests.head_object(error.key))
+    return error.fault if not response.ok and fault_of(response).signed_out else kms_fault(error.fault)
 
 
 _TAKE_A_KEY = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})

@@ -61,16 +61,16 @@ def fetch_plain(work: Work, tools: Tools, general: General) -> Generator[Any, An
     began = time.monotonic()
     operation, landing = work.operation, landing_of(tools)
     etag = operation.etag
-    call = make_get_request(operation)
+    request = make_get_request(operation)
     outcome: Response | RequestError
     try:
-        outcome = answer = yield call
-        if answer.status == 200 and etag and answer.headers.get("etag") == f'"{etag}"' and not tools.found:
-            name, proof = _store_body(answer, operation, tools)
+        outcome = response = yield request
+        if response.status == 200 and etag and response.headers.get("etag") == f'"{etag}"' and not tools.found:
+            name, proof = _store_body(response, operation, tools)
             stamp: Stamp = yield Wait(partial(landing.begin_move, name, operation.path))
-            told = (operation.size, etag, "", seconds_of(answer.headers.get("last-modified", "")), proof)
-            seconds, request = time.monotonic() - began, answer.headers.get("x-amz-request-id", "")
-            return [good_result(operation.id, request, seconds, *told)._replace(stamp=stamp)]
+            told = (operation.size, etag, "", seconds_of(response.headers.get("last-modified", "")), proof)
+            seconds, request_id = time.monotonic() - began, response.headers.get("x-amz-request-id", "")
+            return [good_result(operation.id, request_id, seconds, *told)._replace(stamp=stamp)]
     except RequestError as error:
         outcome = error
     except OSError as error:
@@ -78,7 +78,7 @@ def fetch_plain(work: Work, tools: Tools, general: General) -> Generator[Any, An
         return [failed_write(work, error)]
     except WrongContentError as error:
         return [wrong_result(work, error)]
-    results: list[Result] = yield from general(work, tools, FirstAttempt(call, outcome))
+    results: list[Result] = yield from general(work, tools, FirstAttempt(request, outcome))
     return results
 
 
@@ -102,12 +102,12 @@ async def fetch_object(work: Work, tools: Tools, asked: FirstAttempt | None = No
 
 
 async def _fetch_whole(work: Work, tools: Tools, asked: FirstAttempt | None) -> Result:
-    operation, call = work.operation, make_get_request(work.operation)
-    outcome = asked.outcome if asked is not None else await send_request(call)
+    operation, request = work.operation, make_get_request(work.operation)
+    outcome = asked.outcome if asked is not None else await send_request(request)
     if isinstance(outcome, RequestError):
         raise outcome
     if not outcome.ok:
-        return refused_object(work, outcome, call)
+        return refused_object(work, outcome, request)
     require_same_object(outcome, operation)
     store = partial(_store_body, outcome, operation, tools)
     name, proof = store() if operation.size <= BLOCK else await run_in_thread(store)
@@ -119,20 +119,20 @@ async def _fetch_whole(work: Work, tools: Tools, asked: FirstAttempt | None) -> 
     )  # fmt: skip
 
 
-def _store_body(answer: Response, operation: Operation, tools: Tools) -> tuple[str, ContentProof]:
+def _store_body(response: Response, operation: Operation, tools: Tools) -> tuple[str, ContentProof]:
     """Write the body into an unfinished file once its content is proved; return that file's name, and the proof.
 
     Raises OSError, or WrongContentError for other bytes than the object's. A large body is handled on a thread.
     """
-    body, landing = answer.body, landing_of(tools)
+    body, landing = response.body, landing_of(tools)
     if len(body) != operation.size:
         raise WrongContentError(f"{len(body)} bytes came of {operation.size}")
-    proof = prove_body(body, answer.headers, tools.brief.part_size)
+    proof = prove_body(body, response.headers, tools.brief.part_size)
     name = f"{operation.id}.{os.getpid()}"
     descriptor = landing.tree.create_anew(name)
     try:
         write_all(descriptor, body)
-        landing.finish(descriptor, operation, answer.headers)
+        landing.finish(descriptor, operation, response.headers)
     except BaseException:
         landing.tree.discard(name)
         raise
@@ -153,14 +153,14 @@ async def compare_file(work: Work, tools: Tools) -> Result:
         if found is None or found.st_size != operation.size:
             reason = Reason.MISSING if found is None else Reason.CONTENT
             return Result(operation.id, become=Kind.DOWNLOAD, reason=reason)
-        call = pin_request(requests.head_object(operation.key), operation.etag)
-        answer = await send_request(call)
-        if not answer.ok:
-            return refused_object(work, answer, call)
-        require_same_object(answer, operation)
+        request = pin_request(requests.head_object(operation.key), operation.etag)
+        response = await send_request(request)
+        if not response.ok:
+            return refused_object(work, response, request)
+        require_same_object(response, operation)
         descriptor = landing.tree.open_file(operation.path)
         try:
-            return await _compare_opened(operation, descriptor, answer, tools)
+            return await _compare_opened(operation, descriptor, response, tools)
         finally:
             os.close(descriptor)
     except OSError:  # a link, a directory, a file that may not be read: it is replaced, or the download names it
@@ -169,8 +169,8 @@ async def compare_file(work: Work, tools: Tools) -> Result:
         return changed_result(work)
 
 
-async def _compare_opened(operation: Operation, descriptor: int, answer: Response, tools: Tools) -> Result:
-    evidence, before = ContentEvidence.from_head(answer.headers), os.fstat(descriptor)
+async def _compare_opened(operation: Operation, descriptor: int, response: Response, tools: Tools) -> Result:
+    evidence, before = ContentEvidence.from_head(response.headers), os.fstat(descriptor)
     compare = partial(
         is_same_content, partial(read_blocks, descriptor), operation.size, evidence, tools.brief.part_size
     )
@@ -179,9 +179,9 @@ async def _compare_opened(operation: Operation, descriptor: int, answer: Respons
         same = await fetch_parts.is_same_when_read(operation, descriptor)
     if not same or not has_stamp(os.fstat(descriptor), stamp_of(before)):
         return Result(operation.id, become=Kind.DOWNLOAD, reason=Reason.CONTENT)
-    if not tools.brief.dry_run and wanted_time(answer.headers) != before.st_mtime_ns:
-        set_time(descriptor, answer.headers)
-    return fetch_parts.equal_result(operation, descriptor, answer)
+    if not tools.brief.dry_run and wanted_time(response.headers) != before.st_mtime_ns:
+        set_time(descriptor, response.headers)
+    return fetch_parts.equal_result(operation, descriptor, response)
 
 
 EXTENSIONS = ((Kind.DOWNLOAD, fetch_object), (Kind.RECONCILE, compare_file), (Kind.DELETE, delete_local))

@@ -86,24 +86,24 @@ async def _find_finished(work: Work, landing: Landing, tools: Tools) -> Result |
     except OSError:
         return None
     try:
-        answer = await send_request(pin_request(requests.head_object(operation.key), operation.etag))
-        if not answer.ok:
+        response = await send_request(pin_request(requests.head_object(operation.key), operation.etag))
+        if not response.ok:
             return None
-        evidence, blocks = ContentEvidence.from_head(answer.headers), partial(read_blocks, descriptor)
+        evidence, blocks = ContentEvidence.from_head(response.headers), partial(read_blocks, descriptor)
         compare = partial(is_same_content, blocks, operation.size, evidence, tools.brief.part_size)
         if not await run_in_thread(compare):
             return None
-        set_time(descriptor, answer.headers)
-        return equal_result(operation, descriptor, answer)._replace(step=work.step, fingerprint=ContentProof.CHECKSUM)
+        set_time(descriptor, response.headers)
+        return equal_result(operation, descriptor, response)._replace(step=work.step, fingerprint=ContentProof.CHECKSUM)
     finally:
         os.close(descriptor)
 
 
-def equal_result(operation: Operation, descriptor: int, answer: Response) -> Result:
+def equal_result(operation: Operation, descriptor: int, response: Response) -> Result:
     """Return the result for an open file that was found equal to its object."""
     return Result(
-        operation.id, etag=etag_of(answer), already=True, stamp=stamp_of(os.fstat(descriptor)),
-        date=seconds_of(answer.headers.get("last-modified", "")),
+        operation.id, etag=etag_of(response), already=True, stamp=stamp_of(os.fstat(descriptor)),
+        date=seconds_of(response.headers.get("last-modified", "")),
     )  # fmt: skip
 
 
@@ -111,30 +111,30 @@ async def fetch_part(work: Work, tools: Tools) -> Result:
     """Fetch one range and write it into the unfinished file."""
     operation, part = work.operation, work.parts[0]
     last = part.offset + part.size - 1
-    call = pin_request(requests.get_object(operation.key, part.offset, last), operation.etag)
-    answer = await send_request(call)
-    if not answer.ok:
-        return refused_object(work, answer, call)
-    require_same_object(answer, operation)
-    _require_range(answer, operation, part.offset, part.size)
+    request = pin_request(requests.get_object(operation.key, part.offset, last), operation.etag)
+    response = await send_request(request)
+    if not response.ok:
+        return refused_object(work, response, request)
+    require_same_object(response, operation)
+    _require_range(response, operation, part.offset, part.size)
     try:
         descriptor = landing_of(tools).tree.open_unfinished(operation.upload_id)
     except FileNotFoundError:
         said = "the unfinished file is gone"
         return Result(operation.id, work.step, part.number, error=said, code="NoSuchUpload")
-    await run_in_thread(partial(_write_durably, descriptor, answer.body, part.offset))
+    await run_in_thread(partial(_write_durably, descriptor, response.body, part.offset))
     return Result(operation.id, work.step, part.number, sent=part.size, etag=operation.etag)
 
 
-def _require_range(answer: Response, operation: Operation, offset: int, size: int) -> None:
+def _require_range(response: Response, operation: Operation, offset: int, size: int) -> None:
     """Raise WrongContentError unless the answer is the range that was asked for."""
-    said = answer.headers.get("content-range", "")  # rclone sends it with a 200
+    said = response.headers.get("content-range", "")  # rclone sends it with a 200
     if said and said != f"bytes {offset}-{offset + size - 1}/{operation.size}":
         raise WrongContentError(f"the range that came is {said[:80]!r}")
-    if answer.status == 200 and not said and size != operation.size:
+    if response.status == 200 and not said and size != operation.size:
         raise WrongContentError("the whole object came in the place of a range")
-    if len(answer.body) != size:
-        raise WrongContentError(f"{len(answer.body)} bytes came of {size}")
+    if len(response.body) != size:
+        raise WrongContentError(f"{len(response.body)} bytes came of {size}")
 
 
 def _write_durably(descriptor: int, body: Body, offset: int) -> None:
@@ -149,29 +149,29 @@ def _write_durably(descriptor: int, body: Body, offset: int) -> None:
 async def finish_fetch(work: Work, tools: Tools) -> Result:
     """Prove the content of the unfinished file, and give it its place."""
     operation, landing = work.operation, landing_of(tools)
-    call = pin_request(requests.head_object(operation.key), operation.etag)
-    answer = await send_request(call)
-    if not answer.ok:
-        return refused_object(work, answer, call)
-    require_same_object(answer, operation)
+    request = pin_request(requests.head_object(operation.key), operation.etag)
+    response = await send_request(request)
+    if not response.ok:
+        return refused_object(work, response, request)
+    require_same_object(response, operation)
     try:
         descriptor = landing.tree.open_unfinished(operation.upload_id)
     except FileNotFoundError:
         return Result(operation.id, work.step, error="the unfinished file is gone", code="NoSuchUpload")
     try:
         blocks = partial(read_blocks, descriptor)
-        prove = partial(prove_bytes, blocks, operation.size, answer.headers, tools.brief.part_size)
+        prove = partial(prove_bytes, blocks, operation.size, response.headers, tools.brief.part_size)
         try:
             proof = await run_in_thread(prove)
         except WrongContentError as error:  # which part is wrong is not known: all come again
             return Result(operation.id, work.step, error=f"GetObject: {error}", code="InvalidPart")
-        landing.finish(descriptor, operation, answer.headers)
+        landing.finish(descriptor, operation, response.headers)
     finally:
         os.close(descriptor)
     stamp = await landing.move_in(operation.upload_id, operation.path)
     return Result(
-        operation.id, work.step, etag=etag_of(answer), fingerprint=proof, stamp=stamp,
-        date=seconds_of(answer.headers.get("last-modified", "")),
+        operation.id, work.step, etag=etag_of(response), fingerprint=proof, stamp=stamp,
+        date=seconds_of(response.headers.get("last-modified", "")),
     )  # fmt: skip
 
 
@@ -185,8 +185,8 @@ async def is_same_when_read(operation: Operation, descriptor: int) -> bool:
     """Return whether an open file holds the bytes of its object, which is read for that."""
     for offset in range(0, operation.size, _PIECE):
         length = min(_PIECE, operation.size - offset)
-        answer = await send_expecting_ok(requests.get_object(operation.key, offset, offset + length - 1))
-        if answer.body != os.pread(descriptor, length, offset):
+        response = await send_expecting_ok(requests.get_object(operation.key, offset, offset + length - 1))
+        if response.body != os.pread(descriptor, length, offset):
             return False
     return True
 

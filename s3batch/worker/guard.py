@@ -50,8 +50,8 @@ async def require_planned(operation: Operation, head: Response) -> None:
 
 async def _is_listed_as_planned(operation: Operation, planned_ns: int) -> bool:
     """Return whether a listing shows the planned time: of a copy rclone lists another one than HEAD tells."""
-    answer = await send_request(requests.list_objects(operation.key, limit=1))
-    listed = [each for each in answer.document.objects if each.key == operation.key] if answer.ok else []
+    response = await send_request(requests.list_objects(operation.key, limit=1))
+    listed = [each for each in response.document.objects if each.key == operation.key] if response.ok else []
     return any((each.etag, modified_ns(each.modified)) == (operation.etag, planned_ns) for each in listed)
 
 

@@ -85,14 +85,14 @@ async def read_tags(key: str, tools: Tools) -> Tags | None:
     """Return the tags of ``key``, sorted; ``None`` where they cannot be read."""
     if tools.quirks.refuses("GetObjectTagging"):
         return None
-    call = requests.get_object_tagging(key)
-    answer = await send_request(call)
-    if (fault := refusal_for_good(answer)) is not None:
-        tools.note_refusal(call.name, fault, "tags are not compared, and a store that drops them loses them")
+    request = requests.get_object_tagging(key)
+    response = await send_request(request)
+    if (fault := refusal_for_good(response)) is not None:
+        tools.note_refusal(request.name, fault, "tags are not compared, and a store that drops them loses them")
         return None
-    if answer.status == 404 and fault_of(answer).code == "NoSuchTagSet":
+    if response.status == 404 and fault_of(response).code == "NoSuchTagSet":
         return ()
-    found: Tags = raise_for_status(answer, call).document
+    found: Tags = raise_for_status(response, request).document
     return found
 
 
@@ -100,12 +100,12 @@ async def read_acl(key: str, tools: Tools) -> str:
     """Return the canned ACL that the grants of ``key`` amount to; empty where they cannot be read."""
     if tools.quirks.refuses("GetObjectAcl"):
         return ""
-    call = requests.get_object_acl(key)
-    answer = await send_request(call)
-    if (fault := refusal_for_good(answer)) is not None:
-        tools.note_refusal(call.name, fault, "ACLs are not compared")
+    request = requests.get_object_acl(key)
+    response = await send_request(request)
+    if (fault := refusal_for_good(response)) is not None:
+        tools.note_refusal(request.name, fault, "ACLs are not compared")
         return ""
-    return canned_acl(bytes(raise_for_status(answer, call).body))
+    return canned_acl(bytes(raise_for_status(response, request).body))
 
 
 def make_kept_headers(kept: KeptAttributes, attributes: Attributes) -> dict[str, str]:
@@ -244,10 +244,10 @@ async def _copied_result(
         after = await send_expecting_ok(requests.head_object(key))
         date = seconds_of(after.headers.get("last-modified", ""))
         return Result(operation.id, etag=etag_of(after), date=date, fingerprint=fingerprint)
-    answer = await _copy_whole(operation, attributes, remote, tools)
-    if answer is None:
+    response = await _copy_whole(operation, attributes, remote, tools)
+    if response is None:
         return found_right(operation, head, tools)
-    return Result(operation.id, etag=etag_in(answer), date=date_of(answer), fingerprint=fingerprint)
+    return Result(operation.id, etag=etag_in(response), date=date_of(response), fingerprint=fingerprint)
 
 
 async def _copy_whole(
@@ -256,10 +256,10 @@ async def _copy_whole(
     """Return the answer. ``None``: only the ACL was to be set, and the bucket takes none."""
     key, bucket = operation.key, tools.endpoint.bucket
     if attributes.acl:
-        call = requests.copy_object(key, bucket, make_copy_headers(attributes, remote))
-        answer = await send_request(call)
-        if not is_acl_refusal(answer):
-            return raise_for_status(answer, call)
+        request = requests.copy_object(key, bucket, make_copy_headers(attributes, remote))
+        response = await send_request(request)
+        if not is_acl_refusal(response):
+            return raise_for_status(response, request)
         tools.acl_refused = True
         tools.warn(ACL_WARNING)
     if operation.reason is Reason.ACL:
@@ -369,11 +369,11 @@ async def _tags_are_back(key: str, attributes: Attributes, kept: KeptAttributes,
 
 async def put_tags(key: str, tags: Tags) -> Fault | None:
     """Set the tags; return the fault of a permanent refusal. Raises :class:`RequestError`."""
-    call = requests.put_object_tagging(key, tags)
-    answer = await send_request(call)
-    if (fault := refusal_for_good(answer)) is not None:
+    request = requests.put_object_tagging(key, tags)
+    response = await send_request(request)
+    if (fault := refusal_for_good(response)) is not None:
         return fault
-    raise_for_status(answer, call)
+    raise_for_status(response, request)
     return None
 
 

@@ -72,20 +72,20 @@ async def create_upload(work: Work, tools: Tools) -> Result:
     attributes, warning = tools.attributes(operation), ""
     kept = find_kept_attributes(operation)
     headers = make_put_headers(attributes) if kept is None else make_kept_headers(kept, attributes)
-    call = requests.create_multipart_upload(operation.key, headers)
-    answer = await begin_upload(call, tools.checks)
-    if attributes.acl and is_acl_refusal(answer):
+    request = requests.create_multipart_upload(operation.key, headers)
+    response = await begin_upload(request, tools.checks)
+    if attributes.acl and is_acl_refusal(response):
         tools.acl_refused, warning = True, ACL_WARNING
-        call = call._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
-        answer = await begin_upload(call, tools.checks)
-    upload_id = raise_for_status(answer, call).document
+        request = request._replace(headers={name: value for name, value in headers.items() if name != "x-amz-acl"})
+        response = await begin_upload(request, tools.checks)
+    upload_id = raise_for_status(response, request).document
     return Result(operation.id, work.step, upload_id=upload_id, warning=warning)
 
 
 async def _begun_already(key: str) -> str:
     """Return the id of the newest upload of ``key``, which an earlier try may have begun without an answer."""
-    answer = await send_allowing_refusal(requests.list_multipart_uploads(key))
-    uploads = [each for each in answer.document.uploads if each.key == key] if answer.ok else []
+    response = await send_allowing_refusal(requests.list_multipart_uploads(key))
+    uploads = [each for each in response.document.uploads if each.key == key] if response.ok else []
     return max(uploads, key=lambda each: each.initiated).upload_id if uploads else ""
 
 
@@ -101,14 +101,14 @@ async def read_parts(work: Work, tools: Tools, handle_gone: HandleGone) -> Resul
     held: list[Part] = []
     marker = 0
     while True:
-        call = requests.list_parts(operation.key, operation.upload_id, marker)
-        answer = await send_request(call)
-        if answer.status == 404:
-            return await handle_gone(work, answer, tools)
-        if (fault := refusal_for_good(answer)) is not None:
-            tools.note_refusal(call.name, fault, "large files that a dead run had begun are sent from the start")
-            return failed_result(work, fault, call.name)._replace(code=UNSURVEYED, retryable=False)
-        page, marker = raise_for_status(answer, call).document
+        request = requests.list_parts(operation.key, operation.upload_id, marker)
+        response = await send_request(request)
+        if response.status == 404:
+            return await handle_gone(work, response, tools)
+        if (fault := refusal_for_good(response)) is not None:
+            tools.note_refusal(request.name, fault, "large files that a dead run had begun are sent from the start")
+            return failed_result(work, fault, request.name)._replace(code=UNSURVEYED, retryable=False)
+        page, marker = raise_for_status(response, request).document
         held += [part._replace(operation=operation.id) for part in page]
         if not marker:
             return Result(operation.id, work.step, parts=tuple(held), upload_id=operation.upload_id)
@@ -121,14 +121,14 @@ async def send_part(work: Work, tools: Tools) -> Result:
     if part.etag and md5_of_etag(part.etag) == await _hash_part(body):
         value = next(iter(checksum_header(tools.checks.name, body).values()), "") if part.checksum else ""
         return Result(operation.id, work.step, part.number, etag=part.etag, checksum=value, already=True)
-    call = requests.upload_part(operation.key, operation.upload_id, part.number, body)
-    sent = await send_checked(call, tools.checks)
+    request = requests.upload_part(operation.key, operation.upload_id, part.number, body)
+    sent = await send_checked(request, tools.checks)
     if sent.answer.status == 404:
         return failed_result(work, Fault("NoSuchUpload", "the upload is gone", 404), "UploadPart")
-    answer = raise_for_status(sent.answer, call)
+    response = raise_for_status(sent.answer, request)
     return Result(
-        operation.id, work.step, part.number, sent=len(body), etag=etag_of(answer), checksum=sent.checksum,
-        request_id=answer.headers.get("x-amz-request-id", ""), warning=sent.warning,
+        operation.id, work.step, part.number, sent=len(body), etag=etag_of(response), checksum=sent.checksum,
+        request_id=response.headers.get("x-amz-request-id", ""), warning=sent.warning,
     )  # fmt: skip
 
 
@@ -145,13 +145,13 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
     name = tools.checks.name
     headers = {"x-amz-checksum-type": "FULL_OBJECT"} if name in WHOLE_OBJECT and all(p.checksum for p in parts) else {}
     rows = [(part.number, f'"{part.etag}"', part.checksum) for part in parts]
-    call = requests.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
-    answer, condition = await _ask_unless_overtaken(call, work, tools)
-    if condition and answer.status in OVERTAKEN:
-        return failed_result(work, fault_of(answer), call.name)._replace(retryable=True)
-    if answer.status == 404 or answer.status >= 500:
-        return await _perhaps_finished(work, answer, tools)
-    completed = raise_for_status(answer, call).document
+    request = requests.complete_multipart_upload(operation.key, operation.upload_id, rows, name, headers)
+    response, condition = await _ask_unless_overtaken(request, work, tools)
+    if condition and response.status in OVERTAKEN:
+        return failed_result(work, fault_of(response), request.name)._replace(retryable=True)
+    if response.status == 404 or response.status >= 500:
+        return await _perhaps_finished(work, response, tools)
+    completed = raise_for_status(response, request).document
     if operation.recheck:  # another program may have begun it, with other attributes
         head = await send_request(requests.head_object(operation.key))
         if (fault := refusal_for_good(head)) is None:
@@ -165,30 +165,30 @@ async def complete_upload(work: Work, tools: Tools) -> Result:
             return await _made_right(work, head, tools)
     if (kept := find_kept_attributes(operation)) is not None:
         await look_after_sending(operation, tools.attributes(operation), kept, tools)
-    etag, warning = etag_in(answer), ""
+    etag, warning = etag_in(response), ""
     if tools.compares_times and operation.reason is Reason.MISSING:
-        await compare_times(operation.key, strip_etag(etag), date_of(answer), tools)
+        await compare_times(operation.key, strip_etag(etag), date_of(response), tools)
     if not _proves_parts(etag, parts):
         warning = await tools.checks.proofs.look(operation.key, operation.size, strip_etag(etag))
     return Result(
         operation.id, work.step, etag=etag, warning=warning,
-        checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(answer),
-        fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=answer.headers.get("x-amz-request-id", ""),
+        checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
+        fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 
-async def _ask_unless_overtaken(call: requests.Request, work: Work, tools: Tools) -> tuple[Response, dict[str, str]]:
-    """Ask ``call``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
+async def _ask_unless_overtaken(request: requests.Request, work: Work, tools: Tools) -> tuple[Response, dict[str, str]]:
+    """Ask ``request``, for a key in doubt on the condition that the object is as it is now; return that condition too."""
     condition: dict[str, str] = {}
     if work.operation.is_in_doubt or tools.brief.is_guarded:
-        head = await send_allowing_refusal(requests.head_object(call.key))
+        head = await send_allowing_refusal(requests.head_object(request.key))
         if not (tools.brief.is_guarded and head.ok and await _is_ours(work, head, tools)):  # an earlier try worked
             await prepare_change(work.operation, head, tools)
         condition = unchanged_since(head)
-    answer = await send_request(call._replace(headers={**call.headers, **condition}) if condition else call)
-    if condition and not answer.ok and await misjudges_condition(answer, call, condition):
-        return await send_request(call), {}
-    return answer, condition
+    response = await send_request(request._replace(headers={**request.headers, **condition}) if condition else request)
+    if condition and not response.ok and await misjudges_condition(response, request, condition):
+        return await send_request(request), {}
+    return response, condition
 
 
 def _proves_parts(etag: str, parts: Sequence[Part]) -> bool:
@@ -239,11 +239,11 @@ async def _made_right(work: Work, head: Response, tools: Tools) -> Result:
 
 async def abort_multipart(work: Work, tools: Tools) -> Result:
     """Abort an upload; one that S3 does not know is as good as aborted (AbortMultipartUpload)."""
-    call = requests.abort_multipart_upload(work.operation.key, work.operation.upload_id)
-    answer = await send_request(call)
-    if (fault := refusal_for_good(answer)) is not None:
-        tools.note_refusal(call.name, fault, PARTS_STAY)
+    request = requests.abort_multipart_upload(work.operation.key, work.operation.upload_id)
+    response = await send_request(request)
+    if (fault := refusal_for_good(response)) is not None:
+        tools.note_refusal(request.name, fault, PARTS_STAY)
         return Result(work.operation.id, work.step)
-    if answer.status != 404:
-        raise_for_status(answer, call)
+    if response.status != 404:
+        raise_for_status(response, request)
     return Result(work.operation.id, work.step)

@@ -23,10 +23,10 @@ class ObjectChangedError(Exception):
     """The object is not the one that was listed."""
 
 
-def pin_request(call: Request, etag: str) -> Request:
+def pin_request(request: Request, etag: str) -> Request:
     """Return a GET or HEAD that asks for checksums, and is refused if the object has another ETag by now."""
-    headers = {**call.headers, "x-amz-checksum-mode": "ENABLED"}
-    return call._replace(headers={**headers, "if-match": f'"{etag}"'} if etag else headers)
+    headers = {**request.headers, "x-amz-checksum-mode": "ENABLED"}
+    return request._replace(headers={**headers, "if-match": f'"{etag}"'} if etag else headers)
 
 
 def make_get_request(operation: Operation) -> Request:
@@ -37,23 +37,23 @@ def make_get_request(operation: Operation) -> Request:
     return Request("GetObject", "GET", operation.key, "", headers, b"", operation.size)
 
 
-def refused_object(work: Work, answer: Response, call: Request) -> Result:
+def refused_object(work: Work, response: Response, request: Request) -> Result:
     """Return the result of a refused request for an object. Raises RequestError for most refusals."""
-    fault = fault_of(answer)
-    if answer.status in _CHANGED:
+    fault = fault_of(response)
+    if response.status in _CHANGED:
         return changed_result(work)
-    if answer.status == 404 and fault.code != "NoSuchBucket":
+    if response.status == 404 and fault.code != "NoSuchBucket":
         gone = "the object was deleted after it was listed"
-        return failed_result(work, fault, call.name)._replace(error=gone, code="Vanished", retryable=False)
+        return failed_result(work, fault, request.name)._replace(error=gone, code="Vanished", retryable=False)
     if fault.code == "InvalidObjectState":
-        return failed_result(work, fault, call.name)._replace(error="archived; restore it first", retryable=False)
-    raise_for_status(answer, call)
-    raise ValueError(answer.status)
+        return failed_result(work, fault, request.name)._replace(error="archived; restore it first", retryable=False)
+    raise_for_status(response, request)
+    raise ValueError(response.status)
 
 
-def require_same_object(answer: Response, operation: Operation) -> None:
+def require_same_object(response: Response, operation: Operation) -> None:
     """Raise ObjectChangedError if the answer is of another object than was listed: some stores ignore If-Match."""
-    if operation.etag and etag_of(answer) != operation.etag:
+    if operation.etag and etag_of(response) != operation.etag:
         raise ObjectChangedError
 
 

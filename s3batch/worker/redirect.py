@@ -45,13 +45,13 @@ async def put_redirect(operation: Operation, tools: Tools) -> Result:
     encrypted = make_put_headers(Attributes(encryption=rules.encryption, kms_key_id=rules.kms_key_id))
     acl = rules.redirect_acl(operation.key)
     if acl and not tools.acl_refused:
-        call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
-        answer = await send_request(call)
-        if not is_acl_refusal(answer):
-            proof = await tools.checks.proofs.prove(call, raise_for_status(answer, call), {})
-            return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=proof.warning)
+        request = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers(acl)})
+        response = await send_request(request)
+        if not is_acl_refusal(response):
+            proof = await tools.checks.proofs.prove(request, raise_for_status(response, request), {})
+            return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=proof.warning)
         tools.acl_refused, warning = True, ACL_WARNING
-    call = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
-    answer = await send_expecting_ok(call)
-    proof = await tools.checks.proofs.prove(call, answer, {})
-    return Result(operation.id, etag=etag_of(answer), date=date_of(answer), warning=warning or proof.warning)
+    request = requests.put_object(operation.key, b"", {**encrypted, **wanted.headers("")})
+    response = await send_expecting_ok(request)
+    proof = await tools.checks.proofs.prove(request, response, {})
+    return Result(operation.id, etag=etag_of(response), date=date_of(response), warning=warning or proof.warning)

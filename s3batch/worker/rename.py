@@ -49,8 +49,8 @@ async def _copy_moved(operation: Operation, moved: MovedObject, tools: Tools) ->
         return Result(operation.id, become=Kind.COPY, reason=Reason.RENAMED)
     if tools.brief.is_guarded:
         await prepare_change(operation, await send_request(requests.head_object(operation.key)), tools)
-    answer = await _copy_from(operation, key, etag, tools)
-    head = await send_allowing_refusal(requests.head_object(operation.key)) if answer.ok else answer
+    response = await _copy_from(operation, key, etag, tools)
+    head = await send_allowing_refusal(requests.head_object(operation.key)) if response.ok else response
     if not head.ok or not _is_whole_copy(operation, head, tools):
         return upload
     return Result(
@@ -78,21 +78,21 @@ async def _copy_from(operation: Operation, key: str, etag: str, tools: Tools) ->
         "x-amz-tagging-directive": "REPLACE",
         "x-amz-copy-source-if-match": f'"{etag}"',
     }
-    call = requests.copy_object(operation.key, tools.endpoint.bucket, headers, key)
-    answer = await send_request(call)
-    if attributes.acl and is_acl_refusal(answer):
+    request = requests.copy_object(operation.key, tools.endpoint.bucket, headers, key)
+    response = await send_request(request)
+    if attributes.acl and is_acl_refusal(response):
         tools.acl_refused = True
         tools.warn(ACL_WARNING)
         del headers["x-amz-acl"]
-        source = call.headers["x-amz-copy-source"]
-        answer = await send_request(call._replace(headers={**headers, "x-amz-copy-source": source}))
-    if not answer.ok:
-        fault = fault_of(answer)
+        source = request.headers["x-amz-copy-source"]
+        response = await send_request(request._replace(headers={**headers, "x-amz-copy-source": source}))
+    if not response.ok:
+        fault = fault_of(response)
         if fault.retryable or fault.signed_out:
-            raise_for_status(answer, call)
-        if answer.status in _FOR_GOOD:
+            raise_for_status(response, request)
+        if response.status in _FOR_GOOD:
             tools.memory[_REFUSED] = True
-    return answer
+    return response
 
 
 _FOR_GOOD = frozenset({403, 405, 501})

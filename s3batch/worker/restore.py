@@ -53,10 +53,10 @@ async def restore_object(operation: Operation, tools: Tools) -> Result:
 async def _remove_created(operation: Operation, head: Response, tools: Tools) -> Result:
     if head.status != 404:
         await prepare_change(operation, head, tools)
-        call = requests.delete_object(operation.key)
-        answer = await send_request(call)
-        if answer.status != 404:
-            raise_for_status(answer, call)
+        request = requests.delete_object(operation.key)
+        response = await send_request(request)
+        if response.status != 404:
+            raise_for_status(response, request)
     return Result(operation.id)
 
 
@@ -100,6 +100,6 @@ def find_old_version(versions: Sequence[ObjectVersion], spec: RestoreSpec, *, is
 async def _list_versions(key: str) -> list[ObjectVersion]:
     """Return the versions of the keys that begin with this one: the first page holds its own, the newest first."""
     query = requests.canonical_query([("prefix", key), ("versions", "")])
-    call = requests.Request("ListObjectVersions", "GET", "", query)
-    found: list[ObjectVersion] = raise_for_status(await send_request(call), call).document
+    request = requests.Request("ListObjectVersions", "GET", "", query)
+    found: list[ObjectVersion] = raise_for_status(await send_request(request), request).document
     return sorted(found, key=lambda each: -each.modified)  # moto lists delete markers behind all others

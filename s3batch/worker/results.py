@@ -35,10 +35,10 @@ def refused_result(work: Work, why: str, *, retryable: bool = False) -> Result:
     return Result(work.operation.id, work.step, part_number(work), error=why, code=DRIFTED, retryable=retryable)
 
 
-def failed_result(work: Work, fault: Fault, call: str) -> Result:
-    """Return the result of a refused call, with S3's words for it."""
+def failed_result(work: Work, fault: Fault, name: str) -> Result:
+    """Return the result of a refused request of this name, with S3's words for it."""
     return Result(
-        work.operation.id, work.step, part_number(work), error=fault.said_of(call), code=fault.code, status=fault.status,
+        work.operation.id, work.step, part_number(work), error=fault.said_of(name), code=fault.code, status=fault.status,
         request_id=fault.request_id, retryable=fault.retryable, throttled=fault.throttled, fatal=fault.fatal,
         retry_after=fault.retry_after,
     )  # fmt: skip

@@ -68,19 +68,19 @@ def upload_plain(work: Work, tools: Tools, general: General) -> Generator[Any, A
         try:
             body = tools.source.read(operation.path, operation.stamp)
             header = checksum_header(name, body)
-            call = requests.put_object(
+            request = requests.put_object(
                 operation.key, body, {**_plain_headers(attributes, fingerprint, tools), **header}
             )
-            answer = yield call
-            proof = confirmed_checksum(answer, call, header) if answer.ok else None
+            response = yield request
+            proof = confirmed_checksum(response, request, header) if response.ok else None
             if proof is not None and not _is_more_to_tell(operation, tools):
                 value = proof or header.get(f"x-amz-checksum-{name}", "")
-                seconds, request = time.monotonic() - began, answer.headers.get("x-amz-request-id", "")
-                told = (request, seconds, len(body), etag_of(answer), value, date_of(answer), fingerprint)
+                seconds, request_id = time.monotonic() - began, response.headers.get("x-amz-request-id", "")
+                told = (request_id, seconds, len(body), etag_of(response), value, date_of(response), fingerprint)
                 return [good_result(operation.id, *told)]
-            asked = FirstAttempt(call, answer)
+            asked = FirstAttempt(request, response)
         except RequestError as error:
-            asked = FirstAttempt(call, error)
+            asked = FirstAttempt(request, error)
         except ContentError:
             pass
     results: list[Result] = yield from general(work, tools, asked)
@@ -148,31 +148,31 @@ async def upload_file(operation: Operation, tools: Tools, asked: FirstAttempt | 
             return found
         await prepare_change(operation, head, tools)
         condition = unchanged_since(head)
-    call = requests.put_object(operation.key, body, {**headers, **condition})
-    sent, warning = await send_checked(call, tools.checks, asked), ""
+    request = requests.put_object(operation.key, body, {**headers, **condition})
+    sent, warning = await send_checked(request, tools.checks, asked), ""
     if (
         condition
         and not (attributes.acl and is_acl_refusal(sent.answer))
-        and await misjudges_condition(sent.answer, call, condition)
+        and await misjudges_condition(sent.answer, request, condition)
     ):
-        call, condition = call._replace(headers=_without_headers(call.headers, condition)), {}
-        sent = await send_checked(call, tools.checks)
+        request, condition = request._replace(headers=_without_headers(request.headers, condition)), {}
+        sent = await send_checked(request, tools.checks)
     if attributes.acl and is_acl_refusal(sent.answer):
         tools.acl_refused, warning = True, ACL_WARNING
         attributes = replace(attributes, acl="")
-        call = call._replace(headers=_without_headers(call.headers, ["x-amz-acl"]))
-        sent = await send_checked(call, tools.checks)
+        request = request._replace(headers=_without_headers(request.headers, ["x-amz-acl"]))
+        sent = await send_checked(request, tools.checks)
     if sent.answer.status in OVERTAKEN and condition:
-        return failed_result(Work(operation), fault_of(sent.answer), call.name)._replace(retryable=True)
-    answer = raise_for_status(sent.answer, call)
+        return failed_result(Work(operation), fault_of(sent.answer), request.name)._replace(retryable=True)
+    response = raise_for_status(sent.answer, request)
     if kept is not None:
         await look_after_sending(operation, attributes, kept, tools)
     if tools.compares_times and operation.reason is MISSING:
-        await compare_times(operation.key, etag_of(answer), date_of(answer), tools)
+        await compare_times(operation.key, etag_of(response), date_of(response), tools)
     return Result(
-        operation.id, sent=len(body), etag=etag_of(answer), checksum=sent.checksum or sent.computed,
-        date=date_of(answer), fingerprint=fingerprint, warning=sent.warning or warning,
-        request_id=answer.headers.get("x-amz-request-id", ""),
+        operation.id, sent=len(body), etag=etag_of(response), checksum=sent.checksum or sent.computed,
+        date=date_of(response), fingerprint=fingerprint, warning=sent.warning or warning,
+        request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 
 
@@ -182,11 +182,11 @@ OVERTAKEN = frozenset({409, 412})
 """The error code of a conditional write when another one came between."""
 
 
-async def misjudges_condition(answer: Response, call: requests.Request, condition: dict[str, str]) -> bool:
+async def misjudges_condition(response: Response, request: requests.Request, condition: dict[str, str]) -> bool:
     """Return True if the store does not know conditions, or refuses one that holds: Ceph Pacific does for If-Match."""
-    if answer.status != 412:
-        return answer.status in _UNCONDITIONAL
-    return unchanged_since(await send_allowing_refusal(requests.head_object(call.key))) == condition
+    if response.status != 412:
+        return response.status in _UNCONDITIONAL
+    return unchanged_since(await send_allowing_refusal(requests.head_object(request.key))) == condition
 
 
 def unchanged_since(head: Response) -> dict[str, str]:
@@ -201,25 +201,25 @@ def _without_headers(headers: Mapping[str, str], names: Iterable[str]) -> dict[s
     return {name: value for name, value in headers.items() if name not in set(names)}
 
 
-def _is_unsupported_acl(answer: Response, attributes: Attributes) -> bool:
-    refused = answer.status == 400 and bool(attributes.acl)
-    return refused and fault_of(answer).code == "AccessControlListNotSupported"
+def _is_unsupported_acl(response: Response, attributes: Attributes) -> bool:
+    refused = response.status == 400 and bool(attributes.acl)
+    return refused and fault_of(response).code == "AccessControlListNotSupported"
 
 
 def _already_there(
-    operation: Operation, attributes: Attributes, body: Body, answer: Response, tools: Tools
+    operation: Operation, attributes: Attributes, body: Body, response: Response, tools: Tools
 ) -> Result | None:
     """Compare with S3's object by HEAD, if a dead run may have sent this file: it is not sent twice."""
-    if not answer.ok or int(answer.headers.get("content-length", -1)) != len(body):
+    if not response.ok or int(response.headers.get("content-length", -1)) != len(body):
         return None
-    evidence = ContentEvidence.from_head(answer.headers)
+    evidence = ContentEvidence.from_head(response.headers)
     if not is_same_content(lambda: [bytes(body)], len(body), evidence, tools.brief.part_size):
         return None
-    remote = RemoteAttributes.from_headers(answer.headers)
+    remote = RemoteAttributes.from_headers(response.headers)
     if compare.find_copy_reason(attributes, remote, None) is not None:
         return None
     return Result(
-        operation.id, etag=etag_of(answer), already=True, date=seconds_of(answer.headers.get("last-modified", "")),
+        operation.id, etag=etag_of(response), already=True, date=seconds_of(response.headers.get("last-modified", "")),
         fingerprint=tools.brief.rules.fingerprint(operation.path),
     )  # fmt: skip
 
