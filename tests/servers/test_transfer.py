@@ -14,6 +14,7 @@ from s3batch.cli import main
 from s3batch.coordinator.multipart import TransferSizes
 from tests.rig import buckets
 from tests.rig.faults import Refuse
+from tests.rig.servers import Quirk
 
 MIB = 1 << 20
 
@@ -39,11 +40,22 @@ def far_target(server_named, server):
 
 def fill(bucket, prefix: str = "in/") -> dict[str, bytes]:
     """Store a small tree; return its content by path."""
-    found = {"a.txt": b"a", "sub/b.bin": os.urandom(70_000), "c d/ü&+.txt": b"odd", "empty": b"", "dir/": b""}
+    folder = {"dir/": b""} if bucket.server.name != "rclone" else {}  # which makes a file of it
+    found = {"a.txt": b"a", "sub/b.bin": os.urandom(70_000), "c d/ü&+.txt": b"odd", "empty": b"", **folder}
     for path, body in found.items():
         bucket.put(f"{prefix}{path}", body, ContentType="text/x-odd", Metadata={"colour": "blue"}, Tagging="k=v")
     bucket.put(f"{prefix}.s3batch/manifest", b"not yours")
     return found
+
+
+def has_attributes(source, target, key: str) -> None:
+    """Assert that an object has what :func:`fill` gave its source, as far as the servers keep it."""
+    head = target.head(key)
+    metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+    assert (head["ContentType"], metadata.get("colour")) == ("text/x-odd", "blue")
+    if not (source.server.has(Quirk.TAGS_LOST) or target.server.has(Quirk.TAGS_LOST)):
+        tags = target.client.get_object_tagging(Bucket=target.name, Key=key)["TagSet"]
+        assert tags == [{"Key": "k", "Value": "v"}]
 
 
 def test_one_server_copies_what_differs_and_nothing_else(run_cli, two_buckets):
@@ -59,10 +71,7 @@ def test_one_server_copies_what_differs_and_nothing_else(run_cli, two_buckets):
 
     assert first.code == 0, first.stderr
     assert target.contents("out/") == {f"out/{path}": body for path, body in tree.items()}
-    head = target.head("out/sub/b.bin")
-    assert (head["ContentType"], head["Metadata"]) == ("text/x-odd", {"colour": "blue"})
-    tags = target.client.get_object_tagging(Bucket=target.name, Key="out/sub/b.bin")["TagSet"]
-    assert tags == [{"Key": "k", "Value": "v"}]
+    has_attributes(source, target, "out/sub/b.bin")
     assert first.json["operations"]["transfer"]["done"] == len(tree)
     assert first.json["operations"]["delete"]["done"] == 1
     assert first.json["requests"].get("GetObject", 0) == 0
@@ -85,16 +94,14 @@ def test_between_two_servers_objects_are_streamed(run_cli, make_bucket, far_targ
 
     assert first.code == 0, first.stderr
     assert target.contents("out/") == {f"out/{path}": body for path, body in tree.items()}
-    assert target.head("out/sub/b.bin")["Metadata"] == {"colour": "blue"}
-    tags = target.client.get_object_tagging(Bucket=target.name, Key="out/sub/b.bin")["TagSet"]
-    assert tags == [{"Key": "k", "Value": "v"}]
+    has_attributes(source, target, "out/sub/b.bin")
     assert (first.json["requests"]["UploadPart"], first.json["requests"].get("CopyObject", 0)) == (3, 0)
     assert (again.code, again.json["unchanged"], again.json["sent_now"]) == (0, len(tree), 0)
 
 
 def test_a_dry_run_and_filters(run_cli, two_buckets):
     source, target = two_buckets
-    fill(source)
+    tree = fill(source)
     words = ["sync", source.url("in/"), target.url("out/"), "--exclude", "sub/"]
 
     plan = run_cli([*words, "--dry-run"])
@@ -102,9 +109,9 @@ def test_a_dry_run_and_filters(run_cli, two_buckets):
     run = run_cli(words)
 
     assert (plan.code, before) == (0, set())
-    assert sorted(line.split()[0] for line in plan.stdout.splitlines()) == ["transfer"] * 4
+    assert sorted(line.split()[0] for line in plan.stdout.splitlines()) == ["transfer"] * (len(tree) - 1)
     assert run.code == 0, run.stderr
-    assert target.keys() == {"out/a.txt", "out/c d/ü&+.txt", "out/empty", "out/dir/"}
+    assert target.keys() == {f"out/{path}" for path in tree if not path.startswith("sub/")}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +164,7 @@ def test_where_copies_are_refused_objects_are_streamed(run_cli, two_buckets, pro
 
     assert run.code == 0, run.stderr
     assert target.contents("out/") == {f"out/{path}": body for path, body in tree.items()}
-    assert target.head("out/a.txt")["Metadata"] == {"colour": "blue"}
+    has_attributes(source, target, "out/a.txt")
     assert (run.json["operations"]["transfer"]["done"], run.json["requests"]["UploadPart"]) == (len(tree), 3)
     assert sum("streamed through s3batch" in each for each in run.json["warnings"]) == 1
     assert sum("only the size" in each for each in run.json["warnings"]) == 1  # of the object in parts
@@ -172,7 +179,9 @@ def test_a_copy_that_lacks_a_permission_after_others_worked_is_a_failure(run_cli
     run = run_cli(words, env=env | {"AWS_ENDPOINT_URL": proxy.url})
 
     assert run.code == 1
-    assert run.json["operations"]["transfer"]["failed"] == len(tree) - 2  # a folder is written, not copied
+    assert run.json["operations"]["transfer"]["failed"] == len(tree) - 1 - (
+        "dir/" in tree
+    )  # a folder is written, not copied
     assert "s3:PutObject" in run.stderr
 
 
