@@ -52,7 +52,9 @@ class OrphanWalk:
         self._journal = journal
         self._tree = tree
         self._folded = folded
-        root, name = os.path.split(os.path.realpath(journal.path))
+        named = wanted.settings.journal  # a verify has a journal of its own, beside the one that is named
+        path = wanted.settings.at_workspace(named) if named else journal.path
+        root, name = os.path.split(os.path.realpath(path))
         self._journal_name = name if root.startswith(wanted.root) else ""
         self._journal_place = root
 

@@ -350,6 +350,18 @@ def test_the_doctor_tries_what_a_download_needs(run_cli, bucket, site, tmp_path)
     assert {path.name for path in site.iterdir()} == {".s3batch"}
 
 
+def test_a_journal_in_the_directory_is_no_orphan(run_cli, bucket, site):
+    put(bucket, {"p/a": b"a"})
+    site.mkdir()
+    done = run_cli(["sync", bucket.url("p"), "site", "--delete", "--journal", "site/j.db"])
+    again = run_cli(["sync", bucket.url("p"), "site", "--delete", "--journal", "site/j.db", "--json"])
+    compared = run_cli(["verify", bucket.url("p"), "site", "--journal", "site/j.db"])
+
+    assert (done.code, again.code, compared.code) == (0, 0, 0), compared.stdout
+    assert again.json["operations"]["delete"]["planned"] == 0
+    assert (site / "j.db").exists()
+
+
 def test_filters_choose_keys_by_their_paths(download, bucket, site):
     put(bucket, FILES)
 
