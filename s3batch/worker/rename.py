@@ -10,6 +10,7 @@ from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import RemoteAttributes, make_put_headers
 from s3batch.s3 import requests
 from s3batch.s3.errors import fault_of, is_acl_refusal
+from s3batch.s3.etag import md5_of_etag
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_allowing_refusal
 from s3batch.s3.transport import send_request
 from s3batch.worker.guard import prepare_change
@@ -51,7 +52,7 @@ async def _copy_moved(operation: Operation, moved: MovedObject, tools: Tools) ->
         await prepare_change(operation, await send_request(requests.head_object(operation.key)), tools)
     response = await _copy_from(operation, key, etag, tools)
     head = await send_allowing_refusal(requests.head_object(operation.key)) if response.ok else response
-    if not head.ok or not _is_whole_copy(operation, head, tools):
+    if not head.ok or not await _is_whole_copy(operation, head, etag, tools):
         return upload
     return Result(
         operation.id, etag=etag_of(head), checksum=checksum, date=seconds_of(head.headers.get("last-modified", "")),
@@ -98,9 +99,16 @@ async def _copy_from(operation: Operation, key: str, etag: str, tools: Tools) ->
 _FOR_GOOD = frozenset({403, 405, 501})
 
 
-def _is_whole_copy(operation: Operation, head: Response, tools: Tools) -> bool:
-    """Return whether the copy has the size of the file and its attributes, as far as the store shows them."""
-    if int(head.headers.get("content-length", -1)) != operation.size:
-        return False
+async def _is_whole_copy(operation: Operation, head: Response, etag: str, tools: Tools) -> bool:
+    """Return whether the copy certainly has the content of the file, and its attributes as far as the store shows them.
+
+    A store may ignore the condition of the copy, so the copy itself has to prove what it holds.
+    """
+    attributes, size = tools.attributes(operation), int(head.headers.get("content-length", -2))
     remote = RemoteAttributes.from_headers(head.headers)
-    return next(compare.find_attribute_changes(tools.attributes(operation), remote), None) is None
+    if size != operation.size or next(compare.find_attribute_changes(attributes, remote), None) is not None:
+        return False
+    evidence = ContentEvidence.from_head(head.headers)
+    if evidence.etag_is_md5 and md5_of_etag(etag) and etag_of(head) == etag:  # the digest that was compared
+        return True
+    return bool(await is_equal(operation, attributes, evidence, size, tools))

@@ -65,6 +65,23 @@ def test_where_no_whole_copy_can_be_made_the_file_is_sent(sync, store: FakeS3, m
     assert (new.body, new.headers["cache-control"]) == (CONTENT, "no-cache")
 
 
+def test_a_store_that_ignores_the_condition_of_a_copy_publishes_no_other_content(
+    sync, store: FakeS3, monkeypatch
+) -> None:
+    copy = store._copy_object
+
+    def overtaken(request, objects):
+        source = objects["site/old.html"]  # someone else writes it, in the moment before the copy
+        source.body = b"X" * len(source.body)
+        source.checksum = ("", "")
+        return copy(request, objects)
+
+    monkeypatch.setattr(type(store), "_copy_object", lambda _, request, objects: overtaken(request, objects))
+
+    assert sync()["upload"] == 1
+    assert store.objects["b"]["site/new.html"].body == CONTENT
+
+
 def test_where_it_can_be_made_nothing_is_sent(sync, store: FakeS3) -> None:
     assert sync() == {"copy": 1, "delete": 1}
 
