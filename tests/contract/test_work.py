@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from s3batch.executors.worker_loop import WorkerLoop
-from s3batch.model import Kind, Operation, Part, Reason, RedirectSpec, Result, Step, Work
+from s3batch.model import Kind, Operation, Part, Reason, RedirectSpec, Result, Step, Work, read_deleted_rows
 from s3batch.objects.attributes import AttributeRules
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.settings.table import Settings
@@ -211,15 +211,15 @@ def test_a_redirect_is_made_once(store, workshop):
 # --- deletes -------------------------------------------------------------------------------
 
 
-def test_a_batch_of_deletes_is_told_key_by_key(store, workshop, tmp_path):
+def test_a_batch_of_deletes_is_told_as_one_result(store, workshop, tmp_path):
     paths = [file(tmp_path, f"d{n}", b"x") for n in range(5)]
     workshop(*(Work(planned(store, path, number=n)) for n, path in enumerate(paths)))
     rows = tuple((n, store.key(path.name)) for n, path in enumerate(paths[:4]))
     first = Operation(Kind.DELETE, rows[0][1], Reason.ORPHAN, id=0)
 
-    results = workshop(Work(first, keys=rows))
+    (result,) = workshop(Work(first, keys=rows))
 
-    assert [(result.id, result.error) for result in results] == [(0, ""), (1, ""), (2, ""), (3, "")]
+    assert (result.step, result.error, list(read_deleted_rows(result))) == (Step.DELETED, "", [0, 1, 2, 3])
     assert store.keys() == ["d4"]
 
 
@@ -237,7 +237,7 @@ def test_a_key_that_may_not_be_deleted_fails_alone(places, tmp_path, lane):
     good, bad = finished(runner, (Work(Operation(Kind.DELETE, rows[0][1], Reason.ORPHAN, id=1), keys=rows),))
     runner.transport.close()
 
-    assert (good.id, good.error) == (1, "")
+    assert (list(read_deleted_rows(good)), good.error) == ([1], "")
     assert (bad.id, bad.code, bad.retryable) == (2, "AccessDenied", False)
 
 
