@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -138,19 +139,45 @@ def test_a_damaged_plan_is_refused(scene):
     assert store.contents() == before
 
 
-def test_a_planted_path_is_refused(scene):
-    """A plan with another's digest made anew: no path of it leads out of the source."""
-    import hashlib
-
-    call, _, _, plan = scene
+def forge(plan, changes: dict[int, object], **counts) -> None:
+    """Write a plan whose one operation has other fields, with a digest that fits."""
     first, *rows, last = plan.read_bytes().splitlines(keepends=True)
     row = json.loads(rows[0])
-    row[0], row[1], row[3] = "upload", "www/x", "../../secret"
+    for at, value in changes.items():
+        row[at] = value
     body = first + json.dumps(row).encode() + b"\n"
-    end = {**json.loads(last), "operations": 1, "blake2b": hashlib.blake2b(body, digest_size=32).hexdigest()}
+    end = {**json.loads(last), "operations": 1, "blake2b": hashlib.blake2b(body, digest_size=32).hexdigest(), **counts}
     plan.write_bytes(body + json.dumps(end).encode() + b"\n")
+
+
+PLANTED = [
+    ({0: "upload", 1: "www/x", 3: "../../secret"}, {}, "not below the source"),
+    ({0: "upload", 1: "else/new", 3: "new"}, {}, "the key of 'new' is not"),
+    ({0: "delete", 1: "else/where", 3: ""}, {}, "does not delete"),
+    ({0: "delete", 1: "www/.s3batch/fence", 3: ""}, {}, "keeps"),
+    ({4: 1 << 70}, {}, "a line is no operation"),
+    ({}, {"files": "many"}, "its last line"),
+]
+
+
+@pytest.mark.parametrize(("changes", "counts", "words"), PLANTED)
+def test_a_planted_operation_is_refused(scene, changes, counts, words):
+    """No operation of a forged plan leads out of source or target, and none is taken for a fault of s3batch."""
+    call, store, _, plan = scene
+    before = store.contents()
+    forge(plan, changes, **counts)
     answer = call("apply", plan)
-    assert (answer.code, "not below the source" in answer.stderr) == (2, True), answer
+    assert (answer.code, words in answer.stderr) == (2, True), answer
+    assert store.contents() == before
+
+
+def test_a_file_older_than_1970_is_planned_and_sent(scene):
+    call, store, tree, plan = scene
+    os.utime(tree / "new", ns=(-1, -(10**18)))
+    assert call("sync", tree, store.url("www"), "--plan", plan).code == 0
+    assert "upload www/new missing" in lines(call("plan", plan))
+    applied = call("apply", plan)
+    assert (applied.code, store.get("www/new")) == (0, b"new"), applied.stderr
 
 
 def test_bad_input(scene, tmp_path):

@@ -91,7 +91,7 @@ def _begin_apply(plan: SavedPlan, runner: JobRunner, wanted: SyncSpec, place: st
                 journal.operations.add([each for each in map(check.admit, batch) if each is not None])
             except ValueError as error:
                 raise SettingsError(f"the plan {plan.path} is damaged: {error}; nothing was sent") from error
-        files, size, unchanged = (int(plan.facts.get(name, 0)) for name in ("files", "bytes", "unchanged"))
+        files, size, unchanged = (plan.facts[name] for name in ("files", "bytes", "unchanged"))
         journal.jobs.add_tally(files=files, bytes=size, unchanged=unchanged)
         journal.jobs.set_planned()
 

@@ -33,6 +33,12 @@ _LONGEST_LINE = 1 << 20
 """Characters of a line: a key and a path of 4,096 bytes each, six characters a byte, and the settings."""
 
 
+_LARGEST_NUMBER = (1 << 63) - 1
+"""The journal takes no larger one."""
+_COUNTS = ("files", "bytes", "unchanged")
+"""What the last line counts beside the operations."""
+
+
 class PlanWriter:
     """Writes a plan under another name; :meth:`finish` completes it and gives it its own."""
 
@@ -156,9 +162,14 @@ def read_plan(path: str) -> SavedPlan:
         or not line.endswith(b"\n")
         or facts.get("blake2b") != digest.hexdigest()
         or facts.get("operations") != count
+        or not all(_is_count(facts.get(name)) for name in _COUNTS)
     ):
         raise _damaged_plan(path, "its last line is missing or does not match")
     return SavedPlan(path, header, facts)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= _LARGEST_NUMBER
 
 
 def _open_plan(path: str) -> BinaryIO:
@@ -204,8 +215,10 @@ def _parse_operation(line: bytes, path: str) -> Operation:
         if not all(isinstance(text, str) for text in (key, name, etag, location)):
             raise TypeError(line)
         numbers = [*map(int, stamp), int(size), int(modified_ns)]
-        if Kind(kind) not in _KINDS or stage not in _STAGES or min(numbers) < 0 or len(stamp) != len(NO_STAMP):
+        if Kind(kind) not in _KINDS or stage not in _STAGES or len(stamp) != len(NO_STAMP):
             raise ValueError(line)
+        if min(numbers[0], *numbers[4:]) < 0 or any(abs(each) > _LARGEST_NUMBER for each in numbers):
+            raise ValueError(line)  # a file may be older than 1970, so its times may be negative
         if kind == Kind.DELETE:
             seen = Stamp(mtime_ns=int(modified_ns))
             return Operation(Kind.DELETE, key, Reason(reason), name, int(size), seen, stage, etag)

@@ -29,7 +29,7 @@ def show_plan(settings: Settings, output: Output) -> int:
         header = plan.header
         facts = {"made": header["made"], "source": header["source"], "target": format_place(header["target"])}
         rows = Rows(lambda: _describe_operations(plan), plan.facts["operations"])
-        counts = {name: plan.facts.get(name, 0) for name in ("files", "bytes", "unchanged")}
+        counts = {name: plan.facts[name] for name in ("files", "bytes", "unchanged")}
         document = {**facts, "endpoint": header["endpoint"] or None, "exit_code": EXIT_DONE, "plan_file": plan.path}
         publish_document(settings, output, {**document, **counts, "plan": rows})
         return EXIT_DONE
