@@ -63,7 +63,18 @@ def test_no_other_exit_code_is_documented():
 def test_a_flag_that_a_page_names_is_one(page):
     flags = {row.flag for row in TABLE.values()} | {f"--no-{row.flag[2:]}" for row in TABLE.values()}
     aliases = {f"--{name.replace('_', '-')}" for row in TABLE.values() for name in row.names}
-    others = {"--help", "--version", "--config", "--foo", "--no-foo", "--user", "--entrypoint", "--rm", "--long"}
+    others = {
+        "--help",
+        "--version",
+        "--config",
+        "--foo",
+        "--no-foo",
+        "--user",
+        "--entrypoint",
+        "--rm",
+        "--long",
+        "--size-only",
+    }
 
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGES[page]))
 

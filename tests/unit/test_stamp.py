@@ -22,6 +22,8 @@ COLUMNS = {
     "archive/restore_plan.py": "a walk against a manifest, which knows no ctime",
     "archive/pack_chunk.py": "a file that was opened against the columns of a walk",
     "archive/legacy_tar.py": "a file against a member of a tar archive, which knows no ctime",
+    "plan/decide.py": "the time of a file that its object preserves, which is an attribute",
+    "commands/plans/apply.py": "the time of an object, not of a file",
     "plan/decide_download.py": "the size of a file against that of its object, which has no stamp",
     "worker/fetch.py": "the same, and the time that an object gives its file",
     "worker/fetch_parts.py": "the same, of an unfinished file",
