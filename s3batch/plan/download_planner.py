@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import Kind, Operation, Reason, Result, State
 from s3batch.plan.decide_download import decide_download
-from s3batch.plan.download_spec import is_own_path
 from s3batch.plan.key_names import DirectoryKeys, find_name_problem
 from s3batch.plan.planner import take_over_rows
 from s3batch.s3.errors import RequestError
@@ -107,7 +106,7 @@ class DownloadPlanner:
         limits, now = self.wanted.limits, self.journal.jobs.current.store_date if self.wanted.limits else 0.0
         for listed, is_directory in objects:
             path = self.wanted.path(listed.key)
-            if not path or is_own_path(path):
+            if not path or self.wanted.keeps_out(path):
                 continue
             is_beyond = bool(limits) and limits.hides(listed.size, listed.modified, now)
             if is_beyond or not self.wanted.selection.wants(path.removesuffix("/")):

@@ -38,6 +38,8 @@ class DownloadSpec:
     selection: Selection
     delete_limit: DeleteLimit
     limits: FileLimits = field(default_factory=FileLimits)
+    state: frozenset[str] = frozenset()
+    """The directories of journals and locks that lie below the target, as paths in it: a home has one."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> DownloadSpec:
@@ -58,9 +60,10 @@ class DownloadSpec:
             settings=settings,
             place=parse_source_place(settings),
             root=root,
-            selection=Selection.from_settings(settings, root if os.path.isdir(root) else ""),
+            selection=Selection.from_settings(settings, root),
             delete_limit=DeleteLimit.from_settings(settings),
             limits=FileLimits.from_settings(settings),
+            state=_find_state_below(root, settings),
         )
 
     @property
@@ -82,9 +85,16 @@ class DownloadSpec:
 
     def leaves_out(self, path: str) -> bool:
         """Return whether nothing is done about this path: it is s3batch's own, or not selected."""
-        return is_own_path(path) or not self.selection.wants(path)
+        return self.keeps_out(path) or not self.selection.wants(path)
+
+    def keeps_out(self, path: str) -> bool:
+        """Return whether a path leads into a directory of s3batch, which no object fills and no delete empties."""
+        if OWN_DIRECTORY in path and OWN_DIRECTORY in path.split("/"):
+            return True
+        return bool(self.state) and any(f"{path}/".startswith(f"{each}/") for each in self.state)
 
 
-def is_own_path(path: str) -> bool:
-    """Return whether a path leads into a directory of s3batch."""
-    return OWN_DIRECTORY in path and OWN_DIRECTORY in path.split("/")
+def _find_state_below(root: str, settings: Settings) -> frozenset[str]:
+    places = map(os.path.realpath, (settings.journal_directory(), *settings.lock_directories()))
+    above = os.path.join(root, "")
+    return frozenset(each.removeprefix(above) for each in places if each.startswith(above))

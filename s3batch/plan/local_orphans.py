@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.errors import JobFailedError
-from s3batch.files.private import BESIDE_JOURNAL, OWN_DIRECTORY
+from s3batch.files.private import BESIDE_JOURNAL
 from s3batch.model import Kind, Operation, Reason, Stage, Stamp, stamp_of
 from s3batch.units import format_plural
 from s3batch.worker.local_delete import encode_local_state
@@ -75,7 +75,7 @@ class OrphanWalk:
         below: list[str] = []
         for entry in self._tree.list_directory(directory):
             path = f"{directory}/{entry.name}" if directory else entry.name
-            if entry.name == OWN_DIRECTORY or self._is_journal(directory, entry.name):
+            if self._wanted.keeps_out(path) or self._is_journal(directory, entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if self._wanted.selection.enters(path):

@@ -362,6 +362,30 @@ def test_a_journal_in_the_directory_is_no_orphan(run_cli, bucket, site):
     assert (site / "j.db").exists()
 
 
+def test_the_directory_of_journals_and_locks_is_no_orphan_in_a_home(run_cli, env, bucket, tmp_path):
+    state = tmp_path / "house" / ".local" / "state" / "s3batch"
+    at_home = env | {"HOME": str(tmp_path / "house"), "XDG_STATE_HOME": ""}
+    (tmp_path / "house").mkdir()
+    put(bucket, {"p/a": b"a", "p/.local/state/s3batch/planted.db": b"planted", "q/b": b"b"})
+    run_cli(["sync", bucket.url("q"), "elsewhere"], env=at_home)
+    before = {path.name for path in state.iterdir()}
+
+    done = run_cli(["sync", bucket.url("p"), "house", "--delete", "--max-delete", "100%"], env=at_home)
+
+    assert done.code == 0, done.stderr
+    assert before
+    assert before <= {path.name for path in state.iterdir()}
+    assert not (state / "planted.db").exists()
+    assert list(state.glob("target-*.lock"))[1:], "the lock of the running job was deleted"
+
+
+def test_ignore_files_are_not_fetched_into_a_new_directory_either(download, bucket, site):
+    put(bucket, {"p/a": b"a", "p/.s3batchignore": b"b", "p/dir/.s3batchignore": b"*", "p/b": b"b"})
+
+    assert download()["files"] == 2
+    assert content(site) == {"a": b"a", "b": b"b"}
+
+
 def test_filters_choose_keys_by_their_paths(download, bucket, site):
     put(bucket, FILES)
 
