@@ -226,7 +226,8 @@ def is_work_left(document: Mapping[str, Any]) -> bool:
 def format_failure_line(failure: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str:
     """Return the line of a failed operation: action, path, key, S3's error, number of tries, missing permission."""
     path, key = failure["path"], failure["key"]
-    what = f"{path} to {key}" if path and key and path != key else key or path
+    way = f"{key} to {path}" if failure["operation"] == Kind.DOWNLOAD else f"{path} to {key}"
+    what = way if path and key and path != key else key or path
     tried = f"tried {failure['attempts']} times" if failure["attempts"] > 1 else ""
     request = f"request {failure['request_id']}" if failure["request_id"] else ""
     status = f"HTTP {failure['status']}" if failure["status"] else ""

@@ -234,6 +234,18 @@ class TestText:
             id="no words",
         ),
         pytest.param(
+            {
+                "operation": Kind.DOWNLOAD,
+                "error": "archived; restore it first",
+                "code": "",
+                "status": 0,
+                "request_id": "",
+            },
+            {},
+            "failed: download site/a.txt to a.txt: archived; restore it first (tried 3 times)",
+            id="a download",
+        ),
+        pytest.param(
             {"key": "", "path": "d", "error": "cannot read the directory", "code": "", "status": 0, "request_id": ""},
             {},
             "failed: upload d: cannot read the directory (tried 3 times)",
