@@ -111,7 +111,7 @@ def _find_subject(wanted: SyncSpec, text: str) -> Subject:
     base = wanted.source.base
     for name in (os.path.abspath(text), os.path.normpath(os.path.join(base, text))):
         path = os.path.relpath(name, base)
-        if os.path.lexists(name) and path != os.curdir and not path.startswith(os.pardir):
+        if os.path.lexists(name) and path not in {os.curdir, os.pardir} and not path.startswith(f"{os.pardir}/"):
             return Subject(wanted.key(path), path, exists=True)
     if wanted.prefix and wanted.owns(text):
         return _subject_of_key(wanted, text)
@@ -221,19 +221,25 @@ def _decide(
 
 
 def _format_lines(document: dict[str, Any]) -> list[str]:
-    by = f"{document['pattern'] or 'no pattern'} ({document['from'] or 'no filter'})"
+    by = f", by {document['pattern']} ({document['from']})" if document["pattern"] else ""
     rows = [
         ("path", document["path"] or "-"),
         ("key", document["key"]),
-        ("taken", f"{'yes' if document['taken'] else 'no'}, by {by}"),
+        ("taken", ("yes" if document["taken"] else "no") + by),
     ]
     for name, each in document["attributes"].items():
-        origin = f"{each['setting']} {each['pattern'] or ''}".strip() + f" ({each['from']})"
-        rows.append((name.replace("_", " "), f"{each['value']}, by {origin}"))
+        rows.append((name.replace("_", " "), f"{each['value']}, {_format_origin(each)}"))
     store, journal = document["store"], document["journal"]
     rows.append(("store", ", ".join(f"{name} {value}" for name, value in store.items()) if store else "no such object"))
     rows.append(("journal", _format_journal(journal) if journal else "no journal"))
     return [*format_table(rows), f"{document['action']}: {document['reason']}"]
+
+
+def _format_origin(attribute: dict[str, Any]) -> str:
+    """Return what gave an attribute: a setting, with its pattern if it has one, or the file's name."""
+    if attribute["setting"] is None:
+        return f"from {attribute['from']}"
+    return f"by {attribute['setting']} {attribute['pattern'] or ''}".rstrip() + f" ({attribute['from']})"
 
 
 def _format_journal(journal: dict[str, Any]) -> str:

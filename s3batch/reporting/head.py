@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """The version of the document. A field may be added under it; none changes its meaning."""
-_COMPARING = frozenset({"sync", "verify"})
+_COMPARING = frozenset({"sync", "verify", "explain"})
 
 
 def complete_document(settings: Settings | None, output: Output, document: Mapping[str, Any]) -> dict[str, Any]:

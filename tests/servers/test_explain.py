@@ -95,6 +95,8 @@ def test_a_path_is_relative_to_the_working_directory_first(run_cli, scene):
     (tree / "docs" / "same.txt").write_bytes(b"another")
     assert explain(run_cli, scene, "same.txt", cwd=tree / "docs")["path"] == "docs/same.txt"
     assert explain(run_cli, scene, "size.txt", cwd=tree / "docs")["path"] == "size.txt"
+    (tree / "..odd").write_bytes(b"its name begins with two dots")
+    assert explain(run_cli, scene, "../..odd", cwd=tree / "docs")["path"] == "..odd"
 
 
 def test_neither_path_nor_key_is_exit_2(run_cli, scene):
@@ -115,3 +117,14 @@ def test_lines_for_people(run_cli, scene):
     shown = run_cli(["explain", "same.txt", tree, bucket.url("www"), *FLAGS], cwd=tree).stdout
     assert "key            www/same.txt" in shown
     assert "cache control  max-age=60, by cache_control * (--cache-control)" in shown
+
+
+def test_what_no_filter_and_no_setting_decides(run_cli, scene):
+    """The name of the file gives the type, and no pattern is named where none decides."""
+    bucket, tree = scene
+    asked = ["explain", "same.txt", tree, bucket.url("www"), "--exclude", "nothing-like-it"]
+    shown = run_cli(asked, cwd=tree).stdout.splitlines()
+    assert "taken         yes" in shown
+    assert "content type  text/plain; charset=utf-8, from the file's name" in shown
+    document = run_cli([*asked, "--json"], cwd=tree).json
+    assert (document["source"], document["pattern"], document["from"]) == (str(tree), None, None)
