@@ -60,7 +60,7 @@ class JobRunner:
         facts_of: str = "",
     ) -> None:  # fmt: skip
         """Begin the job in the journal; see :meth:`s3batch.journal.jobs.Jobs.begin`. ``endpoint``: else the target's."""
-        settings = self.settings
+        settings, self.signals.gentle = self.settings, True  # a job that has begun ends in run, with a report
         self.journal.jobs.begin(
             settings.command, source, target, settings.endpoint_url if endpoint is None else endpoint, settings.public(),
             __version__, continues=settings.job, plan=plan, deletes_anew=deletes_anew, facts_of=facts_of,
@@ -79,6 +79,7 @@ class JobRunner:
         """Carry out the job and report its end; return the exit code."""
         stopped = None
         try:
+            self.signals.raise_noted()
             job.carry_out()
         except Exception as error:  # the description decides which errors are an end
             stopped = job.stop_of(error)

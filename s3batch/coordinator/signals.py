@@ -165,6 +165,12 @@ class Signals:
         finally:
             self.gentle = before
 
+    def raise_noted(self) -> None:
+        """Raise for a signal that was only noted; let those that follow raise at once."""
+        self.gentle = False
+        if self.seen:
+            raise self.error()
+
     def check(self) -> None:
         """Do nothing: the system runs the handler of a signal by itself."""
 

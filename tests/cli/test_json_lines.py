@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
@@ -42,6 +43,24 @@ def test_a_job_begins_and_ends(events):
     assert (begun["target"], begun["dry_run"], begun["ended"]) == ("s3://b/site/", False, None)
     assert {each["event"] for each in told[1:-1]} <= {"progress"}
     assert ended["operations"]["upload"]["done"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        pytest.param(["src", "s3://b/site"], "s3batch.commands.sync.begin", id="upload"),
+        pytest.param(["s3://b/site", "copy"], "s3batch.commands.sync.download", id="download"),
+    ],
+)
+def test_a_signal_right_after_the_beginning_ends_the_job(events, call, store, monkeypatch, words, module):
+    monkeypatch.setattr(f"{module}.reach_failpoint", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+
+    told, code = events("sync", *words)
+
+    begun, ended = told
+    assert (code, ended["state"], ended["job"]) == (143, "interrupted", begun["job"])
+    (job,) = call("jobs", "list", "--json").json["jobs"]
+    assert (job["job"], job["state"]) == (begun["job"], "interrupted")
 
 
 def test_a_failure_is_told_before_the_end(events, store):

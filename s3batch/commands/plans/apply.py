@@ -87,6 +87,8 @@ def _begin_apply(plan: SavedPlan, runner: JobRunner, wanted: SyncSpec, place: st
         journal.remember(name, journal.jobs.current_id)
         operations = plan.operations()
         while batch := list(islice(operations, _BATCH)):
+            if runner.signals.seen:  # a million operations take a while, and nothing of the job is kept
+                raise runner.signals.error()
             try:
                 journal.operations.add([each for each in map(check.admit, batch) if each is not None])
             except ValueError as error:
