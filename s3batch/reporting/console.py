@@ -24,7 +24,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 from urllib.parse import quote
 
 from s3batch.reporting.events import EventStream
@@ -340,6 +340,10 @@ class _Closed(io.TextIOBase):
     """A standard stream that was closed at the start."""
 
     encoding = "utf-8"
+
+    @property
+    def buffer(self) -> BinaryIO:
+        raise OSError(errno.EBADF, "it is closed")
 
     def write(self, text: str) -> int:
         raise OSError(errno.EBADF, "it is closed")

@@ -132,6 +132,25 @@ def test_bad_streams_are_refused(pipe, words, named):
     assert out == b"" or "--json" in words
 
 
+def test_a_closed_stdin_stores_nothing(bucket, env, tmp_path):
+    bucket.put("dump", b"what was there")
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *program.COMMAND, "sync", "-", bucket.url("dump")]
+
+    done = subprocess.run(command, capture_output=True, env=env, cwd=tmp_path, timeout=120, check=False)
+
+    assert (done.returncode, b"stdin is closed" in done.stderr) == (2, True), done.stderr
+    assert bucket.get("dump") == b"what was there"
+
+
+def test_a_closed_stdout_is_said(bucket, env, tmp_path):
+    bucket.put("dump", b"content")
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *program.COMMAND, "sync", bucket.url("dump"), "-"]
+
+    done = subprocess.run(command, stderr=PIPE, env=env, cwd=tmp_path, timeout=120, check=False)
+
+    assert (done.returncode, b"stdout cannot be written" in done.stderr) == (1, True), done.stderr
+
+
 def test_a_missing_object_writes_nothing(pipe, bucket):
     code, out, err = pipe(["sync", bucket.url("none"), "-"])
 

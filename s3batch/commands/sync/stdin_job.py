@@ -6,6 +6,7 @@ been begun: the next stream to the key aborts what a killed one has left. A stre
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,10 @@ _NOT_RESUMABLE = "a stream cannot be resumed: run it again, with its beginning"
 
 def store_stdin(settings: Settings, output: Output) -> int:
     """Store stdin under the key that is the target; return the exit code."""
+    if sys.stdin is None:  # descriptor 0 was closed, and may be a file of ours by now
+        raise SettingsError(
+            "source - is stdin, and stdin is closed", hint="give the content: s3batch sync - ... < FILE"
+        )
     refuse_settings_of_trees(settings)
     target = Target.from_settings(settings)
     rules = AttributeRules.from_settings(settings, "/")
