@@ -161,7 +161,7 @@ async def _look_after_copy(source: ObjectPlace, remote: RemoteAttributes, to: Ob
     if lost != {"tag_count"}:
         named = {**_make_named_headers(remote), "x-amz-metadata-directive": "REPLACE"}
         await send_expecting_ok(_copy_request(source, to, named))
-    if tags := await _read_tags_of(source):
+    if tags := await read_tags_at(source):
         await send_expecting_ok(requests.put_object_tagging(to.key, tags)._replace(bucket=to.bucket))
     copy = await send_expecting_ok(to.head())
     if still := _find_lost_names(remote, copy):
@@ -182,13 +182,13 @@ def _find_lost_names(remote: RemoteAttributes, copy: Response) -> set[str]:
 async def _copy_large_source(source: ObjectPlace, remote: RemoteAttributes, to: ObjectPlace, tools: Tools) -> None:
     from s3batch.s3.boto import copy_between  # noqa: PLC0415 - boto3, for the rare object this large
 
-    tags = await _read_tags_of(source) if remote.tag_count else ()
+    tags = await read_tags_at(source) if remote.tag_count else ()
     headers = {**_make_named_headers(remote), **make_tag_header(tags)}
     part_size = min(_PART, tools.brief.copy_limit)
     await run_in_thread(lambda: copy_between(tools.endpoint, source, to, part_size, headers))
 
 
-async def _read_tags_of(source: ObjectPlace) -> Tags:
+async def read_tags_at(source: ObjectPlace) -> Tags:
     """Return the tags of an object; none where they cannot be read."""
     response = await send_request(source.tagging())
     found: Tags = response.document if response.ok else ()

@@ -14,7 +14,7 @@ from s3batch.objects.headers import RemoteAttributes
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
-from s3batch.worker.backup import ObjectPlace, copy_with_attributes, read_canned_acl
+from s3batch.worker.backup import ObjectPlace, copy_with_attributes, read_canned_acl, read_tags_at
 from s3batch.worker.guard import prepare_change
 from s3batch.worker.results import RefusedChangeError
 
@@ -41,11 +41,12 @@ async def restore_object(operation: Operation, tools: Tools) -> Result:
     if source is None:
         return await _remove_created(operation, head, tools)
     old = await send_expecting_ok(source.head())
-    if head.ok and _is_restored(head, old):
+    current = ObjectPlace(tools.endpoint.bucket, operation.key)
+    if head.ok and (source == current or await _is_restored(current, head, source, old, acl, tools)):
         date = seconds_of(head.headers.get("last-modified", ""))
         return Result(operation.id, etag=etag_of(head), date=date, already=True)
     await prepare_change(operation, head, tools)
-    copy = await copy_with_attributes(source, old, ObjectPlace(tools.endpoint.bucket, operation.key), tools, acl)
+    copy = await copy_with_attributes(source, old, current, tools, acl)
     date = seconds_of(copy.headers.get("last-modified", ""))
     return Result(operation.id, etag=etag_of(copy), date=date)
 
@@ -60,10 +61,16 @@ async def _remove_created(operation: Operation, head: Response, tools: Tools) ->
     return Result(operation.id)
 
 
-def _is_restored(head: Response, old: Response) -> bool:
-    """Return whether an object is the old one by ETag, size and attributes."""
+async def _is_restored(
+    current: ObjectPlace, head: Response, source: ObjectPlace, old: Response, acl: str, tools: Tools
+) -> bool:
+    """Return whether an object is the old one by ETag, size, attributes, tags and ACL. A HEAD tells no tags and no ACL."""
     same = all(head.headers.get(name) == old.headers.get(name) for name in ("etag", "content-length"))
-    return same and RemoteAttributes.from_headers(head.headers) == RemoteAttributes.from_headers(old.headers)
+    if not same or RemoteAttributes.from_headers(head.headers) != RemoteAttributes.from_headers(old.headers):
+        return False
+    if await read_tags_at(current) != await read_tags_at(source):
+        return False
+    return await read_canned_acl(current, tools) == acl
 
 
 # --- versions ----------------------------------------------------------------------------------

@@ -107,6 +107,24 @@ def test_undo_brings_everything_back_and_undo_of_the_undo_too(call, store, tree)
     assert state(store) == after
 
 
+@BOTH
+@pytest.mark.parametrize("versioned", [False, True])
+def test_tags_and_acl_come_back_where_nothing_else_has_changed(call, store, tree, versioned):
+    """A HEAD shows neither the values of tags nor the ACL."""
+    if versioned:
+        store.client.put_bucket_versioning(Bucket=store.name, VersioningConfiguration={"Status": "Enabled"})
+    where = ["sync", tree, store.url("www"), "--json"]
+    first = call(*where, "--tags", '{"new": {"a": "1"}}', "--acl", '{"public": "public-read"}')
+    assert first.code == 0, first.stderr
+    more = [] if versioned else ["--backup", f"s3://{store.name}/backups"]
+    before = state(store)
+    done = call(*where, "--tags", '{"new": {"a": "2"}}', "--acl", '{"public": "private"}', *more)
+    assert (done.code, done.json["operations"]["copy"]["done"]) == (0, 2), done.stderr
+    undone = call("undo", done.json["job"])
+    assert undone.code == 0, undone.stderr
+    assert state(store) == before
+
+
 def test_what_was_changed_since_is_named_and_stays(call, store, tree):
     before = put_old(store)
     done = call(*sync_words(store, tree))
