@@ -66,6 +66,13 @@ def parse_setting(row: Setting, text: str, origin: str) -> Any:
     return row.default if row.zero_is_unset and not isinstance(value, str) and value <= 0 else value
 
 
+def _find_literal_part(row: Setting, text: str) -> str:
+    """Return the part of a setting's text that cannot contain ``${NAME}``: all of it, the bucket of a place, or nothing."""
+    if row.topic is Topic.ACCESS or row.name in _LITERAL:
+        return text
+    return text.removeprefix("s3://").partition("/")[0] if row.name in _PLACES and text.startswith("s3://") else ""
+
+
 def clean_values(given: Mapping[str, GivenText]) -> dict[str, GivenText]:
     """Strip white space and quotes from values, and leave out those that are empty then."""
     plain = {name: one._replace(text=texts.plain_text(one.text)) for name, one in given.items()}
@@ -74,7 +81,7 @@ def clean_values(given: Mapping[str, GivenText]) -> dict[str, GivenText]:
 
 def _refuse_placeholder(row: Setting, text: str, origin: str) -> None:
     """Raise SettingsError for a placeholder such as ``${NAME}`` that the CI did not replace."""
-    found = texts.find_placeholder(text) if row.topic is Topic.ACCESS or row.name in _LITERAL else None
+    found = texts.find_placeholder(_find_literal_part(row, text))
     if found:
         raise SettingsError(
             f"{row.name} still holds {found[0]!r} (from {origin}): {found[1] or 'it'} has no value",
@@ -85,6 +92,8 @@ def _refuse_placeholder(row: Setting, text: str, origin: str) -> None:
 _KEY_PIECE = re.compile(r"\{\{.*?\}\}|\\,|.", re.DOTALL)
 _LITERAL = frozenset({"bucket", "cloudfront_endpoint"})
 """Settings outside Topic.ACCESS whose value cannot contain ``${NAME}``."""
+_PLACES = frozenset({"source", "backup"})
+"""Settings that may name a bucket."""
 
 
 def wrong_value_error(row: Setting, value: object, origin: str, instead: str) -> SettingsError:

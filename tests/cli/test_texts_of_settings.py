@@ -114,11 +114,17 @@ def test_a_placeholder_is_refused_naming_setting_and_variable(tmp_path, monkeypa
     assert "CANARY" not in str(refused.value)
 
 
-def test_a_placeholder_in_a_target_s_bucket_is_refused_and_other_texts_may_hold_a_dollar(tmp_path, monkeypatch):
+def test_a_placeholder_in_the_bucket_of_a_place_is_refused_and_other_texts_may_hold_a_dollar(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="bucket still holds"):
         loaded([".", "s3://${BUCKET}/x"], {}, tmp_path)
 
+    with pytest.raises(SettingsError, match="source still holds"):
+        loaded(["s3://$(BUCKET)/x", "there"], {}, tmp_path)
+    with pytest.raises(SettingsError, match="backup still holds"):
+        loaded([".", "s3://b/x", "--backup", "s3://<+BUCKET>/x"], {}, tmp_path)
+
+    assert loaded(["s3://b/$(x)", "there"], {}, tmp_path).source == "s3://b/$(x)"
     assert loaded([".", "s3://b/${x}", "--cache-control", "${y}"], {}, tmp_path).target == "${x}"
 
 
