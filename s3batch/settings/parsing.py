@@ -122,7 +122,7 @@ def _parse_form(row: Setting, text: str) -> Any:
         case Form.KEYS:
             return tuple(_without_control(item) for item in split_keys(text))
         case Form.URL:
-            return _parse_url(text.strip())
+            return _parse_url(text.strip(), is_endpoint=row.topic is not Topic.OUTPUT)
         case Form.RULES | Form.MAP:
             return text
     return _match_choice(row, text)
@@ -179,15 +179,18 @@ def _parse_level(text: str) -> int:
         return max(units.parse_integer(text), 0)
 
 
-def _parse_url(text: str) -> str:
+def _parse_url(text: str, *, is_endpoint: bool) -> str:
+    """Return the URL; one that is no endpoint may have a query, and stays as it is."""
     url = text if "://" in text else f"https://{text}"
     scheme, _, rest = url.partition("://")
     if "@" in rest:
         raise ValueError("remove user and password; set access_key and secret_key")
-    if "?" in rest or "#" in rest:
+    if is_endpoint and ("?" in rest or "#" in rest):
         raise ValueError("remove everything from ? or # on")
     if scheme.lower() not in {"http", "https"} or not rest.strip("/") or any(letter.isspace() for letter in url):
         raise ValueError("write an address such as https://s3.example.com:9000")
+    if not is_endpoint:
+        return url
     host, slash, path = rest.partition("/")
     usual_port = ":443" if scheme.lower() == "https" else ":80"
     return f"{scheme.lower()}://{host.lower().removesuffix(usual_port)}{slash}{path}".rstrip("/")

@@ -94,6 +94,13 @@ def test_a_ping_tells_whether_it_went_well(sync, listener, refused, code, path):
     assert [(path, body) for path, _, body in listener.got] == [(path, b"")]
 
 
+@pytest.mark.parametrize(("refused", "path"), [(False, "/Ping/?m=1"), (True, "/Ping/fail?m=1")], ids=["done", "failed"])
+def test_the_url_of_a_ping_may_have_a_query(sync, listener, refused, path):
+    sync("--ping", f"{listener.url}/Ping/?m=1", refused=refused)
+
+    assert [path for path, _, _ in listener.got] == [path]
+
+
 def test_a_wrong_setting_is_told_too(sync, call, listener):
     ran = call("sync", "nowhere", "s3://b/x", "--ping", listener.url, "--on-done", f"{listener.url}/done", env=ENV)
 
