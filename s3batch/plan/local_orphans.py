@@ -2,7 +2,8 @@
 
     walk of the target ─ minus paths of listed keys, s3batch's own, unselected paths ─> orphans
 
-A link is an orphan itself and never followed. The guards are those of an upload: the listing is complete and nothing
+A link is an orphan itself and never followed. A directory that is on another file system than the target, a mount point,
+is not entered: a download cannot write there either. The guards are those of an upload: the listing is complete and nothing
 failed, it holds an object, and no more go than ``max_delete`` allows.
 """
 
@@ -57,9 +58,11 @@ class OrphanWalk:
         root, name = os.path.split(os.path.realpath(path))
         self._journal_name = name if root.startswith(wanted.root) else ""
         self._journal_place = root
+        self._device = -1
 
     def batches(self) -> Iterator[list[LocalOrphan]]:
         """Yield the orphans, some at a time."""
+        self._device = os.fstat(self._tree.open_directory("")).st_dev
         pending = [("", 0)]
         while pending:
             directory, levels = pending.pop()
@@ -78,12 +81,13 @@ class OrphanWalk:
             if self._wanted.keeps_out(path) or self._is_journal(directory, entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if self._wanted.selection.enters(path):
+                info = _look_at(entry) if self._wanted.selection.enters(path) else None
+                if info is not None and info.st_dev == self._device:
                     below.append(path)
                 continue
             self.files += 1
-            if self._wanted.selection.wants(path):
-                files.append(LocalOrphan(path, stamp_of(entry.stat(follow_symlinks=False)), levels))
+            if self._wanted.selection.wants(path) and (info := _look_at(entry)) is not None:
+                files.append(LocalOrphan(path, stamp_of(info), levels))
             if len(files) == _BATCH:
                 yield self._without_object(files)
                 files = []
@@ -110,6 +114,14 @@ class OrphanWalk:
             return False
         is_beside = BESIDE_JOURNAL.fullmatch(name[len(self._journal_name) :])
         return bool(is_beside) and os.path.join(self._wanted.root, directory).rstrip("/") == self._journal_place
+
+
+def _look_at(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return what an entry is; ``None`` if another program has removed it meanwhile."""
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def plan_local_deletes(

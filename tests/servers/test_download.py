@@ -420,8 +420,8 @@ def test_two_downloads_to_one_directory_exclude_each_other(start_cli, run_cli, e
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
     """A file system of 4 MiB, where this user may mount one."""
-    place = tmp_path / "small"
-    place.mkdir()
+    place = tmp_path / "disks" / "small"
+    place.mkdir(parents=True)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, check=False
     )
@@ -429,6 +429,17 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip("this user may not mount a file system")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_file_system_that_is_mounted_below_the_target_keeps_its_files(download, bucket, small_disk):
+    put(bucket, {"p/a": b"a"})
+    (small_disk / "mine").write_bytes(b"mine")
+    (small_disk.parent / "orphan").write_bytes(b"orphan")
+
+    done = download("p", "--delete", "--max-delete", "100%", target="disks")
+
+    assert done["operations"]["delete"]["done"] == 1
+    assert content(small_disk.parent) == {"a": b"a", "small/mine": b"mine"}
 
 
 @pytest.mark.parametrize(
