@@ -177,4 +177,4 @@ def _words_left(found: FoundJob) -> str:
 
 def _trust_refusal(settings: Settings, found: FoundJob) -> Exception:
     journal_trust.read_job_settings(found.job, found.journal, settings)
-    return journal_trust.describe_untrusted_job(found.job, found.journal)
+    return journal_trust.describe_untrusted_job(found.job, found.journal, "resume")

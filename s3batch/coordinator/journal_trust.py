@@ -95,7 +95,7 @@ def choose_resume_settings(job: Job, journal: str, settings: Settings) -> Settin
     begun = read_job_settings(job, journal, settings)
     own_words = _is_resumed_as_given(journal, settings)
     if own_words and not names_store(settings):
-        raise describe_untrusted_job(job, journal)
+        raise describe_untrusted_job(job, journal, "undo" if settings.command == "undo" else "resume")
     if not _is_given_command(job.command, journal, settings):
         raise describe_other_job(job, journal, settings)
     if job.settings.get("sse_c", "") != settings.customer_key_mark():
@@ -126,14 +126,14 @@ def read_job_settings(job: Job, journal: str, given: Settings | None = None) -> 
         ) from error
 
 
-def describe_untrusted_job(job: Job, journal: str) -> SettingsError:
+def describe_untrusted_job(job: Job, journal: str, *command: str) -> SettingsError:
     """Return the error for a job that only a journal in the tree knows, with its facts and the command to type."""
     said = {"source": job.source, "target": job.target, "endpoint": job.endpoint or "AWS"}
     facts = ", ".join(f"{name} {value!r}" for name, value in said.items())
     return SettingsError(
         f"nothing was sent: job {job.id} is in a journal below the working directory, and a checkout may have "
         f"brought it; it says: {facts}",
-        hint=f"if that is right, write {format_command_line('resume', job.id, journal)}",
+        hint=f"if that is right, write {format_command_line(*command, job.id, journal)}",
     )
 
 

@@ -66,6 +66,16 @@ def test_a_bare_resume_sends_nothing_and_says_what_to_type(call, workspace, priv
     assert f"write s3batch resume {job} --journal {workspace / place}\n" in ran.err
 
 
+def test_an_undo_says_how_to_undo(call, workspace, private, thief):
+    """The line to type is that of the command: a resume would send what the undo was to take back."""
+    job = plant(workspace / ".s3batch" / "x.db", thief.url, private)
+
+    ran = call("undo", job, env={**KEYS, **QUICK})
+
+    assert (ran.code, thief.requests) == (2, []), ran.err
+    assert f"write s3batch undo {job} --journal {workspace / '.s3batch' / 'x.db'}\n" in ran.err
+
+
 @pytest.mark.parametrize("how", ["a variable", "a config file"])
 def test_a_journal_in_the_tree_is_not_chosen_by_what_is_set_for_good(call, workspace, private, thief, config_file, how):
     plant(workspace / "x.db", thief.url, private)

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.rig import buckets
+from tests.rig.faults import Refuse
 
 ATTRIBUTES = (
     "ContentType", "CacheControl", "ContentDisposition", "ContentLanguage", "ContentEncoding", "Metadata", "StorageClass",
@@ -188,6 +189,15 @@ def test_bad_input(call, store, tree):
     ):
         wrong = call(*sync_words(store, tree, backup))
         assert (wrong.code, "backup" in wrong.stderr) == (2, True), backup
+
+
+def test_versions_that_may_not_be_looked_at_are_not_called_missing(bucket, make_tree, run_cli, env, proxy):
+    tree, asked = make_tree({"a": b"1"}), env | {"S3BATCH_ENDPOINT_URL": proxy.url}
+    job = run_cli(["sync", tree, bucket.url("www"), "--json"], env=asked, cwd=tree).json["job"]
+    proxy.on("GetBucketVersioning", Refuse(403, "AccessDenied"))
+    refused = run_cli(["undo", job], env=asked, cwd=tree)
+    assert (refused.code, "keeps versions cannot be read" in refused.stderr) == (4, True), refused.stderr
+    assert "s3:GetBucketVersioning" in refused.stderr
 
 
 def test_prune_removes_old_backups_and_nothing_else(call, store, tree):

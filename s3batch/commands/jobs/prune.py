@@ -191,7 +191,7 @@ def run_forget(settings: Settings, output: Output) -> int:
         mine = {each.id for each in journal.jobs.list_all() if each.number in {job.number, *taken}}
         uploads = [left for left in journal.uploads.list_left(of_dead_jobs_only=False) if left.job_id in mine]
         if uploads and not journal_trust.may_journal_decide(journal.path, settings):
-            raise journal_trust.describe_untrusted_job(job, journal.path)
+            raise journal_trust.describe_untrusted_job(job, journal.path, "jobs", "forget")
         aborted, failures, refused = _abort_useless(journal, settings, uploads)
         if not failures:
             journal.jobs.forget(job)

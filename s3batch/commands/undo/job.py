@@ -20,7 +20,7 @@ from s3batch.commands.plans.apply import ApplyJob, begin_again
 from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.undo.decide import ChangedSinceError, UndoFacts, decide_undo
 from s3batch.coordinator import journal_trust
-from s3batch.errors import SettingsError
+from s3batch.errors import EndpointError, SettingsError
 from s3batch.failpoints import reach_failpoint
 from s3batch.journal import Journal
 from s3batch.model import KIN_OF_SYNC, Kind, Operation, Reason, RestoreSpec, Stage
@@ -30,6 +30,7 @@ from s3batch.plan.row_check import PlannedRowCheck
 from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
+from s3batch.s3.errors import fault_of
 from s3batch.settings.direction import is_in_s3
 from s3batch.worker.context import ACL_MARKS
 from s3batch.worker.delete_check import DeleteCheck
@@ -90,6 +91,12 @@ def _require_versions(wanted: SyncSpec, job: Job) -> None:
         answer = bucket.ask(requests.Request("GetBucketVersioning", "GET", "", "versioning="))
     finally:
         bucket.close()
+    if answer.status == 403:  # a store without versions answers otherwise
+        raise EndpointError(
+            f"job {job.id} made no backup, and whether bucket {wanted.target.bucket} keeps versions cannot be read: "
+            f"GetBucketVersioning: {fault_of(answer)}",
+            hint="allow s3:GetBucketVersioning, s3:ListBucketVersions and s3:GetObjectVersion",
+        )
     if not (answer.ok and b"<Status>Enabled</Status>" in bytes(answer.body)):
         raise SettingsError(
             f"job {job.id} made no backup, and bucket {wanted.target.bucket} keeps no versions: nothing can come back",
