@@ -47,8 +47,13 @@ def list_cache_paths(workspace: str, paths: Any) -> list[str]:
 
 
 def format_place(place: str) -> str:
-    """Return a target as journals have it, ``BUCKET/PREFIX`` or a path, in the form of the command line."""
-    return place if place.startswith(("/", S3_SCHEME)) or place in {"", STREAM} else f"{S3_SCHEME}{place}"
+    """Return a place as journals or settings have it in the one form of all reports: ``s3://BUCKET/PREFIX``, or a path.
+
+    A slash at the end is left out: else one target would have two names, by where its run has ended.
+    """
+    if place.startswith("/") or place in {"", STREAM}:
+        return place
+    return f"{S3_SCHEME}{place.removeprefix(S3_SCHEME).rstrip('/')}"
 
 
 def _find_run_source(settings: Settings) -> str | list[str] | None:
@@ -57,14 +62,14 @@ def _find_run_source(settings: Settings) -> str | list[str] | None:
     if settings.command not in _COMPARING:
         return None
     is_path = not is_in_s3(settings.source) and settings.source != STREAM
-    return settings.at_workspace(settings.source) if is_path else settings.source
+    return settings.at_workspace(settings.source) if is_path else format_place(settings.source)
 
 
 def _find_run_target(settings: Settings) -> str | None:
     if settings.command in CACHE_COMMANDS:
-        return f"{S3_SCHEME}{settings.bucket}/{settings.prefix.strip('/')}" if settings.bucket else None
+        return format_place(f"{settings.bucket}/{settings.prefix.strip('/')}") if settings.bucket else None
     if settings.bucket:
-        return f"{S3_SCHEME}{settings.bucket}/{settings.target.lstrip('/')}"
+        return format_place(f"{settings.bucket}/{settings.target.lstrip('/')}")
     if is_in_s3(settings.source):
         return settings.target if settings.target == STREAM else settings.at_workspace(settings.target)
     return None

@@ -21,6 +21,7 @@ from s3batch.reporting.head import format_place, list_cache_paths
 from s3batch.reporting.json_stream import Rows
 from s3batch.reporting.text import format_timestamp
 from s3batch.s3 import permissions
+from s3batch.settings.direction import is_in_s3
 from s3batch.settings.schema import ARCHIVE_COMMANDS
 from s3batch.units import format_count, format_duration, format_plural, format_size
 
@@ -134,7 +135,7 @@ def _find_job_source(job: Job) -> str | list[str]:
     """Return the source of a job: a path or a place in S3; of a cache the list of its paths."""
     if job.command in ARCHIVE_COMMANDS:
         return list_cache_paths(job.source, job.settings.get("cache"))
-    return job.source
+    return format_place(job.source) if is_in_s3(job.source) else job.source
 
 
 def _make_failure_row(failure: Failure) -> dict[str, Any]:

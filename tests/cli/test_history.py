@@ -137,7 +137,7 @@ def test_resume_says_which_job_it_is(sync, call, store, workspace):
     resumed = call("resume", env=ENV)
 
     assert resumed.code == 0
-    assert f"resuming job {job}: sync of {workspace}/release to s3://b/site/ at {store.url}, begun 20" in resumed.err
+    assert f"resuming job {job}: sync of {workspace}/release to s3://b/site at {store.url}, begun 20" in resumed.err
     assert puts(store)[-1] == "site/a"
 
 

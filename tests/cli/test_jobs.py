@@ -102,7 +102,7 @@ class TestList:
 
         assert head.split() == ["job", "command", "state", "done", "left", "failed"]
         assert row.split() == [job, "sync", "interrupted", "1", "2", "1"]
-        assert places == "  /src -> s3://b/site/"
+        assert places == "  /src -> s3://b/site"
 
     def test_a_short_job_is_one_line(self, settings: Callable[..., Settings], journal: Journal) -> None:
         job = begin(journal, target="b")
@@ -125,7 +125,7 @@ class TestList:
 
         assert max(map(len, lines)) <= 80
         assert lines[1].startswith(job)
-        assert lines[2].endswith(f"name/ -> s3://{target}")
+        assert lines[2].endswith(f"name/ -> s3://{target}".rstrip("/"))
 
     def test_the_newest_job_of_all_journals_comes_first(
         self, settings: Callable[..., Settings], state: Path, journal: Journal
@@ -154,7 +154,7 @@ class TestList:
             "continues": None,
             "journal": journal.path,
             "source": "/src",
-            "target": "s3://b/site/",
+            "target": "s3://b/site",
             "endpoint": "http://store",
             "pid": None,
             "host": None,

@@ -40,7 +40,7 @@ def test_a_job_begins_and_ends(events):
     begun, *_, ended = told
     assert (code, begun["event"], ended["event"]) == (0, "begun", "ended")
     assert begun["job"] == ended["job"]
-    assert (begun["target"], begun["dry_run"], begun["ended"]) == ("s3://b/site/", False, None)
+    assert (begun["target"], begun["dry_run"], begun["ended"]) == ("s3://b/site", False, None)
     assert {each["event"] for each in told[1:-1]} <= {"progress"}
     assert ended["operations"]["upload"]["done"] == 2
 

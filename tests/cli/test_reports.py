@@ -57,7 +57,7 @@ def test_one_run_is_written_in_every_form(sync, workspace, refused):
     assert (workspace / "r.json").read_text() == ran.out
     assert ("Failed, exit code 1" if refused else "Done") in (workspace / "r.html").read_text()
     assert f"### s3batch sync: {'failed' if refused else 'done'}" in (workspace / "r.md").read_text()
-    assert f'target="s3://b/site/"}} {int(refused)}\n' in (workspace / "r.prom").read_text()
+    assert f'target="s3://b/site"}} {int(refused)}\n' in (workspace / "r.prom").read_text()
     cases = [case.attrib["name"] for case in ElementTree.parse(workspace / "r.xml").iter("testcase")]
     assert cases == [*(["upload site/b.txt"] if refused else []), "all other operations"]
     assert sorted(row[2] + row[4] for row in rows_of(workspace / "r.csv")[1:]) == [
@@ -142,6 +142,28 @@ def test_a_link_in_its_place_is_replaced_and_not_followed(sync, workspace, tmp_p
     assert not (workspace / "r.md").is_symlink()
 
 
+@pytest.mark.parametrize(
+    ("words", "source", "target"),
+    [
+        pytest.param(["sync", "src", "s3://b/site/"], "src", "s3://b/site", id="upload"),
+        pytest.param(["sync", "s3://b/site/", "copy"], "s3://b/site", "copy", id="download"),
+        pytest.param(["sync", "s3://b/site/", "s3://c/there/"], "s3://b/site", "s3://c/there", id="transfer"),
+    ],
+)
+def test_source_and_target_have_one_form_however_the_run_ends(call, store, workspace, words, source, target):
+    flags = ("--endpoint-url", store.url, "--json")
+    (workspace / "src").mkdir(exist_ok=True)
+    (workspace / "src" / "a").write_text("a")
+
+    whole = call(*words, *flags, env=ENV).json
+    early = call(*words, *flags, "--files-from", "nothing-there", "--delete", env=ENV).json
+
+    assert (whole["exit_code"], early["exit_code"]) == (0, 2)
+    for each in (whole, early):
+        places = [each[name].removeprefix(f"{workspace}/") for name in ("source", "target")]
+        assert places == [source, target]
+
+
 def test_a_run_that_cannot_begin_is_reported_and_leaves_no_job(call, sync, store, workspace):
     store.meddle = lambda _: Reply(404, body=error("NoSuchBucket"))
 
@@ -152,7 +174,7 @@ def test_a_run_that_cannot_begin_is_reported_and_leaves_no_job(call, sync, store
     assert case.find("failure").attrib["message"] == "exit code 4"
     assert "NoSuchBucket" in case.find("failure").text
     assert "s3batch resume" not in (workspace / "r.html").read_text()
-    assert 's3batch_exit_code{command="sync",target="s3://b/site/"} 4' in (workspace / "r.prom").read_text()
+    assert 's3batch_exit_code{command="sync",target="s3://b/site"} 4' in (workspace / "r.prom").read_text()
 
 
 def test_a_wrong_setting_writes_no_report(sync, workspace):
@@ -185,7 +207,7 @@ def test_a_verify_reports_its_differences(sync, call, store, workspace):
     assert "run s3batch sync with the same settings" in (workspace / "v.html").read_text()
     assert rows_of(workspace / "v.csv")[1][1:6] == ["compare", "site/a.txt", "a.txt", "failed", ""]
     document = json.loads((workspace / "v.json").read_text())
-    assert (document["dry_run"], document["target"]) == (False, "s3://b/site/")
+    assert (document["dry_run"], document["target"]) == (False, "s3://b/site")
 
 
 @pytest.mark.parametrize("command", [["doctor", "s3://b/x"], ["cache", "list", "s3://b"]])

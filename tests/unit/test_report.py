@@ -72,7 +72,7 @@ class TestDocument:
             "seconds_total": 3.25,
             "resumed": False,
             "source": "/src",
-            "target": "s3://b/site/",
+            "target": "s3://b/site",
             "endpoint": None,
             "started": "1970-01-01T00:16:40.000Z",
             "ended": "1970-01-01T00:16:43.250Z",
