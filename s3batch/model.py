@@ -332,6 +332,8 @@ class SourceObject:
     """Without quotes; empty where the listing tells none, and then the object is not pinned."""
     streamed: bool = False
     """True if its content goes through a worker, because the store cannot copy it."""
+    proof: str = ""
+    """Of a done transfer: what proves the content of the target, as :class:`~s3batch.objects.body_proof.ContentProof`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +540,7 @@ class Result(NamedTuple):
     quirks: tuple[Quirk, ...] = ()
     """The quirks that the worker found out about the store."""
     spec: OperationSpec | None = None
-    """For ``become``: the operation's new spec; ``None``: it stays."""
+    """For ``become``, and of a done transfer: the operation's new spec; ``None``: it stays."""
     retry_after: float = 0.0
     """Seconds the store asks to wait before the next try."""
     uncounted: bool = False

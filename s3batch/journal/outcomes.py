@@ -12,6 +12,9 @@ from s3batch.journal.database import Database, Row, make_bindable
 from s3batch.journal.settling import UNCHANGED
 from s3batch.model import Kind, Operation, State
 
+_PROOF = """CASE kind WHEN 'download' THEN fingerprint
+    ELSE substr(detail, instr(detail, ':') + 1, instr(detail, ' ') - instr(detail, ':') - 1) END"""
+"""Of a transfer it is in the text of its spec, before the blank: ``copied:etag ETAG``."""
 _COUNT = "SELECT kind, state, count(*), sum(CASE kind WHEN 'chunk' THEN bytes ELSE size END) FROM operation"
 _CHANGE = """
 id > ? AND state = 'done' AND kind IN ('upload', 'transfer', 'copy', 'redirect', 'delete', 'restore') AND job IN (
@@ -81,12 +84,13 @@ class Outcomes:
         return rows.convert_rows(self._store, _count_operations, counted)
 
     def count_proofs(self) -> dict[str, int]:
-        """Return how many objects were fetched by the job with each proof of their content, as downloads name them."""
+        """Return how many objects the job has fetched or transferred with each proof of their content."""
         job = self._current
         numbers = [job.number, *(each.number for each in job.list_continued())]
         found = self._store.rows(
-            f"""SELECT fingerprint, count(*) FROM operation WHERE +job IN ({", ".join(map(str, numbers))})
-            AND kind = 'download' AND state = 'done' GROUP BY fingerprint"""  # noqa: S608 - numbers
+            f"""SELECT {_PROOF} AS proof, count(*) FROM operation WHERE +job IN ({", ".join(map(str, numbers))})
+            AND (kind = 'download' OR kind = 'transfer' AND instr(detail, ':') BETWEEN 1 AND instr(detail, ' '))
+            AND state = 'done' GROUP BY proof"""  # noqa: S608 - numbers
         )
         return dict(found)
 

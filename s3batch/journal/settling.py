@@ -24,6 +24,7 @@ _SETTLE_PART = """
 UPDATE part SET state = ?, etag = ?, checksum = ?, attempts = attempts + 1 WHERE operation = ? AND number = ?
 """
 _SET_STAMP = "UPDATE operation SET mtime_ns = ?, ctime_ns = ?, device = ?, inode = ? WHERE id = ?"
+_SET_SPEC = "UPDATE operation SET detail = ? WHERE id = ?"
 CHANGED = "Changed"
 """The code of a file that is not, or not yet, the one that was planned."""
 UNCHANGED = "kind = 'reconcile' AND state = 'skipped' AND error = ''"
@@ -41,6 +42,8 @@ def settle_outcomes(
     store.execute_many(_SET_STAMP, stamped)
     done = [rows.done_values(result) for state, result in outcomes if state is DONE and _is_all_said(result)]
     store.execute_many(rows.SETTLE_DONE, done)
+    told = [each for state, each in outcomes if each.spec is not None and state is DONE]
+    store.execute_many(_SET_SPEC, [(make_bindable(encode_spec(each.spec)), each.id) for each in told])
     if len(done) == len(outcomes):
         return 0, len(done)
     others = [each for each in outcomes if not (each[0] is State.DONE and _is_all_said(each[1]))]

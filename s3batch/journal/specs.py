@@ -6,7 +6,7 @@
     upload, copy, reconcile   "content-known", "attributes-changed", "attributes-known CHECKSUM", "tags [...]", "[{...}, ...]"
     reconcile                 "whole-known DATE", "moved [[key, ETag, checksum], ...]"
     upload, copy              "planned N"
-    transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source
+    transfer, reconcile       "copied ETAG", "streamed ETAG": the object that is the source; done: "copied:PROOF ETAG"
 
 A text that is none of these comes back as :class:`UnreadableSpec`: the check of inherited rows decides about it.
 """
@@ -74,7 +74,8 @@ def encode_spec(spec: OperationSpec | None) -> str:
         case KeptAttributes():
             return json.dumps([dict(spec.headers), spec.tags, spec.lost])
         case SourceObject():
-            return f"{_STREAMED if spec.streamed else _COPIED} {spec.etag}"
+            way = _STREAMED if spec.streamed else _COPIED
+            return f"{way}:{spec.proof} {spec.etag}" if spec.proof else f"{way} {spec.etag}"
 
 
 def decode_spec(kind: Kind, text: str) -> OperationSpec | None:
@@ -108,8 +109,9 @@ def _decode_file_spec(text: str) -> OperationSpec:
     known, _, checksum = text.partition(" ")
     if known == _ATTRIBUTES_KNOWN:
         return KnownAttributes(checksum)
-    if known in (_COPIED, _STREAMED):
-        return SourceObject(checksum, streamed=known == _STREAMED)
+    way, _, proof = known.partition(":")
+    if way in (_COPIED, _STREAMED):
+        return SourceObject(checksum, way == _STREAMED, proof)
     if known == _PLANNED:
         return PlannedObject(int(checksum))
     if known == _MOVED:

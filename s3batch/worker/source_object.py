@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.model import SourceObject
+from s3batch.objects.body_proof import ContentProof
 from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.errors import fault_of, refusal_for_good
@@ -20,7 +22,7 @@ from s3batch.s3.transport import run_at_source, send_request
 from s3batch.source.reader import ContentError
 
 if TYPE_CHECKING:
-    from s3batch.model import Operation
+    from s3batch.model import Operation, OperationSpec
     from s3batch.objects.headers import RemoteAttributes
     from s3batch.s3.errors import Fault
     from s3batch.s3.requests import Request
@@ -46,6 +48,19 @@ def find_source(tools: Tools) -> SourceBucket:
 def find_pin(operation: Operation) -> str:
     """Return the ETag that the source object must have; empty if that is not known."""
     return operation.spec.etag if isinstance(operation.spec, SourceObject) else ""
+
+
+def prove_by_etag(operation: Operation, etag: str) -> ContentProof:
+    """Return what the ETag of the written object proves: that of the source says the same, any other nothing."""
+    if not etag or etag != find_pin(operation):
+        return ContentProof.SIZE
+    return ContentProof.PARTS if "-" in etag else ContentProof.ETAG
+
+
+def note_proof(operation: Operation, proof: ContentProof) -> OperationSpec | None:
+    """Return the spec of a done transfer, which tells the proof of its content."""
+    spec = operation.spec
+    return replace(spec, proof=proof.value) if isinstance(spec, SourceObject) else spec
 
 
 def name_pinned_source(operation: Operation, tools: Tools) -> dict[str, str]:

@@ -44,7 +44,9 @@ from s3batch.worker.source_object import (
     is_folder_marker,
     is_refused_copy,
     name_pinned_source,
+    note_proof,
     note_refused_copies,
+    prove_by_etag,
     read_source_range,
     read_source_tags,
 )
@@ -176,10 +178,11 @@ async def _copy_on_server(operation: Operation, tools: Tools) -> Result | None:
     tools.copies_work = True
     if tools.quirks.has(QuirkKind.COPY_DROPS, TAGS):
         await _restore_dropped_tags(operation, attributes, tools)
+    etag = etag_in(response)
     return Result(
-        operation.id, etag=etag_in(response), date=date_of(response),
+        operation.id, etag=etag, date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path),
-        request_id=response.headers.get("x-amz-request-id", ""),
+        request_id=response.headers.get("x-amz-request-id", ""), spec=note_proof(operation, prove_by_etag(operation, etag)),
     )  # fmt: skip
 
 
@@ -215,7 +218,7 @@ async def _stream_object(operation: Operation, condition: dict[str, str], tools:
     """Read an object of the source, prove it, and write it to the target."""
     marker = is_folder_marker(operation)
     response = await (head_source(operation, tools) if marker else read_source_range(operation, tools))
-    await _prove_fetched_body(operation, response, tools)
+    proof = await _prove_fetched_body(operation, response, tools)
     remote = RemoteAttributes.from_headers(response.headers)
     merged = merge_attributes(tools.attributes(operation), remote)
     if not merged.tags:
@@ -228,7 +231,7 @@ async def _stream_object(operation: Operation, condition: dict[str, str], tools:
         operation.id, sent=len(response.body), etag=etag_of(stored), checksum=sent.checksum or sent.computed,
         date=date_of(stored), fingerprint=tools.brief.rules.fingerprint(operation.path),
         warning="\n".join(filter(None, (sent.warning, acl_warning))),
-        request_id=stored.headers.get("x-amz-request-id", ""),
+        request_id=stored.headers.get("x-amz-request-id", ""), spec=note_proof(operation, proof),
     )  # fmt: skip
 
 
@@ -241,8 +244,8 @@ async def _send_with_acl(request: requests.Request, merged: Attributes, tools: T
     return await send_checked(request._replace(headers=headers), tools.checks), ACL_WARNING
 
 
-async def _prove_fetched_body(operation: Operation, response: Response, tools: Tools) -> None:
-    """Prove that the bytes that came are the source's. Raises :class:`RequestError` (retryable) if they are others."""
+async def _prove_fetched_body(operation: Operation, response: Response, tools: Tools) -> ContentProof:
+    """Return what proves that the bytes that came are the source's. Raises :class:`RequestError` (retryable) if they are others."""
     body, headers, size = response.body, response.headers, len(response.body)
     prove = partial(prove_bytes, lambda: [bytes(body)], size, headers, tools.brief.part_size)
     try:
@@ -252,3 +255,4 @@ async def _prove_fetched_body(operation: Operation, response: Response, tools: T
         raise RequestError("GetObject", find_source(tools).key(operation.path), fault) from error
     if proof is ContentProof.SIZE and size:
         tools.warn(SIZE_ONLY)
+    return proof

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.model import Part, Result, Step, Work, is_streamed
+from s3batch.objects.body_proof import ContentProof
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.objects.two_objects import (
@@ -40,7 +41,9 @@ from s3batch.worker.source_object import (
     head_source,
     is_refused_copy,
     name_pinned_source,
+    note_proof,
     note_refused_copies,
+    prove_by_etag,
     read_source_range,
     read_source_tags,
 )
@@ -179,8 +182,9 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
         tools.warn(SIZE_ONLY)
     if (tags := await _restore_lost_tags(operation, source, tools)) is not None:
         tools.note_refusal("PutObjectTagging", tags, "tags of objects in parts are lost, because the store drops them")
+    proof = ContentProof.CHECKSUM if same else prove_by_etag(operation, etag)
     return Result(
-        operation.id, work.step, etag=etag, checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
+        operation.id, work.step, etag=etag, spec=note_proof(operation, proof), checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
 

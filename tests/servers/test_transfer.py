@@ -74,6 +74,7 @@ def test_one_server_copies_what_differs_and_nothing_else(run_cli, two_buckets):
     has_attributes(source, target, "out/sub/b.bin")
     assert first.json["operations"]["transfer"]["done"] == len(tree)
     assert first.json["operations"]["delete"]["done"] == 1
+    assert sum(first.json["proved"].values()) == len(tree)
     assert first.json["requests"].get("GetObject", 0) == 0
     assert first.json["requests"]["PutObject"] <= 3  # a worker probes what a copy keeps, and a folder is written
     for run in (again, fresh):
@@ -96,6 +97,8 @@ def test_between_two_servers_objects_are_streamed(run_cli, make_bucket, far_targ
     assert target.contents("out/") == {f"out/{path}": body for path, body in tree.items()}
     has_attributes(source, target, "out/sub/b.bin")
     assert (first.json["requests"]["UploadPart"], first.json["requests"].get("CopyObject", 0)) == (3, 0)
+    assert sum(first.json["proved"].values()) == len(tree)
+    assert first.json["proved"]["etag"] + first.json["proved"]["checksum"] >= len(tree) - 1
     assert (again.code, again.json["unchanged"], again.json["sent_now"]) == (0, len(tree), 0)
 
 

@@ -16,6 +16,7 @@ from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.job import SyncJob
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Result, SourceObject, is_same_file, is_streamed, stamp_of_object
+from s3batch.objects.body_proof import ContentProof
 from s3batch.plan import quirk_memory
 from s3batch.plan.transfer_plan import TransferPlanner, TransferRowCheck
 from s3batch.plan.transfer_spec import TransferSpec
@@ -30,6 +31,7 @@ from s3batch.worker.source_delete_check import SourceDeleteCheck
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3batch.coordinator.job_description import Document
     from s3batch.plan.late_requests import Replan
     from s3batch.plan.planner import Planner
     from s3batch.plan.row_check import RowCheck
@@ -115,6 +117,13 @@ class TransferJob(SyncJob):
         _, known = self.journal.objects.look_up([operation.key])[operation.key]
         written = known is not None and is_same_file(known.local, fresh.stamp)
         return fresh._replace(etag=known.etag if known is not None and written else "")
+
+    # --- the report -------------------------------------------------------------------------
+
+    def complete_document(self, document: Document) -> Document:
+        """Return the document with the proofs of content."""
+        proved = dict.fromkeys(ContentProof, 0) | self.journal.outcomes.count_proofs()
+        return {**super().complete_document(document), "proved": proved}
 
     # --- the workers ------------------------------------------------------------------------
 
