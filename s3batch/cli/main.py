@@ -10,9 +10,11 @@ import errno
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NoReturn, TextIO
 
 import s3batch
@@ -24,7 +26,7 @@ from s3batch.files import private
 from s3batch.reporting.console import Output, standard_streams
 from s3batch.settings import texts
 from s3batch.settings.parsing import unknown_name_error
-from s3batch.settings.schema import COMMANDS, RESUMABLE
+from s3batch.settings.schema import COMMANDS, REPORTING_COMMANDS, RESUMABLE
 from s3batch.settings.table import TABLE, Settings
 
 _HELP = ("-h", "--help")
@@ -32,6 +34,8 @@ _UNREPORTED = frozenset({errors.EXIT_SETTINGS, errors.EXIT_JOURNAL, errors.EXIT_
 """Exit codes without a report file: nothing was tried, or it is not known what was."""
 _STEPS = frozenset({"cache restore", "cache rebuild"})
 """Commands that break no build."""
+_PING_SECONDS = 60.0
+"""Seconds for all tries of a ping."""
 _TRUE = frozenset({"1", "t", "true", "yes", "y", "on"})
 
 
@@ -59,6 +63,18 @@ class _Invocation:
         if said:
             return said[-1] == f"--{flag}"
         return any(self.environ.get(variable, "").strip().lower() in _TRUE for variable in variables)
+
+    def find_ping(self) -> str:
+        """Return the URL of ``--ping`` as flag or variable says it, for settings that cannot be read; else empty."""
+        plugin = self.command == "plugin"
+        if not plugin and self.command not in REPORTING_COMMANDS:
+            return ""
+        words = _before_dashes(self.argv)
+        said = [after for word, after in pairwise(words) if word == "--ping"]
+        said += [word.removeprefix("--ping=") for word in words if word.startswith("--ping=")]
+        variables = ["S3BATCH_PING", *(["PLUGIN_PING"] if plugin else [])]
+        said += [self.environ.get(variable, "") for variable in variables]
+        return next((url.strip() for url in said if url.strip().lower().startswith(("http://", "https://"))), "")
 
     @property
     def wants_document(self) -> bool:
@@ -115,6 +131,11 @@ def _finish_output(call: _Invocation) -> int:
 
         interrupter.over = True
         tell_others(call.settings, call.output, code)
+    elif call.settings is None and code == errors.EXIT_SETTINGS and (url := call.find_ping()):
+        from s3batch.reporting.hooks import send_ping  # noqa: PLC0415 - as above
+
+        interrupter.over = True
+        send_ping(url, call.output, code, time.monotonic() + _PING_SECONDS)
     lost = call.output.lost_data()
     if lost is None:
         return code

@@ -45,8 +45,13 @@ def tell_others(settings: Settings, output: Output, code: int, after_a_signal: f
     if settings.on_done and output.kept is not None:
         _warn_if(output, "on_done", _tell_done(settings.on_done, output.kept, output, deadline))
     if settings.ping:
-        url = settings.ping if not code else _make_failure_url(settings.ping)
-        _warn_if(output, f"ping to {_hide_path(url)}", post_data(url, None, deadline))
+        send_ping(settings.ping, output, code, deadline)
+
+
+def send_ping(url: str, output: Output, code: int, deadline: float) -> None:
+    """Tell the receiver of ``--ping`` of a run that ends with ``code``. What goes wrong is a warning."""
+    url = _make_failure_url(url) if code else url
+    _warn_if(output, f"ping to {_hide_path(url)}", post_data(url, None, deadline))
 
 
 def _warn_if(output: Output, what: str, wrong: str) -> None:

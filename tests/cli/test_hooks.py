@@ -109,6 +109,18 @@ def test_a_wrong_setting_is_told_too(sync, call, listener):
     assert (json.loads(body)["exit_code"], path) == (2, "/fail")
 
 
+@pytest.mark.parametrize("way", ["flag", "word", "variable"])
+def test_a_ping_tells_of_settings_that_cannot_be_read(call, workspace, listener, way):
+    url = f"{listener.url}/1"
+    flags, more = {
+        "flag": (["--ping", url], {}), "word": ([f"--ping={url}"], {}), "variable": ([], {"S3BATCH_PING": url}),
+    }[way]  # fmt: skip
+
+    assert call("sync", ".", "s3://b/x", "--delte", *flags, env=ENV | more).code == 2
+    assert call("jobs", "list", "--delte", env=ENV | more).code == 2
+    assert [path for path, _, _ in listener.got] == ["/1/fail"]
+
+
 def test_a_refused_try_is_repeated(sync, listener):
     listener.statuses = [500, 404]
 
