@@ -228,11 +228,21 @@ def _format_lines(document: dict[str, Any]) -> list[str]:
         ("taken", ("yes" if document["taken"] else "no") + by),
     ]
     for name, each in document["attributes"].items():
-        rows.append((name.replace("_", " "), f"{each['value']}, {_format_origin(each)}"))
+        rows.append((name.replace("_", " "), f"{_format_parts(each['value'])}, {_format_origin(each)}"))
     store, journal = document["store"], document["journal"]
-    rows.append(("store", ", ".join(f"{name} {value}" for name, value in store.items()) if store else "no such object"))
+    rows.append(("store", _format_object_state(store) if store else "no such object"))
     rows.append(("journal", _format_journal(journal) if journal else "no journal"))
     return [*format_table(rows), f"{document['action']}: {document['reason']}"]
+
+
+def _format_object_state(store: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_format_parts(value)}" for name, value in store.items() if value != {})
+
+
+def _format_parts(value: Any) -> str:
+    """Return a value for people: pairs as NAME=VALUE, all with commas between."""
+    pairs = [f"{name}={text}" for name, text in value.items()] if isinstance(value, dict) else value
+    return ", ".join(map(str, pairs)) if isinstance(pairs, list) else str(value)
 
 
 def _format_origin(attribute: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from s3batch.plan.spec import SyncSpec
 
 LEFT_EMPTY = "the filters leave no file of the source"
+NONE_LISTED = "files_from names no file that the job takes"
 
 
 class _Everything:

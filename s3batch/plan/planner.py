@@ -24,7 +24,7 @@ from s3batch.objects.redirects import refuse_uploaded
 from s3batch.objects.unmatched import UnmatchedPatterns
 from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
-from s3batch.plan.empty_source import LEFT_EMPTY, has_hidden_files
+from s3batch.plan.empty_source import LEFT_EMPTY, NONE_LISTED, has_hidden_files
 from s3batch.plan.spec import KEPT, SyncSpec
 from s3batch.settings.s3_limits import OBJECT_LIMIT
 from s3batch.units import format_plural
@@ -107,7 +107,8 @@ class Planner:
         unmatched.see([each.key for each in self.wanted.redirects], only="acl")
         if not found and walked.complete and not walked.troubled:
             self.left_empty = has_hidden_files(self.wanted, self.journal.path)
-        lost = LEFT_EMPTY if self.left_empty else unmatched.warning() if found else ""
+        empty = NONE_LISTED if self.wanted.settings.list_digest else LEFT_EMPTY
+        lost = empty if self.left_empty else unmatched.warning() if found else ""
         for warning in (*walked.warnings(), *filter(None, [lost])):
             self.journal.jobs.warn(warning)
 

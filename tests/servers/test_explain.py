@@ -128,3 +128,22 @@ def test_what_no_filter_and_no_setting_decides(run_cli, scene):
     assert "content type  text/plain; charset=utf-8, from the file's name" in shown
     document = run_cli([*asked, "--json"], cwd=tree).json
     assert (document["source"], document["pattern"], document["from"]) == (str(tree), None, None)
+
+
+def test_values_of_several_parts_are_text(run_cli, scene):
+    bucket, tree = scene
+    bucket.put("www/new.txt", b"new", Metadata={"who": "me"})
+    asked = [
+        "explain",
+        "new.txt",
+        tree,
+        bucket.url("www"),
+        "--preserve",
+        "mtime,mode",
+        "--metadata",
+        '{"*": {"a": "1"}}',
+    ]
+    shown = run_cli(asked, cwd=tree).stdout.splitlines()
+    assert "preserve      mtime, mode, by preserve (--preserve)" in shown
+    assert "metadata      a=1, by metadata * (--metadata)" in shown
+    assert any(line.startswith("store ") and line.endswith("metadata who=me") for line in shown), shown

@@ -59,9 +59,11 @@ def test_what_the_list_names_in_vain_is_a_failure_of_its_own(make_tree, bucket, 
     done = sync("--files-from", "-", stdin=b"gone\nd\na\n")
 
     vain = sync("--files-from", "-", stdin=b"gone\n")
+    none = sync("--files-from", "-", stdin=b"\n")
 
     assert done.code == 1
     assert (vain.code, vain.json["warnings"]) == (1, [])
+    assert (none.code, none.json["warnings"]) == (0, ["files_from names no file that the job takes"])
     assert bucket.keys() == {"site/a"}
     assert {(each["path"], each["error"]) for each in done.json["failures"]} == {
         ("gone", "it does not exist, and the list names it"),
