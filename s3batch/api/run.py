@@ -34,6 +34,7 @@ from s3batch.reporting.events import Listener
 from s3batch.reporting.json_stream import iterate_document_text, make_plain_document
 from s3batch.reporting.publish import publish_document
 from s3batch.reporting.report import make_jobless_document
+from s3batch.settings.direction import STREAM
 from s3batch.settings.parsing import GivenText, unknown_name_error
 from s3batch.settings.table import TABLE, Settings, spellings_of
 
@@ -109,6 +110,8 @@ def load_keyword_settings(
         given,
         loading.with_env_file(command, [], environ),
     )
+    if command == "sync" and settings.target == STREAM:
+        raise SettingsError("target cannot be '-': a function prints nothing", hint="name a directory")
     return replace(
         settings, json=True, json_lines=False, quiet=True, verbose=0, progress="none", log_level="", log_format="text"
     )

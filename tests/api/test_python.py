@@ -170,6 +170,15 @@ def test_a_run_is_cancelled_from_another_thread_and_resumed(fake, access, make_t
     assert (resumed.state, resumed.resumed, len(fake.objects["b"])) == ("done", True, 300)
 
 
+def test_a_function_writes_no_object_to_stdout(fake, access):
+    with pytest.raises(
+        s3batch.SettingsError, match="target cannot be '-': a function prints nothing; name a directory"
+    ):
+        s3batch.sync("s3://b/key", "-", **access)
+
+    assert fake.requests == []
+
+
 def test_a_run_whose_event_is_set_sends_nothing(fake, access, tree):
     cancel = threading.Event()
     cancel.set()
