@@ -7,6 +7,7 @@ journal does not know as stored is made again: its bytes are not here to be comp
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.model import Part, Result, Step, Work, is_streamed
@@ -20,9 +21,10 @@ from s3batch.objects.two_objects import (
     merge_attributes,
 )
 from s3batch.s3 import requests
-from s3batch.s3.checksums import WHOLE_OBJECT
+from s3batch.s3.checksums import WHOLE_OBJECT, RunningChecksum
 from s3batch.s3.errors import MALFORMED, Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.etag import md5_of_etag, multipart_etag
+from s3batch.s3.event_loop import run_in_thread
 from s3batch.s3.integrity import begin_upload, send_checked
 from s3batch.s3.proof import strip_etag
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from s3batch.worker.context import Tools
 
 _COPY = "UploadPartCopy"
+_PIECE = 4 * 1024 * 1024
+"""Bytes of a stored object that are read back at once."""
 _LARGEST_PART = 64 * 1024 * 1024
 """Bytes of a part that is held in memory."""
 
@@ -174,10 +178,9 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
     completed = raise_for_status(response, request).document
     etag = strip_etag(etag_in(response))
     head = await send_allowing_refusal(requests.head_object(operation.key))
-    same = compare_object_checksums(source.headers, head.headers) if head.ok and etag_of(head) == etag else None
+    same = await _is_stored_as_source(operation, etag, source, head)
     if same is False:
-        words = "the object that was stored is not the source's: it is transferred again"
-        return failed_result(work, Fault("NoSuchUpload", words), request.name)._replace(retryable=False)
+        return _differs(work)
     if same is None and is_streamed(operation) and etag_of(source) != etag:
         tools.warn(SIZE_ONLY)
     if (tags := await _restore_lost_tags(operation, source, tools)) is not None:
@@ -187,6 +190,42 @@ async def _complete_transfer(work: Work, tools: Tools) -> Result:
         operation.id, work.step, etag=etag, spec=note_proof(operation, proof), checksum=completed.get(f"Checksum{name.upper()}", ""), date=date_of(response),
         fingerprint=tools.brief.rules.fingerprint(operation.path), request_id=response.headers.get("x-amz-request-id", ""),
     )  # fmt: skip
+
+
+def _differs(work: Work) -> Result:
+    words = "the object that was stored is not the source's: it is transferred again"
+    return failed_result(work, Fault("NoSuchUpload", words), "CompleteMultipartUpload")._replace(retryable=False)
+
+
+async def _is_stored_as_source(operation: Operation, etag: str, source: Response, head: Response) -> bool | None:
+    """Return whether the stored object, whose ETag is ``etag``, holds its source's content; ``None`` if that is unknown."""
+    same = compare_object_checksums(source.headers, head.headers) if head.ok and etag_of(head) == etag else None
+    if same is None and is_streamed(operation) and etag_of(source) != etag:
+        return await _is_source_when_read_back(operation, etag, source)
+    return same
+
+
+async def _is_source_when_read_back(operation: Operation, etag: str, source: Response) -> bool | None:
+    """Return whether the stored object has the checksum or MD5 of its source, by reading it; ``None`` if that is unknown.
+
+    Parts come and go in any order, so no worker has seen the content as a whole.
+    """
+    evidence = ContentEvidence.from_head(source.headers)
+    if evidence.checksums:
+        (name, *_), wanted = evidence.checksums[0]
+    elif evidence.etag_is_md5 and md5_of_etag(evidence.etag):
+        name, wanted = "md5", evidence.etag.lower()
+    else:
+        return None
+    running = RunningChecksum(name)
+    for offset in range(0, operation.size, _PIECE):
+        length = min(_PIECE, operation.size - offset)
+        request = requests.get_object(operation.key, offset, offset + length - 1)
+        piece = await send_allowing_refusal(request._replace(headers={**request.headers, "if-match": f'"{etag}"'}))
+        if not piece.ok or len(piece.body) != length:
+            return None
+        await run_in_thread(partial(running.update, piece.body))
+    return wanted == (running.digest().hex() if name == "md5" else running.base64())
 
 
 async def _restore_lost_tags(operation: Operation, source: Response, tools: Tools) -> Fault | None:
@@ -204,6 +243,9 @@ async def _perhaps_transferred(work: Work, refusal: Response, tools: Tools) -> R
     operation = work.operation
     head = await send_allowing_refusal(requests.head_object(operation.key))
     if head.ok and await _is_transferred(work, head, tools):
+        source = await head_source(operation, tools)
+        if await _is_stored_as_source(operation, etag_of(head), source, head) is False:
+            return _differs(work)
         return Result(
             operation.id, work.step, etag=etag_of(head), already=True,
             date=seconds_of(head.headers.get("last-modified", "")),
