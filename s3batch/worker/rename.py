@@ -32,6 +32,8 @@ async def reconcile_or_copy(operation: Operation, tools: Tools) -> Result:
         return await reconcile_object(operation, tools)
     if operation.recheck:  # the copy may have been made
         found = await reconcile_object(operation._replace(spec=None), tools)
+        if found.already and found.become is None:  # there was no object when it was planned: an undo must know of it
+            return found._replace(already=False, become=Kind.COPY, reason=Reason.RENAMED)
         if (found.become, found.reason) != (Kind.UPLOAD, Reason.MISSING):
             return found
     return await _copy_moved(operation, moved, tools)

@@ -107,3 +107,19 @@ def test_a_killed_undo_is_resumed_and_can_be_undone(scene, operation, skip, afte
     again = run("undo", resumed.json["job"])
     assert again.code == 0, again.stderr
     assert state(bucket) == changed
+
+
+def test_a_copy_of_a_renamed_file_that_a_kill_has_hidden_goes_with_the_undo(scene):
+    """The copy was made, and no answer came: the resumed job finds it, and the undo removes it all the same."""
+    bucket, run, killed, words = scene
+    tree = words[1]
+    assert run(*words[:-2]).code == 0
+    before = state(bucket)
+    (tree / "new").rename(tree / "renamed")
+    assert killed("CopyObject", 0, True, *words)
+    resumed = run("resume")
+    assert (resumed.code, resumed.json["operations"]["copy"]["done"]) == (0, 1), resumed.stderr
+    assert bucket.keys("www/") == before.keys() - {"www/new"} | {"www/renamed"}
+    undone = run("undo", resumed.json["job"])
+    assert undone.code == 0, undone.stderr
+    assert state(bucket) == before
