@@ -166,6 +166,14 @@ class TestList:
         assert started <= ended
         assert started.endswith("Z")
 
+    def test_a_source_in_s3_has_the_form_of_reports(self, settings: Callable[..., Settings], journal: Journal) -> None:
+        public = Settings(bucket="b").public()
+        journal.jobs.begin("sync", "s3://a/site/", "b/site/", "http://store", public, "1.2")
+
+        (row,) = Ran(list_jobs, settings(json=True)).json["jobs"]
+
+        assert (row["source"], row["target"]) == ("s3://a/site", "s3://b/site")
+
     def test_a_job_is_running_while_its_journal_is_held_and_dead_when_it_is_not(
         self, settings: Callable[..., Settings], journal: Journal
     ) -> None:

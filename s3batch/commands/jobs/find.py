@@ -148,7 +148,7 @@ def job_facts(found: FoundJob) -> dict[str, Any]:
         "resumed": bool(job.resumed),
         "continues": job.continues or None,
         "journal": found.journal,
-        "source": job.source,
+        "source": format_place(job.source),
         "target": format_job_target(job),
         "endpoint": job.endpoint or None,
         "started": format_timestamp(job.started),
