@@ -31,8 +31,8 @@ class OpenCounts:
         totals.unchanged += unchanged
         totals.failed += failed
         if operation.kind in CARRIED:
-            counted = self.content.pop(operation.id, 0) if self.content else 0
-            totals.bytes_done += max(0, operation.size - counted)
+            size = operation.size
+            totals.bytes_done += max(0, size - self.content.pop(operation.id, 0)) if self.content else size
 
     def count_content(self, row: int, size: int) -> None:
         """Count content of a multipart upload that S3 has now, sent by this run or by an earlier one."""

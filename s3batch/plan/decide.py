@@ -69,13 +69,12 @@ def decide_operation(
 
 
 def is_probably_equal(operation: Operation, attributes: Attributes) -> bool:
-    """Return whether a comparison is worth trying in bulk: one read, and one HEAD at most, may show equality.
+    """Return whether a RECONCILE is worth trying in bulk: one read, and one HEAD at most, may show equality.
 
     Reading an ACL or tags takes further requests. Of a gzip'd, encrypted or large object the ETag is not the file's MD5.
     """
     if (
-        operation.kind is not Kind.RECONCILE
-        or operation.stage != Stage.MAIN
+        operation.stage != Stage.MAIN
         or operation.size > BULK_SIZE
         or attributes.gzip
         or attributes.preserve

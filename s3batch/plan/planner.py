@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from s3batch.errors import JobFailedError
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import FILE, Comparison, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
+from s3batch.model import FILE, RECONCILE, Comparison, Kind, Operation, Reason, RedirectSpec, Result, Stage, State
 from s3batch.objects.redirects import refuse_uploaded
 from s3batch.objects.unmatched import UnmatchedPatterns
 from s3batch.plan import decide as planner
@@ -170,11 +170,12 @@ class Planner:
         """Have files compared that are probably equal to their objects; return the operations of the others."""
         alike, others = [], []
         for operation in operations:
-            attributes, fingerprint = self.wanted.rules.describe(operation.path)
-            if planner.is_probably_equal(operation, attributes):
-                alike.append(Comparison(operation, fingerprint))
-            else:
-                others.append(operation)
+            if operation.kind is RECONCILE:  # of a first upload none is, so it costs no call for each file
+                attributes, fingerprint = self.wanted.rules.describe(operation.path)
+                if planner.is_probably_equal(operation, attributes):
+                    alike.append(Comparison(operation, fingerprint))
+                    continue
+            others.append(operation)
         if alike:
             compare(alike)
         return others

@@ -102,11 +102,11 @@ class Brief:
     """The quirks that earlier jobs found out about the store."""
     compares_times: bool = False
     """True if the first new object is checked: its LastModified may be later than the Date of its write's response."""
+    is_guarded: bool = field(init=False)
+    """True if every object is looked at before it is changed. It is asked for each file, so it is decided once."""
 
-    @property
-    def is_guarded(self) -> bool:
-        """True if every object is looked at before it is changed."""
-        return self.exact or self.backup is not None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_guarded", self.exact or self.backup is not None)
 
 
 @dataclass(frozen=True, slots=True)

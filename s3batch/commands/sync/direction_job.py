@@ -79,9 +79,9 @@ class DirectionJob(JobDescription):
             return
         self.changed = True
         self.wrote = self.wrote or operation.kind in (Kind.UPLOAD, Kind.TRANSFER)
-        if self.settings.dry_run:
+        if self.wanted.settings.dry_run:  # for each file, so without the properties
             self.report_planned(operation)
-        elif self.output.verbose:
+        elif self.runner.output.verbose:
             kind, reason = result.become or operation.kind, result.reason or operation.reason
             self.output.detail(f"{kind} {operation.key} {reason}")
 
