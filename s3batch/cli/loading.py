@@ -15,7 +15,6 @@ from typing import Any
 
 from s3batch.cli import ci, parser
 from s3batch.cli import env_file as dotenv
-from s3batch.cli.customer_key import read_customer_key
 from s3batch.cli.identity.find import find_build
 from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
@@ -306,6 +305,8 @@ def _make_settings(
         values["cache"] = tuple(_at_home("cache", path, environ) for path in values["cache"])
         values["exclude"] = tuple(_pattern_at_home(pattern, environ) for pattern in values.get("exclude", ()))
     if "sse_c_key" in values:
+        from s3batch.cli.customer_key import read_customer_key  # noqa: PLC0415 - few jobs have a key
+
         values["sse_c_key"] = read_customer_key(given["sse_c_key"])
     values |= {**_resolve_verbosity(values), **(facts or {})}
     workspace, own = os.getcwd(), _state_directory(environ)

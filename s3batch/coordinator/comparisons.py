@@ -13,7 +13,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.model import COMPARE, FileToCompare, KnownAttributes, Work
-from s3batch.worker.bulk import ON_RECORD, UNKNOWN, read_dates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,6 +101,8 @@ class Comparisons:
 
     def settle(self, result: Result) -> SettledFiles:
         """Record which files are equal."""
+        from s3batch.worker.bulk import ON_RECORD, UNKNOWN, read_dates  # noqa: PLC0415 - a first upload compares nothing
+
         files = self._given.pop(result.id)
         self.open -= len(files)
         ended = list(zip(files, read_dates(result), strict=True))

@@ -26,7 +26,6 @@ from s3batch.failpoints import reach_failpoint
 from s3batch.model import PART, Kind, Step
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.transport import Transport
-from s3batch.worker.bulk import BulkComparison, compare_alike
 from s3batch.worker.context import tools_for
 from s3batch.worker.dispatch import begin_work
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from s3batch.model import Result, Work
     from s3batch.quirks import Quirks
     from s3batch.s3.sigv4 import Credentials
+    from s3batch.worker.bulk import BulkComparison
     from s3batch.worker.context import Brief
 
 LEAD = 0.05
@@ -108,8 +108,7 @@ class WorkerLoop:
         for work in works:
             received[0] += len(work.files) or 1  # count_begun_pieces, without a call for each
             if work.files:
-                comparison = BulkComparison(work)
-                self._files += [(comparison, index) for index in range(len(work.files))]
+                self._queue_files(work)
                 continue
             weight = compute_work_weight(work)
             received[1] += weight
@@ -118,6 +117,12 @@ class WorkerLoop:
             self._keys += len(work.keys)
             self._backlog.append((work, weight))
         self._begin()
+
+    def _queue_files(self, work: Work) -> None:
+        from s3batch.worker.bulk import BulkComparison  # noqa: PLC0415 - a first upload compares nothing
+
+        comparison = BulkComparison(work)
+        self._files += [(comparison, index) for index in range(len(work.files))]
 
     def status(self) -> Status:
         """Return the status: work begun, and work asked for."""
@@ -219,6 +224,8 @@ class WorkerLoop:
         page[CURRENT] = 0
 
     def _compare_files(self) -> None:
+        from s3batch.worker.bulk import compare_alike  # noqa: PLC0415 - as above
+
         files, transport, page, tools = self._files, self.transport, self._page, self._tools
         while files and transport.has_capacity:
             comparison, index = files.popleft()

@@ -17,29 +17,34 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from s3batch.files import private
 from s3batch.journal.current_job import CurrentJob
 from s3batch.journal.database import Database, do_nothing, make_bindable, open_database, open_read_only
 from s3batch.journal.doubts import Doubts
-from s3batch.journal.file_lists import FileLists
 from s3batch.journal.job_table import JobTable
 from s3batch.journal.jobs import Jobs
 from s3batch.journal.limits import DEFAULT_LIMITS, JournalLimits
 from s3batch.journal.lock import JournalLock
-from s3batch.journal.moved_objects import MovedObjects
 from s3batch.journal.objects import Objects
 from s3batch.journal.operations import Operations
 from s3batch.journal.outcomes import Outcomes
 from s3batch.journal.rehearsal import open_rehearsal
-from s3batch.journal.reversals import Reversals
 from s3batch.journal.samples import Samples
 from s3batch.journal.statistics import Statistics
 from s3batch.journal.transaction import Transaction
 from s3batch.journal.uploads import Uploads
 from s3batch.model import Operation
+
+if TYPE_CHECKING:
+    from s3batch.journal.file_lists import FileLists
+    from s3batch.journal.moved_objects import MovedObjects
+    from s3batch.journal.reversals import Reversals
+
+# ruff: noqa: PLC0415 - a plain upload does not pay for the parts of other jobs
 
 
 class Journal:
@@ -66,13 +71,31 @@ class Journal:
         self.uploads = Uploads(*parts)
         self.doubts = Doubts(*parts)
         self.objects = Objects(*parts)
-        self.moved = MovedObjects(store, self._transaction, self.objects)
-        self.file_lists = FileLists(store, self._transaction)
-        self.reversals = Reversals(store)
         self.jobs = Jobs(
             *parts, table, self.operations, self.objects,
             is_rehearsal=bool(stands_for), at_once=limits.taken_at_once,
         )  # fmt: skip
+
+    @cached_property
+    def moved(self) -> MovedObjects:
+        """Objects that a renamed file may have left."""
+        from s3batch.journal.moved_objects import MovedObjects
+
+        return MovedObjects(self._store, self._transaction, self.objects)
+
+    @cached_property
+    def file_lists(self) -> FileLists:
+        """The lists of ``files_from``."""
+        from s3batch.journal.file_lists import FileLists
+
+        return FileLists(self._store, self._transaction)
+
+    @cached_property
+    def reversals(self) -> Reversals:
+        """What an undo takes back."""
+        from s3batch.journal.reversals import Reversals
+
+        return Reversals(self._store)
 
     @classmethod
     def open(

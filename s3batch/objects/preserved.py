@@ -21,9 +21,9 @@ PRESERVABLE = ("mtime", "mode", "owner")
 """What ``--preserve`` may name."""
 _NAMES = {"mtime": ("mtime",), "mode": ("mode",), "owner": ("uid", "gid")}
 _S3CMD = "s3cmd-attrs"
-_SECONDS = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{0,9})[0-9]{0,20})?")
-_ID = re.compile(r"[0-9]{1,10}")
-_MODE = re.compile(r"[0-7]{1,7}")
+_SECONDS = r"(-?)([0-9]{1,10})(?:\.([0-9]{0,9})[0-9]{0,20})?"  # these are compiled where they are needed: few jobs do
+_ID = r"[0-9]{1,10}"
+_MODE = r"[0-7]{1,7}"
 _NANOSECONDS = 10**9
 _LATEST = 2**63
 """Nanoseconds: a time beyond it fits neither a stamp nor rclone."""
@@ -76,7 +76,7 @@ def format_mtime(nanoseconds: int) -> str:
 
 def parse_mtime(text: str) -> int | None:
     """Return the nanoseconds of seconds such as ``1764446400.5``; digits beyond the ninth are cut off."""
-    found = _SECONDS.fullmatch(text.strip())
+    found = re.fullmatch(_SECONDS, text.strip())
     if found is None:
         return None
     sign, whole, fraction = found.groups(default="")
@@ -87,7 +87,7 @@ def parse_mtime(text: str) -> int | None:
 def _parse_octal_mode(text: str) -> int | None:
     """Return the permissions of an octal mode; also of the decimal one that s3fs writes under the same name."""
     text = text.strip()
-    if _MODE.fullmatch(text):
+    if re.fullmatch(_MODE, text):
         mode = int(text, 8)
         if stat.S_ISREG(mode) or not stat.S_IFMT(mode):
             return mode & _PERMISSIONS
@@ -100,7 +100,7 @@ def _parse_decimal_mode(text: str) -> int | None:
 
 
 def _parse_owner_id(text: str) -> int | None:
-    number = int(text) if _ID.fullmatch(text.strip()) else _NO_ID
+    number = int(text) if re.fullmatch(_ID, text.strip()) else _NO_ID
     return number if number < _NO_ID else None
 
 

@@ -73,12 +73,7 @@ def is_probably_equal(operation: Operation, attributes: Attributes) -> bool:
 
     Reading an ACL or tags takes further requests. Of a gzip'd, encrypted or large object the ETag is not the file's MD5.
     """
-    if (
-        operation.stage != Stage.MAIN
-        or operation.size > BULK_SIZE
-        or attributes.gzip
-        or attributes.preserve
-    ):
+    if operation.stage != Stage.MAIN or operation.size > BULK_SIZE or attributes.gzip or attributes.preserve:
         return False
     if operation.spec is None:
         further = attributes.acl or attributes.tags or attributes.encryption.startswith("aws:kms")

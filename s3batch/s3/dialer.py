@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RESOLVE_EVERY = 60.0
 """Seconds; S3's names have a short life and many addresses."""
+_LONGEST_LABEL = 63
+"""Characters between two dots of a host name."""
 _UNDER_WAY = (0, errno.EINPROGRESS)
 
 Address = tuple[int, Any]
@@ -89,7 +91,8 @@ class Dialer:
                 self._addresses.rotate(-1)
             return
         try:
-            found = socket.getaddrinfo(self._endpoint.server_name, self._endpoint.port, type=socket.SOCK_STREAM)
+            host = _encode_host(self._endpoint.server_name)
+            found = socket.getaddrinfo(host, self._endpoint.port, type=socket.SOCK_STREAM)
         except UnicodeError as error:
             raise OSError(errno.EINVAL, f"{self._endpoint.server_name!r} is not a valid host name") from error
         except OSError:
@@ -98,6 +101,16 @@ class Dialer:
         else:
             self._addresses = deque((family, address) for family, _, _, _, address in found)
         self._resolved = now
+
+
+def _encode_host(name: str) -> bytes:
+    """Return a host name, which has been in ASCII, as bytes: for a text Python imports idna and its tables.
+
+    Raises UnicodeError for a name that can be none, as idna does.
+    """
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in name.removesuffix(".").split(".")):
+        raise UnicodeError("label empty or too long")
+    return name.encode("ascii")
 
 
 def tls_context(ca_bundle: str) -> ssl.SSLContext:

@@ -15,6 +15,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Self
 
 from s3batch.errors import SettingsError
@@ -795,7 +796,8 @@ def taken_by(command: str) -> dict[str, Setting]:
     return {name: row for name, row in TABLE.items() if everything or not row.commands.isdisjoint(commands)}
 
 
-def spellings_of(command: str) -> dict[str, Setting]:
+@cache  # asked for each setting; the table does not change
+def spellings_of(command: str) -> Mapping[str, Setting]:
     """Return every name and alias that a command knows, with its setting. A name wins over an equal alias."""
     rows = taken_by(command)
     aliases = {alias: row for row in rows.values() for alias in row.aliases}

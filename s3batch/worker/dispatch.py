@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.model import (
     Kind,
+    MovedObject,
     Operation,
     Result,
     SourceObject,
@@ -23,10 +24,8 @@ from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 from s3batch.worker.delete import delete_batch, delete_one
 from s3batch.worker.multipart import abort_multipart, complete_upload, create_upload, read_held_parts, send_part
-from s3batch.worker.reconcile import copy_metadata
+from s3batch.worker.reconcile import copy_metadata, reconcile_object
 from s3batch.worker.redirect import put_redirect
-from s3batch.worker.rename import reconcile_or_copy
-from s3batch.worker.restore import restore_object
 from s3batch.worker.results import (
     RefusedChangeError,
     failed_content,
@@ -138,6 +137,20 @@ async def _hand_to_transfer(work: Work, tools: Tools) -> Result:
     return await carry_out_transfer(work, tools)
 
 
+async def _hand_to_reconcile(operation: Operation, tools: Tools) -> Result:
+    if not isinstance(operation.spec, MovedObject):
+        return await reconcile_object(operation, tools)
+    from s3batch.worker.rename import copy_or_reconcile  # noqa: PLC0415 - only a job with delete looks for renames
+
+    return await copy_or_reconcile(operation, operation.spec, tools)
+
+
+async def _hand_to_restore(operation: Operation, tools: Tools) -> Result:
+    from s3batch.worker.restore import restore_object  # noqa: PLC0415 - undo alone has such operations
+
+    return await restore_object(operation, tools)
+
+
 _STEPS: dict[Step, Callable[[Work, Tools], Awaitable[Result]]] = {
     Step.BEGIN: create_upload,
     Step.SURVEY: read_held_parts,
@@ -150,6 +163,6 @@ _KINDS: dict[Kind, Callable[[Operation, Tools], Awaitable[Result]]] = {
     Kind.COPY: copy_metadata,
     Kind.REDIRECT: put_redirect,
     Kind.DELETE: delete_one,
-    Kind.RECONCILE: reconcile_or_copy,
-    Kind.RESTORE: restore_object,
+    Kind.RECONCILE: _hand_to_reconcile,
+    Kind.RESTORE: _hand_to_restore,
 }

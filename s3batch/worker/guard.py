@@ -14,7 +14,6 @@ from s3batch.model import Kind, PlannedObject, RestoreSpec
 from s3batch.s3 import requests
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
 from s3batch.s3.transport import send_request
-from s3batch.worker.backup import back_up
 from s3batch.worker.delete_check import modified_ns
 from s3batch.worker.results import RefusedChangeError
 
@@ -29,6 +28,8 @@ async def prepare_change(operation: Operation, head: Response, tools: Tools) -> 
     if tools.brief.exact:
         await require_planned(operation, head)
     if tools.brief.backup is not None:
+        from s3batch.worker.backup import back_up  # noqa: PLC0415 - few jobs make a backup
+
         await back_up(operation.key, head, tools.brief.backup, tools)
 
 

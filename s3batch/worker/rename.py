@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3batch.model import Kind, MovedObject, Operation, Reason, Result
+from s3batch.model import Kind, Reason, Result
 from s3batch.objects import compare
 from s3batch.objects.content_match import ContentEvidence
 from s3batch.objects.headers import RemoteAttributes, make_put_headers
@@ -18,6 +18,7 @@ from s3batch.worker.metadata_copy import ACL_WARNING
 from s3batch.worker.reconcile import is_equal, reconcile_object
 
 if TYPE_CHECKING:
+    from s3batch.model import MovedObject, Operation
     from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 
@@ -25,11 +26,8 @@ _REFUSED = "no copies of renamed files"
 """Noted in :attr:`s3batch.worker.context.Tools.memory` once the store has refused one for good."""
 
 
-async def reconcile_or_copy(operation: Operation, tools: Tools) -> Result:
-    """Compare a file with its object; where there is none, copy an object that has its content."""
-    moved = operation.spec
-    if not isinstance(moved, MovedObject):
-        return await reconcile_object(operation, tools)
+async def copy_or_reconcile(operation: Operation, moved: MovedObject, tools: Tools) -> Result:
+    """Copy an object that has the file's content; compare the file with its own object where one may be."""
     if operation.recheck:  # the copy may have been made
         found = await reconcile_object(operation._replace(spec=None), tools)
         if found.already and found.become is None:  # there was no object when it was planned: an undo must know of it

@@ -277,7 +277,8 @@ def names(monkeypatch):
     """What the resolver knows, by host name."""
     known = {}
 
-    def resolve(host, port, **_):
+    def resolve(name, port, **_):
+        host = name.decode()
         if host not in known:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in known[host]]

@@ -29,10 +29,9 @@ from s3batch.errors import EndpointError, JobFailedError
 from s3batch.executors.local import count_usable_cpus
 from s3batch.failpoints import reach_failpoint
 from s3batch.model import JobState, Stage
-from s3batch.plan import deletes, file_list, late_requests, quirk_memory
+from s3batch.plan import deletes, late_requests, quirk_memory
 from s3batch.plan.blocked_uploads import BlockedUploads
 from s3batch.plan.planner import Planner, Replanner, take_over_rows
-from s3batch.plan.renames import RenameFinder
 from s3batch.plan.row_check import RowCheck
 from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import permissions
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from s3batch.executors import Executor
     from s3batch.executors.dask.cluster import Cluster
     from s3batch.plan.late_requests import Replan
+    from s3batch.plan.renames import RenameFinder
     from s3batch.reporting.console import Output
     from s3batch.s3.credentials import Login
     from s3batch.s3.listing import ListingPage
@@ -69,7 +69,11 @@ _AFTER_ALL = Stage.DELETE + 1
 
 def run_sync(settings: Settings, output: Output) -> int:
     """Run ``s3batch sync`` of a local source, or resume one if ``settings.job`` is set; return the exit code."""
-    settings, paths = file_list.open_file_list(settings)
+    paths = None
+    if settings.files_from or settings.files_from0:
+        from s3batch.plan.file_list import open_file_list  # noqa: PLC0415 - few jobs have a list
+
+        settings, paths = open_file_list(settings)
     wanted = SyncSpec.from_settings(settings)
     if settings.plan and not settings.job:
         from s3batch.commands.plans.make import save_plan  # noqa: PLC0415 - few runs save a plan
@@ -170,6 +174,10 @@ class SyncJob(DirectionJob):
 
     def find_renames(self) -> RenameFinder | None:
         """Return what finds the objects that new files may have been renamed from."""
+        if not self.settings.delete:
+            return None
+        from s3batch.plan.renames import RenameFinder  # noqa: PLC0415 - only a job with delete looks for renames
+
         return RenameFinder.for_job(self.wanted, self.journal)
 
     def make_replan(self) -> Replan:
@@ -283,7 +291,9 @@ class SyncJob(DirectionJob):
     def _contact(self) -> Iterable[ListingPage]:
         """Check the sign-in, before there is a worker; return the pages of the listing, of which a list needs none."""
         if self.settings.list_digest:
-            file_list.contact_without_listing(self.wanted, self.paths, self.journal, self.bucket)
+            from s3batch.plan.file_list import contact_without_listing  # noqa: PLC0415 - few jobs have a list
+
+            contact_without_listing(self.wanted, self.paths, self.journal, self.bucket)
             return ()
         pages = self._pages()
         first_page = next(pages, None)
