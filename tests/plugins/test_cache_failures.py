@@ -22,6 +22,7 @@ MINE = {"vendor/a": "not what the cache says", "vendor/mine": "my own"}
 DOCUMENT = {
     "job", "command", "state", "exit_code", "seconds", "seconds_total", "sent_now", "sent_before", "resumed", "journal", "files", "bytes", "unchanged",
     "operations", "requests", "retries", "failures", "warnings", "cache",
+    "schema", "version", "source", "target", "endpoint", "started", "ended", "dry_run",
 }  # fmt: skip
 
 

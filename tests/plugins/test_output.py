@@ -48,7 +48,8 @@ def test_y1_a_dry_run_looks_and_changes_nothing(step) -> None:
     assert step.bucket.contents() == before
     assert sorted(run.out.splitlines()) == PLAN
     assert re.search(
-        r"dry run in .*: 2 to upload, 1 metadata to update, 1 redirect to set, 1 to delete, 1 unchanged", run.err
+        r"dry run in .*: 2 to upload, 1 to update or rename in the store, 1 redirect to set, 1 to delete, 1 unchanged",
+        run.err,
     )
 
 

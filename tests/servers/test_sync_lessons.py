@@ -180,7 +180,7 @@ def test_an_empty_source_deletes_nothing_unless_told_so(place: Place):
 
 def test_an_upload_that_is_refused_withholds_the_deletes(place: Place):
     place.write("good")
-    place.write("bad")
+    place.write("bad", content=b"nothing in the store has this content, so it is sent")
     place.hold("removed")
     place.fake.meddle = lambda request: refuse(request, "PutObject", "p/bad")
 
