@@ -342,7 +342,7 @@ report = s3batch.sync("tree", "s3://b/site", workers=2)
 assert before == dict(os.environ)
 assert report.ok, report.document
 print(report.operations["upload"]["done"], threading.active_count() - len(others))
-sys.stderr.flush()
+sys.stdout.flush()
 os._exit(0) if others else None
 """
 

@@ -164,7 +164,7 @@ def test_the_source_distribution_makes_the_same_wheel(place, wheel, tmp_path):
     build("sdist", tmp_path / "checkout")
     with tarfile.open(tmp_path / "dist/s3batch-1.2.3.tar.gz") as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xzf", "dist/s3batch-1.2.3.tar.gz"], cwd=tmp_path, check=True)
     build("wheel", tmp_path / "s3batch-1.2.3")
 
     assert {
