@@ -333,7 +333,7 @@ class SourceObject:
     streamed: bool = False
     """True if its content goes through a worker, because the store cannot copy it."""
     proof: str = ""
-    """Of a done transfer: what proves the content of the target, as :class:`~s3batch.objects.body_proof.ContentProof`."""
+    """Of a done transfer: what proves the content of the target, as :class:`~s3batch.objects.fetched_proof.ContentProof`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from s3batch.cache.gc_protocol import Protection
 from s3batch.cache.gc_store import BucketStore
 from s3batch.errors import EndpointError
 from s3batch.s3 import permissions
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

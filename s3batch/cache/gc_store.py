@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from s3batch.cache.gc_protocol import LapsedError
 from s3batch.s3 import requests
-from s3batch.s3.errors import Fault, RequestError
 from s3batch.s3.event_loop import sleep
+from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.gather import gather_results
 from s3batch.s3.responses import etag_of, raise_for_status
 

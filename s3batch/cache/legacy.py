@@ -11,7 +11,7 @@ from s3batch.archive.undo_log import UndoLog
 from s3batch.cache.lookup import is_denied
 from s3batch.cache.run import CacheOutcome
 from s3batch.errors import ArchiveError
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.s3.responses import etag_of
 from s3batch.units import format_plural, format_size
 

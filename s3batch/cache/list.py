@@ -14,7 +14,7 @@ from s3batch.cache.lookup import ENCRYPTION
 from s3batch.cache.object_keys import KEYS, title_of_key
 from s3batch.errors import EXIT_DONE, ArchiveError
 from s3batch.reporting.text import format_table
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.units import format_count, format_duration, format_plural, format_size
 
 if TYPE_CHECKING:

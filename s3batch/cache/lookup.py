@@ -17,7 +17,7 @@ from s3batch.cache.segments import fetch_segments
 from s3batch.cache.signature import is_signed
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.s3 import permissions, requests
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from s3batch.cache.lookup import etag_of_ours
 from s3batch.cache.object_keys import CLEANUPS
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.s3.responses import etag_of, seconds_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from s3batch.errors import EndpointError
 from s3batch.failpoints import reach_failpoint
 from s3batch.objects.own_keys import CACHE_MARK
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.responses import etag_of
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from s3batch.cache.segments import StoredSegments, store_segments
 from s3batch.errors import ArchiveError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Stage
 from s3batch.reporting.text import format_amount
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.units import format_count, format_plural, format_size
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from s3batch.cache.session import CacheSession
     from s3batch.model import Result
     from s3batch.reporting.console import Output
-    from s3batch.s3.errors import RequestError
+    from s3batch.s3.faults import RequestError
     from s3batch.settings.table import Settings
 
 _NOT_AS_NAMED = (DAMAGED, "NoSuchKey")

@@ -11,7 +11,7 @@ from s3batch.cache.chunk_worker import age_of
 from s3batch.cache.object_keys import chunk_key
 from s3batch.errors import ArchiveError, EndpointError
 from s3batch.s3 import requests
-from s3batch.s3.errors import TOO_LARGE
+from s3batch.s3.faults import TOO_LARGE
 from s3batch.s3.gather import gather_results
 from s3batch.s3.responses import raise_for_status
 

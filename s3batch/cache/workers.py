@@ -14,7 +14,7 @@ from s3batch.executors.local import LocalExecutor, count_usable_cpus
 from s3batch.model import Kind, Operation, Reason, Stage, stamp_of
 from s3batch.objects.attributes import AttributeRules
 from s3batch.reporting.progress import Totals
-from s3batch.s3.errors import UNREACHABLE
+from s3batch.s3.faults import UNREACHABLE
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief
 

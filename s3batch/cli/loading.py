@@ -3,7 +3,7 @@
     flag  >  variable  >  config file  >  default
 
 Variables are ``S3BATCH_FOO_BAR``, then those of the AWS tools (``AWS_REGION``...); for the plugin those of the CI come
-first (:mod:`s3batch.cli.ci`). Empty means unset everywhere. Wrong settings are reported before any request.
+first (:mod:`s3batch.cli.plugin_step`). Empty means unset everywhere. Wrong settings are reported before any request.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from s3batch.cli import ci, parser
 from s3batch.cli import env_file as dotenv
+from s3batch.cli import parser, plugin_step
 from s3batch.cli.identity.find import find_build
 from s3batch.errors import SettingsError
 from s3batch.files import bounded, private
@@ -73,8 +73,8 @@ def settings_of_keywords(
 def plugin_settings(environ: Mapping[str, str]) -> Settings | None:
     """Return the settings of a plugin step; ``None`` if it is a cache step without restore and rebuild."""
     _refuse_unknown_variables(environ)
-    command, variables = ci.from_environment(environ)
-    if command == ci.NOTHING_TO_DO:
+    command, variables = plugin_step.from_environment(environ)
+    if command == plugin_step.NOTHING_TO_DO:
         return None
     said = parser.merge_settings(command, [], variables, _config_file([], environ))
     return _make_settings(command, said.given, environ, plugin=True)
@@ -84,7 +84,7 @@ def with_env_file(command: str, argv: Sequence[str], environ: Mapping[str, str])
     """Return the environment, completed by the file of ``env_file``. Variables that are set and not empty win."""
     named = parser.value_of_flag(argv, "env_file")
     given = GivenText(named, "--env-file") if named else None
-    found = given or (ci.env_file(environ) if command == "plugin" else _env_file_variable(environ))
+    found = given or (plugin_step.env_file(environ) if command == "plugin" else _env_file_variable(environ))
     if not found:
         return _clean_environment(environ)
     found = found._replace(text=parse_setting(TABLE["env_file"], found.text, found.origin))

@@ -22,7 +22,7 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.reporting.publish import publish_document
 from s3batch.reporting.text import format_date, format_table
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.settings.direction import S3_SCHEME, Direction, find_direction, is_in_s3
 from s3batch.source.filter_origins import find_deciding_filter
 from s3batch.source.ignore_files import is_ignore_file

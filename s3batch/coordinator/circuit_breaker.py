@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from s3batch.coordinator.signals import DiskFullError, StoppedError
 from s3batch.errors import EndpointError
-from s3batch.s3.errors import NOT_IMPLEMENTED
+from s3batch.s3.faults import NOT_IMPLEMENTED
 from s3batch.worker.results import COPY_REFUSED, DISK_FULL
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.responses import etag_of
 from s3batch.units import parse_boolean
 

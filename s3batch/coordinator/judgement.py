@@ -27,8 +27,8 @@ from s3batch.model import (
     State,
     Step,
 )
-from s3batch.s3.errors import SIGNED_OUT
-from s3batch.s3.retry import back_off
+from s3batch.s3.back_off import back_off
+from s3batch.s3.faults import SIGNED_OUT
 from s3batch.units import format_plural
 from s3batch.worker.delete_check import CHANGED_MEANWHILE
 

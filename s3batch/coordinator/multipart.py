@@ -31,6 +31,7 @@ from s3batch.model import (
     Work,
 )
 from s3batch.plan.decide import split_into_parts
+from s3batch.s3.faults import THROTTLED_STATUSES
 from s3batch.worker.multipart import UNSURVEYED
 from s3batch.worker.results import COPY_REFUSED
 
@@ -45,8 +46,6 @@ CHANGED = "Changed"
 """The code of s3batch for a file that is not the planned one: none of its parts goes with those sent before."""
 LOST = "WorkerLost"
 """The code of s3batch for a worker process that died."""
-_NOT_BEGUN = frozenset({429, 503})
-"""With these S3 says that it did nothing."""
 _REFUSED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 """S3 will never complete this upload; another one it will."""
 _LOOK_AGAIN = (0.5, 1.0, 2.0, 4.0)
@@ -253,10 +252,10 @@ class MultipartUploads:
             case Step.PART:
                 return Work(upload.operation, Step.PART, (upload.parts[result.part],))
             case Step.SURVEY | Step.FINISH:
-                unheard = result.step is Step.FINISH and result.status not in _NOT_BEGUN
+                unheard = result.step is Step.FINISH and result.status not in THROTTLED_STATUSES
                 upload.completing = upload.completing or unheard
                 return upload.make_survey()._replace(step=result.step)
-            case Step.BEGIN if result.status not in _NOT_BEGUN:
+            case Step.BEGIN if result.status not in THROTTLED_STATUSES:
                 self._ask_before_retry(upload)
         return Work(upload.operation, result.step)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from s3batch.s3.errors import RequestError, refused_for_good
+from s3batch.s3.faults import RequestError, refused_for_good
 from s3batch.s3.permissions import refusal_words
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from s3batch.coordinator.signals import Signals
     from s3batch.journal import Journal
     from s3batch.s3.bucket import Bucket
-    from s3batch.s3.errors import Fault
+    from s3batch.s3.faults import Fault
     from s3batch.s3.listing import IncompleteUpload
 
 Unclaimed = dict[str, list["IncompleteUpload"]]

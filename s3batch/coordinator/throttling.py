@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.coordinator.quarantine import read_result_tag
-from s3batch.s3.retry import back_off
+from s3batch.s3.back_off import back_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from s3batch.plan.deletes import check_delete_guards, find_deletable_objects, ma
 from s3batch.plan.quirk_memory import QuirkMemory
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError, refusal_for_good
+from s3batch.s3.faults import RequestError, refusal_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

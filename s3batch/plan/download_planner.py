@@ -18,7 +18,7 @@ from s3batch.model import Kind, Operation, Reason, Result, State
 from s3batch.plan.decide_download import decide_download
 from s3batch.plan.key_names import DirectoryKeys, find_name_problem
 from s3batch.plan.planner import take_over_rows
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,7 +13,7 @@ from s3batch.settings.direction import S3Place, parse_source_place
 from s3batch.settings.schema import Topic
 from s3batch.settings.table import TABLE
 from s3batch.source.filters import Selection
-from s3batch.source.limits import FileLimits
+from s3batch.source.size_and_age import FileLimits
 
 if TYPE_CHECKING:
     from s3batch.settings.table import Settings

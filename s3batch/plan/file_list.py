@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.errors import JobFailedError, SettingsError
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 
 # ruff: noqa: PLC0415 - few jobs have a list
 

@@ -20,8 +20,8 @@ from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
-from s3batch.source.limits import FileLimits
 from s3batch.source.locate import Source, resolve_source
+from s3batch.source.size_and_age import FileLimits
 from s3batch.source.walk import Walk, WalkFilter, walk_source
 
 if TYPE_CHECKING:

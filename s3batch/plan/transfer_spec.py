@@ -15,8 +15,8 @@ from s3batch.plan.spec import SyncSpec
 from s3batch.settings.direction import S3Place, parse_source_place
 from s3batch.source.filters import Selection
 from s3batch.source.gitignore import Patterns
-from s3batch.source.limits import FileLimits
 from s3batch.source.locate import Source
+from s3batch.source.size_and_age import FileLimits
 
 if TYPE_CHECKING:
     from s3batch.objects.key_paths import KeyPaths

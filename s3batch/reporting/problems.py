@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from s3batch.reporting.json_stream import Spool
 from s3batch.s3 import permissions
+from s3batch.s3.faults import THROTTLED_STATUSES
 
 _STEPS: Mapping[str, str] = {
     "Archived": "restore the object first",
@@ -91,7 +92,7 @@ def suggest_step(failure: Mapping[str, Any], headers: Mapping[str, str], again: 
         return f"grant {' and '.join(needs)}, then {again}"
     if code in _CREDENTIALS:
         return f"renew the credentials, then {again}"
-    known = _STEPS.get(code) or (_STEPS["SlowDown"] if status in {429, 503} else "")
+    known = _STEPS.get(code) or (_STEPS["SlowDown"] if status in THROTTLED_STATUSES else "")
     if not known and status >= 500:
         known = "wait until the store works again"
     if known:

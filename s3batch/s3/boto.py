@@ -30,10 +30,10 @@ from botocore.parsers import ResponseParserError
 from s3transfer.manager import TransferConfig, TransferManager
 
 from s3batch.s3 import clock
+from s3batch.s3.back_off import back_off
 from s3batch.s3.boto_http import BoundedSession
-from s3batch.s3.errors import SKEWED, Fault, RequestError
+from s3batch.s3.faults import SKEWED, Fault, RequestError
 from s3batch.s3.requests import Request, Response, percent_encode
-from s3batch.s3.retry import back_off
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

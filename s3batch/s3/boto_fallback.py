@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from s3batch.quirks import OVERRULED
-from s3batch.s3.errors import fault_of, needs_fallback
+from s3batch.s3.faults import fault_of, needs_fallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable

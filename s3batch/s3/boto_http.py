@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError
 from s3batch.s3 import bounds, validation
 from s3batch.s3.bounds import ResponseBounds
 from s3batch.s3.connection import MalformedHTTPError, OversizeError, ResponseParser
-from s3batch.s3.errors import Fault, RequestError
+from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.requests import Request, Response
 
 if TYPE_CHECKING:

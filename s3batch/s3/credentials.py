@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from s3batch.errors import EndpointError, S3BatchError, SettingsError
 from s3batch.files.bounded import read_regular_file
+from s3batch.s3.back_off import in_words
 from s3batch.s3.endpoint import AMAZON, Endpoint, Signing, split_url
-from s3batch.s3.retry import in_words
 from s3batch.s3.sigv4 import Credentials, UnsafeTextError, refuse_breaks
 from s3batch.settings.direction import is_in_s3, parse_source_place
 from s3batch.settings.texts import without_secrets

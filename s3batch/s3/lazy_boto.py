@@ -8,8 +8,8 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from s3batch.s3.errors import Fault, RequestError
-from s3batch.s3.retry import in_words
+from s3batch.s3.back_off import in_words
+from s3batch.s3.faults import Fault, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from s3batch.s3.boto_http import BoundedSession
-from s3batch.s3.errors import MALFORMED, RequestError
+from s3batch.s3.faults import MALFORMED, RequestError
 
 _DOCUMENT = "<ErrorResponse><Error><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.errors import RequestError, explain_fault, fault_of
+from s3batch.s3.faults import RequestError, explain_fault, fault_of
 from s3batch.s3.transport import send_request
 
 if TYPE_CHECKING:

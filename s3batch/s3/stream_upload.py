@@ -15,15 +15,15 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
+from s3batch.s3.back_off import back_off
+from s3batch.s3.checked_upload import CHECKSUM_WARNING, Checks, checksum_header, refuses_checksum
 from s3batch.s3.checksums import WHOLE_OBJECT
-from s3batch.s3.errors import Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.etag import md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_in_thread, sleep
+from s3batch.s3.faults import Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.gather import gather_results
-from s3batch.s3.integrity import CHECKSUM_WARNING, Checks, checksum_header, refuses_checksum
-from s3batch.s3.proof import strip_etag
 from s3batch.s3.responses import date_of, etag_of, raise_for_status
-from s3batch.s3.retry import back_off
+from s3batch.s3.stored_proof import strip_etag
 from s3batch.s3.validation import etag_in
 
 if TYPE_CHECKING:

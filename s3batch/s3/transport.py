@@ -30,8 +30,8 @@ from s3batch.s3.congestion_window import CongestionWindow
 from s3batch.s3.connection import BrokenConnectionError
 from s3batch.s3.connection_pool import ConnectionPool
 from s3batch.s3.dialer import BundleError
-from s3batch.s3.errors import SKEWED, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.event_loop import READ, WRITE, EventLoop, SourceCall
+from s3batch.s3.faults import SKEWED, THROTTLED_STATUSES, Fault, RequestError, fault_of, hides_error
 from s3batch.s3.lazy_boto import mask_credentials
 from s3batch.s3.request_heads import HeadWriter
 from s3batch.s3.requests import Request, Response, get_object, head_object
@@ -366,7 +366,7 @@ class Transport:
         if response.ok:
             self.window.grow()
             return True
-        if response.status in (429, 503) or (response.status != 404 and fault_of(response).throttled):
+        if response.status in THROTTLED_STATUSES or (response.status != 404 and fault_of(response).throttled):
             self.throttle(fault_of(response).retry_after)
         return False
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from s3batch.s3 import listing
 from s3batch.s3.documents import MalformedResponseError
-from s3batch.s3.errors import (
+from s3batch.s3.faults import (
     MALFORMED,
     STATUS_OF,
     TOO_LARGE,

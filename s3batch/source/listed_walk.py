@@ -15,7 +15,7 @@ from s3batch.source.walk_record import CountedPaths, WalkProblem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3batch.source.limits import FileLimits
+    from s3batch.source.size_and_age import FileLimits
     from s3batch.source.walk import WalkFilter
 
 _MISSING = "it does not exist, and the list names it"

@@ -32,7 +32,7 @@ from s3batch.model import DIRECTORY, FILE, LINK, LocalFile, Stamp, stamp_of
 from s3batch.source.walk_record import WalkProblem, WalkRecord
 
 if TYPE_CHECKING:
-    from s3batch.source.limits import FileLimits
+    from s3batch.source.size_and_age import FileLimits
 
 SLICE = 50_000
 """Directory entries held at once, per level: about 15 MB. Only a wider directory loses its total order."""

@@ -22,7 +22,7 @@ from s3batch.objects.headers import RemoteAttributes, name_header_aspect
 from s3batch.quirks import QuirkKind
 from s3batch.s3 import requests
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.source.reader import ContentError
 
 if TYPE_CHECKING:

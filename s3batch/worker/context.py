@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s3batch.objects.preserved import encode_preserved
 from s3batch.quirks import NO_QUIRKS, Quirk, QuirkKind, Quirks
 from s3batch.s3 import checksums
-from s3batch.s3.integrity import Checks
+from s3batch.s3.checked_upload import Checks
 from s3batch.s3.permissions import refusal_words
 from s3batch.settings.s3_limits import COPY_LIMIT
 from s3batch.source.reader import SourceReader
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from s3batch.objects.attributes import AttributeRules
     from s3batch.s3.endpoint import Endpoint
-    from s3batch.s3.errors import Fault
+    from s3batch.s3.faults import Fault
     from s3batch.s3.sigv4 import Credentials
     from s3batch.settings.bandwidth import Bandwidth
 

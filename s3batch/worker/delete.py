@@ -13,7 +13,7 @@ from s3batch.model import (
     make_deleted_result,
 )
 from s3batch.s3 import requests
-from s3batch.s3.errors import Fault, RequestError, fault_of
+from s3batch.s3.faults import Fault, RequestError, fault_of
 from s3batch.s3.responses import raise_for_status
 from s3batch.s3.transport import send_request
 from s3batch.worker.delete_check import PlannedDelete

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
-from s3batch.s3.errors import refusal_for_good
+from s3batch.s3.faults import refusal_for_good
 from s3batch.s3.look_up import in_listing_order, jump_to, not_shown
 from s3batch.s3.responses import etag_of, raise_for_status, seconds_of
 from s3batch.s3.transport import send_request

@@ -19,7 +19,7 @@ from s3batch.model import (
     Work,
 )
 from s3batch.s3 import requests
-from s3batch.s3.errors import Fault, RequestError, fault_of, kms_fault
+from s3batch.s3.faults import Fault, RequestError, fault_of, kms_fault
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import ContentError
 from s3batch.worker.delete import delete_batch, delete_one
@@ -43,7 +43,7 @@ from s3batch.worker.upload import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from s3batch.s3.integrity import FirstAttempt
+    from s3batch.s3.checked_upload import FirstAttempt
     from s3batch.worker.context import Tools
 
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import write_all
 from s3batch.model import DOWNLOAD, WHOLE, Kind, Reason, Result, good_result, has_stamp, stamp_of
-from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_body
 from s3batch.objects.content_match import ContentEvidence, is_same_content
+from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_body
 from s3batch.s3 import requests
+from s3batch.s3.checked_upload import FirstAttempt
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.errors import TOO_LARGE, RequestError
 from s3batch.s3.event_loop import Wait, run_in_thread
-from s3batch.s3.integrity import FirstAttempt
+from s3batch.s3.faults import TOO_LARGE, RequestError
 from s3batch.s3.responses import etag_of
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from s3batch.files.tree import write_all
 from s3batch.model import Result, State, Step, stamp_of
-from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_bytes
 from s3batch.objects.content_match import ContentEvidence, is_same_content
+from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_bytes
 from s3batch.s3 import requests
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.event_loop import run_in_thread

@@ -31,8 +31,8 @@ from s3batch.objects.headers import (
 )
 from s3batch.quirks import ACL, TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.event_loop import run_in_thread, sleep
+from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal, refusal_for_good
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from s3batch.model import Attributes, Operation
     from s3batch.quirks import Quirks
-    from s3batch.s3.errors import Fault
+    from s3batch.s3.faults import Fault
     from s3batch.s3.requests import Response
     from s3batch.worker.context import Tools
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3batch.model import Result
-from s3batch.s3.errors import fault_of
+from s3batch.s3.faults import fault_of
 from s3batch.s3.requests import Request
 from s3batch.s3.responses import etag_of, raise_for_status
 from s3batch.worker.results import failed_result, part_number
 
 if TYPE_CHECKING:
     from s3batch.model import Operation, Work
-    from s3batch.objects.body_proof import WrongContentError
+    from s3batch.objects.fetched_proof import WrongContentError
     from s3batch.s3.requests import Response
 
 _CHANGED = frozenset({412, 416})

@@ -8,7 +8,7 @@ from s3batch.model import Result, Step
 
 if TYPE_CHECKING:
     from s3batch.model import Work
-    from s3batch.s3.errors import Fault
+    from s3batch.s3.faults import Fault
     from s3batch.source.reader import ContentError
 
 COPY_REFUSED = "CopyRefused"

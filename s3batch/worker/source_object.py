@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3batch.model import SourceObject
-from s3batch.objects.body_proof import ContentProof
+from s3batch.objects.fetched_proof import ContentProof
 from s3batch.quirks import TAGS, Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import fault_of, refusal_for_good
+from s3batch.s3.faults import fault_of, refusal_for_good
 from s3batch.s3.permissions import refusal_words
 from s3batch.s3.requests import Response
 from s3batch.s3.responses import etag_of, raise_for_status
@@ -24,7 +24,7 @@ from s3batch.source.reader import ContentError
 if TYPE_CHECKING:
     from s3batch.model import Operation, OperationSpec
     from s3batch.objects.headers import RemoteAttributes
-    from s3batch.s3.errors import Fault
+    from s3batch.s3.faults import Fault
     from s3batch.s3.requests import Request
     from s3batch.worker.context import SourceBucket, Tools
 

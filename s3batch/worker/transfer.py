@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.model import Kind, Operation, Reason, Result, SourceObject, Step, Work, require_spec
-from s3batch.objects.body_proof import ContentProof, WrongContentError, prove_bytes
+from s3batch.objects.fetched_proof import ContentProof, WrongContentError, prove_bytes
 from s3batch.objects.headers import RemoteAttributes, make_put_headers
 from s3batch.objects.two_objects import (
     is_same_object_content,
@@ -24,9 +24,9 @@ from s3batch.objects.two_objects import (
 )
 from s3batch.quirks import TAGS, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import Fault, RequestError, fault_of, is_acl_refusal
+from s3batch.s3.checked_upload import SentUpload, send_checked
 from s3batch.s3.event_loop import run_in_thread
-from s3batch.s3.integrity import SentUpload, send_checked
+from s3batch.s3.faults import Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_expecting_ok
 from s3batch.s3.transport import send_request
 from s3batch.s3.validation import etag_in

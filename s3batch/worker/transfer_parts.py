@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3batch.model import Part, Result, Step, Work, is_streamed
-from s3batch.objects.body_proof import ContentProof
 from s3batch.objects.content_match import ContentEvidence
+from s3batch.objects.fetched_proof import ContentProof
 from s3batch.objects.headers import RemoteAttributes
 from s3batch.objects.two_objects import (
     compare_object_checksums,
@@ -21,13 +21,13 @@ from s3batch.objects.two_objects import (
     merge_attributes,
 )
 from s3batch.s3 import requests
+from s3batch.s3.checked_upload import begin_upload, send_checked
 from s3batch.s3.checksums import WHOLE_OBJECT, RunningChecksum
-from s3batch.s3.errors import MALFORMED, Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.etag import md5_of_etag, multipart_etag
 from s3batch.s3.event_loop import run_in_thread
-from s3batch.s3.integrity import begin_upload, send_checked
-from s3batch.s3.proof import strip_etag
+from s3batch.s3.faults import MALFORMED, Fault, RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
+from s3batch.s3.stored_proof import strip_etag
 from s3batch.s3.transport import run_at_source, send_request
 from s3batch.s3.validation import etag_in
 from s3batch.settings.s3_limits import PART_MINIMUM, PARTS_LIMIT

@@ -21,11 +21,11 @@ from s3batch.objects.content_match import ContentEvidence, is_same_content
 from s3batch.objects.headers import RemoteAttributes, make_put_headers
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError, fault_of, is_acl_refusal
+from s3batch.s3.checked_upload import FirstAttempt, checksum_header, send_checked
 from s3batch.s3.event_loop import run_in_thread
-from s3batch.s3.integrity import FirstAttempt, checksum_header, send_checked
-from s3batch.s3.proof import confirmed_checksum
+from s3batch.s3.faults import RequestError, fault_of, is_acl_refusal
 from s3batch.s3.responses import date_of, etag_of, raise_for_status, seconds_of, send_allowing_refusal
+from s3batch.s3.stored_proof import confirmed_checksum
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK, ContentError, compress_body
 from s3batch.worker.guard import prepare_change

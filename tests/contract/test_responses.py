@@ -15,7 +15,7 @@ import s3batch.s3.boto  # importing boto3 holds everybody up, and limits are sho
 from s3batch.s3 import requests
 from s3batch.s3.bounds import ResponseBounds
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Request, Response
 from s3batch.s3.sigv4 import Credentials

@@ -27,7 +27,7 @@ from s3batch.executors import BEAT, SILENCE, PollResult, RunningTime, Status, Wo
 from s3batch.executors.worker_loop import BEGUN, CURRENT, WorkerLoop
 from s3batch.model import Result, Work
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.errors import Fault
+from s3batch.s3.faults import Fault
 from s3batch.s3.requests import Request, Response
 from s3batch.s3.transport import Transport
 from s3batch.worker.context import Brief

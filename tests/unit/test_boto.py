@@ -11,7 +11,7 @@ from botocore.exceptions import ParamValidationError
 from s3batch.s3 import requests as calls
 from s3batch.s3.boto import BotoTransport, fault_without_answer
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.s3.lazy_boto import make_boto_sender
 from s3batch.s3.requests import Request
 from s3batch.s3.sigv4 import Credentials

@@ -13,7 +13,7 @@ from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.credentials import Login
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.s3.sigv4 import Credentials
 from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Manners, Reply, Stored, error
 from tests.rig.scripted import CLOSE_UNREAD, Scripted

@@ -15,7 +15,7 @@ from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import checksums
 from s3batch.s3.clock import seconds_of
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.errors import Fault, RequestError
+from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
 from s3batch.worker.bulk import ON_RECORD, UNKNOWN, BulkComparison, compare_alike, read_dates

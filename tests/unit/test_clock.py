@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from s3batch.s3.clock import retry_after, seconds_of
-from s3batch.s3.errors import fault_of
+from s3batch.s3.faults import fault_of
 from s3batch.s3.requests import Response
 
 

@@ -18,7 +18,7 @@ from s3batch.errors import EndpointError, JobFailedError, JournalError, Supersed
 from s3batch.journal import Journal
 from s3batch.model import Kind, Operation, Reason, Result, State
 from s3batch.reporting.console import Output
-from s3batch.s3.errors import Fault, RequestError
+from s3batch.s3.faults import Fault, RequestError
 from s3batch.settings.table import Settings
 
 

@@ -12,7 +12,7 @@ from s3batch.commands.doctor.bucket_config import (
     parse_versioning,
 )
 from s3batch.commands.doctor.findings import Findings, RequestCheck, RequestOutcome
-from s3batch.s3.errors import Fault
+from s3batch.s3.faults import Fault
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 

@@ -15,8 +15,8 @@ from s3batch.quirks import OVERRULED
 from s3batch.s3 import dialer
 from s3batch.s3 import requests as calls
 from s3batch.s3.endpoint import Endpoint, split_url
-from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.event_loop import run_in_thread, sleep
+from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.requests import Response
 from s3batch.s3.sigv4 import Credentials
 from s3batch.s3.transport import Transport, catch_request_error, send_request

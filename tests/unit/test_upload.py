@@ -12,9 +12,9 @@ from s3batch.model import KeptAttributes, Kind, Operation, Reason, Result, Work,
 from s3batch.objects.attributes import AttributeRules
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import checksums
+from s3batch.s3.checked_upload import FirstAttempt
 from s3batch.s3.endpoint import Endpoint
-from s3batch.s3.errors import Fault, RequestError
-from s3batch.s3.integrity import FirstAttempt
+from s3batch.s3.faults import Fault, RequestError
 from s3batch.s3.requests import Request, Response
 from s3batch.settings.table import Settings
 from s3batch.worker.context import Brief, Tools, tools_for

@@ -25,8 +25,8 @@ from s3batch.s3 import permissions, requests
 from s3batch.s3.bucket import bucket_refused_error
 from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of
 from s3batch.s3.endpoint import SIGN_UP_TO
-from s3batch.s3.errors import ACLS_DISABLED, Fault, refused_for_good
 from s3batch.s3.etag import hash_blocks, md5_of_etag, multipart_etag
+from s3batch.s3.faults import ACLS_DISABLED, Fault, refused_for_good
 from s3batch.settings.direction import is_in_s3
 
 _UNSEEN = "it is sent, but no longer compared"

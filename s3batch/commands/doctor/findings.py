@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from s3batch.quirks import Quirk
-    from s3batch.s3.errors import Fault
+    from s3batch.s3.faults import Fault
 
 _WIDEST = 44
 """Characters of a column but the last."""

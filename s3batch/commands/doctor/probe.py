@@ -18,9 +18,9 @@ from s3batch.s3 import requests as calls
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.checksums import checksum_of
 from s3batch.s3.clock import seconds_of
-from s3batch.s3.errors import Fault, RequestError, fault_of
-from s3batch.s3.proof import confirmed_checksum
+from s3batch.s3.faults import Fault, RequestError, fault_of
 from s3batch.s3.requests import Request, Response
+from s3batch.s3.stored_proof import confirmed_checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

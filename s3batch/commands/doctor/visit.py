@@ -17,7 +17,7 @@ from s3batch.plan.delete_limit import DeleteLimit
 from s3batch.quirks import Quirk, QuirkKind
 from s3batch.s3 import permissions
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.errors import refused_for_good
+from s3batch.s3.faults import refused_for_good
 from s3batch.settings.table import Settings
 from s3batch.source.filters import Selection
 

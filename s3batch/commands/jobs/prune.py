@@ -262,7 +262,7 @@ def abort_left_upload(bucket: Bucket, left: UploadLeft) -> tuple[str, bool]:
 
     EndpointError where it does not answer.
     """
-    from s3batch.s3.errors import RequestError, refused_for_good  # noqa: PLC0415 - as above
+    from s3batch.s3.faults import RequestError, refused_for_good  # noqa: PLC0415 - as above
 
     try:
         bucket.abort_multipart_upload(left.key, left.upload_id)

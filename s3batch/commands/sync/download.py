@@ -29,7 +29,7 @@ from s3batch.failpoints import reach_failpoint
 from s3batch.files.tree import TEMPORARY, TargetTree
 from s3batch.model import JobState, Operation, Stage
 from s3batch.objects.attributes import AttributeRules
-from s3batch.objects.body_proof import ContentProof
+from s3batch.objects.fetched_proof import ContentProof
 from s3batch.plan import deletes, quirk_memory
 from s3batch.plan.download_planner import DownloadPlanner, ObjectReplanner
 from s3batch.plan.download_row_check import DownloadRowCheck
@@ -38,7 +38,7 @@ from s3batch.plan.empty_source import LEFT_EMPTY
 from s3batch.plan.key_names import FoldedNames
 from s3batch.plan.local_orphans import OrphanWalk, plan_local_deletes
 from s3batch.s3 import permissions
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 from s3batch.settings.direction import settings_of_source
 from s3batch.units import format_count, format_plural
 from s3batch.worker import fetch

@@ -28,7 +28,7 @@ from s3batch.errors import EndpointError
 from s3batch.model import FILE, Attributes, KnownObject, Stamp
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.spec import KEPT
-from s3batch.s3.errors import RequestError
+from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

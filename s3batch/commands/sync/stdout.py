@@ -23,8 +23,8 @@ from s3batch.reporting.report import make_jobless_document
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
 from s3batch.s3.checksums import RunningChecksum
-from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.etag import md5_of_etag, multipart_etag, part_size_candidates
+from s3batch.s3.faults import RequestError, fault_of
 from s3batch.s3.gather import capture_outcome
 from s3batch.s3.responses import etag_of, raise_for_status
 from s3batch.settings.direction import parse_source_place, settings_of_source

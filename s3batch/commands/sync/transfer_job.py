@@ -16,13 +16,13 @@ from s3batch.commands.sync.begin import begin_job
 from s3batch.commands.sync.job import SyncJob
 from s3batch.errors import EndpointError, JobFailedError
 from s3batch.model import Kind, Operation, Reason, Result, SourceObject, is_same_file, is_streamed, stamp_of_object
-from s3batch.objects.body_proof import ContentProof
+from s3batch.objects.fetched_proof import ContentProof
 from s3batch.plan import quirk_memory
 from s3batch.plan.transfer_plan import TransferPlanner, TransferRowCheck
 from s3batch.plan.transfer_spec import TransferSpec
 from s3batch.s3 import permissions, requests
 from s3batch.s3.endpoint import is_one_store
-from s3batch.s3.errors import fault_of
+from s3batch.s3.faults import fault_of
 from s3batch.s3.responses import etag_of, seconds_of
 from s3batch.settings.direction import settings_of_source
 from s3batch.worker.context import SourceBucket

@@ -30,7 +30,7 @@ from s3batch.plan.row_check import PlannedRowCheck
 from s3batch.plan.spec import SyncSpec
 from s3batch.s3 import requests
 from s3batch.s3.bucket import Bucket
-from s3batch.s3.errors import fault_of
+from s3batch.s3.faults import fault_of
 from s3batch.settings.direction import is_in_s3
 from s3batch.worker.context import ACL_MARKS
 from s3batch.worker.delete_check import DeleteCheck

@@ -15,7 +15,7 @@ from s3batch.model import Attributes
 from s3batch.objects.headers import make_put_headers
 from s3batch.plan.backup_spec import parse_backup
 from s3batch.s3 import requests
-from s3batch.s3.errors import RequestError, fault_of
+from s3batch.s3.faults import RequestError, fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

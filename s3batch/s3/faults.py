@@ -24,6 +24,8 @@ ACLS_DISABLED = "AccessControlListNotSupported"
 THROTTLED = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"}
 )
+THROTTLED_STATUSES = frozenset({429, 503})
+"""429 Too Many Requests; S3 sends 503 for SlowDown. With either it says that it did nothing."""
 MALFORMED = "MalformedAnswer"
 """The code of s3batch for a response that is not S3's answer to the call."""
 TOO_LARGE = "TooLarge"
@@ -44,6 +46,7 @@ RETRYABLE = THROTTLED | {
     "Timeout",
     "Connection",
 }
+_RETRYABLE_STATUSES = THROTTLED_STATUSES | {408, 425, 500, 502, 504}
 UNREACHABLE = frozenset({"Connection", "Timeout"})
 """Codes of s3batch for a request without any response."""
 SIGNED_OUT = frozenset(
@@ -106,12 +109,12 @@ class Fault(NamedTuple):
     def retryable(self) -> bool:
         """True if the same request may work later."""
         # time-outs, too early, too many, and failures of the server (RFC 9110, RFC 8470, RFC 6585)
-        return self.code in RETRYABLE or self.status in (408, 425, 429, 500, 502, 503, 504)
+        return self.code in RETRYABLE or self.status in _RETRYABLE_STATUSES
 
     @property
     def throttled(self) -> bool:
         """True if the store asks for fewer requests."""
-        return self.code in THROTTLED or self.status in (429, 503)  # 429 Too Many Requests; S3 sends 503 for SlowDown
+        return self.code in THROTTLED or self.status in THROTTLED_STATUSES
 
     @property
     def signed_out(self) -> bool:
@@ -198,7 +201,7 @@ def fault_of(response: Response) -> Fault:
         status=response.status,
         request_id=response.headers.get("x-amz-request-id", "") or found.get("RequestId", ""),
         region=_valid_region(response.headers.get("x-amz-bucket-region", "") or found.get("Region", "")),
-        retry_after=retry_after(response.headers) if response.status in (429, 503) else 0.0,
+        retry_after=retry_after(response.headers) if response.status in THROTTLED_STATUSES else 0.0,
     )
 
 

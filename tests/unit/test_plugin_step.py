@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.cli import ci
+from s3batch.cli import plugin_step
 from s3batch.errors import SettingsError
 from s3batch.settings.parsing import GivenText
 
@@ -26,7 +26,7 @@ SEED_CACHE = {
 
 
 def texts(environ):
-    command, given = ci.from_environment(environ)
+    command, given = plugin_step.from_environment(environ)
     return command, {name: one.text for name, one in given.items()}
 
 
@@ -135,8 +135,8 @@ def texts(environ):
             {},
             id="steps of one cache may share settings",
         ),
-        pytest.param({"PLUGIN_RESTORE": "false"}, ci.NOTHING_TO_DO, {}, id="neither restore nor rebuild"),
-        pytest.param({"PLUGIN_CACHE": "x"}, ci.NOTHING_TO_DO, {}, id="only paths"),
+        pytest.param({"PLUGIN_RESTORE": "false"}, plugin_step.NOTHING_TO_DO, {}, id="neither restore nor rebuild"),
+        pytest.param({"PLUGIN_CACHE": "x"}, plugin_step.NOTHING_TO_DO, {}, id="only paths"),
         pytest.param({"PLUGIN_MODE": "sync", "PLUGIN_BUCKET": "b"}, "sync", {"bucket": "b"}, id="mode sync"),
         pytest.param(
             {"PLUGIN_MODE": "Restore", "PLUGIN_CACHE": "x"}, "cache restore", {"cache": "x"}, id="mode restore"
@@ -251,19 +251,19 @@ def test_a_step_is_told_by_its_variables(environ, command, settings):
 )
 def test_a_step_that_makes_no_sense_is_refused_in_one_sentence(environ, sentence):
     with pytest.raises(SettingsError) as caught:
-        ci.from_environment(environ)
+        plugin_step.from_environment(environ)
 
     assert str(caught.value) == sentence
 
 
 def test_an_origin_is_the_variable_as_the_ci_wrote_it():
-    _, given = ci.from_environment({"PLUGIN_RESTORE": "true", "PLUGIN_CACHE-KEY": "k", "AWS_REGION": "r"})
+    _, given = plugin_step.from_environment({"PLUGIN_RESTORE": "true", "PLUGIN_CACHE-KEY": "k", "AWS_REGION": "r"})
 
     assert given == {"cache_key": GivenText("k", "PLUGIN_CACHE-KEY"), "region": GivenText("r", "AWS_REGION")}
 
 
 def test_an_empty_variable_nobody_knows_is_no_matter():
-    assert ci.from_environment({"PLUGIN_WHATEVER": ""}) == ("sync", {})
+    assert plugin_step.from_environment({"PLUGIN_WHATEVER": ""}) == ("sync", {})
 
 
 @pytest.mark.parametrize(
@@ -275,4 +275,4 @@ def test_an_empty_variable_nobody_knows_is_no_matter():
     ],
 )
 def test_an_env_file_is_named_by_the_step(environ, name):
-    assert ci.env_file(environ).text == name
+    assert plugin_step.env_file(environ).text == name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3batch.s3.errors import Fault, RequestError, fault_of, hides_error, needs_fallback
+from s3batch.s3.faults import Fault, RequestError, fault_of, hides_error, needs_fallback
 from s3batch.s3.requests import Response
 
 

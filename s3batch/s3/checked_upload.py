@@ -2,7 +2,7 @@
 
     checksum header ─> the store verifies it, and returns it
                     └> or its ETag is the MD5 of what it stored, which is compared with the sent one's
-                    └> or it proves nothing: then the object is looked at (s3/proof.py)
+                    └> or it proves nothing: then the object is looked at (s3/stored_proof.py)
 
 If a store does not accept the checksum, a worker uses the next kind for all its uploads, with one warning.
 """
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.s3 import requests
 from s3batch.s3.checksums import WHOLE_OBJECT, checksum_of
-from s3batch.s3.errors import RequestError, fault_of
 from s3batch.s3.event_loop import run_in_thread
-from s3batch.s3.proof import Proofs
+from s3batch.s3.faults import RequestError, fault_of
+from s3batch.s3.stored_proof import Proofs
 from s3batch.s3.transport import send_request
 from s3batch.source.reader import BLOCK
 
