@@ -179,11 +179,6 @@ class Objects:
             self._remember("listing", str(self.generation))
         return self.generation
 
-    def complete_listing(self) -> None:
-        """Record that the listing has reached its end: the current generation holds every object."""
-        with self._transaction.batch():
-            self._remember("complete listing", str(self.generation))
-
     def record_listing(self, objects: Sequence[ListedObject]) -> None:
         """Record a page of the listing."""
         generation = self.generation

@@ -70,7 +70,6 @@ class DownloadPlanner:
             reach_failpoint("listed-page")
             yield
         add(self._decide(list(names.end())))
-        self.journal.objects.complete_listing()
         self.journal.jobs.set_planned()
         reach_failpoint("listed")
 

@@ -36,7 +36,6 @@ def listed(key: str, size: int = 10, etag: str = "e", modified: float = 100.0) -
 def list_again(journal: Journal, *objects: ListedObject) -> None:
     journal.objects.begin_listing()
     journal.objects.record_listing(list(objects))
-    journal.objects.complete_listing()
 
 
 def do(journal: Journal, operation: Operation, state: State, **result) -> None:

@@ -319,7 +319,6 @@ class SyncJob(DirectionJob):
             self.journal.objects.record_listing(page.objects)
             reach_failpoint("listed-page")
             yield
-        self.journal.objects.complete_listing()
         reach_failpoint("listed")
         object_manifest.fetch_manifest(self.wanted, self.journal, self.bucket)
         self.totals.phase = "syncing"
