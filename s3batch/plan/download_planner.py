@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3batch.failpoints import reach_failpoint
-from s3batch.model import Kind, Operation, Reason, Result, State
+from s3batch.model import Kind, Operation, Reason, Result
 from s3batch.plan.decide_download import decide_download
 from s3batch.plan.key_names import DirectoryKeys, find_name_problem
-from s3batch.plan.planner import take_over_rows
+from s3batch.plan.planner import count_decided, record_failures, take_over_rows
+from s3batch.reporting.events import EventStream
 from s3batch.s3.faults import RequestError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class RefusedKey(NamedTuple):
     listed: ListedObject
     path: str
     error: str
-    code: str = "BadName"
+    code: str
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class DownloadPlanner:
     """The names so far, on a file system that sees no difference of case."""
     hidden: int = 0
     """Objects that the filters have left out so far."""
+    events: EventStream = field(default_factory=EventStream)
+    """Hears of failures."""
     _refused: list[RefusedKey] = field(default_factory=list)
 
     def steps(self, add: Add, expect: Expect, pages: Iterable[ListingPage]) -> Iterator[None]:
@@ -92,7 +95,7 @@ class DownloadPlanner:
                 quiet.append(listed.key)
             else:
                 operations.append(operation)
-        self._count(files, quiet)
+        count_decided(self.journal, self.totals, [listed.size for listed, _ in files], quiet)
         self._fail_refused()
         return operations
 
@@ -140,19 +143,8 @@ class DownloadPlanner:
         if not self._refused:
             return
         refused, self._refused = self._refused, []
-        rows = self.journal.operations.add(
-            [Operation(Kind.DOWNLOAD, each.listed.key, Reason.MISSING, each.path) for each in refused]
-        )
-        self.totals.failed += len(rows)
-        failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, refused, strict=True)]
-        self.journal.operations.settle([(State.FAILED, result) for result in failed])
-
-    def _count(self, files: list[tuple[ListedObject, str]], quiet: list[str]) -> None:
-        unchanged = len(quiet) - len(self.journal.objects.find_done_before(quiet))
-        self.totals.unchanged += unchanged
-        self.journal.jobs.add_tally(
-            files=len(files), bytes=sum(listed.size for listed, _ in files), unchanged=unchanged
-        )
+        planned = [Operation(Kind.DOWNLOAD, each.listed.key, Reason.MISSING, each.path) for each in refused]
+        record_failures(self, planned, [(each.error, each.code) for each in refused])
 
 
 def _describe_path_error(path: str, error: OSError) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +26,7 @@ from s3batch.plan import decide as planner
 from s3batch.plan import deletes, quirk_memory
 from s3batch.plan.empty_source import LEFT_EMPTY, NONE_LISTED, has_hidden_files
 from s3batch.plan.spec import KEPT, SyncSpec
+from s3batch.reporting.events import EventStream
 from s3batch.settings.s3_limits import OBJECT_LIMIT
 from s3batch.units import format_plural
 
@@ -88,6 +89,8 @@ class Planner:
     """True if the filters have left no file of the source."""
     compare: Callable[[list[Comparison]], None] | None = None
     """Takes files that are probably equal to their objects; ``None``: they become operations like any others."""
+    events: EventStream = field(default_factory=EventStream)
+    """Hears of failures."""
 
     def steps(self, add: Add, expect: Expect, listing: Iterator[None]) -> Iterator[None]:
         """Take over, list, walk and decide, a batch at each step; ``add`` takes the operations."""
@@ -159,7 +162,7 @@ class Planner:
             operations = self._compare_alike(operations, self.compare)
         if self.wanted.settings.delete:
             self.journal.objects.mark_seen(keys)
-        self._count(files, quiet)
+        count_decided(self.journal, self.totals, [file.size for file in files], quiet)
         if self.blocked is not None:
             operations = self.blocked.place(operations)
         return operations if self.renames is None else self.renames.place(operations)
@@ -198,11 +201,6 @@ class Planner:
             file, key, listed, known, fingerprint, stage=stage, gzip=gzip, preserves=bool(attributes.preserve)
         )
 
-    def _count(self, files: Sequence[SourceEntry], quiet: list[str]) -> None:
-        unchanged = len(quiet) - len(self.journal.objects.find_done_before(quiet))
-        self.totals.unchanged += unchanged
-        self.journal.jobs.add_tally(files=len(files), bytes=sum(file.size for file in files), unchanged=unchanged)
-
     def _redirects(self) -> list[Operation]:
         return [
             Operation(Kind.REDIRECT, each.key, Reason.REDIRECT, stage=Stage.REDIRECT, spec=RedirectSpec(each.location))
@@ -216,10 +214,12 @@ class Planner:
             self.journal.objects.keep_keys(chain.from_iterable(map(self._keys_kept, kept)))
         if not (problems := walked.take_problems()):
             return
+        planned = self._plan_problems(problems)
         if self.wanted.settings.dry_run or self.wanted.settings.list_digest:
-            self._fail(problems)
+            # a dry run carries nothing out that could fail, and a list is looked at once
+            record_failures(self, planned, [(each.error, each.code) for each in problems])
         else:
-            add(self._plan_problems(problems))
+            add(planned)
 
     def _keys_kept(self, path: str) -> set[str]:
         """Return the keys at or below which nothing is an orphan: of a file at ``path``, and of a directory."""
@@ -233,11 +233,30 @@ class Planner:
             for path in (each.path + "/" * (each.directory and bool(each.path)) for each in problems)
         ]
 
-    def _fail(self, problems: list[WalkProblem]) -> None:
-        """Record the problems as failures: a dry run carries nothing out that could fail, and a list is looked at once."""
-        rows = self.journal.operations.add(self._plan_problems(problems))
-        failed = [Result(row.id, error=each.error, code=each.code) for row, each in zip(rows, problems, strict=True)]
-        self.journal.operations.settle([(State.FAILED, result) for result in failed])
+
+class AnyPlanner(Protocol):
+    """What the planners of files and of objects have in common."""
+
+    journal: Journal
+    totals: Totals
+    events: EventStream
+
+
+def record_failures(planner: AnyPlanner, operations: list[Operation], causes: Sequence[tuple[str, str]]) -> None:
+    """Record operations that are not carried out as failures, each with its error and code, and tell of them."""
+    rows = planner.journal.operations.add(operations)
+    failed = [Result(row.id, error=error, code=code) for row, (error, code) in zip(rows, causes, strict=True)]
+    planner.journal.operations.settle([(State.FAILED, result) for result in failed])
+    planner.totals.failed += len(rows)
+    for row, result in zip(rows, failed, strict=True):
+        planner.events.failure(row, result)
+
+
+def count_decided(journal: Journal, totals: Totals, sizes: list[int], quiet: list[str]) -> None:
+    """Count files or objects that are decided, by their sizes; ``quiet`` are the keys that need nothing."""
+    unchanged = len(quiet) - len(journal.objects.find_done_before(quiet))
+    totals.unchanged += unchanged
+    journal.jobs.add_tally(files=len(sizes), bytes=sum(sizes), unchanged=unchanged)
 
 
 def take_over_rows(journal: Journal, expect: Expect, *, all_of_it: bool = False) -> Iterator[None]:

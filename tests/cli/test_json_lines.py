@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests.rig import program
-from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, error
+from tests.rig.fake_s3 import ACCESS_KEY, SECRET_KEY, FakeS3, Reply, Stored, error
 
 ENV = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
 
@@ -73,6 +73,27 @@ def test_a_failure_is_told_before_the_end(events, store):
     assert code == 1
     assert {name: failure[name] for name in row} == row
     assert told.index(failure) < len(told) - 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["s3://b/site", "copy"], id="a key that cannot be a file"),
+        pytest.param(["src", "s3://b/site", "--files-from", "list"], id="a path of a list that is not there"),
+        pytest.param(["src", "s3://b/site", "--dry-run"], id="a broken link in a dry run"),
+    ],
+)
+def test_a_failure_before_any_request_is_told(events, store, workspace, words):
+    store.objects["b"] = {"site//x": Stored(b"x", "9dd4e461268c8034f5c8564e155c67a6")}
+    (workspace / "list").write_text("gone.txt\n")
+    (workspace / "src" / "link").symlink_to("nowhere")
+
+    told, code = events("sync", *words)
+
+    (failure,) = [each for each in told if each["event"] == "failure"]
+    row = told[-1]["failures"][0]
+    assert code == 1
+    assert {name: failure[name] for name in row} == row
 
 
 def test_a_warning_is_told_once(events):

@@ -165,7 +165,7 @@ class DownloadJob(DirectionJob):
     ) -> None:
         self.totals.phase = "syncing"
         coordinator.expect(Stage.MAIN, self.journal.jobs.current.left_open)
-        planner = DownloadPlanner(self.wanted, self.journal, self.totals, tree, folded)
+        planner = DownloadPlanner(self.wanted, self.journal, self.totals, tree, folded, events=self.output.events)
         steps = planner.steps(coordinator.add, partial(coordinator.expect, Stage.MAIN), pages)
         if self._may_ask:
             steps = self._ask_first(planner, coordinator, pages)

@@ -169,8 +169,9 @@ class SyncJob(DirectionJob):
     def make_planner(self) -> Planner:
         """Return the plan of the files."""
         return Planner(
-            self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads(), renames=self.find_renames()
-        )
+            self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads(), renames=self.find_renames(),
+            events=self.output.events,
+        )  # fmt: skip
 
     def find_renames(self) -> RenameFinder | None:
         """Return what finds the objects that new files may have been renamed from."""

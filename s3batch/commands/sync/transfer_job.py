@@ -92,7 +92,7 @@ class TransferJob(SyncJob):
         """Return the plan of the objects."""
         return TransferPlanner(
             self.wanted, self.journal, self.totals, blocked=self.watch_blocked_uploads(), pages=self._list_source,
-            streams=self.streams,
+            streams=self.streams, events=self.output.events,
         )  # fmt: skip
 
     def may_compare_in_bulk(self) -> bool:
