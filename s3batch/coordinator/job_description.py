@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from s3batch.errors import EXIT_DONE, EXIT_FAILED, S3BatchError
@@ -26,15 +27,15 @@ Document = dict[str, Any]
 """The document of ``--json``."""
 
 
-class JobDescription:
+class JobDescription(ABC):
     """One command's job. The defaults suit a job that writes objects and may be resumed."""
 
     __slots__ = ()
     runner: JobRunner
 
+    @abstractmethod
     def carry_out(self) -> None:
         """Run the job; the error that stops it is raised."""
-        raise NotImplementedError
 
     # --- how it ended -------------------------------------------------------------------------
 

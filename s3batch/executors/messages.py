@@ -5,6 +5,7 @@ Executor.update_credentials ─> tell_all("credentials", ...) ─> socket, or ex
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 _CREDENTIALS, _SOURCE_CREDENTIALS, _QUIRKS, _THROTTLE = "credentials", "source credentials", "quirks", "throttle"
 
 
-class MessagingExecutor:
+class MessagingExecutor(ABC):
     """An executor that reaches its workers by messages only. What it tells them is in the brief of later workers too."""
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
 
+    @abstractmethod
     def tell_all(self, word: str, payload: object = None) -> None:
         """Send a message to every worker there is."""
-        raise NotImplementedError
 
     def update_credentials(self, credentials: Credentials) -> None:
         """Have every worker sign with these."""

@@ -133,8 +133,8 @@ class Journal:
     def check_rows(self, admit: Callable[[Operation], Operation | None], owns: Callable[[str], bool]) -> None:
         """Have rows that were there before this run looked at, before anything is read or sent for them.
 
-        ``admit`` gives the operation to carry out, or ``None`` to skip it; a ValueError means that the journal is damaged. So does an upload
-        of a key that the job does not own. Changed keys it does not own are passed over.
+        ``admit`` gives the operation to carry out, or ``None`` to skip it; a ValueError means that the journal is
+        damaged. So does an upload of a key that the job does not own. Changed keys it does not own are passed over.
         """
         self.operations.admit = admit
         self.outcomes.owns = self.uploads.owns = self.doubts.owns = owns

@@ -254,8 +254,8 @@ class Objects:
     def learn(self, jobs: Sequence[int], first: int, last: int, started: float, late: float = 0.0) -> None:
         """Turn what jobs have done, in the rows from ``first`` to ``last``, into facts. Part of a batch.
 
-        Doing it again changes nothing.         The jobs read files from ``started`` on (seconds since the epoch). The store's LastModified of what they wrote
-        may be ``late`` seconds later than the Date of its answer.
+        Doing it again changes nothing. The jobs read files from ``started`` on (seconds since the epoch). The store's
+        LastModified of what they wrote may be ``late`` seconds later than the Date of its answer.
         """
         settled, span = int((started - YOUNG) * 1e9), (first, last)
         names = {"jobs": ", ".join(map(str, jobs)), "earlier": self._store.earlier}

@@ -88,7 +88,7 @@ class Reversals:
 
     def read_keys(self) -> Iterator[list[str]]:
         """Yield the keys, a page at a time."""
-        for page in self._read_pages():
+        for page in self.read_changes():
             yield [each.key for each in page]
 
     def note_listed(self, found: Iterable[ListedObject]) -> None:
@@ -100,18 +100,6 @@ class Reversals:
 
     def read_changes(self) -> Iterator[list[ChangedKey]]:
         """Yield the changes, a page at a time by key."""
-        return self._read_pages()
-
-    def read_window(self, jobs: Sequence[int]) -> tuple[float, float]:
-        """Return when the store first answered these jobs, and until when their requests may have landed: its clock."""
-        numbers = ", ".join(map(str, jobs))
-        row = self._store.rows(
-            f"""SELECT coalesce(min(nullif(store_date, 0)), 0),
-            max(coalesce(nullif(seen_there, 0), seen) + timeout) FROM job WHERE number IN ({numbers})"""  # noqa: S608
-        )[0]
-        return float(row[0]), float(row[1])
-
-    def _read_pages(self) -> Iterator[list[ChangedKey]]:
         after: str | bytes = ""
         while True:
             rows = self._store.rows(
@@ -123,6 +111,15 @@ class Reversals:
                 return
             yield [_decode_change(row) for row in rows]
             after = make_bindable(rows[-1][0])
+
+    def read_window(self, jobs: Sequence[int]) -> tuple[float, float]:
+        """Return when the store first answered these jobs, and until when their requests may have landed: its clock."""
+        numbers = ", ".join(map(str, jobs))
+        row = self._store.rows(
+            f"""SELECT coalesce(min(nullif(store_date, 0)), 0),
+            max(coalesce(nullif(seen_there, 0), seen) + timeout) FROM job WHERE number IN ({numbers})"""  # noqa: S608
+        )[0]
+        return float(row[0]), float(row[1])
 
 
 def _decode_change(row: Row) -> ChangedKey:

@@ -6,8 +6,8 @@ A journal may have been written by another program. So a row counts only if this
     redirect                  one of the job's redirects
     delete                    a key below the target that no rule protects, and only with ``delete``
 
-Further facts (``spec``) are computed again, except those of a trusted journal: tags to put back, origins of renames. Rows that this run has
-planned itself are not checked.
+Further facts (``spec``) are computed again, except those of a trusted journal: tags to put back, origins of renames.
+Rows that this run has planned itself are not checked.
 """
 
 from __future__ import annotations

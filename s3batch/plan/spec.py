@@ -57,16 +57,13 @@ class SyncSpec:
         """Return the specification. Raises SettingsError; JobFailedError for a missing source."""
         target = Target.from_settings(settings)
         source = resolve_source(settings)
-        try:
-            last = Patterns.of(settings.publish_last)
-        except ValueError as error:
-            raise settings.bad("publish_last", str(error)) from None
         selection = Selection.from_settings(settings, "" if source.is_file else source.base)
         wanted = cls(
             settings=settings, source=source, single=source.is_file, target=target,
             rules=AttributeRules.from_settings(settings, source.base),
             selection=source.select(selection), read=selection.read, limits=FileLimits.from_settings(settings),
-            redirects=parse_redirects(settings), delete_limit=DeleteLimit.from_settings(settings), last=last,
+            redirects=parse_redirects(settings), delete_limit=DeleteLimit.from_settings(settings),
+            last=parse_publish_last(settings),
         )  # fmt: skip
         wanted.refuse_one_key_for_two()
         return wanted
@@ -155,3 +152,11 @@ class SyncSpec:
 
     def _iterate_stripped(self) -> Iterable[LocalFile]:
         return self.walk() if self.target.stripped else ()
+
+
+def parse_publish_last(settings: Settings) -> Patterns:
+    """Return the patterns of what is sent last. Raises SettingsError."""
+    try:
+        return Patterns.of(settings.publish_last)
+    except ValueError as error:
+        raise settings.bad("publish_last", str(error)) from None

@@ -11,10 +11,9 @@ from s3batch.objects.key_paths import ObjectKeyPaths
 from s3batch.objects.redirects import parse_redirects
 from s3batch.objects.target import Target
 from s3batch.plan.delete_limit import DeleteLimit
-from s3batch.plan.spec import SyncSpec
+from s3batch.plan.spec import SyncSpec, parse_publish_last
 from s3batch.settings.direction import S3Place, parse_source_place
 from s3batch.source.filters import Selection
-from s3batch.source.gitignore import Patterns
 from s3batch.source.locate import Source
 from s3batch.source.size_and_age import FileLimits
 
@@ -38,17 +37,13 @@ class TransferSpec(SyncSpec):
         """Return the specification. Raises SettingsError."""
         place = parse_source_place(settings)
         _refuse_settings_of_files(settings)
-        try:
-            last = Patterns.of(settings.publish_last)
-        except ValueError as error:
-            raise settings.bad("publish_last", str(error)) from None
         selection = Selection.from_settings(settings)
         return cls(
             settings=settings, source=Source(f"s3://{place.bucket}/{place.prefix}"), single=False,
             target=Target.from_settings(settings),
             rules=AttributeRules.from_settings(settings, _ANYWHERE, guesses_types=False),
             selection=selection, read=selection.read, limits=FileLimits.from_settings(settings), redirects=parse_redirects(settings),
-            delete_limit=DeleteLimit.from_settings(settings), last=last, place=place,
+            delete_limit=DeleteLimit.from_settings(settings), last=parse_publish_last(settings), place=place,
         )  # fmt: skip
 
     def plan_digest(self) -> str:
