@@ -160,13 +160,16 @@ class ApplyJob(SyncJob):
         entries = (each.operation for each in self.journal.outcomes.read_entries(State.PENDING))
         planned = (each for each in entries if each.kind is Kind.DELETE)
         while batch := list(islice(planned, _BATCH)):
-            outcomes = [(State.FAILED, result) for result in self._find_drifted(batch)]
-            self.journal.operations.settle(outcomes)
-            drifted += len(outcomes)
+            found = list(self._find_drifted(batch))
+            self.journal.operations.settle([(State.FAILED, result) for _, result in found])
+            for operation, result in found:
+                self.output.events.failure(operation, result)
+            drifted += len(found)
+        self.totals.failed += drifted
         self._withheld = self._withheld or drifted > 0
         return drifted > 0
 
-    def _find_drifted(self, planned: list[Operation]) -> Iterator[Result]:
+    def _find_drifted(self, planned: list[Operation]) -> Iterator[tuple[Operation, Result]]:
         listed = {each.key: each for each in self.bucket.look_up([each.key for each in planned], self.wanted.listed)}
         for operation in planned:
             found, why = listed.get(operation.key), ""
@@ -177,4 +180,4 @@ class ApplyJob(SyncJob):
             elif (found.etag, modified_ns(found.modified)) != (operation.etag, operation.stamp.mtime_ns):
                 why = "the object has changed"
             if why:
-                yield Result(operation.id, error=f"drifted: {why}", code=DRIFTED)
+                yield operation, Result(operation.id, error=f"drifted: {why}", code=DRIFTED)
